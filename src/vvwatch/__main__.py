@@ -1,0 +1,5 @@
+"""`python -m vvwatch` is `vvwatch`."""
+
+from vvwatch.cli import main
+
+main()

@@ -1,0 +1,330 @@
+"""Automations: per index, what is watched and imported, and where results are delivered."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+import anyio.to_thread
+import sqlalchemy as sa
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from vvwatch.api.auth import extension, resource_router
+from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.windows import OpenWindow, shown_open
+from vvwatch.api.wire import Body, Resource, moment
+from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
+from vvwatch.config.models import Automation as Usual
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.schedules import scan_seconds
+from vvwatch.core.windows import WindowPolicy, default_max_wait
+from vvwatch.errors import Conflict, InvalidInput
+from vvwatch.ports import Processor, Prompt
+from vvwatch.store import automations
+from vvwatch.store.automations import ExportSpec, ImportSpec
+from vvwatch.store.database import Tx
+from vvwatch.store.queries.automations import ImportState, import_state, prompt_for
+from vvwatch.store.queries.windows import open_of_index
+
+router = resource_router("automations")
+
+_USUAL: Final = Usual()
+"""What an automation of the configuration file has when it does not say otherwise."""
+
+_SHORTEST_SETTLE_SECONDS: Final = 0.2
+
+SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
+
+
+class PromptPreset(Body):
+    """A prompt and how its runs cut and treat media."""
+
+    prompt_id: Annotated[str, Field(min_length=1)]
+    video_segmentation_type: Literal["smart", "content_aware", "fixed"] = "smart"
+    video_segment_duration: SegmentSeconds | None = None
+    audio_segmentation_type: Literal["content_aware", "fixed"] = "content_aware"
+    audio_segment_duration: SegmentSeconds | None = None
+    processing_model: str | None = None
+    enable_transcription: bool = True
+    enable_image_embedding: bool = True
+
+    @model_validator(mode="after")
+    def _fixed_needs_a_length(self) -> PromptPreset:
+        lengths = {
+            "video": (self.video_segmentation_type, self.video_segment_duration),
+            "audio": (self.audio_segmentation_type, self.audio_segment_duration),
+        }
+        for media_type, (segmentation, seconds) in lengths.items():
+            if segmentation == "fixed" and seconds is None:
+                text = "{name} is needed when {media_type}_segmentation_type is fixed"
+                context = {"name": f"{media_type}_segment_duration", "media_type": media_type}
+                raise PydanticCustomError("missing_duration", text, context)
+        return self
+
+
+class ImportAutomationBody(Body):
+    """What to watch, how long to gather, and what to do with what came."""
+
+    enabled: bool = True
+    paused: bool = False
+    connector_id: Annotated[str, Field(min_length=1)]
+    source_prefix: Annotated[KeyPrefix, Field(max_length=1024)] = _USUAL.prefix
+    file_pattern: Pattern = _USUAL.pattern
+    recursive: bool = _USUAL.recursive
+    debounce_interval: Literal["5m", "10m", "1h", "1d"]
+    prompt_preset: PromptPreset
+    import_mode_override: Literal["all", "new_only"] | None = None
+
+
+class ExportAutomationBody(Body):
+    """Where the results of each prompt run go."""
+
+    enabled: bool = True
+    paused: bool = False
+    destination_connector_id: Annotated[str, Field(min_length=1)]
+    destination_subpath: Annotated[Subpath, Field(max_length=1024)] | None = None
+
+
+class ImportAutomation(Resource):
+    """An import automation. `next_run_at` is when the open window closes if nothing more arrives."""
+
+    automation_id: str
+    index_id: str
+    status: str
+    enabled: bool
+    paused: bool
+    connector_id: str
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    debounce_interval: str
+    prompt_preset: dict[str, Any]
+    prompt_version: int | None
+    import_mode_override: str | None
+    declared: bool
+    last_scan_at: str | None
+    last_triggered_at: str | None
+    last_import_job_id: str | None
+    last_run_id: str | None
+    last_error: str | None
+    last_error_hint: str | None
+    next_scan_at: str | None
+    next_run_at: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+class ExportAutomation(Resource):
+    """An export automation; it runs when a prompt run of the index ends."""
+
+    automation_id: str
+    index_id: str
+    status: str
+    enabled: bool
+    paused: bool
+    destination_connector_id: str
+    destination_subpath: str | None
+    declared: bool
+    last_triggered_at: str | None
+    last_export_id: str | None
+    last_error: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+class CurrentWindow(Resource):
+    """The window that gathers new objects now; null when nothing has arrived since the last one closed."""
+
+    window: OpenWindow | None
+
+
+def status_of(row: sa.Row[Any]) -> str:
+    """`active`, `paused` or `disabled`."""
+    if not row.enabled:
+        return "disabled"
+    return "paused" if row.paused else "active"
+
+
+def _import_shown(state: ImportState) -> ImportAutomation:
+    row = state.row
+    preset = dict(row.prompt_preset)
+    version = preset.pop("prompt_version", None)
+    return ImportAutomation(
+        automation_id=row.id,
+        index_id=row.index_id,
+        status=status_of(row),
+        enabled=row.enabled,
+        paused=row.paused,
+        connector_id=row.connector_id,
+        source_prefix=row.source_prefix,
+        file_pattern=row.file_pattern,
+        recursive=row.recursive,
+        debounce_interval=row.debounce_interval,
+        prompt_preset=preset,
+        prompt_version=version,
+        import_mode_override=row.import_mode_override,
+        declared=row.declared,
+        last_scan_at=moment(row.last_scan_at),
+        last_triggered_at=moment(row.last_triggered_at),
+        last_import_job_id=row.last_import_job_id,
+        last_run_id=row.last_run_id,
+        last_error=row.last_error,
+        last_error_hint=row.last_error_hint,
+        next_scan_at=moment(row.next_at),
+        next_run_at=moment(state.window.due_at) if state.window and status_of(row) == "active" else None,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
+    return ExportAutomation(
+        automation_id=row.id,
+        index_id=row.index_id,
+        status=status_of(row),
+        enabled=row.enabled,
+        paused=row.paused,
+        destination_connector_id=row.destination_connector_id,
+        destination_subpath=row.destination_subpath,
+        declared=row.declared,
+        last_triggered_at=moment(row.last_triggered_at),
+        last_export_id=row.last_export_id,
+        last_error=row.last_error,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+@router.get("/indexes/{index_id}/automations/import")
+async def get_import_automation(context: Context, index_id: str) -> ImportAutomation:
+    """The import automation of an index."""
+    return _import_shown(await context.database.read(import_state, index_id))
+
+
+@router.put("/indexes/{index_id}/automations/import")
+async def put_import_automation(
+    context: Context, index_id: str, body: ImportAutomationBody
+) -> ImportAutomation:
+    """Make or replace the import automation of an index. What was imported before is not forgotten."""
+    await _check_prompt(context, index_id, body)
+    return _import_shown(await context.database.write(_save_import, index_id, _spec(context, body)))
+
+
+async def _check_prompt(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
+    """Raises InvalidInput when the processor that the preset chooses cannot do what its prompt asks."""
+    preset = body.prompt_preset
+    processor = _processor(context, preset.processing_model)
+    row = await context.database.read(prompt_for, index_id, body.connector_id, preset.prompt_id)
+    prompt = Prompt(row.prompt_text, row.json_schema, row.video_level)
+    await anyio.to_thread.run_sync(processor.check_prompt, prompt)
+
+
+def _processor(context: ApiContext, name: str | None) -> Processor:
+    wanted = name or context.settings.default_processor
+    if wanted not in context.processors:
+        known = ", ".join(sorted(context.processors))
+        raise InvalidInput(f"no processor is called {wanted!r}", f"processing_model may be null or {known}")
+    return context.processors[wanted]
+
+
+def _spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
+    scale = context.settings.debounce_scale
+    quiet = parse_duration(body.debounce_interval) * scale
+    return ImportSpec(
+        connector_id=body.connector_id,
+        source_prefix=body.source_prefix,
+        file_pattern=body.file_pattern,
+        recursive=body.recursive,
+        debounce_interval=body.debounce_interval,
+        policy=WindowPolicy(quiet, default_max_wait(quiet), _USUAL.max_objects),
+        scan_seconds=scan_seconds(quiet),
+        settle_seconds=max(min(scale, 1.0) * _USUAL.settle_seconds, _SHORTEST_SETTLE_SECONDS),
+        preset=body.prompt_preset.model_dump(),
+        enabled=body.enabled,
+        paused=body.paused,
+        process_existing=_USUAL.process_existing,
+        import_mode_override=body.import_mode_override,
+    )
+
+
+def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> ImportState:
+    automations.save_import(tx, index_id, spec)
+    return import_state(tx, index_id)
+
+
+@router.post("/indexes/{index_id}/automations/import/pause")
+async def pause_import_automation(context: Context, index_id: str) -> ImportAutomation:
+    """Stop watching for a while; the configuration and the open window are kept."""
+    return _import_shown(await context.database.write(_pause_import, index_id, paused=True))
+
+
+@router.post("/indexes/{index_id}/automations/import/resume")
+async def resume_import_automation(context: Context, index_id: str) -> ImportAutomation:
+    """Go on watching; a scan finds what arrived meanwhile."""
+    return _import_shown(await context.database.write(_pause_import, index_id, paused=False))
+
+
+def _pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportState:
+    automations.pause_import(tx, index_id, paused=paused)
+    return import_state(tx, index_id)
+
+
+@router.post(
+    "/indexes/{index_id}/automations/import/scan", status_code=202, **extension("List the location now")
+)
+async def scan_import_automation(context: Context, index_id: str) -> ImportAutomation:
+    """Look for new objects now; what is found joins the window as always."""
+    return _import_shown(await context.database.write(_scan_import, index_id))
+
+
+def _scan_import(tx: Tx, index_id: str) -> ImportState:
+    row = automations.get_import(tx, index_id)
+    if status_of(row) != "active":
+        raise Conflict(f"automation {row.id!r} is {status_of(row)}: nothing is scanned", "resume or enable it")
+    automations.scan_now(tx, row.id)
+    return import_state(tx, index_id)
+
+
+@router.get("/indexes/{index_id}/automations/import/window", **extension("The window that is open now"))
+async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
+    """What has gathered for the next import job of an index, and when it is due."""
+    row = await context.database.read(open_of_index, index_id)
+    return CurrentWindow(window=None if row is None else shown_open(row))
+
+
+@router.get("/indexes/{index_id}/automations/export")
+async def get_export_automation(context: Context, index_id: str) -> ExportAutomation:
+    """The export automation of an index."""
+    return _export_shown(await context.database.read(automations.get_export, index_id))
+
+
+@router.put("/indexes/{index_id}/automations/export")
+async def put_export_automation(
+    context: Context, index_id: str, body: ExportAutomationBody
+) -> ExportAutomation:
+    """Make or replace the export automation of an index."""
+    spec = ExportSpec(
+        destination_connector_id=body.destination_connector_id,
+        destination_subpath=body.destination_subpath or None,
+        enabled=body.enabled,
+        paused=body.paused,
+    )
+    return _export_shown(await context.database.write(automations.save_export, index_id, spec))
+
+
+@router.post("/indexes/{index_id}/automations/export/pause")
+async def pause_export_automation(context: Context, index_id: str) -> ExportAutomation:
+    """Stop exporting for a while; the configuration is kept."""
+    return await _export_paused(context, index_id, paused=True)
+
+
+@router.post("/indexes/{index_id}/automations/export/resume")
+async def resume_export_automation(context: Context, index_id: str) -> ExportAutomation:
+    """Go on exporting, beginning with the runs that ended meanwhile."""
+    return await _export_paused(context, index_id, paused=False)
+
+
+async def _export_paused(context: ApiContext, index_id: str, *, paused: bool) -> ExportAutomation:
+    pause = partial(automations.pause_export, paused=paused)
+    return _export_shown(await context.database.write(pause, index_id))

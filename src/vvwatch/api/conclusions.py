@@ -1,0 +1,78 @@
+"""One sentence about an object in an index: where it is, or what stands in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vvwatch.api.automations import status_of
+from vvwatch.api.wire import moment
+from vvwatch.core.filters import Reason, Verdict, explain
+from vvwatch.core.imports import FileStatus
+from vvwatch.core.objects import StorageObject
+from vvwatch.store.queries.explain import IndexLife, VersionLife
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is true of the object whatever the index. `exists` None: the store does not say."""
+
+    now: float
+    obj: StorageObject | None
+    exists: bool | None
+    import_mode: str
+    own_export_id: str | None
+
+
+def concluded(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+    """The sentence, without a full stop."""
+    if facts.own_export_id is not None:
+        return f"not imported: {explain(Reason.OWN_OUTPUT)} ({facts.own_export_id})"
+    recorded = _recorded(facts, index)
+    if recorded is not None:
+        return _stage(recorded)
+    if facts.exists is False and index.observation is None:
+        return "nothing stands at this key, and nothing that stood there was seen"
+    return _why_not(facts, verdict, index)
+
+
+def _recorded(facts: Facts, index: IndexLife) -> VersionLife | None:
+    """The version that stands there, or the last one that was seen when none is known to stand there."""
+    if facts.obj is None:
+        return index.versions[-1] if index.versions else None
+    return next((life for life in index.versions if life.version == facts.obj.version), None)
+
+
+def _stage(life: VersionLife) -> str:
+    if life.window is None:
+        return (
+            "not imported: it was there before the automation began, is an export of our own, "
+            "or is a later version under import mode new_only"
+        )
+    if life.file is None or life.file.status == FileStatus.WAITING:
+        return f"it waits in window {life.window.id}, due at {moment(life.window.due_at)}"
+    if life.file.version != life.version:
+        return f"a newer version took its place before window {life.window.id} closed"
+    if life.media is not None:
+        return f"imported as {life.media.row.id} by {life.file.job_id}; it is {life.media.row.status}"
+    why = life.file.message or life.file.reason or "no reason is known"
+    if life.file.status == FileStatus.PENDING:
+        return f"import job {life.file.job_id} is about to import it" + (
+            f" again: {why}" if life.file.message else ""
+        )
+    return f"{life.file.status} by import job {life.file.job_id}: {why}"
+
+
+def _why_not(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+    if index.automation is None or verdict is None:
+        return "no automation of this index watches the connector"
+    if not verdict.accepted:
+        detail = f" ({verdict.detail})" if verdict.detail else ""
+        return f"not picked up: {explain(verdict.reason)}{detail}"
+    if index.observation is not None:
+        return f"not picked up: {index.observation.detail or index.observation.reason}"
+    if status_of(index.automation) != "active":
+        return f"it matches, but the automation is {status_of(index.automation)}"
+    mode = index.automation.import_mode_override or facts.import_mode
+    if mode == "new_only" and index.versions:
+        return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}"
+    return f"it matches and is new; the next scan is due at {moment(index.automation.next_at)}"

@@ -1,0 +1,63 @@
+"""What the API stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import Depends, Request
+
+from vvwatch.ports import Clock, Processor, Storage
+from vvwatch.store.database import Database
+from vvwatch.store.encryption import SecretBox
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What the configuration says about the API. Finished artefacts lie in `exports_dir` as `<export_id>.json`."""
+
+    exports_dir: Path
+    local_roots: tuple[Path, ...] = ()
+    allow_http: bool = False
+    allow_private_addresses: bool = False
+    debounce_scale: float = 1.0
+    listen_host: str = "127.0.0.1"
+    public_url: str | None = None
+    max_body_bytes: int = 1 << 20
+    default_processor: str = "technical"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """Everything that answers need; the daemon wires it.
+
+    `storages` opens the storage of a connector's row, `status` tells what the daemon is doing, `readiness` each
+    condition of being ready, `metrics` the Prometheus text.
+    """
+
+    database: Database
+    clock: Clock
+    box: SecretBox
+    storages: Callable[[sa.Row[Any]], Storage]
+    processors: Mapping[str, Processor]
+    settings: ApiSettings
+    status: Callable[[], Awaitable[dict[str, Any]]]
+    readiness: Callable[[], dict[str, bool]]
+    metrics: Callable[[], bytes]
+
+    async def open_storage(self, connector: sa.Row[Any]) -> Storage:
+        """The storage of a connector's row; finding out where a folder really lies may block, so not here."""
+        return await anyio.to_thread.run_sync(self.storages, connector)
+
+
+async def context_of(request: Request) -> ApiContext:
+    """The context of the application that answers `request`."""
+    context: ApiContext = request.app.state.context
+    return context
+
+
+Context = Annotated[ApiContext, Depends(context_of)]

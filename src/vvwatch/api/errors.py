@@ -1,0 +1,137 @@
+"""Every refusal and failure leaves in one envelope; here alone errors become statuses.
+
+`{"error": {"code", "message", "details", "request_id", "timestamp"}, "request_id"}`. `details.hint` says what to
+try, `details.errors[]` where a body or a parameter is wrong. What was sent is never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from starlette.exceptions import HTTPException
+
+from vvwatch.api.wire import Resource
+from vvwatch.core.events import iso
+from vvwatch.errors import Conflict, InvalidInput, NotFound, StorageError, StorageUnavailable, VvwatchError
+
+REQUEST_ID: Final = "vvwatch.request_id"
+"""Where the request's id stands in its scope."""
+
+_STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
+    (InvalidInput, 422),
+    (NotFound, 404),
+    (Conflict, 409),
+    (StorageUnavailable, 503),
+    (StorageError, 502),
+)
+_CODES: Final = {
+    400: "invalid_request",
+    404: "resource_route_not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+
+
+class ErrorBody(Resource):
+    """What went wrong. `code` is for machines, `message` for people."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = Field(default_factory=dict)
+    request_id: str
+    timestamp: str
+
+
+class ErrorEnvelope(Resource):
+    """What every answer with a status of 400 or more holds."""
+
+    error: ErrorBody
+    request_id: str
+
+
+class ApiError(VvwatchError):
+    """Raised where the API itself says no: with a status and a code of its own."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.code = code  # type: ignore[misc]  # one class for the codes that only the API knows
+
+
+def envelope(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    details: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The answer that carries an error."""
+    request_id = request.scope.get(REQUEST_ID, "")
+    moment = iso(request.app.state.context.clock.now())
+    body = ErrorBody(
+        code=code, message=message, details=dict(details or {}), request_id=request_id, timestamp=moment
+    )
+    content = ErrorEnvelope(error=body, request_id=request_id).model_dump()
+    return JSONResponse(content, status, headers={**(headers or {}), "X-Request-ID": request_id})
+
+
+def refusal(request: Request, error: VvwatchError) -> JSONResponse:
+    """The answer for an error that a person can act on."""
+    status, code = _meaning(error)
+    details = {"hint": error.hint} if error.hint else {}
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return envelope(request, status, code, error.message, details, headers)
+
+
+def _meaning(error: VvwatchError) -> tuple[int, str]:
+    if isinstance(error, ApiError):
+        return error.status, error.code
+    if isinstance(error, NotFound):
+        return 404, f"resource_{error.resource}_not_found"
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), error.code
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer every error in the envelope."""
+    app.add_exception_handler(VvwatchError, _on_known)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_unknown)
+
+
+async def _on_known(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, VvwatchError)  # noqa: S101  # registered for it
+    return refusal(request, error)
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
+    errors = [_problem(item) for item in error.errors()]
+    message = "; ".join(f"{item['where']}: {item['what']}" for item in errors[:3])
+    return envelope(request, 422, "validation_error", message, {"errors": errors})
+
+
+def _problem(found: Mapping[str, Any]) -> dict[str, str]:
+    """Where and what; the offending value stays out of it, since it may be a secret in the wrong place."""
+    problem = {"where": ".".join(map(str, found["loc"])), "what": found["msg"]}
+    context = found.get("ctx", {})
+    return problem | {name: context[name] for name in ("allowed", "hint") if context.get(name)}
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
+    status = error.status_code
+    code = _CODES.get(status, f"http_{status}")
+    message = f"{request.method} {request.scope['path']}: {error.detail}"
+    return envelope(request, status, code, message, headers=error.headers)
+
+
+async def _on_unknown(request: Request, _error: Exception) -> JSONResponse:
+    """Nothing of the error itself is told; the server logs it, with its traceback."""
+    return envelope(request, 500, "internal_error", "something went wrong inside vvwatch; its log says what")

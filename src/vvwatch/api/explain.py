@@ -1,0 +1,320 @@
+"""Why an object was, or was not, imported, processed, exported and announced."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Final
+from urllib.parse import quote, unquote_to_bytes
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import Query
+
+from vvwatch.api.auth import extension, resource_router
+from vvwatch.api.automations import status_of
+from vvwatch.api.conclusions import Facts, concluded
+from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.videos import Video
+from vvwatch.api.videos import shown as shown_video
+from vvwatch.api.wire import Resource, moment
+from vvwatch.core.filters import ObjectFilter, Verdict, explain
+from vvwatch.core.locations import check_key
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import InvalidInput, NotFound, ObjectNotFound, StorageError, VvwatchError
+from vvwatch.ports import Storage
+from vvwatch.store import catalog
+from vvwatch.store.queries.explain import IndexLife, VersionLife, life
+
+router = resource_router("explain")
+
+_PROBE: Final = "x"
+
+
+class Standing(Resource):
+    """What stands at the key now; `error` says why that is not known."""
+
+    exists: bool | None
+    version: str | None
+    size_bytes: int | None
+    modified_at: str | None
+    error: str | None
+
+
+class FilterVerdict(Resource):
+    """What an automation's filter says of the object."""
+
+    accepted: bool
+    reason: str
+    explanation: str
+    detail: str
+
+
+class Observed(Resource):
+    """Why a scan left the object alone, and the import job that reported it."""
+
+    version: str
+    reason: str
+    detail: str
+    seen_at: str | None
+    import_job_id: str | None
+
+
+class RunStep(Resource):
+    """What a prompt run made of the media item."""
+
+    run_id: str
+    prompt_id: str | None
+    status: str
+    attempts: int
+    segment_count: int
+    failed_segment_count: int
+    error_code: str | None
+    error_message: str | None
+
+
+class ExportStep(Resource):
+    """An export that holds the results."""
+
+    export_id: str
+    run_id: str | None
+    status: str
+    destination_uri: str | None
+    last_error: str | None
+
+
+class DeliveryStep(Resource):
+    """A webhook that was told."""
+
+    delivery_id: str
+    webhook_id: str
+    webhook_name: str
+    event_type: str
+    status: str
+    attempts: int
+    error_message: str | None
+
+
+class VersionHistory(Resource):
+    """What became of one version. Without a window it is known and is not imported."""
+
+    version: str
+    is_current: bool
+    window_id: str | None
+    window_state: str | None
+    window_due_at: str | None
+    window_reason: str | None
+    import_job_id: str | None
+    import_job_status: str | None
+    file_status: str | None
+    file_reason: str | None
+    file_message: str | None
+    video: Video | None
+    runs: list[RunStep]
+    exports: list[ExportStep]
+    deliveries: list[DeliveryStep]
+
+
+class IndexHistory(Resource):
+    """What became of the object in one index, and the one sentence that sums it up."""
+
+    index_id: str
+    automation_id: str | None
+    automation_status: str | None
+    conclusion: str
+    verdict: FilterVerdict | None
+    observed: Observed | None
+    versions: list[VersionHistory]
+
+
+class Place(Resource):
+    """The object as one connector reaches it."""
+
+    connector_id: str
+    key: str
+    uri: str
+    standing: Standing
+    own_export_id: str | None
+    indexes: list[IndexHistory]
+
+
+class Explanation(Resource):
+    """An object's whole life, through every connector that reaches it."""
+
+    places: list[Place]
+
+
+@router.get("/explain", **extension("An object's whole life, and why"))
+async def explain_object(
+    context: Context,
+    uri: Annotated[str | None, Query(max_length=8192, description="an address, or an absolute path")] = None,
+    connector_id: Annotated[str | None, Query(max_length=200)] = None,
+    key: Annotated[str | None, Query(max_length=4096)] = None,
+) -> Explanation:
+    """What is known of an object, named by its address or by a connector and a key."""
+    if uri and not connector_id and not key:
+        located = await _reaching(context, uri)
+    elif connector_id and key and not uri:
+        located = [(await context.database.read(catalog.get_connector, connector_id), key)]
+    else:
+        raise InvalidInput("give either uri, or connector_id and key")
+    return Explanation(places=[await _place(context, row, at) for row, at in located])
+
+
+async def _reaching(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
+    """Each connector that reaches the address, with its key there; raises NotFound when none does."""
+    address = await anyio.to_thread.run_sync(_address, uri)
+    found = []
+    for row in await context.database.read(catalog.list_connectors):
+        try:
+            at = _key_at(await context.open_storage(row), address)
+        except VvwatchError:
+            continue
+        if at is not None:
+            found.append((row, at))
+    if not found:
+        raise NotFound("connector", uri, "no connector reaches that address; see vvwatch status")
+    return found
+
+
+def _address(uri: str) -> str:
+    """A path of this machine as an address, with the links of its folder resolved."""
+    if not uri.startswith("/"):
+        return uri
+    folder, name = os.path.split(uri)
+    return "file://" + quote(os.path.join(os.path.realpath(folder), name))  # noqa: PTH118  # text, not a file
+
+
+def _key_at(storage: Storage, address: str) -> str | None:
+    base = storage.uri(_PROBE).removesuffix(_PROBE)
+    if not address.startswith(base) or address == base:
+        return None
+    rest = address.removeprefix(base)
+    decoded = unquote_to_bytes(rest).decode(errors="backslashreplace")  # as listings spell what is not UTF-8
+    return next((key for key in (decoded, rest) if storage.uri(key) == address), decoded)
+
+
+async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
+    check_key(key)
+    storage = await context.open_storage(row)
+    uri = storage.uri(key)
+    obj, standing = await _standing(storage, key)
+    known = await context.database.read(life, row.id, key, uri)
+    facts = Facts(context.clock.now(), obj, standing.exists, row.import_mode, known.own_export_id)
+    return Place(
+        connector_id=row.id,
+        key=key,
+        uri=uri,
+        standing=standing,
+        own_export_id=known.own_export_id,
+        indexes=[_index_history(facts, key, index) for index in known.indexes],
+    )
+
+
+async def _standing(storage: Storage, key: str) -> tuple[StorageObject | None, Standing]:
+    try:
+        obj = await storage.stat(key)
+    except ObjectNotFound:
+        return None, Standing(exists=False, version=None, size_bytes=None, modified_at=None, error=None)
+    except StorageError as error:
+        message = error.message
+        return None, Standing(exists=None, version=None, size_bytes=None, modified_at=None, error=message)
+    return obj, Standing(
+        exists=True,
+        version=obj.version,
+        size_bytes=obj.size_bytes,
+        modified_at=moment(obj.modified_at),
+        error=None,
+    )
+
+
+def _index_history(facts: Facts, key: str, index: IndexLife) -> IndexHistory:
+    verdict = None if index.automation is None else _judged(index.automation, key, facts.obj)
+    return IndexHistory(
+        index_id=index.index_id,
+        automation_id=index.automation.id if index.automation is not None else None,
+        automation_status=status_of(index.automation) if index.automation is not None else None,
+        conclusion=concluded(facts, verdict, index),
+        verdict=None if verdict is None else _verdict(verdict),
+        observed=None if index.observation is None else _observed(index.observation),
+        versions=[_version(version, facts) for version in index.versions],
+    )
+
+
+def _judged(automation: sa.Row[Any], key: str, obj: StorageObject | None) -> Verdict:
+    rules = ObjectFilter(automation.source_prefix, automation.file_pattern, automation.recursive)
+    return rules.name_verdict(key) if obj is None else rules.verdict(obj)
+
+
+def _verdict(verdict: Verdict) -> FilterVerdict:
+    return FilterVerdict(
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        explanation=explain(verdict.reason),
+        detail=verdict.detail,
+    )
+
+
+def _observed(row: sa.Row[Any]) -> Observed:
+    return Observed(
+        version=row.version,
+        reason=row.reason,
+        detail=row.detail,
+        seen_at=moment(row.seen_at),
+        import_job_id=row.job_id,
+    )
+
+
+def _version(found: VersionLife, facts: Facts) -> VersionHistory:
+    window, job, file = found.window, found.job, found.file
+    return VersionHistory(
+        version=found.version,
+        is_current=facts.obj is not None and facts.obj.version == found.version,
+        window_id=window.id if window is not None else None,
+        window_state=window.state if window is not None else None,
+        window_due_at=moment(window.due_at) if window is not None else None,
+        window_reason=window.reason if window is not None else None,
+        import_job_id=job.id if job is not None else None,
+        import_job_status=job.status if job is not None else None,
+        file_status=file.status if file is not None else None,
+        file_reason=file.reason if file is not None else None,
+        file_message=file.message if file is not None else None,
+        video=shown_video(found.media.row) if found.media is not None else None,
+        runs=[_run(row) for row in found.media.items] if found.media is not None else [],
+        exports=[_export(row) for row in found.exports],
+        deliveries=[_delivery(row) for row in found.deliveries],
+    )
+
+
+def _run(row: sa.Row[Any]) -> RunStep:
+    return RunStep(
+        run_id=row.run_id,
+        prompt_id=row.run_prompt_id,
+        status=row.status,
+        attempts=row.attempts,
+        segment_count=row.segment_count,
+        failed_segment_count=row.failed_segment_count,
+        error_code=row.error_code,
+        error_message=row.error_message,
+    )
+
+
+def _export(row: sa.Row[Any]) -> ExportStep:
+    return ExportStep(
+        export_id=row.id,
+        run_id=row.run_id,
+        status=row.status,
+        destination_uri=row.destination_uri,
+        last_error=row.last_error,
+    )
+
+
+def _delivery(row: sa.Row[Any]) -> DeliveryStep:
+    return DeliveryStep(
+        delivery_id=row.id,
+        webhook_id=row.webhook_id,
+        webhook_name=row.webhook_name,
+        event_type=row.event_type,
+        status=row.status,
+        attempts=row.attempts,
+        error_message=row.error_message,
+    )

@@ -1,0 +1,130 @@
+"""What every request passes before it is routed: an id, the right host and origin, a bounded body."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Collection
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vvwatch.api.errors import REQUEST_ID, ApiError, refusal
+
+PROBES: Final = frozenset({"/healthz", "/livez", "/readyz"})
+"""Asked by machines that know no name of ours, and telling nothing."""
+
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class RequestIds:
+    """Gives each request an id, the caller's own if it is sane, and repeats it on the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _SANE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        scope[REQUEST_ID] = request_id
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, marked)
+
+
+class OwnHost:
+    """Refuses names that are not ours (DNS rebinding), and writes that another site's page makes.
+
+    A numeric address cannot be rebound and is always ours. `names` are the others.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str], public_origin: str | None) -> None:
+        self._app = app
+        self._names = frozenset(names)
+        self._public_origin = public_origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or answer it with 403."""
+        refused = self._refused(scope) if scope["type"] == "http" else None
+        if refused is None:
+            await self._app(scope, receive, send)
+        else:
+            await refusal(Request(scope), refused)(scope, receive, send)
+
+    def _refused(self, scope: Scope) -> ApiError | None:
+        if scope["path"] in PROBES:
+            return None
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        name = host_name(host)
+        if not _is_number(name) and name not in self._names:
+            hint = "use the address that it listens on, or set public_url in its configuration"
+            return ApiError(403, "host_not_allowed", "this server does not answer to that Host", hint)
+        origin = headers.get("origin")
+        foreign = origin is not None and origin not in {f"{scope['scheme']}://{host}", self._public_origin}
+        if foreign and scope["method"] not in _READING:
+            hint = "changes are made by clients, or by pages of this server itself"
+            return ApiError(
+                403, "origin_not_allowed", "a page of another origin may not change anything", hint
+            )
+        return None
+
+
+class BoundedBody:
+    """Refuses bodies over `most_bytes`: at once when the length is told, else when it is passed."""
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or answer it with 413."""
+        told = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
+        if told.isdecimal() and (len(told) > 18 or int(told) > self._most_bytes):
+            error = ApiError(413, "body_too_large", "the body is too large", self._hint())
+            await refusal(Request(scope), error)(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._most_bytes:
+                raise HTTPException(413, self._hint())
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _hint(self) -> str:
+        return f"at most {self._most_bytes:,} bytes are read"
+
+
+def host_name(host: str) -> str:
+    """The name or number in a Host header, without port and brackets, in lower case; empty for nonsense."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_number(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

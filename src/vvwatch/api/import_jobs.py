@@ -1,0 +1,352 @@
+"""Import jobs: what became of each object of a window."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Query
+
+from vvwatch.api.auth import extension, resource_router
+from vvwatch.api.context import Context
+from vvwatch.api.errors import ApiError
+from vvwatch.api.pagination import Cursor, Items, cut, decode
+from vvwatch.api.wire import Resource, moment
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.objects import base_name
+from vvwatch.errors import InvalidInput
+from vvwatch.store import retrying
+from vvwatch.store.database import Tx
+from vvwatch.store.queries import import_jobs
+from vvwatch.store.queries.import_jobs import PAGE, JobView
+
+router = resource_router("import jobs")
+
+FilesLimit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class Progress(Resource):
+    """How far a job has come; a file is one part."""
+
+    total_files: int
+    imported: int
+    failed: int
+    skipped: int
+    bytes_transferred: int
+    current_file: str | None
+    parts_total: int
+    parts_completed: int
+    parts_failed: int
+
+
+class Execution(Resource):
+    """The prompt run that follows the import."""
+
+    status: str
+    run_id: str | None
+    error_code: str | None
+    error: str | None
+
+
+class ImportOutput(Resource):
+    """A media item that the job made."""
+
+    file_id: str
+    file_name: str
+    source_ordinal: int
+    part_index: int
+    part_count: int
+    source_start_seconds: float
+    source_end_seconds: float
+    video_id: str
+    title: str
+    status: str
+
+
+class FailedFile(Resource):
+    """A file that could not be imported, and why."""
+
+    file_id: str
+    path: str
+    error: str
+    error_code: str | None
+
+
+class SkippedFile(Resource):
+    """A file that was left alone, and why."""
+
+    file_id: str
+    path: str
+    reason: str
+    message: str | None
+
+
+class Failure(Resource):
+    """Why a file could not be imported."""
+
+    error_code: str | None
+    message: str | None
+    refresh_required: bool
+
+
+class ImportSourceFile(Resource):
+    """One file of the job's manifest."""
+
+    file_id: str
+    file_name: str
+    path: str
+    version: str
+    size_bytes: int
+    source_ordinal: int
+    status: str
+    attempts: int
+    part_count: int | None
+    parts_completed: int | None
+    parts_failed: int | None
+    failure: Failure | None
+    skip_reason: str | None
+    message: str | None
+    video_id: str | None
+
+
+class ImportJob(Resource):
+    """An import job; `video_ids`, `failed_files` and `skipped_files` hold the first hundred of each."""
+
+    job_id: str
+    status: str
+    phase: str | None
+    source_kind: str
+    connector_id: str | None
+    target_index_id: str
+    automation_id: str | None
+    window_id: str | None
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    progress: Progress
+    outputs: Items[ImportOutput]
+    execution: Execution
+    video_ids: list[str]
+    failed_files: list[FailedFile]
+    failed_files_next_cursor: str | None
+    skipped_files: list[SkippedFile]
+    error_message: str | None
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+
+
+class Retried(Resource):
+    """What a retry brought about."""
+
+    job_id: str
+    file_id: str
+    path: str
+    status: str
+    message: str
+
+
+def shown(view: JobView) -> ImportJob:
+    """The job as it is answered."""
+    job = view.job
+    outputs = _outputs(view.outputs, PAGE, job.imported)
+    failed, failed_cursor = cut(view.failed, PAGE, lambda row: row.key)
+    return ImportJob(
+        job_id=job.id,
+        status=job.status,
+        phase=job.phase,
+        source_kind=job.source_kind,
+        connector_id=job.connector_id,
+        target_index_id=job.index_id,
+        automation_id=job.automation_id,
+        window_id=job.window_id,
+        source_prefix=job.source_prefix,
+        file_pattern=job.file_pattern,
+        recursive=job.recursive,
+        progress=_progress(job),
+        outputs=outputs,
+        execution=_execution(job),
+        video_ids=[item.video_id for item in outputs.items],
+        failed_files=[_failed_file(row) for row in failed],
+        failed_files_next_cursor=failed_cursor,
+        skipped_files=[_skipped_file(row) for row in view.skipped],
+        error_message=job.error_message,
+        created_at=moment(job.created_at),
+        started_at=moment(job.started_at),
+        completed_at=moment(job.completed_at),
+        updated_at=moment(job.updated_at),
+    )
+
+
+def _progress(job: sa.Row[Any]) -> Progress:
+    return Progress(
+        total_files=job.total_files,
+        imported=job.imported,
+        failed=job.failed,
+        skipped=job.skipped,
+        bytes_transferred=job.bytes_transferred,
+        current_file=None,
+        parts_total=job.total_files - job.skipped,
+        parts_completed=job.imported,
+        parts_failed=job.failed,
+    )
+
+
+def _execution(job: sa.Row[Any]) -> Execution:
+    return Execution(
+        status=job.execution_status,
+        run_id=job.run_id,
+        error_code=job.execution_error_code,
+        error=job.execution_error,
+    )
+
+
+def _outputs(rows: Any, limit: int, total: int) -> Items[ImportOutput]:
+    here, next_cursor = cut(rows, limit, lambda row: row.key)
+    return Items(items=[_output(row) for row in here], next_cursor=next_cursor, total=total)
+
+
+def _output(row: sa.Row[Any]) -> ImportOutput:
+    return ImportOutput(
+        file_id=str(row.id),
+        file_name=base_name(row.key),
+        source_ordinal=row.ordinal,
+        part_index=0,
+        part_count=1,
+        source_start_seconds=0.0,
+        source_end_seconds=row.media_duration_seconds or 0.0,
+        video_id=row.media_id,
+        title=row.media_title,
+        status=row.media_status,
+    )
+
+
+def _failed_file(row: sa.Row[Any]) -> FailedFile:
+    why = row.message or row.reason or "it could not be imported"
+    return FailedFile(file_id=str(row.id), path=row.key, error=why, error_code=row.reason)
+
+
+def _skipped_file(row: sa.Row[Any]) -> SkippedFile:
+    return SkippedFile(file_id=str(row.id), path=row.key, reason=row.reason or "skipped", message=row.message)
+
+
+def _source_file(row: sa.Row[Any]) -> ImportSourceFile:
+    failed, skipped = row.status == FileStatus.FAILED, row.status == FileStatus.SKIPPED
+    failure = Failure(error_code=row.reason, message=row.message, refresh_required=False)
+    return ImportSourceFile(
+        file_id=str(row.id),
+        file_name=base_name(row.key),
+        path=row.key,
+        version=row.version,
+        size_bytes=row.size_bytes,
+        source_ordinal=row.ordinal,
+        status=row.status,
+        attempts=row.attempts,
+        part_count=None if skipped else 1,
+        parts_completed=None if skipped else int(row.status == FileStatus.IMPORTED),
+        parts_failed=None if skipped else int(failed),
+        failure=failure if failed else None,
+        skip_reason=row.reason if skipped else None,
+        message=row.message,
+        video_id=row.media_id,
+    )
+
+
+@router.get("/import-jobs")
+async def list_import_jobs(
+    context: Context,
+    status: Annotated[str | None, Query(max_length=20, description="in either case")] = None,
+    index_id: Annotated[str | None, Query()] = None,
+    automation_only: Annotated[bool, Query()] = False,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> list[ImportJob]:
+    """Import jobs, newest first."""
+    found = await context.database.read(
+        import_jobs.newest,
+        status=_status(status),
+        index_id=index_id,
+        automation_only=automation_only,
+        limit=limit,
+    )
+    return [shown(view) for view in found]
+
+
+def _status(text: str | None) -> ImportStatus | None:
+    try:
+        return ImportStatus(text.lower()) if text else None
+    except ValueError:
+        known = ", ".join(ImportStatus)
+        raise InvalidInput(f"no import job has the status {text!r}", f"one of {known}") from None
+
+
+@router.get("/import-jobs/{job_id}")
+async def get_import_job(context: Context, job_id: str) -> ImportJob:
+    """One import job."""
+    return shown(await context.database.read(import_jobs.view, job_id))
+
+
+@router.get("/import-jobs/{job_id}/files")
+async def list_import_files(
+    context: Context,
+    job_id: str,
+    failed_only: Annotated[bool, Query()] = False,
+    limit: FilesLimit = 100,
+    cursor: Cursor = None,
+) -> Items[ImportSourceFile]:
+    """The files of a job, by path."""
+    rows, total = await context.database.read(
+        _files_page, job_id, decode(cursor), limit + 1, failed_only=failed_only
+    )
+    here, next_cursor = cut(rows, limit, lambda row: row.key)
+    return Items(items=[_source_file(row) for row in here], next_cursor=next_cursor, total=total)
+
+
+def _files_page(tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool) -> tuple[Any, int]:
+    job = import_jobs.get(tx, job_id)
+    rows = import_jobs.files(tx, job_id, after, limit, failed_only=failed_only)
+    return rows, job.failed if failed_only else job.total_files
+
+
+@router.get("/import-jobs/{job_id}/outputs")
+async def list_import_outputs(
+    context: Context, job_id: str, limit: FilesLimit = 100, cursor: Cursor = None
+) -> Items[ImportOutput]:
+    """The media that a job made, by path of their files."""
+    rows, total = await context.database.read(_outputs_page, job_id, decode(cursor), limit + 1)
+    return _outputs(rows, limit, total)
+
+
+def _outputs_page(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[Any, int]:
+    job = import_jobs.get(tx, job_id)
+    return import_jobs.outputs(tx, job_id, after, limit), job.imported
+
+
+@router.post("/import-jobs/{job_id}/retry")
+async def retry_import_job(context: Context, job_id: str) -> ImportJob:
+    """ApiError: jobs of connectors are not retried as a whole, their files are."""
+    await context.database.read(import_jobs.get, job_id)
+    raise ApiError(
+        400,
+        "import_job_not_retryable",
+        "a retry requires an attachment job; this one imports from a connector",
+        f"retry single files: POST /api/v2/import-jobs/{job_id}/files/{{file_id}}/retry",
+    )
+
+
+@router.post(
+    "/import-jobs/{job_id}/files/{file_id}/retry",
+    status_code=202,
+    **extension("Let a failed or skipped file count as new"),
+)
+async def retry_import_file(context: Context, job_id: str, file_id: str) -> Retried:
+    """Forget that the file's object was seen: the next scan takes it into a window and a job of its own."""
+    found = await context.database.write(retrying.retry_file, job_id, file_id)
+    when = "the scan that begins now" if found.scanning else "the first scan of an active automation"
+    return Retried(
+        job_id=job_id,
+        file_id=file_id,
+        path=found.file.key,
+        status="eligible",
+        message=f"the object counts as new again; {when} takes it into an import job of its own",
+    )

@@ -1,0 +1,116 @@
+"""Media items, which the v2 API calls videos whatever their type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.api.auth import resource_router
+from vvwatch.api.context import Context
+from vvwatch.api.pagination import Cursor, Limit, Page, decode, page
+from vvwatch.api.wire import Marker, Resource, moment
+from vvwatch.core.runs import ItemStatus
+from vvwatch.store.queries import media
+from vvwatch.store.queries.media import MediaView
+
+router = resource_router("videos")
+
+
+class RunProcessing(Resource):
+    """How far one prompt run has come with a media item."""
+
+    run_id: str
+    prompt_id: str | None
+    status: str
+    total_segments: int
+    pending_segments: int
+    processing_segments: int
+    successful_segments: int
+    failed_segments: int
+    created_at: str | None
+    updated_at: str | None
+    error_message: str | None
+
+
+class Video(Resource):
+    """A media item. `processing_status` is told of a single item and null in lists."""
+
+    video_id: str
+    index_id: str
+    title: str
+    video_uri: str
+    status: str
+    media_type: str
+    duration_seconds: float | None
+    size_bytes: int
+    source_connector_id: str | None
+    source_key: str
+    source_version: str
+    import_job_id: str
+    probe: dict[str, Any] | None
+    processing_status: list[RunProcessing] | None
+    metadata_keys: list[str] | None
+    marker: Marker
+    created_at: str | None
+    updated_at: str | None
+
+
+def shown(row: sa.Row[Any], processing: list[RunProcessing] | None = None) -> Video:
+    """The media item as it is answered."""
+    return Video(
+        video_id=row.id,
+        index_id=row.index_id,
+        title=row.title,
+        video_uri=row.uri,
+        status=row.status,
+        media_type=row.media_type,
+        duration_seconds=row.duration_seconds,
+        size_bytes=row.size_bytes,
+        source_connector_id=row.connector_id,
+        source_key=row.key,
+        source_version=row.version,
+        import_job_id=row.import_job_id,
+        probe=row.probe,
+        processing_status=processing,
+        metadata_keys=None,
+        marker=Marker(),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+def _processing(item: sa.Row[Any]) -> RunProcessing:
+    """Segments are known when the item ends, so none are pending before."""
+    return RunProcessing(
+        run_id=item.run_id,
+        prompt_id=item.run_prompt_id,
+        status=item.status,
+        total_segments=item.segment_count,
+        pending_segments=0,
+        processing_segments=0,
+        successful_segments=item.segment_count - item.failed_segment_count,
+        failed_segments=item.failed_segment_count,
+        created_at=moment(item.run_created_at),
+        updated_at=moment(item.completed_at or item.started_at),
+        error_message=item.error_message if item.status != ItemStatus.COMPLETED else None,
+    )
+
+
+def _whole(view: MediaView) -> Video:
+    return shown(view.row, [_processing(item) for item in view.items])
+
+
+@router.get("/videos/{video_id}")
+async def get_video(context: Context, video_id: str) -> Video:
+    """One media item, with its prompt runs, newest first."""
+    return _whole(await context.database.read(media.view, video_id))
+
+
+@router.get("/indexes/{index_id}/videos")
+async def list_videos(
+    context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Video]:
+    """The media of an index, newest first."""
+    rows = await context.database.read(media.page, index_id, decode(cursor), limit + 1)
+    return page(rows, limit, shown, lambda row: row.id)

@@ -1,0 +1,210 @@
+"""Webhooks, and the log of what was delivered to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Query
+from pydantic import Field
+
+from vvwatch.api.auth import resource_router
+from vvwatch.api.context import Context
+from vvwatch.api.wire import Body, Document, Resource, moment
+from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.events import EVENT_TYPES, envelope
+from vvwatch.store import retrying, webhooks
+from vvwatch.store.database import Tx
+from vvwatch.store.queries import deliveries
+from vvwatch.store.queries.deliveries import DeliveryView
+from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+
+router = resource_router("webhooks")
+
+Ids = Annotated[list[str], Field(min_length=1, max_length=1000)]
+
+
+class WebhookBody(Body):
+    """A new webhook; without `index_ids` it is told of every index."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    url: str
+    events: Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
+    index_ids: Ids | None = None
+    metadata: Document | None = None
+
+
+class Webhook(Resource):
+    """A webhook; its secret is shown only when it is made."""
+
+    webhook_id: str
+    name: str
+    url: str
+    events: list[str]
+    index_ids: list[str] | None
+    status: str
+    failure_count: int
+    last_failure_at: str | None
+    last_success_at: str | None
+    created_at: str | None
+    updated_at: str | None
+    metadata: dict[str, Any] | None
+    declared: bool
+
+
+class NewWebhook(Webhook):
+    """A webhook with the secret that signs what it is sent."""
+
+    secret: str
+
+
+class Attempt(Resource):
+    """One attempt to deliver; without a duration it was cut short when the daemon died."""
+
+    attempt_id: str
+    number: int
+    started_at: str | None
+    duration_seconds: float | None
+    response_status_code: int | None
+    response_body: str | None
+    error_message: str | None
+
+
+class WebhookDelivery(Resource):
+    """One event on its way to one webhook."""
+
+    delivery_id: str
+    webhook_id: str
+    event_type: str
+    status: str
+    attempts: int
+    last_attempt_at: str | None
+    next_retry_at: str | None
+    response_status_code: int | None
+    response_body: str | None
+    error_message: str | None
+    created_at: str | None
+    completed_at: str | None
+    payload: dict[str, Any]
+
+
+class WholeDelivery(WebhookDelivery):
+    """A delivery with all its attempts."""
+
+    attempt_log: list[Attempt]
+
+
+def _columns(row: sa.Row[Any]) -> dict[str, Any]:
+    return {
+        "webhook_id": row.id,
+        "name": row.name,
+        "url": row.url,
+        "events": row.events,
+        "index_ids": row.index_ids,
+        "status": row.status,
+        "failure_count": row.failure_count,
+        "last_failure_at": moment(row.last_failure_at),
+        "last_success_at": moment(row.last_success_at),
+        "created_at": moment(row.created_at),
+        "updated_at": moment(row.updated_at),
+        "metadata": row.metadata,
+        "declared": row.declared,
+    }
+
+
+def _delivery(view: DeliveryView) -> dict[str, Any]:
+    row, event = view.delivery, view.event
+    retrying_at = row.next_at if row.status == DeliveryStatus.RETRYING else None
+    return {
+        "delivery_id": row.id,
+        "webhook_id": row.webhook_id,
+        "event_type": event.type,
+        "status": row.status,
+        "attempts": row.attempts,
+        "last_attempt_at": moment(row.last_attempt_at),
+        "next_retry_at": moment(retrying_at),
+        "response_status_code": row.response_status_code,
+        "response_body": row.response_body,
+        "error_message": row.error_message,
+        "created_at": moment(row.created_at),
+        "completed_at": moment(row.completed_at),
+        "payload": envelope(event.id, event.type, event.data, event.created_at, view.webhook.metadata),
+    }
+
+
+def _attempt(row: sa.Row[Any]) -> Attempt:
+    return Attempt(
+        attempt_id=f"{row.delivery_id}-{row.number}",
+        number=row.number,
+        started_at=moment(row.started_at),
+        duration_seconds=row.duration_seconds,
+        response_status_code=row.response_status_code,
+        response_body=row.response_body,
+        error_message=row.error_message,
+    )
+
+
+def _whole(view: DeliveryView) -> WholeDelivery:
+    return WholeDelivery(**_delivery(view), attempt_log=[_attempt(row) for row in view.attempts])
+
+
+@router.get("/webhooks/events")
+async def list_events() -> list[str]:
+    """The events that webhooks may ask for."""
+    return list(EVENT_TYPES)
+
+
+@router.get("/webhooks/deliveries/{delivery_id}")
+async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
+    """One delivery, attempt by attempt."""
+    return _whole(await context.database.read(deliveries.view, delivery_id))
+
+
+@router.post("/webhooks/deliveries/{delivery_id}/retry")
+async def retry_delivery(context: Context, delivery_id: str) -> WholeDelivery:
+    """Send a failed delivery once more, under the same id."""
+    return _whole(await context.database.write(_retried, delivery_id))
+
+
+def _retried(tx: Tx, delivery_id: str) -> DeliveryView:
+    retrying.retry_delivery(tx, delivery_id)
+    return deliveries.view(tx, delivery_id)
+
+
+@router.post("/webhooks", status_code=201)
+async def create_webhook(context: Context, body: WebhookBody) -> NewWebhook:
+    """Make a webhook. The answer alone shows its secret."""
+    spec = WebhookSpec(
+        name=body.name,
+        url=body.url,
+        events=tuple(dict.fromkeys(body.events)),
+        index_ids=None if body.index_ids is None else tuple(dict.fromkeys(body.index_ids)),
+        metadata=body.metadata,
+    )
+    policy = UrlPolicy(context.settings.allow_http, context.settings.allow_private_addresses)
+    row, secret = await context.database.write(webhooks.create, context.box, spec, policy)
+    return NewWebhook(**_columns(row), secret=secret)
+
+
+@router.get("/webhooks")
+async def list_webhooks(context: Context) -> list[Webhook]:
+    """All webhooks, oldest first."""
+    return [Webhook(**_columns(row)) for row in await context.database.read(webhooks.list_all)]
+
+
+@router.get("/webhooks/{webhook_id}")
+async def get_webhook(context: Context, webhook_id: str) -> Webhook:
+    """One webhook."""
+    return Webhook(**_columns(await context.database.read(webhooks.get, webhook_id)))
+
+
+@router.get("/webhooks/{webhook_id}/deliveries")
+async def list_deliveries(
+    context: Context,
+    webhook_id: str,
+    status: Annotated[DeliveryStatus | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> list[WebhookDelivery]:
+    """What was and is being delivered to a webhook, newest first."""
+    found = await context.database.read(deliveries.newest, webhook_id, status, limit)
+    return [WebhookDelivery(**_delivery(view)) for view in found]

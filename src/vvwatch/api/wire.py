@@ -1,0 +1,73 @@
+"""What all resources share on the wire."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+from vvwatch.core.events import iso
+
+USER_ID: Final = "user_local"
+"""Who owns everything: a self-hosted installation has one account."""
+
+_DEEPEST: Final = 64
+
+
+class Resource(BaseModel):
+    """A resource as it is answered. Every field is always there; what does not apply is null."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Body(BaseModel):
+    """A request's body: no type is converted, and what is not known is refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Marker(Resource):
+    """A colour and a note that clients may attach; there is none here."""
+
+    marker_id: str | None = None
+    color: str | None = None
+    note: str | None = None
+    updated_at: str | None = None
+
+
+def _document(value: dict[str, Any]) -> dict[str, Any]:
+    """What could be stored and never be answered again is refused while it is still a request."""
+    if _is_deep(value):
+        raise PydanticCustomError("document", "may have {most} levels", {"most": _DEEPEST})
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise PydanticCustomError("document", "numbers must be finite and texts valid Unicode") from None
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    levels, level = 0, [value]
+    while level:
+        levels += 1
+        if levels > _DEEPEST:
+            return True
+        level = [inner for outer in level for inner in _inside(outer)]
+    return False
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+Document = Annotated[dict[str, Any], AfterValidator(_document)]
+"""Free JSON that is kept and given back as it came."""
+
+
+def moment(at: float | None) -> str | None:
+    """Epoch seconds as ISO-8601 in UTC; None stays None."""
+    return None if at is None else iso(at)

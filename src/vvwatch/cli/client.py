@@ -1,0 +1,163 @@
+"""Asks the daemon over its API, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from vvwatch import __version__
+from vvwatch.cli.failures import FAILURE, REFUSED, TRY_LATER, UNREACHABLE, Failure
+from vvwatch.cli.place import address, admin_key, state_dir
+
+_TIMEOUT_SECONDS: Final = 30.0
+_LONGEST_ANSWER: Final = 64 << 20
+_EXIT_CODES: Final = {401: REFUSED, 403: REFUSED, 429: TRY_LATER, 503: UNREACHABLE}
+_HINTS: Final = {
+    401: "set VVWATCH_API_KEY, or run this as the daemon's user",
+    403: "use a key with a higher scope: `vvwatch keys list` shows them",
+    503: "the daemon is starting or stopping; try again in a moment",
+}
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what a daemon may have bound to
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the daemon answered."""
+
+    status: int
+    body: bytes
+
+
+class RefusedRequest(Failure):
+    """Raised when the daemon answers with an error; `status` is that of HTTP."""
+
+    def __init__(self, status: int, message: str, hint: str, where: str) -> None:
+        super().__init__(message, hint, where=where, exit_code=_EXIT_CODES.get(status, FAILURE))
+        self.status = status
+
+
+class Client:
+    """One daemon, by its address; `key` goes with every request."""
+
+    def __init__(self, url: str, key: str | None = None, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Failure(f"{url!r} is no address of a daemon", "write http://host:port", where="--url")
+        self._host = _ANY_ADDRESS.get(parts.hostname, parts.hostname)
+        self._port = parts.port
+        self._base = parts.path.rstrip("/").removesuffix("/api/v2")
+        self._secure = parts.scheme == "https"
+        self._key = key
+        self._timeout_seconds = timeout_seconds
+        self.url = url
+
+    def get(self, path: str, **query: object) -> Any:
+        """The JSON answer to GET /api/v2 + `path`; parameters that are None are left out. Raises Failure."""
+        return self._json("GET", path, query)
+
+    def find(self, path: str) -> Any:
+        """As `get`; None when there is no such resource."""
+        try:
+            return self.get(path)
+        except RefusedRequest as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def post(self, path: str, body: object = None) -> Any:
+        """The JSON answer to POST. Raises Failure."""
+        return self._json("POST", path, body=body)
+
+    def _json(
+        self, method: str, path: str, query: Mapping[str, object] | None = None, body: object = None
+    ) -> Any:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        tail = f"?{urlencode(given)}" if given else ""
+        reply = self.ask(method, f"/api/v2{path}{tail}", body)
+        document = _document(reply)
+        if reply.status >= 400:
+            raise _refusal(reply.status, document, f"{method} {path}")
+        if document is None:
+            what = f"the answer of {self.url} is not that of a vvwatch daemon"
+            raise Failure(what, "check --url", where=f"{method} {path}", exit_code=UNREACHABLE)
+        return document
+
+    def ask(self, method: str, target: str, body: object = None) -> Reply:
+        """The answer to one request, whatever its status. Raises Failure when there is none."""
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self._timeout_seconds)
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            connection.request(method, self._base + target, content, self._headers(content))
+            response = connection.getresponse()
+            return Reply(response.status, response.read(_LONGEST_ANSWER))
+        except (OSError, http.client.HTTPException) as error:
+            raise _silence(self.url, error) from error
+        finally:
+            connection.close()
+
+    def _headers(self, content: bytes | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": f"vvwatch/{__version__}"}
+        if self._key:
+            headers["X-API-Key"] = self._key
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+
+def connect(url: str | None, state: str | None, config: str | None, environ: Mapping[str, str]) -> Client:
+    """The daemon meant: by its address, or by the state directory it left its address in.
+
+    The key is $VVWATCH_API_KEY, else that of the state directory, which only an address of this machine is given.
+    """
+    folder: Path = state_dir(state, config, environ)
+    there = url or address(folder)
+    key = environ.get("VVWATCH_API_KEY") or (admin_key(folder) if _is_here(there) else None)
+    return Client(there, key)
+
+
+def segment(identifier: str) -> str:
+    """An identifier as one segment of a path."""
+    return quote(identifier, safe="")
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    host = _ANY_ADDRESS.get(host, host)
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _document(reply: Reply) -> Any:
+    try:
+        return json.loads(reply.body)
+    except ValueError:
+        return None
+
+
+def _refusal(status: int, document: Any, where: str) -> RefusedRequest:
+    """What the API's error envelope says."""
+    error = document.get("error") if isinstance(document, dict) else None
+    error = error if isinstance(error, dict) else {}
+    message = str(error.get("message") or f"the daemon answered with status {status}")
+    details = error.get("details")
+    hint = details.get("hint") if isinstance(details, dict) else None
+    return RefusedRequest(status, message, str(hint or _HINTS.get(status, "")), where)
+
+
+def _silence(url: str, error: Exception) -> Failure:
+    reason = (
+        error.strerror
+        if isinstance(error, OSError) and error.strerror
+        else str(error) or type(error).__name__
+    )
+    hint = "is it running? `vvwatch run` starts one; --state-dir or --url points to another"
+    return Failure(f"no daemon answers: {reason.lower()}", hint, where=url, exit_code=UNREACHABLE)

@@ -1,0 +1,115 @@
+"""`vvwatch dev`: the whole way of the data on a local folder, watched on the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+import click
+
+from vvwatch.cli.commands import Command
+from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.options import json_option
+from vvwatch.cli.output import animated
+from vvwatch.cli.telling import Lines, teller
+from vvwatch.cli.trial import Trial, configured, planned
+
+_DEMO_FOLDER: Final = "vvwatch-demo"
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch dev --demo --once", "make sample clips and see the whole way"),
+        ("vvwatch dev ./incoming", "watch a folder; exports go to ./incoming-exports"),
+        (
+            "vvwatch dev ./incoming --pattern '*.{mp4,mov}' --debounce 30s",
+            "only videos, half a minute of quiet",
+        ),
+        ("vvwatch dev ./incoming --once --export-to ./out", "do what is there, then end"),
+    ),
+)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--pattern", default="*", show_default=True, metavar="GLOB", help="Which files to pick up.")
+@click.option(
+    "--debounce", default="3s", show_default=True, metavar="TIME", help="The quiet time that closes a window."
+)
+@click.option(
+    "--export-to", "exports", metavar="DIR", type=click.Path(), help="Where exports go.  [FOLDER-exports]"
+)
+@click.option("--once", is_flag=True, help="End when everything that is there is done.")
+@click.option("--demo", is_flag=True, help="Put sample clips into FOLDER first.  [./vvwatch-demo]")
+@click.option(
+    "--listen", default="127.0.0.1:0", metavar="ADDRESS", help="Where the API answers.  [a free port]"
+)
+@json_option
+@click.pass_context
+def dev(
+    ctx: click.Context,
+    folder: Path | None,
+    pattern: str,
+    debounce: str,
+    exports: str | None,
+    listen: str,
+    *,
+    once: bool,
+    demo: bool,
+    as_json: bool,
+) -> None:
+    """Watch FOLDER and take what arrives all the way: import, process, export. Needs no configuration.
+
+    What was done is remembered: a second start on the same folder goes on where the first one stopped.
+    """
+    if folder is None and not demo:
+        raise Failure("which folder?", "vvwatch dev FOLDER, or vvwatch dev --demo", exit_code=USAGE)
+    folder = folder or Path(_DEMO_FOLDER)
+    if demo:
+        folder.mkdir(parents=True, exist_ok=True)
+    trial = planned(folder, exports, pattern, debounce, listen, os.environ)
+    told = teller(trial, as_json=as_json, animated=animated(sys.stdout, os.environ))
+    ctx.exit(_watch(trial, told, once=once, demo=demo))
+
+
+def _watch(trial: Trial, told: Lines, *, once: bool, demo: bool) -> int:
+    config = configured(trial, os.environ)
+    told.begin(config.warnings)
+    if demo:
+        _make_clips(trial.folder, told)
+    # Here, because it takes a second to import: whatever is wrong with the options was said before.
+    from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
+
+    options = ServeOptions(os.environ, once=once, announce=told.announce, observe=told.observe)
+    trial.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _stderr_into(trial.log_file), told.shown():
+        code = anyio.run(serve, config, options)
+    told.end()
+    return code or int(told.story.exports_failed > 0)
+
+
+def _make_clips(folder: Path, told: Lines) -> None:
+    from vvwatch.processors.sample_clips import make_demo_clips  # noqa: PLC0415  # as above
+
+    told.note(f"making sample clips in {folder}")
+    made = make_demo_clips(folder)
+    told.note(f"{', '.join(path.name for path in made)}")
+
+
+@contextmanager
+def _stderr_into(file: Path) -> Iterator[None]:
+    """Let everything that is written to stderr, whoever writes it, go to `file`: the terminal is the story's."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    log = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 2)
+    os.close(log)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)

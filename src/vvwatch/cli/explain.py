@@ -1,0 +1,105 @@
+"""`vvwatch explain`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client
+from vvwatch.cli.commands import Command
+from vvwatch.cli.output import ago, plain, show_json, size, until
+
+_LABEL_WIDTH = 9
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch explain ./incoming/clip.mp4", "why this file was imported, or was not"),
+        ("vvwatch explain file:///data/incoming/clip.mp4 --json", "the same, for programs"),
+    ),
+)
+@click.argument("target", metavar="URI|PATH")
+@asking
+def explain(client: Client, target: str, *, as_json: bool) -> None:
+    """Tell an object's whole life: seen, filtered, window, import, prompt run, export, webhooks."""
+    found = client.get("/explain", uri=address(target))
+    if as_json:
+        show_json(found)
+        return
+    for line in _lines(found):
+        click.echo(plain(line))
+
+
+def address(target: str) -> str:
+    """An address as it is; a path as an absolute one."""
+    if "://" in target:
+        return target
+    path = os.path.abspath(target)  # noqa: PTH100  # `..` is resolved, links are left to the daemon
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"file://{quote(os.fsencode(path))}"
+    return path
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    for place in found["places"]:
+        yield place["uri"]
+        yield _line("now", _standing(place["standing"]), 2)
+        if not place["indexes"]:
+            yield _line("", f"no automation watches {place['connector_id']}", 2)
+        for index in place["indexes"]:
+            yield _line(index["index_id"], index["conclusion"], 2)
+            for version in index["versions"]:
+                yield from _version(version)
+
+
+def _line(label: str, words: str, indent: int) -> str:
+    return f"{'':{indent}}{label:<{_LABEL_WIDTH}} {words}"
+
+
+def _standing(standing: dict[str, Any]) -> str:
+    if standing["exists"] is None:
+        return f"unknown: {standing['error']}"
+    if not standing["exists"]:
+        return "nothing stands there"
+    return f"{size(standing['size_bytes'])}, changed {ago(standing['modified_at'])}"
+
+
+def _version(version: dict[str, Any]) -> Iterator[str]:
+    yield _line("version", version["version"] + (" (the current one)" if version["is_current"] else ""), 4)
+    if version["window_id"]:
+        yield _line("window", f"{version['window_id']} {_window(version)}", 6)
+    if version["import_job_id"] and version["file_status"]:
+        why = version["file_message"] or version["file_reason"]
+        words = f"{version['import_job_id']} {version['file_status']}" + (f": {why}" if why else "")
+        yield _line("import", words, 6)
+    if version["video"]:
+        yield _line("media", f"{version['video']['video_id']} {version['video']['status']}", 6)
+    yield from _followed(version)
+
+
+def _window(version: dict[str, Any]) -> str:
+    if version["window_state"] == "open":
+        return f"is open, closes {until(version['window_due_at'])}"
+    return f"closed ({version['window_reason']})"
+
+
+def _followed(version: dict[str, Any]) -> Iterator[str]:
+    for run in version["runs"]:
+        error = f": {run['error_message']}" if run["error_message"] else ""
+        yield _line("run", f"{run['run_id']} {run['status']}, {run['segment_count']} segments{error}", 6)
+    for export in version["exports"]:
+        where = export["destination_uri"] or export["last_error"] or ""
+        yield _line("export", f"{export['export_id']} {export['status']} {where}".rstrip(), 6)
+    for delivery in version["deliveries"]:
+        error = f": {delivery['error_message']}" if delivery["error_message"] else ""
+        yield _line(
+            "webhook", f"{delivery['webhook_name']} {delivery['event_type']} {delivery['status']}{error}", 6
+        )

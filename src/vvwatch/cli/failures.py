@@ -1,0 +1,93 @@
+"""How a command that fails says so: on stderr, with where it happened and what to try, and by its exit code."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+
+import click
+
+from vvwatch.errors import ConfigInvalid, VvwatchError
+
+FAILURE = 1
+USAGE = 2
+UNREACHABLE = os.EX_UNAVAILABLE
+TRY_LATER = os.EX_TEMPFAIL
+REFUSED = os.EX_NOPERM
+INVALID_CONFIG = os.EX_CONFIG
+INTERRUPTED = 130
+
+
+class Failure(VvwatchError):
+    """Raised when a command cannot do what was asked; `where` names the place, `exit_code` what the shell gets."""
+
+    def __init__(self, message: str, hint: str = "", *, where: str = "", exit_code: int = FAILURE) -> None:
+        super().__init__(message, hint)
+        self.where = where
+        self.exit_code = exit_code
+
+
+def told(error: BaseException, *, debug: bool = False) -> int:
+    """Say on stderr what went wrong and return the exit code; a traceback only with `debug`."""
+    error = _cause(error)
+    if debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    for line in lines(error):
+        click.echo(line, err=True)
+    return _exit_code(error)
+
+
+def lines(error: BaseException) -> Iterator[str]:
+    """`error: what`, `  where: place`, `  try: command`, without the parts that are not known."""
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        yield "interrupted"
+    elif isinstance(error, click.ClickException):
+        yield f"error: {_sentence(error.format_message())}"
+        yield from _usage_hint(error)
+    elif isinstance(error, ConfigInvalid):
+        count = len(error.problems)
+        yield f"error: the configuration has {count} problem{'s' if count > 1 else ''}"
+        yield from (f"  where: {problem}" for problem in error.problems)
+        yield f"  try: {error.hint}"
+    else:
+        yield from _plain(error)
+
+
+def _plain(error: BaseException) -> Iterator[str]:
+    if not isinstance(error, VvwatchError):
+        yield f"error: {type(error).__name__}: {error}"
+        yield "  try: the same command as `vvwatch --debug …`, for the traceback"
+        return
+    yield f"error: {error.message}"
+    where = error.where if isinstance(error, Failure) else ""
+    yield from (f"  {name}: {text}" for name, text in (("where", where), ("try", error.hint)) if text)
+
+
+def _usage_hint(error: click.ClickException) -> Iterator[str]:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        yield f"  try: {context.command_path} --help"
+
+
+def _sentence(text: str) -> str:
+    """Messages of click begin like sentences; ours do not."""
+    text = text.strip().removesuffix(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The only error of a group of one, however deep."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, Failure):
+        return error.exit_code
+    if isinstance(error, ConfigInvalid):
+        return INVALID_CONFIG
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        return INTERRUPTED
+    return error.exit_code if isinstance(error, click.ClickException) else FAILURE

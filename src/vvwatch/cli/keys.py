@@ -1,0 +1,98 @@
+"""`vvwatch keys`: API keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client, segment
+from vvwatch.cli.commands import Command, Family
+from vvwatch.cli.output import ago, columns, plain, show_json, until
+
+_HEADS = ("KEY", "NAME", "BEGINS WITH", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE")
+_SCOPES = ("search", "read", "write", "admin")
+
+
+@click.group(
+    cls=Family,
+    examples=(
+        ("vvwatch keys create ci --scope read", "a key, shown this once"),
+        ("vvwatch keys", "all keys, without themselves"),
+        ("vvwatch keys revoke key_…", "make one worthless, for good"),
+    ),
+)
+def keys() -> None:
+    """API keys: who may ask the daemon for what. Scopes grow: search < read < write < admin."""
+
+
+@keys.command(
+    cls=Command,
+    examples=(
+        ("vvwatch keys create ci --scope read", "may look at everything"),
+        ("vvwatch keys create n8n --scope write --expires 90", "may change things, for ninety days"),
+    ),
+)
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(_SCOPES),
+    multiple=True,
+    default=("read",),
+    help="May be repeated.  [read]",
+)
+@click.option(
+    "--expires", "days", type=click.IntRange(1, 365), metavar="DAYS", help="When it ceases to work."
+)
+@asking
+def create(client: Client, name: str, scopes: tuple[str, ...], days: int | None, *, as_json: bool) -> None:
+    """Make a key called NAME and print it. It cannot be shown again."""
+    body = {"name": name, "scopes": list(scopes)} | ({"expires_in_days": days} if days else {})
+    made = client.post("/api-keys", body)
+    if as_json:
+        show_json(made)
+        return
+    click.echo(made["key"])
+    click.echo(
+        f"{made['key_id']} ({', '.join(made['scopes'])}): keep it now, it is not shown again", err=True
+    )
+
+
+@keys.command("list", cls=Command, examples=(("vvwatch keys list", "all keys, without themselves"),))
+@asking
+def list_keys(client: Client, *, as_json: bool) -> None:
+    """All keys, oldest first."""
+    found = client.get("/api-keys")
+    if as_json:
+        show_json({"keys": found})
+    elif found:
+        columns([_row(each) for each in found], _HEADS)
+    else:
+        click.echo("there are no keys")
+
+
+@keys.command(cls=Command, examples=(("vvwatch keys revoke key_…", "by the id that `vvwatch keys` shows"),))
+@click.argument("key_id", metavar="ID")
+@asking
+def revoke(client: Client, key_id: str, *, as_json: bool) -> None:
+    """Make a key worthless, for good."""
+    revoked = client.post(f"/api-keys/{segment(key_id)}/revoke")
+    if as_json:
+        show_json(revoked)
+    else:
+        click.echo(f"{plain(revoked['key_id'])} ({plain(revoked['name'])}) is revoked")
+
+
+def _row(key: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        key["key_id"],
+        key["name"],
+        f"{key['key_prefix']}…",
+        ", ".join(key["scopes"]),
+        ago(key["created_at"]),
+        ago(key["last_used_at"]),
+        until(key["expires_at"]) if key["expires_at"] else "never",
+        "active" if key["is_active"] else "revoked" if key["revoked_at"] else "expired",
+    )

@@ -1,0 +1,167 @@
+"""The live view of `vvwatch dev`: calm, one block that is drawn anew a few times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from vvwatch.cli.output import duration, plain, several, size
+from vvwatch.cli.plain import path_of
+from vvwatch.cli.story import Batch, OpenWindow, Story
+
+_DRAWN_PER_SECOND: Final = 4
+_BAR_WIDTH: Final = 24
+_MOST_TROUBLES: Final = 6
+_MOST_ARTEFACTS: Final = 3
+_MOST_BATCHES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What does not change while it runs."""
+
+    folder: Path
+    pattern: str
+    exports: Path
+    log: Path
+    quiet_seconds: float
+    max_wait_seconds: float
+
+
+@contextmanager
+def shown(draw: Callable[[], RenderableType], console: Console | None = None) -> Iterator[None]:
+    """Show what `draw` returns until the block ends; its last state stays on the screen."""
+    console = console or Console(highlight=False)
+    with Live(
+        get_renderable=draw,
+        console=console,
+        refresh_per_second=_DRAWN_PER_SECOND,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ):
+        yield
+
+
+def render(story: Story, scene: Scene, now: float) -> RenderableType:
+    """The whole view at the epoch second `now`."""
+    return Group(_heading(story, scene), "", _way(story, scene, now), *_latest(story), "", _footer(story))
+
+
+def _heading(story: Story, scene: Scene) -> Text:
+    text = Text.assemble(
+        ("vvwatch dev  ", "bold"), plain(str(scene.folder)), ("  →  ", "dim"), plain(str(scene.exports))
+    )
+    if scene.pattern != "*":
+        text.append(f"   {plain(scene.pattern)}", "cyan")
+    return text.append(f"\n{story.address or 'starting…'}", "dim")
+
+
+def _way(story: Story, scene: Scene, now: float) -> Table:
+    """One row a step, in the order of the data's way."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", width=8)
+    table.add_column(width=_BAR_WIDTH)
+    table.add_column()
+    table.add_row("  seen", "", _seen(story))
+    table.add_row("  window", *_window(story.window, scene, now))
+    for label, step in (("import", _import), ("run", _run), ("export", _export)):
+        batches = _told(story.batches, label)
+        for position, batch in enumerate(batches or (None,)):
+            table.add_row(f"  {label}" if position == 0 else "", *step(batch))
+    return table
+
+
+def _told(batches: tuple[Batch, ...], label: str) -> tuple[Batch, ...]:
+    """The batches to show at one step: those under way, else the last."""
+    here = [batch for batch in batches if label == "import" or getattr(batch, label)]
+    going = [batch for batch in here if batch.under_way]
+    return tuple(going[-_MOST_BATCHES:] or here[-1:])
+
+
+def _seen(story: Story) -> Text:
+    text = Text(several(story.accepted, "new file"))
+    if story.settling:
+        text.append(f" · {several(story.settling, 'file')} still being written", "yellow")
+    if story.skipped:
+        text.append(f" · {story.skipped} skipped", "dim")
+    if not story.accepted and story.listed:
+        text.append(f" · {several(story.listed, 'file')} known from before", "dim")
+    return text
+
+
+def _window(window: OpenWindow | None, scene: Scene, now: float) -> tuple[RenderableType, Text]:
+    if window is None or window.due_at is None:
+        return "", Text("waiting for new files" if window is None else "opens", "dim")
+    left = max(window.due_at - now, 0.0)
+    latest = max(window.opened_at + scene.max_wait_seconds - now, 0.0)
+    text = Text.assemble(several(window.count, "file"), " · closes ", (f"in {duration(left)}", "bold"))
+    text.append(f", at the latest in {duration(latest)}", "dim")
+    return _bar(scene.quiet_seconds - left, scene.quiet_seconds), text
+
+
+def _import(batch: Batch | None) -> tuple[RenderableType, Text]:
+    if batch is None:
+        return "", Text("-", "dim")
+    done = batch.imported + batch.failed + batch.skipped
+    return _bar(done, max(batch.files, done)), _counts(
+        (batch.imported, "imported", ""),
+        (batch.failed, "failed", "red"),
+        (batch.skipped, "skipped", "yellow"),
+    )
+
+
+def _run(batch: Batch | None) -> tuple[RenderableType, Text]:
+    if batch is None:
+        return "", Text("-", "dim")
+    words = {"": "processing", "completed_with_failures": "done, with failures", "completed": "done"}
+    text = Text(f"{batch.items_done} of {max(batch.items, batch.items_done)} · ")
+    style = "red" if batch.run_status == "failed" else "green" if batch.run_status == "completed" else ""
+    return _bar(batch.items_done, batch.items), text.append(
+        words.get(batch.run_status, batch.run_status), style
+    )
+
+
+def _export(batch: Batch | None) -> tuple[RenderableType, Text]:
+    if batch is None:
+        return "", Text("-", "dim")
+    style = {"completed": "green", "failed": "red"}.get(batch.export_status, "")
+    words = {"started": "being written", "completed": "delivered"}
+    return _bar(int(batch.export_status == "completed"), 1), Text(
+        words.get(batch.export_status, batch.export_status), style
+    )
+
+
+def _counts(*counts: tuple[int, str, str]) -> Text:
+    told = [Text(f"{count} {word}", style) for count, word, style in counts if count]
+    return Text(" · ").join(told) if told else Text("beginning", "dim")
+
+
+def _bar(done: float, total: float) -> ProgressBar:
+    return ProgressBar(total=max(total, 1e-9), completed=max(done, 0.0), width=_BAR_WIDTH)
+
+
+def _latest(story: Story) -> Iterator[RenderableType]:
+    if story.troubles or story.artefacts or story.alarm:
+        yield ""
+    if story.alarm:
+        yield Text(f"  ! {plain(story.alarm)}", "yellow")
+    for trouble in story.troubles[-_MOST_TROUBLES:]:
+        yield Text.assemble(("  ✗ ", "red"), plain(trouble.subject), (f"  {plain(trouble.reason)}", "dim"))
+    for artefact in story.artefacts[-_MOST_ARTEFACTS:]:
+        where = plain(path_of(artefact.uri))
+        yield Text.assemble(("  → ", "green"), where, (f"  {size(artefact.size_bytes)}", "dim"))
+
+
+def _footer(story: Story) -> Text:
+    if story.draining:
+        return Text("  stopping; Ctrl-C again stops at once", "yellow")
+    return Text("  Ctrl-C stops; what was done is remembered for the next start", "dim")

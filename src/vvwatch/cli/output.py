@@ -1,0 +1,115 @@
+"""How answers look: JSON for programs, columns and plain words for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import click
+
+_GAP: Final = "  "
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_GOOD: Final = frozenset({"active", "completed", "delivered", "healthy", "imported", "processed", "ready"})
+_BAD: Final = frozenset({"failed", "disabled", "degraded", "dead_letter", "completed_with_failures"})
+
+
+def colour(environ: Mapping[str, str], *, refused: bool) -> bool | None:
+    """Whether to colour: False or True when the user has said so, None to leave it to the stream."""
+    if refused or environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
+        return False
+    return True if environ.get("FORCE_COLOR") else None
+
+
+def animated(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether `stream` is a terminal that may be drawn upon."""
+    context = click.get_current_context(silent=True)
+    refused = context is not None and context.color is False
+    return stream.isatty() and not refused and colour(environ, refused=False) is not False
+
+
+def show_json(document: object) -> None:
+    """Print `document` for programs: indented on a terminal, on one line otherwise."""
+    indent = 2 if sys.stdout.isatty() else None
+    click.echo(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
+def columns(rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
+    """Print `rows` in columns as wide as needed, below bold `heads`; words for good and bad are coloured."""
+    table = [[plain(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for position, row in enumerate(table):
+        cells = (_painted(cell.ljust(width)) for cell, width in zip(row, widths, strict=True))
+        line = _GAP.join(cells).rstrip()
+        click.echo(click.style(line, bold=True) if heads and position == 0 else line)
+
+
+def _painted(cell: str) -> str:
+    word = cell.strip()
+    if word in _GOOD:
+        return click.style(cell, fg="green")
+    return click.style(cell, fg="red") if word in _BAD else cell
+
+
+def plain(text: str) -> str:
+    """`text` without what would drive a terminal: keys and messages come from outside."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
+def duration(seconds: float) -> str:
+    """A span in its two largest units: `1h 5m`, `42s`; below ten seconds with a decimal."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f}s"
+    rest, parts = round(seconds), list[str]()
+    for unit, size in _UNITS:
+        count, rest = divmod(rest, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0"))
+
+
+def ago(moment: str | None, now: float | None = None) -> str:
+    """How long ago an ISO moment of the API was; `-` for none."""
+    at = epoch(moment)
+    return "-" if at is None else f"{duration((time.time() if now is None else now) - at)} ago"
+
+
+def until(moment: str | None, now: float | None = None) -> str:
+    """How far off an ISO moment of the API is; `now` when it has come, `-` for none."""
+    at = epoch(moment)
+    left = None if at is None else at - (time.time() if now is None else now)
+    return "-" if left is None else "now" if left <= 0 else f"in {duration(left)}"
+
+
+def epoch(moment: str | None) -> float | None:
+    """Epoch seconds of an ISO moment; None for none."""
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
+
+
+def iso(at: float) -> str:
+    """Epoch seconds as an ISO moment in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def size(count: float | None) -> str:
+    """Bytes for people: `812 B`, `1.2 MB`; `-` for none."""
+    if count is None:
+        return "-"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.95 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def several(count: int, noun: str) -> str:
+    """`1 file`, `3 files`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def text(value: Any) -> str:
+    """A field of an answer for a column; `-` when it is empty."""
+    return "-" if value in (None, "", []) else str(value)

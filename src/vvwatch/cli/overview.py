@@ -1,0 +1,113 @@
+"""What `vvwatch status` tells: gathered from the API into one document."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from vvwatch.cli.client import Client
+from vvwatch.cli.naming import Watched, watched
+from vvwatch.cli.output import epoch
+
+_LATEST: Final = 50
+_RECENT_SECONDS: Final = 86_400.0
+_GOING: Final = frozenset({"pending", "scanning", "importing", "processing"})
+
+Document = dict[str, Any]
+
+
+def overview(client: Client, now: float | None = None) -> Document:
+    """`daemon`, `automations`, `under_way` and `attention`: what needs somebody, each with what to type next.
+
+    Failures that ended more than a day before `now` (default: the present) are left out.
+    """
+    since = (time.time() if now is None else now) - _RECENT_SECONDS
+    daemon = client.get("/status")
+    automations = list(_automations(client, daemon))
+    jobs = client.get("/import-jobs", limit=_LATEST)
+    runs = client.get("/prompt-runs", limit=_LATEST)
+    exports = client.get("/exports", limit=_LATEST)
+    return {
+        "daemon": daemon,
+        "automations": automations,
+        "under_way": {
+            "import_jobs": [each for each in jobs if each["status"] in _GOING],
+            "prompt_runs": [each for each in runs if each["status"] in _GOING],
+            "exports": [each for each in exports if each["status"] in _GOING],
+        },
+        "attention": [
+            *_troubled(automations),
+            *_failed_jobs(jobs, since),
+            *_failed(runs, "run_id", "prompt_run", since),
+            *_failed(exports, "export_id", "export", since),
+            *_webhooks(client.get("/webhooks")),
+        ],
+    }
+
+
+def _automations(client: Client, daemon: Document) -> Iterator[Document]:
+    windows = {each["automation_id"]: each for each in client.get("/windows", state="open", limit=200)}
+    sources = daemon.get("sources") or {}
+    for each in watched(client):
+        if each.importing is None:
+            continue
+        automation_id = each.importing["automation_id"]
+        yield _automation(each, sources.get(automation_id), windows.get(automation_id))
+
+
+def _automation(found: Watched, source: Document | None, window: Document | None) -> Document:
+    importing = found.importing or {}
+    return {
+        **importing,
+        "index_name": found.index["name"],
+        "source": source,
+        "window": window,
+        "export": found.exporting,
+    }
+
+
+def _attention(kind: str, identifier: str, what: str, attempt: str) -> Document:
+    return {"kind": kind, "id": identifier, "what": what, "try": attempt}
+
+
+def _troubled(automations: list[Document]) -> Iterator[Document]:
+    for each in automations:
+        name, source = each["automation_id"], each["source"] or {}
+        if each["last_error"]:
+            yield _attention("automation", name, each["last_error"], each["last_error_hint"] or "")
+        elif source.get("state") in ("degraded", "failed"):
+            yield _attention("source", name, source.get("reason", ""), source.get("hint", ""))
+
+
+def _failed_jobs(jobs: list[Document], since: float) -> Iterator[Document]:
+    for each in jobs:
+        failed = each["progress"]["failed"]
+        if failed and (epoch(each["completed_at"]) or since) > since:
+            first = (
+                each["failed_files"][0]
+                if each["failed_files"]
+                else {"path": "", "error": each["error_message"]}
+            )
+            rest = f" (and {failed - 1} more)" if failed > 1 else ""
+            what = f"{first['path']}: {first['error']}{rest}"
+            yield _attention("import_job", each["job_id"], what, f"vvwatch jobs show {each['job_id']}")
+
+
+def _failed(rows: list[Document], identifier: str, kind: str, since: float) -> Iterator[Document]:
+    for each in rows:
+        if each["status"] == "failed" and (epoch(each["completed_at"]) or since) > since:
+            name = each[identifier]
+            attempt = (
+                f"vvwatch retry {name}" if kind == "export" else f"vvwatch jobs show {each['import_job_id']}"
+            )
+            what = each.get("error_message") or each.get("last_error") or "failed"
+            yield _attention(kind, name, what, attempt)
+
+
+def _webhooks(webhooks: list[Document]) -> Iterator[Document]:
+    for each in webhooks:
+        if each["failure_count"]:
+            state = " and is disabled" if each["status"] == "disabled" else ""
+            what = f"{each['name']} failed {each['failure_count']} times in a row{state}"
+            yield _attention("webhook", each["webhook_id"], what, f"look at {each['url']}")

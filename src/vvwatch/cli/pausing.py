@@ -1,0 +1,58 @@
+"""`vvwatch pause` and `vvwatch resume`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client, segment
+from vvwatch.cli.commands import Command
+from vvwatch.cli.failures import Failure
+from vvwatch.cli.naming import called
+from vvwatch.cli.output import plain, show_json
+
+_exports_option = click.option(
+    "--exports", is_flag=True, help="Its export automation, not the import automation."
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch pause incoming", "stop watching; what has gathered is kept"),
+        ("vvwatch pause incoming --exports", "go on importing, deliver nothing"),
+    ),
+)
+@click.argument("name", metavar="INDEX|AUTOMATION")
+@_exports_option
+@asking
+def pause(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
+    """Stop an automation for a while. Its configuration, its open window and what it knows are kept."""
+    _show(_set(client, name, "pause", exports=exports), as_json=as_json)
+
+
+@click.command(cls=Command, examples=(("vvwatch resume incoming", "go on; what arrived meanwhile is found"),))
+@click.argument("name", metavar="INDEX|AUTOMATION")
+@_exports_option
+@asking
+def resume(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
+    """Let a paused automation go on, beginning with what arrived meanwhile."""
+    _show(_set(client, name, "resume", exports=exports), as_json=as_json)
+
+
+def _set(client: Client, name: str, action: str, *, exports: bool) -> dict[str, Any]:
+    found, kind = called(client, name), "export" if exports else "import"
+    if (found.exporting if exports else found.importing) is None:
+        raise Failure(f"the index {found.index_id} has no {kind} automation", "vvwatch status")
+    answer: dict[str, Any] = client.post(f"/indexes/{segment(found.index_id)}/automations/{kind}/{action}")
+    return answer
+
+
+def _show(automation: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(automation)
+        return
+    note = " (enabled = false in its configuration)" if automation["status"] == "disabled" else ""
+    click.echo(f"{plain(automation['automation_id'])} is {automation['status']}{note}")

@@ -1,0 +1,139 @@
+"""A daemon's events as lines for a pipe or a log: one line an event, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from vvwatch.cli.output import duration, plain, several, size
+from vvwatch.cli.story import Fields, Story, reason_of
+
+_LABEL_WIDTH: Final = 9
+_CLOSED: Final = {
+    "quiet": "nothing more arrived",
+    "max_wait": "it had been open for its longest time",
+    "full": "it was full",
+    "manual": "it was closed by hand",
+    "resumed": "it was due while nothing ran",
+}
+_ENDED: Final = {
+    "completed": "done",
+    "completed_with_failures": "done, with failures",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
+
+def line(event: str, fields: Fields, at: float) -> str | None:
+    """The line for an event that happened at the epoch second `at`; None for one that people need not read."""
+    if event == "change.accepted":
+        words: str | None = _accepted(fields, at)
+    else:
+        say = _LINES.get(event)
+        words = say(fields) if say else None
+    return labelled(event.partition(".")[0], words) if words else None
+
+
+def labelled(label: str, words: str) -> str:
+    """`label` and what it is about, in two columns."""
+    return f"{label:<{_LABEL_WIDTH}}{plain(words)}"
+
+
+def summary(story: Story) -> Iterator[str]:
+    """What came of it all, when it is over: counts, failures with their reasons, where the exports are."""
+    if not story.accepted and not story.batches:
+        yield "nothing new: all that is here was done before" if story.listed else "there is nothing here yet"
+    else:
+        counts = f"{story.failed} failed, {story.skipped} skipped"
+        yield f"{several(story.imported, 'file')} imported, {counts}"
+    yield from (labelled("  reason", f"{each.subject}: {each.reason}") for each in story.troubles)
+    yield from (
+        labelled("  export", f"{path_of(each.uri)} ({size(each.size_bytes)})") for each in story.artefacts
+    )
+
+
+def path_of(uri: str) -> str:
+    """The path of a local file's address; any other address as it is."""
+    parts = urlsplit(uri)
+    return str(PurePosixPath(unquote(parts.path))) if parts.scheme == "file" else uri
+
+
+def _accepted(fields: Fields, at: float) -> str:
+    count, due_at = several(int(fields.get("count", 1)), "new file"), fields.get("due_at")
+    if due_at is None:
+        return count
+    return f"{count}; the window closes in {duration(float(due_at) - at)} unless more arrive"
+
+
+def _skipped(fields: Fields) -> str:
+    return f"{fields.get('object_key')} is left out: {reason_of(fields)}"
+
+
+def _closed(fields: Fields) -> str:
+    why = _CLOSED.get(str(fields.get("reason")), "")
+    return f"closed with {several(int(fields.get('count', 0)), 'file')}: {why}"
+
+
+def _file_finished(fields: Fields) -> str:
+    status = str(fields.get("status"))
+    why = "" if status == "imported" else f": {reason_of(fields)}"
+    return f"{fields.get('object_key')} {status}{why}"
+
+
+def _import_finished(fields: Fields) -> str:
+    counts = (f"{fields.get(name, 0)} {name}" for name in ("imported", "failed", "skipped"))
+    return f"{_ended(fields)}: {', '.join(counts)}"
+
+
+def _item_finished(fields: Fields) -> str:
+    status = str(fields.get("status", "completed"))
+    why = f": {reason_of(fields)}" if status in ("failed", "partial") and reason_of(fields) else ""
+    return f"{fields.get('object_key')} {'processed' if status == 'completed' else status}{why}"
+
+
+def _ended(fields: Fields) -> str:
+    status = str(fields.get("status"))
+    return _ENDED.get(status, status)
+
+
+def _exported(fields: Fields) -> str:
+    return f"{path_of(str(fields.get('uri')))} ({size(fields.get('size_bytes'))})"
+
+
+def _again(fields: Fields) -> str:
+    return f"tried again: {reason_of(fields)}"
+
+
+def _bad_source(fields: Fields) -> str:
+    hint = fields.get("hint")
+    return f"degraded: {reason_of(fields)}" + (f"; {hint}" if hint else "")
+
+
+_LINES: Final[dict[str, Callable[[Fields], str]]] = {
+    "scan.failed": _bad_source,
+    "source.degraded": _bad_source,
+    "source.failed": _bad_source,
+    "source.recovered": lambda _: "recovered",
+    "change.skipped": _skipped,
+    "window.closed": _closed,
+    "import.started": lambda fields: several(int(fields.get("files", 0)), "file"),
+    "import.file_finished": _file_finished,
+    "import.file_retried": _again,
+    "import.finished": _import_finished,
+    "run.started": lambda fields: several(int(fields.get("items", 0)), "item"),
+    "run.item_finished": _item_finished,
+    "run.item_retried": _again,
+    "run.finished": _ended,
+    "export.started": lambda fields: str(fields.get("export")),
+    "export.finished": _exported,
+    "export.retried": _again,
+    "export.failed": lambda fields: f"{fields.get('export')} failed: {reason_of(fields)}",
+    "delivery.sent": lambda fields: f"{fields.get('event_type') or fields.get('type')} sent",
+    "delivery.failed": lambda fields: (
+        f"{fields.get('event_type') or fields.get('type')}: {reason_of(fields)}"
+    ),
+    "job.failed": lambda fields: f"{fields.get('kind')} {fields.get('ref')}: {reason_of(fields)}",
+    "daemon.draining": lambda _: "stopping; press Ctrl-C again to stop at once",
+}

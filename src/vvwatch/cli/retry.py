@@ -1,0 +1,69 @@
+"""`vvwatch retry`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client, segment
+from vvwatch.cli.commands import Command
+from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.output import plain, show_json
+
+_ROUTES = {"del": "/webhooks/deliveries/{}/retry", "exp": "/exports/{}/retry"}
+_FILES_PER_PAGE = 1000
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch retry exp_…", "deliver an export that failed"),
+        ("vvwatch retry del_…", "send a webhook's delivery once more"),
+        ("vvwatch retry job_…/17", "import one file that failed"),
+        ("vvwatch retry job_…", "import all files of a job that failed"),
+    ),
+)
+@click.argument("identifier", metavar="ID")
+@asking
+def retry(client: Client, identifier: str, *, as_json: bool) -> None:
+    """Try what failed again: a delivery, an export, a file of an import job, or all failed files of one."""
+    kind, _, file_id = identifier.partition("/")
+    if kind.startswith("job_"):
+        retried = [_file(client, kind, each) for each in ([file_id] if file_id else _failed(client, kind))]
+    else:
+        retried = [client.post(_route(identifier))]
+    if as_json:
+        show_json({"retried": retried})
+        return
+    for each in retried:
+        click.echo(plain(_sentence(each)))
+
+
+def _route(identifier: str) -> str:
+    route = _ROUTES.get(identifier.partition("_")[0])
+    if route is None:
+        hint = "an export (exp_…), a delivery (del_…), an import job (job_…) or a file of one (job_…/17)"
+        raise Failure(f"{identifier!r} is nothing that can be tried again", hint, exit_code=USAGE)
+    return route.format(segment(identifier))
+
+
+def _failed(client: Client, job_id: str) -> list[str]:
+    path = f"/import-jobs/{segment(job_id)}/files"
+    page = client.get(path, failed_only="true", limit=_FILES_PER_PAGE)
+    if not page["items"]:
+        raise Failure(f"no file of {job_id} has failed", f"vvwatch jobs show {job_id}")
+    return [each["file_id"] for each in page["items"]]
+
+
+def _file(client: Client, job_id: str, file_id: str) -> Any:
+    return client.post(f"/import-jobs/{segment(job_id)}/files/{segment(file_id)}/retry")
+
+
+def _sentence(answer: dict[str, Any]) -> str:
+    if "path" in answer:
+        return f"{answer['path']}: {answer['message']}"
+    if "delivery_id" in answer:
+        return f"{answer['delivery_id']} is {answer['status']}"
+    return f"{answer['export_id']} is {answer['status']}"

@@ -1,0 +1,105 @@
+"""The command `vvwatch`: finds a subcommand's module when it is wanted, and says what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from vvwatch.cli.commands import write_examples
+from vvwatch.cli.failures import told
+from vvwatch.cli.output import colour
+
+_COMMANDS = {
+    "run": ("run", "Run the daemon."),
+    "dev": ("dev", "Try everything on a local folder, without a configuration."),
+    "check": ("check", "Check the configuration and list all problems."),
+    "status": ("status", "What is watched, under way, and in need of you."),
+    "explain": ("explain", "Tell an object's whole life, and why."),
+    "scan": ("scan", "Look for new objects now."),
+    "windows": ("windows", "The windows in which objects gather."),
+    "jobs": ("jobs", "Import jobs, and the files of one."),
+    "retry": ("retry", "Try a delivery, export or file again."),
+    "pause": ("pausing", "Stop an automation for a while."),
+    "resume": ("pausing", "Let a paused automation go on."),
+    "health": ("health", "Whether the daemon is ready, by the exit code."),
+    "keys": ("keys", "Create, list and revoke API keys."),
+    "version": ("version", "The version of vvwatch and of what it stands on."),
+}
+"""Command to the module that holds it and its line in the overview, so that the overview imports nothing."""
+
+
+class Root(click.Group):
+    """`vvwatch` itself. Errors end here, as text on stderr and an exit code; with `debug` after a traceback."""
+
+    debug = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's own signature
+        """The commands in the order in which a newcomer meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
+        """The command of this name, imported on first use."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"vvwatch.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
+        """The overview of the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help page, examples first."""
+        write_examples(formatter, _EXAMPLES)
+        super().format_help(ctx, formatter)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # as click's own
+        **extra: Any,
+    ) -> Any:
+        """Run a command; leaves through SystemExit with the exit code unless `standalone_mode` is off."""
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except Exception as error:  # noqa: BLE001  # whatever went wrong is told here, once
+            code = told(error, debug=self.debug)
+        code = code if isinstance(code, int) else 0
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+_EXAMPLES = (
+    ("vvwatch dev --demo --once", "see the whole way in under a minute"),
+    ("vvwatch dev ./incoming", "watch a folder and export the results beside it"),
+    ("vvwatch check && vvwatch run", "the daemon, from vvwatch.toml"),
+    ("vvwatch status", "what it is doing"),
+)
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vvwatch", message="vvwatch %(version)s")
+@click.option("--debug", is_flag=True, help="Print a traceback when something goes wrong.")
+@click.option("--no-color", is_flag=True, help="No colours and no live view, as with NO_COLOR=1.")
+@click.pass_context
+def vvwatch(ctx: click.Context, *, debug: bool, no_color: bool) -> None:
+    """Watch folders for object storage: what arrives is imported, processed, exported and announced."""
+    root = ctx.command
+    assert isinstance(root, Root)  # noqa: S101  # it is made so, right above
+    root.debug = debug
+    ctx.color = colour(os.environ, refused=no_color)
+
+
+def main() -> None:
+    """The console script."""
+    vvwatch.main(prog_name="vvwatch")

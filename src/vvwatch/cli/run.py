@@ -1,0 +1,64 @@
+"""`vvwatch run`: the daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import anyio
+import click
+
+from vvwatch.cli.commands import Command
+from vvwatch.cli.options import config_option, json_option, state_dir_option
+from vvwatch.config import load
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch run --config vvwatch.toml", "watch what the file declares"),
+        ("vvwatch run --listen 127.0.0.1:0", "on a free port, which is printed"),
+        ("VVWATCH_LOG_LEVEL=debug vvwatch run", "options from the environment"),
+    ),
+)
+@config_option
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Where the API answers.  [$VVWATCH_LISTEN, 127.0.0.1:8787]"
+)
+@state_dir_option
+@click.option("--log-format", metavar="FORMAT", help="auto, console, journal or json.  [$VVWATCH_LOG_FORMAT]")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [$VVWATCH_LOG_LEVEL]")
+@json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    config: str | None,
+    listen: str | None,
+    state: str | None,
+    log_format: str | None,
+    log_level: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP takes over a changed configuration file.
+
+    When it is ready it prints one line with its address. Options win over the environment, the environment
+    over the file.
+    """
+    overrides = {
+        "listen": listen,
+        "state_dir": None if state is None else str(Path(state).absolute()),
+        "log.format": log_format,
+        "log.level": log_level,
+    }
+    loaded = load(Path(config) if config else None, os.environ, overrides)
+    # Here, because it takes a second to import: whatever is wrong with the configuration was said before.
+    from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
+
+    announce = _announced_as_json if as_json else click.echo
+    ctx.exit(anyio.run(serve, loaded, ServeOptions(os.environ, announce=announce)))
+
+
+def _announced_as_json(line: str) -> None:
+    click.echo(json.dumps({"event": "ready", "message": line, "address": line.rpartition(" ")[2]}))

@@ -1,0 +1,120 @@
+"""`vvwatch status`: the whole of it at one glance."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client
+from vvwatch.cli.commands import Command
+from vvwatch.cli.output import ago, animated, columns, duration, epoch, plain, several, show_json, text, until
+from vvwatch.cli.overview import Document, overview
+
+_HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
+_WATCH_SECONDS = 2.0
+_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch status", "what it watches, what is under way, what needs you"),
+        ("vvwatch status --watch", "the same, every two seconds"),
+        ("vvwatch status --watch --json", "one JSON object a line"),
+    ),
+)
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@asking
+def status(client: Client, *, watch: bool, as_json: bool) -> None:
+    """What is watched, which windows are open and when they close, what is under way, what needs you."""
+    if not watch:
+        _show(overview(client), as_json=as_json)
+        return
+    while True:
+        found = overview(client)
+        if as_json:
+            click.echo(json.dumps(found, ensure_ascii=False))
+        else:
+            click.echo(_CLEAR if animated(sys.stdout, os.environ) else "", nl=False)
+            _show(found, as_json=False)
+        time.sleep(_WATCH_SECONDS)
+
+
+def _show(found: Document, *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    click.echo(click.style(_headline(found["daemon"]), bold=True))
+    click.echo()
+    if found["automations"]:
+        columns([_row(each) for each in found["automations"]], _HEADS)
+    else:
+        click.echo("nothing is watched yet: declare an automation (see the README), then `vvwatch check`")
+    _section("under way", list(_under_way(found["under_way"])))
+    _section("needs you", list(_needs(found["attention"])))
+
+
+def _headline(daemon: Document) -> str:
+    since = daemon.get("started_at")
+    at = epoch(since) if isinstance(since, str) else since
+    running = f", up for {duration(time.time() - at)}" if at else ""
+    state = "" if daemon.get("ready", True) else ", not ready"
+    return plain(f"vvwatch {daemon.get('version', '')} at {daemon.get('address', '')}{running}{state}")
+
+
+def _row(automation: Document) -> tuple[str, ...]:
+    source = automation["source"] or {}
+    return (
+        automation["automation_id"],
+        automation["index_id"],
+        automation["status"],
+        source.get("state") or "listing",
+        ago(automation["last_scan_at"]),
+        _window(automation["window"]),
+        text(automation["last_import_job_id"]),
+    )
+
+
+def _window(window: Document | None) -> str:
+    if window is None:
+        return "-"
+    return f"{several(window['object_count'], 'file')}, closes {until(window['due_at'])}"
+
+
+def _under_way(found: Document) -> Iterator[str]:
+    for job in found["import_jobs"]:
+        done = sum(job["progress"][name] for name in ("imported", "failed", "skipped"))
+        yield f"import {job['job_id']}: {done} of {several(job['progress']['total_files'], 'file')}"
+    for run in found["prompt_runs"]:
+        yield f"run {run['run_id']}: {_items(run, _ENDS)} of {several(_items(run, ('total',)), 'item')}"
+    for export in found["exports"]:
+        waiting = f": {export['last_error']}" if export["last_error"] else ""
+        yield f"export {export['export_id']}: {export['status']}{waiting}"
+
+
+_ENDS = ("completed", "failed", "partial", "cancelled")
+
+
+def _items(run: Document, states: tuple[str, ...]) -> int:
+    return sum(int(run[f"{state}_{kind}"]) for state in states for kind in ("videos", "audios", "images"))
+
+
+def _needs(attention: list[dict[str, Any]]) -> Iterator[str]:
+    for each in attention:
+        yield f"{each['kind'].replace('_', ' ')} {each['id']}: {each['what']}"
+        if each["try"]:
+            yield f"  {each['try']}"
+
+
+def _section(title: str, lines: list[str]) -> None:
+    if lines:
+        click.echo(f"\n{click.style(title, bold=True)}")
+        for line in lines:
+            click.echo(f"  {plain(line)}")

@@ -1,0 +1,290 @@
+"""What a running daemon has told so far, as one value: `story = after(story, event, fields, at)`. Pure.
+
+Unknown events and missing fields leave the story as it is: telling must never disturb the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from vvwatch.core.filters import Reason, explain
+
+_MOST_BATCHES: Final = 8
+_MOST_REMEMBERED: Final = 50
+
+_SENTENCES: Final = {
+    "access_denied": "it may not be read",
+    "media_damaged": "it is damaged",
+    "media_limit": "it needs more than the limits allow",
+    "media_unreadable": "it is no media file, or is damaged beyond use",
+    "object_changed": "it changed while it was read; its new version is imported by itself",
+    "object_not_found": "it is not there any more",
+    "processor_crashed": "processing it crashed or took too long",
+    "storage_unavailable": "the folder does not answer",
+}
+"""What a reason means, where an event brings no words of its own."""
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWindow:
+    """The window that is open; moments are epoch seconds. `due_at` is None until it is told."""
+
+    id: str
+    opened_at: float
+    due_at: float | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one closed window brought, on its way from import to export."""
+
+    import_job: str
+    files: int = 0
+    imported: int = 0
+    failed: int = 0
+    skipped: int = 0
+    import_status: str = ""
+    run: str = ""
+    items: int = 0
+    items_done: int = 0
+    run_status: str = ""
+    export: str = ""
+    export_status: str = ""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether something of it is still to come."""
+        return (
+            not self.import_status
+            or (bool(self.run) and not self.run_status)
+            or self.export_status == "started"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that went wrong: with what, and why."""
+
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """An export that stands at its destination."""
+
+    export: str
+    uri: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All of it. Counts are since the start; of troubles and artefacts the latest are kept."""
+
+    address: str = ""
+    listed: int = 0
+    settling: int = 0
+    accepted: int = 0
+    imported: int = 0
+    failed: int = 0
+    skipped: int = 0
+    exported: int = 0
+    exports_failed: int = 0
+    window: OpenWindow | None = None
+    batches: tuple[Batch, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    artefacts: tuple[Artefact, ...] = ()
+    alarm: str = ""
+    draining: bool = False
+
+
+def after(story: Story, event: str, fields: Fields, at: float) -> Story:
+    """The story once `event` has happened at the epoch second `at`."""
+    change = _CHANGES.get(event)
+    return story if change is None else change(story, fields, at)
+
+
+def reason_of(fields: Fields) -> str:
+    """Why, in words: the event's own message, else what its reason means."""
+    code = str(fields.get("reason") or "")
+    message = fields.get("message") or fields.get("error") or _SENTENCES.get(code)
+    return str(message) if message else _rule(code)
+
+
+def _rule(code: str) -> str:
+    """What the filter's reason `code` means; any other text is returned as it is."""
+    try:
+        return explain(Reason(code))
+    except ValueError:
+        return code
+
+
+def _ready(story: Story, fields: Fields, _at: float) -> Story:
+    return replace(story, address=str(fields.get("address", story.address)))
+
+
+def _scanned(story: Story, fields: Fields, _at: float) -> Story:
+    listed, settling = int(fields.get("listed", 0)), int(fields.get("settling", 0))
+    return replace(story, listed=listed, settling=settling, alarm="")
+
+
+def _alarmed(story: Story, fields: Fields, _at: float) -> Story:
+    hint = fields.get("hint")
+    return replace(story, alarm=reason_of(fields) + (f"; {hint}" if hint else ""))
+
+
+def _calmed(story: Story, _fields: Fields, _at: float) -> Story:
+    return replace(story, alarm="")
+
+
+def _opened(story: Story, fields: Fields, at: float) -> Story:
+    return replace(story, window=OpenWindow(str(fields.get("window")), at))
+
+
+def _accepted(story: Story, fields: Fields, at: float) -> Story:
+    name, count = str(fields.get("window")), int(fields.get("count", 1))
+    window = story.window if story.window and story.window.id == name else OpenWindow(name, at)
+    window = replace(window, due_at=fields.get("due_at"), count=window.count + count)
+    return replace(story, window=window, accepted=story.accepted + count, settling=0)
+
+
+def _left_out(story: Story, fields: Fields, _at: float) -> Story:
+    told = _with_trouble(story, str(fields.get("object_key")), f"skipped: {reason_of(fields)}")
+    return replace(told, skipped=story.skipped + 1)
+
+
+def _closed(story: Story, fields: Fields, _at: float) -> Story:
+    same = story.window is not None and story.window.id == fields.get("window")
+    return replace(story, window=None) if same else story
+
+
+def _import_started(story: Story, fields: Fields, _at: float) -> Story:
+    batch = replace(_batch_of(story, "import_job", fields), files=int(fields.get("files", 0)))
+    return _with_batch(story, batch)
+
+
+def _file_finished(story: Story, fields: Fields, _at: float) -> Story:
+    batch, status = _batch_of(story, "import_job", fields), str(fields.get("status"))
+    if status not in ("imported", "failed", "skipped"):
+        return story
+    counted: dict[str, Any] = {status: getattr(batch, status) + 1}
+    story = _with_batch(story, replace(batch, **counted))
+    total: dict[str, Any] = {status: getattr(story, status) + 1}
+    if status != "imported":
+        story = _with_trouble(story, str(fields.get("object_key")), f"{status}: {reason_of(fields)}")
+    return replace(story, **total)
+
+
+def _import_finished(story: Story, fields: Fields, _at: float) -> Story:
+    return _with_batch(
+        story, replace(_batch_of(story, "import_job", fields), import_status=str(fields.get("status")))
+    )
+
+
+def _run_started(story: Story, fields: Fields, _at: float) -> Story:
+    batch = _batch_of(story, "import_job", fields)
+    return _with_batch(story, replace(batch, run=str(fields.get("run")), items=int(fields.get("items", 0))))
+
+
+def _item_finished(story: Story, fields: Fields, _at: float) -> Story:
+    batch = _batch_of(story, "run", fields)
+    story = _with_batch(story, replace(batch, items_done=batch.items_done + 1))
+    if fields.get("status") in ("failed", "partial"):
+        what = "not processed" if fields["status"] == "failed" else "processed in part"
+        return _with_trouble(story, str(fields.get("object_key")), f"{what}: {reason_of(fields)}")
+    return story
+
+
+def _run_finished(story: Story, fields: Fields, _at: float) -> Story:
+    return _with_batch(story, replace(_batch_of(story, "run", fields), run_status=str(fields.get("status"))))
+
+
+def _export_started(story: Story, fields: Fields, _at: float) -> Story:
+    batch = _batch_of(story, "run", fields)
+    return _with_batch(story, replace(batch, export=str(fields.get("export")), export_status="started"))
+
+
+def _export_finished(story: Story, fields: Fields, _at: float) -> Story:
+    story = _with_batch(story, replace(_batch_of(story, "export", fields), export_status="completed"))
+    made = Artefact(str(fields.get("export")), str(fields.get("uri", "")), int(fields.get("size_bytes", 0)))
+    kept = (*story.artefacts, made)[-_MOST_REMEMBERED:]
+    return replace(story, artefacts=kept, exported=story.exported + 1)
+
+
+def _export_failed(story: Story, fields: Fields, _at: float) -> Story:
+    story = _with_batch(story, replace(_batch_of(story, "export", fields), export_status="failed"))
+    story = _with_trouble(story, str(fields.get("export")), f"not exported: {reason_of(fields)}")
+    return replace(story, exports_failed=story.exports_failed + 1)
+
+
+def _broken(story: Story, fields: Fields, _at: float) -> Story:
+    return _with_trouble(
+        story, f"{fields.get('kind')} {fields.get('ref')}", f"tried again: {reason_of(fields)}"
+    )
+
+
+def _draining(story: Story, _fields: Fields, _at: float) -> Story:
+    return replace(story, draining=True)
+
+
+def _batch_of(story: Story, field: str, fields: Fields) -> Batch:
+    """The batch that the event belongs to; one whose import began before this start is made up from the event."""
+    wanted = str(fields.get(field))
+    for batch in reversed(story.batches):
+        if getattr(batch, field) == wanted:
+            return batch
+    if field == "import_job":
+        return Batch(wanted)
+    run, export = str(fields.get("run", "")), str(fields.get("export", ""))
+    return Batch(
+        f"before {wanted}", import_status="completed", run=run, export=export, run_status=_past(field)
+    )
+
+
+def _past(field: str) -> str:
+    """The status of a run whose end this start has not seen, when an event about its export arrives."""
+    return "completed" if field == "export" else ""
+
+
+def _with_batch(story: Story, batch: Batch) -> Story:
+    known = [each.import_job for each in story.batches]
+    if batch.import_job in known:
+        position = known.index(batch.import_job)
+        return replace(story, batches=(*story.batches[:position], batch, *story.batches[position + 1 :]))
+    return replace(story, batches=(*story.batches, batch)[-_MOST_BATCHES:])
+
+
+def _with_trouble(story: Story, subject: str, reason: str) -> Story:
+    return replace(story, troubles=(*story.troubles, Trouble(subject, reason))[-_MOST_REMEMBERED:])
+
+
+_CHANGES: Final[Mapping[str, Callable[[Story, Fields, float], Story]]] = {
+    "daemon.ready": _ready,
+    "daemon.started": _ready,
+    "daemon.draining": _draining,
+    "scan.finished": _scanned,
+    "scan.failed": _alarmed,
+    "source.degraded": _alarmed,
+    "source.failed": _alarmed,
+    "source.recovered": _calmed,
+    "window.opened": _opened,
+    "window.closed": _closed,
+    "change.accepted": _accepted,
+    "change.skipped": _left_out,
+    "import.started": _import_started,
+    "import.file_finished": _file_finished,
+    "import.finished": _import_finished,
+    "run.started": _run_started,
+    "run.item_finished": _item_finished,
+    "run.finished": _run_finished,
+    "export.started": _export_started,
+    "export.finished": _export_finished,
+    "export.failed": _export_failed,
+    "job.failed": _broken,
+}

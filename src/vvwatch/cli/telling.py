@@ -1,0 +1,145 @@
+"""Tells a running daemon's story: as lines, as JSON lines, or as a live view on a terminal."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
+
+import click
+
+from vvwatch.cli.plain import labelled, line, summary
+from vvwatch.cli.story import Fields, Story, after
+from vvwatch.cli.trial import Trial
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.events import iso
+from vvwatch.core.windows import default_max_wait
+from vvwatch.errors import Problem
+
+
+class Lines:
+    """One line an event, in plain words."""
+
+    def __init__(self, trial: Trial, now: Callable[[], float] = time.time) -> None:
+        self.story = Story()
+        self._trial = trial
+        self._now = now
+        self._lock = threading.Lock()
+
+    def begin(self, warnings: Iterable[Problem]) -> None:
+        """Say what is going to be done."""
+        pattern = "" if self._trial.pattern == "*" else f" ({self._trial.pattern})"
+        self._say(labelled("watching", f"{self._trial.folder}{pattern}"))
+        self._say(labelled("exports", f"go to {self._trial.exports}"))
+        self._say(labelled("log", str(self._trial.log_file)))
+        for warning in warnings:
+            self._say(labelled("warning", str(warning)))
+
+    def note(self, words: str) -> None:
+        """Say something that is no event."""
+        self._say(labelled("demo", words))
+
+    def announce(self, text: str) -> None:
+        """Say that the daemon is ready, in its own words."""
+        self._say(text)
+
+    def observe(self, event: str, fields: Fields) -> None:
+        """Take in an event of the daemon and tell it; from any thread. Never raises for lack of a reader."""
+        with self._lock:
+            at = self._now()
+            self.story = after(self.story, event, fields, at)
+            # The reader of a pipe may have left; that is no concern of the work that goes on.
+            with suppress(OSError):
+                self._tell(event, fields, at)
+
+    def shown(self) -> AbstractContextManager[None]:
+        """For the time in which events are observed."""
+        return nullcontext()
+
+    def end(self) -> None:
+        """Say what came of it."""
+        for text in summary(self.story):
+            self._say(text)
+
+    def _tell(self, event: str, fields: Fields, at: float) -> None:
+        words = line(event, fields, at)
+        if words is not None:
+            self._say(words)
+
+    def _say(self, text: str) -> None:
+        click.echo(text)
+
+
+class JsonLines(Lines):
+    """One JSON object an event: `event`, `at` and the event's own fields; the last one is `dev.finished`."""
+
+    def begin(self, warnings: Iterable[Problem]) -> None:
+        """The event `dev.started`: the folders, the log, and doubts about the configuration."""
+        trial = self._trial
+        fields = {"folder": trial.folder, "exports": trial.exports, "log": trial.log_file}
+        self._print("dev.started", warnings=list(map(str, warnings)), **fields)
+
+    def note(self, words: str) -> None:
+        """The event `dev.noted`."""
+        self._print("dev.noted", message=words)
+
+    def announce(self, text: str) -> None:
+        """The event `dev.ready`."""
+        self._print("dev.ready", message=text, address=text.rpartition(" ")[2])
+
+    def end(self) -> None:
+        """The event `dev.finished`, with the counts, the troubles and the exports."""
+        story = self.story
+        counts = {
+            name: getattr(story, name) for name in ("accepted", "imported", "failed", "skipped", "exported")
+        }
+        troubles = [{"subject": each.subject, "reason": each.reason} for each in story.troubles]
+        exports = [
+            {"export": each.export, "uri": each.uri, "size_bytes": each.size_bytes}
+            for each in story.artefacts
+        ]
+        self._print("dev.finished", **counts, troubles=troubles, exports=exports)
+
+    def _tell(self, event: str, fields: Fields, at: float) -> None:  # noqa: ARG002  # as its parent
+        self._print(event, **fields)
+
+    def _print(self, event: str, **fields: Any) -> None:
+        document = {"event": event, "at": iso(self._now()), **fields}
+        self._say(json.dumps(document, ensure_ascii=False, default=str))
+
+
+class LiveView(Lines):
+    """A block on the terminal that is drawn anew."""
+
+    def announce(self, text: str) -> None:
+        """Nothing: the address stands in the view."""
+
+    def begin(self, warnings: Iterable[Problem]) -> None:
+        """Only the doubts about the configuration: the rest stands in the view."""
+        for warning in warnings:
+            self._say(labelled("warning", str(warning)))
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw until the block ends."""
+        # Here, because it takes a tenth of a second to import and only terminals need it.
+        from vvwatch.cli.live import Scene, render, shown  # noqa: PLC0415
+
+        trial, quiet = self._trial, parse_duration(self._trial.debounce)
+        scene = Scene(
+            trial.folder, trial.pattern, trial.exports, trial.log_file, quiet, default_max_wait(quiet)
+        )
+        with shown(lambda: render(self.story, scene, self._now())):
+            yield
+
+    def _tell(self, event: str, fields: Fields, at: float) -> None:
+        """Nothing: the view draws the story by itself."""
+
+
+def teller(trial: Trial, *, as_json: bool, animated: bool) -> Lines:
+    """The teller that suits the reader."""
+    kind = JsonLines if as_json else LiveView if animated else Lines
+    return kind(trial)

@@ -1,0 +1,136 @@
+"""`vvwatch dev`'s configuration: made in memory from a folder, nothing to write down."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.config import Config, default_state_dir, load
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.filters import check_pattern
+from vvwatch.errors import InvalidInput
+
+_SCAN_INTERVAL: Final = "5s"
+_SETTLE: Final = "1s"
+_HASH_LENGTH: Final = 10
+_OTHER_DAEMONS: Final = ("CONFIGURATION_DIRECTORY", "STATE_DIRECTORY")
+_STILL_MEANT: Final = ("VVWATCH_ADMIN_KEY", "VVWATCH_ADMIN_KEY_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A folder to watch and where its exports and its state go, all of them absolute."""
+
+    folder: Path
+    exports: Path
+    state_dir: Path
+    pattern: str = "*"
+    debounce: str = "3s"
+    listen: str = "127.0.0.1:0"
+
+    @property
+    def log_file(self) -> Path:
+        """Where the daemon's log goes, since the terminal shows the story."""
+        return self.state_dir / "vvwatch.log"
+
+
+def planned(
+    folder: Path, exports: str | None, pattern: str, debounce: str, listen: str, environ: Mapping[str, str]
+) -> Trial:
+    """The trial on `folder`, its export folder made if need be. Raises Failure for what cannot be used."""
+    _check(check_pattern, pattern, "--pattern")
+    _check(_check_debounce, debounce, "--debounce")
+    folder = _watchable(folder)
+    target = _writable(Path(exports) if exports else folder.with_name(f"{folder.name}-exports"))
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:_HASH_LENGTH]
+    state_dir = default_state_dir(_own(environ)).absolute() / f"dev-{digest}"
+    return Trial(folder, target, state_dir, pattern, debounce, listen)
+
+
+def configured(trial: Trial, environ: Mapping[str, str]) -> Config:
+    """The configuration of the trial. Raises ConfigInvalid."""
+    folder = {"type": "local", "path": str(trial.folder), "scopes": ["import"]}
+    exports = {"type": "local", "path": str(trial.exports), "scopes": ["export"]}
+    automation = {
+        "index": "dev",
+        "connector": "folder",
+        "pattern": trial.pattern,
+        "debounce": trial.debounce,
+        "settle": _SETTLE,
+        "scan_interval": _SCAN_INTERVAL,
+        "export": {"connector": "exports"},
+    }
+    overrides = {
+        "listen": trial.listen,
+        "state_dir": str(trial.state_dir),
+        "log.format": "json",
+        "log.level": "info",
+        "local.roots": [str(trial.folder), str(trial.exports)],
+        "connectors": {"folder": folder, "exports": exports},
+        "indexes.dev.name": "dev",
+        "automations.dev": automation,
+    }
+    return load(None, _own(environ), overrides)
+
+
+def _own(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what belongs to a configured daemon."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in _STILL_MEANT or (not name.startswith("VVWATCH_") and name not in _OTHER_DAEMONS)
+    }
+
+
+def _check_debounce(text: str) -> None:
+    if parse_duration(text) < 1:
+        raise InvalidInput(f"{text!r} is too short", "1s or longer")
+
+
+def _check(check: Callable[[str], None], text: str, flag: str) -> None:
+    try:
+        check(text)
+    except InvalidInput as error:
+        raise Failure(error.message, error.hint, where=flag, exit_code=USAGE) from error
+
+
+def _watchable(folder: Path) -> Path:
+    """`folder`, resolved. Raises Failure unless it is a folder that can be read."""
+    path = folder.resolve()
+    if not path.exists():
+        raise _unusable(f"there is no folder {str(folder)!r}", f"mkdir -p {folder}", path)
+    if not path.is_dir():
+        raise _unusable(f"{str(folder)!r} is a file, not a folder", f"vvwatch dev {folder.parent}", path)
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise _unusable(f"the folder {str(folder)!r} may not be read", f"chmod u+rx {folder}", path)
+    if path == Path(path.anchor):
+        raise _unusable("the root of the file system is too much to watch", "name a folder below it", path)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise _unusable("the folder's name is not valid UTF-8", "rename it", path) from None
+    return path
+
+
+def _writable(folder: Path) -> Path:
+    """The export folder, made if it was not there, resolved. Raises Failure when it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _unusable("the exports need a folder, this is a file", "--export-to DIR", folder) from None
+    except OSError as error:
+        raise _unusable(
+            f"cannot make the export folder: {error.strerror}", "--export-to DIR", folder
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unusable("the export folder may not be written to", "--export-to DIR", folder)
+    return folder.resolve()
+
+
+def _unusable(message: str, hint: str, where: Path) -> Failure:
+    return Failure(message, hint, where=str(where), exit_code=USAGE)

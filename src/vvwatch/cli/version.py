@@ -1,0 +1,48 @@
+"""`vvwatch version`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+import click
+
+from vvwatch import __version__
+from vvwatch.cli.commands import Command
+from vvwatch.cli.options import json_option
+from vvwatch.cli.output import show_json
+
+_STANDS_ON = ("anyio", "av", "fastapi", "pydantic", "sqlalchemy", "uvicorn", "watchfiles")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch version", "one line"),
+        ("vvwatch version --json", "with Python, the platform and packages"),
+    ),
+)
+@json_option
+def version(*, as_json: bool) -> None:
+    """The version of vvwatch and, as JSON, of what it stands on."""
+    if not as_json:
+        click.echo(f"vvwatch {__version__}")
+        return
+    show_json(
+        {
+            "version": __version__,
+            "python": platform.python_version(),
+            "implementation": sys.implementation.name,
+            "platform": platform.platform(),
+            "packages": {name: found for name in _STANDS_ON if (found := _installed(name))},
+        }
+    )
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return None

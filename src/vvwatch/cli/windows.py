@@ -1,0 +1,52 @@
+"""`vvwatch windows`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client
+from vvwatch.cli.commands import Command
+from vvwatch.cli.naming import called
+from vvwatch.cli.output import ago, columns, show_json, size, until
+
+_HEADS = ("WINDOW", "INDEX", "STATE", "FILES", "SIZE", "OPENED", "CLOSES", "IMPORT JOB")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch windows --open", "what is gathering, and when it closes"),
+        ("vvwatch windows incoming --limit 5", "the latest of one index, and why they closed"),
+    ),
+)
+@click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
+@click.option("--open", "only_open", is_flag=True, help="Only those that are still open.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many at most.")
+@asking
+def windows(client: Client, name: str | None, *, only_open: bool, limit: int, as_json: bool) -> None:
+    """The windows in which new objects gather, newest first; each becomes one import job."""
+    index_id = called(client, name).index_id if name else None
+    found = client.get("/windows", state="open" if only_open else None, index_id=index_id, limit=limit)
+    if as_json:
+        show_json({"windows": found})
+    elif found:
+        columns([_row(each) for each in found], _HEADS)
+    else:
+        click.echo("no window is open" if only_open else "there was no window yet")
+
+
+def _row(window: dict[str, Any]) -> tuple[str, ...]:
+    is_open = window["state"] == "open"
+    return (
+        window["window_id"],
+        window["index_id"],
+        window["state"],
+        str(window["object_count"]),
+        size(window["size_bytes"]),
+        ago(window["opened_at"]),
+        until(window["due_at"]) if is_open else f"{window['reason']}, {ago(window['closed_at'])}",
+        window["import_job_id"] if not is_open else "-",
+    )

@@ -1,0 +1,55 @@
+"""`vvwatch.toml`: what may stand in it, and how it is read together with the environment and flags."""
+
+from __future__ import annotations
+
+from vvwatch.config.ids import automation_id, connector_id, index_id, prompt_id, webhook_id
+from vvwatch.config.loading import ENVIRONMENT, default_path, default_state_dir, load
+from vvwatch.config.models import (
+    BUILT_IN_PROMPTS,
+    Automation,
+    AutomationExport,
+    Config,
+    Connector,
+    Debounce,
+    IndexTable,
+    Local,
+    Log,
+    Processing,
+    PromptPreset,
+    PromptTable,
+    Settings,
+    Webhook,
+    Webhooks,
+)
+from vvwatch.config.secrets import Secret
+from vvwatch.errors import ConfigInvalid, Problem
+
+__all__ = [
+    "BUILT_IN_PROMPTS",
+    "ENVIRONMENT",
+    "Automation",
+    "AutomationExport",
+    "Config",
+    "ConfigInvalid",
+    "Connector",
+    "Debounce",
+    "IndexTable",
+    "Local",
+    "Log",
+    "Problem",
+    "Processing",
+    "PromptPreset",
+    "PromptTable",
+    "Secret",
+    "Settings",
+    "Webhook",
+    "Webhooks",
+    "automation_id",
+    "connector_id",
+    "default_path",
+    "default_state_dir",
+    "index_id",
+    "load",
+    "prompt_id",
+    "webhook_id",
+]

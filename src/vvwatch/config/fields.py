@@ -1,0 +1,162 @@
+"""The kinds of values that options hold, each with the reason it gives when it refuses one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Strict, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+from vvwatch.config.substitution import Substituted
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.exports import check_subpath
+from vvwatch.core.filters import check_pattern
+from vvwatch.core.locations import normal_prefix
+from vvwatch.errors import VvwatchError
+
+_DATABASE: Final = re.compile(r"sqlite:///(?P<path>[^?#:]+)")
+_INSIDE: Final = "a path below the connector's location, e.g. incoming/"
+
+
+def refused(what: str, allowed: str = "", hint: str = "") -> PydanticCustomError:
+    """The error by which a field's check says what is wrong and what would be right."""
+    return PydanticCustomError("refused", "{what}", {"what": what, "allowed": allowed, "hint": hint})
+
+
+def as_scalar(text: Substituted, annotation: Any) -> object:
+    """The number or truth value that `text` stands for where `annotation` wants one, else plain text."""
+    wanted = (annotation, *get_args(annotation))
+    for kind in (bool, int, float):
+        if kind in wanted:
+            try:
+                return TypeAdapter(kind).validate_python(str(text))
+            except ValidationError:
+                break
+    return str(text)
+
+
+def split_listen(text: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not colon or not host or (":" in host) != bracketed or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(text)
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can only be reached from this machine, as far as its text tells."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def database_file(url: str, state_dir: Path) -> Path:
+    """The file of an SQLite address; a relative one lies in the state directory."""
+    match = _DATABASE.fullmatch(url)
+    return state_dir / (match["path"] if match else "vvwatch.db")
+
+
+# Unlike the methods of Path, these two answer instead of raising where a folder on the way is closed to us.
+def is_folder(path: Path) -> bool:
+    """Whether a folder can be seen at `path`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file can be seen at `path`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _by(check: Callable[[str], object], allowed: str = "") -> AfterValidator:
+    """A check of the core as a field's check."""
+
+    def checked(text: str) -> str:
+        try:
+            check(text)
+        except VvwatchError as error:
+            raise refused(error.message, allowed, error.hint) from error
+        return text
+
+    return AfterValidator(checked)
+
+
+def _listen(text: str) -> str:
+    try:
+        split_listen(text)
+    except ValueError as error:
+        raise refused(
+            f"{text!r} is no address", "host:port, e.g. 127.0.0.1:8787; port 0 picks one"
+        ) from error
+    return text
+
+
+def _database(url: str) -> str:
+    if not _DATABASE.fullmatch(url):
+        raise refused("is no address of a database file", "sqlite:///name.db, sqlite:////absolute/path.db")
+    return url
+
+
+def _absolute(value: object) -> object:
+    if not isinstance(value, str | Path):
+        return value
+    if "\0" in str(value) or not Path(value).is_absolute():
+        raise refused(
+            f"{str(value)!r} is not an absolute path", "a path from /", "${HOME}/… works, ~ does not"
+        )
+    return Path(value)
+
+
+def _existing_folder(path: Path) -> Path:
+    if not is_folder(path):
+        raise refused(f"there is no folder {str(path)!r}", hint=f"mkdir -p {path}")
+    return path
+
+
+def _at_least_one_second(text: str) -> str:
+    if parse_duration(text) < 1:
+        raise refused(f"{text!r} is too short", "1s or longer")
+    return text
+
+
+def _web_address(text: str) -> str:
+    parts = _split_url(text)
+    if parts is None or parts.fragment:
+        raise refused("is not the address of a web page", "https://host/path")
+    return text
+
+
+def _split_url(text: str) -> Any:
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        return None
+    return parts if known and text.isprintable() and " " not in text else None
+
+
+Listen = Annotated[str, AfterValidator(_listen)]
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+ExistingFolder = Annotated[AbsolutePath, AfterValidator(_existing_folder)]
+Pause = Annotated[str, _by(parse_duration)]
+"""A duration, zero included, as it was written."""
+Duration = Annotated[str, _by(parse_duration), AfterValidator(_at_least_one_second)]
+"""A duration of at least a second, as it was written."""
+Pattern = Annotated[str, _by(check_pattern)]
+KeyPrefix = Annotated[str, _by(normal_prefix, _INSIDE)]
+Subpath = Annotated[str, _by(lambda text: check_subpath(text, "the path"), _INSIDE)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+List = Strict(False)
+"""Marks a tuple field: TOML knows lists only, so a list is taken for it; its items stay strict."""

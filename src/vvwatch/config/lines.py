@@ -1,0 +1,116 @@
+"""Where each key of a TOML text stands: what `tomllib` forgets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+Loc = tuple[str | int, ...]
+"""The way to a value: keys, and positions in lists."""
+
+_TOKEN: Final = re.compile(
+    r"(?P<gap>[ \t\r]+|\#[^\n]*)"
+    r"|(?P<newline>\n)"
+    r'|(?P<text>"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\')'
+    r"|(?P<bare>[A-Za-z0-9_-]+)"
+    r"|(?P<sign>.)",
+    re.DOTALL,
+)
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))")
+_SHORT_ESCAPES: Final = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b"}
+
+_Token = tuple[str, str, int]
+
+
+def key_lines(text: str) -> dict[Loc, int]:
+    """The line (from 1) of each table header and each key of a valid TOML text.
+
+    Keys inside inline tables and items of lists are not listed: their place is the key that holds them.
+    """
+    lines: dict[Loc, int] = {}
+    table: Loc = ()
+    counts: dict[Loc, int] = {}
+    for statement in _statements(text):
+        line = statement[0][2]
+        if statement[0][1] == "[":
+            table = _header(statement, counts)
+            lines.setdefault(table, line)
+        else:
+            key = table + _names(_before_equals(statement))
+            for length in range(len(table) + 1, len(key) + 1):
+                lines.setdefault(key[:length], line)
+    return lines
+
+
+def nearest_line(lines: dict[Loc, int], loc: Loc) -> int | None:
+    """The line of `loc`, or of the closest thing around it that has one; None when nothing has."""
+    for length in range(len(loc), 0, -1):
+        if (line := lines.get(loc[:length])) is not None:
+            return line
+    return None
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    line = 1
+    for match in _TOKEN.finditer(text):
+        kind = str(match.lastgroup)
+        if kind != "gap":
+            yield kind, match.group(), line
+        line += match.group().count("\n")
+
+
+def _statements(text: str) -> Iterator[list[_Token]]:
+    """Tokens up to a newline that no bracket encloses."""
+    depth = 0
+    statement: list[_Token] = []
+    for token in _tokens(text):
+        kind, word, _line = token
+        if kind == "newline":
+            if statement and depth == 0:
+                yield statement
+                statement = []
+            continue
+        if kind == "sign":
+            depth += (word in "[{") - (word in "]}")
+        statement.append(token)
+    if statement:
+        yield statement
+
+
+def _before_equals(statement: list[_Token]) -> list[_Token]:
+    signs = [word if kind == "sign" else "" for kind, word, _line in statement]
+    return statement[: signs.index("=")]
+
+
+def _header(statement: list[_Token], counts: dict[Loc, int]) -> Loc:
+    """The table a header opens; `counts` numbers the elements of arrays of tables."""
+    path = _names(statement)
+    loc: Loc = ()
+    for name in path:
+        loc = (*loc, name)
+        if loc in counts and len(loc) < len(path):
+            loc = (*loc, counts[loc] - 1)
+    if len(statement) > 1 and statement[1][1] == "[":
+        counts[loc] = counts.get(loc, 0) + 1
+        loc = (*loc, counts[loc] - 1)
+    return loc
+
+
+def _names(tokens: list[_Token]) -> Loc:
+    return tuple(_unquoted(kind, word) for kind, word, _line in tokens if kind in ("bare", "text"))
+
+
+def _unquoted(kind: str, word: str) -> str:
+    if kind == "bare":
+        return word
+    if word.startswith("'"):
+        return word[1:-1]
+    return _ESCAPE.sub(_unescaped, word[1:-1])
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    short, long, letter = match.groups()
+    if letter is not None:
+        return _SHORT_ESCAPES.get(letter, letter)
+    return chr(int(short or long, 16))

@@ -1,0 +1,201 @@
+"""From a file, the environment and flags to one configuration, or to the list of all its problems."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from vvwatch.config.files import admin_key, inline_schemas, webhook_secrets
+from vvwatch.config.findings import Finding, closest
+from vvwatch.config.lines import Loc, key_lines, nearest_line
+from vvwatch.config.models import Config
+from vvwatch.config.reading import validate
+from vvwatch.config.rules import Checked, all_findings
+from vvwatch.config.substitution import substitute, variables
+from vvwatch.errors import ConfigInvalid, Problem
+
+ENVIRONMENT: Final = {
+    "VVWATCH_LISTEN": ("listen",),
+    "VVWATCH_STATE_DIR": ("state_dir",),
+    "VVWATCH_DATABASE_URL": ("database_url",),
+    "VVWATCH_LOG_FORMAT": ("log", "format"),
+    "VVWATCH_LOG_LEVEL": ("log", "level"),
+}
+"""The variables that stand for an option of the file."""
+_PREFIX: Final = "VVWATCH_"
+_OTHER_VARIABLES: Final = ("VVWATCH_CONFIG", "VVWATCH_ADMIN_KEY", "VVWATCH_ADMIN_KEY_FILE")
+_SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_FILE_NAME: Final = "vvwatch.toml"
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None
+) -> Config:
+    """The configuration: defaults < file < environment < `overrides`.
+
+    Without `path` the file is $VVWATCH_CONFIG, else vvwatch.toml in $CONFIGURATION_DIRECTORY if it is there,
+    else none. `overrides` maps dotted keys (`log.level`) to values or tables; None leaves a key alone.
+    Raises ConfigInvalid with every problem that can be told at once.
+    """
+    draft = _Draft(path or default_path(environ), environ)
+    draft.read_file()
+    draft.add_environment()
+    draft.add_overrides(overrides or {})
+    return draft.finish()
+
+
+def default_path(environ: Mapping[str, str]) -> Path | None:
+    """The file that is read when none is named."""
+    if named := environ.get("VVWATCH_CONFIG"):
+        return Path(named)
+    if folder := environ.get("CONFIGURATION_DIRECTORY"):
+        path = Path(folder.split(":")[0]) / _FILE_NAME
+        return path if path.exists() else None
+    return None
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """Where state is kept when nothing says otherwise: systemd's folder, else the user's."""
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if state := environ.get("XDG_STATE_HOME"):
+        return Path(state) / "vvwatch"
+    return Path(environ.get("HOME") or Path.home()) / ".local/state/vvwatch"
+
+
+@dataclass
+class _Draft:
+    """A configuration in the making: the document so far, where its parts come from, what is wrong."""
+
+    path: Path | None
+    environ: Mapping[str, str]
+    document: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Loc, int] = field(default_factory=dict)
+    origins: dict[Loc, tuple[str, str]] = field(default_factory=dict)
+    wrong: set[Loc] = field(default_factory=set)
+    found: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def read_file(self) -> None:
+        """The file's document with its variables filled in; the lines of its keys."""
+        text = self._text() if self.path else ""
+        try:
+            document = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            document = {}
+            self._syntax(error, text)
+        else:
+            self.lines = key_lines(text)
+        self._warn_of_misspelt_variables(variables(document))
+        self.document = substitute(document, self.environ, self.found.append)
+        self._settle()
+
+    def add_environment(self) -> None:
+        """The variables that stand for an option; an empty one counts as not set."""
+        if "state_dir" not in self.document:
+            self._put(("state_dir",), str(default_state_dir(self.environ)), ("defaults", "state_dir"))
+        for name, loc in ENVIRONMENT.items():
+            if value := self.environ.get(name):
+                self._put(loc, value, ("environment", name))
+
+    def add_overrides(self, overrides: Mapping[str, object]) -> None:
+        """Values of flags, by dotted key."""
+        for key, value in overrides.items():
+            if value is not None:
+                self._put(tuple(key.split(".")), value, ("flags", key))
+
+    def finish(self) -> Config:
+        """Check everything. Raises ConfigInvalid."""
+        folder = self.path.parent if self.path else Path()
+        inline_schemas(self.document, folder, self.found.append)
+        self._settle()
+        settings, findings = validate(self.document)
+        self.found += findings
+        self._settle()
+        self.found += all_findings(Checked(settings, self.document, frozenset(self.wrong)))
+        secrets = webhook_secrets(settings, folder, self.environ, self.found.append)
+        key = admin_key(self.environ, self.found.append)
+        self._settle()
+        if self.problems:
+            raise ConfigInvalid(tuple(sorted(self.problems, key=_position)))
+        warnings = tuple(sorted(self.warnings, key=_position))
+        return Config.model_construct(
+            **dict(settings), path=self.path, admin_key=key, webhook_secrets=secrets, warnings=warnings
+        )
+
+    def _text(self) -> str:
+        content = b""
+        try:
+            content = Path(str(self.path)).read_bytes()
+            return content.decode("utf-8-sig")
+        except OSError as error:
+            self.problems.append(Problem(str(self.path), None, "", f"cannot be read: {error.strerror}"))
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            self.problems.append(Problem(str(self.path), line, "", "is not UTF-8 text"))
+        return ""
+
+    def _syntax(self, error: Exception, text: str) -> None:
+        message = str(error)
+        place = _SYNTAX_LINE.search(message)
+        line = int(place[1]) if place and place[1] else len(text.splitlines())
+        what = f"is not TOML: {_SYNTAX_LINE.sub('', message)}"
+        self.problems.append(Problem(str(self.path), line, "", what))
+
+    def _put(self, loc: Loc, value: object, origin: tuple[str, str]) -> None:
+        """Set one option, or each option of a table, from outside the file."""
+        table: Any = self.document
+        for step in loc[:-1]:
+            table = table.setdefault(step, {})
+            if not isinstance(table, dict):
+                return
+        if isinstance(value, Mapping):
+            table.setdefault(loc[-1], {})
+            for key, item in value.items():
+                self._put((*loc, key), item, (origin[0], f"{origin[1]}.{key}"))
+            return
+        table[loc[-1]] = value
+        self.origins[loc] = origin
+        self.wrong -= {each for each in self.wrong if each[: len(loc)] == loc}
+
+    def _warn_of_misspelt_variables(self, used: set[str]) -> None:
+        known = {*ENVIRONMENT, *_OTHER_VARIABLES}
+        endings = {name.removeprefix(_PREFIX): name for name in known}
+        for name in sorted(self.environ.keys() - known - used):
+            ending = name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else ""
+            if close := closest(ending, endings):
+                hint = f"did you mean {endings[close]!r}?"
+                self.warnings.append(Problem("environment", None, name, "has no meaning", hint=hint))
+
+    def _settle(self) -> None:
+        """Turn what was found into problems, without what only follows from an earlier one at its place."""
+        for finding in self.found:
+            if finding.loc not in self.wrong:
+                (self.warnings if finding.warning else self.problems).append(self._problem(finding))
+        self.wrong |= {finding.loc for finding in self.found if not finding.warning}
+        self.found.clear()
+
+    def _problem(self, finding: Finding) -> Problem:
+        loc, _, allowed, hint, _ = finding
+        file, key, line = str(self.path), _dotted(loc), nearest_line(self.lines, loc)
+        for length in range(len(loc), 0, -1):
+            if loc[:length] in self.origins:
+                (file, key), line = self.origins[loc[:length]], None
+                break
+        if str(loc[0]).startswith("VVWATCH_"):
+            file = "environment"
+        return Problem(file, line, key, finding.what, allowed, hint)
+
+
+def _dotted(loc: Loc) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).lstrip(".")
+
+
+def _position(problem: Problem) -> tuple[bool, int]:
+    """The order of the file; what stands elsewhere comes after it."""
+    return problem.line is None, problem.line or 0

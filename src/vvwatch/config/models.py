@@ -1,0 +1,309 @@
+"""The options of `vvwatch.toml`, each with its default. Everything is frozen; unknown keys are refused.
+
+A field that must be given is named in its table's `required` and has an empty default, so that one missing
+key does not keep the rest of the table from being checked.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from vvwatch.config.fields import (
+    AbsolutePath,
+    DatabaseUrl,
+    Duration,
+    ExistingFolder,
+    KeyPrefix,
+    List,
+    Listen,
+    Pattern,
+    Pause,
+    Subpath,
+    VariableName,
+    WebAddress,
+    as_scalar,
+    database_file,
+    refused,
+    split_listen,
+)
+from vvwatch.config.findings import did_you_mean
+from vvwatch.config.secrets import Secret
+from vvwatch.config.substitution import Substituted
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.media import RunSettings
+from vvwatch.core.schedules import scan_seconds
+from vvwatch.core.windows import default_max_wait
+from vvwatch.errors import Problem
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _event_type(name: str) -> str:
+    if name not in EVENT_TYPES:
+        raise refused(f"no event is called {name!r}", ", ".join(EVENT_TYPES), did_you_mean(name, EVENT_TYPES))
+    return name
+
+
+def _preset(value: object) -> object:
+    """`prompt = "name"` is short for a table with that `prompt_id` alone."""
+    return {"prompt_id": value} if isinstance(value, str) else value
+
+
+Scope = Literal["import", "export"]
+EventType = Annotated[str, AfterValidator(_event_type)]
+ImportMode = Literal["all", "new_only"]
+SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
+BUILT_IN_PROMPTS = ("technical",)
+"""Prompts that exist without being declared."""
+
+
+class Table(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+    required: ClassVar[tuple[str, ...]] = ()
+    entries: ClassVar[type[BaseModel] | None] = None
+    """What each further key holds, in a table that has options and named tables side by side."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _typed(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, Substituted):
+            return as_scalar(value, cls.model_fields[str(info.field_name)].annotation)
+        return value
+
+
+class Log(Table):
+    """How the daemon logs; `keys = false` leaves object keys out."""
+
+    format: Literal["auto", "console", "journal", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    keys: bool = True
+
+
+class Local(Table):
+    """Where local connectors may lie."""
+
+    roots: Annotated[tuple[ExistingFolder, ...], List] = ()
+
+
+class Debounce(Table):
+    """A factor on the four public debounce intervals of the API."""
+
+    scale: float = Field(default=1.0, gt=0, le=1000)
+
+
+class Processing(Table):
+    """How many items are processed at once, and what one may use."""
+
+    concurrency: int = Field(default_factory=_cpu_count, ge=1, le=256)
+    item_timeout_seconds: float = Field(default=3600, ge=1)
+    memory_bytes: int = Field(default=1 << 30, ge=1 << 28)
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    attempts: int = Field(default=3, ge=1, le=100)
+
+
+class Webhook(Table):
+    """A receiver of events; its signing secret stands in a file or an environment variable."""
+
+    required = ("url", "events")
+
+    url: WebAddress = ""
+    events: Annotated[tuple[EventType, ...], List, Field(min_length=1)] = ()
+    indexes: Annotated[tuple[str, ...] | None, List, Field(min_length=1)] = None
+    secret_file: str | None = None
+    secret_env: VariableName | None = None
+    metadata: dict[str, Any] | None = None
+    enabled: bool = True
+
+
+class Webhooks(Table):
+    """How events are delivered; each further table is a webhook."""
+
+    model_config = ConfigDict(extra="allow")
+    entries = Webhook
+    __pydantic_extra__: dict[str, Webhook] = Field(init=False)
+
+    allow_http: bool = False
+    allow_private_addresses: bool = False
+    timeout_seconds: float = Field(default=10, ge=0.1, le=300)
+    delays: Annotated[tuple[Duration, ...], List, Field(max_length=50)] = ("30s", "2m", "10m", "1h", "6h")
+    disable_after: int = Field(default=20, ge=1)
+
+    @property
+    def hooks(self) -> dict[str, Webhook]:
+        """The declared webhooks by name."""
+        return dict(self.__pydantic_extra__)
+
+    @property
+    def delays_seconds(self) -> tuple[float, ...]:
+        """The pauses before the second, third, … attempt."""
+        return tuple(map(parse_duration, self.delays))
+
+
+class Connector(Table):
+    """A location of objects. There is one type so far: a local folder."""
+
+    required = ("type", "path")
+
+    type: Literal["local"] = "local"
+    path: AbsolutePath = Path()
+    scopes: Annotated[tuple[Scope, ...], List, Field(min_length=1)] = ("import",)
+    import_mode: ImportMode = "all"
+    export_base_path: Subpath | None = None
+
+
+class IndexTable(Table):
+    """An index that media are imported into; `name` is for people."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=100)
+    description: str | None = Field(default=None, max_length=500)
+
+
+class VideoLevel(Table):
+    """What a prompt asks about a whole item."""
+
+    required = ("instructions_text", "json_schema")
+
+    instructions_text: str = Field(default="", min_length=1, max_length=12000)
+    json_schema: dict[str, Any] = Field(default_factory=dict)
+    json_schema_file: str | None = None
+
+
+class PromptTable(Table):
+    """A prompt; each schema stands in the file itself or in one of its own."""
+
+    required = ("prompt_text", "json_schema")
+
+    name: str | None = Field(default=None, min_length=3, max_length=100)
+    description: str = Field(default="", max_length=500)
+    prompt_text: str = Field(default="", min_length=10, max_length=5000)
+    json_schema: dict[str, Any] = Field(default_factory=dict)
+    json_schema_file: str | None = None
+    video_level: VideoLevel | None = None
+
+
+class PromptPreset(Table):
+    """The prompt of an automation (its name or id) and how a run cuts and treats media."""
+
+    prompt_id: str = "technical"
+    video_segmentation_type: Literal["smart", "content_aware", "fixed"] = "smart"
+    video_segment_duration: SegmentSeconds | None = None
+    audio_segmentation_type: Literal["content_aware", "fixed"] = "content_aware"
+    audio_segment_duration: SegmentSeconds | None = None
+    processing_model: str | None = None
+    enable_transcription: bool = True
+    enable_image_embedding: bool = True
+
+    @property
+    def settings(self) -> RunSettings:
+        """The run settings, without the prompt."""
+        return RunSettings(**self.model_dump(exclude={"prompt_id"}))
+
+
+class AutomationExport(Table):
+    """Where the results of an automation's index go."""
+
+    required = ("connector",)
+
+    connector: str = ""
+    subpath: Subpath | None = None
+    enabled: bool = True
+
+
+class Automation(Table):
+    """What is watched, when a window closes, and what happens to it then."""
+
+    required = ("index", "connector")
+
+    index: str = ""
+    connector: str = ""
+    prefix: KeyPrefix = ""
+    pattern: Pattern = "*"
+    recursive: bool = True
+    debounce: Duration = "10m"
+    max_wait: Duration | None = None
+    max_objects: int = Field(default=10_000, ge=1, le=1_000_000)
+    scan_interval: Duration | None = None
+    settle: Pause = "5s"
+    process_existing: bool = True
+    import_mode: ImportMode | None = None
+    enabled: bool = True
+    paused: bool = False
+    prompt: Annotated[PromptPreset, BeforeValidator(_preset)] = PromptPreset()
+    export: AutomationExport | None = None
+
+    @property
+    def quiet_seconds(self) -> float:
+        """The quiet time that closes a window."""
+        return parse_duration(self.debounce)
+
+    @property
+    def max_wait_seconds(self) -> float:
+        """The longest life of a window."""
+        return parse_duration(self.max_wait) if self.max_wait else default_max_wait(self.quiet_seconds)
+
+    @property
+    def scan_seconds(self) -> float:
+        """The time between two listings."""
+        return parse_duration(self.scan_interval) if self.scan_interval else scan_seconds(self.quiet_seconds)
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long a local file must stand still before it counts as complete."""
+        return parse_duration(self.settle)
+
+
+class Settings(Table):
+    """The whole file."""
+
+    listen: Listen = "127.0.0.1:8787"
+    state_dir: AbsolutePath = Path()
+    database_url: DatabaseUrl = "sqlite:///vvwatch.db"
+    drain_seconds: float = Field(default=60, ge=0, le=86400)
+    public_url: WebAddress | None = None
+    log: Log = Log()
+    local: Local = Local()
+    debounce: Debounce = Debounce()
+    processing: Processing = Field(default_factory=Processing)
+    webhooks: Webhooks = Webhooks()
+    connectors: dict[str, Connector] = Field(default_factory=dict)
+    indexes: dict[str, IndexTable] = Field(default_factory=dict)
+    prompts: dict[str, PromptTable] = Field(default_factory=dict)
+    automations: dict[str, Automation] = Field(default_factory=dict)
+
+
+class Config(Settings):
+    """A configuration without problems: the file, the environment and the flags in one."""
+
+    path: Path | None = None
+    admin_key: Secret | None = None
+    webhook_secrets: dict[str, Secret] = Field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on; port 0 asks for a free one."""
+        return split_listen(self.listen)
+
+    @property
+    def database_path(self) -> Path:
+        """The database file."""
+        return database_file(self.database_url, self.state_dir)

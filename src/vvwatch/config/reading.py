@@ -1,0 +1,150 @@
+"""A document against the models: all problems in our words, and settings that are as whole as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any, Final, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from vvwatch.config.findings import Finding, closest, did_you_mean, listed
+from vvwatch.config.lines import Loc
+from vvwatch.config.models import Settings, Table
+
+_WORDS: Final = {
+    "string_type": ("must be text", '"…" in quotes'),
+    "is_instance_of": ("must be text", '"…" in quotes'),
+    "int_type": ("must be a whole number", ""),
+    "int_from_float": ("must be a whole number", ""),
+    "float_type": ("must be a number", ""),
+    "finite_number": ("must be a finite number", ""),
+    "bool_type": ("must be true or false", "true, false"),
+    "tuple_type": ("must be a list", '["…", "…"]'),
+    "dict_type": ("must be a table", ""),
+    "model_type": ("must be a table", ""),
+}
+_BOUNDS: Final = {
+    "greater_than": ("is too small", "more than {gt}"),
+    "greater_than_equal": ("is too small", "{ge} or more"),
+    "less_than": ("is too large", "less than {lt}"),
+    "less_than_equal": ("is too large", "{le} or less"),
+    "string_too_short": ("is too short", "{min_length} characters or more"),
+    "string_too_long": ("is too long", "{max_length} characters or fewer"),
+    "string_pattern_mismatch": ("has an unusable character", "{pattern}"),
+    "too_short": ("has too few items", "{min_length} or more"),
+    "too_long": ("has too many items", "{max_length} or fewer"),
+}
+
+
+def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:
+    """The settings, with defaults where the document is wrong, and what is wrong.
+
+    Only when nothing is found are the settings what the document says.
+    """
+    document = deepcopy(document)
+    findings = list(_missing(document, Settings, ()))
+    # A list or table that loses an item may break a rule of its own, so look again until all is well.
+    while True:
+        try:
+            return Settings.model_validate(document), findings
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        findings += [_finding(detail) for detail in details if not _follows(detail, details)]
+        for detail in details:
+            _prune(document, _holder(detail["loc"]))
+
+
+def table_at(loc: Loc) -> type[Table] | None:
+    """The model of the table at `loc`, None where there is none."""
+    kind: Any = Settings
+    for step in loc:
+        kind = _step(kind, step)
+    return _model(kind)
+
+
+def _step(kind: Any, step: str | int) -> Any:
+    if (model := _model(kind)) is None:
+        return next(iter(get_args(kind)[1:]), None)
+    field = model.model_fields.get(str(step))
+    return model.entries if field is None else field.annotation
+
+
+def _model(kind: Any) -> type[Table] | None:
+    """`kind` itself or, of an optional table, the table."""
+    candidates = get_args(kind) if type(None) in get_args(kind) else (kind,)
+    models = [each for each in candidates if isinstance(each, type) and issubclass(each, Table)]
+    return models[0] if models else None
+
+
+def _missing(value: Any, kind: Any, loc: Loc) -> Iterator[Finding]:
+    """What tables that are there lack."""
+    if not isinstance(value, dict):
+        return
+    model = _model(kind)
+    for name in model.required if model else ():
+        if name not in value:
+            yield Finding((*loc, name), "is required", hint=_spelling(name, value, model))
+    for key, item in value.items():
+        yield from _missing(item, _step(kind, key), (*loc, key))
+
+
+def _spelling(name: str, value: dict[str, Any], model: type[Table] | None) -> str:
+    unknown = [key for key in value if model is not None and key not in model.model_fields]
+    close = closest(name, unknown)
+    return f"is {close!r} meant to be it?" if close else ""
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether something inside is wrong, so that the whole may be right once that is."""
+    loc = detail["loc"]
+    return any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in details)
+
+
+def _finding(detail: ErrorDetails) -> Finding:
+    kind, loc, context = detail["type"], detail["loc"], detail.get("ctx", {})
+    if kind == "refused":
+        return Finding(loc, context["what"], context["allowed"], context["hint"])
+    if kind == "extra_forbidden" or _is_stray_key(kind, loc):
+        return _unknown_key(loc)
+    if kind == "literal_error":
+        return _unknown_word(loc, detail["input"], context["expected"])
+    if kind in _WORDS:
+        return Finding(loc, *_WORDS[kind])
+    what, allowed = _BOUNDS.get(kind, (detail["msg"], ""))
+    return Finding(loc, what, allowed.format(**context))
+
+
+def _is_stray_key(kind: str, loc: Loc) -> bool:
+    """Whether a plain value stands among the tables of a section that also has options."""
+    model = table_at(loc[:-1])
+    return kind == "model_type" and model is not None and str(loc[-1]) not in model.model_fields
+
+
+def _unknown_key(loc: Loc) -> Finding:
+    model = table_at(loc[:-1])
+    names = model.model_fields if model else ()
+    return Finding(loc, "is not a known key", listed(names), did_you_mean(str(loc[-1]), names))
+
+
+def _unknown_word(loc: Loc, word: object, expected: str) -> Finding:
+    names = expected.replace(" or ", ", ").replace("'", "").split(", ")
+    return Finding(loc, f"{word!r} is not one of them", ", ".join(names), did_you_mean(str(word), names))
+
+
+def _holder(loc: Loc) -> Loc:
+    """The key that holds `loc`, where that is an item of a list."""
+    positions = [place for place, step in enumerate(loc) if isinstance(step, int)]
+    return loc[: positions[0]] if positions else loc
+
+
+def _prune(document: dict[str, Any], loc: Loc) -> None:
+    """Take out the last key on the way to `loc` that is there."""
+    table: Any = document
+    for step in loc[:-1]:
+        if not isinstance(table.get(step), dict):
+            table.pop(step, None)
+            return
+        table = table[step]
+    table.pop(loc[-1], None)

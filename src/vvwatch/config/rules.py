@@ -1,0 +1,246 @@
+"""What one option says about another, and about the machine: checks on settings whose fields are sound."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from vvwatch.config.fields import is_file, is_folder, is_loopback, split_listen
+from vvwatch.config.findings import Finding, did_you_mean, listed
+from vvwatch.config.lines import Loc
+from vvwatch.config.models import (
+    BUILT_IN_PROMPTS,
+    Automation,
+    PromptPreset,
+    PromptTable,
+    Settings,
+    VideoLevel,
+    Webhook,
+)
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.errors import InvalidInput
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Settings, the document they were read from, and where that was already found wrong."""
+
+    settings: Settings
+    document: dict[str, Any]
+    wrong: frozenset[Loc]
+
+    def names(self, section: str) -> list[str]:
+        """The names of the tables in `section`, whether they are sound or not."""
+        tables = self.document.get(section)
+        if not isinstance(tables, dict):
+            return []
+        return [name for name, table in tables.items() if isinstance(table, dict)]
+
+    def sound(self, loc: Loc) -> bool:
+        """Whether the value at `loc` is what the document says, rather than a default in its place."""
+        return not any(each == loc[: len(each)] or loc == each[: len(loc)] for each in self.wrong)
+
+
+def all_findings(checked: Checked) -> Iterator[Finding]:
+    """Everything that is wrong or doubtful in how the settings go together."""
+    rules = (_names, _daemon, _connectors, _prompts, _automations, _one_each, _echoes, _webhooks)
+    return chain.from_iterable(rule(checked) for rule in rules)
+
+
+def _names(checked: Checked) -> Iterator[Finding]:
+    for section in ("connectors", "indexes", "prompts", "automations", "webhooks"):
+        for name in checked.names(section):
+            if not _NAME.fullmatch(name):
+                allowed = "a-z 0-9 _ -, at most 63, the first a letter or digit"
+                yield Finding((section, name), f"{name!r} cannot be a name", allowed)
+    for name in set(checked.names("prompts")) & set(BUILT_IN_PROMPTS):
+        yield Finding(("prompts", name), f"{name!r} is the name of a built-in prompt", hint="choose another")
+
+
+def _daemon(checked: Checked) -> Iterator[Finding]:
+    settings = checked.settings
+    if not is_loopback(split_listen(settings.listen)[0]):
+        hint = "API keys travel in clear text; put TLS in front, or listen on 127.0.0.1"
+        yield Finding(("listen",), "other machines can reach this address", hint=hint, warning=True)
+    if is_file(settings.state_dir):
+        yield Finding(("state_dir",), f"{str(settings.state_dir)!r} is a file, not a folder")
+    if any(_below(settings.state_dir, root) for root in settings.local.roots):
+        what = "the state directory lies where connectors may read and write"
+        yield Finding(("state_dir",), what, hint="move it out of local.roots", warning=True)
+
+
+def _connectors(checked: Checked) -> Iterator[Finding]:
+    roots = checked.settings.local.roots
+    for name, connector in checked.settings.connectors.items():
+        loc = ("connectors", name, "path")
+        if not checked.sound(loc):
+            continue
+        path = connector.path
+        if checked.sound(("local", "roots")) and not any(_below(path, root) for root in roots):
+            allowed = "below " + ", ".join(map(str, roots)) if roots else ""
+            hint = "" if roots else f'write [local] roots = ["{path}"]'
+            yield Finding(loc, f"{str(path)!r} is not below one of local.roots", allowed, hint)
+        elif is_file(path):
+            yield Finding(loc, f"{str(path)!r} is a file, not a folder")
+        elif not is_folder(path):
+            hint = "it is watched as soon as it appears"
+            yield Finding(loc, f"there is no folder {str(path)!r} yet", hint=hint, warning=True)
+
+
+def _prompts(checked: Checked) -> Iterator[Finding]:
+    for name, prompt in checked.settings.prompts.items():
+        yield from _schema(checked, prompt, ("prompts", name))
+        if prompt.video_level is not None:
+            yield from _schema(checked, prompt.video_level, ("prompts", name, "video_level"))
+
+
+def _schema(checked: Checked, table: PromptTable | VideoLevel, loc: Loc) -> Iterator[Finding]:
+    key = "json_schema" if table.json_schema_file is None else "json_schema_file"
+    if checked.sound((*loc, "json_schema")) and checked.sound((*loc, key)):
+        try:
+            check_json_schema(table.json_schema)
+        except InvalidInput as error:
+            yield Finding((*loc, key), error.message, hint=error.hint)
+
+
+def _automations(checked: Checked) -> Iterator[Finding]:
+    for name, automation in checked.settings.automations.items():
+        loc = ("automations", name)
+        yield from _reference(checked, (*loc, "index"), automation.index, "indexes")
+        yield from _connector(checked, (*loc, "connector"), automation.connector, "import")
+        yield from _prompt(checked, (*loc, "prompt", "prompt_id"), automation.prompt.prompt_id)
+        yield from _preset((*loc, "prompt"), automation.prompt)
+        yield from _prefix(checked, (*loc, "prefix"), automation)
+        yield from _wait(checked, loc, automation)
+        if automation.export is not None:
+            yield from _connector(
+                checked, (*loc, "export", "connector"), automation.export.connector, "export"
+            )
+
+
+def _reference(checked: Checked, loc: Loc, name: str, section: str) -> Iterator[Finding]:
+    """`name` must be a table of `section`."""
+    names = checked.names(section)
+    if checked.sound(loc) and name not in names:
+        hint = did_you_mean(name, names) or f"declare [{section}.{name}]"
+        yield Finding(loc, f"there is no [{section}.{name}]", listed(names), hint)
+
+
+def _connector(checked: Checked, loc: Loc, name: str, scope: str) -> Iterator[Finding]:
+    yield from _reference(checked, loc, name, "connectors")
+    connector = checked.settings.connectors.get(name)
+    sound = checked.sound(loc) and checked.sound(("connectors", name, "scopes"))
+    if sound and connector is not None and scope not in connector.scopes:
+        hint = f'add "{scope}" to the scopes of [connectors.{name}]'
+        yield Finding(loc, f"the connector {name!r} does not have the scope {scope!r}", hint=hint)
+
+
+def _prompt(checked: Checked, loc: Loc, prompt: str) -> Iterator[Finding]:
+    """A name must be known; an id may belong to a prompt that was made over the API."""
+    names = {*BUILT_IN_PROMPTS, *checked.names("prompts")}
+    if checked.sound(loc) and prompt not in names and not prompt.startswith("prompt_"):
+        hint = did_you_mean(prompt, names) or f"declare [prompts.{prompt}], or give an id (prompt_…)"
+        yield Finding(loc, f"there is no [prompts.{prompt}]", listed(names), hint)
+
+
+def _preset(loc: Loc, preset: PromptPreset) -> Iterator[Finding]:
+    for medium in ("video", "audio"):
+        duration = f"{medium}_segment_duration"
+        if getattr(preset, f"{medium}_segmentation_type") == "fixed" and getattr(preset, duration) is None:
+            yield Finding((*loc, duration), "is required by fixed segmentation", "1 to 300 (seconds)")
+
+
+def _prefix(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+    connector = checked.settings.connectors.get(automation.connector)
+    if connector is not None and automation.prefix.startswith("/"):
+        what = f"no key of a local folder begins like {automation.prefix!r}"
+        yield Finding(loc, what, "a path below the connector's", "leave out the leading /")
+
+
+def _wait(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+    sound = checked.sound((*loc, "debounce")) and checked.sound((*loc, "max_wait"))
+    if sound and automation.max_wait and parse_duration(automation.max_wait) < automation.quiet_seconds:
+        what = "is shorter than debounce, so that no window would ever close by quiet"
+        yield Finding((*loc, "max_wait"), what, f"{automation.debounce} or longer")
+
+
+def _one_each(checked: Checked) -> Iterator[Finding]:
+    holders: dict[str, str] = {}
+    for name, automation in checked.settings.automations.items():
+        if automation.index in holders:
+            what = f"the index {automation.index!r} already has the automation {holders[automation.index]!r}"
+            hint = "an index has one import automation; declare another index"
+            yield Finding(("automations", name, "index"), what, hint=hint)
+        elif automation.index:
+            holders[automation.index] = name
+
+
+def _echoes(checked: Checked) -> Iterator[Finding]:
+    """Exports that land where an automation watches: known and never imported, but easily misread."""
+    automations = checked.settings.automations
+    for name, automation in automations.items():
+        target = _export_folder(checked, automation)
+        for other, watcher in automations.items():
+            source = checked.settings.connectors.get(watcher.connector)
+            if target and source and f"{target}/".startswith(f"{source.path}/{watcher.prefix}"):
+                what = f"exports go to {str(target)!r}, which the automation {other!r} watches"
+                hint = "they are recognised and never imported; a folder beside it is clearer"
+                yield Finding(("automations", name, "export"), what, hint=hint, warning=True)
+
+
+def _export_folder(checked: Checked, automation: Automation) -> Path | None:
+    export = automation.export
+    connector = checked.settings.connectors.get(export.connector) if export else None
+    if export is None or connector is None:
+        return None
+    return connector.path / (connector.export_base_path or "") / (export.subpath or "")
+
+
+def _webhooks(checked: Checked) -> Iterator[Finding]:
+    for name, hook in checked.settings.webhooks.hooks.items():
+        if checked.sound(("webhooks", name, "url")):
+            yield from _address(checked, ("webhooks", name, "url"), hook)
+        yield from _secret(checked, ("webhooks", name), hook)
+        for position, index in enumerate(hook.indexes or ()):
+            yield from _reference(checked, ("webhooks", name, "indexes", position), index, "indexes")
+
+
+def _secret(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
+    sound = checked.sound((*loc, "secret_file")) and checked.sound((*loc, "secret_env"))
+    if sound and (hook.secret_file is None) == (hook.secret_env is None):
+        what = "needs a secret" if hook.secret_file is None else "has both secret_file and secret_env"
+        yield Finding(loc, what, "one of secret_file, secret_env")
+
+
+def _address(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
+    parts = urlsplit(hook.url)
+    if parts.scheme == "http" and not checked.settings.webhooks.allow_http:
+        hint = "for tests, webhooks.allow_http = true permits http"
+        yield Finding(loc, "is not encrypted", "https://…", hint)
+    if _is_private(parts.hostname or "") and not checked.settings.webhooks.allow_private_addresses:
+        hint = "webhooks.allow_private_addresses = true permits it"
+        yield Finding(loc, "leads to a private address", "a public address", hint)
+
+
+def _is_private(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _below(path: Path, root: Path) -> bool:
+    """Whether `path` is `root` or inside it, symbolic links resolved."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

@@ -1,0 +1,52 @@
+"""Values that must never be shown, and the files they come from."""
+
+from __future__ import annotations
+
+import hmac
+import stat
+from pathlib import Path
+from typing import Final
+
+_MASK: Final = "•••"
+_LONGEST: Final = 1 << 20
+
+
+class Secret:
+    """A text that prints as `•••`; `reveal()` returns it. Compares in constant time."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return _MASK
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def read_secret(path: Path) -> Secret:
+    """The content of the file at `path` without its trailing newlines. Raises OSError, UnicodeDecodeError."""
+    with path.open("rb") as file:
+        return Secret(file.read(_LONGEST).decode().rstrip("\r\n"))
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether every user of this machine may read the file at `path`; False when it cannot be looked at."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

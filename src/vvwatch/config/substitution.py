@@ -1,0 +1,78 @@
+"""`${VAR}`, `${VAR:-default}`, `${VAR:?message}` and `$$` in text values, after parsing, never in keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from vvwatch.config.findings import Finding
+from vvwatch.config.lines import Loc
+
+_PLACE: Final = re.compile(
+    r"\$(?:(?P<dollar>\$)"
+    r"|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<rule>:-|:\?)(?P<rest>[^}]*))?\}"
+    r"|(?P<broken>\{[^}]*\}?))"
+)
+
+
+class Substituted(str):
+    """Text that came out of a substitution, so that it may stand for a number or a truth value."""
+
+    __slots__ = ()
+
+
+def substitute(value: Any, environ: Mapping[str, str], report: Callable[[Finding], None]) -> Any:
+    """`value` (a TOML document) with every text filled in; what cannot be filled is reported and emptied."""
+    return _Walk(environ, report).walk(value, ())
+
+
+def variables(value: Any) -> set[str]:
+    """The names of all variables that the document asks for."""
+    if isinstance(value, str):
+        return {match["name"] for match in _PLACE.finditer(value) if match["name"]}
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {name for item in inner for name in variables(item)}
+
+
+class _Walk:
+    def __init__(self, environ: Mapping[str, str], report: Callable[[Finding], None]) -> None:
+        self._environ = environ
+        self._report = report
+
+    def walk(self, value: Any, loc: Loc) -> Any:
+        if isinstance(value, dict):
+            return {key: self.walk(item, (*loc, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.walk(item, (*loc, position)) for position, item in enumerate(value)]
+        if isinstance(value, str) and _PLACE.search(value):
+            return Substituted(_PLACE.sub(lambda match: self._filled(match, loc), value))
+        return value
+
+    def _filled(self, match: re.Match[str], loc: Loc) -> str:
+        if match["dollar"]:
+            return "$"
+        if match["broken"]:
+            what = f"{match.group()!r} is not a substitution"
+            self._report(
+                Finding(loc, what, "${VAR}, ${VAR:-default}, ${VAR:?message}", "write $$ for a dollar")
+            )
+            return ""
+        value = self._environ.get(match["name"])
+        return self._present(match["name"], value, loc) if value else self._absent(match, value, loc)
+
+    def _present(self, name: str, value: str, loc: Loc) -> str:
+        if "\n" in value:
+            self._report(Finding(loc, f"the variable {name} holds more than one line"))
+        return value
+
+    def _absent(self, match: re.Match[str], value: str | None, loc: Loc) -> str:
+        name, rule, rest = match["name"], match["rule"], match["rest"]
+        if rule == ":-":
+            return str(rest)
+        if rule == ":?":
+            self._report(Finding(loc, f"the variable {name} is needed: {rest or 'not set'}"))
+        elif value is None:
+            hint = f"set {name}, or write ${{{name}:-default}}"
+            self._report(Finding(loc, f"the variable {name} is not set", hint=hint))
+        return ""

@@ -1,0 +1,324 @@
+"""The export artefact: one JSON document of runs, media, segments and their metadata, under a versioned schema.
+
+    {schema, export_id, export_type, target, generated_at, runs: [...],
+     media: [{video, segments: [...], video_result}, ...]}
+
+`media` comes last and holds one element per media item and run, so that a document of any size is written
+element by element. The names of results are those of the v2 API. Nothing that changes after a run has ended is
+in it: built again, a document has the same bytes.
+
+The builders take the store's rows: anything with the columns of `store.schema` as attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, Final
+
+from vvwatch.core.events import iso
+from vvwatch.core.exports import ExportType
+from vvwatch.core.identities import segment_id
+from vvwatch.core.media import RunSettings
+from vvwatch.core.runs import ItemStatus, RunStatus
+
+SCHEMA_ID: Final = "vvwatch-export/1"
+
+_SETTINGS: Final = tuple(field.name for field in fields(RunSettings))
+
+
+def document_head(export: Any, runs: Iterable[Any]) -> dict[str, Any]:
+    """All of the document but its media."""
+    return {
+        "schema": SCHEMA_ID,
+        "export_id": export.id,
+        "export_type": export.export_type,
+        "target": {"id": export.target_id, "index_id": export.index_id, "run_id": export.run_id},
+        "generated_at": iso(export.created_at),
+        "runs": [run_document(run) for run in runs],
+    }
+
+
+def run_document(run: Any) -> dict[str, Any]:
+    """One prompt run: the prompt as it was then, how media was cut, and what came of it."""
+    return {
+        "run_id": run.id,
+        "prompt_id": run.prompt_id,
+        "prompt_version": run.prompt_version,
+        **_prompt(run.prompt or {}),
+        **{name: (run.settings or {}).get(name) for name in _SETTINGS},
+        "source_index_id": run.index_id,
+        "import_job_id": run.import_job_id,
+        "executed_by": run.executed_by,
+        "executed_at": iso(run.created_at),
+        "started_at": _moment(run.started_at),
+        "completed_at": _moment(run.completed_at),
+        "status": run.status,
+        "error_message": run.error_message,
+        "total_items": run.total_items,
+        "completed_items": run.completed_items,
+        "partial_items": run.partial_items,
+        "failed_items": run.failed_items,
+        "total_segments": run.total_segments,
+        "completed_segments": run.completed_segments,
+    }
+
+
+def _prompt(prompt: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "prompt_name": prompt.get("name", ""),
+        "prompt_text": prompt.get("prompt_text", ""),
+        "json_schema": prompt.get("json_schema") or {},
+        "video_level": prompt.get("video_level"),
+    }
+
+
+def media_document(run: Any, item: Any, segments: Iterable[Any]) -> dict[str, Any]:
+    """One element of `media`: what `run` found in one item.
+
+    `item` is a row of `run_items` with the columns of its `media` row prefixed `media_`.
+    """
+    return {
+        "video": video_document(item),
+        "segments": [segment_document(run, item, segment) for segment in segments],
+        "video_result": video_result_document(run, item),
+    }
+
+
+def video_document(item: Any) -> dict[str, Any]:
+    """The media item: where it came from and what its container says."""
+    return {
+        "video_id": item.media_id,
+        "title": item.media_title,
+        "video_uri": item.media_uri,
+        "media_type": item.media_media_type,
+        "index_id": item.media_index_id,
+        "connector_id": item.media_connector_id,
+        "import_job_id": item.media_import_job_id,
+        "key": item.media_key,
+        "version": item.media_version,
+        "size_bytes": item.media_size_bytes,
+        "duration_seconds": item.media_duration_seconds,
+        "probe": item.media_probe,
+        "created_at": iso(item.media_created_at),
+    }
+
+
+def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
+    """The v2 API's SegmentRunResult: what `run` found in one stretch; times in seconds from the start."""
+    identity = segment_id(item.id, segment.ordinal)
+    return {
+        "result_type": "segment",
+        "result_id": f"segment:{identity}:{run.id}",
+        "segment_id": identity,
+        **_result(run, item),
+        "start_time": segment.start_time,
+        "end_time": segment.end_time,
+        "metadata": segment.metadata or {},
+        "metadata_text": segment.metadata_text,
+        "processing_warning": segment.warning,
+        "field_extraction_succeeded": segment.error is None,
+        "field_extraction_error": segment.error,
+    }
+
+
+def video_result_document(run: Any, item: Any) -> dict[str, Any]:
+    """The v2 API's PromptRunVideoResult: what `run` found in the item as a whole, damage and errors included."""
+    return {
+        "result_type": "video",
+        "result_id": f"video:{item.media_id}:{run.id}",
+        **_result(run, item),
+        "status": item.status,
+        "metadata": item.video_metadata or {},
+        "metadata_text": item.video_metadata_text,
+        "successful_segment_count": item.segment_count - item.failed_segment_count,
+        "failed_segment_count": item.failed_segment_count,
+        "damage": item.damage or [],
+        "warnings": item.warnings or [],
+        "error_code": item.error_code,
+        "error_message": item.error_message,
+        "started_at": _moment(item.started_at),
+        "completed_at": _moment(item.completed_at),
+    }
+
+
+def _result(run: Any, item: Any) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "prompt_id": run.prompt_id,
+        "video_id": item.media_id,
+        "video_name": item.media_title,
+        "source_index_id": item.media_index_id,
+        "executed_at": iso(run.created_at),
+    }
+
+
+def _moment(epoch: float | None) -> str | None:
+    return None if epoch is None else iso(epoch)
+
+
+_TEXT: Final = {"type": "string"}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+_TEXTS: Final = {"type": "array", "items": _TEXT}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_COUNT_OR_NULL: Final = {"type": ["integer", "null"], "minimum": 0}
+_SECONDS: Final = {"type": "number", "minimum": 0}
+_SECONDS_OR_NULL: Final = {"type": ["number", "null"], "minimum": 0}
+_FLAG: Final = {"type": "boolean"}
+_FLAG_OR_NULL: Final = {"type": ["boolean", "null"]}
+_MOMENT: Final = {"type": "string", "format": "date-time"}
+_MOMENT_OR_NULL: Final = {"type": ["string", "null"], "format": "date-time"}
+_ANY_OBJECT: Final = {"type": "object"}
+_ANY_OBJECT_OR_NULL: Final = {"type": ["object", "null"]}
+
+_RESULT: Final = {
+    "run_id": _TEXT,
+    "prompt_id": _TEXT,
+    "video_id": _TEXT,
+    "video_name": _TEXT,
+    "source_index_id": _TEXT,
+    "executed_at": _MOMENT,
+    "metadata": _ANY_OBJECT,
+    "metadata_text": _TEXT,
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the whole document; open only where a prompt or probe decides."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA_ID,
+        "description": "What one export of vvwatch holds. `media` has one element per media item and run.",
+        **_closed(
+            {
+                "schema": {"const": SCHEMA_ID},
+                "export_id": _TEXT,
+                "export_type": _one_of(ExportType),
+                "target": _closed({"id": _TEXT, "index_id": _TEXT_OR_NULL, "run_id": _TEXT_OR_NULL}),
+                "generated_at": _MOMENT,
+                "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
+                "media": {"type": "array", "items": {"$ref": "#/$defs/media"}},
+            }
+        ),
+        "$defs": {
+            "run": _run_schema(),
+            "media": _media_schema(),
+            "video": _video_schema(),
+            "segment": _segment_schema(),
+            "video_result": _video_result_schema(),
+        },
+    }
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    """An object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _one_of(values: Iterable[str]) -> dict[str, Any]:
+    return {"enum": [str(value) for value in values]}
+
+
+def _run_schema() -> dict[str, Any]:
+    return _closed(
+        {
+            "run_id": _TEXT,
+            "prompt_id": _TEXT,
+            "prompt_version": _COUNT,
+            "prompt_name": _TEXT,
+            "prompt_text": _TEXT,
+            "json_schema": _ANY_OBJECT,
+            "video_level": _ANY_OBJECT_OR_NULL,
+            "video_segmentation_type": _TEXT_OR_NULL,
+            "video_segment_duration": _COUNT_OR_NULL,
+            "audio_segmentation_type": _TEXT_OR_NULL,
+            "audio_segment_duration": _COUNT_OR_NULL,
+            "processing_model": _TEXT_OR_NULL,
+            "enable_transcription": _FLAG_OR_NULL,
+            "enable_image_embedding": _FLAG_OR_NULL,
+            "source_index_id": _TEXT_OR_NULL,
+            "import_job_id": _TEXT_OR_NULL,
+            "executed_by": _TEXT,
+            "executed_at": _MOMENT,
+            "started_at": _MOMENT_OR_NULL,
+            "completed_at": _MOMENT_OR_NULL,
+            "status": _one_of(RunStatus),
+            "error_message": _TEXT_OR_NULL,
+            "total_items": _COUNT,
+            "completed_items": _COUNT,
+            "partial_items": _COUNT,
+            "failed_items": _COUNT,
+            "total_segments": _COUNT,
+            "completed_segments": _COUNT,
+        }
+    )
+
+
+def _media_schema() -> dict[str, Any]:
+    return _closed(
+        {
+            "video": {"$ref": "#/$defs/video"},
+            "segments": {"type": "array", "items": {"$ref": "#/$defs/segment"}},
+            "video_result": {"$ref": "#/$defs/video_result"},
+        }
+    )
+
+
+def _video_schema() -> dict[str, Any]:
+    return _closed(
+        {
+            "video_id": _TEXT,
+            "title": _TEXT,
+            "video_uri": _TEXT,
+            "media_type": _one_of(("video", "audio", "image")),
+            "index_id": _TEXT,
+            "connector_id": _TEXT_OR_NULL,
+            "import_job_id": _TEXT,
+            "key": _TEXT,
+            "version": _TEXT,
+            "size_bytes": _COUNT,
+            "duration_seconds": _SECONDS_OR_NULL,
+            "probe": _ANY_OBJECT_OR_NULL,
+            "created_at": _MOMENT,
+        }
+    )
+
+
+def _segment_schema() -> dict[str, Any]:
+    return _closed(
+        {
+            "result_type": {"const": "segment"},
+            "result_id": _TEXT,
+            "segment_id": _TEXT,
+            **_RESULT,
+            "start_time": _SECONDS,
+            "end_time": _SECONDS,
+            "processing_warning": _TEXT_OR_NULL,
+            "field_extraction_succeeded": _FLAG,
+            "field_extraction_error": _TEXT_OR_NULL,
+        }
+    )
+
+
+def _video_result_schema() -> dict[str, Any]:
+    return _closed(
+        {
+            "result_type": {"const": "video"},
+            "result_id": _TEXT,
+            **_RESULT,
+            "status": _one_of(ItemStatus),
+            "successful_segment_count": _COUNT,
+            "failed_segment_count": _COUNT,
+            "damage": _TEXTS,
+            "warnings": _TEXTS,
+            "error_code": _TEXT_OR_NULL,
+            "error_message": _TEXT_OR_NULL,
+            "started_at": _MOMENT_OR_NULL,
+            "completed_at": _MOMENT_OR_NULL,
+        }
+    )

@@ -1,0 +1,62 @@
+"""The state machine of a webhook delivery, and what a receiver's answer means for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from vvwatch.core import transitions
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands; `retrying` waits for its next attempt."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    RETRYING = "retrying"
+
+
+class Answer(StrEnum):
+    """What one attempt came to; after `gone` the receiver wants nothing more."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    GONE = "gone"
+
+
+_NOTHING: Final[frozenset[DeliveryStatus]] = frozenset()
+
+TRANSITIONS: Final[Mapping[DeliveryStatus, frozenset[DeliveryStatus]]] = {
+    DeliveryStatus.PENDING: frozenset({DeliveryStatus.PROCESSING, DeliveryStatus.FAILED}),
+    DeliveryStatus.PROCESSING: frozenset(
+        {DeliveryStatus.DELIVERED, DeliveryStatus.RETRYING, DeliveryStatus.FAILED}
+    ),
+    DeliveryStatus.RETRYING: frozenset({DeliveryStatus.PROCESSING, DeliveryStatus.FAILED}),
+    DeliveryStatus.DELIVERED: _NOTHING,
+    DeliveryStatus.FAILED: _NOTHING,
+}
+"""What the daemon does by itself. An attempt cut short by a crash goes on as `retrying`."""
+
+BY_HAND: Final[Mapping[DeliveryStatus, frozenset[DeliveryStatus]]] = {
+    status: frozenset({DeliveryStatus.PENDING} if status is DeliveryStatus.FAILED else ())
+    for status in DeliveryStatus
+}
+"""What a person's retry may do: a failed delivery starts again."""
+
+
+def check_transition(frm: str, to: DeliveryStatus, *, by_hand: bool = False) -> None:
+    """Raises Conflict unless a delivery that is `frm` may become `to`."""
+    transitions.check(BY_HAND if by_hand else TRANSITIONS, DeliveryStatus(frm), to)
+
+
+def classify(status_code: int | None) -> Answer:
+    """What a receiver's HTTP status means; None is no answer at all.
+
+    Any 2xx is delivered, 410 asks never to be told again, all else (redirects too) may be retried.
+    """
+    if status_code is not None and 200 <= status_code < 300:
+        return Answer.DELIVERED
+    return Answer.GONE if status_code == 410 else Answer.RETRY

@@ -1,0 +1,74 @@
+"""What is announced, and in which bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from vvwatch.errors import InvalidInput
+
+API_VERSION: Final = "2024-01"
+
+EVENT_TYPES: Final = (
+    "media.created",
+    "media.processing.started",
+    "media.processing.completed",
+    "media.processing.failed",
+    "prompt_run.started",
+    "prompt_run.completed",
+    "prompt_run.failed",
+    "prompt_run.cancelled",
+    "prompt_run.partial_completed",
+    "prompt_run.progress",
+    "export.ready",
+    "export.failed",
+    "import_job.started",
+    "import_job.completed",
+    "import_job.failed",
+    "import_job.partial_completed",
+    "import_job.progress",
+)
+"""Every event that a webhook can subscribe to."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_SECOND: Final = -62_135_596_800.0
+_LAST_SECOND: Final = 253_402_300_799.0
+
+
+def iso(epoch: float) -> str:
+    """A moment as `2026-01-01T00:00:00.123Z`; one outside the years 1 to 9999 becomes the nearest inside."""
+    seconds = min(max(epoch, _FIRST_SECOND), _LAST_SECOND)
+    moment = _EPOCH + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one spelling of `value`: sorted keys, no spaces, UTF-8. Raises InvalidInput for NaN and infinities.
+
+    A lone surrogate (a file name that is not UTF-8) becomes its JSON escape, so that the bytes stay valid.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise InvalidInput(f"this cannot be written as JSON: {error}", "numbers must be finite") from error
+    return text.encode("utf-8", "backslashreplace")
+
+
+def envelope(
+    event_id: str,
+    event_type: str,
+    data: Mapping[str, Any],
+    created_at: float,
+    metadata: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The document that is sent for one event; `metadata` is the webhook's own and is left out when None."""
+    document: dict[str, Any] = {
+        "id": event_id,
+        "event": event_type,
+        "data": dict(data),
+        "api_version": API_VERSION,
+        "created_at": iso(created_at),
+    }
+    return document if metadata is None else document | {"metadata": dict(metadata)}

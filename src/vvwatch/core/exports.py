@@ -1,0 +1,96 @@
+"""The state machines of an export, and where in a connector its file goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from vvwatch.core import transitions
+from vvwatch.errors import InvalidInput
+
+
+class ExportType(StrEnum):
+    """What an export holds: the results of an index, perhaps of one of its runs, or those of a run."""
+
+    INDEX = "index"
+    PROMPT_RUN = "prompt_run"
+
+
+class ExportStatus(StrEnum):
+    """Where an export stands, as the one who asked for it sees it."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class QueueStatus(StrEnum):
+    """Where an export's work stands; `failed` waits for another attempt, `dead_letter` has none left."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    RUNNING = "running"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+    DEAD_LETTER = "dead_letter"
+
+
+_NOTHING: Final[frozenset[ExportStatus]] = frozenset()
+_NO_WORK: Final[frozenset[QueueStatus]] = frozenset()
+
+TRANSITIONS: Final[Mapping[ExportStatus, frozenset[ExportStatus]]] = {
+    ExportStatus.PENDING: frozenset({ExportStatus.PROCESSING, ExportStatus.FAILED}),
+    ExportStatus.PROCESSING: frozenset({ExportStatus.PENDING, ExportStatus.COMPLETED, ExportStatus.FAILED}),
+    ExportStatus.COMPLETED: _NOTHING,
+    ExportStatus.FAILED: _NOTHING,
+}
+"""The export; back to pending while it waits for another attempt."""
+
+QUEUE_TRANSITIONS: Final[Mapping[QueueStatus, frozenset[QueueStatus]]] = {
+    QueueStatus.QUEUED: frozenset({QueueStatus.LEASED, QueueStatus.RUNNING, QueueStatus.DEAD_LETTER}),
+    QueueStatus.LEASED: frozenset({QueueStatus.QUEUED, QueueStatus.RUNNING, QueueStatus.FAILED}),
+    QueueStatus.RUNNING: frozenset(
+        {QueueStatus.QUEUED, QueueStatus.SUCCEEDED, QueueStatus.FAILED, QueueStatus.DEAD_LETTER}
+    ),
+    QueueStatus.FAILED: frozenset(
+        {QueueStatus.QUEUED, QueueStatus.LEASED, QueueStatus.RUNNING, QueueStatus.DEAD_LETTER}
+    ),
+    QueueStatus.SUCCEEDED: _NO_WORK,
+    QueueStatus.DEAD_LETTER: _NO_WORK,
+}
+"""The export's work."""
+
+
+def check_transition(frm: str, to: ExportStatus | QueueStatus) -> None:
+    """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
+    if isinstance(to, QueueStatus):
+        transitions.check(QUEUE_TRANSITIONS, QueueStatus(frm), to)
+    else:
+        transitions.check(TRANSITIONS, ExportStatus(frm), to)
+
+
+def destination_key(base_path: str | None, subpath: str | None, export_id: str) -> str:
+    """`<base path>/<subpath>/<export id>.json`, relative to the connector's location, without empty segments.
+
+    Raises InvalidInput when a part is absolute, climbs, or holds a backslash or control character.
+    """
+    parts = (
+        check_subpath(base_path, "export_base_path"),
+        check_subpath(subpath, "destination_subpath"),
+        check_subpath(f"{export_id}.json", "export_id"),
+    )
+    return "/".join(part for part in parts if part)
+
+
+def check_subpath(path: str | None, name: str = "destination_subpath") -> str:
+    """`path` without empty or `.` segments, hence "" for none; `name` is what an InvalidInput calls it."""
+    segments = (path or "").split("/")
+    if (path or "").startswith("/"):
+        raise InvalidInput(f"{name} {path!r} is absolute", "leave out the leading slash")
+    if ".." in segments:
+        raise InvalidInput(f"{name} {path!r} leaves the location", "leave out the '..' segments")
+    if not all(character.isprintable() and character != "\\" for character in path or ""):
+        raise InvalidInput(f"{name} {path!r} has an unusable character", "use '/' and printable characters")
+    return "/".join(segment for segment in segments if segment not in {"", "."})

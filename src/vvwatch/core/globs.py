@@ -1,0 +1,158 @@
+r"""The one glob dialect: `*` within a segment, `**` any depth, `?`, `[a-z]`, `[!a]`, `{a,b}`, `\` for literals.
+
+A pattern without a slash matches the base name, one with a slash the path below the prefix; several slashes
+in a row separate like one. The letters after the pattern's last dot match either case, all others exactly.
+Names are compared as the store spells them: Unicode is never normalised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import bracex
+from wcmatch import glob
+
+from vvwatch.errors import InvalidInput
+
+MAX_PATTERN_CHARACTERS: Final = 512
+MAX_ALTERNATIVES: Final = 100
+
+Matches = Callable[[str], object]
+
+_FLAGS: Final = glob.CASE | glob.DOTGLOB | glob.FORCEUNIX
+_MEMBER: Final = r"[^\]\[\\/!^{}-]"
+_TOKEN: Final = re.compile(rf"\\[^/]|\[[!^]?(?:{_MEMBER}(?:-{_MEMBER})?)+\]|[^\\\[{{}}]", re.DOTALL)
+_ITEM: Final = re.compile(r".-.|.", re.DOTALL)
+_HINT: Final = "use *, **, ?, [a-z], [!a], {a,b}; put a backslash before a character that is meant literally"
+
+
+class Glob:
+    """A compiled pattern. Raises InvalidInput when it cannot be used."""
+
+    __slots__ = ("_name", "_paths")
+
+    def __init__(self, pattern: str) -> None:
+        alternatives = [_segments(pattern, text) for text in _alternatives(pattern)]
+        names = [segments[0] for segments in alternatives if len(segments) == 1]
+        self._name = _compiled(names) if names else None
+        self._paths = [_steps(segments) for segments in alternatives if len(segments) > 1]
+
+    def matches(self, path: str, name: str) -> bool:
+        """Whether the object at `path` (relative to the prefix) with the base name `name` is meant."""
+        if self._name is not None and self._name(name):
+            return True
+        if not self._paths:
+            return False
+        names = [segment for segment in path.split("/") if segment]
+        return any(_walks(steps, names) for steps in self._paths)
+
+
+def check_pattern(pattern: str) -> None:
+    """Raises InvalidInput, naming what is wrong, when `pattern` cannot be used."""
+    Glob(pattern)
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """The patterns without braces that `pattern` stands for."""
+    if not 0 < len(pattern) <= MAX_PATTERN_CHARACTERS:
+        message = f"a pattern has 1 to {MAX_PATTERN_CHARACTERS} characters, not {len(pattern)}"
+        raise InvalidInput(message, _HINT)
+    if "\0" in pattern:
+        raise InvalidInput("a pattern cannot hold a NUL character", _HINT)
+    try:
+        alternatives = bracex.expand(pattern, keep_escapes=True, limit=MAX_ALTERNATIVES)
+    except bracex.ExpansionLimitException:
+        message = f"the braces of {pattern!r} stand for more than {MAX_ALTERNATIVES} patterns"
+        raise InvalidInput(message, "write fewer alternatives, or * instead of some of them") from None
+    if not alternatives:
+        raise InvalidInput(f"the braces of {pattern!r} are empty", _HINT)
+    return alternatives
+
+
+def _segments(pattern: str, text: str) -> list[str]:
+    """The path segments of one alternative; a single one means that it matches the base name."""
+    segments = text.split("/")
+    if not segments[0] or not segments[-1]:
+        raise InvalidInput(f"{pattern!r} starts or ends with a slash, so no object can match", _HINT)
+    tokens = [_tokens(pattern, segment) for segment in segments if segment]
+    tokens[-1] = _either_case(tokens[-1])
+    return ["".join(segment) for segment in tokens]
+
+
+def _tokens(pattern: str, segment: str) -> list[str]:
+    """The characters, escaped characters and classes of one segment."""
+    tokens = _TOKEN.findall(segment)
+    if "".join(tokens) != segment:
+        raise InvalidInput(f"{pattern!r} has a bracket, brace or backslash without its counterpart", _HINT)
+    _check_ranges(pattern, tokens)
+    return tokens
+
+
+def _check_ranges(pattern: str, tokens: Sequence[str]) -> None:
+    items = [item for token in tokens if token[0] == "[" for item in _ITEM.findall(token[1:-1])]
+    backwards = [item for item in items if len(item) == 3 and item[0] > item[2]]
+    if backwards:
+        raise InvalidInput(f"the range {backwards[0]!r} in {pattern!r} runs backwards", _HINT)
+
+
+def _either_case(segment: list[str]) -> list[str]:
+    """The tokens with those after the last dot matching both cases."""
+    dots = [position for position, token in enumerate(segment) if token in {".", "\\."}]
+    if not dots:
+        return segment
+    return [*segment[: dots[-1]], *(_both(token) for token in segment[dots[-1] :])]
+
+
+def _both(token: str) -> str:
+    if token[0] == "[":
+        swapped = (_swapped(item) for item in _ITEM.findall(token[1:-1]))
+        return f"{token[:-1]}{''.join(swapped)}]"
+    letter = token[-1]
+    return f"[{letter}{letter.swapcase()}]" if letter.isascii() and letter.isalpha() else token
+
+
+def _swapped(item: str) -> str:
+    """The other case of one member of a class; nothing for a range that is not of letters of one case."""
+    ends = item[0] + item[-1]
+    one_case = ends.isascii() and ends.isalpha() and (ends.islower() or ends.isupper())
+    return item.swapcase() if one_case else ""
+
+
+def _compiled(segments: Sequence[str]) -> Matches:
+    """Whether a name matches one of `segments`."""
+    expressions, _ = glob.translate(segments, flags=_FLAGS)
+    return re.compile("|".join(expressions)).fullmatch
+
+
+def _steps(segments: Sequence[str]) -> list[Matches | None]:
+    """A matcher per segment; None stands for `**`."""
+    return [None if segment == "**" else _compiled([segment]) for segment in segments]
+
+
+def _walks(steps: Sequence[Matches | None], names: Sequence[str]) -> bool:
+    """Whether `steps` lead exactly through `names`.
+
+    When a step fails, only the latest `**` may take one name more: so the work is bounded by steps times
+    names, where one regular expression with several `**` takes exponential time on a hostile pattern.
+    """
+    step = name = retry_name = 0
+    retry_step: int | None = None
+    while name < len(names):
+        matcher = steps[step] if step < len(steps) else _never
+        if matcher is None:
+            retry_step, retry_name = step + 1, name
+            step += 1
+        elif matcher(names[name]):
+            step, name = step + 1, name + 1
+        elif retry_step is not None:
+            retry_name += 1
+            step, name = retry_step, retry_name
+        else:
+            return False
+    return all(matcher is None for matcher in steps[step:])
+
+
+def _never(_name: str) -> bool:
+    return False

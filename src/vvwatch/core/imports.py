@@ -1,0 +1,77 @@
+"""The state machines of an import job and of each file in it, and how a job ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from vvwatch.core import transitions
+
+
+class ImportStatus(StrEnum):
+    """Where an import job stands."""
+
+    PENDING = "pending"
+    SCANNING = "scanning"
+    IMPORTING = "importing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FileStatus(StrEnum):
+    """Where one file of an import job stands; `waiting` while the window that gathers it is open."""
+
+    WAITING = "waiting"
+    PENDING = "pending"
+    IMPORTED = "imported"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+TERMINAL: Final = frozenset({ImportStatus.COMPLETED, ImportStatus.FAILED, ImportStatus.CANCELLED})
+"""The statuses in which a job has ended."""
+
+_NOTHING: Final[frozenset[ImportStatus]] = frozenset()
+_FILE_ENDS: Final = frozenset({FileStatus.IMPORTED, FileStatus.FAILED, FileStatus.SKIPPED})
+_NO_FILE: Final[frozenset[FileStatus]] = frozenset()
+
+TRANSITIONS: Final[Mapping[ImportStatus, frozenset[ImportStatus]]] = {
+    ImportStatus.PENDING: frozenset({ImportStatus.SCANNING, ImportStatus.IMPORTING}) | TERMINAL,
+    ImportStatus.SCANNING: frozenset({ImportStatus.IMPORTING}) | TERMINAL,
+    ImportStatus.IMPORTING: TERMINAL,
+    ImportStatus.COMPLETED: _NOTHING,
+    ImportStatus.FAILED: _NOTHING,
+    ImportStatus.CANCELLED: _NOTHING,
+}
+"""The import job: one with a sealed manifest has nothing to scan, one without files nothing to import."""
+
+FILE_TRANSITIONS: Final[Mapping[FileStatus, frozenset[FileStatus]]] = {
+    FileStatus.WAITING: frozenset({FileStatus.PENDING}) | _FILE_ENDS,
+    FileStatus.PENDING: _FILE_ENDS,
+    FileStatus.IMPORTED: _NO_FILE,
+    FileStatus.FAILED: _NO_FILE,
+    FileStatus.SKIPPED: _NO_FILE,
+}
+"""One file; a try that can be repeated leaves it pending."""
+
+
+def check_transition(frm: str, to: ImportStatus | FileStatus) -> None:
+    """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
+    if isinstance(to, FileStatus):
+        transitions.check(FILE_TRANSITIONS, FileStatus(frm), to)
+    else:
+        transitions.check(TRANSITIONS, ImportStatus(frm), to)
+
+
+def outcome(total: int, imported: int, failed: int, skipped: int) -> tuple[ImportStatus, str]:
+    """How a job whose files have all ended ends, and the event that tells it.
+
+    It fails only when it had files to import and every one of them failed; skipped files are no failure.
+    """
+    if failed and not imported and failed + skipped == total:
+        return ImportStatus.FAILED, "import_job.failed"
+    if failed:
+        return ImportStatus.COMPLETED, "import_job.partial_completed"
+    return ImportStatus.COMPLETED, "import_job.completed"

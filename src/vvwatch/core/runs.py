@@ -1,0 +1,83 @@
+"""The state machines of a prompt run and of each media item in it, and how a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from vvwatch.core import transitions
+
+
+class RunStatus(StrEnum):
+    """Where a prompt run stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    COMPLETED_WITH_FAILURES = "completed_with_failures"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ItemStatus(StrEnum):
+    """Where one media item of a run stands; `partial` has results but is damaged or lacks some."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL: Final = frozenset(
+    {RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES, RunStatus.FAILED, RunStatus.CANCELLED}
+)
+"""The statuses in which a run has ended."""
+
+_NOTHING: Final[frozenset[RunStatus]] = frozenset()
+_ITEM_ENDS: Final = frozenset(
+    {ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED}
+)
+_NO_ITEM: Final[frozenset[ItemStatus]] = frozenset()
+
+TRANSITIONS: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
+    RunStatus.PENDING: frozenset({RunStatus.PROCESSING}) | TERMINAL,
+    RunStatus.PROCESSING: TERMINAL,
+    RunStatus.COMPLETED: _NOTHING,
+    RunStatus.COMPLETED_WITH_FAILURES: _NOTHING,
+    RunStatus.FAILED: _NOTHING,
+    RunStatus.CANCELLED: _NOTHING,
+}
+"""The prompt run; one without items ends as it begins."""
+
+ITEM_TRANSITIONS: Final[Mapping[ItemStatus, frozenset[ItemStatus]]] = {
+    ItemStatus.PENDING: frozenset({ItemStatus.PROCESSING}) | _ITEM_ENDS,
+    ItemStatus.PROCESSING: frozenset({ItemStatus.PENDING}) | _ITEM_ENDS,
+    ItemStatus.COMPLETED: _NO_ITEM,
+    ItemStatus.PARTIAL: _NO_ITEM,
+    ItemStatus.FAILED: _NO_ITEM,
+    ItemStatus.CANCELLED: _NO_ITEM,
+}
+"""One media item; back to pending when another try can help."""
+
+
+def check_transition(frm: str, to: RunStatus | ItemStatus) -> None:
+    """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
+    if isinstance(to, ItemStatus):
+        transitions.check(ITEM_TRANSITIONS, ItemStatus(frm), to)
+    else:
+        transitions.check(TRANSITIONS, RunStatus(frm), to)
+
+
+def outcome(total: int, completed: int, partial: int, failed: int) -> tuple[RunStatus, str]:
+    """How a run whose items have all ended ends, and the event that tells it.
+
+    `completed`, `partial` and `failed` count items; a run without items has completed.
+    """
+    if total and failed >= total:
+        return RunStatus.FAILED, "prompt_run.failed"
+    if completed < total or partial or failed:
+        return RunStatus.COMPLETED_WITH_FAILURES, "prompt_run.partial_completed"
+    return RunStatus.COMPLETED, "prompt_run.completed"

@@ -1,0 +1,22 @@
+"""The first API key: given by the operator, or made at the first start and kept in the state directory."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from vvwatch.config import Config
+from vvwatch.core.keys import format_key
+from vvwatch.daemon.files import write_private
+
+FILE_NAME = "admin.key"
+
+
+def admin_key(config: Config) -> str:
+    """The admin key of this installation; one that was made is in `admin.key`, readable by its owner alone."""
+    if config.admin_key is not None:
+        return config.admin_key.reveal()
+    path: Path = config.state_dir / FILE_NAME
+    if not path.exists():
+        write_private(path, format_key(secrets.token_bytes(24)))
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,149 @@
+"""The configuration file's resources, brought into the database: made, changed, or released when they left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.config import Config, ids
+from vvwatch.config.models import Automation
+from vvwatch.core.windows import WindowPolicy
+from vvwatch.daemon.admin_key import admin_key
+from vvwatch.daemon.wiring import House
+from vvwatch.processors.technical import TECHNICAL_PROMPT
+from vvwatch.store import automations, catalog, keys, webhooks
+from vvwatch.store.catalog import ConnectorSpec, PromptSpec
+from vvwatch.store.database import Tx
+from vvwatch.store.encryption import SecretBox
+from vvwatch.store.schema import connectors, export_automations, import_automations, indexes, prompts
+from vvwatch.store.schema import webhooks as webhook_table
+from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+
+
+async def declare(house: House, config: Config) -> None:
+    """Bring the database in line with `config`, all or nothing. Raises InvalidInput or NotFound."""
+    await house.database.write(_declare, config, house.box, admin_key(config))
+
+
+def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
+    catalog.seed_default_prompt(tx, TECHNICAL_PROMPT_SPEC)
+    keys.seed_admin(tx, key)
+    for name, connector in config.connectors.items():
+        catalog.declare_connector(tx, ids.connector_id(name), _connector_spec(name, connector))
+    for name, index in config.indexes.items():
+        catalog.declare_index(tx, ids.index_id(name), index.name or name, index.description)
+    for name, prompt in config.prompts.items():
+        catalog.declare_prompt(tx, ids.prompt_id(name), _prompt_spec(name, prompt))
+    for name, automation in config.automations.items():
+        _declare_automation(tx, ids.automation_id(name), automation)
+    for name in config.webhooks.hooks:
+        _declare_webhook(tx, config, box, name)
+    _release(tx, config)
+
+
+def _connector_spec(name: str, connector: Any) -> ConnectorSpec:
+    return ConnectorSpec(
+        name=name,
+        provider=connector.type,
+        settings={"root": str(connector.path)},
+        scopes=connector.scopes,
+        import_mode=connector.import_mode,
+        export_base_path=connector.export_base_path,
+    )
+
+
+def _prompt_spec(name: str, prompt: Any) -> PromptSpec:
+    level = prompt.video_level
+    return PromptSpec(
+        name=prompt.name or name,
+        prompt_text=prompt.prompt_text,
+        json_schema=prompt.json_schema,
+        description=prompt.description,
+        video_level=None if level is None else level.model_dump(include={"instructions_text", "json_schema"}),
+    )
+
+
+TECHNICAL_PROMPT_SPEC = PromptSpec(
+    name=TECHNICAL_PROMPT.name,
+    prompt_text=TECHNICAL_PROMPT.prompt_text,
+    json_schema=TECHNICAL_PROMPT.json_schema,
+    description=TECHNICAL_PROMPT.description,
+    video_level=TECHNICAL_PROMPT.video_level,
+)
+
+
+def _declare_automation(tx: Tx, automation_id: str, wanted: Automation) -> None:
+    index_id = ids.index_id(wanted.index)
+    spec = automations.ImportSpec(
+        connector_id=ids.connector_id(wanted.connector),
+        source_prefix=wanted.prefix,
+        file_pattern=wanted.pattern,
+        recursive=wanted.recursive,
+        debounce_interval=wanted.debounce,
+        policy=WindowPolicy(wanted.quiet_seconds, wanted.max_wait_seconds, wanted.max_objects),
+        scan_seconds=wanted.scan_seconds,
+        settle_seconds=wanted.settle_seconds,
+        preset={**wanted.prompt.model_dump(), "prompt_id": ids.prompt_id(wanted.prompt.prompt_id)},
+        enabled=wanted.enabled,
+        paused=wanted.paused or _paused(tx, import_automations, index_id),
+        process_existing=wanted.process_existing,
+        import_mode_override=wanted.import_mode,
+        declared=True,
+    )
+    automations.save_import(tx, index_id, spec, automation_id)
+    if wanted.export is not None:
+        export = automations.ExportSpec(
+            destination_connector_id=ids.connector_id(wanted.export.connector),
+            destination_subpath=wanted.export.subpath,
+            enabled=wanted.export.enabled,
+            paused=_paused(tx, export_automations, index_id),
+            declared=True,
+        )
+        automations.save_export(tx, index_id, export, automation_id)
+
+
+def _paused(tx: Tx, table: sa.Table, index_id: str) -> bool:
+    """What was paused by hand stays paused over a restart."""
+    return bool(tx.execute(sa.select(table.c.paused).where(table.c.index_id == index_id)).scalar())
+
+
+def _declare_webhook(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
+    wanted = config.webhooks.hooks[name]
+    webhook_id = ids.webhook_id(name)
+    found = tx.first(sa.select(webhook_table).where(webhook_table.c.id == webhook_id))
+    kept = webhooks.new_secret() if found is None else box.open(found.secret)
+    given = config.webhook_secrets.get(name)
+    spec = WebhookSpec(
+        name=name,
+        url=wanted.url,
+        events=wanted.events,
+        index_ids=None if wanted.indexes is None else tuple(map(ids.index_id, wanted.indexes)),
+        metadata=wanted.metadata,
+    )
+    policy = UrlPolicy(config.webhooks.allow_http, config.webhooks.allow_private_addresses)
+    webhooks.declare(tx, box, webhook_id, spec, given.reveal() if given else kept, policy)
+    if not wanted.enabled:
+        tx.update(webhook_table, webhook_id, status="disabled")
+
+
+def _release(tx: Tx, config: Config) -> None:
+    """What left the file is no longer read-only; automations and webhooks among it stand still."""
+    wanted = {
+        connectors: set(map(ids.connector_id, config.connectors)),
+        indexes: set(map(ids.index_id, config.indexes)),
+        prompts: {catalog.DEFAULT_PROMPT_ID, *map(ids.prompt_id, config.prompts)},
+        import_automations: set(map(ids.automation_id, config.automations)),
+        export_automations: {
+            ids.automation_id(name) for name, automation in config.automations.items() if automation.export
+        },
+        webhook_table: set(map(ids.webhook_id, config.webhooks.hooks)),
+    }
+    stopped: dict[sa.Table, dict[str, Any]] = {
+        import_automations: {"enabled": False, "next_at": None},
+        export_automations: {"enabled": False},
+        webhook_table: {"status": "disabled"},
+    }
+    for table, kept in wanted.items():
+        gone = sa.update(table).where(table.c.declared, table.c.id.not_in(kept))
+        tx.execute(gone.values(declared=False, **stopped.get(table, {})))

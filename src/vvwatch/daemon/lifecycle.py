@@ -1,0 +1,201 @@
+"""Start, ready, reload, drain, stop. A start is a resumption: nothing but the database is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import anyio
+import anyio.abc
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from vvwatch import __version__
+from vvwatch.config import Config, load
+from vvwatch.clock import SystemClock
+from vvwatch.daemon.declaring import declare
+from vvwatch.daemon.files import write_private
+from vvwatch.daemon.state import DaemonState, app_for, idle
+from vvwatch.daemon.web import WebServer, address, bound
+from vvwatch.daemon.wiring import House, build
+from vvwatch.errors import VvwatchError
+from vvwatch.notify import Notifier
+from vvwatch.telemetry import Telemetry, configure_logging
+from vvwatch.workflow.housekeeping import put_again
+
+_SWEEP_SECONDS = 60
+_IDLE_POLL_SECONDS = 0.2
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  # the one line that tells where the daemon answers
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How this process serves: `once` ends when all that was there is done; `observe` sees every event."""
+
+    environ: Mapping[str, str]
+    once: bool = False
+    announce: Callable[[str], None] = _print
+    observe: Callable[[str, Mapping[str, Any]], None] | None = None
+    log_stream: TextIO = sys.stderr
+
+
+async def serve(config: Config, options: ServeOptions) -> int:
+    """Run the daemon until a signal (or, `once`, until idle) and return its exit code.
+
+    Raises VvwatchError when it cannot start: the database is owned, the address is taken, the state directory
+    cannot be written.
+    """
+    log = configure_logging(config.log.format, config.log.level, options.log_stream, options.environ)
+    telemetry = Telemetry(__version__, log, keys=config.log.keys)
+    if options.observe is not None:
+        telemetry.subscribe(options.observe)
+    house = build(config, SystemClock(), telemetry, options.environ)
+    with house.database.opened():
+        try:
+            return await _Daemon(house, options).run()
+        finally:
+            await house.sender.aclose()
+
+
+class _Daemon:
+    def __init__(self, house: House, options: ServeOptions) -> None:
+        self._house = house
+        self._options = options
+        self._notifier = Notifier(options.environ)
+        self._state = DaemonState(house.clock.now())
+        self._exit_code = os.EX_OK
+        self._stopping = anyio.Event()
+
+    async def run(self) -> int:
+        house = self._house
+        await house.engine.setup()
+        await declare(house, house.config)
+        await put_again(house.database, house.engine, house.telemetry)
+        house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
+        for warning in house.config.warnings:
+            house.telemetry.emit("config.warned", problem=str(warning))
+        listener = _bound(house.config)
+        web = WebServer(app_for(house, self._state, address(listener)), listener)
+        async with anyio.create_task_group() as tasks, _housekeeping(house):
+            tasks.start_soon(self._signals, tasks.cancel_scope)
+            async with anyio.create_task_group() as watching:
+                await watching.start(house.subscriptions.run)
+                watching.start_soon(house.watcher.settle)
+                tasks.start_soon(self._work, tasks.cancel_scope)
+                await tasks.start(web.run)
+                self._ready(address(listener))
+                watching.start_soon(self._keep_alive)
+                if self._options.once:
+                    watching.start_soon(self._until_idle)
+                await self._stopping.wait()
+                watching.cancel_scope.cancel()
+            await self._drain(tasks.cancel_scope, web)
+        house.telemetry.emit("daemon.stopped", reason=f"exit code {self._exit_code}")
+        return self._exit_code
+
+    def _ready(self, where: str) -> None:
+        house = self._house
+        write_private(house.config.state_dir / "address", where)
+        self._state.ready = True
+        self._notifier.ready(f"ready on {where}")
+        house.telemetry.emit("daemon.ready", address=where, version=__version__)
+        self._options.announce(f"vvwatch {__version__} ready on {where}")
+
+    async def _work(self, scope: anyio.CancelScope) -> None:
+        await self._house.engine.run(self._house.handlers(), self._house.slots())
+        self._state.drained.set()
+        if not self._stopping.is_set():
+            scope.cancel()
+
+    async def _signals(self, scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                if number == signal.SIGHUP:
+                    await self._reload()
+                elif self._stopping.is_set():
+                    self._exit_code = 130 if number == signal.SIGINT else os.EX_TEMPFAIL
+                    scope.cancel()
+                else:
+                    self._stopping.set()
+
+    async def _drain(self, scope: anyio.CancelScope, web: WebServer) -> None:
+        """Finish what is under way, within the time allowed; what remains is resumed by the next start."""
+        house = self._house
+        self._state.ready = False
+        self._notifier.stopping("draining")
+        house.telemetry.emit("daemon.draining", hint="a second signal stops now")
+        house.engine.drain()
+        with anyio.move_on_after(house.config.drain_seconds):
+            await self._state.drained.wait()
+        if not self._state.drained.is_set():
+            self._exit_code = os.EX_TEMPFAIL
+            house.telemetry.emit("daemon.drain_expired", drain_seconds=house.config.drain_seconds)
+        web.stop()
+        with anyio.move_on_after(5):
+            await web.ended.wait()
+        scope.cancel()
+
+    async def _reload(self) -> None:
+        """Take over the changed file, or keep the old configuration and say why."""
+        house = self._house
+        self._notifier.reloading()
+        try:
+            config = load(house.config.path, self._options.environ)
+            await declare(house, config)
+        except VvwatchError as error:
+            house.telemetry.emit("config.rejected", error=error)
+            self._notifier.ready("the changed configuration was rejected; the old one goes on")
+            return
+        house.telemetry.emit("config.reloaded", file=str(config.path))
+        self._notifier.ready("configuration reloaded")
+
+    async def _keep_alive(self) -> None:
+        """Tell the watchdog that the loop and the database both still move: a bare timer proves nothing."""
+        seconds = self._notifier.watchdog_seconds
+        while seconds is not None:
+            await self._house.database.write(lambda tx: tx.now)
+            self._notifier.watchdog()
+            await self._house.clock.sleep(seconds / 2)
+
+    async def _until_idle(self) -> None:
+        while not await idle(self._house, self._state.started_at):
+            await self._house.clock.sleep(_IDLE_POLL_SECONDS)
+        self._stopping.set()
+
+
+def _bound(config: Config) -> Any:
+    host, port = config.address
+    try:
+        return bound(host, port)
+    except OSError as error:
+        raise VvwatchError(
+            f"cannot listen on {config.listen}: {error.strerror}",
+            "stop what uses the address, or choose another with listen (port 0 picks a free one)",
+        ) from error
+
+
+@asynccontextmanager
+async def _housekeeping(house: House) -> AsyncIterator[None]:
+    """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
+    scheduler = AsyncIOScheduler(
+        timezone="UTC",
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+    )
+    scheduler.add_job(
+        put_again,
+        IntervalTrigger(seconds=_SWEEP_SECONDS, timezone="UTC"),
+        args=(house.database, house.engine, house.telemetry),
+    )
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=False)

@@ -1,0 +1,84 @@
+"""What the daemon says of itself: readiness, status, and whether anything is left to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import anyio
+import sqlalchemy as sa
+from fastapi import FastAPI
+
+from vvwatch import __version__
+from vvwatch.api.app import create_app
+from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.daemon.wiring import House
+from vvwatch.ports import Kind
+from vvwatch.store.database import ENTITIES, Tx
+from vvwatch.store.schema import import_automations
+
+
+@dataclass
+class DaemonState:
+    """Where the daemon is in its life."""
+
+    started_at: float
+    ready: bool = False
+    drained: anyio.Event = field(default_factory=anyio.Event)
+
+
+def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
+    """The API over this house."""
+    config = house.config
+
+    async def status() -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "address": address,
+            "started_at": state.started_at,
+            "ready": state.ready,
+            "sources": {name: asdict(health) for name, health in house.subscriptions.health().items()},
+            "settling": house.watcher.settling(),
+        }
+
+    settings = ApiSettings(
+        allow_http=config.webhooks.allow_http,
+        allow_private_addresses=config.webhooks.allow_private_addresses,
+        debounce_scale=config.debounce.scale,
+        exports_dir=house.exports_dir,
+        public_url=config.public_url,
+        local_roots=config.local.roots,
+    )
+    return create_app(
+        ApiContext(
+            database=house.database,
+            clock=house.clock,
+            box=house.box,
+            storages=house.open_storage,
+            processors=house.processors,
+            settings=settings,
+            status=status,
+            readiness=lambda: {"serving": state.ready, "store": True},
+            metrics=house.telemetry.exposition,
+        )
+    )
+
+
+async def idle(house: House, started_at: float) -> bool:
+    """Whether all that was there is done: scanned since the start, settled, no window open, no work waiting."""
+    if house.watcher.settling() or house.watcher.busy():
+        return False
+    return await house.database.read(_nothing_left, started_at)
+
+
+def _nothing_left(tx: Tx, started_at: float) -> bool:
+    waiting = [table for kind, table in ENTITIES.items() if kind is not Kind.SCAN]
+    for table in waiting:
+        if tx.first(sa.select(table.c.id).where(table.c.next_at.is_not(None)).limit(1)) is not None:
+            return False
+    unscanned = sa.select(import_automations.c.id).where(
+        import_automations.c.enabled,
+        ~import_automations.c.paused,
+        sa.func.coalesce(import_automations.c.last_scan_at, 0.0) < started_at,
+    )
+    return tx.first(unscanned) is None

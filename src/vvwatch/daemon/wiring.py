@@ -1,0 +1,171 @@
+"""Everything is put together here, and only here."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.config import Config
+from vvwatch.errors import InvalidInput
+from vvwatch.ports import Clock, Handler, Job, Kind, Processor, Source, Storage
+from vvwatch.processors.technical import Limits, TechnicalProcessor
+from vvwatch.senders.http import Guard, HttpSender
+from vvwatch.sources.folder import FolderSource
+from vvwatch.storage.local import LocalStorage
+from vvwatch.store.encryption import SecretBox, load_or_create_key
+from vvwatch.store.sqlite import SqliteDatabase, SqliteEngine
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
+from vvwatch.workflow.exports import Exports
+from vvwatch.workflow.imports import Imports
+from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.runs import Runs
+from vvwatch.workflow.subscriptions import Subscriptions
+from vvwatch.workflow.watch import Watcher
+from vvwatch.workflow.windows import Windows
+
+_LIGHT_SLOTS = 16
+_SAFETY_SWEEP_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class House:
+    """All parts of the daemon."""
+
+    config: Config
+    clock: Clock
+    telemetry: Telemetry
+    database: SqliteDatabase
+    engine: SqliteEngine
+    box: SecretBox
+    sender: HttpSender
+    processors: Mapping[str, Processor]
+    watcher: Watcher
+    windows: Windows
+    imports: Imports
+    runs: Runs
+    exports: Exports
+    deliveries: Deliveries
+    subscriptions: Subscriptions
+    exports_dir: Path
+
+    def open_storage(self, connector: sa.Row[Any]) -> Storage:
+        """The storage of a connector's row."""
+        return open_storage(self.config, connector)
+
+    def handlers(self) -> dict[Kind, Handler]:
+        """Who does which kind of work."""
+        return {
+            Kind.SCAN: self.watcher.scan,
+            Kind.WINDOW: self.windows.advance,
+            Kind.IMPORT_FILE: self.imports.file,
+            Kind.RUN_ITEM: self.runs.item,
+            Kind.EXPORT: self.exports.export,
+            Kind.DELIVERY: self.deliveries.deliver,
+        }
+
+    def slots(self) -> dict[Kind, int]:
+        """How much of each kind runs at once: decoding by the cores, the rest waits mostly."""
+        heavy = self.config.processing.concurrency
+        return {
+            Kind.SCAN: 4,
+            Kind.WINDOW: 4,
+            Kind.IMPORT_FILE: heavy,
+            Kind.RUN_ITEM: heavy,
+            Kind.EXPORT: 2,
+            Kind.DELIVERY: _LIGHT_SLOTS,
+        }
+
+
+def open_storage(config: Config, connector: sa.Row[Any]) -> Storage:
+    """The storage of a connector's row. Raises InvalidInput for a provider that this vvwatch does not have."""
+    if connector.provider == "local":
+        return LocalStorage(Path(connector.settings["root"]), allowed_roots=config.local.roots)
+    raise InvalidInput(f"no storage for provider {connector.provider!r}", "supported here: local")
+
+
+def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:
+    """All parts, wired, nothing started. Makes the state directory and its folders."""
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    spool = _emptied(config.state_dir / "spool")
+    exports_dir = config.state_dir / "exports"
+    exports_dir.mkdir(exist_ok=True, mode=0o700)
+    database = SqliteDatabase(config.database_path, clock)
+    box = SecretBox(load_or_create_key(config.state_dir, environ))
+    sender = HttpSender(
+        Guard(config.webhooks.allow_http, config.webhooks.allow_private_addresses),
+        config.webhooks.timeout_seconds,
+    )
+    processors: dict[str, Processor] = {"technical": _technical(config, spool)}
+    sample = random.random
+    reading = Reading(
+        clock,
+        lambda connector: open_storage(config, connector),
+        processors,
+        "technical",
+        spool,
+        config.processing.attempts,
+        sample,
+    )
+    watcher = Watcher(database, clock, telemetry, reading.open_storage, sample)
+    policy = DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
+    return House(
+        config=config,
+        clock=clock,
+        telemetry=telemetry,
+        database=database,
+        engine=SqliteEngine(database, lambda job, error: _report(telemetry, job, error)),
+        box=box,
+        sender=sender,
+        processors=processors,
+        watcher=watcher,
+        windows=Windows(database, telemetry),
+        imports=Imports(database, telemetry, reading),
+        runs=Runs(database, telemetry, reading),
+        exports=Exports(database, telemetry, reading, exports_dir),
+        deliveries=Deliveries(database, clock, telemetry, sender, box, policy, sample),
+        subscriptions=Subscriptions(
+            database, clock, telemetry, watcher, lambda _, connector: _source(clock, connector)
+        ),
+        exports_dir=exports_dir,
+    )
+
+
+def _emptied(folder: Path) -> Path:
+    """What a dead process left in the spool is of no use to anybody."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _technical(config: Config, work_dir: Path) -> TechnicalProcessor:
+    wanted = config.processing
+    limits = Limits(
+        memory_bytes=wanted.memory_bytes,
+        timeout_seconds=wanted.item_timeout_seconds,
+        max_pixels=wanted.max_pixels,
+    )
+    return TechnicalProcessor(limits=limits, work_dir=work_dir)
+
+
+def _source(clock: Clock, connector: sa.Row[Any]) -> Source | None:
+    if connector.provider != "local":
+        return None
+    root = Path(connector.settings["root"])
+    return FolderSource(root, clock=clock, sweep_seconds=_SAFETY_SWEEP_SECONDS)
+
+
+def _report(telemetry: Telemetry, job: Job, error: Exception) -> None:
+    telemetry.emit(
+        "job.failed",
+        kind=job.kind.value,
+        ref=job.ref,
+        attempt=job.attempt,
+        error=error,
+    )

@@ -1,0 +1,185 @@
+"""Every error of vvwatch, and whether trying again can help.
+
+    VvwatchError                  message, hint, code; permanent unless `transient` is true
+    ├── InvalidInput              what was sent or written cannot be used (422)
+    │   └── ConfigInvalid         the configuration file has problems; carries them all
+    ├── NotFound                  no such resource (404)
+    ├── Conflict                  the resource's state forbids it (409)
+    ├── StoreError
+    │   ├── StoreLocked           another process owns this database
+    │   └── SchemaTooNew          a newer vvwatch has written this database
+    ├── StorageError              the store of objects said no
+    │   ├── ObjectNotFound        the object is not there (any more)
+    │   ├── ObjectChanged         another version stands where this one stood
+    │   ├── ObjectExists          a conditional create met other content
+    │   ├── AccessDenied          the store refuses this identity
+    │   ├── OutsideLocation       the key or path would leave the connector's location
+    │   └── StorageUnavailable    (transient) the store does not answer, or the folder is gone
+    ├── MediaError                the processor could not do its work on this media
+    │   ├── MediaUnreadable       not media, or damaged beyond use
+    │   ├── MediaLimit            needs more than the limits allow; says which
+    │   └── ProcessorCrashed      (transient) the child died by a signal or a time-out
+    └── DeliveryRefused           a webhook's address is not allowed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class VvwatchError(Exception):
+    """Something went wrong that a person can act on: `message` says what and where, `hint` what to try."""
+
+    code: ClassVar[str] = "internal_error"
+    transient: ClassVar[bool] = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidInput(VvwatchError):
+    """Raised when a value that came from outside cannot be used."""
+
+    code = "validation_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the configuration: where it stands, what it is, what would be right.
+
+    `file` is a path, or `environment` or `flags`; `line` counts from 1 and is None where there are no lines.
+    """
+
+    file: str
+    line: int | None
+    key: str
+    what: str
+    allowed: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """`file:line key: what (allowed: …) — hint`, without the parts that are empty."""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        where = " ".join(part for part in (place, self.key) if part)
+        allowed = f" (allowed: {self.allowed})" if self.allowed else ""
+        hint = f" — {self.hint}" if self.hint else ""
+        return f"{where}: {self.what}{allowed}{hint}"
+
+
+class ConfigInvalid(InvalidInput):
+    """Raised when the configuration has problems; `problems` holds all of them, in the order of the file."""
+
+    code = "config_invalid"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)), "correct them, then try `vvwatch check`")
+        self.problems = problems
+
+
+class NotFound(VvwatchError):
+    """Raised when a named resource does not exist; `resource` is its type, e.g. `import_job`."""
+
+    def __init__(self, resource: str, identifier: str, hint: str = "") -> None:
+        super().__init__(f"no {resource.replace('_', ' ')} {identifier!r}", hint)
+        self.resource = resource
+
+
+class Conflict(VvwatchError):
+    """Raised when the state of a resource forbids what was asked."""
+
+    code = "conflict"
+
+
+class StoreError(VvwatchError):
+    """The database could not be opened or used."""
+
+    code = "store_error"
+
+
+class StoreLocked(StoreError):
+    """Raised when another process owns the database file."""
+
+    code = "store_locked"
+
+
+class SchemaTooNew(StoreError):
+    """Raised when the database was written by a newer version."""
+
+    code = "schema_too_new"
+
+
+class StorageError(VvwatchError):
+    """A store of objects refused or failed."""
+
+    code = "storage_error"
+
+
+class ObjectNotFound(StorageError):
+    """Raised when no object stands at the key."""
+
+    code = "object_not_found"
+
+
+class ObjectChanged(StorageError):
+    """Raised when the object at the key is not the version that was asked for."""
+
+    code = "object_changed"
+
+
+class ObjectExists(StorageError):
+    """Raised by a conditional create when different content already stands at the key."""
+
+    code = "object_exists"
+
+
+class AccessDenied(StorageError):
+    """Raised when the store refuses this identity; the hint names the missing permission."""
+
+    code = "access_denied"
+
+
+class OutsideLocation(StorageError):
+    """Raised when a key, prefix or subpath would leave the connector's location."""
+
+    code = "outside_location"
+
+
+class StorageUnavailable(StorageError):
+    """Raised when the store does not answer or the folder is not mounted."""
+
+    code = "storage_unavailable"
+    transient = True
+
+
+class MediaError(VvwatchError):
+    """A processor could not do its work on one media item."""
+
+    code = "processing_failed"
+
+
+class MediaUnreadable(MediaError):
+    """Raised when the bytes are not media, are truncated, or are damaged beyond use."""
+
+    code = "media_unreadable"
+
+
+class MediaLimit(MediaError):
+    """Raised when an item needs more memory, time, pixels or output than the limits allow."""
+
+    code = "media_limit"
+
+
+class ProcessorCrashed(MediaError):
+    """Raised when the processor's child died by a signal or ran out of time."""
+
+    code = "processor_crashed"
+    transient = True
+
+
+class DeliveryRefused(VvwatchError):
+    """Raised when a webhook's address resolves to one that is not allowed."""
+
+    code = "delivery_refused"

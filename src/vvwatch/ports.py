@@ -1,0 +1,234 @@
+"""The promises between the floors: what workflows may expect of clocks, storage, sources, processors, engines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from vvwatch.core.media import Probe, ProcessingResult, RunSettings
+from vvwatch.core.objects import StorageObject
+
+
+class Clock(Protocol):
+    """Time. `now` is wall-clock epoch seconds and may jump; `monotonic` never goes back."""
+
+    def now(self) -> float:
+        """Epoch seconds, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a storage can promise."""
+
+    atomic_writes: bool
+    """An object is visible only when it is whole. False: objects must settle before they count as complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What stands in the store after a write."""
+
+    uri: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Irregularity:
+    """Something that stands in the location and cannot be an object.
+
+    `key` is printable: bytes that are no UTF-8 stand backslash-escaped. `reason` is `undecodable_name`,
+    `not_a_regular_file` or `permission_denied`; `detail` says it for a person.
+    """
+
+    key: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a listing: at most 1,000 entries, objects and irregularities together; it may have none."""
+
+    objects: Sequence[StorageObject]
+    irregular: Sequence[Irregularity] = ()
+
+
+class Storage(Protocol):
+    """One connector's location. Raises only errors of `vvwatch.errors.StorageError`."""
+
+    capabilities: Capabilities
+
+    def uri(self, key: str) -> str:
+        """The canonical address of `key`; equal for two connectors that meet at the same object."""
+        ...
+
+    def list(self, prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+        """Pages of the objects whose key starts with `prefix`; non-recursive: direct children only.
+
+        May repeat an object and may miss one that appears meanwhile; never silently stops early: an
+        incomplete listing raises. `prefix` may be a whole key. What cannot be an object is on the page's
+        `irregular`: the listing goes on.
+        """
+        ...
+
+    async def stat(self, key: str) -> StorageObject:
+        """The object at `key` now. Raises ObjectNotFound, AccessDenied, StorageUnavailable."""
+        ...
+
+    async def in_use(self, keys: Sequence[str]) -> Collection[str]:
+        """Those of `keys` that a writer visibly holds open; none when the store cannot know."""
+        ...
+
+    def descriptor(self, key: str, version: str, spool: Path) -> AbstractAsyncContextManager[int]:
+        """A read-only file descriptor over exactly that version's bytes, open for the life of the block.
+
+        Raises ObjectChanged when another version stands there, also at the end of the block when the bytes
+        were changed meanwhile; ObjectNotFound when none does.
+        """
+        ...
+
+    async def write(self, key: str, source: Path, *, content_type: str) -> Written:
+        """Create `key` with the bytes of `source`, whole or not at all.
+
+        Equal bytes already there count as success; different ones raise ObjectExists.
+        """
+        ...
+
+    async def check(self, *, write: bool) -> None:
+        """Prove that the location can be listed (and written to); raises what stands in the way."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """The state of a source: `starting`, `healthy`, `degraded` or `failed`, why, and what to do."""
+
+    state: str
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something may have changed. `keys` were touched; `rescan` names prefixes to list again ('' is all)."""
+
+    keys: tuple[str, ...] = ()
+    rescan: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """How a change is learnt of early. Hints may repeat, come late or be lost: listings reconcile."""
+
+    health: SourceHealth
+
+    async def run(self, notify: Callable[[Hint], Awaitable[None]]) -> None:
+        """Report hints until cancelled; survives its own failures and says so in `health`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The prompt as a processor needs it."""
+
+    prompt_text: str
+    json_schema: Mapping[str, Any]
+    video_level: Mapping[str, Any] | None
+
+
+class Processor(Protocol):
+    """Who reads media. Each call isolates the item: a hostile file harms no neighbour and not the daemon."""
+
+    name: str
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Raises InvalidInput, saying why, when this processor cannot fill the prompt's schema."""
+        ...
+
+    async def probe(self, fd: int) -> Probe:
+        """What the container says. Raises MediaUnreadable, MediaLimit, ProcessorCrashed."""
+        ...
+
+    async def process(
+        self, fd: int, prompt: Prompt, settings: RunSettings, progress: Callable[[float], None]
+    ) -> ProcessingResult:
+        """Segments and their metadata; calls `progress` with a fraction of 1. Raises as `probe`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one POST came to. `status_code` None: there was no answer, and `error` says why."""
+
+    status_code: int | None
+    body: str
+    error: str | None
+    duration_seconds: float
+    retry_after_seconds: float | None = None
+
+
+class Sender(Protocol):
+    """Posts to addresses that a user chose: refuses forbidden ones, follows nothing, reads little."""
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send `body` once. Never raises: what went wrong is in the reply, without secrets."""
+        ...
+
+
+class Kind(StrEnum):
+    """The kinds of work; each names the entity that has it to do."""
+
+    SCAN = "scan"
+    WINDOW = "window"
+    IMPORT_FILE = "import_file"
+    RUN_ITEM = "run_item"
+    EXPORT = "export"
+    DELIVERY = "delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work for an entity at one revision; surplus or stale jobs die on the revision fence."""
+
+    kind: Kind
+    ref: str
+    revision: int
+    run_at: float
+    attempt: int = 0
+    id: int = 0
+
+
+Handler = Callable[[Job], Awaitable[None]]
+
+
+class Engine(Protocol):
+    """Wakes and distributes work: every job put in a committed transaction is handed out at least once."""
+
+    async def setup(self) -> None:
+        """Prepare tables; what a dead process held becomes due again."""
+        ...
+
+    async def run(self, handlers: Mapping[Kind, Handler], slots: Mapping[Kind, int]) -> None:
+        """Run due jobs until drained or cancelled, at most `slots[kind]` of a kind at once."""
+        ...
+
+    def drain(self) -> None:
+        """Start nothing more; `run` returns when what is under way has ended."""
+        ...
+
+    def wake(self) -> None:
+        """Look for due work now."""
+        ...

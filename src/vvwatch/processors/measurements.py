@@ -1,0 +1,200 @@
+"""What was seen and heard, as series over time, and what follows from them for a stretch of the media."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from vvwatch.core.segments import Boundary, Silence
+
+SHIFT_LAG_SECONDS: Final = 1.0
+"""How far apart the two pictures are whose colours are compared to find a dissolve."""
+
+_SHIFT_THRESHOLD: Final = 0.3
+_LONGEST_DISSOLVE_SECONDS: Final = 3.0
+_SAME_SHOT_SECONDS: Final = 0.5
+_FROZEN_PERCENT: Final = 0.1
+_DARK_SHARE: Final = 0.98
+_LOUDNESS_WINDOW_SECONDS: Final = 0.4
+_ABSOLUTE_GATE_LUFS: Final = -70.0
+_RELATIVE_GATE_LU: Final = 10.0
+_HOLE_SECONDS: Final = 0.1
+_LONELY_HOLE_SECONDS: Final = 1.0
+_LONELY_HOLE_RATIO: Final = 20
+
+
+def _doubles() -> array[float]:
+    return array("d")
+
+
+def _floats() -> array[float]:
+    return array("f")
+
+
+@dataclass(slots=True)
+class Pictures:
+    """Of each picture looked at: its time and how much it differs from the one before, in percent of full scale.
+
+    Of four pictures a second: the time, mean luma (0-255), the share of dark pixels (0-1), and how far the
+    colours have shifted within `SHIFT_LAG_SECONDS` (0-1).
+    """
+
+    times: array[float] = field(default_factory=_doubles)
+    motion: array[float] = field(default_factory=_floats)
+    sample_times: array[float] = field(default_factory=_doubles)
+    luma: array[float] = field(default_factory=_floats)
+    dark: array[float] = field(default_factory=_floats)
+    shift: array[float] = field(default_factory=_floats)
+    cuts: list[Boundary] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Sounds:
+    """Ten times a second: when a window of 400 ms begins, and its loudness in LUFS. Silences and gaps in order."""
+
+    times: array[float] = field(default_factory=_doubles)
+    momentary: array[float] = field(default_factory=_floats)
+    silences: list[Silence] = field(default_factory=list)
+    gaps: list[Silence] = field(default_factory=list)
+    range_lu: float | None = None
+    peak: float = 0.0
+
+
+def shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
+    """Cuts and dissolves in order of time; a burst of cuts within half a second, such as a flash, is one."""
+    cuts: list[Boundary] = []
+    for cut in pictures.cuts:
+        if cuts and cut.at_seconds - cuts[-1].at_seconds < _SAME_SHOT_SECONDS:
+            cuts[-1] = cuts[-1]._replace(strength=max(cuts[-1].strength, cut.strength))
+        else:
+            cuts.append(cut)
+    return tuple(sorted([*cuts, *_dissolves(pictures, cuts)]))
+
+
+def _dissolves(pictures: Pictures, cuts: Sequence[Boundary]) -> Iterator[Boundary]:
+    for start, end, peak in _shifts(pictures):
+        lead = start - SHIFT_LAG_SECONDS
+        at_cut = any(lead - _SAME_SHOT_SECONDS <= cut.at_seconds <= end for cut in cuts)
+        if not at_cut and lead > 0 and end - start < _LONGEST_DISSOLVE_SECONDS:
+            yield Boundary((start + end - SHIFT_LAG_SECONDS) / 2, "dissolve", peak * 100)
+
+
+def _shifts(pictures: Pictures) -> Iterator[tuple[float, float, float]]:
+    """(first moment, last moment, peak) of each stretch in which the colours shift beyond the threshold."""
+    start: float | None = None
+    end = peak = 0.0
+    for at, shift in zip((*pictures.sample_times, math.inf), (*pictures.shift, 0.0), strict=True):
+        if shift > _SHIFT_THRESHOLD:
+            start, end, peak = at if start is None else start, at, max(peak, shift)
+        elif start is not None:
+            yield start, end, peak
+            start, peak = None, 0.0
+
+
+def mean_luma(pictures: Pictures, start: float, end: float) -> float | None:
+    """Mean brightness of [start, end), 0-255; None when no picture of it was sampled."""
+    return _mean(_window(pictures.sample_times, pictures.luma, start, end), 1)
+
+
+def black_ratio(pictures: Pictures, start: float, end: float) -> float | None:
+    """The share of [start, end) in which the picture is black; None when no picture of it was sampled."""
+    dark = _window(pictures.sample_times, pictures.dark, start, end)
+    return _mean([share >= _DARK_SHARE for share in dark], 3)
+
+
+def motion(pictures: Pictures, start: float, end: float) -> float | None:
+    """Mean difference of successive pictures within [start, end), in percent of full scale, cuts left out."""
+    return _mean(_steps(pictures, start, end), 2)
+
+
+def frozen_ratio(pictures: Pictures, start: float, end: float) -> float | None:
+    """The share of pictures within [start, end) that look like the one before them."""
+    return _mean([step < _FROZEN_PERCENT for step in _steps(pictures, start, end)], 3)
+
+
+def _steps(pictures: Pictures, start: float, end: float) -> Sequence[float]:
+    # The first picture of a segment differs from the last of another one.
+    return _window(pictures.times, pictures.motion, start, end)[1:]
+
+
+def loudness(sounds: Sounds, start: float, end: float) -> float | None:
+    """Integrated loudness of [start, end) in LUFS after ITU-R BS.1770; None when it is all below the gate."""
+    last = end - _LOUDNESS_WINDOW_SECONDS + 0.05
+    values = _window(sounds.times, sounds.momentary, start - 0.05, last)
+    audible = [_energy(value) for value in values if value > _ABSOLUTE_GATE_LUFS]
+    if not audible:
+        return None
+    gate = _lufs(sum(audible) / len(audible)) - _RELATIVE_GATE_LU
+    gated = [energy for energy in audible if _lufs(energy) > gate]
+    return round(_lufs(sum(gated) / len(gated)), 1)
+
+
+def silence_ratio(sounds: Sounds, start: float, end: float) -> float | None:
+    """The share of [start, end) without sound; None for an empty stretch."""
+    if end <= start:
+        return None
+    silent = sum(max(0.0, min(end, s.end_time) - max(start, s.start_time)) for s in sounds.silences)
+    return round(silent / (end - start), 3)
+
+
+def peak_dbtp(sounds: Sounds) -> float | None:
+    """The highest true peak in dB relative to full scale; None for digital silence."""
+    return round(20 * math.log10(sounds.peak), 1) if sounds.peak > 0 else None
+
+
+def holes(pictures: Pictures | None, sounds: Sounds | None) -> list[Silence]:
+    """Stretches that hold nothing at all: gaps in the sound, where the pictures, if there are any, have one too."""
+    if pictures is None:
+        return sounds.gaps if sounds else []
+    if sounds is None or not sounds.times:
+        return _lonely_holes(pictures)
+    still = _intervals(pictures, _HOLE_SECONDS + 4 * _usual_interval(pictures))
+    return [gap for gap in sounds.gaps if any(_overlap(gap, interval) > _length(gap) / 2 for interval in still)]
+
+
+def _lonely_holes(pictures: Pictures) -> list[Silence]:
+    """Without sound as a witness, a hole is one interval far out of proportion to all others."""
+    lengths = sorted(later - earlier for earlier, later in pairwise(pictures.times))
+    if len(lengths) < 2 or lengths[-1] < max(_LONELY_HOLE_SECONDS, _LONELY_HOLE_RATIO * lengths[-2]):
+        return []
+    return list(_intervals(pictures, lengths[-1] - 0.001))
+
+
+def _intervals(pictures: Pictures, longer_than: float) -> list[Silence]:
+    steps = pairwise(pictures.times)
+    return [Silence(earlier, later) for earlier, later in steps if later - earlier > longer_than]
+
+
+def _usual_interval(pictures: Pictures) -> float:
+    times = pictures.times
+    return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
+
+
+def _length(stretch: Silence) -> float:
+    return stretch.end_time - stretch.start_time
+
+
+def _overlap(one: Silence, other: Silence) -> float:
+    return min(one.end_time, other.end_time) - max(one.start_time, other.start_time)
+
+
+def _window(times: array[float], values: array[float], start: float, end: float) -> array[float]:
+    return values[bisect_left(times, start) : bisect_left(times, end)]
+
+
+def _mean(values: Iterable[float], digits: int) -> float | None:
+    counted = list(values)
+    return round(math.fsum(counted) / len(counted), digits) if counted else None
+
+
+def _energy(lufs: float) -> float:
+    return float(10 ** (lufs / 10))
+
+
+def _lufs(energy: float) -> float:
+    return 10 * math.log10(energy)

@@ -1,0 +1,122 @@
+"""The process that touches untrusted media: one item, one answer, then it is gone.
+
+It reads a request as one JSON document from stdin and writes JSON lines to stdout: `{"progress": 0.4}` as often as
+useful, then one of `{"probe": …}`, `{"result": …}` and `{"error": {"code", "message", "hint"}}`. Limits stand before
+FFmpeg is loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from vvwatch.core.media import RunSettings
+from vvwatch.errors import InvalidInput, MediaError, MediaLimit, VvwatchError
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_NICENESS: Final = 10
+_OPEN_FILES: Final = 64
+_REPORT_SECONDS: Final = 0.5
+
+
+def main() -> None:
+    """Answer the request on stdin; always ends the process normally unless a limit or a crash ends it."""
+    request = json.load(sys.stdin.buffer)
+    _die_with_parent(request["parent"])
+    _confine(request["limits"])
+    try:
+        answer = _answer(request)
+    except MemoryError:
+        # Raised where memory ran out; the frames that held it are gone here.
+        answer = _refusal(_memory_limit(request["limits"]["memory_bytes"]))
+    except VvwatchError as error:
+        answer = _refusal(error)
+    _write(answer)
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    from vvwatch.processors import opening, report, survey  # noqa: PLC0415  (loads FFmpeg, which is to be confined)
+
+    limits = request["limits"]
+    bounds = survey.Bounds(limits["max_pixels"], limits["max_seconds"])
+    with opening.opened(request["fd"], max_pixels=bounds.max_pixels, max_seconds=bounds.max_seconds) as medium:
+        probe = opening.probe_of(medium)
+        is_image = medium.media_type == "image"
+        found = survey.look(medium, bounds) if is_image else None
+        if request["task"] == "probe":
+            return {"probe": asdict(probe)}
+        _allow_cpu(limits, probe.duration_seconds)
+        settings = RunSettings(**request["settings"])
+        try:
+            result = report.result_of(
+                probe, found or survey.survey(medium, bounds, _Progress()), settings, medium.warnings
+            )
+        except ValueError as error:
+            raise InvalidInput(str(error)) from error
+        return {"result": asdict(result)}
+
+
+class _Progress:
+    """Writes a line when the last one is a while ago; it also tells the parent that this process is alive."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, fraction: float) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _REPORT_SECONDS
+            _write({"progress": round(fraction, 4)})
+
+
+def _die_with_parent(parent: int) -> None:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the first call
+        os._exit(os.EX_OSERR)
+
+
+def _confine(limits: Mapping[str, Any]) -> None:
+    os.nice(_NICENESS)
+    memory = limits["memory_bytes"]
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_seconds"], limits["cpu_seconds_max"]))
+
+
+def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> None:
+    """Long media may take longer; one that does not say how long it is gets the most that is allowed."""
+    most = limits["cpu_seconds_max"]
+    wanted = most if duration_seconds is None else limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(min(most, wanted)), most))
+
+
+def _memory_limit(memory_bytes: int) -> MediaError:
+    return MediaLimit(
+        f"needs more memory than the limit of {memory_bytes >> 20} MiB", "Raise the processor's limit of memory."
+    )
+
+
+def _refusal(error: VvwatchError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+
+
+def _write(line: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

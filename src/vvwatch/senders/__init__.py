@@ -1,0 +1,1 @@
+"""How messages leave: adapters that post to addresses chosen by users."""

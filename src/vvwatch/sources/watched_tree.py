@@ -1,0 +1,206 @@
+"""The folders below a root that the kernel watches for us, kept up with the tree as it changes.
+
+A folder is watched before it is looked into, so that what is made in it is either seen there or told of. What
+stood in it before the watch did is found by the listing that the caller owes every prefix in `Changes.rescan`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from vvwatch.errors import AccessDenied, StorageError, StorageUnavailable
+from vvwatch.sources.inotify import (
+    ATTRIB,
+    IGNORED,
+    ISDIR,
+    MOVE_SELF,
+    MOVED_FROM,
+    OVERFLOW,
+    Event,
+    Inotify,
+)
+
+_VISITS: Final = 500
+
+
+@dataclass
+class Changes:
+    """What happened: `keys` of files that were touched, prefixes whose content was not seen arriving."""
+
+    keys: list[str] = field(default_factory=list)
+    rescan: list[str] = field(default_factory=list)
+    overflowed: bool = False
+    """Events were thrown away: this tree knows nothing for sure any more and has to be made anew."""
+
+
+class WatchedTree:
+    """Watches `root` and every folder below it but those whose name starts with a dot. Links are not followed.
+
+    Blocking; for one thread at a time. Raises OSError when the kernel grants no queue, and as all its methods
+    StorageUnavailable when the root is not there, AccessDenied when it is closed to us.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._identity = self._identify()
+        self._inotify = Inotify()
+        self._keys: dict[int, str] = {}
+        self._watches: dict[str, int] = {}
+        self._waiting = deque([""])
+        self.unwatched: set[str] = set()
+        """Folders for which the user's budget of watches did not suffice."""
+
+    def __len__(self) -> int:
+        """How many folders are watched."""
+        return len(self._watches)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when `read` has something to return."""
+        return self._inotify.fileno()
+
+    def close(self) -> None:
+        """End all watches."""
+        self._inotify.close()
+
+    def revisit(self) -> None:
+        """Have `grow` go through the whole tree again: folders may have become readable, or the budget larger."""
+        self.unwatched.clear()
+        self._waiting = deque([""])
+
+    def grow(self) -> bool:
+        """Watch some of the folders that wait for it; True when none waits any more."""
+        for _ in range(min(_VISITS, len(self._waiting))):
+            self._visit(self._waiting.popleft())
+        return not self._waiting
+
+    def read(self) -> Changes:
+        """What has happened since the last read; a root that was replaced counts as gone."""
+        if self._identify() != self._identity:
+            raise self._lost("another folder stands in its place")
+        changes = Changes()
+        moved: set[str] = set()
+        for event in self._inotify.read():
+            self._digest(event, changes, moved)
+        self._forget_below(moved)
+        return changes
+
+    def _digest(self, event: Event, changes: Changes, moved: set[str]) -> None:
+        if event.mask & OVERFLOW:
+            changes.overflowed = True
+        folder = self._keys.get(event.watch)
+        if folder is None:
+            return
+        if event.mask & (IGNORED | MOVE_SELF):
+            self._ended(event.watch, folder)
+        elif not event.name or event.name.startswith("."):
+            return
+        elif not _is_text(event.name):
+            changes.rescan.append(_prefix(folder))
+        elif event.mask & ISDIR:
+            self._digest_folder(event.mask, _prefix(folder) + event.name, changes, moved)
+        elif not event.mask & MOVED_FROM:
+            changes.keys.append(_prefix(folder) + event.name)
+
+    def _digest_folder(self, mask: int, key: str, changes: Changes, moved: set[str]) -> None:
+        if mask & MOVED_FROM:
+            moved.add(key)
+        elif not (mask & ATTRIB and key in self._watches):
+            self._waiting.append(key)
+            changes.rescan.append(_prefix(key))
+
+    def _ended(self, watch: int, folder: str) -> None:
+        if not folder:
+            raise self._lost("it was moved, removed or unmounted")
+        del self._keys[watch]
+        if self._watches.get(folder) == watch:
+            del self._watches[folder]
+
+    def _forget_below(self, moved: set[str]) -> None:
+        """Watches stay with a folder that moves: they must not speak under its old name."""
+        if not moved:
+            return
+        for key, watch in list(self._watches.items()):
+            if _is_in(key, moved):
+                self._inotify.remove(watch)
+                del self._watches[key]
+                self._keys.pop(watch, None)
+
+    def _visit(self, folder: str) -> None:
+        path = f"{self._root}/{folder}"
+        try:
+            self._assign(self._inotify.add(path, root=not folder), folder)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                self._refused(folder, error)
+                return
+            self.unwatched.add(folder)
+        try:
+            self._waiting.extend(_folders_in(path, _prefix(folder)))
+        except OSError as error:
+            self._refused(folder, error)
+
+    def _refused(self, folder: str, error: OSError) -> None:
+        """A folder that has gone or is closed to us concerns nobody but itself: listings report it."""
+        if not folder:
+            raise self._unusable(error) from error
+
+    def _assign(self, watch: int, folder: str) -> None:
+        before = self._keys.get(watch)
+        if before is not None and before != folder:
+            self._watches.pop(before, None)
+        self._keys[watch] = folder
+        self._watches[folder] = watch
+
+    def _identify(self) -> tuple[int, int]:
+        try:
+            status = self._root.stat()
+        except OSError as error:
+            raise self._unusable(error) from error
+        return status.st_dev, status.st_ino
+
+    def _unusable(self, error: OSError) -> StorageError:
+        if isinstance(error, PermissionError):
+            return AccessDenied(
+                f"the folder {str(self._root)!r} may not be watched: {error.strerror}",
+                f"let user id {os.geteuid()} read and enter it: chmod or setfacl it and each folder above it",
+            )
+        return self._lost(str(error.strerror))
+
+    def _lost(self, why: str) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"the folder {str(self._root)!r} is not there: {why}",
+            "mount or create it; vvwatch looks for it every second",
+        )
+
+
+def _folders_in(path: str, prefix: str) -> Iterator[str]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if (
+                entry.is_dir(follow_symlinks=False)
+                and not entry.name.startswith(".")
+                and _is_text(entry.name)
+            ):
+                yield prefix + entry.name
+
+
+def _prefix(folder: str) -> str:
+    return f"{folder}/" if folder else ""
+
+
+def _is_in(key: str, folders: set[str]) -> bool:
+    while key:
+        if key in folders:
+            return True
+        key = key.rpartition("/")[0]
+    return False
+
+
+def _is_text(name: str) -> bool:
+    return name.isascii() or os.fsencode(name).decode(errors="ignore") == name

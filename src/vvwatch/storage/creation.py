@@ -1,0 +1,102 @@
+"""Create a file whole or not at all, never over another one."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from contextlib import suppress
+from typing import BinaryIO, Final
+
+_CHUNK_BYTES: Final = 1 << 20
+_NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def make_folder(root: int, folder: str) -> int:
+    """A descriptor of `folder` below the directory `root`, with its parents made where they are missing.
+
+    Raises OSError as `open_folder` does when a step is there and is no directory, or may not be made.
+    """
+    current = os.open(".", _FOLDER, dir_fd=root)
+    for name in folder.split("/") if folder else ():
+        try:
+            following = _made(current, name)
+        finally:
+            os.close(current)
+        current = following
+    return current
+
+
+def _made(parent: int, name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
+        os.fsync(parent)
+    return os.open(name, _FOLDER, dir_fd=parent)
+
+
+def create(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
+    """Give `name` in the directory `folder` the bytes of `source`; returns their count and SHA-256 in hex.
+
+    The bytes are on the disk before the name is, and the name before this returns. Equal bytes under the
+    name count as done; raises FileExistsError when anything else stands there.
+    """
+    scratch = f".{name[:40]}.{secrets.token_hex(8)}.part"
+    try:
+        written = _copy(source, folder, scratch)
+        _publish(folder, scratch, name, written)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=folder)
+    os.fsync(folder)
+    return written
+
+
+def _copy(source: BinaryIO, folder: int, scratch: str) -> tuple[int, str]:
+    mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(scratch, mode, 0o666, dir_fd=folder), "wb") as writer:
+        digest = hashlib.sha256()
+        while chunk := source.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+        return writer.tell(), digest.hexdigest()
+
+
+def _publish(folder: int, scratch: str, name: str, written: tuple[int, str]) -> None:
+    try:
+        _link(folder, scratch, name)
+    except FileExistsError:
+        if _content(folder, name) != written:
+            raise
+
+
+def _link(folder: int, scratch: str, name: str) -> None:
+    try:
+        os.link(scratch, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        _rename(folder, scratch, name)
+
+
+def _rename(folder: int, scratch: str, name: str) -> None:
+    """For filesystems without hard links (FAT, some network shares): look, then take the name."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(scratch, name, src_dir_fd=folder, dst_dir_fd=folder)
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+
+
+def _content(folder: int, name: str) -> tuple[int, str] | None:
+    """Count and SHA-256 of what stands at `name`; None when it is not a regular file."""
+    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        return None
+    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as reader:
+        digest = hashlib.file_digest(reader, "sha256")
+        return reader.tell(), digest.hexdigest()

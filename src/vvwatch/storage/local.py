@@ -1,0 +1,285 @@
+"""A folder of this machine as a storage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from anyio import to_thread
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import (
+    AccessDenied,
+    InvalidInput,
+    MediaError,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutsideLocation,
+    StorageError,
+    StorageUnavailable,
+)
+from vvwatch.ports import Capabilities, Page, Written
+from vvwatch.storage.creation import create, make_folder
+from vvwatch.storage.leases import has_writer
+from vvwatch.storage.walking import object_of, open_folder, version_of, walk
+
+_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LINKS: Final = "symbolic links are not followed; place the file itself in the folder"
+
+
+class LocalStorage:
+    """The files below `root`. Keys are paths relative to it, their names separated by '/'.
+
+    No key and no symbolic link leads outside: each name is opened below the one before without following
+    links, and the root itself may only resolve to a folder at or below one of `allowed_roots`. The root need
+    not exist yet: until it does, calls raise StorageUnavailable.
+
+    Raises InvalidInput when the path is not absolute, OutsideLocation when it is not allowed.
+    """
+
+    capabilities = Capabilities(atomic_writes=False)
+
+    def __init__(self, root: Path, *, allowed_roots: Sequence[Path]) -> None:
+        if not root.is_absolute():
+            raise InvalidInput(f"the folder {str(root)!r} is not an absolute path", "start it with '/'")
+        self._root = root
+        self._allowed = [os.path.realpath(allowed) for allowed in allowed_roots]
+        self._real = self._confined(os.path.realpath(root))
+        self._device: int | None = None
+
+    def uri(self, key: str) -> str:
+        """The `file://` address of `key` with all links of the root resolved."""
+        return "file://" + quote(f"{self._real.rstrip('/')}/{_checked(key)}")
+
+    async def list(self, prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+        """As `Storage.list`; names that start with a dot are passed over, with all below them."""
+        if prefix:
+            _checked(prefix.removesuffix("/"))
+        # Not closed by hand: after a hard cancellation a worker thread may still be running in it.
+        pages = self._pages(prefix, recursive=recursive)
+        while (page := await to_thread.run_sync(next, pages, None)) is not None:
+            yield page
+
+    async def stat(self, key: str) -> StorageObject:
+        """As `Storage.stat`; a link, a pipe or a folder is no object."""
+        return await to_thread.run_sync(self._stat, key)
+
+    async def in_use(self, keys: Sequence[str]) -> Collection[str]:
+        """As `Storage.in_use`; a file that has gone or cannot be opened is in nobody's use."""
+        return await to_thread.run_sync(lambda: {key for key in keys if self._in_use(key)})
+
+    @asynccontextmanager
+    async def descriptor(self, key: str, version: str, spool: Path) -> AsyncIterator[int]:  # noqa: ARG002
+        """As `Storage.descriptor`, without need of a spool."""
+        file = await to_thread.run_sync(self._open_version, key, version)
+        try:
+            yield file
+        except MediaError:
+            # What looks damaged may be a file that is being written again.
+            await to_thread.run_sync(_require_version, key, version, file)
+            raise
+        else:
+            await to_thread.run_sync(_require_version, key, version, file)
+        finally:
+            os.close(file)
+
+    async def write(self, key: str, source: Path, *, content_type: str) -> Written:  # noqa: ARG002
+        """As `Storage.write`; missing folders are made, files have no content type.
+
+        Bytes and names are on the disk when it returns.
+        """
+        return await to_thread.run_sync(self._write, key, source)
+
+    async def check(self, *, write: bool) -> None:
+        """As `Storage.check`."""
+        await to_thread.run_sync(self._check, write)
+
+    def _pages(self, prefix: str, *, recursive: bool) -> Iterator[Page]:
+        with self._opened() as root, _told(prefix):
+            yield from walk(root, prefix, recursive=recursive)
+            self._require_same_root(root)
+
+    def _stat(self, key: str) -> StorageObject:
+        with self._parent(key) as (folder, name), _told(key):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise ObjectNotFound(f"{key!r} is not a regular file", _LINKS)
+        return object_of(key, status)
+
+    def _open(self, key: str) -> int:
+        """A read-only descriptor; nothing is opened that could block or answer to being opened."""
+        self._stat(key)
+        with self._parent(key) as (folder, name), _told(key):
+            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+
+    def _open_version(self, key: str, version: str) -> int:
+        file = self._open(key)
+        try:
+            _require_version(key, version, file)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    def _in_use(self, key: str) -> bool:
+        try:
+            file = self._open(key)
+        except (AccessDenied, ObjectNotFound):
+            return False
+        try:
+            return has_writer(file)
+        finally:
+            os.close(file)
+
+    def _write(self, key: str, source: Path) -> Written:
+        parent, _, name = _checked(key).rpartition("/")
+        with source.open("rb") as reader, self._opened() as root:
+            with _told(key, missing=OutsideLocation):
+                folder = make_folder(root, parent)
+            try:
+                with _told(key, missing=StorageUnavailable):
+                    size_bytes, sha256 = create(folder, name, reader)
+            finally:
+                os.close(folder)
+        return Written(self.uri(key), size_bytes, sha256)
+
+    def _check(self, write: bool) -> None:
+        with self._opened() as root, _told("."):
+            with os.scandir(root) as entries:
+                next(entries, None)
+            os.stat(".", dir_fd=root)
+            if write:
+                name = f".{secrets.token_hex(8)}.part"
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=root))
+                os.unlink(name, dir_fd=root)
+
+    @contextmanager
+    def _parent(self, key: str) -> Iterator[tuple[int, str]]:
+        """A descriptor of the folder of `key`, and the name of `key` in it."""
+        parent, _, name = _checked(key).rpartition("/")
+        with self._opened() as root:
+            with _told(key):
+                folder = open_folder(root, parent)
+            try:
+                yield folder, name
+            finally:
+                os.close(folder)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        with self._told_of_root():
+            root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with self._told_of_root():
+                self._require_mounted(root)
+            yield root
+        finally:
+            os.close(root)
+
+    @contextmanager
+    def _told_of_root(self) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise AccessDenied(
+                f"the folder {str(self._root)!r} may not be read", _access_hint("read and enter it")
+            ) from error
+        except OSError as error:
+            raise StorageUnavailable(
+                f"the folder {str(self._root)!r} is not there: {error.strerror}",
+                "mount or create it; vvwatch goes on when it is back",
+            ) from error
+
+    def _require_mounted(self, root: int) -> None:
+        """Where a filled filesystem was, another one that is empty is what an unmounted folder looks like."""
+        status = os.fstat(root)
+        self._real = self._confined(str(Path(f"/proc/self/fd/{root}").readlink()))
+        if status.st_dev == self._device:
+            return
+        with os.scandir(root) as entries:
+            filled = next(entries, None) is not None
+        if filled:
+            self._device = status.st_dev
+        elif self._device is not None:
+            raise StorageUnavailable(
+                f"the folder {str(self._root)!r} is empty and on another filesystem than before",
+                "mount it again; when it is meant to be empty, restart vvwatch",
+            )
+
+    def _require_same_root(self, root: int) -> None:
+        with self._told_of_root():
+            before, now = os.fstat(root), self._root.stat()
+        if (before.st_dev, before.st_ino) != (now.st_dev, now.st_ino):
+            raise StorageUnavailable(
+                f"the folder {str(self._root)!r} was replaced while it was listed",
+                "it is listed again shortly",
+            )
+
+    def _confined(self, real: str) -> str:
+        """`real` when it is at or below an allowed root."""
+        if any(os.path.commonpath((real, allowed)) == allowed for allowed in self._allowed):
+            return real
+        raise OutsideLocation(
+            f"the folder {str(self._root)!r} leads to {real!r}, which is below no allowed root",
+            f"allowed: {', '.join(self._allowed) or 'none'}; add it to `roots` under [local] in the configuration",
+        )
+
+
+def _checked(key: str) -> str:
+    """`key` when it is a plain relative path. Raises OutsideLocation."""
+    if any(name in ("", ".", "..") for name in key.split("/")) or "\0" in key:
+        raise OutsideLocation(
+            f"{key!r} is not a plain path below the folder", "no '..', no '.', no empty names, no leading '/'"
+        )
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise OutsideLocation(f"{key!r} is not valid text", "keys are UTF-8") from error
+    return key
+
+
+def _require_version(key: str, version: str, file: int) -> None:
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or version_of(status) != version:
+        raise ObjectChanged(
+            f"{key!r} is not the version that was asked for", "the new version is picked up by itself"
+        )
+
+
+@contextmanager
+def _told(key: str, *, missing: type[StorageError] = ObjectNotFound) -> Iterator[None]:
+    """What the operating system says of `key`, in our words; `missing` is raised when a step is not there."""
+    try:
+        yield
+    except OSError as error:
+        raise _meaning(key, error, missing) from error
+
+
+def _meaning(key: str, error: OSError, missing: type[StorageError]) -> StorageError:
+    if error.errno == errno.ENAMETOOLONG and missing is not ObjectNotFound:
+        return StorageError(f"{key!r} is too long a name for the filesystem", "shorten it")
+    if error.errno in _NOT_THERE:
+        return missing(f"{key!r} cannot be reached: {error.strerror}", _LINKS)
+    if error.errno in _DENIED:
+        return AccessDenied(f"{key!r} is denied: {error.strerror}", _access_hint("access it"))
+    if error.errno == errno.EEXIST:
+        return ObjectExists(f"other content stands at {key!r}", "choose another name or remove that file")
+    if error.errno in _FULL:
+        return StorageUnavailable(f"no room for {key!r}: {error.strerror}", "free space; it is tried again")
+    return StorageUnavailable(
+        f"{key!r} failed: {error.strerror}", "the filesystem may be failing; see the kernel's log"
+    )
+
+
+def _access_hint(action: str) -> str:
+    return f"let user id {os.geteuid()} {action}: chmod or setfacl the path and each folder above it"

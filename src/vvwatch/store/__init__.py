@@ -1,0 +1,1 @@
+"""The database is the truth: schema, migrations, and transactions by aggregate."""

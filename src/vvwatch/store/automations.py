@@ -1,0 +1,253 @@
+"""Automations: what is watched, and where results go. One of each per index, editable in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.filters import check_pattern
+from vvwatch.core.runs import TERMINAL
+from vvwatch.core.windows import WindowPolicy
+from vvwatch.errors import Conflict, InvalidInput, NotFound
+from vvwatch.ports import Job, Kind
+from vvwatch.store import exports, ledger
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import (
+    connectors,
+    export_automations,
+    import_automations,
+    indexes,
+    prompt_runs,
+    prompts,
+    windows,
+)
+
+_DECLARED_HINT = "it is declared in the configuration file: edit it there and reload"
+_WATCHED = ("connector_id", "source_prefix", "file_pattern", "recursive", "import_mode_override")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSpec:
+    """What a user sets for an import automation. `preset` holds `prompt_id` and the run settings."""
+
+    connector_id: str
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    debounce_interval: str
+    policy: WindowPolicy
+    scan_seconds: float
+    settle_seconds: float
+    preset: dict[str, Any]
+    enabled: bool = True
+    paused: bool = False
+    process_existing: bool = True
+    import_mode_override: str | None = None
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """What a user sets for an export automation."""
+
+    destination_connector_id: str
+    destination_subpath: str | None = None
+    enabled: bool = True
+    paused: bool = False
+    declared: bool = False
+
+
+def get_import(tx: Tx, index_id: str) -> sa.Row[Any]:
+    """The index's import automation. Raises NotFound for the index or the automation."""
+    return _get(tx, import_automations, index_id)
+
+
+def get_export(tx: Tx, index_id: str) -> sa.Row[Any]:
+    """The index's export automation. Raises NotFound for the index or the automation."""
+    return _get(tx, export_automations, index_id)
+
+
+def _get(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
+    require(tx, indexes, "index", index_id)
+    row = tx.first(sa.select(table).where(table.c.index_id == index_id))
+    if row is None:
+        raise NotFound("automation", index_id, "create it with PUT")
+    return row
+
+
+def require(tx: Tx, table: sa.Table, resource: str, identifier: str) -> sa.Row[Any]:
+    """The row with this id; raises NotFound naming `resource`."""
+    row = tx.first(sa.select(table).where(table.c.id == identifier))
+    if row is None:
+        raise NotFound(resource, identifier)
+    return row
+
+
+def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
+    """The connector, if it may be used for `scope`; raises NotFound or InvalidInput."""
+    row = require(tx, connectors, "connector", connector_id)
+    if scope not in row.scopes:
+        raise InvalidInput(
+            f"connector {connector_id!r} lacks the scope {scope!r}",
+            f"its scopes are {', '.join(row.scopes)}; use another connector or add the scope",
+        )
+    return row
+
+
+def save_import(tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | None = None) -> sa.Row[Any]:
+    """Create or replace the index's import automation and start it; what was imported is not forgotten.
+
+    Raises NotFound (index, connector, prompt), InvalidInput, or Conflict when the configuration file owns it.
+    """
+    require(tx, indexes, "index", index_id)
+    require_connector(tx, spec.connector_id, "import")
+    check_pattern(spec.file_pattern)
+    prompt = require(tx, prompts, "prompt", str(spec.preset.get("prompt_id", "")))
+    found = tx.first(sa.select(import_automations).where(import_automations.c.index_id == index_id))
+    _check_owner(found, declared=spec.declared)
+    values = _import_values(tx, index_id, spec, prompt.prompt_version)
+    if found is None:
+        fresh = automation_id or tx.new_id("auto")
+        tx.insert(import_automations, id=fresh, index_id=index_id, created_at=tx.now, **values)
+    else:
+        tx.update(import_automations, found.id, **values, generation=found.generation + _moved(found, values))
+    return _resumed(tx, get_import(tx, index_id))
+
+
+def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int) -> dict[str, Any]:
+    return {
+        "connector_id": spec.connector_id,
+        "scope_id": ledger.scope(tx, index_id, spec.connector_id),
+        "enabled": spec.enabled,
+        "paused": spec.paused,
+        "source_prefix": spec.source_prefix,
+        "file_pattern": spec.file_pattern,
+        "recursive": spec.recursive,
+        "debounce_interval": spec.debounce_interval,
+        "quiet_seconds": spec.policy.quiet_seconds,
+        "max_wait_seconds": spec.policy.max_wait_seconds,
+        "max_objects": spec.policy.max_objects,
+        "scan_seconds": spec.scan_seconds,
+        "settle_seconds": spec.settle_seconds,
+        "process_existing": spec.process_existing,
+        "prompt_preset": {**spec.preset, "prompt_version": prompt_version},
+        "import_mode_override": spec.import_mode_override,
+        "declared": spec.declared,
+        "updated_at": tx.now,
+    }
+
+
+def _moved(found: sa.Row[Any], values: dict[str, Any]) -> int:
+    return int(any(found._mapping[name] != values[name] for name in _WATCHED))
+
+
+def _check_owner(found: sa.Row[Any] | None, *, declared: bool) -> None:
+    if found is not None and found.declared and not declared:
+        raise Conflict(f"automation {found.id!r} is read-only here", _DECLARED_HINT)
+
+
+def pause_import(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
+    """Stop or go on for a while; the configuration and the open window are kept. Idempotent."""
+    found = get_import(tx, index_id)
+    tx.update(import_automations, found.id, paused=paused, updated_at=tx.now)
+    return _resumed(tx, get_import(tx, index_id))
+
+
+def _resumed(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+    """Scan at once when active (a full reconcile), and look at the open window; else nothing is due."""
+    if not row.enabled or row.paused:
+        tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
+        return get_import(tx, row.index_id)
+    tx.nudge(Kind.SCAN, row, tx.now)
+    waiting = tx.first(sa.select(windows).where(windows.c.automation_id == row.id, windows.c.state == "open"))
+    if waiting is not None:
+        tx.nudge(Kind.WINDOW, waiting, max(tx.now, waiting.due_at))
+    return get_import(tx, row.index_id)
+
+
+def active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+    """The import automation and its connector, if it is to pick up objects; else None."""
+    table = import_automations
+    row = tx.first(sa.select(table).where(table.c.id == automation_id, table.c.enabled, ~table.c.paused))
+    return None if row is None else (row, require(tx, connectors, "connector", row.connector_id))
+
+
+def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
+    """Every active import automation with its connector."""
+    ids = tx.all(sa.select(import_automations.c.id).order_by(import_automations.c.id))
+    return [found for row in ids if (found := active(tx, row.id)) is not None]
+
+
+def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+    """The automation to scan and its connector; None for a stale job or an automation that stands still."""
+    row = tx.current(job)
+    return None if row is None else active(tx, row.id)
+
+
+def scanned(tx: Tx, job: Job, wait_seconds: float) -> None:
+    """The scan is complete: note it and put the next one."""
+    row = tx.claim(job, last_scan_at=tx.now, baseline_done=True, last_error=None, last_error_hint=None)
+    if row is not None:
+        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
+
+
+def scan_failed(tx: Tx, job: Job, wait_seconds: float, error: str, hint: str) -> None:
+    """The scan proved nothing: say why and look again soon."""
+    row = tx.claim(job, last_error=error, last_error_hint=hint)
+    if row is not None:
+        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
+
+
+def scan_now(tx: Tx, automation_id: str) -> None:
+    """Make an active automation's next scan due now."""
+    row = require(tx, import_automations, "automation", automation_id)
+    if row.enabled and not row.paused:
+        tx.nudge(Kind.SCAN, row, tx.now)
+
+
+def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | None = None) -> sa.Row[Any]:
+    """Create or replace the index's export automation.
+
+    Raises NotFound (index, connector), InvalidInput, or Conflict when the configuration file owns it.
+    """
+    require(tx, indexes, "index", index_id)
+    connector = require_connector(tx, spec.destination_connector_id, "export")
+    exports.check_destination(connector.export_base_path, spec.destination_subpath)
+    found = tx.first(sa.select(export_automations).where(export_automations.c.index_id == index_id))
+    _check_owner(found, declared=spec.declared)
+    values = {
+        "destination_connector_id": spec.destination_connector_id,
+        "destination_subpath": spec.destination_subpath,
+        "enabled": spec.enabled,
+        "paused": spec.paused,
+        "declared": spec.declared,
+        "updated_at": tx.now,
+    }
+    if found is None:
+        fresh = automation_id or tx.new_id("auto")
+        tx.insert(export_automations, id=fresh, index_id=index_id, created_at=tx.now, **values)
+    else:
+        tx.update(export_automations, found.id, **values)
+    return _caught_up(tx, get_export(tx, index_id))
+
+
+def pause_export(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
+    """Stop or go on for a while; on resume, runs that ended meanwhile are exported. Idempotent."""
+    found = get_export(tx, index_id)
+    tx.update(export_automations, found.id, paused=paused, updated_at=tx.now)
+    return _caught_up(tx, get_export(tx, index_id))
+
+
+def _caught_up(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+    """Export what ended since the automation was made and was not exported, when it is active."""
+    if row.enabled and not row.paused:
+        ended = sa.select(prompt_runs).where(
+            prompt_runs.c.index_id == row.index_id,
+            prompt_runs.c.status.in_(TERMINAL),
+            prompt_runs.c.completed_at >= row.created_at,
+        )
+        for run in tx.all(ended):
+            exports.fire(tx, run)
+    return get_export(tx, row.index_id)

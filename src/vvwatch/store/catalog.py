@@ -1,0 +1,179 @@
+"""What automations are made of: connectors, indexes and prompts.
+
+Each can be made over the API or declared in the configuration file; `declare_*` brings the stored row in line
+with the file, keeps its id and its history, and leaves it untouched when nothing changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.errors import NotFound
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import connectors, indexes, prompts
+
+DEFAULT_PROMPT_ID: Final = "prompt_technical"
+"""The prompt that exists without being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec:
+    """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed."""
+
+    name: str
+    provider: str
+    settings: Mapping[str, Any]
+    scopes: tuple[str, ...] = ("import",)
+    import_mode: str = "all"
+    export_base_path: str | None = None
+    credentials: bytes | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The row's values."""
+        return {**asdict(self), "settings": dict(self.settings), "scopes": list(self.scopes)}
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """What a user sets for a prompt."""
+
+    name: str
+    prompt_text: str
+    json_schema: Mapping[str, Any]
+    description: str = ""
+    video_level: Mapping[str, Any] | None = None
+    semantic_indexing: Mapping[str, Any] | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The row's values."""
+        return asdict(self)
+
+
+def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
+    """A new connector, `testing` until its first test is recorded."""
+    connector_id = tx.new_id("conn")
+    moments = {"created_at": tx.now, "updated_at": tx.now}
+    tx.insert(connectors, id=connector_id, status="testing", **moments, **spec.columns())
+    return get_connector(tx, connector_id)
+
+
+def get_connector(tx: Tx, connector_id: str) -> sa.Row[Any]:
+    """The connector; raises NotFound."""
+    return _get(tx, connectors, "connector", connector_id)
+
+
+def list_connectors(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """All connectors, oldest first."""
+    return tx.all(sa.select(connectors).order_by(connectors.c.created_at, connectors.c.id))
+
+
+def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[Any]:
+    """The connector as the configuration file has it."""
+    _declare(tx, connectors, connector_id, spec.columns(), {"updated_at": tx.now})
+    return get_connector(tx, connector_id)
+
+
+def record_test(tx: Tx, connector_id: str, error: str | None) -> sa.Row[Any]:
+    """Keep how a test of the connector ended; `error` None means that it passed. Raises NotFound."""
+    get_connector(tx, connector_id)
+    tx.update(
+        connectors,
+        connector_id,
+        status="failed" if error else "active",
+        last_tested_at=tx.now,
+        last_test_result="failed" if error else "success",
+        last_test_error=error,
+    )
+    return get_connector(tx, connector_id)
+
+
+def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[Any]:
+    """A new index."""
+    index_id = tx.new_id("idx")
+    tx.insert(indexes, id=index_id, name=name, description=description, created_at=tx.now)
+    return get_index(tx, index_id)
+
+
+def get_index(tx: Tx, index_id: str) -> sa.Row[Any]:
+    """The index; raises NotFound."""
+    return _get(tx, indexes, "index", index_id)
+
+
+def list_indexes(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """All indexes, oldest first."""
+    return tx.all(sa.select(indexes).order_by(indexes.c.created_at, indexes.c.id))
+
+
+def declare_index(tx: Tx, index_id: str, name: str, description: str | None = None) -> sa.Row[Any]:
+    """The index as the configuration file has it."""
+    _declare(tx, indexes, index_id, {"name": name, "description": description}, {})
+    return get_index(tx, index_id)
+
+
+def create_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
+    """A new prompt, version 1. Raises InvalidInput when a schema cannot be used."""
+    _check_schemas(spec)
+    prompt_id = tx.new_id("prompt")
+    tx.insert(prompts, id=prompt_id, created_at=tx.now, updated_at=tx.now, **spec.columns())
+    return get_prompt(tx, prompt_id)
+
+
+def get_prompt(tx: Tx, prompt_id: str) -> sa.Row[Any]:
+    """The prompt; raises NotFound."""
+    return _get(tx, prompts, "prompt", prompt_id)
+
+
+def list_prompts(tx: Tx, *, active_only: bool, include_defaults: bool) -> Sequence[sa.Row[Any]]:
+    """Prompts, oldest first."""
+    table = prompts
+    wanted: list[sa.ColumnElement[bool]] = [table.c.is_active] if active_only else []
+    wanted += [] if include_defaults else [~table.c.is_default]
+    return tx.all(sa.select(table).where(*wanted).order_by(table.c.created_at, table.c.id))
+
+
+def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> sa.Row[Any]:
+    """The prompt as the configuration file has it; a change makes a new version. Raises InvalidInput."""
+    _check_schemas(spec)
+    _declare(tx, prompts, prompt_id, spec.columns(), _next_version(tx))
+    return get_prompt(tx, prompt_id)
+
+
+def seed_default_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
+    """The prompt that exists without being made, as this version of the program has it."""
+    _declare(tx, prompts, DEFAULT_PROMPT_ID, spec.columns(), _next_version(tx))
+    tx.update(prompts, DEFAULT_PROMPT_ID, is_default=True)
+    return get_prompt(tx, DEFAULT_PROMPT_ID)
+
+
+def _next_version(tx: Tx) -> dict[str, Any]:
+    return {"updated_at": tx.now, "prompt_version": prompts.c.prompt_version + 1}
+
+
+def _check_schemas(spec: PromptSpec) -> None:
+    check_json_schema(spec.json_schema)
+    if spec.video_level is not None:
+        check_json_schema(spec.video_level["json_schema"])
+
+
+def _get(tx: Tx, table: sa.Table, resource: str, identifier: str) -> sa.Row[Any]:
+    row = tx.first(sa.select(table).where(table.c.id == identifier))
+    if row is None:
+        raise NotFound(resource, identifier)
+    return row
+
+
+def _declare(
+    tx: Tx, table: sa.Table, identifier: str, values: Mapping[str, Any], changed: Mapping[str, Any]
+) -> None:
+    """Insert the row, or update it, `changed` included, when one of `values` differs."""
+    found = tx.first(sa.select(table).where(table.c.id == identifier))
+    if found is None:
+        moments = {"updated_at": tx.now} if "updated_at" in table.c else {}
+        tx.insert(table, id=identifier, declared=True, created_at=tx.now, **moments, **values)
+    elif not found.declared or any(found._mapping[name] != value for name, value in values.items()):
+        tx.update(table, identifier, declared=True, **values, **changed)

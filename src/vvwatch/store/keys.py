@@ -1,0 +1,92 @@
+"""API keys: stored as digests, shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.keys import Scope, digest, format_key
+from vvwatch.errors import NotFound
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import api_keys
+
+ADMIN_KEY_ID: Final = "key_admin"
+"""The id of the key that the operator brings along; bringing another one puts that in its place."""
+
+_SHOWN: Final = len("sk_live_") + 6
+_USE_NOTED_EVERY_SECONDS: Final = 60.0
+
+
+def create(
+    tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None = None
+) -> tuple[sa.Row[Any], str]:
+    """A new key made of 24 random bytes: its row, and the key itself, which is shown this once."""
+    key_id, key = tx.new_id("key"), format_key(random)
+    tx.insert(api_keys, id=key_id, created_at=tx.now, expires_at=expires_at, **_columns(name, scopes, key))
+    return get(tx, key_id), key
+
+
+def get(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """The key's row; raises NotFound."""
+    row = tx.first(sa.select(api_keys).where(api_keys.c.id == key_id))
+    if row is None:
+        raise NotFound("api_key", key_id)
+    return row
+
+
+def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """All keys, revoked and expired ones too, oldest first."""
+    return tx.all(sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
+
+
+def revoke(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """The key, revoked for good; revoking twice keeps the first moment. Raises NotFound."""
+    found = get(tx, key_id)
+    if found.revoked_at is None:
+        tx.update(api_keys, key_id, revoked_at=tx.now)
+    return get(tx, key_id)
+
+
+def is_active(row: sa.Row[Any], now: float) -> bool:
+    """Whether the key opens anything at `now`."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
+
+
+def find(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+    """The active key with this digest, or None."""
+    row = tx.first(sa.select(api_keys).where(api_keys.c.digest == key_digest))
+    return row if row is not None and is_active(row, tx.now) else None
+
+
+def is_use_worth_noting(row: sa.Row[Any], now: float) -> bool:
+    """Whether the key's last use was noted long enough ago to note this one."""
+    return row.last_used_at is None or abs(now - row.last_used_at) >= _USE_NOTED_EVERY_SECONDS
+
+
+def note_use(tx: Tx, key_id: str) -> None:
+    """Keep that the key was used now."""
+    tx.update(api_keys, key_id, last_used_at=tx.now)
+
+
+def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> sa.Row[Any]:
+    """Let `key` administer, in place of what was seeded under `key_id` before. A known key is left as it is."""
+    known = tx.first(sa.select(api_keys).where(api_keys.c.digest == digest(key)))
+    if known is not None:
+        return known
+    values = {**_columns("admin", [Scope.ADMIN], key), "created_at": tx.now}
+    if tx.first(sa.select(api_keys.c.id).where(api_keys.c.id == key_id)) is None:
+        tx.insert(api_keys, id=key_id, **values)
+    else:
+        tx.update(api_keys, key_id, **values, revoked_at=None, expires_at=None, last_used_at=None)
+    return get(tx, key_id)
+
+
+def _columns(name: str, scopes: Sequence[Scope], key: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "digest": digest(key),
+        "key_prefix": key[:_SHOWN],
+        "scopes": [scope.value for scope in scopes],
+    }

@@ -1,0 +1,105 @@
+"""The ledger: every object version that was ever accepted, once, for ever. Never a high-water mark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import ledger_scopes, objects, observations, outputs
+
+NOT_IMPORTED = 0
+"""The window of versions that are known but not to be imported (existing before the start, `new_only`)."""
+
+_range = sa.select(objects.c.key, objects.c.version).where(
+    objects.c.scope_id == sa.bindparam("scope_id"),
+    objects.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
+)
+_among = sa.select(objects.c.key, objects.c.version).where(
+    objects.c.scope_id == sa.bindparam("scope_id"), objects.c.key.in_(sa.bindparam("keys", expanding=True))
+)
+
+
+def scope(tx: Tx, index_id: str, connector_id: str) -> int:
+    """The number under which (index, connector) keeps its ledger; made on first use."""
+    tx.insert_new(ledger_scopes, [{"index_id": index_id, "connector_id": connector_id}])
+    found = sa.select(ledger_scopes.c.id).where(
+        ledger_scopes.c.index_id == index_id, ledger_scopes.c.connector_id == connector_id
+    )
+    return int(tx.execute(found).scalar_one())
+
+
+def recorded(tx: Tx, scope_id: int, page: Sequence[StorageObject]) -> set[tuple[str, str]]:
+    """(key, version) of all that is recorded between the smallest and the largest key of `page`.
+
+    One range read per page: the order of keys differs between stores, the range does not.
+    """
+    if not page:
+        return set()
+    keys = [obj.key for obj in page]
+    return tx.pairs(_range, {"scope_id": scope_id, "lowest": min(keys), "highest": max(keys)})
+
+
+def recorded_among(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[tuple[str, str]]:
+    """(key, version) of all that is recorded under these keys."""
+    return tx.pairs_among(_range, _among, {"scope_id": scope_id}, keys)
+
+
+def record(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:
+    """Record versions under a window; the caller holds the automation and knows that they are new."""
+    rows = [(scope_id, obj.key, obj.version, window_seq) for obj in sorted(page)]
+    tx.insert_tuples(sa.insert(objects), ("scope_id", "key", "version", "window_seq"), rows)
+
+
+def own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
+    """Which of these addresses we wrote ourselves."""
+    if not uris:
+        return set()
+    return set(tx.execute(sa.select(outputs.c.uri).where(outputs.c.uri.in_(uris))).scalars())
+
+
+def claim_output(tx: Tx, uri: str, export_id: str) -> None:
+    """Note, before the write, that what will stand at `uri` is ours and never an input."""
+    tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now}])
+
+
+def observe(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> int:
+    """Keep why objects were not picked up; returns how many of these observations are news.
+
+    Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays as it is,
+    so that an object is reported as skipped once per version and reason.
+    """
+    news = _news(tx, automation_id, seen)
+    for row in news:
+        values = {**row, "seen_at": tx.now, "job_id": None}
+        insert = tx.upsert(observations).values(automation_id=automation_id, **values)
+        tx.execute(insert.on_conflict_do_update(index_elements=["automation_id", "key"], set_=values))
+    return len(news)
+
+
+def has_news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:
+    """Whether `observe` would keep anything."""
+    return bool(_news(tx, automation_id, seen))
+
+
+def _news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = tx.all(
+        sa.select(observations.c.key, observations.c.version, observations.c.reason).where(
+            observations.c.automation_id == automation_id,
+            observations.c.key.in_([row["key"] for row in seen]),
+        )
+    )
+    same = {tuple(row) for row in known}
+    return [row for row in seen if (row["key"], row["version"], row["reason"]) not in same]
+
+
+def forget_observations(tx: Tx, automation_id: str, keys: Sequence[str]) -> None:
+    """Objects that were picked up after all are no longer observed."""
+    tx.execute(
+        sa.delete(observations).where(
+            observations.c.automation_id == automation_id, observations.c.key.in_(keys)
+        )
+    )

@@ -1,0 +1,36 @@
+"""Automations as they are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.store import automations, catalog
+from vvwatch.store.database import Tx
+from vvwatch.store.queries import windows
+
+
+@dataclass(frozen=True, slots=True)
+class ImportState:
+    """An import automation and the window that is open for it."""
+
+    row: sa.Row[Any]
+    window: sa.Row[Any] | None
+
+
+def import_state(tx: Tx, index_id: str) -> ImportState:
+    """The index's import automation. Raises NotFound for the index or the automation."""
+    row = automations.get_import(tx, index_id)
+    return ImportState(row, windows.open_one(tx, row.id))
+
+
+def prompt_for(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> sa.Row[Any]:
+    """The prompt of an automation to be, when its index and connector can be used too.
+
+    Raises NotFound (index, connector, prompt) or InvalidInput for a connector without the scope `import`.
+    """
+    catalog.get_index(tx, index_id)
+    automations.require_connector(tx, connector_id, "import")
+    return catalog.get_prompt(tx, prompt_id)

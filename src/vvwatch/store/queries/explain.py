@@ -1,0 +1,119 @@
+"""An object's life as the database knows it: ledger, window, import file, media, runs, exports, deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.events import EVENT_TYPES
+from vvwatch.store.database import Tx
+from vvwatch.store.queries import deliveries, media
+from vvwatch.store.queries.media import MediaView
+from vvwatch.store.schema import (
+    exports,
+    import_automations,
+    import_files,
+    import_jobs,
+    ledger_scopes,
+    objects,
+    observations,
+    outputs,
+    windows,
+)
+from vvwatch.store.schema import media as media_table
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLife:
+    """What became of one version; `window` None: it is known and is not to be imported.
+
+    `file` is the row of the import job's manifest, which may hold a newer version that took its place.
+    """
+
+    version: str
+    window: sa.Row[Any] | None
+    file: sa.Row[Any] | None
+    job: sa.Row[Any] | None
+    media: MediaView | None
+    exports: Sequence[sa.Row[Any]]
+    deliveries: Sequence[sa.Row[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLife:
+    """What became of an object in one index; `automation` None: nothing watches the connector for it any more."""
+
+    index_id: str
+    automation: sa.Row[Any] | None
+    observation: sa.Row[Any] | None
+    versions: Sequence[VersionLife]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What became of an object in all indexes; `own_export_id`: an export of ours is what stands there."""
+
+    own_export_id: str | None
+    indexes: Sequence[IndexLife]
+
+
+def life(tx: Tx, connector_id: str, key: str, uri: str) -> Life:
+    """All that is known of the object at `key` of the connector, whose address is `uri`."""
+    table = ledger_scopes
+    scopes = tx.all(sa.select(table).where(table.c.connector_id == connector_id).order_by(table.c.id))
+    own = tx.execute(sa.select(outputs.c.export_id).where(outputs.c.uri == uri)).scalar()
+    return Life(own, [_index_life(tx, scope, key) for scope in scopes])
+
+
+def _index_life(tx: Tx, scope: sa.Row[Any], key: str) -> IndexLife:
+    automation = tx.first(sa.select(import_automations).where(import_automations.c.scope_id == scope.id))
+    observation = None
+    if automation is not None:
+        seen = observations.c.automation_id == automation.id, observations.c.key == key
+        observation = tx.first(sa.select(observations).where(*seen))
+    known = sa.select(objects.c.version, objects.c.window_seq).where(
+        objects.c.scope_id == scope.id, objects.c.key == key
+    )
+    recorded = tx.all(known.order_by(objects.c.window_seq))
+    versions = [_version_life(tx, key, row.version, row.window_seq) for row in recorded]
+    return IndexLife(scope.index_id, automation, observation, versions)
+
+
+def _version_life(tx: Tx, key: str, version: str, window_seq: int) -> VersionLife:
+    window = tx.first(sa.select(windows).where(windows.c.seq == window_seq))
+    if window is None:
+        return VersionLife(version, None, None, None, None, (), ())
+    job_id = window.import_job_id
+    file = tx.first(sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key))
+    job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
+    item = _media(tx, file)
+    made = _exports(tx, item)
+    told = deliveries.of_occurrences(tx, _occurrences(job_id, item, made))
+    return VersionLife(version, window, file, job, item, made, told)
+
+
+def _media(tx: Tx, file: sa.Row[Any] | None) -> MediaView | None:
+    if file is None or file.media_id is None:
+        return None
+    found = tx.first(sa.select(media_table.c.id).where(media_table.c.id == file.media_id))
+    return None if found is None else media.view(tx, found.id)
+
+
+def _exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:
+    run_ids = [row.run_id for row in item.items] if item is not None else []
+    if item is None or not run_ids:
+        return ()
+    wanted = exports.c.index_id == item.row.index_id, exports.c.run_id.in_(run_ids)
+    return tx.all(sa.select(exports).where(*wanted).order_by(exports.c.id))
+
+
+def _occurrences(job_id: str, item: MediaView | None, made: Sequence[sa.Row[Any]]) -> list[str]:
+    """Every occurrence that could have told of the object; steps of progress are left out."""
+    subjects = [job_id, *(row.id for row in made)]
+    if item is not None:
+        runs = [row.run_id for row in item.items]
+        subjects += [item.row.id, *runs, *(f"{run_id}:{item.row.id}" for run_id in runs)]
+    return [f"{event_type}:{subject}" for event_type in EVENT_TYPES for subject in subjects]

@@ -1,0 +1,25 @@
+"""Exports as they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.errors import NotFound
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import exports
+
+
+def get(tx: Tx, export_id: str) -> sa.Row[Any]:
+    """The export; raises NotFound."""
+    row = tx.first(sa.select(exports).where(exports.c.id == export_id))
+    if row is None:
+        raise NotFound("export", export_id)
+    return row
+
+
+def newest(tx: Tx, limit: int) -> Sequence[sa.Row[Any]]:
+    """Exports, newest first."""
+    return tx.all(sa.select(exports).order_by(exports.c.id.desc()).limit(limit))

@@ -1,0 +1,98 @@
+"""Import jobs and their manifests as they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.imports import FileStatus
+from vvwatch.errors import NotFound
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import import_files, import_jobs, media
+
+PAGE: Final = 100
+"""How many files of each kind are shown with a job."""
+
+_files = sa.select(import_files)
+_outputs = sa.select(
+    import_files,
+    media.c.title.label("media_title"),
+    media.c.status.label("media_status"),
+    media.c.duration_seconds.label("media_duration_seconds"),
+).join(media, media.c.id == import_files.c.media_id)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with the first files of each kind; a list holds one row more than `PAGE` when there are more."""
+
+    job: sa.Row[Any]
+    outputs: Sequence[sa.Row[Any]]
+    failed: Sequence[sa.Row[Any]]
+    skipped: Sequence[sa.Row[Any]]
+
+
+def get(tx: Tx, job_id: str) -> sa.Row[Any]:
+    """The job; raises NotFound."""
+    row = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
+    if row is None:
+        raise NotFound("import_job", job_id)
+    return row
+
+
+def view(tx: Tx, job_id: str) -> JobView:
+    """The job with its first files; raises NotFound."""
+    return _view(tx, get(tx, job_id))
+
+
+def newest(
+    tx: Tx, *, status: str | None, index_id: str | None, automation_only: bool, limit: int
+) -> list[JobView]:
+    """Jobs with their first files, newest first."""
+    table = import_jobs
+    wanted = [table.c.status == status] if status else []
+    wanted += [table.c.index_id == index_id] if index_id else []
+    wanted += [table.c.automation_id.is_not(None)] if automation_only else []
+    found = tx.all(sa.select(table).where(*wanted).order_by(table.c.id.desc()).limit(limit))
+    return [_view(tx, job) for job in found]
+
+
+def files(
+    tx: Tx, job_id: str, after_key: str | None, limit: int, *, failed_only: bool
+) -> Sequence[sa.Row[Any]]:
+    """Files of a job in the order of their keys, from the one after `after_key`."""
+    status = FileStatus.FAILED if failed_only else None
+    return _listed(tx, _files, job_id, status, after_key, limit)
+
+
+def outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+    """Imported files of a job with their media (columns prefixed `media_`), by key, from after `after_key`."""
+    return _listed(tx, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
+
+
+def _view(tx: Tx, job: sa.Row[Any]) -> JobView:
+    more = PAGE + 1
+    return JobView(
+        job,
+        outputs(tx, job.id, None, more) if job.imported else (),
+        _listed(tx, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
+        _listed(tx, _files, job.id, FileStatus.SKIPPED, None, PAGE) if job.skipped else (),
+    )
+
+
+def _listed(
+    tx: Tx,
+    selection: sa.Select[Any],
+    job_id: str,
+    status: FileStatus | None,
+    after_key: str | None,
+    limit: int,
+) -> Sequence[sa.Row[Any]]:
+    """By key, which the unique index of (job, key) gives without sorting."""
+    wanted = [import_files.c.job_id == job_id]
+    wanted += [import_files.c.status == status] if status else []
+    wanted += [import_files.c.key > after_key] if after_key is not None else []
+    return tx.all(selection.where(*wanted).order_by(import_files.c.key).limit(limit))

@@ -1,0 +1,117 @@
+"""Prompt runs and their results as they are looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.errors import NotFound
+from vvwatch.store import catalog
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
+
+
+@dataclass
+class Tally:
+    """What a run's items came to: how many of each (media type, status), and how long they are together."""
+
+    items: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run and its tally."""
+
+    run: sa.Row[Any]
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """One media item of a run, with its run, and some of its segment results in order.
+
+    `item` is a row of `run_items` with the columns of its `media` row prefixed `media_`.
+    """
+
+    run: sa.Row[Any]
+    item: sa.Row[Any]
+    segments: Sequence[sa.Row[Any]]
+
+
+def get(tx: Tx, run_id: str) -> sa.Row[Any]:
+    """The run; raises NotFound."""
+    row = tx.first(sa.select(prompt_runs).where(prompt_runs.c.id == run_id))
+    if row is None:
+        raise NotFound("prompt_run", run_id)
+    return row
+
+
+def view(tx: Tx, run_id: str) -> RunView:
+    """The run with its tally; raises NotFound."""
+    return _views(tx, [get(tx, run_id)])[0]
+
+
+def newest(tx: Tx, limit: int) -> list[RunView]:
+    """Runs, newest first."""
+    return _views(tx, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
+
+
+def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
+    """Runs of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
+    catalog.get_index(tx, index_id)
+    wanted = [prompt_runs.c.index_id == index_id]
+    wanted += [prompt_runs.c.id < before_id] if before_id is not None else []
+    chosen = sa.select(prompt_runs).where(*wanted).order_by(prompt_runs.c.id.desc()).limit(limit)
+    return _views(tx, tx.all(chosen))
+
+
+def _views(tx: Tx, found: Sequence[sa.Row[Any]]) -> list[RunView]:
+    tallies = _tallies(tx, [run.id for run in found])
+    return [RunView(run, tallies[run.id]) for run in found]
+
+
+def _tallies(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, Tally]:
+    """One grouped read for all runs."""
+    tallies = {run_id: Tally() for run_id in run_ids}
+    groups = (
+        sa.select(
+            run_items.c.run_id,
+            media.c.media_type,
+            run_items.c.status,
+            sa.func.count().label("count"),
+            sa.func.coalesce(sa.func.sum(media.c.duration_seconds), 0.0).label("seconds"),
+        )
+        .join(media, media.c.id == run_items.c.media_id)
+        .where(run_items.c.run_id.in_(run_ids))
+        .group_by(run_items.c.run_id, media.c.media_type, run_items.c.status)
+    )
+    for group in tx.all(groups) if run_ids else ():
+        tally = tallies[group.run_id]
+        tally.items[group.media_type, group.status] += group._mapping["count"]
+        tally.seconds += group.seconds
+    return tallies
+
+
+def item(tx: Tx, run_id: str, media_id: str) -> ItemView:
+    """One media item of a run, without its segments. Raises NotFound for the run, or a video not in it."""
+    run = get(tx, run_id)
+    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
+    chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
+    found = tx.first(chosen.where(run_items.c.run_id == run_id, run_items.c.media_id == media_id))
+    if found is None:
+        raise NotFound("video", media_id, f"it is not part of prompt run {run_id}")
+    return ItemView(run, found, ())
+
+
+def segments(tx: Tx, run_id: str, media_id: str, after_ordinal: int, limit: int) -> ItemView:
+    """As `item`, with the segments that follow `after_ordinal`."""
+    found = item(tx, run_id, media_id)
+    table = segment_results
+    following = table.c.run_item_id == found.item.id, table.c.ordinal > after_ordinal
+    rows = tx.all(sa.select(table).where(*following).order_by(table.c.ordinal).limit(limit))
+    return ItemView(found.run, found.item, rows)

@@ -1,0 +1,120 @@
+"""Trying again what has failed, because a person asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.exports import ExportStatus, QueueStatus
+from vvwatch.core.imports import FileStatus
+from vvwatch.errors import Conflict, NotFound
+from vvwatch.ports import Kind
+from vvwatch.store import automations, ledger
+from vvwatch.store.database import Tx
+from vvwatch.store.queries import deliveries as delivery_queries
+from vvwatch.store.queries import exports as export_queries
+from vvwatch.store.queries import import_jobs as import_job_queries
+from vvwatch.store.schema import (
+    deliveries,
+    exports,
+    import_automations,
+    import_files,
+    ledger_scopes,
+    objects,
+)
+
+_LARGEST_ID = 2**63 - 1
+
+
+def retry_delivery(tx: Tx, delivery_id: str) -> None:
+    """Send a failed delivery once more, under the same id. Raises NotFound or Conflict."""
+    found = delivery_queries.view(tx, delivery_id)
+    _require_failed("delivery", found.delivery)
+    if found.webhook.status != "active":
+        raise Conflict(
+            f"webhook {found.webhook.id!r} is {found.webhook.status}: nothing is sent to it",
+            "make the webhook anew, or reload the configuration that declares it",
+        )
+    tx.update(deliveries, delivery_id, status=DeliveryStatus.PENDING, error_message=None, completed_at=None)
+    tx.nudge(Kind.DELIVERY, found.delivery, tx.now)
+
+
+def retry_export(tx: Tx, export_id: str) -> None:
+    """Build and deliver a failed export again, with all its attempts before it. Raises NotFound or Conflict."""
+    found = export_queries.get(tx, export_id)
+    _require_failed("export", found)
+    tx.update(
+        exports,
+        export_id,
+        status=ExportStatus.PENDING,
+        queue_status=QueueStatus.QUEUED,
+        attempts=0,
+        error_message=None,
+        completed_at=None,
+        available_at=tx.now,
+        updated_at=tx.now,
+    )
+    tx.nudge(Kind.EXPORT, found, tx.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Eligible:
+    """An object that counts as new again; `scanning` tells whether an active automation looks for it now."""
+
+    file: sa.Row[Any]
+    job: sa.Row[Any]
+    scanning: bool
+
+
+def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
+    """Forget that the object of a failed or skipped file was seen, so that the next scan takes it as new.
+
+    The job keeps its record of what happened; the object joins a window and an import job of its own.
+    Raises NotFound (job, file), or Conflict for a file that is neither failed nor skipped.
+    """
+    job = import_job_queries.get(tx, job_id)
+    file = _file(tx, job_id, file_id)
+    if file.status not in (FileStatus.FAILED, FileStatus.SKIPPED):
+        raise Conflict(f"file {file.id} of import job {job_id!r} is {file.status}", "only failed or skipped")
+    _forget(tx, job, file.key, file.version)
+    automation = _watching(tx, job)
+    if automation is None:
+        return Eligible(file, job, scanning=False)
+    ledger.forget_observations(tx, automation.id, [file.key])
+    automations.scan_now(tx, automation.id)
+    return Eligible(file, job, scanning=automation.enabled and not automation.paused)
+
+
+def _file(tx: Tx, job_id: str, file_id: str) -> sa.Row[Any]:
+    known = file_id.isascii() and file_id.isdecimal() and len(file_id) < 20 and int(file_id) <= _LARGEST_ID
+    wanted = import_files.c.job_id == job_id, import_files.c.id == (int(file_id) if known else -1)
+    row = tx.first(sa.select(import_files).where(*wanted))
+    if row is None:
+        raise NotFound("import_file", file_id)
+    return row
+
+
+def _forget(tx: Tx, job: sa.Row[Any], key: str, version: str) -> None:
+    """Remove the version, and those that were declined because of it."""
+    scope = sa.select(ledger_scopes.c.id).where(
+        ledger_scopes.c.index_id == job.index_id, ledger_scopes.c.connector_id == job.connector_id
+    )
+    again = sa.or_(objects.c.version == version, objects.c.window_seq == ledger.NOT_IMPORTED)
+    tx.execute(
+        sa.delete(objects).where(objects.c.scope_id == scope.scalar_subquery(), objects.c.key == key, again)
+    )
+
+
+def _watching(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:
+    """The automation that would find the object again."""
+    table = import_automations
+    wanted = table.c.index_id == job.index_id, table.c.connector_id == job.connector_id
+    return tx.first(sa.select(table).where(*wanted))
+
+
+def _require_failed(kind: str, row: sa.Row[Any]) -> None:
+    if row.status != "failed":
+        raise Conflict(f"{kind} {row.id!r} is {row.status}", "only what has failed can be tried again")

@@ -1,0 +1,216 @@
+"""Windows: new objects gather in an automation's open window; when it closes it becomes an import job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.windows import CloseReason, WindowPolicy, close_reason, due_at, healed
+from vvwatch.ports import Job, Kind
+from vvwatch.store import imports, ledger
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import import_automations, import_files, windows
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What came of offering objects: the window they joined (None: nothing was new) and how many did."""
+
+    window_id: str | None
+    opened: bool
+    count: int
+    due_at: float | None
+
+
+NOTHING = Accepted(None, opened=False, count=0, due_at=None)
+
+
+def active(tx: Tx, automation_id: str, generation: int) -> sa.Row[Any] | None:
+    """The automation, if it may pick up objects under the settings of `generation`; else None."""
+    table = import_automations
+    row = tx.first(sa.select(table).where(table.c.id == automation_id).with_for_update())
+    usable = row is not None and row.enabled and not row.paused and row.generation == generation
+    return row if usable else None
+
+
+def accept(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> Accepted:
+    """Record what is new in the ledger and in the open window, opening one if need be. Known ones are left.
+
+    Nothing is taken for an automation that was paused or edited meanwhile: its next scan decides anew.
+    """
+    automation = active(tx, automation_id, generation)
+    if automation is None:
+        return NOTHING
+    known = ledger.recorded_among(tx, automation.scope_id, [obj.key for obj in found])
+    fresh = {obj.key: obj for obj in found if (obj.key, obj.version) not in known}
+    if not fresh:
+        return NOTHING
+    window, opened = _open(tx, automation)
+    ledger.record(tx, automation.scope_id, fresh.values(), window.seq)
+    ledger.forget_observations(tx, automation_id, list(fresh))
+    return _join(tx, automation, window, list(fresh.values()), opened=opened)
+
+
+def acknowledge(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> int:
+    """Record versions as known and not to be imported; returns how many were not recorded before."""
+    automation = active(tx, automation_id, generation)
+    if automation is None:
+        return 0
+    known = ledger.recorded_among(tx, automation.scope_id, [obj.key for obj in found])
+    fresh = [obj for obj in found if (obj.key, obj.version) not in known]
+    if fresh:
+        ledger.record(tx, automation.scope_id, fresh, ledger.NOT_IMPORTED)
+    return len(fresh)
+
+
+def _open(tx: Tx, automation: sa.Row[Any]) -> tuple[sa.Row[Any], bool]:
+    found = open_window(tx, automation.id)
+    if found is not None:
+        return found, False
+    tx.insert(
+        windows,
+        id=tx.new_id("win"),
+        automation_id=automation.id,
+        import_job_id=tx.new_id("job"),
+        opened_at=tx.now,
+        last_change_at=tx.now,
+        due_at=tx.now,
+    )
+    row = open_window(tx, automation.id)
+    assert row is not None  # noqa: S101  # inserted one statement ago
+    return row, True
+
+
+def open_window(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
+    """The automation's open window, if it has one; it cannot close before this transaction ends."""
+    return tx.first(
+        sa.select(windows)
+        .where(windows.c.automation_id == automation_id, windows.c.state == "open")
+        .with_for_update()
+    )
+
+
+def _join(
+    tx: Tx, automation: sa.Row[Any], window: sa.Row[Any], fresh: list[StorageObject], *, opened: bool
+) -> Accepted:
+    count, size = imports.gather(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
+    opened_at, _ = healed(policy(automation), window.opened_at, window.last_change_at, tx.now)
+    total = window.object_count + count
+    due = due_at(policy(automation), opened_at, tx.now, total)
+    tx.update(
+        windows,
+        window.id,
+        opened_at=opened_at,
+        last_change_at=tx.now,
+        object_count=total,
+        size_bytes=window.size_bytes + size,
+        due_at=due,
+    )
+    _schedule(tx, window, due, opened=opened)
+    return Accepted(window.id, opened, len(fresh), due)
+
+
+def _schedule(tx: Tx, window: sa.Row[Any], due: float, *, opened: bool) -> None:
+    """A job for a new window, or a sooner one; a later deadline is found when the one there is looks."""
+    if opened:
+        tx.put(Kind.WINDOW, window.id, window.revision, due)
+    elif window.next_at is None or due < window.next_at:
+        tx.nudge(Kind.WINDOW, window, due)
+
+
+def policy(automation: sa.Row[Any]) -> WindowPolicy:
+    """The automation's window policy."""
+    return WindowPolicy(automation.quiet_seconds, automation.max_wait_seconds, automation.max_objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A window that became an import job."""
+
+    window_id: str
+    automation_id: str
+    import_job_id: str
+    reason: CloseReason
+    object_count: int
+    opened_at: float
+
+
+def close(tx: Tx, job: Job) -> Closed | None:
+    """Close the window if it is due and its automation runs, else look again when it will be."""
+    window = tx.current(job)
+    if window is None or window.state != "open":
+        return None
+    automation = tx.first(
+        sa.select(import_automations).where(import_automations.c.id == window.automation_id)
+    )
+    assert automation is not None  # noqa: S101  # a foreign key keeps it
+    if not automation.enabled or automation.paused:
+        tx.claim(job)
+        return None
+    opened_at, last_change_at = healed(policy(automation), window.opened_at, window.last_change_at, tx.now)
+    reason = close_reason(
+        policy(automation),
+        opened_at=opened_at,
+        last_change_at=last_change_at,
+        object_count=window.object_count,
+        now=tx.now,
+    )
+    if reason is None:
+        _look_again(tx, job, automation, opened_at, last_change_at)
+        return None
+    return _close(tx, job, automation, _with_resumption(reason, window, automation))
+
+
+def _with_resumption(reason: CloseReason, window: sa.Row[Any], automation: sa.Row[Any]) -> CloseReason:
+    """A window whose deadline passed while the automation stood still is closed by the resumption."""
+    resumed = automation.updated_at is not None and window.due_at < automation.updated_at
+    return CloseReason.RESUMED if resumed else reason
+
+
+def _look_again(tx: Tx, job: Job, automation: sa.Row[Any], opened_at: float, last_change_at: float) -> None:
+    row = tx.claim(job, opened_at=opened_at, last_change_at=last_change_at)
+    if row is not None:
+        due = due_at(policy(automation), opened_at, last_change_at, row.object_count)
+        tx.update(windows, row.id, due_at=due)
+        tx.put(Kind.WINDOW, row.id, row.revision, due)
+
+
+def fire(tx: Tx, window_id: str) -> Closed | None:
+    """Close an open window now, by hand; None when it is closed already."""
+    window = tx.first(sa.select(windows).where(windows.c.id == window_id, windows.c.state == "open"))
+    if window is None:
+        return None
+    automation = tx.first(
+        sa.select(import_automations).where(import_automations.c.id == window.automation_id)
+    )
+    assert automation is not None  # noqa: S101  # a foreign key keeps it
+    job = Job(Kind.WINDOW, window_id, window.revision, tx.now)
+    return _close(tx, job, automation, CloseReason.MANUAL)
+
+
+def _close(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> Closed | None:
+    window = tx.claim(job, state="closed", reason=reason, closed_at=tx.now)
+    if window is None:
+        return None
+    imports.create_from_window(tx, automation, window)
+    tx.update(
+        import_automations,
+        automation.id,
+        last_triggered_at=tx.now,
+        last_import_job_id=window.import_job_id,
+    )
+    return Closed(
+        window.id, automation.id, window.import_job_id, reason, window.object_count, window.opened_at
+    )
+
+
+def waiting_files(tx: Tx, window: sa.Row[Any], limit: int) -> Sequence[sa.Row[Any]]:
+    """The first objects of an open window, by key."""
+    table = import_files
+    return tx.all(
+        sa.select(table).where(table.c.job_id == window.import_job_id).order_by(table.c.key).limit(limit)
+    )

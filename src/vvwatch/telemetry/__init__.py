@@ -1,0 +1,81 @@
+"""One call, `emit`, drives the log line, the metrics and whoever listens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from structlog.typing import FilteringBoundLogger
+
+from vvwatch.errors import VvwatchError
+from vvwatch.telemetry.catalogue import CATALOGUE, EventSpec
+from vvwatch.telemetry.logs import FORMATS, chosen_format, configure_logging
+from vvwatch.telemetry.metrics import make_metrics
+from vvwatch.telemetry.redaction import redacted, without_object_names
+
+__all__ = ["CATALOGUE", "FORMATS", "EventSpec", "Telemetry", "chosen_format", "configure_logging"]
+
+Subscriber = Callable[[str, Mapping[str, Any]], None]
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Telemetry:
+    """What the daemon says about itself. Any thread may emit; a subscriber is called in that thread."""
+
+    def __init__(self, version: str, log: FilteringBoundLogger | None = None, *, keys: bool = True) -> None:
+        """Without `log` nothing is written; `keys=False` keeps the names of objects out of the log."""
+        self.registry = CollectorRegistry()
+        self._metrics = make_metrics(self.registry)
+        self._metrics["build_info"].labels(version=version).set(1)  # type: ignore[union-attr]
+        self._log = log
+        self._keys = keys
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    def emit(self, event: str, /, level: str | None = None, **fields: Any) -> None:
+        """Tell that something happened; `level` when the catalogue's does not fit this time.
+
+        An exception in the field `error` becomes its message, `error_type` and `hint`; one that is not ours
+        also shows where it came from. Raises ValueError for an event that the catalogue does not have.
+        """
+        spec = CATALOGUE.get(event)
+        if spec is None:
+            raise ValueError(f"no event is called {event!r}: add it to the catalogue")
+        fault = fields.get("error")
+        shown = redacted(_with_fault(fields, fault))
+        for update in spec.updates:
+            update(self._metrics, shown)
+        self._write(event, level or spec.level, shown, fault)
+        for subscriber in self._subscribers:
+            subscriber(event, shown)
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call `callback(event, fields)` for each event, fields redacted; returns what ends it."""
+        self._subscribers = (*self._subscribers, callback)
+
+        def unsubscribe() -> None:
+            self._subscribers = tuple(each for each in self._subscribers if each is not callback)
+
+        return unsubscribe
+
+    def exposition(self) -> bytes:
+        """All metrics as Prometheus text, of the type CONTENT_TYPE."""
+        return generate_latest(self.registry)
+
+    def _write(self, event: str, level: str, fields: Mapping[str, Any], fault: Any) -> None:
+        if self._log is None:
+            return
+        shown = fields if self._keys else without_object_names(fields)
+        unexpected = isinstance(fault, BaseException) and not isinstance(fault, VvwatchError | OSError)
+        trace = {"exc_info": fault} if unexpected else {}
+        self._log.log(logging.getLevelNamesMapping()[level.upper()], event, **shown, **trace)
+
+
+def _with_fault(fields: dict[str, Any], fault: Any) -> dict[str, Any]:
+    """`fields` with the exception `fault` spelt out."""
+    if not isinstance(fault, BaseException):
+        return fields
+    told = {"error": str(fault) or type(fault).__name__, "error_type": type(fault).__name__}
+    hint = {"hint": fault.hint} if isinstance(fault, VvwatchError) and fault.hint else {}
+    return {**fields, **told, **hint}

@@ -1,0 +1,137 @@
+"""Log lines: for people at a terminal, for the journal, or as JSON."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import logging
+import os
+import threading
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from vvwatch.telemetry.redaction import masked, redacted
+
+FORMATS: Final = ("auto", "console", "journal", "json")
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+_Fields = MutableMapping[str, Any]
+
+
+def configure_logging(
+    format: str,  # noqa: A002 - as the option is called
+    level: str,
+    stream: TextIO,
+    environ: Mapping[str, str] = os.environ,
+) -> FilteringBoundLogger:
+    """The logger that writes to `stream`; records of other libraries go the same way, from warnings up.
+
+    `format` is `console`, `journal`, `json`, or `auto`: what suits the stream. A stream that breaks is
+    ignored: nobody reads it any more, and the work goes on.
+    """
+    chosen = chosen_format(stream, environ) if format == "auto" else format
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        _Writer(stream),
+        processors=[structlog.processors.add_log_level, *_rendering(chosen, stream, environ)],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        context_class=dict,
+    )
+    _bridge(logger, max(number, logging.WARNING) if number > logging.DEBUG else number)
+    return logger
+
+
+def chosen_format(stream: TextIO, environ: Mapping[str, str]) -> str:
+    """`console` on a terminal, `journal` when the journal reads the stream, else `json`."""
+    if stream.isatty():
+        return "console"
+    return "journal" if _reaches_journal(stream, environ) else "json"
+
+
+def _reaches_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _rendering(format_: str, stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
+    if format_ == "console":
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=_wants_colors(stream, environ), exception_formatter=structlog.dev.plain_traceback
+        )
+        return [structlog.processors.TimeStamper("%H:%M:%S", utc=False), renderer]
+    if format_ == "journal":
+        return [structlog.processors.format_exc_info, _journal_line]
+    return [
+        structlog.processors.TimeStamper("iso", utc=True),
+        structlog.processors.format_exc_info,
+        # Where the stream cannot show everything, escapes of JSON keep the line valid.
+        structlog.processors.JSONRenderer(default=str, ensure_ascii=_encoding(stream) != "utf-8"),
+    ]
+
+
+def _encoding(stream: TextIO) -> str:
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name
+
+
+def _wants_colors(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or (stream.isatty() and environ.get("TERM") != "dumb")
+
+
+def _journal_line(_logger: Any, _method: str, fields: _Fields) -> str:
+    """`<priority>event key=value …`: one line without a time, which the journal adds."""
+    priority = _PRIORITIES[fields.pop("level")]
+    words = [str(fields.pop("event")), *(f"{name}={_word(value)}" for name, value in fields.items())]
+    return f"<{priority}>{' '.join(words)}"
+
+
+def _word(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    plain = text and text.isprintable() and not any(sign in text for sign in ' "=\\')
+    return text if plain or not isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+class _Writer:
+    """Where lines end: on the stream, whole and in order, whatever thread they come from."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._encoding = _encoding(stream)
+        self._lock = threading.Lock()
+
+    def msg(self, line: str) -> None:
+        """Write one event; characters that the stream cannot show are spelt out."""
+        shown = masked(line).encode(self._encoding, "backslashreplace").decode(self._encoding)
+        with self._lock, suppress(OSError, ValueError):
+            self._stream.write(f"{shown}\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+class _Bridge(logging.Handler):
+    """Carries the records of other libraries to our logger."""
+
+    def __init__(self, logger: FilteringBoundLogger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = redacted({"logger": record.name, "message": record.getMessage()})
+        self._logger.log(record.levelno, "log.recorded", **fields, exc_info=record.exc_info)
+
+
+def _bridge(logger: FilteringBoundLogger, level: int) -> None:
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Bridge)]:
+        root.removeHandler(handler)
+    root.addHandler(_Bridge(logger))
+    root.setLevel(level)

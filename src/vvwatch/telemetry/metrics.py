@@ -1,0 +1,110 @@
+"""The Prometheus metrics, and how an event moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+Fields = Mapping[str, Any]
+Metrics = Mapping[str, Counter | Gauge | Histogram]
+Update = Callable[[Metrics, Fields], None]
+
+_FAST: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SLOW: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
+
+_GAUGES: Final = {
+    "build_info": ("The running version; always 1.", ("version",)),
+    "config_last_reload_successful": ("Whether the last reload of the configuration was taken.", ()),
+    "config_last_reload_success_timestamp_seconds": ("When a configuration was last taken.", ()),
+    "last_scan_timestamp_seconds": ("When a listing was last whole.", ("automation",)),
+    "last_success_timestamp_seconds": ("When an import last ended well.", ("automation",)),
+    "source_healthy": ("Whether changes are learnt of early.", ("automation",)),
+    "windows_open": ("Windows that gather objects now.", ()),
+    "delivery_backlog": ("Deliveries that are due or wait for a retry.", ()),
+    "jobs_due": ("Pieces of work that are due.", ()),
+}
+_COUNTERS: Final = {
+    "scans_total": ("Listings held against the ledger.", ("outcome",)),
+    "objects_listed_total": ("Objects that listings reported.", ()),
+    "changes_total": ("New objects taken into windows, by where they were learnt of.", ("kind",)),
+    "changes_skipped_total": ("Objects left out.", ("reason",)),
+    "windows_closed_total": ("Windows that became import jobs.", ("reason",)),
+    "import_jobs_total": ("Import jobs that ended.", ("status",)),
+    "import_files_total": ("Files of import jobs that ended.", ("status",)),
+    "run_items_total": ("Media items of prompt runs that ended.", ("status",)),
+    "runs_total": ("Prompt runs that ended.", ("status",)),
+    "exports_total": ("Exports that ended.", ("status",)),
+    "deliveries_total": ("Attempts to deliver an event.", ("outcome",)),
+    "step_retries_total": ("Steps that will be tried again.", ("step",)),
+    "errors_total": ("Failures.", ("step", "error_type")),
+    "http_requests_total": ("Requests answered.", ("method", "status")),
+}
+_HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
+    "scan_duration_seconds": ("The time of a whole listing.", _SLOW),
+    "item_duration_seconds": ("The time of processing one media item.", _SLOW),
+    "export_duration_seconds": ("The time of writing one export.", _SLOW),
+    "change_to_done_seconds": ("From a window's first object to the end of its import.", _SLOW),
+    "delivery_duration_seconds": ("The time of one delivery attempt.", _FAST),
+    "http_request_duration_seconds": ("The time of answering a request.", _FAST),
+}
+
+
+def make_metrics(registry: CollectorRegistry) -> Metrics:
+    """All metrics by name (without `vvwatch_`), in `registry`, with those of the process beside them."""
+    ProcessCollector(registry=registry)
+    metrics: dict[str, Counter | Gauge | Histogram] = {}
+    for name, (text, labels) in _GAUGES.items():
+        metrics[name] = Gauge(f"vvwatch_{name}", text, labels, registry=registry)
+    for name, (text, labels) in _COUNTERS.items():
+        metrics[name] = Counter(f"vvwatch_{name}", text, labels, registry=registry)
+    for name, (text, buckets) in _HISTOGRAMS.items():
+        metrics[name] = Histogram(f"vvwatch_{name}", text, buckets=buckets, registry=registry)
+    return metrics
+
+
+def count(name: str, *labels: str, by: str = "", **fixed: str) -> Update:
+    """Add one, or the event's field `by`; the values of `labels` are the event's fields of that name."""
+
+    def update(metrics: Metrics, fields: Fields) -> None:
+        amount = fields.get(by, 0) if by else 1
+        _labelled(metrics[name], labels, fixed, fields).inc(amount)
+
+    return update
+
+
+def observe(name: str, field: str = "duration_seconds") -> Update:
+    """Add the event's `field`, where it has one, to a histogram."""
+
+    def update(metrics: Metrics, fields: Fields) -> None:
+        if (value := fields.get(field)) is not None:
+            metrics[name].observe(value)  # type: ignore[union-attr]
+
+    return update
+
+
+def put(name: str, *labels: str, value: float | None = None) -> Update:
+    """Set a gauge to `value`, or to the event's field of the gauge's name where it has one."""
+
+    def update(metrics: Metrics, fields: Fields) -> None:
+        number = fields.get(name) if value is None else value
+        if number is not None:
+            _labelled(metrics[name], labels, {}, fields).set(number)
+
+    return update
+
+
+def stamp(name: str, *labels: str) -> Update:
+    """Set a gauge to the present moment."""
+
+    def update(metrics: Metrics, fields: Fields) -> None:
+        _labelled(metrics[name], labels, {}, fields).set_to_current_time()
+
+    return update
+
+
+def _labelled(metric: Any, labels: tuple[str, ...], fixed: Mapping[str, str], fields: Fields) -> Any:
+    """The metric's child for these labels; what the event does not say is `unknown`."""
+    values = {**fixed, **{label: str(fields.get(label, "unknown")) for label in labels}}
+    return metric.labels(**values) if values else metric

@@ -1,0 +1,45 @@
+"""What of an event may be shown: no secrets, no control characters, on request no names of objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+MASK: Final = "•••"
+_SECRET_NAME: Final = re.compile(r"(?:key|secret|token|password|credentials)s?$", re.IGNORECASE)
+_SECRET_TEXT: Final = re.compile(r"(sk_live_|whsec_)[A-Za-z0-9+/=_-]+")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_OBJECT_NAMES: Final = frozenset({"object_key", "object_keys", "prefix", "uri", "path", "title"})
+
+
+def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` with secrets masked (by name, and by look inside texts) and control characters spelt out.
+
+    `object_key` and `object_keys` name objects of a store and are shown.
+    """
+    return {name: MASK if _is_secret(name) else _clean(value) for name, value in fields.items()}
+
+
+def without_object_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` with the names of objects, which may be a customer's data, masked."""
+    return {name: MASK if name in _OBJECT_NAMES else value for name, value in fields.items()}
+
+
+def masked(text: str) -> str:
+    """`text` with everything that looks like an API key or a webhook secret masked."""
+    return _SECRET_TEXT.sub(rf"\1{MASK}", text)
+
+
+def _is_secret(name: str) -> bool:
+    return name not in _OBJECT_NAMES and _SECRET_NAME.search(name) is not None
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape").decode(), masked(value))
+    if isinstance(value, Mapping):
+        return redacted(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item) for item in value]
+    return value

@@ -1,0 +1,119 @@
+"""Export: build one JSON artefact from a run's results and deliver it under a name reserved beforehand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch.core import artifact
+from vvwatch.core.events import canonical_json
+from vvwatch.core.exports import destination_key
+from vvwatch.errors import VvwatchError
+from vvwatch.ports import Job, Storage, Written
+from vvwatch.store import exports, ledger
+from vvwatch.store.database import Database, Tx
+from vvwatch.store.exports import ExportWork
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.reading import Reading
+
+_ITEMS_PER_PAGE = 50
+
+
+class Exports:
+    """Builds artefacts in `folder` and delivers them."""
+
+    def __init__(self, database: Database, telemetry: Telemetry, reading: Reading, folder: Path) -> None:
+        self._database = database
+        self._telemetry = telemetry
+        self._reading = reading
+        self._folder = folder
+
+    async def export(self, job: Job) -> None:
+        """Handle one export."""
+        work = await self._database.write(exports.begin, job)
+        if work is None:
+            return
+        try:
+            written = await self._built(work)
+            if work.connector is not None:
+                written = await self._delivered(work, work.connector)
+        except (VvwatchError, OSError) as error:
+            await self._failed(job, work, error)
+            return
+        delivered = work.connector is not None
+        if await self._database.write(exports.finish, job, written, delivered=delivered) is not None:
+            self._telemetry.emit(
+                "export.finished",
+                export=work.export.id,
+                run=work.export.run_id or "",
+                uri=written.uri if delivered else "",
+                size_bytes=written.size_bytes,
+            )
+        if delivered:
+            self._path(work).unlink(missing_ok=True)
+
+    async def _failed(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:
+        message = error.message if isinstance(error, VvwatchError) else f"{error.strerror}: the artefact"
+        transient = isinstance(error, OSError) or error.transient
+        attempts = work.export.attempts
+        if transient and attempts < work.export.max_attempts:
+            again = self._reading.clock.now() + min(5.0 * 2**attempts, 600.0)
+            await self._database.write(exports.retry, job, again, message)
+            self._telemetry.emit("export.retried", export=work.export.id, attempt=attempts, error=error)
+            return
+        await self._database.write(exports.fail, job, message)
+        self._telemetry.emit(
+            "export.failed", export=work.export.id, run=work.export.run_id or "", error=error
+        )
+
+    def _path(self, work: ExportWork) -> Path:
+        return self._folder / f"{work.export.id}.json"
+
+    async def _built(self, work: ExportWork) -> Written:
+        """The artefact's bytes depend on the database alone, so building again gives the same bytes."""
+        path = self._path(work)
+        part = path.with_suffix(".part")
+        digest = hashlib.sha256()
+        async with await anyio.open_file(part, "wb") as file:
+            async for piece in self._pieces(work):
+                digest.update(piece)
+                await file.write(piece)
+            await file.flush()
+            await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
+        size = part.stat().st_size
+        part.replace(path)
+        return Written("", size, digest.hexdigest())
+
+    async def _pieces(self, work: ExportWork) -> AsyncIterator[bytes]:
+        head = canonical_json(artifact.document_head(work.export, work.runs))
+        yield head[:-1] + b',"media":['
+        first = True
+        for run in work.runs:
+            after = 0
+            while page := await self._database.read(_page, run.id, after):
+                for row, segments in page:
+                    yield (b"" if first else b",") + canonical_json(
+                        artifact.media_document(run, row, segments)
+                    )
+                    first = False
+                after = page[-1][0].id
+        yield b"]}\n"
+
+    async def _delivered(self, work: ExportWork, connector: sa.Row[Any]) -> Written:
+        storage: Storage = await self._reading.storage(connector)
+        row = work.export
+        key = destination_key(row.destination_base_path, row.destination_subpath, row.id)
+        await self._database.write(ledger.claim_output, storage.uri(key), row.id)
+        return await storage.write(key, self._path(work), content_type="application/json")
+
+
+def _page(tx: Tx, run_id: str, after: int) -> list[tuple[sa.Row[Any], list[sa.Row[Any]]]]:
+    rows = exports.items(tx, run_id, after, _ITEMS_PER_PAGE)
+    return [(row, list(exports.segments(tx, row.id))) for row in rows]

@@ -1,0 +1,347 @@
+"""From change to window: listings and hints become accepted objects, each version once.
+
+A listing is the truth, a hint is the speed; both end in the same place. Objects of a store whose writes are not
+atomic must settle first: the same version at two looks, `settle_seconds` of monotonic time apart, and no writer
+that holds them open. What is still settling lives in memory only: the next listing finds it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, explain
+from vvwatch.core.ledger import Diff, diff
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.schedules import jittered
+from vvwatch.core.settling import Sighting, remaining, settled, sight
+from vvwatch.errors import ObjectNotFound, StorageError, VvwatchError
+from vvwatch.ports import Clock, Hint, Irregularity, Job, Storage
+from vvwatch.store import automations, ledger, windows
+from vvwatch.store.database import Database
+from vvwatch.telemetry import Telemetry
+
+_MOST_SETTLING = 200_000
+_MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
+_RETRY_SECONDS = 30.0
+
+
+@dataclass
+class Watched:
+    """One automation as it is watched now, and what of it is still settling."""
+
+    row: sa.Row[Any]
+    storage: Storage
+    filter: ObjectFilter
+    new_only: bool
+    settling: dict[str, Sighting] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> bool:
+        """Whether what exists is to be taken as known, because only what comes from now on counts."""
+        return not self.row.process_existing and not self.row.baseline_done
+
+
+@dataclass
+class Tally:
+    """What one look came to."""
+
+    listed: int = 0
+    accepted: int = 0
+    skipped: int = 0
+    settling: int = 0
+
+
+class Watcher:
+    """Watches automations. `open_storage` opens the storage of a connector's row."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        open_storage: Callable[[sa.Row[Any]], Storage],
+        sample: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._open_storage = open_storage
+        self._sample = sample
+        self._watched: dict[str, Watched] = {}
+        self._unsettled = anyio.Event()
+        self._looking = 0
+
+    async def scan(self, job: Job) -> None:
+        """Handle a scan: list the whole prefix, take in what is new, and put the next scan."""
+        found = await self._database.read(automations.to_scan, job)
+        if found is None:
+            return
+        row, connector = found
+        started = self._clock.monotonic()
+        try:
+            tally = await self._look(await self._watch(row, connector), row.source_prefix)
+        except VvwatchError as error:
+            await self._failed(job, row, error)
+            return
+        wait = jittered(row.scan_seconds, 0.1, self._sample())
+        await self._database.write(automations.scanned, job, wait)
+        self._telemetry.emit(
+            "scan.finished",
+            automation=row.id,
+            listed=tally.listed,
+            accepted=tally.accepted,
+            skipped=tally.skipped,
+            settling=tally.settling,
+            duration_seconds=round(self._clock.monotonic() - started, 3),
+        )
+
+    async def _failed(self, job: Job, row: sa.Row[Any], error: VvwatchError) -> None:
+        wait = jittered(min(row.scan_seconds, _RETRY_SECONDS), 0.1, self._sample())
+        await self._database.write(automations.scan_failed, job, wait, error.message, error.hint)
+        self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
+
+    async def notice(self, automation_id: str, hint: Hint) -> None:
+        """Follow a hint of a source; what cannot be followed now is found by the next scan."""
+        found = await self._database.read(automations.active, automation_id)
+        if found is None:
+            return
+        try:
+            watched = await self._watch(*found)
+            for prefix in _merged(hint.rescan):
+                await self._look(watched, _narrowed(watched.row.source_prefix, prefix))
+            await self._offer(watched, await self._looked_up(watched, hint.keys), Tally())
+        except StorageError as error:
+            self._telemetry.emit("hint.failed", automation=automation_id, error=error)
+
+    async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
+        """The automation's watched state, made anew when its settings changed."""
+        known = self._watched.get(row.id)
+        if known is not None and known.row.generation == row.generation:
+            known.row = row
+            return known
+        watched = Watched(
+            row,
+            await anyio.to_thread.run_sync(self._open_storage, connector),
+            ObjectFilter(row.source_prefix, row.file_pattern, row.recursive),
+            (row.import_mode_override or connector.import_mode) == "new_only",
+        )
+        self._watched[row.id] = watched
+        return watched
+
+    async def _look(self, watched: Watched, prefix: str | None) -> Tally:
+        self._looking += 1
+        try:
+            return await self._listed(watched, prefix)
+        finally:
+            self._looking -= 1
+
+    async def _listed(self, watched: Watched, prefix: str | None) -> Tally:
+        tally = Tally()
+        if prefix is None:
+            return tally
+        async for page in watched.storage.list(prefix, recursive=watched.row.recursive):
+            tally.listed += len(page.objects)
+            await self._observe_irregular(watched, page.irregular)
+            known = await self._database.read(ledger.recorded, watched.row.scope_id, page.objects)
+            await self._offer(watched, page.objects, tally, known)
+        return tally
+
+    async def _looked_up(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
+        """What stands at the keys that could matter; vanished ones are left out."""
+        found = []
+        for key in dict.fromkeys(keys):
+            if watched.filter.name_verdict(key).accepted:
+                try:
+                    found.append(await watched.storage.stat(key))
+                except ObjectNotFound:
+                    watched.settling.pop(key, None)
+        return found
+
+    async def _offer(
+        self,
+        watched: Watched,
+        objects: Sequence[StorageObject],
+        tally: Tally,
+        known: set[tuple[str, str]] | None = None,
+    ) -> None:
+        """Take in what is new, wanted and settled."""
+        if known is None:
+            keys = [obj.key for obj in objects]
+            known = await self._database.read(ledger.recorded_among, watched.row.scope_id, keys)
+        difference = diff(objects, known)
+        wanted = await self._wanted(watched, difference, tally)
+        ready = wanted if watched.storage.capabilities.atomic_writes else await self._ripe(watched, wanted)
+        tally.settling += len(wanted) - len(ready)
+        if ready:
+            tally.accepted += await self._accept(watched, ready)
+
+    async def _wanted(self, watched: Watched, difference: Diff, tally: Tally) -> list[StorageObject]:
+        """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
+        declined = difference.modified if watched.new_only else []
+        candidates = [*difference.created, *([] if watched.new_only else difference.modified)]
+        wanted: list[StorageObject] = []
+        observed: list[dict[str, Any]] = []
+        for obj in candidates:
+            verdict = watched.filter.verdict(obj)
+            if verdict.accepted:
+                wanted.append(obj)
+            elif verdict.reason in WORTH_KNOWING:
+                observed.append(_observation(obj, verdict.reason, verdict.detail))
+        declined = [obj for obj in declined if watched.filter.verdict(obj).accepted]
+        wanted, own = await self._without_own(watched, wanted)
+        wanted, existing = _split_existing(watched, wanted)
+        known_not_wanted = [*declined, *own, *existing]
+        if known_not_wanted:
+            args = watched.row.id, watched.row.generation, known_not_wanted
+            await self._database.write(windows.acknowledge, *args)
+        tally.skipped += len(candidates) - len(wanted)
+        await self._observe(watched, observed)
+        return wanted
+
+    async def _without_own(
+        self, watched: Watched, wanted: list[StorageObject]
+    ) -> tuple[list[StorageObject], list[StorageObject]]:
+        """Split off what we wrote ourselves."""
+        uris = {watched.storage.uri(obj.key): obj for obj in wanted}
+        ours = await self._database.read(ledger.own_outputs, list(uris)) if uris else set()
+        return [o for u, o in uris.items() if u not in ours], [o for u, o in uris.items() if u in ours]
+
+    async def _observe_irregular(self, watched: Watched, irregular: Sequence[Irregularity]) -> None:
+        await self._observe(
+            watched,
+            [
+                {
+                    "key": item.key,
+                    "version": "",
+                    "reason": item.reason,
+                    "detail": item.detail,
+                    "size_bytes": 0,
+                }
+                for item in irregular
+                if item.reason == Reason.PERMISSION_DENIED or watched.filter.name_verdict(item.key).accepted
+            ],
+        )
+
+    async def _observe(self, watched: Watched, observed: list[dict[str, Any]]) -> None:
+        if not observed or not await self._database.read(ledger.has_news, watched.row.id, observed):
+            return
+        await self._database.write(ledger.observe, watched.row.id, observed)
+        for item in observed:
+            self._telemetry.emit(
+                "change.skipped", automation=watched.row.id, object_key=item["key"], reason=item["reason"]
+            )
+
+    async def _ripe(self, watched: Watched, wanted: list[StorageObject]) -> list[StorageObject]:
+        """Those that have settled and that no visible writer holds; the others wait for the next look."""
+        now = self._clock.monotonic()
+        quiet: list[StorageObject] = []
+        for obj in wanted:
+            sighting = sight(watched.settling.get(obj.key), obj, now)
+            if settled(sighting, watched.row.settle_seconds, now):
+                quiet.append(obj)
+            elif obj.key in watched.settling or len(watched.settling) < _MOST_SETTLING:
+                watched.settling[obj.key] = sighting
+        held = await watched.storage.in_use([obj.key for obj in quiet])
+        for obj in quiet:
+            if obj.key in held:
+                watched.settling[obj.key] = Sighting(obj.version, obj.changed_at, now)
+            else:
+                watched.settling.pop(obj.key, None)
+        if watched.settling:
+            self._unsettled.set()
+        return [obj for obj in quiet if obj.key not in held]
+
+    async def _accept(self, watched: Watched, ready: list[StorageObject]) -> int:
+        row = watched.row
+        result = await self._database.write(windows.accept, row.id, row.generation, ready)
+        if result.opened:
+            self._telemetry.emit(
+                "window.opened", automation=row.id, window=result.window_id, due_at=result.due_at
+            )
+        if result.count:
+            self._telemetry.emit(
+                "change.accepted",
+                automation=row.id,
+                window=result.window_id,
+                objects=result.count,
+                object_key=ready[0].key,
+                due_at=result.due_at,
+            )
+        return result.count
+
+    def settling(self) -> int:
+        """How many objects are waiting to settle."""
+        return sum(len(watched.settling) for watched in self._watched.values())
+
+    def busy(self) -> bool:
+        """Whether a look is under way."""
+        return self._looking > 0
+
+    async def settle(self) -> None:
+        """Look again at what is settling, until cancelled."""
+        while True:
+            waits = [wait for watched in self._watched.values() for wait in self._waits(watched)]
+            if waits:
+                await self._clock.sleep(max(min(waits), 0.05))
+                await self._settle_all()
+            else:
+                self._unsettled = anyio.Event()
+                await self._unsettled.wait()
+
+    def _waits(self, watched: Watched) -> list[float]:
+        now = self._clock.monotonic()
+        seconds = watched.row.settle_seconds
+        return [remaining(sighting, seconds, now) for sighting in watched.settling.values()]
+
+    async def _settle_all(self) -> None:
+        now = self._clock.monotonic()
+        for automation_id, watched in list(self._watched.items()):
+            seconds = watched.row.settle_seconds
+            due = [key for key, seen in watched.settling.items() if settled(seen, seconds, now)]
+            if await self._database.read(automations.active, automation_id) is None:
+                watched.settling.clear()
+            elif due:
+                rescan = (watched.row.source_prefix,) if len(due) > _MOST_LOOKED_UP else ()
+                await self.notice(automation_id, Hint(() if rescan else tuple(due), rescan))
+
+
+def _observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:
+    return {
+        "key": obj.key,
+        "version": obj.version,
+        "reason": reason,
+        "detail": detail or explain(reason),
+        "size_bytes": obj.size_bytes,
+    }
+
+
+def _split_existing(
+    watched: Watched, wanted: list[StorageObject]
+) -> tuple[list[StorageObject], list[StorageObject]]:
+    """When only what comes from now on counts, split off what was there before the automation was."""
+    if not watched.baseline:
+        return wanted, []
+    made_at = watched.row.created_at
+    return [o for o in wanted if o.changed_at >= made_at], [o for o in wanted if o.changed_at < made_at]
+
+
+def _merged(prefixes: Sequence[str]) -> list[str]:
+    """The prefixes without those that another one covers."""
+    kept: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not kept or not prefix.startswith(kept[-1]):
+            kept.append(prefix)
+    return kept
+
+
+def _narrowed(source_prefix: str, prefix: str) -> str | None:
+    """The part of `prefix` that the automation watches; None when they do not meet."""
+    if prefix.startswith(source_prefix):
+        return prefix
+    return source_prefix if source_prefix.startswith(prefix) else None

@@ -1,0 +1,34 @@
+"""The debounce window's deadline: when it comes, the window becomes an import job."""
+
+from __future__ import annotations
+
+from vvwatch.ports import Job
+from vvwatch.store import windows
+from vvwatch.store.database import Database
+from vvwatch.telemetry import Telemetry
+
+
+class Windows:
+    """Closes windows that are due."""
+
+    def __init__(self, database: Database, telemetry: Telemetry) -> None:
+        self._database = database
+        self._telemetry = telemetry
+
+    async def advance(self, job: Job) -> None:
+        """Handle a window's job: close it, or look again when it is due."""
+        self.announce(await self._database.write(windows.close, job))
+
+    def announce(self, closed: windows.Closed | None) -> None:
+        """Tell of a window that became an import job."""
+        if closed is None:
+            return
+        self._telemetry.emit(
+            "window.closed",
+            automation=closed.automation_id,
+            window=closed.window_id,
+            reason=closed.reason.value,
+            objects=closed.object_count,
+            import_job=closed.import_job_id,
+        )
+        self._telemetry.emit("import.started", import_job=closed.import_job_id, files=closed.object_count)

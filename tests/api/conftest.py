@@ -1,0 +1,85 @@
+"""The application in this process, over a real database, with clients of every scope."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.asking import Api, FakeProcessor, client_of
+from tests.clock import FakeClock
+from tests.fakes import FakeStorage
+from tests.store.pipeline import RecordingSink
+from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.store.encryption import SecretBox
+from vvwatch.store.sqlite import SqliteDatabase
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def database(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteDatabase]:
+    database = SqliteDatabase(tmp_path / "state" / "vvwatch.db", clock)
+    database.sink = RecordingSink()
+    with database.opened():
+        yield database
+
+
+@pytest.fixture
+def storage() -> FakeStorage:
+    return FakeStorage()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ApiSettings:
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "media").mkdir()
+    return ApiSettings(exports_dir=tmp_path / "exports", local_roots=(tmp_path / "media",))
+
+
+@pytest.fixture
+def context(
+    database: SqliteDatabase, clock: FakeClock, storage: FakeStorage, settings: ApiSettings
+) -> ApiContext:
+    async def status() -> dict[str, object]:
+        return {"automations": []}
+
+    return ApiContext(
+        database=database,
+        clock=clock,
+        box=SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+        storages=lambda _row: storage,
+        processors={"technical": FakeProcessor(), "other": FakeProcessor("other")},
+        settings=settings,
+        status=status,
+        readiness=lambda: {"database": True},
+        metrics=lambda: b"vvwatch_up 1\n",
+    )
+
+
+@pytest.fixture
+async def api(context: ApiContext) -> AsyncIterator[Api]:
+    """An administrator's client."""
+    async with client_of(context) as client:
+        yield await Api.prepared(client, context)
+
+
+@pytest.fixture
+async def scaled(context: ApiContext, settings: ApiSettings) -> AsyncIterator[Api]:
+    """A server whose public debounce intervals are a hundred times shorter."""
+    short = replace(context, settings=replace(settings, debounce_scale=0.01))
+    async with client_of(short) as client:
+        yield await Api.prepared(client, short)
+
+
+@pytest.fixture
+async def stranger(context: ApiContext) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a key."""
+    async with client_of(context) as client:
+        yield client

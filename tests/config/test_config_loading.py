@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vvwatch.config import Config, ConfigInvalid, Problem, Secret, load, prompt_id
+
+Read = Callable[..., Config]
+Problems = Callable[..., list[Problem]]
+
+
+def test_nothing_at_all_is_a_configuration(tmp_path: Path) -> None:
+    config = load(None, {"HOME": str(tmp_path)})
+
+    assert config.listen == "127.0.0.1:8787"
+    assert config.address == ("127.0.0.1", 8787)
+    assert config.state_dir == tmp_path / ".local/state/vvwatch"
+    assert config.database_path == tmp_path / ".local/state/vvwatch/vvwatch.db"
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"HOME": "/home/x"}, "/home/x/.local/state/vvwatch"),
+        ({"HOME": "/home/x", "XDG_STATE_HOME": "/state"}, "/state/vvwatch"),
+        ({"XDG_STATE_HOME": "/state", "STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, "/var/lib/a"),
+        ({"STATE_DIRECTORY": "/var/lib/a", "VVWATCH_STATE_DIR": "/srv/state"}, "/srv/state"),
+    ],
+)
+def test_the_state_has_a_home(environ: dict[str, str], expected: str) -> None:
+    assert load(None, environ).state_dir == Path(expected)
+
+
+def test_flags_overrule_the_environment_which_overrules_the_file(read: Read) -> None:
+    text = 'listen = "127.0.0.1:1"\n[log]\nlevel = "error"\nformat = "json"\n'
+
+    assert read(text).listen == "127.0.0.1:1"
+    environ = {"VVWATCH_LISTEN": "127.0.0.1:2", "VVWATCH_LOG_LEVEL": "debug"}
+    assert read(text, environ).listen == "127.0.0.1:2"
+    config = read(text, environ, **{"listen": "127.0.0.1:3", "log.format": "console", "state_dir": None})
+    assert (config.listen, config.log.level, config.log.format) == ("127.0.0.1:3", "debug", "console")
+
+
+def test_an_empty_variable_counts_as_not_set(read: Read) -> None:
+    assert read('listen = "127.0.0.1:1"', {"VVWATCH_LISTEN": ""}).listen == "127.0.0.1:1"
+
+
+def test_flags_can_declare_whole_tables(tmp_path: Path) -> None:
+    config = load(
+        None,
+        {},
+        {
+            "local.roots": [tmp_path],
+            "connectors": {"folder": {"type": "local", "path": tmp_path}},
+            "indexes.main": {},
+            "automations.main": {"index": "main", "connector": "folder", "debounce": "3s"},
+        },
+    )
+
+    assert config.connectors["folder"].path == tmp_path
+    assert config.automations["main"].quiet_seconds == 3
+
+
+def test_a_wrong_flag_is_named_by_itself(problems: Problems) -> None:
+    [problem] = problems("[log]\nlevel = 'info'", None, log={"level": "loud"})
+
+    assert str(problem).startswith("flags log.level: 'loud' is not one of them (allowed: debug, info")
+
+
+def test_a_wrong_variable_is_named_by_itself(problems: Problems) -> None:
+    [problem] = problems("", {"VVWATCH_LISTEN": "nowhere"})
+
+    assert str(problem) == (
+        "environment VVWATCH_LISTEN: 'nowhere' is no address "
+        "(allowed: host:port, e.g. 127.0.0.1:8787; port 0 picks one)"
+    )
+
+
+def test_a_misspelt_variable_is_a_warning(read: Read) -> None:
+    [warning] = read("", {"VVWATCH_STATEDIR": "/x", "VVWATCH_DEMO_FOLDER": "/y"}).warnings
+
+    assert (warning.key, warning.hint) == ("VVWATCH_STATEDIR", "did you mean 'VVWATCH_STATE_DIR'?")
+
+
+def test_the_file_is_found_by_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "vvwatch.toml").write_text("drain_seconds = 5")
+    (tmp_path / "other.toml").write_text("drain_seconds = 6")
+
+    assert load(None, {"CONFIGURATION_DIRECTORY": str(tmp_path)}).drain_seconds == 5
+    environ = {"CONFIGURATION_DIRECTORY": str(tmp_path), "VVWATCH_CONFIG": str(tmp_path / "other.toml")}
+    assert load(None, environ).drain_seconds == 6
+    assert load(None, {"CONFIGURATION_DIRECTORY": "/nowhere"}).path is None
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "what"),
+    [
+        (b"a = 1\nb == 2\n", 2, "is not TOML: Invalid value"),
+        (b"a = 1\n\nb =", 3, "is not TOML: Invalid value"),
+        (b"[log]\n[log]\n", 2, "is not TOML: Cannot declare ('log',) twice"),
+        (b"a = 1\nb = '\xff'\n", 2, "is not UTF-8 text"),
+        (b"a = " + b"9" * 5000, 1, "is not TOML: Exceeds the limit"),
+        (b"a = " + b"[" * 100_000, 1, "is not TOML: "),
+    ],
+)
+def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path, content: bytes, line: int, what: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path, {"VVWATCH_LISTEN": "x"})
+
+    first, second = caught.value.problems
+    assert (first.file, first.line) == (str(path), line)
+    assert first.what.startswith(what)
+    assert second.key == "VVWATCH_LISTEN"
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match=r"gone\.toml: cannot be read: No such file or directory"):
+        load(tmp_path / "gone.toml", {})
+    with pytest.raises(ConfigInvalid, match="cannot be read: Is a directory"):
+        load(tmp_path, {})
+
+
+def test_all_problems_are_told_at_once(problems: Problems, media: Path) -> None:
+    found = problems(
+        f"""\
+        listen = "0.0.0.0"
+        dran_seconds = 5
+        [log]
+        format = "jsn"
+        [local]
+        roots = ["{media}", "/no/such/folder", "relative"]
+        [webhooks]
+        allow_htp = true
+        delays = ["1s", "soon", 3]
+        [webhooks.a]
+        url = "http://localhost/x"
+        events = ["import_job.complete"]
+        indexes = ["mian"]
+        [connectors.in]
+        type = "locl"
+        path = "{media}/incoming"
+        scopes = ["export"]
+        [connectors.out]
+        path = "/etc"
+        [indexes.main]
+        [automations.x]
+        index = "mai"
+        connector = "on"
+        debounce = "0.5s"
+        pattern = "[a"
+        prompt = "tecnical"
+        max_objects = true
+        [automations.x.export]
+        connectr = "out"
+        subpath = "../.."
+        [automations.y]
+        index = "main"
+        connector = "in"
+        prefix = "${{NOPE}}"
+        prompt.video_segmentation_type = "fixed"
+        [automations.z]
+        index = "main"
+        max_wait = "1m"
+        [prompts.technical]
+        prompt_text = "short"
+        json_schema_file = "nope.json"
+        """
+    )
+
+    assert [(problem.line, problem.key) for problem in found] == [
+        (1, "listen"),
+        (2, "dran_seconds"),
+        (4, "log.format"),
+        (6, "local.roots[1]"),
+        (6, "local.roots[2]"),
+        (8, "webhooks.allow_htp"),
+        (9, "webhooks.delays[1]"),
+        (9, "webhooks.delays[2]"),
+        (10, "webhooks.a"),
+        (11, "webhooks.a.url"),
+        (11, "webhooks.a.url"),
+        (12, "webhooks.a.events[0]"),
+        (13, "webhooks.a.indexes[0]"),
+        (15, "connectors.in.type"),
+        (18, "connectors.out.type"),
+        (22, "automations.x.index"),
+        (23, "automations.x.connector"),
+        (24, "automations.x.debounce"),
+        (25, "automations.x.pattern"),
+        (26, "automations.x.prompt.prompt_id"),
+        (27, "automations.x.max_objects"),
+        (28, "automations.x.export.connector"),
+        (29, "automations.x.export.connectr"),
+        (30, "automations.x.export.subpath"),
+        (33, "automations.y.connector"),
+        (34, "automations.y.prefix"),
+        (35, "automations.y.prompt.video_segment_duration"),
+        (36, "automations.z.connector"),
+        (37, "automations.z.index"),
+        (38, "automations.z.max_wait"),
+        (39, "prompts.technical"),
+        (40, "prompts.technical.prompt_text"),
+        (41, "prompts.technical.json_schema_file"),
+    ]
+
+
+def test_a_problem_reads_as_a_sentence(problems: Problems, tmp_path: Path) -> None:
+    [problem] = problems("[log]\nlevle = 'info'")
+
+    assert str(problem) == (
+        f"{tmp_path}/vvwatch.toml:2 log.levle: is not a known key (allowed: format, keys, level) "
+        "— did you mean 'level'?"
+    )
+
+
+def test_text_that_was_filled_in_may_stand_for_a_number(read: Read, problems: Problems) -> None:
+    text = (
+        "drain_seconds = '${DRAIN}'\n[processing]\nattempts = '${TRIES:-5}'\n[log]\nkeys = '${KEYS:-false}'"
+    )
+
+    config = read(text, {"DRAIN": "1.5"})
+
+    assert (config.drain_seconds, config.processing.attempts, config.log.keys) == (1.5, 5, False)
+    [problem] = problems(text, {"DRAIN": "soon"})
+    assert (problem.key, problem.what) == ("drain_seconds", "must be a number")
+    assert problems("drain_seconds = '1.5'")[0].what == "must be a number"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "what"),
+    [
+        ("listen = 1", "listen", "must be text"),
+        ("listen = ['a']", "listen", "must be text"),
+        ("state_dir = 1", "state_dir", "must be text"),
+        ("drain_seconds = true", "drain_seconds", "must be a number"),
+        ("drain_seconds = inf", "drain_seconds", "must be a finite number"),
+        ("drain_seconds = -1", "drain_seconds", "is too small"),
+        ("drain_seconds = 1979-05-27", "drain_seconds", "must be a number"),
+        ("log = 1", "log", "must be a table"),
+        ("connectors = 1", "connectors", "must be a table"),
+        ("connectors.a = 1", "connectors.a", "must be a table"),
+        ("[[connectors.a]]", "connectors.a", "must be a table"),
+        ("webhooks = []", "webhooks", "must be a table"),
+        ("webhooks.a = 1", "webhooks.a", "is not a known key"),
+        ("prompts = []", "prompts", "must be a table"),
+        ("prompts.abc = 1", "prompts.abc", "must be a table"),
+        ("prompts.abc.video_level = 1", "prompts.abc.video_level", "must be a table"),
+        ("automations.a.prompt = 1", "automations.a.prompt", "must be a table"),
+        ("automations.a.export = 1", "automations.a.export", "must be a table"),
+        ("local.roots = '/tmp'", "local.roots", "must be a list"),
+        ("log.keys = 'yes'", "log.keys", "must be true or false"),
+        ("processing.attempts = 1.5", "processing.attempts", "must be a whole number"),
+        ("processing.attempts = true", "processing.attempts", "must be a whole number"),
+        ("webhooks.delays = [1]", "webhooks.delays[0]", "must be text"),
+        ("webhooks.timeout_seconds = {}", "webhooks.timeout_seconds", "must be a number"),
+    ],
+)
+def test_a_wrong_type_is_told_in_words(problems: Problems, text: str, key: str, what: str) -> None:
+    assert (key, what) in [(problem.key, problem.what) for problem in problems(text)]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:65535", "[::1]:80", "127.9.9.9:1"])
+def test_an_address_on_this_machine_is_taken_silently(read: Read, address: str) -> None:
+    assert read(f"listen = '{address}'").warnings == ()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:80", "[::]:80", "example.org:80"])
+def test_an_address_that_others_reach_is_a_warning(read: Read, address: str) -> None:
+    [warning] = read(f"listen = '{address}'").warnings
+
+    assert (warning.line, warning.key) == (1, "listen")
+
+
+@pytest.mark.parametrize("address", ["", "80", ":80", "a:b", "a:65536", "::1:80", "a:-1", "[::1]", "a:²"])
+def test_what_is_no_address_is_refused(problems: Problems, address: str) -> None:
+    assert problems(f"listen = '{address}'")[0].key == "listen"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("sqlite:///x.db", "state/x.db"), ("sqlite:////srv/x.db", "/srv/x.db")],
+)
+def test_the_database_is_a_file(read: Read, tmp_path: Path, url: str, expected: str) -> None:
+    config = read(f"state_dir = '{tmp_path}/state'\ndatabase_url = '{url}'")
+
+    assert config.database_path == tmp_path / expected
+
+
+@pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite://", "postgresql://h/db", "x.db"])
+def test_other_databases_are_refused(problems: Problems, url: str) -> None:
+    assert problems(f"database_url = '{url}'")[0].key == "database_url"
+
+
+def test_intervals_have_their_defaults(read: Read, good: str) -> None:
+    automation = read(good).automations["main"]
+
+    assert (automation.quiet_seconds, automation.max_wait_seconds) == (600, 3600)
+    assert (automation.scan_seconds, automation.settle_seconds) == (120, 5)
+    given = read(good + "max_wait = '1h30m'\nscan_interval = '7s'\nsettle = '0s'").automations["main"]
+    assert (given.max_wait_seconds, given.scan_seconds, given.settle_seconds) == (5400, 7, 0)
+
+
+def test_a_prompt_may_be_a_name_or_a_table(read: Read, good: str) -> None:
+    assert read(good).automations["main"].prompt.prompt_id == "technical"
+    assert read(good + "prompt = 'prompt_made_elsewhere'").automations["main"].prompt.settings is not None
+    preset = read(good + "prompt = { video_segmentation_type = 'fixed', video_segment_duration = 9 }")
+    assert preset.automations["main"].prompt.settings.video_segment_duration == 9
+    assert (prompt_id("technical"), prompt_id("prompt_x")) == ("prompt_technical", "prompt_x")
+
+
+ADMIN_KEY = "sk_live_" + "0123456789abcdef" * 3
+
+
+def test_the_admin_key_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"{ADMIN_KEY}\n")
+    file.chmod(0o600)
+
+    assert load(None, {"VVWATCH_ADMIN_KEY": ADMIN_KEY}).admin_key == Secret(ADMIN_KEY)
+    config = load(None, {"VVWATCH_ADMIN_KEY_FILE": str(file)})
+    assert config.admin_key == Secret(ADMIN_KEY)
+    assert config.warnings == ()
+    assert ADMIN_KEY not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({"VVWATCH_ADMIN_KEY": "sk_live_ABC"}, "VVWATCH_ADMIN_KEY"),
+        ({"VVWATCH_ADMIN_KEY": ADMIN_KEY, "VVWATCH_ADMIN_KEY_FILE": "/x"}, "VVWATCH_ADMIN_KEY"),
+        ({"VVWATCH_ADMIN_KEY_FILE": "/no/such/file"}, "VVWATCH_ADMIN_KEY_FILE"),
+    ],
+)
+def test_an_unusable_admin_key_is_a_problem_that_does_not_show_it(environ: dict[str, str], key: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        load(None, environ)
+
+    [problem] = caught.value.problems
+    assert (problem.file, problem.key) == ("environment", key)
+    assert "sk_live_ABC" not in str(problem)
+
+
+def test_equal_configurations_are_equal(read: Read, good: str) -> None:
+    assert read(good) == read(good)
+    assert read(good) != read(good + "debounce = '1h'")

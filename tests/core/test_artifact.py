@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+import sqlalchemy as sa
+
+from vvwatch.core.artifact import document_head, json_schema, media_document
+from vvwatch.core.events import canonical_json
+from vvwatch.store.schema import exports, media, prompt_runs, run_items, segment_results
+
+PUBLISHED = Path(__file__).parents[2] / "config" / "export.schema.json"
+
+
+def row(table: sa.Table, start: str = "", **values: Any) -> dict[str, Any]:
+    """A row as the store hands it out: every column is there, those not given are NULL."""
+    return {f"{start}{column.name}": values.pop(column.name, None) for column in table.c} | values
+
+
+EXPORT = SimpleNamespace(
+    **row(
+        exports,
+        id="exp_1",
+        export_type="index",
+        target_id="idx_1",
+        index_id="idx_1",
+        run_id="run_1",
+        created_at=1.5,
+    )
+)
+RUN = SimpleNamespace(
+    **row(
+        prompt_runs,
+        id="run_1",
+        prompt_id="technical",
+        prompt_version=2,
+        prompt={
+            "name": "Technical",
+            "prompt_text": "…",
+            "json_schema": {"type": "object"},
+            "video_level": None,
+        },
+        settings={"prompt_id": "technical", "video_segmentation_type": "fixed", "video_segment_duration": 10},
+        index_id="idx_1",
+        import_job_id="job_1",
+        executed_by="automation",
+        status="completed_with_failures",
+        total_items=1,
+        completed_items=0,
+        partial_items=1,
+        failed_items=0,
+        total_segments=2,
+        completed_segments=1,
+        created_at=2.0,
+        started_at=3.0,
+    )
+)
+MEDIUM = row(
+    media,
+    "media_",
+    index_id="idx_1",
+    import_job_id="job_1",
+    title="clip.mp4",
+    uri="file:///in/clip.mp4",
+    key="clip.mp4",
+    version="1-2-3",
+    size_bytes=9,
+    media_type="video",
+    duration_seconds=20.0,
+    probe={"container": "mp4"},
+    created_at=1.0,
+)
+ITEM = SimpleNamespace(
+    **MEDIUM
+    | row(
+        run_items,
+        id=7,
+        run_id="run_1",
+        media_id="vid_1",
+        status="partial",
+        damage=["truncated"],
+        video_metadata={"shots": 2},
+        video_metadata_text="two shots",
+        segment_count=2,
+        failed_segment_count=1,
+        completed_at=9.0,
+    )
+)
+SEGMENTS = [
+    SimpleNamespace(
+        **row(
+            segment_results,
+            run_item_id=7,
+            ordinal=n,
+            start_time=n * 10.0,
+            end_time=n * 10.0 + 10,
+            metadata_text="",
+        )
+    )
+    for n in range(2)
+]
+SEGMENTS[0].metadata = {"motion": 0.5}
+SEGMENTS[1].error = "no frame could be decoded"
+
+
+def document() -> dict[str, Any]:
+    return document_head(EXPORT, [RUN]) | {"media": [media_document(RUN, ITEM, SEGMENTS)]}
+
+
+def test_the_published_schema_is_the_one_that_is_used() -> None:
+    assert json.loads(PUBLISHED.read_text()) == json_schema()
+
+
+def test_the_schema_is_sound() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+def test_an_artefact_fits_its_schema() -> None:
+    jsonschema.validate(document(), json_schema())
+    jsonschema.validate(document_head(EXPORT, []) | {"media": []}, json_schema())
+
+
+def test_an_item_that_failed_fits_the_schema_too() -> None:
+    failed = SimpleNamespace(
+        **{**vars(ITEM), "status": "failed", "segment_count": 0, "failed_segment_count": 0}
+    )
+    failed.error_code, failed.error_message, failed.damage = "media_unreadable", "not media", None
+    failed.media_duration_seconds = failed.media_probe = failed.video_metadata = None
+    failed.video_metadata_text = ""
+    whole = document_head(EXPORT, [RUN]) | {"media": [media_document(RUN, failed, [])]}
+    jsonschema.validate(whole, json_schema())
+    assert whole["media"][0]["video_result"]["error_code"] == "media_unreadable"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: whole.pop("schema"),
+        lambda whole: whole.update(schema="vvwatch-export/2"),
+        lambda whole: whole.update(extra=1),
+        lambda whole: whole["runs"][0].update(status="done"),
+        lambda whole: whole["media"][0]["segments"][0].pop("metadata"),
+        lambda whole: whole["media"][0]["segments"][0].update(start_time=-1),
+        lambda whole: whole["media"][0]["video_result"].update(damage="truncated"),
+        lambda whole: whole["media"][0]["video"].update(surprise=True),
+    ],
+)
+def test_what_is_not_promised_does_not_fit(spoil: Any) -> None:
+    whole = document()
+    spoil(whole)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(whole, json_schema())
+
+
+def test_results_carry_the_names_of_the_v2_api() -> None:
+    first, second = document()["media"][0]["segments"]
+    assert first["segment_id"] == "seg_7_0"
+    assert first["result_id"] == "segment:seg_7_0:run_1"
+    assert (first["start_time"], first["end_time"]) == (0.0, 10.0)
+    assert first["metadata"] == {"motion": 0.5}
+    assert first["field_extraction_succeeded"] is True
+    assert second["field_extraction_succeeded"] is False
+    assert second["field_extraction_error"] == "no frame could be decoded"
+    result = document()["media"][0]["video_result"]
+    assert result["result_id"] == "video:vid_1:run_1"
+    assert (result["successful_segment_count"], result["failed_segment_count"]) == (1, 1)
+
+
+def test_a_run_tells_the_prompt_and_settings_it_was_made_with() -> None:
+    [run] = document()["runs"]
+    assert run["prompt_name"] == "Technical"
+    assert run["video_segment_duration"] == 10
+    assert run["processing_model"] is None
+    assert run["executed_at"] == "1970-01-01T00:00:02.000Z"
+
+
+def test_built_again_an_artefact_has_the_same_bytes() -> None:
+    first = canonical_json(document())
+    later = SimpleNamespace(**{**vars(ITEM), "media_status": "processed", "media_updated_at": 99.0})
+    assert (
+        canonical_json(document_head(EXPORT, [RUN]) | {"media": [media_document(RUN, later, SEGMENTS)]})
+        == first
+    )

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import pytest
+
+from vvwatch.core import deliveries, exports, imports, runs
+from vvwatch.core.deliveries import Answer, DeliveryStatus
+from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.exports import ExportStatus, QueueStatus
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.errors import Conflict
+
+Table = Mapping[StrEnum, frozenset[StrEnum]]
+
+MACHINES: list[tuple[Any, str, set[str], Callable[..., None]]] = [
+    (imports.TRANSITIONS, "pending", {"completed", "failed", "cancelled"}, imports.check_transition),
+    (imports.FILE_TRANSITIONS, "waiting", {"imported", "failed", "skipped"}, imports.check_transition),
+    (
+        runs.TRANSITIONS,
+        "pending",
+        {"completed", "completed_with_failures", "failed", "cancelled"},
+        runs.check_transition,
+    ),
+    (
+        runs.ITEM_TRANSITIONS,
+        "pending",
+        {"completed", "partial", "failed", "cancelled"},
+        runs.check_transition,
+    ),
+    (exports.TRANSITIONS, "pending", {"completed", "failed"}, exports.check_transition),
+    (exports.QUEUE_TRANSITIONS, "queued", {"succeeded", "dead_letter"}, exports.check_transition),
+    (deliveries.TRANSITIONS, "pending", {"delivered", "failed"}, deliveries.check_transition),
+]
+each_machine = pytest.mark.parametrize(("table", "start", "ends", "check"), MACHINES)
+
+
+def reachable(table: Table, start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [status for status in table if status == start]
+    while waiting:
+        status = waiting.pop()
+        if status not in found:
+            found.add(status)
+            waiting.extend(table[status])
+    return found
+
+
+@each_machine
+def test_no_transition_leaves_a_final_state(table: Table, start: str, ends: set[str], check: Any) -> None:
+    assert {status for status, following in table.items() if not following} == ends
+
+
+@each_machine
+def test_each_state_is_reachable_and_leads_to_an_end(
+    table: Table, start: str, ends: set[str], check: Any
+) -> None:
+    assert reachable(table, start) == set(table)
+    assert set(type(next(iter(table)))) == set(table)
+    assert all(reachable(table, status) & ends for status in table)
+
+
+@each_machine
+def test_only_the_table_decides_what_may_follow(table: Table, start: str, ends: set[str], check: Any) -> None:
+    for status in table:
+        assert status not in table[status]
+        for following in table:
+            if following in table[status]:
+                check(str(status), following)
+            else:
+                with pytest.raises(Conflict) as refused:
+                    check(str(status), following)
+                assert str(following) in refused.value.message
+
+
+def test_the_machines_of_a_job_and_its_files_are_not_mixed_up() -> None:
+    imports.check_transition("waiting", FileStatus.PENDING)
+    with pytest.raises(Conflict):
+        imports.check_transition("pending", ImportStatus.PENDING)
+    runs.check_transition("processing", ItemStatus.PENDING)
+    with pytest.raises(Conflict):
+        runs.check_transition("processing", RunStatus.PENDING)
+    exports.check_transition("failed", QueueStatus.QUEUED)
+    with pytest.raises(Conflict):
+        exports.check_transition("failed", ExportStatus.PENDING)
+
+
+def test_a_person_may_start_a_failed_delivery_again_and_no_other() -> None:
+    deliveries.check_transition("failed", DeliveryStatus.PENDING, by_hand=True)
+    for status in set(DeliveryStatus) - {DeliveryStatus.FAILED}:
+        with pytest.raises(Conflict):
+            deliveries.check_transition(status, DeliveryStatus.PENDING, by_hand=True)
+
+
+@pytest.mark.parametrize(
+    ("total", "imported", "failed", "skipped", "status", "event"),
+    [
+        (0, 0, 0, 0, "completed", "import_job.completed"),
+        (3, 3, 0, 0, "completed", "import_job.completed"),
+        (3, 0, 0, 3, "completed", "import_job.completed"),
+        (3, 1, 0, 2, "completed", "import_job.completed"),
+        (3, 2, 1, 0, "completed", "import_job.partial_completed"),
+        (3, 1, 1, 1, "completed", "import_job.partial_completed"),
+        (3, 0, 3, 0, "failed", "import_job.failed"),
+        (3, 0, 1, 2, "failed", "import_job.failed"),
+    ],
+)
+def test_how_an_import_job_ends(
+    total: int, imported: int, failed: int, skipped: int, status: str, event: str
+) -> None:
+    assert imports.outcome(total, imported, failed, skipped) == (status, event)
+    assert event in EVENT_TYPES
+
+
+@pytest.mark.parametrize(
+    ("total", "completed", "partial", "failed", "status", "event"),
+    [
+        (0, 0, 0, 0, "completed", "prompt_run.completed"),
+        (2, 2, 0, 0, "completed", "prompt_run.completed"),
+        (2, 1, 1, 0, "completed_with_failures", "prompt_run.partial_completed"),
+        (2, 1, 0, 1, "completed_with_failures", "prompt_run.partial_completed"),
+        (2, 0, 2, 0, "completed_with_failures", "prompt_run.partial_completed"),
+        (2, 0, 1, 1, "completed_with_failures", "prompt_run.partial_completed"),
+        (2, 0, 0, 2, "failed", "prompt_run.failed"),
+    ],
+)
+def test_how_a_prompt_run_ends(
+    total: int, completed: int, partial: int, failed: int, status: str, event: str
+) -> None:
+    assert runs.outcome(total, completed, partial, failed) == (status, event)
+    assert event in EVENT_TYPES
+
+
+def test_an_end_is_terminal() -> None:
+    assert {"completed", "failed", "cancelled"} == imports.TERMINAL
+    assert {"completed", "completed_with_failures", "failed", "cancelled"} == runs.TERMINAL
+
+
+@pytest.mark.parametrize(
+    ("status_code", "answer"),
+    [
+        (200, Answer.DELIVERED),
+        (204, Answer.DELIVERED),
+        (299, Answer.DELIVERED),
+        (410, Answer.GONE),
+        (301, Answer.RETRY),
+        (400, Answer.RETRY),
+        (401, Answer.RETRY),
+        (404, Answer.RETRY),
+        (429, Answer.RETRY),
+        (500, Answer.RETRY),
+        (100, Answer.RETRY),
+        (None, Answer.RETRY),
+    ],
+)
+def test_what_a_receivers_answer_means(status_code: int | None, answer: Answer) -> None:
+    assert deliveries.classify(status_code) is answer

@@ -1,0 +1,65 @@
+"""After the dust has settled: was everything done, and nothing done twice?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from tests.daemon_process import SECRET, Daemon
+from tests.receiver import Receiver
+
+_WAITING = """
+select (select count(*) from windows where state = 'open')
+     + (select count(*) from import_files where next_at is not null)
+     + (select count(*) from run_items where next_at is not null)
+     + (select count(*) from exports where next_at is not null)
+     + (select count(*) from deliveries where next_at is not null)
+"""
+
+
+def is_done(daemon: Daemon, names: set[str]) -> bool:
+    """Whether every file is media and nothing is left to do."""
+    imported = {key for (key,) in daemon.rows("select key from media")}
+    return names <= imported and daemon.rows(_WAITING) == [(0,)]
+
+
+def check(daemon: Daemon, names: set[str], receiver: Receiver) -> None:
+    """Every file imported exactly once; every run, export and event exactly once; repeats under one key."""
+    assert daemon.rows("pragma integrity_check") == [("ok",)]
+    assert Counter(key for (key,) in daemon.rows("select key from media")) == Counter(names)
+    check_counts(daemon)
+    check_exports(daemon, names)
+    check_events(daemon, receiver)
+
+
+def check_counts(daemon: Daemon) -> None:
+    jobs = daemon.rows("select id, status, total_files, imported, failed, skipped, run_id from import_jobs")
+    assert {status for _, status, *_ in jobs} == {"completed"}
+    assert all(total == imported for _, _, total, imported, _, _, _ in jobs)
+    assert daemon.rows("select count(*) from windows where state = 'closed'") == [(len(jobs),)]
+    runs = daemon.rows("select id, status, total_items, completed_items from prompt_runs")
+    assert sorted(run for run, *_ in runs) == sorted(run for *_, run in jobs)
+    assert all(status == "completed" and total == done for _, status, total, done in runs)
+    assert sum(total for _, _, total, _ in runs) == len(daemon.rows("select id from media"))
+
+
+def check_exports(daemon: Daemon, names: set[str]) -> None:
+    rows = daemon.rows("select id, run_id, status from exports")
+    runs = {run for (run,) in daemon.rows("select id from prompt_runs")}
+    assert Counter(run for _, run, _ in rows) == Counter(runs)
+    assert {status for *_, status in rows} == {"completed"}
+    files = sorted((daemon.outgoing / "results").iterdir())
+    assert [file.name for file in files] == sorted(f"{export}.json" for export, *_ in rows)
+    exported = [item["video"]["title"] for file in files for item in json.loads(file.read_bytes())["media"]]
+    assert Counter(exported) == Counter(names)
+
+
+def check_events(daemon: Daemon, receiver: Receiver) -> None:
+    deliveries = daemon.rows("select id, status, event_id from deliveries")
+    assert {status for _, status, _ in deliveries} == {"delivered"}
+    told = {received.headers["X-Delivery-ID"]: received.event["id"] for received in receiver.received}
+    assert told == {delivery: event for delivery, _, event in deliveries}
+    assert all(r.headers["Idempotency-Key"] == r.headers["X-Delivery-ID"] for r in receiver.received)
+    assert receiver.all_signed(SECRET)
+    created = [r.event["data"]["title"] for r in receiver.received if r.event["event"] == "media.created"]
+    assert set(created) == {key for (key,) in daemon.rows("select key from media")}

@@ -1,0 +1,90 @@
+"""Fakes that keep the promises of the ports; the contract suites hold them to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutsideLocation
+from vvwatch.ports import Capabilities, Page, Written
+
+
+class FakeStorage:
+    """A store in memory with atomic writes. `moment` dates what is put; `broken` is raised by every call."""
+
+    capabilities = Capabilities(atomic_writes=True)
+
+    def __init__(self) -> None:
+        self.moment = 1_000.0
+        self.broken: Exception | None = None
+        self._objects: dict[str, tuple[StorageObject, bytes]] = {}
+
+    def put(self, key: str, data: bytes) -> StorageObject:
+        obj = StorageObject(key, secrets.token_hex(8), len(data), self.moment, self.moment)
+        self._objects[key] = (obj, data)
+        return obj
+
+    def remove(self, key: str) -> None:
+        del self._objects[key]
+
+    def uri(self, key: str) -> str:
+        return f"fake://{id(self):x}/{key}"
+
+    async def list(self, prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+        self._check(prefix and (prefix.removesuffix("/") or "/"))
+        keys = [key for key in self._objects if key.startswith(prefix)]
+        found = [self._objects[key][0] for key in keys if recursive or "/" not in key[len(prefix) :]]
+        for start in range(0, len(found), 1000):
+            yield Page(found[start : start + 1000])
+
+    async def stat(self, key: str) -> StorageObject:
+        return self._at(key)[0]
+
+    async def in_use(self, keys: Sequence[str]) -> set[str]:
+        return set()
+
+    @asynccontextmanager
+    async def descriptor(self, key: str, version: str, spool: Path) -> AsyncIterator[int]:
+        obj, data = self._at(key)
+        if obj.version != version:
+            raise ObjectChanged(f"{key!r} is another version")
+        writer = os.memfd_create("object")
+        os.write(writer, data)
+        reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY)
+        os.close(writer)
+        try:
+            yield reader
+        finally:
+            os.close(reader)
+
+    async def write(self, key: str, source: Path, *, content_type: str) -> Written:
+        self._check(key or "/")
+        data = await anyio.Path(source).read_bytes()
+        if self._objects.get(key, (None, data))[1] != data:
+            raise ObjectExists(f"other content stands at {key!r}")
+        if key not in self._objects:
+            self.put(key, data)
+        return Written(self.uri(key), len(data), hashlib.sha256(data).hexdigest())
+
+    async def check(self, *, write: bool) -> None:
+        self._check("")
+
+    def _at(self, key: str) -> tuple[StorageObject, bytes]:
+        self._check(key or "/")
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise ObjectNotFound(f"no object {key!r}") from None
+
+    def _check(self, key: str) -> None:
+        if self.broken:
+            raise self.broken
+        if key and (os.path.normpath(key) != key or key.startswith(("/", "../")) or key == ".."):
+            raise OutsideLocation(f"{key!r} is not a plain path")

@@ -1,0 +1,357 @@
+# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - the folder is changed behind the source's back
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.sources.witness import Witness, until
+from vvwatch.ports import SourceHealth
+
+pytestmark = pytest.mark.anyio
+HERE = Path(__file__).parent
+IN_NAMESPACE = ["unshare", "--user", "--map-root-user"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory where there is one: what is tested is not the disk."""
+    parent = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path("/tmp")
+    folder = parent / f"vvwatch-test-{os.getpid()}-{time.monotonic_ns()}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+async def written_by(processes: int, folder: Path, count: int, shape: str) -> set[str]:
+    """Have files made by that many processes at once; returns the keys of all."""
+    async with anyio.create_task_group() as tasks:
+        for number in range(processes):
+            writer = [sys.executable, str(HERE / "writer.py"), str(folder), f"w{number}", str(count), shape]
+            tasks.start_soon(anyio.run_process, writer)
+    return {
+        (f"w{writer}/{number % 10}/{number}/" if shape == "nested" else "") + f"w{writer}-{number}.mp4"
+        for writer in range(processes)
+        for number in range(count)
+    }
+
+
+# What is lost elsewhere
+
+
+async def test_nest_2000(memory: Path) -> None:
+    witness = Witness(memory)
+    async with witness.watching():
+        expected = await written_by(4, memory, 500, "nested")
+        await until(lambda: len(witness.seen) >= 2_000)
+    assert set(witness.seen) == expected
+
+
+async def test_mv_tree(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    for number in range(40):
+        (outside / f"{number % 8}" / "deep").mkdir(parents=True, exist_ok=True)
+        (outside / f"{number % 8}" / "deep" / f"{number}.mp4").touch()
+    witness = Witness(root)
+    async with witness.watching():
+        outside.rename(root / "in")
+        await until(lambda: len(witness.seen) == 40)
+        (root / "in" / "3" / "deep" / "late.mp4").touch()
+        await until(lambda: "in/3/deep/late.mp4" in witness.hinted)
+
+
+@pytest.mark.timeout(180)
+async def test_flood_320k(memory: Path) -> None:
+    witness = Witness(memory)
+    async with witness.watching():
+        expected = await written_by(8, memory, 40_000, "flat")
+        await until(lambda: len(witness.seen) >= len(expected), 120)
+    assert set(witness.seen) == expected
+
+
+async def test_an_overflow_is_noticed_and_made_good(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read while more happens than the kernel's queue holds."""
+    monkeypatch.setattr("vvwatch.sources.folder._BATCH_SECONDS", 2.0)
+    witness = Witness(memory)
+    async with witness.watching():
+        expected = await written_by(2, memory, 10_000, "flat")
+        await until(lambda: len(witness.seen) >= 20_000)
+        assert set(witness.seen) == expected
+        assert len(witness.hinted) < 20_000
+        assert witness.rescans.count("") >= 2
+        await until(lambda: witness.source.health.state == "healthy")
+        (memory / "after.mp4").touch()
+        await until(lambda: "after.mp4" in witness.hinted)
+
+
+def test_max_watches_20(root: Path) -> None:
+    namespaced = subprocess.run([*IN_NAMESPACE, "true"], check=False, capture_output=True).returncode == 0
+    command = [*IN_NAMESPACE] if namespaced else []
+    command += [
+        sys.executable,
+        "-m",
+        "tests.sources.starving",
+        str(root),
+        "namespace" if namespaced else "here",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=HERE.parent.parent, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    came_to = json.loads(done.stdout)
+    assert came_to["before"] == "healthy"
+    assert came_to["at_start"] == "degraded"
+    assert "of 41 folders cannot be watched" in came_to["reason"]
+    assert came_to["hint"].startswith("sudo sysctl fs.inotify.max_user_watches=")
+    assert 0 < came_to["hinted"] < 40
+
+
+async def test_without_an_inotify_instance_it_is_listed_from_time_to_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError(24, os.strerror(24))
+
+    (root / "a.mp4").touch()
+    witness = Witness(root)
+    with monkeypatch.context() as patch:
+        patch.setattr("vvwatch.sources.inotify.Inotify.__init__", refuse)
+        async with witness.watching():
+            await until(lambda: "a.mp4" in witness.seen)
+            assert witness.source.health.state == "degraded"
+            assert "max_user_instances" in witness.source.health.hint
+            patch.undo()
+            await until(lambda: witness.source.health.state == "healthy")
+
+
+async def test_bad_name(root: Path) -> None:
+    witness = Witness(root)
+    async with witness.watching():
+        os.close(os.open(os.fsencode(root) + b"/\xff.mp4", os.O_CREAT | os.O_WRONLY, 0o644))
+        Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9")).mkdir()
+        await until(lambda: {found.key for found in witness.irregular} == {"\\xff.mp4", "caf\\xe9"})
+        (root / "good.mp4").touch()
+        await until(lambda: "good.mp4" in witness.hinted)
+        assert witness.source.health == SourceHealth("healthy")
+
+
+async def test_symlink_loop(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (root / "loop").symlink_to(root)
+    (root / "out").symlink_to(tmp_path / "outside")
+    witness = Witness(root)
+    async with witness.watching():
+        (tmp_path / "outside" / "alias.mp4").touch()
+        (root / "real.mp4").touch()
+        await until(lambda: "real.mp4" in witness.hinted)
+        assert set(witness.seen) == {"real.mp4"}
+
+
+async def test_rename_into_place(root: Path) -> None:
+    witness = Witness(root)
+    async with witness.watching():
+        (root / ".clip.mp4.part").write_bytes(b"x")
+        (root / ".clip.mp4.part").rename(root / "clip.mp4")
+        await until(lambda: "clip.mp4" in witness.hinted)
+        assert witness.hinted == {"clip.mp4"}
+
+
+async def test_rsync_dash_t(root: Path, tmp_path: Path) -> None:
+    """A time set after the last write is told as well: it makes another version."""
+    witness = Witness(root)
+    (root / "old.mp4").write_bytes(b"x")
+    async with witness.watching():
+        os.utime(root / "old.mp4", (1_000_000, 1_000_000))
+        await until(lambda: "old.mp4" in witness.hinted)
+
+
+async def test_rsync_temp_never_shows(root: Path) -> None:
+    witness = Witness(root)
+    async with witness.watching():
+        (root / ".~tmp~").mkdir()
+        (root / ".~tmp~" / "clip.mp4").touch()
+        (root / ".clip.mp4.AbC123").touch()
+        (root / "clip.mp4").touch()
+        await until(lambda: "clip.mp4" in witness.hinted)
+        assert set(witness.seen) == {"clip.mp4"}
+        assert witness.rescans == [""]
+
+
+async def test_slow_writer_8s_is_told_of_at_the_start_and_at_the_end(root: Path) -> None:
+    witness = Witness(root)
+    async with witness.watching():
+        with (root / "slow.mp4").open("wb") as file:
+            await until(lambda: "slow.mp4" in witness.hinted)
+            witness.hinted.clear()
+            file.write(b"x")
+        await until(lambda: "slow.mp4" in witness.hinted)
+
+
+async def test_a_hard_link_into_the_folder_is_told_of(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside.mp4").touch()
+    witness = Witness(root)
+    async with witness.watching():
+        (root / "linked.mp4").hardlink_to(tmp_path / "outside.mp4")
+        await until(lambda: "linked.mp4" in witness.hinted)
+
+
+async def test_overwritten_and_odd_names_are_told_of_as_they_are(root: Path) -> None:
+    odd = {"a+b", "%2F", "a b", "#", "?", "caf\u00e9", "cafe\u0301", "\U0001f3ac", "new\nline"}
+    for name in odd:
+        (root / name).touch()
+    witness = Witness(root)
+    async with witness.watching():
+        for name in odd:
+            (root / name).write_bytes(b"other")
+        await until(lambda: witness.hinted == odd)
+
+
+# Folders that move, close and go
+
+
+async def test_a_renamed_folder_speaks_under_its_new_name(root: Path) -> None:
+    (root / "old" / "deep").mkdir(parents=True)
+    witness = Witness(root)
+    async with witness.watching():
+        (root / "old").rename(root / "new")
+        await until(lambda: "new/" in witness.rescans)
+        (root / "new" / "deep" / "a.mp4").touch()
+        await until(lambda: "new/deep/a.mp4" in witness.hinted)
+        (root / "old").mkdir()
+        await until(lambda: "old/" in witness.rescans)
+        (root / "old" / "b.mp4").touch()
+        await until(lambda: "old/b.mp4" in witness.hinted)
+    assert witness.hinted == {"new/deep/a.mp4", "old/b.mp4"}
+
+
+async def test_a_folder_moved_out_is_heard_of_no_more(root: Path, tmp_path: Path) -> None:
+    (root / "dir").mkdir()
+    witness = Witness(root)
+    async with witness.watching():
+        (root / "dir").rename(tmp_path / "dir")
+        (root / "mark.mp4").touch()
+        await until(lambda: "mark.mp4" in witness.hinted)
+        (tmp_path / "dir" / "outside.mp4").touch()
+        (root / "last.mp4").touch()
+        await until(lambda: "last.mp4" in witness.hinted)
+    assert witness.hinted == {"mark.mp4", "last.mp4"}
+
+
+@pytest.mark.parametrize("gone", ["moved", "removed"])
+async def test_unmount_mid_run(root: Path, tmp_path: Path, gone: str) -> None:
+    witness = Witness(root)
+    async with witness.watching():
+        if gone == "moved":
+            root.rename(tmp_path / "away")
+        else:
+            root.rmdir()
+        await until(lambda: witness.source.health.state == "failed")
+        assert "is not there" in witness.source.health.reason
+        assert witness.source.health.hint
+        witness.rescans.clear()
+        (tmp_path / "return" / "sub").mkdir(parents=True)
+        (tmp_path / "return" / "sub" / "meanwhile.mp4").touch()
+        (tmp_path / "return").rename(root)
+        await until(lambda: "sub/meanwhile.mp4" in witness.seen)
+        assert witness.source.health.state == "healthy"
+        (root / "sub" / "later.mp4").touch()
+        await until(lambda: "sub/later.mp4" in witness.hinted)
+
+
+async def test_another_folder_in_the_roots_place_is_noticed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when something is mounted over it, or a folder above it is renamed: no event tells."""
+    monkeypatch.setattr("vvwatch.sources.folder._PATROL_SECONDS", 0.2)
+    above = tmp_path / "above"
+    (above / "root").mkdir(parents=True)
+    witness = Witness(above / "root")
+    async with witness.watching():
+        above.rename(tmp_path / "elsewhere")
+        (above / "root").mkdir(parents=True)
+        (above / "root" / "a.mp4").touch()
+        await until(lambda: "a.mp4" in witness.seen)
+
+
+async def test_a_root_that_is_absent_at_first_is_watched_once_it_is_there(root: Path) -> None:
+    root.rmdir()
+    witness = Witness(root)
+    async with witness.watching():
+        assert witness.source.health.state == "failed"
+        root.mkdir()
+        await until(lambda: witness.source.health.state == "healthy")
+        (root / "a.mp4").touch()
+        await until(lambda: "a.mp4" in witness.seen)
+
+
+async def test_the_safety_sweep_comes_again_and_again(root: Path) -> None:
+    witness = Witness(root, sweep_seconds=0.2)
+    async with witness.watching():
+        await until(lambda: witness.rescans.count("") >= 4)
+
+
+async def test_a_remote_filesystem_is_listed_often_and_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vvwatch.sources.folder.remote_filesystem", lambda _: "nfs4")
+    witness = Witness(root, polling_seconds=0.2)
+    async with witness.watching():
+        await until(lambda: witness.rescans.count("") >= 3)
+        assert witness.source.health.state == "degraded"
+        assert "nfs4" in witness.source.health.reason
+
+
+# Behaviour as a task
+
+
+async def test_it_ends_at_once_when_cancelled(root: Path) -> None:
+    witness = Witness(root)
+    async with witness.watching():
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
+
+
+async def test_a_slow_listener_loses_nothing(root: Path) -> None:
+    witness = Witness(root)
+    notice = witness.notice
+
+    async def slowly(hint: object) -> None:
+        await anyio.sleep(0.2)
+        await notice(hint)  # type: ignore[arg-type]
+
+    witness.notice = slowly  # type: ignore[method-assign]
+    async with witness.watching():
+        expected = await written_by(1, root, 3_000, "flat")
+        await until(lambda: set(witness.seen) == expected)
+
+
+async def test_twenty_folders_fit_and_cost_next_to_nothing(tmp_path: Path) -> None:
+    witnesses = []
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            (tmp_path / f"{number}").mkdir()
+            witnesses.append(Witness(tmp_path / f"{number}"))
+            tasks.start_soon(witnesses[-1].source.run, witnesses[-1].notice)
+        await until(lambda: all(witness.rescans for witness in witnesses))
+        cpu, wall = time.process_time(), time.monotonic()
+        await anyio.sleep(3)
+        used = (time.process_time() - cpu) / (time.monotonic() - wall)
+        for witness in witnesses:
+            assert witness.source.health.state == "healthy"
+        tasks.cancel_scope.cancel()
+    assert used < 0.01

@@ -1,0 +1,15 @@
+"""Makes files from a process of its own: `writer.py FOLDER NAME COUNT {flat|nested}`. Prints how many."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":
+    folder, name, count, shape = sys.argv[1:]
+    for number in range(int(count)):
+        parent = f"{folder}/{name}/{number % 10}/{number}" if shape == "nested" else folder
+        if shape == "nested":
+            os.makedirs(parent)
+        os.close(os.open(f"{parent}/{name}-{number}.mp4", os.O_WRONLY | os.O_CREAT))
+    print(count)

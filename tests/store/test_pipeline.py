@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.clock import FakeClock
+from tests.store.pipeline import PROBE, RESULT, count, jobs_of, obj, prepare
+from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.media import ProcessingResult
+from vvwatch.core.runs import RunStatus
+from vvwatch.ports import Job, Kind, Written
+from vvwatch.store import automations, deliveries, exports, imports, runs, webhooks, windows
+from vvwatch.store.database import Tx, sweep
+from vvwatch.store.deliveries import Attempted
+from vvwatch.store.encryption import SecretBox
+from vvwatch.store.imports import FileOutcome
+from vvwatch.store.schema import deliveries as delivery_table
+from vvwatch.store.schema import events, export_automations, import_files, import_jobs, prompt_runs, run_items
+from vvwatch.store.schema import webhooks as webhook_table
+from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+
+pytestmark = pytest.mark.anyio
+
+IMPORTED = FileOutcome(FileStatus.IMPORTED, probe=PROBE, uri="file:///in/a.mp4")
+FAILED = FileOutcome(FileStatus.FAILED, "media_unreadable", "not media")
+BOX = SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+
+
+async def one(database: SqliteDatabase, table: sa.Table) -> sa.Row[Any]:
+    return await database.read(lambda tx: tx.execute(sa.select(table)).one())
+
+
+async def close_window(database: SqliteDatabase, clock: FakeClock, *keys: str) -> list[Job]:
+    """A closed window with these objects; returns the jobs of its files, in order."""
+    row = await database.write(prepare)
+    await database.write(windows.accept, row.id, row.generation, [obj(key) for key in keys])
+    clock.advance(300)
+    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[0])
+    return jobs_of(database).take(Kind.IMPORT_FILE)
+
+
+async def told(database: SqliteDatabase) -> list[str]:
+    rows = await database.read(lambda tx: tx.all(sa.select(events.c.type).order_by(events.c.id)))
+    return [row.type for row in rows]
+
+
+async def test_the_whole_way_once(database: SqliteDatabase, clock: FakeClock) -> None:
+    for job in await close_window(database, clock, "a.mp4", "b.mp4"):
+        await database.write(imports.begin_file, job)
+        await database.write(imports.finish_file, job, IMPORTED)
+    items = jobs_of(database).take(Kind.RUN_ITEM)
+    assert len(items) == 2
+    for job in items:
+        await database.write(runs.begin_item, job)
+        await database.write(runs.finish_item, job, RESULT)
+    [job] = jobs_of(database).take(Kind.EXPORT)
+    work = await database.write(exports.begin, job)
+    assert work is not None
+    assert [run.status for run in work.runs] == [RunStatus.COMPLETED]
+    await database.write(exports.finish, job, Written("file:///out/x.json", 10, "00"), delivered=True)
+    assert (await told(database))[0] == "import_job.started"
+    assert (await told(database))[-2:] == ["prompt_run.completed", "export.ready"]
+    assert (await one(database, import_jobs)).execution_status == "submitted"
+
+
+async def test_a_stale_job_ends_no_file(database: SqliteDatabase, clock: FakeClock) -> None:
+    [job, _] = await close_window(database, clock, "a.mp4", "b.mp4")
+    assert await database.write(imports.finish_file, job, IMPORTED) is not None
+    assert await database.write(imports.finish_file, job, IMPORTED) is None
+    assert await database.write(imports.begin_file, job) is None
+    assert (await one(database, import_jobs)).imported == 1
+
+
+async def test_some_failures_complete_the_job_and_say_so(database: SqliteDatabase, clock: FakeClock) -> None:
+    good, bad = await close_window(database, clock, "a.mp4", "b.mp4")
+    await database.write(imports.finish_file, bad, FAILED)
+    end = await database.write(imports.finish_file, good, IMPORTED)
+    assert end is not None
+    assert (end.job_status, end.imported, end.failed) == (ImportStatus.COMPLETED, 1, 1)
+    assert "import_job.partial_completed" in await told(database)
+    assert (await one(database, prompt_runs)).total_items == 1
+
+
+async def test_nothing_imported_starts_no_run(database: SqliteDatabase, clock: FakeClock) -> None:
+    [job] = await close_window(database, clock, "a.mp4")
+    end = await database.write(imports.finish_file, job, FAILED)
+    assert end is not None
+    assert (end.job_status, end.run_id) == (ImportStatus.FAILED, None)
+    assert "a.mp4: not media" in (await one(database, import_jobs)).error_message
+    assert await database.read(count, prompt_runs) == 0
+
+
+async def run_of_one(database: SqliteDatabase, clock: FakeClock) -> Job:
+    [job] = await close_window(database, clock, "a.mp4")
+    await database.write(imports.finish_file, job, IMPORTED)
+    return jobs_of(database).take(Kind.RUN_ITEM)[0]
+
+
+async def test_damage_is_never_passed_as_good(database: SqliteDatabase, clock: FakeClock) -> None:
+    job = await run_of_one(database, clock)
+    damaged = ProcessingResult(RESULT.segments, {}, "", damage=("decoding stopped at 2 s of 4 s",))
+    end = await database.write(runs.finish_item, job, damaged)
+    assert end is not None
+    assert end.run_status is RunStatus.COMPLETED_WITH_FAILURES
+    assert end.export_id is not None
+    assert (await one(database, run_items)).error_message == "decoding stopped at 2 s of 4 s"
+
+
+async def test_a_failed_run_is_not_exported(database: SqliteDatabase, clock: FakeClock) -> None:
+    job = await run_of_one(database, clock)
+    end = await database.write(runs.fail_item, job, "media_unreadable", "it broke")
+    assert end is not None
+    assert (end.run_status, end.export_id) == (RunStatus.FAILED, None)
+
+
+async def test_a_paused_export_automation_catches_up(database: SqliteDatabase, clock: FakeClock) -> None:
+    job = await run_of_one(database, clock)
+    await database.write(automations.pause_export, "idx_main", paused=True)
+    end = await database.write(runs.finish_item, job, RESULT)
+    assert end is not None
+    assert end.export_id is None
+    await database.write(automations.pause_export, "idx_main", paused=False)
+    assert len(jobs_of(database).take(Kind.EXPORT)) == 1
+    await database.write(automations.pause_export, "idx_main", paused=False)
+    assert jobs_of(database).take(Kind.EXPORT) == []
+    assert (await one(database, export_automations)).last_export_id is not None
+
+
+async def test_the_sweep_puts_again_what_the_engine_lost(database: SqliteDatabase, clock: FakeClock) -> None:
+    await close_window(database, clock, "a.mp4", "b.mp4")
+    sink = jobs_of(database)
+    sink.jobs.clear()
+    clock.advance(60)
+    assert await database.write(sweep, sink, 5.0) == 3  # two files and the scan
+    assert await database.write(sweep, sink, 5.0) == 0
+    assert len(sink.take(Kind.IMPORT_FILE)) == 2
+
+
+async def webhook(
+    database: SqliteDatabase, *event_types: str, index_ids: tuple[str, ...] | None = None
+) -> str:
+    spec = WebhookSpec("hook", "https://example.com/hook", event_types, index_ids)
+
+    def create(tx: Tx) -> str:
+        return str(webhooks.create(tx, BOX, spec, UrlPolicy())[0].id)
+
+    return await database.write(create)
+
+
+async def delivery(database: SqliteDatabase, clock: FakeClock) -> Job:
+    await database.write(prepare)
+    await webhook(database, "import_job.started", "media.created", index_ids=("idx_main",))
+    await close_window(database, clock, "a.mp4")
+    return jobs_of(database).take(Kind.DELIVERY)[0]
+
+
+async def test_each_attempt_is_noted_before_it_is_made(database: SqliteDatabase, clock: FakeClock) -> None:
+    job = await delivery(database, clock)
+    first = await database.write(deliveries.begin, job)
+    second = await database.write(deliveries.begin, job)  # the first died with its daemon
+    assert first is not None
+    assert second is not None
+    assert (first.delivery.attempts, second.delivery.attempts) == (1, 2)
+    answer = Attempted(200, "ok", None, 0.1)
+    args = job, 2, answer, DeliveryStatus.DELIVERED, None, 20
+    assert await database.write(deliveries.finish, *args, gone=False)
+    assert not await database.write(deliveries.finish, *args, gone=False)
+    assert (await one(database, delivery_table)).status == "delivered"
+
+
+async def test_a_failing_webhook_is_disabled_and_then_told_nothing(
+    database: SqliteDatabase, clock: FakeClock
+) -> None:
+    job = await delivery(database, clock)
+    for number in (1, 2, 3):
+        assert await database.write(deliveries.begin, job) is not None
+        answer = Attempted(500, "", None, 0.1)
+        args = job, number, answer, DeliveryStatus.RETRYING, clock.now(), 3
+        await database.write(deliveries.finish, *args, gone=False)
+        [job] = jobs_of(database).take(Kind.DELIVERY)
+    assert (await one(database, webhook_table)).status == "disabled"
+    assert await database.write(deliveries.begin, job) is None
+    assert (await one(database, delivery_table)).error_message == "the webhook is disabled"
+
+
+async def test_events_reach_only_those_who_asked(database: SqliteDatabase, clock: FakeClock) -> None:
+    await database.write(prepare)
+    await webhook(database, "import_job.completed")
+    await close_window(database, clock, "a.mp4")
+    assert jobs_of(database).take(Kind.DELIVERY) == []
+
+
+async def test_progress_is_told_in_quarters(database: SqliteDatabase, clock: FakeClock) -> None:
+    for job in await close_window(database, clock, *(f"{n:02}.mp4" for n in range(40))):
+        await database.write(imports.finish_file, job, IMPORTED)
+    assert (await told(database)).count("import_job.progress") == 3
+
+
+async def test_a_file_that_cannot_be_read_now_is_tried_again(
+    database: SqliteDatabase, clock: FakeClock
+) -> None:
+    [job] = await close_window(database, clock, "a.mp4")
+    await database.write(imports.begin_file, job)
+    await database.write(imports.retry_file, job, clock.now() + 5, "the folder is gone")
+    [again] = jobs_of(database).take(Kind.IMPORT_FILE)
+    assert (again.run_at, again.revision) == (clock.now() + 5, job.revision + 1)
+    assert (await one(database, import_files)).message == "the folder is gone"

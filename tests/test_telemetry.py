@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vvwatch.errors import StorageUnavailable
+from vvwatch.telemetry import CATALOGUE, Telemetry, configure_logging
+
+ADMIN_KEY = "sk_live_" + "0123456789abcdef" * 3
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _other_loggers_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def logged(format_: str = "json", level: str = "info", *, keys: bool = True) -> tuple[Telemetry, io.StringIO]:
+    stream = io.StringIO()
+    return Telemetry("1.2.3", configure_logging(format_, level, stream, {}), keys=keys), stream
+
+
+def heard(event: str, **fields: Any) -> Mapping[str, Any]:
+    """What a subscriber hears of one event."""
+    calls: list[Mapping[str, Any]] = []
+    telemetry = Telemetry("1")
+    telemetry.subscribe(lambda _event, told: calls.append(told))
+    telemetry.emit(event, **fields)
+    return calls[0]
+
+
+def sample(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return telemetry.registry.get_sample_value(f"vvwatch_{name}", labels)
+
+
+def test_one_call_drives_the_line_the_metrics_and_the_listeners() -> None:
+    telemetry, stream = logged()
+    calls: list[tuple[str, Mapping[str, Any]]] = []
+    end = telemetry.subscribe(lambda event, fields: calls.append((event, fields)))
+
+    telemetry.emit("window.closed", automation="dailies", reason="quiet", objects=3)
+    end()
+    telemetry.emit("window.closed", reason="full")
+
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert first.pop("timestamp").endswith("Z")
+    assert first == {
+        "event": "window.closed",
+        "level": "info",
+        "automation": "dailies",
+        "reason": "quiet",
+        "objects": 3,
+    }
+    assert second["reason"] == "full"
+    assert calls == [("window.closed", {"automation": "dailies", "reason": "quiet", "objects": 3})]
+    assert sample(telemetry, "windows_closed_total", reason="quiet") == 1
+
+
+def test_an_event_that_is_not_in_the_catalogue_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no event is called 'windw\.closed'"):
+        Telemetry("1").emit("windw.closed")
+
+
+@pytest.mark.parametrize("event", CATALOGUE)
+def test_every_event_can_be_told_with_nothing_but_its_name(event: str) -> None:
+    telemetry, stream = logged(level="debug")
+
+    telemetry.emit(event)
+
+    assert json.loads(stream.getvalue())["event"] == event
+    assert telemetry.exposition()
+
+
+def test_the_catalogue_speaks_one_language() -> None:
+    for event, spec in CATALOGUE.items():
+        assert re.fullmatch(r"[a-z_]+\.[a-z_]+", event)
+        assert spec.level in {"debug", "info", "warning", "error"}
+        assert re.fullmatch(r"[^()]+( \([a-z_, ]+\))?\.|The answer to SIGUSR1.*", spec.doc), spec.doc
+
+
+def test_metrics_count_what_events_say() -> None:
+    telemetry = Telemetry("1.2.3")
+
+    telemetry.emit("scan.finished", automation="a", listed=1000, duration_seconds=0.3)
+    telemetry.emit("scan.failed", error=StorageUnavailable("gone"))
+    telemetry.emit("change.accepted", kind="listing")
+    telemetry.emit("change.skipped", reason="temporary_name")
+    telemetry.emit("import.file_finished", status="imported")
+    telemetry.emit("run.item_finished", status="failed", duration_seconds=2)
+    telemetry.emit("export.finished", duration_seconds=1)
+    telemetry.emit("delivery.retried", duration_seconds=0.2, error=TimeoutError())
+    telemetry.emit("config.rejected")
+    telemetry.emit("daemon.measured", windows_open=2, delivery_backlog=5)
+
+    assert sample(telemetry, "build_info", version="1.2.3") == 1
+    assert sample(telemetry, "scans_total", outcome="ok") == 1
+    assert sample(telemetry, "scans_total", outcome="failed") == 1
+    assert sample(telemetry, "objects_listed_total") == 1000
+    assert sample(telemetry, "scan_duration_seconds_sum") == 0.3
+    assert sample(telemetry, "errors_total", step="scan", error_type="StorageUnavailable") == 1
+    assert sample(telemetry, "changes_total", kind="listing") == 1
+    assert sample(telemetry, "changes_skipped_total", reason="temporary_name") == 1
+    assert sample(telemetry, "import_files_total", status="imported") == 1
+    assert sample(telemetry, "run_items_total", status="failed") == 1
+    assert sample(telemetry, "exports_total", status="completed") == 1
+    assert sample(telemetry, "deliveries_total", outcome="retrying") == 1
+    assert sample(telemetry, "delivery_duration_seconds_count") == 1
+    assert sample(telemetry, "config_last_reload_successful") == 0
+    assert sample(telemetry, "windows_open") == 2
+    assert sample(telemetry, "delivery_backlog") == 5
+    assert sample(telemetry, "jobs_due") == 0
+
+
+def test_two_daemons_in_one_process_count_apart() -> None:
+    first, second = Telemetry("1"), Telemetry("1")
+
+    first.emit("import.file_finished", status="imported")
+
+    assert sample(second, "import_files_total", status="imported") is None
+
+
+def test_the_exposition_is_prometheus_text_with_the_process_in_it() -> None:
+    text = Telemetry("1.2.3").exposition().decode()
+
+    assert 'vvwatch_build_info{version="1.2.3"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_a_fault_is_spelt_out_with_its_hint() -> None:
+    told = heard("scan.failed", error=StorageUnavailable("the folder is gone", "mount it"))
+
+    assert told == {"error": "the folder is gone", "error_type": "StorageUnavailable", "hint": "mount it"}
+    assert heard("scan.failed", error=TimeoutError())["error"] == "TimeoutError"
+
+
+def test_only_a_fault_of_ours_shows_where_it_came_from() -> None:
+    telemetry, stream = logged()
+    try:
+        raise KeyError("missing")
+    except KeyError as error:
+        telemetry.emit("job.failed", error=error)
+    telemetry.emit("job.failed", error=StorageUnavailable("gone"))
+    telemetry.emit("job.failed", error=ConnectionError("refused"))
+
+    first, second, third = map(json.loads, stream.getvalue().splitlines())
+    assert "Traceback" in first["exception"]
+    assert "exception" not in second
+    assert "exception" not in third
+
+
+def test_a_level_below_the_threshold_is_not_written_but_heard() -> None:
+    telemetry, stream = logged(level="warning")
+    calls: list[str] = []
+    telemetry.subscribe(lambda event, _: calls.append(event))
+
+    telemetry.emit("window.opened")
+    telemetry.emit("window.opened", level="error")
+
+    assert len(stream.getvalue().splitlines()) == 1
+    assert calls == ["window.opened"] * 2
+
+
+@pytest.mark.parametrize("format_", ["console", "journal", "json"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"key": ADMIN_KEY},
+        {"api_key": "hunter2hunter2"},
+        {"webhook_secret": "hunter2hunter2"},
+        {"token": "hunter2hunter2"},
+        {"Password": "hunter2hunter2"},
+        {"credentials": {"client_id": "hunter2hunter2"}},
+        {"settings": {"nested": [{"secret": "hunter2hunter2"}]}},
+        {"message": f"called with {ADMIN_KEY}"},
+        {"request": {"headers": [f"X-API-Key: {ADMIN_KEY}"]}},
+        {"message": "signed by whsec_hunter2hunter2+/="},
+        {"object_key": ADMIN_KEY},
+        {"error": RuntimeError(f"bad key {ADMIN_KEY}")},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_secrets_are_never_written(format_: str, fields: dict[str, Any]) -> None:
+    telemetry, stream = logged(format_)
+
+    telemetry.emit("daemon.started", **fields)
+
+    assert "•••" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+    assert ADMIN_KEY not in stream.getvalue()
+    assert "hunter2" not in str(heard("daemon.started", **fields))
+
+
+def test_a_secret_in_a_traceback_is_masked() -> None:
+    telemetry, stream = logged("console")
+    try:
+        raise RuntimeError(ADMIN_KEY)
+    except RuntimeError as error:
+        telemetry.emit("job.failed", error=error)
+
+    assert "Traceback" in stream.getvalue()
+    assert ADMIN_KEY not in stream.getvalue()
+
+
+def test_object_keys_are_shown_unless_they_are_not_to_be() -> None:
+    telemetry, stream = logged()
+    telemetry.emit("window.opened", object_key="a/b.mp4")
+    assert "a/b.mp4" in stream.getvalue()
+
+    telemetry, stream = logged(keys=False)
+    calls: list[Any] = []
+    telemetry.subscribe(lambda _, fields: calls.append(fields["object_key"]))
+    telemetry.emit("window.opened", object_key="a/b.mp4", uri="file:///a/b.mp4", prefix="a/")
+    assert "a/" not in stream.getvalue()
+    assert calls == ["a/b.mp4"]
+
+
+@pytest.mark.parametrize("format_", ["console", "journal", "json"])
+def test_a_hostile_name_stays_on_its_line(format_: str) -> None:
+    telemetry, stream = logged(format_)
+
+    telemetry.emit("window.opened", object_key='a\n<3>fake\r\x1b[31m\u202e\udcff="x" y')
+
+    assert len(stream.getvalue().splitlines()) == 1
+    assert stream.getvalue()[:-1].isprintable()
+    assert "\\x1b" in stream.getvalue().replace("\\\\", "\\")
+
+
+def test_the_journal_gets_priorities_and_words() -> None:
+    telemetry, stream = logged("journal")
+
+    telemetry.emit(
+        "window.opened", automation="a", object_key="two words.mp4", hint='say "x"', n=1.5, none=None
+    )
+    telemetry.emit("scan.failed")
+    telemetry.emit("export.failed", object_keys=["a", "é"])
+
+    assert stream.getvalue().splitlines() == [
+        '<6>window.opened automation=a object_key="two words.mp4" hint="say \\"x\\"" n=1.5 none=null',
+        "<4>scan.failed",
+        '<3>export.failed object_keys=["a", "é"]',
+    ]
+
+
+def test_a_traceback_in_the_journal_is_one_line() -> None:
+    telemetry, stream = logged("journal")
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError as error:
+        telemetry.emit("job.failed", error=error)
+
+    [line] = stream.getvalue().splitlines()
+    assert "Traceback" in line
+
+
+@pytest.mark.parametrize(
+    ("environ", "colored"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"NO_COLOR": ""}, True)],
+)
+def test_a_terminal_gets_colours_unless_it_wants_none(environ: dict[str, str], colored: bool) -> None:
+    stream = Terminal()
+
+    Telemetry("1", configure_logging("auto", "info", stream, environ)).emit("window.opened", automation="a")
+
+    assert ("\x1b[" in stream.getvalue()) is colored
+    assert "window.opened" in stream.getvalue()
+
+
+def test_a_pipe_gets_json() -> None:
+    stream = io.StringIO()
+
+    Telemetry("1", configure_logging("auto", "info", stream, {"JOURNAL_STREAM": "1:2"})).emit("daemon.ready")
+
+    assert json.loads(stream.getvalue())["event"] == "daemon.ready"
+
+
+def test_the_journal_is_known_by_its_stream(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+", encoding="utf-8") as stream:
+        status = os.fstat(stream.fileno())
+        environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+        Telemetry("1", configure_logging("auto", "info", stream, environ)).emit("daemon.ready")
+
+        assert (tmp_path / "log").read_text(encoding="utf-8") == "<6>daemon.ready\n"
+
+
+def test_other_libraries_speak_through_the_same_log() -> None:
+    _, stream = logged("journal")
+
+    logging.getLogger("some.library").info("chatter")
+    logging.getLogger("some.library").warning("careful with %s", ADMIN_KEY)
+
+    [line] = stream.getvalue().splitlines()
+    assert line == '<4>log.recorded logger=some.library message="careful with sk_live_•••"'
+
+
+def test_configuring_twice_does_not_write_twice() -> None:
+    _, first = logged()
+    _, second = logged()
+
+    logging.getLogger("some.library").warning("once")
+
+    assert first.getvalue() == ""
+    assert len(second.getvalue().splitlines()) == 1
+
+
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8", buffering=1) as stream:
+        telemetry = Telemetry("1", configure_logging("json", "info", stream, {}))
+        telemetry.emit("daemon.ready")
+        _discard(stream)
+    telemetry.emit("daemon.ready")
+
+
+def _discard(stream: io.TextIOBase) -> None:
+    """Point the stream at nothing, so that closing it does not meet the broken pipe again."""
+    with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123
+        os.dup2(nothing.fileno(), stream.fileno())
+
+
+def test_a_stream_with_a_small_alphabet_gets_what_it_can_show() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+
+    for format_ in ("journal", "json"):
+        Telemetry("1", configure_logging(format_, "info", stream, {})).emit("daemon.ready", name="é")
+
+    journal, document = raw.getvalue().splitlines()
+    assert journal == b"<6>daemon.ready name=\\xe9"
+    assert json.loads(document)["name"] == "é"
+
+
+def test_lines_of_many_threads_stay_whole() -> None:
+    telemetry, stream = logged()
+
+    def work() -> None:
+        for number in range(50):
+            telemetry.emit(
+                "import.file_finished", level="info", status="imported", number=number, pad="x" * 500
+            )
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len([json.loads(line) for line in stream.getvalue().splitlines()]) == 200
+    assert sample(telemetry, "import_files_total", status="imported") == 200
+
+
+def test_logging_is_configured_without_touching_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    Telemetry("1", configure_logging("json", "info", sys.stderr, {})).emit("daemon.ready")
+
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "daemon.ready" in err
