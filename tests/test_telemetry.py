@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import vvwatch
 from vvwatch.errors import StorageUnavailable
 from vvwatch.telemetry import CATALOGUE, Telemetry, configure_logging
 
@@ -90,6 +92,18 @@ def test_every_event_can_be_told_with_nothing_but_its_name(event: str) -> None:
     assert telemetry.exposition()
 
 
+def test_every_event_that_is_told_is_in_the_catalogue() -> None:
+    told = set()
+    for path in Path(vvwatch.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "emit" and node.args:
+                words = [each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]
+                told |= {word for word in words if isinstance(word, str) and "." in word}
+
+    assert told
+    assert told <= set(CATALOGUE)
+
+
 def test_the_catalogue_speaks_one_language() -> None:
     for event, spec in CATALOGUE.items():
         assert re.fullmatch(r"[a-z_]+\.[a-z_]+", event)
@@ -103,7 +117,9 @@ def test_metrics_count_what_events_say() -> None:
     telemetry.emit("scan.finished", automation="a", listed=1000, duration_seconds=0.3)
     telemetry.emit("scan.failed", error=StorageUnavailable("gone"))
     telemetry.emit("change.accepted", kind="listing")
+    telemetry.emit("change.accepted", kind="event", objects=40)
     telemetry.emit("change.skipped", reason="temporary_name")
+    telemetry.emit("window.closed", reason="quiet", objects=40)
     telemetry.emit("import.file_finished", status="imported")
     telemetry.emit("run.item_finished", status="failed", duration_seconds=2)
     telemetry.emit("export.finished", duration_seconds=1)
@@ -118,6 +134,8 @@ def test_metrics_count_what_events_say() -> None:
     assert sample(telemetry, "scan_duration_seconds_sum") == 0.3
     assert sample(telemetry, "errors_total", step="scan", error_type="StorageUnavailable") == 1
     assert sample(telemetry, "changes_total", kind="listing") == 1
+    assert sample(telemetry, "changes_total", kind="event") == 40
+    assert sample(telemetry, "windows_closed_total", reason="quiet") == 1
     assert sample(telemetry, "changes_skipped_total", reason="temporary_name") == 1
     assert sample(telemetry, "import_files_total", status="imported") == 1
     assert sample(telemetry, "run_items_total", status="failed") == 1
@@ -254,7 +272,7 @@ def test_the_journal_gets_priorities_and_words() -> None:
     telemetry.emit("export.failed", object_keys=["a", "é"])
 
     assert stream.getvalue().splitlines() == [
-        '<6>window.opened automation=a object_key="two words.mp4" hint="say \\"x\\"" n=1.5 none=null',
+        '<6>window.opened automation=a object_key="two words.mp4" hint="say \\"x\\"" n=1.5',
         "<4>scan.failed",
         '<3>export.failed object_keys=["a", "é"]',
     ]

@@ -66,8 +66,8 @@ class Api:
         assert response.status_code == status, response.text
         return response.json()
 
-    async def get(self, path: str, *, status: int = 200, **params: Any) -> Any:
-        return await self.ask("GET", path, status=status, params=params)
+    async def get(self, path: str, **params: Any) -> Any:
+        return await self.ask("GET", path, params=params)
 
     async def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
         return await self.ask("POST", path, status=status, json=body)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.api.asking import Api, FakeProcessor, client_of
+from tests.api.story import Story, told
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import RecordingSink
@@ -83,3 +84,9 @@ async def stranger(context: ApiContext) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a key."""
     async with client_of(context) as client:
         yield client
+
+
+@pytest.fixture
+async def story(database: SqliteDatabase, clock: FakeClock, storage: FakeStorage) -> Story:
+    """A finished piece of the pipeline."""
+    return await told(database, clock, storage)

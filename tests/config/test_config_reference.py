@@ -80,7 +80,7 @@ def test_every_event_stands_in_the_reference() -> None:
 def test_the_reference_can_be_used(tmp_path: Path, text: str) -> None:
     for name in ("incoming", "results"):
         (tmp_path / "media" / name).mkdir(parents=True)
-    for name in ("loudness", "loudness-video"):
+    for name in ("scenes", "summary"):
         (tmp_path / f"{name}.schema.json").write_text(json.dumps({"type": "object"}))
     (tmp_path / "newsroom-secret").write_text("0123456789abcdef")
     (tmp_path / "newsroom-secret").chmod(0o600)

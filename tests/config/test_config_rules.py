@@ -257,3 +257,9 @@ def test_the_built_in_prompt_cannot_be_declared_again(problems: Problems) -> Non
     text = PROMPT.replace("mine", "technical") + "json_schema = { type = 'object' }"
 
     assert keys(problems(text)) == ["prompts.technical"]
+
+
+def test_the_name_of_a_prompt_does_not_look_like_an_id(problems: Problems) -> None:
+    text = PROMPT.replace("mine", "prompt_mine") + "json_schema = { type = 'object' }"
+
+    assert keys(problems(text)) == ["prompts.prompt_mine"]

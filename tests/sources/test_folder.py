@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - the folder is changed behind the source's back
+# ruff: noqa: ASYNC240 - the folder is changed behind the source's back
 from __future__ import annotations
 
 import json
@@ -85,15 +85,14 @@ async def test_flood_320k(memory: Path) -> None:
 
 
 async def test_an_overflow_is_noticed_and_made_good(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is read while more happens than the kernel's queue holds."""
-    monkeypatch.setattr("vvwatch.sources.folder._BATCH_SECONDS", 2.0)
+    """More happens between two reads than the kernel's queue holds."""
+    monkeypatch.setattr("vvwatch.sources.folder._BATCH_SECONDS", 1.5)
     witness = Witness(memory)
     async with witness.watching():
         expected = await written_by(2, memory, 10_000, "flat")
         await until(lambda: len(witness.seen) >= 20_000)
         assert set(witness.seen) == expected
         assert len(witness.hinted) < 20_000
-        assert witness.rescans.count("") >= 2
         await until(lambda: witness.source.health.state == "healthy")
         (memory / "after.mp4").touch()
         await until(lambda: "after.mp4" in witness.hinted)

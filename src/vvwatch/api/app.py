@@ -65,7 +65,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app = _Api(
         title="vvwatch",
         version=__version__,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -1,11 +1,11 @@
-"""What machines ask: is it alive, is it ready, what are its figures. No key is needed."""
+"""What machines ask: is it alive, is it ready, what are its figures, what can be asked. No key is needed."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
-from fastapi.responses import PlainTextResponse
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from vvwatch.api.context import Context
 
@@ -35,3 +35,9 @@ async def ready(context: Context, verbose: Annotated[str | None, Query()] = None
 async def metrics(context: Context) -> Response:
     """The figures in Prometheus' text format."""
     return Response(context.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def description(request: Request) -> JSONResponse:
+    """The OpenAPI document. Not a coroutine: describing everything takes a while, so it is left to a thread."""
+    return JSONResponse(request.app.openapi())

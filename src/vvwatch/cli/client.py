@@ -47,10 +47,13 @@ class Client:
 
     def __init__(self, url: str, key: str | None = None, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            host, self._port = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if parts.scheme not in ("http", "https") or not host:
             raise Failure(f"{url!r} is no address of a daemon", "write http://host:port", where="--url")
-        self._host = _ANY_ADDRESS.get(parts.hostname, parts.hostname)
-        self._port = parts.port
+        self._host = _ANY_ADDRESS.get(host, host)
         self._base = parts.path.rstrip("/").removesuffix("/api/v2")
         self._secure = parts.scheme == "https"
         self._key = key

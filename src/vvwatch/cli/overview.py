@@ -83,7 +83,7 @@ def _troubled(automations: list[Document]) -> Iterator[Document]:
 def _failed_jobs(jobs: list[Document], since: float) -> Iterator[Document]:
     for each in jobs:
         failed = each["progress"]["failed"]
-        if failed and (epoch(each["completed_at"]) or since) > since:
+        if failed and _is_recent(each, since):
             first = (
                 each["failed_files"][0]
                 if each["failed_files"]
@@ -96,13 +96,18 @@ def _failed_jobs(jobs: list[Document], since: float) -> Iterator[Document]:
 
 def _failed(rows: list[Document], identifier: str, kind: str, since: float) -> Iterator[Document]:
     for each in rows:
-        if each["status"] == "failed" and (epoch(each["completed_at"]) or since) > since:
+        if each["status"] == "failed" and _is_recent(each, since):
             name = each[identifier]
             attempt = (
                 f"vvwatch retry {name}" if kind == "export" else f"vvwatch jobs show {each['import_job_id']}"
             )
             what = each.get("error_message") or each.get("last_error") or "failed"
             yield _attention(kind, name, what, attempt)
+
+
+def _is_recent(row: Document, since: float) -> bool:
+    ended_at = epoch(row["completed_at"])
+    return ended_at is None or ended_at > since
 
 
 def _webhooks(webhooks: list[Document]) -> Iterator[Document]:

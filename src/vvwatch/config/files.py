@@ -33,7 +33,7 @@ def inline_schemas(document: dict[str, Any], folder: Path, report: Report) -> No
         table["json_schema"] = {"type": "object"}
         try:
             table["json_schema"] = _json(folder / name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             report(Finding((*loc, "json_schema_file"), f"cannot be used: {_reason(error)}"))
 
 

@@ -42,10 +42,14 @@ def load(
     Raises ConfigInvalid with every problem that can be told at once.
     """
     draft = _Draft(path or default_path(environ), environ)
-    draft.read_file()
-    draft.add_environment()
-    draft.add_overrides(overrides or {})
-    return draft.finish()
+    try:
+        draft.read_file()
+        draft.add_environment()
+        draft.add_overrides(overrides or {})
+        return draft.finish()
+    except RecursionError:
+        problem = Problem(str(draft.path), None, "", "is nested too deeply")
+        raise ConfigInvalid((*draft.problems, problem)) from None
 
 
 def default_path(environ: Mapping[str, str]) -> Path | None:
@@ -86,7 +90,7 @@ class _Draft:
         text = self._text() if self.path else ""
         try:
             document = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             document = {}
             self._syntax(error, text)
         else:

@@ -114,9 +114,9 @@ class Processing(Table):
     """How many items are processed at once, and what one may use."""
 
     concurrency: int = Field(default_factory=_cpu_count, ge=1, le=256)
-    item_timeout_seconds: float = Field(default=3600, ge=1)
+    item_timeout_seconds: float = Field(default=43_200, ge=1)
     memory_bytes: int = Field(default=1 << 30, ge=1 << 28)
-    max_pixels: int = Field(default=100_000_000, ge=1)
+    max_pixels: int = Field(default=200_000_000, ge=1)
     attempts: int = Field(default=3, ge=1, le=100)
 
 

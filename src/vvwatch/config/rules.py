@@ -63,8 +63,13 @@ def _names(checked: Checked) -> Iterator[Finding]:
             if not _NAME.fullmatch(name):
                 allowed = "a-z 0-9 _ -, at most 63, the first a letter or digit"
                 yield Finding((section, name), f"{name!r} cannot be a name", allowed)
-    for name in set(checked.names("prompts")) & set(BUILT_IN_PROMPTS):
-        yield Finding(("prompts", name), f"{name!r} is the name of a built-in prompt", hint="choose another")
+    for name in checked.names("prompts"):
+        if name in BUILT_IN_PROMPTS:
+            yield Finding(
+                ("prompts", name), f"{name!r} is the name of a built-in prompt", hint="choose another"
+            )
+        elif name.startswith("prompt_"):
+            yield Finding(("prompts", name), f"{name!r} looks like an id", hint="leave out prompt_")
 
 
 def _daemon(checked: Checked) -> Iterator[Finding]:

@@ -107,17 +107,15 @@ def _either_case(segment: list[str]) -> list[str]:
 
 def _both(token: str) -> str:
     if token[0] == "[":
-        swapped = (_swapped(item) for item in _ITEM.findall(token[1:-1]))
-        return f"{token[:-1]}{''.join(swapped)}]"
+        return f"{token[:-1]}{''.join(_swapped(item) for item in _ITEM.findall(token[1:-1]))}]"
     letter = token[-1]
     return f"[{letter}{letter.swapcase()}]" if letter.isascii() and letter.isalpha() else token
 
 
 def _swapped(item: str) -> str:
-    """The other case of one member of a class; nothing for a range that is not of letters of one case."""
-    ends = item[0] + item[-1]
-    one_case = ends.isascii() and ends.isalpha() and (ends.islower() or ends.isupper())
-    return item.swapcase() if one_case else ""
+    """The other case of the letters in one member of a class, as ranges."""
+    ends = ((max(item[0], first), min(item[-1], last)) for first, last in ("AZ", "az"))
+    return "".join(f"{low}-{high}".swapcase() for low, high in ends if low <= high)
 
 
 def _compiled(segments: Sequence[str]) -> Matches:

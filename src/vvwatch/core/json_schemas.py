@@ -19,7 +19,7 @@ def check_json_schema(schema: Any) -> None:
     """Raises InvalidInput unless `schema` describes an object, is sound, small and refers only to itself."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise InvalidInput('the root of a prompt\'s JSON Schema must have "type": "object"')
-    if len(json.dumps(schema, default=str)) > _LONGEST or _depth(schema) > _DEEPEST:
+    if _depth(schema) > _DEEPEST or len(json.dumps(schema, default=str)) > _LONGEST:
         raise InvalidInput(f"a JSON Schema may have {_LONGEST} characters and {_DEEPEST} levels")
     _check_references(schema)
     try:

@@ -43,6 +43,9 @@ class Span(NamedTuple):
     strength: float | None
 
 
+_Mark = tuple[str, float | None]
+
+
 def plan(
     media_type: MediaType,
     duration_seconds: float,
@@ -89,12 +92,12 @@ def _snap(silence: Silence, shots: Sequence[Boundary]) -> Boundary:
 def _every(duration: int, length_seconds: int | None) -> tuple[Span, ...]:
     if not length_seconds:
         raise ValueError("fixed segments need a length")
-    marks = {at: ("interval", None) for at in range(0, duration, length_seconds * 1000)}
+    marks: dict[int, _Mark] = dict.fromkeys(range(0, duration, length_seconds * 1000), ("interval", None))
     return _spans(duration, marks | {0: ("start", None)})
 
 
 def _tiled(duration: int, boundaries: Iterable[Boundary]) -> tuple[Span, ...]:
-    marks: dict[int, tuple[str, float | None]] = {0: ("start", None)}
+    marks: dict[int, _Mark] = {0: ("start", None)}
     for at, boundary in _kept(duration, boundaries).items():
         marks[at] = (boundary.cause, None if boundary.cause == "silence" else boundary.strength)
     for start, end in list(pairwise([*sorted(marks), duration])):
@@ -121,7 +124,7 @@ def _divided(start: int, end: int) -> list[int]:
     return [start + (end - start) * part // parts for part in range(1, parts)]
 
 
-def _spans(duration: int, marks: dict[int, tuple[str, float | None]]) -> tuple[Span, ...]:
+def _spans(duration: int, marks: dict[int, _Mark]) -> tuple[Span, ...]:
     edges = [*sorted(marks), duration]
     return tuple(Span(start / 1000, end / 1000, *marks[start]) for start, end in pairwise(edges))
 

@@ -27,7 +27,7 @@ async def declare(house: House, config: Config) -> None:
 
 
 def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
-    catalog.seed_default_prompt(tx, TECHNICAL_PROMPT_SPEC)
+    catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
     keys.seed_admin(tx, key)
     for name, connector in config.connectors.items():
         catalog.declare_connector(tx, ids.connector_id(name), _connector_spec(name, connector))
@@ -62,15 +62,6 @@ def _prompt_spec(name: str, prompt: Any) -> PromptSpec:
         description=prompt.description,
         video_level=None if level is None else level.model_dump(include={"instructions_text", "json_schema"}),
     )
-
-
-TECHNICAL_PROMPT_SPEC = PromptSpec(
-    name=TECHNICAL_PROMPT.name,
-    prompt_text=TECHNICAL_PROMPT.prompt_text,
-    json_schema=TECHNICAL_PROMPT.json_schema,
-    description=TECHNICAL_PROMPT.description,
-    video_level=TECHNICAL_PROMPT.video_level,
-)
 
 
 def _declare_automation(tx: Tx, automation_id: str, wanted: Automation) -> None:

@@ -20,7 +20,7 @@ from vvwatch.config import Config, load
 from vvwatch.clock import SystemClock
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.files import write_private
-from vvwatch.daemon.state import DaemonState, app_for, idle
+from vvwatch.daemon.state import DaemonState, app_for, idle, measured
 from vvwatch.daemon.web import WebServer, address, bound
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import VvwatchError
@@ -29,6 +29,9 @@ from vvwatch.telemetry import Telemetry, configure_logging
 from vvwatch.workflow.housekeeping import put_again
 
 _SWEEP_SECONDS = 60
+_MEASURE_SECONDS = 15
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_AT_START = ("listen", "state_dir", "database_url", "public_url", "log", "debounce", "processing")
 _IDLE_POLL_SECONDS = 0.2
 
 
@@ -73,9 +76,11 @@ class _Daemon:
         self._state = DaemonState(house.clock.now())
         self._exit_code = os.EX_OK
         self._stopping = anyio.Event()
+        self._started_with = house.config
 
     async def run(self) -> int:
         house = self._house
+        house.clear_spool()
         await house.engine.setup()
         await declare(house, house.config)
         await put_again(house.database, house.engine, house.telemetry)
@@ -84,7 +89,7 @@ class _Daemon:
             house.telemetry.emit("config.warned", problem=str(warning))
         listener = _bound(house.config)
         web = WebServer(app_for(house, self._state, address(listener)), listener)
-        async with anyio.create_task_group() as tasks, _housekeeping(house):
+        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier):
             tasks.start_soon(self._signals, tasks.cancel_scope)
             async with anyio.create_task_group() as watching:
                 await watching.start(house.subscriptions.run)
@@ -116,10 +121,12 @@ class _Daemon:
             scope.cancel()
 
     async def _signals(self, scope: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        with anyio.open_signal_receiver(*_SIGNALS) as received:
             async for number in received:
                 if number == signal.SIGHUP:
                     await self._reload()
+                elif number == signal.SIGUSR1:
+                    self._house.telemetry.emit("daemon.state_dumped", **await measured(self._house))
                 elif self._stopping.is_set():
                     self._exit_code = 130 if number == signal.SIGINT else os.EX_TEMPFAIL
                     scope.cancel()
@@ -150,11 +157,13 @@ class _Daemon:
         try:
             config = load(house.config.path, self._options.environ)
             await declare(house, config)
+            house.live.config = config
         except VvwatchError as error:
             house.telemetry.emit("config.rejected", error=error)
             self._notifier.ready("the changed configuration was rejected; the old one goes on")
             return
-        house.telemetry.emit("config.reloaded", file=str(config.path))
+        waiting = [name for name in _AT_START if getattr(config, name) != getattr(self._started_with, name)]
+        house.telemetry.emit("config.reloaded", file=str(config.path), needs_restart=waiting)
         self._notifier.ready("configuration reloaded")
 
     async def _keep_alive(self) -> None:
@@ -182,8 +191,14 @@ def _bound(config: Config) -> Any:
         ) from error
 
 
+async def _measure(house: House, notifier: Notifier) -> None:
+    figures = await measured(house)
+    house.telemetry.emit("daemon.measured", **figures)
+    notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))
+
+
 @asynccontextmanager
-async def _housekeeping(house: House) -> AsyncIterator[None]:
+async def _housekeeping(house: House, notifier: Notifier) -> AsyncIterator[None]:
     """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
     scheduler = AsyncIOScheduler(
         timezone="UTC",
@@ -193,6 +208,9 @@ async def _housekeeping(house: House) -> AsyncIterator[None]:
         put_again,
         IntervalTrigger(seconds=_SWEEP_SECONDS, timezone="UTC"),
         args=(house.database, house.engine, house.telemetry),
+    )
+    scheduler.add_job(
+        _measure, IntervalTrigger(seconds=_MEASURE_SECONDS, timezone="UTC"), args=(house, notifier)
     )
     scheduler.start()
     try:

@@ -15,7 +15,7 @@ from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.daemon.wiring import House
 from vvwatch.ports import Kind
 from vvwatch.store.database import ENTITIES, Tx
-from vvwatch.store.schema import import_automations
+from vvwatch.store.schema import deliveries, import_automations, import_files, jobs, run_items, windows
 
 
 @dataclass
@@ -69,6 +69,26 @@ async def idle(house: House, started_at: float) -> bool:
     if house.watcher.settling() or house.watcher.busy():
         return False
     return await house.database.read(_nothing_left, started_at)
+
+
+async def measured(house: House) -> dict[str, Any]:
+    """What is under way, in numbers."""
+    return await house.database.read(_figures)
+
+
+def _figures(tx: Tx) -> dict[str, Any]:
+    return {
+        "automations": _count(tx, import_automations.c.enabled, ~import_automations.c.paused),
+        "windows_open": _count(tx, windows.c.state == "open"),
+        "files_pending": _count(tx, import_files.c.next_at.is_not(None)),
+        "items_pending": _count(tx, run_items.c.next_at.is_not(None)),
+        "delivery_backlog": _count(tx, deliveries.c.next_at.is_not(None)),
+        "jobs_due": _count(tx, jobs.c.run_at <= tx.now),
+    }
+
+
+def _count(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
+    return int(tx.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one())
 
 
 def _nothing_left(tx: Tx, started_at: float) -> bool:

@@ -34,11 +34,18 @@ _LIGHT_SLOTS = 16
 _SAFETY_SWEEP_SECONDS = 300.0
 
 
+@dataclass
+class Live:
+    """The configuration in force; a reload replaces it."""
+
+    config: Config
+
+
 @dataclass(frozen=True)
 class House:
     """All parts of the daemon."""
 
-    config: Config
+    live: Live
     clock: Clock
     telemetry: Telemetry
     database: SqliteDatabase
@@ -54,10 +61,22 @@ class House:
     deliveries: Deliveries
     subscriptions: Subscriptions
     exports_dir: Path
+    spool: Path
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.live.config
 
     def open_storage(self, connector: sa.Row[Any]) -> Storage:
         """The storage of a connector's row."""
         return open_storage(self.config, connector)
+
+    def clear_spool(self) -> None:
+        """Begin with an empty spool: what a dead process left there is of no use to anybody."""
+        shutil.rmtree(self.spool, ignore_errors=True)
+        self.spool.mkdir(mode=0o700)
+        self.exports_dir.mkdir(exist_ok=True, mode=0o700)
 
     def handlers(self) -> dict[Kind, Handler]:
         """Who does which kind of work."""
@@ -91,11 +110,9 @@ def open_storage(config: Config, connector: sa.Row[Any]) -> Storage:
 
 
 def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:
-    """All parts, wired, nothing started. Makes the state directory and its folders."""
-    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    spool = _emptied(config.state_dir / "spool")
-    exports_dir = config.state_dir / "exports"
-    exports_dir.mkdir(exist_ok=True, mode=0o700)
+    """All parts, wired, nothing started."""
+    live = Live(config)
+    spool, exports_dir = config.state_dir / "spool", config.state_dir / "exports"
     database = SqliteDatabase(config.database_path, clock)
     box = SecretBox(load_or_create_key(config.state_dir, environ))
     sender = HttpSender(
@@ -106,7 +123,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
     sample = random.random
     reading = Reading(
         clock,
-        lambda connector: open_storage(config, connector),
+        lambda connector: open_storage(live.config, connector),
         processors,
         "technical",
         spool,
@@ -116,7 +133,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
     watcher = Watcher(database, clock, telemetry, reading.open_storage, sample)
     policy = DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
     return House(
-        config=config,
+        live=live,
         clock=clock,
         telemetry=telemetry,
         database=database,
@@ -134,21 +151,15 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
             database, clock, telemetry, watcher, lambda _, connector: _source(clock, connector)
         ),
         exports_dir=exports_dir,
+        spool=spool,
     )
-
-
-def _emptied(folder: Path) -> Path:
-    """What a dead process left in the spool is of no use to anybody."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    return folder
 
 
 def _technical(config: Config, work_dir: Path) -> TechnicalProcessor:
     wanted = config.processing
     limits = Limits(
         memory_bytes=wanted.memory_bytes,
-        timeout_seconds=wanted.item_timeout_seconds,
+        wall_seconds=wanted.item_timeout_seconds,
         max_pixels=wanted.max_pixels,
     )
     return TechnicalProcessor(limits=limits, work_dir=work_dir)

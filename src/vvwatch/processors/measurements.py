@@ -70,7 +70,7 @@ def shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
     cuts: list[Boundary] = []
     for cut in pictures.cuts:
         if cuts and cut.at_seconds - cuts[-1].at_seconds < _SAME_SHOT_SECONDS:
-            cuts[-1] = cuts[-1]._replace(strength=max(cuts[-1].strength, cut.strength))
+            cuts[-1] = Boundary(cuts[-1].at_seconds, cut.cause, max(cuts[-1].strength, cut.strength))
         else:
             cuts.append(cut)
     return tuple(sorted([*cuts, *_dissolves(pictures, cuts)]))
@@ -154,7 +154,9 @@ def holes(pictures: Pictures | None, sounds: Sounds | None) -> list[Silence]:
     if sounds is None or not sounds.times:
         return _lonely_holes(pictures)
     still = _intervals(pictures, _HOLE_SECONDS + 4 * _usual_interval(pictures))
-    return [gap for gap in sounds.gaps if any(_overlap(gap, interval) > _length(gap) / 2 for interval in still)]
+    return [
+        gap for gap in sounds.gaps if any(_overlap(gap, interval) > _length(gap) / 2 for interval in still)
+    ]
 
 
 def _lonely_holes(pictures: Pictures) -> list[Silence]:

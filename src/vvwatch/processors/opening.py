@@ -18,12 +18,16 @@ from vvwatch.core.media import Probe
 from vvwatch.errors import MediaLimit, MediaUnreadable, ProcessorCrashed
 from vvwatch.processors.structure import ByteSource, heif_size, likeness, missing_end
 
-_IMAGE_FORMATS: Final = frozenset("jpeg_pipe png_pipe apng webp_pipe gif bmp_pipe tiff_pipe".split())
+_IMAGE_FORMATS: Final = frozenset(
+    {"jpeg_pipe", "png_pipe", "apng", "webp_pipe", "gif", "bmp_pipe", "tiff_pipe"}
+)
 _FORMATS: Final = ("mov", "matroska", "avi", "mp3", "wav", "flac", "ogg", "aac", *sorted(_IMAGE_FORMATS))
 """The demuxers behind `core.objects.MEDIA_TYPES`. None of them reads a list of further files."""
 
 _OPTIONS: Final = {"protocol_whitelist": "file", "format_whitelist": ",".join(_FORMATS)}
-_HEIF_BRANDS: Final = frozenset("heic heix heim heis hevc hevx mif1 msf1 avif avis".split())
+_HEIF_BRANDS: Final = frozenset(
+    {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1", "avif", "avis"}
+)
 _NAMES: Final = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "matroska"}
 _ESTIMATED: Final = frozenset({"aac"})
 """Formats without a header, whose duration FFmpeg guesses from their first frames."""

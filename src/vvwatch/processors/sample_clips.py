@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +33,13 @@ class Clip:
 
 
 def make_demo_clips(folder: Path) -> list[Path]:
-    """Write four samples into `folder` and return their paths: a clip with three cuts and a pause in its tone,
-    a sound file with two pauses, a picture, and a clip that lost its second half."""
-    clip = Clip(seconds=12, cuts=(3, 6, 9), pauses=((5, 7),))
+    """Write four samples into `folder` and return their paths.
+
+    A clip with three cuts and a pause in its tone, a sound file with two pauses, a picture, and the first half of
+    the clip, as if its upload had broken off.
+    """
+    index_first = {"movflags": "+faststart"}
+    clip = Clip(seconds=12, cuts=(3, 6, 9), pauses=((5, 7),), container_options=index_first)
     sound = Clip(seconds=10, pauses=((3, 4.5), (7, 8)), video_codec=None, audio_codec="libmp3lame")
     whole = write_clip(folder / "three-cuts.mp4", clip)
     return [
@@ -51,7 +56,8 @@ def write_clip(path: Path, clip: Clip) -> Path:
         tracks = [track for track in (_video(container, clip), _audio(container, clip)) if track is not None]
         for _, stream, frame in heapq.merge(*tracks, key=lambda item: item[0]):
             container.mux(stream.encode(frame))
-        for stream in container.streams:
+        streams: list[Any] = list(container.streams)
+        for stream in streams:
             container.mux(stream.encode(None))
     return path
 
@@ -105,7 +111,7 @@ def _pull(graph: Graph, *chain: FilterContext) -> Iterator[Any]:
         yield chain[-1].pull()
 
 
-_Track = Iterator[tuple[float, Any, Any]]
+_Track = Iterator[tuple[float | None, Any, Any]]
 
 
 def _video(container: Any, clip: Clip) -> _Track | None:
@@ -119,7 +125,7 @@ def _video(container: Any, clip: Clip) -> _Track | None:
 
 def _pictures(clip: Clip) -> Iterator[av.VideoFrame]:
     edges = [round(at * clip.frame_rate) for at in (0, *clip.cuts, clip.seconds)]
-    for scene, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
+    for scene, (first, last) in enumerate(pairwise(edges)):
         frames = pattern_frames(_SCENES[scene % len(_SCENES)], clip.size, clip.frame_rate)
         for index, frame in zip(range(first, last), frames, strict=False):
             # A source marks its frames as key frames; the encoder would obey.

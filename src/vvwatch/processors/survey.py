@@ -56,7 +56,9 @@ def look(medium: Medium, bounds: Bounds) -> Survey:
         if not waiting:
             break
     if waiting or any(track.failed or track.damaged for track in tracks.values()):
-        raise MediaUnreadable(_said("the picture is cut short or damaged", medium.damage), "Upload the file again.")
+        raise MediaUnreadable(
+            _said("the picture is cut short or damaged", medium.damage), "Upload the file again."
+        )
     main = tracks[medium.pictures.index] if medium.pictures else next(iter(tracks.values()))
     return Survey(0.0, main.series, None, medium.damage)
 
@@ -128,7 +130,9 @@ def _findings(medium: Medium, reader: _Reader, tracks: Mapping[int, Track], boun
     sounds = next((t.series for t in tracks.values() if isinstance(t, SoundTrack)), None)
     damage = (*medium.damage, *_damage(medium, reader, list(tracks.values())))
     if medium.container.format.name in _SKIPS_HOLES:
-        damage += tuple(f"nothing between {_clock(start)} and {_clock(end)}" for start, end in holes(pictures, sounds))
+        damage += tuple(
+            f"nothing between {_clock(start)} and {_clock(end)}" for start, end in holes(pictures, sounds)
+        )
     if all(track.last_frame is None for track in tracks.values()):
         raise MediaUnreadable(_said("nothing in it could be decoded", damage), "Upload the file again.")
     duration = _duration(medium, max(t.last_frame or 0.0 for t in tracks.values()), reader.reached, damage)

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from vvwatch.core.media import RunSettings
-from vvwatch.errors import InvalidInput, MediaError, MediaLimit, VvwatchError
+from vvwatch.errors import MediaError, MediaLimit, VvwatchError
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -48,21 +48,17 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
     limits = request["limits"]
     bounds = survey.Bounds(limits["max_pixels"], limits["max_seconds"])
-    with opening.opened(request["fd"], max_pixels=bounds.max_pixels, max_seconds=bounds.max_seconds) as medium:
+    with opening.opened(
+        request["fd"], max_pixels=bounds.max_pixels, max_seconds=bounds.max_seconds
+    ) as medium:
         probe = opening.probe_of(medium)
-        is_image = medium.media_type == "image"
-        found = survey.look(medium, bounds) if is_image else None
+        found = survey.look(medium, bounds) if medium.media_type == "image" else None
         if request["task"] == "probe":
             return {"probe": asdict(probe)}
         _allow_cpu(limits, probe.duration_seconds)
+        found = found or survey.survey(medium, bounds, _Progress())
         settings = RunSettings(**request["settings"])
-        try:
-            result = report.result_of(
-                probe, found or survey.survey(medium, bounds, _Progress()), settings, medium.warnings
-            )
-        except ValueError as error:
-            raise InvalidInput(str(error)) from error
-        return {"result": asdict(result)}
+        return {"result": asdict(report.result_of(probe, found, settings, medium.warnings))}
 
 
 class _Progress:
@@ -99,13 +95,18 @@ def _confine(limits: Mapping[str, Any]) -> None:
 def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> None:
     """Long media may take longer; one that does not say how long it is gets the most that is allowed."""
     most = limits["cpu_seconds_max"]
-    wanted = most if duration_seconds is None else limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
+    wanted = (
+        most
+        if duration_seconds is None
+        else limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
+    )
     resource.setrlimit(resource.RLIMIT_CPU, (int(min(most, wanted)), most))
 
 
 def _memory_limit(memory_bytes: int) -> MediaError:
     return MediaLimit(
-        f"needs more memory than the limit of {memory_bytes >> 20} MiB", "Raise the processor's limit of memory."
+        f"needs more memory than the limit of {memory_bytes >> 20} MiB",
+        "Raise the processor's limit of memory.",
     )
 
 

@@ -88,7 +88,11 @@ _WHOLE: Final = _object(
                 "silences": _count("Silences of at least 0.7 s."),
             },
         ),
-        "analysed_seconds": {"type": "number", "description": "How much of the media was decoded.", "minimum": 0},
+        "analysed_seconds": {
+            "type": "number",
+            "description": "How much of the media was decoded.",
+            "minimum": 0,
+        },
         "damage": {
             "type": "array",
             "description": "What is wrong with the media; empty when it is sound.",

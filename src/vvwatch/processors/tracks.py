@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import av
@@ -173,7 +173,9 @@ class PictureTrack(Track):
             self._sample(at, frame)
 
     def _sample(self, at: float, frame: VideoFrame) -> None:
-        planes = [_every_other_row(memoryview(plane), plane.line_size, *size) for plane, size in _shaped(frame)]
+        planes = [
+            _every_other_row(memoryview(plane), plane.line_size, *size) for plane, size in _shaped(frame)
+        ]
         colours = [count for plane in planes for count in _histogram(plane)]
         luma = planes[0]
         self.series.sample_times.append(at)

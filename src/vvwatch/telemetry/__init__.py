@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -18,11 +17,15 @@ from vvwatch.telemetry.redaction import redacted, without_object_names
 __all__ = ["CATALOGUE", "FORMATS", "EventSpec", "Telemetry", "chosen_format", "configure_logging"]
 
 Subscriber = Callable[[str, Mapping[str, Any]], None]
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Telemetry:
-    """What the daemon says about itself. Any thread may emit; a subscriber is called in that thread."""
+    """What the daemon says about itself.
+
+    Any thread may emit; a subscriber is called in that thread, before `emit` returns, and must not raise.
+    """
 
     def __init__(self, version: str, log: FilteringBoundLogger | None = None, *, keys: bool = True) -> None:
         """Without `log` nothing is written; `keys=False` keeps the names of objects out of the log."""
@@ -36,17 +39,24 @@ class Telemetry:
     def emit(self, event: str, /, level: str | None = None, **fields: Any) -> None:
         """Tell that something happened; `level` when the catalogue's does not fit this time.
 
-        An exception in the field `error` becomes its message, `error_type` and `hint`; one that is not ours
+        Fields that are empty stay out of the log. An exception in the field `error`
+        becomes its message, `error_type` and `hint`; one that is not ours
         also shows where it came from. Raises ValueError for an event that the catalogue does not have.
         """
         spec = CATALOGUE.get(event)
         if spec is None:
             raise ValueError(f"no event is called {event!r}: add it to the catalogue")
         fault = fields.get("error")
-        shown = redacted(_with_fault(fields, fault))
+        told = _with_fault(fields, fault)
         for update in spec.updates:
-            update(self._metrics, shown)
-        self._write(event, level or spec.level, shown, fault)
+            update(self._metrics, told)
+        number = _LEVELS[level or spec.level]
+        written = self._log is not None and self._log.is_enabled_for(number)
+        if not (written or self._subscribers):
+            return
+        shown = redacted(told)
+        if written:
+            self._write(event, number, shown, fault)
         for subscriber in self._subscribers:
             subscriber(event, shown)
 
@@ -63,13 +73,13 @@ class Telemetry:
         """All metrics as Prometheus text, of the type CONTENT_TYPE."""
         return generate_latest(self.registry)
 
-    def _write(self, event: str, level: str, fields: Mapping[str, Any], fault: Any) -> None:
-        if self._log is None:
-            return
-        shown = fields if self._keys else without_object_names(fields)
+    def _write(self, event: str, number: int, fields: Mapping[str, Any], fault: Any) -> None:
+        said = {name: value for name, value in fields.items() if value not in ("", None)}
+        shown = said if self._keys else without_object_names(said)
         unexpected = isinstance(fault, BaseException) and not isinstance(fault, VvwatchError | OSError)
         trace = {"exc_info": fault} if unexpected else {}
-        self._log.log(logging.getLevelNamesMapping()[level.upper()], event, **shown, **trace)
+        if self._log is not None:
+            self._log.log(number, event, **shown, **trace)
 
 
 def _with_fault(fields: dict[str, Any], fault: Any) -> dict[str, Any]:

@@ -51,7 +51,9 @@ _CONFIG_TAKEN: Final = (
 
 CATALOGUE: Final[dict[str, EventSpec]] = {
     # the daemon
-    "daemon.started": _info("The process begins (version, state_dir)."),
+    "daemon.started": _info(
+        "The process begins with a sound configuration (version, state_dir).", *_CONFIG_TAKEN
+    ),
     "daemon.ready": _info("Everything is up and requests are answered (address)."),
     "daemon.measured": _debug(
         "What is under way (windows_open, delivery_backlog, jobs_due).",
@@ -63,7 +65,6 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     "daemon.draining": _info("No new work is begun; running steps may end (drain_seconds)."),
     "daemon.drain_expired": _warning("Steps were cut off; they begin again at the next start (steps)."),
     "daemon.stopped": _info("The process ends (reason)."),
-    "config.loaded": _info("The configuration is in use (file, connectors, automations).", *_CONFIG_TAKEN),
     "config.warned": _warning("The configuration is doubtful (problem)."),
     "config.reloaded": _info("A changed configuration is in use (changed).", *_CONFIG_TAKEN),
     "config.rejected": _error(
@@ -87,6 +88,10 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "Changes are learnt of early (automation).", put("source_healthy", "automation", value=1)
     ),
     "source.hinted": _debug("Something may have changed (automation, object_keys, rescan)."),
+    "hint.failed": _warning(
+        "A hint could not be followed; the next scan finds what it was about (automation, error).",
+        _failure("hint"),
+    ),
     "source.degraded": _warning(
         "Changes are learnt of by listing only (automation, reason, hint).",
         put("source_healthy", "automation", value=0),
@@ -113,11 +118,12 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         _failure("scan"),
     ),
     "change.accepted": _debug(
-        "A new object joins the window (automation, object_key, kind, window).",
-        count("changes_total", "kind"),
+        "New objects join the window (automation, kind, window, object_key of one or objects of many).",
+        count("changes_total", "kind", by="objects"),
     ),
     "change.skipped": _debug(
-        "An object is left out (automation, object_key, reason).", count("changes_skipped_total", "reason")
+        "Objects are left out (automation, reason, object_key of one or objects of many).",
+        count("changes_skipped_total", "reason", by="objects"),
     ),
     "change.postponed": _debug("An object is not complete yet (automation, object_key, reason)."),
     # windows
@@ -130,8 +136,8 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     # what becomes of a window
     "import.started": _info("An import job begins (import_job, index, files)."),
     "import.file_finished": _debug(
-        "A file was imported, failed or skipped (import_job, object_key, status, reason).",
-        count("import_files_total", "status"),
+        "Files were imported, failed or skipped (import_job, status, reason, object_key of one or objects of many).",
+        count("import_files_total", "status", by="objects"),
     ),
     "import.file_retried": _info(
         "A file is tried again (import_job, object_key, attempt, error).", _retry("import")

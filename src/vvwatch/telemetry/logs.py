@@ -40,7 +40,7 @@ def configure_logging(
         processors=[structlog.processors.add_log_level, *_rendering(chosen, stream, environ)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         context_class=dict,
-    )
+    ).bind()
     _bridge(logger, max(number, logging.WARNING) if number > logging.DEBUG else number)
     return logger
 

@@ -65,10 +65,10 @@ def make_metrics(registry: CollectorRegistry) -> Metrics:
 
 
 def count(name: str, *labels: str, by: str = "", **fixed: str) -> Update:
-    """Add one, or the event's field `by`; the values of `labels` are the event's fields of that name."""
+    """Add one, or the event's field `by` where it has one; `labels` are filled from fields of those names."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
-        amount = fields.get(by, 0) if by else 1
+        amount = fields.get(by, 1) if by else 1
         _labelled(metrics[name], labels, fixed, fields).inc(amount)
 
     return update

@@ -316,7 +316,7 @@ def _observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, A
         "key": obj.key,
         "version": obj.version,
         "reason": reason,
-        "detail": detail or explain(reason),
+        "detail": f"{explain(reason)} ({detail})" if detail else explain(reason),
         "size_bytes": obj.size_bytes,
     }
 

@@ -1,0 +1,111 @@
+"""A finished piece of the pipeline in the database: one window, and what became of its three files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.clock import FakeClock
+from tests.fakes import FakeStorage
+from tests.store.pipeline import PROBE, RESULT, jobs_of, prepare
+from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.imports import FileStatus
+from vvwatch.core.objects import StorageObject
+from vvwatch.ports import Kind, Written
+from vvwatch.store import deliveries, exports, imports, ledger, runs, webhooks, windows
+from vvwatch.store.deliveries import Attempted
+from vvwatch.store.encryption import SecretBox
+from vvwatch.store.imports import FileOutcome
+from vvwatch.store.schema import import_jobs, media
+from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+
+INDEX = "idx_main"
+CONNECTOR = "conn_in"
+SECRET = "whsec_planted"
+EVENTS = ("import_job.started", "media.created", "prompt_run.completed", "export.ready")
+FAILED = FileOutcome(FileStatus.FAILED, "media_unreadable", "moov atom not found")
+
+
+@dataclass
+class Story:
+    """The ids of what came of it: `a.mp4` was imported, `b.mp4` failed, `c.txt` was skipped."""
+
+    automation_id: str
+    job_id: str
+    video_id: str
+    run_id: str
+    export_id: str
+    webhook_id: str
+
+
+async def told(database: SqliteDatabase, clock: FakeClock, storage: FakeStorage) -> Story:
+    """The whole way, once, from the first object to the last delivery."""
+    automation = await database.write(prepare)
+    webhook = await _webhook(database)
+    found = [storage.put("a.mp4", b"aaaa"), storage.put("b.mp4", b"bb")]
+    seen = {"version": "v", "detail": "txt", "reason": "unsupported_media_type", "size_bytes": 1}
+    await database.write(ledger.observe, automation.id, [{"key": "c.txt", **seen}])
+    await window(database, clock, automation, found)
+    await _imported(database, storage)
+    await _processed(database)
+    export_id = await _exported(database)
+    await deliver(database)
+    job = await _only(database, import_jobs)
+    video = await _only(database, media)
+    return Story(automation.id, job.id, video.id, job.run_id, export_id, webhook.id)
+
+
+async def _webhook(database: SqliteDatabase) -> sa.Row[Any]:
+    box = SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+    spec = WebhookSpec("hook", "https://example.com/hook", EVENTS, metadata={"team": "red"})
+    return await database.write(webhooks.declare, box, "wh_hook", spec, SECRET, UrlPolicy())
+
+
+async def window(
+    database: SqliteDatabase, clock: FakeClock, automation: sa.Row[Any], found: list[StorageObject]
+) -> None:
+    """A window with these objects, closed by its quiet time."""
+    await database.write(windows.accept, automation.id, automation.generation, found)
+    clock.advance(300)
+    for job in jobs_of(database).take(Kind.WINDOW):
+        await database.write(windows.close, job)
+
+
+async def _imported(database: SqliteDatabase, storage: FakeStorage) -> None:
+    good, bad = jobs_of(database).take(Kind.IMPORT_FILE)
+    imported = FileOutcome(FileStatus.IMPORTED, probe=PROBE, uri=storage.uri("a.mp4"))
+    for job, outcome in ((good, imported), (bad, FAILED)):
+        await database.write(imports.begin_file, job)
+        await database.write(imports.finish_file, job, outcome)
+
+
+async def _processed(database: SqliteDatabase) -> None:
+    for job in jobs_of(database).take(Kind.RUN_ITEM):
+        await database.write(runs.begin_item, job)
+        await database.write(runs.finish_item, job, RESULT)
+
+
+async def _exported(database: SqliteDatabase) -> str:
+    [job] = jobs_of(database).take(Kind.EXPORT)
+    await database.write(exports.begin, job)
+    written = Written("file:///out/results/x.json", 812, "00ff")
+    row = await database.write(exports.finish, job, written, delivered=True)
+    assert row is not None
+    return str(row.id)
+
+
+async def deliver(database: SqliteDatabase, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
+    """End everything that waits to be delivered."""
+    for job in jobs_of(database).take(Kind.DELIVERY):
+        work = await database.write(deliveries.begin, job)
+        assert work is not None
+        answer = Attempted(200 if status is DeliveryStatus.DELIVERED else 500, "ok", None, 0.25)
+        number = work.delivery.attempts
+        await database.write(deliveries.finish, job, number, answer, status, None, 20, gone=False)
+
+
+async def _only(database: SqliteDatabase, table: sa.Table) -> sa.Row[Any]:
+    return await database.read(lambda tx: tx.execute(sa.select(table)).one())

@@ -1,0 +1,142 @@
+"""The client: which daemon, with which key, and what each way of failing comes to."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.cli.fake_daemon import KEY, FakeDaemon, refusal
+from vvwatch.cli.client import Client, connect
+from vvwatch.cli.failures import Failure
+from vvwatch.cli.place import state_dir
+
+
+def test_the_address_and_the_key_are_those_the_daemon_left(daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.answers["GET /api/v2/status"] = {"version": "1"}
+    client = connect(None, str(tmp_path / "state"), None, {})
+    assert client.get("/status", limit=3, state=None) == {"version": "1"}
+    [asked] = daemon.asked
+    assert (asked.key, asked.query) == (KEY, {"limit": "3"})
+
+
+def test_a_key_in_the_environment_goes_first(daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.answers["GET /api/v2/status"] = {}
+    connect(daemon.url, None, None, {"VVWATCH_API_KEY": "other"}).get("/status")
+    assert daemon.asked[0].key == "other"
+
+
+def test_the_key_of_this_machine_is_never_sent_elsewhere(daemon: FakeDaemon, tmp_path: Path) -> None:
+    here, away = (
+        connect(url, str(tmp_path / "state"), None, {})._headers(None).get("X-API-Key")
+        for url in (daemon.url, "http://daemon.example:8787")
+    )
+    assert here == KEY
+    assert away is None
+
+
+@pytest.mark.parametrize("base", ["", "/", "/api/v2", "/api/v2/"])
+def test_the_address_may_hold_the_path_of_the_api(daemon: FakeDaemon, base: str) -> None:
+    daemon.answers["GET /api/v2/status"] = {}
+    Client(daemon.url + base).get("/status")
+    assert daemon.requests("GET") == ["/api/v2/status"]
+
+
+def test_a_body_travels_as_json(daemon: FakeDaemon) -> None:
+    daemon.answers["POST /api/v2/api-keys"] = (201, {"key": "x"})
+    assert Client(daemon.url).post("/api-keys", {"name": "ü"}) == {"key": "x"}
+    assert daemon.asked[0].body == {"name": "ü"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, 77), (403, 77), (404, 1), (409, 1), (422, 1), (429, 75), (500, 1), (503, 69)]
+)
+def test_refusals_carry_message_hint_and_exit_code(daemon: FakeDaemon, status: int, code: int) -> None:
+    daemon.answers["GET /api/v2/status"] = (status, refusal("x", "it says no", "ask again"))
+    with pytest.raises(Failure) as caught:
+        Client(daemon.url).get("/status")
+    assert (caught.value.message, caught.value.hint) == ("it says no", "ask again")
+    assert caught.value.exit_code == code
+    assert caught.value.where == "GET /status"
+
+
+def test_a_missing_resource_can_be_asked_for(daemon: FakeDaemon) -> None:
+    daemon.answers["GET /api/v2/there"] = {"a": 1}
+    daemon.answers["GET /api/v2/closed"] = (403, refusal("x", "no"))
+    client = Client(daemon.url)
+    assert client.find("/there") == {"a": 1}
+    assert client.find("/gone") is None
+    with pytest.raises(Failure):
+        client.find("/closed")
+
+
+@pytest.mark.parametrize(
+    "answer", ["<html>hello</html>", (502, "Bad gateway"), (418, [1]), (400, {"error": "text"})]
+)
+def test_an_answer_that_is_not_a_daemons_is_told_as_such(daemon: FakeDaemon, answer: object) -> None:
+    daemon.answers["GET /api/v2/status"] = answer
+    with pytest.raises(Failure) as caught:
+        Client(daemon.url).get("/status")
+    assert caught.value.exit_code in (1, 69)
+    assert caught.value.message
+
+
+def test_silence_is_unreachable() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(Failure) as caught:
+            Client(url).get("/status")
+    assert caught.value.exit_code == 69
+    assert caught.value.message == "no daemon answers: connection refused"
+    assert caught.value.where == url
+
+
+def test_a_server_that_hangs_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(Failure) as caught:
+            Client(url, timeout_seconds=0.05).get("/status")
+    assert caught.value.exit_code == 69
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8787", "ftp://x", "http://", "http://host:port"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(Failure, match="is no address of a daemon"):
+        Client(url)
+
+
+def test_without_a_daemon_the_place_looked_at_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        connect(None, str(tmp_path), None, {})
+    assert caught.value.exit_code == 69
+    assert caught.value.where == str(tmp_path / "address")
+
+
+def test_a_key_that_may_not_be_read_is_no_permission(tmp_path: Path) -> None:
+    (tmp_path / "address").write_text("http://127.0.0.1:1")
+    (tmp_path / "admin.key").mkdir()
+    with pytest.raises(Failure) as caught:
+        connect(None, str(tmp_path), None, {})
+    assert caught.value.exit_code == 77
+
+
+def test_the_state_directory_is_found_as_the_daemon_finds_it(tmp_path: Path) -> None:
+    file = tmp_path / "vvwatch.toml"
+    file.write_text('state_dir = "${BASE}/from-file"\nnonsense = 1\n')
+    environ = {"HOME": "/h", "BASE": "/b"}
+    assert state_dir(None, None, environ) == Path("/h/.local/state/vvwatch")
+    assert state_dir(None, None, environ | {"STATE_DIRECTORY": "/var/lib/x"}) == Path("/var/lib/x")
+    assert state_dir(None, str(file), environ) == Path("/b/from-file")
+    assert state_dir(None, None, environ | {"VVWATCH_CONFIG": str(file)}) == Path("/b/from-file")
+    assert state_dir(None, str(file), environ | {"VVWATCH_STATE_DIR": "/e"}) == Path("/e")
+    assert state_dir("/flag", str(file), environ | {"VVWATCH_STATE_DIR": "/e"}) == Path("/flag")
+
+
+@pytest.mark.parametrize("text", ["state_dir = [", "listen = 'x'", "state_dir = 5", "\xff"])
+def test_a_broken_file_does_not_keep_commands_from_working(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "vvwatch.toml"
+    file.write_bytes(text.encode("latin-1"))
+    assert state_dir(None, str(file), {"HOME": "/h"}) == Path("/h/.local/state/vvwatch")
+    assert state_dir(None, str(tmp_path / "gone.toml"), {"HOME": "/h"}) == Path("/h/.local/state/vvwatch")

@@ -1,0 +1,68 @@
+"""How answers look."""
+
+from __future__ import annotations
+
+import pytest
+
+from vvwatch.cli.output import ago, colour, columns, duration, epoch, plain, size, until
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0.0s"),
+        (-3, "0.0s"),
+        (9.94, "9.9s"),
+        (42, "42s"),
+        (60, "1m"),
+        (90, "1m 30s"),
+        (3600, "1h"),
+        (3661, "1h 1m"),
+        (90_000, "1d 1h"),
+    ],
+)
+def test_durations_read_in_their_two_largest_units(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(None, "-"), (0, "0 B"), (999, "999 B"), (1200, "1.2 kB"), (999_999, "1.0 MB"), (5e12, "5000.0 GB")],
+)
+def test_sizes_read_in_decimal_units(count: float | None, shown: str) -> None:
+    assert size(count) == shown
+
+
+def test_moments_read_as_distances_from_now() -> None:
+    assert epoch("1970-01-01T00:01:40.500Z") == 100.5
+    assert ago("1970-01-01T00:01:40.000Z", now=142) == "42s ago"
+    assert ago(None) == "-"
+    assert until("1970-01-01T00:01:40.000Z", now=58) == "in 42s"
+    assert until("1970-01-01T00:01:40.000Z", now=101) == "now"
+    assert until(None) == "-"
+
+
+def test_names_from_outside_cannot_drive_the_terminal() -> None:
+    assert plain("a\x1b[2Jb\n\u202ec") == "a\\x1b[2Jb\\n\\u202ec"
+    assert plain("bad\udcff.mp4") == "bad\\udcff.mp4"
+    assert plain("Größe 🎬.mp4") == "Größe 🎬.mp4"
+
+
+def test_columns_are_as_wide_as_their_longest_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    columns([("a", "failed"), ("long name", "x")], ("NAME", "STATE"))
+    assert capsys.readouterr().out == "NAME       STATE\na          failed\nlong name  x\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "refused", "wanted"),
+    [
+        ({}, False, None),
+        ({"NO_COLOR": "1"}, False, False),
+        ({"NO_COLOR": ""}, False, None),
+        ({"TERM": "dumb"}, False, False),
+        ({"FORCE_COLOR": "1"}, False, True),
+        ({"FORCE_COLOR": "1"}, True, False),
+    ],
+)
+def test_colour_is_the_users_choice(environ: dict[str, str], refused: bool, wanted: bool | None) -> None:
+    assert colour(environ, refused=refused) is wanted
