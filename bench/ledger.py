@@ -16,10 +16,10 @@ from pathlib import Path
 
 import anyio
 
+from vvwatch.clock import SystemClock
 from vvwatch.core.ledger import diff
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import WindowPolicy
-from vvwatch.clock import SystemClock
 from vvwatch.store import automations, catalog, ledger, windows
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
 from vvwatch.store.database import Tx
@@ -69,7 +69,9 @@ def prepare(tx: Tx, count: int) -> tuple[str, int]:
     return row.id, row.scope_id
 
 
-async def timed(work: Callable[[Sequence[StorageObject]], object], listing: list[list[StorageObject]]) -> float:
+async def timed(
+    work: Callable[[Sequence[StorageObject]], object], listing: list[list[StorageObject]]
+) -> float:
     started = cpu_seconds()
     for page in listing:
         await work(page)  # type: ignore[misc]

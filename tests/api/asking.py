@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext
@@ -35,8 +36,29 @@ class FakeProcessor:
 
 
 def client_of(context: ApiContext, **options: Any) -> httpx.AsyncClient:
-    """A client of the application; what fails inside becomes an answer, as on a real server."""
-    transport = httpx.ASGITransport(create_app(context), raise_app_exceptions=False)
+    """A client of an application of its own; what fails inside becomes an answer, as on a real server."""
+    return _client(create_app(context), **options)
+
+
+def shared_client_of(context: ApiContext) -> httpx.AsyncClient:
+    """A client of the one application that most tests share, since its routes take a while to be built."""
+    app = _shared_app(context)
+    app.state.context = context
+    return _client(app)
+
+
+_shared: dict[tuple[object, ...], FastAPI] = {}
+
+
+def _shared_app(context: ApiContext) -> FastAPI:
+    """What the guards were made for must be the same; all else is the context's."""
+    settings = context.settings
+    guarded = settings.listen_host, settings.public_url, settings.max_body_bytes
+    return _shared.setdefault(guarded, create_app(context))
+
+
+def _client(app: FastAPI, **options: Any) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url=BASE_URL, **options)
 
 

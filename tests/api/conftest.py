@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
-from tests.api.asking import Api, FakeProcessor, client_of
-from tests.api.story import Story, told
+from tests.api.asking import Api, FakeProcessor, client_of, shared_client_of
+from tests.api.story import Story, Written, write
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import RecordingSink
@@ -19,14 +21,25 @@ from vvwatch.store.encryption import SecretBox
 from vvwatch.store.sqlite import SqliteDatabase
 
 
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The story, written once for all tests that begin with it."""
+    return anyio.run(write, tmp_path_factory.mktemp("story") / "vvwatch.db")
+
+
 @pytest.fixture
-def clock() -> FakeClock:
+def clock(request: pytest.FixtureRequest) -> FakeClock:
+    if "story" in request.fixturenames:
+        return FakeClock(request.getfixturevalue("written").wall)
     return FakeClock()
 
 
 @pytest.fixture
-def database(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(tmp_path / "state" / "vvwatch.db", clock)
+def database(tmp_path: Path, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[SqliteDatabase]:
+    path = tmp_path / "vvwatch.db"
+    if "story" in request.fixturenames:
+        shutil.copy(request.getfixturevalue("written").path, path)
+    database = SqliteDatabase(path, clock)
     database.sink = RecordingSink()
     with database.opened():
         yield database
@@ -67,7 +80,7 @@ def context(
 @pytest.fixture
 async def api(context: ApiContext) -> AsyncIterator[Api]:
     """An administrator's client."""
-    async with client_of(context) as client:
+    async with shared_client_of(context) as client:
         yield await Api.prepared(client, context)
 
 
@@ -82,11 +95,12 @@ async def scaled(context: ApiContext, settings: ApiSettings) -> AsyncIterator[Ap
 @pytest.fixture
 async def stranger(context: ApiContext) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a key."""
-    async with client_of(context) as client:
+    async with shared_client_of(context) as client:
         yield client
 
 
 @pytest.fixture
-async def story(database: SqliteDatabase, clock: FakeClock, storage: FakeStorage) -> Story:
+def story(database: SqliteDatabase, storage: FakeStorage, written: Written) -> Story:
     """A finished piece of the pipeline."""
-    return await told(database, clock, storage)
+    storage._objects.update(written.storage._objects)
+    return written.story

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
-from tests.store.pipeline import PROBE, RESULT, jobs_of, prepare
+from tests.store.pipeline import PROBE, RESULT, RecordingSink, jobs_of, prepare
+from vvwatch import ports
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.objects import StorageObject
-from vvwatch.ports import Kind, Written
+from vvwatch.ports import Kind
 from vvwatch.store import deliveries, exports, imports, ledger, runs, webhooks, windows
 from vvwatch.store.deliveries import Attempted
 from vvwatch.store.encryption import SecretBox
@@ -39,6 +41,26 @@ class Story:
     run_id: str
     export_id: str
     webhook_id: str
+
+
+@dataclass
+class Written:
+    """A story in a file of its own."""
+
+    path: Path
+    story: Story
+    storage: FakeStorage
+    wall: float
+
+
+async def write(path: Path) -> Written:
+    """Tell the story to a fresh database at `path`."""
+    clock, storage = FakeClock(), FakeStorage()
+    database = SqliteDatabase(path, clock)
+    database.sink = RecordingSink()
+    with database.opened():
+        story = await told(database, clock, storage)
+    return Written(path, story, storage, clock.wall)
 
 
 async def told(database: SqliteDatabase, clock: FakeClock, storage: FakeStorage) -> Story:
@@ -91,7 +113,7 @@ async def _processed(database: SqliteDatabase) -> None:
 async def _exported(database: SqliteDatabase) -> str:
     [job] = jobs_of(database).take(Kind.EXPORT)
     await database.write(exports.begin, job)
-    written = Written("file:///out/results/x.json", 812, "00ff")
+    written = ports.Written("file:///out/results/x.json", 812, "00ff")
     row = await database.write(exports.finish, job, written, delivered=True)
     assert row is not None
     return str(row.id)

@@ -25,7 +25,16 @@ async def test_an_index_is_made_and_found_again(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"name": ""}, {"name": "x" * 256}, {"name": 7}, {"name": None}, {"name": "a", "colour": "red"}, [], "a"],
+    [
+        {},
+        {"name": ""},
+        {"name": "x" * 256},
+        {"name": 7},
+        {"name": None},
+        {"name": "a", "colour": "red"},
+        [],
+        "a",
+    ],
 )
 async def test_an_index_needs_a_name_and_knows_no_other_keys(api: Api, body: object) -> None:
     error = await api.error("POST", "/indexes", 422, json=body)

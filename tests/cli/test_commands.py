@@ -7,126 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli.answers import API, LONG_AGO, automation, file, job, watching
 from tests.cli.conftest import Run
 from tests.cli.fake_daemon import FakeDaemon, refusal
-
-API = "/api/v2"
-LONG_AGO = "2020-01-01T00:00:00.000Z"
-
-
-def automation(name: str, **changed: Any) -> dict[str, Any]:
-    return {
-        "automation_id": f"auto_{name}",
-        "index_id": f"idx_{name}",
-        "status": "active",
-        "last_scan_at": LONG_AGO,
-        "last_import_job_id": None,
-        "last_error": None,
-        "last_error_hint": None,
-    } | changed
-
-
-def job(job_id: str, **changed: Any) -> dict[str, Any]:
-    return {
-        "job_id": job_id,
-        "target_index_id": "idx_a",
-        "status": "completed",
-        "progress": {"total_files": 3, "imported": 2, "failed": 1, "skipped": 0},
-        "execution": {"run_id": "run_1"},
-        "failed_files": [{"path": "bad\x1b.mp4", "error": "it is cut short"}],
-        "error_message": None,
-        "started_at": LONG_AGO,
-        "completed_at": None,
-    } | changed
-
-
-def watching(daemon: FakeDaemon, **automations: dict[str, Any]) -> None:
-    """Indexes of these names, each with this import automation and no export automation."""
-    daemon.answers[f"GET {API}/indexes"] = [
-        {"index_id": f"idx_{name}", "name": name.upper()} for name in automations
-    ]
-    for name, found in automations.items():
-        daemon.answers[f"GET {API}/indexes/idx_{name}/automations/import"] = found
-
-
-def test_status_tells_everything_at_one_glance(run: Run, daemon: FakeDaemon) -> None:
-    going = {
-        f"{state}_{kind}": 0
-        for state in ("total", "completed", "failed", "partial", "cancelled")
-        for kind in ("videos", "audios", "images")
-    }
-    daemon.answers |= {
-        f"GET {API}/status": {
-            "version": "0.1.0",
-            "address": "http://x",
-            "started_at": 1.0,
-            "sources": {"auto_a": {"state": "degraded", "reason": "no watches left", "hint": "sysctl …"}},
-        },
-        f"GET {API}/windows": [{"automation_id": "auto_a", "object_count": 3, "due_at": LONG_AGO}],
-        f"GET {API}/import-jobs": [
-            job("job_1"),
-            job(
-                "job_2",
-                status="importing",
-                progress={"total_files": 9, "imported": 4, "failed": 0, "skipped": 1},
-            ),
-        ],
-        f"GET {API}/prompt-runs": [
-            going | {"run_id": "run_1", "status": "processing", "total_videos": 2, "completed_videos": 1}
-        ],
-        f"GET {API}/exports": [
-            {
-                "export_id": "exp_1",
-                "status": "failed",
-                "completed_at": None,
-                "error_message": "the folder is full",
-            },
-            {"export_id": "exp_0", "status": "failed", "completed_at": LONG_AGO, "error_message": "long ago"},
-        ],
-        f"GET {API}/webhooks": [
-            {
-                "webhook_id": "wh_1",
-                "name": "hook",
-                "url": "https://y",
-                "status": "disabled",
-                "failure_count": 20,
-            }
-        ],
-    }
-    watching(
-        daemon,
-        a=automation("a"),
-        b=automation("b", status="paused", last_error="the folder is gone", last_error_hint="mount it"),
-    )
-    shown = run("status").stdout
-    for words in (
-        "vvwatch 0.1.0 at http://x, up for",
-        "3 files, closes now",
-        "import job_2: 5 of 9 files",
-        "run run_1: 1 of 2 items",
-        "source auto_a: no watches left\n    sysctl …",
-        "automation auto_b: the folder is gone\n    mount it",
-        "import job job_1: bad\\x1b.mp4: it is cut short\n    vvwatch jobs show job_1",
-        "export exp_1: the folder is full\n    vvwatch retry exp_1",
-        "webhook wh_1: hook failed 20 times in a row and is disabled",
-    ):
-        assert words in shown
-    assert "long ago" not in shown
-    document = json.loads(run("status", "--json").stdout)
-    assert document.keys() == {"daemon", "automations", "under_way", "attention"}
-    assert [each["window"] is not None for each in document["automations"]] == [True, False]
-    assert all(each.keys() == {"kind", "id", "what", "try"} for each in document["attention"])
-
-
-def test_an_empty_status_teaches(run: Run, daemon: FakeDaemon) -> None:
-    daemon.answers |= {
-        f"GET {API}/{name}": []
-        for name in ("indexes", "windows", "import-jobs", "prompt-runs", "exports", "webhooks")
-    }
-    daemon.answers[f"GET {API}/status"] = {"version": "0.1.0"}
-    shown = run("status").stdout
-    assert "nothing is watched yet" in shown
-    assert "needs you" not in shown
 
 
 @pytest.mark.parametrize("name", ["a", "A", "idx_a", "auto_a"])
@@ -202,18 +85,6 @@ def test_jobs_are_listed_without_naming_the_list(run: Run, daemon: FakeDaemon) -
         json.loads(run("jobs", "--status", "failed", "--json").stdout)["import_jobs"][0]["job_id"] == "job_1"
     )
     assert daemon.asked[-1].query == {"status": "failed", "limit": "20"}
-
-
-def file(file_id: int, status: str, message: str | None = None) -> dict[str, Any]:
-    return {
-        "file_id": str(file_id),
-        "status": status,
-        "size_bytes": 10,
-        "path": f"{file_id}.mp4",
-        "message": message,
-        "failure": None,
-        "skip_reason": None,
-    }
 
 
 def test_one_job_is_shown_file_by_file_over_all_pages(run: Run, daemon: FakeDaemon) -> None:
@@ -347,17 +218,36 @@ def test_health_is_the_exit_code(run: Run, daemon: FakeDaemon) -> None:
     assert run("health", "--url", "http://127.0.0.1:9").exit_code == 1
 
 
+VERSION = {
+    "version": "v1",
+    "is_current": True,
+    "window_id": "win_1",
+    "window_state": "closed",
+    "window_reason": "quiet",
+    "window_due_at": None,
+    "import_job_id": "job_1",
+    "file_status": "imported",
+    "file_reason": None,
+    "file_message": None,
+    "video": {"video_id": "vid_1", "status": "processed"},
+    "runs": [{"run_id": "run_1", "status": "completed", "segment_count": 4, "error_message": None}],
+    "exports": [
+        {"export_id": "exp_1", "status": "completed", "destination_uri": "file:///e", "last_error": None}
+    ],
+    "deliveries": [
+        {
+            "webhook_name": "hook",
+            "event_type": "media.created",
+            "status": "retrying",
+            "error_message": "refused",
+        }
+    ],
+}
+
+
 def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
-    version = {
-        "version": "v1", "is_current": True, "window_id": "win_1", "window_state": "closed", "window_reason": "quiet",
-        "window_due_at": None, "import_job_id": "job_1", "file_status": "imported", "file_reason": None, "file_message": None,
-        "video": {"video_id": "vid_1", "status": "processed"},
-        "runs": [{"run_id": "run_1", "status": "completed", "segment_count": 4, "error_message": None}],
-        "exports": [{"export_id": "exp_1", "status": "completed", "destination_uri": "file:///e", "last_error": None}],
-        "deliveries": [{"webhook_name": "hook", "event_type": "media.created", "status": "retrying", "error_message": "refused"}],
-    }  # fmt: skip
     standing = {"exists": True, "size_bytes": 1200, "modified_at": LONG_AGO, "error": None}
-    index = {"index_id": "idx_a", "conclusion": "imported as vid_1", "versions": [version]}
+    index = {"index_id": "idx_a", "conclusion": "imported as vid_1", "versions": [VERSION]}
     place = {"uri": "file:///in/a.mp4", "connector_id": "conn_a", "standing": standing, "indexes": [index]}
     daemon.answers[f"GET {API}/explain"] = {
         "places": [place, place | {"standing": standing | {"exists": False}, "indexes": []}]

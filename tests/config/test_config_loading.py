@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from vvwatch.config import Config, ConfigInvalid, Problem, Secret, load, prompt_id
+import vvwatch
+from vvwatch.config import ENVIRONMENT, Config, ConfigInvalid, Problem, Secret, load, prompt_id
+from vvwatch.config.loading import _OTHER_VARIABLES
 
 Read = Callable[..., Config]
 Problems = Callable[..., list[Problem]]
@@ -83,6 +86,13 @@ def test_a_misspelt_variable_is_a_warning(read: Read) -> None:
     [warning] = read("", {"VVWATCH_STATEDIR": "/x", "VVWATCH_DEMO_FOLDER": "/y"}).warnings
 
     assert (warning.key, warning.hint) == ("VVWATCH_STATEDIR", "did you mean 'VVWATCH_STATE_DIR'?")
+
+
+def test_every_variable_that_is_used_is_known() -> None:
+    sources = Path(vvwatch.__file__).parent.rglob("*.py")
+    used = {name for path in sources for name in re.findall(r"\bVVWATCH_[A-Z_]*[A-Z]\b", path.read_text())}
+
+    assert used == {*ENVIRONMENT, *_OTHER_VARIABLES}
 
 
 def test_the_file_is_found_by_the_environment(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.durations import PUBLIC_INTERVALS, format_duration, parse_duration
+from vvwatch.core.durations import parse_duration
 from vvwatch.errors import InvalidInput
 
 
@@ -62,19 +62,7 @@ def test_more_than_ten_years_is_refused() -> None:
         parse_duration("4000d")
 
 
-@given(st.text())
+@given(st.text(st.sampled_from("0123456789.dhms -eé"), max_size=12))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(InvalidInput):
         assert parse_duration(text) >= 0
-
-
-@pytest.mark.parametrize("text", [*PUBLIC_INTERVALS, "1h30m", "0.5s", "1m30s", "1d1s", "0s", "0.001s"])
-def test_a_duration_is_written_as_people_write_it(text: str) -> None:
-    assert format_duration(parse_duration(text)) == text
-
-
-@given(st.integers(0, 3_650 * 86_400_000))
-def test_what_is_written_reads_back_to_the_millisecond(milliseconds: int) -> None:
-    assert parse_duration(format_duration(milliseconds / 1000)) == pytest.approx(
-        milliseconds / 1000, abs=1e-6
-    )

@@ -170,7 +170,7 @@ def cases(draw: st.DrawFn) -> tuple[Pattern, str]:
     return pattern, path
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(cases())
 @example(([ANY_DEPTH, (Literal("a"),), ANY_DEPTH, (Literal("b"),)], "a/a/b/b"))
 @example(([(Many(), Literal("."), Class(True, (("a", "b"),)))], "x.A"))

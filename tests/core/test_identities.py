@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.identities import declared_id, new_id, segment_id
+from vvwatch.core.identities import new_id, segment_id
 
 RANDOM = st.binary(min_size=10, max_size=10)
 MOMENTS = st.integers(0, 4_000_000_000_000)
@@ -40,6 +40,5 @@ def test_too_little_randomness_is_refused() -> None:
         new_id("x", 1.0, b"123")
 
 
-def test_declared_and_derived_identities_are_the_same_each_time() -> None:
-    assert declared_id("conn", "archive") == "conn_archive"
+def test_a_derived_identity_is_the_same_each_time() -> None:
     assert segment_id(7, 3) == "seg_7_3"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vvwatch.core import deliveries, exports, imports, runs
-from vvwatch.core.deliveries import Answer, DeliveryStatus
+from vvwatch.core.deliveries import Answer
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.core.imports import FileStatus, ImportStatus
@@ -86,13 +86,6 @@ def test_the_machines_of_a_job_and_its_files_are_not_mixed_up() -> None:
     exports.check_transition("failed", QueueStatus.QUEUED)
     with pytest.raises(Conflict):
         exports.check_transition("failed", ExportStatus.PENDING)
-
-
-def test_a_person_may_start_a_failed_delivery_again_and_no_other() -> None:
-    deliveries.check_transition("failed", DeliveryStatus.PENDING, by_hand=True)
-    for status in set(DeliveryStatus) - {DeliveryStatus.FAILED}:
-        with pytest.raises(Conflict):
-            deliveries.check_transition(status, DeliveryStatus.PENDING, by_hand=True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import samples
+from tests import clips
 from tests.crash import accounting
 from tests.daemon_process import Daemon, wait_until
 from tests.receiver import Receiver
@@ -40,7 +40,7 @@ COMMIT_POINTS = [
 
 @pytest.fixture(scope="session")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return samples.image(tmp_path_factory.mktemp("picture") / "picture.png")
+    return clips.image(tmp_path_factory.mktemp("picture") / "picture.png")
 
 
 class Producer:

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests import samples
+from tests import clips
 from tests.daemon_process import ADMIN_KEY, SECRET, Daemon, wait_until
 from tests.receiver import Receiver
 from vvwatch.core.artifact import json_schema
@@ -25,12 +25,12 @@ BAD = {
 
 
 def fill(folder: Path, elsewhere: Path) -> None:
-    samples.video(folder / "clip.mp4", seconds=4, cuts=(2.0,))
-    samples.audio(folder / "sound.wav", seconds=3)
-    samples.image(folder / "picture.png")
+    clips.video(folder / "clip.mp4", seconds=4, cuts=(2.0,))
+    clips.audio(folder / "sound.wav", seconds=3)
+    clips.image(folder / "picture.png")
     (folder / "day").mkdir()
-    samples.image(folder / "day" / "nested.jpg")
-    samples.truncated(samples.video(elsewhere / "whole.mp4", seconds=4), folder / "cut.mp4", 0.5)
+    clips.image(folder / "day" / "nested.jpg")
+    clips.truncated(clips.video(elsewhere / "whole.mp4", seconds=4), folder / "cut.mp4", 0.5)
     (folder / "page.mp4").write_text("<Error><Code>AccessDenied</Code></Error>")
     (folder / "empty.mp4").touch()
     (folder / "notes.txt").write_text("not media")
@@ -105,7 +105,9 @@ def check_export(daemon: Daemon) -> None:
 
 def check_webhooks(daemon: Daemon, receiver: Receiver) -> None:
     assert receiver.all_signed(SECRET)
-    told = Counter(r.event["event"] for r in {r.headers["X-Delivery-ID"]: r for r in receiver.received}.values())
+    told = Counter(
+        r.event["event"] for r in {r.headers["X-Delivery-ID"]: r for r in receiver.received}.values()
+    )
     assert told == {
         "import_job.started": 1,
         "import_job.partial_completed": 1,
@@ -135,10 +137,10 @@ def check_secrets(daemon: Daemon) -> None:
 def test_a_restart_finds_what_came_meanwhile_and_repeats_nothing(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     with daemon:
-        samples.image(daemon.incoming / "first.png")
+        clips.image(daemon.incoming / "first.png")
         wait_until(lambda: exported(daemon) == 1, "the first export")
         assert daemon.stop(signal.SIGINT) == 0
-    samples.image(daemon.incoming / "second.png")
+    clips.image(daemon.incoming / "second.png")
     with daemon:
         wait_until(lambda: exported(daemon) == 2, "the second export")
     assert daemon.rows("select key from media order by key") == [("first.png",), ("second.png",)]
@@ -153,12 +155,12 @@ def test_unmount_mid_run(tmp_path: Path) -> None:
     """Trap 21: a folder that disappears is said to be gone; when it returns nothing is done twice."""
     daemon = Daemon(tmp_path)
     with daemon:
-        samples.image(daemon.incoming / "a.png")
+        clips.image(daemon.incoming / "a.png")
         wait_until(lambda: exported(daemon) == 1, "the first export")
         away = daemon.base / "away"
         daemon.incoming.rename(away)
         wait_until(lambda: bool(automation(daemon)["last_error"]), "the missing folder is told")
-        samples.image(away / "b.png")
+        clips.image(away / "b.png")
         away.rename(daemon.incoming)
         wait_until(lambda: exported(daemon) == 2, "the second export")
         wait_until(lambda: not automation(daemon)["last_error"], "the error is gone")
@@ -178,7 +180,7 @@ def test_export_into_source(tmp_path: Path) -> None:
         daemon.config.read_text().replace(f'path = "{daemon.outgoing}"', f'path = "{daemon.incoming}"')
     )
     with daemon:
-        samples.image(daemon.incoming / "a.png")
+        clips.image(daemon.incoming / "a.png")
         wait_until(lambda: exported(daemon) == 1, "the export")
         scans = automation(daemon)["last_scan_at"]
         wait_until(lambda: automation(daemon)["last_scan_at"] != scans, "another scan")
@@ -190,13 +192,13 @@ def test_export_into_source(tmp_path: Path) -> None:
 def test_paused_stands_still_and_resume_catches_up(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, debounce="3s")
     with daemon:
-        samples.image(daemon.incoming / "a.png")
+        clips.image(daemon.incoming / "a.png")
         wait_until(lambda: daemon.rows("select count(*) from windows") == [(1,)], "the window opens")
         status, paused = daemon.call("POST", "/indexes/idx_main/automations/import/pause")
         assert (status, paused["status"]) == (200, "paused")
-        samples.image(daemon.incoming / "b.png")
+        clips.image(daemon.incoming / "b.png")
         due = daemon.rows("select due_at from windows")[0][0]
-        wait_until(lambda: daemon.rows(f"select strftime('%s','now') > {due} + 2") == [(1,)], "it is overdue")
+        wait_until(lambda: daemon.rows(f"select cast(strftime('%s','now') as real) > {due} + 1") == [(1,)], "it is overdue")
         assert daemon.rows("select state from windows") == [("open",)]
         assert daemon.call("POST", "/indexes/idx_main/automations/import/resume")[1]["status"] == "active"
         wait_until(lambda: daemon.rows("select count(*) from media") == [(2,)], "both are imported")
@@ -232,8 +234,11 @@ def test_reload_takes_over_or_keeps_the_old(tmp_path: Path) -> None:
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         assert daemon.process is not None
-        samples.video(daemon.incoming / "long.mp4", seconds=30, size=(640, 360))
-        wait_until(lambda: daemon.rows("select count(*) from run_items where status = 'processing'") == [(1,)], "work")
+        clips.video(daemon.incoming / "long.mp4", seconds=30, size=(640, 360))
+        wait_until(
+            lambda: daemon.rows("select count(*) from run_items where status = 'processing'") == [(1,)],
+            "work",
+        )
         daemon.process.send_signal(signal.SIGINT)
         wait_until(lambda: "daemon.draining" in daemon.log.read_text(), "it drains")
         assert daemon.stop(signal.SIGINT) in (0, 130)

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
 from vvwatch.api.context import ApiContext
-from vvwatch.api.errors import ApiError, ErrorEnvelope
+from vvwatch.api.errors import REFUSALS, ApiError
 from vvwatch.core.keys import Scope, allows, digest, valid_format
 from vvwatch.store import keys
 
@@ -106,9 +106,8 @@ class ScopedRoute(APIRoute):
 
 
 def resource_router(tag: str) -> APIRouter:
-    """A router for one resource below `/api/v2`; what it answers on failure is in the envelope."""
-    failure: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorEnvelope, "description": "Refused"}}
-    return APIRouter(prefix=PREFIX, tags=[tag], route_class=ScopedRoute, responses=failure)
+    """A router for one resource below `/api/v2`."""
+    return APIRouter(prefix=PREFIX, tags=[tag], route_class=ScopedRoute, responses=REFUSALS)
 
 
 def extension(summary: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from vvwatch.ports import Processor, Prompt
 from vvwatch.store import automations
 from vvwatch.store.automations import ExportSpec, ImportSpec
 from vvwatch.store.database import Tx
-from vvwatch.store.queries.automations import ImportState, import_state, prompt_for
+from vvwatch.store.queries.automations import ImportState, import_parts, import_state
 from vvwatch.store.queries.windows import open_of_index
 
 router = resource_router("automations")
@@ -207,16 +207,21 @@ async def put_import_automation(
     context: Context, index_id: str, body: ImportAutomationBody
 ) -> ImportAutomation:
     """Make or replace the import automation of an index. What was imported before is not forgotten."""
-    await _check_prompt(context, index_id, body)
+    await _check_parts(context, index_id, body)
     return _import_shown(await context.database.write(_save_import, index_id, _spec(context, body)))
 
 
-async def _check_prompt(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
-    """Raises InvalidInput when the processor that the preset chooses cannot do what its prompt asks."""
+async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
+    """Raises OutsideLocation for a prefix that the connector cannot have, InvalidInput for a prompt that the
+    preset's processor cannot do.
+    """
     preset = body.prompt_preset
     processor = _processor(context, preset.processing_model)
-    row = await context.database.read(prompt_for, index_id, body.connector_id, preset.prompt_id)
-    prompt = Prompt(row.prompt_text, row.json_schema, row.video_level)
+    parts = await context.database.read(import_parts, index_id, body.connector_id, preset.prompt_id)
+    storage = await context.open_storage(parts.connector)
+    if body.source_prefix:
+        storage.uri(body.source_prefix.removesuffix("/"))
+    prompt = Prompt(parts.prompt.prompt_text, parts.prompt.json_schema, parts.prompt.video_level)
     await anyio.to_thread.run_sync(processor.check_prompt, prompt)
 
 
@@ -281,7 +286,9 @@ async def scan_import_automation(context: Context, index_id: str) -> ImportAutom
 def _scan_import(tx: Tx, index_id: str) -> ImportState:
     row = automations.get_import(tx, index_id)
     if status_of(row) != "active":
-        raise Conflict(f"automation {row.id!r} is {status_of(row)}: nothing is scanned", "resume or enable it")
+        raise Conflict(
+            f"automation {row.id!r} is {status_of(row)}: nothing is scanned", "resume or enable it"
+        )
     automations.scan_now(tx, row.id)
     return import_state(tx, index_id)
 

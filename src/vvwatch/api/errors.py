@@ -17,7 +17,15 @@ from starlette.exceptions import HTTPException
 
 from vvwatch.api.wire import Resource
 from vvwatch.core.events import iso
-from vvwatch.errors import Conflict, InvalidInput, NotFound, StorageError, StorageUnavailable, VvwatchError
+from vvwatch.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    OutsideLocation,
+    StorageError,
+    StorageUnavailable,
+    VvwatchError,
+)
 
 REQUEST_ID: Final = "vvwatch.request_id"
 """Where the request's id stands in its scope."""
@@ -26,6 +34,7 @@ _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (InvalidInput, 422),
     (NotFound, 404),
     (Conflict, 409),
+    (OutsideLocation, 422),
     (StorageUnavailable, 503),
     (StorageError, 502),
 )
@@ -52,6 +61,12 @@ class ErrorEnvelope(Resource):
 
     error: ErrorBody
     request_id: str
+
+
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {"model": ErrorEnvelope, "description": "Refused"}
+}
+"""What any route may answer besides its own, as OpenAPI is told."""
 
 
 class ApiError(VvwatchError):

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from vvwatch.api.context import Context
+from vvwatch.api.errors import REFUSALS
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], responses=REFUSALS)
 
 
 @router.get("/healthz", response_class=PlainTextResponse)

@@ -73,7 +73,7 @@ async def list_windows(
     state: Annotated[Literal["open", "closed"] | None, Query()] = None,
     index_id: Annotated[str | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> list[Window]:
+) -> list[OpenWindow | Window]:
     """Windows of all automations, newest first."""
     found = await context.database.read(windows.newest, state=state, index_id=index_id, limit=limit)
     return [shown_open(row) if row.state == "open" else Window(**_columns(row)) for row in found]

@@ -19,7 +19,7 @@ _TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_ANSWER: Final = 64 << 20
 _EXIT_CODES: Final = {401: REFUSED, 403: REFUSED, 429: TRY_LATER, 503: UNREACHABLE}
 _HINTS: Final = {
-    401: "set VVWATCH_API_KEY, or run this as the daemon's user",
+    401: "set VVWATCH_API_KEY, or run this as the daemon's user with its --state-dir",
     403: "use a key with a higher scope: `vvwatch keys list` shows them",
     503: "the daemon is starting or stopping; try again in a moment",
 }
@@ -153,6 +153,8 @@ def _refusal(status: int, document: Any, where: str) -> RefusedRequest:
     message = str(error.get("message") or f"the daemon answered with status {status}")
     details = error.get("details")
     hint = details.get("hint") if isinstance(details, dict) else None
+    if status == 401:
+        hint = None  # the API explains how to send a key, which is our part
     return RefusedRequest(status, message, str(hint or _HINTS.get(status, "")), where)
 
 

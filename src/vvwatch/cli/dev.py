@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from vvwatch.cli.options import json_option
 from vvwatch.cli.output import animated
 from vvwatch.cli.telling import Lines, teller
 from vvwatch.cli.trial import Trial, configured, planned
+from vvwatch.config import Config
 
 _DEMO_FOLDER: Final = "vvwatch-demo"
 
@@ -71,7 +74,7 @@ def dev(
     if demo:
         folder.mkdir(parents=True, exist_ok=True)
     trial = planned(folder, exports, pattern, debounce, listen, os.environ)
-    told = teller(trial, as_json=as_json, animated=animated(sys.stdout, os.environ))
+    told = teller(trial, once=once, as_json=as_json, animated=animated(sys.stdout, os.environ))
     ctx.exit(_watch(trial, told, once=once, demo=demo))
 
 
@@ -80,15 +83,26 @@ def _watch(trial: Trial, told: Lines, *, once: bool, demo: bool) -> int:
     told.begin(config.warnings)
     if demo:
         _make_clips(trial.folder, told)
-    # Here, because it takes a second to import: whatever is wrong with the options was said before.
-    from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
-
-    options = ServeOptions(os.environ, once=once, announce=told.announce, observe=told.observe)
-    trial.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _stderr_into(trial.log_file), told.shown():
+        # Here, because it takes a second to import: whatever is wrong with the options was said before.
+        from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
+
+        options = ServeOptions(
+            os.environ,
+            once=once,
+            announce=told.announce,
+            observe=told.observe,
+            reload=functools.partial(_hung_up, config),
+        )
         code = anyio.run(serve, config, options)
     told.end()
     return code or int(told.story.exports_failed > 0)
+
+
+def _hung_up(config: Config) -> Config:
+    """There is no file to read anew: SIGHUP says that the terminal was closed, and ends the trial."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return config
 
 
 def _make_clips(folder: Path, told: Lines) -> None:
@@ -102,9 +116,14 @@ def _make_clips(folder: Path, told: Lines) -> None:
 @contextmanager
 def _stderr_into(file: Path) -> Iterator[None]:
     """Let everything that is written to stderr, whoever writes it, go to `file`: the terminal is the story's."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        hint = "set XDG_STATE_HOME to a folder that may be written to"
+        raise Failure(f"cannot keep state: {error.strerror}", hint, where=str(file.parent)) from error
     sys.stderr.flush()
     kept = os.dup(2)
-    log = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from vvwatch.cli.story import Batch, OpenWindow, Story
 
 _DRAWN_PER_SECOND: Final = 4
 _BAR_WIDTH: Final = 24
-_MOST_TROUBLES: Final = 6
-_MOST_ARTEFACTS: Final = 3
+_STYLES: Final = {"skipped": "yellow", "partial": "yellow", "retried": "yellow"}
+MOST_TROUBLES: Final = 6
+MOST_ARTEFACTS: Final = 3
 _MOST_BATCHES: Final = 3
 
 
@@ -32,7 +34,7 @@ class Scene:
     folder: Path
     pattern: str
     exports: Path
-    log: Path
+    state_dir: Path
     quiet_seconds: float
     max_wait_seconds: float
 
@@ -62,7 +64,8 @@ def _heading(story: Story, scene: Scene) -> Text:
     )
     if scene.pattern != "*":
         text.append(f"   {plain(scene.pattern)}", "cyan")
-    return text.append(f"\n{story.address or 'starting…'}", "dim")
+    look = f"{story.address}   vvwatch status --state-dir {shlex.quote(str(scene.state_dir))}"
+    return text.append(f"\n{plain(look) if story.address else 'starting…'}", "dim")
 
 
 def _way(story: Story, scene: Scene, now: float) -> Table:
@@ -125,7 +128,7 @@ def _run(batch: Batch | None) -> tuple[RenderableType, Text]:
     words = {"": "processing", "completed_with_failures": "done, with failures", "completed": "done"}
     text = Text(f"{batch.items_done} of {max(batch.items, batch.items_done)} · ")
     style = "red" if batch.run_status == "failed" else "green" if batch.run_status == "completed" else ""
-    return _bar(batch.items_done, batch.items), text.append(
+    return _bar(batch.items_done + sum(batch.partly.values()), batch.items), text.append(
         words.get(batch.run_status, batch.run_status), style
     )
 
@@ -154,14 +157,20 @@ def _latest(story: Story) -> Iterator[RenderableType]:
         yield ""
     if story.alarm:
         yield Text(f"  ! {plain(story.alarm)}", "yellow")
-    for trouble in story.troubles[-_MOST_TROUBLES:]:
-        yield Text.assemble(("  ✗ ", "red"), plain(trouble.subject), (f"  {plain(trouble.reason)}", "dim"))
-    for artefact in story.artefacts[-_MOST_ARTEFACTS:]:
+    if (hidden := len(story.troubles) - MOST_TROUBLES) > 0:
+        yield Text(f"  ✗ … and {hidden} more", "dim")
+    for trouble in story.troubles[-MOST_TROUBLES:]:
+        style = _STYLES.get(trouble.what, "red")
+        what = (f"  {trouble.what}", style)
+        yield Text.assemble(("  ✗ ", style), plain(trouble.subject), what, f": {plain(trouble.reason)}")
+    for artefact in story.artefacts[-MOST_ARTEFACTS:]:
         where = plain(path_of(artefact.uri))
         yield Text.assemble(("  → ", "green"), where, (f"  {size(artefact.size_bytes)}", "dim"))
 
 
 def _footer(story: Story) -> Text:
+    if story.stopped:
+        return Text("  stopped; the next start goes on from here", "dim")
     if story.draining:
-        return Text("  stopping; Ctrl-C again stops at once", "yellow")
+        return Text("  finishing what is under way; Ctrl-C stops at once", "yellow")
     return Text("  Ctrl-C stops; what was done is remembered for the next start", "dim")

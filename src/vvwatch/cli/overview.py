@@ -36,13 +36,13 @@ def overview(client: Client, now: float | None = None) -> Document:
             "prompt_runs": [each for each in runs if each["status"] in _GOING],
             "exports": [each for each in exports if each["status"] in _GOING],
         },
-        "attention": [
+        "attention": _once_each(
             *_troubled(automations),
             *_failed_jobs(jobs, since),
             *_failed(runs, "run_id", "prompt_run", since),
             *_failed(exports, "export_id", "export", since),
             *_webhooks(client.get("/webhooks")),
-        ],
+        ),
     }
 
 
@@ -69,6 +69,11 @@ def _automation(found: Watched, source: Document | None, window: Document | None
 
 def _attention(kind: str, identifier: str, what: str, attempt: str) -> Document:
     return {"kind": kind, "id": identifier, "what": what, "try": attempt}
+
+
+def _once_each(*found: Document) -> list[Document]:
+    """Of those that say the same only the first, which is the newest."""
+    return list({(each["kind"], each["what"]): each for each in reversed(found)}.values())[::-1]
 
 
 def _troubled(automations: list[Document]) -> Iterator[Document]:

@@ -8,9 +8,10 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from vvwatch.cli.output import duration, plain, several, size
-from vvwatch.cli.story import Fields, Story, reason_of
+from vvwatch.cli.story import Fields, Story, objects_of, reason_of
 
-_LABEL_WIDTH: Final = 9
+_LABEL_WIDTH: Final = 10
+_LABELS: Final = {"change": "seen", "delivery": "webhook", "daemon": "stopping", "job": "trouble"}
 _CLOSED: Final = {
     "quiet": "nothing more arrived",
     "max_wait": "it had been open for its longest time",
@@ -33,7 +34,8 @@ def line(event: str, fields: Fields, at: float) -> str | None:
     else:
         say = _LINES.get(event)
         words = say(fields) if say else None
-    return labelled(event.partition(".")[0], words) if words else None
+    noun = event.partition(".")[0]
+    return labelled(_LABELS.get(noun, noun), words) if words else None
 
 
 def labelled(label: str, words: str) -> str:
@@ -48,10 +50,11 @@ def summary(story: Story) -> Iterator[str]:
     else:
         counts = f"{story.failed} failed, {story.skipped} skipped"
         yield f"{several(story.imported, 'file')} imported, {counts}"
-    yield from (labelled("  reason", f"{each.subject}: {each.reason}") for each in story.troubles)
-    yield from (
-        labelled("  export", f"{path_of(each.uri)} ({size(each.size_bytes)})") for each in story.artefacts
-    )
+    yield from (labelled(f"  {each.what}", f"{each.subject}: {each.reason}") for each in story.troubles)
+    for made in story.artefacts:
+        yield labelled("  export", f"{path_of(made.uri)} ({size(made.size_bytes)})")
+    if story.window or any(batch.under_way for batch in story.batches):
+        yield labelled("  left", "what is not done yet goes on at the next start")
 
 
 def path_of(uri: str) -> str:
@@ -61,10 +64,12 @@ def path_of(uri: str) -> str:
 
 
 def _accepted(fields: Fields, at: float) -> str:
-    count, due_at = several(int(fields.get("count", 1)), "new file"), fields.get("due_at")
-    if due_at is None:
-        return count
-    return f"{count}; the window closes in {duration(float(due_at) - at)} unless more arrive"
+    count, key, due_at = objects_of(fields), fields.get("object_key"), fields.get("due_at")
+    names = "" if key is None else f": {key}{', …' if count > 1 else ''}"
+    closes = (
+        "" if due_at is None else f"; the window closes in {duration(float(due_at) - at)} unless more arrive"
+    )
+    return f"{several(count, 'new file')}{names}{closes}"
 
 
 def _skipped(fields: Fields) -> str:
@@ -73,7 +78,7 @@ def _skipped(fields: Fields) -> str:
 
 def _closed(fields: Fields) -> str:
     why = _CLOSED.get(str(fields.get("reason")), "")
-    return f"closed with {several(int(fields.get('count', 0)), 'file')}: {why}"
+    return f"closed with {several(objects_of(fields), 'file')}: {why}"
 
 
 def _file_finished(fields: Fields) -> str:
@@ -118,22 +123,18 @@ _LINES: Final[dict[str, Callable[[Fields], str]]] = {
     "source.recovered": lambda _: "recovered",
     "change.skipped": _skipped,
     "window.closed": _closed,
-    "import.started": lambda fields: several(int(fields.get("files", 0)), "file"),
     "import.file_finished": _file_finished,
     "import.file_retried": _again,
     "import.finished": _import_finished,
-    "run.started": lambda fields: several(int(fields.get("items", 0)), "item"),
+    "run.started": lambda fields: f"begins: {several(int(fields.get('items', 0)), 'item')}",
     "run.item_finished": _item_finished,
     "run.item_retried": _again,
     "run.finished": _ended,
-    "export.started": lambda fields: str(fields.get("export")),
     "export.finished": _exported,
     "export.retried": _again,
     "export.failed": lambda fields: f"{fields.get('export')} failed: {reason_of(fields)}",
-    "delivery.sent": lambda fields: f"{fields.get('event_type') or fields.get('type')} sent",
-    "delivery.failed": lambda fields: (
-        f"{fields.get('event_type') or fields.get('type')}: {reason_of(fields)}"
-    ),
+    "delivery.sent": lambda fields: f"{fields.get('event_type')} sent",
+    "delivery.failed": lambda fields: f"{fields.get('event_type')} failed: {reason_of(fields)}",
     "job.failed": lambda fields: f"{fields.get('kind')} {fields.get('ref')}: {reason_of(fields)}",
-    "daemon.draining": lambda _: "stopping; press Ctrl-C again to stop at once",
+    "daemon.draining": lambda _: "what is under way is finished first; Ctrl-C again stops at once",
 }

@@ -11,7 +11,7 @@ import click
 
 from vvwatch.cli.commands import Command
 from vvwatch.cli.options import config_option, json_option, state_dir_option
-from vvwatch.config import load
+from vvwatch.config import Config, load
 
 
 @click.command(
@@ -52,12 +52,16 @@ def run(
         "log.format": log_format,
         "log.level": log_level,
     }
-    loaded = load(Path(config) if config else None, os.environ, overrides)
+
+    def read() -> Config:
+        return load(Path(config) if config else None, os.environ, overrides)
+
+    loaded = read()
     # Here, because it takes a second to import: whatever is wrong with the configuration was said before.
     from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
 
     announce = _announced_as_json if as_json else click.echo
-    ctx.exit(anyio.run(serve, loaded, ServeOptions(os.environ, announce=announce)))
+    ctx.exit(anyio.run(serve, loaded, ServeOptions(os.environ, announce=announce, reload=read)))
 
 
 def _announced_as_json(line: str) -> None:

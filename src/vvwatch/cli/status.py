@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -37,14 +38,19 @@ def status(client: Client, *, watch: bool, as_json: bool) -> None:
     if not watch:
         _show(overview(client), as_json=as_json)
         return
-    while True:
-        found = overview(client)
-        if as_json:
-            click.echo(json.dumps(found, ensure_ascii=False))
-        else:
-            click.echo(_CLEAR if animated(sys.stdout, os.environ) else "", nl=False)
-            _show(found, as_json=False)
-        time.sleep(_WATCH_SECONDS)
+    with suppress(KeyboardInterrupt):
+        while True:
+            _show_again(overview(client), as_json=as_json)
+            time.sleep(_WATCH_SECONDS)
+
+
+def _show_again(found: Document, *, as_json: bool) -> None:
+    """In place of what stood on the terminal; one line an answer for programs."""
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    click.echo(_CLEAR if animated(sys.stdout, os.environ) else "", nl=False)
+    _show(found, as_json=False)
 
 
 def _show(found: Document, *, as_json: bool) -> None:

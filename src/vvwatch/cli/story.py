@@ -6,7 +6,7 @@ Unknown events and missing fields leave the story as it is: telling must never d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from vvwatch.core.filters import Reason, explain
@@ -41,7 +41,10 @@ class OpenWindow:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one closed window brought, on its way from import to export."""
+    """What one closed window brought, on its way from import to export.
+
+    `partly` maps the media being processed to the fraction of 1 that is done.
+    """
 
     import_job: str
     files: int = 0
@@ -52,6 +55,7 @@ class Batch:
     run: str = ""
     items: int = 0
     items_done: int = 0
+    partly: Mapping[str, float] = field(default_factory=dict)
     run_status: str = ""
     export: str = ""
     export_status: str = ""
@@ -68,9 +72,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that went wrong: with what, and why."""
+    """Something that went wrong: with whom (`subject`), what (`failed`, `skipped`, …), and why."""
 
     subject: str
+    what: str
     reason: str
 
 
@@ -102,6 +107,7 @@ class Story:
     artefacts: tuple[Artefact, ...] = ()
     alarm: str = ""
     draining: bool = False
+    stopped: bool = False
 
 
 def after(story: Story, event: str, fields: Fields, at: float) -> Story:
@@ -113,8 +119,13 @@ def after(story: Story, event: str, fields: Fields, at: float) -> Story:
 def reason_of(fields: Fields) -> str:
     """Why, in words: the event's own message, else what its reason means."""
     code = str(fields.get("reason") or "")
-    message = fields.get("message") or fields.get("error") or _SENTENCES.get(code)
-    return str(message) if message else _rule(code)
+    message = fields.get("message") or fields.get("error") or _SENTENCES.get(code) or _rule(code)
+    return str(message) or "the log says more"
+
+
+def objects_of(fields: Fields) -> int:
+    """How many objects an event is about."""
+    return int(fields.get("objects", 1))
 
 
 def _rule(code: str) -> str:
@@ -148,15 +159,15 @@ def _opened(story: Story, fields: Fields, at: float) -> Story:
 
 
 def _accepted(story: Story, fields: Fields, at: float) -> Story:
-    name, count = str(fields.get("window")), int(fields.get("count", 1))
+    name, count = str(fields.get("window")), objects_of(fields)
     window = story.window if story.window and story.window.id == name else OpenWindow(name, at)
     window = replace(window, due_at=fields.get("due_at"), count=window.count + count)
     return replace(story, window=window, accepted=story.accepted + count, settling=0)
 
 
 def _left_out(story: Story, fields: Fields, _at: float) -> Story:
-    told = _with_trouble(story, str(fields.get("object_key")), f"skipped: {reason_of(fields)}")
-    return replace(told, skipped=story.skipped + 1)
+    told = _with_trouble(story, str(fields.get("object_key")), "skipped", fields)
+    return story if told == story else replace(told, skipped=story.skipped + 1)
 
 
 def _closed(story: Story, fields: Fields, _at: float) -> Story:
@@ -177,7 +188,7 @@ def _file_finished(story: Story, fields: Fields, _at: float) -> Story:
     story = _with_batch(story, replace(batch, **counted))
     total: dict[str, Any] = {status: getattr(story, status) + 1}
     if status != "imported":
-        story = _with_trouble(story, str(fields.get("object_key")), f"{status}: {reason_of(fields)}")
+        story = _with_trouble(story, str(fields.get("object_key")), status, fields)
     return replace(story, **total)
 
 
@@ -194,11 +205,18 @@ def _run_started(story: Story, fields: Fields, _at: float) -> Story:
 
 def _item_finished(story: Story, fields: Fields, _at: float) -> Story:
     batch = _batch_of(story, "run", fields)
-    story = _with_batch(story, replace(batch, items_done=batch.items_done + 1))
-    if fields.get("status") in ("failed", "partial"):
-        what = "not processed" if fields["status"] == "failed" else "processed in part"
-        return _with_trouble(story, str(fields.get("object_key")), f"{what}: {reason_of(fields)}")
+    partly = {media: fraction for media, fraction in batch.partly.items() if media != fields.get("media")}
+    story = _with_batch(story, replace(batch, items_done=batch.items_done + 1, partly=partly))
+    status = str(fields.get("status"))
+    if status in ("failed", "partial"):
+        return _with_trouble(story, str(fields.get("object_key")), status, fields)
     return story
+
+
+def _item_progressed(story: Story, fields: Fields, _at: float) -> Story:
+    batch = _batch_of(story, "run", fields)
+    partly = {**batch.partly, str(fields.get("media")): float(fields.get("fraction", 0))}
+    return _with_batch(story, replace(batch, partly=partly))
 
 
 def _run_finished(story: Story, fields: Fields, _at: float) -> Story:
@@ -219,18 +237,20 @@ def _export_finished(story: Story, fields: Fields, _at: float) -> Story:
 
 def _export_failed(story: Story, fields: Fields, _at: float) -> Story:
     story = _with_batch(story, replace(_batch_of(story, "export", fields), export_status="failed"))
-    story = _with_trouble(story, str(fields.get("export")), f"not exported: {reason_of(fields)}")
+    story = _with_trouble(story, str(fields.get("export")), "failed", fields)
     return replace(story, exports_failed=story.exports_failed + 1)
 
 
 def _broken(story: Story, fields: Fields, _at: float) -> Story:
-    return _with_trouble(
-        story, f"{fields.get('kind')} {fields.get('ref')}", f"tried again: {reason_of(fields)}"
-    )
+    return _with_trouble(story, f"{fields.get('kind')} {fields.get('ref')}", "retried", fields)
 
 
 def _draining(story: Story, _fields: Fields, _at: float) -> Story:
     return replace(story, draining=True)
+
+
+def _stopped(story: Story, _fields: Fields, _at: float) -> Story:
+    return replace(story, draining=False, stopped=True)
 
 
 def _batch_of(story: Story, field: str, fields: Fields) -> Batch:
@@ -260,14 +280,18 @@ def _with_batch(story: Story, batch: Batch) -> Story:
     return replace(story, batches=(*story.batches, batch)[-_MOST_BATCHES:])
 
 
-def _with_trouble(story: Story, subject: str, reason: str) -> Story:
-    return replace(story, troubles=(*story.troubles, Trouble(subject, reason))[-_MOST_REMEMBERED:])
+def _with_trouble(story: Story, subject: str, what: str, fields: Fields) -> Story:
+    trouble = Trouble(subject, what, reason_of(fields))
+    if trouble in story.troubles:
+        return story
+    return replace(story, troubles=(*story.troubles, trouble)[-_MOST_REMEMBERED:])
 
 
 _CHANGES: Final[Mapping[str, Callable[[Story, Fields, float], Story]]] = {
     "daemon.ready": _ready,
     "daemon.started": _ready,
     "daemon.draining": _draining,
+    "daemon.stopped": _stopped,
     "scan.finished": _scanned,
     "scan.failed": _alarmed,
     "source.degraded": _alarmed,
@@ -281,6 +305,7 @@ _CHANGES: Final[Mapping[str, Callable[[Story, Fields, float], Story]]] = {
     "import.file_finished": _file_finished,
     "import.finished": _import_finished,
     "run.started": _run_started,
+    "run.item_progressed": _item_progressed,
     "run.item_finished": _item_finished,
     "run.finished": _run_finished,
     "export.started": _export_started,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -23,8 +25,9 @@ from vvwatch.errors import Problem
 class Lines:
     """One line an event, in plain words."""
 
-    def __init__(self, trial: Trial, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, trial: Trial, *, once: bool = False, now: Callable[[], float] = time.time) -> None:
         self.story = Story()
+        self._once = once
         self._trial = trial
         self._now = now
         self._lock = threading.Lock()
@@ -35,6 +38,7 @@ class Lines:
         self._say(labelled("watching", f"{self._trial.folder}{pattern}"))
         self._say(labelled("exports", f"go to {self._trial.exports}"))
         self._say(labelled("log", str(self._trial.log_file)))
+        self._say(labelled("look", f"vvwatch status --state-dir {shlex.quote(str(self._trial.state_dir))}"))
         for warning in warnings:
             self._say(labelled("warning", str(warning)))
 
@@ -66,7 +70,8 @@ class Lines:
 
     def _tell(self, event: str, fields: Fields, at: float) -> None:
         words = line(event, fields, at)
-        if words is not None:
+        is_planned_end = self._once and event == "daemon.draining"
+        if words is not None and not is_planned_end:
             self._say(words)
 
     def _say(self, text: str) -> None:
@@ -96,11 +101,8 @@ class JsonLines(Lines):
         counts = {
             name: getattr(story, name) for name in ("accepted", "imported", "failed", "skipped", "exported")
         }
-        troubles = [{"subject": each.subject, "reason": each.reason} for each in story.troubles]
-        exports = [
-            {"export": each.export, "uri": each.uri, "size_bytes": each.size_bytes}
-            for each in story.artefacts
-        ]
+        troubles = [asdict(each) for each in story.troubles]
+        exports = [asdict(each) for each in story.artefacts]
         self._print("dev.finished", **counts, troubles=troubles, exports=exports)
 
     def _tell(self, event: str, fields: Fields, at: float) -> None:  # noqa: ARG002  # as its parent
@@ -122,6 +124,15 @@ class LiveView(Lines):
         for warning in warnings:
             self._say(labelled("warning", str(warning)))
 
+    def end(self) -> None:
+        """The counts; the failures and exports too when the view had no room for all of them."""
+        from vvwatch.cli.live import MOST_ARTEFACTS, MOST_TROUBLES  # noqa: PLC0415  # as below
+
+        story, told = self.story, list(summary(self.story))
+        whole = len(story.troubles) > MOST_TROUBLES or len(story.artefacts) > MOST_ARTEFACTS
+        for text in told if whole else told[:1]:
+            self._say(text)
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Draw until the block ends."""
@@ -130,7 +141,7 @@ class LiveView(Lines):
 
         trial, quiet = self._trial, parse_duration(self._trial.debounce)
         scene = Scene(
-            trial.folder, trial.pattern, trial.exports, trial.log_file, quiet, default_max_wait(quiet)
+            trial.folder, trial.pattern, trial.exports, trial.state_dir, quiet, default_max_wait(quiet)
         )
         with shown(lambda: render(self.story, scene, self._now())):
             yield
@@ -139,7 +150,7 @@ class LiveView(Lines):
         """Nothing: the view draws the story by itself."""
 
 
-def teller(trial: Trial, *, as_json: bool, animated: bool) -> Lines:
+def teller(trial: Trial, *, once: bool, as_json: bool, animated: bool) -> Lines:
     """The teller that suits the reader."""
     kind = JsonLines if as_json else LiveView if animated else Lines
-    return kind(trial)
+    return kind(trial, once=once)

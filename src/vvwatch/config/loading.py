@@ -27,7 +27,15 @@ ENVIRONMENT: Final = {
 }
 """The variables that stand for an option of the file."""
 _PREFIX: Final = "VVWATCH_"
-_OTHER_VARIABLES: Final = ("VVWATCH_CONFIG", "VVWATCH_ADMIN_KEY", "VVWATCH_ADMIN_KEY_FILE")
+_OTHER_VARIABLES: Final = (
+    "VVWATCH_CONFIG",
+    "VVWATCH_ADMIN_KEY",
+    "VVWATCH_ADMIN_KEY_FILE",
+    "VVWATCH_SECRET_KEY",
+    "VVWATCH_API_KEY",
+    "VVWATCH_URL",
+)
+"""Those that stand for none: the daemon's secrets, and where client commands find the daemon."""
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _FILE_NAME: Final = "vvwatch.toml"
 

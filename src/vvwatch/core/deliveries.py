@@ -40,16 +40,10 @@ TRANSITIONS: Final[Mapping[DeliveryStatus, frozenset[DeliveryStatus]]] = {
 }
 """What the daemon does by itself. An attempt cut short by a crash goes on as `retrying`."""
 
-BY_HAND: Final[Mapping[DeliveryStatus, frozenset[DeliveryStatus]]] = {
-    status: frozenset({DeliveryStatus.PENDING} if status is DeliveryStatus.FAILED else ())
-    for status in DeliveryStatus
-}
-"""What a person's retry may do: a failed delivery starts again."""
 
-
-def check_transition(frm: str, to: DeliveryStatus, *, by_hand: bool = False) -> None:
+def check_transition(frm: str, to: DeliveryStatus) -> None:
     """Raises Conflict unless a delivery that is `frm` may become `to`."""
-    transitions.check(BY_HAND if by_hand else TRANSITIONS, DeliveryStatus(frm), to)
+    transitions.check(TRANSITIONS, DeliveryStatus(frm), to)
 
 
 def classify(status_code: int | None) -> Answer:

@@ -7,9 +7,6 @@ from typing import Final
 
 from vvwatch.errors import InvalidInput
 
-PUBLIC_INTERVALS: Final = ("5m", "10m", "1h", "1d")
-"""The debounce intervals that the public API accepts."""
-
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 _LONGEST_SECONDS: Final = 3_650 * 86_400.0
 _NUMBER: Final = r"(?:(\d{1,9}(?:\.\d{1,9})?)"
@@ -27,14 +24,3 @@ def parse_duration(text: str) -> float:
     if seconds > _LONGEST_SECONDS:
         raise InvalidInput(f"{text!r} is longer than ten years", _HINT)
     return seconds
-
-
-def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads as `seconds`, to the millisecond: `1h30m`, `0.5s`."""
-    whole, milliseconds = divmod(round(seconds * 1000), 1000)
-    parts = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        count, whole = divmod(whole, size)
-        parts.append(f"{count}{unit}" if count else "")
-    rest = f"{whole}.{milliseconds:03d}".rstrip("0").rstrip(".") if milliseconds else str(whole)
-    return "".join(parts) + (f"{rest}s" if rest != "0" or not any(parts) else "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from vvwatch.core.globs import MAX_PATTERN_CHARACTERS, Glob, check_pattern
+from vvwatch.core.globs import Glob, check_pattern
 from vvwatch.core.objects import StorageObject, base_name, extension, media_type
 
 __all__ = [
-    "MAX_PATTERN_CHARACTERS",
     "WORTH_KNOWING",
     "ObjectFilter",
     "Reason",

@@ -22,11 +22,6 @@ def new_id(prefix: str, now: float, randomness: bytes) -> str:
     return f"{prefix}_" + "".join(_ALPHABET[number >> 5 * digit & 31] for digit in reversed(range(_DIGITS)))
 
 
-def declared_id(prefix: str, name: str) -> str:
-    """The identity of what the configuration declares as `name`: the same after each start."""
-    return f"{prefix}_{name}"
-
-
 def segment_id(run_item_id: int, ordinal: int) -> str:
     """The public name of one segment of one processed media item."""
     return f"seg_{run_item_id}_{ordinal}"

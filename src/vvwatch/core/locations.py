@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vvwatch.errors import InvalidInput, OutsideLocation
+from vvwatch.errors import InvalidInput
 
 MAX_KEY_BYTES: Final = 4_096
 """The longest path that a local file can have; object stores allow 1,024."""
@@ -37,16 +37,3 @@ def _check_text(text: str, name: str) -> None:
         raise InvalidInput(f"the {name} {text!r} is not valid UTF-8") from None
     if size_bytes > MAX_KEY_BYTES:
         raise InvalidInput(f"the {name} is {size_bytes:,} bytes long; {MAX_KEY_BYTES:,} are possible")
-
-
-def safe_relative(path: str) -> str:
-    """`path` without empty and `.` segments, to be joined to a root; "" for the root itself.
-
-    Raises OutsideLocation when it is absolute, climbs (with either slash), or holds a NUL.
-    """
-    hint = "keys are relative to the connector's location and stay below it"
-    if path.startswith("/") or "\0" in path:
-        raise OutsideLocation(f"{path!r} is not a path below the location", hint)
-    if ".." in path.replace("\\", "/").split("/"):
-        raise OutsideLocation(f"{path!r} leaves the location", hint)
-    return "/".join(segment for segment in path.split("/") if segment not in {"", "."})

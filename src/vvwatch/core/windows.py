@@ -53,14 +53,9 @@ def close_reason(
     return CloseReason.QUIET if quiet_first else CloseReason.MAX_WAIT
 
 
-def healed(
-    policy: WindowPolicy,  # noqa: ARG001 - asked for like its siblings; which moments heal does not depend on it
-    opened_at: float,
-    last_change_at: float,
-    now: float,
-) -> tuple[float, float]:
+def healed(opened_at: float, last_change_at: float, now: float) -> tuple[float, float]:
     """`opened_at` and `last_change_at`, neither in the future: a clock that went back holds no window open.
 
-    With the result the window is due at most `max_wait_seconds` after `now`. A sound clock changes nothing.
+    With the result the window is due at most its `max_wait_seconds` after `now`. A sound clock changes nothing.
     """
     return min(opened_at, now), min(last_change_at, now)

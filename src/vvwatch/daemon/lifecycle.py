@@ -16,8 +16,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from vvwatch import __version__
-from vvwatch.config import Config, load
 from vvwatch.clock import SystemClock
+from vvwatch.config import Config
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.files import write_private
 from vvwatch.daemon.state import DaemonState, app_for, idle, measured
@@ -41,13 +41,18 @@ def _print(line: str) -> None:
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How this process serves: `once` ends when all that was there is done; `observe` sees every event."""
+    """How this process serves.
+
+    `once` ends when all that was there is done, `observe` sees every event, `reload` reads the configuration
+    anew (without it SIGHUP changes nothing).
+    """
 
     environ: Mapping[str, str]
     once: bool = False
     announce: Callable[[str], None] = _print
     observe: Callable[[str, Mapping[str, Any]], None] | None = None
     log_stream: TextIO = sys.stderr
+    reload: Callable[[], Config] | None = None
 
 
 async def serve(config: Config, options: ServeOptions) -> int:
@@ -72,7 +77,7 @@ class _Daemon:
     def __init__(self, house: House, options: ServeOptions) -> None:
         self._house = house
         self._options = options
-        self._notifier = Notifier(options.environ)
+        self._notifier = Notifier(options.environ, os.getpid())
         self._state = DaemonState(house.clock.now())
         self._exit_code = os.EX_OK
         self._stopping = anyio.Event()
@@ -155,7 +160,7 @@ class _Daemon:
         house = self._house
         self._notifier.reloading()
         try:
-            config = load(house.config.path, self._options.environ)
+            config = self._options.reload() if self._options.reload else house.config
             await declare(house, config)
             house.live.config = config
         except VvwatchError as error:

@@ -16,11 +16,14 @@ SHIFT_LAG_SECONDS: Final = 1.0
 """How far apart the two pictures are whose colours are compared to find a dissolve."""
 
 _SHIFT_THRESHOLD: Final = 0.3
+_DISSOLVE_PEAK: Final = 0.5
+_CUT_REACH_SECONDS: Final = 0.3
 _LONGEST_DISSOLVE_SECONDS: Final = 3.0
 _SAME_SHOT_SECONDS: Final = 0.5
 _FROZEN_PERCENT: Final = 0.1
 _DARK_SHARE: Final = 0.98
 _LOUDNESS_WINDOW_SECONDS: Final = 0.4
+_ROUNDING_SECONDS: Final = 0.001
 _ABSOLUTE_GATE_LUFS: Final = -70.0
 _RELATIVE_GATE_LU: Final = 10.0
 _HOLE_SECONDS: Final = 0.1
@@ -77,10 +80,11 @@ def shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
 
 
 def _dissolves(pictures: Pictures, cuts: Sequence[Boundary]) -> Iterator[Boundary]:
+    """A shift of colours that comes and goes within seconds, that no cut explains, and that is no slow change."""
     for start, end, peak in _shifts(pictures):
-        lead = start - SHIFT_LAG_SECONDS
-        at_cut = any(lead - _SAME_SHOT_SECONDS <= cut.at_seconds <= end for cut in cuts)
-        if not at_cut and lead > 0 and end - start < _LONGEST_DISSOLVE_SECONDS:
+        cut_there = any(start - _CUT_REACH_SECONDS <= cut.at_seconds <= end for cut in cuts)
+        if peak >= _DISSOLVE_PEAK and end - start < _LONGEST_DISSOLVE_SECONDS and not cut_there:
+            # The shift begins with the dissolve and ends one lag after it.
             yield Boundary((start + end - SHIFT_LAG_SECONDS) / 2, "dissolve", peak * 100)
 
 
@@ -124,8 +128,8 @@ def _steps(pictures: Pictures, start: float, end: float) -> Sequence[float]:
 
 def loudness(sounds: Sounds, start: float, end: float) -> float | None:
     """Integrated loudness of [start, end) in LUFS after ITU-R BS.1770; None when it is all below the gate."""
-    last = end - _LOUDNESS_WINDOW_SECONDS + 0.05
-    values = _window(sounds.times, sounds.momentary, start - 0.05, last)
+    first, last = start - _ROUNDING_SECONDS, end - _LOUDNESS_WINDOW_SECONDS + _ROUNDING_SECONDS
+    values = _window(sounds.times, sounds.momentary, first, last)
     audible = [_energy(value) for value in values if value > _ABSOLUTE_GATE_LUFS]
     if not audible:
         return None

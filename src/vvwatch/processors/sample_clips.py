@@ -54,7 +54,7 @@ def write_clip(path: Path, clip: Clip) -> Path:
     """Write `clip` to `path`, in the container that the extension names; returns `path`."""
     with av.open(str(path), "w", options=dict(clip.container_options)) as container:
         tracks = [track for track in (_video(container, clip), _audio(container, clip)) if track is not None]
-        for _, stream, frame in heapq.merge(*tracks, key=lambda item: item[0]):
+        for _, stream, frame in heapq.merge(*tracks, key=lambda item: item[0] or 0):
             container.mux(stream.encode(frame))
         streams: list[Any] = list(container.streams)
         for stream in streams:

@@ -22,6 +22,7 @@ _RIFF_SLACK: Final = 8
 """Some recorders write the size of the whole file where the size after the first eight bytes belongs."""
 _LONGEST_OGG_PAGE: Final = 27 + 255 + 255 * 255
 
+_SIGNATURES: Final = (b"fLaC", b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"\xff\xf1", b"\xff\xf9")
 _TEXT: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\r\x20-\x7e\x80-\xf4]+")
 _LOOKS: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
     (re.compile(rb"\s*(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)", re.IGNORECASE), "an HTML page"),
@@ -63,8 +64,8 @@ def likeness(source: ByteSource) -> str:
         return "an empty file"
     if not head.strip(b"\0"):
         return "a file that begins with zeros only, perhaps a copy that was never filled"
-    if any(matches(head) for matches, _ in _CHECKS):
-        return "a container whose index is missing or damaged"
+    if head.startswith(_SIGNATURES) or any(matches(head) for matches, _ in _CHECKS):
+        return "media that is cut short or damaged"
     if not _TEXT.fullmatch(head):
         return "no media of a known kind"
     return next(name for pattern, name in _LOOKS if pattern.match(head))

@@ -13,7 +13,7 @@ from vvwatch.processors.measurements import Pictures, Sounds, holes
 from vvwatch.processors.opening import DECODER_FAILURES, Medium, check_seconds, read_failure, reason
 from vvwatch.processors.tracks import PictureTrack, SoundTrack, Track
 
-_DECLARES_DURATION: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac"})
+_DECLARES_DURATION: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "ogg"})
 """Containers that state their duration, instead of having it computed from what is left of them."""
 
 _SKIPS_HOLES: Final = frozenset({"matroska,webm", "flac", "ogg"})
@@ -50,8 +50,8 @@ def look(medium: Medium, bounds: Bounds) -> Survey:
         track.insist()
     waiting = set(tracks)
     for packet in _Reader(medium, lambda _: None):
-        if packet.stream_index in waiting:
-            tracks[packet.stream_index].feed(packet)
+        if packet.stream.index in waiting:
+            tracks[packet.stream.index].feed(packet)
         waiting = {index for index in waiting if tracks[index].last_frame is None}
         if not waiting:
             break
@@ -71,8 +71,9 @@ def survey(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> S
     tracks = _tracks(medium, bounds)
     reader = _Reader(medium, report)
     for packet in reader:
-        if packet.stream_index in tracks:
-            tracks[packet.stream_index].feed(packet)
+        # The empty packets that drain the decoders at the end all claim to be of stream 0 in `stream_index`.
+        if packet.stream.index in tracks:
+            tracks[packet.stream.index].feed(packet)
     for track in tracks.values():
         track.finish()
     return _findings(medium, reader, tracks, bounds)

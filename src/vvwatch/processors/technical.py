@@ -26,7 +26,7 @@ _START: Final = (
     "from vvwatch.processors.technical_child import main; main()"
 )
 _ROOT: Final = str(Path(vvwatch.__file__).parents[1])
-_COMMAND: Final = (sys.executable, "-I", "-B", "-c", _START, _ROOT)
+_COMMAND: Final = (sys.executable, "-I", "-c", _START, _ROOT)
 _ERRORS: Final[Mapping[str, type[MediaError]]] = {
     error.code: error for error in (MediaUnreadable, MediaLimit, ProcessorCrashed)
 }

@@ -25,6 +25,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _NICENESS: Final = 10
 _OPEN_FILES: Final = 64
+_FILE_BYTES: Final = 1 << 20
+"""Nothing is written but, the first time in a fresh checkout, the bytecode of our own modules."""
+
 _REPORT_SECONDS: Final = 0.5
 
 
@@ -86,7 +89,7 @@ def _confine(limits: Mapping[str, Any]) -> None:
     os.nice(_NICENESS)
     memory = limits["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_seconds"], limits["cpu_seconds_max"]))

@@ -26,6 +26,7 @@ _RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 30.0
 _CALM_SECONDS: Final = 60.0
 _LIMITS: Final = Path("/proc/sys/fs/inotify")
+_USUAL_LIMITS: Final = {"max_queued_events": 16_384, "max_user_instances": 128, "max_user_watches": 65_536}
 
 
 class FolderSource:
@@ -153,8 +154,8 @@ def _without_queue(error: OSError) -> SourceHealth:
 
 
 def _limit(name: str) -> int:
-    """The kernel's present limit; 0 when it cannot be read."""
+    """The kernel's present limit; its usual value where a sandbox hides it."""
     try:
         return int((_LIMITS / name).read_text())
     except (OSError, ValueError):
-        return 0
+        return _USUAL_LIMITS[name]

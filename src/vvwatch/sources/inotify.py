@@ -1,9 +1,10 @@
 """The kernel's own notice of changes in directories, as Linux gives it (inotify(7)).
 
-A watching library was measured and not taken: it reports neither a full queue nor an exhausted budget, stops at
-one undecodable name, refuses or silently halves a tree that holds one unreadable folder (`lost+found`), follows
-links out of the tree, cannot leave hidden folders out, and polls a flag: 20 folders at a latency below 100 ms
-cost 1-2 % of a core doing nothing. The kernel tells all of it, and waiting for it is free.
+A watching library (watchfiles) was measured and not taken. It tells neither of a full queue nor of a budget spent
+after the start, ends at one undecodable name, refuses or silently halves a tree that holds one unreadable folder
+such as `lost+found`, follows links out of the tree, cannot leave hidden folders out, and polls: 20 folders cost
+1 to 2 % of a core doing nothing when hints are to come within 100 ms. The kernel tells all of it, and waiting
+for it is free.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from vvwatch.errors import (
 from vvwatch.ports import Capabilities, Page, Written
 from vvwatch.storage.creation import create, make_folder
 from vvwatch.storage.leases import has_writer
-from vvwatch.storage.walking import object_of, open_folder, version_of, walk
+from vvwatch.storage.walking import grouped, object_of, open_folder, version_of, walk
 
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -66,9 +66,11 @@ class LocalStorage:
         if prefix:
             _checked(prefix.removesuffix("/"))
         # Not closed by hand: after a hard cancellation a worker thread may still be running in it.
-        pages = self._pages(prefix, recursive=recursive)
-        while (page := await to_thread.run_sync(next, pages, None)) is not None:
-            yield page
+        # Several pages a turn: each turn waits for a thread, which costs more than a page on a busy machine.
+        groups = grouped(self._pages(prefix, recursive=recursive))
+        while (pages := await to_thread.run_sync(next, groups, None)) is not None:
+            for page in pages:
+                yield page
 
     async def stat(self, key: str) -> StorageObject:
         """As `Storage.stat`; a link, a pipe or a folder is no object."""

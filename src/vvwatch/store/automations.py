@@ -176,8 +176,10 @@ def active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None
 
 def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
     """Every active import automation with its connector."""
-    ids = tx.all(sa.select(import_automations.c.id).order_by(import_automations.c.id))
-    return [found for row in ids if (found := active(tx, row.id)) is not None]
+    table = import_automations
+    rows = tx.all(sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id))
+    by_id = {row.id: row for row in tx.all(sa.select(connectors))}
+    return [(row, by_id[row.connector_id]) for row in rows]
 
 
 def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:

@@ -98,7 +98,7 @@ def _join(
     tx: Tx, automation: sa.Row[Any], window: sa.Row[Any], fresh: list[StorageObject], *, opened: bool
 ) -> Accepted:
     count, size = imports.gather(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
-    opened_at, _ = healed(policy(automation), window.opened_at, window.last_change_at, tx.now)
+    opened_at, _ = healed(window.opened_at, window.last_change_at, tx.now)
     total = window.object_count + count
     due = due_at(policy(automation), opened_at, tx.now, total)
     tx.update(
@@ -151,7 +151,7 @@ def close(tx: Tx, job: Job) -> Closed | None:
     if not automation.enabled or automation.paused:
         tx.claim(job)
         return None
-    opened_at, last_change_at = healed(policy(automation), window.opened_at, window.last_change_at, tx.now)
+    opened_at, last_change_at = healed(window.opened_at, window.last_change_at, tx.now)
     reason = close_reason(
         policy(automation),
         opened_at=opened_at,

@@ -39,9 +39,9 @@ class Telemetry:
     def emit(self, event: str, /, level: str | None = None, **fields: Any) -> None:
         """Tell that something happened; `level` when the catalogue's does not fit this time.
 
-        Fields that are empty stay out of the log. An exception in the field `error`
-        becomes its message, `error_type` and `hint`; one that is not ours
-        also shows where it came from. Raises ValueError for an event that the catalogue does not have.
+        Fields that are empty stay out of the log. An exception in the field `error` becomes its message,
+        `error_type` and `hint`; one that is not ours also shows where it came from. Raises ValueError for an
+        event that the catalogue does not have.
         """
         spec = CATALOGUE.get(event)
         if spec is None:

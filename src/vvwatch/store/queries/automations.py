@@ -26,11 +26,19 @@ def import_state(tx: Tx, index_id: str) -> ImportState:
     return ImportState(row, windows.open_one(tx, row.id))
 
 
-def prompt_for(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> sa.Row[Any]:
-    """The prompt of an automation to be, when its index and connector can be used too.
+@dataclass(frozen=True, slots=True)
+class ImportParts:
+    """What an import automation to be is made of."""
+
+    connector: sa.Row[Any]
+    prompt: sa.Row[Any]
+
+
+def import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> ImportParts:
+    """The parts of an import automation to be, for an index that exists.
 
     Raises NotFound (index, connector, prompt) or InvalidInput for a connector without the scope `import`.
     """
     catalog.get_index(tx, index_id)
-    automations.require_connector(tx, connector_id, "import")
-    return catalog.get_prompt(tx, prompt_id)
+    connector = automations.require_connector(tx, connector_id, "import")
+    return ImportParts(connector, catalog.get_prompt(tx, prompt_id))

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.asking import Api, client_of
+from tests.clock import FakeClock
+from tests.fakes import FakeStorage
+from tests.store.pipeline import POLICY, jobs_of
+from vvwatch.api.context import ApiContext
+from vvwatch.ports import Kind
+from vvwatch.storage.local import LocalStorage
+from vvwatch.store import automations, windows
+from vvwatch.store.automations import ExportSpec, ImportSpec
+from vvwatch.store.sqlite import SqliteDatabase
+
+pytestmark = pytest.mark.anyio
+
+NOW = "2026-09-21T14:13:20.000Z"
+PRESET = {
+    "video_segmentation_type": "smart",
+    "video_segment_duration": None,
+    "audio_segmentation_type": "content_aware",
+    "audio_segment_duration": None,
+    "processing_model": None,
+    "enable_transcription": True,
+    "enable_image_embedding": True,
+}
+
+
+async def minimal(api: Api, **preset: Any) -> dict[str, Any]:
+    """The least that an import automation needs."""
+    return {
+        "connector_id": await api.connector("import"),
+        "debounce_interval": "5m",
+        "prompt_preset": {"prompt_id": await api.prompt(), **preset},
+    }
+
+
+async def test_what_is_not_said_has_a_default(api: Api) -> None:
+    index, body = await api.index(), await minimal(api)
+    saved = await api.put(f"/indexes/{index}/automations/import", body)
+    assert saved == {
+        "automation_id": saved["automation_id"],
+        "index_id": index,
+        "status": "active",
+        "enabled": True,
+        "paused": False,
+        "connector_id": body["connector_id"],
+        "source_prefix": "",
+        "file_pattern": "*",
+        "recursive": True,
+        "debounce_interval": "5m",
+        "prompt_preset": {**PRESET, **body["prompt_preset"]},
+        "prompt_version": 1,
+        "import_mode_override": None,
+        "declared": False,
+        "last_scan_at": None,
+        "last_triggered_at": None,
+        "last_import_job_id": None,
+        "last_run_id": None,
+        "last_error": None,
+        "last_error_hint": None,
+        "next_scan_at": NOW,
+        "next_run_at": None,
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+    assert await api.get(f"/indexes/{index}/automations/import") == saved
+
+
+async def test_what_is_said_is_kept(api: Api) -> None:
+    index = await api.index()
+    preset = {
+        "video_segmentation_type": "fixed",
+        "video_segment_duration": 300,
+        "audio_segmentation_type": "fixed",
+        "audio_segment_duration": 1,
+        "processing_model": "other",
+        "enable_transcription": False,
+        "enable_image_embedding": False,
+    }
+    body = {
+        **await minimal(api, **preset),
+        "enabled": False,
+        "paused": True,
+        "source_prefix": "incoming/daily/",
+        "file_pattern": "*.{mp4,mov}",
+        "recursive": False,
+        "debounce_interval": "1d",
+        "import_mode_override": "new_only",
+    }
+    saved = await api.put(f"/indexes/{index}/automations/import", body)
+    assert {name: saved[name] for name in body} == body
+    assert (saved["status"], saved["next_scan_at"]) == ("disabled", None)
+
+
+async def test_replacing_keeps_the_automation_and_forgets_nothing_else(api: Api, clock: FakeClock) -> None:
+    index, body = await api.index(), await minimal(api)
+    first = await api.put(f"/indexes/{index}/automations/import", {**body, "source_prefix": "a/"})
+    clock.advance(60)
+    second = await api.put(f"/indexes/{index}/automations/import", body)
+    assert second["automation_id"] == first["automation_id"]
+    assert second["created_at"] == first["created_at"]
+    assert second["updated_at"] != first["updated_at"]
+    assert second["source_prefix"] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"debounce_interval": "3s"}, "body.debounce_interval"),
+        ({"debounce_interval": 300}, "body.debounce_interval"),
+        ({"debounce_intervall": "5m"}, "body.debounce_intervall"),
+        ({"connector_id": None}, "body.connector_id"),
+        ({"connector_id": ""}, "body.connector_id"),
+        ({"enabled": "yes"}, "body.enabled"),
+        ({"paused": 1}, "body.paused"),
+        ({"recursive": "true"}, "body.recursive"),
+        ({"source_prefix": "a/../../b"}, "body.source_prefix"),
+        ({"source_prefix": "a\0"}, "body.source_prefix"),
+        ({"source_prefix": "a" * 1025}, "body.source_prefix"),
+        ({"file_pattern": ""}, "body.file_pattern"),
+        ({"file_pattern": "[a"}, "body.file_pattern"),
+        ({"file_pattern": "{a"}, "body.file_pattern"),
+        ({"import_mode_override": "some"}, "body.import_mode_override"),
+        ({"prompt_preset": None}, "body.prompt_preset"),
+        ({"prompt_preset": {}}, "body.prompt_preset.prompt_id"),
+        ({"prompt_preset": "technical"}, "body.prompt_preset"),
+        ({"prompt_preset": {"prompt_id": "p", "temperature": 1}}, "body.prompt_preset.temperature"),
+    ],
+)
+async def test_what_cannot_be_is_refused_and_named(api: Api, change: dict[str, Any], where: str) -> None:
+    index, body = await api.index(), await minimal(api)
+    error = await api.error("PUT", f"/indexes/{index}/automations/import", 422, json={**body, **change})
+    assert error["code"] == "validation_error"
+    assert [each["where"] for each in error["details"]["errors"]] == [where]
+    assert (await api.error("GET", f"/indexes/{index}/automations/import", 404))["code"] == (
+        "resource_automation_not_found"
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "what"),
+    [
+        ({"video_segmentation_type": "fixed"}, "video_segment_duration is needed"),
+        ({"audio_segmentation_type": "fixed"}, "audio_segment_duration is needed"),
+        ({"video_segmentation_type": "fixed", "video_segment_duration": 0}, "greater than or equal to 1"),
+        ({"video_segmentation_type": "fixed", "video_segment_duration": 301}, "less than or equal to 300"),
+        ({"video_segmentation_type": "fixed", "video_segment_duration": 10.5}, "valid integer"),
+        ({"audio_segmentation_type": "smart"}, "'content_aware' or 'fixed'"),
+        ({"enable_transcription": None}, "valid boolean"),
+    ],
+)
+async def test_a_preset_is_checked(api: Api, preset: dict[str, Any], what: str) -> None:
+    index, body = await api.index(), await minimal(api, **preset)
+    error = await api.error("PUT", f"/indexes/{index}/automations/import", 422, json=body)
+    assert what in error["details"]["errors"][0]["what"]
+
+
+async def test_a_prefix_that_the_connector_cannot_have_is_refused(api: Api, context: ApiContext) -> None:
+    local = replace(
+        context, storages=lambda row: LocalStorage(Path(row.settings["root"]), allowed_roots=[Path("/")])
+    )
+    async with client_of(local, headers=api.client.headers) as client:
+        index, body = await api.index(), await minimal(api)
+        path = f"/api/v2/indexes/{index}/automations/import"
+        for prefix, status in (("/etc", 422), ("a//b", 422), ("a/b/", 200), ("a/b", 200)):
+            response = await client.put(path, json={**body, "source_prefix": prefix})
+            assert response.status_code == status
+
+
+async def test_a_processor_may_refuse_the_prompt(api: Api) -> None:
+    index, body = await api.index(), await minimal(api)
+    moody = {"type": "object", "properties": {"mood": {"type": "string"}}}
+    body["prompt_preset"]["prompt_id"] = await api.prompt(json_schema=moody)
+    error = await api.error("PUT", f"/indexes/{index}/automations/import", 422, json=body)
+    assert error["message"] == "no field 'mood' can be filled"
+    assert error["details"] == {"hint": "name a model as processing_model"}
+
+
+async def test_an_unknown_processor_is_named_with_those_there_are(api: Api) -> None:
+    index, body = await api.index(), await minimal(api, processing_model="gemini")
+    error = await api.error("PUT", f"/indexes/{index}/automations/import", 422, json=body)
+    assert "gemini" in error["message"]
+    assert "other, technical" in error["details"]["hint"]
+
+
+async def test_what_it_names_must_exist(api: Api) -> None:
+    index, body = await api.index(), await minimal(api)
+    path = f"/indexes/{index}/automations/import"
+    for change, code in (
+        ({"connector_id": "conn_none"}, "resource_connector_not_found"),
+        ({"prompt_preset": {"prompt_id": "prompt_none"}}, "resource_prompt_not_found"),
+    ):
+        assert (await api.error("PUT", path, 404, json={**body, **change}))["code"] == code
+    error = await api.error("PUT", "/indexes/idx_none/automations/import", 404, json=body)
+    assert error["code"] == "resource_index_not_found"
+
+
+async def test_the_connector_needs_the_right_scope(api: Api) -> None:
+    index, body = await api.index(), await minimal(api)
+    export_only = await api.connector("export")
+    changed = {**body, "connector_id": export_only}
+    error = await api.error("PUT", f"/indexes/{index}/automations/import", 422, json=changed)
+    assert "lacks the scope 'import'" in error["message"]
+    export = {"destination_connector_id": body["connector_id"]}
+    error = await api.error("PUT", f"/indexes/{index}/automations/export", 422, json=export)
+    assert "lacks the scope 'export'" in error["message"]
+
+
+async def test_pause_and_resume_keep_everything_and_may_be_repeated(
+    api: Api, database: SqliteDatabase
+) -> None:
+    index, body = await api.index(), await minimal(api)
+    path = f"/indexes/{index}/automations/import"
+    saved = await api.put(path, body)
+    jobs_of(database).take(Kind.SCAN)
+    for _ in range(2):
+        paused = await api.post(f"{path}/pause")
+        assert paused == {**saved, "paused": True, "status": "paused", "next_scan_at": None}
+    assert jobs_of(database).take(Kind.SCAN) == []
+    for _ in range(2):
+        assert await api.post(f"{path}/resume") == saved
+    assert jobs_of(database).take(Kind.SCAN)[-1].run_at == database.clock.now()
+
+
+async def test_pausing_leaves_enabled_alone(api: Api) -> None:
+    index, body = await api.index(), await minimal(api)
+    path = f"/indexes/{index}/automations/import"
+    await api.put(path, {**body, "enabled": False})
+    assert (await api.post(f"{path}/pause"))["enabled"] is False
+    resumed = await api.post(f"{path}/resume")
+    assert (resumed["enabled"], resumed["paused"], resumed["status"]) == (False, False, "disabled")
+
+
+@pytest.mark.parametrize("kind", ["import", "export"])
+async def test_without_an_automation_there_is_nothing_to_ask(api: Api, kind: str) -> None:
+    index = await api.index()
+    for method, tail in (("GET", ""), ("POST", "/pause"), ("POST", "/resume")):
+        error = await api.error(method, f"/indexes/{index}/automations/{kind}{tail}", 404)
+        assert error["code"] == "resource_automation_not_found"
+        assert "PUT" in error["details"]["hint"]
+        error = await api.error(method, f"/indexes/idx_none/automations/{kind}{tail}", 404)
+        assert error["code"] == "resource_index_not_found"
+
+
+async def test_an_export_automation_is_kept(api: Api) -> None:
+    index, connector = await api.index(), await api.connector("export", export_base_path="exports/")
+    body = {"destination_connector_id": connector, "destination_subpath": "review-team"}
+    path = f"/indexes/{index}/automations/export"
+    saved = await api.put(path, body)
+    assert saved == {
+        "automation_id": saved["automation_id"],
+        "index_id": index,
+        "status": "active",
+        "enabled": True,
+        "paused": False,
+        **body,
+        "declared": False,
+        "last_triggered_at": None,
+        "last_export_id": None,
+        "last_error": None,
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+    assert await api.get(path) == saved
+    paused = {**saved, "paused": True, "status": "paused"}
+    for _ in range(2):
+        assert await api.post(f"{path}/pause") == paused
+    for _ in range(2):
+        assert await api.post(f"{path}/resume") == saved
+    replaced = await api.put(path, {"destination_connector_id": connector})
+    assert replaced["automation_id"] == saved["automation_id"]
+    assert replaced["destination_subpath"] is None
+
+
+@pytest.mark.parametrize("subpath", ["../up", "/abs", "a/../../b", "a\\b", "a\nb", "x" * 1025, 7])
+async def test_results_stay_below_the_base_path(api: Api, subpath: object) -> None:
+    index, connector = await api.index(), await api.connector("export")
+    body = {"destination_connector_id": connector, "destination_subpath": subpath}
+    error = await api.error("PUT", f"/indexes/{index}/automations/export", 422, json=body)
+    assert error["details"]["errors"][0]["where"] == "body.destination_subpath"
+
+
+async def test_what_the_file_declares_is_changed_in_the_file(api: Api, database: SqliteDatabase) -> None:
+    index, body = await api.index(), await minimal(api)
+    connector = await api.connector("export")
+    preset = body["prompt_preset"]
+    spec = ImportSpec(body["connector_id"], "", "*", True, "3s", POLICY, 1.0, 1.0, preset, declared=True)
+    await database.write(automations.save_import, index, spec)
+    await database.write(automations.save_export, index, ExportSpec(connector, declared=True))
+    for kind, change in (("import", body), ("export", {"destination_connector_id": connector})):
+        path = f"/indexes/{index}/automations/{kind}"
+        error = await api.error("PUT", path, 409, json=change)
+        assert "configuration file" in error["details"]["hint"]
+        assert (await api.post(f"{path}/pause"))["status"] == "paused"
+        assert (await api.post(f"{path}/resume"))["status"] == "active"
+    assert (await api.get(f"/indexes/{index}/automations/import"))["debounce_interval"] == "3s"
+
+
+async def test_the_scale_makes_intervals_shorter(scaled: Api, database: SqliteDatabase) -> None:
+    index, body = await scaled.index(), await minimal(scaled)
+    saved = await scaled.put(f"/indexes/{index}/automations/import", body)
+    assert saved["debounce_interval"] == "5m"
+    row = await database.read(automations.get_import, index)
+    assert (row.quiet_seconds, row.max_wait_seconds, row.max_objects) == (3.0, 18.0, 10_000)
+    assert (row.scan_seconds, row.settle_seconds, row.process_existing) == (1.0, 0.2, True)
+
+
+@pytest.mark.parametrize(
+    ("interval", "quiet", "longest", "scan"),
+    [("5m", 300, 1800, 60), ("10m", 600, 3600, 120), ("1h", 3600, 21600, 300), ("1d", 86400, 86400, 900)],
+)
+async def test_each_interval_has_its_ceiling_and_cadence(
+    api: Api, database: SqliteDatabase, interval: str, quiet: float, longest: float, scan: float
+) -> None:
+    index, body = await api.index(), await minimal(api)
+    await api.put(f"/indexes/{index}/automations/import", {**body, "debounce_interval": interval})
+    row = await database.read(automations.get_import, index)
+    assert (row.quiet_seconds, row.max_wait_seconds, row.scan_seconds) == (quiet, longest, scan)
+    assert row.settle_seconds == 5.0
+
+
+async def test_the_open_window_can_be_watched(
+    api: Api, database: SqliteDatabase, storage: FakeStorage, clock: FakeClock
+) -> None:
+    index, body = await api.index(), await minimal(api)
+    path = f"/indexes/{index}/automations/import"
+    await api.put(path, body)
+    assert await api.get(f"{path}/window") == {"window": None}
+    row = await database.read(automations.get_import, index)
+    found = [storage.put("a.mp4", b"aaaa")]
+    await database.write(windows.accept, row.id, row.generation, found)
+    window = (await api.get(f"{path}/window"))["window"]
+    assert window == {
+        "window_id": window["window_id"],
+        "automation_id": row.id,
+        "index_id": index,
+        "import_job_id": window["import_job_id"],
+        "state": "open",
+        "object_count": 1,
+        "size_bytes": 4,
+        "opened_at": NOW,
+        "last_change_at": NOW,
+        "due_at": "2026-09-21T14:18:20.000Z",
+        "reason": None,
+        "closed_at": None,
+        "quiet_at": "2026-09-21T14:18:20.000Z",
+        "latest_at": "2026-09-21T14:43:20.000Z",
+        "max_objects": 10_000,
+    }
+    assert (await api.get(path))["next_run_at"] == window["due_at"]
+    assert (await api.post(f"{path}/pause"))["next_run_at"] is None
+    assert (await api.error("GET", "/indexes/idx_none/automations/import/window", 404))["code"] == (
+        "resource_index_not_found"
+    )
+
+
+async def test_a_scan_can_be_asked_for(api: Api, database: SqliteDatabase, clock: FakeClock) -> None:
+    index, body = await api.index(), await minimal(api)
+    path = f"/indexes/{index}/automations/import"
+    await api.put(path, body)
+    jobs_of(database).take(Kind.SCAN)
+    await api.post(f"{path}/scan", status=202)
+    [job] = jobs_of(database).take(Kind.SCAN)
+    assert job.run_at == clock.now()
+    await api.post(f"{path}/pause")
+    assert "paused" in (await api.error("POST", f"{path}/scan", 409))["message"]

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.asking import Api
+from tests.clock import FakeClock
+from tests.fakes import FakeStorage
+from vvwatch.api.context import ApiSettings
+from vvwatch.errors import AccessDenied, StorageUnavailable
+
+pytestmark = pytest.mark.anyio
+
+NOW = "2026-09-21T14:13:20.000Z"
+
+
+async def test_a_local_connector_is_made_and_tested(api: Api, settings: ApiSettings) -> None:
+    [root] = settings.local_roots
+    body = {
+        "name": "dailies",
+        "path": f"{root}//in/./deep/",
+        "scopes": ["import", "export"],
+        "import_mode": "new_only",
+        "export_base_path": "exports",
+    }
+    made = await api.post("/connectors/local", body, status=201)
+    assert made == {
+        "connector_id": made["connector_id"],
+        "name": "dailies",
+        "provider": "local",
+        "status": "active",
+        "scopes": ["import", "export"],
+        "import_mode": "new_only",
+        "export_base_path": "exports",
+        "path": f"{root}/in/deep",
+        "bucket": None,
+        "region": None,
+        "storage_account": None,
+        "container": None,
+        "gcp_project_id": None,
+        "declared": False,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "last_tested_at": NOW,
+        "last_test_result": "success",
+        "last_test_error": None,
+    }
+    assert await api.get(f"/connectors/{made['connector_id']}") == made
+    assert await api.get("/connectors") == [made]
+
+
+async def test_only_import_is_allowed_by_default(api: Api, settings: ApiSettings) -> None:
+    body = {"name": "in", "path": str(settings.local_roots[0])}
+    made = await api.post("/connectors/local", body, status=201)
+    assert (made["scopes"], made["import_mode"], made["export_base_path"]) == (["import"], "all", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"name": "x" * 101},
+        {"path": ""},
+        {"path": None},
+        {"scopes": []},
+        {"scopes": ["write"]},
+        {"scopes": "import"},
+        {"import_mode": "some"},
+        {"export_base_path": "../up"},
+        {"export_base_path": "/abs"},
+        {"bucket": "b"},
+    ],
+)
+async def test_what_cannot_be_is_refused(api: Api, settings: ApiSettings, change: dict[str, Any]) -> None:
+    body = {"name": "in", "path": str(settings.local_roots[0]), **change}
+    error = await api.error("POST", "/connectors/local", 422, json=body)
+    [where] = {each["where"].split(".")[1] for each in error["details"]["errors"]}
+    assert [where] == list(change)
+
+
+async def test_a_connector_stays_below_the_allowed_roots(
+    api: Api, settings: ApiSettings, tmp_path: Path
+) -> None:
+    [root] = settings.local_roots
+    (root / "link").symlink_to(tmp_path)
+    for path in (
+        "/",
+        "/etc",
+        str(tmp_path),
+        f"{root}-2",
+        f"{root}/..",
+        f"{root}/link",
+        "relative",
+        f"{root}\0",
+    ):
+        error = await api.error("POST", "/connectors/local", 422, json={"name": "in", "path": path})
+        assert str(root) in error["details"]["hint"]
+    assert await api.get("/connectors") == []
+
+
+async def test_a_connector_that_fails_its_test_is_made_all_the_same(
+    api: Api, settings: ApiSettings, storage: FakeStorage
+) -> None:
+    storage.broken = StorageUnavailable("the folder is gone", "mount it")
+    body = {"name": "in", "path": str(settings.local_roots[0])}
+    made = await api.post("/connectors/local", body, status=201)
+    assert (made["status"], made["last_test_result"]) == ("failed", "failed")
+    assert made["last_test_error"] == "the folder is gone: mount it"
+
+
+async def test_a_test_is_answered_and_kept(api: Api, storage: FakeStorage, clock: FakeClock) -> None:
+    connector = await api.connector()
+    path = f"/connectors/{connector}"
+    clock.advance(60)
+    assert await api.post(f"{path}/test") == {"success": True, "error_message": None}
+    storage.broken = AccessDenied("permission denied")
+    assert await api.post(f"{path}/test") == {"success": False, "error_message": "permission denied"}
+    kept = await api.get(path)
+    assert (kept["status"], kept["last_test_error"]) == ("failed", "permission denied")
+    assert kept["last_tested_at"] == "2026-09-21T14:14:20.000Z"
+    storage.broken = None
+    await api.post(f"{path}/test")
+    assert (await api.get(path))["status"] == "active"
+
+
+async def browse(api: Api, connector: str, **body: Any) -> list[str]:
+    found = await api.post(f"/connectors/{connector}/browse", body)
+    return [file["path"] for file in found]
+
+
+async def test_browsing_finds_by_prefix_and_pattern(api: Api, storage: FakeStorage) -> None:
+    connector = await api.connector()
+    for key in ("a.mp4", "b.MOV", "notes", "in/c.mp4", "in/deep/d.mov"):
+        storage.put(key, b"12345")
+    first = (await api.post(f"/connectors/{connector}/browse", {"limit": 1}))[0]
+    assert first == {
+        "path": "a.mp4",
+        "name": "a.mp4",
+        "size_bytes": 5,
+        "last_modified": "1970-01-01T00:16:40.000Z",
+        "content_type": "video/mp4",
+        "extension": ".mp4",
+    }
+    assert await browse(api, connector) == ["a.mp4", "b.MOV", "notes", "in/c.mp4", "in/deep/d.mov"]
+    assert await browse(api, connector, pattern="*.{mp4,mov}", recursive=False) == ["a.mp4", "b.MOV"]
+    assert await browse(api, connector, prefix="in/", recursive=True) == ["in/c.mp4", "in/deep/d.mov"]
+    assert await browse(api, connector, prefix="in/", pattern="deep/*") == ["in/deep/d.mov"]
+    assert await browse(api, connector, prefix="in/c.mp4") == ["in/c.mp4"]
+    assert await browse(api, connector, prefix="none/") == []
+    [plain] = await api.post(f"/connectors/{connector}/browse", {"pattern": "notes"})
+    assert (plain["extension"], plain["content_type"]) == ("", None)
+
+
+async def test_browsing_says_what_went_wrong(api: Api, storage: FakeStorage) -> None:
+    connector = await api.connector()
+    path = f"/connectors/{connector}/browse"
+    for body in ({"limit": 0}, {"limit": 10_001}, {"pattern": "["}, {"prefix": "../up"}, {"prefix": "a\0"}):
+        await api.error("POST", path, 422, json=body)
+    storage.broken = StorageUnavailable("the folder is gone")
+    assert (await api.error("POST", path, 503, json={}))["code"] == "storage_unavailable"
+    storage.broken = AccessDenied("permission denied", "chmod")
+    assert (await api.error("POST", path, 502, json={}))["details"] == {"hint": "chmod"}
+
+
+async def test_an_unknown_connector_is_not_found(api: Api) -> None:
+    for method, tail in (("GET", ""), ("POST", "/test"), ("POST", "/browse")):
+        error = await api.error(method, f"/connectors/conn_none{tail}", 404, json={})
+        assert error["code"] == "resource_connector_not_found"

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.asking import Api, client_of
+from tests.api.story import CONNECTOR, INDEX, Story
+from tests.fakes import FakeStorage
+from vvwatch.api.context import ApiContext
+from vvwatch.errors import AccessDenied
+from vvwatch.storage.local import LocalStorage
+from vvwatch.store import automations, catalog, ledger, windows
+from vvwatch.store.catalog import ConnectorSpec
+from vvwatch.store.sqlite import SqliteDatabase
+
+pytestmark = pytest.mark.anyio
+
+
+async def explained(api: Api, key: str) -> dict[str, Any]:
+    """The object's history in the one index there is, with its place."""
+    [place] = (await api.get("/explain", connector_id=CONNECTOR, key=key))["places"]
+    [history] = place["indexes"]
+    return {**place, **history}
+
+
+async def test_an_imported_file_has_its_whole_life_told(api: Api, story: Story, storage: FakeStorage) -> None:
+    found = await explained(api, "a.mp4")
+    assert found["uri"] == storage.uri("a.mp4")
+    assert found["standing"]["exists"] is True
+    assert found["verdict"]["accepted"] is True
+    assert story.video_id in found["conclusion"]
+    [version] = found["versions"]
+    assert version["is_current"] is True
+    assert (version["window_state"], version["window_reason"]) == ("closed", "quiet")
+    assert (version["import_job_id"], version["file_status"]) == (story.job_id, "imported")
+    assert version["video"]["video_id"] == story.video_id
+    assert [(run["run_id"], run["status"]) for run in version["runs"]] == [(story.run_id, "completed")]
+    assert [export["export_id"] for export in version["exports"]] == [story.export_id]
+    assert [(each["event_type"], each["status"]) for each in version["deliveries"]] == [
+        ("import_job.started", "delivered"),
+        ("media.created", "delivered"),
+        ("prompt_run.completed", "delivered"),
+        ("export.ready", "delivered"),
+    ]
+    assert all(each["webhook_name"] == "hook" for each in version["deliveries"])
+
+
+async def test_a_failed_file_says_why(api: Api, story: Story) -> None:
+    found = await explained(api, "b.mp4")
+    assert found["conclusion"] == f"failed by import job {story.job_id}: moov atom not found"
+    assert found["versions"][0]["file_reason"] == "media_unreadable"
+    assert found["versions"][0]["video"] is None
+
+
+async def test_a_file_that_was_left_alone_says_why(api: Api, story: Story, storage: FakeStorage) -> None:
+    storage.put("c.txt", b"c")
+    found = await explained(api, "c.txt")
+    assert found["conclusion"].startswith("not picked up: its extension")
+    assert found["verdict"]["reason"] == "unsupported_media_type"
+    assert found["observed"]["import_job_id"] == story.job_id
+    assert found["versions"] == []
+
+
+async def test_a_waiting_file_says_until_when(
+    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+) -> None:
+    row = await database.read(automations.get_import, INDEX)
+    await database.write(windows.accept, row.id, row.generation, [storage.put("d.mp4", b"d")])
+    found = await explained(api, "d.mp4")
+    assert "it waits in window win_" in found["conclusion"]
+    assert found["conclusion"].endswith("due at 2026-09-21T14:23:20.000Z")
+    assert found["versions"][0]["file_status"] == "waiting"
+
+
+async def test_what_is_new_says_when_it_is_looked_at(api: Api, story: Story, storage: FakeStorage) -> None:
+    storage.put("new.mp4", b"n")
+    assert "the next scan is due" in (await explained(api, "new.mp4"))["conclusion"]
+    await api.post(f"/indexes/{INDEX}/automations/import/pause")
+    assert (await explained(api, "new.mp4"))["conclusion"] == "it matches, but the automation is paused"
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [(".hidden.mp4", "temporary_name"), ("a.part", "temporary_name"), ("e.mp4", "zero_byte")],
+)
+async def test_the_filter_is_asked(
+    api: Api, story: Story, storage: FakeStorage, key: str, reason: str
+) -> None:
+    storage.put(key, b"" if reason == "zero_byte" else b"x")
+    found = await explained(api, key)
+    assert found["verdict"]["reason"] == reason
+    assert found["conclusion"].startswith("not picked up: ")
+
+
+async def test_nothing_there_and_never_seen(api: Api, story: Story) -> None:
+    found = await explained(api, "never.mp4")
+    assert found["standing"]["exists"] is False
+    assert found["conclusion"] == "nothing stands at this key, and nothing that stood there was seen"
+
+
+async def test_what_is_gone_is_still_told(api: Api, story: Story, storage: FakeStorage) -> None:
+    storage.remove("a.mp4")
+    found = await explained(api, "a.mp4")
+    assert found["standing"]["exists"] is False
+    assert story.video_id in found["conclusion"]
+
+
+async def test_our_own_exports_are_recognised(
+    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+) -> None:
+    storage.put("results/x.json", b"{}")
+    await database.write(ledger.claim_output, storage.uri("results/x.json"), story.export_id)
+    found = await explained(api, "results/x.json")
+    assert found["own_export_id"] == story.export_id
+    assert story.export_id in found["conclusion"]
+
+
+async def test_a_version_that_is_known_and_not_wanted(
+    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+) -> None:
+    row = await database.read(automations.get_import, INDEX)
+    await database.write(windows.acknowledge, row.id, row.generation, [storage.put("old.mp4", b"o")])
+    found = await explained(api, "old.mp4")
+    assert found["conclusion"].startswith("not imported: ")
+    assert found["versions"][0]["window_id"] is None
+
+
+async def test_new_only_leaves_later_versions_alone(
+    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+) -> None:
+    spec = ConnectorSpec("in", "local", {"root": "/in"}, ("import", "export"), import_mode="new_only")
+    await database.write(catalog.declare_connector, CONNECTOR, spec)
+    storage.put("a.mp4", b"another")
+    assert "new_only" in (await explained(api, "a.mp4"))["conclusion"]
+
+
+async def test_a_store_that_does_not_answer_is_no_proof(api: Api, story: Story, storage: FakeStorage) -> None:
+    storage.broken = AccessDenied("permission denied")
+    found = await explained(api, "a.mp4")
+    assert found["standing"] == {
+        "exists": None,
+        "version": None,
+        "size_bytes": None,
+        "modified_at": None,
+        "error": "permission denied",
+    }
+    assert story.video_id in found["conclusion"]
+
+
+async def test_an_address_is_enough(api: Api, story: Story, storage: FakeStorage) -> None:
+    [place] = (await api.get("/explain", uri=storage.uri("a.mp4")))["places"]
+    assert (place["connector_id"], place["key"]) == (CONNECTOR, "a.mp4")
+    error = await api.error("GET", "/explain?uri=fake://elsewhere/a.mp4", 404)
+    assert error["code"] == "resource_connector_not_found"
+
+
+async def test_a_path_of_this_machine_is_an_address(
+    api: Api, context: ApiContext, story: Story, tmp_path: Path
+) -> None:
+    folder = tmp_path / "media" / "tönend 100%"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "a b.mp4").write_bytes(b"x")
+    there = replace(context, storages=lambda _row: LocalStorage(folder, allowed_roots=[tmp_path]))
+    async with client_of(there, headers=api.client.headers) as client:
+        for uri in (
+            str(folder / "a b.mp4"),
+            str(tmp_path / "link" / "a b.mp4"),
+            (folder / "a b.mp4").as_uri(),
+            f"file://{folder}/a b.mp4".replace("tönend 100%", "t%C3%B6nend%20100%25"),
+        ):
+            response = await client.get("/api/v2/explain", params={"uri": uri})
+            [place] = response.json()["places"]
+            assert (place["key"], place["standing"]["exists"]) == ("a b.mp4", True)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "?uri=", "?connector_id=conn_in", "?key=a", "?uri=fake://a&key=b", "?uri=a&connector_id=b&key=c"],
+)
+async def test_it_must_be_said_what_is_meant(api: Api, query: str) -> None:
+    assert (await api.error("GET", f"/explain{query}", 422))["code"] == "validation_error"
+
+
+async def test_a_key_that_cannot_be_is_refused(api: Api, story: Story) -> None:
+    await api.error("GET", "/explain", 422, params={"connector_id": CONNECTOR, "key": "a\0"})
+    error = await api.error("GET", "/explain?connector_id=conn_none&key=a", 404)
+    assert error["code"] == "resource_connector_not_found"
+
+
+async def test_what_the_daemon_does_is_told(api: Api) -> None:
+    assert await api.get("/status") == {"automations": []}

@@ -1,0 +1,96 @@
+"""A technical processor, samples that are made once per session, and a way to ask about a path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests import samples
+from vvwatch.core.media import Probe, ProcessingResult, RunSettings
+from vvwatch.ports import Prompt
+from vvwatch.processors.technical import TECHNICAL_PROMPT, Limits, TechnicalProcessor
+
+PROMPT = Prompt(
+    TECHNICAL_PROMPT["prompt_text"], TECHNICAL_PROMPT["json_schema"], TECHNICAL_PROMPT["video_level"]
+)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True)
+class Technical:
+    """A technical processor that is asked about paths."""
+
+    work_dir: Path
+    limits: Limits
+
+    def limited(self, **limits: Any) -> Technical:
+        return replace(self, limits=replace(self.limits, **limits))
+
+    async def probe(self, path: Path) -> Probe:
+        with opened(path) as fd:
+            return await TechnicalProcessor(limits=self.limits, work_dir=self.work_dir).probe(fd)
+
+    async def process(
+        self, path: Path, progress: Callable[[float], None] = lambda _: None, **settings: Any
+    ) -> ProcessingResult:
+        processor = TechnicalProcessor(limits=self.limits, work_dir=self.work_dir)
+        with opened(path) as fd:
+            return await processor.process(fd, PROMPT, RunSettings(**settings), progress)
+
+
+@pytest.fixture
+def technical(tmp_path: Path) -> Iterator[Technical]:
+    """However its items end, no process and no folder of theirs is left."""
+    work_dir = tmp_path / "work"
+    work_dir.mkdir()
+    yield Technical(work_dir, Limits())
+    assert list(work_dir.iterdir()) == []
+    assert [child for child in psutil.Process().children(recursive=True) if "technical" in str(child)] == []
+
+
+class Shelf:
+    """Samples by name, each made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def video(self, name: str, **wanted: Any) -> Path:
+        return self._made(name, samples.video, wanted)
+
+    def audio(self, name: str, **wanted: Any) -> Path:
+        return self._made(name, samples.audio, wanted)
+
+    def image(self, name: str, **wanted: Any) -> Path:
+        return self._made(name, samples.image, wanted)
+
+    def usual(self, extension: str) -> Path:
+        """Four seconds with a cut after two, a tone with a pause from one to two, or a picture."""
+        if extension in ("mp4", "m4v", "mov", "mkv", "webm", "avi"):
+            return self.video(f"usual.{extension}", cuts=(2.0,), pauses=((1.0, 2.0),))
+        if extension in ("mp3", "wav", "flac", "ogg", "m4a", "aac"):
+            return self.audio(f"usual.{extension}", silences=((1.0, 2.0),))
+        return self.image(f"usual.{extension}")
+
+    def _made(self, name: str, make: Callable[..., Path], wanted: dict[str, Any]) -> Path:
+        path = self._folder / name
+        return path if path.exists() else make(path, **wanted)
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("shelf"))

@@ -1,0 +1,287 @@
+"""The process around an item: bounded from inside and outside, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from tests import samples
+from tests.processors.conftest import Shelf, Technical, opened
+from vvwatch.errors import MediaLimit, MediaUnreadable, ProcessorCrashed
+from vvwatch.processors import technical as technical_module
+from vvwatch.processors.isolation import Cut, Ending, Limits, converse
+
+pytestmark = pytest.mark.anyio
+
+NO_MEDIA = Path(os.devnull)
+PATIENT = Limits(silent_seconds=30, grace_seconds=0.5)
+
+
+async def run(
+    code: str, work_dir: Path, limits: Limits = PATIENT, request: bytes = b""
+) -> tuple[Ending, list[bytes]]:
+    lines: list[bytes] = []
+    command = [sys.executable, "-I", "-c", code]
+    with opened(NO_MEDIA) as fd:
+        ending = await converse(command, request, lines.append, fd=fd, limits=limits, work_dir=work_dir)
+    return ending, lines
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def crashing(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    monkeypatch.setattr(technical_module, "_COMMAND", (sys.executable, "-I", "-c", code))
+
+
+async def test_lines_come_as_they_are_written_and_the_rest_is_told(tmp_path: Path) -> None:
+    code = "import sys; print(sys.stdin.read()); print('two'); print('alas', file=sys.stderr); sys.exit(3)"
+
+    ending, lines = await run(code, tmp_path, request=b"one")
+
+    assert lines == [b"one", b"two"]
+    assert (ending.status, ending.cut, ending.stderr_tail) == (3, None, b"alas\n")
+
+
+async def test_a_child_starts_with_nothing_of_ours(tmp_path: Path) -> None:
+    code = (
+        "import os; print(sorted(os.environ)); print(os.listdir()); print(os.getcwd()); print(os.getsid(0))"
+    )
+
+    _, (environment, files, folder, session) = await run(code, tmp_path)
+
+    assert set(eval(environment)) <= {"LC_CTYPE"}  # Python sets this one itself
+    assert (files, Path(folder.decode()).parent) == (b"[]", tmp_path)
+    assert int(session) != os.getsid(0)
+    assert left_in(tmp_path) == []
+
+
+async def test_a_child_that_reads_nothing_does_not_block_us(tmp_path: Path) -> None:
+    ending, _ = await run("print('done')", tmp_path, request=bytes(5_000_000))
+
+    assert (ending.status, ending.cut) == (0, None)
+
+
+async def test_the_tail_of_a_long_complaint_is_kept(tmp_path: Path) -> None:
+    code = "import sys; sys.stderr.write('x' * 300000 + 'the end')"
+
+    ending, _ = await run(code, tmp_path)
+
+    assert len(ending.stderr_tail) == PATIENT.stderr_bytes
+    assert ending.stderr_tail.endswith(b"the end")
+
+
+async def test_endless_output_is_cut(tmp_path: Path) -> None:
+    ending, _ = await run("while True: print('y' * 1000)", tmp_path, Limits(stdout_bytes=100_000))
+
+    assert ending.cut is Cut.OUTPUT
+
+
+@pytest.mark.parametrize("limits", [Limits(silent_seconds=0.3), Limits(wall_seconds=0.3)])
+async def test_a_timeout_kills_the_group_even_when_it_ignores_the_request(
+    tmp_path: Path, limits: Limits
+) -> None:
+    code = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); time.sleep(600)"
+    )
+    quick = Limits(silent_seconds=limits.silent_seconds, wall_seconds=limits.wall_seconds, grace_seconds=0.5)
+
+    ending, _ = await run(code, tmp_path, quick)
+
+    assert ending.cut is (Cut.SILENT if limits.silent_seconds < 1 else Cut.WALL)
+    assert ending.status == -signal.SIGKILL
+    wait_until(lambda: children() == [])
+
+
+async def test_a_child_that_lingers_after_its_answer_is_ended(tmp_path: Path) -> None:
+    code = "import os, time; os.write(1, b'done\\n'); os.close(1); time.sleep(600)"
+
+    ending, lines = await run(code, tmp_path)
+
+    assert (lines, ending.status) == ([b"done"], -signal.SIGTERM)
+
+
+async def test_what_the_listener_raises_comes_out_and_nothing_is_left(tmp_path: Path) -> None:
+    def refuse(line: bytes) -> None:
+        raise LookupError(line)
+
+    with opened(NO_MEDIA) as fd, pytest.raises(LookupError):
+        await converse(
+            [sys.executable, "-c", "import time; print('a', flush=True); time.sleep(600)"],
+            b"",
+            refuse,
+            fd=fd,
+            limits=PATIENT,
+            work_dir=tmp_path,
+        )
+
+    assert (children(), left_in(tmp_path)) == ([], [])
+
+
+async def test_cancelling_leaves_no_process(technical: Technical, shelf: Shelf) -> None:
+    path = shelf.audio("longer.wav", seconds=30)
+
+    with anyio.CancelScope() as scope:
+        await technical.process(path, lambda _: scope.cancel())
+
+    assert scope.cancelled_caught
+    assert children() == []
+
+
+async def test_a_child_is_confined_before_it_touches_media(technical: Technical, shelf: Shelf) -> None:
+    seen = {}
+
+    def look(_: float) -> None:
+        for child in children():
+            seen["memory"] = child.rlimit(psutil.RLIMIT_AS)[0]
+            seen["file size"] = child.rlimit(psutil.RLIMIT_FSIZE)[0]
+            seen["files"] = child.rlimit(psutil.RLIMIT_NOFILE)[0]
+            seen["core"] = child.rlimit(psutil.RLIMIT_CORE)[0]
+            seen["cpu"] = child.rlimit(psutil.RLIMIT_CPU)[0]
+            seen["nice"] = child.nice() - psutil.Process().nice()
+            seen["leader"] = os.getsid(child.pid) == child.pid
+
+    path = shelf.audio("longer.wav", seconds=30)
+    await technical.process(path, look)
+
+    assert seen == {
+        "memory": 1 << 30,
+        "file size": 1 << 20,
+        "files": 64,
+        "core": 0,
+        "cpu": 60 + 5 * 30,
+        "nice": min(10, 19 - psutil.Process().nice()),
+        "leader": True,
+    }
+
+
+def test_a_child_dies_with_its_parent(shelf: Shelf, tmp_path: Path) -> None:
+    path = shelf.audio("longer.wav", seconds=30)
+    code = (
+        "import anyio, os, pathlib, signal, sys, psutil\n"
+        "from tests.processors.conftest import Technical\n"
+        "from vvwatch.processors.technical import Limits\n"
+        "def stop(_):\n"
+        "    child, = psutil.Process().children()\n"
+        "    child.suspend()\n"
+        "    print(child.pid, flush=True)\n"
+        "technical = Technical(pathlib.Path(sys.argv[2]), Limits())\n"
+        "anyio.run(technical.process, pathlib.Path(sys.argv[1]), stop)\n"
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path, tmp_path], cwd=root, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_too_little_memory_is_a_limit_and_says_so(technical: Technical, tmp_path: Path) -> None:
+    picture = samples.blank_png(tmp_path / "large.png", (9_000, 9_000))
+
+    with pytest.raises(MediaLimit, match="more memory than the limit of 180 MiB") as refused:
+        await technical.limited(memory_bytes=180 << 20).probe(picture)
+
+    assert refused.value.hint
+
+
+async def test_too_much_cpu_time_is_a_limit_and_says_so(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing(
+        monkeypatch, "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 5))\nwhile True: pass"
+    )
+
+    with pytest.raises(MediaLimit, match="CPU time"):
+        await technical.probe(shelf.usual("png"))
+
+
+async def test_a_hanging_decoder_is_a_crash_that_may_be_retried(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing(monkeypatch, "import time; time.sleep(600)")
+
+    with pytest.raises(ProcessorCrashed, match=r"no sign of progress for 0\.3 s") as crashed:
+        await technical.limited(silent_seconds=0.3).probe(shelf.usual("png"))
+
+    assert crashed.value.transient
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+async def test_a_decoder_that_dies_by_a_signal_is_a_crash(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    crashing(monkeypatch, f"import os; os.write(2, b'why'); os.kill(os.getpid(), {int(number)})")
+
+    with pytest.raises(ProcessorCrashed, match=f"died by {number.name}") as crashed:
+        await technical.probe(shelf.usual("png"))
+
+    assert (crashed.value.transient, crashed.value.__notes__) == (True, ["why"])
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "print('not json')", "print('[1]')", 'print(\'{"probe": {"x": NaN}}\')', "print('{}')"]
+)
+async def test_an_answer_that_makes_no_sense_is_a_crash(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    crashing(monkeypatch, answer)
+
+    with pytest.raises(ProcessorCrashed):
+        await technical.probe(shelf.usual("png"))
+
+
+async def test_results_too_large_are_a_limit(technical: Technical, shelf: Shelf) -> None:
+    with pytest.raises(MediaLimit, match="results exceed"):
+        await technical.limited(stdout_bytes=1000).process(shelf.usual("mp4"))
+
+
+async def test_items_side_by_side_do_not_disturb_each_other(
+    technical: Technical, shelf: Shelf, tmp_path: Path
+) -> None:
+    good, bad = shelf.usual("wav"), tmp_path / "bad.mp4"
+    bad.write_bytes(b"nothing")
+    durations: list[float | None] = []
+
+    async def probe(path: Path) -> None:
+        try:
+            durations.append((await technical.probe(path)).duration_seconds)
+        except MediaUnreadable:
+            durations.append(None)
+
+    async with anyio.create_task_group() as tasks:
+        for path in (good, bad, good):
+            tasks.start_soon(probe, path)
+
+    assert sorted(durations, key=str) == [pytest.approx(4, abs=0.1)] * 2 + [None]
+
+
+def test_limits_fit_into_what_this_system_allows() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    assert hard == resource.RLIM_INFINITY or Limits().memory_bytes <= hard

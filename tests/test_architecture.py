@@ -1,0 +1,106 @@
+"""The house rules, held by tools: floors, types, lint, budgets."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "vvwatch"
+VENDORS = {
+    "av": "processors/",
+    "httpx": "senders/http.py",
+    "watchfiles": "sources/",
+    "sqlite3": "store/sqlite.py",
+    "uvicorn": "daemon/web.py",
+    "wcmatch": "core/globs.py",
+    "rich": "cli/",
+    "click": "cli/",
+}
+
+
+def run(*command: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return "" if ended.returncode == 0 else ended.stdout + ended.stderr
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("mypy",),
+        ("mypy", "tests", "bench"),
+    ],
+    ids=" ".join,
+)
+def test_the_tools_find_nothing(command: tuple[str, ...]) -> None:
+    assert run(*command) == ""
+
+
+def test_imports_go_downstairs_only() -> None:
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of code of a function, its docstring not counted."""
+    docstring = ast.get_docstring(function, clean=False)
+    lines = (function.end_lineno or 0) - function.lineno + 1
+    return lines - (len(docstring.splitlines()) if docstring else 0)
+
+
+def test_budgets() -> None:
+    """Files of at most 400 lines, functions of at most 50, the median at most 8."""
+    files = {path: path.read_text() for path in SOURCE.rglob("*.py")}
+    assert {str(p): n for p, text in files.items() if (n := text.count("\n")) > 400} == {}
+    lengths = {
+        f"{path.relative_to(ROOT)}:{function.name}": length(function)
+        for path, text in files.items()
+        for function in functions(ast.parse(text))
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > 50} == {}
+    assert statistics.median(lengths.values()) <= 8
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_a_vendor_stands_in_its_own_room() -> None:
+    strays = [
+        f"{path.relative_to(SOURCE)} imports {vendor}"
+        for path in SOURCE.rglob("*.py")
+        for vendor in imported(path) & VENDORS.keys()
+        if not str(path.relative_to(SOURCE)).startswith(VENDORS[vendor])
+    ]
+    assert strays == []
+
+
+def test_no_room_for_odds_and_ends() -> None:
+    forbidden = {"utils", "util", "helpers", "helper", "managers", "manager", "common", "misc"}
+    assert [path for path in SOURCE.rglob("*.py") if path.stem in forbidden] == []
