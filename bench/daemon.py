@@ -1,6 +1,6 @@
 """The real daemon at rest and at the door.
 
-Usage: python bench/daemon.py
+Usage: python bench/daemon.py [--idle-seconds N] [--files N]
 
 `idle`: 20 watched folders, nothing happens: share of one core and resident memory. `latency`: files closed in a
 watched folder, until they stand in the ledger, beyond the settle time.
@@ -8,6 +8,7 @@ watched folder, until they stand in the ledger, beyond the settle time.
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import signal
@@ -22,9 +23,7 @@ from pathlib import Path
 import psutil
 
 FOLDERS = 20
-IDLE_SECONDS = 40.0
 SETTLE_SECONDS = 1.0
-FILES = 60
 
 
 def configure(base: Path) -> Path:
@@ -62,13 +61,13 @@ def started(config: Path) -> psutil.Popen:
     return process
 
 
-def idle(process: psutil.Popen) -> None:
-    time.sleep(5)
+def idle(process: psutil.Popen, seconds: float) -> None:
+    time.sleep(min(5.0, seconds))
     before = process.cpu_times()
-    time.sleep(IDLE_SECONDS)
+    time.sleep(seconds)
     after = process.cpu_times()
     used = after.user + after.system - before.user - before.system
-    print(f"idle, {FOLDERS} folders: share of a core  {used / IDLE_SECONDS:>8.2%}")
+    print(f"idle, {FOLDERS} folders: share of a core  {used / seconds:>8.2%}")
     print(f"idle, {FOLDERS} folders: resident memory  {process.memory_info().rss / 2**20:>6.0f} MiB")
 
 
@@ -80,10 +79,10 @@ def recorded(path: Path) -> set[str]:
         connection.close()
 
 
-def latency(base: Path) -> None:
+def latency(base: Path, files: int) -> None:
     """Files come one by one; the poll of the ledger itself adds up to 5 ms."""
     waits = []
-    for number in range(FILES):
+    for number in range(files):
         name = f"clip-{number}.mp4"
         with (base / "media" / f"folder-{number % FOLDERS}" / name).open("wb") as file:
             file.write(os.urandom(1000))
@@ -97,17 +96,20 @@ def latency(base: Path) -> None:
     print(f"closed to ledger, beyond settle: p95     {waits[int(len(waits) * 0.95)] * 1000:>5.0f} ms")
 
 
-def main() -> None:
+def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         process = started(configure(base))
         try:
-            idle(process)
-            latency(base)
+            idle(process, arguments.idle_seconds)
+            latency(base, arguments.files)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--idle-seconds", type=float, default=40)
+    parser.add_argument("--files", type=int, default=60)
+    main(parser.parse_args())

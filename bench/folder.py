@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -169,7 +170,7 @@ async def idle(root: Path) -> bool:
     return percent < 1
 
 
-async def until(condition, seconds: float, step: float = 0.02) -> bool:  # noqa: ANN001
+async def until(condition: Callable[[], bool], seconds: float, step: float = 0.02) -> bool:
     with anyio.move_on_after(seconds):
         while not condition():  # noqa: ASYNC110 - the kernel sets no event
             await anyio.sleep(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -39,8 +40,9 @@ class Receiver:
                 status = receiver.statuses.pop(0) if receiver.statuses else 200
                 self.send_response(status)
                 self.send_header("Content-Length", "17")
-                self.end_headers()
-                self.wfile.write(b'{"received":true}')
+                with suppress(BrokenPipeError, ConnectionResetError):  # the sender may have been killed
+                    self.end_headers()
+                    self.wfile.write(b'{"received":true}')
 
             def log_message(self, *args: Any) -> None:
                 pass

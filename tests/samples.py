@@ -7,7 +7,17 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from vvwatch.processors.sample_clips import Clip, write_clip, write_part, write_picture
+import av
+from av.stream import Disposition
+
+from vvwatch.processors.sample_clips import (
+    Clip,
+    pattern_frames,
+    tone_frames,
+    write_clip,
+    write_part,
+    write_picture,
+)
 
 _VIDEO_CODECS = {"webm": ("libvpx", "libopus"), "avi": ("mpeg4", "libmp3lame")}
 _SOUND_CODECS = {"mp3": "libmp3lame", "wav": "pcm_s16le", "flac": "flac", "ogg": "libopus"}
@@ -85,6 +95,23 @@ def blank_png(path: Path, size: tuple[int, int], *, bits: int = 8) -> Path:
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     chunks = _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", pixels) + _png_chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return path
+
+
+def song_with_cover(path: Path, seconds: float = 2) -> Path:
+    """An MP3 file with a picture on its sleeve."""
+    with av.open(str(path), "w") as container:
+        sleeve = container.add_stream("mjpeg", rate=1)
+        sleeve.width, sleeve.height, sleeve.pix_fmt = 160, 90, "yuvj420p"
+        sleeve.disposition = Disposition.attached_pic
+        sound = container.add_stream("libmp3lame", rate=48_000, layout="stereo")
+        container.mux(sleeve.encode(next(pattern_frames("testsrc2", (160, 90), 1, "yuvj420p"))))
+        for frame in tone_frames(()):
+            if frame.time is None or frame.time >= seconds:
+                break
+            container.mux(sound.encode(frame))
+        container.mux(sleeve.encode(None))
+        container.mux(sound.encode(None))
     return path
 
 

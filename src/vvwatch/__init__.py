@@ -1,5 +1,3 @@
 """vvwatch: watch folders for object storage."""
 
-from importlib.metadata import version
-
-__version__ = version("vvwatch")
+__version__ = "0.1.0"

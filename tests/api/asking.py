@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
+from tests.store.pipeline import PROBE, RESULT
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext
 from vvwatch.core.keys import Scope
+from vvwatch.core.media import Probe, ProcessingResult, RunSettings
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Prompt
 from vvwatch.store import keys
@@ -25,7 +28,7 @@ PROMPT = {
 
 
 class FakeProcessor:
-    """Fills any schema but one that asks for a `mood`."""
+    """Fills any schema but one that asks for a `mood`, always with the same."""
 
     def __init__(self, name: str = "technical") -> None:
         self.name = name
@@ -33,6 +36,14 @@ class FakeProcessor:
     def check_prompt(self, prompt: Prompt) -> None:
         if "mood" in prompt.json_schema.get("properties", {}):
             raise InvalidInput("no field 'mood' can be filled", "name a model as processing_model")
+
+    async def probe(self, fd: int) -> Probe:
+        return PROBE
+
+    async def process(
+        self, fd: int, prompt: Prompt, settings: RunSettings, progress: Callable[[float], None]
+    ) -> ProcessingResult:
+        return RESULT
 
 
 def client_of(context: ApiContext, **options: Any) -> httpx.AsyncClient:

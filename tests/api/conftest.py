@@ -27,6 +27,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return anyio.run(write, tmp_path_factory.mktemp("story") / "vvwatch.db")
 
 
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without rows; making its tables takes longer than most tests."""
+    path = tmp_path_factory.mktemp("blank") / "vvwatch.db"
+    with SqliteDatabase(path, FakeClock()).opened():
+        return path
+
+
 @pytest.fixture
 def clock(request: pytest.FixtureRequest) -> FakeClock:
     if "story" in request.fixturenames:

@@ -17,6 +17,7 @@ from vvwatch.core.imports import FileStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Kind
 from vvwatch.store import deliveries, exports, imports, ledger, runs, webhooks, windows
+from vvwatch.store.database import Tx
 from vvwatch.store.deliveries import Attempted
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import FileOutcome
@@ -43,6 +44,11 @@ class Story:
     webhook_id: str
 
 
+def prepared(tx: Tx) -> sa.Row[Any]:
+    """The automation of an index whose parts all stand in the database."""
+    return prepare(tx)
+
+
 @dataclass
 class Written:
     """A story in a file of its own."""
@@ -65,7 +71,7 @@ async def write(path: Path) -> Written:
 
 async def told(database: SqliteDatabase, clock: FakeClock, storage: FakeStorage) -> Story:
     """The whole way, once, from the first object to the last delivery."""
-    automation = await database.write(prepare)
+    automation = await database.write(prepared)
     webhook = await _webhook(database)
     found = [storage.put("a.mp4", b"aaaa"), storage.put("b.mp4", b"bb")]
     seen = {"version": "v", "detail": "txt", "reason": "unsupported_media_type", "size_bytes": 1}

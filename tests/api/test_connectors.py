@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.api.asking import Api
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
+from vvwatch.api import connectors
 from vvwatch.api.context import ApiSettings
 from vvwatch.errors import AccessDenied, StorageUnavailable
+from vvwatch.ports import Page
 
 pytestmark = pytest.mark.anyio
 
@@ -162,6 +167,21 @@ async def test_browsing_says_what_went_wrong(api: Api, storage: FakeStorage) -> 
     assert (await api.error("POST", path, 503, json={}))["code"] == "storage_unavailable"
     storage.broken = AccessDenied("permission denied", "chmod")
     assert (await api.error("POST", path, 502, json={}))["details"] == {"hint": "chmod"}
+
+
+async def test_browsing_does_not_go_on_for_ever(
+    api: Api, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(_prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            yield Page([])
+
+    connector = await api.connector()
+    monkeypatch.setattr(storage, "list", endless)
+    monkeypatch.setattr(connectors, "_LONGEST_BROWSE_SECONDS", 0.05)
+    error = await api.error("POST", f"/connectors/{connector}/browse", 504, json={})
+    assert "prefix" in error["details"]["hint"]
 
 
 async def test_an_unknown_connector_is_not_found(api: Api) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 
 from tests.api.asking import Api
-from tests.api.story import CONNECTOR, INDEX, Story, window
+from tests.api.story import CONNECTOR, FAILED, INDEX, Story, prepared, window
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
-from tests.store.pipeline import prepare
+from tests.store.pipeline import jobs_of
+from vvwatch.ports import Kind
+from vvwatch.store import imports
 from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
@@ -121,7 +123,7 @@ async def test_only_failed_files(api: Api, story: Story) -> None:
 async def test_outputs_are_paged_by_cursor(
     api: Api, database: SqliteDatabase, clock: FakeClock, storage: FakeStorage
 ) -> None:
-    automation = await database.write(prepare)
+    automation = await database.write(prepared)
     found = [storage.put(f"{number:02}.mp4", b"x") for number in range(7)]
     await window(database, clock, automation, found)
     [job] = await api.get("/import-jobs")
@@ -135,6 +137,23 @@ async def test_outputs_are_paged_by_cursor(
     assert names == [f"{number:02}.mp4" for number in range(7)]
     assert pages == 3
     assert (await api.get(f"/import-jobs/{job['job_id']}/outputs"))["items"] == []
+
+
+async def test_lists_of_jobs_are_brief(
+    api: Api, database: SqliteDatabase, clock: FakeClock, storage: FakeStorage
+) -> None:
+    automation = await database.write(prepared)
+    found = [storage.put(f"{number:02}.mp4", b"x") for number in range(12)]
+    await window(database, clock, automation, found)
+    for job in jobs_of(database).take(Kind.IMPORT_FILE):
+        await database.write(imports.finish_file, job, FAILED)
+    [brief] = await api.get("/import-jobs")
+    assert len(brief["failed_files"]) == 10
+    path, cursor = f"/import-jobs/{brief['job_id']}/files", brief["failed_files_next_cursor"]
+    rest = await api.get(path, failed_only="true", cursor=cursor)
+    assert [file["path"] for file in rest["items"]] == ["10.mp4", "11.mp4"]
+    whole = await api.get(f"/import-jobs/{brief['job_id']}")
+    assert (len(whole["failed_files"]), whole["failed_files_next_cursor"]) == (12, None)
 
 
 async def test_jobs_are_filtered(api: Api, story: Story) -> None:

@@ -5,11 +5,9 @@ import pytest
 from tests.api.asking import Api
 from tests.api.story import INDEX, Story
 from vvwatch.api.pagination import encode
-from vvwatch.core.media import Segment
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import runs
-from vvwatch.store.runs import segment_results
-from vvwatch.store.schema import media
+from vvwatch.store.schema import media, segment_results
 from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
@@ -37,18 +35,19 @@ async def test_segments_are_paged_by_number(api: Api, story: Story, database: Sq
     def add(tx: Tx) -> None:
         item = runs.item(tx, story.run_id, story.video_id).item
         for ordinal in range(1, 12):
-            segment = Segment(float(ordinal), ordinal + 1.0, {}, "")
             tx.insert(
                 segment_results,
                 run_item_id=item.id,
                 ordinal=ordinal,
-                start_time=segment.start_time,
-                end_time=segment.end_time,
+                start_time=float(ordinal),
+                end_time=ordinal + 1.0,
                 metadata={},
             )
 
     await database.write(add)
-    path, starts, cursor = f"/prompt-runs/{story.run_id}/results", [], {}
+    path = f"/prompt-runs/{story.run_id}/results"
+    starts: list[float] = []
+    cursor: dict[str, str] = {}
     for _ in range(3):
         page = await api.get(path, video_id=story.video_id, limit=4, **cursor)
         starts += [segment["start_time"] for segment in page["data"]]

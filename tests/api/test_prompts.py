@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.api.asking import PROMPT, Api
-from tests.store.pipeline import prepare
+from tests.api.story import prepared
 from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,7 @@ async def test_what_is_not_said_has_a_default(api: Api) -> None:
 
 
 async def test_the_default_prompt_may_be_left_out(api: Api, database: SqliteDatabase) -> None:
-    await database.write(prepare)
+    await database.write(prepared)
     [default] = (await api.get("/prompts"))["prompts"]
     assert (default["prompt_id"], default["is_default"]) == ("prompt_technical", True)
     assert await api.get("/prompts", include_defaults="false", active_only="false") == {

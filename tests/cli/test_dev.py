@@ -123,6 +123,29 @@ def test_state_that_cannot_be_kept_is_said(run: Run, tmp_path: Path, monkeypatch
     assert "error: cannot keep state: Not a directory\n  where: " in done.stderr
 
 
+def test_a_reader_that_leaves_does_not_disturb_the_work(tmp_path: Path, environ: dict[str, str]) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    (folder / "page.mp4").write_text("<html>")
+    command = (*COMMAND, "clips", "--once", "--debounce", "1s")
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_the_demo_needs_a_folder_it_can_make(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run("dev", str(tmp_path / "file" / "below"), "--demo")
+    assert done.exit_code == 2
+    assert "error: cannot make the folder" in done.stderr
+
+
 def test_without_a_folder_the_demo_is_offered(run: Run) -> None:
     done = run("dev")
     assert done.exit_code == 2

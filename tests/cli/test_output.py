@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vvwatch.cli.output import ago, colour, columns, duration, epoch, plain, size, until
+from vvwatch.cli.output import ago, colour, columns, duration, epoch, plain, size, to_json, until
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,10 @@ def test_names_from_outside_cannot_drive_the_terminal() -> None:
     assert plain("a\x1b[2Jb\n\u202ec") == "a\\x1b[2Jb\\n\\u202ec"
     assert plain("bad\udcff.mp4") == "bad\\udcff.mp4"
     assert plain("Größe 🎬.mp4") == "Größe 🎬.mp4"
+
+
+def test_json_holds_names_that_are_no_text() -> None:
+    assert to_json({"key": "é bad\udcff"}) == '{"key": "é bad\\udcff"}'
 
 
 def test_columns_are_as_wide_as_their_longest_cell(capsys: pytest.CaptureFixture[str]) -> None:

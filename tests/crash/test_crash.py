@@ -20,7 +20,7 @@ from tests.crash import accounting
 from tests.daemon_process import Daemon, wait_until
 from tests.receiver import Receiver
 
-RANDOM_KILLS = 30
+RANDOM_KILLS = 50
 COMMIT_POINTS = [
     "_declare",
     "sweep",
@@ -86,10 +86,10 @@ def test_kill_at_random_instants(tmp_path: Path, picture: Path) -> None:
     with Receiver() as receiver:
         daemon = Daemon(tmp_path, webhook_url=receiver.url)
         producer = Producer(daemon.incoming, picture)
-        with producer.running(every_seconds=0.4):
+        with producer.running(every_seconds=1.5):
             for _ in range(RANDOM_KILLS):
                 daemon.start()
-                time.sleep(random.uniform(0.05, 2.0))
+                time.sleep(random.uniform(0.0, 1.5))
                 daemon.kill()
         run_to_the_end(daemon, producer, receiver)
 
@@ -125,8 +125,8 @@ def test_losing_the_whole_jobs_table_changes_nothing(tmp_path: Path, picture: Pa
     with Receiver() as receiver:
         daemon = Daemon(tmp_path, webhook_url=receiver.url)
         producer = Producer(daemon.incoming, picture)
-        with producer.running(every_seconds=0.2):
-            for _ in range(4):
+        with producer.running(every_seconds=0.5):
+            for _ in range(3):
                 daemon.start()
                 time.sleep(2.5)
                 daemon.kill()

@@ -198,7 +198,8 @@ def test_paused_stands_still_and_resume_catches_up(tmp_path: Path) -> None:
         assert (status, paused["status"]) == (200, "paused")
         clips.image(daemon.incoming / "b.png")
         due = daemon.rows("select due_at from windows")[0][0]
-        wait_until(lambda: daemon.rows(f"select cast(strftime('%s','now') as real) > {due} + 1") == [(1,)], "it is overdue")
+        overdue = f"select cast(strftime('%s','now') as real) > {due} + 1"
+        wait_until(lambda: daemon.rows(overdue) == [(1,)], "it is overdue")
         assert daemon.rows("select state from windows") == [("open",)]
         assert daemon.call("POST", "/indexes/idx_main/automations/import/resume")[1]["status"] == "active"
         wait_until(lambda: daemon.rows("select count(*) from media") == [(2,)], "both are imported")

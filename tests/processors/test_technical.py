@@ -8,11 +8,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests import samples
 from tests.processors.conftest import PROMPT, Shelf, Technical
 from vvwatch.core.media import ProcessingResult
 from vvwatch.core.objects import MEDIA_TYPES
-from vvwatch.errors import InvalidInput
+from vvwatch.errors import InvalidInput, MediaUnreadable
 from vvwatch.ports import Prompt
+from vvwatch.processors.sample_clips import Clip, write_clip
 from vvwatch.processors.technical import TECHNICAL_PROMPT, Limits, TechnicalProcessor
 
 pytestmark = pytest.mark.anyio
@@ -188,6 +190,52 @@ async def test_unusual_media_is_not_called_damaged(
 
     assert (await technical.probe(path)).damage == ()
     assert (await technical.process(path)).damage == ()
+
+
+async def test_cover_art_does_not_make_a_video(technical: Technical, tmp_path: Path) -> None:
+    probe = await technical.probe(samples.song_with_cover(tmp_path / "song.mp3"))
+
+    assert (probe.media_type, probe.width, probe.audio_codec) == ("audio", None, "mp3")
+
+
+async def test_video_without_a_decoder_for_its_sound_says_so(
+    technical: Technical, shelf: Shelf, tmp_path: Path
+) -> None:
+    path = renamed_codec(shelf.usual("mkv"), tmp_path / "mute.mkv", b"A_AAC", b"A_XYZ")
+
+    result = await technical.process(path)
+
+    assert result.warnings == ("no decoder for the audio",)
+    assert (len(result.segments), result.metadata["loudness"]["integrated_lufs"]) == (2, None)
+
+
+async def test_video_without_a_decoder_for_its_pictures_is_not_passed_off_as_sound(
+    technical: Technical, shelf: Shelf, tmp_path: Path
+) -> None:
+    path = renamed_codec(shelf.usual("mkv"), tmp_path / "blind.mkv", b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ")
+
+    with pytest.raises(MediaUnreadable, match="pictures of this video cannot be decoded"):
+        await technical.probe(path)
+
+
+async def test_video_of_pictures_that_no_other_needs_is_still_looked_at(
+    technical: Technical, tmp_path: Path
+) -> None:
+    options = {"x264-params": "bframes=16:b-adapt=0:b-pyramid=none:scenecut=0:keyint=1000"}
+    clip = Clip(
+        seconds=24, cuts=(12.4,), size=(160, 90), frame_rate=5, video_options=options, audio_codec=None
+    )
+    path = write_clip(tmp_path / "sparse.mp4", clip)
+
+    result = await technical.process(path)
+
+    assert result.damage == ()
+    assert starts(result) == pytest.approx([0, 12.4], abs=0.2)
+
+
+def renamed_codec(source: Path, path: Path, old: bytes, new: bytes) -> Path:
+    path.write_bytes(source.read_bytes().replace(old, new))
+    return path
 
 
 async def test_the_schema_of_another_prompt_is_refused(tmp_path: Path) -> None:

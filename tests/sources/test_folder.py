@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from vvwatch.ports import SourceHealth
 
 pytestmark = pytest.mark.anyio
 HERE = Path(__file__).parent
+PROJECT = HERE.parent.parent
 IN_NAMESPACE = ["unshare", "--user", "--map-root-user"]
 
 
@@ -97,21 +99,29 @@ async def test_an_overflow_is_noticed_and_made_good(memory: Path, monkeypatch: p
         await until(lambda: "after.mp4" in witness.hinted)
 
 
+def told_by(script: str, *arguments: str, prefix: Sequence[str] = ()) -> dict[str, Any]:
+    """What a script beside this file prints as JSON."""
+    command = [*prefix, sys.executable, "-m", f"tests.sources.{script}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=50)
+    assert done.returncode == 0, done.stderr
+    came_to: dict[str, Any] = json.loads(done.stdout)
+    return came_to
+
+
+def test_eadir_eacces_blinds_no_neighbour_and_is_watched_once_it_can_be_read(memory: Path) -> None:
+    memory.chmod(0o777)
+    came_to = told_by("denied", str(memory))
+    assert came_to["state"] == "healthy"
+    assert came_to["irregular"] == ["closed", "lost+found"]
+    assert came_to["seen"] == ["closed/after.mp4", "closed/before.mp4", "open/after.mp4", "open/before.mp4"]
+
+
 def test_max_watches_20(root: Path) -> None:
     namespaced = subprocess.run([*IN_NAMESPACE, "true"], check=False, capture_output=True).returncode == 0
-    command = [*IN_NAMESPACE] if namespaced else []
-    command += [
-        sys.executable,
-        "-m",
-        "tests.sources.starving",
-        str(root),
-        "namespace" if namespaced else "here",
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=HERE.parent.parent, timeout=50
-    )
-    assert done.returncode == 0, done.stderr
-    came_to = json.loads(done.stdout)
+    if namespaced:
+        came_to = told_by("starving", str(root), "namespace", prefix=IN_NAMESPACE)
+    else:
+        came_to = told_by("starving", str(root), "here")
     assert came_to["before"] == "healthy"
     assert came_to["at_start"] == "degraded"
     assert "of 41 folders cannot be watched" in came_to["reason"]

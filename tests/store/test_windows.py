@@ -160,8 +160,8 @@ async def test_a_refused_object_is_reported_once_per_version(
 ) -> None:
     row = await database.write(prepare)
     seen = {"key": "e.mp4", "version": "v1", "reason": "zero_byte", "detail": "it is empty", "size_bytes": 0}
-    assert await database.write(ledger.observe, row.id, [seen]) == 1
-    assert await database.write(ledger.observe, row.id, [seen]) == 0
+    assert await database.write(ledger.observe, row.id, [seen]) == [seen]
+    assert await database.write(ledger.observe, row.id, [seen]) == []
     for version in ("v1", "v2"):
         await database.write(windows.accept, row.id, 0, [obj("a.mp4", version)])
         clock.advance(300)

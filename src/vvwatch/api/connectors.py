@@ -7,12 +7,14 @@ from mimetypes import MimeTypes
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 from pydantic import Field
 
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.errors import ApiError
 from vvwatch.api.wire import Body, Resource, moment
 from vvwatch.config.fields import Subpath
 from vvwatch.core.events import iso
@@ -20,12 +22,14 @@ from vvwatch.core.globs import Glob
 from vvwatch.core.locations import normal_prefix
 from vvwatch.core.objects import StorageObject, base_name, extension
 from vvwatch.errors import InvalidInput, StorageError
+from vvwatch.ports import Storage
 from vvwatch.store import catalog
 from vvwatch.store.catalog import ConnectorSpec
 
 router = resource_router("connectors")
 
 _MOST_BROWSED: Final = 10_000
+_LONGEST_BROWSE_SECONDS: Final = 30.0  # clients give up after a minute
 _content_types: Final = MimeTypes()  # the built-in table: the same on every machine
 
 Scope = Literal["import", "export"]
@@ -177,8 +181,17 @@ async def browse_connector(context: Context, connector_id: str, body: BrowseBody
     """Objects that match, as the store lists them, at most `limit`."""
     row = await context.database.read(catalog.get_connector, connector_id)
     glob, prefix = Glob(body.pattern), normal_prefix(body.prefix)
-    found: list[CloudFile] = []
     storage = await context.open_storage(row)
+    try:
+        with anyio.fail_after(_LONGEST_BROWSE_SECONDS):
+            return await _browsed(storage, glob, prefix, body)
+    except TimeoutError:
+        message = f"listing took more than {_LONGEST_BROWSE_SECONDS:g} s"
+        raise ApiError(504, "browse_timed_out", message, "give a longer prefix or a smaller limit") from None
+
+
+async def _browsed(storage: Storage, glob: Glob, prefix: str, body: BrowseBody) -> list[CloudFile]:
+    found: list[CloudFile] = []
     async for page in storage.list(prefix, recursive=body.recursive):
         found += [_file(obj) for obj in page.objects if _matches(glob, prefix, obj.key)]
         if len(found) >= body.limit:

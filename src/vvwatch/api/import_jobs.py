@@ -18,7 +18,7 @@ from vvwatch.errors import InvalidInput
 from vvwatch.store import retrying
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import import_jobs
-from vvwatch.store.queries.import_jobs import PAGE, JobView
+from vvwatch.store.queries.import_jobs import JobView
 
 router = resource_router("import jobs")
 
@@ -110,7 +110,7 @@ class ImportSourceFile(Resource):
 
 
 class ImportJob(Resource):
-    """An import job; `video_ids`, `failed_files` and `skipped_files` hold the first hundred of each."""
+    """An import job. `video_ids`, `failed_files` and `skipped_files` hold the first hundred of each, in lists ten."""
 
     job_id: str
     status: str
@@ -150,8 +150,8 @@ class Retried(Resource):
 def shown(view: JobView) -> ImportJob:
     """The job as it is answered."""
     job = view.job
-    outputs = _outputs(view.outputs, PAGE, job.imported)
-    failed, failed_cursor = cut(view.failed, PAGE, lambda row: row.key)
+    outputs = _outputs(view.outputs, view.limit, job.imported)
+    failed, failed_cursor = cut(view.failed, view.limit, lambda row: row.key)
     return ImportJob(
         job_id=job.id,
         status=job.status,

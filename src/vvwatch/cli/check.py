@@ -15,6 +15,8 @@ from vvwatch.cli.options import config_option, json_option
 from vvwatch.cli.output import plain, several, show_json
 from vvwatch.config import Config, default_path, load
 from vvwatch.errors import ConfigInvalid, Problem
+from vvwatch.processors.technical import Limits, TechnicalProcessor
+from vvwatch.workflow.prompts import DEFAULT_PROCESSOR, check_prompts
 
 
 @click.command(
@@ -43,9 +45,11 @@ def check(ctx: click.Context, config: str | None, *, as_json: bool) -> None:
 
 def _loaded(path: Path | None) -> tuple[Config | None, tuple[Problem, ...]]:
     try:
-        return load(path, os.environ), ()
+        loaded = load(path, os.environ)
+        check_prompts(loaded, {DEFAULT_PROCESSOR: TechnicalProcessor(limits=Limits(), work_dir=Path())})
     except ConfigInvalid as error:
         return None, error.problems
+    return loaded, ()
 
 
 def _document(path: Path | None, loaded: Config | None, problems: Iterable[Problem]) -> dict[str, object]:

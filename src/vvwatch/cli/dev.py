@@ -19,7 +19,7 @@ from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.options import json_option
 from vvwatch.cli.output import animated
 from vvwatch.cli.telling import Lines, teller
-from vvwatch.cli.trial import Trial, configured, planned
+from vvwatch.cli.trial import Trial, configured, make_folder, planned
 from vvwatch.config import Config
 
 _DEMO_FOLDER: Final = "vvwatch-demo"
@@ -72,9 +72,9 @@ def dev(
         raise Failure("which folder?", "vvwatch dev FOLDER, or vvwatch dev --demo", exit_code=USAGE)
     folder = folder or Path(_DEMO_FOLDER)
     if demo:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     trial = planned(folder, exports, pattern, debounce, listen, os.environ)
-    told = teller(trial, once=once, as_json=as_json, animated=animated(sys.stdout, os.environ))
+    told = teller(trial, once=once, for_programs=as_json, on_terminal=animated(sys.stdout, os.environ))
     ctx.exit(_watch(trial, told, once=once, demo=demo))
 
 

@@ -33,8 +33,13 @@ def animated(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def show_json(document: object) -> None:
     """Print `document` for programs: indented on a terminal, on one line otherwise."""
-    indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(document, indent=indent, ensure_ascii=False))
+    click.echo(to_json(document, indent=2 if sys.stdout.isatty() else None))
+
+
+def to_json(document: object, indent: int | None = None) -> str:
+    """`document` as JSON text. What is no text in UTF-8, such as some names of files, stands as its escape."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def columns(rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:

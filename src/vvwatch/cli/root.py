@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.commands import write_examples
+from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import told
 from vvwatch.cli.output import colour
 
@@ -33,7 +33,7 @@ _COMMANDS = {
 """Command to the module that holds it and its line in the overview, so that the overview imports nothing."""
 
 
-class Root(click.Group):
+class Root(Command, click.Group):
     """`vvwatch` itself. Errors end here, as text on stderr and an exit code; with `debug` after a traceback."""
 
     debug = False
@@ -54,11 +54,6 @@ class Root(click.Group):
         """The overview of the commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The help page, examples first."""
-        write_examples(formatter, _EXAMPLES)
-        super().format_help(ctx, formatter)
 
     def main(
         self,
@@ -87,7 +82,11 @@ _EXAMPLES = (
 )
 
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Root,
+    examples=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="vvwatch", message="vvwatch %(version)s")
 @click.option("--debug", is_flag=True, help="Print a traceback when something goes wrong.")
 @click.option("--no-color", is_flag=True, help="No colours and no live view, as with NO_COLOR=1.")

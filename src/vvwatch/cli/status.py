@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -15,7 +14,19 @@ import click
 from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client
 from vvwatch.cli.commands import Command
-from vvwatch.cli.output import ago, animated, columns, duration, epoch, plain, several, show_json, text, until
+from vvwatch.cli.output import (
+    ago,
+    animated,
+    columns,
+    duration,
+    epoch,
+    plain,
+    several,
+    show_json,
+    text,
+    to_json,
+    until,
+)
 from vvwatch.cli.overview import Document, overview
 
 _HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
@@ -47,7 +58,7 @@ def status(client: Client, *, watch: bool, as_json: bool) -> None:
 def _show_again(found: Document, *, as_json: bool) -> None:
     """In place of what stood on the terminal; one line an answer for programs."""
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(to_json(found))
         return
     click.echo(_CLEAR if animated(sys.stdout, os.environ) else "", nl=False)
     _show(found, as_json=False)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from vvwatch.cli.output import to_json
 from vvwatch.cli.plain import labelled, line, summary
 from vvwatch.cli.story import Fields, Story, after
 from vvwatch.cli.trial import Trial
@@ -55,9 +56,7 @@ class Lines:
         with self._lock:
             at = self._now()
             self.story = after(self.story, event, fields, at)
-            # The reader of a pipe may have left; that is no concern of the work that goes on.
-            with suppress(OSError):
-                self._tell(event, fields, at)
+            self._tell(event, fields, at)
 
     def shown(self) -> AbstractContextManager[None]:
         """For the time in which events are observed."""
@@ -75,7 +74,13 @@ class Lines:
             self._say(words)
 
     def _say(self, text: str) -> None:
-        click.echo(text)
+        try:
+            click.echo(text)
+        except OSError:
+            # The reader has left: the rest goes nowhere, and the work that is being told goes on.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.close(nowhere)
 
 
 class JsonLines(Lines):
@@ -84,8 +89,8 @@ class JsonLines(Lines):
     def begin(self, warnings: Iterable[Problem]) -> None:
         """The event `dev.started`: the folders, the log, and doubts about the configuration."""
         trial = self._trial
-        fields = {"folder": trial.folder, "exports": trial.exports, "log": trial.log_file}
-        self._print("dev.started", warnings=list(map(str, warnings)), **fields)
+        folders = {"folder": trial.folder, "exports": trial.exports, "state_dir": trial.state_dir}
+        self._print("dev.started", **folders, log=trial.log_file, warnings=list(map(str, warnings)))
 
     def note(self, words: str) -> None:
         """The event `dev.noted`."""
@@ -110,7 +115,7 @@ class JsonLines(Lines):
 
     def _print(self, event: str, **fields: Any) -> None:
         document = {"event": event, "at": iso(self._now()), **fields}
-        self._say(json.dumps(document, ensure_ascii=False, default=str))
+        self._say(to_json(document))
 
 
 class LiveView(Lines):
@@ -150,7 +155,7 @@ class LiveView(Lines):
         """Nothing: the view draws the story by itself."""
 
 
-def teller(trial: Trial, *, once: bool, as_json: bool, animated: bool) -> Lines:
+def teller(trial: Trial, *, once: bool, for_programs: bool, on_terminal: bool) -> Lines:
     """The teller that suits the reader."""
-    kind = JsonLines if as_json else LiveView if animated else Lines
+    kind = JsonLines if for_programs else LiveView if on_terminal else Lines
     return kind(trial, once=once)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,37 +100,50 @@ def _check(check: Callable[[str], None], text: str, flag: str) -> None:
         raise Failure(error.message, error.hint, where=flag, exit_code=USAGE) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, if need be. Raises Failure."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _unusable(f"{str(folder)!r} is a file, not a folder", "name another folder", folder) from None
+    except OSError as error:
+        message = f"cannot make the folder {str(folder)!r}: {error.strerror}"
+        raise _unusable(message, "name another folder", folder) from error
+
+
+# Unlike the methods of Path, those of os.path answer where a folder on the way is closed or a link leads in circles.
 def _watchable(folder: Path) -> Path:
     """`folder`, resolved. Raises Failure unless it is a folder that can be read."""
-    path = folder.resolve()
-    if not path.exists():
-        raise _unusable(f"there is no folder {str(folder)!r}", f"mkdir -p {folder}", path)
-    if not path.is_dir():
+    path = Path(os.path.realpath(folder))
+    if not os.path.exists(path):  # noqa: PTH110
+        raise _unusable(f"there is no folder {str(folder)!r}", f"mkdir -p {shlex.quote(str(folder))}", path)
+    if not os.path.isdir(path):  # noqa: PTH112
         raise _unusable(f"{str(folder)!r} is a file, not a folder", f"vvwatch dev {folder.parent}", path)
     if not os.access(path, os.R_OK | os.X_OK):
-        raise _unusable(f"the folder {str(folder)!r} may not be read", f"chmod u+rx {folder}", path)
+        raise _unusable(
+            f"the folder {str(folder)!r} may not be read", f"chmod u+rx {shlex.quote(str(folder))}", path
+        )
     if path == Path(path.anchor):
         raise _unusable("the root of the file system is too much to watch", "name a folder below it", path)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise _unusable("the folder's name is not valid UTF-8", "rename it", path) from None
-    return path
+    return _nameable(path)
 
 
 def _writable(folder: Path) -> Path:
     """The export folder, made if it was not there, resolved. Raises Failure when it cannot be written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise _unusable("the exports need a folder, this is a file", "--export-to DIR", folder) from None
-    except OSError as error:
-        raise _unusable(
-            f"cannot make the export folder: {error.strerror}", "--export-to DIR", folder
-        ) from error
+    make_folder(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unusable("the export folder may not be written to", "--export-to DIR", folder)
-    return folder.resolve()
+        raise _unusable(
+            "the export folder may not be written to", "choose another with --export-to DIR", folder
+        )
+    return _nameable(folder.resolve())
+
+
+def _nameable(folder: Path) -> Path:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise _unusable("the folder's name is not valid UTF-8", "rename it", folder) from None
+    return folder
 
 
 def _unusable(message: str, hint: str, where: Path) -> Failure:

@@ -19,10 +19,12 @@ from vvwatch.store.encryption import SecretBox
 from vvwatch.store.schema import connectors, export_automations, import_automations, indexes, prompts
 from vvwatch.store.schema import webhooks as webhook_table
 from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+from vvwatch.workflow.prompts import check_prompts
 
 
 async def declare(house: House, config: Config) -> None:
-    """Bring the database in line with `config`, all or nothing. Raises InvalidInput or NotFound."""
+    """Bring the database in line with `config`, all or nothing. Raises ConfigInvalid, InvalidInput, NotFound."""
+    check_prompts(config, house.processors)
     await house.database.write(_declare, config, house.box, admin_key(config))
 
 

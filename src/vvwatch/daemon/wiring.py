@@ -24,6 +24,7 @@ from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
 from vvwatch.workflow.exports import Exports
 from vvwatch.workflow.imports import Imports
+from vvwatch.workflow.prompts import DEFAULT_PROCESSOR
 from vvwatch.workflow.reading import Reading
 from vvwatch.workflow.runs import Runs
 from vvwatch.workflow.subscriptions import Subscriptions
@@ -119,13 +120,13 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         Guard(config.webhooks.allow_http, config.webhooks.allow_private_addresses),
         config.webhooks.timeout_seconds,
     )
-    processors: dict[str, Processor] = {"technical": _technical(config, spool)}
+    processors: dict[str, Processor] = {DEFAULT_PROCESSOR: _technical(config, spool)}
     sample = random.random
     reading = Reading(
         clock,
         lambda connector: open_storage(live.config, connector),
         processors,
-        "technical",
+        DEFAULT_PROCESSOR,
         spool,
         config.processing.attempts,
         sample,

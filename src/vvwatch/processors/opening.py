@@ -186,22 +186,23 @@ def _duration(container: InputContainer) -> float | None:
 
 def _pictures(container: InputContainer) -> VideoStream | None:
     """The largest stream of pictures that has a decoder and is not cover art."""
-    moving = [s for s in container.streams.video if _decodable(s) and not _is_cover(s)]
+    moving = [s for s in container.streams.video if decodable(s) and not _is_cover(s)]
     return max(moving, key=lambda s: s.codec_context.width * s.codec_context.height, default=None)
 
 
 def _sounds(container: InputContainer) -> AudioStream | None:
     """The default stream of sound that has a decoder, else the first."""
-    heard = [s for s in container.streams.audio if _decodable(s)]
+    heard = [s for s in container.streams.audio if decodable(s)]
     return next((s for s in heard if s.disposition & Disposition.default), heard[0] if heard else None)
 
 
 def _undecodable(container: InputContainer) -> list[str]:
     media: list[Any] = [*container.streams.video, *container.streams.audio]
-    return sorted({stream.type for stream in media if not _decodable(stream)})
+    return sorted({stream.type for stream in media if not decodable(stream)})
 
 
-def _decodable(stream: Stream) -> bool:
+def decodable(stream: Stream) -> bool:
+    """Whether there is a decoder for `stream`; one without must not be decoded."""
     # A stream of an unknown codec has no context, whatever the annotation says; touching it would crash.
     context: Any = stream.codec_context
     return context is not None
@@ -216,7 +217,7 @@ def _size(medium: Medium) -> tuple[int, int]:
         return 0, 0
     context = medium.pictures.codec_context
     tile = context.width, context.height
-    whole = heif_size(medium.source) if medium.media_type == "image" else (0, 0)
+    whole = heif_size(medium.source) if medium.media_type == "image" else tile
     return max(tile, whole, key=lambda size: size[0] * size[1])
 
 

@@ -22,7 +22,17 @@ _RIFF_SLACK: Final = 8
 """Some recorders write the size of the whole file where the size after the first eight bytes belongs."""
 _LONGEST_OGG_PAGE: Final = 27 + 255 + 255 * 255
 
-_SIGNATURES: Final = (b"fLaC", b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"\xff\xf1", b"\xff\xf9")
+_HEIF_SIZE: Final = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{8})", re.DOTALL)
+_SIGNATURES: Final = (
+    b"fLaC",
+    b"\xff\xd8\xff",
+    b"\x89PNG",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"\xff\xf1",
+    b"\xff\xf9",
+)
 _TEXT: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\r\x20-\x7e\x80-\xf4]+")
 _LOOKS: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
     (re.compile(rb"\s*(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)", re.IGNORECASE), "an HTML page"),
@@ -206,6 +216,5 @@ def heif_size(source: ByteSource) -> tuple[int, int]:
     Phones store a photograph as a grid of tiles; FFmpeg tells the size of one tile.
     """
     head = source.at(0, 1 << 20)
-    places = (match.end() + 4 for match in re.finditer(b"ispe", head))
-    sizes = (struct.unpack(">II", head[place : place + 8]) for place in places if place + 8 <= len(head))
+    sizes = (struct.unpack(">II", match[1]) for match in _HEIF_SIZE.finditer(head))
     return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))

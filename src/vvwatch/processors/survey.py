@@ -10,7 +10,14 @@ from av.packet import Packet
 
 from vvwatch.errors import MediaUnreadable
 from vvwatch.processors.measurements import Pictures, Sounds, holes
-from vvwatch.processors.opening import DECODER_FAILURES, Medium, check_seconds, read_failure, reason
+from vvwatch.processors.opening import (
+    DECODER_FAILURES,
+    Medium,
+    check_seconds,
+    decodable,
+    read_failure,
+    reason,
+)
 from vvwatch.processors.tracks import PictureTrack, SoundTrack, Track
 
 _DECLARES_DURATION: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac", "ogg"})
@@ -45,7 +52,8 @@ def look(medium: Medium, bounds: Bounds) -> Survey:
 
     Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels.
     """
-    tracks = {s.index: PictureTrack(s, 0, bounds.max_pixels) for s in medium.container.streams.video}
+    parts = filter(decodable, medium.container.streams.video)
+    tracks = {part.index: PictureTrack(part, 0, bounds.max_pixels) for part in parts}
     for track in tracks.values():
         track.insist()
     waiting = set(tracks)

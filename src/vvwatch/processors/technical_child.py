@@ -69,12 +69,14 @@ class _Progress:
 
     def __init__(self) -> None:
         self._next = 0.0
+        self._furthest = 0.0
 
     def __call__(self, fraction: float) -> None:
         now = time.monotonic()
+        self._furthest = max(self._furthest, fraction)
         if now >= self._next:
             self._next = now + _REPORT_SECONDS
-            _write({"progress": round(fraction, 4)})
+            _write({"progress": round(self._furthest, 4)})
 
 
 def _die_with_parent(parent: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import av
@@ -36,6 +36,7 @@ _SOUND_FILTERS: Final[_Filters] = (
     ("silencedetect", "noise=-40dB:duration=0.7"),
     ("abuffersink", ""),
 )
+_SPARSE_SECONDS: Final = 1.0
 _SAMPLE_SECONDS: Final = 0.25
 _BINS: Final = 16
 _TO_BIN: Final = bytes(value * _BINS // 256 for value in range(256))
@@ -80,17 +81,26 @@ class Track:
         if packet.pts is not None and packet.time_base is not None:
             self.last_packet = max(self.last_packet, float(packet.pts * packet.time_base) - self._origin)
         self.damaged += self._trouble(packet.is_corrupt)
+        self._attempt(lambda: self._decode(packet))
+
+    def finish(self) -> None:
+        """Take in what the filters still hold; no packet may follow."""
+        self._attempt(self._drain)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
         try:
-            for frame in packet.decode():
-                self.damaged += self._trouble(frame.is_corrupt)
-                self._take(frame)
+            step()
         except MemoryError:
             raise
         except DECODER_FAILURES:
             self.failed += self._trouble(True)
 
-    def finish(self) -> None:
-        """Take in what the filters still hold; no packet may follow."""
+    def _decode(self, packet: Packet[Any]) -> None:
+        for frame in packet.decode():
+            self.damaged += self._trouble(frame.is_corrupt)
+            self._take(frame)
+
+    def _drain(self) -> None:
         if self._chain is not None:
             self._push(None)
             self._chain = None
@@ -103,7 +113,7 @@ class Track:
     def _take(self, frame: Any) -> None:
         shape = self._shape_of(frame)
         if shape != self._shape:
-            self.finish()
+            self._drain()
             self._chain, self._shape = self._build(frame), shape
         self._push(frame)
 
@@ -145,6 +155,12 @@ class PictureTrack(Track):
         context = self._stream.codec_context
         context.skip_frame = "NONREF"
         context.options = {"skip_loop_filter": "all"}
+
+    def feed(self, packet: Packet[Any]) -> None:
+        """As of every track; where hardly any picture is needed by another, all are looked at after all."""
+        super().feed(packet)
+        if self.last_packet - (self.last_frame or 0.0) > _SPARSE_SECONDS:
+            self._stream.codec_context.skip_frame = "DEFAULT"
 
     def insist(self) -> None:
         """Refuse a picture with any fault: the JPEG decoder else fills up with grey what is missing."""

@@ -66,8 +66,8 @@ def claim_output(tx: Tx, uri: str, export_id: str) -> None:
     tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now}])
 
 
-def observe(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> int:
-    """Keep why objects were not picked up; returns how many of these observations are news.
+def observe(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep why objects were not picked up; returns those of these observations that are news.
 
     Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays as it is,
     so that an object is reported as skipped once per version and reason.
@@ -77,7 +77,7 @@ def observe(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> int:
         values = {**row, "seen_at": tx.now, "job_id": None}
         insert = tx.upsert(observations).values(automation_id=automation_id, **values)
         tx.execute(insert.on_conflict_do_update(index_elements=["automation_id", "key"], set_=values))
-    return len(news)
+    return news
 
 
 def has_news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:

@@ -123,6 +123,7 @@ class ItemEnd:
 
     run_id: str
     status: ItemStatus
+    message: str | None
     run_status: RunStatus | None
     export_id: str | None
 
@@ -186,8 +187,8 @@ def _end_item(tx: Tx, item: sa.Row[Any], status: ItemStatus, *, segments: int, g
     done = run.completed_items + run.partial_items + run.failed_items
     if done < run.total_items:
         _announce_progress(tx, run, done)
-        return ItemEnd(run.id, status, None, None)
-    return _finish_run(tx, run, status)
+        return ItemEnd(run.id, status, item.error_message, None, None)
+    return _finish_run(tx, run, item)
 
 
 def _tell_media(
@@ -224,7 +225,7 @@ def _announce_progress(tx: Tx, run: sa.Row[Any], done: int) -> None:
         announce(tx, "prompt_run.progress", f"{run.id}:{step}", run.index_id, event_data(run))
 
 
-def _finish_run(tx: Tx, run: sa.Row[Any], last: ItemStatus) -> ItemEnd:
+def _finish_run(tx: Tx, run: sa.Row[Any], last: sa.Row[Any]) -> ItemEnd:
     status, event_type = machine.outcome(
         run.total_items, run.completed_items, run.partial_items, run.failed_items
     )
@@ -235,7 +236,7 @@ def _finish_run(tx: Tx, run: sa.Row[Any], last: ItemStatus) -> ItemEnd:
     tx.update(prompt_runs, run.id, status=status, error_message=error, completed_at=tx.now, updated_at=tx.now)
     ended = get(tx, run.id)
     announce(tx, event_type, run.id, run.index_id, event_data(ended))
-    return ItemEnd(run.id, last, status, exports.fire(tx, ended))
+    return ItemEnd(run.id, ItemStatus(last.status), last.error_message, status, exports.fire(tx, ended))
 
 
 def event_data(run: sa.Row[Any]) -> dict[str, Any]:

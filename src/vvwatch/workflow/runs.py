@@ -80,6 +80,7 @@ class Runs:
             media=work.media.id,
             object_key=work.media.key,
             status=end.status.value,
+            message=end.message or "",
             duration_seconds=round(seconds, 3),
         )
         if end.run_status is not None:

@@ -231,8 +231,7 @@ class Watcher:
     async def _observe(self, watched: Watched, observed: list[dict[str, Any]]) -> None:
         if not observed or not await self._database.read(ledger.has_news, watched.row.id, observed):
             return
-        await self._database.write(ledger.observe, watched.row.id, observed)
-        for item in observed:
+        for item in await self._database.write(ledger.observe, watched.row.id, observed):
             self._telemetry.emit(
                 "change.skipped", automation=watched.row.id, object_key=item["key"], reason=item["reason"]
             )

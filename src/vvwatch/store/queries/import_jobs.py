@@ -13,8 +13,8 @@ from vvwatch.errors import NotFound
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_files, import_jobs, media
 
-PAGE: Final = 100
-"""How many files of each kind are shown with a job."""
+_WHOLE: Final = 100
+_BRIEF: Final = 10
 
 _files = sa.select(import_files)
 _outputs = sa.select(
@@ -27,9 +27,10 @@ _outputs = sa.select(
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job with the first files of each kind; a list holds one row more than `PAGE` when there are more."""
+    """A job with the first `limit` files of each kind, and one more imported or failed one when there are more."""
 
     job: sa.Row[Any]
+    limit: int
     outputs: Sequence[sa.Row[Any]]
     failed: Sequence[sa.Row[Any]]
     skipped: Sequence[sa.Row[Any]]
@@ -44,20 +45,20 @@ def get(tx: Tx, job_id: str) -> sa.Row[Any]:
 
 
 def view(tx: Tx, job_id: str) -> JobView:
-    """The job with its first files; raises NotFound."""
-    return _view(tx, get(tx, job_id))
+    """The job with its first hundred files of each kind; raises NotFound."""
+    return _view(tx, get(tx, job_id), _WHOLE)
 
 
 def newest(
     tx: Tx, *, status: str | None, index_id: str | None, automation_only: bool, limit: int
 ) -> list[JobView]:
-    """Jobs with their first files, newest first."""
+    """Jobs with their first ten files of each kind, newest first."""
     table = import_jobs
     wanted = [table.c.status == status] if status else []
     wanted += [table.c.index_id == index_id] if index_id else []
     wanted += [table.c.automation_id.is_not(None)] if automation_only else []
     found = tx.all(sa.select(table).where(*wanted).order_by(table.c.id.desc()).limit(limit))
-    return [_view(tx, job) for job in found]
+    return [_view(tx, job, _BRIEF) for job in found]
 
 
 def files(
@@ -73,13 +74,14 @@ def outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> Sequence[
     return _listed(tx, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
 
 
-def _view(tx: Tx, job: sa.Row[Any]) -> JobView:
-    more = PAGE + 1
+def _view(tx: Tx, job: sa.Row[Any], limit: int) -> JobView:
+    more = limit + 1
     return JobView(
         job,
+        limit,
         outputs(tx, job.id, None, more) if job.imported else (),
         _listed(tx, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
-        _listed(tx, _files, job.id, FileStatus.SKIPPED, None, PAGE) if job.skipped else (),
+        _listed(tx, _files, job.id, FileStatus.SKIPPED, None, limit) if job.skipped else (),
     )
 
 

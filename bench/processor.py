@@ -1,0 +1,123 @@
+"""The technical processor: seconds of 1080p H.264 per second of CPU, beside a bare decode of every picture.
+
+Usage: python bench/processor.py [clip]
+
+Without a clip it makes one: 24 s at 30 frames per second and 4 Mb/s, four moving patterns, B pictures as x264's
+`veryfast` places them, a tone with a pause. The CPU time of the processor is that of its whole child, start and
+imports included. The bare decode is PyAV in this process, one thread, nothing done with the pictures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import anyio
+import av
+from av.video.frame import PictureType
+
+from vvwatch.core.media import ProcessingResult, RunSettings
+from vvwatch.ports import Prompt
+from vvwatch.processors.sample_clips import pattern_frames, tone_frames
+from vvwatch.processors.technical import TECHNICAL_PROMPT, Limits, TechnicalProcessor
+
+ROUNDS = 3
+SECONDS = 24
+RATE = 30
+SIZE = (1920, 1080)
+PATTERNS = ("testsrc2", "mandelbrot=end_scale=0.05", "gradients=seed=5:speed=0.05", "sierpinski=seed=4")
+BAR = 10.0
+
+
+def cpu_seconds(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def pictures() -> Iterator[av.VideoFrame]:
+    each = SECONDS * RATE // len(PATTERNS)
+    numbers = itertools.count()
+    for pattern in PATTERNS:
+        for frame in itertools.islice(pattern_frames(pattern, SIZE, RATE), each):
+            frame.pts, frame.time_base = next(numbers), Fraction(1, RATE)
+            frame.pict_type = PictureType.NONE
+            yield frame
+
+
+def make_clip(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
+        video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", 4_000_000
+        audio: Any = container.add_stream("aac", rate=48_000, layout="stereo")
+        tone = itertools.takewhile(lambda frame: (frame.time or 0) < SECONDS, tone_frames([(7, 9)]))
+        for stream, frames in ((video, pictures()), (audio, tone)):
+            for frame in frames:
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
+def bare_decode(path: Path) -> float:
+    """CPU seconds to decode every picture."""
+    before = cpu_seconds(resource.RUSAGE_SELF)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        for _ in container.decode(stream):
+            pass
+    return cpu_seconds(resource.RUSAGE_SELF) - before
+
+
+def process(path: Path, work_dir: Path) -> tuple[float, float, ProcessingResult]:
+    """CPU seconds of the child, seconds by the clock, and what was found."""
+    prompt = Prompt(TECHNICAL_PROMPT["prompt_text"], TECHNICAL_PROMPT["json_schema"], None)
+    processor = TechnicalProcessor(limits=Limits(), work_dir=work_dir)
+    before, began = cpu_seconds(resource.RUSAGE_CHILDREN), time.perf_counter()
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        result = anyio.run(processor.process, fd, prompt, RunSettings(), lambda _: None)
+    finally:
+        os.close(fd)
+    return cpu_seconds(resource.RUSAGE_CHILDREN) - before, time.perf_counter() - began, result
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        work_dir = Path(folder)
+        clip = Path(sys.argv[1]) if len(sys.argv) > 1 else make_clip(work_dir / "clip.mp4")
+        bare, ours, wall = [], [], []
+        for _ in range(ROUNDS):
+            bare.append(bare_decode(clip))
+            cpu, clock, result = process(clip, work_dir)
+            ours.append(cpu)
+            wall.append(clock)
+        seconds = result.metadata["analysed_seconds"]
+        megabits = clip.stat().st_size * 8 / seconds / 1e6
+        bare_speed, our_speed = seconds / statistics.median(bare), seconds / statistics.median(ours)
+        probe = result.metadata["probe"]
+        print(
+            f"clip                {seconds:.1f} s, {probe['width']}x{probe['height']}, {probe['video_codec']}, {megabits:.1f} Mb/s"
+        )
+        print(f"found               {result.metadata_text}")
+        print(
+            f"bare decode         {statistics.median(bare):5.2f} CPU s   {bare_speed:5.1f} x real time per core"
+        )
+        print(
+            f"technical processor {statistics.median(ours):5.2f} CPU s   {our_speed:5.1f} x real time per core   (bar {BAR:g})"
+        )
+        print(
+            f"ratio               {our_speed / bare_speed:.2f} x the bare decode; {statistics.median(wall):.1f} s by the clock"
+        )
+
+
+if __name__ == "__main__":
+    main()

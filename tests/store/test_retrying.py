@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.clock import FakeClock
+from tests.store.pipeline import jobs_of, obj, prepare
+from vvwatch.core.imports import FileStatus
+from vvwatch.errors import Conflict, NotFound
+from vvwatch.ports import Kind
+from vvwatch.store import automations, imports, ledger, retrying, windows
+from vvwatch.store.database import Tx
+from vvwatch.store.imports import FileOutcome
+from vvwatch.store.schema import import_files, import_jobs, objects
+from vvwatch.store.sqlite import SqliteDatabase
+
+pytestmark = pytest.mark.anyio
+
+FAILED = FileOutcome(FileStatus.FAILED, "media_unreadable", "not media")
+
+
+async def failed_file(database: SqliteDatabase, clock: FakeClock) -> tuple[sa.Row[Any], sa.Row[Any]]:
+    """The automation, and a file of its only job that could not be imported."""
+    automation = await database.write(_prepared)
+    await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
+    clock.advance(300)
+    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[0])
+    await database.write(imports.finish_file, jobs_of(database).take(Kind.IMPORT_FILE)[0], FAILED)
+    return automation, await database.read(lambda tx: tx.execute(sa.select(import_files)).one())
+
+
+def _prepared(tx: Tx) -> sa.Row[Any]:
+    return prepare(tx)
+
+
+async def test_a_failed_file_counts_as_new_again(database: SqliteDatabase, clock: FakeClock) -> None:
+    automation, file = await failed_file(database, clock)
+    jobs_of(database).take(Kind.SCAN)
+    offered = automation.id, automation.generation, [obj("a.mp4")]
+    assert (await database.write(windows.accept, *offered)).count == 0
+    assert (await database.write(retrying.retry_file, file.job_id, str(file.id))).scanning
+    assert jobs_of(database).take(Kind.SCAN)[0].run_at == clock.now()
+    assert (await database.write(windows.accept, *offered)).count == 1
+    job = await database.read(lambda tx: tx.execute(sa.select(import_jobs)).one())
+    assert (job.failed, job.status) == (1, "failed")
+
+
+async def test_versions_declined_because_of_it_are_new_again_too(
+    database: SqliteDatabase, clock: FakeClock
+) -> None:
+    automation, file = await failed_file(database, clock)
+    later = [obj("a.mp4", "v2"), obj("b.mp4")]
+    await database.write(windows.acknowledge, automation.id, automation.generation, later)
+    await database.write(retrying.retry_file, file.job_id, str(file.id))
+    left = await database.read(lambda tx: tx.all(sa.select(objects.c.key)))
+    assert [row.key for row in left] == ["b.mp4"]
+
+
+async def test_other_versions_that_were_imported_stay_known(
+    database: SqliteDatabase, clock: FakeClock
+) -> None:
+    automation, file = await failed_file(database, clock)
+    await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4", "v2")])
+    await database.write(retrying.retry_file, file.job_id, str(file.id))
+    known = await database.read(ledger.recorded, automation.scope_id, [obj("a.mp4")])
+    assert known == {("a.mp4", "v2")}
+
+
+async def test_a_paused_automation_finds_it_later(database: SqliteDatabase, clock: FakeClock) -> None:
+    _, file = await failed_file(database, clock)
+    await database.write(automations.pause_import, "idx_main", paused=True)
+    jobs_of(database).take(Kind.SCAN)
+    assert not (await database.write(retrying.retry_file, file.job_id, str(file.id))).scanning
+    assert jobs_of(database).take(Kind.SCAN) == []
+
+
+async def test_only_what_ended_badly_is_retried(database: SqliteDatabase, clock: FakeClock) -> None:
+    _, file = await failed_file(database, clock)
+    await database.write(lambda tx: tx.update(import_files, file.id, status=FileStatus.IMPORTED))
+    with pytest.raises(Conflict, match="is imported"):
+        await database.write(retrying.retry_file, file.job_id, str(file.id))
+    with pytest.raises(NotFound, match="no import file"):
+        await database.write(retrying.retry_file, file.job_id, "99")
+    with pytest.raises(NotFound, match="no import job"):
+        await database.write(retrying.retry_file, "job_none", str(file.id))

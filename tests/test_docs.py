@@ -1,0 +1,157 @@
+"""The README is true: its commands run, its examples work, and it leaves nothing out."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click import Context
+
+from tests import clips
+from tests.daemon_process import ADMIN_KEY
+from vvwatch.cli.root import vvwatch as cli
+from vvwatch.config import load
+from vvwatch.core.signatures import sign
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.splitlines() if line]
+
+
+SETUP = [line for line in commands() if line.startswith("python3 -m venv")]
+BESIDE_A_DAEMON = [line for line in commands() if line not in SETUP and " run " not in line]
+
+
+def shell(command: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=cwd,
+        env={**os.environ, "PATH": path, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def fresh_clone(folder: Path) -> Path:
+    """What a newcomer gets: the files under version control, and nothing else."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+@pytest.mark.timeout(400)
+def test_a_newcomers_first_command_ends_with_an_export(tmp_path: Path) -> None:
+    clone = fresh_clone(tmp_path / "clone")
+    ended = shell(SETUP[0], clone, XDG_STATE_HOME=str(tmp_path / "state"), PYTHONPATH="")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "3 files imported, 1 failed, 0 skipped" in ended.stdout
+    assert len(list((clone / "vvwatch-demo-exports").glob("*.json"))) == 1
+
+
+def test_ci_runs_the_readmes_test_command_and_nothing_else() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    work = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
+    assert work == [SETUP[1]]
+
+
+@pytest.mark.timeout(120)
+def test_every_other_command_runs(tmp_path: Path) -> None:
+    (tmp_path / "vvwatch.toml").write_text(example(tmp_path))
+    incoming = tmp_path / "media" / "incoming"
+    (tmp_path / "incoming").symlink_to(incoming)
+    clips.image(incoming / "clip.png").rename(incoming / "clip.mp4")
+    environ = {"VVWATCH_STATE_DIR": str(tmp_path / "state"), "VVWATCH_LISTEN": "127.0.0.1:0"}
+    environ |= {"VVWATCH_ADMIN_KEY": ADMIN_KEY, "VVWATCH_API_KEY": ADMIN_KEY}
+    [run] = [line for line in commands() if line.startswith("vvwatch run")]
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", *run.split()],
+        cwd=tmp_path,
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert daemon.stdout is not None
+        assert "ready on" in daemon.stdout.readline()
+        for command in BESIDE_A_DAEMON:
+            if command.startswith("vvwatch dev"):
+                continue  # it has a folder of its own: the next test
+            ended = shell(command, tmp_path, **environ)
+            assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=30)
+
+
+@pytest.mark.timeout(60)
+def test_dev_on_a_folder_of_ones_own(tmp_path: Path) -> None:
+    for command in BESIDE_A_DAEMON:
+        if command.startswith(("mkdir", "vvwatch dev")):
+            ended = shell(command, tmp_path, XDG_STATE_HOME=str(tmp_path / "state"))
+            assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+
+
+def example(folder: Path) -> str:
+    """The README's configuration, over folders that exist."""
+    [text] = blocks("toml")
+    for name in ("incoming", "results"):
+        (folder / "media" / name).mkdir(parents=True)
+    return text.replace("/srv/media", str(folder / "media"))
+
+
+def test_the_example_configuration_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "vvwatch.toml"
+    path.write_text(example(tmp_path))
+    config = load(path, {"VVWATCH_STATE_DIR": str(tmp_path / "state")})
+    assert config.warnings == ()
+    assert config.automations["dailies"].export is not None
+
+
+def test_the_signature_example_agrees_with_ours() -> None:
+    [text] = blocks("python")
+    names: dict[str, object] = {}
+    exec(text, names)
+    is_ours = names["is_ours"]
+    assert callable(is_ours)
+    assert is_ours("whsec_x", b"{}", sign("whsec_x", b"{}"))
+    assert not is_ours("whsec_y", b"{}", sign("whsec_x", b"{}"))
+
+
+def test_every_command_line_verb_is_told_of() -> None:
+    missing = [name for name in cli.list_commands(Context(cli)) if f"vvwatch {name}" not in README]
+    assert missing == []
+
+
+def test_every_benchmark_is_told_of_and_there() -> None:
+    told = set(re.findall(r"python (bench/\w+\.py)", README))
+    assert told == {str(path.relative_to(ROOT)) for path in (ROOT / "bench").glob("*.py")}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bench/ledger.py 3000",
+        "bench/daemon.py --idle-seconds 1 --files 2",
+    ],
+)
+def test_every_benchmark_runs(command: str) -> None:
+    ended = shell(f"python {command}", ROOT)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
