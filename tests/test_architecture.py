@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "vvwatch"
 VENDORS = {
     "av": "processors/",
     "httpx": "senders/http.py",
-    "watchfiles": "sources/",
+    "watchfiles": "sources/watchfiles_tree.py",
     "sqlite3": "store/sqlite.py",
     "uvicorn": "daemon/web.py",
     "wcmatch": "core/globs.py",

@@ -1,25 +1,25 @@
 """Every error of vvwatch, and whether trying again can help.
 
-    VvwatchError                  message, hint, code; permanent unless `transient` is true
-    ├── InvalidInput              what was sent or written cannot be used (422)
-    │   └── ConfigInvalid         the configuration file has problems; carries them all
-    ├── NotFound                  no such resource (404)
-    ├── Conflict                  the resource's state forbids it (409)
-    ├── StoreError
-    │   ├── StoreLocked           another process owns this database
-    │   └── SchemaTooNew          a newer vvwatch has written this database
-    ├── StorageError              the store of objects said no
-    │   ├── ObjectNotFound        the object is not there (any more)
-    │   ├── ObjectChanged         another version stands where this one stood
-    │   ├── ObjectExists          a conditional create met other content
-    │   ├── AccessDenied          the store refuses this identity
-    │   ├── OutsideLocation       the key or path would leave the connector's location
-    │   └── StorageUnavailable    (transient) the store does not answer, or the folder is gone
-    ├── MediaError                the processor could not do its work on this media
-    │   ├── MediaUnreadable       not media, or damaged beyond use
-    │   ├── MediaLimit            needs more than the limits allow; says which
-    │   └── ProcessorCrashed      (transient) the child died by a signal or a time-out
-    └── DeliveryRefused           a webhook's address is not allowed
+VvwatchError                  message, hint, code; permanent unless `transient` is true
+├── InvalidInput              what was sent or written cannot be used (422)
+│   └── ConfigInvalid         the configuration file has problems; carries them all
+├── NotFound                  no such resource (404)
+├── Conflict                  the resource's state forbids it (409)
+├── StoreError
+│   ├── StoreLocked           another process owns this database
+│   └── SchemaTooNew          a newer vvwatch has written this database
+├── StorageError              the store of objects said no
+│   ├── ObjectNotFound        the object is not there (any more)
+│   ├── ObjectChanged         another version stands where this one stood
+│   ├── ObjectExists          a conditional create met other content
+│   ├── AccessDenied          the store refuses this identity
+│   ├── OutsideLocation       the key or path would leave the connector's location
+│   └── StorageUnavailable    (transient) the store does not answer, or the folder is gone
+├── MediaError                the processor could not do its work on this media
+│   ├── MediaUnreadable       not media, or damaged beyond use
+│   ├── MediaLimit            needs more than the limits allow; says which
+│   └── ProcessorCrashed      (transient) the child died by a signal or a time-out
+└── DeliveryRefused           a webhook's address is not allowed
 """
 
 from __future__ import annotations

@@ -75,6 +75,16 @@ async def test_a_waiting_file_says_until_when(
     assert found["versions"][0]["file_status"] == "waiting"
 
 
+async def test_a_version_that_was_overtaken_says_so(
+    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+) -> None:
+    row = await database.read(automations.get_import, INDEX)
+    first = storage.put("d.mp4", b"d")
+    for version in (first, first._replace(version="later")):
+        await database.write(windows.accept, row.id, row.generation, [version])
+    assert "a newer version took its place" in (await explained(api, "d.mp4"))["conclusion"]
+
+
 async def test_what_is_new_says_when_it_is_looked_at(api: Api, story: Story, storage: FakeStorage) -> None:
     storage.put("new.mp4", b"n")
     assert "the next scan is due" in (await explained(api, "new.mp4"))["conclusion"]

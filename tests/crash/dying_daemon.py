@@ -41,7 +41,7 @@ def arm(moment: str, name: str) -> None:
         die()
         return result
 
-    SqliteDatabase.write = write  # type: ignore[method-assign, assignment]
+    SqliteDatabase.write = write  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

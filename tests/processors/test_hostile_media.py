@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import samples
-from tests.processors.conftest import Shelf, Technical
+from tests.processors.conftest import Shelf, Technical, opened
 from vvwatch.core.media import RunSettings
 from vvwatch.errors import MediaError, MediaLimit, MediaUnreadable
 from vvwatch.processors import opening, report, survey
@@ -34,11 +34,8 @@ PICTURES = ["jpg", "png", "webp", "gif", "bmp", "tiff"]
 
 def survey_here(path: Path) -> tuple[str, ...]:
     """What the child would find damaged, found in this process."""
-    bounds = survey.Bounds(200_000_000, 1e6)
-    with (
-        path.open("rb") as file,
-        opening.opened(file.fileno(), max_pixels=bounds.max_pixels, max_seconds=bounds.max_seconds) as medium,
-    ):
+    bounds = opening.Bounds(max_pixels=200_000_000, max_seconds=1e6)
+    with opened(path) as fd, opening.opened(fd, bounds) as medium:
         look = (
             survey.look if medium.media_type == "image" else lambda m, b: survey.survey(m, b, lambda _: None)
         )

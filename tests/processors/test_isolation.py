@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psutil
@@ -42,6 +44,17 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def limited(limit: str, value: Any) -> Limits:
+    return replace(PATIENT, **{limit: value})
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def left_in(folder: Path) -> list[Path]:
@@ -99,21 +112,40 @@ async def test_endless_output_is_cut(tmp_path: Path) -> None:
     assert ending.cut is Cut.OUTPUT
 
 
-@pytest.mark.parametrize("limits", [Limits(silent_seconds=0.3), Limits(wall_seconds=0.3)])
+@pytest.mark.parametrize(("cut", "limit"), [(Cut.SILENT, "silent_seconds"), (Cut.WALL, "wall_seconds")])
 async def test_a_timeout_kills_the_group_even_when_it_ignores_the_request(
-    tmp_path: Path, limits: Limits
+    tmp_path: Path, cut: Cut, limit: str
 ) -> None:
     code = (
         "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); time.sleep(600)"
+        "other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+        "print(other.pid, flush=True); time.sleep(600)"
     )
-    quick = Limits(silent_seconds=limits.silent_seconds, wall_seconds=limits.wall_seconds, grace_seconds=0.5)
 
-    ending, _ = await run(code, tmp_path, quick)
+    ending, (other,) = await run(code, tmp_path, limited(limit, 0.5))
 
-    assert ending.cut is (Cut.SILENT if limits.silent_seconds < 1 else Cut.WALL)
-    assert ending.status == -signal.SIGKILL
-    wait_until(lambda: children() == [])
+    assert (ending.cut, ending.status) == (cut, -signal.SIGKILL)
+    wait_until(lambda: is_gone(int(other)))
+
+
+async def test_what_a_child_leaves_running_is_ended_with_it(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; quiet = subprocess.DEVNULL;"
+        "other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdout=quiet, stderr=quiet);"
+        "print(other.pid)"
+    )
+
+    ending, (other,) = await run(code, tmp_path)
+
+    assert ending.status == 0
+    wait_until(lambda: is_gone(int(other)))
+
+
+async def test_a_command_that_cannot_be_started_is_a_crash(tmp_path: Path) -> None:
+    with opened(NO_MEDIA) as fd, pytest.raises(ProcessorCrashed, match="could not be started"):
+        await converse(["/no/such/program"], b"", print, fd=fd, limits=PATIENT, work_dir=tmp_path)
+
+    assert left_in(tmp_path) == []
 
 
 async def test_a_child_that_lingers_after_its_answer_is_ended(tmp_path: Path) -> None:
@@ -196,10 +228,10 @@ def test_a_child_dies_with_its_parent(shelf: Shelf, tmp_path: Path) -> None:
         [sys.executable, "-c", code, path, tmp_path], cwd=root, stdout=subprocess.PIPE
     ) as parent:
         assert parent.stdout is not None
-        child = psutil.Process(int(parent.stdout.readline()))
+        child = int(parent.stdout.readline())
         parent.kill()
 
-    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: is_gone(child))
 
 
 async def test_too_little_memory_is_a_limit_and_says_so(technical: Technical, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +13,8 @@ import pytest
 
 from tests import samples
 from tests.processors.conftest import Shelf, opened
+from vvwatch.errors import ProcessorCrashed
+from vvwatch.processors.opening import check_readable
 from vvwatch.processors.structure import ByteSource, heif_size, likeness, missing_end
 
 SourceOf = Callable[[bytes], ByteSource]
@@ -100,6 +104,24 @@ def test_a_tagged_mp3_is_held_against_its_own_byte_count(shelf: Shelf, tmp_path:
     whole = shelf.audio("tag.mp3", container_options={"id3v2_version": "4", "metadata": "title=x"})
     with opened(samples.truncated(whole, tmp_path / "cut.mp3", 0.999)) as fd:
         assert "the MP3 stream ends at byte" in (missing_end(ByteSource(fd)) or "")
+
+
+def test_a_failing_disk_is_told_from_a_broken_file(
+    source_of: SourceOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(bytes(5 << 20))
+    pread = os.pread
+
+    def failing(fd: int, count: int, offset: int) -> bytes:
+        if offset <= 3_500_000 < offset + count:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(fd, count, offset)
+
+    assert source.failure_near(3_000_000) is None
+    monkeypatch.setattr(os, "pread", failing)
+    assert getattr(source.failure_near(3_000_000), "errno", None) == errno.EIO
+    with pytest.raises(ProcessorCrashed, match="reading the media failed: input/output error"):
+        check_readable(source, 2_600_000)
 
 
 def test_the_largest_picture_of_a_heif_file_counts(source_of: SourceOf) -> None:

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import pytest
 
 from tests.sources.witness import Witness, until
 from vvwatch.ports import SourceHealth
+from vvwatch.sources.folder import native_notifier
+from vvwatch.sources.watched_tree import WatchedTree
+from vvwatch.sources.watchfiles_tree import WatchfilesTree
 
 pytestmark = pytest.mark.anyio
 HERE = Path(__file__).parent
@@ -27,6 +31,18 @@ def root(tmp_path: Path) -> Path:
     folder = tmp_path / "root"
     folder.mkdir()
     return folder
+
+
+WITNESSES = {
+    "inotify": partial(Witness, notifier=WatchedTree),
+    "watchfiles": partial(Witness, notifier=WatchfilesTree, sweep_seconds=10),
+}
+
+
+@pytest.fixture(params=WITNESSES)
+def told_by_each(request: pytest.FixtureRequest) -> Callable[[Path], Witness]:
+    """Makes witnesses of one notifier, then of the other; what the library loses may wait for a sweep."""
+    return WITNESSES[request.param]
 
 
 @pytest.fixture
@@ -55,32 +71,33 @@ async def written_by(processes: int, folder: Path, count: int, shape: str) -> se
 # What is lost elsewhere
 
 
-async def test_nest_2000(memory: Path) -> None:
-    witness = Witness(memory)
+async def test_nest_2000(memory: Path, told_by_each: Callable[[Path], Witness]) -> None:
+    witness = told_by_each(memory)
     async with witness.watching():
         expected = await written_by(4, memory, 500, "nested")
         await until(lambda: len(witness.seen) >= 2_000)
     assert set(witness.seen) == expected
 
 
-async def test_mv_tree(root: Path, tmp_path: Path) -> None:
+async def test_mv_tree(root: Path, tmp_path: Path, told_by_each: Callable[[Path], Witness]) -> None:
     outside = tmp_path / "outside"
     for number in range(40):
         (outside / f"{number % 8}" / "deep").mkdir(parents=True, exist_ok=True)
         (outside / f"{number % 8}" / "deep" / f"{number}.mp4").touch()
-    witness = Witness(root)
+    witness = told_by_each(root)
     async with witness.watching():
         outside.rename(root / "in")
         await until(lambda: len(witness.seen) == 40)
         (root / "in" / "3" / "deep" / "late.mp4").touch()
-        await until(lambda: "in/3/deep/late.mp4" in witness.hinted)
+        await until(lambda: "in/3/deep/late.mp4" in witness.seen)
 
 
 @pytest.mark.timeout(180)
-async def test_flood_320k(memory: Path) -> None:
-    witness = Witness(memory)
+@pytest.mark.parametrize(("notifier", "count"), [("inotify", 40_000), ("watchfiles", 2_500)])
+async def test_flood_320k(memory: Path, notifier: str, count: int) -> None:
+    witness = WITNESSES[notifier](memory)
     async with witness.watching():
-        expected = await written_by(8, memory, 40_000, "flat")
+        expected = await written_by(8, memory, count, "flat")
         await until(lambda: len(witness.seen) >= len(expected), 120)
     assert set(witness.seen) == expected
 
@@ -147,22 +164,22 @@ async def test_without_an_inotify_instance_it_is_listed_from_time_to_time(
             await until(lambda: witness.source.health.state == "healthy")
 
 
-async def test_bad_name(root: Path) -> None:
-    witness = Witness(root)
+async def test_bad_name(root: Path, told_by_each: Callable[[Path], Witness]) -> None:
+    witness = told_by_each(root)
     async with witness.watching():
         os.close(os.open(os.fsencode(root) + b"/\xff.mp4", os.O_CREAT | os.O_WRONLY, 0o644))
         Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9")).mkdir()
         await until(lambda: {found.key for found in witness.irregular} == {"\\xff.mp4", "caf\\xe9"})
+        await until(lambda: witness.source.health == SourceHealth("healthy"))
         (root / "good.mp4").touch()
         await until(lambda: "good.mp4" in witness.hinted)
-        assert witness.source.health == SourceHealth("healthy")
 
 
-async def test_symlink_loop(root: Path, tmp_path: Path) -> None:
+async def test_symlink_loop(root: Path, tmp_path: Path, told_by_each: Callable[[Path], Witness]) -> None:
     (tmp_path / "outside").mkdir()
     (root / "loop").symlink_to(root)
     (root / "out").symlink_to(tmp_path / "outside")
-    witness = Witness(root)
+    witness = told_by_each(root)
     async with witness.watching():
         (tmp_path / "outside" / "alias.mp4").touch()
         (root / "real.mp4").touch()
@@ -170,8 +187,8 @@ async def test_symlink_loop(root: Path, tmp_path: Path) -> None:
         assert set(witness.seen) == {"real.mp4"}
 
 
-async def test_rename_into_place(root: Path) -> None:
-    witness = Witness(root)
+async def test_rename_into_place(root: Path, told_by_each: Callable[[Path], Witness]) -> None:
+    witness = told_by_each(root)
     async with witness.watching():
         (root / ".clip.mp4.part").write_bytes(b"x")
         (root / ".clip.mp4.part").rename(root / "clip.mp4")
@@ -200,8 +217,10 @@ async def test_rsync_temp_never_shows(root: Path) -> None:
         assert witness.rescans == [""]
 
 
-async def test_slow_writer_8s_is_told_of_at_the_start_and_at_the_end(root: Path) -> None:
-    witness = Witness(root)
+async def test_slow_writer_8s_is_told_of_at_the_start_and_at_the_end(
+    root: Path, told_by_each: Callable[[Path], Witness]
+) -> None:
+    witness = told_by_each(root)
     async with witness.watching():
         with (root / "slow.mp4").open("wb") as file:
             await until(lambda: "slow.mp4" in witness.hinted)
@@ -218,15 +237,28 @@ async def test_a_hard_link_into_the_folder_is_told_of(root: Path, tmp_path: Path
         await until(lambda: "linked.mp4" in witness.hinted)
 
 
-async def test_overwritten_and_odd_names_are_told_of_as_they_are(root: Path) -> None:
+async def test_overwritten_and_odd_names_are_told_of_as_they_are(
+    root: Path, told_by_each: Callable[[Path], Witness]
+) -> None:
     odd = {"a+b", "%2F", "a b", "#", "?", "caf\u00e9", "cafe\u0301", "\U0001f3ac", "new\nline"}
     for name in odd:
         (root / name).touch()
-    witness = Witness(root)
+    witness = told_by_each(root)
     async with witness.watching():
         for name in odd:
             (root / name).write_bytes(b"other")
         await until(lambda: witness.hinted == odd)
+
+
+@pytest.mark.parametrize(
+    ("platform", "notifier"),
+    [("linux", WatchedTree), ("darwin", WatchfilesTree), ("freebsd14", WatchfilesTree)],
+)
+def test_the_notifier_is_the_one_that_tells_most_on_the_platform(
+    monkeypatch: pytest.MonkeyPatch, platform: str, notifier: type
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert native_notifier() is notifier
 
 
 # Folders that move, close and go
@@ -261,8 +293,10 @@ async def test_a_folder_moved_out_is_heard_of_no_more(root: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("gone", ["moved", "removed"])
-async def test_unmount_mid_run(root: Path, tmp_path: Path, gone: str) -> None:
-    witness = Witness(root)
+async def test_unmount_mid_run(
+    root: Path, tmp_path: Path, gone: str, told_by_each: Callable[[Path], Witness]
+) -> None:
+    witness = told_by_each(root)
     async with witness.watching():
         if gone == "moved":
             root.rename(tmp_path / "away")
@@ -327,8 +361,8 @@ async def test_a_remote_filesystem_is_listed_often_and_says_so(
 # Behaviour as a task
 
 
-async def test_it_ends_at_once_when_cancelled(root: Path) -> None:
-    witness = Witness(root)
+async def test_it_ends_at_once_when_cancelled(root: Path, told_by_each: Callable[[Path], Witness]) -> None:
+    witness = told_by_each(root)
     async with witness.watching():
         began = time.monotonic()
     assert time.monotonic() - began < 1

@@ -41,3 +41,7 @@ def test_a_folder_is_as_remote_as_the_deepest_and_latest_mount_above_it(
 
 def test_this_machine_can_be_asked(tmp_path: Path) -> None:
     assert remote_filesystem(tmp_path) is None
+
+
+def test_where_no_table_is_kept_nothing_is_remote(tmp_path: Path) -> None:
+    assert remote_filesystem(tmp_path, tmp_path / "absent") is None

@@ -13,15 +13,27 @@ from vvwatch.clock import SystemClock
 from vvwatch.errors import StorageUnavailable
 from vvwatch.ports import Hint, Irregularity
 from vvwatch.sources.folder import FolderSource
+from vvwatch.sources.notifier import Notifier
 from vvwatch.storage.local import LocalStorage
 
 
 class Witness:
     """Remembers every key that a hint named or that a listing it asked for found, and when it first did."""
 
-    def __init__(self, root: Path, *, sweep_seconds: float = 300.0, polling_seconds: float = 300.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sweep_seconds: float = 300.0,
+        polling_seconds: float = 300.0,
+        notifier: Callable[[Path], Notifier] | None = None,
+    ) -> None:
         self.source = FolderSource(
-            root, clock=SystemClock(), sweep_seconds=sweep_seconds, polling_seconds=polling_seconds
+            root,
+            clock=SystemClock(),
+            sweep_seconds=sweep_seconds,
+            polling_seconds=polling_seconds,
+            notifier=notifier,
         )
         self.seen: dict[str, float] = {}
         self.hinted: set[str] = set()

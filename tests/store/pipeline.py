@@ -52,7 +52,7 @@ def obj(key: str, version: str = "v1", size_bytes: int = 100) -> StorageObject:
     return StorageObject(key, version, size_bytes, 1_789_999_000.0, 1_789_999_000.0)
 
 
-def prepare(tx: Tx, policy: WindowPolicy = POLICY, **overrides: Any) -> sa.Row[Any]:
+def prepare(tx: Tx, /, policy: WindowPolicy = POLICY, **overrides: Any) -> sa.Row[Any]:
     """An index with an import and an export automation over two local connectors."""
     catalog.seed_default_prompt(
         tx,
@@ -64,7 +64,7 @@ def prepare(tx: Tx, policy: WindowPolicy = POLICY, **overrides: Any) -> sa.Row[A
     connector = catalog.declare_connector(tx, "conn_in", ConnectorSpec("in", "local", {"root": "/in"}, both))
     catalog.declare_index(tx, "idx_main", "main")
     spec = automations.ImportSpec(
-        **{  # type: ignore[arg-type]
+        **{
             "connector_id": connector.id,
             "source_prefix": "",
             "file_pattern": "*",

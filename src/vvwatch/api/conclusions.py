@@ -48,10 +48,10 @@ def _stage(life: VersionLife) -> str:
             "not imported: it was there before the automation began, is an export of our own, "
             "or is a later version under import mode new_only"
         )
+    if life.file is not None and life.file.version != life.version:
+        return f"a newer version took its place before window {life.window.id} closed"
     if life.file is None or life.file.status == FileStatus.WAITING:
         return f"it waits in window {life.window.id}, due at {moment(life.window.due_at)}"
-    if life.file.version != life.version:
-        return f"a newer version took its place before window {life.window.id} closed"
     if life.media is not None:
         return f"imported as {life.media.row.id} by {life.file.job_id}; it is {life.media.row.status}"
     why = life.file.message or life.file.reason or "no reason is known"

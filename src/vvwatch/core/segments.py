@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ from vvwatch.core.objects import MediaType
 
 MINIMUM_SECONDS: Final = 2.0
 MAXIMUM_SECONDS: Final = 300.0
-_SNAP_MS: Final = 250
+_SNAP_SECONDS: Final = 0.25
 
 
 class Boundary(NamedTuple):
@@ -78,13 +78,14 @@ def snapped(
 ) -> tuple[Boundary, ...]:
     """A boundary for each silence between two sounds: at the strongest shot change within it, else in its middle."""
     within = (s for s in silences if _milliseconds(s.start_time) > 0 and s.end_time < duration_seconds)
-    return tuple(_snap(silence, shots) for silence in within)
+    ordered = sorted(shots)
+    return tuple(_snap(silence, ordered) for silence in within)
 
 
 def _snap(silence: Silence, shots: Sequence[Boundary]) -> Boundary:
-    reach = _SNAP_MS / 1000
-    near = [s for s in shots if silence.start_time - reach <= s.at_seconds <= silence.end_time + reach]
-    strongest = max(near, key=lambda shot: shot.strength, default=None)
+    first = bisect_left(shots, silence.start_time - _SNAP_SECONDS, key=lambda shot: shot.at_seconds)
+    last = bisect_right(shots, silence.end_time + _SNAP_SECONDS, key=lambda shot: shot.at_seconds)
+    strongest = max(shots[first:last], key=lambda shot: shot.strength, default=None)
     at = strongest.at_seconds if strongest else (silence.start_time + silence.end_time) / 2
     return Boundary(at, "silence", silence.end_time - silence.start_time)
 

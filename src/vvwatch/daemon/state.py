@@ -46,6 +46,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         allow_private_addresses=config.webhooks.allow_private_addresses,
         debounce_scale=config.debounce.scale,
         exports_dir=house.exports_dir,
+        listen_host=config.address[0],
         public_url=config.public_url,
         local_roots=config.local.roots,
     )

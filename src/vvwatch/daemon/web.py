@@ -24,9 +24,12 @@ class _Server(uvicorn.Server):
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 picks a free one. Raises OSError."""
+    """A listening socket; port 0 picks a free one. Raises OSError.
+
+    The protocol is named because asyncio turns Nagle's delay off only where it is.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

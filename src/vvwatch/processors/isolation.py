@@ -18,8 +18,11 @@ import anyio
 import anyio.to_thread
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
+from vvwatch.errors import ProcessorCrashed
+
 _CHUNK_BYTES: Final = 65_536
 _LAST_WORDS_SECONDS: Final = 1.0
+_ROOM: Final = "Check the free memory, the limit of processes and the space in the state directory."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,8 @@ async def converse(
 
     The process has a session of its own, an empty environment, and a private folder below `work_dir` as working
     directory, which is removed afterwards. However this call ends, by result, limit, error or cancellation, the
-    process and its group are gone when it returns. Raises what `on_line` raises, and OSError when the command
-    cannot be started.
+    process and its group are gone when it returns. Raises what `on_line` raises, and ProcessorCrashed when the
+    process cannot be started.
     """
     async with _private_folder(work_dir) as folder, _process(command, folder, fd, limits) as process:
         tail = bytearray()
@@ -99,7 +102,7 @@ async def converse(
 
 @asynccontextmanager
 async def _private_folder(work_dir: Path) -> AsyncIterator[str]:
-    folder = await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="item-", dir=work_dir))
+    folder = await anyio.to_thread.run_sync(_make_folder, work_dir)
     try:
         yield folder
     finally:
@@ -107,27 +110,46 @@ async def _private_folder(work_dir: Path) -> AsyncIterator[str]:
             await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
+def _make_folder(work_dir: Path) -> str:
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkdtemp(prefix="item-", dir=work_dir)
+    except OSError as error:
+        raise ProcessorCrashed(f"no working folder for an item: {error.strerror}", _ROOM) from error
+
+
 @asynccontextmanager
 async def _process(command: Sequence[str], folder: str, fd: int, limits: Limits) -> AsyncIterator[Process]:
-    with anyio.CancelScope(shield=True):
-        process = await anyio.open_process(
-            command,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            cwd=folder,
-            env={},
-            start_new_session=True,
-            pass_fds=(fd,),
-        )
+    process = await _started(command, folder, fd)
     try:
         yield process
     finally:
         with anyio.CancelScope(shield=True):
             await _end(process, limits.grace_seconds)
+            # Whatever the child started and left behind is in its group still, and holds the number of that group.
+            _signal_group(process, signal.SIGKILL)
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     await stream.aclose()
+
+
+async def _started(command: Sequence[str], folder: str, fd: int) -> Process:
+    # Shielded: cancelled halfway, a process would run that nobody knows of.
+    with anyio.CancelScope(shield=True):
+        try:
+            process = await anyio.open_process(
+                command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                cwd=folder,
+                env={},
+                start_new_session=True,
+                pass_fds=(fd,),
+            )
+        except OSError as error:
+            raise ProcessorCrashed(f"the process could not be started: {error.strerror}", _ROOM) from error
+    return process
 
 
 async def _send(stdin: ByteSendStream, request: bytes) -> None:
@@ -173,6 +195,11 @@ async def _heard(stdout: ByteReceiveStream, patience: float) -> bytes | None:
     return None
 
 
+def _signal_group(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
 async def _end(process: Process, grace_seconds: float, *, gently: bool = False) -> None:
     """Wait for the process to go: by itself when `gently`, then asked to, then made to."""
     signals = (None, signal.SIGTERM, signal.SIGKILL) if gently else (signal.SIGTERM, signal.SIGKILL)
@@ -180,8 +207,7 @@ async def _end(process: Process, grace_seconds: float, *, gently: bool = False) 
         if process.returncode is not None:
             return
         if number is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+            _signal_group(process, number)
         # Bounded even after SIGKILL: a process stuck in a read of a dead network share dies when the share does.
         with anyio.move_on_after(grace_seconds):
             await process.wait()

@@ -142,7 +142,10 @@ def silence_ratio(sounds: Sounds, start: float, end: float) -> float | None:
     """The share of [start, end) without sound; None for an empty stretch."""
     if end <= start:
         return None
-    silent = sum(max(0.0, min(end, s.end_time) - max(start, s.start_time)) for s in sounds.silences)
+    silences = sounds.silences
+    first = bisect_left(silences, start, key=lambda silence: silence.end_time)
+    last = bisect_left(silences, end, key=lambda silence: silence.start_time)
+    silent = sum(_overlap(silence, Silence(start, end)) for silence in silences[first:last])
     return round(silent / (end - start), 3)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,10 +31,16 @@ _NAMES: Final = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "matroska"}
 _ESTIMATED: Final = frozenset({"aac"})
 """Formats without a header, whose duration FFmpeg guesses from their first frames."""
 
-_READ_FAILURES: Final = frozenset({errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT})
-
-DECODER_FAILURES: Final = (av.FFmpegError, ValueError, IndexError, OSError)
+DECODER_FAILURES: Final = (av.FFmpegError, ValueError, IndexError, ArithmeticError, OSError)
 """What PyAV raises about bytes that it cannot make sense of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What may be taken on: the pixels of one picture, the seconds of the whole."""
+
+    max_pixels: int
+    max_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Medium:
 
 
 @contextmanager
-def opened(fd: int, *, max_pixels: int, max_seconds: float) -> Iterator[Medium]:
+def opened(fd: int, bounds: Bounds) -> Iterator[Medium]:
     """The media behind the descriptor `fd`, open for the life of the block.
 
     The file is opened by its descriptor, so it has neither an extension nor a folder with neighbours. Raises
@@ -63,7 +68,8 @@ def opened(fd: int, *, max_pixels: int, max_seconds: float) -> Iterator[Medium]:
     source = ByteSource(fd)
     with _container(fd, source) as container:
         medium = _medium(container, source)
-        check_limits(medium, max_pixels, max_seconds)
+        check_pixels(*_size(medium), bounds)
+        check_seconds(medium.duration_seconds or 0, bounds)
         yield medium
 
 
@@ -88,42 +94,35 @@ def probe_of(medium: Medium) -> Probe:
     )
 
 
-def check_limits(medium: Medium, max_pixels: int, max_seconds: float) -> None:
-    """Raise MediaLimit when the header announces more than may be decoded."""
-    width, height = _size(medium)
-    check_pixels(width, height, max_pixels)
-    check_seconds(medium.duration_seconds or 0, max_seconds)
-
-
-def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise MediaLimit for a picture of more than `max_pixels`."""
-    if width * height > max_pixels:
+def check_pixels(width: int, height: int, bounds: Bounds) -> None:
+    """Raise MediaLimit for a picture with more pixels than `bounds` allow."""
+    if width * height > bounds.max_pixels:
         raise MediaLimit(
-            f"a picture of {width} by {height} pixels is larger than the limit of {max_pixels:,} pixels",
-            "Raise the processor's limit of pixels, and with it that of memory.",
+            f"a picture of {width} by {height} pixels is larger than the limit of {bounds.max_pixels:,} pixels",
+            "Raise max_pixels in [processing], and memory_bytes with it.",
         )
 
 
-def check_seconds(seconds: float, max_seconds: float) -> None:
-    """Raise MediaLimit for media that lasts longer than `max_seconds`."""
-    if seconds > max_seconds:
+def check_seconds(seconds: float, bounds: Bounds) -> None:
+    """Raise MediaLimit for media that lasts longer than `bounds` allow."""
+    if seconds > bounds.max_seconds:
         raise MediaLimit(
-            f"a duration of {seconds:,.0f} s is longer than the limit of {max_seconds:,.0f} s",
-            "Raise the processor's limit of duration, or cut the media into parts.",
+            f"a duration of {seconds:,.0f} s is longer than the limit of {bounds.max_seconds:,.0f} s",
+            "Cut the media into parts.",
         )
 
 
-def read_failure(error: BaseException) -> ProcessorCrashed | None:
-    """The transient error behind a failed read of the disk or the network, None when the bytes are to blame."""
-    if getattr(error, "errno", None) not in _READ_FAILURES:
-        return None
-    return ProcessorCrashed(
-        f"reading the media failed: {reason(error)}", "Check the disk or the network share."
-    )
+def check_readable(source: ByteSource, offset: int) -> None:
+    """Raise ProcessorCrashed when it is the disk or the network that fails, near `offset` or at either end."""
+    failure = source.failure_near(offset)
+    if failure is not None:
+        raise ProcessorCrashed(
+            f"reading the media failed: {reason(failure)}", "Check the disk or the network share."
+        )
 
 
 def reason(error: BaseException) -> str:
-    """What a decoder complains about, without the path that FFmpeg appends."""
+    """What went wrong, without the path that FFmpeg appends."""
     return str(getattr(error, "strerror", None) or type(error).__name__).lower()
 
 
@@ -134,7 +133,8 @@ def _container(fd: int, source: ByteSource) -> Iterator[InputContainer]:
     except MemoryError:
         raise
     except DECODER_FAILURES as error:
-        raise read_failure(error) or _unreadable(source) from error
+        check_readable(source, 0)
+        raise _unreadable(source) from error
     with container:
         yield container
 
@@ -197,8 +197,8 @@ def _sounds(container: InputContainer) -> AudioStream | None:
 
 
 def _undecodable(container: InputContainer) -> list[str]:
-    media: list[Any] = [*container.streams.video, *container.streams.audio]
-    return sorted({stream.type for stream in media if not decodable(stream)})
+    streams: list[Stream] = [*container.streams.video, *container.streams.audio]
+    return sorted({stream.type for stream in streams if not decodable(stream) and not _is_cover(stream)})
 
 
 def decodable(stream: Stream) -> bool:

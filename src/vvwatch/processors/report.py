@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -48,11 +49,18 @@ def _segment(survey: Survey, span: Span, shots: Sequence[Boundary]) -> Segment:
     metadata = {
         "opened_by": span.opened_by,
         "scene_score": None if span.strength is None else round(span.strength, 1),
-        "shot_changes": sum(span.start_time + 0.001 < shot.at_seconds < span.end_time for shot in shots),
+        "shot_changes": _shots_within(span, shots),
         **_seen(survey.pictures, span.start_time, until),
         **_heard(survey.sounds, span.start_time, until),
     }
     return Segment(span.start_time, span.end_time, metadata, _segment_text(span, metadata))
+
+
+def _shots_within(span: Span, shots: Sequence[Boundary]) -> int:
+    # Spans begin at whole milliseconds, so the shot that opens one may come a hair later.
+    first = bisect_right(shots, span.start_time + 0.001, key=lambda shot: shot.at_seconds)
+    last = bisect_left(shots, span.end_time, key=lambda shot: shot.at_seconds)
+    return max(0, last - first)
 
 
 def _seen(pictures: Pictures | None, start: float, end: float) -> dict[str, float | None]:

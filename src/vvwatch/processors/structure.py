@@ -33,6 +33,8 @@ _SIGNATURES: Final = (
     b"\xff\xf1",
     b"\xff\xf9",
 )
+_MIB: Final = 1 << 20
+_LOOKED_AHEAD: Final = 32 * _MIB
 _TEXT: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\r\x20-\x7e\x80-\xf4]+")
 _LOOKS: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
     (re.compile(rb"\s*(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)", re.IGNORECASE), "an HTML page"),
@@ -56,6 +58,21 @@ class ByteSource:
     def at(self, offset: int, count: int) -> bytes:
         """At most `count` bytes from `offset`; fewer at the end of the file."""
         return os.pread(self._fd, count, offset)
+
+    def failure_near(self, offset: int) -> OSError | None:
+        """The error that reading gives around `offset`, at the start or at the end; None when it gives none.
+
+        FFmpeg reports malformed bytes as input errors and input errors as the end of the file: only a read of our
+        own can tell a broken file from a broken disk.
+        """
+        last = self.size - _MIB
+        places = (0, *range(max(0, offset - _MIB), min(last, offset + _LOOKED_AHEAD), _MIB), max(0, last))
+        try:
+            for place in places:
+                self.at(place, _MIB)
+        except OSError as error:
+            return error
+        return None
 
 
 def missing_end(source: ByteSource) -> str | None:
@@ -86,7 +103,8 @@ def _truncated(what: str, end: int, size: int) -> str:
 
 
 def _is_mp4(head: bytes) -> bool:
-    return head[4:8] in _MP4_TOP_BOXES
+    # A first box of half a gigabyte is less likely than a text that begins with "The free".
+    return head[4:8] in _MP4_TOP_BOXES and head[0] < 0x20
 
 
 def _mp4_end(source: ByteSource) -> str | None:

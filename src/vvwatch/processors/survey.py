@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from av.packet import Packet
+from av.stream import Stream
 
 from vvwatch.errors import MediaUnreadable
 from vvwatch.processors.measurements import Pictures, Sounds, holes
 from vvwatch.processors.opening import (
     DECODER_FAILURES,
+    Bounds,
     Medium,
+    check_readable,
     check_seconds,
     decodable,
-    read_failure,
     reason,
 )
 from vvwatch.processors.tracks import PictureTrack, SoundTrack, Track
@@ -27,14 +29,6 @@ _SKIPS_HOLES: Final = frozenset({"matroska,webm", "flac", "ogg"})
 """Containers whose demuxer jumps without a word over bytes that it does not understand."""
 
 _STALLED_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a pass may take on: the pixels of one picture, the seconds of the whole."""
-
-    max_pixels: int
-    max_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +44,11 @@ class Survey:
 def look(medium: Medium, bounds: Bounds) -> Survey:
     """Decode a picture, every tile of it when it has tiles; of an animation the first picture.
 
-    Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels.
+    Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels, ProcessorCrashed
+    when the file cannot be read.
     """
     parts = filter(decodable, medium.container.streams.video)
-    tracks = {part.index: PictureTrack(part, 0, bounds.max_pixels) for part in parts}
+    tracks = {part.index: PictureTrack(part, 0, bounds) for part in parts}
     for track in tracks.values():
         track.insist()
     waiting = set(tracks)
@@ -64,6 +59,7 @@ def look(medium: Medium, bounds: Bounds) -> Survey:
         if not waiting:
             break
     if waiting or any(track.failed or track.damaged for track in tracks.values()):
+        check_readable(medium.source, 0)
         raise MediaUnreadable(
             _said("the picture is cut short or damaged", medium.damage), "Upload the file again."
         )
@@ -74,7 +70,8 @@ def look(medium: Medium, bounds: Bounds) -> Survey:
 def survey(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> Survey:
     """Decode the whole of a video or sound; calls `report` with the fraction done after each packet.
 
-    Raises MediaUnreadable when nothing of it could be decoded, MediaLimit beyond `bounds`.
+    Raises MediaUnreadable when nothing of it could be decoded, MediaLimit beyond `bounds`, ProcessorCrashed when
+    the file cannot be read.
     """
     tracks = _tracks(medium, bounds)
     reader = _Reader(medium, report)
@@ -90,7 +87,7 @@ def survey(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> S
 def _tracks(medium: Medium, bounds: Bounds) -> dict[int, Track]:
     tracks: dict[int, Track] = {}
     if medium.pictures is not None:
-        pictures = PictureTrack(medium.pictures, medium.origin_seconds, bounds.max_pixels)
+        pictures = PictureTrack(medium.pictures, medium.origin_seconds, bounds)
         pictures.skim()
         tracks[medium.pictures.index] = pictures
     if medium.sounds is not None:
@@ -99,22 +96,34 @@ def _tracks(medium: Medium, bounds: Bounds) -> dict[int, Track]:
 
 
 class _Reader:
-    """The packets of all streams, up to the end or to where reading fails: `reached` seconds, `stopped` by what."""
+    """The packets of all streams, up to the end or to where reading fails.
+
+    `reached` is the end of the latest packet in seconds, `place` the furthest in bytes, `stopped` what went wrong.
+    """
 
     def __init__(self, medium: Medium, report: Callable[[float], None]) -> None:
         self._medium = medium
         self._report = report
+        self._ticks: dict[int, float] = {}
+        self.place = 0
         self.reached = 0.0
         self.stopped = ""
 
     def __iter__(self) -> Iterator[Packet[Any]]:
         packets = iter(self._medium.container.demux())
         while (packet := self._next(packets)) is not None:
-            if packet.pts is not None and packet.time_base is not None:
-                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * self._tick_seconds(packet.stream)
                 self.reached = max(self.reached, end - self._medium.origin_seconds)
+            self.place = max(self.place, packet.pos or 0)
             yield packet
-            self._report(self._fraction(packet))
+            self._report(self._fraction())
+
+    def _tick_seconds(self, stream: Stream) -> float:
+        # Remembered as a float: arithmetic with fractions, once per packet, is felt.
+        if stream.index not in self._ticks:
+            self._ticks[stream.index] = float(stream.time_base or 0)
+        return self._ticks[stream.index]
 
     def _next(self, packets: Iterator[Packet[Any]]) -> Packet[Any] | None:
         try:
@@ -122,16 +131,13 @@ class _Reader:
         except MemoryError:
             raise
         except DECODER_FAILURES as error:
-            failure = read_failure(error)
-            if failure is not None:
-                raise failure from error
             self.stopped = reason(error)
             return None
 
-    def _fraction(self, packet: Packet[Any]) -> float:
+    def _fraction(self) -> float:
         if self._medium.duration_seconds:
             return min(1.0, self.reached / self._medium.duration_seconds)
-        return min(1.0, (packet.pos or 0) / max(1, self._medium.source.size))
+        return min(1.0, self.place / max(1, self._medium.source.size))
 
 
 def _findings(medium: Medium, reader: _Reader, tracks: Mapping[int, Track], bounds: Bounds) -> Survey:
@@ -142,10 +148,12 @@ def _findings(medium: Medium, reader: _Reader, tracks: Mapping[int, Track], boun
         damage += tuple(
             f"nothing between {_clock(start)} and {_clock(end)}" for start, end in holes(pictures, sounds)
         )
+    if damage:
+        check_readable(medium.source, reader.place)
     if all(track.last_frame is None for track in tracks.values()):
         raise MediaUnreadable(_said("nothing in it could be decoded", damage), "Upload the file again.")
     duration = _duration(medium, max(t.last_frame or 0.0 for t in tracks.values()), reader.reached, damage)
-    check_seconds(duration, bounds.max_seconds)
+    check_seconds(duration, bounds)
     return Survey(duration, pictures, sounds, damage)
 
 

@@ -36,8 +36,8 @@ _Value = TypeVar("_Value")
 class TechnicalProcessor:
     """Implements `ports.Processor` without a model: shots, silences, brightness, motion, loudness, damage.
 
-    `work_dir` is an existing folder for the children's empty working directories; what is found in it when no
-    item is being processed is left over from a crash and may be removed.
+    `work_dir` holds the children's empty working directories; what is found in it when no item is being processed
+    is left over from a crash and may be removed.
     """
 
     name = "technical"
@@ -111,10 +111,14 @@ class TechnicalProcessor:
             case Cut.SILENT:
                 return ProcessorCrashed(f"no sign of progress for {limits.silent_seconds:g} s", again)
             case Cut.WALL:
-                return ProcessorCrashed(f"not finished within {limits.wall_seconds:g} s", again)
+                return ProcessorCrashed(
+                    f"not finished within {limits.wall_seconds:g} s",
+                    "Raise item_timeout_seconds in [processing].",
+                )
         if ending.status == -signal.SIGXCPU:
             return MediaLimit(
-                "needs more CPU time than the limits allow", "Raise the processor's limit of CPU time."
+                "needs more CPU time than the limits allow",
+                "Convert the media to a codec that is faster to decode, or cut it into parts.",
             )
         if ending.status < 0:
             return ProcessorCrashed(f"the decoder process died by {_signal_name(-ending.status)}", again)

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from vvwatch.core.media import RunSettings
-from vvwatch.errors import MediaError, MediaLimit, VvwatchError
+from vvwatch.errors import MediaError, MediaLimit, ProcessorCrashed, VvwatchError
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -41,6 +41,8 @@ def main() -> None:
     except MemoryError:
         # Raised where memory ran out; the frames that held it are gone here.
         answer = _refusal(_memory_limit(request["limits"]["memory_bytes"]))
+    except OSError as error:
+        answer = _refusal(ProcessorCrashed(f"reading the media failed: {error.strerror}"))
     except VvwatchError as error:
         answer = _refusal(error)
     _write(answer)
@@ -50,10 +52,8 @@ def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     from vvwatch.processors import opening, report, survey  # noqa: PLC0415  (loads FFmpeg, which is to be confined)
 
     limits = request["limits"]
-    bounds = survey.Bounds(limits["max_pixels"], limits["max_seconds"])
-    with opening.opened(
-        request["fd"], max_pixels=bounds.max_pixels, max_seconds=bounds.max_seconds
-    ) as medium:
+    bounds = opening.Bounds(limits["max_pixels"], limits["max_seconds"])
+    with opening.opened(request["fd"], bounds) as medium:
         probe = opening.probe_of(medium)
         found = survey.look(medium, bounds) if medium.media_type == "image" else None
         if request["task"] == "probe":
@@ -80,9 +80,10 @@ class _Progress:
 
 
 def _die_with_parent(parent: int) -> None:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if os.getppid() != parent:  # it died before the first call
         os._exit(os.EX_OSERR)
 
@@ -90,7 +91,8 @@ def _die_with_parent(parent: int) -> None:
 def _confine(limits: Mapping[str, Any]) -> None:
     os.nice(_NICENESS)
     memory = limits["memory_bytes"]
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if sys.platform == "linux":  # elsewhere the address space may be unbounded by decree, and setting it fails
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -99,19 +101,16 @@ def _confine(limits: Mapping[str, Any]) -> None:
 
 def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> None:
     """Long media may take longer; one that does not say how long it is gets the most that is allowed."""
-    most = limits["cpu_seconds_max"]
-    wanted = (
-        most
-        if duration_seconds is None
-        else limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
-    )
+    most = wanted = limits["cpu_seconds_max"]
+    if duration_seconds is not None:
+        wanted = limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
     resource.setrlimit(resource.RLIMIT_CPU, (int(min(most, wanted)), most))
 
 
 def _memory_limit(memory_bytes: int) -> MediaError:
     return MediaLimit(
         f"needs more memory than the limit of {memory_bytes >> 20} MiB",
-        "Raise the processor's limit of memory.",
+        "Raise memory_bytes in [processing].",
     )
 
 

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from vvwatch.core.segments import Boundary, Silence
 from vvwatch.processors.measurements import SHIFT_LAG_SECONDS, Pictures, Sounds
-from vvwatch.processors.opening import DECODER_FAILURES, check_pixels
+from vvwatch.processors.opening import DECODER_FAILURES, Bounds, check_pixels
 
 _WIDTH: Final = 160
 _HEIGHT: Final = 90
@@ -66,6 +66,7 @@ class Track:
     def __init__(self, stream: VideoStream | AudioStream, origin_seconds: float) -> None:
         self._stream = stream
         self._origin = origin_seconds
+        self._tick_seconds = float(stream.time_base or 0)
         self._chain: _Chain | None = None
         self._shape: object = None
         self.failed = 0
@@ -78,8 +79,8 @@ class Track:
 
     def feed(self, packet: Packet[Any]) -> None:
         """Decode one packet and take in its frames; trouble is counted, only a lack of memory is raised."""
-        if packet.pts is not None and packet.time_base is not None:
-            self.last_packet = max(self.last_packet, float(packet.pts * packet.time_base) - self._origin)
+        if packet.pts is not None:
+            self.last_packet = max(self.last_packet, packet.pts * self._tick_seconds - self._origin)
         self.damaged += self._trouble(packet.is_corrupt)
         self._attempt(lambda: self._decode(packet))
 
@@ -143,9 +144,9 @@ class PictureTrack(Track):
 
     kind = "picture"
 
-    def __init__(self, stream: VideoStream, origin_seconds: float, max_pixels: int) -> None:
+    def __init__(self, stream: VideoStream, origin_seconds: float, bounds: Bounds) -> None:
         super().__init__(stream, origin_seconds)
-        self._max_pixels = max_pixels
+        self._bounds = bounds
         self._next_sample = 0.0
         self._past: deque[tuple[float, Sequence[int]]] = deque()
         self.series = Pictures()
@@ -171,7 +172,7 @@ class PictureTrack(Track):
         return frame.width, frame.height, frame.format.name
 
     def _build(self, frame: VideoFrame) -> _Chain:
-        check_pixels(frame.width, frame.height, self._max_pixels)
+        check_pixels(frame.width, frame.height, self._bounds)
         graph = _single_threaded()
         base = frame.time_base or self._stream.time_base
         source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)

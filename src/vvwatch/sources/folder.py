@@ -6,8 +6,9 @@ start, for each folder that appears, after an overflow, when the root returns, a
 
 from __future__ import annotations
 
-import errno
+import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,17 +17,18 @@ from anyio import to_thread
 
 from vvwatch.errors import StorageError
 from vvwatch.ports import Clock, Hint, SourceHealth
+from vvwatch.sources.budgets import overflowed, refused
 from vvwatch.sources.mounts import remote_filesystem
+from vvwatch.sources.notifier import Notifier
 from vvwatch.sources.outbox import Outbox
 from vvwatch.sources.watched_tree import WatchedTree
+from vvwatch.sources.watchfiles_tree import WatchfilesTree
 
 _BATCH_SECONDS: Final = 0.01
 _PATROL_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 30.0
 _CALM_SECONDS: Final = 60.0
-_LIMITS: Final = Path("/proc/sys/fs/inotify")
-_USUAL_LIMITS: Final = {"max_queued_events": 16_384, "max_user_instances": 128, "max_user_watches": 65_536}
 
 
 class FolderSource:
@@ -34,14 +36,22 @@ class FolderSource:
 
     Everything is listed again every `sweep_seconds`, and every `polling_seconds` while `health` is degraded:
     when the kernel's budgets do not suffice, or others change the folder over a network. Never ends but by
-    cancellation; what `notify` raises passes through.
+    cancellation; what `notify` raises passes through. `notifier` makes the one that tells of changes; by default
+    it is `native_notifier()`.
     """
 
     def __init__(
-        self, root: Path, *, clock: Clock, sweep_seconds: float, polling_seconds: float = 30.0
+        self,
+        root: Path,
+        *,
+        clock: Clock,
+        sweep_seconds: float,
+        polling_seconds: float = 30.0,
+        notifier: Callable[[Path], Notifier] | None = None,
     ) -> None:
         self.health = SourceHealth("starting")
         self._root = root
+        self._notifier = notifier or native_notifier()
         self._clock = clock
         self._sweep_seconds = sweep_seconds
         self._polling_seconds = min(polling_seconds, sweep_seconds)
@@ -65,7 +75,7 @@ class FolderSource:
                 self.health = SourceHealth("failed", error.message, error.hint)
                 pause = _RETRY_SECONDS
             except OSError as error:
-                self.health = _without_queue(error)
+                self.health = refused(error)
                 outbox.add(rescan=("",))
             if self._clock.monotonic() - began > _CALM_SECONDS:
                 pause = _RETRY_SECONDS
@@ -73,15 +83,16 @@ class FolderSource:
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
 
     async def _watch(self, outbox: Outbox) -> None:
-        """Watch until the kernel's queue overflows. Raises StorageError when the root goes, OSError."""
-        tree = await to_thread.run_sync(WatchedTree, self._root)
+        """Watch until changes were thrown away. Raises StorageError when the root goes, OSError."""
+        tree = await to_thread.run_sync(self._notifier, self._root)
         try:
             while await self._sweep(tree, outbox):
                 pass
         finally:
-            tree.close()
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(tree.close)
 
-    async def _sweep(self, tree: WatchedTree, outbox: Outbox) -> bool:
+    async def _sweep(self, tree: Notifier, outbox: Outbox) -> bool:
         """Watch the whole tree, have it listed, and follow it until the next sweep; False when it overflowed."""
         self._remote = await to_thread.run_sync(remote_filesystem, self._root)
         tree.revisit()
@@ -97,37 +108,29 @@ class FolderSource:
                 return False
         return True
 
-    async def _wait(self, tree: WatchedTree) -> None:
+    async def _wait(self, tree: Notifier) -> None:
         with anyio.move_on_after(self._patrol_seconds):
             await anyio.wait_readable(tree)
             await self._clock.sleep(_BATCH_SECONDS)
 
-    async def _follow(self, tree: WatchedTree, outbox: Outbox) -> bool:
+    async def _follow(self, tree: Notifier, outbox: Outbox) -> bool:
         changes = await to_thread.run_sync(tree.read)
         if changes.rescan:
             await self._grow(tree)
         outbox.add(changes.keys, changes.rescan)
         if changes.overflowed:
-            self.health = SourceHealth(
-                "degraded",
-                "more changes at once than the kernel's queue holds; everything is listed again",
-                f"sudo sysctl fs.inotify.max_queued_events={2 * _limit('max_queued_events')}",
-            )
+            self.health = overflowed()
         return not changes.overflowed
 
-    async def _grow(self, tree: WatchedTree) -> None:
+    async def _grow(self, tree: Notifier) -> None:
         while not await to_thread.run_sync(tree.grow):
             pass
         self.health = self._judge(tree)
 
-    def _judge(self, tree: WatchedTree) -> SourceHealth:
-        if tree.unwatched:
-            folders = len(tree) + len(tree.unwatched)
-            return SourceHealth(
-                "degraded",
-                f"{len(tree.unwatched)} of {folders} folders cannot be watched: the budget of inotify watches is "
-                f"spent; changes there are seen every {self._polling_seconds:g} s",
-                f"sudo sysctl fs.inotify.max_user_watches={max(2 * _limit('max_user_watches'), 4 * folders)}",
+    def _judge(self, tree: Notifier) -> SourceHealth:
+        if (short := tree.shortfall()) is not None:
+            return replace(
+                short, reason=f"{short.reason}; changes there are seen every {self._polling_seconds:g} s"
             )
         if self._remote:
             return SourceHealth(
@@ -138,24 +141,8 @@ class FolderSource:
         return SourceHealth("healthy")
 
 
-def _without_queue(error: OSError) -> SourceHealth:
-    if error.errno == errno.EMFILE:
-        return SourceHealth(
-            "degraded",
-            "the kernel grants no further inotify instance (or open file); the folder is listed from time to time",
-            f"sudo sysctl fs.inotify.max_user_instances={2 * _limit('max_user_instances')}; "
-            "if that does not help, raise LimitNOFILE",
-        )
-    return SourceHealth(
-        "degraded",
-        f"the folder cannot be watched ({error.strerror}); it is listed from time to time",
-        "see the kernel's log",
-    )
-
-
-def _limit(name: str) -> int:
-    """The kernel's present limit; its usual value where a sandbox hides it."""
-    try:
-        return int((_LIMITS / name).read_text())
-    except (OSError, ValueError):
-        return _USUAL_LIMITS[name]
+def native_notifier() -> Callable[[Path], Notifier]:
+    """The one that tells most on this platform: inotify where the kernel has it, the watchfiles library elsewhere."""
+    if sys.platform == "linux":
+        return WatchedTree
+    return WatchfilesTree

@@ -1,10 +1,11 @@
 """The kernel's own notice of changes in directories, as Linux gives it (inotify(7)).
 
-A watching library (watchfiles) was measured and not taken. It tells neither of a full queue nor of a budget spent
-after the start, ends at one undecodable name, refuses or silently halves a tree that holds one unreadable folder
-such as `lost+found`, follows links out of the tree, cannot leave hidden folders out, and polls: 20 folders cost
-1 to 2 % of a core doing nothing when hints are to come within 100 ms. The kernel tells all of it, and waiting
-for it is free.
+On Linux this is what a folder source listens to; elsewhere it is the library watchfiles (`watchfiles_tree`), which
+was measured here too and not preferred. It tells neither of a full queue nor of a budget spent after the start,
+ends at one undecodable name, refuses or silently halves a tree that holds one unreadable folder such as
+`lost+found`, follows links out of the tree, cannot leave hidden folders out, and polls: 20 folders cost 1 to 2 %
+of a core doing nothing when hints are to come within 100 ms. The kernel tells all of it, and waiting for it is
+free.
 """
 
 from __future__ import annotations

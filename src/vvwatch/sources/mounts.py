@@ -35,8 +35,15 @@ _REMOTE_FUSE: Final = {
 
 
 def remote_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
-    """The type of the filesystem at `path` when others can change it unseen by this kernel, else None."""
-    found = _type_at(os.path.realpath(path), mounts.read_text(errors="surrogateescape"))
+    """The type of the filesystem at `path` when others can change it unseen by this kernel, else None.
+
+    None as well where no table of mounts is kept at `mounts`, as on every kernel but Linux.
+    """
+    try:
+        table = mounts.read_text(errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+    found = _type_at(os.path.realpath(path), table)
     name = found.removeprefix("fuse.")
     return found if name in _REMOTE or name in _REMOTE_FUSE else None
 

@@ -10,11 +10,11 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vvwatch.errors import AccessDenied, StorageError, StorageUnavailable
+from vvwatch.ports import SourceHealth
+from vvwatch.sources.budgets import spent
 from vvwatch.sources.inotify import (
     ATTRIB,
     IGNORED,
@@ -25,64 +25,53 @@ from vvwatch.sources.inotify import (
     Event,
     Inotify,
 )
+from vvwatch.sources.notifier import Changes
+from vvwatch.sources.root import Root
 
 _VISITS: Final = 500
 
 
-@dataclass
-class Changes:
-    """What happened: `keys` of files that were touched, prefixes whose content was not seen arriving."""
-
-    keys: list[str] = field(default_factory=list)
-    rescan: list[str] = field(default_factory=list)
-    overflowed: bool = False
-    """Events were thrown away: this tree knows nothing for sure any more and has to be made anew."""
-
-
 class WatchedTree:
-    """Watches `root` and every folder below it but those whose name starts with a dot. Links are not followed.
+    """A `Notifier` of `root` and every folder below it but those whose name starts with a dot.
 
-    Blocking; for one thread at a time. Raises OSError when the kernel grants no queue, and as all its methods
-    StorageUnavailable when the root is not there, AccessDenied when it is closed to us.
+    Links are not followed. Raises OSError when the kernel grants no queue.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._identity = self._identify()
+        self._root = Root(root)
         self._inotify = Inotify()
         self._keys: dict[int, str] = {}
         self._watches: dict[str, int] = {}
         self._waiting = deque([""])
-        self.unwatched: set[str] = set()
-        """Folders for which the user's budget of watches did not suffice."""
-
-    def __len__(self) -> int:
-        """How many folders are watched."""
-        return len(self._watches)
+        self._unwatched: set[str] = set()
 
     def fileno(self) -> int:
-        """A descriptor that is readable when `read` has something to return."""
+        """As `Notifier.fileno`."""
         return self._inotify.fileno()
 
     def close(self) -> None:
-        """End all watches."""
+        """As `Notifier.close`."""
         self._inotify.close()
 
     def revisit(self) -> None:
-        """Have `grow` go through the whole tree again: folders may have become readable, or the budget larger."""
-        self.unwatched.clear()
+        """As `Notifier.revisit`."""
+        self._unwatched.clear()
         self._waiting = deque([""])
 
     def grow(self) -> bool:
-        """Watch some of the folders that wait for it; True when none waits any more."""
+        """As `Notifier.grow`: folders that the user's budget of watches leaves out go to the shortfall."""
         for _ in range(min(_VISITS, len(self._waiting))):
             self._visit(self._waiting.popleft())
         return not self._waiting
 
+    def shortfall(self) -> SourceHealth | None:
+        """As `Notifier.shortfall`."""
+        folders = len(self._watches) + len(self._unwatched)
+        return spent(len(self._unwatched), folders) if self._unwatched else None
+
     def read(self) -> Changes:
-        """What has happened since the last read; a root that was replaced counts as gone."""
-        if self._identify() != self._identity:
-            raise self._lost("another folder stands in its place")
+        """As `Notifier.read`."""
+        self._root.require_same()
         changes = Changes()
         moved: set[str] = set()
         for event in self._inotify.read():
@@ -116,7 +105,7 @@ class WatchedTree:
 
     def _ended(self, watch: int, folder: str) -> None:
         if not folder:
-            raise self._lost("it was moved, removed or unmounted")
+            raise self._root.lost("it was moved, removed or unmounted")
         del self._keys[watch]
         if self._watches.get(folder) == watch:
             del self._watches[folder]
@@ -132,14 +121,14 @@ class WatchedTree:
                 self._keys.pop(watch, None)
 
     def _visit(self, folder: str) -> None:
-        path = f"{self._root}/{folder}"
+        path = f"{self._root.path}/{folder}"
         try:
             self._assign(self._inotify.add(path, root=not folder), folder)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 self._refused(folder, error)
                 return
-            self.unwatched.add(folder)
+            self._unwatched.add(folder)
         try:
             self._waiting.extend(_folders_in(path, _prefix(folder)))
         except OSError as error:
@@ -148,7 +137,7 @@ class WatchedTree:
     def _refused(self, folder: str, error: OSError) -> None:
         """A folder that has gone or is closed to us concerns nobody but itself: listings report it."""
         if not folder:
-            raise self._unusable(error) from error
+            raise self._root.unusable(error) from error
 
     def _assign(self, watch: int, folder: str) -> None:
         before = self._keys.get(watch)
@@ -156,27 +145,6 @@ class WatchedTree:
             self._watches.pop(before, None)
         self._keys[watch] = folder
         self._watches[folder] = watch
-
-    def _identify(self) -> tuple[int, int]:
-        try:
-            status = self._root.stat()
-        except OSError as error:
-            raise self._unusable(error) from error
-        return status.st_dev, status.st_ino
-
-    def _unusable(self, error: OSError) -> StorageError:
-        if isinstance(error, PermissionError):
-            return AccessDenied(
-                f"the folder {str(self._root)!r} may not be watched: {error.strerror}",
-                f"let user id {os.geteuid()} read and enter it: chmod or setfacl it and each folder above it",
-            )
-        return self._lost(str(error.strerror))
-
-    def _lost(self, why: str) -> StorageUnavailable:
-        return StorageUnavailable(
-            f"the folder {str(self._root)!r} is not there: {why}",
-            "mount or create it; vvwatch looks for it every second",
-        )
 
 
 def _folders_in(path: str, prefix: str) -> Iterator[str]:

@@ -7,11 +7,14 @@ import hashlib
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Final
 
 _CHUNK_BYTES: Final = 1 << 20
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+_NAMELESS: Final = getattr(os, "O_TMPFILE", 0)
+_NO_NAMELESS_FILES: Final = (*_NO_HARD_LINKS, errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -43,32 +46,56 @@ def create(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
     The bytes are on the disk before the name is, and the name before this returns. Equal bytes under the
     name count as done; raises FileExistsError when anything else stands there.
     """
-    scratch = f".{name[:40]}.{secrets.token_hex(8)}.part"
     try:
-        written = _copy(source, folder, scratch)
-        _publish(folder, scratch, name, written)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(scratch, dir_fd=folder)
+        written = _create_nameless(folder, name, source)
+    except OSError as error:
+        if error.errno not in _NO_NAMELESS_FILES:
+            raise
+        source.seek(0)
+        written = _create_named(folder, name, source)
     os.fsync(folder)
     return written
 
 
-def _copy(source: BinaryIO, folder: int, scratch: str) -> tuple[int, str]:
+def _create_nameless(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
+    """By a file without a name, of which a killed process leaves nothing behind."""
+    if not _NAMELESS:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    with os.fdopen(os.open(".", os.O_WRONLY | _NAMELESS, 0o666, dir_fd=folder), "wb") as writer:
+        written = _copy(source, writer)
+        with _unless_equal(folder, name, written):
+            os.link(f"/proc/self/fd/{writer.fileno()}", name, dst_dir_fd=folder, follow_symlinks=True)
+        return written
+
+
+def _create_named(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
+    scratch = f".{name[:40]}.{secrets.token_hex(8)}.part"
     mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(scratch, mode, 0o666, dir_fd=folder), "wb") as writer:
-        digest = hashlib.sha256()
-        while chunk := source.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-        return writer.tell(), digest.hexdigest()
-
-
-def _publish(folder: int, scratch: str, name: str, written: tuple[int, str]) -> None:
     try:
-        _link(folder, scratch, name)
+        with os.fdopen(os.open(scratch, mode, 0o666, dir_fd=folder), "wb") as writer:
+            written = _copy(source, writer)
+        with _unless_equal(folder, name, written):
+            _link(folder, scratch, name)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=folder)
+    return written
+
+
+def _copy(source: BinaryIO, writer: BinaryIO) -> tuple[int, str]:
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        writer.write(chunk)
+    writer.flush()
+    os.fsync(writer.fileno())
+    return writer.tell(), digest.hexdigest()
+
+
+@contextmanager
+def _unless_equal(folder: int, name: str, written: tuple[int, str]) -> Iterator[None]:
+    try:
+        yield
     except FileExistsError:
         if _content(folder, name) != written:
             raise

@@ -27,8 +27,11 @@ def has_writer(descriptor: int) -> bool:
 
     A read lease is granted only when nobody has. False where the kernel will not say: foreign files
     without CAP_LEASE, and filesystems on which a refusal means something else (NFS and SMB refuse
-    whenever the server has delegated nothing, which would keep a file "in use" for ever).
+    whenever the server has delegated nothing, which would keep a file "in use" for ever). So is it on
+    every kernel but Linux.
     """
+    if sys.platform != "linux":
+        return False
     if _filesystem(descriptor) not in _LOCAL_FILESYSTEMS:
         return False
     # A broken lease is told by a signal, SIGIO unless we choose; SIGIO kills, SIGURG is ignored by default.

@@ -1,0 +1,44 @@
+"""The folder at the top: whether it is still the one that is watched, and how to say that it is not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vvwatch.errors import AccessDenied, StorageError, StorageUnavailable
+
+
+class Root:
+    """The folder that stands at `path` now. Raises StorageUnavailable when none does, AccessDenied."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._identity = self._identify()
+
+    def require_same(self) -> None:
+        """Raises StorageUnavailable when the folder has gone or another one stands in its place, AccessDenied."""
+        if self._identify() != self._identity:
+            raise self.lost("another folder stands in its place")
+
+    def unusable(self, error: OSError) -> StorageError:
+        """What `error`, met at the root itself, means to a person."""
+        if isinstance(error, PermissionError):
+            return AccessDenied(
+                f"the folder {str(self.path)!r} may not be watched: {error.strerror}",
+                f"let user id {os.geteuid()} read and enter it: chmod or setfacl it and each folder above it",
+            )
+        return self.lost(str(error.strerror))
+
+    def lost(self, why: str) -> StorageUnavailable:
+        """The error that says that the folder is not there."""
+        return StorageUnavailable(
+            f"the folder {str(self.path)!r} is not there: {why}",
+            "mount or create it; vvwatch looks for it every second",
+        )
+
+    def _identify(self) -> tuple[int, int]:
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise self.unusable(error) from error
+        return status.st_dev, status.st_ino
