@@ -2,8 +2,8 @@
 
 Usage: python bench/processor.py [clip]
 
-Without a clip it makes one: 24 s at 30 frames per second and 4 Mb/s, four moving patterns, B pictures as x264's
-`veryfast` places them, a tone with a pause. The CPU time of the processor is that of its whole child, start and
+Without a clip it makes one: 24 s at 30 frames per second and up to 4 Mb/s, four moving patterns, B pictures as
+x264's `veryfast` places them, a tone with a pause. The CPU time of the processor is that of its whole child, start and
 imports included. The bare decode is PyAV in this process, one thread, nothing done with the pictures.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
         elsewhere.mkdir()
         with daemon:
             fill(daemon.incoming, elsewhere)
+            before = contents(daemon.incoming)
             wait_until(lambda: "export.ready" in receiver.types(), "the export is announced", 90)
             wait_until(lambda: all_delivered(daemon), "all deliveries")
             check_import(daemon)
@@ -60,6 +62,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
             check_webhooks(daemon, receiver)
             assert daemon.stop() == 0
         check_secrets(daemon)
+        check_power_loss_sim(daemon, before)
 
 
 def check_import(daemon: Daemon) -> None:
@@ -133,6 +136,59 @@ def check_secrets(daemon: Daemon) -> None:
             assert ADMIN_KEY.encode() not in content, path
 
 
+def contents(folder: Path) -> dict[bytes, bytes]:
+    """Every file below `folder`, by its path in bytes."""
+    found = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    return {os.fsencode(path): path.read_bytes() for path in found}
+
+
+def check_power_loss_sim(daemon: Daemon, before: dict[bytes, bytes]) -> None:
+    """Trap 28: what was imported is neither moved nor deleted nor touched, so no crash can lose it."""
+    assert contents(daemon.incoming) == before
+
+
+@pytest.mark.timeout(120)
+def test_sparse_prealloc(tmp_path: Path) -> None:
+    """Trap 34: full size and quiet, yet empty inside: it fails with a reason, and is taken when it is filled."""
+    daemon = Daemon(tmp_path)
+    with daemon:
+        whole = clips.video(tmp_path / "whole.mp4", seconds=2).read_bytes()
+        target = daemon.incoming / "clip.mp4"
+        with target.open("wb") as file:
+            file.truncate(len(whole))
+        failed = "select count(*) from import_files where status = 'failed'"
+        wait_until(lambda: daemon.rows(failed) == [(1,)], "the hollow file is refused")
+        with target.open("r+b") as file:
+            file.write(whole)
+        wait_until(lambda: exported(daemon) == 1, "the filled file is exported")
+    assert daemon.rows("select title, media_type from media") == [("clip.mp4", "video")]
+
+
+@pytest.mark.timeout(60)
+def test_the_service_manager_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        told: list[str] = []
+
+        def hear(what: str) -> None:
+            while not told or what not in told[-1]:
+                told.append(manager.recv(4096).decode())
+
+        with Daemon(tmp_path / "base", environ=environ) as daemon:
+            assert daemon.process is not None
+            hear("READY=1")
+            hear("WATCHDOG=1")
+            daemon.process.send_signal(signal.SIGHUP)
+            hear("RELOADING=1\nMONOTONIC_USEC=")
+            hear("READY=1")
+            daemon.process.send_signal(signal.SIGTERM)
+            hear("STOPPING=1")
+            hear("EXTEND_TIMEOUT_USEC=")
+            assert daemon.process.wait(20) == 0
+
+
 @pytest.mark.timeout(120)
 def test_a_restart_finds_what_came_meanwhile_and_repeats_nothing(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
@@ -165,6 +221,20 @@ def test_unmount_mid_run(tmp_path: Path) -> None:
         wait_until(lambda: exported(daemon) == 2, "the second export")
         wait_until(lambda: not automation(daemon)["last_error"], "the error is gone")
     assert daemon.rows("select key from media order by key") == [("a.png",), ("b.png",)]
+
+
+@pytest.mark.timeout(120)
+def test_a_folder_that_is_away_when_its_window_closes_is_waited_for(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, debounce="2s")
+    with daemon:
+        clips.image(daemon.incoming / "a.png")
+        wait_until(lambda: daemon.rows("select count(*) from windows") == [(1,)], "the window opens")
+        daemon.incoming.rename(daemon.base / "away")
+        attempts = "select max(attempts) from import_files"
+        wait_until(lambda: (daemon.rows(attempts)[0][0] or 0) >= 2, "the import is tried again")
+        (daemon.base / "away").rename(daemon.incoming)
+        wait_until(lambda: exported(daemon) == 1, "the export", 60)
+    assert daemon.rows("select status, imported from import_jobs") == [("completed", 1)]
 
 
 def automation(daemon: Daemon) -> dict[str, str | None]:

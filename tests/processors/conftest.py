@@ -60,7 +60,16 @@ def technical(tmp_path: Path) -> Iterator[Technical]:
     work_dir.mkdir()
     yield Technical(work_dir, Limits())
     assert list(work_dir.iterdir()) == []
-    assert [child for child in psutil.Process().children(recursive=True) if "technical" in str(child)] == []
+    assert [child for child in psutil.Process().children() if is_decoder(child)] == []
+
+
+def is_decoder(process: psutil.Process) -> bool:
+    try:
+        return any("technical_child" in argument for argument in process.cmdline())
+    except psutil.ZombieProcess:
+        return True
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Shelf:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -210,6 +209,23 @@ async def test_a_child_is_confined_before_it_touches_media(technical: Technical,
     }
 
 
+async def test_stricter_limits_of_the_system_stand(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = ("/bin/sh", "-c", 'ulimit -n 40; ulimit -t 30; exec "$0" "$@"', *technical_module._COMMAND)
+    monkeypatch.setattr(technical_module, "_COMMAND", strict)
+    seen = {}
+
+    def look(_: float) -> None:
+        (child,) = children()
+        seen[psutil.RLIMIT_NOFILE] = child.rlimit(psutil.RLIMIT_NOFILE)
+        seen[psutil.RLIMIT_CPU] = child.rlimit(psutil.RLIMIT_CPU)
+
+    await technical.process(shelf.usual("mp4"), lambda done: look(done) if done < 1 else None)
+
+    assert seen == {psutil.RLIMIT_NOFILE: (40, 40), psutil.RLIMIT_CPU: (30, 30)}
+
+
 def test_a_child_dies_with_its_parent(shelf: Shelf, tmp_path: Path) -> None:
     path = shelf.audio("longer.wav", seconds=30)
     code = (
@@ -312,8 +328,3 @@ async def test_items_side_by_side_do_not_disturb_each_other(
             tasks.start_soon(probe, path)
 
     assert sorted(durations, key=str) == [pytest.approx(4, abs=0.1)] * 2 + [None]
-
-
-def test_limits_fit_into_what_this_system_allows() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    assert hard == resource.RLIM_INFINITY or Limits().memory_bytes <= hard

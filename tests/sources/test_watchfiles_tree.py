@@ -1,6 +1,8 @@
+# ruff: noqa: ASYNC240 - the folder is changed behind the source's back
 from __future__ import annotations
 
 import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -44,17 +46,33 @@ async def test_a_burst_has_everything_listed(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_what_is_told_under_a_link_is_hinted_under_its_own_name(tmp_path: Path) -> None:
-    (tmp_path / "z").mkdir()
-    (tmp_path / ".hidden").mkdir()
+    root = tmp_path / "root"
+    for folder in ("z", ".hidden"):
+        (root / folder).mkdir(parents=True)
     for link, target in (("a", "z"), ("zz", "z"), ("shown", ".hidden"), ("up", "..")):
-        (tmp_path / link).symlink_to(tmp_path / target)
-    witness = Witness(tmp_path / "z" / "..", notifier=WatchfilesTree)
+        (root / link).symlink_to(target)
+    (tmp_path / "entrance").symlink_to("root")
+    witness = Witness(tmp_path / "entrance", notifier=WatchfilesTree)
     async with witness.watching():
-        (tmp_path / ".hidden" / "a.mp4").touch()
-        (tmp_path.parent / "outside.mp4").touch()
-        (tmp_path / "z" / "a.mp4").touch()
+        (root / ".hidden" / "a.mp4").touch()
+        (tmp_path / "outside.mp4").touch()
+        (root / "z" / "a.mp4").touch()
         await until(lambda: "z/a.mp4" in witness.hinted)
     assert witness.hinted == {"z/a.mp4"}
+
+
+async def test_an_undecodable_folder_is_named_and_what_is_beside_it_is_listed(tmp_path: Path) -> None:
+    """Whoever looks into such a folder ends the library again; once it has another name all is well."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    witness = Witness(tmp_path, notifier=WatchfilesTree)
+    async with witness.watching():
+        folder.mkdir()
+        await until(lambda: witness.source.health.state == "degraded")
+        assert "caf\\xE9" in witness.source.health.reason
+        folder.rename(tmp_path / "cafe")
+        (tmp_path / "cafe" / "a.mp4").touch()
+        await until(lambda: "cafe/a.mp4" in witness.seen)
+        await until(lambda: witness.source.health.state == "healthy")
 
 
 async def test_while_the_library_refuses_the_folder_is_listed_from_time_to_time(

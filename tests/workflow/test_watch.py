@@ -333,3 +333,37 @@ async def test_the_scan_reports_what_it_saw(
     assert (fields["listed"], fields["skipped"], fields["settling"]) == (2, 1, 1)
     opened: Collection[Any] = await database.read(lambda tx: tx.all(sa.select(windows)))
     assert opened == []
+
+
+async def test_list_calls_budget(
+    database: SqliteDatabase, watcher: Watcher, storage: SlowStorage, clock: FakeClock
+) -> None:
+    """Trap 22: a window of five minutes costs one listing a minute, and a failing store no more than two."""
+    await database.write(prepare)
+    calls = 0
+    end = clock.now() + 3600
+    while clock.now() < end:
+        storage.broken = StorageUnavailable("down") if clock.now() > end - 1800 else None
+        [job] = jobs_of(database).take(Kind.SCAN)
+        clock.advance(max(job.run_at - clock.now(), 0))
+        await watcher.scan(job)
+        calls += 1
+    assert 30 + 60 - 2 <= calls <= 30 + 60 + 2
+
+
+async def test_a_store_that_is_away_is_not_asked_all_the_time(
+    database: SqliteDatabase, watcher: Watcher, storage: SlowStorage, clock: FakeClock, told: Told
+) -> None:
+    row = await database.write(prepare)
+    storage.put("a.mp4", b"x")
+    await watcher.notice(row.id, Hint(keys=("a.mp4",)))
+    storage.broken = StorageUnavailable("down")
+    for _ in range(3):
+        clock.advance(5)
+        await watcher._settle_all()
+        assert min(watcher._waits(watcher._watched[row.id])) == 5
+    assert told.names().count("hint.failed") == 3
+    storage.broken = None
+    clock.advance(5)
+    await watcher._settle_all()
+    assert await keys(database) == ["a.mp4"]

@@ -14,6 +14,7 @@ import anyio
 import anyio.abc
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+from sqlalchemy.exc import SQLAlchemyError
 
 from vvwatch import __version__
 from vvwatch.clock import SystemClock
@@ -30,6 +31,7 @@ from vvwatch.workflow.housekeeping import put_again
 
 _SWEEP_SECONDS = 60
 _MEASURE_SECONDS = 15
+_CLOSING_SECONDS = 5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _AT_START = ("listen", "state_dir", "database_url", "public_url", "log", "debounce", "processing")
 _IDLE_POLL_SECONDS = 0.2
@@ -94,7 +96,7 @@ class _Daemon:
             house.telemetry.emit("config.warned", problem=str(warning))
         listener = _bound(house.config)
         web = WebServer(app_for(house, self._state, address(listener)), listener)
-        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier):
+        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier, self._state):
             tasks.start_soon(self._signals, tasks.cancel_scope)
             async with anyio.create_task_group() as watching:
                 await watching.start(house.subscriptions.run)
@@ -102,7 +104,7 @@ class _Daemon:
                 tasks.start_soon(self._work, tasks.cancel_scope)
                 await tasks.start(web.run)
                 self._ready(address(listener))
-                watching.start_soon(self._keep_alive)
+                tasks.start_soon(self._keep_alive)
                 if self._options.once:
                     watching.start_soon(self._until_idle)
                 await self._stopping.wait()
@@ -143,6 +145,7 @@ class _Daemon:
         house = self._house
         self._state.ready = False
         self._notifier.stopping("draining")
+        self._notifier.extend_timeout(house.config.drain_seconds + _CLOSING_SECONDS)
         house.telemetry.emit("daemon.draining", hint="a second signal stops now")
         house.engine.drain()
         with anyio.move_on_after(house.config.drain_seconds):
@@ -151,7 +154,7 @@ class _Daemon:
             self._exit_code = os.EX_TEMPFAIL
             house.telemetry.emit("daemon.drain_expired", drain_seconds=house.config.drain_seconds)
         web.stop()
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(_CLOSING_SECONDS):
             await web.ended.wait()
         scope.cancel()
 
@@ -196,14 +199,22 @@ def _bound(config: Config) -> Any:
         ) from error
 
 
-async def _measure(house: House, notifier: Notifier) -> None:
-    figures = await measured(house)
+async def _measure(house: House, notifier: Notifier, state: DaemonState) -> None:
+    try:
+        await house.database.write(lambda tx: tx.now)
+        figures = await measured(house)
+    except SQLAlchemyError as error:
+        state.store_works = False
+        house.telemetry.emit("task.failed", task="measure", error=error)
+        notifier.status("the database does not work")
+        return
+    state.store_works = True
     house.telemetry.emit("daemon.measured", **figures)
     notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))
 
 
 @asynccontextmanager
-async def _housekeeping(house: House, notifier: Notifier) -> AsyncIterator[None]:
+async def _housekeeping(house: House, notifier: Notifier, state: DaemonState) -> AsyncIterator[None]:
     """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
     scheduler = AsyncIOScheduler(
         timezone="UTC",
@@ -215,7 +226,7 @@ async def _housekeeping(house: House, notifier: Notifier) -> AsyncIterator[None]
         args=(house.database, house.engine, house.telemetry),
     )
     scheduler.add_job(
-        _measure, IntervalTrigger(seconds=_MEASURE_SECONDS, timezone="UTC"), args=(house, notifier)
+        _measure, IntervalTrigger(seconds=_MEASURE_SECONDS, timezone="UTC"), args=(house, notifier, state)
     )
     scheduler.start()
     try:

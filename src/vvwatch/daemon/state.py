@@ -24,6 +24,7 @@ class DaemonState:
 
     started_at: float
     ready: bool = False
+    store_works: bool = True
     drained: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -59,7 +60,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             processors=house.processors,
             settings=settings,
             status=status,
-            readiness=lambda: {"serving": state.ready, "store": True},
+            readiness=lambda: {"serving": state.ready, "store": state.store_works},
             metrics=house.telemetry.exposition,
         )
     )

@@ -196,7 +196,7 @@ async def _heard(stdout: ByteReceiveStream, patience: float) -> bytes | None:
 
 
 def _signal_group(process: Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):  # denied: on macOS, when only zombies are left in it
         os.killpg(process.pid, number)
 
 

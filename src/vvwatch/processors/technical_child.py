@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -89,14 +90,13 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _confine(limits: Mapping[str, Any]) -> None:
-    os.nice(_NICENESS)
-    memory = limits["memory_bytes"]
-    if sys.platform == "linux":  # elsewhere the address space may be unbounded by decree, and setting it fails
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_seconds"], limits["cpu_seconds_max"]))
+    with suppress(OSError):  # a politeness that a system call filter may forbid
+        os.nice(_NICENESS)
+    _limit(resource.RLIMIT_AS, limits["memory_bytes"])
+    _limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CPU, limits["cpu_seconds"], limits["cpu_seconds_max"])
 
 
 def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> None:
@@ -104,7 +104,16 @@ def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> Non
     most = wanted = limits["cpu_seconds_max"]
     if duration_seconds is not None:
         wanted = limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(min(most, wanted)), most))
+    _limit(resource.RLIMIT_CPU, int(min(most, wanted)), most)
+
+
+def _limit(kind: int, soft: int, hard: int | None = None) -> None:
+    """Set a limit, or leave the one that is there already where it is stricter."""
+    ceiling = resource.getrlimit(kind)[1]
+    hard = soft if hard is None else hard
+    if ceiling != resource.RLIM_INFINITY:
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.setrlimit(kind, (soft, hard))
 
 
 def _memory_limit(memory_bytes: int) -> MediaError:

@@ -19,7 +19,7 @@ class Changes:
 
 
 class Notifier(Protocol):
-    """Tells of changes below one root, from when it is made until it is closed. Names with a dot are left out.
+    """Tells of changes below one root, from when it is made until it is closed; names that start with a dot aside.
 
     Blocking; for one thread at a time. Making and using one raises StorageUnavailable when the root is not
     there, AccessDenied when it is closed to us, OSError when this machine grants no (further) notices.

@@ -7,7 +7,7 @@ stands there now decides what is hinted:
   follows is never told of.
 - A great many changes at once may be the rest of a queue that overflowed in silence: everything is listed.
 - It ends at one undecodable name, and on Linux at one unreadable folder: that is raised, for the caller to list
-  everything and start anew.
+  everything and start anew, from time to time for as long as the folder stands.
 - It follows links: a path is told under the folder in which it really stands, and not at all outside the root.
 - It tells of no close: a file is hinted at each change, and whether it is whole is settled elsewhere.
 

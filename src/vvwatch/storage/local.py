@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import sys
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -205,7 +207,7 @@ class LocalStorage:
     def _require_mounted(self, root: int) -> None:
         """Where a filled filesystem was, another one that is empty is what an unmounted folder looks like."""
         status = os.fstat(root)
-        self._real = self._confined(str(Path(f"/proc/self/fd/{root}").readlink()))
+        self._real = self._confined(_path_of(root))
         if status.st_dev == self._device:
             return
         with os.scandir(root) as entries:
@@ -235,6 +237,13 @@ class LocalStorage:
             f"the folder {str(self._root)!r} leads to {real!r}, which is below no allowed root",
             f"allowed: {', '.join(self._allowed) or 'none'}; add it to `roots` under [local] in the configuration",
         )
+
+
+def _path_of(folder: int) -> str:
+    """Where the folder behind the descriptor `folder` stands, with all links resolved."""
+    if sys.platform == "darwin":
+        return os.fsdecode(fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return str(Path(f"/proc/self/fd/{folder}").readlink())
 
 
 def _checked(key: str) -> str:

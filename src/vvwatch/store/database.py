@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -71,26 +72,27 @@ class Tx:
     ) -> set[tuple[Any, Any]]:
         """Rows whose first column is one of `keys`, and perhaps neighbours of theirs.
 
-        `within` reads a range (`lowest` to `highest`), `among` a list (`keys`). A list costs ten times as much per
-        key, so the range is tried first: it is enough wherever the keys stand close together, as in a listing.
+        `within` reads at most `most` of a range (`lowest` to `highest`), `among` a list (`keys`). A list costs ten
+        times as much per key, so the range is tried first: it is enough where the keys stand close together.
         """
         if not keys:
             return set()
         most = 2 * len(keys) + 100
-        bounds = {**scope, "lowest": min(keys), "highest": max(keys)}
-        found = self.pairs(within.limit(most), bounds)
+        bounds = {**scope, "lowest": min(keys), "highest": max(keys), "most": most}
+        found = self.pairs(within, bounds)
         if len(found) < most:
             return found
         chunks = (keys[start : start + _KEYS_PER_QUERY] for start in range(0, len(keys), _KEYS_PER_QUERY))
         return set().union(*(self.pairs(among, {**scope, "keys": chunk}) for chunk in chunks))
 
-    def insert_tuples(self, statement: Any, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert many rows given as tuples of `columns`: a third of the cost of mappings."""
-        compiled = statement.compile(dialect=self.conn.dialect, column_keys=list(columns))
-        order = [columns.index(name) for name in compiled.positiontup]
-        if order != list(range(len(columns))):
+    def insert_tuples(
+        self, statement: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Insert many rows given as tuples of `columns`, by a statement that is made once: a third of the cost."""
+        sql, order = _prepared(statement, self.conn.dialect, columns)
+        if order != tuple(range(len(columns))):
             rows = [tuple(row[position] for position in order) for row in rows]
-        self.conn.exec_driver_sql(str(compiled), list(rows))
+        self.conn.exec_driver_sql(sql, list(rows))
 
     def new_id(self, prefix: str) -> str:
         """A fresh id that sorts by the time of its making, within a millisecond by the order of calls."""
@@ -110,8 +112,7 @@ class Tx:
 
     def upsert(self, table: sa.Table) -> Any:
         """The dialect's INSERT, which knows ON CONFLICT."""
-        dialect = postgresql if self.conn.dialect.name == "postgresql" else sqlite
-        return dialect.insert(table)
+        return upsert(self.conn.dialect.name, table)
 
     def update(self, table: sa.Table, identifier: Any, **values: Any) -> None:
         """Set columns of the row with this id."""
@@ -149,6 +150,18 @@ class Tx:
         table = ENTITIES[kind]
         self.execute(sa.update(table).where(table.c.id == row.id).values(revision=revision))
         self.put(kind, row.id, revision, at)
+
+
+def upsert(dialect: str, table: sa.Table) -> Any:
+    """The INSERT of a dialect, which knows ON CONFLICT."""
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+
+
+@cache
+def _prepared(statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
+    """The statement's text for the driver, and which column each of its places takes."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+    return str(compiled), tuple(columns.index(name) for name in compiled.positiontup)
 
 
 class JobSink(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from vvwatch.core.media import Probe
 from vvwatch.core.objects import StorageObject, base_name
 from vvwatch.ports import Job, Kind
 from vvwatch.store import runs
-from vvwatch.store.database import Tx
+from vvwatch.store.database import Tx, upsert
 from vvwatch.store.events import announce
 from vvwatch.store.schema import (
     connectors,
@@ -28,14 +29,26 @@ from vvwatch.store.schema import (
 _PROGRESS_STEPS = 4
 
 
-_range = sa.select(import_files.c.key, import_files.c.size_bytes).where(
-    import_files.c.job_id == sa.bindparam("job_id"),
-    import_files.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
+_range = (
+    sa.select(import_files.c.key, import_files.c.size_bytes)
+    .where(
+        import_files.c.job_id == sa.bindparam("job_id"),
+        import_files.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
+    )
+    .limit(sa.bindparam("most"))
 )
 _among = sa.select(import_files.c.key, import_files.c.size_bytes).where(
     import_files.c.job_id == sa.bindparam("job_id"),
     import_files.c.key.in_(sa.bindparam("keys", expanding=True)),
 )
+
+
+@cache
+def _joining(dialect: str) -> Any:
+    """Insert a file, or let a newer version take its key's place."""
+    insert = upsert(dialect, import_files)
+    newer = {name: insert.excluded[name] for name in ("version", "size_bytes", "modified_at")}
+    return insert.on_conflict_do_update(index_elements=["job_id", "key"], set_=newer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +87,11 @@ def gather(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: i
         (job_id, first_ordinal + position, obj.key, obj.version, obj.size_bytes, obj.modified_at)
         for position, obj in enumerate(found)
     ]
-    insert = tx.upsert(import_files)
-    newer = {name: insert.excluded[name] for name in ("version", "size_bytes", "modified_at")}
-    upsert = insert.on_conflict_do_update(index_elements=["job_id", "key"], set_=newer)
-    tx.insert_tuples(upsert, ("job_id", "ordinal", "key", "version", "size_bytes", "modified_at"), rows)
+    tx.insert_tuples(
+        _joining(tx.conn.dialect.name),
+        ("job_id", "ordinal", "key", "version", "size_bytes", "modified_at"),
+        rows,
+    )
     return len(found) - len(sizes), sum(obj.size_bytes for obj in found) - sum(sizes.values())
 
 

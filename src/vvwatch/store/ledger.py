@@ -18,9 +18,12 @@ _range = sa.select(objects.c.key, objects.c.version).where(
     objects.c.scope_id == sa.bindparam("scope_id"),
     objects.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
 )
+_some_of_range = _range.limit(sa.bindparam("most"))
 _among = sa.select(objects.c.key, objects.c.version).where(
     objects.c.scope_id == sa.bindparam("scope_id"), objects.c.key.in_(sa.bindparam("keys", expanding=True))
 )
+
+_insert = sa.insert(objects)
 
 
 def scope(tx: Tx, index_id: str, connector_id: str) -> int:
@@ -45,13 +48,13 @@ def recorded(tx: Tx, scope_id: int, page: Sequence[StorageObject]) -> set[tuple[
 
 def recorded_among(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[tuple[str, str]]:
     """(key, version) of all that is recorded under these keys."""
-    return tx.pairs_among(_range, _among, {"scope_id": scope_id}, keys)
+    return tx.pairs_among(_some_of_range, _among, {"scope_id": scope_id}, keys)
 
 
 def record(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:
     """Record versions under a window; the caller holds the automation and knows that they are new."""
     rows = [(scope_id, obj.key, obj.version, window_seq) for obj in sorted(page)]
-    tx.insert_tuples(sa.insert(objects), ("scope_id", "key", "version", "window_seq"), rows)
+    tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), rows)
 
 
 def own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:

@@ -348,7 +348,7 @@ exports = sa.Table(
     _text("status", "pending"),
     _text("queue_status", "queued"),  # queued leased running failed succeeded dead_letter
     _count("attempts"),
-    _count("max_attempts", 5),
+    _count("max_attempts", 150),  # a day, at most ten minutes apart
     _text("destination_type", "download"),  # download connector
     Column("destination_connector_id", Text),
     Column("destination_base_path", Text),

@@ -11,7 +11,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 
 from vvwatch.core.retries import backoff
-from vvwatch.errors import InvalidInput, VvwatchError
+from vvwatch.errors import InvalidInput, StorageUnavailable, VvwatchError
 from vvwatch.ports import Clock, Processor, Storage
 
 _RETRY_BASE_SECONDS = 2.0
@@ -43,8 +43,12 @@ class Reading:
         return self.processors[wanted]
 
     def again_at(self, error: VvwatchError, attempts: int) -> float | None:
-        """When to try again after `attempts` attempts; None when the error is final."""
-        if not error.transient or attempts >= self.max_attempts:
+        """When to try again after `attempts` attempts; None when the error is final.
+
+        A storage that is away is waited for, however long: giving up would lose the object.
+        """
+        waits = isinstance(error, StorageUnavailable)
+        if not error.transient or (attempts >= self.max_attempts and not waits):
             return None
         wait = backoff(
             attempts,

@@ -20,7 +20,7 @@ from vvwatch.core.ledger import Diff, diff
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.schedules import jittered
 from vvwatch.core.settling import Sighting, remaining, settled, sight
-from vvwatch.errors import ObjectNotFound, StorageError, VvwatchError
+from vvwatch.errors import StorageError, StorageUnavailable, VvwatchError
 from vvwatch.ports import Clock, Hint, Irregularity, Job, Storage
 from vvwatch.store import automations, ledger, windows
 from vvwatch.store.database import Database
@@ -159,8 +159,10 @@ class Watcher:
             if watched.filter.name_verdict(key).accepted:
                 try:
                     found.append(await watched.storage.stat(key))
-                except ObjectNotFound:
-                    watched.settling.pop(key, None)
+                except StorageUnavailable:
+                    raise
+                except StorageError:
+                    watched.settling.pop(key, None)  # gone, or the next listing tells what is wrong with it
         return found
 
     async def _offer(
@@ -308,6 +310,15 @@ class Watcher:
             elif due:
                 rescan = (watched.row.source_prefix,) if len(due) > _MOST_LOOKED_UP else ()
                 await self.notice(automation_id, Hint(() if rescan else tuple(due), rescan))
+                _put_off(watched, due, now)
+
+
+def _put_off(watched: Watched, due: list[str], now: float) -> None:
+    """What could not be looked at (the store is down) settles anew, instead of being asked for all the time."""
+    for key in due:
+        seen = watched.settling.get(key)
+        if seen is not None and settled(seen, watched.row.settle_seconds, now):
+            watched.settling[key] = seen._replace(since=now)
 
 
 def _observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:
