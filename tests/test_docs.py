@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click import Context
 
-from tests import clips
+from tests import samples
 from tests.daemon_process import ADMIN_KEY
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import load
@@ -75,7 +75,7 @@ def test_every_other_command_runs(tmp_path: Path) -> None:
     (tmp_path / "vvwatch.toml").write_text(example(tmp_path))
     incoming = tmp_path / "media" / "incoming"
     (tmp_path / "incoming").symlink_to(incoming)
-    clips.image(incoming / "clip.png").rename(incoming / "clip.mp4")
+    samples.image(incoming / "clip.png").rename(incoming / "clip.mp4")
     environ = {"VVWATCH_STATE_DIR": str(tmp_path / "state"), "VVWATCH_LISTEN": "127.0.0.1:0"}
     environ |= {"VVWATCH_ADMIN_KEY": ADMIN_KEY, "VVWATCH_API_KEY": ADMIN_KEY}
     [run] = [line for line in commands() if line.startswith("vvwatch run")]

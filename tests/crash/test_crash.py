@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import clips
+from tests import samples
 from tests.crash import accounting
 from tests.daemon_process import Daemon, wait_until
 from tests.receiver import Receiver
@@ -40,7 +40,7 @@ COMMIT_POINTS = [
 
 @pytest.fixture(scope="session")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return clips.image(tmp_path_factory.mktemp("picture") / "picture.png")
+    return samples.image(tmp_path_factory.mktemp("picture") / "picture.png")
 
 
 class Producer:
@@ -86,7 +86,7 @@ def test_kill_at_random_instants(tmp_path: Path, picture: Path) -> None:
     with Receiver() as receiver:
         daemon = Daemon(tmp_path, webhook_url=receiver.url)
         producer = Producer(daemon.incoming, picture)
-        with producer.running(every_seconds=1.5):
+        with producer.running(every_seconds=2.5):
             for _ in range(RANDOM_KILLS):
                 daemon.start()
                 time.sleep(random.uniform(0.0, 1.5))

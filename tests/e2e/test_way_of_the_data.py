@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests import clips
+from tests import samples
 from tests.daemon_process import ADMIN_KEY, SECRET, Daemon, wait_until
 from tests.receiver import Receiver
 from vvwatch.core.artifact import json_schema
@@ -26,12 +26,12 @@ BAD = {
 
 
 def fill(folder: Path, elsewhere: Path) -> None:
-    clips.video(folder / "clip.mp4", seconds=4, cuts=(2.0,))
-    clips.audio(folder / "sound.wav", seconds=3)
-    clips.image(folder / "picture.png")
+    samples.video(folder / "clip.mp4", seconds=4, cuts=(2.0,))
+    samples.audio(folder / "sound.wav", seconds=3)
+    samples.image(folder / "picture.png")
     (folder / "day").mkdir()
-    clips.image(folder / "day" / "nested.jpg")
-    clips.truncated(clips.video(elsewhere / "whole.mp4", seconds=4), folder / "cut.mp4", 0.5)
+    samples.image(folder / "day" / "nested.jpg")
+    samples.truncated(samples.video(elsewhere / "whole.mp4", seconds=4), folder / "cut.mp4", 0.5)
     (folder / "page.mp4").write_text("<Error><Code>AccessDenied</Code></Error>")
     (folder / "empty.mp4").touch()
     (folder / "notes.txt").write_text("not media")
@@ -152,7 +152,7 @@ def test_sparse_prealloc(tmp_path: Path) -> None:
     """Trap 34: full size and quiet, yet empty inside: it fails with a reason, and is taken when it is filled."""
     daemon = Daemon(tmp_path)
     with daemon:
-        whole = clips.video(tmp_path / "whole.mp4", seconds=2).read_bytes()
+        whole = samples.video(tmp_path / "whole.mp4", seconds=2).read_bytes()
         target = daemon.incoming / "clip.mp4"
         with target.open("wb") as file:
             file.truncate(len(whole))
@@ -193,10 +193,10 @@ def test_the_service_manager_is_told(tmp_path: Path) -> None:
 def test_a_restart_finds_what_came_meanwhile_and_repeats_nothing(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     with daemon:
-        clips.image(daemon.incoming / "first.png")
+        samples.image(daemon.incoming / "first.png")
         wait_until(lambda: exported(daemon) == 1, "the first export")
         assert daemon.stop(signal.SIGINT) == 0
-    clips.image(daemon.incoming / "second.png")
+    samples.image(daemon.incoming / "second.png")
     with daemon:
         wait_until(lambda: exported(daemon) == 2, "the second export")
     assert daemon.rows("select key from media order by key") == [("first.png",), ("second.png",)]
@@ -211,12 +211,12 @@ def test_unmount_mid_run(tmp_path: Path) -> None:
     """Trap 21: a folder that disappears is said to be gone; when it returns nothing is done twice."""
     daemon = Daemon(tmp_path)
     with daemon:
-        clips.image(daemon.incoming / "a.png")
+        samples.image(daemon.incoming / "a.png")
         wait_until(lambda: exported(daemon) == 1, "the first export")
         away = daemon.base / "away"
         daemon.incoming.rename(away)
         wait_until(lambda: bool(automation(daemon)["last_error"]), "the missing folder is told")
-        clips.image(away / "b.png")
+        samples.image(away / "b.png")
         away.rename(daemon.incoming)
         wait_until(lambda: exported(daemon) == 2, "the second export")
         wait_until(lambda: not automation(daemon)["last_error"], "the error is gone")
@@ -227,7 +227,7 @@ def test_unmount_mid_run(tmp_path: Path) -> None:
 def test_a_folder_that_is_away_when_its_window_closes_is_waited_for(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, debounce="2s")
     with daemon:
-        clips.image(daemon.incoming / "a.png")
+        samples.image(daemon.incoming / "a.png")
         wait_until(lambda: daemon.rows("select count(*) from windows") == [(1,)], "the window opens")
         daemon.incoming.rename(daemon.base / "away")
         attempts = "select max(attempts) from import_files"
@@ -250,7 +250,7 @@ def test_export_into_source(tmp_path: Path) -> None:
         daemon.config.read_text().replace(f'path = "{daemon.outgoing}"', f'path = "{daemon.incoming}"')
     )
     with daemon:
-        clips.image(daemon.incoming / "a.png")
+        samples.image(daemon.incoming / "a.png")
         wait_until(lambda: exported(daemon) == 1, "the export")
         scans = automation(daemon)["last_scan_at"]
         wait_until(lambda: automation(daemon)["last_scan_at"] != scans, "another scan")
@@ -262,11 +262,11 @@ def test_export_into_source(tmp_path: Path) -> None:
 def test_paused_stands_still_and_resume_catches_up(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, debounce="3s")
     with daemon:
-        clips.image(daemon.incoming / "a.png")
+        samples.image(daemon.incoming / "a.png")
         wait_until(lambda: daemon.rows("select count(*) from windows") == [(1,)], "the window opens")
         status, paused = daemon.call("POST", "/indexes/idx_main/automations/import/pause")
         assert (status, paused["status"]) == (200, "paused")
-        clips.image(daemon.incoming / "b.png")
+        samples.image(daemon.incoming / "b.png")
         due = daemon.rows("select due_at from windows")[0][0]
         overdue = f"select cast(strftime('%s','now') as real) > {due} + 1"
         wait_until(lambda: daemon.rows(overdue) == [(1,)], "it is overdue")
@@ -305,7 +305,7 @@ def test_reload_takes_over_or_keeps_the_old(tmp_path: Path) -> None:
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         assert daemon.process is not None
-        clips.video(daemon.incoming / "long.mp4", seconds=30, size=(640, 360))
+        samples.video(daemon.incoming / "long.mp4", seconds=30, size=(640, 360))
         wait_until(
             lambda: daemon.rows("select count(*) from run_items where status = 'processing'") == [(1,)],
             "work",

@@ -7,6 +7,7 @@ key does not keep the rest of the table from being checked.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -50,7 +51,9 @@ from vvwatch.errors import Problem
 
 
 def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0))
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _event_type(name: str) -> str:

@@ -133,7 +133,7 @@ def _release(tx: Tx, config: Config) -> None:
         webhook_table: set(map(ids.webhook_id, config.webhooks.hooks)),
     }
     stopped: dict[sa.Table, dict[str, Any]] = {
-        import_automations: {"enabled": False, "next_at": None},
+        import_automations: {"enabled": False, "next_at": None, "updated_at": tx.now},
         export_automations: {"enabled": False},
         webhook_table: {"status": "disabled"},
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,10 +128,14 @@ def reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or type(error).__name__).lower()
 
 
+_DESCRIPTORS: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+
+
 @contextmanager
 def _container(fd: int, source: ByteSource) -> Iterator[InputContainer]:
+    os.lseek(fd, 0, os.SEEK_SET)  # where opening a descriptor's name does not begin at the beginning
     try:
-        container = av.open(f"/proc/self/fd/{fd}", options=dict(_OPTIONS), metadata_errors="replace")
+        container = av.open(f"{_DESCRIPTORS}/{fd}", options=dict(_OPTIONS), metadata_errors="replace")
     except MemoryError:
         raise
     except DECODER_FAILURES as error:

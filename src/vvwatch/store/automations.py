@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,9 +111,11 @@ def save_import(tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | No
     values = _import_values(tx, index_id, spec, prompt.prompt_version)
     if found is None:
         fresh = automation_id or tx.new_id("auto")
-        tx.insert(import_automations, id=fresh, index_id=index_id, created_at=tx.now, **values)
-    else:
-        tx.update(import_automations, found.id, **values, generation=found.generation + _moved(found, values))
+        moments = {"created_at": tx.now, "updated_at": tx.now}
+        tx.insert(import_automations, id=fresh, index_id=index_id, **moments, **values)
+    elif _differs(found, values):
+        values |= {"generation": found.generation + _differs(found, values, _WATCHED), "updated_at": tx.now}
+        tx.update(import_automations, found.id, **values)
     return _resumed(tx, get_import(tx, index_id))
 
 
@@ -135,12 +138,11 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
         "prompt_preset": {**spec.preset, "prompt_version": prompt_version},
         "import_mode_override": spec.import_mode_override,
         "declared": spec.declared,
-        "updated_at": tx.now,
     }
 
 
-def _moved(found: sa.Row[Any], values: dict[str, Any]) -> int:
-    return int(any(found._mapping[name] != values[name] for name in _WATCHED))
+def _differs(found: sa.Row[Any], values: dict[str, Any], names: Iterable[str] | None = None) -> bool:
+    return any(found._mapping[name] != values[name] for name in names or values)
 
 
 def _check_owner(found: sa.Row[Any] | None, *, declared: bool) -> None:
@@ -180,6 +182,14 @@ def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
     rows = tx.all(sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id))
     by_id = {row.id: row for row in tx.all(sa.select(connectors))}
     return [(row, by_id[row.connector_id]) for row in rows]
+
+
+def last_edit(tx: Tx) -> tuple[object, ...]:
+    """Something that differs whenever an import automation or a connector was made or edited."""
+    table = import_automations
+    counts = sa.func.count(), sa.func.max(table.c.updated_at), sa.func.sum(table.c.generation)
+    edits = tx.execute(sa.select(*counts)).one()
+    return (*edits, *tx.execute(sa.select(sa.func.count(), sa.func.max(connectors.c.updated_at))).one())
 
 
 def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:

@@ -44,6 +44,7 @@ class Subscriptions:
         self._watcher = watcher
         self._make = make
         self._running: dict[str, _Running] = {}
+        self._followed: tuple[object, ...] | None = None
 
     def health(self) -> dict[str, SourceHealth]:
         """Automation id to the health of its source."""
@@ -60,6 +61,13 @@ class Subscriptions:
                 self._tell_health()
 
     async def _follow(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Look what is wanted, but only when something was edited since the last look."""
+        edited = await self._database.read(automations.last_edit)
+        if edited != self._followed:
+            self._followed = edited
+            await self._adopt(tasks)
+
+    async def _adopt(self, tasks: anyio.abc.TaskGroup) -> None:
         wanted = {
             row.id: (row, connector) for row, connector in await self._database.read(automations.all_active)
         }

@@ -1,0 +1,57 @@
+"""The tables. Moments are epoch seconds (float), sizes bytes, documents JSON text.
+
+Each entity with work to do carries `revision` (the fence: only the job made for the current revision may
+change it) and `next_at` (when it is next due; NULL when nothing is left to do).
+"""
+
+from __future__ import annotations
+
+from vvwatch.store.schema.catalogue import api_keys, connectors, indexes, prompts
+from vvwatch.store.schema.columns import metadata
+from vvwatch.store.schema.engine import jobs
+from vvwatch.store.schema.outbox import deliveries, delivery_attempts, events, webhooks
+from vvwatch.store.schema.results import (
+    exports,
+    import_files,
+    import_jobs,
+    media,
+    outputs,
+    prompt_runs,
+    run_items,
+    segment_results,
+)
+from vvwatch.store.schema.watching import (
+    export_automations,
+    import_automations,
+    ledger_scopes,
+    objects,
+    observations,
+    windows,
+)
+
+__all__ = [
+    "api_keys",
+    "connectors",
+    "deliveries",
+    "delivery_attempts",
+    "events",
+    "export_automations",
+    "exports",
+    "import_automations",
+    "import_files",
+    "import_jobs",
+    "indexes",
+    "jobs",
+    "ledger_scopes",
+    "media",
+    "metadata",
+    "objects",
+    "observations",
+    "outputs",
+    "prompt_runs",
+    "prompts",
+    "run_items",
+    "segment_results",
+    "webhooks",
+    "windows",
+]

@@ -1,0 +1,70 @@
+"""Connectors, indexes, prompts and API keys."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, LargeBinary, Text
+
+from vvwatch.store.schema.columns import count, document, flag, identifier, metadata, moment, text
+
+connectors = sa.Table(
+    "connectors",
+    metadata,
+    identifier(),
+    text("name"),
+    text("provider"),  # local
+    text("status", "active"),  # active testing failed disabled
+    document("scopes"),  # list of import, export
+    text("import_mode", "all"),  # all new_only
+    Column("export_base_path", Text),
+    document("settings"),  # the provider's location; local: {"root": "/abs/path"}
+    Column("credentials", LargeBinary),  # encrypted
+    flag("declared"),  # by the config file, hence read-only over the API
+    moment("created_at"),
+    moment("updated_at"),
+    moment("last_tested_at"),
+    Column("last_test_result", Text),  # success failed
+    Column("last_test_error", Text),
+)
+
+indexes = sa.Table(
+    "indexes",
+    metadata,
+    identifier(),
+    text("name"),
+    Column("description", Text),
+    flag("declared"),
+    moment("created_at"),
+)
+
+prompts = sa.Table(
+    "prompts",
+    metadata,
+    identifier(),
+    text("name"),
+    text("description"),
+    text("prompt_text"),
+    document("json_schema"),
+    document("video_level"),  # {instructions_text, json_schema} or NULL
+    document("semantic_indexing"),
+    count("prompt_version", 1),
+    flag("is_active", default=True),
+    flag("is_default"),
+    flag("declared"),
+    moment("created_at"),
+    moment("updated_at"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    identifier(),
+    text("name"),
+    Column("digest", Text, nullable=False, unique=True),  # sha256 of the key
+    text("key_prefix"),
+    document("scopes"),
+    moment("created_at"),
+    moment("expires_at"),
+    moment("revoked_at"),
+    moment("last_used_at"),
+)

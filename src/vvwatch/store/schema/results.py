@@ -1,0 +1,196 @@
+"""What becomes of a window: import jobs, media, prompt runs, exports."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, Text, UniqueConstraint
+
+from vvwatch.store.schema.columns import (
+    count,
+    document,
+    due_index,
+    flag,
+    identifier,
+    metadata,
+    moment,
+    text,
+    work,
+)
+
+import_jobs = sa.Table(
+    "import_jobs",
+    metadata,
+    identifier(),
+    Column("index_id", Text, ForeignKey("indexes.id"), nullable=False, index=True),
+    Column("connector_id", Text),
+    Column("automation_id", Text, index=True),
+    Column("window_id", Text, unique=True),
+    text("source_kind", "connector"),
+    text("source_prefix"),
+    text("file_pattern", "*"),
+    flag("recursive", default=True),
+    text("status", "pending"),
+    Column("phase", Text),
+    document("prompt_preset"),
+    count("total_files"),
+    count("imported"),
+    count("failed"),
+    count("skipped"),
+    count("bytes_transferred"),
+    Column("run_id", Text),
+    text("execution_status", "not_requested"),  # not_requested pending submitted blocked
+    Column("execution_error_code", Text),
+    Column("execution_error", Text),
+    Column("error_message", Text),
+    moment("created_at"),
+    moment("started_at"),
+    moment("completed_at"),
+    moment("updated_at"),
+)
+
+# The manifest of an import job; its rows gather while the window is open, before the job exists.
+import_files = sa.Table(
+    "import_files",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    count("ordinal"),
+    Column("key", Text, nullable=False),
+    text("version"),
+    Column("size_bytes", Integer, nullable=False, server_default="0"),
+    moment("modified_at"),
+    text("status", "waiting"),  # waiting pending imported failed skipped
+    Column("reason", Text),  # machine-readable, e.g. object_not_found, zero_byte
+    Column("message", Text),  # for people
+    Column("media_id", Text),
+    count("attempts"),
+    *work(),
+    UniqueConstraint("job_id", "key"),
+    sqlite_autoincrement=True,
+)
+
+media = sa.Table(
+    "media",
+    metadata,
+    identifier(),
+    Column("index_id", Text, ForeignKey("indexes.id"), nullable=False),
+    Column("connector_id", Text),
+    Column("import_file_id", Integer, unique=True),
+    text("import_job_id"),
+    text("title"),
+    text("uri"),
+    text("key"),
+    text("version"),
+    Column("size_bytes", Integer, nullable=False, server_default="0"),
+    text("media_type"),
+    Column("duration_seconds", Float),
+    document("probe"),
+    text("status", "not_processed"),  # not_processed processing processed failed
+    moment("created_at"),
+    moment("updated_at"),
+)
+Index("media_by_index", media.c.index_id, media.c.id)
+
+prompt_runs = sa.Table(
+    "prompt_runs",
+    metadata,
+    identifier(),
+    Column("index_id", Text, index=True),
+    Column("prompt_id", Text, nullable=False),
+    count("prompt_version", 1),
+    document("prompt"),  # snapshot: name, prompt_text, json_schema, video_level
+    document("settings"),  # the run settings of the preset
+    Column("import_job_id", Text, unique=True),
+    text("executed_by"),
+    text("status", "pending"),
+    Column("error_message", Text),
+    count("total_items"),
+    count("completed_items"),
+    count("partial_items"),
+    count("failed_items"),
+    count("total_segments"),
+    count("completed_segments"),
+    moment("created_at"),
+    moment("started_at"),
+    moment("completed_at"),
+    moment("updated_at"),
+)
+
+run_items = sa.Table(
+    "run_items",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Text, ForeignKey("prompt_runs.id"), nullable=False),
+    Column("media_id", Text, ForeignKey("media.id"), nullable=False, index=True),
+    text("status", "pending"),  # pending processing completed partial failed cancelled
+    count("attempts"),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    document("damage"),
+    document("warnings"),
+    document("video_metadata"),
+    text("video_metadata_text"),
+    count("segment_count"),
+    count("failed_segment_count"),
+    moment("started_at"),
+    moment("completed_at"),
+    *work(),
+    UniqueConstraint("run_id", "media_id"),
+    sqlite_autoincrement=True,
+)
+
+segment_results = sa.Table(
+    "segment_results",
+    metadata,
+    Column("run_item_id", Integer, ForeignKey("run_items.id"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("start_time", Float, nullable=False),
+    Column("end_time", Float, nullable=False),
+    document("metadata"),
+    text("metadata_text"),
+    Column("warning", Text),
+    Column("error", Text),
+)
+
+exports = sa.Table(
+    "exports",
+    metadata,
+    identifier(),
+    text("export_type"),  # index prompt_run
+    text("target_id"),
+    Column("index_id", Text, index=True),
+    Column("run_id", Text),  # the only run it holds, when restricted to one
+    Column("automation_id", Text),
+    text("status", "pending"),
+    text("queue_status", "queued"),  # queued leased running failed succeeded dead_letter
+    count("attempts"),
+    count("max_attempts", 150),  # a day, at most ten minutes apart
+    text("destination_type", "download"),  # download connector
+    Column("destination_connector_id", Text),
+    Column("destination_base_path", Text),
+    Column("destination_subpath", Text),
+    Column("destination_uri", Text),
+    Column("file_size_bytes", Integer),
+    Column("sha256", Text),
+    Column("error_message", Text),
+    Column("last_error", Text),
+    *work(),
+    moment("created_at"),
+    moment("available_at"),
+    moment("started_at"),
+    moment("completed_at"),
+    moment("updated_at"),
+    UniqueConstraint("automation_id", "run_id"),
+)
+
+# What we wrote ourselves, by canonical address, recorded before the write: never an input.
+outputs = sa.Table(
+    "outputs",
+    metadata,
+    Column("uri", Text, primary_key=True),
+    Column("export_id", Text, nullable=False),
+    moment("created_at"),
+)
+due_index(import_files)
+due_index(run_items)
+due_index(exports)

@@ -1,0 +1,133 @@
+"""What is watched: automations, the ledger, what was not picked up, and windows."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, Text, UniqueConstraint
+
+from vvwatch.store.schema.columns import (
+    count,
+    document,
+    due_index,
+    flag,
+    identifier,
+    metadata,
+    moment,
+    text,
+    work,
+)
+
+ledger_scopes = sa.Table(
+    "ledger_scopes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    text("index_id"),
+    text("connector_id"),
+    UniqueConstraint("index_id", "connector_id"),
+)
+
+# One row per (index, connector, key, version), for ever, at most key length + 64 bytes on disk.
+objects = sa.Table(
+    "objects",
+    metadata,
+    Column("scope_id", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("window_seq", Integer, nullable=False),  # 0: known, but not to be imported
+    sqlite_with_rowid=False,
+)
+
+# Why an object was not picked up, where that is worth knowing; reported once as a skipped file of a job.
+observations = sa.Table(
+    "observations",
+    metadata,
+    Column("automation_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    text("version"),
+    text("reason"),
+    text("detail"),
+    Column("size_bytes", Integer, nullable=False, server_default="0"),
+    moment("seen_at"),
+    Column("job_id", Text),  # the import job that reported it
+    sqlite_with_rowid=False,
+)
+
+import_automations = sa.Table(
+    "import_automations",
+    metadata,
+    identifier(),
+    Column("index_id", Text, ForeignKey("indexes.id"), nullable=False, unique=True),
+    Column("connector_id", Text, ForeignKey("connectors.id"), nullable=False),
+    Column("scope_id", Integer, ForeignKey("ledger_scopes.id"), nullable=False),
+    flag("enabled", default=True),
+    flag("paused"),
+    text("source_prefix"),
+    text("file_pattern", "*"),
+    flag("recursive", default=True),
+    text("debounce_interval"),  # as it was given: 10m
+    Column("quiet_seconds", Float, nullable=False),
+    Column("max_wait_seconds", Float, nullable=False),
+    Column("max_objects", Integer, nullable=False),
+    Column("scan_seconds", Float, nullable=False),
+    Column("settle_seconds", Float, nullable=False),
+    flag("process_existing", default=True),
+    flag("baseline_done"),
+    document("prompt_preset"),  # snapshot: run settings, prompt_id, prompt_version
+    Column("import_mode_override", Text),
+    flag("declared"),
+    count("generation"),  # counts changes of what is watched
+    *work(),
+    moment("created_at"),
+    moment("updated_at"),
+    moment("last_scan_at"),
+    moment("last_triggered_at"),
+    Column("last_import_job_id", Text),
+    Column("last_run_id", Text),
+    Column("last_error", Text),
+    Column("last_error_hint", Text),
+)
+
+export_automations = sa.Table(
+    "export_automations",
+    metadata,
+    identifier(),
+    Column("index_id", Text, ForeignKey("indexes.id"), nullable=False, unique=True),
+    Column("destination_connector_id", Text, ForeignKey("connectors.id"), nullable=False),
+    Column("destination_subpath", Text),
+    flag("enabled", default=True),
+    flag("paused"),
+    flag("declared"),
+    moment("created_at"),
+    moment("updated_at"),
+    moment("last_triggered_at"),
+    Column("last_export_id", Text),
+    Column("last_error", Text),
+)
+
+windows = sa.Table(
+    "windows",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("automation_id", Text, ForeignKey("import_automations.id"), nullable=False),
+    Column("import_job_id", Text, nullable=False, unique=True),  # reserved when the window opens
+    text("state", "open"),  # open closed
+    moment("opened_at"),
+    moment("last_change_at"),
+    moment("due_at"),
+    count("object_count"),
+    count("size_bytes"),
+    Column("reason", Text),  # quiet max_wait full manual resumed
+    moment("closed_at"),
+    *work(),
+    sqlite_autoincrement=True,
+)
+Index(
+    "one_open_window",
+    windows.c.automation_id,
+    unique=True,
+    sqlite_where=windows.c.state == "open",
+    postgresql_where=windows.c.state == "open",
+)
+due_index(import_automations)
+due_index(windows)
