@@ -6,6 +6,7 @@ VvwatchError                  message, hint, code; permanent unless `transient` 
 ├── NotFound                  no such resource (404)
 ├── Conflict                  the resource's state forbids it (409)
 ├── StoreError
+│   ├── StoreUnavailable      (transient) the database does not take reads or writes now
 │   ├── StoreLocked           another process owns this database
 │   └── SchemaTooNew          a newer vvwatch has written this database
 ├── StorageError              the store of objects said no
@@ -97,6 +98,13 @@ class StoreError(VvwatchError):
     """The database could not be opened or used."""
 
     code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """Raised when the database cannot be read or written now: the disk is full, or the connection is gone."""
+
+    code = "store_unavailable"
+    transient = True
 
 
 class StoreLocked(StoreError):

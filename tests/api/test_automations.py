@@ -126,6 +126,7 @@ async def test_replacing_keeps_the_automation_and_forgets_nothing_else(api: Api,
         ({"file_pattern": ""}, "body.file_pattern"),
         ({"file_pattern": "[a"}, "body.file_pattern"),
         ({"file_pattern": "{a"}, "body.file_pattern"),
+        ({"file_pattern": "../*.mp4"}, "body.file_pattern"),
         ({"import_mode_override": "some"}, "body.import_mode_override"),
         ({"prompt_preset": None}, "body.prompt_preset"),
         ({"prompt_preset": {}}, "body.prompt_preset.prompt_id"),
@@ -171,6 +172,9 @@ async def test_a_prefix_that_the_connector_cannot_have_is_refused(api: Api, cont
         for prefix, status in (("/etc", 422), ("a//b", 422), ("a/b/", 200), ("a/b", 200)):
             response = await client.put(path, json={**body, "source_prefix": prefix})
             assert response.status_code == status
+            if status == 422:
+                [found] = response.json()["error"]["details"]["errors"]
+                assert found["where"] == "body.source_prefix"
 
 
 async def test_a_processor_may_refuse_the_prompt(api: Api) -> None:
@@ -243,6 +247,7 @@ async def test_without_an_automation_there_is_nothing_to_ask(api: Api, kind: str
     for method, tail in (("GET", ""), ("POST", "/pause"), ("POST", "/resume")):
         error = await api.error(method, f"/indexes/{index}/automations/{kind}{tail}", 404)
         assert error["code"] == "resource_automation_not_found"
+        assert error["message"] == f"index {index!r} has no {kind} automation"
         assert "PUT" in error["details"]["hint"]
         error = await api.error(method, f"/indexes/idx_none/automations/{kind}{tail}", 404)
         assert error["code"] == "resource_index_not_found"

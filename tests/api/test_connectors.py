@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.api.asking import Api
+from tests.api.asking import Api, client_of
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from vvwatch.api import connectors
-from vvwatch.api.context import ApiSettings
+from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.errors import AccessDenied, StorageUnavailable
 from vvwatch.ports import Page
 
@@ -67,6 +68,9 @@ async def test_only_import_is_allowed_by_default(api: Api, settings: ApiSettings
     [
         {"name": ""},
         {"name": "x" * 101},
+        {"name": " \t "},
+        {"name": "a\nb"},
+        {"name": "a\x9b31m"},
         {"path": ""},
         {"path": None},
         {"scopes": []},
@@ -103,6 +107,28 @@ async def test_a_connector_stays_below_the_allowed_roots(
         error = await api.error("POST", "/connectors/local", 422, json={"name": "in", "path": path})
         assert str(root) in error["details"]["hint"]
     assert await api.get("/connectors") == []
+
+
+async def test_no_connector_reaches_the_daemons_state(
+    api: Api, context: ApiContext, settings: ApiSettings
+) -> None:
+    [root] = settings.local_roots
+    state = root / "app" / "state"
+    (state / "exports").mkdir(parents=True)
+    (root / "link").symlink_to(state)
+    kept = replace(context, settings=replace(settings, state_dir=state))
+    async with client_of(kept, headers=api.client.headers) as client:
+        for path, status in (
+            (root, 422),
+            (root / "app", 422),
+            (state, 422),
+            (state / "exports", 422),
+            (root / "link", 422),
+            (root / "app" / "state-2", 201),
+        ):
+            body = {"name": "in", "path": str(path)}
+            response = await client.post("/api/v2/connectors/local", json=body)
+            assert response.status_code == status, path
 
 
 async def test_a_connector_that_fails_its_test_is_made_all_the_same(
@@ -156,6 +182,11 @@ async def test_browsing_finds_by_prefix_and_pattern(api: Api, storage: FakeStora
     assert await browse(api, connector, prefix="none/") == []
     [plain] = await api.post(f"/connectors/{connector}/browse", {"pattern": "notes"})
     assert (plain["extension"], plain["content_type"]) == ("", None)
+
+
+async def test_browsing_without_a_body_shows_everything(api: Api, storage: FakeStorage) -> None:
+    path = f"/connectors/{await api.connector()}/browse"
+    assert await api.post(path) == await api.post(path, {})
 
 
 async def test_browsing_says_what_went_wrong(api: Api, storage: FakeStorage) -> None:

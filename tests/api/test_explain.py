@@ -165,6 +165,14 @@ async def test_an_address_is_enough(api: Api, story: Story, storage: FakeStorage
     assert (place["connector_id"], place["key"]) == (CONNECTOR, "a.mp4")
     error = await api.error("GET", "/explain?uri=fake://elsewhere/a.mp4", 404)
     assert error["code"] == "resource_connector_not_found"
+    assert error["message"] == "no connector reaches 'fake://elsewhere/a.mp4'"
+
+
+async def test_a_watched_folder_itself_is_no_object(api: Api, story: Story, storage: FakeStorage) -> None:
+    base = storage.uri("x").removesuffix("x")
+    for uri in (base, base.rstrip("/")):
+        error = await api.error("GET", "/explain", 422, params={"uri": uri})
+        assert error["message"] == f"{uri!r} is all of connector {CONNECTOR!r}, not an object"
 
 
 async def test_a_path_of_this_machine_is_an_address(

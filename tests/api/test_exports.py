@@ -49,7 +49,7 @@ async def test_an_export_has_exactly_its_keys(api: Api, story: Story) -> None:
         "status": "completed",
         "queue_status": "succeeded",
         "attempts": 1,
-        "max_attempts": 5,
+        "max_attempts": 150,
         "created_at": MOMENT,
         "available_at": MOMENT,
         "started_at": MOMENT,

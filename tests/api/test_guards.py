@@ -61,14 +61,31 @@ async def test_a_trailing_slash_is_no_redirect(api: Api) -> None:
 async def test_a_body_that_is_no_sound_json_is_refused(api: Api, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     response = await api.client.post("/api/v2/indexes", content=body, headers=headers)
-    assert response.status_code in {400, 422}
-    assert is_envelope(response, "validation_error" if response.status_code == 422 else "invalid_request")
+    assert response.status_code == 422
+    assert is_envelope(response, "validation_error")
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"name": }', "the body is not JSON (at character 10)"),
+        (b'{"name": "\xff"}', "the body is not JSON (at byte 11: it is not valid UTF-8)"),
+        (b"[" * 20_000, "the body is not JSON that can be read"),
+    ],
+)
+async def test_where_a_body_is_no_json_is_told(api: Api, body: bytes, what: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    error = await api.error("POST", "/indexes", 422, content=body, headers=headers)
+    assert error["message"].startswith(what)
+    assert error["details"]["errors"] == [{"where": "body", "what": error["message"]}]
 
 
 async def test_a_body_of_another_type_is_refused(api: Api) -> None:
-    response = await api.client.post("/api/v2/indexes", content=b'{"name": "a"}')
-    assert response.status_code == 422
-    assert is_envelope(response, "validation_error")
+    for headers in ({}, {"Content-Type": "text/plain"}):
+        response = await api.client.post("/api/v2/indexes", content=b'{"name": "a"}', headers=headers)
+        assert response.status_code == 422
+        assert is_envelope(response, "validation_error")
+        assert response.json()["error"]["details"]["hint"] == "send Content-Type: application/json"
 
 
 async def test_what_was_sent_is_not_repeated(api: Api) -> None:
@@ -118,6 +135,9 @@ async def test_a_body_that_does_not_tell_its_length_is_counted(api: Api) -> None
     response = await api.client.post("/api/v2/indexes", content=pieces(17), headers=headers)
     assert response.status_code == 413
     assert is_envelope(response, "body_too_large")
+    told = await api.error("POST", "/indexes", 413, content=b" " * ((1 << 20) + 1))
+    for part in ("message", "details"):
+        assert response.json()["error"][part] == told[part]
     response = await api.client.post("/api/v2/indexes", content=pieces(16), headers=headers)
     assert response.status_code == 422
 

@@ -56,7 +56,12 @@ async def test_segments_are_paged_by_number(api: Api, story: Story, database: Sq
     assert cursor == {"cursor": None}
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "é", "AAAA", "bm90IG91cnM", "=", "a" * 8193])
+async def test_an_empty_cursor_begins_at_the_first_page(api: Api, story: Story) -> None:
+    path = f"/import-jobs/{story.job_id}/files"
+    assert await api.get(path, cursor="") == await api.get(path)
+
+
+@pytest.mark.parametrize("cursor", ["x", "é", "AAAA", "bm90IG91cnM", "=", "a" * 8193])
 async def test_a_cursor_that_is_not_ours_is_refused(api: Api, story: Story, cursor: str) -> None:
     paths = (
         f"/indexes/{INDEX}/videos",

@@ -159,6 +159,7 @@ async def test_deliveries_are_logged_attempt_by_attempt(api: Api, story: Story) 
 async def test_deliveries_are_filtered(api: Api, story: Story) -> None:
     path = f"/webhooks/{story.webhook_id}/deliveries"
     assert len(await api.get(path, status="delivered", limit=2)) == 2
+    assert len(await api.get(path, status="DELIVERED", limit=2)) == 2
     assert await api.get(path, status="failed") == []
     await api.error("GET", f"{path}?status=lost", 422)
     await api.error("GET", f"{path}?limit=101", 422)

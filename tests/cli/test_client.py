@@ -111,8 +111,9 @@ def test_a_server_that_hangs_is_given_up() -> None:
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8787", "ftp://x", "http://", "http://host:port"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(Failure, match="is no address of a daemon"):
+    with pytest.raises(Failure, match="is no address of a daemon") as caught:
         Client(url)
+    assert caught.value.exit_code == 2
 
 
 def test_without_a_daemon_the_place_looked_at_is_named(tmp_path: Path) -> None:

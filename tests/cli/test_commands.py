@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.answers import API, LONG_AGO, automation, file, job, watching
 from tests.cli.conftest import Run
-from tests.cli.fake_daemon import FakeDaemon, refusal
+from tests.cli.fake_daemon import FakeDaemon, refusal, serving
+from vvwatch.cli.trial import state_of
 
 
 @pytest.mark.parametrize("name", ["a", "A", "idx_a", "auto_a"])
@@ -264,12 +267,28 @@ def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
         "run_1 completed, 4 segments",
         "exp_1 completed file:///e",
         "hook media.created retrying: refused",
-        "nothing stands there",
+        "nothing that could be imported stands there",
         "no automation watches conn_a",
     ):
         assert words in shown
     assert json.loads(run("explain", "s3://bucket/a.mp4", "--json").stdout)["places"][0] == place
     assert daemon.asked[1].query == {"uri": "s3://bucket/a.mp4"}
+
+
+def test_explain_finds_the_trial_that_watches_the_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "clips" / "deep" / "a.mp4"
+    file.parent.mkdir(parents=True)
+    state = state_of(tmp_path / "clips", os.environ)
+    state.mkdir(parents=True)
+    assert run("explain", str(tmp_path / "b.mp4")).exit_code == 69
+    with serving(state) as trial:
+        trial.answers[f"GET {API}/explain"] = {"places": []}
+        assert run("explain", str(file)).exit_code == 0
+        assert trial.asked[0].query == {"uri": str(file)}
+        monkeypatch.setenv("VVWATCH_STATE_DIR", str(tmp_path))
+        assert run("explain", str(file)).exit_code == 69, "another daemon was named"
 
 
 def test_explain_can_name_a_file_that_is_not_utf8(run: Run, daemon: FakeDaemon) -> None:

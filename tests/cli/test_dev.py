@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from vvwatch.errors import StoreLocked
 
 COMMAND = (sys.executable, "-m", "vvwatch", "dev")
 
@@ -121,6 +122,22 @@ def test_state_that_cannot_be_kept_is_said(run: Run, tmp_path: Path, monkeypatch
     done = run("dev", str(tmp_path / "clips"))
     assert done.exit_code == 1
     assert "error: cannot keep state: Not a directory\n  where: " in done.stderr
+
+
+def test_a_second_trial_on_a_folder_is_told_of_the_first(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import vvwatch.daemon
+
+    async def serve(*_: object) -> int:
+        raise ExceptionGroup("tasks", [StoreLocked("another process owns the database", "stop it")])
+
+    (tmp_path / "clips").mkdir()
+    monkeypatch.setattr(vvwatch.daemon, "serve", serve)
+    done = run("dev", str(tmp_path / "clips"))
+    assert done.exit_code == 1
+    assert "error: another vvwatch dev watches this folder\n" in done.stderr
+    assert "  try: vvwatch status --state-dir " in done.stderr
 
 
 def test_a_reader_that_leaves_does_not_disturb_the_work(tmp_path: Path, environ: dict[str, str]) -> None:

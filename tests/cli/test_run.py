@@ -77,6 +77,14 @@ def test_an_invalid_configuration_starts_nothing_and_exits_with_78(
     assert served == []
 
 
+def test_a_wrong_option_alone_is_a_usage_error(run: Run, served: list[Any]) -> None:
+    done = run("run", "--listen", "nope")
+    assert done.exit_code == 2
+    assert "  where: flags listen: 'nope' is no address" in done.stderr
+    assert "  try: the same command with --help" in done.stderr
+    assert served == []
+
+
 def test_a_daemon_that_cannot_start_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     import vvwatch.daemon
 

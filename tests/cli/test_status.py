@@ -27,7 +27,9 @@ EXPECTED = (
     "automation auto_b: the folder is gone\n    mount it",
     "import job job_1: bad\\x1b.mp4: it is cut short\n    vvwatch jobs show job_1",
     "export exp_1: the folder is full\n    vvwatch retry exp_1",
-    "webhook wh_1: hook failed 20 times in a row and is disabled",
+    "webhook wh_1: hook failed 20 times in a row and is disabled\n    see why https://y does not",
+    "answer with a status of 2xx, then make it anew",
+    "webhook wh_3: hook failed 1 time in a row\n",
 )
 
 
@@ -53,7 +55,11 @@ def busy(daemon: FakeDaemon) -> FakeDaemon:
             export("exp_1", "failed", error_message="the folder is full"),
             export("exp_0", "failed", error_message="long ago", completed_at=LONG_AGO),
         ],
-        f"GET {API}/webhooks": [webhook("wh_1", "disabled", 20), webhook("wh_2", "active", 0)],
+        f"GET {API}/webhooks": [
+            webhook("wh_1", "disabled", 20),
+            webhook("wh_2", "active", 0),
+            webhook("wh_3", "active", 1),
+        ],
     }
     gone = automation("b", status="paused", last_error="the folder is gone", last_error_hint="mount it")
     watching(daemon, a=automation("a"), b=gone)
@@ -85,6 +91,8 @@ def test_status_tells_what_is_watched_under_way_and_in_need(run: Run, busy: Fake
     assert [words for words in EXPECTED if words not in shown] == []
     assert "long ago" not in shown
     assert "wh_2" not in shown
+    [source] = [line.split()[3] for line in shown.splitlines() if line.startswith("auto_b")]
+    assert source == "-", "what is paused is not listed"
     assert "job_0" not in shown, "the same file failed for the same reason in job_1"
 
 

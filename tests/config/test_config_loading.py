@@ -73,6 +73,14 @@ def test_a_wrong_flag_is_named_by_itself(problems: Problems) -> None:
     assert str(problem).startswith("flags log.level: 'loud' is not one of them (allowed: debug, info")
 
 
+def test_without_a_file_a_problem_of_a_whole_table_is_one_of_the_flags(tmp_path: Path) -> None:
+    overrides = {"automations.Main": {"index": "main", "connector": "folder"}}
+
+    with pytest.raises(ConfigInvalid) as refused:
+        load(None, {"HOME": str(tmp_path)}, overrides)
+    assert {problem.file for problem in refused.value.problems} == {"flags"}
+
+
 def test_a_wrong_variable_is_named_by_itself(problems: Problems) -> None:
     [problem] = problems("", {"VVWATCH_LISTEN": "nowhere"})
 
@@ -194,7 +202,6 @@ def test_all_problems_are_told_at_once(problems: Problems, media: Path) -> None:
         (1, "listen"),
         (2, "dran_seconds"),
         (4, "log.format"),
-        (6, "local.roots[1]"),
         (6, "local.roots[2]"),
         (8, "webhooks.allow_htp"),
         (9, "webhooks.delays[1]"),

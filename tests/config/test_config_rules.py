@@ -53,6 +53,18 @@ def test_a_folder_that_is_not_there_yet_is_a_warning_and_a_file_a_problem(
     assert problems(text)[0].what.endswith("is a file, not a folder")
 
 
+def test_a_root_that_is_not_there_yet_is_a_warning_and_a_file_a_problem(
+    read: Read, problems: Problems, media: Path
+) -> None:
+    text = f'[local]\nroots = ["{media}", "{media}/later"]'
+
+    [warning] = read(text).warnings
+    assert (warning.line, warning.key) == (2, "local.roots[1]")
+    assert warning.what == f"there is no folder '{media}/later' yet"
+    (media / "later").touch()
+    assert problems(text)[0].what.endswith("is a file, not a folder")
+
+
 @pytest.mark.parametrize("name", ["Upper", "with space", "-dash", "ä", "x" * 64, "\\n"])
 def test_names_are_plain(problems: Problems, name: str) -> None:
     [problem] = problems(f'[indexes."{name}"]')

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -116,6 +117,16 @@ async def test_an_open_writer_is_seen_until_it_closes(root: Path, storage: Local
         assert await storage.in_use(["a.mp4", "reader.mp4", "gone.mp4"]) == {"a.mp4"}
         writer.communicate()
     assert await storage.in_use(["a.mp4", "reader.mp4"]) == set()
+
+
+async def test_a_file_under_a_write_lease_is_in_use_and_spoils_no_batch(
+    root: Path, storage: LocalStorage
+) -> None:
+    (root / "other.mp4").touch()
+    with (root / "a.mp4").open("wb") as writer:
+        fcntl.fcntl(writer, fcntl.F_SETSIG, signal.SIGURG)  # that the lease is broken; ignored by default
+        fcntl.fcntl(writer, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert await storage.in_use(["other.mp4", "a.mp4"]) == {"a.mp4"}
 
 
 async def test_asking_for_writers_never_kills_nor_blocks_for_long(root: Path, storage: LocalStorage) -> None:

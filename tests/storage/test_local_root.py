@@ -115,3 +115,11 @@ async def test_an_empty_folder_where_a_filled_filesystem_was_is_unavailable(tmp_
                 await call()
         (tmp_path / "mountpoint" / "b.mp4").touch()
         assert await keys(storage) == {"b.mp4"}
+
+
+async def test_a_root_that_is_a_file_is_told_as_one(root: Path) -> None:
+    storage = LocalStorage(root, allowed_roots=[root])
+    root.rename(root.with_name("away"))
+    root.touch()
+    with pytest.raises(StorageUnavailable, match="is a file, not a folder"):
+        await storage.check(write=False)

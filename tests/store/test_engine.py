@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from tests.store.pipeline import count
 from vvwatch.clock import SystemClock
-from vvwatch.errors import SchemaTooNew, StoreError, StoreLocked
+from vvwatch.errors import SchemaTooNew, StoreError, StoreLocked, StoreUnavailable
 from vvwatch.ports import Job, Kind
 from vvwatch.store import migrations
 from vvwatch.store.database import Tx
@@ -20,8 +21,8 @@ from vvwatch.store.sqlite import SqliteDatabase, SqliteEngine
 pytestmark = pytest.mark.anyio
 
 
-class Failures(list[tuple[Job, Exception]]):
-    def report(self, job: Job, error: Exception) -> None:
+class Failures(list[tuple[Job | None, Exception]]):
+    def report(self, job: Job | None, error: Exception) -> None:
         self.append((job, error))
 
 
@@ -137,7 +138,7 @@ async def test_a_write_that_raises_leaves_nothing(engine: SqliteEngine) -> None:
 
 
 async def test_readers_cannot_write(engine: SqliteEngine) -> None:
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(StoreUnavailable):
         await engine._database.read(lambda tx: tx.execute(sa.delete(jobs)))
 
 
@@ -167,3 +168,21 @@ def test_a_file_that_is_no_database_is_refused_clearly(tmp_path: Path) -> None:
         SqliteDatabase(path, SystemClock()).opened(),
     ):
         pass
+
+
+async def test_a_database_that_does_not_work_for_a_while_loses_nothing(
+    engine: SqliteEngine, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine._database.write(put, 5)
+    honest, faults = engine._database.write, iter([False, True, False, True])
+
+    async def write(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if next(faults, False):
+            raise StoreUnavailable("disk full")
+        return await honest(fn, *args, **kwargs)
+
+    monkeypatch.setattr(engine._database, "write", write)
+    monkeypatch.setattr("vvwatch.store.sqlite._STORE_RETRY_SECONDS", 0.01)
+    assert (await drain(engine, 5, slots=2)).keys() == {"0", "1", "2", "3", "4"}
+    assert [(job, str(error)) for job, error in failures] == [(None, "disk full")] * 2
+    assert await engine._database.read(count, jobs) == 0

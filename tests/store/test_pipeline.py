@@ -11,14 +11,23 @@ from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import ProcessingResult
 from vvwatch.core.runs import RunStatus
+from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind, Written
-from vvwatch.store import automations, deliveries, exports, imports, runs, webhooks, windows
+from vvwatch.store import automations, deliveries, exports, imports, ledger, runs, webhooks, windows
 from vvwatch.store.database import Tx, sweep
 from vvwatch.store.deliveries import Attempted
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import FileOutcome
 from vvwatch.store.schema import deliveries as delivery_table
-from vvwatch.store.schema import events, export_automations, import_files, import_jobs, prompt_runs, run_items
+from vvwatch.store.schema import (
+    events,
+    export_automations,
+    import_automations,
+    import_files,
+    import_jobs,
+    prompt_runs,
+    run_items,
+)
 from vvwatch.store.schema import webhooks as webhook_table
 from vvwatch.store.sqlite import SqliteDatabase
 from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
@@ -209,3 +218,49 @@ async def test_a_file_that_cannot_be_read_now_is_tried_again(
     [again] = jobs_of(database).take(Kind.IMPORT_FILE)
     assert (again.run_at, again.revision) == (clock.now() + 5, job.revision + 1)
     assert (await one(database, import_files)).message == "the folder is gone"
+
+
+@pytest.mark.parametrize("code", ["object_changed", "object_not_found"])
+async def test_what_was_replaced_or_away_counts_as_new_again(
+    database: SqliteDatabase, clock: FakeClock, code: str
+) -> None:
+    """Else `new_only`, or a mount that was late, would lose it."""
+    [job] = await close_window(database, clock, "a.mp4")
+    automation = await one(database, import_automations)
+    declined = [obj("a.mp4", "v2")]
+    await database.write(windows.acknowledge, automation.id, automation.generation, declined)
+    jobs_of(database).take(Kind.SCAN)
+    await database.write(imports.finish_file, job, FileOutcome(FileStatus.SKIPPED, code, "it moved"))
+    assert await database.read(ledger.recorded, automation.scope_id, ["a.mp4"]) == []
+    [scan] = jobs_of(database).take(Kind.SCAN)
+    assert scan.run_at == clock.now()
+
+
+async def test_a_clock_that_was_set_back_holds_nothing_up(database: SqliteDatabase, clock: FakeClock) -> None:
+    row = await database.write(prepare)
+    await database.write(automations.scanned, jobs_of(database).take(Kind.SCAN)[0], 60)
+    await database.write(windows.accept, row.id, row.generation, [obj("a.mp4")])
+    clock.jump(-86_400)
+    jobs_of(database).jobs.clear()
+    await database.write(sweep, jobs_of(database), 5.0)
+    due = {job.kind: job.run_at for job in jobs_of(database).jobs}
+    assert due == {Kind.SCAN: clock.now(), Kind.WINDOW: clock.now()}
+
+
+async def test_a_shorter_debounce_reaches_the_open_window(database: SqliteDatabase, clock: FakeClock) -> None:
+    row = await database.write(prepare)
+    await database.write(windows.accept, row.id, row.generation, [obj("a.mp4")])
+    await database.write(prepare, WindowPolicy(10, 60, 10_000))
+    job = jobs_of(database).take(Kind.WINDOW)[-1]
+    assert job.run_at == clock.now()
+    assert await database.write(windows.close, job) is None
+    [job] = jobs_of(database).take(Kind.WINDOW)
+    assert job.run_at == clock.now() + 10
+
+
+async def test_keys_that_lie_far_apart_are_found_without_reading_between(database: SqliteDatabase) -> None:
+    row = await database.write(prepare)
+    many = [obj(f"{n:05}.mp4") for n in range(3000)]
+    await database.write(ledger.record, row.scope_id, many, 1)
+    found = await database.read(ledger.recorded, row.scope_id, ["00000.mp4", "02999.mp4", "99999.mp4"])
+    assert sorted(found) == [("00000.mp4", "v1"), ("02999.mp4", "v1")]

@@ -64,8 +64,8 @@ async def test_other_versions_that_were_imported_stay_known(
     automation, file = await failed_file(database, clock)
     await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4", "v2")])
     await database.write(retrying.retry_file, file.job_id, str(file.id))
-    known = await database.read(ledger.recorded, automation.scope_id, [obj("a.mp4")])
-    assert known == {("a.mp4", "v2")}
+    known = await database.read(ledger.recorded, automation.scope_id, ["a.mp4"])
+    assert known == [("a.mp4", "v2")]
 
 
 async def test_a_paused_automation_finds_it_later(database: SqliteDatabase, clock: FakeClock) -> None:

@@ -175,5 +175,5 @@ async def test_two_sources_one_db(database: SqliteDatabase) -> None:
     first = await database.write(ledger.scope, "idx_main", "conn_a")
     second = await database.write(ledger.scope, "idx_main", "conn_b")
     await database.write(ledger.record, first, [obj("a.mp4")], 1)
-    assert await database.read(ledger.recorded, second, [obj("a.mp4")]) == set()
-    assert await database.read(ledger.recorded, first, [obj("a.mp4")]) == {("a.mp4", "v1")}
+    assert await database.read(ledger.recorded, second, ["a.mp4"]) == []
+    assert await database.read(ledger.recorded, first, ["a.mp4"]) == [("a.mp4", "v1")]

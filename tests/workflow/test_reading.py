@@ -7,7 +7,8 @@ import pytest
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from vvwatch.errors import InvalidInput, MediaUnreadable, ProcessorCrashed, StorageUnavailable
-from vvwatch.workflow.reading import Reading
+from vvwatch.ports import Job, Kind
+from vvwatch.workflow.reading import Reading, expected
 
 
 @pytest.fixture
@@ -34,3 +35,10 @@ def test_a_storage_that_is_away_is_waited_for(reading: Reading) -> None:
 def test_an_unknown_processor_is_named(reading: Reading) -> None:
     with pytest.raises(InvalidInput, match="no processor 'gpt'"):
         reading.processor("gpt")
+
+
+def test_what_nobody_foresaw_is_tried_a_few_times_and_then_ends() -> None:
+    bug = RuntimeError("bug")
+    with pytest.raises(RuntimeError, match="bug"):
+        expected(Job(Kind.IMPORT_FILE, "1", 0, 0.0, attempt=5), bug)
+    assert "RuntimeError" in expected(Job(Kind.IMPORT_FILE, "1", 0, 0.0, attempt=6), bug).message

@@ -367,3 +367,37 @@ async def test_a_store_that_is_away_is_not_asked_all_the_time(
     clock.advance(5)
     await watcher._settle_all()
     assert await keys(database) == ["a.mp4"]
+
+
+async def test_what_is_no_candidate_any_more_does_not_settle_for_ever(
+    database: SqliteDatabase, watcher: Watcher, storage: SlowStorage, clock: FakeClock
+) -> None:
+    await database.write(prepare)
+    storage.put("a.mp4", b"x")
+    await scan(database, watcher)
+    storage.put("a.mp4", b"")
+    await scan(database, watcher)
+    assert watcher.settling() == 0
+
+
+async def test_many_that_vanished_cost_one_listing(
+    database: SqliteDatabase, watcher: Watcher, storage: SlowStorage, clock: FakeClock
+) -> None:
+    await database.write(prepare)
+    for number in range(2500):
+        storage.put(f"{number}.mp4", b"x")
+    await scan(database, watcher)
+    storage._objects.clear()
+    clock.advance(5)
+    await watcher._settle_all()
+    assert watcher.settling() == 0
+
+
+async def test_our_own_artefacts_are_not_reported_either(
+    database: SqliteDatabase, watcher: Watcher, storage: SlowStorage, clock: FakeClock
+) -> None:
+    await database.write(prepare)
+    await database.write(ledger.claim_output, storage.uri("exports/exp_1.json"), "exp_1")
+    storage.put("exports/exp_1.json", b"{}")
+    await settle(database, watcher, clock)
+    assert await keys(database, observations) == []

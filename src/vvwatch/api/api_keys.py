@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import Context
-from vvwatch.api.wire import Body, Resource, moment
+from vvwatch.api.wire import Body, Resource, Visible, moment
 from vvwatch.core.keys import Scope
 from vvwatch.store import keys
 
@@ -25,7 +25,7 @@ Scopes = Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length
 class ApiKeyBody(Body):
     """A new key."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100), Visible]
     scopes: Scopes = Field(default_factory=lambda: [Scope.READ])
     expires_in_days: Annotated[int, Field(ge=1, le=365)] | None = None
 

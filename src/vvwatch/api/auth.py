@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from vvwatch.api.context import ApiContext
 from vvwatch.api.errors import REFUSALS, ApiError
 from vvwatch.core.keys import Scope, allows, digest, valid_format
+from vvwatch.errors import StoreError
 from vvwatch.store import keys
 
 PREFIX: Final = "/api/v2"
@@ -127,7 +128,7 @@ async def authorize(request: Request, needed: Scope) -> None:
             f"the key has {', '.join(row.scopes) or 'no scopes'}; make another one with vvwatch keys",
         )
     if keys.is_use_worth_noting(row, context.clock.now()):
-        with suppress(SQLAlchemyError):  # a full disk must not keep the operator from looking
+        with suppress(SQLAlchemyError, StoreError):  # a full disk must not keep the operator from looking
             await context.database.write(keys.note_use, row.id)
 
 

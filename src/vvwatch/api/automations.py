@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import anyio.to_thread
 import sqlalchemy as sa
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.errors import ApiError
 from vvwatch.api.windows import OpenWindow, shown_open
 from vvwatch.api.wire import Body, Resource, moment
 from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
@@ -19,15 +23,29 @@ from vvwatch.config.models import Automation as Usual
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import WindowPolicy, default_max_wait
-from vvwatch.errors import Conflict, InvalidInput
-from vvwatch.ports import Processor, Prompt
+from vvwatch.errors import Conflict, InvalidInput, NotFound, OutsideLocation
+from vvwatch.ports import Processor, Prompt, Storage
 from vvwatch.store import automations
 from vvwatch.store.automations import ExportSpec, ImportSpec
 from vvwatch.store.database import Tx
 from vvwatch.store.queries.automations import ImportState, import_parts, import_state
 from vvwatch.store.queries.windows import open_of_index
 
+
+async def _named(request: Request, index_id: str) -> AsyncIterator[None]:
+    """Names what an index lacks as a person would: automations are reached through their index."""
+    try:
+        yield
+    except NotFound as error:
+        if error.resource != "automation":
+            raise
+        kind = "import" if "/automations/import" in request.scope["path"] else "export"
+        what = f"index {index_id!r} has no {kind} automation"
+        raise ApiError(404, "resource_automation_not_found", what, error.hint) from error
+
+
 router = resource_router("automations")
+router.dependencies.append(Depends(_named))
 
 _USUAL: Final = Usual()
 """What an automation of the configuration file has when it does not say otherwise."""
@@ -212,17 +230,26 @@ async def put_import_automation(
 
 
 async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
-    """Raises OutsideLocation for a prefix that the connector cannot have, InvalidInput for a prompt that the
-    preset's processor cannot do.
+    """Raises RequestValidationError for a prefix that the connector cannot have, InvalidInput for a prompt that
+    the preset's processor cannot do.
     """
     preset = body.prompt_preset
     processor = _processor(context, preset.processing_model)
     parts = await context.database.read(import_parts, index_id, body.connector_id, preset.prompt_id)
     storage = await context.open_storage(parts.connector)
-    if body.source_prefix:
-        storage.uri(body.source_prefix.removesuffix("/"))
+    _check_prefix(storage, body.source_prefix)
     prompt = Prompt(parts.prompt.prompt_text, parts.prompt.json_schema, parts.prompt.video_level)
     await anyio.to_thread.run_sync(processor.check_prompt, prompt)
+
+
+def _check_prefix(storage: Storage, prefix: str) -> None:
+    """What only the connector can tell is said as what the body's own check says."""
+    try:
+        if prefix:
+            storage.uri(prefix.removesuffix("/"))
+    except OutsideLocation as error:
+        found = {"loc": ("body", "source_prefix"), "msg": error.message, "ctx": {"hint": error.hint}}
+        raise RequestValidationError([found]) from error
 
 
 def _processor(context: ApiContext, name: str | None) -> Processor:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from pydantic import Field
 
 from vvwatch.api.auth import resource_router
-from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.context import ApiContext, ApiSettings, Context
 from vvwatch.api.errors import ApiError
-from vvwatch.api.wire import Body, Resource, moment
+from vvwatch.api.wire import Body, Resource, Visible, moment
 from vvwatch.config.fields import Subpath
 from vvwatch.core.events import iso
 from vvwatch.core.globs import Glob
@@ -43,7 +43,7 @@ def _import_only() -> list[Scope]:
 class LocalConnectorBody(Body):
     """A new connector for a local folder below one of the roots that the configuration allows."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100), Visible]
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     scopes: Scopes = Field(default_factory=_import_only)
     import_mode: Literal["all", "new_only"] = "all"
@@ -57,6 +57,9 @@ class BrowseBody(Body):
     pattern: str = "*"
     recursive: bool = True
     limit: Annotated[int, Field(ge=1, le=_MOST_BROWSED)] = 1000
+
+
+_EVERYTHING: Final = BrowseBody()
 
 
 class Connector(Resource):
@@ -124,7 +127,7 @@ def shown(row: sa.Row[Any]) -> Connector:
 @router.post("/connectors/local", status_code=201)
 async def create_local_connector(context: Context, body: LocalConnectorBody) -> Connector:
     """Make a connector for a local folder and test it; one that fails its test is made all the same."""
-    root = await anyio.to_thread.run_sync(_below_roots, body.path, context.settings.local_roots)
+    root = await anyio.to_thread.run_sync(_allowed, body.path, context.settings)
     spec = ConnectorSpec(
         name=body.name,
         provider="local",
@@ -134,6 +137,17 @@ async def create_local_connector(context: Context, body: LocalConnectorBody) -> 
         export_base_path=body.export_base_path or None,
     )
     return shown(await _tested(context, await context.database.write(catalog.create_connector, spec)))
+
+
+def _allowed(path: str, settings: ApiSettings) -> str:
+    """`path` in its plain form. Raises InvalidInput outside the roots, and where the daemon keeps its state."""
+    plain = _below_roots(path, settings.local_roots)
+    if settings.state_dir is not None:
+        real, state = Path(os.path.realpath(plain)), Path(os.path.realpath(settings.state_dir))
+        if real.is_relative_to(state) or state.is_relative_to(real):
+            what = f"path {path!r} holds, or lies in, the folder where vvwatch keeps its state and keys"
+            raise InvalidInput(what, "name another folder, or move state_dir out of it")
+    return plain
 
 
 def _below_roots(path: str, roots: tuple[Path, ...]) -> str:
@@ -177,8 +191,10 @@ async def _tested(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
 
 
 @router.post("/connectors/{connector_id}/browse")
-async def browse_connector(context: Context, connector_id: str, body: BrowseBody) -> list[CloudFile]:
-    """Objects that match, as the store lists them, at most `limit`."""
+async def browse_connector(
+    context: Context, connector_id: str, body: BrowseBody = _EVERYTHING
+) -> list[CloudFile]:
+    """Objects that match, as the store lists them, at most `limit`; without a body the first of all."""
     row = await context.database.read(catalog.get_connector, connector_id)
     glob, prefix = Glob(body.pattern), normal_prefix(body.prefix)
     storage = await context.open_storage(row)

@@ -18,7 +18,10 @@ from vvwatch.store.encryption import SecretBox
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """What the configuration says about the API. Finished artefacts lie in `exports_dir` as `<export_id>.json`."""
+    """What the configuration says about the API. Finished artefacts lie in `exports_dir` as `<export_id>.json`.
+
+    No connector may reach `state_dir`, where the database and the keys are.
+    """
 
     exports_dir: Path
     local_roots: tuple[Path, ...] = ()
@@ -29,6 +32,7 @@ class ApiSettings:
     public_url: str | None = None
     max_body_bytes: int = 1 << 20
     default_processor: str = "technical"
+    state_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

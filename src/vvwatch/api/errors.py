@@ -6,6 +6,7 @@ try, `details.errors[]` where a body or a parameter is wrong. What was sent is n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from vvwatch.errors import (
     OutsideLocation,
     StorageError,
     StorageUnavailable,
+    StoreUnavailable,
     VvwatchError,
 )
 
@@ -37,13 +39,9 @@ _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (OutsideLocation, 422),
     (StorageUnavailable, 503),
     (StorageError, 502),
+    (StoreUnavailable, 503),
 )
-_CODES: Final = {
-    400: "invalid_request",
-    404: "resource_route_not_found",
-    405: "method_not_allowed",
-    413: "body_too_large",
-}
+_CODES: Final = {404: "resource_route_not_found", 405: "method_not_allowed"}
 
 
 class ErrorBody(Resource):
@@ -76,6 +74,11 @@ class ApiError(VvwatchError):
         super().__init__(message, hint)
         self.status = status
         self.code = code  # type: ignore[misc]  # one class for the codes that only the API knows
+
+
+def too_large(hint: str) -> ApiError:
+    """The refusal of a body that is larger than the `hint` allows."""
+    return ApiError(413, "body_too_large", "the body is too large", hint)
 
 
 def envelope(
@@ -127,9 +130,20 @@ async def _on_known(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
+    if isinstance(error.body, bytes):
+        what = "the body is not said to be JSON"
+        return _unreadable(request, what, "send Content-Type: application/json")
+    if isinstance(error.__cause__, json.JSONDecodeError):
+        return _unreadable(request, f"the body is not JSON (at character {error.__cause__.pos + 1})")
     errors = [_problem(item) for item in error.errors()]
     message = "; ".join(f"{item['where']}: {item['what']}" for item in errors[:3])
     return envelope(request, 422, "validation_error", message, {"errors": errors})
+
+
+def _unreadable(request: Request, what: str, hint: str = "") -> JSONResponse:
+    problem = {"where": "body", "what": what}
+    details = {"errors": [problem | {"hint": hint} if hint else problem]}
+    return envelope(request, 422, "validation_error", what, details | ({"hint": hint} if hint else {}))
 
 
 def _problem(found: Mapping[str, Any]) -> dict[str, str]:
@@ -142,9 +156,19 @@ def _problem(found: Mapping[str, Any]) -> dict[str, str]:
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
     status = error.status_code
+    if status == 413:
+        return refusal(request, too_large(error.detail))
+    if status == 400:  # what FastAPI says of every body that it cannot read
+        return _unreadable(request, _why_unreadable(error.__cause__))
     code = _CODES.get(status, f"http_{status}")
     message = f"{request.method} {request.scope['path']}: {error.detail}"
     return envelope(request, status, code, message, headers=error.headers)
+
+
+def _why_unreadable(cause: BaseException | None) -> str:
+    if isinstance(cause, UnicodeDecodeError):
+        return f"the body is not JSON (at byte {cause.start + 1}: it is not valid UTF-8)"
+    return "the body is not JSON that can be read: it is nested too deeply, or holds too long a number"
 
 
 async def _on_unknown(request: Request, _error: Exception) -> JSONResponse:

@@ -14,13 +14,14 @@ from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.automations import status_of
 from vvwatch.api.conclusions import Facts, concluded
 from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.errors import ApiError
 from vvwatch.api.videos import Video
 from vvwatch.api.videos import shown as shown_video
 from vvwatch.api.wire import Resource, moment
 from vvwatch.core.filters import ObjectFilter, Verdict, explain
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
-from vvwatch.errors import InvalidInput, NotFound, ObjectNotFound, StorageError, VvwatchError
+from vvwatch.errors import InvalidInput, ObjectNotFound, StorageError, VvwatchError
 from vvwatch.ports import Storage
 from vvwatch.store import catalog
 from vvwatch.store.queries.explain import IndexLife, VersionLife, life
@@ -161,18 +162,24 @@ async def explain_object(
 
 
 async def _reaching(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
-    """Each connector that reaches the address, with its key there; raises NotFound when none does."""
+    """Each connector that reaches the address, with its key there; raises ApiError (404) when none does."""
     address = await anyio.to_thread.run_sync(_address, uri)
-    found = []
+    found, folders = [], []
     for row in await context.database.read(catalog.list_connectors):
         try:
-            at = _key_at(await context.open_storage(row), address)
+            storage = await context.open_storage(row)
+            at = _key_at(storage, address)
         except VvwatchError:
             continue
         if at is not None:
             found.append((row, at))
+        elif address.rstrip("/") == _base(storage).rstrip("/"):
+            folders.append(row.id)
+    if folders and not found:
+        raise InvalidInput(f"{uri!r} is all of connector {folders[0]!r}, not an object", "name a file in it")
     if not found:
-        raise NotFound("connector", uri, "no connector reaches that address; see vvwatch status")
+        hint = "`vvwatch status` shows what is watched"
+        raise ApiError(404, "resource_connector_not_found", f"no connector reaches {uri!r}", hint)
     return found
 
 
@@ -184,8 +191,13 @@ def _address(uri: str) -> str:
     return "file://" + quote(os.path.join(os.path.realpath(folder), name))  # noqa: PTH118  # text, not a file
 
 
+def _base(storage: Storage) -> str:
+    """What the addresses of all its objects begin with."""
+    return storage.uri(_PROBE).removesuffix(_PROBE)
+
+
 def _key_at(storage: Storage, address: str) -> str | None:
-    base = storage.uri(_PROBE).removesuffix(_PROBE)
+    base = _base(storage)
     if not address.startswith(base) or address == base:
         return None
     rest = address.removeprefix(base)

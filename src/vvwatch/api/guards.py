@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vvwatch.api.errors import REQUEST_ID, ApiError, refusal
+from vvwatch.api.errors import REQUEST_ID, ApiError, refusal, too_large
 
 PROBES: Final = frozenset({"/healthz", "/livez", "/readyz"})
 """Asked by machines that know no name of ours, and telling nothing."""
@@ -95,8 +95,7 @@ class BoundedBody:
         """Serve one request, or answer it with 413."""
         told = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
         if told.isdecimal() and (len(told) > 18 or int(told) > self._most_bytes):
-            error = ApiError(413, "body_too_large", "the body is too large", self._hint())
-            await refusal(Request(scope), error)(scope, receive, send)
+            await refusal(Request(scope), too_large(self._hint()))(scope, receive, send)
             return
         taken = 0
 

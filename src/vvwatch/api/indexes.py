@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
-from vvwatch.api.wire import USER_ID, Body, Resource, moment
+from vvwatch.api.wire import USER_ID, Body, Resource, Visible, moment
 from vvwatch.store import catalog
 
 router = resource_router("indexes")
@@ -19,7 +19,7 @@ router = resource_router("indexes")
 class IndexBody(Body):
     """A new index."""
 
-    name: Annotated[str, Field(min_length=1, max_length=255)]
+    name: Annotated[str, Field(min_length=1, max_length=255), Visible]
     description: Annotated[str | None, Field(max_length=500)] = None
 
 

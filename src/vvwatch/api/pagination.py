@@ -52,8 +52,8 @@ def encode(last: str | int) -> str:
 
 
 def decode(cursor: str | None) -> str | None:
-    """What `encode` was given; None for the first page. Raises ApiError (400) for anything else."""
-    if cursor is None:
+    """What `encode` was given; None for the first page: no cursor, or an empty one. Raises ApiError (400)."""
+    if not cursor:
         return None
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from vvwatch.api.context import Context
 from vvwatch.api.errors import REFUSALS
+from vvwatch.telemetry import CONTENT_TYPE
 
 router = APIRouter(tags=["operation"], responses=REFUSALS)
 
@@ -35,7 +36,7 @@ async def ready(context: Context, verbose: Annotated[str | None, Query()] = None
 @router.get("/metrics", response_class=Response)
 async def metrics(context: Context) -> Response:
     """The figures in Prometheus' text format."""
-    return Response(context.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(context.metrics(), media_type=CONTENT_TYPE)
 
 
 @router.get("/openapi.json", include_in_schema=False)

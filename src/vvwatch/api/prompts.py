@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
-from vvwatch.api.wire import USER_ID, Body, Document, Resource, moment
+from vvwatch.api.wire import USER_ID, Body, Document, Resource, Visible, moment
 from vvwatch.store import catalog
 from vvwatch.store.catalog import PromptSpec
 from vvwatch.store.database import Tx
@@ -38,7 +38,7 @@ class SemanticIndexingBody(Body):
 class PromptBody(Body):
     """A new prompt."""
 
-    name: Annotated[str, Field(min_length=3, max_length=100)]
+    name: Annotated[str, Field(min_length=3, max_length=100), Visible]
     description: Annotated[str, Field(max_length=500)] = ""
     prompt_text: Annotated[str, Field(min_length=10, max_length=5000)]
     json_schema: Document

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import Query
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
-from vvwatch.api.wire import Body, Document, Resource, moment
+from vvwatch.api.wire import Body, Document, Resource, Visible, moment
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES, envelope
 from vvwatch.store import retrying, webhooks
@@ -27,7 +27,7 @@ Ids = Annotated[list[str], Field(min_length=1, max_length=1000)]
 class WebhookBody(Body):
     """A new webhook; without `index_ids` it is told of every index."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100), Visible]
     url: str
     events: Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
     index_ids: Ids | None = None
@@ -198,11 +198,15 @@ async def get_webhook(context: Context, webhook_id: str) -> Webhook:
     return Webhook(**_columns(await context.database.read(webhooks.get, webhook_id)))
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 @router.get("/webhooks/{webhook_id}/deliveries")
 async def list_deliveries(
     context: Context,
     webhook_id: str,
-    status: Annotated[DeliveryStatus | None, Query()] = None,
+    status: Annotated[DeliveryStatus | None, BeforeValidator(_lower), Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> list[WebhookDelivery]:
     """What was and is being delivered to a webhook, newest first."""

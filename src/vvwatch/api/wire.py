@@ -68,6 +68,19 @@ Document = Annotated[dict[str, Any], AfterValidator(_document)]
 """Free JSON that is kept and given back as it came."""
 
 
+def _visible(text: str) -> str:
+    """What would not be seen, or would break a line of a log or a table, is no name."""
+    if not text.strip():
+        raise PydanticCustomError("name", "may not consist of spaces alone")
+    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
+        raise PydanticCustomError("name", "may not hold control characters")
+    return text
+
+
+Visible: Final = AfterValidator(_visible)
+"""Marks a name that people read."""
+
+
 def moment(at: float | None) -> str | None:
     """Epoch seconds as ISO-8601 in UTC; None stays None."""
     return None if at is None else iso(at)

@@ -20,6 +20,11 @@ def asking(function: Callable[..., None]) -> Callable[..., None]:
     def command(url: str | None, state: str | None, config: str | None, **rest: Any) -> None:
         function(connect(url, state, config, os.environ), **rest)
 
+    return naming_a_daemon(command)
+
+
+def naming_a_daemon(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `url`, `state` and `config`, which name a daemon, and `as_json`."""
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        function = option(function)
+    return function

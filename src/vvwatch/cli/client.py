@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from vvwatch import __version__
-from vvwatch.cli.failures import FAILURE, REFUSED, TRY_LATER, UNREACHABLE, Failure
+from vvwatch.cli.failures import FAILURE, REFUSED, TRY_LATER, UNREACHABLE, USAGE, Failure
 from vvwatch.cli.place import address, admin_key, state_dir
 
 _TIMEOUT_SECONDS: Final = 30.0
@@ -52,7 +52,9 @@ class Client:
         except ValueError:
             host = None
         if parts.scheme not in ("http", "https") or not host:
-            raise Failure(f"{url!r} is no address of a daemon", "write http://host:port", where="--url")
+            raise Failure(
+                f"{url!r} is no address of a daemon", "write http://host:port", where="--url", exit_code=USAGE
+            )
         self._host = _ANY_ADDRESS.get(host, host)
         self._base = parts.path.rstrip("/").removesuffix("/api/v2")
         self._secure = parts.scheme == "https"

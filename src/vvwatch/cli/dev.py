@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from vvwatch.cli.output import animated
 from vvwatch.cli.telling import Lines, teller
 from vvwatch.cli.trial import Trial, configured, make_folder, planned
 from vvwatch.config import Config
+from vvwatch.errors import StoreLocked
 
 _DEMO_FOLDER: Final = "vvwatch-demo"
 
@@ -94,7 +96,11 @@ def _watch(trial: Trial, told: Lines, *, once: bool, demo: bool) -> int:
             observe=told.observe,
             reload=functools.partial(_hung_up, config),
         )
-        code = anyio.run(serve, config, options)
+        try:
+            code = anyio.run(serve, config, options)
+        except* StoreLocked:
+            hint = f"vvwatch status --state-dir {shlex.quote(str(trial.state_dir))}"
+            raise Failure("another vvwatch dev watches this folder", hint, where=str(trial.folder)) from None
     told.end()
     return code or int(told.story.exports_failed > 0)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from vvwatch.cli.asking import asking
-from vvwatch.cli.client import Client
+from vvwatch.cli.asking import naming_a_daemon
+from vvwatch.cli.client import connect
 from vvwatch.cli.commands import Command
 from vvwatch.cli.output import ago, plain, show_json, size, until
+from vvwatch.cli.place import state_dir
 
 _LABEL_WIDTH = 9
 
@@ -25,15 +26,31 @@ _LABEL_WIDTH = 9
     ),
 )
 @click.argument("target", metavar="URI|PATH")
-@asking
-def explain(client: Client, target: str, *, as_json: bool) -> None:
-    """Tell an object's whole life: seen, filtered, window, import, prompt run, export, webhooks."""
-    found = client.get("/explain", uri=address(target))
+@naming_a_daemon
+def explain(target: str, url: str | None, state: str | None, config: str | None, *, as_json: bool) -> None:
+    """Tell an object's whole life: seen, filtered, window, import, prompt run, export, webhooks.
+
+    Without a daemon where one is usually found, a `vvwatch dev` that watches a folder above PATH is asked.
+    """
+    if url is None and state is None and config is None:
+        state = _trial_on(target, os.environ)
+    found = connect(url, state, config, os.environ).get("/explain", uri=address(target))
     if as_json:
         show_json(found)
         return
     for line in _lines(found):
         click.echo(plain(line))
+
+
+def _trial_on(target: str, environ: Mapping[str, str]) -> str | None:
+    """The state directory of a trial, if no daemon has left its address in the usual one."""
+    given = environ.get("VVWATCH_STATE_DIR") or environ.get("VVWATCH_CONFIG")
+    if given or "://" in target or (state_dir(None, None, environ) / "address").exists():
+        return None
+    from vvwatch.cli.trial import state_above  # noqa: PLC0415  # as slow as all that reads configurations
+
+    found = state_above(target, environ)
+    return None if found is None else str(found)
 
 
 def address(target: str) -> str:
@@ -68,7 +85,7 @@ def _standing(standing: dict[str, Any]) -> str:
     if standing["exists"] is None:
         return f"unknown: {standing['error']}"
     if not standing["exists"]:
-        return "nothing stands there"
+        return "nothing that could be imported stands there"
     return f"{size(standing['size_bytes'])}, changed {ago(standing['modified_at'])}"
 
 

@@ -49,7 +49,7 @@ def lines(error: BaseException) -> Iterator[str]:
         count = len(error.problems)
         yield f"error: the configuration has {count} problem{'s' if count > 1 else ''}"
         yield from (f"  where: {problem}" for problem in error.problems)
-        yield f"  try: {error.hint}"
+        yield f"  try: {'the same command with --help' if _is_usage(error) else error.hint}"
     else:
         yield from _plain(error)
 
@@ -83,11 +83,16 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
+def _is_usage(error: ConfigInvalid) -> bool:
+    """Whether nothing but the command line is wrong."""
+    return all(problem.file == "flags" for problem in error.problems)
+
+
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, Failure):
         return error.exit_code
     if isinstance(error, ConfigInvalid):
-        return INVALID_CONFIG
+        return USAGE if _is_usage(error) else INVALID_CONFIG
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return INTERRUPTED
     return error.exit_code if isinstance(error, click.ClickException) else FAILURE

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vvwatch.cli.client import Client
 from vvwatch.cli.naming import Watched, watched
-from vvwatch.cli.output import epoch
+from vvwatch.cli.output import epoch, several
 
 _LATEST: Final = 50
 _RECENT_SECONDS: Final = 86_400.0
@@ -118,6 +118,9 @@ def _is_recent(row: Document, since: float) -> bool:
 def _webhooks(webhooks: list[Document]) -> Iterator[Document]:
     for each in webhooks:
         if each["failure_count"]:
-            state = " and is disabled" if each["status"] == "disabled" else ""
-            what = f"{each['name']} failed {each['failure_count']} times in a row{state}"
-            yield _attention("webhook", each["webhook_id"], what, f"look at {each['url']}")
+            disabled = each["status"] == "disabled"
+            times = several(each["failure_count"], "time")
+            what = f"{each['name']} failed {times} in a row{' and is disabled' if disabled else ''}"
+            attempt = f"see why {each['url']} does not answer with a status of 2xx"
+            anew = ", then reload the configuration" if each.get("declared") else ", then make it anew"
+            yield _attention("webhook", each["webhook_id"], what, attempt + (anew if disabled else ""))

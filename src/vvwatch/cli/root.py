@@ -28,7 +28,7 @@ _COMMANDS = {
     "resume": ("pausing", "Let a paused automation go on."),
     "health": ("health", "Whether the daemon is ready, by the exit code."),
     "keys": ("keys", "Create, list and revoke API keys."),
-    "version": ("version", "The version of vvwatch and of what it stands on."),
+    "version": ("version", "The version of vvwatch; with --json, of what it stands on too."),
 }
 """Command to the module that holds it and its line in the overview, so that the overview imports nothing."""
 

@@ -92,7 +92,7 @@ def _row(automation: Document) -> tuple[str, ...]:
         automation["automation_id"],
         automation["index_id"],
         automation["status"],
-        source.get("state") or "listing",
+        source.get("state") or "listing" if automation["status"] == "active" else "-",
         ago(automation["last_scan_at"]),
         _window(automation["window"]),
         text(automation["last_import_job_id"]),

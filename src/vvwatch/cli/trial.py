@@ -48,9 +48,20 @@ def planned(
     _check(_check_debounce, debounce, "--debounce")
     folder = _watchable(folder)
     target = _writable(Path(exports) if exports else folder.with_name(f"{folder.name}-exports"))
+    return Trial(folder, target, state_of(folder, environ), pattern, debounce, listen)
+
+
+def state_of(folder: Path, environ: Mapping[str, str]) -> Path:
+    """Where the trial on `folder`, which is absolute and resolved, keeps its state."""
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:_HASH_LENGTH]
-    state_dir = default_state_dir(_own(environ)).absolute() / f"dev-{digest}"
-    return Trial(folder, target, state_dir, pattern, debounce, listen)
+    return default_state_dir(_own(environ)).absolute() / f"dev-{digest}"
+
+
+def state_above(target: str, environ: Mapping[str, str]) -> Path | None:
+    """The state of the trial that runs on a folder above the file `target`; the nearest one, or None."""
+    folders = Path(os.path.realpath(target)).parents
+    states = (state_of(folder, environ) for folder in folders)
+    return next((state for state in states if (state / "address").exists()), None)
 
 
 def configured(trial: Trial, environ: Mapping[str, str]) -> Config:

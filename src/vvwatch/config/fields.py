@@ -117,12 +117,6 @@ def _absolute(value: object) -> object:
     return Path(value)
 
 
-def _existing_folder(path: Path) -> Path:
-    if not is_folder(path):
-        raise refused(f"there is no folder {str(path)!r}", hint=f"mkdir -p {path}")
-    return path
-
-
 def _at_least_one_second(text: str) -> str:
     if parse_duration(text) < 1:
         raise refused(f"{text!r} is too short", "1s or longer")
@@ -148,7 +142,6 @@ def _split_url(text: str) -> Any:
 Listen = Annotated[str, AfterValidator(_listen)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-ExistingFolder = Annotated[AbsolutePath, AfterValidator(_existing_folder)]
 Pause = Annotated[str, _by(parse_duration)]
 """A duration, zero included, as it was written."""
 Duration = Annotated[str, _by(parse_duration), AfterValidator(_at_least_one_second)]

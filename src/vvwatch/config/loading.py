@@ -194,7 +194,8 @@ class _Draft:
 
     def _problem(self, finding: Finding) -> Problem:
         loc, _, allowed, hint, _ = finding
-        file, key, line = str(self.path), _dotted(loc), nearest_line(self.lines, loc)
+        file = str(self.path) if self.path else "flags"
+        key, line = _dotted(loc), nearest_line(self.lines, loc)
         for length in range(len(loc), 0, -1):
             if loc[:length] in self.origins:
                 (file, key), line = self.origins[loc[:length]], None

@@ -25,7 +25,6 @@ from vvwatch.config.fields import (
     AbsolutePath,
     DatabaseUrl,
     Duration,
-    ExistingFolder,
     KeyPrefix,
     List,
     Listen,
@@ -104,7 +103,7 @@ class Log(Table):
 class Local(Table):
     """Where local connectors may lie."""
 
-    roots: Annotated[tuple[ExistingFolder, ...], List] = ()
+    roots: Annotated[tuple[AbsolutePath, ...], List] = ()
 
 
 class Debounce(Table):

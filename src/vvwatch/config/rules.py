@@ -53,7 +53,7 @@ class Checked:
 
 def all_findings(checked: Checked) -> Iterator[Finding]:
     """Everything that is wrong or doubtful in how the settings go together."""
-    rules = (_names, _daemon, _connectors, _prompts, _automations, _one_each, _echoes, _webhooks)
+    rules = (_names, _daemon, _roots, _connectors, _prompts, _automations, _one_each, _echoes, _webhooks)
     return chain.from_iterable(rule(checked) for rule in rules)
 
 
@@ -82,6 +82,16 @@ def _daemon(checked: Checked) -> Iterator[Finding]:
     if any(_below(settings.state_dir, root) for root in settings.local.roots):
         what = "the state directory lies where connectors may read and write"
         yield Finding(("state_dir",), what, hint="move it out of local.roots", warning=True)
+
+
+def _roots(checked: Checked) -> Iterator[Finding]:
+    for position, root in enumerate(checked.settings.local.roots):
+        loc = ("local", "roots", position)
+        if is_file(root):
+            yield Finding(loc, f"{str(root)!r} is a file, not a folder")
+        elif not is_folder(root):
+            hint = "it may be used as soon as it appears"
+            yield Finding(loc, f"there is no folder {str(root)!r} yet", hint=hint, warning=True)
 
 
 def _connectors(checked: Checked) -> Iterator[Finding]:

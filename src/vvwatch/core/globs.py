@@ -76,6 +76,8 @@ def _segments(pattern: str, text: str) -> list[str]:
     segments = text.split("/")
     if not segments[0] or not segments[-1]:
         raise InvalidInput(f"{pattern!r} starts or ends with a slash, so no object can match", _HINT)
+    if "." in segments or ".." in segments:
+        raise InvalidInput(f"{pattern!r} has a '.' or '..' segment, so no object can match", _HINT)
     tokens = [_tokens(pattern, segment) for segment in segments if segment]
     tokens[-1] = _either_case(tokens[-1])
     return ["".join(segment) for segment in tokens]

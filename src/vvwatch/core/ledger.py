@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -11,7 +10,6 @@ from typing import Final
 from vvwatch.core.objects import StorageObject
 
 _key: Final = itemgetter(0)
-_pair: Final = itemgetter(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +27,29 @@ class Diff:
 def diff(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]]) -> Diff:
     """`listed` held against `recorded` pairs of key and version.
 
-    `recorded` need hold only the pairs whose key lies in `listed`; a set is fastest. A key listed twice counts
-    once, with its last version. A listing without news costs no Python loop, only calls of C.
+    `recorded` need hold only the pairs whose key lies in `listed`. An object listed twice counts once, with
+    its last version. Almost every object of a sweep is known: that case costs one look into a dictionary.
     """
-    pairs = recorded if isinstance(recorded, AbstractSet) else frozenset(recorded)
-    if all(map(pairs.__contains__, map(_pair, listed))):
-        return Diff([], [], len(set(map(_key, listed))))
-    latest = dict(zip(map(_key, listed), listed, strict=True)).values()
-    new = [obj for obj in latest if obj[:2] not in pairs]
-    keys = set(map(_key, pairs))
-    created = [obj for obj in new if obj.key not in keys]
-    modified = [obj for obj in new if obj.key in keys]
-    return Diff(created, modified, len(latest) - len(new))
+    versions = dict(recorded)
+    if len(versions) == len(recorded):
+        unknown = [obj for obj in listed if versions.get(obj[0]) != obj[1]]
+    else:  # some key has several versions
+        pairs = set(recorded)
+        unknown = [obj for obj in listed if obj[:2] not in pairs]
+    keys = len(set(map(_key, listed)))
+    if not unknown:
+        return Diff([], [], keys)
+    return _sorted_out(listed, unknown, versions, keys)
+
+
+def _sorted_out(
+    listed: Sequence[StorageObject],
+    unknown: list[StorageObject],
+    versions: Mapping[str, str],
+    keys: int,
+) -> Diff:
+    last = dict(zip(map(_key, listed), listed, strict=True)) if keys != len(listed) else None
+    new = {obj.key: obj for obj in unknown if last is None or last[obj.key] == obj}
+    created = [obj for obj in new.values() if obj.key not in versions]
+    modified = [obj for obj in new.values() if obj.key in versions]
+    return Diff(created, modified, keys - len(new))

@@ -37,11 +37,13 @@ def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
         catalog.declare_index(tx, ids.index_id(name), index.name or name, index.description)
     for name, prompt in config.prompts.items():
         catalog.declare_prompt(tx, ids.prompt_id(name), _prompt_spec(name, prompt))
-    for name, automation in config.automations.items():
+    kept = [
         _declare_automation(tx, ids.automation_id(name), automation)
+        for name, automation in config.automations.items()
+    ]
     for name in config.webhooks.hooks:
         _declare_webhook(tx, config, box, name)
-    _release(tx, config)
+    _release(tx, config, {pair[0] for pair in kept}, {pair[1] for pair in kept if pair[1]})
 
 
 def _connector_spec(name: str, connector: Any) -> ConnectorSpec:
@@ -66,7 +68,8 @@ def _prompt_spec(name: str, prompt: Any) -> PromptSpec:
     )
 
 
-def _declare_automation(tx: Tx, automation_id: str, wanted: Automation) -> None:
+def _declare_automation(tx: Tx, automation_id: str, wanted: Automation) -> tuple[str, str | None]:
+    """Returns the ids of the import and the export automation, which keep theirs when the file renames them."""
     index_id = ids.index_id(wanted.index)
     spec = automations.ImportSpec(
         connector_id=ids.connector_id(wanted.connector),
@@ -84,16 +87,17 @@ def _declare_automation(tx: Tx, automation_id: str, wanted: Automation) -> None:
         import_mode_override=wanted.import_mode,
         declared=True,
     )
-    automations.save_import(tx, index_id, spec, automation_id)
-    if wanted.export is not None:
-        export = automations.ExportSpec(
-            destination_connector_id=ids.connector_id(wanted.export.connector),
-            destination_subpath=wanted.export.subpath,
-            enabled=wanted.export.enabled,
-            paused=_paused(tx, export_automations, index_id),
-            declared=True,
-        )
-        automations.save_export(tx, index_id, export, automation_id)
+    saved = automations.save_import(tx, index_id, spec, automation_id)
+    if wanted.export is None:
+        return saved.id, None
+    export = automations.ExportSpec(
+        destination_connector_id=ids.connector_id(wanted.export.connector),
+        destination_subpath=wanted.export.subpath,
+        enabled=wanted.export.enabled,
+        paused=_paused(tx, export_automations, index_id),
+        declared=True,
+    )
+    return saved.id, automations.save_export(tx, index_id, export, automation_id).id
 
 
 def _paused(tx: Tx, table: sa.Table, index_id: str) -> bool:
@@ -120,16 +124,14 @@ def _declare_webhook(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
         tx.update(webhook_table, webhook_id, status="disabled")
 
 
-def _release(tx: Tx, config: Config) -> None:
+def _release(tx: Tx, config: Config, imports: set[str], exports: set[str]) -> None:
     """What left the file is no longer read-only; automations and webhooks among it stand still."""
     wanted = {
         connectors: set(map(ids.connector_id, config.connectors)),
         indexes: set(map(ids.index_id, config.indexes)),
         prompts: {catalog.DEFAULT_PROMPT_ID, *map(ids.prompt_id, config.prompts)},
-        import_automations: set(map(ids.automation_id, config.automations)),
-        export_automations: {
-            ids.automation_id(name) for name, automation in config.automations.items() if automation.export
-        },
+        import_automations: imports,
+        export_automations: exports,
         webhook_table: set(map(ids.webhook_id, config.webhooks.hooks)),
     }
     stopped: dict[sa.Table, dict[str, Any]] = {

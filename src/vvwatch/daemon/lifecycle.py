@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -14,7 +14,6 @@ import anyio
 import anyio.abc
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
-from sqlalchemy.exc import SQLAlchemyError
 
 from vvwatch import __version__
 from vvwatch.clock import SystemClock
@@ -24,7 +23,7 @@ from vvwatch.daemon.files import write_private
 from vvwatch.daemon.state import DaemonState, app_for, idle, measured
 from vvwatch.daemon.web import WebServer, address, bound
 from vvwatch.daemon.wiring import House, build
-from vvwatch.errors import VvwatchError
+from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.notify import Notifier
 from vvwatch.telemetry import Telemetry, configure_logging
 from vvwatch.workflow.housekeeping import put_again
@@ -90,7 +89,7 @@ class _Daemon:
         house.clear_spool()
         await house.engine.setup()
         await declare(house, house.config)
-        await put_again(house.database, house.engine, house.telemetry)
+        await put_again(house.database, house.sink, house.telemetry)
         house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
         for warning in house.config.warnings:
             house.telemetry.emit("config.warned", problem=str(warning))
@@ -165,12 +164,15 @@ class _Daemon:
         try:
             config = self._options.reload() if self._options.reload else house.config
             await declare(house, config)
-            house.live.config = config
-        except VvwatchError as error:
+        except Exception as error:  # noqa: BLE001  # a bad file must not end a daemon that works
             house.telemetry.emit("config.rejected", error=error)
             self._notifier.ready("the changed configuration was rejected; the old one goes on")
             return
+        house.live.config = config
+        house.watcher.forget()
         waiting = [name for name in _AT_START if getattr(config, name) != getattr(self._started_with, name)]
+        if _sending(config) != _sending(self._started_with):
+            waiting.append("webhooks")
         house.telemetry.emit("config.reloaded", file=str(config.path), needs_restart=waiting)
         self._notifier.ready("configuration reloaded")
 
@@ -178,14 +180,20 @@ class _Daemon:
         """Tell the watchdog that the loop and the database both still move: a bare timer proves nothing."""
         seconds = self._notifier.watchdog_seconds
         while seconds is not None:
-            await self._house.database.write(lambda tx: tx.now)
-            self._notifier.watchdog()
+            with suppress(StoreUnavailable):
+                await self._house.database.write(lambda tx: tx.now)
+                self._notifier.watchdog()
             await self._house.clock.sleep(seconds / 2)
 
     async def _until_idle(self) -> None:
         while not await idle(self._house, self._state.started_at):
             await self._house.clock.sleep(_IDLE_POLL_SECONDS)
         self._stopping.set()
+
+
+def _sending(config: Config) -> dict[str, Any]:
+    """How webhooks are sent to, without the webhooks themselves."""
+    return {name: getattr(config.webhooks, name) for name in type(config.webhooks).model_fields}
 
 
 def _bound(config: Config) -> Any:
@@ -203,7 +211,7 @@ async def _measure(house: House, notifier: Notifier, state: DaemonState) -> None
     try:
         await house.database.write(lambda tx: tx.now)
         figures = await measured(house)
-    except SQLAlchemyError as error:
+    except StoreUnavailable as error:
         state.store_works = False
         house.telemetry.emit("task.failed", task="measure", error=error)
         notifier.status("the database does not work")
@@ -223,7 +231,7 @@ async def _housekeeping(house: House, notifier: Notifier, state: DaemonState) ->
     scheduler.add_job(
         put_again,
         IntervalTrigger(seconds=_SWEEP_SECONDS, timezone="UTC"),
-        args=(house.database, house.engine, house.telemetry),
+        args=(house.database, house.sink, house.telemetry),
     )
     scheduler.add_job(
         _measure, IntervalTrigger(seconds=_MEASURE_SECONDS, timezone="UTC"), args=(house, notifier, state)

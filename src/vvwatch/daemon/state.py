@@ -50,13 +50,14 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         listen_host=config.address[0],
         public_url=config.public_url,
         local_roots=config.local.roots,
+        state_dir=config.state_dir,
     )
     return create_app(
         ApiContext(
             database=house.database,
             clock=house.clock,
             box=house.box,
-            storages=house.open_storage,
+            storages=house.storages,
             processors=house.processors,
             settings=settings,
             status=status,

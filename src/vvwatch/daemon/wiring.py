@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from vvwatch.config import Config
-from vvwatch.errors import InvalidInput
-from vvwatch.ports import Clock, Handler, Job, Kind, Processor, Source, Storage
+from vvwatch.errors import InvalidInput, VvwatchError
+from vvwatch.ports import Clock, Engine, Handler, Job, Kind, Processor, Source, Storage
 from vvwatch.processors.technical import Limits, TechnicalProcessor
 from vvwatch.senders.http import Guard, HttpSender
 from vvwatch.sources.folder import FolderSource
 from vvwatch.storage.local import LocalStorage
+from vvwatch.store.database import JobSink
 from vvwatch.store.encryption import SecretBox, load_or_create_key
 from vvwatch.store.sqlite import SqliteDatabase, SqliteEngine
 from vvwatch.telemetry import Telemetry
@@ -50,7 +52,8 @@ class House:
     clock: Clock
     telemetry: Telemetry
     database: SqliteDatabase
-    engine: SqliteEngine
+    engine: Engine
+    sink: JobSink
     box: SecretBox
     sender: HttpSender
     processors: Mapping[str, Processor]
@@ -61,6 +64,7 @@ class House:
     exports: Exports
     deliveries: Deliveries
     subscriptions: Subscriptions
+    storages: Storages
     exports_dir: Path
     spool: Path
 
@@ -69,14 +73,10 @@ class House:
         """The configuration in force."""
         return self.live.config
 
-    def open_storage(self, connector: sa.Row[Any]) -> Storage:
-        """The storage of a connector's row."""
-        return open_storage(self.config, connector)
-
     def clear_spool(self) -> None:
         """Begin with an empty spool: what a dead process left there is of no use to anybody."""
         shutil.rmtree(self.spool, ignore_errors=True)
-        self.spool.mkdir(mode=0o700)
+        self.spool.mkdir(mode=0o700, exist_ok=True)
         self.exports_dir.mkdir(exist_ok=True, mode=0o700)
 
     def handlers(self) -> dict[Kind, Handler]:
@@ -103,16 +103,31 @@ class House:
         }
 
 
-def open_storage(config: Config, connector: sa.Row[Any]) -> Storage:
-    """The storage of a connector's row. Raises InvalidInput for a provider that this vvwatch does not have."""
-    if connector.provider == "local":
-        return LocalStorage(Path(connector.settings["root"]), allowed_roots=config.local.roots)
-    raise InvalidInput(f"no storage for provider {connector.provider!r}", "supported here: local")
+class Storages:
+    """Opens the storage of a connector's row, once for each setting: a storage remembers what it has seen."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._opened: dict[tuple[str, str, tuple[Path, ...]], Storage] = {}
+        self._opening = threading.Lock()
+
+    def __call__(self, connector: sa.Row[Any]) -> Storage:
+        """The storage. Raises InvalidInput for a provider that this vvwatch does not have."""
+        if connector.provider != "local":
+            raise InvalidInput(f"no storage for provider {connector.provider!r}", "supported here: local")
+        roots = tuple(self._live.config.local.roots)
+        identity = (connector.id, str(connector.settings["root"]), roots)
+        with self._opening:
+            if identity not in self._opened:
+                self._opened[identity] = LocalStorage(Path(connector.settings["root"]), allowed_roots=roots)
+            return self._opened[identity]
 
 
 def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:
-    """All parts, wired, nothing started."""
+    """All parts, wired, nothing started. Raises VvwatchError when the state directory cannot be used."""
+    _make_state_dir(config.state_dir)
     live = Live(config)
+    storages = Storages(live)
     spool, exports_dir = config.state_dir / "spool", config.state_dir / "exports"
     database = SqliteDatabase(config.database_path, clock)
     box = SecretBox(load_or_create_key(config.state_dir, environ))
@@ -124,13 +139,14 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
     sample = random.random
     reading = Reading(
         clock,
-        lambda connector: open_storage(live.config, connector),
+        storages,
         processors,
         DEFAULT_PROCESSOR,
         spool,
         config.processing.attempts,
         sample,
     )
+    engine = SqliteEngine(database, lambda job, error: _report(telemetry, job, error))
     watcher = Watcher(database, clock, telemetry, reading.open_storage, sample)
     policy = DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
     return House(
@@ -138,7 +154,8 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         clock=clock,
         telemetry=telemetry,
         database=database,
-        engine=SqliteEngine(database, lambda job, error: _report(telemetry, job, error)),
+        engine=engine,
+        sink=engine,
         box=box,
         sender=sender,
         processors=processors,
@@ -151,9 +168,22 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         subscriptions=Subscriptions(
             database, clock, telemetry, watcher, lambda _, connector: _source(clock, connector)
         ),
+        storages=storages,
         exports_dir=exports_dir,
         spool=spool,
     )
+
+
+def _make_state_dir(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        raise VvwatchError(
+            f"cannot write to the state directory {path}: {error.strerror}",
+            "choose another with --state-dir or state_dir, or give it to the daemon's user (chown)",
+        ) from error
 
 
 def _technical(config: Config, work_dir: Path) -> TechnicalProcessor:
@@ -173,11 +203,8 @@ def _source(clock: Clock, connector: sa.Row[Any]) -> Source | None:
     return FolderSource(root, clock=clock, sweep_seconds=_SAFETY_SWEEP_SECONDS)
 
 
-def _report(telemetry: Telemetry, job: Job, error: Exception) -> None:
-    telemetry.emit(
-        "job.failed",
-        kind=job.kind.value,
-        ref=job.ref,
-        attempt=job.attempt,
-        error=error,
-    )
+def _report(telemetry: Telemetry, job: Job | None, error: Exception) -> None:
+    if job is None:
+        telemetry.emit("task.failed", task="engine", error=error)
+    else:
+        telemetry.emit("job.failed", kind=job.kind.value, ref=job.ref, attempt=job.attempt, error=error)

@@ -53,7 +53,7 @@ class TechnicalProcessor:
         if prompt.json_schema != TECHNICAL_PROMPT["json_schema"] or asked_whole != whole:
             raise InvalidInput(
                 "the technical processor cannot fill the schema of this prompt",
-                "It only answers the prompt 'technical'; any other needs a model or a command as processing_model.",
+                "it answers the prompt 'technical' only; any other needs a model or a command",
             )
 
     async def probe(self, fd: int) -> Probe:

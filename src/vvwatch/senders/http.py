@@ -7,12 +7,13 @@ reaches into the daemon's network. Redirects are not followed and proxies of the
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import anyio
 import httpx
@@ -32,14 +33,14 @@ class Guard:
     allow_private_addresses: bool = False
 
     async def pinned(self, url: str) -> tuple[str, str]:
-        """`url` with its host replaced by a checked address, and the host. Raises DeliveryRefused."""
+        """`url` with its host replaced by a checked address, and the host in ASCII. Raises DeliveryRefused."""
         parts = urlsplit(url)
         if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_http):
             raise DeliveryRefused("the address is not https", "use https, or allow http in [webhooks]")
-        host = parts.hostname or ""
-        address = await self._resolved(host, parts.port or (443 if parts.scheme == "https" else 80))
+        host, port = _destination(parts)
+        address = await self._resolved(host, port or (443 if parts.scheme == "https" else 80))
         bracketed = f"[{address}]" if ":" in address else address
-        netloc = bracketed if parts.port is None else f"{bracketed}:{parts.port}"
+        netloc = bracketed if port is None else f"{bracketed}:{port}"
         return urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")), host
 
     async def _resolved(self, host: str, port: int) -> str:
@@ -83,7 +84,7 @@ class HttpSender:
         await self._client.aclose()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Send `body` once within the time-out."""
+        """Send `body` once within the time-out. Whatever hinders it stands in the reply; nothing is raised."""
         started = time.monotonic()
         status: int | None = None
         text, error, retry_after = "", None, None
@@ -97,6 +98,9 @@ class HttpSender:
             error = f"no answer within {self._timeout_seconds:g} s"
         except httpx.HTTPError as failure:
             error = f"{type(failure).__name__}: the connection failed"
+        except Exception as failure:  # noqa: BLE001  # as promised
+            # The address is a user's and the answer a stranger's: neither may stop the worker that sends.
+            error = f"{type(failure).__name__}: it could not be sent"
         return Reply(status, text, error, time.monotonic() - started, retry_after)
 
     async def _exchange(
@@ -119,6 +123,14 @@ class HttpSender:
         return response.status_code, text, _retry_after(response.headers.get("Retry-After"))
 
 
+def _destination(parts: SplitResult) -> tuple[str, int | None]:
+    """The host as headers and certificates spell it, and the port if one is given. Raises DeliveryRefused."""
+    try:
+        return (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+    except ValueError as error:
+        raise DeliveryRefused("the address has no valid host and port", "check the webhook's url") from error
+
+
 async def _beginning(response: httpx.Response) -> str:
     kept = b""
     async for piece in response.aiter_raw():
@@ -133,10 +145,14 @@ def _retry_after(value: str | None) -> float | None:
     if not value:
         return None
     try:
-        seconds = float(value)
+        seconds = _seconds_until(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _seconds_until(value: str) -> float:
+    try:
+        return float(value)
     except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+        return parsedate_to_datetime(value).timestamp() - time.time()

@@ -27,6 +27,10 @@ class Root:
                 f"the folder {str(self.path)!r} may not be watched: {error.strerror}",
                 f"let user id {os.geteuid()} read and enter it: chmod or setfacl it and each folder above it",
             )
+        if isinstance(error, NotADirectoryError):
+            return StorageUnavailable(
+                f"{str(self.path)!r} is a file, not a folder", "put a folder in its place, or name another"
+            )
         return self.lost(str(error.strerror))
 
     def lost(self, why: str) -> StorageUnavailable:

@@ -140,6 +140,11 @@ class LocalStorage:
             file = self._open(key)
         except (AccessDenied, ObjectNotFound):
             return False
+        except StorageUnavailable as error:
+            # Who holds a write lease has the file open for writing: it cannot be opened before the lease ends.
+            if isinstance(error.__cause__, BlockingIOError):
+                return True
+            raise
         try:
             return has_writer(file)
         finally:
@@ -197,6 +202,10 @@ class LocalStorage:
         except PermissionError as error:
             raise AccessDenied(
                 f"the folder {str(self._root)!r} may not be read", _access_hint("read and enter it")
+            ) from error
+        except NotADirectoryError as error:
+            raise StorageUnavailable(
+                f"{str(self._root)!r} is a file, not a folder", "put a folder in its place, or name another"
             ) from error
         except OSError as error:
             raise StorageUnavailable(

@@ -92,7 +92,7 @@ def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
     if scope not in row.scopes:
         raise InvalidInput(
             f"connector {connector_id!r} lacks the scope {scope!r}",
-            f"its scopes are {', '.join(row.scopes)}; use another connector or add the scope",
+            f"its scopes are {', '.join(row.scopes)}; use a connector that has it",
         )
     return row
 
@@ -110,11 +110,13 @@ def save_import(tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | No
     _check_owner(found, declared=spec.declared)
     values = _import_values(tx, index_id, spec, prompt.prompt_version)
     if found is None:
-        fresh = automation_id or tx.new_id("auto")
+        fresh = _free_id(tx, import_automations, automation_id)
         moments = {"created_at": tx.now, "updated_at": tx.now}
         tx.insert(import_automations, id=fresh, index_id=index_id, **moments, **values)
     elif _differs(found, values):
-        values |= {"generation": found.generation + _differs(found, values, _WATCHED), "updated_at": tx.now}
+        values["updated_at"] = tx.now
+        if _differs(found, values, _WATCHED):
+            values |= {"generation": found.generation + 1, "baseline_done": False}
         tx.update(import_automations, found.id, **values)
     return _resumed(tx, get_import(tx, index_id))
 
@@ -141,6 +143,12 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
     }
 
 
+def _free_id(tx: Tx, table: sa.Table, wanted: str | None) -> str:
+    """The wanted id, unless an automation of another index has it."""
+    taken = wanted is None or tx.first(sa.select(table.c.id).where(table.c.id == wanted)) is not None
+    return tx.new_id("auto") if wanted is None or taken else wanted
+
+
 def _differs(found: sa.Row[Any], values: dict[str, Any], names: Iterable[str] | None = None) -> bool:
     return any(found._mapping[name] != values[name] for name in names or values)
 
@@ -165,7 +173,7 @@ def _resumed(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
     tx.nudge(Kind.SCAN, row, tx.now)
     waiting = tx.first(sa.select(windows).where(windows.c.automation_id == row.id, windows.c.state == "open"))
     if waiting is not None:
-        tx.nudge(Kind.WINDOW, waiting, max(tx.now, waiting.due_at))
+        tx.nudge(Kind.WINDOW, waiting, tx.now)
     return get_import(tx, row.index_id)
 
 
@@ -238,7 +246,7 @@ def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | No
         "updated_at": tx.now,
     }
     if found is None:
-        fresh = automation_id or tx.new_id("auto")
+        fresh = _free_id(tx, export_automations, automation_id)
         tx.insert(export_automations, id=fresh, index_id=index_id, created_at=tx.now, **values)
     else:
         tx.update(export_automations, found.id, **values)
@@ -259,6 +267,7 @@ def _caught_up(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
             prompt_runs.c.index_id == row.index_id,
             prompt_runs.c.status.in_(TERMINAL),
             prompt_runs.c.completed_at >= row.created_at,
+            prompt_runs.c.id.not_in(exports.runs_of(row.id)),
         )
         for run in tx.all(ended):
             exports.fire(tx, run)

@@ -6,6 +6,7 @@ for the job made at its current revision, so a stale or surplus job can record n
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from vvwatch.store import schema
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_KEYS_PER_QUERY = 500
+_SKEW_SECONDS = 5.0
 
 ENTITIES: Mapping[Kind, sa.Table] = {
     Kind.SCAN: schema.import_automations,
@@ -60,30 +61,29 @@ class Tx:
         """All rows."""
         return self.execute(statement).all()
 
-    def pairs(self, statement: sa.Executable, parameters: Mapping[str, Any]) -> set[tuple[str, str]]:
-        """All rows of a query of two text columns, as the driver has them: the hot path of every listing."""
+    def pairs(self, statement: sa.Executable, parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """All rows of a query of two plain columns, as the driver has them: the hot path of every listing."""
         result = self.execute(statement, parameters)
-        rows = set(result.cursor.fetchall())
+        rows = list(result.cursor.fetchall())
         result.close()
         return rows
 
     def pairs_among(
         self, within: sa.Select[Any], among: sa.Select[Any], scope: Mapping[str, Any], keys: Sequence[str]
-    ) -> set[tuple[Any, Any]]:
+    ) -> list[tuple[str, Any]]:
         """Rows whose first column is one of `keys`, and perhaps neighbours of theirs.
 
-        `within` reads at most `most` of a range (`lowest` to `highest`), `among` a list (`keys`). A list costs ten
-        times as much per key, so the range is tried first: it is enough where the keys stand close together.
+        `within` reads at most `most` of a range (`lowest` to `highest`), `among` a list (see `one_of`). A range is
+        cheaper and is tried first: it is enough where the keys stand close together, as in a sorted listing.
         """
         if not keys:
-            return set()
+            return []
         most = 2 * len(keys) + 100
         bounds = {**scope, "lowest": min(keys), "highest": max(keys), "most": most}
         found = self.pairs(within, bounds)
         if len(found) < most:
             return found
-        chunks = (keys[start : start + _KEYS_PER_QUERY] for start in range(0, len(keys), _KEYS_PER_QUERY))
-        return set().union(*(self.pairs(among, {**scope, "keys": chunk}) for chunk in chunks))
+        return self.pairs(among, {**scope, "keys": json.dumps(keys)})
 
     def insert_tuples(
         self, statement: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
@@ -152,6 +152,12 @@ class Tx:
         self.put(kind, row.id, revision, at)
 
 
+def one_of(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether `column` is one of the texts in the JSON list `keys`: one statement for any number of them."""
+    values = sa.func.json_each(sa.bindparam("keys")).table_valued("value")
+    return column.in_(sa.select(values.c.value))
+
+
 def upsert(dialect: str, table: sa.Table) -> Any:
     """The INSERT of a dialect, which knows ON CONFLICT."""
     return (postgresql if dialect == "postgresql" else sqlite).insert(table)
@@ -194,7 +200,25 @@ class Database(Protocol):
 
 def sweep(tx: Tx, sink: JobSink, grace_seconds: float) -> int:
     """Put again what is overdue and not held by the engine; returns how many. Lost jobs lose nothing."""
+    _heal(tx)
     return sum(_sweep_kind(tx, sink, kind, tx.now - grace_seconds) for kind in ENTITIES)
+
+
+_LAST_MOVED = {
+    Kind.SCAN: schema.import_automations.c.last_scan_at,
+    Kind.WINDOW: schema.windows.c.last_change_at,
+    Kind.EXPORT: schema.exports.c.updated_at,
+    Kind.DELIVERY: schema.deliveries.c.last_attempt_at,
+}
+
+
+def _heal(tx: Tx) -> None:
+    """After the clock was set back, what was planned by the old one would come too late: look at it now."""
+    for kind, moved_at in _LAST_MOVED.items():
+        table = ENTITIES[kind]
+        waiting = table.c.next_at > tx.now, moved_at > tx.now + _SKEW_SECONDS
+        for row in tx.all(sa.select(table).where(*waiting)):
+            tx.nudge(kind, row, tx.now)
 
 
 def _sweep_kind(tx: Tx, sink: JobSink, kind: Kind, before: float) -> int:

@@ -67,6 +67,11 @@ def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
     return export_id
 
 
+def runs_of(automation_id: str) -> sa.Select[Any]:
+    """The ids of the runs that an automation has exported."""
+    return sa.select(exports.c.run_id).where(exports.c.automation_id == automation_id)
+
+
 def _exists(tx: Tx, automation_id: str, run_id: str) -> bool:
     found = sa.select(exports.c.id).where(
         exports.c.automation_id == automation_id, exports.c.run_id == run_id

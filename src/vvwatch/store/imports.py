@@ -13,9 +13,10 @@ from vvwatch.core import imports as machine
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.objects import StorageObject, base_name
+from vvwatch.errors import ObjectChanged, ObjectNotFound
 from vvwatch.ports import Job, Kind
-from vvwatch.store import runs
-from vvwatch.store.database import Tx, upsert
+from vvwatch.store import ledger, runs
+from vvwatch.store.database import Tx, one_of, upsert
 from vvwatch.store.events import announce
 from vvwatch.store.schema import (
     connectors,
@@ -27,6 +28,8 @@ from vvwatch.store.schema import (
 )
 
 _PROGRESS_STEPS = 4
+_MOST_REPORTED = 10_000
+_FOUND_AGAIN = (ObjectChanged.code, ObjectNotFound.code)
 
 
 _range = (
@@ -38,8 +41,7 @@ _range = (
     .limit(sa.bindparam("most"))
 )
 _among = sa.select(import_files.c.key, import_files.c.size_bytes).where(
-    import_files.c.job_id == sa.bindparam("job_id"),
-    import_files.c.key.in_(sa.bindparam("keys", expanding=True)),
+    import_files.c.job_id == sa.bindparam("job_id"), one_of(import_files.c.key)
 )
 
 
@@ -135,7 +137,10 @@ def _report_observations(tx: Tx, automation_id: str, job_id: str, first_ordinal:
         sa.select(observations)
         .where(observations.c.automation_id == automation_id, observations.c.job_id.is_(None))
         .order_by(observations.c.key)
+        .limit(_MOST_REPORTED)
     )
+    if not unreported:
+        return 0
     rows = [
         {
             "job_id": job_id,
@@ -150,7 +155,11 @@ def _report_observations(tx: Tx, automation_id: str, job_id: str, first_ordinal:
         for position, row in enumerate(unreported)
     ]
     added = len(tx.insert_new(import_files, rows))
-    reported = observations.c.automation_id == automation_id, observations.c.job_id.is_(None)
+    reported = (
+        observations.c.automation_id == automation_id,
+        observations.c.job_id.is_(None),
+        observations.c.key <= unreported[-1].key,
+    )
     tx.execute(sa.update(observations).where(*reported).values(job_id=job_id))
     return added
 
@@ -197,10 +206,23 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     if media_id is not None and outcome.probe is not None:
         _create_media(tx, media_id, file, outcome.probe, outcome.uri)
     import_job = _count(tx, file, outcome.status)
+    if outcome.reason in _FOUND_AGAIN:
+        _make_eligible(tx, import_job, file)
     if import_job.imported + import_job.failed + import_job.skipped < import_job.total_files:
         _announce_progress(tx, import_job)
         return FileEnd(import_job.id, None, None)
     return _finish_job(tx, import_job)
+
+
+def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
+    """What was replaced or away was never imported: whatever stands there at the next scan counts as new."""
+    ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
+    if job.automation_id:
+        automation = tx.first(
+            sa.select(import_automations).where(import_automations.c.id == job.automation_id)
+        )
+        if automation is not None and automation.enabled and not automation.paused:
+            tx.nudge(Kind.SCAN, automation, tx.now)
 
 
 def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: str) -> None:

@@ -7,22 +7,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vvwatch.core.ledger import Diff, diff
 from vvwatch.core.objects import StorageObject
-from vvwatch.store.database import Tx
+from vvwatch.store.database import Tx, one_of
 from vvwatch.store.schema import ledger_scopes, objects, observations, outputs
 
 NOT_IMPORTED = 0
 """The window of versions that are known but not to be imported (existing before the start, `new_only`)."""
 
-_range = sa.select(objects.c.key, objects.c.version).where(
-    objects.c.scope_id == sa.bindparam("scope_id"),
-    objects.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
+_range = (
+    sa.select(objects.c.key, objects.c.version)
+    .where(
+        objects.c.scope_id == sa.bindparam("scope_id"),
+        objects.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
+    )
+    .limit(sa.bindparam("most"))
 )
-_some_of_range = _range.limit(sa.bindparam("most"))
 _among = sa.select(objects.c.key, objects.c.version).where(
-    objects.c.scope_id == sa.bindparam("scope_id"), objects.c.key.in_(sa.bindparam("keys", expanding=True))
+    objects.c.scope_id == sa.bindparam("scope_id"), one_of(objects.c.key)
 )
-
 _insert = sa.insert(objects)
 
 
@@ -35,20 +38,21 @@ def scope(tx: Tx, index_id: str, connector_id: str) -> int:
     return int(tx.execute(found).scalar_one())
 
 
-def recorded(tx: Tx, scope_id: int, page: Sequence[StorageObject]) -> set[tuple[str, str]]:
-    """(key, version) of all that is recorded between the smallest and the largest key of `page`.
-
-    One range read per page: the order of keys differs between stores, the range does not.
-    """
-    if not page:
-        return set()
-    keys = [obj.key for obj in page]
-    return tx.pairs(_range, {"scope_id": scope_id, "lowest": min(keys), "highest": max(keys)})
+def recorded(tx: Tx, scope_id: int, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """(key, version) of all that is recorded under these keys, and perhaps under neighbours of theirs."""
+    return tx.pairs_among(_range, _among, {"scope_id": scope_id}, keys)
 
 
-def recorded_among(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[tuple[str, str]]:
-    """(key, version) of all that is recorded under these keys."""
-    return tx.pairs_among(_some_of_range, _among, {"scope_id": scope_id}, keys)
+def compare(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> Diff:
+    """Objects held against the ledger, where the ledger is read: only what is new travels on."""
+    return diff(found, recorded(tx, scope_id, [obj.key for obj in found]))
+
+
+def forget(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
+    """Remove a version, and those that were declined because of it: found again, they count as new."""
+    scope_id = scope(tx, index_id, connector_id)
+    again = sa.or_(objects.c.version == version, objects.c.window_seq == NOT_IMPORTED)
+    tx.execute(sa.delete(objects).where(objects.c.scope_id == scope_id, objects.c.key == key, again))
 
 
 def record(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:

@@ -22,8 +22,6 @@ from vvwatch.store.schema import (
     exports,
     import_automations,
     import_files,
-    ledger_scopes,
-    objects,
 )
 
 _LARGEST_ID = 2**63 - 1
@@ -79,7 +77,7 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
     file = _file(tx, job_id, file_id)
     if file.status not in (FileStatus.FAILED, FileStatus.SKIPPED):
         raise Conflict(f"file {file.id} of import job {job_id!r} is {file.status}", "only failed or skipped")
-    _forget(tx, job, file.key, file.version)
+    ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
     automation = _watching(tx, job)
     if automation is None:
         return Eligible(file, job, scanning=False)
@@ -95,17 +93,6 @@ def _file(tx: Tx, job_id: str, file_id: str) -> sa.Row[Any]:
     if row is None:
         raise NotFound("import_file", file_id)
     return row
-
-
-def _forget(tx: Tx, job: sa.Row[Any], key: str, version: str) -> None:
-    """Remove the version, and those that were declined because of it."""
-    scope = sa.select(ledger_scopes.c.id).where(
-        ledger_scopes.c.index_id == job.index_id, ledger_scopes.c.connector_id == job.connector_id
-    )
-    again = sa.or_(objects.c.version == version, objects.c.window_seq == ledger.NOT_IMPORTED)
-    tx.execute(
-        sa.delete(objects).where(objects.c.scope_id == scope.scalar_subquery(), objects.c.key == key, again)
-    )
 
 
 def _watching(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:

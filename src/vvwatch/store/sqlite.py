@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from vvwatch.core.retries import backoff
-from vvwatch.errors import StoreError, StoreLocked
+from vvwatch.errors import StoreError, StoreLocked, StoreUnavailable
 from vvwatch.ports import Clock, Handler, Job, Kind
 from vvwatch.store import migrations
 from vvwatch.store.database import JobSink, P, T, Tx
@@ -39,6 +39,7 @@ _PRAGMAS = (
     "journal_size_limit=67108864",
     "cache_size=-16384",
 )
+_STORE_RETRY_SECONDS = 5.0
 _LONGEST_NAP_SECONDS = 30.0  # so that a clock that jumps or a suspended machine heals by itself
 
 
@@ -53,12 +54,16 @@ class SqliteDatabase:
         self._writing = anyio.CapacityLimiter(1)
         self._reading = anyio.CapacityLimiter(_READERS)
         self._writer = sa.create_engine(
-            f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False}
+            f"sqlite:///{path}",
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False},
+            hide_parameters=True,
         )
         self._reader = sa.create_engine(
             f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true",
             poolclass=QueuePool,
             pool_size=_READERS,
+            hide_parameters=True,
             connect_args={"check_same_thread": False},
         )
         sa.event.listen(self._writer, "connect", _prepare_writer)
@@ -71,6 +76,7 @@ class SqliteDatabase:
         """Own the file, bring its schema up to date, close it at the end. Yields the schema version found."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = _lock(self.path.with_name(self.path.name + ".lock"))
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             yield self._migrate()
         finally:
@@ -99,7 +105,8 @@ class SqliteDatabase:
                     self.sink.write(tx)
                 return result, bool(tx.jobs)
 
-        result, has_work = await anyio.to_thread.run_sync(work, limiter=self._writing)
+        with _told():
+            result, has_work = await anyio.to_thread.run_sync(work, limiter=self._writing)
         if has_work and self.sink is not None:
             self.sink.wake()
         return result
@@ -111,7 +118,18 @@ class SqliteDatabase:
             with self._reader.begin() as conn:
                 return fn(Tx(conn, self.clock.now()), *args, **kwargs)
 
-        return await anyio.to_thread.run_sync(work, limiter=self._reading)
+        with _told():
+            return await anyio.to_thread.run_sync(work, limiter=self._reading)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        raise StoreUnavailable(
+            f"the database does not work: {error.orig}", "make room on its disk, or look at the disk's health"
+        ) from error
 
 
 def _lock(path: Path) -> int:
@@ -165,9 +183,12 @@ _next = {
 
 
 class SqliteEngine:
-    """The job engine on a table of the same file. `report` is told of handlers that failed unexpectedly."""
+    """The job engine on a table of the same file.
 
-    def __init__(self, database: SqliteDatabase, report: Callable[[Job, Exception], None]) -> None:
+    `report` is told of handlers that failed unexpectedly, and (without a job) of a database that does not work.
+    """
+
+    def __init__(self, database: SqliteDatabase, report: Callable[[Job | None, Exception], None]) -> None:
         self._database = database
         self._clock = database.clock
         self._report = report
@@ -207,9 +228,7 @@ class SqliteEngine:
         async with anyio.create_task_group() as tasks:
             while not self._drained():
                 self._awake = anyio.Event()
-                ended, self._ended = self._ended, []
-                free = {kind: self._free(kind, slots) for kind in Kind}
-                started, next_at = await self._database.write(_turn, ended, free)
+                started, next_at = await self._turned(slots)
                 for job in started:
                     self._busy[job.kind] += 1
                     tasks.start_soon(self._one, handlers[job.kind], job)
@@ -221,6 +240,18 @@ class SqliteEngine:
 
     def _free(self, kind: Kind, slots: Mapping[Kind, int]) -> int:
         return 0 if self._draining else slots.get(kind, 0) - self._busy[kind]
+
+    async def _turned(self, slots: Mapping[Kind, int]) -> tuple[list[Job], float | None]:
+        """One turn; when the database does not take it, nothing is forgotten and the next one is soon."""
+        ended, self._ended = self._ended, []
+        free = {kind: self._free(kind, slots) for kind in Kind}
+        try:
+            return await self._database.write(_turn, ended, free)
+        except StoreUnavailable as error:
+            self._ended = ended + self._ended
+            self._report(None, error)
+            await self._clock.sleep(_STORE_RETRY_SECONDS)
+            return [], self._clock.now()
 
     async def _nap(self, next_at: float | None) -> None:
         seconds = _LONGEST_NAP_SECONDS if next_at is None else next_at - self._clock.now()

@@ -13,7 +13,7 @@ from vvwatch.core.windows import CloseReason, WindowPolicy, close_reason, due_at
 from vvwatch.ports import Job, Kind
 from vvwatch.store import imports, ledger
 from vvwatch.store.database import Tx
-from vvwatch.store.schema import import_automations, import_files, windows
+from vvwatch.store.schema import import_automations, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ def accept(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageO
     automation = active(tx, automation_id, generation)
     if automation is None:
         return NOTHING
-    known = ledger.recorded_among(tx, automation.scope_id, [obj.key for obj in found])
-    fresh = {obj.key: obj for obj in found if (obj.key, obj.version) not in known}
+    new = ledger.compare(tx, automation.scope_id, found)
+    fresh = [*new.created, *new.modified]
     if not fresh:
         return NOTHING
     window, opened = _open(tx, automation)
-    ledger.record(tx, automation.scope_id, fresh.values(), window.seq)
-    ledger.forget_observations(tx, automation_id, list(fresh))
-    return _join(tx, automation, window, list(fresh.values()), opened=opened)
+    ledger.record(tx, automation.scope_id, fresh, window.seq)
+    ledger.forget_observations(tx, automation_id, [obj.key for obj in fresh])
+    return _join(tx, automation, window, fresh, opened=opened)
 
 
 def acknowledge(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> int:
@@ -60,8 +60,8 @@ def acknowledge(tx: Tx, automation_id: str, generation: int, found: Sequence[Sto
     automation = active(tx, automation_id, generation)
     if automation is None:
         return 0
-    known = ledger.recorded_among(tx, automation.scope_id, [obj.key for obj in found])
-    fresh = [obj for obj in found if (obj.key, obj.version) not in known]
+    new = ledger.compare(tx, automation.scope_id, found)
+    fresh = [*new.created, *new.modified]
     if fresh:
         ledger.record(tx, automation.scope_id, fresh, ledger.NOT_IMPORTED)
     return len(fresh)
@@ -205,12 +205,4 @@ def _close(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> Cl
     )
     return Closed(
         window.id, automation.id, window.import_job_id, reason, window.object_count, window.opened_at
-    )
-
-
-def waiting_files(tx: Tx, window: sa.Row[Any], limit: int) -> Sequence[sa.Row[Any]]:
-    """The first objects of an open window, by key."""
-    table = import_files
-    return tx.all(
-        sa.select(table).where(table.c.job_id == window.import_job_id).order_by(table.c.key).limit(limit)
     )

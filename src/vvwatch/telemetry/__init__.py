@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from traceback import format_tb
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -40,8 +41,8 @@ class Telemetry:
         """Tell that something happened; `level` when the catalogue's does not fit this time.
 
         Fields that are empty stay out of the log. An exception in the field `error` becomes its message,
-        `error_type` and `hint`; one that is not ours also shows where it came from. Raises ValueError for an
-        event that the catalogue does not have.
+        `error_type` (unless one is given) and `hint`; one that is not ours also shows where it came from.
+        Raises ValueError for an event that the catalogue does not have.
         """
         spec = CATALOGUE.get(event)
         if spec is None:
@@ -76,16 +77,21 @@ class Telemetry:
     def _write(self, event: str, number: int, fields: Mapping[str, Any], fault: Any) -> None:
         said = {name: value for name, value in fields.items() if value not in ("", None)}
         shown = said if self._keys else without_object_names(said)
-        unexpected = isinstance(fault, BaseException) and not isinstance(fault, VvwatchError | OSError)
-        trace = {"exc_info": fault} if unexpected else {}
         if self._log is not None:
-            self._log.log(number, event, **shown, **trace)
+            self._log.log(number, event, **shown, **self._trace(fault))
+
+    def _trace(self, fault: Any) -> dict[str, Any]:
+        """Where a fault of ours came from; without its message where that may name objects."""
+        if not isinstance(fault, BaseException) or isinstance(fault, VvwatchError | OSError):
+            return {}
+        return {"exc_info": fault} if self._keys else {"exception": "".join(format_tb(fault.__traceback__))}
 
 
 def _with_fault(fields: dict[str, Any], fault: Any) -> dict[str, Any]:
     """`fields` with the exception `fault` spelt out."""
     if not isinstance(fault, BaseException):
         return fields
-    told = {"error": str(fault) or type(fault).__name__, "error_type": type(fault).__name__}
+    kind = type(fault).__name__
+    told = {"error": str(fault) or kind, "error_type": fields.get("error_type", kind)}
     hint = {"hint": fault.hint} if isinstance(fault, VvwatchError) and fault.hint else {}
     return {**fields, **told, **hint}

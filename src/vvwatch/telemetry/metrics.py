@@ -19,7 +19,7 @@ _GAUGES: Final = {
     "config_last_reload_successful": ("Whether the last reload of the configuration was taken.", ()),
     "config_last_reload_success_timestamp_seconds": ("When a configuration was last taken.", ()),
     "last_scan_timestamp_seconds": ("When a listing was last whole.", ("automation",)),
-    "last_success_timestamp_seconds": ("When an import last ended well.", ("automation",)),
+    "last_success_timestamp_seconds": ("When an import job was last completed.", ("automation",)),
     "source_healthy": ("Whether changes are learnt of early.", ("automation",)),
     "windows_open": ("Windows that gather objects now.", ()),
     "delivery_backlog": ("Deliveries that are due or wait for a retry.", ()),
@@ -28,7 +28,7 @@ _GAUGES: Final = {
 _COUNTERS: Final = {
     "scans_total": ("Listings held against the ledger.", ("outcome",)),
     "objects_listed_total": ("Objects that listings reported.", ()),
-    "changes_total": ("New objects taken into windows, by where they were learnt of.", ("kind",)),
+    "changes_total": ("New objects taken into windows.", ()),
     "changes_skipped_total": ("Objects left out.", ("reason",)),
     "windows_closed_total": ("Windows that became import jobs.", ("reason",)),
     "import_jobs_total": ("Import jobs that ended.", ("status",)),
@@ -39,15 +39,11 @@ _COUNTERS: Final = {
     "deliveries_total": ("Attempts to deliver an event.", ("outcome",)),
     "step_retries_total": ("Steps that will be tried again.", ("step",)),
     "errors_total": ("Failures.", ("step", "error_type")),
-    "http_requests_total": ("Requests answered.", ("method", "status")),
 }
 _HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
     "scan_duration_seconds": ("The time of a whole listing.", _SLOW),
     "item_duration_seconds": ("The time of processing one media item.", _SLOW),
-    "export_duration_seconds": ("The time of writing one export.", _SLOW),
-    "change_to_done_seconds": ("From a window's first object to the end of its import.", _SLOW),
     "delivery_duration_seconds": ("The time of one delivery attempt.", _FAST),
-    "http_request_duration_seconds": ("The time of answering a request.", _FAST),
 }
 
 
@@ -74,11 +70,11 @@ def count(name: str, *labels: str, by: str = "", **fixed: str) -> Update:
     return update
 
 
-def observe(name: str, field: str = "duration_seconds") -> Update:
-    """Add the event's `field`, where it has one, to a histogram."""
+def observe(name: str) -> Update:
+    """Add the event's `duration_seconds`, where it has them, to a histogram."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
-        if (value := fields.get(field)) is not None:
+        if (value := fields.get("duration_seconds")) is not None:
             metrics[name].observe(value)  # type: ignore[union-attr]
 
     return update
@@ -95,11 +91,12 @@ def put(name: str, *labels: str, value: float | None = None) -> Update:
     return update
 
 
-def stamp(name: str, *labels: str) -> Update:
-    """Set a gauge to the present moment."""
+def stamp(name: str, *labels: str, **only: str) -> Update:
+    """Set a gauge to the present moment, for events whose fields have the values `only`."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
-        _labelled(metrics[name], labels, {}, fields).set_to_current_time()
+        if all(fields.get(field) == value for field, value in only.items()):
+            _labelled(metrics[name], labels, {}, fields).set_to_current_time()
 
     return update
 

@@ -11,6 +11,9 @@ _SECRET_NAME: Final = re.compile(r"(?:key|secret|token|password|credentials)s?$"
 _SECRET_TEXT: Final = re.compile(r"(sk_live_|whsec_)[A-Za-z0-9+/=_-]+")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _OBJECT_NAMES: Final = frozenset({"object_key", "object_keys", "prefix", "uri", "path", "title"})
+_SPEAKING: Final = frozenset({"error", "reason"})
+# As `repr` quotes: the mark that the text does not hold. An apostrophe within a word opens nothing.
+_QUOTED: Final = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)""")
 
 
 def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,13 +25,23 @@ def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_object_names(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` with the names of objects, which may be a customer's data, masked."""
-    return {name: MASK if name in _OBJECT_NAMES else value for name, value in fields.items()}
+    """`fields` without the names of objects, which may be a customer's data.
+
+    What names an object is masked, what `error` and `reason` quote is cut out, and `message`, which may say
+    anything about an object, is left out.
+    """
+    return {name: _nameless(name, value) for name, value in fields.items() if name != "message"}
 
 
 def masked(text: str) -> str:
     """`text` with everything that looks like an API key or a webhook secret masked."""
     return _SECRET_TEXT.sub(rf"\1{MASK}", text)
+
+
+def _nameless(name: str, value: Any) -> Any:
+    if name in _OBJECT_NAMES:
+        return MASK
+    return _QUOTED.sub("'…'", value) if name in _SPEAKING and isinstance(value, str) else value
 
 
 def _is_secret(name: str) -> bool:

@@ -10,7 +10,8 @@ from vvwatch.core.deliveries import Answer, DeliveryStatus, classify
 from vvwatch.core.events import canonical_json, envelope
 from vvwatch.core.retries import delivery_delay
 from vvwatch.core.signatures import sign
-from vvwatch.ports import Clock, Job, Sender
+from vvwatch.errors import StoreError
+from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store import deliveries
 from vvwatch.store.database import Database
 from vvwatch.store.deliveries import Attempted, DeliveryWork
@@ -60,9 +61,19 @@ class Deliveries:
         if work is None:
             return
         body = canonical_json(_envelope(work))
-        reply = await self._sender.post(work.webhook.url, body, self._headers(work, body))
-        attempted = Attempted(reply.status_code, reply.body, reply.error, reply.duration_seconds)
+        try:
+            headers = self._headers(work, body)
+        except StoreError as closed:  # the secret cannot be opened
+            reply = Reply(None, "", closed.message, 0.0)
+        else:
+            reply = await self._sender.post(work.webhook.url, body, headers)
         answer = classify(reply.status_code)
+        error = (
+            None
+            if answer is Answer.DELIVERED
+            else reply.error or f"the receiver answered {reply.status_code}"
+        )
+        attempted = Attempted(reply.status_code, reply.body, error, reply.duration_seconds)
         status, retry_at = self._next(work, answer, reply.retry_after_seconds)
         kept = await self._database.write(
             deliveries.finish,
@@ -109,6 +120,7 @@ class Deliveries:
             attempt=work.delivery.attempts,
             status_code=attempted.status_code,
             error=attempted.error or "",
+            error_type=_error_type(attempted) if attempted.error else "",
             duration_seconds=round(attempted.duration_seconds, 3),
         )
 
@@ -116,3 +128,7 @@ class Deliveries:
 def _envelope(work: DeliveryWork) -> dict[str, Any]:
     event = work.event
     return envelope(event.id, event.type, event.data, event.created_at, work.webhook.metadata)
+
+
+def _error_type(attempted: Attempted) -> str:
+    return "no_answer" if attempted.status_code is None else f"http_{attempted.status_code}"

@@ -21,7 +21,7 @@ from vvwatch.store import exports, ledger
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.exports import ExportWork
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.reading import Reading, expected
 
 _ITEMS_PER_PAGE = 50
 
@@ -44,7 +44,8 @@ class Exports:
             written = await self._built(work)
             if work.connector is not None:
                 written = await self._delivered(work, work.connector)
-        except (VvwatchError, OSError) as error:
+        except Exception as failure:  # noqa: BLE001  # one export's trouble must not go on for ever
+            error = failure if isinstance(failure, OSError) else expected(job, failure)
             await self._failed(job, work, error)
             return
         delivered = work.connector is not None

@@ -10,7 +10,7 @@ from vvwatch.store import imports
 from vvwatch.store.database import Database
 from vvwatch.store.imports import FileOutcome, FileWork
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.reading import Reading, expected
 
 
 class Imports:
@@ -28,7 +28,8 @@ class Imports:
             return
         try:
             outcome = await self._probed(work)
-        except VvwatchError as error:
+        except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
+            error = expected(job, failure)
             again = self._reading.again_at(error, work.file.attempts)
             if again is not None:
                 await self._database.write(imports.retry_file, job, again, error.message)

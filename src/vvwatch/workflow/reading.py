@@ -11,11 +11,21 @@ import anyio.to_thread
 import sqlalchemy as sa
 
 from vvwatch.core.retries import backoff
-from vvwatch.errors import InvalidInput, StorageUnavailable, VvwatchError
-from vvwatch.ports import Clock, Processor, Storage
+from vvwatch.errors import InvalidInput, MediaError, StorageUnavailable, VvwatchError
+from vvwatch.ports import Clock, Job, Processor, Storage
 
 _RETRY_BASE_SECONDS = 2.0
 _RETRY_CAP_SECONDS = 300.0
+_UNEXPECTED_ATTEMPTS = 6
+
+
+def expected(job: Job, error: Exception) -> VvwatchError:
+    """`error` as one of ours. One that nobody foresaw is raised for the engine to try again, but not for ever."""
+    if isinstance(error, VvwatchError):
+        return error
+    if job.attempt < _UNEXPECTED_ATTEMPTS:
+        raise error
+    return MediaError(f"{type(error).__name__}: something that vvwatch does not foresee", "look at the log")
 
 
 @dataclass(frozen=True)

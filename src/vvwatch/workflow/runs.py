@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 
 from vvwatch.core.media import ProcessingResult, RunSettings
-from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Prompt
 from vvwatch.store import runs
 from vvwatch.store.database import Database
 from vvwatch.store.runs import ItemEnd, ItemWork
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.reading import Reading, expected
 
 _SETTINGS = tuple(field.name for field in fields(RunSettings))
 
@@ -31,8 +30,9 @@ class Runs:
             return
         started = self._reading.clock.monotonic()
         try:
-            end = await self._database.write(runs.finish_item, job, await self._processed(work))
-        except VvwatchError as error:
+            result = await self._processed(work)
+        except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
+            error = expected(job, failure)
             again = self._reading.again_at(error, work.item.attempts)
             if again is not None:
                 await self._database.write(runs.retry_item, job, again, error.message)
@@ -45,6 +45,8 @@ class Runs:
                 )
                 return
             end = await self._database.write(runs.fail_item, job, error.code, error.message)
+        else:
+            end = await self._database.write(runs.finish_item, job, result)
         self._announce(work, end, self._reading.clock.monotonic() - started)
 
     async def _processed(self, work: ItemWork) -> ProcessingResult:

@@ -10,6 +10,7 @@ import anyio
 import anyio.abc
 import sqlalchemy as sa
 
+from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock, Hint, Source, SourceHealth
 from vvwatch.store import automations
 from vvwatch.store.database import Database
@@ -62,10 +63,13 @@ class Subscriptions:
 
     async def _follow(self, tasks: anyio.abc.TaskGroup) -> None:
         """Look what is wanted, but only when something was edited since the last look."""
-        edited = await self._database.read(automations.last_edit)
-        if edited != self._followed:
-            self._followed = edited
-            await self._adopt(tasks)
+        try:
+            edited = await self._database.read(automations.last_edit)
+            if edited != self._followed:
+                await self._adopt(tasks)
+                self._followed = edited
+        except StoreUnavailable as error:
+            self._telemetry.emit("task.failed", task="subscriptions", error=error)
 
     async def _adopt(self, tasks: anyio.abc.TaskGroup) -> None:
         wanted = {
@@ -89,7 +93,7 @@ class Subscriptions:
 
     async def _one(self, automation_id: str, source: Source, scope: anyio.CancelScope) -> None:
         async def notify(hint: Hint) -> None:
-            await self._watcher.notice(automation_id, hint)
+            await self._watcher.notice(automation_id, hint)  # what fails here is found by the next scan
 
         with scope:
             await source.run(notify)
@@ -102,7 +106,7 @@ class Subscriptions:
             bad = health.state in ("degraded", "failed")
             if bad or running.state in ("degraded", "failed"):
                 self._telemetry.emit(
-                    "source.degraded" if bad else "source.recovered",
+                    f"source.{health.state}" if bad else "source.recovered",
                     automation=automation_id,
                     state=health.state,
                     reason=health.reason,

@@ -7,7 +7,7 @@ that holds them open. What is still settling lives in memory only: the next list
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 
 from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, explain
-from vvwatch.core.ledger import Diff, diff
+from vvwatch.core.ledger import Diff
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.schedules import jittered
 from vvwatch.core.settling import Sighting, remaining, settled, sight
@@ -106,18 +106,22 @@ class Watcher:
         await self._database.write(automations.scan_failed, job, wait, error.message, error.hint)
         self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
 
-    async def notice(self, automation_id: str, hint: Hint) -> None:
-        """Follow a hint of a source; what cannot be followed now is found by the next scan."""
-        found = await self._database.read(automations.active, automation_id)
-        if found is None:
-            return
+    async def notice(self, automation_id: str, hint: Hint) -> bool:
+        """Follow a hint; what cannot be followed now (the answer is False) is found by the next scan."""
         try:
+            found = await self._database.read(automations.active, automation_id)
+            if found is None:
+                return False
             watched = await self._watch(*found)
             for prefix in _merged(hint.rescan):
                 await self._look(watched, _narrowed(watched.row.source_prefix, prefix))
-            await self._offer(watched, await self._looked_up(watched, hint.keys), Tally())
-        except StorageError as error:
+            touched = await self._looked_up(watched, hint.keys)
+            difference = await self._database.read(ledger.compare, watched.row.scope_id, touched)
+            await self._offer(watched, touched, difference, Tally())
+        except VvwatchError as error:
             self._telemetry.emit("hint.failed", automation=automation_id, error=error)
+            return False
+        return True
 
     async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
         """The automation's watched state, made anew when its settings changed."""
@@ -148,8 +152,8 @@ class Watcher:
         async for page in watched.storage.list(prefix, recursive=watched.row.recursive):
             tally.listed += len(page.objects)
             await self._observe_irregular(watched, page.irregular)
-            known = await self._database.read(ledger.recorded, watched.row.scope_id, page.objects)
-            await self._offer(watched, page.objects, tally, known)
+            difference = await self._database.read(ledger.compare, watched.row.scope_id, page.objects)
+            await self._offer(watched, page.objects, difference, tally)
         return tally
 
     async def _looked_up(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
@@ -166,18 +170,13 @@ class Watcher:
         return found
 
     async def _offer(
-        self,
-        watched: Watched,
-        objects: Sequence[StorageObject],
-        tally: Tally,
-        known: set[tuple[str, str]] | None = None,
+        self, watched: Watched, seen: Sequence[StorageObject], difference: Diff, tally: Tally
     ) -> None:
-        """Take in what is new, wanted and settled."""
-        if known is None:
-            keys = [obj.key for obj in objects]
-            known = await self._database.read(ledger.recorded_among, watched.row.scope_id, keys)
-        difference = diff(objects, known)
+        """Take in what is new, wanted and settled; what is no candidate any more has nothing to settle."""
         wanted = await self._wanted(watched, difference, tally)
+        if watched.settling:
+            for key in {obj.key for obj in seen} - {obj.key for obj in wanted}:
+                watched.settling.pop(key, None)
         ready = wanted if watched.storage.capabilities.atomic_writes else await self._ripe(watched, wanted)
         tally.settling += len(wanted) - len(ready)
         if ready:
@@ -185,32 +184,25 @@ class Watcher:
 
     async def _wanted(self, watched: Watched, difference: Diff, tally: Tally) -> list[StorageObject]:
         """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
-        declined = difference.modified if watched.new_only else []
+        known_keys = difference.modified if watched.new_only else []
         candidates = [*difference.created, *([] if watched.new_only else difference.modified)]
-        wanted: list[StorageObject] = []
-        observed: list[dict[str, Any]] = []
-        for obj in candidates:
-            verdict = watched.filter.verdict(obj)
-            if verdict.accepted:
-                wanted.append(obj)
-            elif verdict.reason in WORTH_KNOWING:
-                observed.append(_observation(obj, verdict.reason, verdict.detail))
-        declined = [obj for obj in declined if watched.filter.verdict(obj).accepted]
-        wanted, own = await self._without_own(watched, wanted)
-        wanted, existing = _split_existing(watched, wanted)
-        known_not_wanted = [*declined, *own, *existing]
-        if known_not_wanted:
-            args = watched.row.id, watched.row.generation, known_not_wanted
+        candidates, own = await self._without_own(watched, candidates)
+        verdicts = [(obj, watched.filter.verdict(obj)) for obj in candidates]
+        wanted, existing = _split_existing(watched, [obj for obj, verdict in verdicts if verdict.accepted])
+        declined = [obj for obj in known_keys if watched.filter.verdict(obj).accepted]
+        if declined or own or existing:
+            args = watched.row.id, watched.row.generation, [*declined, *own, *existing]
             await self._database.write(windows.acknowledge, *args)
         tally.skipped += len(candidates) - len(wanted)
-        await self._observe(watched, observed)
+        refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
+        await self._observe(watched, [_observation(obj, v.reason, v.detail) for obj, v in refused])
         return wanted
 
     async def _without_own(
-        self, watched: Watched, wanted: list[StorageObject]
+        self, watched: Watched, candidates: list[StorageObject]
     ) -> tuple[list[StorageObject], list[StorageObject]]:
         """Split off what we wrote ourselves."""
-        uris = {watched.storage.uri(obj.key): obj for obj in wanted}
+        uris = {watched.storage.uri(obj.key): obj for obj in candidates}
         ours = await self._database.read(ledger.own_outputs, list(uris)) if uris else set()
         return [o for u, o in uris.items() if u not in ours], [o for u, o in uris.items() if u in ours]
 
@@ -289,7 +281,7 @@ class Watcher:
         while True:
             waits = [wait for watched in self._watched.values() for wait in self._waits(watched)]
             if waits:
-                await self._clock.sleep(max(min(waits), 0.05))
+                await self._clock.sleep(min(max(min(waits), 0.05), 1.0))
                 await self._settle_all()
             else:
                 self._unsettled = anyio.Event()
@@ -304,21 +296,26 @@ class Watcher:
         now = self._clock.monotonic()
         for automation_id, watched in list(self._watched.items()):
             seconds = watched.row.settle_seconds
-            due = [key for key, seen in watched.settling.items() if settled(seen, seconds, now)]
-            if await self._database.read(automations.active, automation_id) is None:
-                watched.settling.clear()
-            elif due:
-                rescan = (watched.row.source_prefix,) if len(due) > _MOST_LOOKED_UP else ()
-                await self.notice(automation_id, Hint(() if rescan else tuple(due), rescan))
-                _put_off(watched, due, now)
+            due = {key: seen for key, seen in watched.settling.items() if settled(seen, seconds, now)}
+            if not due:
+                continue
+            rescan = (watched.row.source_prefix,) if len(due) > _MOST_LOOKED_UP else ()
+            done = await self.notice(automation_id, Hint(() if rescan else tuple(due), rescan))
+            _put_off(watched, due, None if done else now)
+
+    def forget(self) -> None:
+        """Take every automation's connector and settings anew at its next look."""
+        self._watched.clear()
 
 
-def _put_off(watched: Watched, due: list[str], now: float) -> None:
-    """What could not be looked at (the store is down) settles anew, instead of being asked for all the time."""
-    for key in due:
-        seen = watched.settling.get(key)
-        if seen is not None and settled(seen, watched.row.settle_seconds, now):
-            watched.settling[key] = seen._replace(since=now)
+def _put_off(watched: Watched, due: Mapping[str, Sighting], now: float | None) -> None:
+    """What was due and was not met: it is gone (`now` None), or could not be looked at and settles anew."""
+    for key, seen in due.items():
+        if watched.settling.get(key) is seen:
+            if now is None:
+                del watched.settling[key]
+            else:
+                watched.settling[key] = seen._replace(since=now)
 
 
 def _observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:
@@ -337,7 +334,7 @@ def _split_existing(
     """When only what comes from now on counts, split off what was there before the automation was."""
     if not watched.baseline:
         return wanted, []
-    made_at = watched.row.created_at
+    made_at = watched.row.updated_at
     return [o for o in wanted if o.changed_at >= made_at], [o for o in wanted if o.changed_at < made_at]
 
 

@@ -42,7 +42,7 @@ events = sa.Table(
     identifier(),
     text("type"),
     Column("index_id", Text),
-    Column("occurrence", Text, nullable=False, unique=True),  # type:subject, so that it is told once
+    Column("occurrence", Text, nullable=False, unique=True),  # "<type>:<subject>": told once
     document("data"),
     moment("created_at"),
 )
