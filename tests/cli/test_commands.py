@@ -287,6 +287,9 @@ def test_explain_finds_the_trial_that_watches_the_file(
         trial.answers[f"GET {API}/explain"] = {"places": []}
         assert run("explain", str(file)).exit_code == 0
         assert trial.asked[0].query == {"uri": str(file)}
+        file.symlink_to("/etc/hosts")
+        assert run("explain", str(file)).exit_code == 0
+        assert run("explain", str(tmp_path / "clips")).exit_code == 0
         monkeypatch.setenv("VVWATCH_STATE_DIR", str(tmp_path))
         assert run("explain", str(file)).exit_code == 69, "another daemon was named"
 

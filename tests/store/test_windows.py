@@ -63,15 +63,19 @@ async def test_overwrite_after_the_window_closed_is_a_new_unit(
     assert await database.read(count, table) == 2
 
 
-async def test_a_full_window_is_due_at_once(database: SqliteDatabase) -> None:
+async def test_a_full_window_closes_at_once_and_none_is_overfull(database: SqliteDatabase) -> None:
     row = await database.write(prepare, WindowPolicy(300, 1800, 3))
     await database.write(windows.accept, row.id, 0, [obj(f"{n}.mp4") for n in range(2)])
-    jobs_of(database).take(Kind.WINDOW)
-    await database.write(windows.accept, row.id, 0, [obj("last.mp4")])
-    [job] = jobs_of(database).take(Kind.WINDOW)
-    closed = await database.write(windows.close, job)
-    assert closed is not None
-    assert closed.reason is CloseReason.FULL
+    accepted = await database.write(windows.accept, row.id, 0, [obj(f"more-{n}.mp4") for n in range(5)])
+    assert accepted.count == 5
+    assert [(c.reason, c.object_count) for c in accepted.closed] == [(CloseReason.FULL, 3)] * 2
+    assert len(jobs_of(database).take(Kind.IMPORT_FILE)) == 6
+    rows = await database.read(lambda tx: tx.all(sa.select(table).order_by(table.c.seq)))
+    assert [(window.state, window.object_count) for window in rows] == [
+        ("closed", 3),
+        ("closed", 3),
+        ("open", 1),
+    ]
 
 
 async def test_constant_arrivals_fires(database: SqliteDatabase, clock: FakeClock) -> None:

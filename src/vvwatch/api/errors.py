@@ -130,7 +130,7 @@ async def _on_known(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
-    if isinstance(error.body, bytes):
+    if isinstance(error.body, bytes) and any(item["loc"][0] == "body" for item in error.errors()):
         what = "the body is not said to be JSON"
         return _unreadable(request, what, "send Content-Type: application/json")
     if isinstance(error.__cause__, json.JSONDecodeError):

@@ -58,8 +58,10 @@ def state_of(folder: Path, environ: Mapping[str, str]) -> Path:
 
 
 def state_above(target: str, environ: Mapping[str, str]) -> Path | None:
-    """The state of the trial that runs on a folder above the file `target`; the nearest one, or None."""
-    folders = Path(os.path.realpath(target)).parents
+    """The state of the trial that runs on `target`, or on the nearest folder above it; None when none runs."""
+    # A link is looked for where it stands, as the trial sees it, and not where it leads.
+    above = Path(os.path.realpath(os.path.dirname(os.path.abspath(target))))  # noqa: PTH100, PTH120
+    folders = (Path(os.path.realpath(target)), above, *above.parents)
     states = (state_of(folder, environ) for folder in folders)
     return next((state for state in states if (state / "address").exists()), None)
 

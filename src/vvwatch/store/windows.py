@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,13 +17,28 @@ from vvwatch.store.schema import import_automations, windows
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """A window that became an import job."""
+
+    window_id: str
+    automation_id: str
+    import_job_id: str
+    reason: CloseReason
+    object_count: int
+    opened_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """What came of offering objects: the window they joined (None: nothing was new) and how many did."""
+    """What came of offering objects: the window that the last joined (None: nothing was new), how many joined,
+    and the windows that they filled.
+    """
 
     window_id: str | None
     opened: bool
     count: int
     due_at: float | None
+    closed: tuple[Closed, ...] = ()
 
 
 NOTHING = Accepted(None, opened=False, count=0, due_at=None)
@@ -47,12 +62,26 @@ def accept(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageO
         return NOTHING
     new = ledger.compare(tx, automation.scope_id, found)
     fresh = [*new.created, *new.modified]
-    if not fresh:
-        return NOTHING
-    window, opened = _open(tx, automation)
-    ledger.record(tx, automation.scope_id, fresh, window.seq)
     ledger.forget_observations(tx, automation_id, [obj.key for obj in fresh])
-    return _join(tx, automation, window, fresh, opened=opened)
+    result, closed = NOTHING, []
+    for start in _rooms(tx, automation, len(fresh)):
+        part = fresh[start]
+        window, opened = _open(tx, automation)
+        ledger.record(tx, automation.scope_id, part, window.seq)
+        result, full = _join(tx, automation, window, part, opened=opened or result.opened)
+        closed += [full] if full else []
+    return replace(result, count=len(fresh), closed=tuple(closed))
+
+
+def _rooms(tx: Tx, automation: sa.Row[Any], count: int) -> Iterator[slice]:
+    """How many of `count` objects fit into the open window, and into each that follows."""
+    window = open_window(tx, automation.id)
+    room = automation.max_objects - (window.object_count if window is not None else 0)
+    start = 0
+    while start < count:
+        yield slice(start, start + max(room, 1))
+        start += max(room, 1)
+        room = automation.max_objects
 
 
 def acknowledge(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> int:
@@ -96,7 +125,8 @@ def open_window(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
 
 def _join(
     tx: Tx, automation: sa.Row[Any], window: sa.Row[Any], fresh: list[StorageObject], *, opened: bool
-) -> Accepted:
+) -> tuple[Accepted, Closed | None]:
+    """Let objects join the window; one that is full closes at once."""
     count, size = imports.gather(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
     opened_at, _ = healed(window.opened_at, window.last_change_at, tx.now)
     total = window.object_count + count
@@ -110,33 +140,20 @@ def _join(
         size_bytes=window.size_bytes + size,
         due_at=due,
     )
-    _schedule(tx, window, due, opened=opened)
-    return Accepted(window.id, opened, len(fresh), due)
-
-
-def _schedule(tx: Tx, window: sa.Row[Any], due: float, *, opened: bool) -> None:
-    """A job for a new window, or a sooner one; a later deadline is found when the one there is looks."""
-    if opened:
-        tx.put(Kind.WINDOW, window.id, window.revision, due)
-    elif window.next_at is None or due < window.next_at:
+    result = Accepted(window.id, opened, len(fresh), due)
+    if total >= automation.max_objects:
+        job = Job(Kind.WINDOW, window.id, window.revision, tx.now)
+        return result, _close(tx, job, automation, CloseReason.FULL)
+    if (
+        window.next_at is None or due < window.next_at
+    ):  # a later deadline is found when the job there is looks
         tx.nudge(Kind.WINDOW, window, due)
+    return result, None
 
 
 def policy(automation: sa.Row[Any]) -> WindowPolicy:
     """The automation's window policy."""
     return WindowPolicy(automation.quiet_seconds, automation.max_wait_seconds, automation.max_objects)
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A window that became an import job."""
-
-    window_id: str
-    automation_id: str
-    import_job_id: str
-    reason: CloseReason
-    object_count: int
-    opened_at: float
 
 
 def close(tx: Tx, job: Job) -> Closed | None:

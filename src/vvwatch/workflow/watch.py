@@ -25,7 +25,9 @@ from vvwatch.ports import Clock, Hint, Irregularity, Job, Storage
 from vvwatch.store import automations, ledger, windows
 from vvwatch.store.database import Database
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.windows import announce
 
+_COMPARED_AT_ONCE = 4_000
 _MOST_SETTLING = 200_000
 _MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
 _RETRY_SECONDS = 30.0
@@ -149,12 +151,28 @@ class Watcher:
         tally = Tally()
         if prefix is None:
             return tally
-        async for page in watched.storage.list(prefix, recursive=watched.row.recursive):
-            tally.listed += len(page.objects)
-            await self._observe_irregular(watched, page.irregular)
-            difference = await self._database.read(ledger.compare, watched.row.scope_id, page.objects)
-            await self._offer(watched, page.objects, difference, tally)
+        some: list[StorageObject] = []
+        try:
+            async for page in watched.storage.list(prefix, recursive=watched.row.recursive):
+                some += page.objects
+                await self._observe_irregular(watched, page.irregular)
+                if len(some) >= _COMPARED_AT_ONCE:
+                    some = await self._held_against_ledger(watched, some, tally)
+        except StorageError:
+            await self._held_against_ledger(
+                watched, some, tally
+            )  # a part of the place being away hides no other
+            raise
+        await self._held_against_ledger(watched, some, tally)
         return tally
+
+    async def _held_against_ledger(
+        self, watched: Watched, some: list[StorageObject], tally: Tally
+    ) -> list[StorageObject]:
+        tally.listed += len(some)
+        difference = await self._database.read(ledger.compare, watched.row.scope_id, some)
+        await self._offer(watched, some, difference, tally)
+        return []
 
     async def _looked_up(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
         """What stands at the keys that could matter; vanished ones are left out."""
@@ -266,6 +284,8 @@ class Watcher:
                 object_key=ready[0].key,
                 due_at=result.due_at,
             )
+        for closed in result.closed:
+            announce(self._telemetry, closed)
         return result.count
 
     def settling(self) -> int:

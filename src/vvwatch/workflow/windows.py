@@ -17,18 +17,19 @@ class Windows:
 
     async def advance(self, job: Job) -> None:
         """Handle a window's job: close it, or look again when it is due."""
-        self.announce(await self._database.write(windows.close, job))
+        closed = await self._database.write(windows.close, job)
+        if closed is not None:
+            announce(self._telemetry, closed)
 
-    def announce(self, closed: windows.Closed | None) -> None:
-        """Tell of a window that became an import job."""
-        if closed is None:
-            return
-        self._telemetry.emit(
-            "window.closed",
-            automation=closed.automation_id,
-            window=closed.window_id,
-            reason=closed.reason.value,
-            objects=closed.object_count,
-            import_job=closed.import_job_id,
-        )
-        self._telemetry.emit("import.started", import_job=closed.import_job_id, files=closed.object_count)
+
+def announce(telemetry: Telemetry, closed: windows.Closed) -> None:
+    """Tell of a window that became an import job."""
+    telemetry.emit(
+        "window.closed",
+        automation=closed.automation_id,
+        window=closed.window_id,
+        reason=closed.reason.value,
+        objects=closed.object_count,
+        import_job=closed.import_job_id,
+    )
+    telemetry.emit("import.started", import_job=closed.import_job_id, files=closed.object_count)
