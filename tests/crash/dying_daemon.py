@@ -1,6 +1,6 @@
 """The real daemon, which kills itself with SIGKILL right before or right after one commit.
 
-Usage: dying_daemon.py before|after FUNCTION CONFIG, where FUNCTION is the name of a transaction function.
+Usage: dying_daemon.py before|after FUNCTION CONFIG, where FUNCTION names a transaction function: module.function.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def die() -> None:
 
 
 def arm(moment: str, name: str) -> None:
-    """Die at the first transaction called `name`: with its work undone (before) or committed (after)."""
+    """Die at the first transaction called `name` (module.function): work undone (before) or committed (after)."""
     honest = SqliteDatabase.write
 
     async def write(self: SqliteDatabase, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if fn.__name__ != name:
+        if f"{fn.__module__.rpartition('.')[2]}.{fn.__name__}" != name:
             return await honest(self, fn, *args, **kwargs)
 
         def work(tx: Tx) -> Any:

@@ -390,7 +390,8 @@ async def test_a_slow_listener_loses_nothing(memory: Path) -> None:
         await until(lambda: set(witness.seen) == expected)
 
 
-async def test_twenty_folders_fit_and_cost_next_to_nothing(tmp_path: Path) -> None:
+async def test_twenty_folders_fit_into_one_process(tmp_path: Path) -> None:
+    """What they cost at rest is for bench/folder.py to say."""
     witnesses = []
     async with anyio.create_task_group() as tasks:
         for number in range(20):
@@ -398,10 +399,6 @@ async def test_twenty_folders_fit_and_cost_next_to_nothing(tmp_path: Path) -> No
             witnesses.append(Witness(tmp_path / f"{number}"))
             tasks.start_soon(witnesses[-1].source.run, witnesses[-1].notice)
         await until(lambda: all(witness.rescans for witness in witnesses))
-        cpu, wall = time.process_time(), time.monotonic()
-        await anyio.sleep(3)
-        used = (time.process_time() - cpu) / (time.monotonic() - wall)
         for witness in witnesses:
             assert witness.source.health.state == "healthy"
         tasks.cancel_scope.cancel()
-    assert used < 0.01

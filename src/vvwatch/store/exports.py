@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.core.exports import ExportStatus, QueueStatus, destination_key
+from vvwatch.core.exports import ExportStatus, QueueStatus, check_transition, destination_key
 from vvwatch.core.runs import RunStatus
 from vvwatch.ports import Job, Kind, Written
 from vvwatch.store.database import Tx
@@ -130,6 +130,7 @@ def segments(tx: Tx, run_item_id: int) -> Sequence[sa.Row[Any]]:
 
 def finish(tx: Tx, job: Job, written: Written, *, delivered: bool) -> sa.Row[Any] | None:
     """End the export with what was written; announces `export.ready`. None for a stale job."""
+    _check(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
     row = tx.claim(
         job,
         status=ExportStatus.COMPLETED,
@@ -149,6 +150,7 @@ def finish(tx: Tx, job: Job, written: Written, *, delivered: bool) -> sa.Row[Any
 
 def retry(tx: Tx, job: Job, at: float, message: str) -> None:
     """Try again later; `message` says why."""
+    _check(ExportStatus.PENDING, QueueStatus.QUEUED)
     row = tx.claim(
         job,
         status=ExportStatus.PENDING,
@@ -164,6 +166,7 @@ def retry(tx: Tx, job: Job, at: float, message: str) -> None:
 
 def fail(tx: Tx, job: Job, message: str) -> sa.Row[Any] | None:
     """Give up; announces `export.failed`. None for a stale job."""
+    _check(ExportStatus.FAILED, QueueStatus.DEAD_LETTER)
     row = tx.claim(
         job,
         status=ExportStatus.FAILED,
@@ -177,6 +180,12 @@ def fail(tx: Tx, job: Job, message: str) -> sa.Row[Any] | None:
         _note_automation(tx, row, message)
         announce(tx, "export.failed", row.id, row.index_id, event_data(row))
     return row
+
+
+def _check(status: ExportStatus, queue_status: QueueStatus) -> None:
+    """What `begin` began may become this: the fence lets nothing else get here."""
+    check_transition(ExportStatus.PROCESSING, status)
+    check_transition(QueueStatus.RUNNING, queue_status)
 
 
 def _note_automation(tx: Tx, export: sa.Row[Any], error: str | None) -> None:
