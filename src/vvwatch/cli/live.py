@@ -96,7 +96,7 @@ def _seen(story: Story) -> Text:
         text.append(f" · {several(story.settling, 'file')} still being written", "yellow")
     if story.skipped:
         text.append(f" · {story.skipped} skipped", "dim")
-    if not story.accepted and story.listed:
+    if story.listed and not story.accepted and not story.settling:
         text.append(f" · {several(story.listed, 'file')} known from before", "dim")
     return text
 
