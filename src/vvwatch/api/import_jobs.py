@@ -155,7 +155,7 @@ def shown(view: JobView) -> ImportJob:
     return ImportJob(
         job_id=job.id,
         status=job.status,
-        phase=job.phase,
+        phase=None,
         source_kind=job.source_kind,
         connector_id=job.connector_id,
         target_index_id=job.index_id,
@@ -197,8 +197,8 @@ def _execution(job: sa.Row[Any]) -> Execution:
     return Execution(
         status=job.execution_status,
         run_id=job.run_id,
-        error_code=job.execution_error_code,
-        error=job.execution_error,
+        error_code=None,
+        error=None,
     )
 
 

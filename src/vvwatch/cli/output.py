@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TextIO
 
 import click
@@ -92,11 +92,6 @@ def until(moment: str | None, now: float | None = None) -> str:
 def epoch(moment: str | None) -> float | None:
     """Epoch seconds of an ISO moment; None for none."""
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
-
-
-def iso(at: float) -> str:
-    """Epoch seconds as an ISO moment in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def size(count: float | None) -> str:

@@ -71,24 +71,16 @@ def get_export(tx: Tx, index_id: str) -> sa.Row[Any]:
 
 
 def _get(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
-    require(tx, indexes, "index", index_id)
+    tx.require(indexes, "index", index_id)
     row = tx.first(sa.select(table).where(table.c.index_id == index_id))
     if row is None:
         raise NotFound("automation", index_id, "create it with PUT")
     return row
 
 
-def require(tx: Tx, table: sa.Table, resource: str, identifier: str) -> sa.Row[Any]:
-    """The row with this id; raises NotFound naming `resource`."""
-    row = tx.first(sa.select(table).where(table.c.id == identifier))
-    if row is None:
-        raise NotFound(resource, identifier)
-    return row
-
-
 def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
     """The connector, if it may be used for `scope`; raises NotFound or InvalidInput."""
-    row = require(tx, connectors, "connector", connector_id)
+    row = tx.require(connectors, "connector", connector_id)
     if scope not in row.scopes:
         raise InvalidInput(
             f"connector {connector_id!r} lacks the scope {scope!r}",
@@ -102,10 +94,10 @@ def save_import(tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | No
 
     Raises NotFound (index, connector, prompt), InvalidInput, or Conflict when the configuration file owns it.
     """
-    require(tx, indexes, "index", index_id)
+    tx.require(indexes, "index", index_id)
     require_connector(tx, spec.connector_id, "import")
     check_pattern(spec.file_pattern)
-    prompt = require(tx, prompts, "prompt", str(spec.preset.get("prompt_id", "")))
+    prompt = tx.require(prompts, "prompt", str(spec.preset.get("prompt_id", "")))
     found = tx.first(sa.select(import_automations).where(import_automations.c.index_id == index_id))
     _check_owner(found, declared=spec.declared)
     values = _import_values(tx, index_id, spec, prompt.prompt_version)
@@ -181,7 +173,7 @@ def active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None
     """The import automation and its connector, if it is to pick up objects; else None."""
     table = import_automations
     row = tx.first(sa.select(table).where(table.c.id == automation_id, table.c.enabled, ~table.c.paused))
-    return None if row is None else (row, require(tx, connectors, "connector", row.connector_id))
+    return None if row is None else (row, tx.require(connectors, "connector", row.connector_id))
 
 
 def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
@@ -222,7 +214,7 @@ def scan_failed(tx: Tx, job: Job, wait_seconds: float, error: str, hint: str) ->
 
 def scan_now(tx: Tx, automation_id: str) -> None:
     """Make an active automation's next scan due now."""
-    row = require(tx, import_automations, "automation", automation_id)
+    row = tx.require(import_automations, "automation", automation_id)
     if row.enabled and not row.paused:
         tx.nudge(Kind.SCAN, row, tx.now)
 
@@ -232,7 +224,7 @@ def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | No
 
     Raises NotFound (index, connector), InvalidInput, or Conflict when the configuration file owns it.
     """
-    require(tx, indexes, "index", index_id)
+    tx.require(indexes, "index", index_id)
     connector = require_connector(tx, spec.destination_connector_id, "export")
     exports.check_destination(connector.export_base_path, spec.destination_subpath)
     found = tx.first(sa.select(export_automations).where(export_automations.c.index_id == index_id))

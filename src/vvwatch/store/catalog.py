@@ -13,7 +13,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.json_schemas import check_json_schema
-from vvwatch.errors import NotFound
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import connectors, indexes, prompts
 
@@ -64,7 +63,7 @@ def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
 
 def get_connector(tx: Tx, connector_id: str) -> sa.Row[Any]:
     """The connector; raises NotFound."""
-    return _get(tx, connectors, "connector", connector_id)
+    return tx.require(connectors, "connector", connector_id)
 
 
 def list_connectors(tx: Tx) -> Sequence[sa.Row[Any]]:
@@ -101,7 +100,7 @@ def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[An
 
 def get_index(tx: Tx, index_id: str) -> sa.Row[Any]:
     """The index; raises NotFound."""
-    return _get(tx, indexes, "index", index_id)
+    return tx.require(indexes, "index", index_id)
 
 
 def list_indexes(tx: Tx) -> Sequence[sa.Row[Any]]:
@@ -125,7 +124,7 @@ def create_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
 
 def get_prompt(tx: Tx, prompt_id: str) -> sa.Row[Any]:
     """The prompt; raises NotFound."""
-    return _get(tx, prompts, "prompt", prompt_id)
+    return tx.require(prompts, "prompt", prompt_id)
 
 
 def list_prompts(tx: Tx, *, active_only: bool, include_defaults: bool) -> Sequence[sa.Row[Any]]:
@@ -158,13 +157,6 @@ def _check_schemas(spec: PromptSpec) -> None:
     check_json_schema(spec.json_schema)
     if spec.video_level is not None:
         check_json_schema(spec.video_level["json_schema"])
-
-
-def _get(tx: Tx, table: sa.Table, resource: str, identifier: str) -> sa.Row[Any]:
-    row = tx.first(sa.select(table).where(table.c.id == identifier))
-    if row is None:
-        raise NotFound(resource, identifier)
-    return row
 
 
 def _declare(

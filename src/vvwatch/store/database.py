@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vvwatch.core.identities import new_id
+from vvwatch.errors import NotFound
 from vvwatch.ports import Job, Kind
 from vvwatch.store import schema
 
@@ -56,6 +57,13 @@ class Tx:
     def first(self, statement: sa.Executable) -> sa.Row[Any] | None:
         """The first row, or None."""
         return self.execute(statement).first()
+
+    def require(self, table: sa.Table, resource: str, identifier: str) -> sa.Row[Any]:
+        """The row with this id; raises NotFound, which names `resource`."""
+        row = self.first(sa.select(table).where(table.c.id == identifier))
+        if row is None:
+            raise NotFound(resource, identifier)
+        return row
 
     def all(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
         """All rows."""

@@ -8,7 +8,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.keys import Scope, digest, format_key
-from vvwatch.errors import NotFound
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import api_keys
 
@@ -30,10 +29,7 @@ def create(
 
 def get(tx: Tx, key_id: str) -> sa.Row[Any]:
     """The key's row; raises NotFound."""
-    row = tx.first(sa.select(api_keys).where(api_keys.c.id == key_id))
-    if row is None:
-        raise NotFound("api_key", key_id)
-    return row
+    return tx.require(api_keys, "api_key", key_id)
 
 
 def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:

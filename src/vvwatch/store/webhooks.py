@@ -69,10 +69,7 @@ def create(tx: Tx, box: SecretBox, spec: WebhookSpec, policy: UrlPolicy) -> tupl
 
 def get(tx: Tx, webhook_id: str) -> sa.Row[Any]:
     """The webhook; raises NotFound."""
-    row = tx.first(sa.select(webhooks).where(webhooks.c.id == webhook_id))
-    if row is None:
-        raise NotFound("webhook", webhook_id)
-    return row
+    return tx.require(webhooks, "webhook", webhook_id)
 
 
 def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:

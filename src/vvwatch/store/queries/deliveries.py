@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.errors import NotFound
 from vvwatch.store import webhooks
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import deliveries, delivery_attempts, events
@@ -27,9 +26,7 @@ class DeliveryView:
 
 def view(tx: Tx, delivery_id: str) -> DeliveryView:
     """The delivery, attempt by attempt; raises NotFound."""
-    row = tx.first(sa.select(deliveries).where(deliveries.c.id == delivery_id))
-    if row is None:
-        raise NotFound("delivery", delivery_id)
+    row = tx.require(deliveries, "delivery", delivery_id)
     table = delivery_attempts
     made = tx.all(sa.select(table).where(table.c.delivery_id == delivery_id).order_by(table.c.number))
     return DeliveryView(row, _event(tx, row.event_id), webhooks.get(tx, row.webhook_id), made)

@@ -7,17 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.errors import NotFound
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import exports
 
 
 def get(tx: Tx, export_id: str) -> sa.Row[Any]:
     """The export; raises NotFound."""
-    row = tx.first(sa.select(exports).where(exports.c.id == export_id))
-    if row is None:
-        raise NotFound("export", export_id)
-    return row
+    return tx.require(exports, "export", export_id)
 
 
 def newest(tx: Tx, limit: int) -> Sequence[sa.Row[Any]]:

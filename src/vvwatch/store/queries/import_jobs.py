@@ -9,7 +9,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus
-from vvwatch.errors import NotFound
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_files, import_jobs, media
 
@@ -38,10 +37,7 @@ class JobView:
 
 def get(tx: Tx, job_id: str) -> sa.Row[Any]:
     """The job; raises NotFound."""
-    row = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
-    if row is None:
-        raise NotFound("import_job", job_id)
-    return row
+    return tx.require(import_jobs, "import_job", job_id)
 
 
 def view(tx: Tx, job_id: str) -> JobView:

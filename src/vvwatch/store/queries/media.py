@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.errors import NotFound
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import media, prompt_runs, run_items
@@ -24,10 +23,7 @@ class MediaView:
 
 def get(tx: Tx, media_id: str) -> sa.Row[Any]:
     """The media item; raises NotFound."""
-    row = tx.first(sa.select(media).where(media.c.id == media_id))
-    if row is None:
-        raise NotFound("video", media_id)
-    return row
+    return tx.require(media, "video", media_id)
 
 
 def view(tx: Tx, media_id: str) -> MediaView:

@@ -45,10 +45,7 @@ class ItemView:
 
 def get(tx: Tx, run_id: str) -> sa.Row[Any]:
     """The run; raises NotFound."""
-    row = tx.first(sa.select(prompt_runs).where(prompt_runs.c.id == run_id))
-    if row is None:
-        raise NotFound("prompt_run", run_id)
-    return row
+    return tx.require(prompt_runs, "prompt_run", run_id)
 
 
 def view(tx: Tx, run_id: str) -> RunView:

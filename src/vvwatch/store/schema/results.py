@@ -30,7 +30,6 @@ import_jobs = sa.Table(
     text("file_pattern", "*"),
     flag("recursive", default=True),
     text("status", "pending"),
-    Column("phase", Text),
     document("prompt_preset"),
     count("total_files"),
     count("imported"),
@@ -38,9 +37,7 @@ import_jobs = sa.Table(
     count("skipped"),
     count("bytes_transferred"),
     Column("run_id", Text),
-    text("execution_status", "not_requested"),  # not_requested pending submitted blocked
-    Column("execution_error_code", Text),
-    Column("execution_error", Text),
+    text("execution_status", "not_requested"),  # not_requested pending submitted
     Column("error_message", Text),
     moment("created_at"),
     moment("started_at"),
