@@ -113,7 +113,7 @@ async def main(count: int) -> None:
     gc.freeze()  # the daemon streams its pages: the collector shall not walk through all of them
     with tempfile.TemporaryDirectory() as folder:
         database = SqliteDatabase(Path(folder) / "bench.db", SystemClock())
-        with database.opened():
+        async with database.opened():
             automation_id, scope_id = await database.write(prepare, count)
 
             async def new(page: Sequence[StorageObject]) -> None:

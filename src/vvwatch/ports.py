@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -199,9 +199,22 @@ class Kind(StrEnum):
     DELIVERY = "delivery"
 
 
+class Priority(IntEnum):
+    """Which of two due jobs of a queue goes first: the higher one, then the older one."""
+
+    SURPLUS = 0
+    """More of what has its share already: the next files of a large import."""
+    NORMAL = 1
+    MANUAL = 2
+    """A person waits for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work for an entity at one revision; surplus or stale jobs die on the revision fence."""
+    """One piece of work for an entity at one revision; surplus or stale jobs die on the revision fence.
+
+    `queue` is the kind, for run items with `.processor` behind it; `@node` follows when one node must do it.
+    """
 
     kind: Kind
     ref: str
@@ -209,6 +222,17 @@ class Job:
     run_at: float
     attempt: int = 0
     id: int = 0
+    queue: str = ""
+    priority: Priority = Priority.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Queues of one kind that share slots: at most `slots` of their jobs run at once in this process."""
+
+    kind: Kind
+    queues: tuple[str, ...]
+    slots: int
 
 
 Handler = Callable[[Job], Awaitable[None]]
@@ -221,8 +245,12 @@ class Engine(Protocol):
         """Prepare tables; what a dead process held becomes due again."""
         ...
 
-    async def run(self, handlers: Mapping[Kind, Handler], slots: Mapping[Kind, int]) -> None:
-        """Run due jobs until drained or cancelled, at most `slots[kind]` of a kind at once."""
+    async def run(self, handlers: Mapping[Kind, Handler], lanes: Sequence[Lane]) -> None:
+        """Run due jobs of the lanes' queues until drained or cancelled."""
+        ...
+
+    async def prune(self) -> int:
+        """Drop what the engine keeps of jobs that ended and nobody needs; returns how many rows."""
         ...
 
     def drain(self) -> None:

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-import anyio
 import httpx
 import pytest
 
 from tests.api.asking import Api, FakeProcessor, client_of, shared_client_of
 from tests.api.story import Story, Written, write
 from tests.clock import FakeClock
+from tests.databases import Databases
 from tests.fakes import FakeStorage
 from tests.store.pipeline import RecordingSink
 from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
-from vvwatch.store.sqlite import SqliteDatabase
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """The story, written once for all tests that begin with it."""
-    return anyio.run(write, tmp_path_factory.mktemp("story") / "vvwatch.db")
+def stories(databases: Databases) -> Callable[[str], Written]:
+    """The story of a dialect, written once for all tests that begin with it."""
+    return cache(lambda dialect: write(databases, dialect))
 
 
-@pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without rows; making its tables takes longer than most tests."""
-    path = tmp_path_factory.mktemp("blank") / "vvwatch.db"
-    with SqliteDatabase(path, FakeClock()).opened():
-        return path
+@pytest.fixture
+def written(stories: Callable[[str], Written], dialect: str) -> Written:
+    """What was written, before the database is copied."""
+    return stories(dialect)
 
 
 @pytest.fixture
@@ -43,14 +41,14 @@ def clock(request: pytest.FixtureRequest) -> FakeClock:
 
 
 @pytest.fixture
-def database(tmp_path: Path, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[SqliteDatabase]:
-    path = tmp_path / "vvwatch.db"
-    if "story" in request.fixturenames:
-        shutil.copy(request.getfixturevalue("written").path, path)
-    database = SqliteDatabase(path, clock)
-    database.sink = RecordingSink()
-    with database.opened():
-        yield database
+async def database(
+    databases: Databases, dialect: str, clock: FakeClock, request: pytest.FixtureRequest
+) -> AsyncIterator[Database]:
+    template = "story" if "story" in request.fixturenames else "blank"
+    with databases.fresh(dialect, clock, template) as database:
+        database.sink = RecordingSink()
+        async with database.opened():
+            yield database
 
 
 @pytest.fixture
@@ -66,9 +64,7 @@ def settings(tmp_path: Path) -> ApiSettings:
 
 
 @pytest.fixture
-def context(
-    database: SqliteDatabase, clock: FakeClock, storage: FakeStorage, settings: ApiSettings
-) -> ApiContext:
+def context(database: Database, clock: FakeClock, storage: FakeStorage, settings: ApiSettings) -> ApiContext:
     async def status() -> dict[str, object]:
         return {"automations": []}
 
@@ -108,7 +104,7 @@ async def stranger(context: ApiContext) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def story(database: SqliteDatabase, storage: FakeStorage, written: Written) -> Story:
+def story(database: Database, storage: FakeStorage, written: Written) -> Story:
     """A finished piece of the pipeline."""
     storage._objects.update(written.storage._objects)
     return written.story

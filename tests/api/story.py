@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from tests.clock import FakeClock
+from tests.databases import Databases
 from tests.fakes import FakeStorage
 from tests.store.pipeline import PROBE, RESULT, RecordingSink, jobs_of, prepare
 from vvwatch import ports
@@ -17,12 +17,11 @@ from vvwatch.core.imports import FileStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Kind
 from vvwatch.store import deliveries, exports, imports, ledger, runs, webhooks, windows
-from vvwatch.store.database import Tx
+from vvwatch.store.database import Database, Tx
 from vvwatch.store.deliveries import Attempted
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import FileOutcome
 from vvwatch.store.schema import import_jobs, media
-from vvwatch.store.sqlite import SqliteDatabase
 from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
 
 INDEX = "idx_main"
@@ -51,25 +50,26 @@ def prepared(tx: Tx) -> sa.Row[Any]:
 
 @dataclass
 class Written:
-    """A story in a file of its own."""
+    """A story that databases made from the template `story` begin with."""
 
-    path: Path
     story: Story
     storage: FakeStorage
     wall: float
 
 
-async def write(path: Path) -> Written:
-    """Tell the story to a fresh database at `path`."""
-    clock, storage = FakeClock(), FakeStorage()
-    database = SqliteDatabase(path, clock)
-    database.sink = RecordingSink()
-    with database.opened():
-        story = await told(database, clock, storage)
-    return Written(path, story, storage, clock.wall)
+def write(databases: Databases, dialect: str) -> Written:
+    """Tell the story to a database, and make that the template of this name."""
+    clock, storage, stories = FakeClock(), FakeStorage(), []
+
+    async def tell(database: Database) -> None:
+        database.clock, database.sink = clock, RecordingSink()
+        stories.append(await told(database, clock, storage))
+
+    databases.prepare(dialect, "story", tell)
+    return Written(stories[0], storage, clock.wall)
 
 
-async def told(database: SqliteDatabase, clock: FakeClock, storage: FakeStorage) -> Story:
+async def told(database: Database, clock: FakeClock, storage: FakeStorage) -> Story:
     """The whole way, once, from the first object to the last delivery."""
     automation = await database.write(prepared)
     webhook = await _webhook(database)
@@ -86,14 +86,14 @@ async def told(database: SqliteDatabase, clock: FakeClock, storage: FakeStorage)
     return Story(automation.id, job.id, video.id, job.run_id, export_id, webhook.id)
 
 
-async def _webhook(database: SqliteDatabase) -> sa.Row[Any]:
+async def _webhook(database: Database) -> sa.Row[Any]:
     box = SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
     spec = WebhookSpec("hook", "https://example.com/hook", EVENTS, metadata={"team": "red"})
     return await database.write(webhooks.declare, box, "wh_hook", spec, SECRET, UrlPolicy())
 
 
 async def window(
-    database: SqliteDatabase, clock: FakeClock, automation: sa.Row[Any], found: list[StorageObject]
+    database: Database, clock: FakeClock, automation: sa.Row[Any], found: list[StorageObject]
 ) -> None:
     """A window with these objects, closed by its quiet time."""
     await database.write(windows.accept, automation.id, automation.generation, found)
@@ -102,7 +102,7 @@ async def window(
         await database.write(windows.close, job)
 
 
-async def _imported(database: SqliteDatabase, storage: FakeStorage) -> None:
+async def _imported(database: Database, storage: FakeStorage) -> None:
     good, bad = jobs_of(database).take(Kind.IMPORT_FILE)
     imported = FileOutcome(FileStatus.IMPORTED, probe=PROBE, uri=storage.uri("a.mp4"))
     for job, outcome in ((good, imported), (bad, FAILED)):
@@ -110,13 +110,13 @@ async def _imported(database: SqliteDatabase, storage: FakeStorage) -> None:
         await database.write(imports.finish_file, job, outcome)
 
 
-async def _processed(database: SqliteDatabase) -> None:
+async def _processed(database: Database) -> None:
     for job in jobs_of(database).take(Kind.RUN_ITEM):
         await database.write(runs.begin_item, job)
         await database.write(runs.finish_item, job, RESULT)
 
 
-async def _exported(database: SqliteDatabase) -> str:
+async def _exported(database: Database) -> str:
     [job] = jobs_of(database).take(Kind.EXPORT)
     await database.write(exports.begin, job)
     written = ports.Written("file:///out/results/x.json", 812, "00ff")
@@ -125,7 +125,7 @@ async def _exported(database: SqliteDatabase) -> str:
     return str(row.id)
 
 
-async def deliver(database: SqliteDatabase, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
+async def deliver(database: Database, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
     """End everything that waits to be delivered."""
     for job in jobs_of(database).take(Kind.DELIVERY):
         work = await database.write(deliveries.begin, job)
@@ -135,5 +135,5 @@ async def deliver(database: SqliteDatabase, status: DeliveryStatus = DeliverySta
         await database.write(deliveries.finish, job, number, answer, status, None, 20, gone=False)
 
 
-async def _only(database: SqliteDatabase, table: sa.Table) -> sa.Row[Any]:
+async def _only(database: Database, table: sa.Table) -> sa.Row[Any]:
     return await database.read(lambda tx: tx.execute(sa.select(table)).one())

@@ -15,7 +15,7 @@ from vvwatch.ports import Kind
 from vvwatch.storage.local import LocalStorage
 from vvwatch.store import automations, windows
 from vvwatch.store.automations import ExportSpec, ImportSpec
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -216,9 +216,7 @@ async def test_the_connector_needs_the_right_scope(api: Api) -> None:
     assert "lacks the scope 'export'" in error["message"]
 
 
-async def test_pause_and_resume_keep_everything_and_may_be_repeated(
-    api: Api, database: SqliteDatabase
-) -> None:
+async def test_pause_and_resume_keep_everything_and_may_be_repeated(api: Api, database: Database) -> None:
     index, body = await api.index(), await minimal(api)
     path = f"/indexes/{index}/automations/import"
     saved = await api.put(path, body)
@@ -291,7 +289,7 @@ async def test_results_stay_below_the_base_path(api: Api, subpath: object) -> No
     assert error["details"]["errors"][0]["where"] == "body.destination_subpath"
 
 
-async def test_what_the_file_declares_is_changed_in_the_file(api: Api, database: SqliteDatabase) -> None:
+async def test_what_the_file_declares_is_changed_in_the_file(api: Api, database: Database) -> None:
     index, body = await api.index(), await minimal(api)
     connector = await api.connector("export")
     preset = body["prompt_preset"]
@@ -307,7 +305,7 @@ async def test_what_the_file_declares_is_changed_in_the_file(api: Api, database:
     assert (await api.get(f"/indexes/{index}/automations/import"))["debounce_interval"] == "3s"
 
 
-async def test_the_scale_makes_intervals_shorter(scaled: Api, database: SqliteDatabase) -> None:
+async def test_the_scale_makes_intervals_shorter(scaled: Api, database: Database) -> None:
     index, body = await scaled.index(), await minimal(scaled)
     saved = await scaled.put(f"/indexes/{index}/automations/import", body)
     assert saved["debounce_interval"] == "5m"
@@ -321,7 +319,7 @@ async def test_the_scale_makes_intervals_shorter(scaled: Api, database: SqliteDa
     [("5m", 300, 1800, 60), ("10m", 600, 3600, 120), ("1h", 3600, 21600, 300), ("1d", 86400, 86400, 900)],
 )
 async def test_each_interval_has_its_ceiling_and_cadence(
-    api: Api, database: SqliteDatabase, interval: str, quiet: float, longest: float, scan: float
+    api: Api, database: Database, interval: str, quiet: float, longest: float, scan: float
 ) -> None:
     index, body = await api.index(), await minimal(api)
     await api.put(f"/indexes/{index}/automations/import", {**body, "debounce_interval": interval})
@@ -331,7 +329,7 @@ async def test_each_interval_has_its_ceiling_and_cadence(
 
 
 async def test_the_open_window_can_be_watched(
-    api: Api, database: SqliteDatabase, storage: FakeStorage, clock: FakeClock
+    api: Api, database: Database, storage: FakeStorage, clock: FakeClock
 ) -> None:
     index, body = await api.index(), await minimal(api)
     path = f"/indexes/{index}/automations/import"
@@ -365,7 +363,7 @@ async def test_the_open_window_can_be_watched(
     )
 
 
-async def test_a_scan_can_be_asked_for(api: Api, database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_a_scan_can_be_asked_for(api: Api, database: Database, clock: FakeClock) -> None:
     index, body = await api.index(), await minimal(api)
     path = f"/indexes/{index}/automations/import"
     await api.put(path, body)

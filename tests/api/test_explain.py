@@ -14,7 +14,7 @@ from vvwatch.errors import AccessDenied
 from vvwatch.storage.local import LocalStorage
 from vvwatch.store import automations, catalog, ledger, windows
 from vvwatch.store.catalog import ConnectorSpec
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ async def test_a_file_that_was_left_alone_says_why(api: Api, story: Story, stora
 
 
 async def test_a_waiting_file_says_until_when(
-    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+    api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
     await database.write(windows.accept, row.id, row.generation, [storage.put("d.mp4", b"d")])
@@ -76,7 +76,7 @@ async def test_a_waiting_file_says_until_when(
 
 
 async def test_a_version_that_was_overtaken_says_so(
-    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+    api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
     first = storage.put("d.mp4", b"d")
@@ -119,7 +119,7 @@ async def test_what_is_gone_is_still_told(api: Api, story: Story, storage: FakeS
 
 
 async def test_our_own_exports_are_recognised(
-    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+    api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     storage.put("results/x.json", b"{}")
     await database.write(ledger.claim_output, storage.uri("results/x.json"), story.export_id)
@@ -129,7 +129,7 @@ async def test_our_own_exports_are_recognised(
 
 
 async def test_a_version_that_is_known_and_not_wanted(
-    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+    api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
     await database.write(windows.acknowledge, row.id, row.generation, [storage.put("old.mp4", b"o")])
@@ -139,7 +139,7 @@ async def test_a_version_that_is_known_and_not_wanted(
 
 
 async def test_new_only_leaves_later_versions_alone(
-    api: Api, story: Story, storage: FakeStorage, database: SqliteDatabase
+    api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     spec = ConnectorSpec("in", "local", {"root": "/in"}, ("import", "export"), import_mode="new_only")
     await database.write(catalog.declare_connector, CONNECTOR, spec)

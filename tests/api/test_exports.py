@@ -10,16 +10,15 @@ from tests.store.pipeline import jobs_of
 from vvwatch.api.context import ApiSettings
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.ports import Kind
-from vvwatch.store.database import Tx
+from vvwatch.store.database import Database, Tx
 from vvwatch.store.schema import exports
-from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 
 MOMENT = "2026-09-21T14:18:20.000Z"
 
 
-async def direct(database: SqliteDatabase, export_id: str = "exp_direct", **changes: Any) -> str:
+async def direct(database: Database, export_id: str = "exp_direct", **changes: Any) -> str:
     """A completed export for download."""
     values = {
         "export_type": "prompt_run",
@@ -76,7 +75,7 @@ async def test_an_export_has_exactly_its_keys(api: Api, story: Story) -> None:
     assert await api.get("/exports") == [export]
 
 
-async def test_a_direct_export_names_its_download(api: Api, database: SqliteDatabase) -> None:
+async def test_a_direct_export_names_its_download(api: Api, database: Database) -> None:
     export = await api.get(f"/exports/{await direct(database, 'exp_a b')}")
     assert export["download_url"] == "/api/v2/exports/exp_a%20b/download"
     assert (export["destination_uri"], export["destination_connector_id"]) == (None, None)
@@ -84,7 +83,7 @@ async def test_a_direct_export_names_its_download(api: Api, database: SqliteData
     assert export["export_params"]["prompt_run_ids"] is None
 
 
-async def test_an_unfinished_direct_export_has_no_download(api: Api, database: SqliteDatabase) -> None:
+async def test_an_unfinished_direct_export_has_no_download(api: Api, database: Database) -> None:
     export_id = await direct(database, status=ExportStatus.PENDING, queue_status=QueueStatus.QUEUED)
     export = await api.get(f"/exports/{export_id}")
     assert (export["download_url"], export["gcs_uri"]) == (None, None)
@@ -92,9 +91,7 @@ async def test_an_unfinished_direct_export_has_no_download(api: Api, database: S
     assert "pending" in error["details"]["hint"]
 
 
-async def test_a_document_is_downloaded_whole(
-    api: Api, database: SqliteDatabase, settings: ApiSettings
-) -> None:
+async def test_a_document_is_downloaded_whole(api: Api, database: Database, settings: ApiSettings) -> None:
     export_id = await direct(database)
     (settings.exports_dir / f"{export_id}.json").write_bytes(b'{"media":[]}\n')
     response = await api.client.get(
@@ -108,7 +105,7 @@ async def test_a_document_is_downloaded_whole(
 
 
 async def test_what_is_delivered_or_gone_is_not_downloaded(
-    api: Api, story: Story, database: SqliteDatabase
+    api: Api, story: Story, database: Database
 ) -> None:
     delivered = await api.error("GET", f"/exports/{story.export_id}/download", 409)
     assert CONNECTOR in delivered["details"]["hint"]
@@ -116,7 +113,7 @@ async def test_what_is_delivered_or_gone_is_not_downloaded(
     assert "is gone" in gone["message"]
 
 
-async def test_a_failed_export_is_tried_again(api: Api, story: Story, database: SqliteDatabase) -> None:
+async def test_a_failed_export_is_tried_again(api: Api, story: Story, database: Database) -> None:
     def fail(tx: Tx) -> None:
         tx.update(
             exports,

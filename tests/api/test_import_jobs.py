@@ -9,7 +9,7 @@ from tests.fakes import FakeStorage
 from tests.store.pipeline import jobs_of
 from vvwatch.ports import Kind
 from vvwatch.store import imports
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -121,7 +121,7 @@ async def test_only_failed_files(api: Api, story: Story) -> None:
 
 
 async def test_outputs_are_paged_by_cursor(
-    api: Api, database: SqliteDatabase, clock: FakeClock, storage: FakeStorage
+    api: Api, database: Database, clock: FakeClock, storage: FakeStorage
 ) -> None:
     automation = await database.write(prepared)
     found = [storage.put(f"{number:02}.mp4", b"x") for number in range(7)]
@@ -140,7 +140,7 @@ async def test_outputs_are_paged_by_cursor(
 
 
 async def test_lists_of_jobs_are_brief(
-    api: Api, database: SqliteDatabase, clock: FakeClock, storage: FakeStorage
+    api: Api, database: Database, clock: FakeClock, storage: FakeStorage
 ) -> None:
     automation = await database.write(prepared)
     found = [storage.put(f"{number:02}.mp4", b"x") for number in range(12)]

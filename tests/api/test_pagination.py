@@ -5,15 +5,14 @@ import pytest
 from tests.api.asking import Api
 from tests.api.story import INDEX, Story
 from vvwatch.api.pagination import encode
-from vvwatch.store.database import Tx
+from vvwatch.store.database import Database, Tx
 from vvwatch.store.queries import runs
 from vvwatch.store.schema import media, segment_results
-from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_every_item_comes_once(api: Api, story: Story, database: SqliteDatabase) -> None:
+async def test_every_item_comes_once(api: Api, story: Story, database: Database) -> None:
     def add(tx: Tx) -> None:
         for number in range(6):
             tx.insert(media, id=f"vid_{number}", index_id=INDEX, created_at=tx.now)
@@ -31,7 +30,7 @@ async def test_every_item_comes_once(api: Api, story: Story, database: SqliteDat
     assert seen == sorted([f"vid_{number}" for number in range(6)] + [story.video_id], reverse=True)
 
 
-async def test_segments_are_paged_by_number(api: Api, story: Story, database: SqliteDatabase) -> None:
+async def test_segments_are_paged_by_number(api: Api, story: Story, database: Database) -> None:
     def add(tx: Tx) -> None:
         item = runs.item(tx, story.run_id, story.video_id).item
         for ordinal in range(1, 12):

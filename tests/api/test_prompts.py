@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.asking import PROMPT, Api
 from tests.api.story import prepared
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +47,7 @@ async def test_what_is_not_said_has_a_default(api: Api) -> None:
     assert made["semantic_indexing"] == {"disabled_segment_fields": [], "disabled_video_level_fields": []}
 
 
-async def test_the_default_prompt_may_be_left_out(api: Api, database: SqliteDatabase) -> None:
+async def test_the_default_prompt_may_be_left_out(api: Api, database: Database) -> None:
     await database.write(prepared)
     [default] = (await api.get("/prompts"))["prompts"]
     assert (default["prompt_id"], default["is_default"]) == ("prompt_technical", True)

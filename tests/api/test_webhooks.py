@@ -14,8 +14,8 @@ from vvwatch.api.context import ApiContext
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.ports import Kind
+from vvwatch.store.database import Database
 from vvwatch.store.schema import deliveries, webhooks
-from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -166,7 +166,7 @@ async def test_deliveries_are_filtered(api: Api, story: Story) -> None:
 
 
 async def test_a_failed_delivery_is_sent_once_more(
-    api: Api, story: Story, database: SqliteDatabase, clock: FakeClock
+    api: Api, story: Story, database: Database, clock: FakeClock
 ) -> None:
     [first, *_] = await api.get(f"/webhooks/{story.webhook_id}/deliveries")
     path = f"/webhooks/deliveries/{first['delivery_id']}/retry"
@@ -182,9 +182,7 @@ async def test_a_failed_delivery_is_sent_once_more(
     assert [attempt["number"] for attempt in again["attempt_log"]] == [1, 2]
 
 
-async def test_nothing_is_sent_to_a_disabled_webhook(
-    api: Api, story: Story, database: SqliteDatabase
-) -> None:
+async def test_nothing_is_sent_to_a_disabled_webhook(api: Api, story: Story, database: Database) -> None:
     [first, *_] = await api.get(f"/webhooks/{story.webhook_id}/deliveries")
     await database.write(lambda tx: tx.update(deliveries, first["delivery_id"], status=DeliveryStatus.FAILED))
     await database.write(lambda tx: tx.update(webhooks, story.webhook_id, status="disabled"))

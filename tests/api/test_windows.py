@@ -6,13 +6,13 @@ from tests.api.asking import Api
 from tests.api.story import INDEX, Story
 from tests.fakes import FakeStorage
 from vvwatch.store import automations, windows
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_windows_come_newest_first(
-    api: Api, story: Story, database: SqliteDatabase, storage: FakeStorage
+    api: Api, story: Story, database: Database, storage: FakeStorage
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
     found = [storage.put("d.mp4", b"d")]

@@ -26,6 +26,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "URL",
         "API_KEY",
         "DATABASE_URL",
+        "DATABASE_URL_FILE",
         "LOG_FORMAT",
         "LOG_LEVEL",
     ):

@@ -306,21 +306,6 @@ def test_what_is_no_address_is_refused(problems: Problems, address: str) -> None
     assert problems(f"listen = '{address}'")[0].key == "listen"
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [("sqlite:///x.db", "state/x.db"), ("sqlite:////srv/x.db", "/srv/x.db")],
-)
-def test_the_database_is_a_file(read: Read, tmp_path: Path, url: str, expected: str) -> None:
-    config = read(f"state_dir = '{tmp_path}/state'\ndatabase_url = '{url}'")
-
-    assert config.database_path == tmp_path / expected
-
-
-@pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite://", "postgresql://h/db", "x.db"])
-def test_other_databases_are_refused(problems: Problems, url: str) -> None:
-    assert problems(f"database_url = '{url}'")[0].key == "database_url"
-
-
 def test_intervals_have_their_defaults(read: Read, good: str) -> None:
     automation = read(good).automations["main"]
 

@@ -47,7 +47,7 @@ def config(base: Path, text: str) -> Config:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = build(config(tmp_path, ""), FakeClock(), Telemetry("test"), {})
-    with house.database.opened():
+    async with house.database.opened():
         yield house
     await house.sender.aclose()
 
@@ -123,5 +123,5 @@ def test_an_unusable_state_directory_is_said_plainly(tmp_path: Path) -> None:
 
 
 async def test_nobody_else_may_read_the_database(house: House) -> None:
-    mode = house.database.path.stat().st_mode
+    mode = house.config.database_path.stat().st_mode
     assert stat.S_IMODE(mode) == 0o600

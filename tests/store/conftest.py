@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.clock import FakeClock
+from tests.databases import Databases
 from tests.store.pipeline import RecordingSink
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def database(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(tmp_path / "state" / "vvwatch.db", clock)
-    database.sink = RecordingSink()
-    with database.opened():
-        yield database
+async def database(databases: Databases, dialect: str, clock: FakeClock) -> AsyncIterator[Database]:
+    with databases.fresh(dialect, clock) as database:
+        database.sink = RecordingSink()
+        async with database.opened():
+            yield database

@@ -13,8 +13,7 @@ from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind
 from vvwatch.store import automations, catalog
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
-from vvwatch.store.database import Tx
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database, Tx
 
 POLICY = WindowPolicy(300, 1800, 10_000)
 PROBE = Probe("video", "mov,mp4", 4.0, width=160, height=90)
@@ -30,8 +29,11 @@ class RecordingSink:
     def write(self, tx: Tx) -> None:
         self.jobs += tx.jobs
 
-    def held(self, tx: Tx, kind: Kind) -> set[tuple[str, int]]:
-        return {(job.ref, job.revision) for job in self.jobs if job.kind is kind}
+    def held(self, tx: Tx, kind: Kind) -> set[tuple[str, int, str]]:
+        return {(job.ref, job.revision, job.queue) for job in self.jobs if job.kind is kind}
+
+    def due(self, tx: Tx) -> int:
+        return sum(1 for job in self.jobs if job.run_at <= tx.now)
 
     def wake(self) -> None:
         pass
@@ -43,7 +45,7 @@ class RecordingSink:
         return taken
 
 
-def jobs_of(database: SqliteDatabase) -> RecordingSink:
+def jobs_of(database: Database) -> RecordingSink:
     assert isinstance(database.sink, RecordingSink)
     return database.sink
 

@@ -8,7 +8,7 @@ from tests.clock import FakeClock
 from vvwatch.errors import InvalidInput, NotFound
 from vvwatch.store import catalog
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -16,9 +16,7 @@ CONNECTOR = ConnectorSpec("in", "local", {"root": "/in"})
 PROMPT = PromptSpec("shots", "Describe every shot.", {"type": "object", "properties": {}})
 
 
-async def test_a_connector_is_tested_before_it_counts_as_active(
-    database: SqliteDatabase, clock: FakeClock
-) -> None:
+async def test_a_connector_is_tested_before_it_counts_as_active(database: Database, clock: FakeClock) -> None:
     made = await database.write(catalog.create_connector, CONNECTOR)
     assert (made.status, made.declared, made.scopes) == ("testing", False, ["import"])
     failed = await database.write(catalog.record_test, made.id, "the folder is gone")
@@ -30,7 +28,7 @@ async def test_a_connector_is_tested_before_it_counts_as_active(
         await database.write(catalog.record_test, "conn_none", None)
 
 
-async def test_what_is_declared_follows_the_file(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_what_is_declared_follows_the_file(database: Database, clock: FakeClock) -> None:
     first = await database.write(catalog.declare_connector, "conn_in", CONNECTOR)
     clock.advance(60)
     assert await database.write(catalog.declare_connector, "conn_in", CONNECTOR) == first
@@ -41,7 +39,7 @@ async def test_what_is_declared_follows_the_file(database: SqliteDatabase, clock
     assert [row.id for row in await database.read(catalog.list_connectors)] == ["conn_in"]
 
 
-async def test_declaring_takes_over_what_was_made(database: SqliteDatabase) -> None:
+async def test_declaring_takes_over_what_was_made(database: Database) -> None:
     made = await database.write(catalog.create_index, "films")
     declared = await database.write(catalog.declare_index, made.id, "films")
     assert (declared.id, declared.declared) == (made.id, True)
@@ -50,7 +48,7 @@ async def test_declaring_takes_over_what_was_made(database: SqliteDatabase) -> N
     assert await database.read(catalog.list_indexes) == [renamed]
 
 
-async def test_a_changed_prompt_is_a_new_version(database: SqliteDatabase) -> None:
+async def test_a_changed_prompt_is_a_new_version(database: Database) -> None:
     first = await database.write(catalog.declare_prompt, "prompt_shots", PROMPT)
     assert first.prompt_version == 1
     again = await database.write(catalog.declare_prompt, "prompt_shots", PROMPT)
@@ -59,14 +57,14 @@ async def test_a_changed_prompt_is_a_new_version(database: SqliteDatabase) -> No
     assert (await database.write(catalog.declare_prompt, "prompt_shots", changed)).prompt_version == 2
 
 
-async def test_the_default_prompt_is_kept_up_to_date(database: SqliteDatabase) -> None:
+async def test_the_default_prompt_is_kept_up_to_date(database: Database) -> None:
     for version, text in ((1, "one"), (1, "one"), (2, "two")):
         seeded = await database.write(catalog.seed_default_prompt, replace(PROMPT, prompt_text=text))
         assert (seeded.id, seeded.is_default) == (catalog.DEFAULT_PROMPT_ID, True)
         assert (seeded.prompt_version, seeded.prompt_text) == (version, text)
 
 
-async def test_prompts_are_listed_as_asked(database: SqliteDatabase) -> None:
+async def test_prompts_are_listed_as_asked(database: Database) -> None:
     await database.write(catalog.seed_default_prompt, PROMPT)
     made = await database.write(catalog.create_prompt, PROMPT)
 
@@ -78,7 +76,7 @@ async def test_prompts_are_listed_as_asked(database: SqliteDatabase) -> None:
     assert await listed(defaults=False) == [made.id]
 
 
-async def test_a_schema_that_cannot_be_used_is_refused(database: SqliteDatabase) -> None:
+async def test_a_schema_that_cannot_be_used_is_refused(database: Database) -> None:
     level = {"instructions_text": "Sum up.", "json_schema": {"type": "array"}}
     for spec in (replace(PROMPT, json_schema={"type": "string"}), replace(PROMPT, video_level=level)):
         for make in (

@@ -7,15 +7,15 @@ from tests.clock import FakeClock
 from vvwatch.core.keys import Scope, digest
 from vvwatch.errors import NotFound
 from vvwatch.store import keys
+from vvwatch.store.database import Database
 from vvwatch.store.schema import api_keys
-from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 
 FIRST, SECOND = "sk_live_" + "1" * 48, "sk_live_" + "2" * 48
 
 
-async def test_only_the_digest_is_kept(database: SqliteDatabase) -> None:
+async def test_only_the_digest_is_kept(database: Database) -> None:
     row, key = await database.write(keys.create, "n8n", [Scope.READ], bytes(24))
     assert key == "sk_live_" + "0" * 48
     assert (row.digest, row.key_prefix, row.scopes) == (digest(key), "sk_live_000000", ["read"])
@@ -23,7 +23,7 @@ async def test_only_the_digest_is_kept(database: SqliteDatabase) -> None:
     assert key not in map(str, stored)
 
 
-async def test_a_key_is_found_while_it_is_active(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_a_key_is_found_while_it_is_active(database: Database, clock: FakeClock) -> None:
     row, key = await database.write(keys.create, "n8n", [Scope.READ], bytes(24), clock.now() + 60)
     assert await database.read(keys.find, digest(key)) == row
     assert await database.read(keys.find, digest(FIRST)) is None
@@ -31,9 +31,7 @@ async def test_a_key_is_found_while_it_is_active(database: SqliteDatabase, clock
     assert await database.read(keys.find, digest(key)) is None
 
 
-async def test_revoking_is_for_good_and_keeps_the_first_moment(
-    database: SqliteDatabase, clock: FakeClock
-) -> None:
+async def test_revoking_is_for_good_and_keeps_the_first_moment(database: Database, clock: FakeClock) -> None:
     row, key = await database.write(keys.create, "n8n", [Scope.READ], bytes(24))
     revoked = await database.write(keys.revoke, row.id)
     clock.advance(60)
@@ -43,7 +41,7 @@ async def test_revoking_is_for_good_and_keeps_the_first_moment(
         await database.write(keys.revoke, "key_none")
 
 
-async def test_another_admin_key_takes_the_place_of_the_first(database: SqliteDatabase) -> None:
+async def test_another_admin_key_takes_the_place_of_the_first(database: Database) -> None:
     for _ in range(2):
         seeded = await database.write(keys.seed_admin, FIRST)
         assert (seeded.id, seeded.scopes) == (keys.ADMIN_KEY_ID, ["admin"])
@@ -54,7 +52,7 @@ async def test_another_admin_key_takes_the_place_of_the_first(database: SqliteDa
     assert len(await database.read(keys.list_all)) == 1
 
 
-async def test_admin_keys_under_two_ids_stand_side_by_side(database: SqliteDatabase) -> None:
+async def test_admin_keys_under_two_ids_stand_side_by_side(database: Database) -> None:
     await database.write(keys.seed_admin, FIRST)
     await database.write(keys.seed_admin, SECOND, "key_local")
     assert {row.id for row in await database.read(keys.list_all)} == {keys.ADMIN_KEY_ID, "key_local"}

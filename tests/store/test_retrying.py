@@ -11,17 +11,16 @@ from vvwatch.core.imports import FileStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Kind
 from vvwatch.store import automations, imports, ledger, retrying, windows
-from vvwatch.store.database import Tx
+from vvwatch.store.database import Database, Tx
 from vvwatch.store.imports import FileOutcome
 from vvwatch.store.schema import import_files, import_jobs, objects
-from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 
 FAILED = FileOutcome(FileStatus.FAILED, "media_unreadable", "not media")
 
 
-async def failed_file(database: SqliteDatabase, clock: FakeClock) -> tuple[sa.Row[Any], sa.Row[Any]]:
+async def failed_file(database: Database, clock: FakeClock) -> tuple[sa.Row[Any], sa.Row[Any]]:
     """The automation, and a file of its only job that could not be imported."""
     automation = await database.write(_prepared)
     await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
@@ -35,7 +34,7 @@ def _prepared(tx: Tx) -> sa.Row[Any]:
     return prepare(tx)
 
 
-async def test_a_failed_file_counts_as_new_again(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_a_failed_file_counts_as_new_again(database: Database, clock: FakeClock) -> None:
     automation, file = await failed_file(database, clock)
     jobs_of(database).take(Kind.SCAN)
     offered = automation.id, automation.generation, [obj("a.mp4")]
@@ -48,7 +47,7 @@ async def test_a_failed_file_counts_as_new_again(database: SqliteDatabase, clock
 
 
 async def test_versions_declined_because_of_it_are_new_again_too(
-    database: SqliteDatabase, clock: FakeClock
+    database: Database, clock: FakeClock
 ) -> None:
     automation, file = await failed_file(database, clock)
     later = [obj("a.mp4", "v2"), obj("b.mp4")]
@@ -58,9 +57,7 @@ async def test_versions_declined_because_of_it_are_new_again_too(
     assert [row.key for row in left] == ["b.mp4"]
 
 
-async def test_other_versions_that_were_imported_stay_known(
-    database: SqliteDatabase, clock: FakeClock
-) -> None:
+async def test_other_versions_that_were_imported_stay_known(database: Database, clock: FakeClock) -> None:
     automation, file = await failed_file(database, clock)
     await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4", "v2")])
     await database.write(retrying.retry_file, file.job_id, str(file.id))
@@ -68,7 +65,7 @@ async def test_other_versions_that_were_imported_stay_known(
     assert known == [("a.mp4", "v2")]
 
 
-async def test_a_paused_automation_finds_it_later(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_a_paused_automation_finds_it_later(database: Database, clock: FakeClock) -> None:
     _, file = await failed_file(database, clock)
     await database.write(automations.pause_import, "idx_main", paused=True)
     jobs_of(database).take(Kind.SCAN)
@@ -76,7 +73,7 @@ async def test_a_paused_automation_finds_it_later(database: SqliteDatabase, cloc
     assert jobs_of(database).take(Kind.SCAN) == []
 
 
-async def test_only_what_ended_badly_is_retried(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_only_what_ended_badly_is_retried(database: Database, clock: FakeClock) -> None:
     _, file = await failed_file(database, clock)
     await database.write(lambda tx: tx.update(import_files, file.id, status=FileStatus.IMPORTED))
     with pytest.raises(Conflict, match="is imported"):

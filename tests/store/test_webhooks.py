@@ -4,9 +4,9 @@ import pytest
 
 from vvwatch.errors import InvalidInput, NotFound, StoreError
 from vvwatch.store import catalog, webhooks
+from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.schema import webhooks as table
-from vvwatch.store.sqlite import SqliteDatabase
 from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +16,7 @@ SPEC = WebhookSpec("hook", "https://example.com/hook", ("export.ready",))
 PUBLIC = UrlPolicy()
 
 
-async def test_the_secret_is_kept_sealed(database: SqliteDatabase) -> None:
+async def test_the_secret_is_kept_sealed(database: Database) -> None:
     row, secret = await database.write(webhooks.create, BOX, SPEC, PUBLIC)
     assert BOX.open(row.secret) == secret
     assert secret.encode() not in row.secret
@@ -53,7 +53,7 @@ def test_addresses_are_judged_by_the_policy(url: str, policy: UrlPolicy, *, allo
         webhooks.check_url(url, policy)
 
 
-async def test_unknown_events_and_indexes_are_refused(database: SqliteDatabase) -> None:
+async def test_unknown_events_and_indexes_are_refused(database: Database) -> None:
     spec = WebhookSpec("hook", SPEC.url, ("export.ready", "export.done"))
     with pytest.raises(InvalidInput, match="no event is called"):
         await database.write(webhooks.create, BOX, spec, PUBLIC)
@@ -62,7 +62,7 @@ async def test_unknown_events_and_indexes_are_refused(database: SqliteDatabase) 
         await database.write(webhooks.create, BOX, spec, PUBLIC)
 
 
-async def test_declaring_anew_forgives_what_failed(database: SqliteDatabase) -> None:
+async def test_declaring_anew_forgives_what_failed(database: Database) -> None:
     await database.write(catalog.declare_index, "idx_a", "a")
     first = await database.write(webhooks.declare, BOX, "wh_hook", SPEC, "whsec_1", PUBLIC)
     await database.write(lambda tx: tx.update(table, "wh_hook", status="disabled", failure_count=20))
@@ -75,7 +75,7 @@ async def test_declaring_anew_forgives_what_failed(database: SqliteDatabase) -> 
     assert BOX.open(rotated.secret) == "whsec_2"
 
 
-async def test_a_lost_key_is_said_and_not_papered_over(database: SqliteDatabase) -> None:
+async def test_a_lost_key_is_said_and_not_papered_over(database: Database) -> None:
     await database.write(webhooks.declare, BOX, "wh_hook", SPEC, "whsec_1", PUBLIC)
     other = SecretBox(b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=")
     with pytest.raises(StoreError, match="cannot be opened"):

@@ -8,14 +8,14 @@ from tests.store.pipeline import count, jobs_of, obj, prepare
 from vvwatch.core.windows import CloseReason, WindowPolicy
 from vvwatch.ports import Kind
 from vvwatch.store import automations, ledger, windows
+from vvwatch.store.database import Database
 from vvwatch.store.schema import import_files, import_jobs, objects
 from vvwatch.store.schema import windows as table
-from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_objects_join_one_window_and_become_one_job(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_objects_join_one_window_and_become_one_job(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
     first = await database.write(windows.accept, row.id, row.generation, [obj("a.mp4"), obj("b.mp4")])
     clock.advance(200)
@@ -33,14 +33,14 @@ async def test_objects_join_one_window_and_become_one_job(database: SqliteDataba
     assert (made.id, made.total_files, made.status) == (closed.import_job_id, 3, "importing")
 
 
-async def test_the_same_version_is_taken_once(database: SqliteDatabase) -> None:
+async def test_the_same_version_is_taken_once(database: Database) -> None:
     row = await database.write(prepare)
     assert (await database.write(windows.accept, row.id, 0, [obj("a.mp4")])).count == 1
     assert await database.write(windows.accept, row.id, 0, [obj("a.mp4")]) == windows.NOTHING
     assert await database.read(count, objects) == 1
 
 
-async def test_overwrite_while_the_window_is_open_takes_the_newest(database: SqliteDatabase) -> None:
+async def test_overwrite_while_the_window_is_open_takes_the_newest(database: Database) -> None:
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, 0, [obj("a.mp4", "v1", 10)])
     await database.write(windows.accept, row.id, 0, [obj("a.mp4", "v2", 30), obj("b.mp4")])
@@ -50,9 +50,7 @@ async def test_overwrite_while_the_window_is_open_takes_the_newest(database: Sql
     assert (window.object_count, window.size_bytes) == (2, 130)
 
 
-async def test_overwrite_after_the_window_closed_is_a_new_unit(
-    database: SqliteDatabase, clock: FakeClock
-) -> None:
+async def test_overwrite_after_the_window_closed_is_a_new_unit(database: Database, clock: FakeClock) -> None:
     """Trap 5, overwrite_while_processing: the new version has a window of its own."""
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, 0, [obj("a.mp4", "v1")])
@@ -63,7 +61,7 @@ async def test_overwrite_after_the_window_closed_is_a_new_unit(
     assert await database.read(count, table) == 2
 
 
-async def test_a_full_window_closes_at_once_and_none_is_overfull(database: SqliteDatabase) -> None:
+async def test_a_full_window_closes_at_once_and_none_is_overfull(database: Database) -> None:
     row = await database.write(prepare, WindowPolicy(300, 1800, 3))
     await database.write(windows.accept, row.id, 0, [obj(f"{n}.mp4") for n in range(2)])
     accepted = await database.write(windows.accept, row.id, 0, [obj(f"more-{n}.mp4") for n in range(5)])
@@ -78,7 +76,7 @@ async def test_a_full_window_closes_at_once_and_none_is_overfull(database: Sqlit
     ]
 
 
-async def test_constant_arrivals_fires(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_constant_arrivals_fires(database: Database, clock: FakeClock) -> None:
     """Trap 24: a window that is extended for ever closes at its ceiling."""
     row = await database.write(prepare)
     closed = None
@@ -97,7 +95,7 @@ async def test_constant_arrivals_fires(database: SqliteDatabase, clock: FakeCloc
 
 
 @pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
-async def test_clock_jump(database: SqliteDatabase, clock: FakeClock, seconds: float) -> None:
+async def test_clock_jump(database: Database, clock: FakeClock, seconds: float) -> None:
     """Trap 25: whatever the wall clock does, the window fires once and no later than its ceiling from now."""
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, 0, [obj("a.mp4")])
@@ -111,7 +109,7 @@ async def test_clock_jump(database: SqliteDatabase, clock: FakeClock, seconds: f
     assert len(fired) == 1
 
 
-async def test_kill9_inside_window(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_kill9_inside_window(database: Database, clock: FakeClock) -> None:
     """Trap 25: the deadline is absolute and stored; when it has passed, the window fires at once, once."""
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, 0, [obj("a.mp4")])
@@ -121,7 +119,7 @@ async def test_kill9_inside_window(database: SqliteDatabase, clock: FakeClock) -
     assert await database.write(windows.close, job) is None
 
 
-async def test_a_stale_job_closes_nothing(database: SqliteDatabase, clock: FakeClock) -> None:
+async def test_a_stale_job_closes_nothing(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, 0, [obj("a.mp4")])
     [job] = jobs_of(database).take(Kind.WINDOW)
@@ -132,9 +130,7 @@ async def test_a_stale_job_closes_nothing(database: SqliteDatabase, clock: FakeC
     assert await database.write(windows.close, again) is not None
 
 
-async def test_paused_keeps_the_window_and_resume_closes_it(
-    database: SqliteDatabase, clock: FakeClock
-) -> None:
+async def test_paused_keeps_the_window_and_resume_closes_it(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, 0, [obj("a.mp4")])
     await database.write(automations.pause_import, "idx_main", paused=True)
@@ -149,7 +145,7 @@ async def test_paused_keeps_the_window_and_resume_closes_it(
     assert closed.reason is CloseReason.RESUMED
 
 
-async def test_editing_what_is_watched_never_forgets_what_was_imported(database: SqliteDatabase) -> None:
+async def test_editing_what_is_watched_never_forgets_what_was_imported(database: Database) -> None:
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, 0, [obj("a.mp4")])
     edited = await database.write(prepare, file_pattern="*.mp4")
@@ -159,9 +155,7 @@ async def test_editing_what_is_watched_never_forgets_what_was_imported(database:
     assert await database.write(windows.accept, row.id, edited.generation, [obj("a.mp4")]) == windows.NOTHING
 
 
-async def test_a_refused_object_is_reported_once_per_version(
-    database: SqliteDatabase, clock: FakeClock
-) -> None:
+async def test_a_refused_object_is_reported_once_per_version(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
     seen = {"key": "e.mp4", "version": "v1", "reason": "zero_byte", "detail": "it is empty", "size_bytes": 0}
     assert await database.write(ledger.observe, row.id, [seen]) == [seen]
@@ -174,7 +168,7 @@ async def test_a_refused_object_is_reported_once_per_version(
     assert [(job.total_files, job.skipped) for job in jobs] == [(2, 1), (1, 0)]
 
 
-async def test_two_sources_one_db(database: SqliteDatabase) -> None:
+async def test_two_sources_one_db(database: Database) -> None:
     """Trap 20: the same key and version of another connector is another object."""
     first = await database.write(ledger.scope, "idx_main", "conn_a")
     second = await database.write(ledger.scope, "idx_main", "conn_b")

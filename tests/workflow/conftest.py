@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.clock import FakeClock
+from tests.databases import Databases
 from tests.fakes import FakeStorage
 from tests.store.pipeline import RecordingSink
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.database import Database
 from vvwatch.telemetry import Telemetry, configure_logging
 from vvwatch.workflow.watch import Watcher
 
@@ -29,11 +29,11 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def database(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteDatabase]:
-    database = SqliteDatabase(tmp_path / "vvwatch.db", clock)
-    database.sink = RecordingSink()
-    with database.opened():
-        yield database
+async def database(databases: Databases, dialect: str, clock: FakeClock) -> AsyncIterator[Database]:
+    with databases.fresh(dialect, clock) as database:
+        database.sink = RecordingSink()
+        async with database.opened():
+            yield database
 
 
 @pytest.fixture
@@ -54,7 +54,5 @@ def telemetry(told: Told) -> Telemetry:
 
 
 @pytest.fixture
-def watcher(
-    database: SqliteDatabase, clock: FakeClock, telemetry: Telemetry, storage: FakeStorage
-) -> Watcher:
+def watcher(database: Database, clock: FakeClock, telemetry: Telemetry, storage: FakeStorage) -> Watcher:
     return Watcher(database, clock, telemetry, lambda _: storage, lambda: 0.5)

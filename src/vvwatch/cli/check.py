@@ -14,9 +14,10 @@ from vvwatch.cli.failures import INVALID_CONFIG
 from vvwatch.cli.options import config_option, json_option
 from vvwatch.cli.output import plain, several, show_json
 from vvwatch.config import Config, default_path, load
+from vvwatch.core.media import DEFAULT_PROCESSOR
 from vvwatch.errors import ConfigInvalid, Problem
 from vvwatch.processors.technical import Limits, TechnicalProcessor
-from vvwatch.workflow.prompts import DEFAULT_PROCESSOR, check_prompts
+from vvwatch.workflow.prompts import check_prompts
 
 
 @click.command(

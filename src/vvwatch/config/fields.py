@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Strict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from vvwatch.config.substitution import Substituted
@@ -20,8 +27,9 @@ from vvwatch.core.filters import check_pattern
 from vvwatch.core.locations import normal_prefix
 from vvwatch.errors import VvwatchError
 
-_DATABASE: Final = re.compile(r"sqlite:///(?P<path>[^?#:]+)")
 _INSIDE: Final = "a path below the connector's location, e.g. incoming/"
+_FOREVER: Final = "forever"
+_KEPT: Final = "1h or longer, or forever"
 
 
 def refused(what: str, allowed: str = "", hint: str = "") -> PydanticCustomError:
@@ -39,6 +47,11 @@ def as_scalar(text: Substituted, annotation: Any) -> object:
             except ValidationError:
                 break
     return str(text)
+
+
+def kept_seconds(text: str) -> float | None:
+    """How long is kept what is kept for `text`: None for ever. Raises InvalidInput for what is no duration."""
+    return None if text == _FOREVER else parse_duration(text)
 
 
 def split_listen(text: str) -> tuple[str, int]:
@@ -59,12 +72,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def database_file(url: str, state_dir: Path) -> Path:
-    """The file of an SQLite address; a relative one lies in the state directory."""
-    match = _DATABASE.fullmatch(url)
-    return state_dir / (match["path"] if match else "vvwatch.db")
 
 
 # Unlike the methods of Path, these two answer instead of raising where a folder on the way is closed to us.
@@ -101,12 +108,6 @@ def _listen(text: str) -> str:
     return text
 
 
-def _database(url: str) -> str:
-    if not _DATABASE.fullmatch(url):
-        raise refused("is no address of a database file", "sqlite:///name.db, sqlite:////absolute/path.db")
-    return url
-
-
 def _absolute(value: object) -> object:
     if not isinstance(value, str | Path):
         return value
@@ -120,6 +121,12 @@ def _absolute(value: object) -> object:
 def _at_least_one_second(text: str) -> str:
     if parse_duration(text) < 1:
         raise refused(f"{text!r} is too short", "1s or longer")
+    return text
+
+
+def _at_least_one_hour(text: str) -> str:
+    if (seconds := kept_seconds(text)) is not None and seconds < 3600:
+        raise refused(f"{text!r} is too short", _KEPT)
     return text
 
 
@@ -140,12 +147,14 @@ def _split_url(text: str) -> Any:
 
 
 Listen = Annotated[str, AfterValidator(_listen)]
-DatabaseUrl = Annotated[str, AfterValidator(_database)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Pause = Annotated[str, _by(parse_duration)]
 """A duration, zero included, as it was written."""
 Duration = Annotated[str, _by(parse_duration), AfterValidator(_at_least_one_second)]
 """A duration of at least a second, as it was written."""
+Kept = Annotated[str, _by(kept_seconds, _KEPT), AfterValidator(_at_least_one_hour)]
+"""A duration of at least an hour, or the word forever, as it was written."""
+NodeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._-]*$")]
 Pattern = Annotated[str, _by(check_pattern)]
 KeyPrefix = Annotated[str, _by(normal_prefix, _INSIDE)]
 Subpath = Annotated[str, _by(lambda text: check_subpath(text, "the path"), _INSIDE)]

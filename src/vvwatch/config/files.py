@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from vvwatch.config.databases import has_password
 from vvwatch.config.findings import Finding
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import Settings, Webhook
@@ -55,16 +56,34 @@ def webhook_secrets(
 
 def admin_key(environ: Mapping[str, str], report: Report) -> Secret | None:
     """The key that VVWATCH_ADMIN_KEY or the file VVWATCH_ADMIN_KEY_FILE holds; None without either."""
-    text, file = environ.get("VVWATCH_ADMIN_KEY"), environ.get("VVWATCH_ADMIN_KEY_FILE")
-    if text and file:
-        report(Finding(("VVWATCH_ADMIN_KEY",), "VVWATCH_ADMIN_KEY_FILE is set as well", hint="keep one"))
-        return None
-    loc = ("VVWATCH_ADMIN_KEY_FILE" if file else "VVWATCH_ADMIN_KEY",)
-    secret = _from_file(loc, Path(file), report) if file else Secret(text) if text else None
+    name, secret = secret_variable("VVWATCH_ADMIN_KEY", environ, report)
     if secret is not None and not _ADMIN_KEY.fullmatch(secret.reveal()):
         hint = 'echo "sk_live_$(openssl rand -hex 24)" makes one'
-        report(Finding(loc, "does not hold an API key", "sk_live_ and 48 digits 0-9 a-f", hint))
+        report(Finding((name,), "does not hold an API key", "sk_live_ and 48 digits 0-9 a-f", hint))
     return secret
+
+
+def secret_variable(name: str, environ: Mapping[str, str], report: Report) -> tuple[str, Secret | None]:
+    """What the variable `name` holds, or the file that `<name>_FILE` names, with the one of the two that is set.
+
+    The secret is None without either, and where it was reported why it cannot be used.
+    """
+    text, file = environ.get(name), environ.get(f"{name}_FILE")
+    if text and file:
+        report(Finding((name,), f"{name}_FILE is set as well", hint="keep one"))
+        return name, None
+    if file:
+        return f"{name}_FILE", _from_file((f"{name}_FILE",), Path(file), report)
+    return name, Secret(text) if text else None
+
+
+def warn_of_shown_password(document: Mapping[str, Any], path: Path, report: Report) -> None:
+    """Report a password in the database's address where everybody can read the file at `path` it was read from."""
+    url = document.get("database_url")
+    if isinstance(url, str) and has_password(url) and readable_by_others(path):
+        what = "every user of this machine can read the password in it"
+        hint = f"chmod o-r {path}, or keep the address in a file that VVWATCH_DATABASE_URL_FILE names"
+        report(Finding(("database_url",), what, hint=hint, warning=True))
 
 
 def _schema_tables(document: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, Any]]]:

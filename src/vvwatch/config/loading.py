@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vvwatch.config.files import admin_key, inline_schemas, webhook_secrets
+from vvwatch.config.files import (
+    admin_key,
+    inline_schemas,
+    secret_variable,
+    warn_of_shown_password,
+    webhook_secrets,
+)
 from vvwatch.config.findings import Finding, closest
 from vvwatch.config.lines import Loc, key_lines, nearest_line
 from vvwatch.config.models import Config
@@ -29,13 +35,14 @@ ENVIRONMENT: Final = {
 _PREFIX: Final = "VVWATCH_"
 _OTHER_VARIABLES: Final = (
     "VVWATCH_CONFIG",
+    "VVWATCH_DATABASE_URL_FILE",
     "VVWATCH_ADMIN_KEY",
     "VVWATCH_ADMIN_KEY_FILE",
     "VVWATCH_SECRET_KEY",
     "VVWATCH_API_KEY",
     "VVWATCH_URL",
 )
-"""Those that stand for none: the daemon's secrets, and where client commands find the daemon."""
+"""Those that stand for none: files, the daemon's secrets, and where client commands find the daemon."""
 _SYNTAX_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _FILE_NAME: Final = "vvwatch.toml"
 
@@ -79,9 +86,12 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("HOME") or Path.home()) / ".local/state/vvwatch"
 
 
-@dataclass
+@dataclass(repr=False)
 class _Draft:
-    """A configuration in the making: the document so far, where its parts come from, what is wrong."""
+    """A configuration in the making: the document so far, where its parts come from, what is wrong.
+
+    The document and the environment hold secrets, so it is not shown.
+    """
 
     path: Path | None
     environ: Mapping[str, str]
@@ -104,6 +114,8 @@ class _Draft:
         else:
             self.lines = key_lines(text)
         self._warn_of_misspelt_variables(variables(document))
+        if self.path:
+            warn_of_shown_password(document, self.path, self.found.append)
         self.document = substitute(document, self.environ, self.found.append)
         self._settle()
 
@@ -114,6 +126,9 @@ class _Draft:
         for name, loc in ENVIRONMENT.items():
             if value := self.environ.get(name):
                 self._put(loc, value, ("environment", name))
+        name, url = secret_variable("VVWATCH_DATABASE_URL", self.environ, self.found.append)
+        if url is not None:
+            self._put(("database_url",), url.reveal(), ("environment", name))
 
     def add_overrides(self, overrides: Mapping[str, object]) -> None:
         """Values of flags, by dotted key."""

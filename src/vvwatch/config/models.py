@@ -7,6 +7,8 @@ key does not keep the rest of the table from being checked.
 from __future__ import annotations
 
 import os
+import re
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,20 +23,22 @@ from pydantic import (
     field_validator,
 )
 
+from vvwatch.config.databases import DatabaseUrl, database_file, is_server
 from vvwatch.config.fields import (
     AbsolutePath,
-    DatabaseUrl,
     Duration,
+    Kept,
     KeyPrefix,
     List,
     Listen,
+    NodeName,
     Pattern,
     Pause,
     Subpath,
     VariableName,
     WebAddress,
     as_scalar,
-    database_file,
+    kept_seconds,
     refused,
     split_listen,
 )
@@ -53,6 +57,11 @@ def _cpu_count() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _host_name() -> str:
+    """The machine's name, with a dash for what the name of a node cannot hold."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "node"
 
 
 def _event_type(name: str) -> str:
@@ -78,7 +87,12 @@ class Table(BaseModel):
     """A table of the file."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # a password may be in it
     )
     required: ClassVar[tuple[str, ...]] = ()
     entries: ClassVar[type[BaseModel] | None] = None
@@ -98,6 +112,18 @@ class Log(Table):
     format: Literal["auto", "console", "journal", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
     keys: bool = True
+
+
+class Node(Table):
+    """This daemon among those that share its database: its name, and how long it may be silent."""
+
+    name: NodeName = Field(default_factory=_host_name)
+    heartbeat: Duration = "15s"
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """The silence after which another node takes over what this one was doing."""
+        return parse_duration(self.heartbeat)
 
 
 class Local(Table):
@@ -120,6 +146,35 @@ class Processing(Table):
     memory_bytes: int = Field(default=1 << 30, ge=1 << 28)
     max_pixels: int = Field(default=200_000_000, ge=1)
     attempts: int = Field(default=3, ge=1, le=100)
+
+
+class Retention(Table):
+    """How long is kept what is over; what was imported stays known for ever."""
+
+    events: Kept = "90d"
+    deliveries: Kept = "30d"
+    jobs: Kept = "forever"
+    results: Kept = "forever"
+
+    @property
+    def events_seconds(self) -> float | None:
+        """How long an event is kept; None for ever. One with a delivery that waits is kept as long as that."""
+        return kept_seconds(self.events)
+
+    @property
+    def deliveries_seconds(self) -> float | None:
+        """How long an ended delivery is kept, with its attempts; None for ever."""
+        return kept_seconds(self.deliveries)
+
+    @property
+    def jobs_seconds(self) -> float | None:
+        """How long a finished import job is kept, with its list of files; None for ever."""
+        return kept_seconds(self.jobs)
+
+    @property
+    def results_seconds(self) -> float | None:
+        """How long is kept what runs found out about media; None for ever."""
+        return kept_seconds(self.results)
 
 
 class Webhook(Table):
@@ -161,12 +216,17 @@ class Webhooks(Table):
 
 
 class Connector(Table):
-    """A location of objects. There is one type so far: a local folder."""
+    """A location of objects. There is one type so far: a local folder.
+
+    Of the nodes that share a database each reaches a `shared` folder, at the same path, and `node` alone its own.
+    """
 
     required = ("type", "path")
 
     type: Literal["local"] = "local"
     path: AbsolutePath = Path()
+    shared: bool = False
+    node: NodeName | None = None
     scopes: Annotated[tuple[Scope, ...], List, Field(min_length=1)] = ("import",)
     import_mode: ImportMode = "all"
     export_base_path: Subpath | None = None
@@ -243,6 +303,7 @@ class Automation(Table):
     debounce: Duration = "10m"
     max_wait: Duration | None = None
     max_objects: int = Field(default=10_000, ge=1, le=1_000_000)
+    concurrency: int = Field(default=16, ge=1, le=10_000)
     scan_interval: Duration | None = None
     settle: Pause = "5s"
     process_existing: bool = True
@@ -278,18 +339,25 @@ class Settings(Table):
 
     listen: Listen = "127.0.0.1:8787"
     state_dir: AbsolutePath = Path()
-    database_url: DatabaseUrl = "sqlite:///vvwatch.db"
+    database_url: DatabaseUrl = Field(default="sqlite:///vvwatch.db", repr=False)
     drain_seconds: float = Field(default=60, ge=0, le=86400)
     public_url: WebAddress | None = None
     log: Log = Log()
+    node: Node = Field(default_factory=Node)
     local: Local = Local()
     debounce: Debounce = Debounce()
     processing: Processing = Field(default_factory=Processing)
+    retention: Retention = Retention()
     webhooks: Webhooks = Webhooks()
     connectors: dict[str, Connector] = Field(default_factory=dict)
     indexes: dict[str, IndexTable] = Field(default_factory=dict)
     prompts: dict[str, PromptTable] = Field(default_factory=dict)
     automations: dict[str, Automation] = Field(default_factory=dict)
+
+    @property
+    def replicated(self) -> bool:
+        """Whether other nodes may share the database: on PostgreSQL, not with a file."""
+        return is_server(self.database_url)
 
 
 class Config(Settings):
@@ -307,5 +375,5 @@ class Config(Settings):
 
     @property
     def database_path(self) -> Path:
-        """The database file."""
+        """The database file; of meaning only where the configuration is not `replicated`."""
         return database_file(self.database_url, self.state_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from vvwatch.config.lines import Loc
 from vvwatch.config.models import (
     BUILT_IN_PROMPTS,
     Automation,
+    Connector,
     PromptPreset,
     PromptTable,
     Settings,
@@ -36,7 +37,7 @@ class Checked:
     """Settings, the document they were read from, and where that was already found wrong."""
 
     settings: Settings
-    document: dict[str, Any]
+    document: dict[str, Any] = field(repr=False)
     wrong: frozenset[Loc]
 
     def names(self, section: str) -> list[str]:
@@ -95,21 +96,45 @@ def _roots(checked: Checked) -> Iterator[Finding]:
 
 
 def _connectors(checked: Checked) -> Iterator[Finding]:
-    roots = checked.settings.local.roots
     for name, connector in checked.settings.connectors.items():
-        loc = ("connectors", name, "path")
-        if not checked.sound(loc):
-            continue
-        path = connector.path
-        if checked.sound(("local", "roots")) and not any(_below(path, root) for root in roots):
-            allowed = "below " + ", ".join(map(str, roots)) if roots else ""
-            hint = "" if roots else f'write [local] roots = ["{path}"]'
-            yield Finding(loc, f"{str(path)!r} is not below one of local.roots", allowed, hint)
-        elif is_file(path):
-            yield Finding(loc, f"{str(path)!r} is a file, not a folder")
-        elif not is_folder(path):
-            hint = "it is watched as soon as it appears"
-            yield Finding(loc, f"there is no folder {str(path)!r} yet", hint=hint, warning=True)
+        yield from _ownership(checked, ("connectors", name), connector)
+        if checked.sound(("connectors", name, "path")) and _is_reached(checked, connector):
+            yield from _folder(checked, ("connectors", name, "path"), connector.path)
+
+
+def _ownership(checked: Checked, loc: Loc, connector: Connector) -> Iterator[Finding]:
+    """Whose the folder is: of every node or of one, and of one of the two where there may be several."""
+    if not (checked.sound((*loc, "shared")) and checked.sound((*loc, "node"))):
+        return
+    if connector.shared and connector.node is not None:
+        hint = "keep node if only that node has the folder, else shared"
+        yield Finding((*loc, "node"), "stands beside shared = true", hint=hint)
+    elif checked.settings.replicated and not connector.shared and connector.node is None:
+        what = "several nodes may share this database, and nothing says which of them have the folder"
+        allowed = f'node = "NAME" (this node is "{checked.settings.node.name}"), shared = true'
+        hint = "node: only that node has it; shared: each node mounts it at this path"
+        yield Finding(loc, what, allowed, hint)
+
+
+def _is_reached(checked: Checked, connector: Connector) -> bool:
+    """Whether this node gets at the connector's folder, so that it can be looked at here."""
+    settings = checked.settings
+    if connector.shared or connector.node == settings.node.name:
+        return True
+    return checked.sound(("database_url",)) and not settings.replicated
+
+
+def _folder(checked: Checked, loc: Loc, path: Path) -> Iterator[Finding]:
+    roots = checked.settings.local.roots
+    if checked.sound(("local", "roots")) and not any(_below(path, root) for root in roots):
+        allowed = "below " + ", ".join(map(str, roots)) if roots else ""
+        hint = "" if roots else f'write [local] roots = ["{path}"]'
+        yield Finding(loc, f"{str(path)!r} is not below one of local.roots", allowed, hint)
+    elif is_file(path):
+        yield Finding(loc, f"{str(path)!r} is a file, not a folder")
+    elif not is_folder(path):
+        hint = "it is watched as soon as it appears"
+        yield Finding(loc, f"there is no folder {str(path)!r} yet", hint=hint, warning=True)
 
 
 def _prompts(checked: Checked) -> Iterator[Finding]:
@@ -207,7 +232,8 @@ def _echoes(checked: Checked) -> Iterator[Finding]:
         target = _export_folder(checked, automation)
         for other, watcher in automations.items():
             source = checked.settings.connectors.get(watcher.connector)
-            if target and source and f"{target}/".startswith(f"{source.path}/{watcher.prefix}"):
+            reached = source is not None and _is_reached(checked, source)
+            if target and source and reached and f"{target}/".startswith(f"{source.path}/{watcher.prefix}"):
                 what = f"exports go to {str(target)!r}, which the automation {other!r} watches"
                 hint = "they are recognised and never imported; a folder beside it is clearer"
                 yield Finding(("automations", name, "export"), what, hint=hint, warning=True)
@@ -216,7 +242,7 @@ def _echoes(checked: Checked) -> Iterator[Finding]:
 def _export_folder(checked: Checked, automation: Automation) -> Path | None:
     export = automation.export
     connector = checked.settings.connectors.get(export.connector) if export else None
-    if export is None or connector is None:
+    if export is None or connector is None or not _is_reached(checked, connector):
         return None
     return connector.path / (connector.export_base_path or "") / (export.subpath or "")
 

@@ -15,6 +15,9 @@ _PLACE: Final = re.compile(
     r"|(?P<broken>\{[^}]*\}?))"
 )
 
+_UNSHOWN: Final = ("database_url",)
+"""Where a password may stand, which no problem shows."""
+
 
 class Substituted(str):
     """Text that came out of a substitution, so that it may stand for a number or a truth value."""
@@ -53,7 +56,8 @@ class _Walk:
         if match["dollar"]:
             return "$"
         if match["broken"]:
-            what = f"{match.group()!r} is not a substitution"
+            shown = "a part of it" if loc == _UNSHOWN else repr(match.group())
+            what = f"{shown} is not a substitution"
             self._report(
                 Finding(loc, what, "${VAR}, ${VAR:-default}, ${VAR:?message}", "write $$ for a dollar")
             )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+DEFAULT_PROCESSOR = "technical"
+"""Who runs a prompt when the preset names nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:

@@ -32,7 +32,7 @@ _SWEEP_SECONDS = 60
 _MEASURE_SECONDS = 15
 _CLOSING_SECONDS = 5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-_AT_START = ("listen", "state_dir", "database_url", "public_url", "log", "debounce", "processing")
+_AT_START = ("listen", "state_dir", "database_url", "node", "public_url", "log", "debounce", "processing")
 _IDLE_POLL_SECONDS = 0.2
 
 
@@ -67,7 +67,7 @@ async def serve(config: Config, options: ServeOptions) -> int:
     if options.observe is not None:
         telemetry.subscribe(options.observe)
     house = build(config, SystemClock(), telemetry, options.environ)
-    with house.database.opened():
+    async with house.database.opened():
         try:
             return await _Daemon(house, options).run()
         finally:
@@ -95,7 +95,7 @@ class _Daemon:
             house.telemetry.emit("config.warned", problem=str(warning))
         listener = _bound(house.config)
         web = WebServer(app_for(house, self._state, address(listener)), listener)
-        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier, self._state):
+        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier):
             tasks.start_soon(self._signals, tasks.cancel_scope)
             async with anyio.create_task_group() as watching:
                 await watching.start(house.subscriptions.run)
@@ -121,7 +121,7 @@ class _Daemon:
         self._options.announce(f"vvwatch {__version__} ready on {where}")
 
     async def _work(self, scope: anyio.CancelScope) -> None:
-        await self._house.engine.run(self._house.handlers(), self._house.slots())
+        await self._house.engine.run(self._house.handlers(), self._house.lanes())
         self._state.drained.set()
         if not self._stopping.is_set():
             scope.cancel()
@@ -181,7 +181,7 @@ class _Daemon:
         seconds = self._notifier.watchdog_seconds
         while seconds is not None:
             with suppress(StoreUnavailable):
-                await self._house.database.write(lambda tx: tx.now)
+                await self._house.database.check()
                 self._notifier.watchdog()
             await self._house.clock.sleep(seconds / 2)
 
@@ -207,22 +207,20 @@ def _bound(config: Config) -> Any:
         ) from error
 
 
-async def _measure(house: House, notifier: Notifier, state: DaemonState) -> None:
+async def _measure(house: House, notifier: Notifier) -> None:
     try:
-        await house.database.write(lambda tx: tx.now)
+        await house.database.check()
         figures = await measured(house)
     except StoreUnavailable as error:
-        state.store_works = False
         house.telemetry.emit("task.failed", task="measure", error=error)
         notifier.status("the database does not work")
         return
-    state.store_works = True
     house.telemetry.emit("daemon.measured", **figures)
     notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))
 
 
 @asynccontextmanager
-async def _housekeeping(house: House, notifier: Notifier, state: DaemonState) -> AsyncIterator[None]:
+async def _housekeeping(house: House, notifier: Notifier) -> AsyncIterator[None]:
     """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
     scheduler = AsyncIOScheduler(
         timezone="UTC",
@@ -234,7 +232,7 @@ async def _housekeeping(house: House, notifier: Notifier, state: DaemonState) ->
         args=(house.database, house.sink, house.telemetry),
     )
     scheduler.add_job(
-        _measure, IntervalTrigger(seconds=_MEASURE_SECONDS, timezone="UTC"), args=(house, notifier, state)
+        _measure, IntervalTrigger(seconds=_MEASURE_SECONDS, timezone="UTC"), args=(house, notifier)
     )
     scheduler.start()
     try:

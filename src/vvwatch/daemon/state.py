@@ -14,8 +14,8 @@ from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.daemon.wiring import House
 from vvwatch.ports import Kind
-from vvwatch.store.database import ENTITIES, Tx
-from vvwatch.store.schema import deliveries, import_automations, import_files, jobs, run_items, windows
+from vvwatch.store.database import ENTITIES, JobSink, Tx
+from vvwatch.store.schema import deliveries, import_automations, import_files, run_items, windows
 
 
 @dataclass
@@ -24,7 +24,6 @@ class DaemonState:
 
     started_at: float
     ready: bool = False
-    store_works: bool = True
     drained: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -61,7 +60,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             processors=house.processors,
             settings=settings,
             status=status,
-            readiness=lambda: {"serving": state.ready, "store": state.store_works},
+            readiness=lambda: {"serving": state.ready, "store": house.database.works},
             metrics=house.telemetry.exposition,
         )
     )
@@ -76,18 +75,24 @@ async def idle(house: House, started_at: float) -> bool:
 
 async def measured(house: House) -> dict[str, Any]:
     """What is under way, in numbers."""
-    return await house.database.read(_figures)
+    return await house.database.read(_figures, house.sink)
 
 
-def _figures(tx: Tx) -> dict[str, Any]:
+def _figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
     return {
         "automations": _count(tx, import_automations.c.enabled, ~import_automations.c.paused),
         "windows_open": _count(tx, windows.c.state == "open"),
-        "files_pending": _count(tx, import_files.c.next_at.is_not(None)),
-        "items_pending": _count(tx, run_items.c.next_at.is_not(None)),
+        "files_pending": _unfinished(tx, import_files),
+        "items_pending": _unfinished(tx, run_items),
         "delivery_backlog": _count(tx, deliveries.c.next_at.is_not(None)),
-        "jobs_due": _count(tx, jobs.c.run_at <= tx.now),
+        "jobs_due": sink.due(tx),
     }
+
+
+def _unfinished(tx: Tx, table: sa.Table) -> int:
+    """What is in the engine's hands and what waits for its share; each has an index of its own."""
+    in_hand = _count(tx, table.c.next_at.is_not(None))
+    return in_hand + _count(tx, table.c.status == "pending", table.c.next_at.is_(None))
 
 
 def _count(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:

@@ -8,32 +8,35 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from vvwatch.config import Config
+from vvwatch.core.media import DEFAULT_PROCESSOR
 from vvwatch.errors import InvalidInput, VvwatchError
-from vvwatch.ports import Clock, Engine, Handler, Job, Kind, Processor, Source, Storage
+from vvwatch.ports import Clock, Engine, Handler, Job, Kind, Lane, Processor, Source, Storage
 from vvwatch.processors.technical import Limits, TechnicalProcessor
 from vvwatch.senders.http import Guard, HttpSender
 from vvwatch.sources.folder import FolderSource
 from vvwatch.storage.local import LocalStorage
-from vvwatch.store.database import JobSink
+from vvwatch.store.database import Database, JobSink
 from vvwatch.store.encryption import SecretBox, load_or_create_key
-from vvwatch.store.sqlite import SqliteDatabase, SqliteEngine
+from vvwatch.store.queues import queue_name
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
 from vvwatch.workflow.exports import Exports
 from vvwatch.workflow.imports import Imports
-from vvwatch.workflow.prompts import DEFAULT_PROCESSOR
 from vvwatch.workflow.reading import Reading
 from vvwatch.workflow.runs import Runs
 from vvwatch.workflow.subscriptions import Subscriptions
 from vvwatch.workflow.watch import Watcher
 from vvwatch.workflow.windows import Windows
 
-_LIGHT_SLOTS = 16
+_SCAN_SLOTS = 4
+_WINDOW_SLOTS = 4
+_EXPORT_SLOTS = 2
+_DELIVERY_SLOTS = 16
 _SAFETY_SWEEP_SECONDS = 300.0
 
 
@@ -51,7 +54,7 @@ class House:
     live: Live
     clock: Clock
     telemetry: Telemetry
-    database: SqliteDatabase
+    database: Database
     engine: Engine
     sink: JobSink
     box: SecretBox
@@ -90,17 +93,25 @@ class House:
             Kind.DELIVERY: self.deliveries.deliver,
         }
 
-    def slots(self) -> dict[Kind, int]:
-        """How much of each kind runs at once: decoding by the cores, the rest waits mostly."""
+    def lanes(self) -> tuple[Lane, ...]:
+        """How much of each kind runs at once here: decoding by the cores, the rest waits mostly."""
         heavy = self.config.processing.concurrency
-        return {
-            Kind.SCAN: 4,
-            Kind.WINDOW: 4,
+        plain = {
+            Kind.SCAN: _SCAN_SLOTS,
+            Kind.WINDOW: _WINDOW_SLOTS,
             Kind.IMPORT_FILE: heavy,
-            Kind.RUN_ITEM: heavy,
-            Kind.EXPORT: 2,
-            Kind.DELIVERY: _LIGHT_SLOTS,
+            Kind.EXPORT: _EXPORT_SLOTS,
+            Kind.DELIVERY: _DELIVERY_SLOTS,
         }
+        return (
+            *(self._lane(kind, slots) for kind, slots in plain.items()),
+            *(self._lane(Kind.RUN_ITEM, heavy, name) for name in self.processors),
+        )
+
+    def _lane(self, kind: Kind, slots: int, processor: str = "") -> Lane:
+        """What any node may do, and what only this one can."""
+        node = self.config.node.name
+        return Lane(kind, (queue_name(kind, processor), queue_name(kind, processor, node)), slots)
 
 
 class Storages:
@@ -126,10 +137,10 @@ class Storages:
 def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:
     """All parts, wired, nothing started. Raises VvwatchError when the state directory cannot be used."""
     _make_state_dir(config.state_dir)
+    clock, database, engine = _store(config, clock, telemetry)
     live = Live(config)
     storages = Storages(live)
     spool, exports_dir = config.state_dir / "spool", config.state_dir / "exports"
-    database = SqliteDatabase(config.database_path, clock)
     box = SecretBox(load_or_create_key(config.state_dir, environ))
     sender = HttpSender(
         Guard(config.webhooks.allow_http, config.webhooks.allow_private_addresses),
@@ -146,7 +157,6 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         config.processing.attempts,
         sample,
     )
-    engine = SqliteEngine(database, lambda job, error: _report(telemetry, job, error))
     watcher = Watcher(database, clock, telemetry, reading.open_storage, sample)
     policy = DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
     return House(
@@ -166,12 +176,43 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         exports=Exports(database, telemetry, reading, exports_dir),
         deliveries=Deliveries(database, clock, telemetry, sender, box, policy, sample),
         subscriptions=Subscriptions(
-            database, clock, telemetry, watcher, lambda _, connector: _source(clock, connector)
+            database, clock, telemetry, watcher, lambda _, connector: _source(config, clock, connector)
         ),
         storages=storages,
         exports_dir=exports_dir,
         spool=spool,
     )
+
+
+class _StoreEngine(Engine, JobSink, Protocol):
+    """An engine that a database commits to."""
+
+
+def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, Database, _StoreEngine]:
+    """The clock, database and engine that `database_url` asks for; only these are imported.
+
+    Raises InvalidInput when what PostgreSQL needs is not installed.
+    """
+
+    def report(job: Job | None, error: Exception) -> None:
+        _report(telemetry, job, error)
+
+    if not config.replicated:
+        from vvwatch.store.sqlite import SqliteDatabase  # noqa: PLC0415  # only what is asked for
+        from vvwatch.store.sqlite_engine import SqliteEngine  # noqa: PLC0415
+
+        file = SqliteDatabase(config.database_path, clock)
+        return clock, file, SqliteEngine(file, report)
+    try:
+        from vvwatch.store.pgqueuer_engine import PgQueuerEngine  # noqa: PLC0415
+        from vvwatch.store.postgres import DatabaseClock, PostgresDatabase  # noqa: PLC0415
+    except ImportError as error:
+        raise InvalidInput(
+            f"a PostgreSQL database needs the package {error.name}", "pip install 'vvwatch[postgresql]'"
+        ) from error
+    url, common = config.database_url, DatabaseClock(clock)
+    server = PostgresDatabase(url, common)
+    return common, server, PgQueuerEngine(server, url, report, config.node.heartbeat_seconds)
 
 
 def _make_state_dir(path: Path) -> None:
@@ -196,8 +237,10 @@ def _technical(config: Config, work_dir: Path) -> TechnicalProcessor:
     return TechnicalProcessor(limits=limits, work_dir=work_dir)
 
 
-def _source(clock: Clock, connector: sa.Row[Any]) -> Source | None:
-    if connector.provider != "local":
+def _source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source | None:
+    """The folder's own events, where this node has the folder to itself: of others' writes a share tells nothing."""
+    elsewhere = connector.node not in ("", config.node.name)
+    if connector.provider != "local" or connector.settings.get("shared") or elsewhere:
         return None
     root = Path(connector.settings["root"])
     return FolderSource(root, clock=clock, sweep_seconds=_SAFETY_SWEEP_SECONDS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -16,11 +17,13 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
 
 from vvwatch.core.identities import new_id
 from vvwatch.errors import NotFound
-from vvwatch.ports import Job, Kind
+from vvwatch.ports import Clock, Job, Kind, Priority
 from vvwatch.store import schema
+from vvwatch.store.queues import queue_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -142,27 +145,47 @@ class Tx:
         table = ENTITIES[job.kind]
         return self.touch(job, revision=table.c.revision + 1, next_at=None, **values)
 
-    def put(self, kind: Kind, ref: str | int, revision: int, at: float) -> None:
+    def put(
+        self,
+        kind: Kind,
+        ref: str | int,
+        revision: int,
+        at: float,
+        priority: Priority = Priority.NORMAL,
+    ) -> None:
         """Make work for the entity at this revision, due `at`; the row remembers when."""
         table = ENTITIES[kind]
         self.execute(sa.update(table).where(_identity(table, str(ref))).values(next_at=at))
-        self.jobs.append(Job(kind, str(ref), revision, at))
+        queue = queue_of(self.conn, kind, ref)
+        self.jobs.append(Job(kind, str(ref), revision, at, queue=queue, priority=priority))
 
-    def put_all(self, kind: Kind, refs: Iterable[str | int], at: float) -> None:
-        """Make work for fresh entities (revision 0) whose `next_at` the caller has set to `at`."""
-        self.jobs.extend(Job(kind, str(ref), 0, at) for ref in refs)
-
-    def nudge(self, kind: Kind, row: sa.Row[Any], at: float) -> None:
+    def nudge(self, kind: Kind, row: sa.Row[Any], at: float, priority: Priority = Priority.NORMAL) -> None:
         """Make the entity due `at`; whatever was put for it before is stale."""
         revision = row.revision + 1
         table = ENTITIES[kind]
         self.execute(sa.update(table).where(table.c.id == row.id).values(revision=revision))
-        self.put(kind, row.id, revision, at)
+        self.put(kind, row.id, revision, at, priority)
+
+
+class _texts(sa.sql.functions.GenericFunction[str]):  # noqa: N801  # the name of a function of SQL
+    """The texts of a JSON list, as rows."""
+
+    inherit_cache = True
+
+
+@compiles(_texts, "sqlite")
+def _texts_of_sqlite(element: _texts, compiler: Any, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_texts, "postgresql")
+def _texts_of_postgresql(element: _texts, compiler: Any, **options: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS JSON))"
 
 
 def one_of(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     """Whether `column` is one of the texts in the JSON list `keys`: one statement for any number of them."""
-    values = sa.func.json_each(sa.bindparam("keys")).table_valued("value")
+    values = _texts(sa.bindparam("keys", type_=sa.Text)).table_valued("value")
     return column.in_(sa.select(values.c.value))
 
 
@@ -174,7 +197,7 @@ def upsert(dialect: str, table: sa.Table) -> Any:
 @cache
 def _prepared(statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
     """The statement's text for the driver, and which column each of its places takes."""
-    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
+    compiled = statement.inline().compile(dialect=dialect, column_keys=list(columns))
     return str(compiled), tuple(columns.index(name) for name in compiled.positiontup)
 
 
@@ -185,8 +208,12 @@ class JobSink(Protocol):
         """Store `tx.jobs` inside the transaction."""
         ...
 
-    def held(self, tx: Tx, kind: Kind) -> set[tuple[str, int]]:
-        """(ref, revision) of every job of `kind` that the engine still holds."""
+    def held(self, tx: Tx, kind: Kind) -> set[tuple[str, int, str]]:
+        """(ref, revision, queue) of every job of `kind` that the engine still holds."""
+        ...
+
+    def due(self, tx: Tx) -> int:
+        """How many jobs wait although their time has come."""
         ...
 
     def wake(self) -> None:
@@ -195,7 +222,25 @@ class JobSink(Protocol):
 
 
 class Database(Protocol):
-    """Runs transactions."""
+    """Runs transactions.
+
+    `works` tells whether the last one went through. `sink` is who takes the jobs; without one none are kept.
+    """
+
+    clock: Clock
+    sink: JobSink | None
+    works: bool
+
+    def opened(self) -> AbstractAsyncContextManager[int]:
+        """Bring the schema up to date, and close everything at the end. Yields the schema version found (0: none).
+
+        Raises StoreError when the database cannot be used.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Prove that a transaction goes through; raises StoreUnavailable."""
+        ...
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` in one durable transaction, all or nothing, and return what it returns."""
@@ -233,7 +278,9 @@ def _sweep_kind(tx: Tx, sink: JobSink, kind: Kind, before: float) -> int:
     table = ENTITIES[kind]
     overdue = tx.all(sa.select(table.c.id, table.c.revision).where(table.c.next_at < before))
     held = sink.held(tx, kind) if overdue else set()
-    lost = [row for row in overdue if (str(row.id), row.revision) not in held]
+    lost = [
+        row for row in overdue if (str(row.id), row.revision, queue_of(tx.conn, kind, row.id)) not in held
+    ]
     for row in lost:
         tx.put(kind, row.id, row.revision, tx.now)
     return len(lost)

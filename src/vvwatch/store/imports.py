@@ -13,9 +13,10 @@ from vvwatch.core import imports as machine
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.objects import StorageObject, base_name
+from vvwatch.core.windows import CloseReason
 from vvwatch.errors import ObjectChanged, ObjectNotFound
-from vvwatch.ports import Job, Kind
-from vvwatch.store import ledger, runs
+from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store import ledger, runs, shares
 from vvwatch.store.database import Tx, one_of, upsert
 from vvwatch.store.events import announce
 from vvwatch.store.schema import (
@@ -114,6 +115,8 @@ def create_from_window(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> 
         file_pattern=automation.file_pattern,
         recursive=automation.recursive,
         status=ImportStatus.IMPORTING,
+        priority=Priority.MANUAL if window.reason == CloseReason.MANUAL else Priority.NORMAL,
+        concurrency=automation.concurrency,
         prompt_preset=automation.prompt_preset,
         execution_status="pending" if automation.prompt_preset else "not_requested",
         total_files=window.object_count + skipped,
@@ -123,12 +126,9 @@ def create_from_window(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> 
         updated_at=tx.now,
     )
     waiting = import_files.c.job_id == window.import_job_id, import_files.c.status == FileStatus.WAITING
-    tx.execute(sa.update(import_files).where(*waiting).values(status=FileStatus.PENDING, next_at=tx.now))
-    pending = sa.select(import_files.c.id).where(
-        import_files.c.job_id == window.import_job_id, import_files.c.status == FileStatus.PENDING
-    )
-    tx.put_all(Kind.IMPORT_FILE, tx.execute(pending.order_by(import_files.c.ordinal)).scalars(), tx.now)
+    tx.execute(sa.update(import_files).where(*waiting).values(status=FileStatus.PENDING))
     job = _job(tx, window.import_job_id)
+    shares.feed(tx, shares.FILES, job)
     announce(tx, "import_job.started", job.id, job.index_id, event_data(job))
 
 
@@ -192,6 +192,7 @@ def retry_file(tx: Tx, job: Job, at: float, message: str) -> None:
     row = tx.claim(job, message=message)
     if row is not None:
         tx.put(Kind.IMPORT_FILE, row.id, row.revision, at)
+        shares.feed(tx, shares.FILES, _job(tx, row.job_id))
 
 
 def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
@@ -209,6 +210,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     if outcome.reason in _FOUND_AGAIN:
         _make_eligible(tx, import_job, file)
     if import_job.imported + import_job.failed + import_job.skipped < import_job.total_files:
+        shares.feed(tx, shares.FILES, import_job)
         _announce_progress(tx, import_job)
         return FileEnd(import_job.id, None, None)
     return _finish_job(tx, import_job)

@@ -20,7 +20,30 @@ _versions = sa.Table(
     sa.Column("applied_at", sa.Float, nullable=False),
 )
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {}
+
+def _to_2(conn: sa.Connection) -> None:
+    """Nodes, processors, priorities and shares. The queue is made anew: its rows follow from the others."""
+    number, words = "INTEGER NOT NULL DEFAULT", "TEXT NOT NULL DEFAULT ''"
+    for column in (
+        f"connectors ADD COLUMN node {words}",
+        f"import_automations ADD COLUMN concurrency {number} 16",
+        f"import_jobs ADD COLUMN priority {number} 1",
+        f"import_jobs ADD COLUMN concurrency {number} 16",
+        f"prompt_runs ADD COLUMN processor {words}",
+        f"prompt_runs ADD COLUMN priority {number} 1",
+        f"prompt_runs ADD COLUMN concurrency {number} 16",
+    ):
+        conn.exec_driver_sql(f"ALTER TABLE {column}")
+    conn.exec_driver_sql("UPDATE prompt_runs SET processor = 'technical'")  # there was no other
+    conn.exec_driver_sql("DROP TABLE jobs")
+    schema.jobs.create(conn)
+    schema.facts.create(conn)
+    for table in (schema.import_files, schema.run_items):
+        for index in table.indexes:
+            index.create(conn, checkfirst=True)
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2}
 """Number to the step that brings a database from the number before it; version 1 is the first release."""
 
 LATEST = max(STEPS, default=1)
@@ -39,7 +62,7 @@ def migrate(conn: sa.Connection, now: float) -> int:
             "upgrade vvwatch, or restore a backup made before the newer version ran",
         )
     if found == 0:
-        schema.metadata.create_all(conn)
+        schema.metadata.create_all(conn, tables=schema.tables_of(conn.dialect.name))
         _stamp(conn, LATEST, now)
     for number in range(max(found, 1) + 1, LATEST + 1) if found else ():
         STEPS[number](conn)

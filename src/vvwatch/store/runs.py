@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from vvwatch.core import runs as machine
-from vvwatch.core.media import ProcessingResult
+from vvwatch.core.media import DEFAULT_PROCESSOR, ProcessingResult
 from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.ports import Job, Kind
-from vvwatch.store import exports
+from vvwatch.store import exports, shares
 from vvwatch.store.database import Tx
 from vvwatch.store.events import announce
 from vvwatch.store.schema import connectors, media, prompt_runs, prompts, run_items, segment_results
@@ -59,16 +59,19 @@ def _start(
         prompt_version=prompt.prompt_version,
         prompt=snapshot,
         settings=settings,
+        processor=settings.get("processing_model") or DEFAULT_PROCESSOR,
+        priority=import_job.priority,
+        concurrency=import_job.concurrency,
         import_job_id=import_job.id,
         executed_by=import_job.automation_id or "import",
         total_items=len(media_ids),
         created_at=tx.now,
         updated_at=tx.now,
     )
-    rows = [{"run_id": run_id, "media_id": media_id, "next_at": tx.now} for media_id in media_ids]
-    items = tx.insert_new(run_items, rows)
-    tx.put_all(Kind.RUN_ITEM, [item.id for item in items], tx.now)
-    announce(tx, "prompt_run.started", run_id, index_id, event_data(get(tx, run_id)))
+    tx.insert_new(run_items, [{"run_id": run_id, "media_id": media_id} for media_id in media_ids])
+    run = get(tx, run_id)
+    shares.feed(tx, shares.ITEMS, run)
+    announce(tx, "prompt_run.started", run_id, index_id, event_data(run))
     return run_id
 
 
@@ -115,6 +118,7 @@ def retry_item(tx: Tx, job: Job, at: float, message: str) -> None:
     row = tx.claim(job, error_message=message, status=ItemStatus.PENDING)
     if row is not None:
         tx.put(Kind.RUN_ITEM, row.id, row.revision, at)
+        shares.feed(tx, shares.ITEMS, get(tx, row.run_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,7 @@ def _end_item(tx: Tx, item: sa.Row[Any], status: ItemStatus, *, segments: int, g
     _tell_media(tx, event_type, run, row, _MEDIA_STATUS[status], item.error_message)
     done = run.completed_items + run.partial_items + run.failed_items
     if done < run.total_items:
+        shares.feed(tx, shares.ITEMS, run)
         _announce_progress(tx, run, done)
         return ItemEnd(run.id, status, item.error_message, None, None)
     return _finish_run(tx, run, item)

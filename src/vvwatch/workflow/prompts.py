@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from vvwatch.config import Automation, Config
 from vvwatch.config.lines import key_lines, nearest_line
+from vvwatch.core.media import DEFAULT_PROCESSOR
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
 from vvwatch.ports import Processor, Prompt
-
-DEFAULT_PROCESSOR = "technical"
 
 
 def check_prompts(config: Config, processors: Mapping[str, Processor]) -> None:

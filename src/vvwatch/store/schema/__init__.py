@@ -6,7 +6,9 @@ change it) and `next_at` (when it is next due; NULL when nothing is left to do).
 
 from __future__ import annotations
 
-from vvwatch.store.schema.catalogue import api_keys, connectors, indexes, prompts
+import sqlalchemy as sa
+
+from vvwatch.store.schema.catalogue import api_keys, connectors, facts, indexes, prompts
 from vvwatch.store.schema.columns import metadata
 from vvwatch.store.schema.engine import jobs
 from vvwatch.store.schema.outbox import deliveries, delivery_attempts, events, webhooks
@@ -29,6 +31,12 @@ from vvwatch.store.schema.watching import (
     windows,
 )
 
+
+def tables_of(dialect: str) -> list[sa.Table]:
+    """The tables to be made, each after those that it refers to. On PostgreSQL the engine brings its own queue."""
+    return [table for table in metadata.sorted_tables if dialect == "sqlite" or table is not jobs]
+
+
 __all__ = [
     "api_keys",
     "connectors",
@@ -37,6 +45,7 @@ __all__ = [
     "events",
     "export_automations",
     "exports",
+    "facts",
     "import_automations",
     "import_files",
     "import_jobs",
@@ -52,6 +61,7 @@ __all__ = [
     "prompts",
     "run_items",
     "segment_results",
+    "tables_of",
     "webhooks",
     "windows",
 ]

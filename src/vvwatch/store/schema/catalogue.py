@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, LargeBinary, Text
+from sqlalchemy import Column, LargeBinary
 
-from vvwatch.store.schema.columns import count, document, flag, identifier, metadata, moment, text
+from vvwatch.store.schema.columns import Text, count, document, flag, identifier, metadata, moment, text
 
 connectors = sa.Table(
     "connectors",
@@ -18,6 +18,7 @@ connectors = sa.Table(
     text("import_mode", "all"),  # all new_only
     Column("export_base_path", Text),
     document("settings"),  # the provider's location; local: {"root": "/abs/path"}
+    text("node"),  # the only node that reaches it; empty: every one does
     Column("credentials", LargeBinary),  # encrypted
     flag("declared"),  # by the config file, hence read-only over the API
     moment("created_at"),
@@ -67,4 +68,12 @@ api_keys = sa.Table(
     moment("expires_at"),
     moment("revoked_at"),
     moment("last_used_at"),
+)
+
+# Facts about this installation, each under its name.
+facts = sa.Table(
+    "facts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )

@@ -1,11 +1,44 @@
-"""The columns that tables have in common."""
+"""The types and columns that tables have in common; they mean the same on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import sqlalchemy as sa
-from sqlalchemy import Boolean, Column, Float, Index, Integer, Text
+from sqlalchemy import Boolean, Column, Float, Index
 
 metadata = sa.MetaData()
+
+
+class _PlainText(sa.TypeDecorator[str]):
+    """Text on PostgreSQL: ordered by code points, as everywhere else; NUL, which it cannot hold, is replaced."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(collation="C")
+
+    def process_bind_param(self, value: str | None, _dialect: sa.Dialect) -> str | None:
+        return value.replace("\0", "\ufffd") if value and "\0" in value else value
+
+
+class _Document(sa.TypeDecorator[Any]):
+    """A JSON document as text; None is NULL."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, _dialect: sa.Dialect) -> str | None:
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, _dialect: sa.Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+Text = sa.Text().with_variant(_PlainText(), "postgresql")
+Integer = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def identifier() -> Column[str]:
@@ -35,7 +68,7 @@ def flag(name: str, *, default: bool = False) -> Column[bool]:
 
 def document(name: str) -> Column[object]:
     """JSON text, or NULL."""
-    return Column(name, sa.JSON(none_as_null=True))
+    return Column(name, _Document)
 
 
 def work() -> tuple[Column[int], Column[float]]:
@@ -47,3 +80,11 @@ def due_index(table: sa.Table) -> None:
     """What is due is found without reading what is not."""
     some = table.c.next_at.is_not(None)
     Index(f"{table.name}_due", table.c.next_at, sqlite_where=some, postgresql_where=some)
+
+
+def share_index(table: sa.Table, whole: Column[str], order: Column[int]) -> None:
+    """Of a large whole, what is in the engine's hands and what comes next are found without reading the rest."""
+    busy = table.c.next_at.is_not(None)
+    Index(f"{table.name}_busy", whole, table.c.next_at, sqlite_where=busy, postgresql_where=busy)
+    fresh = sa.and_(table.c.status == "pending", table.c.next_at.is_(None))
+    Index(f"{table.name}_fresh", whole, order, sqlite_where=fresh, postgresql_where=fresh)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import Column, Float, ForeignKey, LargeBinary, UniqueConstraint
 
 from vvwatch.store.schema.columns import (
+    Integer,
+    Text,
     count,
     document,
     due_index,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import Column, Float, ForeignKey, Index, UniqueConstraint
 
 from vvwatch.store.schema.columns import (
+    Integer,
+    Text,
     count,
     document,
     due_index,
@@ -13,6 +15,7 @@ from vvwatch.store.schema.columns import (
     identifier,
     metadata,
     moment,
+    share_index,
     text,
     work,
 )
@@ -30,6 +33,8 @@ import_jobs = sa.Table(
     text("file_pattern", "*"),
     flag("recursive", default=True),
     text("status", "pending"),
+    count("priority", 1),
+    count("concurrency", 16),
     document("prompt_preset"),
     count("total_files"),
     count("imported"),
@@ -97,6 +102,9 @@ prompt_runs = sa.Table(
     count("prompt_version", 1),
     document("prompt"),  # snapshot: name, prompt_text, json_schema, video_level
     document("settings"),  # the run settings of the preset
+    text("processor"),
+    count("priority", 1),
+    count("concurrency", 16),
     Column("import_job_id", Text, unique=True),
     text("executed_by"),
     text("status", "pending"),
@@ -190,4 +198,6 @@ outputs = sa.Table(
 )
 due_index(import_files)
 due_index(run_items)
+share_index(import_files, import_files.c.job_id, import_files.c.ordinal)
+share_index(run_items, run_items.c.run_id, run_items.c.id)
 due_index(exports)

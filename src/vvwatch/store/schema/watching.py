@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import Column, Float, ForeignKey, Index, UniqueConstraint
 
 from vvwatch.store.schema.columns import (
+    Integer,
+    Text,
     count,
     document,
     due_index,
@@ -70,6 +72,7 @@ import_automations = sa.Table(
     Column("max_objects", Integer, nullable=False),
     Column("scan_seconds", Float, nullable=False),
     Column("settle_seconds", Float, nullable=False),
+    count("concurrency", 16),  # how many of its files are in the engine's hands at once
     flag("process_existing", default=True),
     flag("baseline_done"),
     document("prompt_preset"),  # snapshot: run settings, prompt_id, prompt_version

@@ -1,0 +1,220 @@
+"""Several nodes: PostgreSQL. Every transaction is SERIALIZABLE, so that a function means here what it means on
+one writer; what loses a race runs again, and what may have been committed does not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Concatenate, Final
+
+import anyio
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from vvwatch.errors import StoreUnavailable
+from vvwatch.ports import Clock
+from vvwatch.store import migrations
+from vvwatch.store.database import JobSink, P, T, Tx
+
+_CONNECTIONS: Final = 10
+_CONNECT_SECONDS: Final = 10.0
+_COMMAND_SECONDS: Final = 60.0
+_MOST_RACES: Final = 60
+_LONGEST_PAUSE_SECONDS: Final = 0.25
+_SETUP_LOCK: Final = 7_662_841_001  # advisory: one replica at a time brings the schema up to date
+
+# A frozen process must not keep others from the rows that it holds.
+_SERVER_SETTINGS: Final = {
+    "application_name": "vvwatch",
+    "idle_in_transaction_session_timeout": "15s",
+    "lock_timeout": "30s",
+    "jit": "off",
+    "timezone": "UTC",
+}
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LOST_RACE: Final = ("40001", "40P01")
+_DUPLICATE: Final = "23505"
+_AWAY: Final = ("08", "25006", "25P03", "28", "3D", "53", "55P03", "57", "58", "XX")
+_HINT: Final = (
+    "look whether the server runs, takes connections with these credentials and has room on its disk"
+)
+
+
+class PostgresDatabase:
+    """The database at `url` (postgresql://user@host/name); open it as an async context manager."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self.clock = clock
+        self.sink: JobSink | None = None
+        self.works = True
+        self._serial = count()
+        self._engine = _engine(url)
+        self._writer = self._engine.execution_options(isolation_level="SERIALIZABLE")
+        self._reader = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[int]:
+        """Bring the schema up to date; close every connection at the end. Yields the schema version found.
+
+        Raises StoreUnavailable when the server does not let us in, SchemaTooNew when a newer version wrote it.
+        """
+        try:
+            found = await self._migrated()
+            await self.check()
+            yield found
+        finally:
+            await self._engine.dispose()
+
+    async def _migrated(self) -> int:
+        try:
+            async with self._engine.begin() as conn:
+                await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
+                return await conn.run_sync(migrations.migrate, self.clock.now())
+        except Exception as error:
+            raise self._told(error) from error
+
+    async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` in one durable, serializable transaction; again, when another was first or none began."""
+
+        def work(conn: sa.Connection) -> T:
+            tx = Tx(conn, self.clock.now(), self._serial)
+            result = fn(tx, *args, **kwargs)
+            if tx.jobs and self.sink is not None:
+                self.sink.write(tx)
+            return result
+
+        return await self._tried(self._writer, work)
+
+    async def read(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` on a read-only snapshot."""
+        return await self._tried(self._reader, lambda conn: fn(Tx(conn, self.clock.now()), *args, **kwargs))
+
+    async def check(self) -> None:
+        """Prove that a transaction goes through, and set the clock by the server's; raises StoreUnavailable."""
+        now = await self.write(_moment)
+        if isinstance(self.clock, DatabaseClock):
+            self.clock.set(now)
+
+    async def _tried(self, engine: AsyncEngine, work: Callable[[sa.Connection], T]) -> T:
+        for pause_seconds in _pauses():
+            worked = False
+            try:
+                async with engine.begin() as conn:
+                    result = await conn.run_sync(work)
+                    worked = True
+            except Exception as error:
+                if not _may_run_again(error, committing=worked, paused_seconds=pause_seconds):
+                    raise self._told(error) from error
+            else:
+                self.works = True
+                return result
+            await anyio.sleep(pause_seconds * random.random())  # noqa: S311  # so that rivals part
+        raise StoreUnavailable("the database is too busy: a transaction lost every race for its rows", _HINT)
+
+    def _told(self, error: Exception) -> Exception:
+        """`error` as one of ours when the database is to blame, else as it is."""
+        if not is_away(error):
+            return error
+        self.works = False
+        return StoreUnavailable(f"the database does not work: {reason(error)}", _HINT)
+
+
+class DatabaseClock:
+    """The server's time, so that replicas agree and a node whose clock is set does nothing early or late.
+
+    Between two looks at the server (`set`) the node's monotonic clock carries it on.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        self._own = own
+        self._ahead = own.now() - own.monotonic()
+
+    def now(self) -> float:
+        """Epoch seconds, UTC."""
+        return self._own.monotonic() + self._ahead
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, of this node."""
+        return self._own.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        await self._own.sleep(seconds)
+
+    def set(self, now: float) -> None:
+        """The server said that it is `now`."""
+        self._ahead = now - self._own.monotonic()
+
+
+def _engine(url: str) -> AsyncEngine:
+    async def connect() -> asyncpg.Connection:
+        return await connected(url)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_COMMAND_SECONDS,
+        hide_parameters=True,
+    )
+
+
+async def connected(url: str) -> asyncpg.Connection:
+    """A new connection. Raises what `is_away` knows when there is none to be had."""
+    return await asyncpg.connect(
+        url, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=_SERVER_SETTINGS
+    )
+
+
+def _moment(tx: Tx) -> float:
+    """The server's time, from a transaction that it has to write down."""
+    epoch = sa.extract("epoch", sa.func.clock_timestamp())
+    return float(tx.execute(sa.select(epoch, sa.func.pg_current_xact_id())).scalar_one())
+
+
+def _pauses() -> Iterator[float]:
+    """The longest pause after each attempt; the first is so short that it marks the first."""
+    return (min(_LONGEST_PAUSE_SECONDS, 0.002 * 2**races) for races in range(_MOST_RACES))
+
+
+def _may_run_again(error: Exception, *, committing: bool, paused_seconds: float) -> bool:
+    """Whether the transaction surely came to nothing, and another attempt may fare better."""
+    if sqlstate(error) in _LOST_RACE:
+        return True
+    first = paused_seconds <= 0.002
+    return first and (sqlstate(error) == _DUPLICATE or (is_away(error) and not committing))
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """The SQLSTATE that the server gave, or an empty text."""
+    while error is not None:
+        found = getattr(error, "sqlstate", None)
+        if found:
+            return str(found)
+        error = getattr(error, "orig", None) or error.__cause__
+    return ""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the server is not there, is in trouble, or does not let us in."""
+    if isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError | asyncpg.InterfaceError):
+        return True
+    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return sqlstate(error).startswith(_AWAY) or isinstance(
+        getattr(error, "orig", None) and error.__cause__, OSError
+    )
+
+
+def reason(error: BaseException) -> str:
+    """What the server or the network said, on one line, without statements and parameters."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).partition("\n")[0] or type(cause).__name__

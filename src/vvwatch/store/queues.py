@@ -1,0 +1,54 @@
+"""Which queue a piece of work belongs to: by its kind, the processor that it needs, and the node that must do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.ports import Kind
+from vvwatch.store.schema import (
+    connectors,
+    exports,
+    import_automations,
+    import_files,
+    import_jobs,
+    media,
+    prompt_runs,
+    run_items,
+)
+
+_ref: sa.BindParameter[str] = sa.bindparam("ref", type_=sa.Text)
+
+# The node of the connector that the work reads from or writes to.
+_NODES: Mapping[Kind, sa.Select[Any]] = {
+    Kind.SCAN: sa.select(connectors.c.node)
+    .join(import_automations, import_automations.c.connector_id == connectors.c.id)
+    .where(import_automations.c.id == _ref),
+    Kind.IMPORT_FILE: sa.select(connectors.c.node)
+    .join(import_jobs, import_jobs.c.connector_id == connectors.c.id)
+    .join(import_files, import_files.c.job_id == import_jobs.c.id)
+    .where(import_files.c.id == sa.cast(_ref, sa.BigInteger)),
+    Kind.RUN_ITEM: sa.select(connectors.c.node, prompt_runs.c.processor)
+    .join(media, media.c.connector_id == connectors.c.id)
+    .join(run_items, run_items.c.media_id == media.c.id)
+    .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+    .where(run_items.c.id == sa.cast(_ref, sa.BigInteger)),
+    Kind.EXPORT: sa.select(connectors.c.node)
+    .join(exports, exports.c.destination_connector_id == connectors.c.id)
+    .where(exports.c.id == _ref),
+}
+
+
+def queue_name(kind: Kind, processor: str = "", node: str = "") -> str:
+    """The queue of a kind; `processor` and `node` narrow who serves it."""
+    return kind.value + (f".{processor}" if processor else "") + (f"@{node}" if node else "")
+
+
+def queue_of(conn: sa.Connection, kind: Kind, ref: str | int) -> str:
+    """The queue of the entity `ref` as its connector and its run stand now."""
+    if kind not in _NODES:
+        return queue_name(kind)
+    row = conn.execute(_NODES[kind], {"ref": str(ref)}).first()
+    return queue_name(kind) if row is None else queue_name(kind, *reversed(row))
