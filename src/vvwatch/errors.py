@@ -16,6 +16,7 @@ VvwatchError                  message, hint, code; permanent unless `transient` 
 │   ├── AccessDenied          the store refuses this identity
 │   ├── OutsideLocation       the key or path would leave the connector's location
 │   └── StorageUnavailable    (transient) the store does not answer, or the folder is gone
+│       └── OnAnotherNode     the folder is on another node (409)
 ├── MediaError                the processor could not do its work on this media
 │   ├── MediaUnreadable       not media, or damaged beyond use
 │   ├── MediaLimit            needs more than the limits allow; says which
@@ -160,6 +161,12 @@ class StorageUnavailable(StorageError):
 
     code = "storage_unavailable"
     transient = True
+
+
+class OnAnotherNode(StorageUnavailable):
+    """Raised when only another node reaches the location."""
+
+    code = "on_another_node"
 
 
 class MediaError(VvwatchError):

@@ -19,6 +19,9 @@ from tests.store.pipeline import RecordingSink
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.exports import Exports
+from vvwatch.workflow.reading import Reading
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +61,21 @@ def storage() -> FakeStorage:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ApiSettings:
-    (tmp_path / "exports").mkdir()
     (tmp_path / "media").mkdir()
-    return ApiSettings(exports_dir=tmp_path / "exports", local_roots=(tmp_path / "media",))
+    return ApiSettings(local_roots=(tmp_path / "media",))
+
+
+def documents_in(folder: Path, database: Database, clock: FakeClock, storage: FakeStorage) -> Exports:
+    """The exports of a node that keeps its documents in `folder`."""
+    folder.mkdir()
+    reading = Reading(clock, lambda _: storage, {}, "technical", folder, 3, lambda: 0.5)
+    return Exports(database, clock, Telemetry("test"), reading, folder)
 
 
 @pytest.fixture
-def context(database: Database, clock: FakeClock, storage: FakeStorage, settings: ApiSettings) -> ApiContext:
+def context(
+    database: Database, clock: FakeClock, storage: FakeStorage, settings: ApiSettings, tmp_path: Path
+) -> ApiContext:
     async def status() -> dict[str, object]:
         return {"automations": []}
 
@@ -73,6 +84,7 @@ def context(database: Database, clock: FakeClock, storage: FakeStorage, settings
         clock=clock,
         box=SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
         storages=lambda _row: storage,
+        document=documents_in(tmp_path / "exports", database, clock, storage).document,
         processors={"technical": FakeProcessor(), "other": FakeProcessor("other")},
         settings=settings,
         status=status,

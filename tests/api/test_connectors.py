@@ -14,8 +14,10 @@ from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from vvwatch.api import connectors
 from vvwatch.api.context import ApiContext, ApiSettings
-from vvwatch.errors import AccessDenied, StorageUnavailable
-from vvwatch.ports import Page
+from vvwatch.errors import AccessDenied, OnAnotherNode, StorageUnavailable
+from vvwatch.ports import Page, Storage
+from vvwatch.store import catalog
+from vvwatch.store.catalog import ConnectorSpec
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +48,7 @@ async def test_a_local_connector_is_made_and_tested(api: Api, settings: ApiSetti
         "storage_account": None,
         "container": None,
         "gcp_project_id": None,
+        "node": None,
         "declared": False,
         "created_at": NOW,
         "updated_at": NOW,
@@ -61,6 +64,39 @@ async def test_only_import_is_allowed_by_default(api: Api, settings: ApiSettings
     body = {"name": "in", "path": str(settings.local_roots[0])}
     made = await api.post("/connectors/local", body, status=201)
     assert (made["scopes"], made["import_mode"], made["export_base_path"]) == (["import"], "all", None)
+
+
+async def test_a_folder_belongs_to_the_node_that_is_asked_unless_it_is_shared(
+    context: ApiContext, settings: ApiSettings, storage: FakeStorage
+) -> None:
+    there = replace(context, settings=replace(settings, node="there"))
+    async with client_of(there) as client:
+        api = await Api.prepared(client, there)
+        body = {"name": "in", "path": str(settings.local_roots[0])}
+        own = await api.post("/connectors/local", body, status=201)
+        shared = await api.post("/connectors/local", {**body, "shared": True}, status=201)
+    assert (own["node"], shared["node"]) == ("there", None)
+
+
+async def test_what_only_another_node_can_look_at_is_said_and_not_held_against_it(
+    context: ApiContext, settings: ApiSettings
+) -> None:
+    def elsewhere(_: object) -> Storage:
+        raise OnAnotherNode("the folder is on another node", "ask there")
+
+    here = replace(context, storages=elsewhere)
+    async with client_of(here) as client:
+        api = await Api.prepared(client, here)
+        made = await here.database.write(
+            catalog.declare_connector, "conn_far", ConnectorSpec("far", "local", {"root": "/x"}, node="far")
+        )
+        for action in ("test", "browse"):
+            error = await api.error("POST", f"/connectors/{made.id}/{action}", 409)
+            assert (error["message"], error["details"]["hint"]) == (
+                "the folder is on another node",
+                "ask there",
+            )
+        assert (await api.get(f"/connectors/{made.id}"))["last_test_result"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.asking import Api
+from tests.api.conftest import documents_in
 from tests.api.story import CONNECTOR, INDEX, Story
+from tests.clock import FakeClock
+from tests.fakes import FakeStorage
 from tests.store.pipeline import jobs_of
-from vvwatch.api.context import ApiSettings
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.ports import Kind
 from vvwatch.store.database import Database, Tx
+from vvwatch.store.exports import again
 from vvwatch.store.schema import exports
 
 pytestmark = pytest.mark.anyio
@@ -91,9 +95,9 @@ async def test_an_unfinished_direct_export_has_no_download(api: Api, database: D
     assert "pending" in error["details"]["hint"]
 
 
-async def test_a_document_is_downloaded_whole(api: Api, database: Database, settings: ApiSettings) -> None:
+async def test_a_document_is_downloaded_whole(api: Api, database: Database, tmp_path: Path) -> None:
     export_id = await direct(database)
-    (settings.exports_dir / f"{export_id}.json").write_bytes(b'{"media":[]}\n')
+    (tmp_path / "exports" / f"{export_id}.json").write_bytes(b'{"media":[]}\n')
     response = await api.client.get(
         f"/api/v2/exports/{export_id}/download", headers={"Accept-Encoding": "identity"}
     )
@@ -102,6 +106,27 @@ async def test_a_document_is_downloaded_whole(api: Api, database: Database, sett
     assert response.headers["content-length"] == "13"
     assert response.headers["content-disposition"] == f'attachment; filename="{export_id}.json"'
     assert "content-encoding" not in response.headers
+
+
+@pytest.mark.parametrize("of_one_run", [True, False])
+async def test_every_node_has_the_document(
+    api: Api,
+    story: Story,
+    database: Database,
+    clock: FakeClock,
+    storage: FakeStorage,
+    tmp_path: Path,
+    of_one_run: bool,
+) -> None:
+    run_id = story.run_id if of_one_run else None
+    export_id = await direct(database, run_id=run_id, created_at=clock.now())
+    maker = documents_in(tmp_path / "another", database, clock, storage)
+    written = await maker._built(await database.read(again, export_id))
+    await database.write(lambda tx: tx.update(exports, export_id, sha256=written.sha256))
+    clock.advance(10)
+    response = await api.client.get(f"/api/v2/exports/{export_id}/download")
+    assert response.content == (tmp_path / "another" / f"{export_id}.json").read_bytes()
+    assert [media["video"]["title"] for media in response.json()["media"]] == ["a.mp4"]
 
 
 async def test_what_is_delivered_or_gone_is_not_downloaded(

@@ -21,7 +21,7 @@ from vvwatch.core.events import iso
 from vvwatch.core.globs import Glob
 from vvwatch.core.locations import normal_prefix
 from vvwatch.core.objects import StorageObject, base_name, extension
-from vvwatch.errors import InvalidInput, StorageError
+from vvwatch.errors import InvalidInput, OnAnotherNode, StorageError
 from vvwatch.ports import Storage
 from vvwatch.store import catalog
 from vvwatch.store.catalog import ConnectorSpec
@@ -41,13 +41,17 @@ def _import_only() -> list[Scope]:
 
 
 class LocalConnectorBody(Body):
-    """A new connector for a local folder below one of the roots that the configuration allows."""
+    """A new connector for a local folder below one of the roots that the configuration allows.
+
+    `shared`: every node mounts the folder at this path. Else it belongs to the node that is asked.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=100), Visible]
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     scopes: Scopes = Field(default_factory=_import_only)
     import_mode: Literal["all", "new_only"] = "all"
     export_base_path: Annotated[Subpath, Field(max_length=1024)] | None = None
+    shared: bool = False
 
 
 class BrowseBody(Body):
@@ -63,7 +67,10 @@ _EVERYTHING: Final = BrowseBody()
 
 
 class Connector(Resource):
-    """A connector. Credentials are never shown; fields of other providers are null."""
+    """A connector. Credentials are never shown; fields of other providers are null.
+
+    `node` names the only node that reaches it, and is null when every one does.
+    """
 
     connector_id: str
     name: str
@@ -78,6 +85,7 @@ class Connector(Resource):
     storage_account: str | None = None
     container: str | None = None
     gcp_project_id: str | None = None
+    node: str | None
     declared: bool
     created_at: str | None
     updated_at: str | None
@@ -115,6 +123,7 @@ def shown(row: sa.Row[Any]) -> Connector:
         import_mode=row.import_mode,
         export_base_path=row.export_base_path,
         path=row.settings.get("root"),
+        node=row.node or None,
         declared=row.declared,
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
@@ -131,7 +140,8 @@ async def create_local_connector(context: Context, body: LocalConnectorBody) -> 
     spec = ConnectorSpec(
         name=body.name,
         provider="local",
-        settings={"root": root},
+        settings={"root": root} | ({"shared": True} if body.shared else {}),
+        node="" if body.shared else context.settings.node,
         scopes=tuple(dict.fromkeys(body.scopes)),
         import_mode=body.import_mode,
         export_base_path=body.export_base_path or None,
@@ -185,6 +195,8 @@ async def _tested(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
     try:
         storage = await context.open_storage(row)
         await storage.check(write="export" in row.scopes)
+    except OnAnotherNode:
+        raise
     except (StorageError, InvalidInput) as failure:
         error = f"{failure.message}: {failure.hint}" if failure.hint else failure.message
     return await context.database.write(catalog.record_test, row.id, error)

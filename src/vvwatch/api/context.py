@@ -18,12 +18,12 @@ from vvwatch.store.encryption import SecretBox
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """What the configuration says about the API. Finished artefacts lie in `exports_dir` as `<export_id>.json`.
+    """What the configuration says about the API.
 
-    No connector may reach `state_dir`, where the database and the keys are.
+    No connector may reach `state_dir`, where the database and the keys are. `node` is the name of this node, and
+    empty where there is no other.
     """
 
-    exports_dir: Path
     local_roots: tuple[Path, ...] = ()
     allow_http: bool = False
     allow_private_addresses: bool = False
@@ -33,13 +33,15 @@ class ApiSettings:
     max_body_bytes: int = 1 << 20
     default_processor: str = "technical"
     state_dir: Path | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
     """Everything that answers need; the daemon wires it.
 
-    `storages` opens the storage of a connector's row, `status` tells what the daemon is doing, `readiness` each
+    `storages` opens the storage of a connector's row, `document` finds (or builds again) the file of an export,
+    `status` tells what the daemon is doing, `readiness` each
     condition of being ready, `metrics` the Prometheus text.
     """
 
@@ -47,6 +49,7 @@ class ApiContext:
     clock: Clock
     box: SecretBox
     storages: Callable[[sa.Row[Any]], Storage]
+    document: Callable[[sa.Row[Any]], Awaitable[Path]]
     processors: Mapping[str, Processor]
     settings: ApiSettings
     status: Callable[[], Awaitable[dict[str, Any]]]

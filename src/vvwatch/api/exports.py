@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import anyio
 import sqlalchemy as sa
 from fastapi import Query
 from fastapi.responses import FileResponse
@@ -132,24 +130,14 @@ async def download_export(context: Context, export_id: str) -> FileResponse:
     row = await context.database.read(exports.get, export_id)
     if not _is_downloadable(row):
         raise Conflict(f"export {export_id!r} cannot be downloaded", _why_not(row))
-    path = context.settings.exports_dir / f"{row.id}.json"
-    return await _file(path, row.id)
+    path = await context.document(row)
+    return FileResponse(path, media_type="application/json", filename=f"{row.id}.json")
 
 
 def _why_not(row: sa.Row[Any]) -> str:
     if row.destination_type == "connector":
         return f"it goes to connector {row.destination_connector_id}: see its destination_uri"
     return f"it is {row.status}: wait until it has completed"
-
-
-async def _file(path: Path, export_id: str) -> FileResponse:
-    try:
-        found = await anyio.Path(path).stat()
-    except FileNotFoundError:
-        raise Conflict(
-            f"the document of export {export_id!r} is gone", "it was deleted from the state directory"
-        ) from None
-    return FileResponse(path, media_type="application/json", filename=f"{export_id}.json", stat_result=found)
 
 
 @router.post("/exports/{export_id}/retry", status_code=202, **extension("Try a failed export again"))

@@ -12,7 +12,7 @@ from vvwatch.core.windows import WindowPolicy
 from vvwatch.daemon.admin_key import admin_key
 from vvwatch.daemon.wiring import House
 from vvwatch.processors.technical import TECHNICAL_PROMPT
-from vvwatch.store import automations, catalog, keys, webhooks
+from vvwatch.store import automations, catalog, facts, keys, webhooks
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
 from vvwatch.store.database import Tx
 from vvwatch.store.encryption import SecretBox
@@ -29,16 +29,20 @@ async def declare(house: House, config: Config) -> None:
 
 
 def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
+    facts.check_key(tx, box)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
-    keys.seed_admin(tx, key)
+    keys.seed_admin(tx, key, _admin_key_id(config))
+    if not config.replicated:
+        catalog.reach_all(tx)
     for name, connector in config.connectors.items():
-        catalog.declare_connector(tx, ids.connector_id(name), _connector_spec(name, connector))
+        spec = _connector_spec(name, connector, replicated=config.replicated)
+        catalog.declare_connector(tx, ids.connector_id(name), spec)
     for name, index in config.indexes.items():
         catalog.declare_index(tx, ids.index_id(name), index.name or name, index.description)
     for name, prompt in config.prompts.items():
         catalog.declare_prompt(tx, ids.prompt_id(name), _prompt_spec(name, prompt))
     kept = [
-        _declare_automation(tx, ids.automation_id(name), automation)
+        _declare_automation(tx, ids.automation_id(name), automation, rescan=not config.replicated)
         for name, automation in config.automations.items()
     ]
     for name in config.webhooks.hooks:
@@ -46,11 +50,18 @@ def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
     _release(tx, config, {pair[0] for pair in kept}, {pair[1] for pair in kept if pair[1]})
 
 
-def _connector_spec(name: str, connector: Any) -> ConnectorSpec:
+def _admin_key_id(config: Config) -> str:
+    """A key that a node has made for itself is its own; one that was given is everybody's."""
+    own = config.replicated and config.admin_key is None
+    return f"{keys.ADMIN_KEY_ID}_{config.node.name}" if own else keys.ADMIN_KEY_ID
+
+
+def _connector_spec(name: str, connector: Any, *, replicated: bool) -> ConnectorSpec:
     return ConnectorSpec(
         name=name,
         provider=connector.type,
-        settings={"root": str(connector.path)},
+        settings={"root": str(connector.path)} | ({"shared": True} if connector.shared else {}),
+        node=(connector.node or "") if replicated else "",
         scopes=connector.scopes,
         import_mode=connector.import_mode,
         export_base_path=connector.export_base_path,
@@ -68,7 +79,9 @@ def _prompt_spec(name: str, prompt: Any) -> PromptSpec:
     )
 
 
-def _declare_automation(tx: Tx, automation_id: str, wanted: Automation) -> tuple[str, str | None]:
+def _declare_automation(
+    tx: Tx, automation_id: str, wanted: Automation, *, rescan: bool
+) -> tuple[str, str | None]:
     """Returns the ids of the import and the export automation, which keep theirs when the file renames them."""
     index_id = ids.index_id(wanted.index)
     spec = automations.ImportSpec(
@@ -87,7 +100,7 @@ def _declare_automation(tx: Tx, automation_id: str, wanted: Automation) -> tuple
         import_mode_override=wanted.import_mode,
         declared=True,
     )
-    saved = automations.save_import(tx, index_id, spec, automation_id)
+    saved = automations.save_import(tx, index_id, spec, automation_id, rescan=rescan)
     if wanted.export is None:
         return saved.id, None
     export = automations.ExportSpec(

@@ -45,11 +45,11 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         allow_http=config.webhooks.allow_http,
         allow_private_addresses=config.webhooks.allow_private_addresses,
         debounce_scale=config.debounce.scale,
-        exports_dir=house.exports_dir,
         listen_host=config.address[0],
         public_url=config.public_url,
         local_roots=config.local.roots,
         state_dir=config.state_dir,
+        node=config.node.name if config.replicated else "",
     )
     return create_app(
         ApiContext(
@@ -57,6 +57,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             clock=house.clock,
             box=house.box,
             storages=house.storages,
+            document=house.exports.document,
             processors=house.processors,
             settings=settings,
             status=status,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from vvwatch.config import Config
 from vvwatch.core.media import DEFAULT_PROCESSOR
-from vvwatch.errors import InvalidInput, VvwatchError
+from vvwatch.errors import InvalidInput, OnAnotherNode, VvwatchError
 from vvwatch.ports import Clock, Engine, Handler, Job, Kind, Lane, Processor, Source, Storage
 from vvwatch.processors.technical import Limits, TechnicalProcessor
 from vvwatch.senders.http import Guard, HttpSender
@@ -123,7 +123,16 @@ class Storages:
         self._opening = threading.Lock()
 
     def __call__(self, connector: sa.Row[Any]) -> Storage:
-        """The storage. Raises InvalidInput for a provider that this vvwatch does not have."""
+        """The storage. Raises InvalidInput for a provider that this vvwatch does not have.
+
+        Raises OnAnotherNode for a folder that another node has.
+        """
+        here = self._live.config.node.name
+        if connector.node not in ("", here):
+            raise OnAnotherNode(
+                f"the folder of connector {connector.id!r} is on the node {connector.node!r}; this one is {here!r}",
+                f"ask the vvwatch on {connector.node!r}, or declare it shared = true where all nodes mount it",
+            )
         if connector.provider != "local":
             raise InvalidInput(f"no storage for provider {connector.provider!r}", "supported here: local")
         roots = tuple(self._live.config.local.roots)
@@ -173,7 +182,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         windows=Windows(database, telemetry),
         imports=Imports(database, telemetry, reading),
         runs=Runs(database, telemetry, reading),
-        exports=Exports(database, telemetry, reading, exports_dir),
+        exports=Exports(database, clock, telemetry, reading, exports_dir),
         deliveries=Deliveries(database, clock, telemetry, sender, box, policy, sample),
         subscriptions=Subscriptions(
             database, clock, telemetry, watcher, lambda _, connector: _source(config, clock, connector)

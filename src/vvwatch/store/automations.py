@@ -89,9 +89,12 @@ def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
     return row
 
 
-def save_import(tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | None = None) -> sa.Row[Any]:
+def save_import(
+    tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | None = None, *, rescan: bool = True
+) -> sa.Row[Any]:
     """Create or replace the index's import automation and start it; what was imported is not forgotten.
 
+    Without `rescan`, one that is the same and has its next scan ahead goes on as it was.
     Raises NotFound (index, connector, prompt), InvalidInput, or Conflict when the configuration file owns it.
     """
     tx.require(indexes, "index", index_id)
@@ -110,6 +113,8 @@ def save_import(tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | No
         if _differs(found, values, _WATCHED):
             values |= {"generation": found.generation + 1, "baseline_done": False}
         tx.update(import_automations, found.id, **values)
+    elif found.next_at is not None and not rescan:
+        return found
     return _resumed(tx, get_import(tx, index_id))
 
 

@@ -22,7 +22,10 @@ DEFAULT_PROMPT_ID: Final = "prompt_technical"
 
 @dataclass(frozen=True, slots=True)
 class ConnectorSpec:
-    """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed."""
+    """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed.
+
+    `node` is the only node that reaches it; empty when every one does.
+    """
 
     name: str
     provider: str
@@ -31,6 +34,7 @@ class ConnectorSpec:
     import_mode: str = "all"
     export_base_path: str | None = None
     credentials: bytes | None = None
+    node: str = ""
 
     def columns(self) -> dict[str, Any]:
         """The row's values."""
@@ -75,6 +79,11 @@ def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[
     """The connector as the configuration file has it."""
     _declare(tx, connectors, connector_id, spec.columns(), {"updated_at": tx.now})
     return get_connector(tx, connector_id)
+
+
+def reach_all(tx: Tx) -> None:
+    """There is one node, and it reaches every connector."""
+    tx.execute(sa.update(connectors).where(connectors.c.node != "").values(node=""))
 
 
 def record_test(tx: Tx, connector_id: str, error: str | None) -> sa.Row[Any]:

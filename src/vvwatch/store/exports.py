@@ -105,9 +105,19 @@ def begin(tx: Tx, job: Job) -> ExportWork | None:
     return ExportWork(row, connector, _runs(tx, row))
 
 
+def again(tx: Tx, export_id: str) -> ExportWork:
+    """What a completed export for download was built from."""
+    row = tx.require(exports, "export", export_id)
+    return ExportWork(row, None, _runs(tx, row))
+
+
 def _runs(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
-    wanted = prompt_runs.c.id == export.run_id if export.run_id else prompt_runs.c.index_id == export.index_id
-    return tx.all(sa.select(prompt_runs).where(wanted).order_by(prompt_runs.c.id))
+    """Its only run, or those of the index that had ended when the export was made."""
+    wanted: tuple[sa.ColumnElement[bool], ...] = (prompt_runs.c.id == export.run_id,)
+    if not export.run_id:
+        ended = prompt_runs.c.completed_at <= export.created_at
+        wanted = (prompt_runs.c.index_id == export.index_id, ended)
+    return tx.all(sa.select(prompt_runs).where(*wanted).order_by(prompt_runs.c.id))
 
 
 def items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Row[Any]]:

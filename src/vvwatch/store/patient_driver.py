@@ -116,7 +116,7 @@ class PatientDriver(Driver):
         """The pool, which connects when it has to."""
         if self._pool is None:
             self._pool = asyncpg.create_pool(
-                min_size=0, max_size=_CONNECTIONS, connect=lambda *_, **__: connected(self._url)
+                min_size=0, max_size=_CONNECTIONS, connect=lambda *_, **__: _hasty(self._url)
             )
         return await self._pool
 
@@ -124,3 +124,13 @@ class PatientDriver(Driver):
         if not self._away:
             self._away = True
             self._report(StoreUnavailable(f"the database does not work: {reason(error)}"))
+
+
+async def _hasty(url: str) -> asyncpg.Connection:
+    """A connection whose commits wait for no disk: what a crash of the server makes it forget is said again.
+
+    What a handler commits, by another connection, is written behind the claim of its job, and never without it.
+    """
+    connection = await connected(url)
+    await connection.execute("SET synchronous_commit = off")
+    return connection

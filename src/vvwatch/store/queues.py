@@ -51,4 +51,5 @@ def queue_of(conn: sa.Connection, kind: Kind, ref: str | int) -> str:
     if kind not in _NODES:
         return queue_name(kind)
     row = conn.execute(_NODES[kind], {"ref": str(ref)}).first()
-    return queue_name(kind) if row is None else queue_name(kind, *reversed(row))
+    node, processor = (*(row or ()), "", "")[:2]
+    return queue_name(kind, processor, node)

@@ -17,6 +17,7 @@ from vvwatch.store.database import Database
 from vvwatch.store.deliveries import Attempted, DeliveryWork
 from vvwatch.store.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.keeping import kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ class Deliveries:
         )
         attempted = Attempted(reply.status_code, reply.body, error, reply.duration_seconds)
         status, retry_at = self._next(work, answer, reply.retry_after_seconds)
-        kept = await self._database.write(
+        noted = await kept(
+            self._database,
+            self._clock,
             deliveries.finish,
             job,
             work.delivery.attempts,
@@ -85,7 +88,7 @@ class Deliveries:
             self._policy.disable_after,
             gone=answer is Answer.GONE,
         )
-        if kept:
+        if noted:
             self._announce(work, attempted, status)
 
     def _next(

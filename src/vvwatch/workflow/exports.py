@@ -15,12 +15,13 @@ import sqlalchemy as sa
 from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
 from vvwatch.core.exports import destination_key
-from vvwatch.errors import VvwatchError
-from vvwatch.ports import Job, Storage, Written
+from vvwatch.errors import Conflict, VvwatchError
+from vvwatch.ports import Clock, Job, Storage, Written
 from vvwatch.store import exports, ledger
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.exports import ExportWork
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.keeping import kept
 from vvwatch.workflow.reading import Reading, expected
 
 _ITEMS_PER_PAGE = 50
@@ -29,11 +30,15 @@ _ITEMS_PER_PAGE = 50
 class Exports:
     """Builds artefacts in `folder` and delivers them."""
 
-    def __init__(self, database: Database, telemetry: Telemetry, reading: Reading, folder: Path) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, telemetry: Telemetry, reading: Reading, folder: Path
+    ) -> None:
         self._database = database
+        self._clock = clock
         self._telemetry = telemetry
         self._reading = reading
         self._folder = folder
+        self._rebuilding = anyio.Lock()
 
     async def export(self, job: Job) -> None:
         """Handle one export."""
@@ -49,7 +54,10 @@ class Exports:
             await self._failed(job, work, error)
             return
         delivered = work.connector is not None
-        if await self._database.write(exports.finish, job, written, delivered=delivered) is not None:
+        if (
+            await kept(self._database, self._clock, exports.finish, job, written, delivered=delivered)
+            is not None
+        ):
             self._telemetry.emit(
                 "export.finished",
                 export=work.export.id,
@@ -60,12 +68,29 @@ class Exports:
         if delivered:
             self._path(work).unlink(missing_ok=True)
 
+    async def document(self, export: sa.Row[Any]) -> Path:
+        """The file of a completed export that is for download; when another node has it, it is built here again.
+
+        Raises Conflict when what it was built from is no longer there.
+        """
+        path = self._folder / f"{export.id}.json"
+        async with self._rebuilding:
+            if not path.exists():
+                written = await self._built(await self._database.read(exports.again, export.id))
+                if written.sha256 != export.sha256:
+                    path.unlink()
+                    raise Conflict(
+                        f"the document of export {export.id!r} is gone",
+                        "it is not in this node's state directory, and the results have changed since; export anew",
+                    )
+        return path
+
     async def _failed(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:
         message = error.message if isinstance(error, VvwatchError) else f"{error.strerror}: the artefact"
         transient = isinstance(error, OSError) or error.transient
         attempts = work.export.attempts
         if transient and attempts < work.export.max_attempts:
-            again = self._reading.clock.now() + min(5.0 * 2**attempts, 600.0)
+            again = self._clock.now() + min(5.0 * 2**attempts, 600.0)
             await self._database.write(exports.retry, job, again, message)
             self._telemetry.emit("export.retried", export=work.export.id, attempt=attempts, error=error)
             return

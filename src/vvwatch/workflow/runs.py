@@ -10,6 +10,7 @@ from vvwatch.store import runs
 from vvwatch.store.database import Database
 from vvwatch.store.runs import ItemEnd, ItemWork
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.keeping import kept
 from vvwatch.workflow.reading import Reading, expected
 
 _SETTINGS = tuple(field.name for field in fields(RunSettings))
@@ -46,7 +47,7 @@ class Runs:
                 return
             end = await self._database.write(runs.fail_item, job, error.code, error.message)
         else:
-            end = await self._database.write(runs.finish_item, job, result)
+            end = await kept(self._database, self._reading.clock, runs.finish_item, job, result)
         self._announce(work, end, self._reading.clock.monotonic() - started)
 
     async def _processed(self, work: ItemWork) -> ProcessingResult:
