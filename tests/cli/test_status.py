@@ -19,6 +19,9 @@ MEDIA_COUNTERS = {
 }
 EXPECTED = (
     "vvwatch 0.1.0 at http://x, up for",
+    "node b at http://b, up for",
+    "node c is gone: last seen never",
+    "node c: is gone, and only it reaches conn_in\n    start it",
     "3 files, closes now",
     "import job_2: 5 of 9 files",
     "run run_1: 1 of 2 items",
@@ -43,6 +46,10 @@ def busy(daemon: FakeDaemon) -> FakeDaemon:
             "address": "http://x",
             "started_at": 1.0,
             "sources": {"auto_a": source},
+            "nodes": [
+                {"name": "b", "address": "http://b", "started_at": 1.0, "seen_at": 2.0, "waiting": []},
+                {"name": "c", "address": "", "started_at": 0.0, "seen_at": 0.0, "waiting": ["conn_in"]},
+            ],
         },
         f"GET {API}/windows": [{"automation_id": "auto_a", "object_count": 3, "due_at": LONG_AGO}],
         f"GET {API}/import-jobs": [job("job_1"), importing("job_2"), job("job_0")],

@@ -37,6 +37,7 @@ def overview(client: Client, now: float | None = None) -> Document:
             "exports": [each for each in exports if each["status"] in _GOING],
         },
         "attention": _once_each(
+            *_gone(daemon.get("nodes") or []),
             *_troubled(automations),
             *_failed_jobs(jobs, since),
             *_failed(runs, "run_id", "prompt_run", since),
@@ -74,6 +75,14 @@ def _attention(kind: str, identifier: str, what: str, attempt: str) -> Document:
 def _once_each(*found: Document) -> list[Document]:
     """Of those that say the same only the first, which is the newest."""
     return list({(each["kind"], each["what"]): each for each in reversed(found)}.values())[::-1]
+
+
+def _gone(nodes: list[Document]) -> Iterator[Document]:
+    for each in nodes:
+        if each["waiting"]:
+            what = f"is gone, and only it reaches {', '.join(each['waiting'])}"
+            attempt = "start it, or declare another node for the folder, or shared = true"
+            yield _attention("node", each["name"], what, attempt)
 
 
 def _troubled(automations: list[Document]) -> Iterator[Document]:

@@ -69,6 +69,8 @@ def _show(found: Document, *, as_json: bool) -> None:
         show_json(found)
         return
     click.echo(click.style(_headline(found["daemon"]), bold=True))
+    for node in found["daemon"].get("nodes", ()):
+        click.echo(plain(_node(node)))
     click.echo()
     if found["automations"]:
         columns([_row(each) for each in found["automations"]], _HEADS)
@@ -84,6 +86,16 @@ def _headline(daemon: Document) -> str:
     running = f", up for {duration(time.time() - at)}" if at else ""
     state = "" if daemon.get("ready", True) else ", not ready"
     return plain(f"vvwatch {daemon.get('version', '')} at {daemon.get('address', '')}{running}{state}")
+
+
+def _node(node: Document) -> str:
+    if node["waiting"]:
+        return f"  node {node['name']} is gone: last seen {_seen(node)}"
+    return f"  node {node['name']} at {node['address']}, up for {duration(time.time() - node['started_at'])}"
+
+
+def _seen(node: Document) -> str:
+    return f"{duration(time.time() - node['seen_at'])} ago" if node["seen_at"] else "never"
 
 
 def _row(automation: Document) -> tuple[str, ...]:

@@ -25,11 +25,13 @@ from vvwatch.daemon.web import WebServer, address, bound
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.notify import Notifier
+from vvwatch.store import nodes
 from vvwatch.telemetry import Telemetry, configure_logging
 from vvwatch.workflow.housekeeping import put_again
 
 _SWEEP_SECONDS = 60
 _MEASURE_SECONDS = 15
+_SEEN_SECONDS = 15.0
 _CLOSING_SECONDS = 5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _AT_START = ("listen", "state_dir", "database_url", "node", "public_url", "log", "debounce", "processing")
@@ -104,6 +106,8 @@ class _Daemon:
                 await tasks.start(web.run)
                 self._ready(address(listener))
                 tasks.start_soon(self._keep_alive)
+                if house.config.replicated:
+                    tasks.start_soon(self._be_seen, address(listener))
                 if self._options.once:
                     watching.start_soon(self._until_idle)
                 await self._stopping.wait()
@@ -184,6 +188,18 @@ class _Daemon:
                 await self._house.database.check()
                 self._notifier.watchdog()
             await self._house.clock.sleep(seconds / 2)
+
+    async def _be_seen(self, where: str) -> None:
+        """Tell the other nodes that this one works, until it ends."""
+        house = self._house
+        while not self._stopping.is_set():
+            with suppress(StoreUnavailable):
+                about = house.config.node.name, __version__, where, self._state.started_at
+                await house.database.write(nodes.note, *about)
+            with anyio.move_on_after(_SEEN_SECONDS):
+                await self._stopping.wait()
+        with suppress(StoreUnavailable):
+            await house.database.write(nodes.leave, house.config.node.name)
 
     async def _until_idle(self) -> None:
         while not await idle(self._house, self._state.started_at):

@@ -14,6 +14,7 @@ from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.daemon.wiring import House
 from vvwatch.ports import Kind
+from vvwatch.store import nodes
 from vvwatch.store.database import ENTITIES, JobSink, Tx
 from vvwatch.store.schema import deliveries, import_automations, import_files, run_items, windows
 
@@ -39,6 +40,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             "ready": state.ready,
             "sources": {name: asdict(health) for name, health in house.subscriptions.health().items()},
             "settling": house.watcher.settling(),
+            **(await _nodes(house) if config.replicated else {}),
         }
 
     settings = ApiSettings(
@@ -65,6 +67,11 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             metrics=house.telemetry.exposition,
         )
     )
+
+
+async def _nodes(house: House) -> dict[str, Any]:
+    found = await house.database.read(nodes.present)
+    return {"node": house.config.node.name, "nodes": [asdict(node) for node in found]}
 
 
 async def idle(house: House, started_at: float) -> bool:

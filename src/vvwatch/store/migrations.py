@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
-from vvwatch.errors import SchemaTooNew
+from vvwatch.errors import SchemaTooNew, StoreError
 from vvwatch.store import schema
 
 _versions = sa.Table(
@@ -38,6 +38,7 @@ def _to_2(conn: sa.Connection) -> None:
     conn.exec_driver_sql("DROP TABLE jobs")
     schema.jobs.create(conn)
     schema.facts.create(conn)
+    schema.nodes.create(conn)
     for table in (schema.import_files, schema.run_items):
         for index in table.indexes:
             index.create(conn, checkfirst=True)
@@ -55,12 +56,8 @@ def migrate(conn: sa.Connection, now: float) -> int:
     Raises SchemaTooNew when a newer vvwatch has written it; nothing is changed then.
     """
     _versions.create(conn, checkfirst=True)
-    found = conn.execute(sa.select(sa.func.max(_versions.c.number))).scalar() or 0
-    if found > LATEST:
-        raise SchemaTooNew(
-            f"the database has schema version {found}; this vvwatch knows up to {LATEST}",
-            "upgrade vvwatch, or restore a backup made before the newer version ran",
-        )
+    found = version(conn)
+    _refuse_newer(found)
     if found == 0:
         schema.metadata.create_all(conn, tables=schema.tables_of(conn.dialect.name))
         _stamp(conn, LATEST, now)
@@ -68,6 +65,37 @@ def migrate(conn: sa.Connection, now: float) -> int:
         STEPS[number](conn)
         _stamp(conn, number, now)
     return found
+
+
+def version(conn: sa.Connection) -> int:
+    """The schema version that the database has; 0 when it holds no tables of ours. Changes nothing."""
+    if not sa.inspect(conn).has_table(_versions.name):
+        return 0
+    return conn.execute(sa.select(sa.func.max(_versions.c.number))).scalar() or 0
+
+
+def made_at(conn: sa.Connection) -> float:
+    """When the tables were made, in epoch seconds."""
+    return float(conn.execute(sa.select(sa.func.min(_versions.c.applied_at))).scalar_one())
+
+
+def require_latest(found: int, name: str) -> None:
+    """Raises StoreError when the database called `name`, of version `found`, is not of this very version."""
+    _refuse_newer(found)
+    if found == 0:
+        raise StoreError(f"{name} holds no tables of vvwatch", "look at the address")
+    if found < LATEST:
+        raise StoreError(
+            f"{name} has schema version {found}, not {LATEST}", "start the daemon on it once: that brings it forward"
+        )
+
+
+def _refuse_newer(found: int) -> None:
+    if found > LATEST:
+        raise SchemaTooNew(
+            f"the database has schema version {found}; this vvwatch knows up to {LATEST}",
+            "upgrade vvwatch, or restore a backup made before the newer version ran",
+        )
 
 
 def _stamp(conn: sa.Connection, number: int, now: float) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from vvwatch.store.schema.catalogue import api_keys, connectors, facts, indexes, prompts
 from vvwatch.store.schema.columns import metadata
-from vvwatch.store.schema.engine import jobs
+from vvwatch.store.schema.engine import jobs, nodes
 from vvwatch.store.schema.outbox import deliveries, delivery_attempts, events, webhooks
 from vvwatch.store.schema.results import (
     exports,
@@ -54,6 +54,7 @@ __all__ = [
     "ledger_scopes",
     "media",
     "metadata",
+    "nodes",
     "objects",
     "observations",
     "outputs",

@@ -1,11 +1,11 @@
-"""The queue of the embedded engine."""
+"""Who works: the nodes, and the queue of the embedded engine."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Index
 
-from vvwatch.store.schema.columns import Integer, Text, count, flag, metadata
+from vvwatch.store.schema.columns import Integer, Text, count, flag, metadata, moment, text
 
 # The queue of the embedded engine; on PostgreSQL the engine brings its own.
 jobs = sa.Table(
@@ -21,3 +21,14 @@ jobs = sa.Table(
     flag("running"),
 )
 Index("jobs_due", jobs.c.queue, jobs.c.running, jobs.c.priority, jobs.c.run_at)
+
+# The nodes that share this database, as they last said of themselves.
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    text("version"),
+    text("address"),
+    moment("started_at"),
+    moment("seen_at"),
+)
