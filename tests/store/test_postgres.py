@@ -1,0 +1,146 @@
+"""What is PostgreSQL's own: races are run again, a server that is away is said, text is as everywhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import anyio
+import anyio.to_thread
+import pytest
+import sqlalchemy as sa
+
+from tests.clock import FakeClock
+from tests.databases import Databases
+from tests.fault_proxy import FaultProxy
+from tests.postgres_server import PostgresServer
+from vvwatch.errors import StoreUnavailable
+from vvwatch.store import catalog
+from vvwatch.store.database import Tx
+from vvwatch.store.postgres import PostgresDatabase
+from vvwatch.store.schema import indexes, webhooks
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def database(databases: Databases) -> AsyncIterator[PostgresDatabase]:
+    with databases.fresh("postgresql") as database:
+        assert isinstance(database, PostgresDatabase)
+        async with database.opened():
+            yield database
+
+
+def name_of(tx: Tx) -> str:
+    return str(tx.execute(sa.select(indexes.c.name)).scalar_one())
+
+
+async def test_what_loses_a_race_runs_again_and_none_is_lost(database: PostgresDatabase) -> None:
+    """Each reads, thinks and writes: on an engine that let them pass each other, counts would go missing."""
+
+    def add(tx: Tx) -> None:
+        tx.update(indexes, "idx_1", name=str(int(name_of(tx)) + 1))
+
+    await database.write(lambda tx: tx.insert(indexes, id="idx_1", name="0"))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(40):
+            tasks.start_soon(database.write, add)
+    assert await database.read(name_of) == "40"
+
+
+async def test_what_two_make_at_once_is_made_once(database: PostgresDatabase) -> None:
+    def make(tx: Tx) -> None:
+        if tx.first(sa.select(indexes)) is None:
+            tx.insert(indexes, id="idx_1", name="0")
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(database.write, make)
+    assert await database.read(name_of) == "0"
+
+
+async def test_a_real_duplicate_is_an_error(database: PostgresDatabase) -> None:
+    await database.write(lambda tx: tx.insert(indexes, id="idx_1"))
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.write(lambda tx: tx.insert(indexes, id="idx_1"))
+
+
+async def test_a_reader_cannot_write_and_sees_one_moment(database: PostgresDatabase) -> None:
+    with pytest.raises(StoreUnavailable):
+        await database.read(lambda tx: tx.insert(indexes, id="idx_1"))
+    await database.write(catalog.create_index, "made")
+    assert await database.read(name_of) == "made"
+
+
+async def test_text_is_ordered_by_code_points_whatever_the_server_speaks(database: PostgresDatabase) -> None:
+    undecided = sa.text(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        " AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C' AND table_name NOT LIKE 'pgqueuer%'"
+    )
+    assert list(await database.read(lambda tx: tx.all(undecided))) == []
+
+
+async def test_a_character_that_the_server_cannot_hold_is_replaced(database: PostgresDatabase) -> None:
+    await database.write(catalog.create_index, "a\0b")
+    assert await database.read(name_of) == "a\ufffdb"
+
+
+async def test_a_document_may_hold_anything_that_json_can(database: PostgresDatabase) -> None:
+    document = {"nul": "\0", "half a pair": "\ud83d", "number": 1e300, "nothing": None}
+    row = {"id": "wh_1", "secret": b"x", "metadata": document}
+    await database.write(lambda tx: tx.insert(webhooks, **row))
+    assert await database.read(lambda tx: tx.execute(sa.select(webhooks.c.metadata)).scalar()) == document
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """A server that may be crashed: the others' connections are not on it."""
+    with PostgresServer() as server:
+        server.create_database("x")
+        yield server
+
+
+async def test_a_server_that_is_away_is_said_and_comes_back(own_server: PostgresServer) -> None:
+    database = PostgresDatabase(own_server.url("x"), FakeClock())
+    async with database.opened():
+        await database.write(catalog.create_index, "before")
+        await anyio.to_thread.run_sync(own_server.crash)
+        for attempt in (database.write, database.read):
+            with pytest.raises(StoreUnavailable, match="the database does not work"):
+                await attempt(name_of)
+        assert not database.works
+        await anyio.to_thread.run_sync(own_server.start)
+        assert await database.read(name_of) == "before"
+        assert database.works
+
+
+async def test_a_connection_that_was_cut_while_idle_costs_nobody_an_error(
+    own_server: PostgresServer,
+) -> None:
+    with FaultProxy(own_server.address) as proxy:
+        host, port = proxy.address
+        database = PostgresDatabase(f"postgresql://postgres@{host}:{port}/x", FakeClock())
+        async with database.opened():
+            await database.write(catalog.create_index, "made")
+            await anyio.to_thread.run_sync(proxy.reset_all)
+            assert await database.read(name_of) == "made"
+            await anyio.to_thread.run_sync(proxy.reset_all)
+            await database.write(lambda tx: tx.update(indexes, tx.first(sa.select(indexes)).id, name="new"))  # type: ignore[union-attr]
+            assert await database.read(name_of) == "new"
+
+
+async def test_an_address_without_a_server_is_said_without_its_password() -> None:
+    database = PostgresDatabase("postgresql://me:planted-pass-word@127.0.0.1:1/x", FakeClock())
+    with pytest.raises(StoreUnavailable) as refused:
+        async with database.opened():
+            pass
+    assert "planted" not in f"{refused.value!r} {refused.value.message} {refused.value.hint}"
+
+
+def test_who_does_not_ask_for_postgresql_does_not_load_it() -> None:
+    program = (
+        "import sys, vvwatch.cli.root, vvwatch.daemon.lifecycle;"
+        "print([name for name in ('asyncpg', 'pgqueuer', 'sqlalchemy.ext.asyncio') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
