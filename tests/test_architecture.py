@@ -18,7 +18,7 @@ VENDORS = {
     "httpx": "senders/http.py",
     "watchfiles": "sources/watchfiles_tree.py",
     "asyncpg": "store/postgres",
-    "pgqueuer": "store/pgqueuer_engine.py",
+    "pgqueuer": "store/postgres_",
     "sqlite3": "store/sqlite",
     "uvicorn": "daemon/web.py",
     "wcmatch": "core/globs.py",

@@ -12,8 +12,8 @@ from tests.databases import Databases
 from vvwatch.clock import SystemClock
 from vvwatch.ports import Job, Kind, Lane, Priority
 from vvwatch.store.database import Tx
-from vvwatch.store.pgqueuer_engine import PgQueuerEngine
 from vvwatch.store.postgres import PostgresDatabase
+from vvwatch.store.postgres_engine import PgQueuerEngine
 from vvwatch.store.sqlite import SqliteDatabase
 from vvwatch.store.sqlite_engine import SqliteEngine
 

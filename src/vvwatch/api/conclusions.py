@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
 
 from vvwatch.api.automations import status_of
 from vvwatch.api.wire import moment
@@ -50,10 +53,17 @@ def _stage(life: VersionLife) -> str:
         )
     if life.file is not None and life.file.version != life.version:
         return f"a newer version took its place before window {life.window.id} closed"
-    if life.file is None or life.file.status == FileStatus.WAITING:
-        return f"it waits in window {life.window.id}, due at {moment(life.window.due_at)}"
     if life.media is not None:
-        return f"imported as {life.media.row.id} by {life.file.job_id}; it is {life.media.row.status}"
+        media, job_id = life.media.row, life.window.import_job_id
+        return f"imported as {media.id} by {job_id}; it is {media.status}"
+    return _without_media(life, life.window)
+
+
+def _without_media(life: VersionLife, window: sa.Row[Any]) -> str:
+    if life.file is None and window.state == "closed":
+        return f"import job {window.import_job_id} made no media of it; why is no longer kept"
+    if life.file is None or life.file.status == FileStatus.WAITING:
+        return f"it waits in window {window.id}, due at {moment(window.due_at)}"
     why = life.file.message or life.file.reason or "no reason is known"
     if life.file.status == FileStatus.PENDING:
         return f"import job {life.file.job_id} is about to import it" + (

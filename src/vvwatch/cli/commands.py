@@ -27,7 +27,11 @@ class Command(click.Command):
         super().format_help(ctx, formatter)
 
 
-class Family(Command, click.Group):
+class Branch(Command, click.Group):
+    """Commands about one thing, with examples."""
+
+
+class Family(Branch):
     """Commands about one thing, with examples; `list` is meant when none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "resume": ("pausing", "Let a paused automation go on."),
     "health": ("health", "Whether the daemon is ready, by the exit code."),
     "keys": ("keys", "Create, list and revoke API keys."),
+    "db": ("db", "Copy, back up and check the database."),
     "version": ("version", "The version of vvwatch; with --json, of what it stands on too."),
 }
 """Command to the module that holds it and its line in the overview, so that the overview imports nothing."""

@@ -20,6 +20,14 @@ class RunStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Results(StrEnum):
+    """Whether what a run found out is still there: an old run's results may be dropped, a part at a time."""
+
+    KEPT = "kept"
+    DROPPING = "dropping"
+    DROPPED = "dropped"
+
+
 class ItemStatus(StrEnum):
     """Where one media item of a run stands; `partial` has results but is damaged or lacks some."""
 

@@ -12,7 +12,7 @@ from vvwatch.core.windows import WindowPolicy
 from vvwatch.daemon.admin_key import admin_key
 from vvwatch.daemon.wiring import House
 from vvwatch.processors.technical import TECHNICAL_PROMPT
-from vvwatch.store import automations, catalog, facts, keys, webhooks
+from vvwatch.store import automations, catalog, facts, keys, moving, webhooks
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
 from vvwatch.store.database import Tx
 from vvwatch.store.encryption import SecretBox
@@ -29,6 +29,7 @@ async def declare(house: House, config: Config) -> None:
 
 
 def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
+    moving.require_whole(tx)
     facts.check_key(tx, box)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
     keys.seed_admin(tx, key, _admin_key_id(config))
@@ -98,6 +99,7 @@ def _declare_automation(
         paused=wanted.paused or _paused(tx, import_automations, index_id),
         process_existing=wanted.process_existing,
         import_mode_override=wanted.import_mode,
+        concurrency=wanted.concurrency,
         declared=True,
     )
     saved = automations.save_import(tx, index_id, spec, automation_id, rescan=rescan)

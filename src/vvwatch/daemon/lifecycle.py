@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
 
 import anyio
@@ -27,10 +29,13 @@ from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.notify import Notifier
 from vvwatch.store import nodes
 from vvwatch.telemetry import Telemetry, configure_logging
-from vvwatch.workflow.housekeeping import put_again
+from vvwatch.workflow.housekeeping import GRACE_SECONDS, Pruning, put_again
 
-_SWEEP_SECONDS = 60
+_SWEEP_SECONDS = 60.0
+_FIRST_SWEEP_SECONDS = GRACE_SECONDS + 1
 _MEASURE_SECONDS = 15
+_PRUNE_SECONDS = 3600
+_FIRST_PRUNE_SECONDS = (120, 600)  # replicas that start together do not prune together
 _SEEN_SECONDS = 15.0
 _CLOSING_SECONDS = 5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -97,7 +102,7 @@ class _Daemon:
             house.telemetry.emit("config.warned", problem=str(warning))
         listener = _bound(house.config)
         web = WebServer(app_for(house, self._state, address(listener)), listener)
-        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier):
+        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier, self._stopping):
             tasks.start_soon(self._signals, tasks.cancel_scope)
             async with anyio.create_task_group() as watching:
                 await watching.start(house.subscriptions.run)
@@ -106,6 +111,7 @@ class _Daemon:
                 await tasks.start(web.run)
                 self._ready(address(listener))
                 tasks.start_soon(self._keep_alive)
+                tasks.start_soon(_sweeping, house)
                 if house.config.replicated:
                     tasks.start_soon(self._be_seen, address(listener))
                 if self._options.once:
@@ -235,23 +241,40 @@ async def _measure(house: House, notifier: Notifier) -> None:
     notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))
 
 
+async def _sweeping(house: House) -> None:
+    """By the clock that is never set: the sweep is what mends a calendar that was."""
+    seconds = _FIRST_SWEEP_SECONDS
+    while True:
+        await house.clock.sleep(seconds)
+        try:
+            await put_again(house.database, house.sink, house.telemetry)
+        except Exception as error:  # noqa: BLE001  # a sweep that broke must not end a daemon that works
+            house.telemetry.emit("task.failed", task="sweep", error=error)
+        seconds = _SWEEP_SECONDS
+
+
 @asynccontextmanager
-async def _housekeeping(house: House, notifier: Notifier) -> AsyncIterator[None]:
+async def _housekeeping(house: House, notifier: Notifier, stopping: anyio.Event) -> AsyncIterator[None]:
     """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
+    pruning = Pruning(house.database, house.engine, house.clock, house.telemetry, stopping.is_set)
+
+    async def prune() -> None:
+        await pruning.run(house.config.retention)
+
     scheduler = AsyncIOScheduler(
         timezone="UTC",
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
-    scheduler.add_job(
-        put_again,
-        IntervalTrigger(seconds=_SWEEP_SECONDS, timezone="UTC"),
-        args=(house.database, house.sink, house.telemetry),
-    )
-    scheduler.add_job(
-        _measure, IntervalTrigger(seconds=_MEASURE_SECONDS, timezone="UTC"), args=(house, notifier)
-    )
+    first_prune = random.uniform(*_FIRST_PRUNE_SECONDS)  # noqa: S311  # no secret
+    scheduler.add_job(_measure, _every(_MEASURE_SECONDS, _MEASURE_SECONDS), args=(house, notifier))
+    scheduler.add_job(prune, _every(_PRUNE_SECONDS, first_prune))
     scheduler.start()
     try:
         yield
     finally:
         scheduler.shutdown(wait=False)
+
+
+def _every(seconds: float, first_seconds: float) -> IntervalTrigger:
+    first = datetime.now(UTC) + timedelta(seconds=first_seconds)
+    return IntervalTrigger(seconds=seconds, start_date=first, timezone="UTC")

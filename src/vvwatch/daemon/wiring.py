@@ -22,6 +22,7 @@ from vvwatch.sources.folder import FolderSource
 from vvwatch.storage.local import LocalStorage
 from vvwatch.store.database import Database, JobSink
 from vvwatch.store.encryption import SecretBox, load_or_create_key
+from vvwatch.store.opening import needing_postgresql
 from vvwatch.store.queues import queue_name
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
@@ -212,13 +213,9 @@ def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, D
 
         file = SqliteDatabase(config.database_path, clock)
         return clock, file, SqliteEngine(file, report)
-    try:
-        from vvwatch.store.pgqueuer_engine import PgQueuerEngine  # noqa: PLC0415
+    with needing_postgresql():
         from vvwatch.store.postgres import DatabaseClock, PostgresDatabase  # noqa: PLC0415
-    except ImportError as error:
-        raise InvalidInput(
-            f"a PostgreSQL database needs the package {error.name}", "pip install 'vvwatch[postgresql]'"
-        ) from error
+        from vvwatch.store.postgres_engine import PgQueuerEngine  # noqa: PLC0415
     url, common = config.database_url, DatabaseClock(clock)
     server = PostgresDatabase(url, common)
     return common, server, PgQueuerEngine(server, url, report, config.node.heartbeat_seconds)

@@ -12,7 +12,7 @@ from vvwatch.core.filters import check_pattern
 from vvwatch.core.runs import TERMINAL
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.errors import Conflict, InvalidInput, NotFound
-from vvwatch.ports import Job, Kind
+from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store import exports, ledger
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import (
@@ -31,7 +31,10 @@ _WATCHED = ("connector_id", "source_prefix", "file_pattern", "recursive", "impor
 
 @dataclass(frozen=True, slots=True)
 class ImportSpec:
-    """What a user sets for an import automation. `preset` holds `prompt_id` and the run settings."""
+    """What a user sets for an import automation. `preset` holds `prompt_id` and the run settings.
+
+    `concurrency` None: as it was, or the usual one.
+    """
 
     connector_id: str
     source_prefix: str
@@ -46,6 +49,7 @@ class ImportSpec:
     paused: bool = False
     process_existing: bool = True
     import_mode_override: str | None = None
+    concurrency: int | None = None
     declared: bool = False
 
 
@@ -119,7 +123,8 @@ def save_import(
 
 
 def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int) -> dict[str, Any]:
-    return {
+    share = {} if spec.concurrency is None else {"concurrency": spec.concurrency}
+    return share | {
         "connector_id": spec.connector_id,
         "scope_id": ledger.scope(tx, index_id, spec.connector_id),
         "enabled": spec.enabled,
@@ -218,10 +223,10 @@ def scan_failed(tx: Tx, job: Job, wait_seconds: float, error: str, hint: str) ->
 
 
 def scan_now(tx: Tx, automation_id: str) -> None:
-    """Make an active automation's next scan due now."""
+    """Make an active automation's next scan due now, before others: a person waits for it."""
     row = tx.require(import_automations, "automation", automation_id)
     if row.enabled and not row.paused:
-        tx.nudge(Kind.SCAN, row, tx.now)
+        tx.nudge(Kind.SCAN, row, tx.now, Priority.MANUAL)
 
 
 def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | None = None) -> sa.Row[Any]:

@@ -238,6 +238,13 @@ class Database(Protocol):
         """
         ...
 
+    def visited(self) -> AbstractAsyncContextManager[int]:
+        """Only read, beside whoever works on it; nothing is made or changed. Yields the schema version found.
+
+        Raises StoreError when there is no database.
+        """
+        ...
+
     async def check(self) -> None:
         """Prove that a transaction goes through; raises StoreUnavailable."""
         ...

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from vvwatch.core.exports import ExportStatus, QueueStatus, check_transition, destination_key
-from vvwatch.core.runs import RunStatus
+from vvwatch.core.runs import Results, RunStatus
 from vvwatch.ports import Job, Kind, Written
 from vvwatch.store.database import Tx
 from vvwatch.store.events import announce
@@ -32,7 +32,10 @@ def check_destination(base_path: str | None, subpath: str | None) -> None:
 
 
 def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
-    """Export a run's results by its index's automation; once per run. Returns the id of a new export."""
+    """Export a run's results, while they are kept, by its index's automation; once per run.
+
+    Returns the id of a new export.
+    """
     automation = tx.first(
         sa.select(export_automations).where(
             export_automations.c.index_id == run.index_id,
@@ -40,7 +43,8 @@ def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
             ~export_automations.c.paused,
         )
     )
-    if automation is None or run.status not in _EXPORTED or _exists(tx, automation.id, run.id):
+    exportable = run.status in _EXPORTED and run.results == Results.KEPT
+    if automation is None or not exportable or _exists(tx, automation.id, run.id):
         return None
     connector = tx.execute(
         sa.select(connectors).where(connectors.c.id == automation.destination_connector_id)
@@ -102,16 +106,16 @@ def begin(tx: Tx, job: Job) -> ExportWork | None:
     if row is None:
         return None
     connector = tx.first(sa.select(connectors).where(connectors.c.id == row.destination_connector_id))
-    return ExportWork(row, connector, _runs(tx, row))
+    return ExportWork(row, connector, runs_in(tx, row))
 
 
 def again(tx: Tx, export_id: str) -> ExportWork:
     """What a completed export for download was built from."""
     row = tx.require(exports, "export", export_id)
-    return ExportWork(row, None, _runs(tx, row))
+    return ExportWork(row, None, runs_in(tx, row))
 
 
-def _runs(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+def runs_in(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
     """Its only run, or those of the index that had ended when the export was made."""
     wanted: tuple[sa.ColumnElement[bool], ...] = (prompt_runs.c.id == export.run_id,)
     if not export.run_id:

@@ -32,6 +32,7 @@ def _to_2(conn: sa.Connection) -> None:
         f"prompt_runs ADD COLUMN processor {words}",
         f"prompt_runs ADD COLUMN priority {number} 1",
         f"prompt_runs ADD COLUMN concurrency {number} 16",
+        "prompt_runs ADD COLUMN results TEXT NOT NULL DEFAULT 'kept'",
     ):
         conn.exec_driver_sql(f"ALTER TABLE {column}")
     conn.exec_driver_sql("UPDATE prompt_runs SET processor = 'technical'")  # there was no other
@@ -39,7 +40,7 @@ def _to_2(conn: sa.Connection) -> None:
     schema.jobs.create(conn)
     schema.facts.create(conn)
     schema.nodes.create(conn)
-    for table in (schema.import_files, schema.run_items):
+    for table in (schema.import_files, schema.run_items, schema.media):
         for index in table.indexes:
             index.create(conn, checkfirst=True)
 
@@ -86,7 +87,8 @@ def require_latest(found: int, name: str) -> None:
         raise StoreError(f"{name} holds no tables of vvwatch", "look at the address")
     if found < LATEST:
         raise StoreError(
-            f"{name} has schema version {found}, not {LATEST}", "start the daemon on it once: that brings it forward"
+            f"{name} has schema version {found}, not {LATEST}",
+            "start the daemon on it once: that brings it forward",
         )
 
 

@@ -20,6 +20,9 @@ from vvwatch.ports import Clock
 from vvwatch.store import migrations
 from vvwatch.store.database import JobSink, P, T, Tx
 
+DAEMON: Final = "vvwatch"
+"""What the server calls the sessions of a running daemon."""
+
 _CONNECTIONS: Final = 10
 _CONNECT_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 60.0
@@ -29,7 +32,6 @@ _SETUP_LOCK: Final = 7_662_841_001  # advisory: one replica at a time brings the
 
 # A frozen process must not keep others from the rows that it holds.
 _SERVER_SETTINGS: Final = {
-    "application_name": "vvwatch",
     "idle_in_transaction_session_timeout": "15s",
     "lock_timeout": "30s",
     "jit": "off",
@@ -46,14 +48,17 @@ _HINT: Final = (
 
 
 class PostgresDatabase:
-    """The database at `url` (postgresql://user@host/name); open it as an async context manager."""
+    """The database at `url` (postgresql://user@host/name); open it as an async context manager.
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    The server lists its sessions under `name`.
+    """
+
+    def __init__(self, url: str, clock: Clock, name: str = DAEMON) -> None:
         self.clock = clock
         self.sink: JobSink | None = None
         self.works = True
         self._serial = count()
-        self._engine = _engine(url)
+        self._engine = _engine(url, name)
         self._writer = self._engine.execution_options(isolation_level="SERIALIZABLE")
         self._reader = self._engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -69,6 +74,17 @@ class PostgresDatabase:
             found = await self._migrated()
             await self.check()
             yield found
+        finally:
+            await self._engine.dispose()
+
+    @asynccontextmanager
+    async def visited(self) -> AsyncIterator[int]:
+        """Only read, beside whoever works on it; nothing is made or changed. Yields the schema version found.
+
+        Raises StoreUnavailable when the server does not let us in.
+        """
+        try:
+            yield await self.read(_version)
         finally:
             await self._engine.dispose()
 
@@ -153,9 +169,9 @@ class DatabaseClock:
         self._ahead = now - self._own.monotonic()
 
 
-def _engine(url: str) -> AsyncEngine:
+def _engine(url: str, name: str) -> AsyncEngine:
     async def connect() -> asyncpg.Connection:
-        return await connected(url)
+        return await connected(url, name)
 
     return create_async_engine(
         "postgresql+asyncpg://",
@@ -167,11 +183,16 @@ def _engine(url: str) -> AsyncEngine:
     )
 
 
-async def connected(url: str) -> asyncpg.Connection:
+async def connected(url: str, name: str = DAEMON) -> asyncpg.Connection:
     """A new connection. Raises what `is_away` knows when there is none to be had."""
+    settings = {**_SERVER_SETTINGS, "application_name": name}
     return await asyncpg.connect(
-        url, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=_SERVER_SETTINGS
+        url, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=settings
     )
+
+
+def _version(tx: Tx) -> int:
+    return migrations.version(tx.conn)
 
 
 def _moment(tx: Tx) -> float:

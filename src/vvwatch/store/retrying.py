@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.core.imports import FileStatus
+from vvwatch.core.runs import Results
 from vvwatch.errors import Conflict, NotFound
-from vvwatch.ports import Kind
+from vvwatch.ports import Kind, Priority
 from vvwatch.store import automations, ledger
+from vvwatch.store import exports as export_store
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import deliveries as delivery_queries
 from vvwatch.store.queries import exports as export_queries
@@ -37,13 +39,14 @@ def retry_delivery(tx: Tx, delivery_id: str) -> None:
             "make the webhook anew, or reload the configuration that declares it",
         )
     tx.update(deliveries, delivery_id, status=DeliveryStatus.PENDING, error_message=None, completed_at=None)
-    tx.nudge(Kind.DELIVERY, found.delivery, tx.now)
+    tx.nudge(Kind.DELIVERY, found.delivery, tx.now, Priority.MANUAL)
 
 
 def retry_export(tx: Tx, export_id: str) -> None:
     """Build and deliver a failed export again, with all its attempts before it. Raises NotFound or Conflict."""
     found = export_queries.get(tx, export_id)
     _require_failed("export", found)
+    _require_results(tx, found)
     tx.update(
         exports,
         export_id,
@@ -55,7 +58,7 @@ def retry_export(tx: Tx, export_id: str) -> None:
         available_at=tx.now,
         updated_at=tx.now,
     )
-    tx.nudge(Kind.EXPORT, found, tx.now)
+    tx.nudge(Kind.EXPORT, found, tx.now, Priority.MANUAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,16 @@ def _watching(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:
     table = import_automations
     wanted = table.c.index_id == job.index_id, table.c.connector_id == job.connector_id
     return tx.first(sa.select(table).where(*wanted))
+
+
+def _require_results(tx: Tx, export: sa.Row[Any]) -> None:
+    """An artefact without what was found out would pass for one of media in which there was nothing to find."""
+    for run in export_store.runs_in(tx, export):
+        if run.results != Results.KEPT:
+            raise Conflict(
+                f"the results of prompt run {run.id!r}, which export {export.id!r} holds, are no longer kept",
+                "[retention] in the configuration says how long results are kept",
+            )
 
 
 def _require_failed(kind: str, row: sa.Row[Any]) -> None:

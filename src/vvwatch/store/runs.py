@@ -109,7 +109,8 @@ def begin_item(tx: Tx, job: Job) -> ItemWork | None:
         tx.update(prompt_runs, run.id, status=RunStatus.PROCESSING, started_at=tx.now, updated_at=tx.now)
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
     connector = tx.execute(sa.select(connectors).where(connectors.c.id == row.connector_id)).one()
-    _tell_media(tx, "media.processing.started", run, row, "processing")
+    if item.attempts == 1:
+        _tell_media(tx, "media.processing.started", run, row, "processing")
     return ItemWork(item, run, row, connector)
 
 

@@ -6,52 +6,134 @@ the engine's queue stays short.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.imports import FileStatus
-from vvwatch.core.runs import ItemStatus
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.ports import Kind, Priority
 from vvwatch.store.database import Tx
-from vvwatch.store.schema import import_files, run_items
+from vvwatch.store.schema import import_files, import_jobs, prompt_runs, run_items
+
+_SOON_SECONDS: Final = 5.0  # replicas' clocks differ a little, and transactions overtake each other
+_MOST_MANUAL: Final = 100  # a person waits for the beginning; everybody else must not wait for the end
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """The pieces of work of a whole: their table, the column that names the whole, and who waits in which order."""
+    """The pieces of work of a whole: their table, the column that names the whole, and who waits in which order.
+
+    Of the whole: its table, the statuses in which it has work, and the columns that count the pieces it was fed
+    and that ended.
+    """
 
     kind: Kind
     table: sa.Table
     whole: sa.ColumnElement[str]
     order: sa.ColumnElement[int]
     pending: str
+    wholes: sa.Table
+    working: tuple[str, ...]
+    ended: tuple[str, ...]
 
 
-FILES = Pieces(
-    Kind.IMPORT_FILE, import_files, import_files.c.job_id, import_files.c.ordinal, FileStatus.PENDING
+FILES: Final = Pieces(
+    Kind.IMPORT_FILE,
+    import_files,
+    import_files.c.job_id,
+    import_files.c.ordinal,
+    FileStatus.PENDING,
+    import_jobs,
+    (ImportStatus.IMPORTING,),
+    ("imported", "failed"),
 )
-ITEMS = Pieces(Kind.RUN_ITEM, run_items, run_items.c.run_id, run_items.c.id, ItemStatus.PENDING)
+ITEMS: Final = Pieces(
+    Kind.RUN_ITEM,
+    run_items,
+    run_items.c.run_id,
+    run_items.c.id,
+    ItemStatus.PENDING,
+    prompt_runs,
+    (RunStatus.PENDING, RunStatus.PROCESSING),
+    ("completed_items", "partial_items", "failed_items"),
+)
+_ALL: Final = {pieces.kind: pieces for pieces in (FILES, ITEMS)}
 
 
-def feed(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> None:
-    """Put the next pieces of `whole` (an import job or a run), up to its share.
+def feed(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
+    """Put the next pieces of `whole` (an import job or a run), up to its share; returns how many.
 
-    What waits for another try does not count. The first piece of a whole goes before everybody's surplus.
+    What waits for another try takes no share, so that it holds up nobody; but no more than a share of it may wait
+    before the whole waits: when a storage is away, trying all of a million objects would help none.
     """
     table = pieces.table
-    busy = sa.select(sa.func.count()).where(pieces.whole == whole.id, table.c.next_at <= tx.now)
-    count = int(tx.execute(busy).scalar_one())
+    in_hand = tx.execute(_in_hand(pieces, whole.id, tx.now)).one()
+    room = min(whole.concurrency - in_hand.busy, 2 * whole.concurrency - in_hand.held)
+    if room <= 0:
+        return 0
     fresh = (
         sa.select(table.c.id, table.c.revision)
-        .where(pieces.whole == whole.id, table.c.status == pieces.pending, table.c.next_at.is_(None))
+        .where(pieces.whole == whole.id, *_fresh(pieces))
         .order_by(pieces.order)
-        .limit(max(whole.concurrency - count, 0))
+        .limit(room)
     )
-    for rank, row in enumerate(tx.all(fresh), start=count):
-        tx.put(pieces.kind, row.id, row.revision, tx.now, _priority(whole.priority, rank))
+    begun = in_hand.busy + sum(whole._mapping[name] for name in pieces.ended)
+    rows = tx.all(fresh)
+    for position, row in enumerate(rows):
+        priority = _priority(whole.priority, first=in_hand.busy + position == 0, begun=begun + position)
+        tx.put(pieces.kind, row.id, row.revision, tx.now, priority)
+    return len(rows)
 
 
-def _priority(wanted: int, rank: int) -> Priority:
-    return Priority.SURPLUS if rank and wanted == Priority.NORMAL else Priority(wanted)
+def _in_hand(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]:
+    """How many pieces are in the engine's hands and due, and how many with those that wait for another try."""
+    next_at = pieces.table.c.next_at
+    due = sa.func.count(sa.case((next_at <= now + _SOON_SECONDS, 1)))
+    counts = due.label("busy"), sa.func.count().label("held")
+    return sa.select(*counts).where(pieces.whole == whole, next_at.is_not(None))
+
+
+def _fresh(pieces: Pieces) -> tuple[sa.ColumnElement[bool], ...]:
+    """What was never put. The status stands in the text of the statement, where planners see that an index has it."""
+    table = pieces.table
+    pending = sa.literal(str(pieces.pending), literal_execute=True)
+    return table.c.status == pending, table.c.next_at.is_(None)
+
+
+def _priority(wanted: int, *, first: bool, begun: int) -> Priority:
+    """The first piece of a whole goes before everybody's surplus, and what a person waits for before all."""
+    if wanted >= Priority.MANUAL and begun < _MOST_MANUAL:
+        return Priority.MANUAL
+    return Priority.NORMAL if first else Priority.SURPLUS
+
+
+def starving(tx: Tx) -> Sequence[tuple[Kind, str]]:
+    """Import jobs and runs with pieces that were never put and room for them: none ends that would put the next.
+
+    Each is the kind of its pieces, and its id. Reads what waits, not what is over.
+    """
+    return [(pieces.kind, row.id) for pieces in _ALL.values() for row in tx.all(_starving(pieces, tx.now))]
+
+
+def _starving(pieces: Pieces, now: float) -> sa.Select[Any]:
+    wholes = pieces.wholes
+    waiting = sa.select(pieces.whole).where(*_fresh(pieces)).distinct()
+    due = pieces.table.c.next_at <= now + _SOON_SECONDS
+    busy = sa.select(sa.func.count()).where(pieces.whole == wholes.c.id, due).scalar_subquery()
+    return (
+        sa.select(wholes.c.id)
+        .where(wholes.c.id.in_(waiting), wholes.c.status.in_(pieces.working), busy < wholes.c.concurrency)
+        .order_by(wholes.c.id)
+    )
+
+
+def feed_again(tx: Tx, kind: Kind, whole_id: str) -> int:
+    """Put what a starving whole has room for, if it still works; returns how many pieces."""
+    pieces = _ALL[kind]
+    table = pieces.wholes
+    working = table.c.id == whole_id, table.c.status.in_(pieces.working)
+    whole = tx.first(sa.select(table).where(*working))
+    return 0 if whole is None else feed(tx, pieces, whole)

@@ -82,10 +82,33 @@ class SqliteDatabase:
             self._writer.dispose()
             os.close(lock)
 
-    def _migrate(self) -> int:
+    @asynccontextmanager
+    async def visited(self) -> AsyncIterator[int]:
+        """Only read, beside whoever owns the file, which is neither made nor changed. Yields its schema version.
+
+        Raises StoreError when there is no database.
+        """
+        if not self.path.is_file():
+            raise StoreError(
+                f"there is no database {self.path}", "look at the address and the state directory"
+            )
         try:
-            with self._writer.begin() as conn:
-                return migrations.migrate(conn, self.clock.now())
+            yield await self.read(self._version)
+        finally:
+            self._reader.dispose()
+
+    def _version(self, tx: Tx) -> int:
+        with self._recognised():
+            return migrations.version(tx.conn)
+
+    def _migrate(self) -> int:
+        with self._recognised(), self._writer.begin() as conn:
+            return migrations.migrate(conn, self.clock.now())
+
+    @contextmanager
+    def _recognised(self) -> Iterator[None]:
+        try:
+            yield
         except sa.exc.DatabaseError as error:
             raise StoreError(
                 f"cannot open the database {self.path}: {error.orig}",

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import sqlalchemy as sa
 
 from vvwatch.core.retries import backoff
@@ -16,6 +17,9 @@ from vvwatch.store.database import Tx
 from vvwatch.store.schema import jobs
 from vvwatch.store.sqlite import SqliteDatabase
 
+_PRIORITIES: tuple[sa.ColumnElement[int], ...] = tuple(
+    sa.literal_column(str(priority.value)) for priority in Priority
+)
 _STORE_RETRY_SECONDS = 5.0
 _LONGEST_NAP_SECONDS = 30.0  # so that a clock that jumps or a suspended machine heals by itself
 
@@ -94,6 +98,7 @@ class SqliteEngine:
                 for job in started:
                     self._busy[self._lane_of[job.queue]] += 1
                     tasks.start_soon(self._one, handlers[job.kind], job)
+                await anyio.lowlevel.checkpoint()  # what ends at once is acknowledged by the very next turn
                 if not started and not self._ended and not self._drained():
                     await self._nap(next_at)
 
@@ -132,6 +137,7 @@ class SqliteEngine:
         self.wake()
 
 
+@cache
 def _kind(queue: str) -> Kind:
     return Kind(queue.partition("@")[0].partition(".")[0])
 
@@ -150,14 +156,14 @@ def _due(lane: Lane, most: sa.BindParameter[Any]) -> sa.Select[Any]:
     parts = [
         sa.select(
             sa.select(jobs.c.id, jobs.c.priority, jobs.c.run_at)
-            .where(jobs.c.queue == queue, ~jobs.c.running, jobs.c.priority == priority)
+            .where(jobs.c.queue == name, ~jobs.c.running, jobs.c.priority == priority)
             .where(jobs.c.run_at <= sa.bindparam("now"))
             .order_by(jobs.c.run_at)
             .limit(most)
             .subquery()
         )
-        for queue in lane.queues
-        for priority in Priority
+        for name in (sa.literal(queue) for queue in lane.queues)
+        for priority in _PRIORITIES
     ]
     some = sa.union_all(*parts).subquery()
     return sa.select(some.c.id).order_by(some.c.priority.desc(), some.c.run_at).limit(most)
@@ -179,9 +185,9 @@ def _turn(
     return [], tx.execute(waiting).scalar()
 
 
-def _job(row: sa.Row[Any]) -> Job:
-    kind, priority = _kind(row.queue), Priority(row.priority)
-    return Job(kind, row.ref, row.revision, row.run_at, row.attempt, row.id, row.queue, priority)
+def _job(row: Sequence[Any]) -> Job:
+    number, queue, priority, ref, revision, run_at, attempt, _ = row
+    return Job(_kind(queue), ref, revision, run_at, attempt, number, queue, Priority(priority))
 
 
 def _acknowledge(tx: Tx, ended: list[tuple[Job, float | None]]) -> None:

@@ -77,6 +77,9 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         put("config_last_reload_successful", value=0),
     ),
     "sweep.finished": _debug("Overdue work was looked for (found)."),
+    "retention.finished": _info(
+        "What was kept long enough is dropped (deliveries, events, import_jobs, results, engine_rows)."
+    ),
     "job.failed": _error(
         "A piece of work broke and is tried again (kind, ref, attempt, error).", _failure("job")
     ),

@@ -30,7 +30,8 @@ from vvwatch.store.schema import media as media_table
 class VersionLife:
     """What became of one version; `window` None: it is known and is not to be imported.
 
-    `file` is the row of the import job's manifest, which may hold a newer version that took its place.
+    `file` is the row of the import job's manifest, which may hold a newer version that took its place. `file` and
+    `job` None though the window is closed: they are no longer kept.
     """
 
     version: str
@@ -89,16 +90,18 @@ def _version_life(tx: Tx, key: str, version: str, window_seq: int) -> VersionLif
     job_id = window.import_job_id
     file = tx.first(sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key))
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
-    item = _media(tx, file)
+    item = _media(tx, file, job_id, key, version)
     made = _exports(tx, item)
     told = deliveries.of_occurrences(tx, _occurrences(job_id, item, made))
     return VersionLife(version, window, file, job, item, made, told)
 
 
-def _media(tx: Tx, file: sa.Row[Any] | None) -> MediaView | None:
-    if file is None or file.media_id is None:
-        return None
-    found = tx.first(sa.select(media_table.c.id).where(media_table.c.id == file.media_id))
+def _media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str) -> MediaView | None:
+    """What the file became; when the manifest is no longer kept, what the job made of this version."""
+    table = media_table
+    made = table.c.import_job_id == job_id, table.c.key == key, table.c.version == version
+    wanted = made if file is None else (table.c.id == file.media_id,)
+    found = tx.first(sa.select(table.c.id).where(*wanted))
     return None if found is None else media.view(tx, found.id)
 
 

@@ -30,6 +30,9 @@ class _Document(sa.TypeDecorator[Any]):
     impl = sa.Text
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return dialect.type_descriptor(sa.Text(collation="C" if dialect.name == "postgresql" else None))
+
     def process_bind_param(self, value: Any, _dialect: sa.Dialect) -> str | None:
         return None if value is None else json.dumps(value)
 

@@ -92,6 +92,7 @@ media = sa.Table(
     moment("updated_at"),
 )
 Index("media_by_index", media.c.index_id, media.c.id)
+Index("media_by_import_job", media.c.import_job_id, media.c.key)
 
 prompt_runs = sa.Table(
     "prompt_runs",
@@ -115,6 +116,7 @@ prompt_runs = sa.Table(
     count("failed_items"),
     count("total_segments"),
     count("completed_segments"),
+    text("results", "kept"),  # kept dropping dropped: retention takes them, the run stays
     moment("created_at"),
     moment("started_at"),
     moment("completed_at"),

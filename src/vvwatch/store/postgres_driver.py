@@ -26,10 +26,10 @@ _PROBE_SECONDS: Final = 10.0
 
 
 class PatientDriver(Driver):
-    """Talks to the server at `url`; `report` is told once when it goes away. `noticed` is set by each NOTIFY."""
+    """Talks to the server at `url`; `report` is told once when it goes away, `came` when jobs were put."""
 
     def __init__(self, url: str, report: Callable[[Exception], None]) -> None:
-        self.noticed = asyncio.Event()
+        self.came: Callable[[], None] = lambda: None
         self._report = report
         self._shutdown = asyncio.Event()
         self._tasks = TaskManager()
@@ -76,8 +76,9 @@ class PatientDriver(Driver):
         """Hear `channel` for the life of the driver; what is said while the server is away is not heard."""
 
         def hear(_connection: object, _pid: object, _channel: object, payload: object) -> None:
-            self.noticed.set()
             callback(str(payload))
+            if '"insert"' in str(payload):
+                self.came()
 
         self._listening.add(asyncio.create_task(self._listen(channel, hear)))
 
@@ -116,7 +117,10 @@ class PatientDriver(Driver):
         """The pool, which connects when it has to."""
         if self._pool is None:
             self._pool = asyncpg.create_pool(
-                min_size=0, max_size=_CONNECTIONS, connect=lambda *_, **__: _hasty(self._url)
+                min_size=0,
+                max_size=_CONNECTIONS,
+                connect=lambda *_, **__: _hasty(self._url),
+                reset=_left_as_it_is,
             )
         return await self._pool
 
@@ -127,10 +131,17 @@ class PatientDriver(Driver):
 
 
 async def _hasty(url: str) -> asyncpg.Connection:
-    """A connection whose commits wait for no disk: what a crash of the server makes it forget is said again.
+    """A connection that waits for no disk and plans a statement once.
 
-    What a handler commits, by another connection, is written behind the claim of its job, and never without it.
+    What a crash of the server makes it forget is said again: a claim is written no later than what its handler
+    commits. The plan must not be one for the empty table that the queue is at first.
     """
     connection = await connected(url)
-    await connection.execute("SET synchronous_commit = off")
+    await connection.execute(
+        "SET synchronous_commit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+    )
     return connection
+
+
+async def _left_as_it_is(connection: asyncpg.Connection) -> None:
+    """Between two statements of PgQueuer there is nothing to undo: that would take as long as a statement."""

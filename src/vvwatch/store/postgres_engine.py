@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -31,11 +32,11 @@ from vvwatch.core.retries import backoff
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Handler, Job, Kind, Lane, Priority
 from vvwatch.store.database import Tx
-from vvwatch.store.patient_driver import PatientDriver
 from vvwatch.store.postgres import PostgresDatabase, connected, is_away, reason
+from vvwatch.store.postgres_driver import PatientDriver
 
 _SETUP_LOCK: Final = 7_662_841_002
-_BATCH: Final = 20
+_ACKNOWLEDGED_AT_ONCE: Final = 100
 _DEQUEUE_SECONDS: Final = 2.0
 _ASK_AGAIN_SECONDS: Final = 0.1
 _FULL_SECONDS: Final = 0.5
@@ -76,6 +77,7 @@ class PgQueuerEngine:
         self._heartbeat = timedelta(seconds=heartbeat_seconds)
         self._draining = False
         self._shutdowns: tuple[asyncio.Event, ...] = ()
+        logging.getLogger("pgqueuer").setLevel(logging.WARNING)  # below, it has several lines for each job
         database.sink = self
 
     def write(self, tx: Tx) -> None:
@@ -139,13 +141,14 @@ class PgQueuerEngine:
         """Run due jobs of the lanes' queues until drained or cancelled."""
         while not self._draining:
             driver = PatientDriver(self._url, lambda error: self._report(None, error))
-            manager = _LanedManager(_queries(driver), lanes, driver.noticed)
+            manager = _LanedManager(_queries(driver), lanes)
+            driver.came = manager.look
             self._shutdowns = manager.shutdown, driver.shutdown
             self._register(manager, handlers, lanes)
             try:
                 await manager.run(
                     dequeue_timeout=timedelta(seconds=_DEQUEUE_SECONDS),
-                    batch_size=_BATCH,
+                    batch_size=_ACKNOWLEDGED_AT_ONCE,
                     heartbeat_timeout=self._heartbeat,
                     log_aggregation_interval=timedelta(0),
                 )
@@ -179,60 +182,69 @@ class PgQueuerEngine:
 class _LanedManager(QueueManager):
     """PgQueuer's loop, but each lane is asked for as many jobs as it has slots free."""
 
-    def __init__(self, queries: Queries, lanes: Sequence[Lane], noticed: asyncio.Event) -> None:
+    def __init__(self, queries: Queries, lanes: Sequence[Lane]) -> None:
         super().__init__(queries)
         self._lanes = lanes
-        self._noticed = noticed
+        self._moved = asyncio.Event()
         self._lane_of: dict[JobId, Lane] = {}
-        self._asked_at: dict[Lane, float] = {}
+        self._empty_at: dict[Lane, float] = {}
+
+    def look(self) -> None:
+        """Jobs were put: whatever was empty may not be."""
+        self._empty_at.clear()
+        self._moved.set()
 
     def forget_job(self, job_id: JobId, context: models.Context, task: asyncio.Task[None]) -> None:
         super().forget_job(job_id, context, task)
-        self._noticed.set()
+        if job_id not in self.job_context:  # else it is running again
+            self._lane_of.pop(job_id, None)
+            self._moved.set()
 
     async def fetch_jobs(
         self,
-        batch_size: int,
-        global_concurrency_limit: int | None,  # noqa: ARG002  # the lanes' slots take its place
+        batch_size: int,  # noqa: ARG002  # the lanes' slots take the place of both
+        global_concurrency_limit: int | None,  # noqa: ARG002
         heartbeat_timeout: timedelta,
     ) -> AsyncGenerator[models.Job, None]:
         while not self.shutdown.is_set():
-            self._noticed.clear()
-            found = False
-            for lane in self._lanes:
-                count = min(self._free(lane), batch_size)
-                if count <= 0 or monotonic() - self._asked_at.get(lane, 0.0) < _ASK_AGAIN_SECONDS:
-                    continue
-                for job in await self._taken(lane, count, heartbeat_timeout):
-                    found = True
+            self._moved.clear()
+            asked = [lane for lane in self._lanes if self._free(lane) > 0 and not self._was_empty(lane)]
+            found = await asyncio.gather(*(self._taken(lane, heartbeat_timeout) for lane in asked))
+            for lane, jobs in zip(asked, found, strict=True):
+                for job in jobs:
                     self._lane_of[job.id] = lane
                     yield job
-            if not found:
+            if not any(found):
                 if all(self._free(lane) for lane in self._lanes):
                     return
-                await self._moved()
+                await self._wait()
 
     def _free(self, lane: Lane) -> int:
-        self._lane_of = {job: its for job, its in self._lane_of.items() if job in self.job_context}
         return lane.slots - sum(1 for its in self._lane_of.values() if its is lane)
 
-    async def _taken(self, lane: Lane, count: int, heartbeat_timeout: timedelta) -> list[models.Job]:
+    def _was_empty(self, lane: Lane) -> bool:
+        """Whether it was a moment ago, and nothing was put since."""
+        return monotonic() - self._empty_at.get(lane, 0.0) < _ASK_AGAIN_SECONDS
+
+    async def _taken(self, lane: Lane, heartbeat_timeout: timedelta) -> list[models.Job]:
         unlimited = EntrypointExecutionParameter(concurrency_limit=0)
+        self._empty_at[lane] = monotonic()  # before the answer, which does not know what is put meanwhile
         jobs = await self.queries.dequeue(
-            batch_size=count,
+            batch_size=self._free(lane),
             entrypoints={QueueEntrypoint(queue): unlimited for queue in lane.queues},
             queue_manager_id=self.queue_manager_id,
             global_concurrency_limit=None,
             heartbeat_timeout=heartbeat_timeout,
         )
-        self._asked_at[lane] = 0.0 if jobs else monotonic()
+        if jobs:
+            self._empty_at.pop(lane, None)
         return jobs
 
-    async def _moved(self) -> None:
-        """Wait until a job came or ended, or for a while: the queues of a lane that is full are not asked."""
+    async def _wait(self) -> None:
+        """Until a job came or ended, or for a while: the queues of a lane that is full are not asked."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._noticed.wait(), _FULL_SECONDS)
-        self._asked_at.clear()
+            await asyncio.wait_for(self._moved.wait(), _FULL_SECONDS)
+        self._empty_at.clear()
 
 
 async def _install(queries: Queries) -> None:

@@ -1,0 +1,214 @@
+"""`vvwatch db`: the database itself, without a daemon or beside one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import click
+
+from vvwatch.cli.commands import Branch, Command
+from vvwatch.cli.failures import FAILURE, USAGE, Failure
+from vvwatch.cli.options import config_option, json_option, state_dir_option
+from vvwatch.cli.output import columns, plain, several, show_json, size
+from vvwatch.cli.place import state_dir
+from vvwatch.clock import SystemClock
+from vvwatch.config import load
+from vvwatch.store import invariants, migrations
+from vvwatch.store.encryption import KEY_FILE
+from vvwatch.store.invariants import Finding
+from vvwatch.store.moving import Moved, copy, require_whole
+from vvwatch.store.opening import Place, place_at
+
+_TELL_SECONDS: Final = 5.0
+_KEY_NOTE: Final = (
+    f"its secrets open only with the key they were sealed with: {KEY_FILE} in the state directory, "
+    "or VVWATCH_SECRET_KEY"
+)
+
+_url_option = click.option(
+    "--database-url", "url", metavar="URL", help="The database.  [$VVWATCH_DATABASE_URL, the configuration]"
+)
+
+
+@click.group(
+    cls=Branch,
+    examples=(
+        ("vvwatch db check --json", "whether everything in it fits together"),
+        ("vvwatch db backup /backup/vvwatch.db", "a copy, while the daemon runs"),
+        (
+            "vvwatch db copy --from sqlite:///vvwatch.db --to postgresql://vvwatch@db/vvwatch --node media-1",
+            "move to PostgreSQL; the daemon is stopped",
+        ),
+    ),
+)
+def db() -> None:
+    """The database: copy it to another engine, back it up, check it. No daemon is needed."""
+
+
+@db.command(
+    "copy",
+    cls=Command,
+    examples=(
+        (
+            "vvwatch db copy --from sqlite:///vvwatch.db --to postgresql://vvwatch@db/vvwatch --node media-1",
+            "move to PostgreSQL; media-1 has the local folders",
+        ),
+        (
+            "vvwatch db copy --from postgresql://vvwatch@db/vvwatch --to sqlite:///back.db",
+            "and back; a relative file lies in the state directory",
+        ),
+    ),
+)
+@click.option("--from", "source", metavar="URL", required=True, help="The database that is copied.")
+@click.option("--to", "target", metavar="URL", help="An empty one.  [as --database-url elsewhere]")
+@click.option("--node", default="", metavar="NAME", help="The node that has the local folders.")
+@config_option
+@state_dir_option
+@json_option
+def copy_command(
+    source: str, target: str | None, node: str, config: str | None, state: str | None, *, as_json: bool
+) -> None:
+    """Copy everything vvwatch knows into an empty database, and prove that both are equal.
+
+    No daemon may run on either. A copy that was interrupted goes on when the same command is run again; until
+    it has ended, no daemon starts on the target. PGPASSWORD or ~/.pgpass keep a password off the command line.
+    """
+    places = _place(source, config, state), _place(target, config, state)
+    if places[0].name == places[1].name:
+        raise Failure("source and target are the same", "name another database with --to", exit_code=USAGE)
+    moved = anyio.run(copy, *places, node, _progress())
+    if as_json:
+        show_json({"equal": True, "tables": [asdict(each) for each in moved]})
+    else:
+        _print_moved(moved, *places)
+
+
+@db.command(
+    cls=Command,
+    examples=(("vvwatch db backup /backup/vvwatch.db", "as it is now, also while the daemon runs"),),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@_url_option
+@config_option
+@state_dir_option
+@json_option
+def backup(file: Path, url: str | None, config: str | None, state: str | None, *, as_json: bool) -> None:
+    """Write a copy of the SQLite database to FILE, whole or not at all, and check it. The daemon may run.
+
+    It is one file, for its owner alone. Restore it by copying it to where the database was, the daemon stopped.
+    """
+    place = _place(url, config, state)
+    if place.file is None:
+        hint = f"pg_dump --format=custom --file={file} …, which restores with pg_restore"
+        raise Failure(
+            "a PostgreSQL database is backed up by its own tools", hint, where=place.name, exit_code=USAGE
+        )
+    if not place.file.exists():
+        raise Failure("there is no database", "look at --database-url and --state-dir", where=place.name)
+    from vvwatch.store.sqlite_upkeep import back_up  # noqa: PLC0415  # only what is asked for
+
+    size_bytes = back_up(place.file, file)
+    if as_json:
+        show_json({"file": str(file), "size_bytes": size_bytes, "note": _KEY_NOTE})
+    else:
+        click.echo(f"{plain(str(file))}: {size(size_bytes)}, whole and checked")
+        click.echo(_KEY_NOTE, err=True)
+
+
+@db.command(
+    cls=Command,
+    examples=(
+        ("vvwatch db check", "the configured database"),
+        ("vvwatch db check --database-url sqlite:////backup/vvwatch.db", "a backup"),
+    ),
+)
+@_url_option
+@config_option
+@state_dir_option
+@json_option
+@click.pass_context
+def check(
+    ctx: click.Context, url: str | None, config: str | None, state: str | None, *, as_json: bool
+) -> None:
+    """Check that nothing in the database is damaged, lost or doubled. Changes nothing; a daemon may run.
+
+    Exit code 1 when something is wrong; what it is, is named by its ids.
+    """
+    place = _place(url, config, state)
+    damage, found = anyio.run(_checked, place)
+    sound = not damage and not any(finding.count for finding in found)
+    if as_json:
+        show_json(_document(place, damage, found, sound=sound))
+    else:
+        _print_checked(place, damage, found, sound=sound)
+    ctx.exit(0 if sound else FAILURE)
+
+
+def _place(url: str | None, config: str | None, state: str | None) -> Place:
+    """The database at `url`, else the configured one."""
+    environ = dict(os.environ)
+    if url is None:
+        overrides = {"state_dir": None if state is None else str(Path(state).absolute())}
+        configured = load(Path(config) if config else None, environ, overrides)
+    else:  # whatever else is wrong with the configuration does not matter
+        folder = state_dir(state, config, environ).absolute()
+        configured = load(None, {}, {"state_dir": str(folder), "database_url": url})
+    return place_at(configured.database_url, configured.state_dir, SystemClock())
+
+
+def _progress() -> Callable[[str, int], None]:
+    """Says now and then on stderr how far a long copy is."""
+    told_at = time.monotonic()
+
+    def tell(table: str, rows: int) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= _TELL_SECONDS:
+            told_at = time.monotonic()
+            click.echo(f"{table}: {rows:,} rows", err=True)
+
+    return tell
+
+
+def _print_moved(moved: Sequence[Moved], source: Place, target: Place) -> None:
+    rows = [(each.table, f"{each.rows:,}", f"{each.copied:,}", each.checksum) for each in moved]
+    columns(rows, ("TABLE", "ROWS", "COPIED NOW", "CHECKSUM ON BOTH SIDES"))
+    total = sum(each.rows for each in moved)
+    equal = click.style("equal", fg="green")
+    click.echo(f"{plain(source.name)} and {plain(target.name)} are {equal}: {several(total, 'row')}")
+    click.echo(f"{_KEY_NOTE}; give it to every daemon on the new database", err=True)
+
+
+async def _checked(place: Place) -> tuple[list[str], list[Finding]]:
+    async with place.database.visited() as found:
+        migrations.require_latest(found, place.name)
+        await place.database.read(require_whole)
+        return await place.database.read(place.upkeep.damage), await place.database.read(invariants.findings)
+
+
+def _document(place: Place, damage: list[str], found: list[Finding], *, sound: bool) -> dict[str, Any]:
+    return {
+        "database": place.name,
+        "schema_version": migrations.LATEST,
+        "sound": sound,
+        "damage": damage,
+        "invariants": [asdict(finding) for finding in found],
+    }
+
+
+def _print_checked(place: Place, damage: list[str], found: list[Finding], *, sound: bool) -> None:
+    for line in damage:
+        click.echo(f"{click.style('damaged:', fg='red')} {plain(line)}")
+    for finding in found:
+        verdict = click.style("no ", fg="red") if finding.count else click.style("yes", fg="green")
+        click.echo(f"{verdict}  {finding.promise}")
+        if finding.count:
+            more = f" and {finding.count - len(finding.ids)} more" if finding.count > len(finding.ids) else ""
+            click.echo(f"     not so: {plain(', '.join(finding.ids))}{more}")
+    word = click.style("sound", fg="green") if sound else click.style("not sound", fg="red")
+    click.echo(f"{plain(place.name)}: {word} (schema version {migrations.LATEST})")

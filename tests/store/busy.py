@@ -1,0 +1,63 @@
+"""An installation in the middle of everything: what is done, under way and to come, side by side."""
+
+from __future__ import annotations
+
+import base64
+
+from tests.clock import FakeClock
+from tests.store.pipeline import PROBE, RESULT, RecordingSink, obj, prepare
+from vvwatch.core.imports import FileStatus
+from vvwatch.ports import Kind, Written
+from vvwatch.store import exports, imports, ledger, runs, webhooks, windows
+from vvwatch.store.database import Database, Tx
+from vvwatch.store.encryption import SecretBox
+from vvwatch.store.imports import FileOutcome
+
+BOX = SecretBox(base64.urlsafe_b64encode(bytes(range(32))))
+URI = "file:///in/results/done.json"
+
+
+async def busy(database: Database, clock: FakeClock) -> None:
+    """An ended run with its export, a run to do, an import job in its middle, an open window, deliveries to make."""
+    sink = database.sink = RecordingSink()
+    await database.write(_webhook)
+    automation = await database.write(prepare)
+    for key in ("done.mp4", "processing.mp4"):
+        await database.write(windows.accept, automation.id, automation.generation, [obj(key)])
+        await _import(database, clock, sink, key)
+        if key == "done.mp4":
+            await _export(database, sink)
+    await database.write(
+        windows.accept, automation.id, automation.generation, [obj("bad.mp4"), obj("c.mp4"), obj("d.mp4")]
+    )
+    clock.advance(400)
+    await database.write(windows.close, sink.take(Kind.WINDOW)[-1])
+    failed = FileOutcome(FileStatus.FAILED, "unreadable", "it is cut short")
+    await database.write(imports.finish_file, sink.take(Kind.IMPORT_FILE)[0], failed)
+    await database.write(
+        windows.accept, automation.id, automation.generation, [obj("e.mp4"), obj("bad.mp4", "v2")]
+    )
+
+
+def _webhook(tx: Tx) -> None:
+    events = ("import_job.started", "media.created")
+    spec = webhooks.WebhookSpec("one", "https://example.org/hook", events, None, None)
+    policy = webhooks.UrlPolicy(allow_http=False, allow_private_addresses=False)
+    webhooks.declare(tx, BOX, "hook_one", spec, "whsec_planted-secret-for-tests", policy)
+
+
+async def _import(database: Database, clock: FakeClock, sink: RecordingSink, key: str) -> None:
+    clock.advance(400)
+    await database.write(windows.close, sink.take(Kind.WINDOW)[-1])
+    outcome = FileOutcome(FileStatus.IMPORTED, probe=PROBE, uri=f"file:///in/{key}")
+    await database.write(imports.finish_file, sink.take(Kind.IMPORT_FILE)[0], outcome)
+
+
+async def _export(database: Database, sink: RecordingSink) -> None:
+    [item] = sink.take(Kind.RUN_ITEM)
+    await database.write(runs.begin_item, item)
+    await database.write(runs.finish_item, item, RESULT)
+    [export] = sink.take(Kind.EXPORT)
+    await database.write(exports.begin, export)
+    await database.write(ledger.claim_output, URI, export.ref)
+    await database.write(exports.finish, export, Written(URI, 10, "0" * 64), delivered=True)
