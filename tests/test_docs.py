@@ -150,11 +150,13 @@ def test_every_benchmark_is_told_of_and_there() -> None:
     assert told == {str(path.relative_to(ROOT)) for path in (ROOT / "bench").glob("*.py")}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "command",
     [
         "bench/ledger.py 3000",
+        "bench/engine.py --jobs 300 --future 100 --rounds 1 --latencies 5 --idle-seconds 1",
+        "bench/replicas.py --clips 1 --seconds 4 --rounds 1 --kills 1 --idle-seconds 1",
         "bench/daemon.py --idle-seconds 1 --files 2",
         "bench/folder.py --files 2000 --burst 4000",
         "bench/processor.py {clip}",

@@ -8,7 +8,7 @@ from tests.api.asking import Api
 from tests.api.story import CONNECTOR, INDEX, Story
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
-from tests.store.test_retention import SOON, IdleEngine
+from tests.store.test_retention import SOON, nothing_to_prune
 from vvwatch.store.database import Database
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.housekeeping import Pruning
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 async def pruned(database: Database, clock: FakeClock, story: Story) -> Story:
     """The story, when all that can go is gone."""
     clock.advance(2 * 86_400)
-    await Pruning(database, IdleEngine(), clock, Telemetry("test")).run(SOON)
+    await Pruning(database, nothing_to_prune, clock, Telemetry("test")).run(SOON)
     return story
 
 

@@ -19,7 +19,7 @@ from vvwatch.core.exports import ExportStatus
 from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.core.runs import Results
 from vvwatch.errors import Conflict, StoreUnavailable
-from vvwatch.ports import Engine, Kind
+from vvwatch.ports import Kind
 from vvwatch.store import automations, exports, retention, retrying, runs, windows
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.retention import Portion
@@ -49,14 +49,12 @@ SOON = Retention(events="1d", deliveries="1d", jobs="1d", results="1d")
 KEPT = (media, objects, outputs, prompt_runs, run_items, export_table, window_table)
 
 
-class IdleEngine(Engine):
-    """Has nothing to prune, or so much."""
+async def nothing_to_prune() -> int:
+    return 0
 
-    def __init__(self, rows: int = 0) -> None:
-        self.rows = rows
 
-    async def prune(self) -> int:
-        return self.rows
+async def seven_pruned() -> int:
+    return 7
 
 
 class Telling(list[tuple[str, dict[str, Any]]]):
@@ -81,7 +79,7 @@ async def story(database: Database, clock: FakeClock) -> Story:
 def pruning(
     database: Database, clock: FakeClock, telling: Telling, stopping: Callable[[], bool] = lambda: False
 ) -> Pruning:
-    return Pruning(database, IdleEngine(), clock, telling.telemetry, stopping)
+    return Pruning(database, nothing_to_prune, clock, telling.telemetry, stopping)
 
 
 async def counts(database: Database, *tables: sa.Table) -> list[int]:
@@ -329,7 +327,7 @@ async def test_a_database_that_does_not_work_is_told_and_tried_again(
 async def test_what_the_engine_keeps_is_pruned_too(
     database: Database, clock: FakeClock, telling: Telling
 ) -> None:
-    await Pruning(database, IdleEngine(7), clock, telling.telemetry).run(FOREVER)
+    await Pruning(database, seven_pruned, clock, telling.telemetry).run(FOREVER)
     [(event, fields)] = telling
     assert (event, fields["engine_rows"]) == ("retention.finished", 7)
 

@@ -81,7 +81,7 @@ class Importing:
 
 async def test_a_few_files_do_not_wait_for_two_thousand(engine: AnyEngine, failures: Failures) -> None:
     database = engine._database
-    await database.write(lambda tx: prepare(tx) and None)
+    await database.write(prepare)
     await database.write(watch, "large", 2_000)
     late = {20: ("small", False), 60: ("manual", True)}
 
@@ -110,7 +110,7 @@ async def test_what_a_person_waits_for_goes_before_all_that_wait(
     engine: AnyEngine, failures: Failures
 ) -> None:
     database = engine._database
-    await database.write(lambda tx: prepare(tx) and None)
+    await database.write(prepare)
     await database.write(watch, "large", 200)
     await database.write(watch, "small", 5)
     await database.write(watch, "manual", 5, by_hand=True)
@@ -129,7 +129,7 @@ async def test_of_fifty_automations_none_waits_for_another_to_end(
     engine: AnyEngine, failures: Failures
 ) -> None:
     database = engine._database
-    await database.write(lambda tx: prepare(tx) and None)
+    await database.write(prepare)
     names = [f"{number:02}" for number in range(50)]
 
     def watch_all(tx: Tx) -> None:
@@ -153,7 +153,7 @@ async def test_a_slow_processor_holds_up_no_other(
 ) -> None:
     """The daemon's own lanes, with two processors that it does not have."""
     database, released, done = engine._database, anyio.Event(), Counter[str]()
-    await database.write(lambda tx: prepare(tx) and None)
+    await database.write(prepare)
     for name, files in (("slow", 12), ("quick", 8)):
         await database.write(watch, name, files, processor=name)
 

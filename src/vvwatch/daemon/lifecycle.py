@@ -256,7 +256,7 @@ async def _sweeping(house: House) -> None:
 @asynccontextmanager
 async def _housekeeping(house: House, notifier: Notifier, stopping: anyio.Event) -> AsyncIterator[None]:
     """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
-    pruning = Pruning(house.database, house.engine, house.clock, house.telemetry, stopping.is_set)
+    pruning = Pruning(house.database, house.engine.prune, house.clock, house.telemetry, stopping.is_set)
 
     async def prune() -> None:
         await pruning.run(house.config.retention)

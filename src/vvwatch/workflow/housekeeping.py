@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from vvwatch.config import Retention
 from vvwatch.errors import StoreUnavailable
-from vvwatch.ports import Clock, Engine
+from vvwatch.ports import Clock
 from vvwatch.store import retention, shares
 from vvwatch.store.database import Database, JobSink, Tx, sweep
 from vvwatch.telemetry import Telemetry
@@ -36,13 +36,13 @@ class Pruning:
     def __init__(
         self,
         database: Database,
-        engine: Engine,
+        prune_engine: Callable[[], Awaitable[int]],
         clock: Clock,
         telemetry: Telemetry,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
-        self._engine = engine
+        self._prune_engine = prune_engine
         self._clock = clock
         self._telemetry = telemetry
         self._stopping = stopping
@@ -56,7 +56,7 @@ class Pruning:
             counts["events"] = await self._kind(self._events, kept.events_seconds)
             counts["import_jobs"] = await self._kind(self._import_jobs, kept.jobs_seconds)
             counts["results"] = await self._kind(self._results, kept.results_seconds)
-            counts["engine_rows"] = await self._engine.prune()
+            counts["engine_rows"] = await self._prune_engine()
         except StoreUnavailable as error:
             self._telemetry.emit("task.failed", task="retention", error=error)
         if any(counts.values()):
