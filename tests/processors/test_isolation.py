@@ -61,7 +61,9 @@ def left_in(folder: Path) -> list[Path]:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """All that this process started, but for the database server of other tests."""
+    found = psutil.Process().children(recursive=True)
+    return [child for child in found if child.name() != "postgres"]
 
 
 def crashing(monkeypatch: pytest.MonkeyPatch, code: str) -> None:

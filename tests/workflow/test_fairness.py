@@ -96,7 +96,7 @@ async def test_a_few_files_do_not_wait_for_two_thousand(engine: AnyEngine, failu
     order = await Importing(engine, come).run()
     assert failures == []
     assert _waited(order, "small") <= 16 + 5 * SLOTS
-    assert _waited(order, "manual") <= 2 * SLOTS
+    assert _waited(order, "manual") <= 5 * SLOTS
 
 
 def _waited(order: list[str], name: str) -> int:
@@ -121,7 +121,7 @@ async def test_what_a_person_waits_for_goes_before_all_that_wait(
 
     order = await Importing(engine, until_small_ended).run()
     assert failures == []
-    assert set(order[:5]) == {"manual"}
+    assert order[: 5 + SLOTS].count("manual") == 5
     assert order.count("large") <= 16 + 2 * SLOTS
 
 
@@ -152,7 +152,8 @@ async def test_a_slow_processor_holds_up_no_other(
     engine: AnyEngine, failures: Failures, tmp_path: Path
 ) -> None:
     """The daemon's own lanes, with two processors that it does not have."""
-    database, released, done = engine._database, anyio.Event(), Counter[str]()
+    database, done = engine._database, Counter[str]()
+    stuck, released = anyio.Event(), anyio.Event()
     await database.write(prepare)
     for name, files in (("slow", 12), ("quick", 8)):
         await database.write(watch, name, files, processor=name)
@@ -163,7 +164,10 @@ async def test_a_slow_processor_holds_up_no_other(
     async def process(job: Job) -> None:
         if job.queue.startswith("run_item.slow"):
             done["slow began"] += 1
+            if done["slow began"] == SLOTS:
+                stuck.set()
             await released.wait()
+        await stuck.wait()
         work = await database.write(runs.begin_item, job)
         assert work is not None
         await database.write(runs.finish_item, job, RESULT)

@@ -26,6 +26,7 @@ DAEMON: Final = "vvwatch"
 _CONNECTIONS: Final = 10
 _CONNECT_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 60.0
+_CHECK_SECONDS: Final = 5.0
 _MOST_RACES: Final = 60
 _LONGEST_PAUSE_SECONDS: Final = 0.25
 _SETUP_LOCK: Final = 7_662_841_001  # advisory: one replica at a time brings the schema up to date
@@ -113,8 +114,16 @@ class PostgresDatabase:
         return await self._tried(self._reader, lambda conn: fn(Tx(conn, self.clock.now()), *args, **kwargs))
 
     async def check(self) -> None:
-        """Prove that a transaction goes through, and set the clock by the server's; raises StoreUnavailable."""
-        now = await self.write(_moment)
+        """Prove that a transaction goes through, and set the clock by the server's; raises StoreUnavailable.
+
+        A line that is silent is as bad as one that is cut, and nothing here is worth waiting for it.
+        """
+        try:
+            with anyio.fail_after(_CHECK_SECONDS):
+                now = await self.write(_moment)
+        except TimeoutError as error:
+            silence = TimeoutError(f"no answer within {_CHECK_SECONDS:g} s")
+            raise self._told(silence) from error
         if isinstance(self.clock, DatabaseClock):
             self.clock.set(now)
 

@@ -110,19 +110,25 @@ class Watcher:
 
     async def notice(self, automation_id: str, hint: Hint) -> bool:
         """Follow a hint; what cannot be followed now (the answer is False) is found by the next scan."""
+        self._looking += 1
         try:
-            found = await self._database.read(automations.active, automation_id)
-            if found is None:
-                return False
-            watched = await self._watch(*found)
-            for prefix in _merged(hint.rescan):
-                await self._look(watched, _narrowed(watched.row.source_prefix, prefix))
-            touched = await self._looked_up(watched, hint.keys)
-            difference = await self._database.read(ledger.compare, watched.row.scope_id, touched)
-            await self._offer(watched, touched, difference, Tally())
+            return await self._followed(automation_id, hint)
         except VvwatchError as error:
             self._telemetry.emit("hint.failed", automation=automation_id, error=error)
             return False
+        finally:
+            self._looking -= 1
+
+    async def _followed(self, automation_id: str, hint: Hint) -> bool:
+        found = await self._database.read(automations.active, automation_id)
+        if found is None:
+            return False
+        watched = await self._watch(*found)
+        for prefix in _merged(hint.rescan):
+            await self._look(watched, _narrowed(watched.row.source_prefix, prefix))
+        touched = await self._looked_up(watched, hint.keys)
+        difference = await self._database.read(ledger.compare, watched.row.scope_id, touched)
+        await self._offer(watched, touched, difference, Tally())
         return True
 
     async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
@@ -293,7 +299,7 @@ class Watcher:
         return sum(len(watched.settling) for watched in self._watched.values())
 
     def busy(self) -> bool:
-        """Whether a look is under way."""
+        """Whether a look is under way, from the listing to what is accepted of it."""
         return self._looking > 0
 
     async def settle(self) -> None:
