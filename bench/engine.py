@@ -1,10 +1,10 @@
-"""The job engines behind their port, wired as the daemon wires them: no-op jobs, with many future ones in the queues.
+"""The job engines behind their port: no-op jobs in one lane of 40 slots, with many future ones in its queue.
 
 Usage: python bench/engine.py [--jobs N] [--future N] [--rounds N] [--latencies N] [--idle-seconds N]
 
 Jobs per second, from a job's commit to its start, and the share of a core at rest: of ours, and in the same rounds
 of the bare way with as many slots: PgQueuer's own loop with one entrypoint, a loop of claim and delete on SQLite.
-Jobs are spread over the lanes by their slots. Shown are the median and the best round.
+Shown are the median and the best round.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -48,6 +47,7 @@ A_DAY = 86_400.0
 PUT_AT_ONCE = 500
 BARE_QUEUE = "bare"
 PAUSE_SECONDS = 0.02
+LANE = Lane(Kind.DELIVERY, ("delivery", "delivery@here"), 40)
 
 Started = Callable[[], None]
 
@@ -67,37 +67,29 @@ class Subject(Protocol):
 
 
 class Ours:
-    """The daemon's own engine, its database and its lanes."""
+    """The daemon's own engine and database."""
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._lanes = house.lanes()
 
     async def put(self, count: int, delay_seconds: float) -> None:
-        numbered = enumerate(islice(by_slots(self._lanes), count))
-        while some := list(islice(numbered, PUT_AT_ONCE)):
+        for first in range(0, count, PUT_AT_ONCE):
+            some = range(first, min(first + PUT_AT_ONCE, count))
             await self._house.database.write(put, some, delay_seconds)
 
     async def run(self, started: Started) -> None:
         async def handle(_: Job) -> None:
             started()
 
-        await self._house.engine.run(dict.fromkeys(Kind, handle), self._lanes)
+        await self._house.engine.run({Kind.DELIVERY: handle}, [LANE])
 
     def drain(self) -> None:
         self._house.engine.drain()
 
 
-def put(tx: Tx, numbered: list[tuple[int, Lane]], delay_seconds: float) -> None:
+def put(tx: Tx, numbers: range, delay_seconds: float) -> None:
     at = tx.now + delay_seconds
-    tx.jobs += [Job(lane.kind, str(number), 0, at, queue=lane.queues[0]) for number, lane in numbered]
-
-
-def by_slots(lanes: tuple[Lane, ...]) -> Iterator[Lane]:
-    """Each lane as often as it has slots, for ever."""
-    shares = [lane for lane in lanes for _ in range(lane.slots)]
-    random.Random(1).shuffle(shares)
-    return cycle(shares)
+    tx.jobs += [Job(LANE.kind, str(number), 0, at, queue=LANE.queues[0]) for number in numbers]
 
 
 class BarePgQueuer:
@@ -182,7 +174,6 @@ class Ground:
         self._url = database_url
         self._environ = {"VVWATCH_STATE_DIR": str(base), "VVWATCH_DATABASE_URL": database_url}
         self._bare_file = base / "bare.db"
-        self.slots = sum(lane.slots for lane in self._house().lanes())
 
     def _house(self) -> House:
         return build(load(None, self._environ), SystemClock(), Telemetry("bench"), self._environ)
@@ -198,7 +189,7 @@ class Ground:
     async def bare(self) -> AsyncIterator[Subject]:
         if not self._url.startswith("sqlite"):
             async with asyncpg.create_pool(self._url, min_size=1, max_size=4) as pool:
-                yield BarePgQueuer(pool, self.slots)
+                yield BarePgQueuer(pool, LANE.slots)
             return
         connection = sqlite3.connect(self._bare_file, isolation_level=None, check_same_thread=False)
         connection.executescript(
@@ -207,7 +198,7 @@ class Ground:
             "create index if not exists jobs_due on jobs (running, run_at);"
         )
         try:
-            yield BareSqlite(connection, self.slots)
+            yield BareSqlite(connection, LANE.slots)
         finally:
             connection.close()
 
