@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -11,18 +12,29 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import asyncpg
+from anyio.from_thread import start_blocking_portal
+
 ADMIN_KEY = "sk_live_" + "a1b2c3d4" * 6
 SECRET = "whsec_planted-secret-for-tests-0123456789"
+SECRET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # replicas read each other's secrets
+COMMAND = ("-m", "vvwatch", "run", "--config")
 
 
 @dataclass
 class Daemon:
-    """A daemon over `base`: `incoming` is watched, `outgoing` takes exports. `extra` is appended TOML."""
+    """A daemon over `base`: `incoming` is watched, `outgoing` takes exports. `extra` is appended TOML.
+
+    With the `database_url` of a server it is the replica `node`; what is watched and exported then lies in the
+    folder `shared` of all replicas (default: `base`). `direct_url` is the way of `rows` to the server, where
+    the daemon's own leads through a proxy. `command` is what Python runs; the configuration file follows.
+    """
 
     base: Path
     debounce: str = "1s"
@@ -31,31 +43,48 @@ class Daemon:
     extra: str = ""
     webhook_url: str = ""
     environ: dict[str, str] = field(default_factory=dict)
+    database_url: str = ""
+    direct_url: str = ""
+    node: str = "one"
+    heartbeat: str = "5s"
+    shared: Path | None = None
+    command: Sequence[str] = COMMAND
     process: subprocess.Popen[str] | None = None
     url: str = ""
 
     def __post_init__(self) -> None:
-        self.incoming = self.base / "incoming"
-        self.outgoing = self.base / "outgoing"
+        data = self.shared or self.base
+        self.incoming = data / "incoming"
+        self.outgoing = data / "outgoing"
         self.state = self.base / "state"
         self.config = self.base / "vvwatch.toml"
         self.log = self.base / "daemon.log"
+        self.base.mkdir(parents=True, exist_ok=True)
         self.incoming.mkdir(parents=True, exist_ok=True)
         self.outgoing.mkdir(exist_ok=True)
         (self.base / "secret").write_text(SECRET + "\n")
         (self.base / "secret").chmod(0o600)
+        if self.database_url:
+            self.environ = {"VVWATCH_SECRET_KEY": SECRET_KEY, **self.environ}
         self.write_config()
 
+    @property
+    def replicated(self) -> bool:
+        return bool(self.database_url)
+
     def write_config(self) -> None:
+        server = f'database_url = "{self.database_url}"' if self.replicated else ""
+        shared = "shared = true" if self.replicated else ""
         text = f"""
 listen = "127.0.0.1:0"
 state_dir = "{self.state}"
 drain_seconds = 20
+{server}
 [log]
 format = "json"
 level = "debug"
 [local]
-roots = ["{self.base}"]
+roots = ["{self.incoming.parent}"]
 [webhooks]
 allow_http = true
 allow_private_addresses = true
@@ -64,10 +93,12 @@ disable_after = 1000
 [connectors.in]
 type = "local"
 path = "{self.incoming}"
+{shared}
 [connectors.out]
 type = "local"
 path = "{self.outgoing}"
 scopes = ["export"]
+{shared}
 [indexes.main]
 [automations.main]
 index = "main"
@@ -80,6 +111,8 @@ scan_interval = "2s"
 connector = "out"
 subpath = "results"
 """
+        if self.replicated:
+            text += f'[node]\nname = "{self.node}"\nheartbeat = "{self.heartbeat}"\n'
         if self.webhook_url:
             text += f"""
 [webhooks.receiver]
@@ -93,15 +126,32 @@ events = ["media.created", "media.processing.started", "media.processing.complet
         self.config.write_text(text + self.extra)
 
     def start(self) -> Self:
+        """Start it and wait until it is ready."""
+        return self.spawn().await_ready()
+
+    def spawn(self) -> Self:
+        """Start it; `await_ready` is to follow before it is asked anything."""
+        self.url = ""
         environ = {**os.environ, "VVWATCH_ADMIN_KEY": ADMIN_KEY, **self.environ}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "vvwatch", "run", "--config", str(self.config)],
+                [sys.executable, *self.command, str(self.config)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 env=environ,
             )
+        return self
+
+    @property
+    def announced(self) -> bool:
+        """Whether it has said since `spawn` that it is ready."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        return bool(self.url or select.select([self.process.stdout], [], [], 0)[0])
+
+    def await_ready(self) -> Self:
+        assert self.process is not None
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "ready on http" in line, f"{line!r}\n{self.log.read_text()[-3000:]}"
@@ -119,6 +169,11 @@ events = ["media.created", "media.processing.started", "media.processing.complet
         if self.process is not None:
             self.process.kill()
             self._reap()
+
+    def send(self, number: int) -> None:
+        """Send it a signal: SIGSTOP freezes it, SIGCONT lets it go on."""
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
         """Ask it to end and return its exit code."""
@@ -151,14 +206,43 @@ events = ["media.created", "media.processing.started", "media.processing.complet
             with error:
                 return error.code, json.loads(error.read() or b"null")
 
+    def is_ready(self) -> bool:
+        """What /readyz answers; not ready when it does not answer in time."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=3) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """The events of these names in its log, over all its lives; a line that a kill cut short is none."""
+        wanted = tuple(f'"{name}"' for name in names)
+        found = []
+        for line in self.log.read_text().splitlines():
+            if any(name in line for name in wanted):
+                with suppress(json.JSONDecodeError):
+                    found.append(json.loads(line))
+        return [event for event in found if event["event"] in names]
+
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the daemon's own database, read without touching it."""
+        if self.replicated:
+            with start_blocking_portal("asyncio") as portal:
+                return portal.call(_fetched, self.direct_url or self.database_url, sql)
         path = self.state / "vvwatch.db"
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
         try:
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
+
+
+async def _fetched(url: str, sql: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 40) -> None:

@@ -1,6 +1,7 @@
 """The real daemon, which kills itself with SIGKILL right before or right after one commit.
 
 Usage: dying_daemon.py before|after FUNCTION CONFIG, where FUNCTION names a transaction function: module.function.
+PgQueuer's own commits are called pgqueuer.dequeue (a job is taken) and pgqueuer.log_jobs (it is acknowledged).
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from pgqueuer.adapters.persistence.queries import Queries
 
 from vvwatch.config import load
 from vvwatch.daemon import ServeOptions, serve
 from vvwatch.store.database import Tx
+from vvwatch.store.postgres import PostgresDatabase
 from vvwatch.store.sqlite import SqliteDatabase
 
 
@@ -23,11 +26,11 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arm(moment: str, name: str) -> None:
+def arm(moment: str, name: str, database: type[Any]) -> None:
     """Die at the first transaction called `name` (module.function): work undone (before) or committed (after)."""
-    honest = SqliteDatabase.write
+    honest = database.write
 
-    async def write(self: SqliteDatabase, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+    async def write(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         if f"{fn.__module__.rpartition('.')[2]}.{fn.__name__}" != name:
             return await honest(self, fn, *args, **kwargs)
 
@@ -41,10 +44,30 @@ def arm(moment: str, name: str) -> None:
         die()
         return result
 
-    SqliteDatabase.write = write  # type: ignore[method-assign]
+    database.write = write
+
+
+def arm_engine(moment: str, method: str) -> None:
+    """Die at the first statement of PgQueuer's that moves a job."""
+    honest = getattr(Queries, method)
+
+    async def statement(self: Queries, *args: Any, **kwargs: Any) -> Any:
+        acknowledges = method == "log_jobs"
+        if moment == "before" and acknowledges:
+            die()
+        result = await honest(self, *args, **kwargs)
+        if result or acknowledges:
+            die()
+        return result
+
+    setattr(Queries, method, statement)
 
 
 if __name__ == "__main__":
-    arm(sys.argv[1], sys.argv[2])
+    module, _, function = sys.argv[2].partition(".")
+    if module == "pgqueuer":
+        arm_engine(sys.argv[1], function)
+    for each in (SqliteDatabase, PostgresDatabase):
+        arm(sys.argv[1], sys.argv[2], each)
     config = load(Path(sys.argv[3]), os.environ)
     sys.exit(anyio.run(serve, config, ServeOptions(os.environ)))

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import vvwatch
-from tests import samples
 from tests.crash import accounting
-from tests.daemon_process import Daemon, wait_until
+from tests.crash.producer import Producer
+from tests.daemon_process import ADMIN_KEY, Daemon, wait_until
+from tests.postgres_server import PostgresServer
 from tests.receiver import Receiver
 
 RANDOM_KILLS = 50
@@ -38,8 +37,15 @@ COMMIT_POINTS = [
     "exports.finish",
     "deliveries.begin",
     "deliveries.finish",
-    "sqlite_engine._turn",
 ]
+ENGINE_POINTS = {
+    "sqlite": [("before", "sqlite_engine._turn"), ("after", "sqlite_engine._turn")],
+    "postgresql": [
+        ("after", "pgqueuer.dequeue"),
+        ("before", "pgqueuer.log_jobs"),
+        ("after", "pgqueuer.log_jobs"),
+    ],
+}
 OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of the store meet them
     "automations.scan_failed",
     "exports.fail",
@@ -48,6 +54,7 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "ledger.observe",
     "runs.fail_item",
     "runs.retry_item",
+    "shares.feed_again",
     "windows.acknowledge",
 }
 
@@ -59,41 +66,15 @@ def test_every_commit_of_the_pipeline_is_a_point() -> None:
     assert written <= {*COMMIT_POINTS, *OFF_THE_WAY}
 
 
-@pytest.fixture(scope="session")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return samples.image(tmp_path_factory.mktemp("picture") / "picture.png")
-
-
-class Producer:
-    """Drops a new file every now and then; each is renamed into place under a name of its own."""
-
-    def __init__(self, folder: Path, picture: Path) -> None:
-        self.names: set[str] = set()
-        self._folder = folder
-        self._picture = picture
-
-    def drop(self) -> None:
-        name = f"picture-{len(self.names):04}.png"
-        part = self._folder / f".{name}.part"
-        shutil.copyfile(self._picture, part)
-        part.rename(self._folder / name)
-        self.names.add(name)
-
-    @contextmanager
-    def running(self, every_seconds: float) -> Iterator[None]:
-        ended = threading.Event()
-
-        def work() -> None:
-            while not ended.wait(every_seconds):
-                self.drop()
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+@pytest.fixture
+def database_url(dialect: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database on the server, or nothing: the daemon's own file."""
+    if dialect == "sqlite":
+        yield ""
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    yield server.create_database("crash")
+    server.drop_database("crash")
 
 
 def run_to_the_end(daemon: Daemon, producer: Producer, receiver: Receiver) -> None:
@@ -102,7 +83,7 @@ def run_to_the_end(daemon: Daemon, producer: Producer, receiver: Receiver) -> No
     accounting.check(daemon, producer.names, receiver)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_kill_at_random_instants(tmp_path: Path, picture: Path) -> None:
     with Receiver() as receiver:
         daemon = Daemon(tmp_path, webhook_url=receiver.url)
@@ -115,16 +96,16 @@ def test_kill_at_random_instants(tmp_path: Path, picture: Path) -> None:
         run_to_the_end(daemon, producer, receiver)
 
 
-@pytest.mark.timeout(400)
-def test_kill_at_every_commit_point(tmp_path: Path, picture: Path) -> None:
+@pytest.mark.timeout(600)
+def test_kill_at_every_commit_point(tmp_path: Path, picture: Path, dialect: str, database_url: str) -> None:
     """Trap 27, kill_at_every_await: right before and right after each kind of commit of the pipeline."""
+    points = [(moment, name) for name in COMMIT_POINTS for moment in ("before", "after")]
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, webhook_url=receiver.url)
+        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url, heartbeat="1s")
         producer = Producer(daemon.incoming, picture)
-        for name in COMMIT_POINTS:
-            for moment in ("before", "after"):
-                producer.drop()
-                die_at(daemon, moment, name)
+        for moment, name in points + ENGINE_POINTS[dialect]:
+            producer.drop()
+            die_at(daemon, moment, name)
         run_to_the_end(daemon, producer, receiver)
 
 
@@ -135,28 +116,34 @@ def die_at(daemon: Daemon, moment: str, name: str) -> None:
             [sys.executable, str(program), moment, name, str(daemon.config)],
             stdout=subprocess.DEVNULL,
             stderr=log,
+            env={**os.environ, "VVWATCH_ADMIN_KEY": ADMIN_KEY, **daemon.environ},
             timeout=40,
             check=False,
         )
     assert ended.returncode == -9, f"never reached {name}: {daemon.log.read_text()[-2000:]}"
 
 
-@pytest.mark.timeout(200)
-def test_losing_the_whole_jobs_table_changes_nothing(tmp_path: Path, picture: Path) -> None:
+@pytest.mark.timeout(300)
+def test_losing_the_whole_jobs_table_changes_nothing(
+    tmp_path: Path, picture: Path, database_url: str
+) -> None:
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, webhook_url=receiver.url)
+        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url)
         producer = Producer(daemon.incoming, picture)
         with producer.running(every_seconds=0.5):
             for _ in range(3):
                 daemon.start()
                 time.sleep(2.5)
                 daemon.kill()
-                wipe_jobs(daemon.state / "vvwatch.db")
+                wipe_jobs(daemon)
         run_to_the_end(daemon, producer, receiver)
 
 
-def wipe_jobs(path: Path) -> None:
-    connection = sqlite3.connect(path)
+def wipe_jobs(daemon: Daemon) -> None:
+    if daemon.replicated:
+        daemon.rows("delete from pgqueuer")
+        return
+    connection = sqlite3.connect(daemon.state / "vvwatch.db")
     with connection:
         connection.execute("delete from jobs")
     connection.close()
