@@ -10,6 +10,12 @@ from tests.postgres_server import postgres_server
 __all__ = ["postgres_server"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes goes first: at the end it would keep one process waiting for the other."""
+    items.sort(key=lambda item: "tests/crash/" not in item.nodeid)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -95,6 +95,11 @@ def test_a_usage_error_says_what_to_type_and_exits_with_2(run: Run, args: list[s
     assert done.stdout == ""
 
 
+def test_one_run_with_a_traceback_does_not_leave_it_to_the_next(run: Run) -> None:
+    assert "Traceback" in run("--debug", "status", "--config", "/nowhere.toml").stderr
+    assert "Traceback" not in run("nonsense").stderr
+
+
 def test_shell_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "vvwatch"],

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import anyio.to_thread
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -15,10 +16,10 @@ from tests.clock import FakeClock
 from tests.databases import Databases
 from tests.fault_proxy import FaultProxy
 from tests.postgres_server import PostgresServer
-from vvwatch.errors import StoreUnavailable
+from vvwatch.errors import StoreError, StoreUnavailable
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
-from vvwatch.store.postgres import PostgresDatabase
+from vvwatch.store.postgres import PostgresDatabase, is_away
 from vvwatch.store.schema import indexes, webhooks
 
 pytestmark = pytest.mark.anyio
@@ -136,6 +137,20 @@ async def test_an_address_without_a_server_is_said_without_its_password() -> Non
         async with database.opened():
             pass
     assert "planted" not in f"{refused.value!r} {refused.value.message} {refused.value.hint}"
+
+
+async def test_an_address_that_cannot_be_used_is_said() -> None:
+    database = PostgresDatabase("postgresql://h/x?sslmode=nonsense", FakeClock())
+    with pytest.raises(StoreError, match="the address of the database cannot be used") as refused:
+        async with database.opened():
+            pass
+    assert not isinstance(refused.value, StoreUnavailable)
+
+
+def test_a_value_that_cannot_be_sent_is_not_blamed_on_the_server() -> None:
+    unsendable = type("DataError", (asyncpg.InterfaceError, ValueError), {})("invalid input")
+    assert not is_away(unsendable)
+    assert is_away(asyncpg.InterfaceError("connection is closed"))
 
 
 def test_who_does_not_ask_for_postgresql_does_not_load_it() -> None:

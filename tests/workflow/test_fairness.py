@@ -83,11 +83,11 @@ async def test_a_few_files_do_not_wait_for_two_thousand(engine: AnyEngine, failu
     database = engine._database
     await database.write(prepare)
     await database.write(watch, "large", 2_000)
-    late = {20: ("small", False), 60: ("manual", True)}
+    late = [(20, "small", False), (60, "manual", True)]
 
     async def come(order: list[str]) -> None:
-        name, by_hand = late.pop(len(order), ("", False))
-        if name:
+        if late and len(order) >= late[0][0]:
+            _, name, by_hand = late.pop(0)
             order.append(f"{name} came")
             await database.write(watch, name, 5, by_hand=by_hand)
         if order.count("manual") == order.count("small") == 5:

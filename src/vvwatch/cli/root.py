@@ -65,6 +65,7 @@ class Root(Command, click.Group):
         **extra: Any,
     ) -> Any:
         """Run a command; leaves through SystemExit with the exit code unless `standalone_mode` is off."""
+        self.debug = False
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except Exception as error:  # noqa: BLE001  # whatever went wrong is told here, once

@@ -30,9 +30,9 @@ async def declare(house: House, config: Config) -> None:
 
 def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
     moving.require_whole(tx)
-    facts.check_key(tx, box)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
     keys.seed_admin(tx, key, _admin_key_id(config))
+    facts.check_key(tx, box, shared=config.replicated)
     if not config.replicated:
         catalog.reach_all(tx)
     for name, connector in config.connectors.items():

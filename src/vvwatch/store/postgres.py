@@ -15,7 +15,7 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from vvwatch.errors import StoreUnavailable
+from vvwatch.errors import StoreError, StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.store import migrations
 from vvwatch.store.database import JobSink, P, T, Tx
@@ -193,11 +193,15 @@ def _engine(url: str, name: str) -> AsyncEngine:
 
 
 async def connected(url: str, name: str = DAEMON) -> asyncpg.Connection:
-    """A new connection. Raises what `is_away` knows when there is none to be had."""
+    """A new connection. Raises what `is_away` knows when there is none to be had, StoreError for a wrong `url`."""
     settings = {**_SERVER_SETTINGS, "application_name": name}
-    return await asyncpg.connect(
-        url, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=settings
-    )
+    try:
+        return await asyncpg.connect(
+            url, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=settings
+        )
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        said = f"the address of the database cannot be used: {reason(error)}"
+        raise StoreError(said, "see database_url") from error
 
 
 def _version(tx: Tx) -> int:
@@ -235,7 +239,9 @@ def sqlstate(error: BaseException | None) -> str:
 
 def is_away(error: BaseException) -> bool:
     """Whether the server is not there, is in trouble, or does not let us in."""
-    if isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError | asyncpg.InterfaceError):
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # a value that cannot be sent is ours to mend
+    if isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError):
         return True
     if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
         return True
