@@ -13,17 +13,19 @@ import anyio
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutsideLocation
-from vvwatch.ports import Capabilities, Page, Written
+from vvwatch.ports import Capabilities, Excerpt, Page, Written
 
 
 class FakeStorage:
     """A store in memory with atomic writes. `moment` dates what is put; `broken` is raised by every call."""
 
     capabilities = Capabilities(atomic_writes=True)
+    clock_ahead_seconds = 0.0
 
     def __init__(self) -> None:
         self.moment = 1_000.0
         self.broken: Exception | None = None
+        self.thawed: set[str] = set()
         self._objects: dict[str, tuple[StorageObject, bytes]] = {}
 
     def put(self, key: str, data: bytes) -> StorageObject:
@@ -37,7 +39,7 @@ class FakeStorage:
     def uri(self, key: str) -> str:
         return f"fake://{id(self):x}/{key}"
 
-    async def list(self, prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
         self._check(prefix and (prefix.removesuffix("/") or "/"))
         keys = [key for key in self._objects if key.startswith(prefix)]
         found = [self._objects[key][0] for key in keys if recursive or "/" not in key[len(prefix) :]]
@@ -50,8 +52,16 @@ class FakeStorage:
     async def in_use(self, keys: Sequence[str]) -> set[str]:
         return set()
 
+    async def restored(self, keys: Sequence[str]) -> set[str]:
+        return self.thawed & set(keys)
+
     @asynccontextmanager
-    async def descriptor(self, key: str, version: str, spool: Path) -> AsyncIterator[int]:
+    async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
+        async with self.descriptor(key, version) as file:
+            yield Excerpt(file, whole=True)
+
+    @asynccontextmanager
+    async def descriptor(self, key: str, version: str) -> AsyncIterator[int]:
         obj, data = self._at(key)
         if obj.version != version:
             raise ObjectChanged(f"{key!r} is another version")
@@ -71,10 +81,22 @@ class FakeStorage:
             raise ObjectExists(f"other content stands at {key!r}")
         if key not in self._objects:
             self.put(key, data)
-        return Written(self.uri(key), len(data), hashlib.sha256(data).hexdigest())
+        return Written(
+            self.uri(key), len(data), hashlib.sha256(data).hexdigest(), self._objects[key][0].version
+        )
 
-    async def check(self, *, write: bool) -> None:
+    async def delete(self, key: str, version: str) -> None:
+        self._check(key or "/")
+        if key in self._objects:
+            if self._objects[key][0].version != version:
+                raise ObjectChanged(f"{key!r} is another version")
+            self.remove(key)
+
+    async def check(self, *, read: bool, write_below: str | None) -> None:
         self._check("")
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
     def _at(self, key: str) -> tuple[StorageObject, bytes]:
         self._check(key or "/")

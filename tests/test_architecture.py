@@ -14,6 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "vvwatch"
 VENDORS = {
+    "aiobotocore": "storage/s3",
+    "azure": "storage/azure",
+    "botocore": "storage/s3",
+    "gcloud": "storage/gcs",
+    "orjson": "storage/gcs",
     "av": "processors/",
     "httpx": "senders/http.py",
     "watchfiles": "sources/watchfiles_tree.py",

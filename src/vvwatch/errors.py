@@ -15,8 +15,13 @@ VvwatchError                  message, hint, code; permanent unless `transient` 
 │   ├── ObjectExists          a conditional create met other content
 │   ├── AccessDenied          the store refuses this identity
 │   ├── OutsideLocation       the key or path would leave the connector's location
-│   └── StorageUnavailable    (transient) the store does not answer, or the folder is gone
-│       └── OnAnotherNode     the folder is on another node (409)
+│   ├── ObjectArchived        the object must be restored before it can be read
+│   ├── ObjectTooLarge        the object needs more room than the spool may ever take
+│   └── StorageUnavailable    (transient) the store does not answer, or the location is gone
+│       ├── OnAnotherNode     the folder is on another node (409)
+│       ├── StorageThrottled  the store asks for fewer requests; perhaps says for how long
+│       ├── CredentialsRefused the store does not know these credentials, or not any more
+│       └── SpoolFull         there is no room on this machine for the object just now
 ├── MediaError                the processor could not do its work on this media
 │   ├── MediaUnreadable       not media, or damaged beyond use
 │   ├── MediaLimit            needs more than the limits allow; says which
@@ -161,6 +166,40 @@ class StorageUnavailable(StorageError):
 
     code = "storage_unavailable"
     transient = True
+
+
+class ObjectArchived(StorageError):
+    """Raised when the object stands in an archive class and has to be restored before it can be read."""
+
+    code = "object_archived"
+
+
+class ObjectTooLarge(StorageError):
+    """Raised when the object needs more room than the spool may ever take."""
+
+    code = "object_too_large"
+
+
+class StorageThrottled(StorageUnavailable):
+    """Raised when the store asks for fewer requests; `retry_after_seconds` is its own word, or None."""
+
+    code = "storage_throttled"
+
+    def __init__(self, message: str, hint: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class CredentialsRefused(StorageUnavailable):
+    """Raised when the store does not know the credentials, or not any more; all waits until they are mended."""
+
+    code = "credentials_refused"
+
+
+class SpoolFull(StorageUnavailable):
+    """Raised when this machine has no room for the object just now."""
+
+    code = "spool_full"
 
 
 class OnAnotherNode(StorageUnavailable):

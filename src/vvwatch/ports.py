@@ -35,15 +35,26 @@ class Capabilities:
 
     atomic_writes: bool
     """An object is visible only when it is whole. False: objects must settle before they count as complete."""
+    start_after: bool = False
+    """A listing can begin behind a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What stands in the store after a write."""
+    """What stands in the store after a write, looked at there."""
 
     uri: str
     size_bytes: int
     sha256: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A read-only descriptor over an object's bytes; unless `whole`, only its start and its end are filled."""
+
+    descriptor: int
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Irregularity:
     """Something that stands in the location and cannot be an object.
 
     `key` is printable: bytes that are no UTF-8 stand backslash-escaped. `reason` is `undecodable_name`,
-    `not_a_regular_file` or `permission_denied`; `detail` says it for a person.
+    `not_a_regular_file`, `permission_denied` or `unusable_key`; `detail` says it for a person.
     """
 
     key: str
@@ -71,17 +82,19 @@ class Storage(Protocol):
     """One connector's location. Raises only errors of `vvwatch.errors.StorageError`."""
 
     capabilities: Capabilities
+    clock_ahead_seconds: float
+    """How far the store's clock was ahead of this machine's when it last answered; 0 where they are one clock."""
 
     def uri(self, key: str) -> str:
         """The canonical address of `key`; equal for two connectors that meet at the same object."""
         ...
 
-    def list(self, prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+    def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
         """Pages of the objects whose key starts with `prefix`; non-recursive: direct children only.
 
         May repeat an object and may miss one that appears meanwhile; never silently stops early: an
         incomplete listing raises. `prefix` may be a whole key. What cannot be an object is on the page's
-        `irregular`: the listing goes on.
+        `irregular`: the listing goes on. Keys up to `after` are left out where `capabilities.start_after`.
         """
         ...
 
@@ -93,12 +106,20 @@ class Storage(Protocol):
         """Those of `keys` that a writer visibly holds open; none when the store cannot know."""
         ...
 
-    def descriptor(self, key: str, version: str, spool: Path) -> AbstractAsyncContextManager[int]:
+    async def restored(self, keys: Sequence[str]) -> Collection[str]:
+        """Those of `keys`, listed as archived, that can be read all the same because they were restored."""
+        ...
+
+    def descriptor(self, key: str, version: str) -> AbstractAsyncContextManager[int]:
         """A read-only file descriptor over exactly that version's bytes, open for the life of the block.
 
         Raises ObjectChanged when another version stands there, also at the end of the block when the bytes
-        were changed meanwhile; ObjectNotFound when none does.
+        were changed meanwhile; ObjectNotFound when none does; ObjectArchived, ObjectTooLarge, SpoolFull.
         """
+        ...
+
+    def excerpt(self, key: str, version: str) -> AbstractAsyncContextManager[Excerpt]:
+        """As `descriptor`, of as little as tells what the object is: where bytes travel, its start and its end."""
         ...
 
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:
@@ -108,8 +129,19 @@ class Storage(Protocol):
         """
         ...
 
-    async def check(self, *, write: bool) -> None:
-        """Prove that the location can be listed (and written to); raises what stands in the way."""
+    async def delete(self, key: str, version: str) -> None:
+        """Remove what `write` has left at `key`. Raises ObjectChanged for any other version; absent is success."""
+        ...
+
+    async def check(self, *, read: bool, write_below: str | None) -> None:
+        """Prove that the location can be listed and read, and written to below the folder `write_below`.
+
+        None: it need not be written to. Raises what stands in the way, and leaves nothing behind.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End every connection; nothing more is asked of the storage."""
         ...
 
 

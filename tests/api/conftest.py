@@ -68,7 +68,7 @@ def settings(tmp_path: Path) -> ApiSettings:
 def documents_in(folder: Path, database: Database, clock: FakeClock, storage: FakeStorage) -> Exports:
     """The exports of a node that keeps its documents in `folder`."""
     folder.mkdir()
-    reading = Reading(clock, lambda _: storage, {}, "technical", folder, 3, lambda: 0.5)
+    reading = Reading(clock, lambda _: storage, {}, "technical", 3, lambda: 0.5)
     return Exports(database, clock, Telemetry("test"), reading, folder)
 
 

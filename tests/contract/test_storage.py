@@ -82,7 +82,7 @@ async def listed(place: Place, prefix: str = "", *, recursive: bool = True) -> d
 
 
 async def read(place: Place, obj: StorageObject, spool: Path) -> bytes:
-    async with place.storage.descriptor(obj.key, obj.version, spool) as fd:
+    async with place.storage.descriptor(obj.key, obj.version) as fd:
         return os.pread(fd, 1 << 20, 0)
 
 
@@ -156,7 +156,7 @@ async def test_no_key_leads_outside(place: Place, key: str, tmp_path: Path) -> N
     with pytest.raises(OutsideLocation):
         await place.storage.stat(key)
     with pytest.raises(OutsideLocation):
-        async with place.storage.descriptor(key, "1", tmp_path):
+        async with place.storage.descriptor(key, "1"):
             pass
     with pytest.raises(OutsideLocation):
         await place.storage.write(key, source(tmp_path, b"x"), content_type="text/plain")
@@ -174,14 +174,14 @@ async def test_an_absent_object_is_not_found(place: Place, tmp_path: Path) -> No
         with pytest.raises(ObjectNotFound):
             await place.storage.stat(key)
         with pytest.raises(ObjectNotFound):
-            async with place.storage.descriptor(key, "1", tmp_path):
+            async with place.storage.descriptor(key, "1"):
                 pass
 
 
 async def test_overwrite_while_processing_is_another_version(place: Place, tmp_path: Path) -> None:
     await place.put("a.mp4", b"first")
     before = await place.storage.stat("a.mp4")
-    async with place.storage.descriptor(before.key, before.version, tmp_path) as fd:
+    async with place.storage.descriptor(before.key, before.version) as fd:
         await place.put("a.mp4", b"other")
         assert os.pread(fd, 100, 0) == b"first"
     after = await place.storage.stat("a.mp4")
@@ -202,7 +202,7 @@ async def test_delete_recreate_same_bytes_is_found_again(place: Place, tmp_path:
 async def test_a_descriptor_is_at_the_start_and_read_only(place: Place, tmp_path: Path) -> None:
     await place.put("a.mp4", b"bytes")
     obj = await place.storage.stat("a.mp4")
-    async with place.storage.descriptor(obj.key, obj.version, tmp_path) as fd:
+    async with place.storage.descriptor(obj.key, obj.version) as fd:
         assert os.read(fd, 100) == b"bytes"
         with pytest.raises(OSError):
             os.write(fd, b"x")
@@ -259,8 +259,8 @@ async def test_of_two_writers_of_different_content_one_wins_whole(place: Place, 
 
 
 async def test_a_good_location_passes_its_check_and_the_check_leaves_nothing(place: Place) -> None:
-    await place.storage.check(write=True)
-    await place.storage.check(write=False)
+    await place.storage.check(read=True, write_below="")
+    await place.storage.check(read=True, write_below=None)
     assert await listed(place) == {}
 
 

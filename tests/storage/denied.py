@@ -37,7 +37,7 @@ async def refusal(storage: LocalStorage, key: str) -> list[str]:
     obj = await storage.stat(key)
     assert await storage.in_use([key]) == set()
     try:
-        async with storage.descriptor(key, obj.version, Path("/")):
+        async with storage.descriptor(key, obj.version):
             return []
     except StorageError as error:
         return [type(error).__name__, error.hint]

@@ -34,7 +34,7 @@ async def test_a_file_written_to_while_it_is_read_has_changed(root: Path, storag
     (root / "a.mp4").write_bytes(b"first")
     obj = await storage.stat("a.mp4")
     with pytest.raises(ObjectChanged):
-        async with storage.descriptor(obj.key, obj.version, root):
+        async with storage.descriptor(obj.key, obj.version):
             (root / "a.mp4").write_bytes(b"longer")
 
 
@@ -45,7 +45,7 @@ async def test_what_looks_damaged_while_it_is_written_to_has_changed(
     obj = await storage.stat("a.mp4")
 
     async def probe(writer: Callable[[], object]) -> None:
-        async with storage.descriptor(obj.key, obj.version, root):
+        async with storage.descriptor(obj.key, obj.version):
             writer()
             raise MediaUnreadable("truncated")
 
@@ -60,11 +60,11 @@ async def test_delete_before_fetch_is_not_found_and_during_it_harmless(
 ) -> None:
     (root / "a.mp4").write_bytes(b"bytes")
     obj = await storage.stat("a.mp4")
-    async with storage.descriptor(obj.key, obj.version, root) as fd:
+    async with storage.descriptor(obj.key, obj.version) as fd:
         (root / "a.mp4").unlink()
         assert os.pread(fd, 10, 0) == b"bytes"
     with pytest.raises(ObjectNotFound):
-        async with storage.descriptor(obj.key, obj.version, root):
+        async with storage.descriptor(obj.key, obj.version):
             pass
 
 
@@ -80,7 +80,7 @@ async def test_what_is_no_file_is_no_object_and_blocks_nobody(
     with pytest.raises(ObjectNotFound):
         await storage.stat("a.mp4")
     with pytest.raises(ObjectNotFound):
-        async with storage.descriptor("a.mp4", "1", root):
+        async with storage.descriptor("a.mp4", "1"):
             pass
     assert await storage.in_use(["a.mp4"]) == set()
     (tmp_path / "source").write_bytes(b"x")
@@ -97,7 +97,7 @@ async def test_a_folder_turned_into_a_link_leads_nowhere(
     with pytest.raises(ObjectNotFound):
         await storage.stat("dir/a.mp4")
     with pytest.raises(ObjectNotFound):
-        async with storage.descriptor("dir/a.mp4", "1", root):
+        async with storage.descriptor("dir/a.mp4", "1"):
             pass
     for key in ("dir/new.json", "dir/sub/new.json"):
         with pytest.raises(OutsideLocation):

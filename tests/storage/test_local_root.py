@@ -69,7 +69,7 @@ async def test_a_missing_root_is_unavailable_never_empty(tmp_path: Path) -> None
     for call in (
         lambda: keys(storage),
         lambda: storage.stat("a.mp4"),
-        lambda: storage.check(write=False),
+        lambda: storage.check(read=True, write_below=None),
         lambda: storage.write("a.json", tmp_path / "source", content_type="x/y"),
     ):
         (tmp_path / "source").touch()
@@ -122,4 +122,4 @@ async def test_a_root_that_is_a_file_is_told_as_one(root: Path) -> None:
     root.rename(root.with_name("away"))
     root.touch()
     with pytest.raises(StorageUnavailable, match="is a file, not a folder"):
-        await storage.check(write=False)
+        await storage.check(read=True, write_below=None)

@@ -13,7 +13,7 @@ from vvwatch.workflow.reading import Reading, expected
 
 @pytest.fixture
 def reading(tmp_path: Path) -> Reading:
-    return Reading(FakeClock(), lambda _: FakeStorage(), {}, "technical", tmp_path, 3, lambda: 0.0)
+    return Reading(FakeClock(), lambda _: FakeStorage(), {}, "technical", 3, lambda: 0.0)
 
 
 def test_what_is_final_is_not_tried_again(reading: Reading) -> None:

@@ -34,7 +34,7 @@ class SlowStorage(FakeStorage):
     async def in_use(self, keys: Sequence[str]) -> set[str]:
         return self.held & set(keys)
 
-    async def list(self, prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
         async for page in super().list(prefix, recursive=recursive):
             yield page
         yield Page((), self.irregular)
@@ -174,7 +174,7 @@ async def test_list_mutating(
             yield page
             storage.put("late.mp4", b"x") if "late.mp4" not in storage._objects else None
 
-    storage.list = doubled  # type: ignore[method-assign]
+    storage.list = doubled  # type: ignore[method-assign, assignment]
     await settle(database, watcher, clock)
     await settle(database, watcher, clock)
     assert len(await keys(database)) == 1501

@@ -194,7 +194,8 @@ async def _tested(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
     error: str | None = None
     try:
         storage = await context.open_storage(row)
-        await storage.check(write="export" in row.scopes)
+        below = (row.export_base_path or "") if "export" in row.scopes else None
+        await storage.check(read="import" in row.scopes, write_below=below)
     except OnAnotherNode:
         raise
     except (StorageError, InvalidInput) as failure:

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     NEW_ONLY_KNOWN_KEY = "new_only_known_key"
     KNOWN_VERSION = "known_version"
     SETTLING = "settling"
+    ARCHIVED = "archived"
+    UNUSABLE_KEY = "unusable_key"
 
 
 _SENTENCES: Final[dict[Reason, str]] = {
@@ -53,6 +55,8 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.PERMISSION_DENIED: "it may not be read; give the daemon's user read permission",
     Reason.NEW_ONLY_KNOWN_KEY: "import mode new_only: an earlier version of this key was imported",
     Reason.KNOWN_VERSION: "this version was picked up before",
+    Reason.ARCHIVED: "it is archived and waits to be restored; it is picked up when it can be read",
+    Reason.UNUSABLE_KEY: "its key cannot be asked for (a NUL, or a '.' or '..' segment); rename it",
     Reason.SETTLING: "it may still be written to; it is taken when it has been still for the settle time",
 }
 
@@ -63,6 +67,8 @@ WORTH_KNOWING: Final = frozenset(
         Reason.UNDECODABLE_NAME,
         Reason.NOT_A_REGULAR_FILE,
         Reason.PERMISSION_DENIED,
+        Reason.ARCHIVED,
+        Reason.UNUSABLE_KEY,
     }
 )
 """What a person who put the object there would want to hear: reported as a skipped file."""
@@ -109,10 +115,12 @@ class ObjectFilter:
         self._strip = not prefix.endswith("/")
 
     def verdict(self, obj: StorageObject) -> Verdict:
-        """What becomes of `obj`: the first rule of `name_verdict` that rejects it, or else its size."""
+        """What becomes of `obj`: the first rule of `name_verdict` that rejects it, or else its size or class."""
         verdict = self.name_verdict(obj.key)
         if verdict.accepted and obj.size_bytes == 0:
             return _rejected(Reason.ZERO_BYTE)
+        if verdict.accepted and obj.archived:
+            return _rejected(Reason.ARCHIVED)
         return verdict
 
     def name_verdict(self, key: str) -> Verdict:

@@ -22,7 +22,7 @@ class StorageObject(NamedTuple):
     """One version of one object, as a listing or an event reports it.
 
     `key` is relative to the connector's location and never starts with the location itself.
-    `version` is opaque and equal exactly when the bytes are: VersionId or ETag+size, generation, ETag, or
+    `version` is opaque and equal exactly when the bytes are: ETag and size, generation, ETag, or
     inode-size-mtime for a local file. `modified_at` and `changed_at` are epoch seconds; `changed_at` is the
     last moment at which the store itself saw the bytes or their metadata move (never earlier than a write).
     """
@@ -32,6 +32,8 @@ class StorageObject(NamedTuple):
     size_bytes: int
     modified_at: float
     changed_at: float
+    archived: bool = False
+    """In a storage class that must be restored before it can be read."""
 
 
 def base_name(key: str) -> str:

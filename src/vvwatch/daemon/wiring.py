@@ -163,7 +163,6 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         storages,
         processors,
         DEFAULT_PROCESSOR,
-        spool,
         config.processing.attempts,
         sample,
     )

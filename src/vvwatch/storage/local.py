@@ -9,7 +9,7 @@ import secrets
 import stat
 import sys
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -28,7 +28,7 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.ports import Capabilities, Page, Written
+from vvwatch.ports import Capabilities, Excerpt, Page, Written
 from vvwatch.storage.creation import create, make_folder
 from vvwatch.storage.leases import has_writer
 from vvwatch.storage.walking import grouped, object_of, open_folder, version_of, walk
@@ -50,6 +50,7 @@ class LocalStorage:
     """
 
     capabilities = Capabilities(atomic_writes=False)
+    clock_ahead_seconds = 0.0
 
     def __init__(self, root: Path, *, allowed_roots: Sequence[Path]) -> None:
         if not root.is_absolute():
@@ -63,7 +64,13 @@ class LocalStorage:
         """The `file://` address of `key` with all links of the root resolved."""
         return "file://" + quote(f"{self._real.rstrip('/')}/{_checked(key)}")
 
-    async def list(self, prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+    async def list(
+        self,
+        prefix: str,
+        *,
+        recursive: bool,
+        after: str = "",  # noqa: ARG002  # a folder's names have no order
+    ) -> AsyncIterator[Page]:
         """As `Storage.list`; names that start with a dot are passed over, with all below them."""
         if prefix:
             _checked(prefix.removesuffix("/"))
@@ -82,9 +89,13 @@ class LocalStorage:
         """As `Storage.in_use`; a file that has gone or cannot be opened is in nobody's use."""
         return await to_thread.run_sync(lambda: {key for key in keys if self._in_use(key)})
 
+    async def restored(self, keys: Sequence[str]) -> Collection[str]:  # noqa: ARG002  # a folder has no archive
+        """As `Storage.restored`."""
+        return ()
+
     @asynccontextmanager
-    async def descriptor(self, key: str, version: str, spool: Path) -> AsyncIterator[int]:  # noqa: ARG002
-        """As `Storage.descriptor`, without need of a spool."""
+    async def descriptor(self, key: str, version: str) -> AsyncIterator[int]:
+        """As `Storage.descriptor`."""
         file = await to_thread.run_sync(self._open_version, key, version)
         try:
             yield file
@@ -97,6 +108,12 @@ class LocalStorage:
         finally:
             os.close(file)
 
+    @asynccontextmanager
+    async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
+        """As `Storage.excerpt`; here the whole costs nothing."""
+        async with self.descriptor(key, version) as file:
+            yield Excerpt(file, whole=True)
+
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:  # noqa: ARG002
         """As `Storage.write`; missing folders are made, files have no content type.
 
@@ -104,9 +121,16 @@ class LocalStorage:
         """
         return await to_thread.run_sync(self._write, key, source)
 
-    async def check(self, *, write: bool) -> None:
-        """As `Storage.check`."""
-        await to_thread.run_sync(self._check, write)
+    async def delete(self, key: str, version: str) -> None:
+        """As `Storage.delete`."""
+        await to_thread.run_sync(self._delete, key, version)
+
+    async def check(self, *, read: bool, write_below: str | None) -> None:  # noqa: ARG002  # who lists may read
+        """As `Storage.check`; the folder itself is written to."""
+        await to_thread.run_sync(self._check, write_below is not None)
+
+    async def aclose(self) -> None:
+        """As `Storage.aclose`."""
 
     def _pages(self, prefix: str, *, recursive: bool) -> Iterator[Page]:
         with self._opened() as root, _told(prefix):
@@ -160,7 +184,13 @@ class LocalStorage:
                     size_bytes, sha256 = create(folder, name, reader)
             finally:
                 os.close(folder)
-        return Written(self.uri(key), size_bytes, sha256)
+        return Written(self.uri(key), size_bytes, sha256, self._stat(key).version)
+
+    def _delete(self, key: str, version: str) -> None:
+        with suppress(ObjectNotFound), self._parent(key) as (folder, name), _told(key):
+            if self._stat(key).version != version:
+                raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
+            os.unlink(name, dir_fd=folder)
 
     def _check(self, write: bool) -> None:
         with self._opened() as root, _told("."):

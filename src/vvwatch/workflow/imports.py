@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import sqlalchemy as sa
+
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.media import Probe
-from vvwatch.errors import ObjectChanged, VvwatchError
-from vvwatch.ports import Job
+from vvwatch.errors import MediaError, ObjectChanged, VvwatchError
+from vvwatch.ports import Job, Storage
 from vvwatch.store import imports
 from vvwatch.store.database import Database
 from vvwatch.store.imports import FileOutcome, FileWork
@@ -47,12 +51,26 @@ class Imports:
     async def _probed(self, work: FileWork) -> FileOutcome:
         storage = await self._reading.storage(work.connector)
         file = work.file
-        async with storage.descriptor(file.key, file.version, self._reading.spool) as descriptor:
-            probe = await self._reading.processor(None).probe(descriptor)
-        now = await storage.stat(file.key)
-        if now.version != file.version:
-            raise ObjectChanged("it changed while it was read", "its new version is imported by itself")
+        probe = await self._sketched(storage, file)
+        if probe is None:
+            async with storage.descriptor(file.key, file.version) as descriptor:
+                probe = await self._reading.processor(None).probe(descriptor)
+        if not storage.capabilities.atomic_writes:
+            now = await storage.stat(file.key)
+            if now.version != file.version:
+                raise ObjectChanged("it changed while it was read", "its new version is imported by itself")
         return _judged(probe, storage.uri(file.key))
+
+    async def _sketched(self, storage: Storage, file: sa.Row[Any]) -> Probe | None:
+        """The probe of an excerpt; None when only the whole can tell, as of whatever looks damaged with gaps."""
+        async with storage.excerpt(file.key, file.version) as excerpt:
+            try:
+                probe = await self._reading.processor(None).probe(excerpt.descriptor)
+            except MediaError:
+                if excerpt.whole:
+                    raise
+                return None
+        return probe if excerpt.whole or not probe.damage else None
 
     def _announce(self, work: FileWork, outcome: FileOutcome, end: imports.FileEnd | None) -> None:
         if end is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import sqlalchemy as sa
 
 from vvwatch.core.retries import backoff
-from vvwatch.errors import InvalidInput, MediaError, StorageUnavailable, VvwatchError
+from vvwatch.errors import InvalidInput, MediaError, StorageThrottled, StorageUnavailable, VvwatchError
 from vvwatch.ports import Clock, Job, Processor, Storage
 
 _RETRY_BASE_SECONDS = 2.0
@@ -36,7 +35,6 @@ class Reading:
     open_storage: Callable[[sa.Row[Any]], Storage]
     processors: Mapping[str, Processor]
     default_processor: str
-    spool: Path
     max_attempts: int
     sample: Callable[[], float]
 
@@ -66,4 +64,5 @@ class Reading:
             cap_seconds=_RETRY_CAP_SECONDS,
             sample=self.sample(),
         )
-        return self.clock.now() + wait
+        asked = error.retry_after_seconds if isinstance(error, StorageThrottled) else None
+        return self.clock.now() + max(wait, asked or 0.0)

@@ -60,7 +60,7 @@ class Runs:
         )
         processor = self._reading.processor(settings.processing_model)
         processor.check_prompt(prompt)
-        async with storage.descriptor(row.key, row.version, self._reading.spool) as descriptor:
+        async with storage.descriptor(row.key, row.version) as descriptor:
             return await processor.process(
                 descriptor, prompt, settings, lambda fraction: self._note(work, fraction)
             )

@@ -1,0 +1,43 @@
+"""What object stores share in listing: a page as the service gives it, before it is a page of the port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.ports import Irregularity, Page
+
+PAGE_ENTRIES: Final = 1_000
+"""The most entries that a page of the port has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPage:
+    """One answer of the service: objects, and the common prefixes (each with its slash) when a level was listed."""
+
+    objects: Sequence[StorageObject]
+    folders: Sequence[str] = ()
+    irregular: Sequence[Irregularity] = ()
+
+
+class Lister(Protocol):
+    """A service that lists."""
+
+    def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:
+        """All keys that start with `prefix`, page by page as the service gives them, strictly one after the other.
+
+        With `level` keys that have a slash behind `prefix` are folded into `folders`. `after` leaves out the keys
+        up to it, where the service has that. Raises StorageError; never ends early without one.
+        """
+        ...
+
+
+def cut(page: ListedPage) -> list[Page]:
+    """The page as pages of the port."""
+    pages = [
+        Page(page.objects[start : start + PAGE_ENTRIES])
+        for start in range(0, len(page.objects), PAGE_ENTRIES)
+    ]
+    return [*pages, Page((), page.irregular)] if page.irregular else pages

@@ -1,0 +1,136 @@
+"""The spool: room of bounded size for media on its way from a store to a processor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from anyio import to_thread
+
+from vvwatch.errors import ObjectTooLarge, SpoolFull
+
+_KEPT_FREE_BYTES: Final = 256 << 20
+"""What a download leaves free on the disk: the database may stand there as well."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CANNOT_RESERVE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
+_T = TypeVar("_T")
+
+
+class SpoolFile:
+    """A file without a name, gone with the process; `descriptor` reads it, `write` fills it anywhere."""
+
+    def __init__(self, folder: Path, size_bytes: int) -> None:
+        path = folder / f"{secrets.token_hex(8)}.part"
+        self._writer = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.truncate(self._writer, size_bytes)
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException:
+            os.close(self._writer)
+            raise
+        finally:
+            path.unlink()
+
+    def reserve(self, start: int, length: int) -> None:
+        """Take the room on the disk now. Raises OSError when there is none."""
+        try:
+            if length:
+                os.posix_fallocate(self._writer, start, length)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
+
+    def write(self, data: bytes, start: int) -> None:
+        """Put all of `data` at `start`; blocks."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._writer, view, start)
+            view, start = view[written:], start + written
+
+    def close(self) -> None:
+        """Give the room back."""
+        os.close(self._writer)
+        os.close(self.descriptor)
+
+
+class Spool:
+    """The spool in `folder`, which holds at most `max_bytes` at once."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._taken_bytes = 0
+
+    @asynccontextmanager
+    async def file(self, size_bytes: int, *filled: tuple[int, int]) -> AsyncIterator[SpoolFile]:
+        """A file for an object of `size_bytes`, of which the stretches `filled` (start, length) are written.
+
+        Raises ObjectTooLarge when the whole object could never have room, SpoolFull when it has none just now.
+        """
+        await self._require_fit(size_bytes)
+        wanted = sum(length for _, length in filled)
+        self._require_room(wanted)
+        self._taken_bytes += wanted
+        try:
+            file = await self._told(self._opened, size_bytes, filled)
+            try:
+                yield file
+            finally:
+                file.close()
+        finally:
+            self._taken_bytes -= wanted
+
+    async def _require_fit(self, size_bytes: int) -> None:
+        disk = await to_thread.run_sync(os.statvfs, self._folder)
+        most = min(self._max_bytes, disk.f_blocks * disk.f_frsize - _KEPT_FREE_BYTES)
+        if size_bytes > most:
+            raise ObjectTooLarge(
+                f"the object has {size_bytes:,} bytes, and the spool takes {most:,} at most",
+                "raise spool_bytes under [processing], or give state_dir a larger disk; then retry",
+            )
+
+    def _require_room(self, wanted: int) -> None:
+        if self._taken_bytes + wanted > self._max_bytes:
+            raise SpoolFull(
+                f"the spool is full: {self._taken_bytes:,} of {self._max_bytes:,} bytes are taken",
+                "it is tried again; raise spool_bytes under [processing] when that takes too long",
+            )
+
+    def _opened(self, size_bytes: int, filled: tuple[tuple[int, int], ...]) -> SpoolFile:
+        disk = os.statvfs(self._folder)
+        free = disk.f_bavail * disk.f_frsize
+        wanted = sum(length for _, length in filled)
+        if free - wanted < _KEPT_FREE_BYTES:
+            raise _no_room(f"{free:,} bytes are free and {wanted:,} are wanted")
+        file = SpoolFile(self._folder, size_bytes)
+        try:
+            for start, length in filled:
+                file.reserve(start, length)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    async def write(self, file: SpoolFile, data: bytes, start: int) -> None:
+        """Put `data` into `file`. Raises SpoolFull."""
+        await self._told(file.write, data, start)
+
+    async def _told(self, fn: Callable[..., _T], *args: object) -> _T:
+        try:
+            return await to_thread.run_sync(fn, *args)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise _no_room(str(error.strerror)) from error
+            raise
+
+
+def _no_room(why: str) -> SpoolFull:
+    return SpoolFull(
+        f"no room on the disk of the spool: {why}", "free space below state_dir; it is tried again by itself"
+    )
