@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.crash import accounting
@@ -235,6 +236,16 @@ def steady_progress(witness: Daemon, longest_seconds: float) -> Iterator[None]:
     assert max(gaps) < longest_seconds
 
 
+def use_up_log(server: PostgresServer) -> None:
+    """Write until the files that the server has ready for its log are full; small commits find room there."""
+    for _ in range(64):
+        try:
+            server.execute("SELECT pg_logical_emit_message(true, 'test', repeat('x', 2000000))")
+        except (OSError, RuntimeError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return  # refused, or the server has stopped over it
+    pytest.fail("the log still has room")
+
+
 @pytest.mark.timeout(300)
 def test_the_disk_of_the_server_is_full(tmp_path: Path, picture: Path) -> None:
     settings = {"max_wal_size": "32MB", "min_wal_size": "32MB"}
@@ -249,6 +260,7 @@ def test_the_disk_of_the_server_is_full(tmp_path: Path, picture: Path) -> None:
             with producer.running(every_seconds=1.5):
                 wait_for_more(running[0])
                 fill(disk)
+                use_up_log(server)
                 all_turn(running, ready=False, seconds=40)
                 make_room(disk)
                 server.start()  # it may have ended for want of room

@@ -12,6 +12,7 @@ import pytest
 
 from tests.clock import FakeClock
 from tests.daemon.test_declaring import config
+from tests.databases import Databases
 from tests.store.pipeline import PROBE, RESULT, obj, prepare
 from tests.store.test_engine import AnyEngine, Failures, engine, failures
 from vvwatch.core.imports import FileStatus
@@ -22,6 +23,7 @@ from vvwatch.processors.technical import TechnicalProcessor
 from vvwatch.store import automations, catalog, imports, runs, windows
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.imports import FileOutcome
+from vvwatch.store.postgres_engine import PgQueuerEngine
 from vvwatch.telemetry import Telemetry
 
 __all__ = ["engine", "failures"]
@@ -79,8 +81,12 @@ class Importing:
         return self.order
 
 
-async def test_a_few_files_do_not_wait_for_two_thousand(engine: AnyEngine, failures: Failures) -> None:
+async def test_a_few_files_do_not_wait_for_two_thousand(
+    engine: AnyEngine, failures: Failures, databases: Databases
+) -> None:
     database = engine._database
+    if isinstance(engine, PgQueuerEngine):
+        databases.believed_empty()
     await database.write(prepare)
     await database.write(watch, "large", 2_000)
     late = [(20, "small", False), (60, "manual", True)]
