@@ -21,6 +21,8 @@ from typing import Any, Self
 import asyncpg
 from anyio.from_thread import start_blocking_portal
 
+from tests.warm_python import WarmPython
+
 ADMIN_KEY = "sk_live_" + "a1b2c3d4" * 6
 SECRET = "whsec_planted-secret-for-tests-0123456789"
 SECRET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # replicas read each other's secrets
@@ -34,6 +36,7 @@ class Daemon:
     With the `database_url` of a server it is the replica `node`; what is watched and exported then lies in the
     folder `shared` of all replicas (default: `base`). `direct_url` is the way of `rows` to the server, where
     the daemon's own leads through a proxy. `command` is what Python runs; the configuration file follows.
+    A `warm` one is not started from nothing, but forked from a process that has it imported.
     """
 
     base: Path
@@ -49,7 +52,8 @@ class Daemon:
     heartbeat: str = "5s"
     shared: Path | None = None
     command: Sequence[str] = COMMAND
-    process: subprocess.Popen[str] | None = None
+    warm: bool = False
+    process: subprocess.Popen[str] | WarmPython | None = None
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -133,6 +137,9 @@ events = ["media.created", "media.processing.started", "media.processing.complet
         """Start it; `await_ready` is to follow before it is asked anything."""
         self.url = ""
         environ = {**os.environ, "VVWATCH_ADMIN_KEY": ADMIN_KEY, **self.environ}
+        if self.warm:
+            self.process = WarmPython([*self.command, str(self.config)], environ, self.log)
+            return self
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.command, str(self.config)],

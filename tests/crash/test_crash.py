@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ import pytest
 import vvwatch
 from tests.crash import accounting
 from tests.crash.producer import Producer
-from tests.daemon_process import ADMIN_KEY, Daemon, wait_until
+from tests.daemon_process import Daemon, wait_until
 from tests.postgres_server import PostgresServer
 from tests.receiver import Receiver
 
@@ -86,7 +84,7 @@ def run_to_the_end(daemon: Daemon, producer: Producer, receiver: Receiver) -> No
 @pytest.mark.timeout(600)
 def test_kill_at_random_instants(tmp_path: Path, picture: Path) -> None:
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, webhook_url=receiver.url)
+        daemon = Daemon(tmp_path, webhook_url=receiver.url, warm=True)
         producer = Producer(daemon.incoming, picture)
         with producer.running(every_seconds=2.5):
             for _ in range(RANDOM_KILLS):
@@ -101,7 +99,9 @@ def test_kill_at_every_commit_point(tmp_path: Path, picture: Path, dialect: str,
     """Trap 27, kill_at_every_await: right before and right after each kind of commit of the pipeline."""
     points = [(moment, name) for name in COMMIT_POINTS for moment in ("before", "after")]
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url, heartbeat="1s")
+        daemon = Daemon(
+            tmp_path, webhook_url=receiver.url, database_url=database_url, heartbeat="1s", warm=True
+        )
         producer = Producer(daemon.incoming, picture)
         for moment, name in points + ENGINE_POINTS[dialect]:
             producer.drop()
@@ -111,16 +111,10 @@ def test_kill_at_every_commit_point(tmp_path: Path, picture: Path, dialect: str,
 
 def die_at(daemon: Daemon, moment: str, name: str) -> None:
     program = Path(__file__).with_name("dying_daemon.py")
-    with daemon.log.open("a") as log:
-        ended = subprocess.run(
-            [sys.executable, str(program), moment, name, str(daemon.config)],
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            env={**os.environ, "VVWATCH_ADMIN_KEY": ADMIN_KEY, **daemon.environ},
-            timeout=40,
-            check=False,
-        )
-    assert ended.returncode == -9, f"never reached {name}: {daemon.log.read_text()[-2000:]}"
+    dying = replace(daemon, command=(str(program), moment, name)).spawn()
+    assert dying.process is not None
+    assert dying.process.wait(40) == -9, f"never reached {name}: {daemon.log.read_text()[-2000:]}"
+    dying.kill()
 
 
 @pytest.mark.timeout(300)
@@ -128,7 +122,7 @@ def test_losing_the_whole_jobs_table_changes_nothing(
     tmp_path: Path, picture: Path, database_url: str
 ) -> None:
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url)
+        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url, warm=True)
         producer = Producer(daemon.incoming, picture)
         with producer.running(every_seconds=0.5):
             for _ in range(3):

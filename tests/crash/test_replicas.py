@@ -273,7 +273,7 @@ def test_the_disk_of_the_only_node_is_full(tmp_path: Path, picture: Path) -> Non
     with Receiver() as receiver, small_disk(megabytes=6) as disk:
         (tmp_path / "base").mkdir()
         (tmp_path / "base" / "state").symlink_to(disk)
-        daemon = Daemon(tmp_path / "base", webhook_url=receiver.url)
+        daemon = Daemon(tmp_path / "base", webhook_url=receiver.url, warm=True)
         producer = Producer(daemon.incoming, picture)
         with daemon:
             with producer.running(every_seconds=1.5):
