@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
+from vvwatch.core.filters import Reason, explain
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.objects import StorageObject, base_name
 from vvwatch.core.windows import CloseReason
-from vvwatch.errors import ObjectChanged, ObjectNotFound
+from vvwatch.errors import ObjectArchived, ObjectChanged, ObjectNotFound
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store import ledger, runs, shares
 from vvwatch.store.database import Tx, one_of, upsert
@@ -30,7 +31,7 @@ from vvwatch.store.schema import (
 
 _PROGRESS_STEPS = 4
 _MOST_REPORTED = 10_000
-_FOUND_AGAIN = (ObjectChanged.code, ObjectNotFound.code)
+_FOUND_AGAIN = (ObjectChanged.code, ObjectNotFound.code, ObjectArchived.code)
 
 
 _range = (
@@ -217,14 +218,27 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
 
 
 def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
-    """What was replaced or away was never imported: whatever stands there at the next scan counts as new."""
+    """What was replaced, away or archived was never imported: what stands there at the next scan counts as new."""
     ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
     if job.automation_id:
+        if file.reason == ObjectArchived.code:
+            _await_restore(tx, job.automation_id, file)
         automation = tx.first(
             sa.select(import_automations).where(import_automations.c.id == job.automation_id)
         )
         if automation is not None and automation.enabled and not automation.paused:
             tx.nudge(Kind.SCAN, automation, tx.now)
+
+
+def _await_restore(tx: Tx, automation_id: str, file: sa.Row[Any]) -> None:
+    seen = {
+        "key": file.key,
+        "version": file.version,
+        "reason": Reason.ARCHIVED,
+        "detail": explain(Reason.ARCHIVED),
+        "size_bytes": file.size_bytes,
+    }
+    ledger.observe(tx, automation_id, [seen], reported_in=file.job_id)
 
 
 def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: str) -> None:

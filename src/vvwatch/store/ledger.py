@@ -73,18 +73,32 @@ def claim_output(tx: Tx, uri: str, export_id: str) -> None:
     tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now}])
 
 
-def observe(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def observe(
+    tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]], reported_in: str | None = None
+) -> list[dict[str, Any]]:
     """Keep why objects were not picked up; returns those of these observations that are news.
 
     Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays as it is,
-    so that an object is reported as skipped once per version and reason.
+    so that an object is reported as skipped once per version and reason, where it was not yet `reported_in` a job.
     """
     news = _news(tx, automation_id, seen)
     for row in news:
-        values = {**row, "seen_at": tx.now, "job_id": None}
+        values = {**row, "seen_at": tx.now, "job_id": reported_in}
         insert = tx.upsert(observations).values(automation_id=automation_id, **values)
         tx.execute(insert.on_conflict_do_update(index_elements=["automation_id", "key"], set_=values))
     return news
+
+
+def observed_as(
+    tx: Tx, automation_id: str, reason: str, among: Sequence[StorageObject]
+) -> set[tuple[str, str]]:
+    """(key, version) of those objects that were observed for just this reason."""
+    found = sa.select(observations.c.key, observations.c.version).where(
+        observations.c.automation_id == automation_id,
+        observations.c.reason == reason,
+        observations.c.key.in_([obj.key for obj in among]),
+    )
+    return {(row.key, row.version) for row in tx.all(found)}
 
 
 def has_news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.media import Probe
-from vvwatch.errors import MediaError, ObjectChanged, VvwatchError
+from vvwatch.errors import MediaError, ObjectArchived, ObjectChanged, VvwatchError
 from vvwatch.ports import Job, Storage
 from vvwatch.store import imports
 from vvwatch.store.database import Database
@@ -104,6 +104,7 @@ def _judged(probe: Probe, uri: str) -> FileOutcome:
 
 
 def _failure(error: VvwatchError) -> FileOutcome:
-    """A version that was replaced is skipped, for its successor is imported; anything else failed."""
-    status = FileStatus.SKIPPED if isinstance(error, ObjectChanged) else FileStatus.FAILED
+    """A version that was replaced or has to be restored first is skipped, for it comes again; anything else failed."""
+    again = isinstance(error, ObjectChanged | ObjectArchived)
+    status = FileStatus.SKIPPED if again else FileStatus.FAILED
     return FileOutcome(status, error.code, error.message)

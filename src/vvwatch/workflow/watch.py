@@ -8,14 +8,13 @@ that holds them open. What is still settling lives in memory only: the next list
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
-from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, explain
+from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason
 from vvwatch.core.ledger import Diff
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.schedules import jittered
@@ -25,38 +24,13 @@ from vvwatch.ports import Clock, Hint, Irregularity, Job, Storage
 from vvwatch.store import automations, ledger, windows
 from vvwatch.store.database import Database
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.watched import Tally, Watched, observation
 from vvwatch.workflow.windows import announce
 
 _COMPARED_AT_ONCE = 4_000
 _MOST_SETTLING = 200_000
 _MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
 _RETRY_SECONDS = 30.0
-
-
-@dataclass
-class Watched:
-    """One automation as it is watched now, and what of it is still settling."""
-
-    row: sa.Row[Any]
-    storage: Storage
-    filter: ObjectFilter
-    new_only: bool
-    settling: dict[str, Sighting] = field(default_factory=dict)
-
-    @property
-    def baseline(self) -> bool:
-        """Whether what exists is to be taken as known, because only what comes from now on counts."""
-        return not self.row.process_existing and not self.row.baseline_done
-
-
-@dataclass
-class Tally:
-    """What one look came to."""
-
-    listed: int = 0
-    accepted: int = 0
-    skipped: int = 0
-    settling: int = 0
 
 
 class Watcher:
@@ -134,11 +108,12 @@ class Watcher:
     async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
         """The automation's watched state, made anew when its settings changed."""
         known = self._watched.get(row.id)
-        if known is not None and known.row.generation == row.generation:
+        if known is not None and known.is_of(row, connector):
             known.row = row
             return known
         watched = Watched(
             row,
+            connector,
             await anyio.to_thread.run_sync(self._open_storage, connector),
             ObjectFilter(row.source_prefix, row.file_pattern, row.recursive),
             (row.import_mode_override or connector.import_mode) == "new_only",
@@ -211,15 +186,17 @@ class Watcher:
         known_keys = difference.modified if watched.new_only else []
         candidates = [*difference.created, *([] if watched.new_only else difference.modified)]
         candidates, own = await self._without_own(watched, candidates)
+        if candidates:
+            candidates = await watched.looked_into(self._database, candidates, self._sample())
         verdicts = [(obj, watched.filter.verdict(obj)) for obj in candidates]
-        wanted, existing = _split_existing(watched, [obj for obj, verdict in verdicts if verdict.accepted])
+        wanted, existing = watched.split_existing([obj for obj, verdict in verdicts if verdict.accepted])
         declined = [obj for obj in known_keys if watched.filter.verdict(obj).accepted]
         if declined or own or existing:
             args = watched.row.id, watched.row.generation, [*declined, *own, *existing]
             await self._database.write(windows.acknowledge, *args)
         tally.skipped += len(candidates) - len(wanted)
         refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
-        await self._observe(watched, [_observation(obj, v.reason, v.detail) for obj, v in refused])
+        await self._observe(watched, [observation(obj, v.reason, v.detail) for obj, v in refused])
         return wanted
 
     async def _without_own(
@@ -342,26 +319,6 @@ def _put_off(watched: Watched, due: Mapping[str, Sighting], now: float | None) -
                 del watched.settling[key]
             else:
                 watched.settling[key] = seen._replace(since=now)
-
-
-def _observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:
-    return {
-        "key": obj.key,
-        "version": obj.version,
-        "reason": reason,
-        "detail": f"{explain(reason)} ({detail})" if detail else explain(reason),
-        "size_bytes": obj.size_bytes,
-    }
-
-
-def _split_existing(
-    watched: Watched, wanted: list[StorageObject]
-) -> tuple[list[StorageObject], list[StorageObject]]:
-    """When only what comes from now on counts, split off what was there before the automation was."""
-    if not watched.baseline:
-        return wanted, []
-    made_at = watched.row.updated_at
-    return [o for o in wanted if o.changed_at >= made_at], [o for o in wanted if o.changed_at < made_at]
 
 
 def _merged(prefixes: Sequence[str]) -> list[str]:

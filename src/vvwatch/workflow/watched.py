@@ -1,0 +1,95 @@
+"""One automation as it is watched now: what of its objects is new to it, settling, or archived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.filters import ObjectFilter, Reason, explain
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.settling import Sighting
+from vvwatch.ports import Storage
+from vvwatch.store import ledger
+from vvwatch.store.database import Database
+
+_MOST_ASKED: Final = 16
+_SERVICE_TICK_SECONDS: Final = 1.0
+"""Services date their objects by whole seconds: what came right after a moment may be dated before it."""
+
+
+@dataclass
+class Watched:
+    """One automation as it is watched now, and what of it is still settling."""
+
+    row: sa.Row[Any]
+    connector: sa.Row[Any]
+    storage: Storage
+    filter: ObjectFilter
+    new_only: bool
+    settling: dict[str, Sighting] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> bool:
+        """Whether what exists is to be taken as known, because only what comes from now on counts."""
+        return not self.row.process_existing and not self.row.baseline_done
+
+    def is_of(self, row: sa.Row[Any], connector: sa.Row[Any]) -> bool:
+        """Whether it is watched as these rows, the latest ones, want it."""
+        same = self.connector.id == connector.id and self.connector.updated_at == connector.updated_at
+        return bool(same and self.row.generation == row.generation)
+
+    def split_existing(self, wanted: list[StorageObject]) -> tuple[list[StorageObject], list[StorageObject]]:
+        """When only what comes from now on counts, split off what was there before the automation was.
+
+        The moment is one of the store's own clock, which dated the objects.
+        """
+        if not self.baseline:
+            return wanted, []
+        made_at = self.row.updated_at + self.storage.clock_ahead_seconds
+        if self.storage.capabilities.atomic_writes:
+            made_at -= _SERVICE_TICK_SECONDS
+        return [o for o in wanted if o.changed_at >= made_at], [o for o in wanted if o.changed_at < made_at]
+
+    async def looked_into(
+        self, database: Database, candidates: list[StorageObject], sample: float
+    ) -> list[StorageObject]:
+        """`candidates`, each archived or not as is known now.
+
+        A listing may not tell that an object was restored, nor that one of its class is archived: then an
+        import met it. A few of them are asked about, others each time.
+        """
+        met = await database.read(ledger.observed_as, self.row.id, Reason.ARCHIVED, candidates)
+        frozen = [
+            obj.key
+            for obj in candidates
+            if (obj.archived or obj[:2] in met) and self.filter.name_verdict(obj.key).accepted
+        ]
+        if not frozen:
+            return candidates
+        start = int(sample * len(frozen))
+        asked = (frozen[start:] + frozen[:start])[:_MOST_ASKED]
+        still = set(frozen) - set(await self.storage.restored(asked))
+        return [obj._replace(archived=obj.key in still) for obj in candidates]
+
+
+@dataclass
+class Tally:
+    """What one look came to."""
+
+    listed: int = 0
+    accepted: int = 0
+    skipped: int = 0
+    settling: int = 0
+
+
+def observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:
+    """Why `obj` is not picked up, as `ledger.observe` keeps it."""
+    return {
+        "key": obj.key,
+        "version": obj.version,
+        "reason": reason,
+        "detail": f"{explain(reason)} ({detail})" if detail else explain(reason),
+        "size_bytes": obj.size_bytes,
+    }
