@@ -67,7 +67,7 @@ def test_a_newcomers_first_command_ends_with_an_export(tmp_path: Path) -> None:
     ended = shell(SETUP[0], clone, XDG_STATE_HOME=str(tmp_path / "state"), PYTHONPATH="")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "3 files imported, 1 failed, 0 skipped" in ended.stdout
-    assert len(list((clone / "vvwatch-demo-exports").glob("*.json"))) == 1
+    assert len(list((clone / "vvwatch-demo-exports").glob("*.manifest.json"))) == 1
 
 
 def test_ci_runs_the_readmes_test_command_and_nothing_else() -> None:

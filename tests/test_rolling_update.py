@@ -85,7 +85,8 @@ class Arrivals:
 def exported(media: Path) -> Counter[str]:
     """How often each file's results were delivered."""
     documents = [json.loads(path.read_text()) for path in (media / "results").rglob("*.json")]
-    return Counter(item["video"]["key"] for document in documents for item in document["media"])
+    media_of = [document["media"] for document in documents if "media" in document]
+    return Counter(item["video"]["key"] for found in media_of for item in found)
 
 
 @pytest.mark.timeout(240)  # half a dozen daemons start, which a busy machine is slow to do

@@ -122,7 +122,7 @@ async def test_our_own_exports_are_recognised(
     api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     storage.put("results/x.json", b"{}")
-    await database.write(ledger.claim_output, storage.uri("results/x.json"), story.export_id)
+    await database.write(ledger.claim_outputs, [storage.uri("results/x.json")], story.export_id)
     found = await explained(api, "results/x.json")
     assert found["own_export_id"] == story.export_id
     assert story.export_id in found["conclusion"]

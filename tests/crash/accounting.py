@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 
@@ -49,8 +50,13 @@ def check_exports(daemon: Daemon, names: set[str]) -> None:
     runs = {run for (run,) in daemon.rows("select id from prompt_runs")}
     assert Counter(run for _, run, _ in rows) == Counter(runs)
     assert {status for *_, status in rows} == {"completed"}
-    files = sorted((daemon.outgoing / "results").iterdir())
-    assert [file.name for file in files] == sorted(f"{export}.json" for export, *_ in rows)
+    files = sorted(daemon.outgoing / "results" / f"{export}.json" for export, *_ in rows)
+    manifests = [file.with_suffix(".manifest.json") for file in files]
+    assert sorted((daemon.outgoing / "results").iterdir()) == sorted(files + manifests)
+    for file, manifest in zip(files, manifests, strict=True):
+        [told] = json.loads(manifest.read_bytes())["files"]
+        assert told["name"] == file.name
+        assert told["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     exported = [item["video"]["title"] for file in files for item in json.loads(file.read_bytes())["media"]]
     assert Counter(exported) == Counter(names)
 

@@ -31,7 +31,7 @@ COMMIT_POINTS = [
     "runs.begin_item",
     "runs.finish_item",
     "exports.begin",
-    "ledger.claim_output",
+    "ledger.claim_outputs",
     "exports.finish",
     "deliveries.begin",
     "deliveries.finish",

@@ -93,7 +93,9 @@ def check_run(daemon: Daemon) -> None:
 
 
 def check_export(daemon: Daemon) -> None:
-    [file] = (daemon.outgoing / "results").iterdir()
+    [file, manifest] = sorted((daemon.outgoing / "results").iterdir())
+    [told] = json.loads(manifest.read_bytes())["files"]
+    assert (told["name"], told["size_bytes"]) == (file.name, file.stat().st_size)
     artefact = json.loads(file.read_bytes())
     jsonschema.validate(artefact, json_schema())
     assert {item["video"]["title"] for item in artefact["media"]} == {

@@ -59,5 +59,5 @@ async def _export(database: Database, sink: RecordingSink) -> None:
     await database.write(runs.finish_item, item, RESULT)
     [export] = sink.take(Kind.EXPORT)
     await database.write(exports.begin, export)
-    await database.write(ledger.claim_output, URI, export.ref)
+    await database.write(ledger.claim_outputs, [URI], export.ref)
     await database.write(exports.finish, export, Written(URI, 10, "0" * 64), delivered=True)

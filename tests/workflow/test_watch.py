@@ -279,7 +279,7 @@ async def test_export_into_source(
 ) -> None:
     """Trap 40: what we wrote is known before it stands there, under whatever name."""
     await database.write(prepare)
-    await database.write(ledger.claim_output, storage.uri("exports/ours.mp4"), "exp_1")
+    await database.write(ledger.claim_outputs, [storage.uri("exports/ours.mp4")], "exp_1")
     storage.put("exports/ours.mp4", b"x")
     await settle(database, watcher, clock)
     assert await keys(database) == []
@@ -397,7 +397,7 @@ async def test_our_own_artefacts_are_not_reported_either(
     database: Database, watcher: Watcher, storage: SlowStorage, clock: FakeClock
 ) -> None:
     await database.write(prepare)
-    await database.write(ledger.claim_output, storage.uri("exports/exp_1.json"), "exp_1")
+    await database.write(ledger.claim_outputs, [storage.uri("exports/exp_1.json")], "exp_1")
     storage.put("exports/exp_1.json", b"{}")
     await settle(database, watcher, clock)
     assert await keys(database, observations) == []

@@ -23,6 +23,7 @@ from vvwatch.core.media import RunSettings
 from vvwatch.core.runs import ItemStatus, RunStatus
 
 SCHEMA_ID: Final = "vvwatch-export/1"
+MANIFEST_SCHEMA_ID: Final = "vvwatch-manifest/1"
 
 _SETTINGS: Final = tuple(field.name for field in fields(RunSettings))
 
@@ -36,6 +37,26 @@ def document_head(export: Any, runs: Iterable[Any]) -> dict[str, Any]:
         "target": {"id": export.target_id, "index_id": export.index_id, "run_id": export.run_id},
         "generated_at": iso(export.created_at),
         "runs": [run_document(run) for run in runs],
+    }
+
+
+def manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict[str, Any]:
+    """What is written last, beside the artefact `name`: who finds it knows that all of the export stands there."""
+    return {
+        "schema": MANIFEST_SCHEMA_ID,
+        "export_id": export.id,
+        "export_type": export.export_type,
+        "index_id": export.index_id,
+        "run_id": export.run_id,
+        "generated_at": iso(export.created_at),
+        "files": [
+            {
+                "name": name,
+                "content_type": "application/json",
+                "size_bytes": size_bytes,
+                "sha256": sha256,
+            }
+        ],
     }
 
 

@@ -84,6 +84,11 @@ def destination_key(base_path: str | None, subpath: str | None, export_id: str) 
     return "/".join(part for part in parts if part)
 
 
+def manifest_key(key: str) -> str:
+    """Where the manifest of the artefact at `key` goes: beside it, and after it."""
+    return f"{key.removesuffix('.json')}.manifest.json"
+
+
 def check_subpath(path: str | None, name: str = "destination_subpath") -> str:
     """`path` without empty or `.` segments, hence "" for none; `name` is what an InvalidInput calls it."""
     segments = (path or "").split("/")

@@ -68,9 +68,9 @@ def own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
     return set(tx.execute(sa.select(outputs.c.uri).where(outputs.c.uri.in_(uris))).scalars())
 
 
-def claim_output(tx: Tx, uri: str, export_id: str) -> None:
-    """Note, before the write, that what will stand at `uri` is ours and never an input."""
-    tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now}])
+def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
+    """Note, before the writes, that what will stand at `uris` is ours and never an input."""
+    tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now} for uri in uris])
 
 
 def observe(

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
-from vvwatch.core.exports import destination_key
+from vvwatch.core.exports import destination_key, manifest_key
+from vvwatch.core.objects import base_name
 from vvwatch.errors import Conflict, VvwatchError
 from vvwatch.ports import Clock, Job, Storage, Written
 from vvwatch.store import exports, ledger
@@ -25,6 +26,7 @@ from vvwatch.workflow.keeping import kept
 from vvwatch.workflow.reading import Reading, expected
 
 _ITEMS_PER_PAGE = 50
+_JSON = "application/json"
 
 
 class Exports:
@@ -136,8 +138,15 @@ class Exports:
         storage: Storage = await self._reading.storage(connector)
         row = work.export
         key = destination_key(row.destination_base_path, row.destination_subpath, row.id)
-        await self._database.write(ledger.claim_output, storage.uri(key), row.id)
-        return await storage.write(key, self._path(work), content_type="application/json")
+        last = manifest_key(key)
+        await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
+        written = await storage.write(key, self._path(work), content_type=_JSON)
+        path = self._path(work).with_suffix(".manifest")
+        document = artifact.manifest(row, base_name(key), written.size_bytes, written.sha256)
+        await anyio.Path(path).write_bytes(canonical_json(document) + b"\n")
+        await storage.write(last, path, content_type=_JSON)
+        path.unlink()
+        return written
 
 
 def _page(tx: Tx, run_id: str, after: int) -> list[tuple[sa.Row[Any], list[sa.Row[Any]]]]:
