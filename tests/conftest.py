@@ -5,9 +5,24 @@ from __future__ import annotations
 import pytest
 
 from tests.databases import DIALECTS, Databases
+from tests.emulators.azurite import azurite, azurite_oauth, entra
+from tests.emulators.fake_gcs import fake_gcs
+from tests.emulators.ministack import ministack
+from tests.emulators.moto import moto, moto_iam
+from tests.emulators.seaweed import seaweed
 from tests.postgres_server import postgres_server
 
-__all__ = ["postgres_server"]
+__all__ = [
+    "azurite",
+    "azurite_oauth",
+    "entra",
+    "fake_gcs",
+    "ministack",
+    "moto",
+    "moto_iam",
+    "postgres_server",
+    "seaweed",
+]
 
 
 @pytest.hookimpl(trylast=True)

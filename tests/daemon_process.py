@@ -27,11 +27,29 @@ ADMIN_KEY = "sk_live_" + "a1b2c3d4" * 6
 SECRET = "whsec_planted-secret-for-tests-0123456789"
 SECRET_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # replicas read each other's secrets
 COMMAND = ("-m", "vvwatch", "run", "--config")
+EVENTS = (
+    "media.created",
+    "media.processing.started",
+    "media.processing.completed",
+    "media.processing.failed",
+    "prompt_run.started",
+    "prompt_run.completed",
+    "prompt_run.failed",
+    "prompt_run.partial_completed",
+    "export.ready",
+    "export.failed",
+    "import_job.started",
+    "import_job.completed",
+    "import_job.failed",
+    "import_job.partial_completed",
+)
 
 
 @dataclass
 class Daemon:
     """A daemon over `base`: `incoming` is watched, `outgoing` takes exports. `extra` is appended TOML.
+
+    `connectors` declares other connectors `in` and `out` than those of the two folders.
 
     With the `database_url` of a server it is the replica `node`; what is watched and exported then lies in the
     folder `shared` of all replicas (default: `base`). `direct_url` is the way of `rows` to the server, where
@@ -44,7 +62,9 @@ class Daemon:
     settle: str = "0.3s"
     automation: str = ""
     extra: str = ""
+    connectors: str = ""
     webhook_url: str = ""
+    told: Sequence[str] = EVENTS
     environ: dict[str, str] = field(default_factory=dict)
     database_url: str = ""
     direct_url: str = ""
@@ -79,6 +99,17 @@ class Daemon:
     def write_config(self) -> None:
         server = f'database_url = "{self.database_url}"' if self.replicated else ""
         shared = "shared = true" if self.replicated else ""
+        folders = f"""
+[connectors.in]
+type = "local"
+path = "{self.incoming}"
+{shared}
+[connectors.out]
+type = "local"
+path = "{self.outgoing}"
+scopes = ["export"]
+{shared}
+"""
         text = f"""
 listen = "127.0.0.1:0"
 state_dir = "{self.state}"
@@ -94,15 +125,7 @@ allow_http = true
 allow_private_addresses = true
 delays = ["1s", "1s", "2s", "5s", "5s", "5s"]
 disable_after = 1000
-[connectors.in]
-type = "local"
-path = "{self.incoming}"
-{shared}
-[connectors.out]
-type = "local"
-path = "{self.outgoing}"
-scopes = ["export"]
-{shared}
+{self.connectors or folders}
 [indexes.main]
 [automations.main]
 index = "main"
@@ -122,10 +145,7 @@ subpath = "results"
 [webhooks.receiver]
 url = "{self.webhook_url}"
 secret_file = "{self.base / "secret"}"
-events = ["media.created", "media.processing.started", "media.processing.completed",
-  "media.processing.failed", "prompt_run.started", "prompt_run.completed", "prompt_run.failed",
-  "prompt_run.partial_completed", "export.ready", "export.failed", "import_job.started",
-  "import_job.completed", "import_job.failed", "import_job.partial_completed"]
+events = {json.dumps(list(self.told))}
 """
         self.config.write_text(text + self.extra)
 

@@ -93,7 +93,7 @@ def test_every_replica_reads_the_same_file_and_reaches_the_same_folders(
 ) -> None:
     assert replicas.environ["VVWATCH_CONFIG"] == replicas.config
     assert {str(root) for root in config.local.roots} == replicas.shared
-    assert all(connector.shared for connector in config.connectors.values())
+    assert all(connector.location.get("shared") for connector in config.connectors.values())
 
 
 def test_a_replicas_state_is_its_own_and_all_else_is_read_only(replicas: Deployed, config: Config) -> None:

@@ -13,6 +13,7 @@ from click import Context
 
 from tests import samples
 from tests.daemon_process import ADMIN_KEY
+from tests.storage.gcs_places import service_account
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import load
 from vvwatch.core.signatures import sign
@@ -116,7 +117,7 @@ def test_dev_on_a_folder_of_ones_own(tmp_path: Path) -> None:
 
 def example(folder: Path) -> str:
     """The README's configuration, over folders that exist."""
-    [text] = blocks("toml")
+    text = blocks("toml")[0]
     for name in ("incoming", "results"):
         (folder / "media" / name).mkdir(parents=True)
     return text.replace("/srv/media", str(folder / "media"))
@@ -128,6 +129,18 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
     config = load(path, {"VVWATCH_STATE_DIR": str(tmp_path / "state")})
     assert config.warnings == ()
     assert config.automations["dailies"].export is not None
+
+
+@pytest.mark.parametrize("text", blocks("toml")[1:], ids=lambda text: text.splitlines()[0])
+def test_the_example_of_each_connector_is_good_and_short(tmp_path: Path, text: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(service_account() if "gcs" in text else "a-secret-of-a-test\n")
+    secret.chmod(0o600)
+    path = tmp_path / "vvwatch.toml"
+    path.write_text(re.sub(r'"/etc/vvwatch/[\w.-]+"', f'"{secret}"', text))
+    [connector] = load(path, {"VVWATCH_STATE_DIR": str(tmp_path / "state")}).connectors.values()
+    assert connector.type in ("s3", "gcs", "azure")
+    assert len(text.splitlines()) < 10
 
 
 def test_the_signature_example_agrees_with_ours() -> None:

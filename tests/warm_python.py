@@ -36,7 +36,7 @@ class WarmPython:
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         reader, writer = _context.Pipe(duplex=False)
-        self._process = _context.Process(target=_run, args=(command, dict(environ), log, writer))
+        self._process = _context.Process(target=_run, args=(command, dict(environ), log, writer), daemon=True)
         self._process.start()
         writer.close()
         self.stdout: TextIO = os.fdopen(os.dup(reader.fileno()))

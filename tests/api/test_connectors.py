@@ -12,7 +12,7 @@ import pytest
 from tests.api.asking import Api, client_of
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
-from vvwatch.api import connectors
+from vvwatch.api import browsing, connectors
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.errors import AccessDenied, OnAnotherNode, StorageUnavailable
 from vvwatch.ports import Page, Storage
@@ -246,12 +246,153 @@ async def test_browsing_does_not_go_on_for_ever(
 
     connector = await api.connector()
     monkeypatch.setattr(storage, "list", endless)
-    monkeypatch.setattr(connectors, "_LONGEST_BROWSE_SECONDS", 0.05)
+    monkeypatch.setattr(browsing, "_LONGEST_SECONDS", 0.05)
     error = await api.error("POST", f"/connectors/{connector}/browse", 504, json={})
     assert "prefix" in error["details"]["hint"]
 
 
 async def test_an_unknown_connector_is_not_found(api: Api) -> None:
-    for method, tail in (("GET", ""), ("POST", "/test"), ("POST", "/browse")):
+    for method, tail in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/test"), ("POST", "/browse")):
         error = await api.error(method, f"/connectors/conn_none{tail}", 404, json={})
         assert error["code"] == "resource_connector_not_found"
+
+
+async def test_a_listing_that_is_broken_off_is_closed(
+    api: Api, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    async def many(_prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+        try:
+            while True:
+                yield Page([storage.put("a.mp4", b"a")])
+        finally:
+            ended.append(True)
+
+    connector = await api.connector()
+    monkeypatch.setattr(storage, "list", many)
+    assert await browse(api, connector, limit=3) == ["a.mp4"] * 3
+    assert ended == [True]
+
+
+async def test_a_test_without_an_answer_ends(
+    api: Api, storage: FakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(**_: Any) -> None:
+        await anyio.sleep_forever()
+
+    connector = await api.connector()
+    monkeypatch.setattr(storage, "check", silent)
+    monkeypatch.setattr(connectors, "_LONGEST_TEST_SECONDS", 0.05)
+    assert "no answer" in (await api.post(f"/connectors/{connector}/test"))["error_message"]
+
+
+async def test_what_is_changed_is_answered_and_the_rest_stays(api: Api, clock: FakeClock) -> None:
+    connector = await api.connector("import", "export")
+    before = await api.get(f"/connectors/{connector}")
+    clock.advance(60)
+    changes = {
+        "name": "rushes",
+        "import_mode": "new_only",
+        "export_base_path": "a//./b/",
+        "scopes": ["export"],
+    }
+    changed = await api.ask("PATCH", f"/connectors/{connector}", json=changes)
+    later = {"updated_at": "2026-09-21T14:14:20.000Z", "last_tested_at": "2026-09-21T14:14:20.000Z"}
+    assert changed == before | changes | later | {"export_base_path": "a/b"}
+    assert await api.get(f"/connectors/{connector}") == changed
+    assert await api.ask("PATCH", f"/connectors/{connector}", json={}) == changed
+    for nothing in (None, ""):
+        again = await api.ask("PATCH", f"/connectors/{connector}", json={"export_base_path": nothing})
+        assert again["export_base_path"] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": None},
+        {"name": " "},
+        {"scopes": []},
+        {"scopes": None},
+        {"import_mode": "some"},
+        {"export_base_path": "../up"},
+        {"status": "failed"},
+        {"status": None},
+        {"path": "/elsewhere"},
+        {"bucket": "other"},
+        {"endpoint_url": "http://169.254.169.254"},
+        {"credentials": "ambient"},
+        {"client_secret": "s"},
+        {"credentials_json": "{}"},
+    ],
+)
+async def test_what_cannot_be_changed_is_refused(api: Api, change: dict[str, Any]) -> None:
+    connector = await api.connector()
+    error = await api.error("PATCH", f"/connectors/{connector}", 422, json=change)
+    [where] = {each["where"].split(".")[1] for each in error["details"]["errors"]}
+    assert [where] == list(change)
+
+
+async def test_a_disabled_connector_is_not_used_until_it_is_enabled(api: Api, storage: FakeStorage) -> None:
+    connector = await api.connector()
+    path = f"/connectors/{connector}"
+    storage.broken = StorageUnavailable("nobody may ask")
+    assert (await api.ask("PATCH", path, json={"status": "disabled"}))["status"] == "disabled"
+    for action in ("test", "browse"):
+        error = await api.error("POST", f"{path}/{action}", 409, json={})
+        assert error["details"]["hint"] == "PATCH its status to active"
+    assert (await api.ask("PATCH", path, json={"scopes": ["export"]}))["status"] == "disabled"
+    assert (await api.ask("PATCH", path, json={"status": "active"}))["last_test_error"] == "nobody may ask"
+    storage.broken = None
+    assert (await api.ask("PATCH", path, json={"status": "active"}))["status"] == "active"
+
+
+async def test_a_connector_in_use_is_not_deleted(api: Api) -> None:
+    connector, index = await api.connector(), await api.index()
+    await api.put(
+        f"/indexes/{index}/automations/import",
+        {
+            "connector_id": connector,
+            "debounce_interval": "5m",
+            "prompt_preset": {"prompt_id": await api.prompt()},
+        },
+    )
+    error = await api.error("DELETE", f"/connectors/{connector}", 409)
+    assert error["message"].endswith(f"is used by the import automation of index films ({index})")
+    error = await api.error("PATCH", f"/connectors/{connector}", 409, json={"scopes": ["export"]})
+    assert f"the import automation of index films ({index})" in error["message"]
+    assert (await api.get(f"/connectors/{connector}"))["status"] == "active"
+
+
+async def test_a_connector_that_nothing_uses_is_deleted(api: Api) -> None:
+    connector = await api.connector()
+    answer = await api.ask("DELETE", f"/connectors/{connector}")
+    assert answer == {
+        "message": f"connector 'in' ({connector}) was deleted; what was imported through it stays"
+    }
+    assert await api.get("/connectors") == []
+    assert (await api.error("DELETE", f"/connectors/{connector}", 404))[
+        "code"
+    ] == "resource_connector_not_found"
+
+
+async def test_a_deleted_connector_serves_no_automation(api: Api) -> None:
+    index, connector = await api.index(), await api.connector("import", "export")
+    await api.ask("DELETE", f"/connectors/{connector}")
+    importing = {
+        "connector_id": connector,
+        "debounce_interval": "5m",
+        "prompt_preset": {"prompt_id": await api.prompt()},
+    }
+    await api.error("PUT", f"/indexes/{index}/automations/import", 404, json=importing)
+    exporting = {"destination_connector_id": connector}
+    await api.error("PUT", f"/indexes/{index}/automations/export", 404, json=exporting)
+
+
+async def test_a_declared_connector_is_read_only(api: Api, context: ApiContext) -> None:
+    spec = ConnectorSpec("far", "local", {"root": "/x"})
+    await context.database.write(catalog.declare_connector, "conn_far", spec)
+    for method in ("PATCH", "DELETE"):
+        error = await api.error(method, "/connectors/conn_far", 409, json={"name": "near"})
+        assert error["message"] == "connector 'conn_far' is read-only here"
+        assert "configuration file" in error["details"]["hint"]

@@ -65,9 +65,9 @@ def test_the_configuration_watches_the_folder_and_exports_elsewhere(folder: Path
     automation = config.automations["dev"]
     assert (automation.pattern, automation.quiet_seconds, automation.settle_seconds) == ("*.{mp4,mov}", 90, 1)
     assert automation.max_wait_seconds == 540
-    assert config.connectors[automation.connector].path == trial.folder
+    assert config.connectors[automation.connector].location == {"root": str(trial.folder)}
     assert automation.export is not None
-    assert config.connectors[automation.export.connector].path == trial.exports
+    assert config.connectors[automation.export.connector].location == {"root": str(trial.exports)}
     assert config.connectors[automation.export.connector].scopes == ("export",)
 
 
@@ -89,7 +89,7 @@ def test_a_folder_with_an_odd_name_can_be_watched(tmp_path: Path) -> None:
     folder = tmp_path / "my $HOME ${clips} é 🎬"
     folder.mkdir()
     trial = plan(folder)
-    assert configured(trial, ENVIRON).connectors["folder"].path == folder
+    assert configured(trial, ENVIRON).connectors["folder"].location == {"root": str(folder)}
 
 
 @pytest.mark.parametrize(

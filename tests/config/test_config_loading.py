@@ -63,7 +63,7 @@ def test_flags_can_declare_whole_tables(tmp_path: Path) -> None:
         },
     )
 
-    assert config.connectors["folder"].path == tmp_path
+    assert config.connectors["folder"].location == {"root": str(tmp_path)}
     assert config.automations["main"].quiet_seconds == 3
 
 

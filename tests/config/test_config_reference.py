@@ -13,8 +13,9 @@ from typing import Any, get_args
 import pytest
 
 from vvwatch.config import PromptPreset, Settings, load
-from vvwatch.config.models import Table
+from vvwatch.config.connectors import KINDS, CloudConnector, Connector, StorageDefaults
 from vvwatch.config.reading import table_at
+from vvwatch.config.tables import Table
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.media import RunSettings
 
@@ -28,23 +29,38 @@ Loc = tuple[str, ...]
 WITHOUT_A_FIXED_DEFAULT = {("state_dir",), ("node", "name"), ("processing", "concurrency")}
 
 
+DOCUMENT = tomllib.loads(EVERYTHING)
+SECRETS = ("rushes-secret", "rushes-token", "footage-secret", "newsroom-secret")
+
+
 def options(table: Any, loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
     """Each key of a document that has a model, with its value."""
     for name, value in table.items():
-        if table_at((*loc, name)) or table_at((*loc, name, "any")):
+        if table_at((*loc, name), DOCUMENT) or table_at((*loc, name, "any"), DOCUMENT):
             yield from options(value, (*loc, name))
         else:
             yield (*loc, name), value
 
 
+def model_of(loc: Loc) -> type[Table]:
+    """The model of the table that holds the key at `loc`."""
+    model = table_at(loc[:-1], DOCUMENT)
+    assert model is not None
+    return model
+
+
 def described() -> dict[type[Table], set[str]]:
     """The keys of each model that stand in the reference, commented out or not."""
     found: dict[type[Table], set[str]] = {}
-    for loc, _ in options(tomllib.loads(EVERYTHING)):
-        model = table_at(loc[:-1])
-        assert model is not None
-        found.setdefault(model, set()).add(loc[-1])
+    for loc, _ in options(DOCUMENT):
+        found.setdefault(model_of(loc), set()).add(loc[-1])
     return found
+
+
+def told_elsewhere(model: type[Table]) -> set[str]:
+    """What need not stand in each table: another spelling beside the first, and what all connectors have."""
+    spelling = {name for name in model.model_fields if f"(or {name})" in REFERENCE}
+    return spelling | (set(Connector.model_fields) if issubclass(model, CloudConnector) else set())
 
 
 def test_every_option_stands_in_the_reference() -> None:
@@ -52,18 +68,19 @@ def test_every_option_stands_in_the_reference() -> None:
     found = described()
 
     assert found.pop(Settings) == set(Settings.model_fields) - sections
-    assert set(found) == _models(Settings) - {Settings}
+    only_tables = {Settings, StorageDefaults}
+    assert set(found) == _models(Settings) - only_tables - {Connector} | set(KINDS.values())
     for model, names in found.items():
         nested = {name for name, field in model.model_fields.items() if _holds_tables(field.annotation)}
-        assert names == set(model.model_fields) - nested, model.__name__
-    assert sections <= set(tomllib.loads(EVERYTHING))
+        told = names | told_elsewhere(model)
+        assert told - nested == set(model.model_fields) - nested, model.__name__
+    assert sections <= set(DOCUMENT)
 
 
 def test_every_default_in_the_reference_is_the_default() -> None:
     active = {loc for loc, _ in options(tomllib.loads(REFERENCE))}
-    for loc, value in options(tomllib.loads(EVERYTHING)):
-        model = table_at(loc[:-1])
-        assert model is not None
+    for loc, value in options(DOCUMENT):
+        model = model_of(loc)
         default = model.model_fields[loc[-1]].get_default()
         fixed = loc not in WITHOUT_A_FIXED_DEFAULT and loc[-1] not in model.required
         if loc not in active and fixed and default is not None:
@@ -82,8 +99,12 @@ def test_the_reference_can_be_used(tmp_path: Path, text: str) -> None:
         (tmp_path / "media" / name).mkdir(parents=True)
     for name in ("scenes", "summary"):
         (tmp_path / f"{name}.schema.json").write_text(json.dumps({"type": "object"}))
-    (tmp_path / "newsroom-secret").write_text("0123456789abcdef")
-    (tmp_path / "newsroom-secret").chmod(0o600)
+    secrets = dict.fromkeys(SECRETS, "0123456789abcdef")
+    secrets |= {"stage.json": '{"type": "service_account"}', "overflow-key": "MDEyMw==", "ca.pem": ""}
+    for name, content in secrets.items():
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o600)
+    text = text.replace("/etc/vvwatch/ca.pem", f"{tmp_path}/ca.pem")
     (tmp_path / "vvwatch.toml").write_text(text.replace("/srv/media", f"{tmp_path}/media"))
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "ARCHIVE_WEBHOOK_SECRET": "0123456789abcdef"}
 

@@ -7,13 +7,13 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import vvwatch
 from tests.crash import accounting
+from tests.crash.dying import die_at
 from tests.crash.producer import Producer
 from tests.daemon_process import Daemon, wait_until
 from tests.postgres_server import PostgresServer
@@ -107,14 +107,6 @@ def test_kill_at_every_commit_point(tmp_path: Path, picture: Path, dialect: str,
             producer.drop()
             die_at(daemon, moment, name)
         run_to_the_end(daemon, producer, receiver)
-
-
-def die_at(daemon: Daemon, moment: str, name: str) -> None:
-    program = Path(__file__).with_name("dying_daemon.py")
-    dying = replace(daemon, command=(str(program), moment, name)).spawn()
-    assert dying.process is not None
-    assert dying.process.wait(40) == -9, f"never reached {name}: {daemon.log.read_text()[-2000:]}"
-    dying.kill()
 
 
 @pytest.mark.timeout(300)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import AsyncIterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,17 @@ import pytest
 import sqlalchemy as sa
 
 from tests.clock import FakeClock
-from vvwatch.config import Config, load
+from tests.fault_proxy import free_port
+from vvwatch.config import Config, ConfigInvalid, load
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import VvwatchError
+from vvwatch.ports import Job, Kind
+from vvwatch.store import connector_changes
+from vvwatch.store.database import Tx
+from vvwatch.store.encryption import SecretBox
 from vvwatch.store.schema import connectors, import_automations, webhooks
-from vvwatch.telemetry import Telemetry
+from vvwatch.telemetry import Telemetry, configure_logging
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +113,127 @@ async def test_an_unchanged_file_edits_nothing(house: House, tmp_path: Path) -> 
     await declare(house, wanted)
     after = await all_rows(house, import_automations)
     assert (before[0].updated_at, before[0].generation) == (after[0].updated_at, after[0].generation)
+
+
+PLANTED = "pl4nted"
+CLOUD = """[connectors.lake]
+type = "s3"
+bucket = "studio-lake"
+endpoint_url = "http://127.0.0.1:{port}"
+access_key_id = "AKIA"
+secret_access_key_file = "lake-secret"
+"""
+
+
+def cloud(base: Path, secret: str = PLANTED, text: str = "", port: int = 1) -> Config:
+    (base / "lake-secret").write_text(secret)
+    (base / "lake-secret").chmod(0o600)
+    return config(base, CLOUD.replace("{port}", str(port)) + text)
+
+
+async def lake(house: House) -> sa.Row[Any]:
+    [row] = [row for row in await all_rows(house, connectors) if row.id == "conn_lake"]
+    return row
+
+
+async def test_a_cloud_is_declared_with_sealed_credentials(house: House, tmp_path: Path) -> None:
+    await declare(house, cloud(tmp_path))
+    row = await lake(house)
+    assert (row.provider, row.status, row.node, row.declared) == ("s3", "active", "", True)
+    assert row.settings == {
+        "bucket": "studio-lake",
+        "region": "us-east-1",
+        "endpoint_url": "http://127.0.0.1:1",
+    }
+    opened = json.loads(house.box.open(row.credentials))
+    assert opened == {"access_key_id": "AKIA", "secret_access_key": PLANTED}
+
+
+async def test_credentials_that_are_the_same_are_no_edit(house: House, tmp_path: Path) -> None:
+    await declare(house, cloud(tmp_path))
+    before = await lake(house)
+    assert isinstance(house.clock, FakeClock)
+    house.clock.advance(60)
+    await declare(house, cloud(tmp_path))
+    assert await lake(house) == before
+    await declare(house, cloud(tmp_path, "changed"))
+    after = await lake(house)
+    assert after.updated_at == house.clock.now()
+    assert json.loads(house.box.open(after.credentials))["secret_access_key"] == "changed"
+
+
+async def test_credentials_that_another_key_has_sealed_are_sealed_anew(house: House, tmp_path: Path) -> None:
+    other = SecretBox(b"YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=")
+    await declare(house, cloud(tmp_path))
+    lost = other.seal(PLANTED)
+    await house.database.write(lambda tx: tx.update(connectors, "conn_lake", credentials=lost))
+    await declare(house, cloud(tmp_path))
+    assert json.loads(house.box.open((await lake(house)).credentials))["secret_access_key"] == PLANTED
+
+
+async def test_credentials_that_left_the_file_are_forgotten(house: House, tmp_path: Path) -> None:
+    await declare(house, cloud(tmp_path))
+    text = '[connectors.lake]\ntype = "s3"\nbucket = "studio-lake"\ncredentials = "ambient"\n'
+    await declare(house, config(tmp_path, text))
+    row = await lake(house)
+    assert (row.credentials, row.settings["ambient"]) == (None, True)
+
+
+async def test_a_service_account_that_cannot_sign_in_is_said_with_its_line(
+    house: House, tmp_path: Path
+) -> None:
+    (tmp_path / "stage.json").write_text(json.dumps({"type": "service_account", "private_key": PLANTED}))
+    text = '[connectors.stage]\ntype = "gcs"\nbucket = "studio-stage"\ncredentials_file = "stage.json"\n'
+    with pytest.raises(ConfigInvalid) as refused:
+        await declare(house, config(tmp_path, text))
+    [problem] = refused.value.problems
+    assert (problem.line, problem.key) == (13, "connectors.stage.credentials_file")
+    assert "lack" in problem.what
+    assert PLANTED not in str(problem)
+
+
+async def test_credentials_are_in_no_log_and_in_no_file_of_the_daemon(house: House, tmp_path: Path) -> None:
+    """Though the store is away, and that is said."""
+    log = StringIO()
+    house.telemetry._log = configure_logging("json", "debug", log, {})
+    table = '[automations.lake]\nindex = "one"\nconnector = "lake"\n'
+    wanted = cloud(tmp_path, text=table, port=free_port())
+    await declare(house, wanted)
+    [row] = await all_rows(house, import_automations)
+    await house.watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
+    await house.storages.aclose()
+    [row] = await all_rows(house, import_automations)
+    assert "127.0.0.1" in row.last_error
+    assert "scan.failed" in log.getvalue()
+    said = f"{wanted!r}{house!r}{row!r}{log.getvalue()}".encode()
+    files = [path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert PLANTED.encode() not in said + b"".join(files)
+
+
+def _edited(tx: Tx, values: dict[str, Any]) -> None:
+    tx.update(connectors, "conn_in", **values)
+
+
+async def test_what_is_on_a_disabled_connector_stands_still_and_says_so(house: House, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir(exist_ok=True)
+    (tmp_path / "in" / "a.mp4").write_bytes(b"a")
+    await declare(house, config(tmp_path, automation("mine", "one") + 'settle = "0s"\n'))
+
+    async def scanned() -> sa.Row[Any]:
+        [row] = await all_rows(house, import_automations)
+        await house.watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
+        return (await all_rows(house, import_automations))[0]
+
+    for status, error in (("disabled", "connector 'conn_in' is disabled"), ("active", None)):
+        values = {"status": status, "declared": False, "updated_at": house.clock.now()}
+        await house.database.write(_edited, values)
+        assert (await scanned()).last_error == error
+        assert isinstance(house.clock, FakeClock)
+        house.clock.advance(60)
+    await house.database.write(connector_changes.change, "conn_in", {"status": "disabled"})
+    row = await scanned()
+    assert (row.last_error, row.enabled, row.paused) == ("connector 'conn_in' is disabled", True, False)
+    assert row.next_at is not None
 
 
 async def test_a_storage_is_opened_once_and_remembers(house: House, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.memory import MemoryStorage
+from vvwatch.storage import remote
 from vvwatch.storage.local import LocalStorage
+from vvwatch.storage.spool import Spool
 
 
 @pytest.fixture
@@ -17,3 +20,18 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def storage(root: Path) -> LocalStorage:
     return LocalStorage(root, allowed_roots=[root.parent])
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    return Spool(folder, 1 << 30)
+
+
+@pytest.fixture
+def memory(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> MemoryStorage:
+    """Of small measures: what is a MiB elsewhere is a few bytes here."""
+    monkeypatch.setattr(remote, "_EXCERPT_BYTES", 16)
+    monkeypatch.setattr(remote, "_POURED_BYTES", 10)
+    return MemoryStorage(spool)

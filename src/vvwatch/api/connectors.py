@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
-from mimetypes import MimeTypes
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import anyio
 import anyio.to_thread
 import sqlalchemy as sa
-from pydantic import Field
+from fastapi import Form, UploadFile
+from fastapi.exceptions import RequestValidationError
 
 from vvwatch.api.auth import resource_router
+from vvwatch.api.browsing import BrowseBody, CloudFile, browsed
+from vvwatch.api.connector_bodies import (
+    CREDENTIALS,
+    MOST_FILE_BYTES,
+    AzureConnectorBody,
+    ConnectorChanges,
+    GcsConnectorForm,
+    LocalConnectorBody,
+    NewConnector,
+    S3ConnectorBody,
+    secrets_in,
+)
 from vvwatch.api.context import ApiContext, ApiSettings, Context
-from vvwatch.api.errors import ApiError
-from vvwatch.api.wire import Body, Resource, Visible, moment
-from vvwatch.config.fields import Subpath
-from vvwatch.core.events import iso
-from vvwatch.core.globs import Glob
-from vvwatch.core.locations import normal_prefix
-from vvwatch.core.objects import StorageObject, base_name, extension
-from vvwatch.errors import InvalidInput, OnAnotherNode, StorageError
-from vvwatch.ports import Storage
-from vvwatch.store import catalog
+from vvwatch.api.wire import Resource, moment
+from vvwatch.errors import Conflict, InvalidInput, OnAnotherNode, StorageError, StoreError
+from vvwatch.storage.gcs_credentials import checked_credentials
+from vvwatch.store import catalog, connector_changes
 from vvwatch.store.catalog import ConnectorSpec
+from vvwatch.store.database import Tx
+from vvwatch.store.encryption import SecretBox
 
 router = resource_router("connectors")
 
-_MOST_BROWSED: Final = 10_000
-_LONGEST_BROWSE_SECONDS: Final = 30.0  # clients give up after a minute
-_content_types: Final = MimeTypes()  # the built-in table: the same on every machine
-
-Scope = Literal["import", "export"]
-Scopes = Annotated[list[Scope], Field(min_length=1, max_length=2)]
-
-
-def _import_only() -> list[Scope]:
-    return ["import"]
-
-
-class LocalConnectorBody(Body):
-    """A new connector for a local folder below one of the roots that the configuration allows.
-
-    `shared`: every node mounts the folder at this path. Else it belongs to the node that is asked.
-    """
-
-    name: Annotated[str, Field(min_length=1, max_length=100), Visible]
-    path: Annotated[str, Field(min_length=1, max_length=4096)]
-    scopes: Scopes = Field(default_factory=_import_only)
-    import_mode: Literal["all", "new_only"] = "all"
-    export_base_path: Annotated[Subpath, Field(max_length=1024)] | None = None
-    shared: bool = False
-
-
-class BrowseBody(Body):
-    """What to look at; `prefix` may be a whole key."""
-
-    prefix: Annotated[str, Field(max_length=4096)] = ""
-    pattern: str = "*"
-    recursive: bool = True
-    limit: Annotated[int, Field(ge=1, le=_MOST_BROWSED)] = 1000
-
-
 _EVERYTHING: Final = BrowseBody()
+_LONGEST_TEST_SECONDS: Final = 45.0  # clients give up after a minute
+_TESTED: Final = frozenset({"credentials", "export_base_path", "scopes", "status"})
 
 
 class Connector(Resource):
@@ -80,11 +56,11 @@ class Connector(Resource):
     import_mode: str
     export_base_path: str | None
     path: str | None
-    bucket: str | None = None
-    region: str | None = None
-    storage_account: str | None = None
-    container: str | None = None
-    gcp_project_id: str | None = None
+    bucket: str | None
+    region: str | None
+    storage_account: str | None
+    container: str | None
+    gcp_project_id: str | None
     node: str | None
     declared: bool
     created_at: str | None
@@ -101,19 +77,15 @@ class TestResult(Resource):
     error_message: str | None
 
 
-class CloudFile(Resource):
-    """An object that a connector reaches. `extension` has its dot, or is empty."""
+class Deleted(Resource):
+    """What became of the connector."""
 
-    path: str
-    name: str
-    size_bytes: int
-    last_modified: str
-    content_type: str | None
-    extension: str
+    message: str
 
 
 def shown(row: sa.Row[Any]) -> Connector:
     """The connector as it is answered."""
+    place = row.settings
     return Connector(
         connector_id=row.id,
         name=row.name,
@@ -122,7 +94,12 @@ def shown(row: sa.Row[Any]) -> Connector:
         scopes=row.scopes,
         import_mode=row.import_mode,
         export_base_path=row.export_base_path,
-        path=row.settings.get("root"),
+        path=place.get("root"),
+        bucket=place.get("bucket"),
+        region=place.get("region"),
+        storage_account=place.get("storage_account"),
+        container=place.get("container"),
+        gcp_project_id=place.get("project"),
         node=row.node or None,
         declared=row.declared,
         created_at=moment(row.created_at),
@@ -137,16 +114,83 @@ def shown(row: sa.Row[Any]) -> Connector:
 async def create_local_connector(context: Context, body: LocalConnectorBody) -> Connector:
     """Make a connector for a local folder and test it; one that fails its test is made all the same."""
     root = await anyio.to_thread.run_sync(_allowed, body.path, context.settings)
-    spec = ConnectorSpec(
+    location = {"root": root} | ({"shared": True} if body.shared else {})
+    node = "" if body.shared else context.settings.node
+    return await _made(context, _spec(body, "local", location, node=node))
+
+
+@router.post("/connectors/s3", status_code=201)
+async def create_s3_connector(context: Context, body: S3ConnectorBody) -> Connector:
+    """Make a connector for a bucket of S3 and test it; one that fails its test is made all the same."""
+    sealed = context.box.seal(json.dumps(body.credentials()))
+    return await _made(context, _spec(body, "s3", body.location(), credentials=sealed))
+
+
+@router.post("/connectors/azure", status_code=201)
+async def create_azure_connector(context: Context, body: AzureConnectorBody) -> Connector:
+    """Make a connector for an Azure container and test it; one that fails its test is made all the same."""
+    sealed = context.box.seal(json.dumps(body.credentials()))
+    return await _made(context, _spec(body, "azure", body.location(), credentials=sealed))
+
+
+@router.post("/connectors/gcs", status_code=201)
+async def create_gcs_connector(
+    context: Context, form: Annotated[GcsConnectorForm, Form(media_type="multipart/form-data")]
+) -> Connector:
+    """Make a connector for a bucket of Google Cloud Storage and test it; one that fails it is made all the same."""
+    text = await _content(form.credentials_file)
+    account = await _service_account(context, "credentials_file", text)
+    return await _made(context, _spec(form, "gcs", form.location(), credentials=context.box.seal(account)))
+
+
+def _spec(
+    body: NewConnector,
+    provider: str,
+    location: dict[str, Any],
+    *,
+    node: str = "",
+    credentials: bytes | None = None,
+) -> ConnectorSpec:
+    return ConnectorSpec(
         name=body.name,
-        provider="local",
-        settings={"root": root} | ({"shared": True} if body.shared else {}),
-        node="" if body.shared else context.settings.node,
+        provider=provider,
+        settings=location,
         scopes=tuple(dict.fromkeys(body.scopes)),
         import_mode=body.import_mode,
         export_base_path=body.export_base_path or None,
+        credentials=credentials,
+        node=node,
     )
+
+
+async def _made(context: ApiContext, spec: ConnectorSpec) -> Connector:
     return shown(await _tested(context, await context.database.write(catalog.create_connector, spec)))
+
+
+async def _content(file: UploadFile) -> str:
+    """The text of an uploaded file; raises RequestValidationError for an empty, a large or a binary one."""
+    data = await file.read(MOST_FILE_BYTES + 1)
+    if not 0 < len(data) <= MOST_FILE_BYTES:
+        raise _unusable("credentials_file", "is empty or too large", f"1 to {MOST_FILE_BYTES:,} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _unusable("credentials_file", "is not UTF-8 text") from None
+
+
+async def _service_account(context: ApiContext, field: str, text: str) -> str:
+    """The credentials in `text`, checked; raises RequestValidationError, which shows nothing of them."""
+    try:
+        return await anyio.to_thread.run_sync(
+            lambda: checked_credentials(text, any_token_uri=context.settings.any_token_uri)
+        )
+    except InvalidInput as error:
+        raise _unusable(field, error.message, hint=error.hint) from None
+
+
+def _unusable(field: str, what: str, allowed: str = "", hint: str = "") -> RequestValidationError:
+    context = {"allowed": allowed, "hint": hint}
+    return RequestValidationError([{"loc": ("body", field), "msg": what, "ctx": context}])
 
 
 def _allowed(path: str, settings: ApiSettings) -> str:
@@ -183,24 +227,77 @@ async def get_connector(context: Context, connector_id: str) -> Connector:
     return shown(await context.database.read(catalog.get_connector, connector_id))
 
 
+@router.patch("/connectors/{connector_id}")
+async def change_connector(context: Context, connector_id: str, body: ConnectorChanges) -> Connector:
+    """Change a connector that was made over the API."""
+    found = await context.database.read(connector_changes.editable, connector_id)
+    _require_own(body, found.provider)
+    account = secrets_in(body, "gcs").get("credentials_json")
+    if account is not None:
+        account = await _service_account(context, "credentials_json", account)
+    changes, row = await context.database.write(_changed, context.box, connector_id, body, account)
+    return shown(await _tested(context, row) if changes & _TESTED and row.status != catalog.DISABLED else row)
+
+
+def _require_own(body: ConnectorChanges, provider: str) -> None:
+    """Raises RequestValidationError for credentials that connectors of this provider do not have."""
+    strays = [name for name in body.model_fields_set & set(CREDENTIALS) if CREDENTIALS[name][0] != provider]
+    for name in sorted(strays):
+        what = f"belongs to connectors of {CREDENTIALS[name][0]}"
+        own = ", ".join(field for field, (owner, _) in CREDENTIALS.items() if owner == provider)
+        raise _unusable(name, what, own)
+
+
+def _changed(
+    tx: Tx, box: SecretBox, connector_id: str, body: ConnectorChanges, account: str | None
+) -> tuple[frozenset[str], sa.Row[Any]]:
+    """Change the row; returns which columns, and the row."""
+    row = connector_changes.editable(tx, connector_id)
+    changes = body.given()
+    if "export_base_path" in changes:
+        changes["export_base_path"] = changes["export_base_path"] or None
+    if "scopes" in changes:
+        changes["scopes"] = list(dict.fromkeys(changes["scopes"]))
+    if changes.get("status") == "active":
+        changes["status"] = "testing"
+    text = account or _merged(box, row, secrets_in(body, row.provider))
+    if text is not None:
+        settings = {name: value for name, value in row.settings.items() if name != "ambient"}
+        changes |= {"credentials": box.seal(text), "settings": settings}
+    elif row.settings.get("ambient") and changes.keys() & {"scopes", "export_base_path"}:
+        raise Conflict(
+            f"connector {connector_id!r} has the identity of this machine, which the API does not extend",
+            "give it credentials of its own, or declare it in the configuration file",
+        )
+    return frozenset(changes), connector_changes.change(tx, connector_id, changes) if changes else row
+
+
+def _merged(box: SecretBox, row: sa.Row[Any], sent: dict[str, str]) -> str | None:
+    """What was sent over what is kept, as one text; None when nothing was. Raises RequestValidationError."""
+    if not sent:
+        return None
+    fields = {name: field for field, (owner, name) in CREDENTIALS.items() if owner == row.provider}
+    kept = json.loads(box.open(row.credentials)) if row.credentials and sent.keys() != fields.keys() else {}
+    whole = {name: value for name, value in (kept | sent).items() if name in fields}
+    for name in fields.keys() - whole.keys():
+        raise _unusable(fields[name], "is needed, for the connector has none")
+    return json.dumps(whole)
+
+
+@router.delete("/connectors/{connector_id}")
+async def delete_connector(context: Context, connector_id: str) -> Deleted:
+    """Forget a connector that nothing uses, and its credentials. What was imported and exported through it stays."""
+    row = await context.database.write(connector_changes.delete, connector_id)
+    return Deleted(
+        message=f"connector {row.name!r} ({row.id}) was deleted; what was imported through it stays"
+    )
+
+
 @router.post("/connectors/{connector_id}/test")
 async def test_connector(context: Context, connector_id: str) -> TestResult:
     """Try whether the location can be listed, and written to where that is its scope; the result is kept."""
-    row = await _tested(context, await context.database.read(catalog.get_connector, connector_id))
+    row = await _tested(context, await _usable(context, connector_id))
     return TestResult(success=row.last_test_error is None, error_message=row.last_test_error)
-
-
-async def _tested(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
-    error: str | None = None
-    try:
-        storage = await context.open_storage(row)
-        below = (row.export_base_path or "") if "export" in row.scopes else None
-        await storage.check(read="import" in row.scopes, write_below=below)
-    except OnAnotherNode:
-        raise
-    except (StorageError, InvalidInput) as failure:
-        error = f"{failure.message}: {failure.hint}" if failure.hint else failure.message
-    return await context.database.write(catalog.record_test, row.id, error)
 
 
 @router.post("/connectors/{connector_id}/browse")
@@ -208,38 +305,28 @@ async def browse_connector(
     context: Context, connector_id: str, body: BrowseBody = _EVERYTHING
 ) -> list[CloudFile]:
     """Objects that match, as the store lists them, at most `limit`; without a body the first of all."""
+    storage = await context.open_storage(await _usable(context, connector_id))
+    return await browsed(storage, body)
+
+
+async def _usable(context: ApiContext, connector_id: str) -> sa.Row[Any]:
     row = await context.database.read(catalog.get_connector, connector_id)
-    glob, prefix = Glob(body.pattern), normal_prefix(body.prefix)
-    storage = await context.open_storage(row)
+    if row.status == catalog.DISABLED:
+        raise Conflict(f"connector {connector_id!r} is disabled", "PATCH its status to active")
+    return row
+
+
+async def _tested(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
+    error: str | None = None
     try:
-        with anyio.fail_after(_LONGEST_BROWSE_SECONDS):
-            return await _browsed(storage, glob, prefix, body)
+        with anyio.fail_after(_LONGEST_TEST_SECONDS):
+            storage = await context.open_storage(row)
+            below = (row.export_base_path or "") if "export" in row.scopes else None
+            await storage.check(read="import" in row.scopes, write_below=below)
+    except OnAnotherNode:
+        raise
     except TimeoutError:
-        message = f"listing took more than {_LONGEST_BROWSE_SECONDS:g} s"
-        raise ApiError(504, "browse_timed_out", message, "give a longer prefix or a smaller limit") from None
-
-
-async def _browsed(storage: Storage, glob: Glob, prefix: str, body: BrowseBody) -> list[CloudFile]:
-    found: list[CloudFile] = []
-    async for page in storage.list(prefix, recursive=body.recursive):
-        found += [_file(obj) for obj in page.objects if _matches(glob, prefix, obj.key)]
-        if len(found) >= body.limit:
-            break
-    return found[: body.limit]
-
-
-def _matches(glob: Glob, prefix: str, key: str) -> bool:
-    rest = key.removeprefix(prefix).removeprefix("/")
-    return glob.matches(rest or base_name(key), base_name(key))
-
-
-def _file(obj: StorageObject) -> CloudFile:
-    suffix = extension(obj.key)
-    return CloudFile(
-        path=obj.key,
-        name=base_name(obj.key),
-        size_bytes=obj.size_bytes,
-        last_modified=iso(obj.modified_at),
-        content_type=_content_types.guess_type(base_name(obj.key), strict=False)[0],
-        extension=f".{suffix}" if suffix else "",
-    )
+        error = f"no answer within {_LONGEST_TEST_SECONDS:g} s: it may be tested again"
+    except (StorageError, StoreError, InvalidInput) as failure:
+        error = f"{failure.message}: {failure.hint}" if failure.hint else failure.message
+    return await context.database.write(catalog.record_test, row.id, error)

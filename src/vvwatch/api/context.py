@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Depends, Request
 
+from vvwatch.core.locations import Address, addresses_of
 from vvwatch.ports import Clock, Processor, Storage
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
@@ -21,7 +22,8 @@ class ApiSettings:
     """What the configuration says about the API.
 
     No connector may reach `state_dir`, where the database and the keys are. `node` is the name of this node, and
-    empty where there is no other.
+    empty where there is no other. `any_token_uri`: service accounts of Google Cloud may name other token endpoints
+    than Google's, because another store is asked.
     """
 
     local_roots: tuple[Path, ...] = ()
@@ -34,6 +36,12 @@ class ApiSettings:
     default_processor: str = "technical"
     state_dir: Path | None = None
     node: str = ""
+    any_token_uri: bool = False
+
+
+def own_addresses(connector: sa.Row[Any]) -> Sequence[Address]:
+    """What a person may call the objects of a connector, as far as its own row tells."""
+    return addresses_of(connector.provider, connector.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,8 @@ class ApiContext:
     """Everything that answers need; the daemon wires it.
 
     `storages` opens the storage of a connector's row, `document` finds (or builds again) the file of an export,
-    `status` tells what the daemon is doing, `readiness` each
-    condition of being ready, `metrics` the Prometheus text.
+    `status` tells what the daemon is doing, `readiness` each condition of being ready, `metrics` the Prometheus text,
+    `addresses` what a person may call the objects of a connector's row, without opening anything.
     """
 
     database: Database
@@ -55,6 +63,7 @@ class ApiContext:
     status: Callable[[], Awaitable[dict[str, Any]]]
     readiness: Callable[[], dict[str, bool]]
     metrics: Callable[[], bytes]
+    addresses: Callable[[sa.Row[Any]], Sequence[Address]] = own_addresses
 
     async def open_storage(self, connector: sa.Row[Any]) -> Storage:
         """The storage of a connector's row; finding out where a folder really lies may block, so not here."""

@@ -161,7 +161,9 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     if status == 413:
         return refusal(request, too_large(error.detail))
     if status == 400:  # what FastAPI says of every body that it cannot read
-        return _unreadable(request, _why_unreadable(error.__cause__))
+        is_form = request.headers.get("content-type", "").startswith("multipart/")
+        why = f"the form cannot be read: {error.detail}" if is_form else _why_unreadable(error.__cause__)
+        return _unreadable(request, why)
     code = _CODES.get(status, f"http_{status}")
     message = f"{request.method} {request.scope['path']}: {error.detail}"
     return envelope(request, status, code, message, headers=error.headers)

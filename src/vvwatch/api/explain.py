@@ -164,23 +164,34 @@ async def explain_object(
 async def _reaching(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
     """Each connector that reaches the address, with its key there; raises ApiError (404) when none does."""
     address = await anyio.to_thread.run_sync(_address, uri)
-    found, folders = [], []
+    found, whole = [], []
     for row in await context.database.read(catalog.list_connectors):
-        try:
-            storage = await context.open_storage(row)
-            at = _key_at(storage, address)
-        except VvwatchError:
-            continue
-        if at is not None:
-            found.append((row, at))
-        elif address.rstrip("/") == _base(storage).rstrip("/"):
-            folders.append(row.id)
-    if folders and not found:
-        raise InvalidInput(f"{uri!r} is all of connector {folders[0]!r}, not an object", "name a file in it")
+        key = await _key_in(context, row, address)
+        if key:
+            found.append((row, key))
+        elif key == "":
+            whole.append(row.id)
+    if whole and not found:
+        raise InvalidInput(f"{uri!r} is all of connector {whole[0]!r}, not an object", "name a file in it")
     if not found:
         hint = "`vvwatch status` shows what is watched"
         raise ApiError(404, "resource_connector_not_found", f"no connector reaches {uri!r}", hint)
     return found
+
+
+async def _key_in(context: ApiContext, row: sa.Row[Any], address: str) -> str | None:
+    """The key of the address in a connector, empty for the connector itself; None where that does not reach it.
+
+    An object store's address says all. Where a folder really lies only the folder tells.
+    """
+    if known := context.addresses(row):
+        return next((key for each in known if (key := each.key_at(address)) is not None), None)
+    try:
+        storage = await context.open_storage(row)
+        base = _base(storage)
+        return "" if address.rstrip("/") == base.rstrip("/") else _key_at(storage, address)
+    except VvwatchError:
+        return None
 
 
 def _address(uri: str) -> str:

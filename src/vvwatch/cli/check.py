@@ -15,6 +15,7 @@ from vvwatch.cli.options import config_option, json_option
 from vvwatch.cli.output import plain, several, show_json
 from vvwatch.config import Config, default_path, load
 from vvwatch.core.media import DEFAULT_PROCESSOR
+from vvwatch.daemon.credentials import check_credentials
 from vvwatch.errors import ConfigInvalid, Problem
 from vvwatch.processors.technical import Limits, TechnicalProcessor
 from vvwatch.workflow.prompts import check_prompts
@@ -47,6 +48,7 @@ def check(ctx: click.Context, config: str | None, *, as_json: bool) -> None:
 def _loaded(path: Path | None) -> tuple[Config | None, tuple[Problem, ...]]:
     try:
         loaded = load(path, os.environ)
+        check_credentials(loaded)
         check_prompts(loaded, {DEFAULT_PROCESSOR: TechnicalProcessor(limits=Limits(), work_dir=Path())})
     except ConfigInvalid as error:
         return None, error.problems

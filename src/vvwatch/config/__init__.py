@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vvwatch.config.connectors import CloudConnector, Connector, LocalConnector
 from vvwatch.config.ids import automation_id, connector_id, index_id, prompt_id, webhook_id
 from vvwatch.config.loading import ENVIRONMENT, default_path, default_state_dir, load
 from vvwatch.config.models import (
@@ -9,7 +10,6 @@ from vvwatch.config.models import (
     Automation,
     AutomationExport,
     Config,
-    Connector,
     Debounce,
     IndexTable,
     Local,
@@ -31,12 +31,14 @@ __all__ = [
     "ENVIRONMENT",
     "Automation",
     "AutomationExport",
+    "CloudConnector",
     "Config",
     "ConfigInvalid",
     "Connector",
     "Debounce",
     "IndexTable",
     "Local",
+    "LocalConnector",
     "Log",
     "Node",
     "Problem",

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from vvwatch.config.clouds import Why, unusable_account_key, unusable_secret
+from vvwatch.config.connectors import CloudConnector, keys_of
 from vvwatch.config.databases import has_password
 from vvwatch.config.findings import Finding
 from vvwatch.config.lines import Loc
-from vvwatch.config.models import Settings, Webhook
-from vvwatch.config.secrets import Secret, read_secret, readable_by_others
+from vvwatch.config.models import Settings
+from vvwatch.config.secrets import Secret, read_secret, readable_by_others, spellings
+from vvwatch.config.tables import Table
 
 Report = Callable[[Finding], None]
 
 _ADMIN_KEY: Final = re.compile(r"sk_live_[0-9a-f]{48}")
 _SHORTEST_SECRET: Final = 16
 _LONGEST_SCHEMA_FILE: Final = 1 << 20
+_WHOLE: Final = "credentials"
+"""The secret that holds all credentials by itself."""
 
 
 def inline_schemas(document: dict[str, Any], folder: Path, report: Report) -> None:
@@ -38,20 +44,88 @@ def inline_schemas(document: dict[str, Any], folder: Path, report: Report) -> No
             report(Finding((*loc, "json_schema_file"), f"cannot be used: {_reason(error)}"))
 
 
-def webhook_secrets(
-    settings: Settings, folder: Path, environ: Mapping[str, str], report: Report
-) -> dict[str, Secret]:
-    """The signing secret of each declared webhook that has a usable one, by name."""
-    secrets: dict[str, Secret] = {}
-    for name, hook in settings.webhooks.hooks.items():
-        loc = ("webhooks", name)
-        secret = _webhook_secret(loc, hook, folder, environ, report)
-        if secret is not None and len(secret.reveal()) < _SHORTEST_SECRET:
-            key = "secret_env" if hook.secret_file is None else "secret_file"
-            report(Finding((*loc, key), "holds too short a secret", f"{_SHORTEST_SECRET} characters or more"))
-        elif secret is not None:
-            secrets[name] = secret
-    return secrets
+@dataclass(frozen=True)
+class SecretReader:
+    """Reads secrets that tables name, files relative to `folder`, and reports why one cannot be used."""
+
+    folder: Path
+    environ: Mapping[str, str] = field(repr=False)
+    report: Report
+
+    def webhooks(self, settings: Settings) -> dict[str, Secret]:
+        """The signing secret of each declared webhook that has a usable one, by name."""
+        found = {
+            name: self._secret(("webhooks", name), hook, "secret", _too_short)
+            for name, hook in settings.webhooks.hooks.items()
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
+
+    def connectors(self, settings: Settings) -> dict[str, Secret]:
+        """The credentials of each declared connector that has usable ones of its own, by name, as one JSON text."""
+        found = {
+            name: self._credentials(("connectors", name), connector)
+            for name, connector in settings.connectors.items()
+            if isinstance(connector, CloudConnector)
+        }
+        return {name: Secret(text) for name, text in found.items() if text is not None}
+
+    def _credentials(self, loc: Loc, connector: CloudConnector) -> str | None:
+        """All parts of the one way in which they are given; None where the rules have something against it."""
+        ways = [way for way in connector.ways if connector.given(keys_of(way))]
+        if len(ways) != 1 or connector.credentials:
+            return None
+        [way] = ways
+        parts = {name: getattr(connector, name) for name in way.plain}
+        for name in (*way.secrets, *way.optional):
+            secret = self._secret(loc, connector, name, _REFUSING[name])
+            parts[name] = None if secret is None else secret.reveal()
+        if not all(parts[name] for name in (*way.plain, *way.secrets)):
+            return None
+        whole: str | None = parts.get(_WHOLE)
+        return whole or json.dumps({name: text for name, text in parts.items() if text})
+
+    def _secret(self, loc: Loc, table: Table, name: str, unusable: Callable[[str], Why]) -> Secret | None:
+        """What exactly one key of the table gives; None for neither or both, and for what cannot be used."""
+        keys = table.given(spellings(name))
+        secret = self._read((*loc, keys[0]), str(getattr(table, keys[0]))) if len(keys) == 1 else None
+        why = None if secret is None else unusable(secret.reveal())
+        if why is not None:
+            self.report(Finding((*loc, keys[0]), *why))
+            return None
+        return secret
+
+    def _read(self, loc: Loc, value: str) -> Secret | None:
+        if str(loc[-1]).endswith("_file"):
+            return _from_file(loc, self.folder / value, self.report)
+        if text := self.environ.get(value):
+            return Secret(text)
+        self.report(Finding(loc, f"the variable {value} is not set"))
+        return None
+
+
+def _too_short(text: str) -> Why:
+    short = len(text) < _SHORTEST_SECRET
+    return ("holds too short a secret", f"{_SHORTEST_SECRET} characters or more") if short else None
+
+
+def _no_service_account(text: str) -> Why:
+    """What can be told of it here; the rest is looked at where it is used."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    sound = isinstance(document, dict) and document.get("type") == "service_account"
+    allowed = "the JSON file that Google Cloud hands out"
+    return None if sound else ("holds no key of a service account", allowed)
+
+
+_REFUSING: Final[Mapping[str, Callable[[str], Why]]] = {
+    _WHOLE: _no_service_account,
+    "account_key": unusable_account_key,
+    "client_secret": unusable_secret,
+    "secret_access_key": unusable_secret,
+    "session_token": unusable_secret,
+}
 
 
 def admin_key(environ: Mapping[str, str], report: Report) -> Secret | None:
@@ -98,19 +172,6 @@ def _schema_tables(document: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, An
 def _json(path: Path) -> Any:
     with path.open("rb") as file:
         return json.loads(file.read(_LONGEST_SCHEMA_FILE))
-
-
-def _webhook_secret(
-    loc: Loc, hook: Webhook, folder: Path, environ: Mapping[str, str], report: Report
-) -> Secret | None:
-    if (hook.secret_file is None) == (hook.secret_env is None):
-        return None
-    if hook.secret_file is not None:
-        return _from_file((*loc, "secret_file"), folder / hook.secret_file, report)
-    if text := environ.get(str(hook.secret_env)):
-        return Secret(text)
-    report(Finding((*loc, "secret_env"), f"the variable {hook.secret_env} is not set"))
-    return None
 
 
 def _from_file(loc: Loc, path: Path, report: Report) -> Secret | None:

@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from vvwatch.config.checked import Checked
 from vvwatch.config.files import (
+    SecretReader,
     admin_key,
     inline_schemas,
     secret_variable,
     warn_of_shown_password,
-    webhook_secrets,
 )
 from vvwatch.config.findings import Finding, closest
 from vvwatch.config.lines import Loc, key_lines, nearest_line
 from vvwatch.config.models import Config
 from vvwatch.config.reading import validate
-from vvwatch.config.rules import Checked, all_findings
+from vvwatch.config.rules import all_findings
 from vvwatch.config.substitution import substitute, variables
 from vvwatch.errors import ConfigInvalid, Problem
 
@@ -146,15 +147,17 @@ class _Draft:
         self.found += findings
         self._settle()
         self.found += all_findings(Checked(settings, self.document, frozenset(self.wrong)))
-        secrets = webhook_secrets(settings, folder, self.environ, self.found.append)
-        key = admin_key(self.environ, self.found.append)
+        reader = SecretReader(folder, self.environ, self.found.append)
+        secrets: dict[str, Any] = {
+            "webhook_secrets": reader.webhooks(settings),
+            "connector_secrets": reader.connectors(settings),
+            "admin_key": admin_key(self.environ, self.found.append),
+        }
         self._settle()
         if self.problems:
             raise ConfigInvalid(tuple(sorted(self.problems, key=_position)))
         warnings = tuple(sorted(self.warnings, key=_position))
-        return Config.model_construct(
-            **dict(settings), path=self.path, admin_key=key, webhook_secrets=secrets, warnings=warnings
-        )
+        return Config.model_construct(**dict(settings), path=self.path, warnings=warnings, **secrets)
 
     def _text(self) -> str:
         content = b""

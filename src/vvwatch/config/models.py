@@ -1,8 +1,4 @@
-"""The options of `vvwatch.toml`, each with its default. Everything is frozen; unknown keys are refused.
-
-A field that must be given is named in its table's `required` and has an empty default, so that one missing
-key does not keep the rest of the table from being checked.
-"""
+"""The options of `vvwatch.toml`, each with its default."""
 
 from __future__ import annotations
 
@@ -11,18 +7,11 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from vvwatch.config.connectors import Connector, StorageDefaults
 from vvwatch.config.databases import DatabaseUrl, database_file, is_server
 from vvwatch.config.fields import (
     AbsolutePath,
@@ -37,14 +26,13 @@ from vvwatch.config.fields import (
     Subpath,
     VariableName,
     WebAddress,
-    as_scalar,
     kept_seconds,
     refused,
     split_listen,
 )
 from vvwatch.config.findings import did_you_mean
 from vvwatch.config.secrets import Secret
-from vvwatch.config.substitution import Substituted
+from vvwatch.config.tables import ImportMode, Table
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.media import RunSettings
@@ -75,35 +63,10 @@ def _preset(value: object) -> object:
     return {"prompt_id": value} if isinstance(value, str) else value
 
 
-Scope = Literal["import", "export"]
 EventType = Annotated[str, AfterValidator(_event_type)]
-ImportMode = Literal["all", "new_only"]
 SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
 BUILT_IN_PROMPTS = ("technical",)
 """Prompts that exist without being declared."""
-
-
-class Table(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,  # a password may be in it
-    )
-    required: ClassVar[tuple[str, ...]] = ()
-    entries: ClassVar[type[BaseModel] | None] = None
-    """What each further key holds, in a table that has options and named tables side by side."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _typed(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, Substituted):
-            return as_scalar(value, cls.model_fields[str(info.field_name)].annotation)
-        return value
 
 
 class Log(Table):
@@ -139,13 +102,14 @@ class Debounce(Table):
 
 
 class Processing(Table):
-    """How many items are processed at once, and what one may use."""
+    """How many items are processed at once, and what they may use; `spool_bytes` is room for media on their way."""
 
     concurrency: int = Field(default_factory=_cpu_count, ge=1, le=256)
     item_timeout_seconds: float = Field(default=43_200, ge=1)
     memory_bytes: int = Field(default=1 << 30, ge=1 << 28)
     max_pixels: int = Field(default=200_000_000, ge=1)
     attempts: int = Field(default=3, ge=1, le=100)
+    spool_bytes: int = Field(default=100 << 30, ge=64 << 20)
 
 
 class Retention(Table):
@@ -213,23 +177,6 @@ class Webhooks(Table):
     def delays_seconds(self) -> tuple[float, ...]:
         """The pauses before the second, third, … attempt."""
         return tuple(map(parse_duration, self.delays))
-
-
-class Connector(Table):
-    """A location of objects. There is one type so far: a local folder.
-
-    Of the nodes that share a database each reaches a `shared` folder, at the same path, and `node` alone its own.
-    """
-
-    required = ("type", "path")
-
-    type: Literal["local"] = "local"
-    path: AbsolutePath = Path()
-    shared: bool = False
-    node: NodeName | None = None
-    scopes: Annotated[tuple[Scope, ...], List, Field(min_length=1)] = ("import",)
-    import_mode: ImportMode = "all"
-    export_base_path: Subpath | None = None
 
 
 class IndexTable(Table):
@@ -345,6 +292,7 @@ class Settings(Table):
     log: Log = Log()
     node: Node = Field(default_factory=Node)
     local: Local = Local()
+    storage: StorageDefaults = StorageDefaults()
     debounce: Debounce = Debounce()
     processing: Processing = Field(default_factory=Processing)
     retention: Retention = Retention()
@@ -366,6 +314,7 @@ class Config(Settings):
     path: Path | None = None
     admin_key: Secret | None = None
     webhook_secrets: dict[str, Secret] = Field(default_factory=dict)
+    connector_secrets: dict[str, Secret] = Field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
 
     @property

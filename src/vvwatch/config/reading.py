@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from vvwatch.config.findings import Finding, closest, did_you_mean, listed
 from vvwatch.config.lines import Loc
-from vvwatch.config.models import Settings, Table
+from vvwatch.config.models import Settings
+from vvwatch.config.tables import Table
 
 _WORDS: Final = {
     "string_type": ("must be text", '"…" in quotes'),
@@ -51,43 +52,52 @@ def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:
             return Settings.model_validate(document), findings
         except ValidationError as error:
             details = error.errors(include_url=False)
-        findings += [_finding(detail) for detail in details if not _follows(detail, details)]
+        findings += [_finding(detail, document) for detail in details if not _follows(detail, details)]
         for detail in details:
             _prune(document, _holder(detail["loc"]))
 
 
-def table_at(loc: Loc) -> type[Table] | None:
-    """The model of the table at `loc`, None where there is none."""
+def table_at(loc: Loc, document: Any = None) -> type[Table] | None:
+    """The model of the table at `loc` of `document`, None where there is none."""
     kind: Any = Settings
+    value = document
     for step in loc:
-        kind = _step(kind, step)
-    return _model(kind)
+        kind = _step(_model(kind, value) or kind, step)
+        value = value.get(step) if isinstance(value, dict) else None
+    return _model(kind, value)
 
 
 def _step(kind: Any, step: str | int) -> Any:
-    if (model := _model(kind)) is None:
+    """What stands at a key of a table, or of a dictionary of tables."""
+    if not (isinstance(kind, type) and issubclass(kind, Table)):
         return next(iter(get_args(kind)[1:]), None)
-    field = model.model_fields.get(str(step))
-    return model.entries if field is None else field.annotation
+    field = kind.model_fields.get(str(step))
+    return kind.entries if field is None else field.annotation
 
 
-def _model(kind: Any) -> type[Table] | None:
-    """`kind` itself or, of an optional table, the table."""
+def _model(kind: Any, value: Any) -> type[Table] | None:
+    """The table that `value` is to be: `kind` itself or, of an optional one, the table."""
     candidates = get_args(kind) if type(None) in get_args(kind) else (kind,)
     models = [each for each in candidates if isinstance(each, type) and issubclass(each, Table)]
-    return models[0] if models else None
+    return models[0].table_for(value) if models else None
 
 
 def _missing(value: Any, kind: Any, loc: Loc) -> Iterator[Finding]:
     """What tables that are there lack."""
     if not isinstance(value, dict):
         return
-    model = _model(kind)
+    model = _model(kind, value)
     for name in model.required if model else ():
         if name not in value:
-            yield Finding((*loc, name), "is required", hint=_spelling(name, value, model))
+            yield Finding((*loc, name), "is required", _words(model, name), _spelling(name, value, model))
     for key, item in value.items():
-        yield from _missing(item, _step(kind, key), (*loc, key))
+        yield from _missing(item, _step(model or kind, key), (*loc, key))
+
+
+def _words(model: type[Table] | None, name: str) -> str:
+    """The words that a field may hold, where they are few."""
+    kind = model.model_fields[name].annotation if model else None
+    return ", ".join(get_args(kind)) if get_origin(kind) is Literal else ""
 
 
 def _spelling(name: str, value: dict[str, Any], model: type[Table] | None) -> str:
@@ -102,12 +112,12 @@ def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     return any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in details)
 
 
-def _finding(detail: ErrorDetails) -> Finding:
+def _finding(detail: ErrorDetails, document: Any) -> Finding:
     kind, loc, context = detail["type"], detail["loc"], detail.get("ctx", {})
     if kind == "refused":
         return Finding(loc, context["what"], context["allowed"], context["hint"])
     if kind == "extra_forbidden" or _is_stray_key(kind, loc):
-        return _unknown_key(loc)
+        return _unknown_key(loc, document)
     if kind == "literal_error":
         return _unknown_word(loc, detail["input"], context["expected"])
     if kind in _WORDS:
@@ -122,10 +132,11 @@ def _is_stray_key(kind: str, loc: Loc) -> bool:
     return kind == "model_type" and model is not None and str(loc[-1]) not in model.model_fields
 
 
-def _unknown_key(loc: Loc) -> Finding:
-    model = table_at(loc[:-1])
-    names = model.model_fields if model else ()
-    return Finding(loc, "is not a known key", listed(names), did_you_mean(str(loc[-1]), names))
+def _unknown_key(loc: Loc, document: Any) -> Finding:
+    model = table_at(loc[:-1], document)
+    if model is None:
+        return Finding(loc, "is not a known key")
+    return Finding(loc, "is not a known key", listed(model.model_fields), model.about(str(loc[-1])))
 
 
 def _unknown_word(loc: Loc, word: object, expected: str) -> Finding:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import chain
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
+from vvwatch.config.checked import Checked
+from vvwatch.config.connector_rules import below, connectors, watching
 from vvwatch.config.fields import is_file, is_folder, is_loopback, split_listen
 from vvwatch.config.findings import Finding, did_you_mean, listed
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import (
     BUILT_IN_PROMPTS,
     Automation,
-    Connector,
     PromptPreset,
     PromptTable,
-    Settings,
     VideoLevel,
     Webhook,
 )
@@ -32,29 +29,9 @@ from vvwatch.errors import InvalidInput
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
-@dataclass(frozen=True)
-class Checked:
-    """Settings, the document they were read from, and where that was already found wrong."""
-
-    settings: Settings
-    document: dict[str, Any] = field(repr=False)
-    wrong: frozenset[Loc]
-
-    def names(self, section: str) -> list[str]:
-        """The names of the tables in `section`, whether they are sound or not."""
-        tables = self.document.get(section)
-        if not isinstance(tables, dict):
-            return []
-        return [name for name, table in tables.items() if isinstance(table, dict)]
-
-    def sound(self, loc: Loc) -> bool:
-        """Whether the value at `loc` is what the document says, rather than a default in its place."""
-        return not any(each == loc[: len(each)] or loc == each[: len(loc)] for each in self.wrong)
-
-
 def all_findings(checked: Checked) -> Iterator[Finding]:
     """Everything that is wrong or doubtful in how the settings go together."""
-    rules = (_names, _daemon, _roots, _connectors, _prompts, _automations, _one_each, _echoes, _webhooks)
+    rules = (_names, _daemon, _roots, connectors, _prompts, _automations, _one_each, watching, _webhooks)
     return chain.from_iterable(rule(checked) for rule in rules)
 
 
@@ -80,7 +57,7 @@ def _daemon(checked: Checked) -> Iterator[Finding]:
         yield Finding(("listen",), "other machines can reach this address", hint=hint, warning=True)
     if is_file(settings.state_dir):
         yield Finding(("state_dir",), f"{str(settings.state_dir)!r} is a file, not a folder")
-    if any(_below(settings.state_dir, root) for root in settings.local.roots):
+    if any(below(settings.state_dir, root) for root in settings.local.roots):
         what = "the state directory lies where connectors may read and write"
         yield Finding(("state_dir",), what, hint="move it out of local.roots", warning=True)
 
@@ -93,48 +70,6 @@ def _roots(checked: Checked) -> Iterator[Finding]:
         elif not is_folder(root):
             hint = "it may be used as soon as it appears"
             yield Finding(loc, f"there is no folder {str(root)!r} yet", hint=hint, warning=True)
-
-
-def _connectors(checked: Checked) -> Iterator[Finding]:
-    for name, connector in checked.settings.connectors.items():
-        yield from _ownership(checked, ("connectors", name), connector)
-        if checked.sound(("connectors", name, "path")) and _is_reached(checked, connector):
-            yield from _folder(checked, ("connectors", name, "path"), connector.path)
-
-
-def _ownership(checked: Checked, loc: Loc, connector: Connector) -> Iterator[Finding]:
-    """Whose the folder is: of every node or of one, and of one of the two where there may be several."""
-    if not (checked.sound((*loc, "shared")) and checked.sound((*loc, "node"))):
-        return
-    if connector.shared and connector.node is not None:
-        hint = "keep node if only that node has the folder, else shared"
-        yield Finding((*loc, "node"), "stands beside shared = true", hint=hint)
-    elif checked.settings.replicated and not connector.shared and connector.node is None:
-        what = "several nodes may share this database, and nothing says which of them have the folder"
-        allowed = f'node = "NAME" (this node is "{checked.settings.node.name}"), shared = true'
-        hint = "node: only that node has it; shared: each node mounts it at this path"
-        yield Finding(loc, what, allowed, hint)
-
-
-def _is_reached(checked: Checked, connector: Connector) -> bool:
-    """Whether this node gets at the connector's folder, so that it can be looked at here."""
-    settings = checked.settings
-    if connector.shared or connector.node == settings.node.name:
-        return True
-    return checked.sound(("database_url",)) and not settings.replicated
-
-
-def _folder(checked: Checked, loc: Loc, path: Path) -> Iterator[Finding]:
-    roots = checked.settings.local.roots
-    if checked.sound(("local", "roots")) and not any(_below(path, root) for root in roots):
-        allowed = "below " + ", ".join(map(str, roots)) if roots else ""
-        hint = "" if roots else f'write [local] roots = ["{path}"]'
-        yield Finding(loc, f"{str(path)!r} is not below one of local.roots", allowed, hint)
-    elif is_file(path):
-        yield Finding(loc, f"{str(path)!r} is a file, not a folder")
-    elif not is_folder(path):
-        hint = "it is watched as soon as it appears"
-        yield Finding(loc, f"there is no folder {str(path)!r} yet", hint=hint, warning=True)
 
 
 def _prompts(checked: Checked) -> Iterator[Finding]:
@@ -160,7 +95,6 @@ def _automations(checked: Checked) -> Iterator[Finding]:
         yield from _connector(checked, (*loc, "connector"), automation.connector, "import")
         yield from _prompt(checked, (*loc, "prompt", "prompt_id"), automation.prompt.prompt_id)
         yield from _preset((*loc, "prompt"), automation.prompt)
-        yield from _prefix(checked, (*loc, "prefix"), automation)
         yield from _wait(checked, loc, automation)
         if automation.export is not None:
             yield from _connector(
@@ -200,13 +134,6 @@ def _preset(loc: Loc, preset: PromptPreset) -> Iterator[Finding]:
             yield Finding((*loc, duration), "is required by fixed segmentation", "1 to 300 (seconds)")
 
 
-def _prefix(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
-    connector = checked.settings.connectors.get(automation.connector)
-    if connector is not None and automation.prefix.startswith("/"):
-        what = f"no key of a local folder begins like {automation.prefix!r}"
-        yield Finding(loc, what, "a path below the connector's", "leave out the leading /")
-
-
 def _wait(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
     sound = checked.sound((*loc, "debounce")) and checked.sound((*loc, "max_wait"))
     if sound and automation.max_wait and parse_duration(automation.max_wait) < automation.quiet_seconds:
@@ -223,28 +150,6 @@ def _one_each(checked: Checked) -> Iterator[Finding]:
             yield Finding(("automations", name, "index"), what, hint=hint)
         elif automation.index:
             holders[automation.index] = name
-
-
-def _echoes(checked: Checked) -> Iterator[Finding]:
-    """Exports that land where an automation watches: known and never imported, but easily misread."""
-    automations = checked.settings.automations
-    for name, automation in automations.items():
-        target = _export_folder(checked, automation)
-        for other, watcher in automations.items():
-            source = checked.settings.connectors.get(watcher.connector)
-            reached = source is not None and _is_reached(checked, source)
-            if target and source and reached and f"{target}/".startswith(f"{source.path}/{watcher.prefix}"):
-                what = f"exports go to {str(target)!r}, which the automation {other!r} watches"
-                hint = "they are recognised and never imported; a folder beside it is clearer"
-                yield Finding(("automations", name, "export"), what, hint=hint, warning=True)
-
-
-def _export_folder(checked: Checked, automation: Automation) -> Path | None:
-    export = automation.export
-    connector = checked.settings.connectors.get(export.connector) if export else None
-    if export is None or connector is None or not _is_reached(checked, connector):
-        return None
-    return connector.path / (connector.export_base_path or "") / (export.subpath or "")
 
 
 def _webhooks(checked: Checked) -> Iterator[Finding]:
@@ -280,8 +185,3 @@ def _is_private(host: str) -> bool:
         return not ip_address(host).is_global
     except ValueError:
         return False
-
-
-def _below(path: Path, root: Path) -> bool:
-    """Whether `path` is `root` or inside it, symbolic links resolved."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

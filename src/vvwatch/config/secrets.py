@@ -38,6 +38,11 @@ class Secret:
         return hash(self._text)
 
 
+def spellings(name: str) -> tuple[str, str]:
+    """The keys of a table that may say where the secret `name` is: in a file, in a variable."""
+    return f"{name}_file", f"{name}_env"
+
+
 def read_secret(path: Path) -> Secret:
     """The content of the file at `path` without its trailing newlines. Raises OSError, UnicodeDecodeError."""
     with path.open("rb") as file:

@@ -1,8 +1,11 @@
-"""Keys and prefixes that came from outside, before anything is looked up with them."""
+"""Keys and prefixes that came from outside, before anything is looked up with them; the addresses of objects."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, unquote
 
 from vvwatch.errors import InvalidInput
 
@@ -37,3 +40,66 @@ def _check_text(text: str, name: str) -> None:
         raise InvalidInput(f"the {name} {text!r} is not valid UTF-8") from None
     if size_bytes > MAX_KEY_BYTES:
         raise InvalidInput(f"the {name} is {size_bytes:,} bytes long; {MAX_KEY_BYTES:,} are possible")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What the addresses of all objects of a location begin with; behind it stands the key, percent-`encoded` or raw.
+
+    Equal for two connectors that meet at the same objects.
+    """
+
+    base: str
+    encoded: bool
+
+    def of(self, key: str) -> str:
+        """The address of the object at `key`."""
+        return self.base + (quote(key) if self.encoded else key)
+
+    def key_at(self, address: str) -> str | None:
+        """The key of the object at `address`, empty for the location itself; None for one that is not in it."""
+        if address == self.base.removesuffix("/"):
+            return ""
+        if not address.startswith(self.base):
+            return None
+        rest = address.removeprefix(self.base)
+        return unquote(rest) if self.encoded else rest
+
+
+def s3_address(bucket: str, endpoint_url: str = "") -> Address:
+    """Of a bucket of S3 itself, or of the compatible store at `endpoint_url`."""
+    return _bucket("s3", bucket, endpoint_url)
+
+
+def gcs_address(bucket: str, endpoint_url: str = "") -> Address:
+    """Of a bucket of Google Cloud Storage itself, or of the store at `endpoint_url`."""
+    return _bucket("gs", bucket, endpoint_url)
+
+
+def azure_address(storage_account: str, container: str, endpoint_url: str = "") -> Address:
+    """Of a container of an Azure storage account, at its public address or at `endpoint_url`."""
+    account = endpoint_url or f"https://{storage_account}.blob.core.windows.net"
+    return Address(f"{account.rstrip('/')}/{container}/", encoded=True)
+
+
+def addresses_of(provider: str, location: Mapping[str, Any]) -> tuple[Address, ...]:
+    """What a person may call the objects of a connector of an object store, its own address first; none of a folder.
+
+    `location` is what the connector's row keeps of where its objects are.
+    """
+    endpoint_url = location.get("endpoint_url", "")
+    found: tuple[Address, ...] = ()
+    if provider == "azure":
+        place = location["storage_account"], location["container"]
+        found = azure_address(*place, endpoint_url), azure_address(*place)
+    elif provider in ("s3", "gcs"):
+        of = s3_address if provider == "s3" else gcs_address
+        found = of(location["bucket"], endpoint_url), of(location["bucket"])
+    return tuple(dict.fromkeys(found))
+
+
+def _bucket(scheme: str, bucket: str, endpoint_url: str) -> Address:
+    """Equal names of buckets of two stores never meet."""
+    if endpoint_url:
+        return Address(f"{endpoint_url.rstrip('/')}/{bucket}/", encoded=True)
+    return Address(f"{scheme}://{bucket}/", encoded=False)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import anyio.to_thread
 import sqlalchemy as sa
 
-from vvwatch.config import Config, ids
+from vvwatch.config import Config, LocalConnector, ids
 from vvwatch.config.models import Automation
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.daemon.admin_key import admin_key
+from vvwatch.daemon.credentials import check_credentials
 from vvwatch.daemon.wiring import House
+from vvwatch.errors import StoreError
 from vvwatch.processors.technical import TECHNICAL_PROMPT
 from vvwatch.store import automations, catalog, facts, keys, moving, webhooks
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
@@ -25,6 +29,7 @@ from vvwatch.workflow.prompts import check_prompts
 async def declare(house: House, config: Config) -> None:
     """Bring the database in line with `config`, all or nothing. Raises ConfigInvalid, InvalidInput, NotFound."""
     check_prompts(config, house.processors)
+    await anyio.to_thread.run_sync(check_credentials, config)
     await house.database.write(_declare, config, house.box, admin_key(config))
 
 
@@ -35,9 +40,8 @@ def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
     facts.check_key(tx, box, shared=config.replicated)
     if not config.replicated:
         catalog.reach_all(tx)
-    for name, connector in config.connectors.items():
-        spec = _connector_spec(name, connector, replicated=config.replicated)
-        catalog.declare_connector(tx, ids.connector_id(name), spec)
+    for name in config.connectors:
+        _declare_connector(tx, config, box, name)
     for name, index in config.indexes.items():
         catalog.declare_index(tx, ids.index_id(name), index.name or name, index.description)
     for name, prompt in config.prompts.items():
@@ -57,16 +61,30 @@ def _admin_key_id(config: Config) -> str:
     return f"{keys.ADMIN_KEY_ID}_{config.node.name}" if own else keys.ADMIN_KEY_ID
 
 
-def _connector_spec(name: str, connector: Any, *, replicated: bool) -> ConnectorSpec:
-    return ConnectorSpec(
+def _declare_connector(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
+    wanted, secret = config.connectors[name], config.connector_secrets.get(name)
+    connector_id = ids.connector_id(name)
+    node = wanted.node if isinstance(wanted, LocalConnector) and config.replicated else None
+    spec = ConnectorSpec(
         name=name,
-        provider=connector.type,
-        settings={"root": str(connector.path)} | ({"shared": True} if connector.shared else {}),
-        node=(connector.node or "") if replicated else "",
-        scopes=connector.scopes,
-        import_mode=connector.import_mode,
-        export_base_path=connector.export_base_path,
+        provider=wanted.type,
+        settings=wanted.location,
+        node=node or "",
+        scopes=wanted.scopes,
+        import_mode=wanted.import_mode,
+        export_base_path=wanted.export_base_path or None,
+        credentials=None if secret is None else _sealed(tx, box, connector_id, secret.reveal()),
     )
+    catalog.declare_connector(tx, connector_id, spec)
+
+
+def _sealed(tx: Tx, box: SecretBox, connector_id: str, text: str) -> bytes:
+    """`text` sealed as it is already kept, so that credentials which are the same are no edit."""
+    kept = tx.execute(sa.select(connectors.c.credentials).where(connectors.c.id == connector_id)).scalar()
+    with suppress(StoreError):  # another key has sealed it
+        if kept is not None and box.open(kept) == text:
+            return bytes(kept)
+    return box.seal(text)
 
 
 def _prompt_spec(name: str, prompt: Any) -> PromptSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -78,6 +79,7 @@ async def serve(config: Config, options: ServeOptions) -> int:
         try:
             return await _Daemon(house, options).run()
         finally:
+            await house.storages.aclose()
             await house.sender.aclose()
 
 
@@ -126,6 +128,7 @@ class _Daemon:
         house = self._house
         write_private(house.config.state_dir / "address", where)
         self._state.ready = True
+        gc.freeze()  # a listing makes an object for each key, and what is there by now need not be searched each time
         self._notifier.ready(f"ready on {where}")
         house.telemetry.emit("daemon.ready", address=where, version=__version__)
         self._options.announce(f"vvwatch {__version__} ready on {where}")
@@ -154,7 +157,7 @@ class _Daemon:
         house = self._house
         self._state.ready = False
         self._notifier.stopping("draining")
-        self._notifier.extend_timeout(house.config.drain_seconds + _CLOSING_SECONDS)
+        self._notifier.extend_timeout(house.config.drain_seconds + 2 * _CLOSING_SECONDS)
         house.telemetry.emit("daemon.draining", hint="a second signal stops now")
         house.engine.drain()
         with anyio.move_on_after(house.config.drain_seconds):

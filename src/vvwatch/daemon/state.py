@@ -52,6 +52,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         local_roots=config.local.roots,
         state_dir=config.state_dir,
         node=config.node.name if config.replicated else "",
+        any_token_uri=config.storage.gcs.endpoint_url is not None,
     )
     return create_app(
         ApiContext(
@@ -65,6 +66,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             status=status,
             readiness=lambda: {"serving": state.ready, "store": house.database.works},
             metrics=house.telemetry.exposition,
+            addresses=house.storages.addresses,
         )
     )
 

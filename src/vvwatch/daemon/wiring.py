@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ import sqlalchemy as sa
 
 from vvwatch.config import Config
 from vvwatch.core.media import DEFAULT_PROCESSOR
-from vvwatch.errors import InvalidInput, OnAnotherNode, VvwatchError
-from vvwatch.ports import Clock, Engine, Handler, Job, Kind, Lane, Processor, Source, Storage
+from vvwatch.daemon.storages import Storages
+from vvwatch.errors import VvwatchError
+from vvwatch.ports import Clock, Engine, Handler, Job, Kind, Lane, Processor, Source
 from vvwatch.processors.technical import Limits, TechnicalProcessor
 from vvwatch.senders.http import Guard, HttpSender
 from vvwatch.sources.folder import FolderSource
-from vvwatch.storage.local import LocalStorage
+from vvwatch.storage.spool import Spool
 from vvwatch.store.database import Database, JobSink
 from vvwatch.store.encryption import SecretBox, load_or_create_key
 from vvwatch.store.opening import needing_postgresql
@@ -115,43 +115,14 @@ class House:
         return Lane(kind, (queue_name(kind, processor), queue_name(kind, processor, node)), slots)
 
 
-class Storages:
-    """Opens the storage of a connector's row, once for each setting: a storage remembers what it has seen."""
-
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._opened: dict[tuple[str, str, tuple[Path, ...]], Storage] = {}
-        self._opening = threading.Lock()
-
-    def __call__(self, connector: sa.Row[Any]) -> Storage:
-        """The storage. Raises InvalidInput for a provider that this vvwatch does not have.
-
-        Raises OnAnotherNode for a folder that another node has.
-        """
-        here = self._live.config.node.name
-        if connector.node not in ("", here):
-            raise OnAnotherNode(
-                f"the folder of connector {connector.id!r} is on the node {connector.node!r}; this one is {here!r}",
-                f"ask the vvwatch on {connector.node!r}, or declare it shared = true where all nodes mount it",
-            )
-        if connector.provider != "local":
-            raise InvalidInput(f"no storage for provider {connector.provider!r}", "supported here: local")
-        roots = tuple(self._live.config.local.roots)
-        identity = (connector.id, str(connector.settings["root"]), roots)
-        with self._opening:
-            if identity not in self._opened:
-                self._opened[identity] = LocalStorage(Path(connector.settings["root"]), allowed_roots=roots)
-            return self._opened[identity]
-
-
 def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:
     """All parts, wired, nothing started. Raises VvwatchError when the state directory cannot be used."""
     _make_state_dir(config.state_dir)
     clock, database, engine = _store(config, clock, telemetry)
     live = Live(config)
-    storages = Storages(live)
     spool, exports_dir = config.state_dir / "spool", config.state_dir / "exports"
     box = SecretBox(load_or_create_key(config.state_dir, environ))
+    storages = Storages(lambda: live.config, box, Spool(spool, config.processing.spool_bytes))
     sender = HttpSender(
         Guard(config.webhooks.allow_http, config.webhooks.allow_private_addresses),
         config.webhooks.timeout_seconds,
@@ -160,7 +131,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
     sample = random.random
     reading = Reading(
         clock,
-        storages,
+        storages.for_work,
         processors,
         DEFAULT_PROCESSOR,
         config.processing.attempts,

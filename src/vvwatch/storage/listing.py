@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Irregularity, Page
 
 PAGE_ENTRIES: Final = 1_000
 """The most entries that a page of the port has."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,9 @@ class Lister(Protocol):
 
 def cut(page: ListedPage) -> list[Page]:
     """The page as pages of the port."""
-    pages = [
-        Page(page.objects[start : start + PAGE_ENTRIES])
-        for start in range(0, len(page.objects), PAGE_ENTRIES)
-    ]
-    return [*pages, Page((), page.irregular)] if page.irregular else pages
+    pages = [Page(objects) for objects in _pieces(page.objects)]
+    return pages + [Page((), irregular) for irregular in _pieces(page.irregular)]
+
+
+def _pieces(entries: Sequence[_T]) -> list[Sequence[_T]]:
+    return [entries[start : start + PAGE_ENTRIES] for start in range(0, len(entries), PAGE_ENTRIES)]

@@ -15,15 +15,25 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
-from anyio import open_file, to_thread
+from anyio import to_thread
 
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
-from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, StorageUnavailable
+from vvwatch.errors import (
+    InvalidInput,
+    ObjectArchived,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutsideLocation,
+    StorageError,
+    StorageUnavailable,
+)
 from vvwatch.ports import Capabilities, Excerpt, Page, Written
 from vvwatch.storage.listing import ListedPage, cut
 from vvwatch.storage.sharding import sharded
@@ -34,6 +44,9 @@ _EXCERPT_BYTES: Final = 4 << 20
 
 _POURED_BYTES: Final = 1 << 20
 _INTERRUPTIONS: Final = 5
+_PROGRESS_BYTES: Final = 64 << 20
+"""How much has to come before another interruption counts as the first one."""
+
 _CHECK_CONTENT: Final = b"vvwatch tests whether it can write here, and removes this again.\n"
 
 
@@ -104,17 +117,19 @@ class RemoteStorage(ABC):
         return ()
 
     def heard(self, date: str | None) -> None:
-        """Note the service's clock: the Date header of an answer that just came."""
-        if date:
-            self.clock_ahead_seconds = parsedate_to_datetime(date).timestamp() - time.time()
+        """Note the service's clock: the Date header of an answer that just came. One without sense is no news."""
+        with suppress(ValueError, OverflowError):
+            there = parsedate_to_datetime(date or "").replace(tzinfo=UTC)  # HTTP knows no other zone
+            self.clock_ahead_seconds = there.timestamp() - time.time()
 
     async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
         """As `Storage.list`; a large prefix is listed in parallel."""
         serial = after or not recursive
         pages = self.pages(prefix, level=not recursive, after=after) if serial else sharded(self, prefix)
-        async for listed in pages:
-            for page in cut(listed):
-                yield page
+        async with aclosing(pages):
+            async for listed in pages:
+                for page in cut(listed):
+                    yield page
 
     @asynccontextmanager
     async def descriptor(self, key: str, version: str) -> AsyncIterator[int]:
@@ -124,14 +139,15 @@ class RemoteStorage(ABC):
                 size = incoming.size_bytes
                 file = await held.enter_async_context(self._spool.file(size, (0, size)))
                 digest = hashlib.md5(usedforsecurity=False)
-                received = await self._poured(incoming, file, 0, digest)
-            md5 = incoming.md5
-            for _ in range(_INTERRUPTIONS):
-                if received == size:
-                    break
+                received = await self._poured(incoming, file, (0, size), digest)
+            md5, interruptions = incoming.md5, _INTERRUPTIONS
+            while received < size and interruptions:
                 async with self.opened(key, version, received) as incoming:
-                    received += await self._poured(incoming, file, received, digest)
-            _require_whole(key, received, size, digest.digest(), md5)
+                    more = await self._poured(incoming, file, (received, size - received), digest)
+                received += more
+                interruptions = interruptions - 1 if more < _PROGRESS_BYTES else _INTERRUPTIONS
+            _require_whole(key, received, size)
+            _require_same(key, digest, md5)
             yield file.descriptor
 
     @asynccontextmanager
@@ -143,16 +159,20 @@ class RemoteStorage(ABC):
                 tail = max(_EXCERPT_BYTES, size - _EXCERPT_BYTES)
                 first = (0, min(size, _EXCERPT_BYTES))
                 last = (tail, max(0, size - tail))
+                whole = tail == _EXCERPT_BYTES
                 file = await held.enter_async_context(self._spool.file(size, first, last))
-                await self._filled(key, head, file, *first)
+                digest = hashlib.md5(usedforsecurity=False)
+                _require_whole(key, await self._poured(head, file, first, digest), first[1])
             if size > tail:
                 async with self.opened(key, version, tail) as end:
-                    await self._filled(key, end, file, *last)
-            yield Excerpt(file.descriptor, whole=tail <= _EXCERPT_BYTES)
+                    _require_whole(key, await self._poured(end, file, last, digest), last[1])
+            if whole:
+                _require_same(key, digest, head.md5)
+            yield Excerpt(file.descriptor, whole=whole)
 
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:
         """As `Storage.write`; what stands there afterwards is read back, whoever wrote it."""
-        check_key(key)
+        _require_possible(key)
         size_bytes, sha256 = await to_thread.run_sync(_digested, source)
         with suppress(ObjectExists):  # perhaps by an attempt of ours whose answer was lost
             await self.create(key, source, size_bytes, sha256, content_type)
@@ -180,7 +200,7 @@ class RemoteStorage(ABC):
                 try:
                     async with self.opened(obj.key, obj.version, 0, 1):
                         return
-                except (ObjectChanged, ObjectNotFound):
+                except (ObjectArchived, ObjectChanged, ObjectNotFound):
                     continue
 
     async def _check_writing(self, below: str) -> None:
@@ -191,8 +211,14 @@ class RemoteStorage(ABC):
             written = await self.write(key, Path(f"/dev/fd/{file.descriptor}"), content_type="text/plain")
         await self.delete(key, written.version)
 
-    async def _poured(self, incoming: Incoming, file: SpoolFile, start: int, digest: hashlib._Hash) -> int:
-        """Write and digest what comes, up to its end or to where it breaks off; returns how many bytes."""
+    async def _poured(
+        self, incoming: Incoming, file: SpoolFile, stretch: tuple[int, int], digest: hashlib._Hash
+    ) -> int:
+        """Write and digest what comes, up to its end or to where it breaks off; returns how many bytes.
+
+        More than the stretch (start, length) has room for is an error: the spool is bounded.
+        """
+        start, length = stretch
         received, buffer = 0, bytearray()
 
         async def flush() -> None:
@@ -206,6 +232,7 @@ class RemoteStorage(ABC):
         try:
             async for chunk in incoming.chunks:
                 buffer += chunk
+                _require_room(received + len(buffer), length)
                 if len(buffer) >= _POURED_BYTES:
                     await flush()
         except StorageUnavailable:
@@ -214,30 +241,44 @@ class RemoteStorage(ABC):
         await flush()
         return received
 
-    async def _filled(self, key: str, incoming: Incoming, file: SpoolFile, start: int, length: int) -> None:
-        received = await self._poured(incoming, file, start, hashlib.md5(usedforsecurity=False))
-        _require_whole(key, received, length, b"", None)
-
     async def _verified(self, key: str, size_bytes: int, sha256: str) -> Written:
-        there = await self.stat(key)
-        if there.size_bytes == size_bytes and await self._sha256(there) == sha256:
+        try:
+            there = await self.stat(key)
+            equal = there.size_bytes == size_bytes and await self._sha256(there) == sha256
+        except (ObjectChanged, ObjectNotFound):
+            raise StorageUnavailable(
+                f"{key!r} was changed while it was looked at", "it is looked at again by itself"
+            ) from None
+        if equal:
             return Written(self.uri(key), size_bytes, sha256, there.version)
         raise ObjectExists(f"other content stands at {key!r}", "choose another name or remove that object")
 
     async def _sha256(self, obj: StorageObject) -> str:
-        digest = hashlib.sha256()
+        digest, received = hashlib.sha256(), 0
         if obj.size_bytes:
             async with self.opened(obj.key, obj.version) as incoming:
                 async for chunk in incoming.chunks:
                     digest.update(chunk)
+                    received += len(chunk)
+        _require_whole(obj.key, received, obj.size_bytes)
         return digest.hexdigest()
 
 
-async def read_parts(source: Path, part_bytes: int) -> AsyncIterator[bytes]:
-    """The content of a file in parts of `part_bytes`, the last one shorter; none of an empty file."""
-    async with await open_file(source, "rb") as file:
-        while part := await file.read(part_bytes):
-            yield part
+async def read_parts(source: Path, part_bytes: int) -> AsyncGenerator[bytes]:
+    """The content of a file in parts of `part_bytes`, the last one shorter; none of an empty file.
+
+    Nothing is open between two parts: who stops half-way need not close it.
+    """
+    start = 0
+    while part := await to_thread.run_sync(_read, source, start, part_bytes):
+        start += len(part)
+        yield part
+
+
+def _read(source: Path, start: int, length: int) -> bytes:
+    with source.open("rb") as file:
+        file.seek(start)
+        return file.read(length)
 
 
 def _digested(source: Path) -> tuple[int, str]:
@@ -246,12 +287,30 @@ def _digested(source: Path) -> tuple[int, str]:
         return file.tell(), digest.hexdigest()
 
 
-def _require_whole(key: str, received: int, size: int, digest: bytes, md5: bytes | None) -> None:
-    if received != size:
-        raise StorageUnavailable(
-            f"{key!r} broke off after {received:,} of {size:,} bytes", "it is read again by itself"
+def _require_possible(key: str) -> None:
+    try:
+        check_key(key)
+    except InvalidInput as error:
+        raise OutsideLocation(error.message, error.hint) from None
+
+
+def _require_room(received: int, length: int) -> None:
+    if received > length:
+        raise StorageError(
+            f"the store sends more than the {length:,} bytes that the object has",
+            "if the object is kept compressed, store it as it is",
         )
-    if md5 is not None and digest != md5:
+
+
+def _require_whole(key: str, received: int, length: int) -> None:
+    if received != length:
         raise StorageUnavailable(
-            f"{key!r} arrived with other bytes than the store vouches for", "it is read again"
+            f"{key!r} broke off after {received:,} of {length:,} bytes", "it is read again by itself"
+        )
+
+
+def _require_same(key: str, digest: hashlib._Hash, md5: bytes | None) -> None:
+    if md5 is not None and digest.digest() != md5:
+        raise StorageUnavailable(
+            f"{key!r} arrived with other bytes than the store vouches for", "it is read again by itself"
         )

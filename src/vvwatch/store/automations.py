@@ -13,7 +13,7 @@ from vvwatch.core.runs import TERMINAL
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.errors import Conflict, InvalidInput, NotFound
 from vvwatch.ports import Job, Kind, Priority
-from vvwatch.store import exports, ledger
+from vvwatch.store import catalog, exports, ledger
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import (
     connectors,
@@ -84,7 +84,7 @@ def _get(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
 
 def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
     """The connector, if it may be used for `scope`; raises NotFound or InvalidInput."""
-    row = tx.require(connectors, "connector", connector_id)
+    row = catalog.get_connector(tx, connector_id)
     if scope not in row.scopes:
         raise InvalidInput(
             f"connector {connector_id!r} lacks the scope {scope!r}",
@@ -187,11 +187,11 @@ def active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None
 
 
 def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
-    """Every active import automation with its connector."""
+    """Every active import automation with its connector, unless that is disabled."""
     table = import_automations
     rows = tx.all(sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id))
-    by_id = {row.id: row for row in tx.all(sa.select(connectors))}
-    return [(row, by_id[row.connector_id]) for row in rows]
+    by_id = {row.id: row for row in catalog.list_connectors(tx) if row.status != catalog.DISABLED}
+    return [(row, by_id[row.connector_id]) for row in rows if row.connector_id in by_id]
 
 
 def last_edit(tx: Tx) -> tuple[object, ...]:

@@ -7,22 +7,29 @@ with the file, keeps its id and its history, and leaves it untouched when nothin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.errors import NotFound
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import connectors, indexes, prompts
 
 DEFAULT_PROMPT_ID: Final = "prompt_technical"
 """The prompt that exists without being made."""
 
+DISABLED: Final = "disabled"
+"""The status of a connector that may not be used for a while."""
+DELETED: Final = "deleted"
+"""The status of a connector that is gone: its row stays for the history that refers to it, without credentials."""
+_PUT_ASIDE: Final = (DISABLED, DELETED)
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectorSpec:
-    """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed.
+    """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed JSON.
 
     `node` is the only node that reaches it; empty when every one does.
     """
@@ -33,7 +40,7 @@ class ConnectorSpec:
     scopes: tuple[str, ...] = ("import",)
     import_mode: str = "all"
     export_base_path: str | None = None
-    credentials: bytes | None = None
+    credentials: bytes | None = field(default=None, repr=False)
     node: str = ""
 
     def columns(self) -> dict[str, Any]:
@@ -66,18 +73,25 @@ def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
 
 
 def get_connector(tx: Tx, connector_id: str) -> sa.Row[Any]:
-    """The connector; raises NotFound."""
-    return tx.require(connectors, "connector", connector_id)
+    """The connector; raises NotFound, also for one that was deleted."""
+    row = tx.require(connectors, "connector", connector_id)
+    if row.status == DELETED:
+        raise NotFound("connector", connector_id)
+    return row
 
 
 def list_connectors(tx: Tx) -> Sequence[sa.Row[Any]]:
-    """All connectors, oldest first."""
-    return tx.all(sa.select(connectors).order_by(connectors.c.created_at, connectors.c.id))
+    """All connectors that were not deleted, oldest first."""
+    there = sa.select(connectors).where(connectors.c.status != DELETED)
+    return tx.all(there.order_by(connectors.c.created_at, connectors.c.id))
 
 
 def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[Any]:
-    """The connector as the configuration file has it."""
+    """The connector as the configuration file has it; one that was disabled or deleted over the API is there again."""
+    found = tx.first(sa.select(connectors).where(connectors.c.id == connector_id))
     _declare(tx, connectors, connector_id, spec.columns(), {"updated_at": tx.now})
+    if found is not None and found.status in _PUT_ASIDE:
+        tx.update(connectors, connector_id, status="active")
     return get_connector(tx, connector_id)
 
 
@@ -87,12 +101,16 @@ def reach_all(tx: Tx) -> None:
 
 
 def record_test(tx: Tx, connector_id: str, error: str | None) -> sa.Row[Any]:
-    """Keep how a test of the connector ended; `error` None means that it passed. Raises NotFound."""
-    get_connector(tx, connector_id)
+    """Keep how a test of the connector ended; `error` None means that it passed. Raises NotFound.
+
+    One that was disabled meanwhile stays so.
+    """
+    found = get_connector(tx, connector_id)
+    status = "failed" if error else "active"
     tx.update(
         connectors,
         connector_id,
-        status="failed" if error else "active",
+        status=found.status if found.status == DISABLED else status,
         last_tested_at=tx.now,
         last_test_result="failed" if error else "success",
         last_test_error=error,

@@ -12,14 +12,14 @@ connectors = sa.Table(
     metadata,
     identifier(),
     text("name"),
-    text("provider"),  # local
-    text("status", "active"),  # active testing failed disabled
+    text("provider"),  # local s3 gcs azure
+    text("status", "active"),  # active testing failed disabled deleted
     document("scopes"),  # list of import, export
     text("import_mode", "all"),  # all new_only
     Column("export_base_path", Text),
-    document("settings"),  # the provider's location; local: {"root": "/abs/path"}
+    document("settings"),  # the provider's location; local: {"root": "/abs/path"}, s3: {"bucket": "…", …}
     text("node"),  # the only node that reaches it; empty: every one does
-    Column("credentials", LargeBinary),  # encrypted
+    Column("credentials", LargeBinary),  # encrypted JSON
     flag("declared"),  # by the config file, hence read-only over the API
     moment("created_at"),
     moment("updated_at"),

@@ -1,0 +1,160 @@
+"""What object stores call things: buckets, containers, regions, identities, keys. The API takes the same.
+
+Most of them become a part of a host's name or of an address, so each holds exactly what its store allows there.
+No refusal repeats what was given: it may be a secret in the wrong place.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+from vvwatch.config.fields import WebAddress, refused
+from vvwatch.core.exports import check_subpath
+from vvwatch.errors import InvalidInput
+
+Why = tuple[str, str] | None
+"""What is wrong with a value, without any of it, and what is allowed; None when nothing is."""
+
+_LONGEST_SECRET: Final = 4096
+_ENDPOINT: Final = "https://host, https://host:port/path, without a user, ? and #"
+
+
+def _like(pattern: str, what: str, allowed: str, also: Callable[[str], bool] = bool) -> AfterValidator:
+    """A check against a whole pattern, and a further one."""
+    wanted = re.compile(pattern)
+
+    def checked(text: str) -> str:
+        if not (wanted.fullmatch(text) and also(text)):
+            raise refused(what, allowed)
+        return text
+
+    return AfterValidator(checked)
+
+
+def _is_no_number(text: str) -> bool:
+    """Whether a name that may hold dots is not an address of a machine."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return ".." not in text
+    return False
+
+
+def _has_short_parts(text: str) -> bool:
+    return _is_no_number(text) and all(len(part) <= 63 for part in text.split("."))
+
+
+def _endpoint(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.query or parts.username is not None or parts.password is not None:
+        raise refused("is not the address of a service", _ENDPOINT)
+    return parts.scheme + text[len(parts.scheme) :].rstrip("/")
+
+
+def _proxy(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.username is not None or parts.password is not None:
+        raise refused("would be kept in clear with the user in it", "http://host:port")
+    if parts.query or parts.path.strip("/"):
+        raise refused("is not the address of a proxy", "http://host:port")
+    return text.rstrip("/")
+
+
+def unusable_secret(text: str) -> Why:
+    """Whether no store would take `text` as a secret."""
+    sound = 0 < len(text) <= _LONGEST_SECRET and text.isascii() and text.isprintable() and " " not in text
+    allowed = f"1 to {_LONGEST_SECRET:,} printable characters, no spaces"
+    return None if sound else ("is no such secret", allowed)
+
+
+def unusable_account_key(text: str) -> Why:
+    """As `unusable_secret`, of the key of a storage account."""
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        return "is not the key of a storage account", "base64, as the portal shows it"
+    return unusable_secret(text)
+
+
+def _base_path(text: str) -> str:
+    try:
+        return check_subpath(text, "the path")
+    except InvalidInput as error:
+        allowed = "a path below it, without .. and a slash at its beginning, e.g. exports"
+        raise refused("does not stay below the connector's location", allowed) from error
+
+
+S3Bucket = Annotated[
+    str,
+    _like(
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "is no name of an S3 bucket",
+        "3 to 63 of a-z 0-9 . -, the first and last a letter or digit, no number of a machine",
+        _is_no_number,
+    ),
+]
+GcsBucket = Annotated[
+    str,
+    _like(
+        r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]",
+        "is no name of a Cloud Storage bucket",
+        "3 to 63 (with dots 222) of a-z 0-9 . _ -, the first and last a letter or digit, no number of a machine",
+        _has_short_parts,
+    ),
+]
+Region = Annotated[
+    str,
+    _like(
+        r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+        "is no name of a region",
+        "1 to 63 of a-z 0-9 -, e.g. eu-central-1",
+    ),
+]
+StorageAccount = Annotated[
+    str, _like(r"[a-z0-9]{3,24}", "is no name of a storage account", "3 to 24 of a-z 0-9")
+]
+Container = Annotated[
+    str,
+    _like(
+        r"\$root|\$web|(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*",
+        "is no name of a container",
+        "3 to 63 of a-z 0-9 -, no two - together, the first and last a letter or digit",
+    ),
+]
+Project = Annotated[
+    str,
+    _like(
+        r"[a-z0-9](?:[a-z0-9.:-]{0,98}[a-z0-9])?",
+        "is no id of a project",
+        "1 to 100 of a-z 0-9 . : -, the first and last a letter or digit",
+    ),
+]
+Identity = Annotated[
+    str,
+    _like(
+        r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?",
+        "is no id of a tenant or client",
+        "a GUID, or a domain of a-z 0-9 . -",
+        lambda text: ".." not in text,
+    ),
+]
+AccessKeyId = Annotated[
+    str,
+    _like(
+        r"[!-+.0-~-]{1,128}", "is no id of an access key", "1 to 128 printable characters but / , and spaces"
+    ),
+]
+Ambient = Annotated[str, _like("ambient", "is no way of giving credentials", '"ambient"')]
+"""Whoever this machine is."""
+Endpoint = Annotated[WebAddress, AfterValidator(_endpoint)]
+"""The address of a service, without a slash at its end."""
+Proxy = Annotated[WebAddress, AfterValidator(_proxy)]
+ExportBasePath = Annotated[str, AfterValidator(_base_path)]
+"""A path that exports stay below, without empty and `.` segments; empty: the location itself."""

@@ -1,0 +1,200 @@
+"""Whether connectors can be reached: folders below the roots, credentials in one way; and what is watched there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vvwatch.config.checked import Checked
+from vvwatch.config.connectors import (
+    AzureConnector,
+    CloudConnector,
+    GcsConnector,
+    LocalConnector,
+    Way,
+    keys_of,
+)
+from vvwatch.config.fields import is_file, is_folder
+from vvwatch.config.findings import Finding
+from vvwatch.config.lines import Loc
+from vvwatch.config.models import Automation
+from vvwatch.config.secrets import spellings
+from vvwatch.core.exports import check_subpath
+from vvwatch.core.locations import addresses_of
+
+
+def connectors(checked: Checked) -> Iterator[Finding]:
+    """What is wrong with each connector by itself."""
+    yield from _trusted(("storage", "azure", "ca_file"), checked.settings.storage.azure.ca_file)
+    for name, connector in checked.settings.connectors.items():
+        loc = ("connectors", name)
+        if isinstance(connector, LocalConnector):
+            yield from _local(checked, loc, connector)
+        elif isinstance(connector, CloudConnector):
+            yield from _cloud(checked, loc, connector)
+
+
+def _local(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
+    yield from _ownership(checked, loc, connector)
+    if checked.sound((*loc, "path")) and _is_reached(checked, connector):
+        yield from _folder(checked, (*loc, "path"), connector.path)
+
+
+def _ownership(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
+    """Whose the folder is: of every node or of one, and of one of the two where there may be several."""
+    if not (checked.sound((*loc, "shared")) and checked.sound((*loc, "node"))):
+        return
+    if connector.shared and connector.node is not None:
+        hint = "keep node if only that node has the folder, else shared"
+        yield Finding((*loc, "node"), "stands beside shared = true", hint=hint)
+    elif checked.settings.replicated and not connector.shared and connector.node is None:
+        what = "several nodes may share this database, and nothing says which of them have the folder"
+        allowed = f'node = "NAME" (this node is "{checked.settings.node.name}"), shared = true'
+        hint = "node: only that node has it; shared: each node mounts it at this path"
+        yield Finding(loc, what, allowed, hint)
+
+
+def _is_reached(checked: Checked, connector: LocalConnector) -> bool:
+    """Whether this node gets at the connector's folder, so that it can be looked at here."""
+    settings = checked.settings
+    if connector.shared or connector.node == settings.node.name:
+        return True
+    return checked.sound(("database_url",)) and not settings.replicated
+
+
+def _folder(checked: Checked, loc: Loc, path: Path) -> Iterator[Finding]:
+    roots = checked.settings.local.roots
+    if checked.sound(("local", "roots")) and not any(below(path, root) for root in roots):
+        allowed = "below " + ", ".join(map(str, roots)) if roots else ""
+        hint = "" if roots else f'write [local] roots = ["{path}"]'
+        yield Finding(loc, f"{str(path)!r} is not below one of local.roots", allowed, hint)
+    elif is_file(path):
+        yield Finding(loc, f"{str(path)!r} is a file, not a folder")
+    elif not is_folder(path):
+        hint = "it is watched as soon as it appears"
+        yield Finding(loc, f"there is no folder {str(path)!r} yet", hint=hint, warning=True)
+
+
+def _cloud(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
+    yield from _trusted((*loc, "ca_file"), connector.ca_file)
+    keys = ("credentials", "endpoint_url", *(key for way in connector.ways for key in keys_of(way)))
+    if all(checked.sound((*loc, key)) for key in keys):
+        yield from _credentials(checked, loc, connector)
+        yield from _encrypted(checked, loc, connector)
+
+
+def _encrypted(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
+    """A token is as good as a password as long as it lives."""
+    if isinstance(connector, AzureConnector) and not connector.given(spellings("account_key")):
+        usual = checked.settings.storage.azure.endpoint_url
+        if (connector.endpoint_url or usual or "").startswith("http://"):
+            what = "would be asked with a token in clear"
+            yield Finding(
+                (*loc, "endpoint_url"), what, "https://…", "over http only an account key can be used"
+            )
+
+
+def _trusted(loc: Loc, file: Path | None) -> Iterator[Finding]:
+    if file is not None and not is_file(file):
+        yield Finding(loc, f"there is no file {str(file)!r}")
+
+
+def _credentials(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
+    """Credentials must be given in one way, and wholly."""
+    found = {way: keys for way in connector.ways if (keys := connector.given(keys_of(way)))}
+    spelt = [_spelt(connector, way) for way in connector.ways]
+    allowed = "; ".join([*spelt, 'credentials = "ambient"'])
+    if len(found) + bool(connector.credentials) > 1:
+        keys = [*(key for each in found.values() for key in each), *connector.given(["credentials"])]
+        what = f"has more than one way of credentials: {', '.join(keys)}"
+        yield Finding(loc, what, allowed, "keep one of them")
+    elif found:
+        [way] = found
+        yield from _whole(loc, connector, way)
+    elif not connector.credentials and not _needs_none(checked, connector):
+        hint = "ambient is the identity of this machine: an instance's role, a workload's identity"
+        yield Finding(loc, "has no credentials", allowed, hint)
+
+
+def _whole(loc: Loc, connector: CloudConnector, way: Way) -> Iterator[Finding]:
+    hint = f"credentials are {_spelt(connector, way)}"
+    for name in way.plain:
+        if not connector.given([name]):
+            yield Finding((*loc, name), "is required", hint=hint)
+    for secret in (*way.secrets, *way.optional):
+        found = connector.given(spellings(secret))
+        if len(found) > 1:
+            yield Finding(loc, f"has both {' and '.join(found)}", hint="keep one of them")
+        elif not found and secret in way.secrets:
+            yield Finding(loc, f"has no {secret}", _choice(connector, secret), hint)
+
+
+def _spelt(connector: CloudConnector, way: Way) -> str:
+    """A way of giving credentials as a person writes it."""
+    return ", ".join([*way.plain, *(_choice(connector, secret) for secret in way.secrets)])
+
+
+def _choice(connector: CloudConnector, secret: str) -> str:
+    return " or ".join(key for key in spellings(secret) if key in type(connector).model_fields)
+
+
+def _needs_none(checked: Checked, connector: CloudConnector) -> bool:
+    """Whether it is an emulator's, which is asked without any."""
+    usual = checked.settings.storage.gcs.endpoint_url
+    endpoint_url = connector.endpoint_url or usual or ""
+    return isinstance(connector, GcsConnector) and endpoint_url.startswith("http://")
+
+
+def watching(checked: Checked) -> Iterator[Finding]:
+    """What automations make of their connectors: prefixes that nothing can have, exports that come back."""
+    for name, automation in checked.settings.automations.items():
+        yield from _prefix(checked, ("automations", name, "prefix"), automation)
+    yield from _echoes(checked)
+
+
+def _prefix(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+    connector = checked.settings.connectors.get(automation.connector)
+    if isinstance(connector, LocalConnector) and automation.prefix.startswith("/"):
+        what = f"no key of a local folder begins like {automation.prefix!r}"
+        yield Finding(loc, what, "a path below the connector's", "leave out the leading /")
+
+
+def _echoes(checked: Checked) -> Iterator[Finding]:
+    """Exports that land where an automation watches: known and never imported, but easily misread."""
+    automations = checked.settings.automations
+    for name, automation in automations.items():
+        target = _export_folder(checked, automation)
+        for other, watcher in automations.items():
+            source = _base(checked, watcher.connector)
+            if target and source and target.startswith(source + watcher.prefix):
+                what = f"exports go to {target.rstrip('/')!r}, which the automation {other!r} watches"
+                hint = "they are recognised and never imported; a folder beside it is clearer"
+                yield Finding(("automations", name, "export"), what, hint=hint, warning=True)
+
+
+def _export_folder(checked: Checked, automation: Automation) -> str:
+    """Where exports go, with a slash at the end; empty where that is not to be seen from here."""
+    export = automation.export
+    base = _base(checked, export.connector) if export else ""
+    if export is None or not base:
+        return ""
+    above = checked.settings.connectors[export.connector].export_base_path
+    return base + "".join(
+        f"{part}/" for part in (check_subpath(above), check_subpath(export.subpath)) if part
+    )
+
+
+def _base(checked: Checked, name: str) -> str:
+    """What stands before the keys of a connector; empty where this node does not get at it."""
+    connector = checked.settings.connectors.get(name)
+    if isinstance(connector, LocalConnector):
+        return f"{connector.path}/" if _is_reached(checked, connector) else ""
+    if isinstance(connector, CloudConnector) and checked.sound(("connectors", name)):
+        return addresses_of(connector.type, connector.location)[0].base
+    return ""
+
+
+def below(path: Path, root: Path) -> bool:
+    """Whether `path` is `root` or inside it, symbolic links resolved."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

@@ -1,0 +1,56 @@
+"""What all tables of `vvwatch.toml` share. Everything is frozen; unknown keys are refused.
+
+A field that must be given is named in its table's `required` and has an empty default, so that one missing
+key does not keep the rest of the table from being checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+from vvwatch.config.fields import as_scalar
+from vvwatch.config.findings import did_you_mean
+from vvwatch.config.substitution import Substituted
+
+Scope = Literal["import", "export"]
+ImportMode = Literal["all", "new_only"]
+
+
+class Table(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # a password may be in it
+    )
+    required: ClassVar[tuple[str, ...]] = ()
+    entries: ClassVar[type[BaseModel] | None] = None
+    """What each further key holds, in a table that has options and named tables side by side."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _typed(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, Substituted):
+            return as_scalar(value, cls.model_fields[str(info.field_name)].annotation)
+        return value
+
+    @classmethod
+    def table_for(cls, value: Any) -> type[Table]:  # noqa: ARG003  # of those that have one form, no value tells more
+        """The table that a document is to be read as: this one, unless what stands in it says otherwise."""
+        return cls
+
+    @classmethod
+    def about(cls, stray: str) -> str:
+        """What helps who wrote the key `stray`, which is none of this table's."""
+        return did_you_mean(stray, cls.model_fields)
+
+    def given(self, keys: Iterable[str]) -> list[str]:
+        """Those of `keys` that the table has and that were given."""
+        return [key for key in keys if getattr(self, key, None) is not None]

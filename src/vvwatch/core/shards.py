@@ -1,0 +1,94 @@
+"""Into which prefixes a long listing is split, and whether that is worth it.
+
+No order of the keys is relied on for what is listed: prefixes cover folders, whole. Only what it costs is guessed
+from the order in which a listing comes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+_WORTH_PAGES: Final = 32
+"""A listing with fewer pages to come goes on as it is: what has come would be listed again."""
+
+_PAGES_A_GROUP: Final = 2
+"""How long a group should be at least: its last page is half empty on average."""
+
+_MOST_GROUPS: Final = 512
+"""What is longer is split again, and the event loop waits while groups are made."""
+
+
+class Course(NamedTuple):
+    """How a listing has moved through the folders that are known of it."""
+
+    pages: int = 0
+    begun: int = 0
+    """How many of the folders stand at or before the last key."""
+    entered: int = 0
+    """After how many pages that number changed last."""
+
+    def after(self, last_key: str, folders: Sequence[str]) -> Course:
+        """The course behind one more page that ends with `last_key`; `folders` are sorted."""
+        begun = bisect_right(folders, last_key)
+        return Course(self.pages + 1, begun, self.entered if begun == self.begun else self.pages)
+
+    def pages_to_come(self, folders: Sequence[str]) -> float:
+        """A guess: folders are equally long, but the one at hand is no more than half through."""
+        evenly = self.pages * (len(folders) / max(self.begun, 1) - 1)
+        return max(evenly, self.pages - self.entered)
+
+
+def split(folders: Sequence[str], course: Course, at_once: int) -> list[str]:
+    """Prefixes to list `at_once` instead of what covers all `folders`; none when that does not pay."""
+    to_come = course.pages_to_come(folders)
+    if to_come < _WORTH_PAGES:
+        return []
+    most = min(int(course.pages + to_come) // _PAGES_A_GROUP, _MOST_GROUPS)
+    parts = groups(folders, max(2 * at_once, most))
+    return parts if len(parts) > 1 else []
+
+
+def groups(folders: Iterable[str], most: int) -> list[str]:
+    """At most `most` prefixes, the fullest first, so that each folder starts with exactly one of them.
+
+    A group is the common beginning of its folders; the fullest are parted first, as long as there is room. `most`
+    is at least 1. Of no folders there are no groups.
+    """
+    names = sorted(dict.fromkeys(folders))  # nearly sorted they come, and a set would lose that
+    pending = [(-len(names), 0, len(names))] if names else []
+    whole: list[str] = []
+    while pending:
+        _, low, high = heappop(pending)
+        parts = _parts(names, low, high)
+        if len(whole) + len(pending) + len(parts) > most:
+            parts = [(low, high)]
+        if len(parts) == 1:
+            whole.append(_beginning(names[low], names[high - 1]))
+            continue
+        for start, end in parts:
+            heappush(pending, (start - end, start, end))
+    return whole
+
+
+def _parts(names: Sequence[str], low: int, high: int) -> list[tuple[int, int]]:
+    """The stretches of sorted names that differ where the first of them differ; one when a name begins all others."""
+    depth = len(_beginning(names[low], names[high - 1]))
+    if len(names[low]) == depth:
+        return [(low, high)]
+    parts = []
+    while low < high:
+        end = bisect_right(names, names[low][depth], low, high, key=itemgetter(depth))
+        parts.append((low, end))
+        low = end
+    return parts
+
+
+def _beginning(first: str, last: str) -> str:
+    """What both have in common at their start."""
+    pairs = enumerate(zip(first, last, strict=False))
+    length = next((place for place, (one, other) in pairs if one != other), min(len(first), len(last)))
+    return first[:length]

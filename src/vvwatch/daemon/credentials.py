@@ -1,0 +1,35 @@
+"""Whether the credentials that the configuration names could be used, as far as that shows without asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vvwatch.config import CloudConnector, Config
+from vvwatch.config.lines import key_lines, nearest_line
+from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
+from vvwatch.storage.gcs_credentials import checked_credentials
+
+
+def check_credentials(config: Config) -> None:
+    """Raises ConfigInvalid, naming each connector whose service account could not sign in. Takes 50 ms for each."""
+    if found := tuple(_problems(config)):
+        raise ConfigInvalid(found)
+
+
+def _problems(config: Config) -> Iterator[Problem]:
+    for name, connector in config.connectors.items():
+        secret = config.connector_secrets.get(name)
+        if secret is None or connector.type != "gcs" or not isinstance(connector, CloudConnector):
+            continue
+        endpoint_url = connector.endpoint_url or config.storage.gcs.endpoint_url
+        try:
+            checked_credentials(secret.reveal(), any_token_uri=bool(endpoint_url))
+        except InvalidInput as error:
+            yield _problem(config, ("connectors", name, "credentials_file"), error)
+
+
+def _problem(config: Config, loc: tuple[str, ...], error: InvalidInput) -> Problem:
+    if config.path is None:
+        return Problem("flags", None, ".".join(loc), error.message, hint=error.hint)
+    line = nearest_line(key_lines(config.path.read_text(encoding="utf-8")), loc)
+    return Problem(str(config.path), line, ".".join(loc), error.message, hint=error.hint)

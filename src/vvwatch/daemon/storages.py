@@ -1,0 +1,198 @@
+"""The storages of connectors: opened when first wanted, replaced when a connector is edited, closed at the end."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import sqlalchemy as sa
+
+from vvwatch.config import Config
+from vvwatch.core.locations import Address, addresses_of
+from vvwatch.errors import (
+    Conflict,
+    CredentialsRefused,
+    InvalidInput,
+    OnAnotherNode,
+    StorageUnavailable,
+    StoreError,
+)
+from vvwatch.ports import Storage
+from vvwatch.storage.local import LocalStorage
+from vvwatch.storage.spool import Spool
+from vvwatch.store.encryption import SecretBox
+
+_CLOSING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A storage, and what it was opened for: when that differs, another one takes its place."""
+
+    wanted: tuple[object, ...]
+    storage: Storage
+
+
+class Storages:
+    """Opens the storage of a connector's row, once for each setting: a storage remembers what it has seen.
+
+    `config` tells the configuration in force, `box` opens credentials, `spool` has room for what is read.
+    """
+
+    def __init__(self, config: Callable[[], Config], box: SecretBox, spool: Spool) -> None:
+        self._config = config
+        self._box = box
+        self._spool = spool
+        self._opened: dict[str, _Opened] = {}
+        self._replaced: list[Storage] = []
+        self._opening = threading.Lock()
+
+    def __call__(self, connector: sa.Row[Any]) -> Storage:
+        """The storage; blocks while what a provider needs is loaded.
+
+        Raises OnAnotherNode for a folder that another node has, CredentialsRefused without credentials, StoreError
+        for ones that another key has sealed, Conflict for a connector that was deleted, and InvalidInput for a
+        provider that this vvwatch does not have, or not all that it needs.
+        """
+        self._require_within_reach(connector)
+        location = self._location(connector)
+        roots = tuple(self._config().local.roots) if connector.provider == "local" else ()
+        wanted = (connector.provider, json.dumps(location, sort_keys=True), connector.credentials, roots)
+        with self._opening:
+            known = self._opened.get(connector.id)
+            if known is None or known.wanted != wanted:
+                storage = self._open(connector, location)
+                self._opened[connector.id] = _Opened(wanted, storage)
+                self._replaced += (
+                    [] if known is None else [known.storage]
+                )  # what is under way may still read there
+            return self._opened[connector.id].storage
+
+    def for_work(self, connector: sa.Row[Any]) -> Storage:
+        """As a call, for what the daemon does by itself: whatever a person has to mend first is waited for.
+
+        Raises StorageUnavailable also for a disabled connector, and for one that cannot be opened on this node.
+        """
+        if connector.status == "disabled":
+            raise StorageUnavailable(
+                f"connector {connector.id!r} is disabled",
+                "all that uses it goes on when its status is active again",
+            )
+        try:
+            return self(connector)
+        except (InvalidInput, StoreError) as error:
+            raise StorageUnavailable(error.message, error.hint) from error
+
+    def addresses(self, connector: sa.Row[Any]) -> tuple[Address, ...]:
+        """As `addresses_of`, at the endpoint that the connector is asked at now."""
+        return addresses_of(connector.provider, self._location(connector))
+
+    async def aclose(self) -> None:
+        """Close all storages, also when the caller was cancelled; what takes too long is left to the process's end."""
+        with anyio.move_on_after(_CLOSING_SECONDS, shield=True):
+            async with anyio.create_task_group() as tasks:
+                for storage in (*self._replaced, *(each.storage for each in self._opened.values())):
+                    tasks.start_soon(_close, storage)
+
+    def _require_within_reach(self, connector: sa.Row[Any]) -> None:
+        here = self._config().node.name
+        if connector.status == "deleted":
+            raise Conflict(f"connector {connector.id!r} was deleted", "make it again, and use that one")
+        if connector.node not in ("", here):
+            raise OnAnotherNode(
+                f"the folder of connector {connector.id!r} is on the node {connector.node!r}; this one is {here!r}",
+                f"ask the vvwatch on {connector.node!r}, or declare it shared = true where all nodes mount it",
+            )
+
+    def _location(self, connector: sa.Row[Any]) -> dict[str, Any]:
+        """Where the objects are; at the usual endpoint of the provider where the connector names none."""
+        own: dict[str, Any] = connector.settings
+        usual = getattr(self._config().storage, connector.provider, None)
+        if usual is None or "endpoint_url" in own:
+            return own
+        return {**usual.model_dump(mode="json", exclude_defaults=True), **own}
+
+    def _open(self, connector: sa.Row[Any], location: Mapping[str, Any]) -> Storage:
+        if connector.provider == "local":
+            return LocalStorage(Path(location["root"]), allowed_roots=self._config().local.roots)
+        opener = _OPENERS.get(connector.provider)
+        if opener is None:
+            raise InvalidInput(
+                f"no storage for provider {connector.provider!r}", "a newer vvwatch may have it"
+            )
+        return opener(location, self._credentials(connector, location), self._spool)
+
+    def _credentials(self, connector: sa.Row[Any], location: Mapping[str, Any]) -> str | None:
+        """The connector's own; None for the identity of this machine, and for an emulator, which wants none."""
+        if connector.credentials is not None:
+            return self._box.open(connector.credentials)
+        in_clear = str(location.get("endpoint_url", "")).startswith("http://")
+        needs_none = connector.provider == "gcs" and in_clear
+        if not (connector.settings.get("ambient") or needs_none):
+            raise CredentialsRefused(
+                f"connector {connector.id!r} has no credentials", "give it some: PATCH it"
+            )
+        return None
+
+
+def _s3(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
+    with needing("s3"):
+        from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage  # noqa: PLC0415  # only what is asked for
+    names = ("bucket", "region", "endpoint_url", "path_style", "ca_file", "proxy", "requester_pays")
+    own = None if credentials is None else S3Credentials(**json.loads(credentials))
+    return S3Storage(S3Location(**_picked(location, names)), own, spool)
+
+
+def _gcs(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
+    with needing("gcs"):
+        from vvwatch.storage.gcs import GcsLocation, GcsStorage  # noqa: PLC0415
+    names = ("bucket", "endpoint_url", "ca_file", "proxy", "user_project")
+    return GcsStorage(GcsLocation(**_picked(location, names)), credentials, spool)
+
+
+def _azure(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
+    with needing("azure"):
+        from vvwatch.storage.azure import (  # noqa: PLC0415
+            AzureAccountKey,
+            AzureClientSecret,
+            AzureLocation,
+            AzureStorage,
+        )
+    names = ("storage_account", "container", "endpoint_url", "authority_url", "ca_file", "proxy")
+    parts = None if credentials is None else json.loads(credentials)
+    kind = AzureAccountKey if parts and "account_key" in parts else AzureClientSecret
+    return AzureStorage(AzureLocation(**_picked(location, names)), kind(**parts) if parts else None, spool)
+
+
+_OPENERS: Mapping[str, Callable[[Mapping[str, Any], str | None, Spool], Storage]] = {
+    "s3": _s3,
+    "gcs": _gcs,
+    "azure": _azure,
+}
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Around imports of what talks to a store. Raises InvalidInput, with what to install, when one fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise InvalidInput(
+            f"a connector of the type {extra} needs the package {error.name}",
+            f"pip install 'vvwatch[{extra}]'",
+        ) from error
+
+
+def _picked(location: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: location[name] for name in names if name in location}
+
+
+async def _close(storage: Storage) -> None:
+    with suppress(Exception):  # the process ends, and the others want to be closed as well
+        await storage.aclose()

@@ -1,0 +1,63 @@
+"""What a service account's key file must hold to be used, and nothing that it could lead elsewhere with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from vvwatch.errors import InvalidInput
+
+_KEYS: Final = ("type", "project_id", "private_key_id", "private_key", "client_email", "token_uri")
+_TOKEN_URIS: Final = ("https://oauth2.googleapis.com/token", "https://accounts.google.com/o/oauth2/token")
+_MAX_CHARACTERS: Final = 65_536
+_MAX_KEY_CHARACTERS: Final = 4_096
+"""Room for 4,096 bits, the most that Google takes; the time to check a key grows with the cube of its size."""
+_HINT: Final = "use the JSON key file of a service account, as the Google Cloud console gives it"
+
+
+def checked_credentials(text: str, *, any_token_uri: bool = False) -> str:
+    """The service account in `text` as JSON, reduced to what signing in needs: the rest could name other addresses.
+
+    Checking the private key takes 50 ms. `any_token_uri` allows other token endpoints than Google's.
+    Raises InvalidInput, which says what is missing or wrong and repeats nothing of the content.
+    """
+    data = _object(text)
+    if data.get("type") != "service_account":
+        raise InvalidInput('the credentials are not of the type "service_account"', _HINT)
+    missing = [key for key in _KEYS if not isinstance(data.get(key), str) or not data[key]]
+    if missing:
+        raise InvalidInput(f"the credentials lack {', '.join(missing)}", _HINT)
+    if not any_token_uri and data["token_uri"] not in _TOKEN_URIS:
+        raise InvalidInput(
+            "the token_uri of the credentials is not Google's", f"it should be {_TOKEN_URIS[0]}"
+        )
+    if loaded_key(data["private_key"]) is None:
+        raise InvalidInput("the private_key of the credentials cannot be loaded", _HINT)
+    return json.dumps({key: data[key] for key in _KEYS})
+
+
+def loaded_key(pem: str) -> RSAPrivateKey | None:
+    """The private key in `pem`; None when there is none that Google could have made. Takes 50 ms."""
+    if len(pem) > _MAX_KEY_CHARACTERS:
+        return None
+    try:
+        key = load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, RSAPrivateKey) else None
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    """The JSON object in `text`. An error of the parser would carry the text, and none is kept."""
+    try:
+        data = json.loads(text) if len(text) <= _MAX_CHARACTERS else None
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise InvalidInput("the credentials are not a JSON object", _HINT)
+    return data

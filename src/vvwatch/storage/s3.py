@@ -1,0 +1,204 @@
+"""A bucket of S3, or of a store that speaks its protocol, as a storage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from vvwatch.core.locations import check_key
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import (
+    InvalidInput,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutsideLocation,
+    StorageError,
+)
+from vvwatch.ports import Capabilities
+from vvwatch.storage.listing import ListedPage
+from vvwatch.storage.remote import Incoming, RemoteStorage
+from vvwatch.storage.s3_client import Answer, S3Client, S3Credentials, S3Location
+from vvwatch.storage.s3_errors import DELETE, READ, strange
+from vvwatch.storage.s3_listing import ARCHIVED
+from vvwatch.storage.s3_tasks import side_by_side
+from vvwatch.storage.s3_upload import PART_BYTES, NewObject, upload
+from vvwatch.storage.spool import Spool
+
+__all__ = ["S3Credentials", "S3Location", "S3Storage"]
+
+_LONGEST_KEY_BYTES: Final = 1_024
+_CHUNK_BYTES: Final = 1 << 17
+_HEADS_AT_ONCE: Final = 8
+_T = TypeVar("_T")
+
+
+class S3Storage(RemoteStorage):
+    """The objects of a bucket. Without credentials it is asked as whoever this machine is."""
+
+    capabilities = Capabilities(atomic_writes=True, start_after=True)
+
+    def __init__(self, location: S3Location, credentials: S3Credentials | None, spool: Spool) -> None:
+        super().__init__(spool)
+        self._location = location
+        self._client = S3Client(location, credentials)
+
+    def uri(self, key: str) -> str:
+        """As `Storage.uri`."""
+        return self._client.address.of(key)
+
+    async def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:
+        """As `Lister.pages`."""
+        asked = ({"Delimiter": "/"} if level else {}) | ({"StartAfter": after} if after else {})
+        folders: set[str] = set()
+        tokens: set[str] = set()
+        while True:
+            listing, date = await self._client.list(prefix, asked)
+            self.heard(date)
+            yield _fresh(listing.page, folders)
+            token = listing.next_token
+            if not token:
+                return
+            if token in tokens:
+                raise strange(f"{self.uri(prefix)!r} cannot be listed", "its listing goes round in a circle")
+            tokens.add(token)
+            asked["ContinuationToken"] = token
+
+    async def stat(self, key: str) -> StorageObject:
+        """As `Storage.stat`."""
+        _require_possible(key, ObjectNotFound)
+        answer = await self._client.head(key)
+        modified = answer["LastModified"].timestamp()
+        size = answer["ContentLength"]
+        return StorageObject(key, f"{_etag(answer)}:{size}", size, modified, modified, _archived(answer))
+
+    async def restored(self, keys: Sequence[str]) -> Collection[str]:
+        """As `Storage.restored`."""
+        found: set[str] = set()
+
+        async def look(key: str) -> None:
+            with suppress(ObjectNotFound):
+                if not (await self.stat(key)).archived:
+                    found.add(key)
+
+        await side_by_side(_HEADS_AT_ONCE, look, _each(keys))
+        return found
+
+    @asynccontextmanager
+    async def opened(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[Incoming]:
+        """As `RemoteStorage.opened`."""
+        _require_possible(key, ObjectNotFound)
+        etag, _, size = version.rpartition(":")
+        if not size.isdecimal() or start >= int(size):  # there is nothing to send, and no range can say so
+            there = await self._stat_version(key, version)
+            yield Incoming(there.size_bytes, _each(()))
+            return
+        answer = await self._client.ask("get_object", READ, key, IfMatch=f'"{etag}"', **_range(start, length))
+        with closing(answer["Body"]) as body:
+            self._require_version(key, version, f"{_etag(answer)}:{self._whole_size(key, start, answer)}")
+            async with aclosing(self._chunks(key, body)) as chunks:
+                yield Incoming(int(size), chunks, self._md5(answer))
+
+    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+        """As `RemoteStorage.create`."""
+        _require_possible(key, OutsideLocation)
+        if self._location.endpoint_url or size_bytes > PART_BYTES:
+            await self._require_none(key)
+        await upload(self._client, NewObject(key, source, size_bytes, sha256, content_type))
+
+    async def remove(self, key: str, version: str) -> None:
+        """As `RemoteStorage.remove`; where the bucket keeps old versions, it keeps this one as well."""
+        await self._stat_version(key, version)  # not every compatible server minds the condition
+        condition = {"IfMatch": '"{}"'.format(version.rpartition(":")[0])}
+        await self._client.ask_if(condition, "delete_object", DELETE, key)
+
+    async def aclose(self) -> None:
+        """As `Storage.aclose`."""
+        await self._client.aclose()
+
+    async def _chunks(self, key: str, body: Any) -> AsyncGenerator[bytes]:
+        with self._client.told(READ, key):
+            async for chunk in body.iter_chunks(_CHUNK_BYTES):
+                yield chunk
+
+    async def _stat_version(self, key: str, version: str) -> StorageObject:
+        there = await self.stat(key)
+        self._require_version(key, version, there.version)
+        return there
+
+    def _require_version(self, key: str, version: str, found: str) -> None:
+        if found != version:
+            raise ObjectChanged(
+                f"{self.uri(key)!r} is not the version that was asked for",
+                "the new version is picked up by itself",
+            )
+
+    async def _require_none(self, key: str) -> None:
+        """Before many bytes travel in vain; and not every compatible server minds the condition."""
+        with suppress(ObjectNotFound):
+            await self.stat(key)
+            raise ObjectExists(f"an object stands at {self.uri(key)!r}", "choose another name or remove it")
+
+    def _whole_size(self, key: str, start: int, answer: Answer) -> int:
+        stretch = answer.get("ContentRange", "")
+        if not stretch and not start:
+            return int(answer["ContentLength"])
+        said = re.fullmatch(rf"bytes {start}-\d+/(\d+)", stretch, re.ASCII)
+        if said is None:
+            raise strange(f"{self.uri(key)!r} cannot be read", "not the range came that was asked for")
+        return int(said[1])
+
+    def _md5(self, answer: Answer) -> bytes | None:
+        """What the ETag of an object is that was neither made of parts nor encrypted with a key of its own."""
+        plain = (
+            answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
+        )
+        directory = self._location.bucket.endswith("--x-s3")  # a directory bucket's ETags are anything
+        etag = _etag(answer)
+        return bytes.fromhex(etag) if plain and not directory and _MD5.fullmatch(etag) else None
+
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+
+
+async def _each(items: Iterable[_T]) -> AsyncIterator[_T]:
+    for item in items:
+        yield item
+
+
+def _require_possible(key: str, error: type[StorageError]) -> None:
+    try:
+        check_key(key)
+        possible = len(key.encode()) <= _LONGEST_KEY_BYTES
+    except InvalidInput:
+        possible = False
+    if not possible:
+        raise error(f"no object can stand at {key!r}", "keys are UTF-8 without NUL, of at most 1,024 bytes")
+
+
+def _fresh(page: ListedPage, known: set[str]) -> ListedPage:
+    """The page without folders that came before: some servers repeat them on the next page."""
+    folders = [folder for folder in page.folders if folder not in known]
+    known.update(folders)
+    return ListedPage(page.objects, folders, page.irregular)
+
+
+def _etag(answer: Answer) -> str:
+    return str(answer["ETag"]).strip('"')
+
+
+def _archived(answer: Answer) -> bool:
+    """Whether the object has to be restored before it can be read."""
+    restored = 'ongoing-request="false"' in answer.get("Restore", "")
+    return not restored and (answer.get("StorageClass") in ARCHIVED or "ArchiveStatus" in answer)
+
+
+def _range(start: int, length: int | None) -> dict[str, str]:
+    if not start and length is None:
+        return {}
+    return {"Range": f"bytes={start}-{'' if length is None else start + length - 1}"}

@@ -1,0 +1,38 @@
+"""Several requests at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import TypeVar
+
+from anyio import Semaphore, create_task_group
+
+_T = TypeVar("_T")
+
+
+async def side_by_side(at_once: int, work: Callable[[_T], Awaitable[None]], items: AsyncIterable[_T]) -> None:
+    """Do the work on every item, on `at_once` of them at a time; one more is waiting at most.
+
+    Raises the first error alone, when all other work has ended.
+    """
+    slots = Semaphore(at_once)
+
+    async def one(item: _T) -> None:
+        try:
+            await work(item)
+        finally:
+            slots.release()
+
+    try:
+        async with create_task_group() as tasks:
+            async for item in items:
+                await slots.acquire()
+                tasks.start_soon(one, item)
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

