@@ -1,14 +1,14 @@
 # ruff: noqa: PLC0415 - each client is a process, and imports what it alone needs
 """Listing a large bucket: ours beside the SDK's own way and obstore, in the same run, on each of the three clouds.
 
-Usage: python bench/listing.py [--keys N] [--rounds N] [--latency-ms N] [--folders N]
+Usage: python bench/listing.py [--keys N] [--rounds N] [--folders N] [--latency-ms N]
 
-A server in a process of its own (bench/list_server.py) holds the keys. Each client is a process too, and takes key,
-version, size and time of every object. Its CPU is that of the whole process from the second page on, imports and
-connecting left out; the SDKs list fewer keys. Blocked is the longest that a timer
-of the event loop was kept waiting. Then, at so many milliseconds a page, all keys in shards, 16 in flight, against
-pages one after the other. Shown are the best and the median round. Exits with 1 when a bar is missed; with fewer keys
-than a million some are.
+A server of its own holds the keys (python bench/list_server.py). Each client is a process that takes key, version,
+size and time of every object: `ours` as the daemon lists, in shards, `serial` one page after the other, `sdk` a part of
+the keys. CPU is that of the whole process, without what it takes to import and to connect; memory is its peak; blocked
+is the longest that a timer of the event loop was kept waiting. Then, where each page takes its time, all keys in
+shards against pages one after the other. Shown are the best and the median round. Exits with 1 when a bar is missed:
+with a few thousand keys nothing is worth sharding.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ TIMES_SERIAL = 10.0
 MOST_BLOCKED_MS = 20.0
 MOST_GROWTH = 1.1
 SDK_SHARE = 20
-"""An SDK lists one key of so many, yet 5,000: some take a minute for a few hundred thousand."""
+"""An SDK lists this part of the keys: some take a minute for a few hundred thousand."""
 
 SERIAL_SHARE = 10
-"""One after the other, pages that take their time are those of one key of so many."""
+"""And this part is listed page after page where each takes its time."""
+
+LEAST_KEYS = 5_000
 
 BEAT_SECONDS = 0.002
 SECRET = "c2VjcmV0"  # base64 for Azure
@@ -225,7 +227,7 @@ async def measured(service: str, name: str, port: int, most: int) -> Figures:
     async with opened_client(service, name, port) as listing:
         async with aclosing(listing()) as pages:
             await anext(pages)
-        gc.freeze()  # else the collector walks through all that an SDK consists of, ours or not
+        gc.freeze()  # for all clients alike: the collector shall not walk through all that an SDK consists of
         keys, early_mb = 0, 0.0
         pulse, cpu, wall = Pulse(), time.process_time(), time.perf_counter()
         async with aclosing(listing()) as pages:
@@ -265,12 +267,16 @@ def run(service: str, name: str, port: int, most: int) -> Figures:
 Rounds = dict[tuple[str, str], list[Figures]]
 
 
+def share(keys: int, part: int) -> int:
+    return min(keys, max(keys // part, LEAST_KEYS))
+
+
 def throughput(options: argparse.Namespace, clients: Sequence[str]) -> Rounds:
     rounds: Rounds = {(service, name): [] for service in SERVICES for name in clients}
     with server(options, 0) as port:
         for _ in range(options.rounds):
             for service, name in rounds:
-                most = max(options.keys // SDK_SHARE, 5_000) if name == "sdk" else options.keys
+                most = share(options.keys, SDK_SHARE) if name == "sdk" else options.keys
                 try:
                     rounds[service, name].append(run(service, name, port, most))
                 except subprocess.CalledProcessError as error:
@@ -285,7 +291,7 @@ def with_latency(options: argparse.Namespace) -> Rounds:
     with server(options, options.latency_ms) as port:
         for _ in range(options.rounds):
             for service, name in rounds:
-                most = max(options.keys // SERIAL_SHARE, 10_000) if name == "serial" else options.keys
+                most = share(options.keys, SERIAL_SHARE) if name == "serial" else options.keys
                 rounds[service, name].append(run(service, name, port, most))
     return rounds
 

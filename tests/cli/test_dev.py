@@ -60,7 +60,7 @@ def test_the_demo_shows_the_whole_way_and_a_second_start_remembers_it(
     ] == []
     assert "3 files imported, 1 failed, 0 skipped" in screen
     assert '"event"' not in screen, "the log stays out of the view"
-    [export] = (tmp_path / "vvwatch-demo-exports").iterdir()
+    export, _ = sorted((tmp_path / "vvwatch-demo-exports").iterdir())
     assert len(json.loads(export.read_bytes())["media"]) == 3
 
     again = subprocess.run(
@@ -77,7 +77,7 @@ def test_the_demo_shows_the_whole_way_and_a_second_start_remembers_it(
     assert any(" ready on http://127.0.0.1:" in line for line in lines)
     assert "\x1b" not in again.stdout
     assert again.stderr == ""
-    assert len(list((tmp_path / "vvwatch-demo-exports").iterdir())) == 1
+    assert len(list((tmp_path / "vvwatch-demo-exports").iterdir())) == 2
 
 
 @pytest.mark.timeout(120)

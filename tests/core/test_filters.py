@@ -186,6 +186,8 @@ def test_only_what_a_person_would_want_to_hear_is_worth_knowing() -> None:
         "undecodable_name",
         "not_a_regular_file",
         "permission_denied",
+        "archived",
+        "unusable_key",
     }
 
 

@@ -97,8 +97,18 @@ def test_one_folder_is_no_reason_to_split() -> None:
     assert split(alone, course(*["in/x"] * 500, folders=alone), 16) == []
 
 
-def test_more_pages_make_more_groups() -> None:
-    few = split(HUNDRED, course(*(f"in/{number:02}/x" for number in range(20)), folders=HUNDRED), 16)
-    many = split(HUNDRED, course(*["in/00/x"] * 20, folders=HUNDRED), 16)
-    assert len(few) == 46
-    assert many == HUNDRED
+@pytest.mark.parametrize(
+    ("pages", "begun", "expected"),
+    [
+        (10, 22, 28),  # 45 pages in all: two groups for each that is listed at once
+        (20, 20, 46),  # 100 pages in all: two pages a group
+        (20, 1, 100),
+    ],
+)
+def test_more_pages_make_more_groups(pages: int, begun: int, expected: int) -> None:
+    assert len(split(HUNDRED, Course(pages, begun, pages), 16)) == expected
+
+
+def test_there_are_never_so_many_groups_that_making_them_takes_long() -> None:
+    folders = [f"{number:05}/" for number in range(16_000)]
+    assert 500 < len(split(folders, Course(1_000, 1, 1_000), 16)) <= 512

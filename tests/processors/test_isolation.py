@@ -60,9 +60,19 @@ def left_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
+_of_others: set[psutil.Process] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Servers that other tests wanted may be running already."""
+    _of_others.clear()
+    _of_others.update(psutil.Process().children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
-    """All that this process started, but for the database server of other tests."""
-    found = psutil.Process().children(recursive=True)
+    """All that the test started; a database server may have made a process of its own meanwhile."""
+    found = set(psutil.Process().children(recursive=True)) - _of_others
     return [child for child in found if child.name() != "postgres"]
 
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from tests.emulators.s3_server import S3Server
-from tests.http_faults import FOREVER, Answer, HttpFaultProxy
+from tests.http_faults import FOREVER, Answer, Hang, HttpFaultProxy
 from tests.storage.s3_buckets import Bucket, adapter, bucket_of, contents, listing, refusal
 from vvwatch.errors import (
     AccessDenied,
@@ -181,17 +181,25 @@ async def test_a_server_that_minds_neither_condition_nor_range_is_found_out(
     with pytest.raises(ObjectChanged):
         async with canned.opened("a.mp4", "e:4"):
             pass
-    for answer in (
-        Answer(200, b"four", {"ETag": '"e"'}),
-        Answer(206, b"our", {"ETag": '"e"', "Content-Range": "bytes 1-3/4"}),
-    ):
+    whole = Answer(200, b"four", {"ETag": '"e"'})
+    shifted = Answer(206, b"our", {"ETag": '"e"', "Content-Range": "bytes 1-3/4"})
+    for answer, start in ((whole, 2), (whole, 0), (shifted, 2)):
         proxy.fail(answer)
         with pytest.raises(StorageUnavailable, match="not the range"):
-            async with canned.opened("a.mp4", "e:4", 2):
+            async with canned.opened("a.mp4", "e:4", start, 1):
                 pass
 
 
 # Writing
+
+
+async def test_what_is_sent_travels_with_its_digest(bucket: Bucket, proxy: HttpFaultProxy) -> None:
+    async with bucket.over(proxy.url) as storage:
+        await storage.write("small", bucket.source(b"four"), content_type="x/y")
+        await storage.write("large", bucket.source(os.urandom(9 * MIB)), content_type="x/y")
+    sent = [request for request in proxy.seen if request.words[0] == "PUT"]
+    assert len(sent) == 3
+    assert all("content-md5" in request.headers for request in sent)
 
 
 async def test_parts_grow_with_the_object_so_that_there_are_never_too_many(
@@ -240,6 +248,18 @@ async def test_an_upload_whose_end_is_refused_is_given_up(bucket: Bucket, proxy:
     left = await bucket.client.list_multipart_uploads(Bucket=bucket.name)
     assert not left.get("Uploads")
     assert await bucket.keys() == []
+
+
+async def test_an_upload_that_is_cancelled_is_given_up(bucket: Bucket, proxy: HttpFaultProxy) -> None:
+    proxy.fail(Hang(), "partNumber=2")
+    async with bucket.over(proxy.url) as storage, anyio.create_task_group() as tasks:
+        large = bucket.source(os.urandom(9 * MIB))
+        tasks.start_soon(storage.create, "large", large, 9 * MIB, "00", "x/y")
+        while not proxy.count("partNumber=2"):  # noqa: ASYNC110  # nobody tells
+            await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    left = await bucket.client.list_multipart_uploads(Bucket=bucket.name)
+    assert not left.get("Uploads")
 
 
 async def test_whoever_asks_pays_for_every_request(bucket: Bucket, proxy: HttpFaultProxy) -> None:

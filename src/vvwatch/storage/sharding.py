@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
 
@@ -86,7 +86,8 @@ class _Crew:
                 await self._pages.send(page)
 
     def _start(self) -> None:
-        while self._prefixes and self._free:
+        """Start a shard, which starts the next one: a turn of the loop that signs many requests takes too long."""
+        if self._prefixes and self._free:
             self._free -= 1
             self._shards.start_soon(self._list, self._prefixes.popleft())
 
@@ -95,6 +96,7 @@ class _Crew:
         self._start()
 
     async def _list(self, prefix: str) -> None:
+        self._start()
         async with create_task_group() as beside:
             async with aclosing(self._lister.pages(prefix)) as pages:
                 await self._follow(pages, _Survey(self._lister, prefix, self._in_flight), beside)
@@ -118,18 +120,18 @@ class _Crew:
                 await self._part(parts, survey.between)
                 return
 
+    async def _part(self, prefixes: Sequence[str], between: Sequence[ListedPage]) -> None:
+        """Leave the prefixes to other shards, which begin as soon as slots are given back."""
+        self._parted = True
+        self._prefixes.extend(prefixes)
+        for page in between:
+            await self._pages.send(page)
+
     async def _look_around(self, survey: _Survey) -> None:
         try:
             await survey.run()
         finally:
             self._release()
-
-    async def _part(self, prefixes: Sequence[str], between: Sequence[ListedPage]) -> None:
-        self._parted = True
-        self._prefixes.extend(prefixes)
-        self._start()
-        for page in between:
-            await self._pages.send(page)
 
 
 class _Survey:
@@ -174,11 +176,20 @@ class _Survey:
                 self._pages_left -= 1
                 if not self._pages_left or objects > self._objects_left:
                     return {}
-        if not inside or not all(name != folder and name.startswith(folder) for name in inside):
+        if not inside or not _lead_further(folder, inside):
             return {}
         self.between += own
         self._objects_left -= objects
         return inside
+
+
+def _lead_further(folder: str, inside: Collection[str]) -> bool:
+    """Whether the folders are below `folder` and can be asked for, whatever an odd server says."""
+    try:
+        "".join(inside).encode()
+    except UnicodeEncodeError:
+        return False
+    return all(name != folder and name.startswith(folder) for name in inside)
 
 
 def _first(error: BaseException) -> BaseException:

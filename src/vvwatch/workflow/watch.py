@@ -111,6 +111,7 @@ class Watcher:
         if known is not None and known.is_of(row, connector):
             known.row = row
             return known
+        self._watched.pop(row.id, None)  # what was settling there has nobody to look at it, if opening fails
         watched = Watched(
             row,
             connector,
