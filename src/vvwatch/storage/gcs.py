@@ -15,7 +15,7 @@ from yarl import URL
 
 from vvwatch.core.locations import gcs_address
 from vvwatch.core.objects import StorageObject
-from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutsideLocation, StorageError
+from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageError
 from vvwatch.ports import Capabilities
 from vvwatch.storage.gcs_errors import CREATE, DELETE, LIST, READ, Operation, Refused, strange, told
 from vvwatch.storage.gcs_listing import (
@@ -156,26 +156,6 @@ class GcsStorage(RemoteStorage):
         with self._told(READ, key):
             async for chunk in response.content.iter_any():
                 yield chunk
-
-    async def _stat_version(self, key: str, version: str) -> StorageObject:
-        there = await self.stat(key)
-        self._require_version(key, version, there.version)
-        return there
-
-    def _require_version(self, key: str, version: str, found: str) -> None:
-        if found != version:
-            raise ObjectChanged(
-                f"{self.uri(key)!r} is not the version that was asked for",
-                "the new version is picked up by itself",
-            )
-
-    async def _require_none(self, key: str) -> None:
-        """Before many bytes travel in vain; and not every compatible server minds the condition."""
-        try:
-            await self.stat(key)
-        except ObjectNotFound:
-            return
-        raise ObjectExists(f"an object stands at {self.uri(key)!r}", "choose another name or remove it")
 
     def _told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
         return told(operation, self._bucket, self.uri(key))

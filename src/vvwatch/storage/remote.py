@@ -192,6 +192,26 @@ class RemoteStorage(ABC):
         if write_below is not None:
             await self._check_writing(write_below)
 
+    async def _stat_version(self, key: str, version: str) -> StorageObject:
+        there = await self.stat(key)
+        self._require_version(key, version, there.version)
+        return there
+
+    def _require_version(self, key: str, version: str, found: str) -> None:
+        if found != version:
+            raise ObjectChanged(
+                f"{self.uri(key)!r} is not the version that was asked for",
+                "the new version is picked up by itself",
+            )
+
+    async def _require_none(self, key: str) -> None:
+        """Before many bytes travel in vain; and not every compatible server minds the condition."""
+        try:
+            await self.stat(key)
+        except ObjectNotFound:
+            return
+        raise ObjectExists(f"an object stands at {self.uri(key)!r}", "choose another name or remove it")
+
     async def _check_reading(self) -> None:
         async with aclosing(self.pages("")) as pages:
             first = await anext(pages, None)

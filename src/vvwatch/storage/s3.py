@@ -12,8 +12,6 @@ from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import (
     InvalidInput,
-    ObjectChanged,
-    ObjectExists,
     ObjectNotFound,
     OutsideLocation,
     StorageError,
@@ -128,24 +126,6 @@ class S3Storage(RemoteStorage):
         with self._client.told(READ, key):
             async for chunk in body.iter_chunks(_CHUNK_BYTES):
                 yield chunk
-
-    async def _stat_version(self, key: str, version: str) -> StorageObject:
-        there = await self.stat(key)
-        self._require_version(key, version, there.version)
-        return there
-
-    def _require_version(self, key: str, version: str, found: str) -> None:
-        if found != version:
-            raise ObjectChanged(
-                f"{self.uri(key)!r} is not the version that was asked for",
-                "the new version is picked up by itself",
-            )
-
-    async def _require_none(self, key: str) -> None:
-        """Before many bytes travel in vain; and not every compatible server minds the condition."""
-        with suppress(ObjectNotFound):
-            await self.stat(key)
-            raise ObjectExists(f"an object stands at {self.uri(key)!r}", "choose another name or remove it")
 
     def _whole_size(self, key: str, answer: Answer, start: int | None) -> int:
         """Of the object, of which all came, or what was asked for from `start` on."""
