@@ -49,7 +49,14 @@ async def picked(database: Database) -> list[str]:
     return [row.key for row in waiting]
 
 
-async def close(database: Database, clock: FakeClock) -> None:
+async def gather(
+    database: Database, watcher: Watcher, storage: FakeStorage, clock: FakeClock, *names: str
+) -> None:
+    """Objects of these names are found, and their window closes."""
+    await database.write(prepare)
+    for name in names:
+        storage.put(name, b"x")
+    await scan(database, watcher)
     clock.advance(300)
     await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[-1])
 
@@ -138,11 +145,7 @@ async def test_of_many_archived_objects_few_are_asked_about_at_once_and_all_in_t
 async def test_an_object_that_proves_to_be_archived_at_its_import_waits_and_holds_up_nobody(
     database: Database, watcher: Watcher, storage: FakeStorage, clock: FakeClock, telemetry: Telemetry
 ) -> None:
-    await database.write(prepare)
-    for name in ("cold.mp4", "warm.mp4"):
-        storage.put(name, b"x")
-    await scan(database, watcher)
-    await close(database, clock)
+    await gather(database, watcher, storage, clock, "cold.mp4", "warm.mp4")
     archived = ObjectArchived("'cold.mp4' is archived", "restore it")
     await import_all(database, importing(database, clock, telemetry, storage, archived, SOUND))
     [cold, warm] = await rows(database, import_files)
@@ -241,10 +244,7 @@ async def test_an_excerpt_may_pass_an_object_and_only_the_whole_may_fail_it(
     answers: list[Probe | Exception],
     status: str,
 ) -> None:
-    await database.write(prepare)
-    partial.put("a.mp4", b"x")
-    await scan(database, watcher)
-    await close(database, clock)
+    await gather(database, watcher, partial, clock, "a.mp4")
     imports = importing(database, clock, telemetry, partial, *answers)
     await import_all(database, imports)
     [file] = await rows(database, import_files)
@@ -254,11 +254,7 @@ async def test_an_excerpt_may_pass_an_object_and_only_the_whole_may_fail_it(
 async def test_an_object_too_large_fails_with_a_hint_and_a_throttled_one_waits_as_long_as_it_is_told(
     database: Database, watcher: Watcher, storage: FakeStorage, clock: FakeClock, telemetry: Telemetry
 ) -> None:
-    await database.write(prepare)
-    for name in ("huge.mp4", "throttled.mp4"):
-        storage.put(name, b"x")
-    await scan(database, watcher)
-    await close(database, clock)
+    await gather(database, watcher, storage, clock, "huge.mp4", "throttled.mp4")
     too_large = ObjectTooLarge("the object has 9 bytes, and the spool takes 8 at most", "raise spool_bytes")
     throttled = StorageThrottled("slow down", retry_after_seconds=700.0)
     await import_all(database, importing(database, clock, telemetry, storage, too_large, throttled))
