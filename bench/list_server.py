@@ -1,11 +1,11 @@
 """A server that does nothing but list: S3, Google Cloud Storage and Azure Blob Storage on one port of loopback.
 
-Usage: python bench/list_server.py [--keys N] [--folders N] [--latency-ms N] [--port N]
+Usage: python bench/list_server.py [--keys N] [--folders N] [--latency-ms N] [--page-keys N] [--port N]
 
 Prints its port when it is ready, and serves until it is terminated. Whatever the bucket is called, it holds the same
-keys, evenly in folders: data/000/2026/11/22/part-…; pages are as long and as full of fields as those of the services,
-and honour prefix, delimiter, page size, token, and the `fields` of Google's. Objects are written before the first
-request, once for all folders: a page is a slice of them, with the folder put in.
+keys, evenly in folders: data/000/2026/11/22/part-…; pages are as full of fields as those of the services, and as long
+unless told to be shorter, and honour prefix, delimiter, page size, token, and the `fields` of Google's. Objects are
+written before the first request, once for all folders: a page is a slice of them, with the folder put in.
 """
 
 from __future__ import annotations
@@ -186,8 +186,9 @@ def azure_object(place: int) -> str:
 class Services:
     """The answers of three services to a listing: the content type, and the parts of the body."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, page_keys: int) -> None:
         self._tree = tree
+        self._page_keys = page_keys
         self._s3 = Written(tree, s3_object)
         self._google_xml = Written(tree, google_xml_object)
         self._azure = Written(tree, azure_object)
@@ -203,7 +204,7 @@ class Services:
 
     def _found(self, query: Query, token: str, page_size: str, most: int) -> Found:
         start = int(query.get(token) or 0)
-        most = min(int(query.get(page_size) or most), most)
+        most = min(int(query.get(page_size) or most), most, self._page_keys)
         return self._tree.page(query.get("prefix", ""), query.get("delimiter", ""), start, most)
 
     def _s3_page(self, query: Query, written: Written) -> list[bytes]:
@@ -293,7 +294,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(options: argparse.Namespace) -> None:
-    services = Services(Tree(options.keys, options.folders))
+    services = Services(Tree(options.keys, options.folders), options.page_keys)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Connection(services, options.latency_ms / 1_000), "127.0.0.1", options.port, backlog=512
@@ -307,5 +308,6 @@ if __name__ == "__main__":
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--folders", type=int, default=100)
     parser.add_argument("--latency-ms", type=float, default=0)
+    parser.add_argument("--page-keys", type=int, default=5_000)
     parser.add_argument("--port", type=int, default=0)
     asyncio.run(serve(parser.parse_args()))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.storage.looking import names
 from tests.storage.memory import MemoryStorage
+from vvwatch.core.objects import StorageObject
 from vvwatch.errors import (
     ObjectChanged,
     ObjectTooLarge,
@@ -20,6 +21,7 @@ from vvwatch.errors import (
     StorageUnavailable,
 )
 from vvwatch.storage import remote
+from vvwatch.storage.listing import ListedPage
 from vvwatch.storage.spool import Spool
 
 pytestmark = pytest.mark.anyio
@@ -256,3 +258,26 @@ async def test_a_whole_excerpt_is_held_against_what_the_store_vouches_for(
     with pytest.raises(StorageUnavailable, match="other bytes"):
         async with memory.excerpt(obj.key, obj.version):
             pass
+
+
+class LongListing(MemoryStorage):
+    """Three folders over many pages; the survey of its levels shows in its requests."""
+
+    async def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:
+        self.requests.append(f"{prefix!r} {level}")
+        if level:
+            yield ListedPage((), ["a/", "b/", "c/"])
+            return
+        for number in range(200):
+            key = f"{'abc'[number // 67]}/{number}"
+            await anyio.lowlevel.checkpoint()
+            yield ListedPage([StorageObject(key, "1", 1, 0.0, 0.0)] if key.startswith(prefix) else [])
+
+
+@pytest.mark.parametrize("any_prefix", [True, False])
+async def test_a_listing_is_split_only_where_it_may_begin_anywhere(tmp_path: Path, any_prefix: bool) -> None:
+    storage = LongListing(Spool(tmp_path, 1 << 20))
+    storage.any_prefix = any_prefix
+    keys = {obj.key async for page in storage.list("", recursive=True) for obj in page.objects}
+    assert len(keys) == 200
+    assert (storage.requests == ["'' False"]) is not any_prefix

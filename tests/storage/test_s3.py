@@ -22,6 +22,7 @@ from vvwatch.errors import (
     StorageUnavailable,
 )
 from vvwatch.storage.s3 import S3Location, S3Storage
+from vvwatch.storage.spool import Spool
 
 pytestmark = pytest.mark.anyio
 
@@ -319,3 +320,10 @@ async def test_a_listing_tells_how_far_the_clocks_are_apart(canned: S3Storage, p
     async for _ in canned.pages(""):
         pass
     assert canned.clock_ahead_seconds > 86_400
+
+
+async def test_the_listing_of_a_directory_bucket_is_not_split(tmp_path: Path) -> None:
+    """It refuses prefixes that end within a name, as those of shards do."""
+    spool = Spool(tmp_path, 1 << 20)
+    for bucket, any_prefix in (("films--use1-az4--x-s3", False), ("films", True)):
+        assert S3Storage(S3Location(bucket, "us-east-1"), None, spool).any_prefix is any_prefix

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import signal
@@ -18,7 +17,7 @@ import anyio.abc
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from vvwatch import __version__
+from vvwatch import __version__, collector
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
 from vvwatch.daemon.declaring import declare
@@ -128,7 +127,7 @@ class _Daemon:
         house = self._house
         write_private(house.config.state_dir / "address", where)
         self._state.ready = True
-        gc.freeze()  # a listing makes an object for each key, and what is there by now need not be searched each time
+        collector.relax()
         self._notifier.ready(f"ready on {where}")
         house.telemetry.emit("daemon.ready", address=where, version=__version__)
         self._options.announce(f"vvwatch {__version__} ready on {where}")

@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from anyio import Lock
+from anyio import Lock, Semaphore
 from azure.core.rest import AsyncHttpResponse
 
 from vvwatch.core.objects import StorageObject
@@ -31,6 +31,8 @@ from vvwatch.storage.spool import Spool
 __all__ = ["AzureAccountKey", "AzureClientSecret", "AzureLocation", "AzureStorage"]
 
 _PAGE_BLOBS: Final = 5_000
+_PAGES_RECEIVED: Final = 3
+"""How many pages arrive at a time, each of some MiB; others that were asked for wait, paused."""
 """The most that Azure gives at once."""
 
 _MOST_PAGE_BYTES: Final = 32 << 20
@@ -54,6 +56,7 @@ class AzureStorage(RemoteStorage):
         super().__init__(spool)
         self._client = AzureClient(location, credentials)
         self._parsing = Lock()
+        self._receiving = Semaphore(_PAGES_RECEIVED)
 
     def uri(self, key: str) -> str:
         """The https address of `key`."""
@@ -149,7 +152,8 @@ class AzureStorage(RemoteStorage):
             async with self._client.answer(LIST, request) as response:
                 self.heard(response.headers.get("Date"))
                 try:
-                    return await self._collected(response)
+                    async with self._receiving:
+                        return await self._collected(response)
                 except StorageUnavailable:
                     if attempts == _ATTEMPTS:
                         raise

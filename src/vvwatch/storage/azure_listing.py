@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import compress, repeat
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
@@ -21,11 +22,11 @@ from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Irregularity
-from vvwatch.storage.listing import ListedPage
+from vvwatch.storage.listing import ListedPage, moments
 
 _MAX_KEY_CHARACTERS: Final = 1_024
-_PIECE_BYTES: Final = 1 << 17
-"""What is read in one go: about 200 blobs, in half a millisecond."""
+_PIECE_BYTES: Final = 1 << 18
+"""What is read in one go: about 400 blobs, in a millisecond or two."""
 
 _PARSED_CHARACTERS: Final = 1 << 14
 """What the parser takes in one go: between two pieces other threads have their turn."""
@@ -36,11 +37,17 @@ _HEAD: Final = re.compile(
 )
 _TAIL: Final = re.compile(r"</Blobs><NextMarker(?: ?/>|>([^<]*)</NextMarker>)</EnumerationResults>\s*")
 _BLOB: Final = re.compile(
-    r"<Blob><Name>([^<]*)</Name>(?:<VersionId>[^<]*</VersionId>)?(?:<IsCurrentVersion>true</IsCurrentVersion>)?"
-    r"<Properties>(?:<Creation-Time>[^<]*</Creation-Time>)?<Last-Modified>([^<]*)</Last-Modified>"
-    r'<Etag>([^<"&]+)</Etag><Content-Length>(\d+)</Content-Length>',
+    r"<Blob><Name>([^<]*+)</Name>(?:<VersionId>[^<]*+</VersionId>)?+"
+    r"(?:<IsCurrentVersion>true</IsCurrentVersion>)?+"
+    r"<Properties>(?:<Creation-Time>[^<]*+</Creation-Time>)?+"
+    r"<Last-Modified>(\w{3}, \d\d \w{3} \d{4}) (\d\d:\d\d):(\d\d) GMT</Last-Modified>"
+    r'<Etag>([^<"&]++)</Etag><Content-Length>(\d++)</Content-Length>((?:<(?!/?Blob>)[^<]*+)*+)</Blob>',
     re.ASCII,
 )
+_WIDTH: Final = 1 + _BLOB.groups
+"""Into how many pieces a blob splits: what stands before it, and its fields."""
+_make: Final = partial(tuple.__new__, StorageObject)
+"""As `StorageObject._make`, in a third of the time."""
 _FOLDER: Final = re.compile(
     r"<BlobPrefix><Name>([^<]*)</Name>(?:<Properties>.*?</Properties>)?</BlobPrefix>", re.DOTALL
 )
@@ -52,8 +59,7 @@ _NO_CHARACTER: Final = re.compile("[\0-\x08\x0b-\x1f\ufffe\uffff]")
 _END: Final = "</Blob>"
 _ARCHIVED: Final = "<AccessTier>Archive</AccessTier>"
 _DIRECTORY: Final = "<ResourceType>directory</ResourceType>"
-_MINUTE: Final = re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:", re.ASCII)
-_SECONDS: Final = {f"{seconds:02} GMT": float(seconds) for seconds in range(60)}
+_DATE: Final = re.compile(r"(\w{3}, \d\d \w{3} \d{4}) (\d\d:\d\d):(\d\d) GMT", re.ASCII)
 
 
 class ParsedPage(NamedTuple):
@@ -138,17 +144,15 @@ def usable(key: str) -> bool:
 
 def epoch_seconds(date: str) -> float:
     """The moment of an HTTP date. Raises ValueError."""
-    try:
-        return _minute(date[:23]) + _SECONDS[date[23:]]
-    except KeyError:
-        raise ValueError("a time is no HTTP date") from None
-
-
-@lru_cache(maxsize=1024)
-def _minute(beginning: str) -> float:
-    if not _MINUTE.fullmatch(beginning):
+    found = _DATE.fullmatch(date)
+    if not found:
         raise ValueError("a time is no HTTP date")
-    return parsedate_to_datetime(f"{beginning}00 GMT").timestamp()
+    return next(moments(_day, *([part] for part in found.groups())))
+
+
+@lru_cache(maxsize=4096)
+def _day(beginning: str) -> float:
+    return parsedate_to_datetime(f"{beginning} 00:00:00 GMT").timestamp()
 
 
 def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
@@ -161,28 +165,25 @@ def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
 
 
 def _read(piece: str, found: _Entries) -> None:
-    *blobs, rest = piece.split(_END)
-    if piece.count("<Blob>") != len(blobs) or ("!" in piece and "<!" in piece):
+    if "!" in piece and "<!" in piece:
         raise Odd
-    hierarchical, archived = _DIRECTORY in piece, _ARCHIVED in piece
-    objects: list[StorageObject] = []
-    directories: list[StorageObject] = []
-    for blob in blobs:
-        fields = _BLOB.match(blob) or _BLOB.match(blob, _behind_folders(blob, found.folders))
-        if not fields:
+    split = _BLOB.split(piece)
+    between, names, days, minutes, seconds, etags, sizes, others = (
+        split[column::_WIDTH] for column in range(_WIDTH)
+    )
+    for text in filter(None, between):
+        if _behind_folders(text, found.folders) != len(text):
             raise Odd
-        name, date, etag, size = fields.groups()
-        key = _unescaped(name)
-        try:
-            at = epoch_seconds(date)
-        except ValueError:
-            raise Odd from None
-        obj = StorageObject(key, etag, int(size), at, at, archived and _ARCHIVED in blob)
-        (directories if hierarchical and _DIRECTORY in blob else objects).append(obj)
-    if _behind_folders(rest, found.folders) != len(rest):
-        raise Odd
-    _require_plain([obj.key for obj in (*objects, *directories)])
-    found.add(objects)
+    keys = [_unescaped(name) for name in names] if "&" in piece else names
+    _require_plain(keys)
+    try:
+        times = list(moments(_day, days, minutes, seconds))
+    except ValueError:
+        raise Odd from None
+    archived = [_ARCHIVED in other for other in others] if _ARCHIVED in piece else repeat(False)
+    objects = map(_make, zip(keys, etags, map(int, sizes), times, times, archived))  # noqa: B905  # one may be endless
+    files = [_DIRECTORY not in other for other in others] if _DIRECTORY in piece else repeat(True)
+    found.add(list(compress(objects, files)))
 
 
 def _behind_folders(text: str, folders: list[str]) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 import aiohttp
+from anyio import Lock
 from yarl import URL
 
 from vvwatch.core.locations import gcs_address
@@ -53,6 +54,7 @@ class GcsStorage(RemoteStorage):
         self._bucket = location.bucket
         self._address = gcs_address(location.bucket, location.endpoint_url)
         self._session = GcsSession(location, credentials)
+        self._parsing = Lock()
 
     def uri(self, key: str) -> str:
         """As `Storage.uri`."""
@@ -135,7 +137,8 @@ class GcsStorage(RemoteStorage):
             answer = await self._session.ask(Request("GET", url))
         self.heard(answer.headers.get("Date"))
         try:
-            return parsed_page(answer.body)
+            async with self._parsing:  # one page at a time: else one turn of the loop parses many
+                return parsed_page(answer.body)
         except ValueError:
             raise strange(f"{self.uri(prefix)!r} cannot be listed") from None
 

@@ -87,7 +87,7 @@ def _objects(items: Sequence[Mapping[str, str]]) -> list[StorageObject]:
     _require_text(names)
     if items and not "".join(generations + sizes).isdecimal():
         raise ValueError("a generation or a size is no number")
-    if [moment[-1:] for moment in updated].count("Z") < len(updated):
+    if "".join(updated).count("Z") != len(updated):  # more than one in a time is no ISO format
         raise ValueError("a time is not UTC")
     seconds = list(map(datetime.timestamp, map(datetime.fromisoformat, updated)))
     rows = zip(names, generations, map(int, sizes), seconds, seconds, repeat(False))  # one is endless

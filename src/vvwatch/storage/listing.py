@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -12,6 +12,8 @@ from vvwatch.ports import Irregularity, Page
 PAGE_ENTRIES: Final = 1_000
 """The most entries that a page of the port has."""
 
+_MINUTES: Final = {f"{n // 60:02}:{n % 60:02}": n * 60.0 for n in range(1_440)}
+_SECONDS: Final = {f"{n:02}": float(n) for n in range(60)}
 _T = TypeVar("_T")
 
 
@@ -34,6 +36,20 @@ class Lister(Protocol):
         up to it, where the service has that. Raises StorageError; never ends early without one.
         """
         ...
+
+
+def moments(
+    day: Callable[[str], float], days: Iterable[str], minutes: Iterable[str], seconds: Iterable[str]
+) -> Iterator[float]:
+    """Of each row the epoch seconds: when its day began, by `day`, and its time (`23:59` and `59`, without zone).
+
+    So a page costs no parsing of dates but that of its few days. Raises ValueError for a time that there is none of.
+    """
+    try:
+        for began, minute, second in zip(map(day, days), minutes, seconds, strict=True):
+            yield began + _MINUTES[minute] + _SECONDS[second]
+    except KeyError as error:
+        raise ValueError(f"{error} is no time") from None
 
 
 def cut(page: ListedPage) -> list[Page]:

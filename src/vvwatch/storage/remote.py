@@ -66,9 +66,12 @@ class RemoteStorage(ABC):
     """`ports.Storage` for a service with whole objects, on top of what each service does in its own way."""
 
     capabilities = Capabilities(atomic_writes=True)
+    any_prefix = True
+    """Whether a listing may begin in the middle of a name. Where it may not, no listing is split."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self._heard: str | None = None
         self.clock_ahead_seconds = 0.0
 
     @abstractmethod
@@ -118,13 +121,16 @@ class RemoteStorage(ABC):
 
     def heard(self, date: str | None) -> None:
         """Note the service's clock: the Date header of an answer that just came. One without sense is no news."""
+        if date == self._heard:
+            return
+        self._heard = date
         with suppress(ValueError, OverflowError):
             there = parsedate_to_datetime(date or "").replace(tzinfo=UTC)  # HTTP knows no other zone
             self.clock_ahead_seconds = there.timestamp() - time.time()
 
     async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
         """As `Storage.list`; a large prefix is listed in parallel."""
-        serial = after or not recursive
+        serial = after or not recursive or not self.any_prefix
         pages = self.pages(prefix, level=not recursive, after=after) if serial else sharded(self, prefix)
         async with aclosing(pages):
             async for listed in pages:

@@ -44,6 +44,8 @@ class S3Storage(RemoteStorage):
         super().__init__(spool)
         self._location = location
         self._client = S3Client(location, credentials)
+        self._directory = location.bucket.endswith("--x-s3")
+        self.any_prefix = not self._directory
 
     def uri(self, key: str) -> str:
         """As `Storage.uri`."""
@@ -139,9 +141,8 @@ class S3Storage(RemoteStorage):
     def _md5(self, answer: Answer) -> bytes | None:
         """Of the whole object: its ETag, unless it was made of parts or encrypted with a key of someone's own."""
         own_key = "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "AES256") != "AES256"
-        directory = self._location.bucket.endswith("--x-s3")  # a directory bucket's ETags are anything
-        etag = _etag(answer)
-        return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not own_key and not directory else None
+        etag = _etag(answer)  # a directory bucket's is anything
+        return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not own_key and not self._directory else None
 
 
 async def _each(items: Iterable[_T]) -> AsyncIterator[_T]:

@@ -81,6 +81,7 @@ class S3Client:
         )
         self._made = AsyncExitStack()
         self._making = Lock(fast_acquire=True)
+        self._parsing = Lock()
         self._client: Any = None
 
     def told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
@@ -155,7 +156,7 @@ class S3Client:
     def _new_client(self) -> Any:
         session = AioSession()
         session.register_component("data_loader", _MODELS)
-        session.register_component("response_parser_factory", _Parsers())
+        session.register_component("response_parser_factory", _Parsers(self._parsing))
         key = self._credentials
         return session.create_client(
             "s3",
@@ -185,20 +186,29 @@ class S3Client:
 
 
 class _Parsers(AioResponseParserFactory):  # type: ignore[misc]  # the SDK ships no types
-    """The SDK's parsers, with ours for S3."""
+    """The SDK's parsers, with ours for S3. It parses one page at a time: else one turn of the loop parses many."""
+
+    def __init__(self, parsing: Lock) -> None:
+        super().__init__()
+        self._parsing = parsing
 
     def create_parser(self, name: str) -> Any:
         """The parser of a protocol."""
-        return _Parser(**self._defaults) if name == "rest-xml" else super().create_parser(name)
+        return _Parser(self._parsing, **self._defaults) if name == "rest-xml" else super().create_parser(name)
 
 
 class _Parser(AioRestXMLParser):  # type: ignore[misc]  # the SDK ships no types
+    def __init__(self, parsing: Lock, **defaults: Any) -> None:
+        super().__init__(**defaults)
+        self._parsing = parsing
+
     async def parse(self, response: dict[str, Any], shape: Any) -> Any:
         """As the SDK's, but for a page of a listing. Raises NoListing."""
         if response["status_code"] != 200 or not _is_listing(shape):
             return await super().parse(response, shape)
         metadata = {"HTTPStatusCode": 200, "HTTPHeaders": response["headers"]}
-        return {"Listing": parsed(response["body"]), "ResponseMetadata": metadata}
+        async with self._parsing:
+            return {"Listing": parsed(response["body"]), "ResponseMetadata": metadata}
 
 
 def _is_listing(shape: Any) -> bool:

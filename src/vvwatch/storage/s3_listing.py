@@ -10,21 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
-from operator import add
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Irregularity
-from vvwatch.storage.listing import ListedPage
+from vvwatch.storage.listing import ListedPage, moments
 
 ARCHIVED: Final = frozenset(("GLACIER", "DEEP_ARCHIVE"))
 """The storage classes whose objects have to be restored before they can be read."""
 
 _ROW: Final = re.compile(
     r"<Contents><Key>([^<]++)</Key>"
-    r"<LastModified>(\d{4}-\d\d-\d\dT\d\d:\d\d):([0-5]\d)(?:\.\d++)?+Z</LastModified>"
+    r"<LastModified>(\d{4}-\d\d-\d\d)T(\d\d:\d\d):(\d\d)(?:\.\d++)?+Z</LastModified>"
     r'<ETag>(?:&quot;|&#34;|")([\w-]++)(?:&quot;|&#34;|")</ETag>'
     r"(?:<ChecksumAlgorithm>\w++</ChecksumAlgorithm>)*+(?:<ChecksumType>\w++</ChecksumType>)?+"
     r"<Size>(\d++)</Size>(?:<StorageClass>(\w++)</StorageClass>)?+</Contents>",
@@ -109,9 +108,9 @@ def _listing(objects: list[StorageObject], irregular: list[Irregularity], frame:
 
 def _objects(*columns: Sequence[str]) -> list[StorageObject]:
     """Of the columns that rows have. Raises ValueError when a key or a time is not as plain as most are."""
-    encoded, minutes, seconds, etags, sizes, classes = columns
+    encoded, days, minutes, seconds, etags, sizes, classes = columns
     keys = _plain(encoded)
-    times = list(map(add, map(_minute, minutes), map(int, seconds)))
+    times = list(moments(_day, days, minutes, seconds))
     versions = [f"{etag}:{size}" for etag, size in zip(etags, sizes, strict=True)]
     archived = map(ARCHIVED.__contains__, classes)
     fields = zip(keys, versions, map(int, sizes), times, times, archived, strict=True)
@@ -129,8 +128,8 @@ def _plain(encoded: Sequence[str]) -> Sequence[str]:
 
 
 @lru_cache(4096)
-def _minute(text: str) -> float:
-    return datetime.fromisoformat(f"{text}Z").timestamp()
+def _day(text: str) -> float:
+    return datetime.fromisoformat(f"{text}T00:00Z").timestamp()
 
 
 def _key(raw: str, encoded: bool) -> str | Irregularity:
