@@ -63,7 +63,7 @@ Listing = Callable[[], Taken]
 
 @dataclass(frozen=True)
 class Figures:
-    """What one client took for so many keys. `early_mb` is its peak memory after a tenth of them."""
+    """What one client took for so many keys. `early_mb` is its peak memory after a quarter of them."""
 
     keys: int
     cpu_seconds: float
@@ -233,7 +233,7 @@ async def measured(service: str, name: str, port: int, most: int) -> Figures:
         async with aclosing(listing()) as pages:
             async for count, _ in pages:
                 keys += count
-                if not early_mb and keys >= most / 10:
+                if not early_mb and keys >= most / 4:
                     early_mb = peak_mb()
                 if keys >= most and name != "ours":  # in shards, some keys come twice
                     break
@@ -349,7 +349,7 @@ def bars(options: argparse.Namespace, service: str, rounds: Rounds, slow: Rounds
     yield told(service, "loop blocked, ms", least_and_median, 0, MOST_BLOCKED_MS)
     growth = [each.peak_mb / each.early_mb for each in ours]
     least_and_median = min(growth), statistics.median(growth)
-    yield told(service, "peak memory, to that after a tenth", least_and_median, 0, MOST_GROWTH)
+    yield told(service, "peak memory, to that after a quarter", least_and_median, 0, MOST_GROWTH)
     shards, serial = ([*map(per_second, slow[service, name])] for name in ("ours", "serial"))
     what = f"in shards to serial, {options.latency_ms:g} ms a page"
     yield told(service, what, compared(shards, serial), TIMES_SERIAL, math.inf)
