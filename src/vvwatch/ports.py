@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from vvwatch.core.changes import ObjectEvent
 from vvwatch.core.media import Probe, ProcessingResult, RunSettings
 from vvwatch.core.objects import StorageObject
 
@@ -37,6 +38,8 @@ class Capabilities:
     """An object is visible only when it is whole. False: objects must settle before they count as complete."""
     start_after: bool = False
     """A listing can begin behind a key."""
+    list_usd: float = 0.0
+    """What one request of a listing costs at most by the public price list, in US dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,14 @@ class Irregularity:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a listing: at most 1,000 entries, objects and irregularities together; it may have none."""
+    """A part of a listing: at most 1,000 entries, objects and irregularities together; it may have none.
+
+    `calls` is how many requests were made for it and for nothing before: over all pages, those of the listing.
+    """
 
     objects: Sequence[StorageObject]
     irregular: Sequence[Irregularity] = ()
+    calls: int = 0
 
 
 class Storage(Protocol):
@@ -156,10 +163,15 @@ class SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something may have changed. `keys` were touched; `rescan` names prefixes to list again ('' is all)."""
+    """Something may have changed. `keys` were touched; `rescan` names prefixes to list again ('' is all).
+
+    `objects` were seen as they are, as if listed; `removed` are keys at which nothing stands any more, it is said.
+    """
 
     keys: tuple[str, ...] = ()
     rescan: tuple[str, ...] = ()
+    objects: tuple[StorageObject, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -169,6 +181,74 @@ class Source(Protocol):
 
     async def run(self, notify: Callable[[Hint], Awaitable[None]]) -> None:
         """Report hints until cancelled; survives its own failures and says so in `health`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message tells nothing of this location: `malformed` or `foreign`, in words, and its beginning."""
+
+    reason: str
+    detail: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a queue: what it tells, or why it is refused. With neither it needs no answer but deletion.
+
+    `receipt` is what the queue wants back for it, `id` names it each time it comes, `sent_at` is epoch seconds.
+    """
+
+    receipt: str
+    id: str
+    events: tuple[ObjectEvent, ...] = ()
+    refusal: Refusal | None = None
+    sent_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an examination found: `state` is `ok`, `warning` or `problem`.
+
+    `fix` is the very line (a command, a statement of a policy) that mends it; `repairable`: `repair` does it.
+    """
+
+    subject: str
+    state: str
+    detail: str
+    fix: str = ""
+    repairable: bool = False
+
+
+class EventQueue(Protocol):
+    """The queue in which a store tells of changes. Raises only errors of `vvwatch.errors.StorageError`."""
+
+    async def receive(self) -> Sequence[Message]:
+        """What is there, some of it; after about 20 seconds without a message, none.
+
+        A message that is not acknowledged comes again. Cancelled, it loses none.
+        """
+        ...
+
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Delete them. One that cannot be deleted any more comes again, and is no error."""
+        ...
+
+    async def release(self, messages: Sequence[Message]) -> None:
+        """Leave them to others, at once where the service can."""
+        ...
+
+    async def examine(self) -> Sequence[Finding]:
+        """Whether events reach this queue, all of them, and whether we may take them; changes nothing."""
+        ...
+
+    async def repair(self) -> Sequence[Finding]:
+        """Mend what `examine` calls repairable, keeping all else as it is; what is found then."""
+        ...
+
+    async def aclose(self) -> None:
+        """End every connection; nothing more is asked of the queue."""
         ...
 
 

@@ -18,7 +18,7 @@ from vvwatch.ports import Kind
 from vvwatch.store import invariants, migrations
 from vvwatch.store.database import Tx, sweep
 from vvwatch.store.postgres import PostgresDatabase
-from vvwatch.store.schema import connectors, import_automations, import_jobs, prompt_runs
+from vvwatch.store.schema import connectors, import_automations, import_jobs, prompt_runs, windows
 from vvwatch.store.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
@@ -86,8 +86,9 @@ async def test_what_is_new_since_version_1_has_its_defaults(old: Path) -> None:
     database = SqliteDatabase(old, FakeClock())
     async with database.opened():
         defaults: dict[sa.Table, dict[str, Any]] = {
-            connectors: {"node": ""},
-            import_automations: {"concurrency": 16},
+            connectors: {"node": "", "events": None},
+            import_automations: {"concurrency": 16, "max_list_calls_per_hour": None, "cadence": None},
+            windows: {"held": False},
             import_jobs: {"priority": 1, "concurrency": 16},
             prompt_runs: {"processor": "technical", "priority": 1, "concurrency": 16, "results": "kept"},
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from vvwatch.core.objects import StorageObject
@@ -19,11 +19,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """One answer of the service: objects, and the common prefixes (each with its slash) when a level was listed."""
+    """One answer of the service: objects, and the common prefixes (each with its slash) when a level was listed.
+
+    `calls` is how many requests it took.
+    """
 
     objects: Sequence[StorageObject]
     folders: Sequence[str] = ()
     irregular: Sequence[Irregularity] = ()
+    calls: int = 1
 
 
 class Lister(Protocol):
@@ -53,9 +57,11 @@ def moments(
 
 
 def cut(page: ListedPage) -> list[Page]:
-    """The page as pages of the port."""
+    """The page as pages of the port; the first of them has its calls."""
     pages = [Page(objects) for objects in _pieces(page.objects)]
-    return pages + [Page((), irregular) for irregular in _pieces(page.irregular)]
+    pages += [Page((), irregular) for irregular in _pieces(page.irregular)]
+    first = replace(pages[0], calls=page.calls) if pages else Page((), calls=page.calls)
+    return [first, *pages[1:]]
 
 
 def _pieces(entries: Sequence[_T]) -> list[Sequence[_T]]:

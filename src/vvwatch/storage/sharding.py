@@ -97,10 +97,13 @@ class _Crew:
 
     async def _list(self, prefix: str) -> None:
         self._start()
+        survey = _Survey(self._lister, prefix, self._in_flight)
         async with create_task_group() as beside:
             async with aclosing(self._lister.pages(prefix)) as pages:
-                await self._follow(pages, _Survey(self._lister, prefix, self._in_flight), beside)
+                await self._follow(pages, survey, beside)
             beside.cancel_scope.cancel()
+        if survey.calls:
+            await self._pages.send(ListedPage((), calls=survey.calls))
         self._release()
 
     async def _follow(self, pages: AsyncGenerator[ListedPage], survey: _Survey, beside: TaskGroup) -> None:
@@ -141,6 +144,7 @@ class _Survey:
         self.begun = False
         self.folders: Sequence[str] = ()
         self.between: list[ListedPage] = []
+        self.calls = 0
         self._lister = lister
         self._prefix = prefix
         self._enough = enough
@@ -171,7 +175,8 @@ class _Survey:
         async with aclosing(self._lister.pages(folder, level=True)) as pages:
             async for page in pages:
                 inside.update(dict.fromkeys(page.folders))
-                own.append(ListedPage(page.objects, irregular=page.irregular))
+                self.calls += 1
+                own.append(ListedPage(page.objects, irregular=page.irregular, calls=0))
                 objects += len(page.objects)
                 self._pages_left -= 1
                 if not self._pages_left or objects > self._objects_left:

@@ -45,7 +45,21 @@ def _to_2(conn: sa.Connection) -> None:
             index.create(conn, checkfirst=True)
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2}
+def _to_3(conn: sa.Connection) -> None:
+    """Event queues, sweeps that report and tell what is gone, budgets of listings, windows that are held."""
+    no = sa.false().compile(dialect=conn.dialect)
+    for column in (
+        "connectors ADD COLUMN events TEXT",
+        "import_automations ADD COLUMN max_list_calls_per_hour INTEGER",
+        "import_automations ADD COLUMN cadence TEXT",
+        f"windows ADD COLUMN held BOOLEAN NOT NULL DEFAULT {no}",
+    ):
+        conn.exec_driver_sql(f"ALTER TABLE {column}")
+    for table in (schema.absences, schema.tombstones, schema.reconciles, schema.quarantine):
+        table.create(conn)
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3}
 """Number to the step that brings a database from the number before it; version 1 is the first release."""
 
 LATEST = max(STEPS, default=1)

@@ -14,18 +14,17 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
-from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason
-from vvwatch.core.ledger import Diff
+from vvwatch.core.filters import ObjectFilter
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.schedules import jittered
-from vvwatch.core.settling import Sighting, remaining, settled, sight
+from vvwatch.core.settling import Sighting, remaining, settled
 from vvwatch.errors import StorageError, StorageUnavailable, VvwatchError
-from vvwatch.ports import Clock, Hint, Irregularity, Job, Storage
-from vvwatch.store import automations, ledger, windows
+from vvwatch.ports import Clock, Hint, Job, Storage
+from vvwatch.store import automations
 from vvwatch.store.database import Database
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.watched import Tally, Watched, observation
-from vvwatch.workflow.windows import announce
+from vvwatch.workflow.intake import Intake
+from vvwatch.workflow.watched import Tally, Watched
 
 _COMPARED_AT_ONCE = 4_000
 _MOST_SETTLING = 200_000
@@ -50,7 +49,7 @@ class Watcher:
         self._open_storage = open_storage
         self._sample = sample
         self._watched: dict[str, Watched] = {}
-        self._unsettled = anyio.Event()
+        self._intake = Intake(database, clock, telemetry, sample)
         self._looking = 0
 
     async def scan(self, job: Job) -> None:
@@ -100,9 +99,8 @@ class Watcher:
         watched = await self._watch(*found)
         for prefix in _merged(hint.rescan):
             await self._look(watched, _narrowed(watched.row.source_prefix, prefix))
-        touched = await self._looked_up(watched, hint.keys)
-        difference = await self._database.read(ledger.compare, watched.row.scope_id, touched)
-        await self._offer(watched, touched, difference, Tally())
+        touched = [*hint.objects, *await self._looked_up(watched, (*hint.keys, *hint.removed))]
+        await self._intake.take(watched, touched, Tally())
         return True
 
     async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
@@ -137,7 +135,7 @@ class Watcher:
         try:
             async for page in watched.storage.list(prefix, recursive=watched.row.recursive):
                 some += page.objects
-                await self._observe_irregular(watched, page.irregular)
+                await self._intake.observe_irregular(watched, page.irregular)
                 if len(some) >= _COMPARED_AT_ONCE:
                     some = await self._held_against_ledger(watched, some, tally)
         except StorageError:
@@ -152,8 +150,7 @@ class Watcher:
         self, watched: Watched, some: list[StorageObject], tally: Tally
     ) -> list[StorageObject]:
         tally.listed += len(some)
-        difference = await self._database.read(ledger.compare, watched.row.scope_id, some)
-        await self._offer(watched, some, difference, tally)
+        await self._intake.take(watched, some, tally)
         return []
 
     async def _looked_up(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
@@ -168,109 +165,6 @@ class Watcher:
                 except StorageError:
                     watched.settling.pop(key, None)  # gone, or the next listing tells what is wrong with it
         return found
-
-    async def _offer(
-        self, watched: Watched, seen: Sequence[StorageObject], difference: Diff, tally: Tally
-    ) -> None:
-        """Take in what is new, wanted and settled; what is no candidate any more has nothing to settle."""
-        wanted = await self._wanted(watched, difference, tally)
-        if watched.settling:
-            for key in {obj.key for obj in seen} - {obj.key for obj in wanted}:
-                watched.settling.pop(key, None)
-        ready = wanted if watched.storage.capabilities.atomic_writes else await self._ripe(watched, wanted)
-        tally.settling += len(wanted) - len(ready)
-        if ready:
-            tally.accepted += await self._accept(watched, ready)
-
-    async def _wanted(self, watched: Watched, difference: Diff, tally: Tally) -> list[StorageObject]:
-        """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
-        known_keys = difference.modified if watched.new_only else []
-        candidates = [*difference.created, *([] if watched.new_only else difference.modified)]
-        candidates, own = await self._without_own(watched, candidates)
-        if candidates:
-            candidates = await watched.looked_into(self._database, candidates, self._sample())
-        verdicts = [(obj, watched.filter.verdict(obj)) for obj in candidates]
-        wanted, existing = watched.split_existing([obj for obj, verdict in verdicts if verdict.accepted])
-        declined = [obj for obj in known_keys if watched.filter.verdict(obj).accepted]
-        if declined or own or existing:
-            args = watched.row.id, watched.row.generation, [*declined, *own, *existing]
-            await self._database.write(windows.acknowledge, *args)
-        tally.skipped += len(candidates) - len(wanted)
-        refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
-        await self._observe(watched, [observation(obj, v.reason, v.detail) for obj, v in refused])
-        return wanted
-
-    async def _without_own(
-        self, watched: Watched, candidates: list[StorageObject]
-    ) -> tuple[list[StorageObject], list[StorageObject]]:
-        """Split off what we wrote ourselves."""
-        uris = {watched.storage.uri(obj.key): obj for obj in candidates}
-        ours = await self._database.read(ledger.own_outputs, list(uris)) if uris else set()
-        return [o for u, o in uris.items() if u not in ours], [o for u, o in uris.items() if u in ours]
-
-    async def _observe_irregular(self, watched: Watched, irregular: Sequence[Irregularity]) -> None:
-        await self._observe(
-            watched,
-            [
-                {
-                    "key": item.key,
-                    "version": "",
-                    "reason": item.reason,
-                    "detail": item.detail,
-                    "size_bytes": 0,
-                }
-                for item in irregular
-                if item.reason == Reason.PERMISSION_DENIED or watched.filter.name_verdict(item.key).accepted
-            ],
-        )
-
-    async def _observe(self, watched: Watched, observed: list[dict[str, Any]]) -> None:
-        if not observed or not await self._database.read(ledger.has_news, watched.row.id, observed):
-            return
-        for item in await self._database.write(ledger.observe, watched.row.id, observed):
-            self._telemetry.emit(
-                "change.skipped", automation=watched.row.id, object_key=item["key"], reason=item["reason"]
-            )
-
-    async def _ripe(self, watched: Watched, wanted: list[StorageObject]) -> list[StorageObject]:
-        """Those that have settled and that no visible writer holds; the others wait for the next look."""
-        now = self._clock.monotonic()
-        quiet: list[StorageObject] = []
-        for obj in wanted:
-            sighting = sight(watched.settling.get(obj.key), obj, now)
-            if settled(sighting, watched.row.settle_seconds, now):
-                quiet.append(obj)
-            elif obj.key in watched.settling or len(watched.settling) < _MOST_SETTLING:
-                watched.settling[obj.key] = sighting
-        held = await watched.storage.in_use([obj.key for obj in quiet])
-        for obj in quiet:
-            if obj.key in held:
-                watched.settling[obj.key] = Sighting(obj.version, obj.changed_at, now)
-            else:
-                watched.settling.pop(obj.key, None)
-        if watched.settling:
-            self._unsettled.set()
-        return [obj for obj in quiet if obj.key not in held]
-
-    async def _accept(self, watched: Watched, ready: list[StorageObject]) -> int:
-        row = watched.row
-        result = await self._database.write(windows.accept, row.id, row.generation, ready)
-        if result.opened:
-            self._telemetry.emit(
-                "window.opened", automation=row.id, window=result.window_id, due_at=result.due_at
-            )
-        if result.count:
-            self._telemetry.emit(
-                "change.accepted",
-                automation=row.id,
-                window=result.window_id,
-                objects=result.count,
-                object_key=ready[0].key,
-                due_at=result.due_at,
-            )
-        for closed in result.closed:
-            announce(self._telemetry, closed)
-        return result.count
 
     def settling(self) -> int:
         """How many objects are waiting to settle."""
@@ -288,8 +182,8 @@ class Watcher:
                 await self._clock.sleep(min(max(min(waits), 0.05), 1.0))
                 await self._settle_all()
             else:
-                self._unsettled = anyio.Event()
-                await self._unsettled.wait()
+                self._intake.unsettled = anyio.Event()
+                await self._intake.unsettled.wait()
 
     def _waits(self, watched: Watched) -> list[float]:
         now = self._clock.monotonic()

@@ -23,11 +23,15 @@ from vvwatch.store.schema.results import (
     segment_results,
 )
 from vvwatch.store.schema.watching import (
+    absences,
     export_automations,
     import_automations,
     ledger_scopes,
     objects,
     observations,
+    quarantine,
+    reconciles,
+    tombstones,
     windows,
 )
 
@@ -38,6 +42,7 @@ def tables_of(dialect: str) -> list[sa.Table]:
 
 
 __all__ = [
+    "absences",
     "api_keys",
     "connectors",
     "deliveries",
@@ -60,9 +65,12 @@ __all__ = [
     "outputs",
     "prompt_runs",
     "prompts",
+    "quarantine",
+    "reconciles",
     "run_items",
     "segment_results",
     "tables_of",
+    "tombstones",
     "webhooks",
     "windows",
 ]

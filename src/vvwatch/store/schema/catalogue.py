@@ -19,6 +19,9 @@ connectors = sa.Table(
     Column("export_base_path", Text),
     document("settings"),  # the provider's location; local: {"root": "/abs/path"}, s3: {"bucket": "…", …}
     text("node"),  # the only node that reaches it; empty: every one does
+    document(
+        "events"
+    ),  # where the store tells of changes: {"queue": "…", "mode": "exclusive"}; NULL: nowhere
     Column("credentials", LargeBinary),  # encrypted JSON
     flag("declared"),  # by the config file, hence read-only over the API
     moment("created_at"),

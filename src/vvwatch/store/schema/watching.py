@@ -39,6 +39,69 @@ objects = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# Versions that a sweep did not find; found again they leave, absent from the next sweep as well they are gone.
+absences = sa.Table(
+    "absences",
+    metadata,
+    Column("scope_id", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    text("reconcile_id"),  # the sweep that missed it first
+    sqlite_with_rowid=False,
+)
+
+# Versions that were in the ledger and are gone from the store: found again they are new. Kept to tell their story.
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    Column("scope_id", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("window_seq", Integer, nullable=False),
+    moment("gone_at"),
+    text("proof"),  # sweeps event
+    sqlite_with_rowid=False,
+)
+
+# What each sweep came to, complete or not.
+reconciles = sa.Table(
+    "reconciles",
+    metadata,
+    identifier(),
+    Column("automation_id", Text, ForeignKey("import_automations.id"), nullable=False),
+    moment("started_at"),
+    moment("finished_at"),
+    flag("complete"),
+    flag("proof"),  # it may tell what is gone
+    text("remark"),  # why it is not complete, or no proof
+    count("listed"),
+    count("matched"),
+    count("known"),
+    count("created"),
+    count("changed"),
+    count("gone"),
+    count("recovered"),  # that events should have told and did not
+    count("list_calls"),
+    Column("cost_usd", Float, nullable=False, server_default="0"),
+    Column("duration_seconds", Float, nullable=False, server_default="0"),
+)
+Index("reconciles_of", reconciles.c.automation_id, reconciles.c.started_at)
+
+# Messages of event queues that told nothing of the connector's location.
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    Column("connector_id", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    text("reason"),  # malformed foreign unmatched
+    text("detail"),
+    text("excerpt"),
+    moment("first_seen_at"),
+    moment("last_seen_at"),
+    count("times", 1),
+    flag("deleted"),  # from the queue
+)
+
 # Why an object was not picked up, where that is worth knowing; reported once as a skipped file of a job.
 observations = sa.Table(
     "observations",
@@ -79,6 +142,10 @@ import_automations = sa.Table(
     Column("import_mode_override", Text),
     flag("declared"),
     count("generation"),  # counts changes of what is watched
+    Column("max_list_calls_per_hour", Integer),
+    document(
+        "cadence"
+    ),  # what scans have learnt: when all was listed last, at what effort, where new keys come
     *work(),
     moment("created_at"),
     moment("updated_at"),
@@ -120,6 +187,7 @@ windows = sa.Table(
     moment("due_at"),
     count("object_count"),
     count("size_bytes"),
+    flag("held"),  # by a person: it does not close until it is released or fired
     Column("reason", Text),  # quiet max_wait full manual resumed
     moment("closed_at"),
     *work(),

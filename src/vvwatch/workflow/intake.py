@@ -1,0 +1,143 @@
+"""From what was seen to the window: what is new, wanted and settled joins it, each version once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+
+from vvwatch.core.filters import WORTH_KNOWING, Reason
+from vvwatch.core.ledger import Diff
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.settling import Sighting, settled, sight
+from vvwatch.ports import Clock, Irregularity
+from vvwatch.store import ledger, windows
+from vvwatch.store.database import Database
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.watched import Tally, Watched, observation
+from vvwatch.workflow.windows import announce
+
+_MOST_SETTLING = 200_000
+
+
+class Intake:
+    """Takes in what listings and events saw. `unsettled` is set when something began to settle."""
+
+    def __init__(
+        self, database: Database, clock: Clock, telemetry: Telemetry, sample: Callable[[], float]
+    ) -> None:
+        self.unsettled = anyio.Event()
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._sample = sample
+
+    async def take(self, watched: Watched, seen: Sequence[StorageObject], tally: Tally) -> None:
+        """Take in what of `seen` is new to the ledger, wanted and settled; counted in `tally`."""
+        difference = await self._database.read(ledger.compare, watched.row.scope_id, seen)
+        await self.offer(watched, seen, difference, tally)
+
+    async def offer(
+        self, watched: Watched, seen: Sequence[StorageObject], difference: Diff, tally: Tally
+    ) -> None:
+        """As `take`, of what was held against the ledger; what is no candidate any more has nothing to settle."""
+        wanted = await self._wanted(watched, difference, tally)
+        if watched.settling:
+            for key in {obj.key for obj in seen} - {obj.key for obj in wanted}:
+                watched.settling.pop(key, None)
+        ready = wanted if watched.storage.capabilities.atomic_writes else await self._ripe(watched, wanted)
+        tally.settling += len(wanted) - len(ready)
+        if ready:
+            tally.accepted += await self._accept(watched, ready)
+
+    async def observe_irregular(self, watched: Watched, irregular: Sequence[Irregularity]) -> None:
+        """Remember what stands there and cannot be an object, where the automation would want it."""
+        await self._observe(
+            watched,
+            [
+                {
+                    "key": item.key,
+                    "version": "",
+                    "reason": item.reason,
+                    "detail": item.detail,
+                    "size_bytes": 0,
+                }
+                for item in irregular
+                if item.reason == Reason.PERMISSION_DENIED or watched.filter.name_verdict(item.key).accepted
+            ],
+        )
+
+    async def _wanted(self, watched: Watched, difference: Diff, tally: Tally) -> list[StorageObject]:
+        """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
+        known_keys = difference.modified if watched.new_only else []
+        candidates = [*difference.created, *([] if watched.new_only else difference.modified)]
+        candidates, own = await self._without_own(watched, candidates)
+        if candidates:
+            candidates = await watched.looked_into(self._database, candidates, self._sample())
+        verdicts = [(obj, watched.filter.verdict(obj)) for obj in candidates]
+        wanted, existing = watched.split_existing([obj for obj, verdict in verdicts if verdict.accepted])
+        declined = [obj for obj in known_keys if watched.filter.verdict(obj).accepted]
+        if declined or own or existing:
+            args = watched.row.id, watched.row.generation, [*declined, *own, *existing]
+            await self._database.write(windows.acknowledge, *args)
+        tally.skipped += len(candidates) - len(wanted)
+        refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
+        await self._observe(watched, [observation(obj, v.reason, v.detail) for obj, v in refused])
+        return wanted
+
+    async def _without_own(
+        self, watched: Watched, candidates: list[StorageObject]
+    ) -> tuple[list[StorageObject], list[StorageObject]]:
+        """Split off what we wrote ourselves."""
+        uris = {watched.storage.uri(obj.key): obj for obj in candidates}
+        ours = await self._database.read(ledger.own_outputs, list(uris)) if uris else set()
+        return [o for u, o in uris.items() if u not in ours], [o for u, o in uris.items() if u in ours]
+
+    async def _observe(self, watched: Watched, observed: list[dict[str, Any]]) -> None:
+        if not observed or not await self._database.read(ledger.has_news, watched.row.id, observed):
+            return
+        for item in await self._database.write(ledger.observe, watched.row.id, observed):
+            self._telemetry.emit(
+                "change.skipped", automation=watched.row.id, object_key=item["key"], reason=item["reason"]
+            )
+
+    async def _ripe(self, watched: Watched, wanted: list[StorageObject]) -> list[StorageObject]:
+        """Those that have settled and that no visible writer holds; the others wait for the next look."""
+        now = self._clock.monotonic()
+        quiet: list[StorageObject] = []
+        for obj in wanted:
+            sighting = sight(watched.settling.get(obj.key), obj, now)
+            if settled(sighting, watched.row.settle_seconds, now):
+                quiet.append(obj)
+            elif obj.key in watched.settling or len(watched.settling) < _MOST_SETTLING:
+                watched.settling[obj.key] = sighting
+        held = await watched.storage.in_use([obj.key for obj in quiet])
+        for obj in quiet:
+            if obj.key in held:
+                watched.settling[obj.key] = Sighting(obj.version, obj.changed_at, now)
+            else:
+                watched.settling.pop(obj.key, None)
+        if watched.settling:
+            self.unsettled.set()
+        return [obj for obj in quiet if obj.key not in held]
+
+    async def _accept(self, watched: Watched, ready: list[StorageObject]) -> int:
+        row = watched.row
+        result = await self._database.write(windows.accept, row.id, row.generation, ready)
+        if result.opened:
+            self._telemetry.emit(
+                "window.opened", automation=row.id, window=result.window_id, due_at=result.due_at
+            )
+        if result.count:
+            self._telemetry.emit(
+                "change.accepted",
+                automation=row.id,
+                window=result.window_id,
+                objects=result.count,
+                object_key=ready[0].key,
+                due_at=result.due_at,
+            )
+        for closed in result.closed:
+            announce(self._telemetry, closed)
+        return result.count
