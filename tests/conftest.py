@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 from tests.databases import DIALECTS, Databases
-from tests.emulators.azurite import azurite, azurite_oauth, entra
+from tests.emulators.azurite import (
+    azurite,
+    azurite_oauth,
+    azurite_queues,
+    azurite_queues_oauth,
+    entra,
+)
 from tests.emulators.fake_gcs import fake_gcs
 from tests.emulators.ministack import ministack
 from tests.emulators.moto import moto, moto_iam
+from tests.emulators.pubsub import pubsub
 from tests.emulators.seaweed import seaweed
 from tests.postgres_server import postgres_server
 
 __all__ = [
     "azurite",
     "azurite_oauth",
+    "azurite_queues",
+    "azurite_queues_oauth",
     "entra",
     "fake_gcs",
     "ministack",
     "moto",
     "moto_iam",
     "postgres_server",
+    "pubsub",
     "seaweed",
 ]
+
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine fails no property
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)

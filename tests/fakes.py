@@ -7,13 +7,15 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
+from vvwatch.core.changes import ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutsideLocation
-from vvwatch.ports import Capabilities, Excerpt, Page, Written
+from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Refusal, Written
 
 
 class FakeStorage:
@@ -110,3 +112,118 @@ class FakeStorage:
             raise self.broken
         if key and (os.path.normpath(key) != key or key.startswith(("/", "../")) or key == ".."):
             raise OutsideLocation(f"{key!r} is not a plain path")
+
+
+class FakeQueue:
+    """A queue in memory. What was received is hidden until it is acknowledged, released or `returned`.
+
+    `broken` is raised by each call named in `breaks`. Every receipt is another one, as the services have it.
+    """
+
+    def __init__(self) -> None:
+        self.broken: Exception | None = None
+        self.breaks: set[str] = {"receive", "acknowledge", "release"}
+        self.waiting: list[Message] = []
+        self.hidden: dict[str, Message] = {}
+        self.acknowledged: list[str] = []
+        self.released: list[str] = []
+        self.closed = 0
+        self.most = 1_000
+        self._arrived = anyio.Event()
+        self._receipts = 0
+        self._sent = 0
+
+    def send(
+        self,
+        *events: ObjectEvent,
+        refusal: Refusal | None = None,
+        sent_at: float | None = None,
+        times: int = 1,
+    ) -> str:
+        """Send a message, `times` as the same one; returns its id."""
+        self._sent += 1
+        message = Message("", f"message {self._sent}", events, refusal, sent_at)
+        self.waiting += [message] * times
+        self._arrived.set()
+        return message.id
+
+    def returned(self) -> None:
+        """What was received and never answered comes again: a consumer has died."""
+        self.waiting += self.hidden.values()
+        self.hidden.clear()
+        self._arrived.set()
+
+    def look(self) -> None:
+        """Let who waits, or is about to, go without a message."""
+        self._arrived.set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.waiting and not self.hidden
+
+    async def receive(self) -> Sequence[Message]:
+        self._check("receive")
+        if not self.waiting:
+            await self._arrived.wait()
+            self._check("receive")
+        self._arrived = anyio.Event()
+        taken, self.waiting = self.waiting[: self.most], self.waiting[self.most :]
+        return [self._hide(message) for message in taken]
+
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
+        self._check("acknowledge")
+        for message in messages:
+            if self.hidden.pop(message.receipt, None):
+                self.acknowledged.append(message.id)
+
+    async def release(self, messages: Sequence[Message]) -> None:
+        self._check("release")
+        for message in messages:
+            if self.hidden.pop(message.receipt, None):
+                self.released.append(message.id)
+                self.waiting.append(message)
+        self._arrived.set()
+
+    async def examine(self) -> Sequence[Finding]:
+        return ()
+
+    async def repair(self) -> Sequence[Finding]:
+        return ()
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+    def _hide(self, message: Message) -> Message:
+        self._receipts += 1
+        received = replace(message, receipt=str(self._receipts))
+        self.hidden[received.receipt] = received
+        return received
+
+    def _check(self, call: str) -> None:
+        if self.broken and call in self.breaks:
+            raise self.broken
+
+
+class FakeBucket(FakeStorage):
+    """A store that lists in the order of keys, from a key on, `page_keys` at a request; `calls` counts these."""
+
+    capabilities = Capabilities(atomic_writes=True, start_after=True, versions_recur=True, list_usd=0.000_005)
+
+    def __init__(self, page_keys: int = 1_000) -> None:
+        super().__init__()
+        self.page_keys = page_keys
+        self.calls = 0
+
+    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+        while True:
+            self._check("")
+            self.calls += 1
+            found = [
+                key
+                for key in sorted(self._objects)
+                if key.startswith(prefix) and key > after and (recursive or "/" not in key[len(prefix) :])
+            ][: self.page_keys]
+            yield Page([self._objects[key][0] for key in found], calls=1)
+            if len(found) < self.page_keys:
+                return
+            after = found[-1]

@@ -13,10 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "vvwatch"
-VENDORS = {
-    "aiobotocore": "storage/s3",
+VENDORS: dict[str, str | tuple[str, ...]] = {
+    "aiobotocore": ("storage/s3", "sources/sqs"),
     "azure": "storage/azure",
-    "botocore": "storage/s3",
+    "botocore": ("storage/s3", "sources/sqs"),
     "gcloud": "storage/gcs",
     "orjson": "storage/gcs",
     "av": "processors/",

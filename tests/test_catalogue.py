@@ -131,6 +131,33 @@ def test_a_source_is_unhealthy_until_it_recovers() -> None:
         assert sample(telemetry, "source_healthy", automation="a") == healthy
 
 
+def test_a_queue_is_healthy_from_its_first_answer_to_its_first_failure() -> None:
+    telemetry = Telemetry("1")
+
+    for event, healthy in (
+        ("queue.listening", 1),
+        ("queue.degraded", 0),
+        ("queue.recovered", 1),
+        ("queue.failed", 0),
+    ):
+        telemetry.emit(event, connector="c")
+        assert sample(telemetry, "queue_healthy", connector="c") == healthy
+
+
+def test_messages_are_counted_by_what_became_of_them() -> None:
+    telemetry = Telemetry("1")
+
+    batch: dict[str, Any] = {"messages": 10, "acknowledged": 7, "quarantined": 2}
+    telemetry.emit("queue.batch_taken", connector="c", lag_seconds=3, duration_seconds=0.1, **batch)
+    telemetry.emit("queue.batch_taken", connector="c", lag_seconds=None, duration_seconds=0.1, **batch)
+
+    assert sample(telemetry, "queue_messages_received_total", connector="c") == 20
+    assert sample(telemetry, "queue_messages_acknowledged_total", connector="c") == 14
+    assert sample(telemetry, "queue_messages_quarantined_total", connector="c") == 4
+    assert sample(telemetry, "event_lag_seconds_sum") == 3
+    assert sample(telemetry, "event_lag_seconds_count") == 1
+
+
 @pytest.mark.parametrize("event", ["delivery.retried", "delivery.failed"])
 @pytest.mark.parametrize("error", ["the webhook answered 503", TimeoutError()])
 def test_an_error_type_that_is_given_is_the_one_that_counts(event: str, error: Any) -> None:

@@ -16,6 +16,7 @@ from tests.daemon_process import ADMIN_KEY
 from tests.storage.gcs_places import service_account
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import load
+from vvwatch.config.connectors import CloudConnector
 from vvwatch.core.signatures import sign
 
 ROOT = Path(__file__).parents[1]
@@ -131,7 +132,13 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
     assert config.automations["dailies"].export is not None
 
 
-@pytest.mark.parametrize("text", blocks("toml")[1:], ids=lambda text: text.splitlines()[0])
+CONNECTORS = [text for text in blocks("toml")[1:] if "type =" in text]
+EVENTS = [text for text in blocks("toml") if ".events]" in text]
+
+
+@pytest.mark.parametrize(
+    "text", [*CONNECTORS, CONNECTORS[0] + EVENTS[0]], ids=lambda text: text.splitlines()[0]
+)
 def test_the_example_of_each_connector_is_good_and_short(tmp_path: Path, text: str) -> None:
     secret = tmp_path / "secret"
     secret.write_text(service_account() if "gcs" in text else "a-secret-of-a-test\n")
@@ -139,8 +146,9 @@ def test_the_example_of_each_connector_is_good_and_short(tmp_path: Path, text: s
     path = tmp_path / "vvwatch.toml"
     path.write_text(re.sub(r'"/etc/vvwatch/[\w.-]+"', f'"{secret}"', text))
     [connector] = load(path, {"VVWATCH_STATE_DIR": str(tmp_path / "state")}).connectors.values()
-    assert connector.type in ("s3", "gcs", "azure")
+    assert isinstance(connector, CloudConnector)
     assert len(text.splitlines()) < 10
+    assert (connector.events is not None) == (".events]" in text)
 
 
 def test_the_signature_example_agrees_with_ours() -> None:
@@ -174,6 +182,12 @@ def test_every_benchmark_is_told_of_and_there() -> None:
         "bench/daemon.py --idle-seconds 1 --files 2",
         "bench/folder.py --files 2000 --burst 4000",
         "bench/listing.py --keys 20000 --rounds 1",
+        "bench/reconcile.py --keys 5000 --rounds 1",
+        "bench/events.py --objects 300 --seconds 2",
+        "bench/restart.py --rows 1000 --rounds 1",
+        "bench/idle.py --automations 5 --seconds 1",
+        "bench/soak.py --minutes 0.2 --kill-every 6",
+        "bench/webhooks.py --deliveries 20 --dead 20 --seconds 10",
         "bench/processor.py {clip}",
     ],
 )

@@ -16,6 +16,8 @@ from tests.emulators.moto import make_user
 from tests.emulators.s3_server import S3Server, make_bucket, raw_client
 from tests.storage.s3_buckets import adapter
 from vvwatch.errors import AccessDenied
+from vvwatch.sources.sqs import SqsQueue
+from vvwatch.sources.sqs_policy import statement
 from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage
 
 PERMISSIONS = Path(__file__).parents[1] / "config" / "permissions"
@@ -73,6 +75,34 @@ async def test_the_policy_for_export_writes_below_its_path_and_nowhere_else(
         assert "s3:ListBucket" in denied.value.hint
 
 
+@pytest.mark.anyio
+async def test_the_policy_for_events_takes_messages_and_changes_no_queue(moto_iam: S3Server) -> None:
+    name = f"b-{secrets.token_hex(4)}"
+    await make_bucket(moto_iam, name)
+    async with raw_client(moto_iam, "sqs") as sqs:
+        url = (await sqs.create_queue(QueueName=name))["QueueUrl"]
+        await sqs.send_message(QueueUrl=url, MessageBody="one")
+    arn = f"arn:aws:sqs:us-east-1:123456789012:{name}"
+    policy = json.loads(json.dumps(statements("s3-events.json", name)).replace("QUEUE_ARN", arn))
+    user = await make_user(moto_iam, name, *policy)
+    key = S3Credentials(user.access_key_id, user.secret_access_key)
+    queue = SqsQueue(url, S3Location(name, user.region, user.endpoint_url), key)
+    found = {finding.subject: finding.state for finding in await queue.examine()}
+    assert found == {"queue": "ok", "rights": "ok", "queue policy": "problem", "notifications": "problem"}
+    assert len(await queue.receive()) == 1
+    with pytest.raises(AccessDenied) as denied:
+        await queue.repair()
+    assert denied.value.hint == f"grant sqs:SetQueueAttributes on {arn}"
+    await queue.aclose()
+
+
+def test_the_policy_of_a_queue_is_what_repair_makes() -> None:
+    arn = "arn:aws:sqs:us-east-1:123456789012:changes"
+    text = (PERMISSIONS / "sqs-queue-policy.json").read_text()
+    (found,) = json.loads(text.replace("QUEUE_ARN", arn).replace("BUCKET", "media"))["Statement"]
+    assert found == statement(arn, "arn:aws:s3:::media")
+
+
 @pytest.mark.parametrize(
     ("name", "permissions"),
     [
@@ -95,4 +125,16 @@ def test_a_role_of_google_cloud_names_objects_alone(name: str, permissions: set[
 def test_a_role_of_azure_names_blobs_alone(name: str, actions: set[str]) -> None:
     role = json.loads((PERMISSIONS / name).read_text())
     assert set(role["DataActions"]) == {f"{BLOBS}/{each}" for each in actions}
+    assert role["Actions"] == []
+
+
+def test_the_role_of_google_cloud_for_events_names_subscriptions_alone() -> None:
+    role = yaml.safe_load((PERMISSIONS / "gcs-events.yaml").read_text())
+    assert set(role["includedPermissions"]) == {f"pubsub.subscriptions.{each}" for each in ("consume", "get")}
+
+
+def test_the_role_of_azure_for_events_names_messages_alone() -> None:
+    role = json.loads((PERMISSIONS / "azure-events.json").read_text())
+    messages = "Microsoft.Storage/storageAccounts/queueServices/queues/messages"
+    assert set(role["DataActions"]) == {f"{messages}/read", f"{messages}/process/action"}
     assert role["Actions"] == []

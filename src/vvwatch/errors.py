@@ -5,6 +5,7 @@ VvwatchError                  message, hint, code; permanent unless `transient` 
 │   └── ConfigInvalid         the configuration file has problems; carries them all
 ├── NotFound                  no such resource (404)
 ├── Conflict                  the resource's state forbids it (409)
+│   └── RequestMismatch       an Idempotency-Key came with another request before
 ├── StoreError
 │   ├── StoreUnavailable      (transient) the database does not take reads or writes now
 │   ├── StoreLocked           another process owns this database
@@ -98,6 +99,12 @@ class Conflict(VvwatchError):
     """Raised when the state of a resource forbids what was asked."""
 
     code = "conflict"
+
+
+class RequestMismatch(Conflict):
+    """Raised when a key that stands for one request comes with another."""
+
+    code = "idempotency_request_mismatch"
 
 
 class StoreError(VvwatchError):

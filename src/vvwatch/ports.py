@@ -38,6 +38,8 @@ class Capabilities:
     """An object is visible only when it is whole. False: objects must settle before they count as complete."""
     start_after: bool = False
     """A listing can begin behind a key."""
+    versions_recur: bool = False
+    """A version says what an object holds, not when it was made: put again after it went, it has the same one."""
     list_usd: float = 0.0
     """What one request of a listing costs at most by the public price list, in US dollars."""
 
@@ -154,11 +156,15 @@ class Storage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """The state of a source: `starting`, `healthy`, `degraded` or `failed`, why, and what to do."""
+    """The state of a source: `starting`, `healthy`, `degraded` or `failed`, why, and what to do.
+
+    `since` is when it began, in epoch seconds.
+    """
 
     state: str
     reason: str = ""
     hint: str = ""
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

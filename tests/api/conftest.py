@@ -90,6 +90,7 @@ def context(
         status=status,
         readiness=lambda: {"database": True},
         metrics=lambda: b"vvwatch_up 1\n",
+        telemetry=Telemetry("test"),
     )
 
 

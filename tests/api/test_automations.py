@@ -345,6 +345,7 @@ async def test_the_open_window_can_be_watched(
         "index_id": index,
         "import_job_id": window["import_job_id"],
         "state": "open",
+        "held": False,
         "object_count": 1,
         "size_bytes": 4,
         "opened_at": NOW,
@@ -373,3 +374,15 @@ async def test_a_scan_can_be_asked_for(api: Api, database: Database, clock: Fake
     assert job.run_at == clock.now()
     await api.post(f"{path}/pause")
     assert "paused" in (await api.error("POST", f"{path}/scan", 409))["message"]
+
+
+@pytest.mark.parametrize("side", ["import", "export"])
+async def test_a_put_that_is_repeated_with_its_key_changes_nothing_more(api: Api, side: str) -> None:
+    path = f"/indexes/{await api.index()}/automations/{side}"
+    destination = {"destination_connector_id": await api.connector("export")}
+    body = await minimal(api) if side == "import" else destination
+    keyed = {"Idempotency-Key": "k"}
+    first = await api.ask("PUT", path, json=body, headers=keyed)
+    paused = await api.post(f"{path}/pause")
+    assert await api.ask("PUT", path, json=body, headers=keyed) == first
+    assert await api.get(path) == paused

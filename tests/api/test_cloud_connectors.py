@@ -43,7 +43,9 @@ AZURE = {
     "client_secret": f"{PLANTED}~secret",
 }
 GCS = {"name": "stage", "bucket": "studio_stage.example.org", "gcp_project_id": "studio"}
-EMPTY = dict.fromkeys(("path", "bucket", "region", "storage_account", "container", "gcp_project_id", "node"))
+EMPTY = dict.fromkeys(
+    ("path", "bucket", "region", "storage_account", "container", "gcp_project_id", "node", "events")
+)
 
 
 def file(content: str | bytes) -> dict[str, Any]:
@@ -484,3 +486,14 @@ async def test_an_address_leads_to_its_connector_without_opening_the_others(
         error = await there.error("GET", "/explain", 404, params={"uri": elsewhere})
         assert error["code"] == "resource_connector_not_found"
     assert set(opened) == {row.id}
+
+
+@pytest.mark.parametrize("provider", ["s3", "gcs", "azure"])
+async def test_a_create_that_is_repeated_with_its_key_makes_one_connector(api: Api, provider: str) -> None:
+    content = {"data": GCS, "files": file(service_account(private_key_id=PLANTED))}
+    bodies: dict[str, dict[str, Any]] = {"s3": {"json": S3}, "gcs": content, "azure": {"json": AZURE}}
+    keyed = {"headers": {"Idempotency-Key": "k"}, **bodies[provider]}
+    first = await api.ask("POST", f"/connectors/{provider}", status=201, **keyed)
+    assert await api.ask("POST", f"/connectors/{provider}", status=201, **keyed) == first
+    assert await api.get("/connectors") == [first]
+    assert first["last_test_result"] == "success"

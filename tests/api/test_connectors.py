@@ -49,6 +49,7 @@ async def test_a_local_connector_is_made_and_tested(api: Api, settings: ApiSetti
         "container": None,
         "gcp_project_id": None,
         "node": None,
+        "events": None,
         "declared": False,
         "created_at": NOW,
         "updated_at": NOW,

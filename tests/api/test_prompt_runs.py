@@ -165,6 +165,9 @@ async def test_the_media_item_of_a_run(api: Api, story: Story) -> None:
         "created_at": MOMENT,
         "updated_at": MOMENT,
         "error_message": None,
+        "attempt_id": None,
+        "video_level": None,
+        "segments": [],
     }
     assert set(video) == {
         "video_id",

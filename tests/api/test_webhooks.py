@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.api.asking import ADMIN_KEY, Api, client_of
 from tests.api.story import INDEX, Story, deliver
@@ -13,8 +14,9 @@ from tests.store.pipeline import jobs_of
 from vvwatch.api.context import ApiContext
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES
-from vvwatch.ports import Kind
-from vvwatch.store.database import Database
+from vvwatch.ports import Kind, Reply
+from vvwatch.store.database import Database, Tx
+from vvwatch.store.events import announce
 from vvwatch.store.schema import deliveries, webhooks
 
 pytestmark = pytest.mark.anyio
@@ -214,3 +216,132 @@ async def test_no_secret_is_ever_answered(api: Api, story: Story) -> None:
     ):
         answer = json.dumps(await api.get(path))
         assert not any(secret in answer for secret in planted)
+
+
+async def test_what_is_given_is_changed_and_nothing_else(api: Api, clock: FakeClock) -> None:
+    index = await api.index()
+    made = await api.post("/webhooks", {**BODY, "index_ids": [index], "metadata": {"a": 1}}, status=201)
+    del made["secret"]
+    path = f"/webhooks/{made['webhook_id']}"
+    clock.advance(60)
+    expected = {**made, "updated_at": "2026-09-21T14:14:20.000Z"}
+    assert await api.ask("PATCH", path, json={}) == expected
+    for change in (
+        {"name": "other"},
+        {"url": "https://example.org/"},
+        {"events": ["media.created", "export.failed"]},
+        {"status": "paused"},
+        {"index_ids": None},
+        {"metadata": None},
+        {"status": "active", "index_ids": [index], "metadata": {"b": [2]}},
+    ):
+        expected |= change
+        assert await api.ask("PATCH", path, json=change) == expected
+        assert await api.get(path) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"name": None},
+        {"url": None},
+        {"url": "http://example.com"},
+        {"url": "https://10.0.0.1/"},
+        {"events": []},
+        {"events": None},
+        {"events": ["export.done"]},
+        {"index_ids": []},
+        {"status": "disabled"},
+        {"status": "deleted"},
+        {"status": None},
+        {"metadata": []},
+        {"secret": "whsec_mine"},
+        {"failure_count": 0},
+    ],
+)
+async def test_a_change_that_cannot_be_is_refused(api: Api, change: dict[str, Any]) -> None:
+    made = await api.post("/webhooks", BODY, status=201)
+    path = f"/webhooks/{made['webhook_id']}"
+    error = await api.error("PATCH", path, 422, json=change)
+    assert error["code"] == "validation_error"
+    del made["secret"]
+    assert await api.get(path) == made
+
+
+async def test_what_the_file_declares_is_read_only(api: Api, story: Story) -> None:
+    path = f"/webhooks/{story.webhook_id}"
+    for method, tail in (("PATCH", ""), ("DELETE", ""), ("POST", "/rotate-secret")):
+        error = await api.error(method, path + tail, 409, json={})
+        assert error["message"].endswith("is read-only here")
+
+
+async def test_activating_forgives_and_lets_go_on_what_waited(
+    api: Api, database: Database, context: ApiContext
+) -> None:
+    made = await api.post("/webhooks", BODY, status=201)
+    path = f"/webhooks/{made['webhook_id']}"
+
+    def failed(tx: Tx) -> None:
+        announce(tx, "export.ready", "exp_1", None, {"export_id": "exp_1"})
+        tx.update(webhooks, made["webhook_id"], status="disabled", failure_count=20)
+
+    await database.write(failed)
+    jobs_of(database).jobs.clear()
+    await database.write(lambda tx: tx.execute(deliveries.update().values(next_at=None)))
+    active = await api.ask("PATCH", path, json={"status": "active"})
+    assert (active["status"], active["failure_count"]) == ("active", 0)
+    assert [job.kind for job in jobs_of(database).jobs] == [Kind.DELIVERY]
+
+
+async def test_a_rotated_secret_is_shown_once_and_signs_from_then_on(api: Api, context: ApiContext) -> None:
+    made = await api.post("/webhooks", BODY, status=201)
+    path = f"/webhooks/{made['webhook_id']}"
+    rotated = await api.post(f"{path}/rotate-secret")
+    assert rotated == {"webhook_id": made["webhook_id"], "new_secret": rotated["new_secret"]}
+    assert rotated["new_secret"].startswith("whsec_")
+    assert rotated["new_secret"] != made["secret"]
+    [stored] = await context.database.read(lambda tx: tx.all(webhooks.select()))
+    assert context.box.open(stored.secret) == rotated["new_secret"]
+    assert "secret" not in await api.get(path)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply(204, "", None, 0.1), {"success": True, "status_code": 204, "error": None}),
+        (
+            Reply(500, "oops", None, 0.1),
+            {"success": False, "status_code": 500, "error": "the receiver answered 500"},
+        ),
+        (
+            Reply(None, "", "no answer within 10 s", 10.0),
+            {"success": False, "status_code": None, "error": "no answer within 10 s"},
+        ),
+    ],
+)
+async def test_a_test_says_what_came_of_it(
+    api: Api, context: ApiContext, reply: Reply, expected: dict[str, Any]
+) -> None:
+    made = await api.post("/webhooks", BODY, status=201)
+    path = f"/webhooks/{made['webhook_id']}"
+    tested: list[str] = []
+
+    async def test(webhook: sa.Row[Any]) -> Reply:
+        tested.append(webhook.id)
+        return reply
+
+    headers = {"X-API-Key": ADMIN_KEY, "Idempotency-Key": "once"}
+    async with client_of(replace(context, test_webhook=test), headers=headers) as client:
+        answers = [await client.post(f"/api/v2{path}/test") for _ in range(2)]
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(200, expected)] * 2
+    assert tested == [made["webhook_id"]], "the same key is the same test"
+    assert await api.get(f"{path}/deliveries") == []
+    del made["secret"]
+    assert await api.get(path) == made
+
+
+async def test_unknown_webhooks_cannot_be_changed(api: Api) -> None:
+    for method, tail in (("PATCH", ""), ("POST", "/rotate-secret"), ("POST", "/test"), ("DELETE", "")):
+        error = await api.error(method, f"/webhooks/wh_none{tail}", 404, json={})
+        assert error["code"] == "resource_webhook_not_found"

@@ -59,6 +59,7 @@ def test_windows_say_when_they_close_or_why_they_did(run: Run, daemon: FakeDaemo
         "window_id": "win_1",
         "index_id": "idx_a",
         "state": "open",
+        "held": False,
         "object_count": 2,
         "size_bytes": 2000,
         "opened_at": LONG_AGO,
@@ -76,8 +77,70 @@ def test_windows_say_when_they_close_or_why_they_did(run: Run, daemon: FakeDaemo
     assert second.endswith("job_9")
     assert json.loads(run("windows", "--open", "--json").stdout)["windows"] == [window, closed]
     assert daemon.asked[-1].query == {"state": "open", "limit": "20"}
+    daemon.answers[f"GET {API}/windows"] = [window | {"held": True}]
+    assert run("windows").stdout.splitlines()[1].split()[2] == "held"
+    assert "when released" in run("windows").stdout
     daemon.answers[f"GET {API}/windows"] = []
     assert run("windows", "--open").stdout == "no window is open\n"
+
+
+WINDOW = {
+    "window_id": "win_1",
+    "held": True,
+    "object_count": 2,
+    "due_at": LONG_AGO,
+    "import_job_id": "job_9",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "said"),
+    [
+        ("hold", WINDOW, "win_1 is held (2 files)\n"),
+        ("release", WINDOW | {"held": False}, "win_1 is not held, closes now (2 files)\n"),
+        ("fire", WINDOW | {"held": False}, "win_1 is closed: 2 files in job_9\n"),
+    ],
+)
+def test_a_window_is_steered_by_the_name_of_its_automation(
+    run: Run, daemon: FakeDaemon, command: str, answer: dict[str, Any], said: str
+) -> None:
+    watching(daemon, a=automation("a"))
+    route = f"POST {API}/indexes/idx_a/automations/import/window/{command}"
+    daemon.answers[route] = answer
+    assert run(command, "auto_a").stdout == said
+    assert json.loads(run(command, "a", "--json").stdout) == answer
+    daemon.answers[route] = 409, refusal("conflict", "no window of automation 'auto_a' is open", "one opens")
+    refused = run(command, "a")
+    assert (refused.exit_code, refused.stderr.splitlines()[0]) == (
+        1,
+        "error: no window of automation 'auto_a' is open",
+    )
+
+
+PREVIEW = {
+    "index_id": "idx_a",
+    "listed": 300,
+    "new": 102,
+    "known": 7,
+    "complete": False,
+    "stopped_because": "20 seconds were over",
+    "new_keys": ["new\x1b[31m.mp4", *(f"{number}.mp4" for number in range(99))],
+    "declined": [{"reason": "zero_byte", "count": 3, "explanation": "it is empty"}],
+}
+
+
+def test_a_dry_scan_tells_what_it_would_find(run: Run, daemon: FakeDaemon) -> None:
+    watching(daemon, a=automation("a"), b=automation("b", status="paused"))
+    for name in "ab":
+        daemon.answers[f"GET {API}/indexes/idx_{name}/automations/import/preview"] = PREVIEW
+    told = run("scan", "--dry-run").stdout.splitlines()
+    assert told[0] == "idx_a: 102 would be picked up, 7 known, 300 objects listed"
+    assert told[1] == "  not complete: 20 seconds were over"
+    assert told[2] == "  new   new\\x1b[31m.mp4"
+    assert told[-2:] == ["  new   … and 2 more", "  not   3: it is empty"]
+    assert run("scan", "b", "--dry-run").exit_code == 0, "a paused one can be looked at"
+    assert json.loads(run("scan", "a", "--dry-run", "--json").stdout) == {"previews": [PREVIEW]}
+    assert daemon.requests("POST") == []
 
 
 def test_jobs_are_listed_without_naming_the_list(run: Run, daemon: FakeDaemon) -> None:
@@ -224,7 +287,11 @@ def test_health_is_the_exit_code(run: Run, daemon: FakeDaemon) -> None:
 VERSION = {
     "version": "v1",
     "is_current": True,
+    "absent_since": None,
+    "gone_at": None,
+    "gone_proof": None,
     "window_id": "win_1",
+    "window_held": False,
     "window_state": "closed",
     "window_reason": "quiet",
     "window_due_at": None,
@@ -275,6 +342,25 @@ def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
     assert daemon.asked[1].query == {"uri": "s3://bucket/a.mp4"}
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"gone_at": LONG_AGO, "gone_proof": "sweeps"}, "v1 (gone, "),
+        ({"gone_at": LONG_AGO, "gone_proof": "event"}, "ago: an event said so)"),
+        ({"absent_since": LONG_AGO}, "v1 (missed by the sweep of "),
+        ({"window_held": True}, "win_1 is held open"),
+    ],
+)
+def test_explain_tells_of_the_end_and_of_a_hold(
+    run: Run, daemon: FakeDaemon, change: dict[str, Any], words: str
+) -> None:
+    standing = {"exists": False, "size_bytes": None, "modified_at": None, "error": None}
+    index = {"index_id": "idx_a", "conclusion": "gone", "versions": [VERSION | change]}
+    place = {"uri": "file:///in/a.mp4", "connector_id": "conn_a", "standing": standing, "indexes": [index]}
+    daemon.answers[f"GET {API}/explain"] = {"places": [place]}
+    assert words in run("explain", "/in/a.mp4").stdout
+
+
 def test_explain_finds_the_trial_that_watches_the_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,7 +394,11 @@ def test_without_a_daemon_every_command_exits_with_69(
         "status",
         "explain x",
         "scan",
+        "scan x --dry-run",
         "windows",
+        "fire x",
+        "hold x",
+        "release x",
         "jobs",
         "jobs show x",
         "retry exp_1",

@@ -132,3 +132,64 @@ def test_watching_for_programs_is_one_object_a_line(
     done = run("status", "--watch", "--json")
     assert [json.loads(line)["daemon"]["version"] for line in done.stdout.splitlines()] == ["0.1.0"] * 2
     assert done.exit_code == 0
+
+
+def watched(**changed: Any) -> dict[str, Any]:
+    usual = {
+        "learnt_by": "listing",
+        "source": None,
+        "scan_seconds": 60.0,
+        "sweep_seconds": 60.0,
+        "stretched": False,
+        "max_list_calls_per_hour": None,
+        "calls_per_hour": 60.0,
+        "hot_prefixes": 0,
+        "last_sweep": None,
+        "next_sweep_at": LONG_AGO,
+        "refused_messages": 0,
+    }
+    return usual | changed
+
+
+SWEEP = {"finished_at": LONG_AGO, "listed": 1000, "created": 2, "changed": 1, "gone": 0, "recovered": 2}
+SWEPT = SWEEP | {"complete": True, "proof": False, "remark": "suddenly empty"}
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        (watched(), "auto_a: polling every 1m; not swept yet, next now"),
+        (
+            watched(learnt_by="events", source={"state": "healthy"}, sweep_seconds=3600.0),
+            "auto_a: events healthy, swept every 1h; not swept yet, next now",
+        ),
+        (
+            watched(learnt_by="notices", source={"state": "degraded"}),
+            "auto_a: notices of the kernel degraded, swept every 1m;",
+        ),
+        (
+            watched(stretched=True, sweep_seconds=600.0, max_list_calls_per_hour=60, hot_prefixes=3),
+            "    stretched, because max_list_calls_per_hour is 60; new keys are looked for in 3 folders meanwhile",
+        ),
+        (watched(last_sweep=SWEPT), "(no proof: suddenly empty: 1000 listed, 3 new, 0 gone, 2 recovered)"),
+        (watched(refused_messages=2), "2 messages of the last day told nothing of use: `vvwatch doctor`"),
+    ],
+)
+def test_status_tells_how_changes_are_learnt(
+    run: Run, busy: FakeDaemon, found: dict[str, Any], shown: str
+) -> None:
+    busy.answers[f"GET {API}/status"]["watching"] = {"auto_a": found, "auto_b": watched()}
+    told = run("status").stdout
+    assert shown in told
+    assert "auto_b: polling" not in told, "what is paused is not watched"
+
+
+def test_a_queue_in_trouble_needs_you(run: Run, busy: FakeDaemon) -> None:
+    health = {"state": "failed", "reason": "no right to receive", "hint": "grant sqs:ReceiveMessage"}
+    busy.answers[f"GET {API}/status"]["queues"] = {
+        "conn_in": health,
+        "conn_out": health | {"state": "healthy"},
+    }
+    shown = run("status").stdout
+    assert "queue conn_in: no right to receive\n    grant sqs:ReceiveMessage" in shown
+    assert "conn_out" not in shown

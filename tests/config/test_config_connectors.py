@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vvwatch.config import Config, Problem, Secret
+from vvwatch.config import CloudConnector, Config, Problem, Secret
 
 Read = Callable[..., Config]
 Problems = Callable[..., list[Problem]]
@@ -332,3 +332,125 @@ def test_no_token_goes_to_azure_in_clear(problems: Problems) -> None:
         (3, "connectors.a.endpoint_url")
     ]
     assert problems(AZURE + 'account_key_env = "ACCOUNT_KEY"\n' + clear, ENVIRON) == []
+
+
+SQS = "https://sqs.eu-central-1.amazonaws.com/123456789012/rushes"
+PUBSUB = "projects/studio/subscriptions/stage"
+STORAGE_QUEUE = "https://studio.queue.core.windows.net/footage"
+CLOUDS = {
+    "s3": (S3 + AMBIENT, SQS),
+    "gcs": (GCS + AMBIENT, PUBSUB),
+    "azure": (AZURE + AMBIENT, STORAGE_QUEUE),
+}
+
+
+def events(provider: str, more: str = "", queue: str = "") -> str:
+    connector, usual = CLOUDS[provider]
+    return f'{connector}[connectors.a.events]\nqueue = "{queue or usual}"\n{more}'
+
+
+@pytest.mark.parametrize("provider", CLOUDS)
+def test_events_are_declared_with_their_queue_alone(read: Read, provider: str) -> None:
+    connector = read(events(provider)).connectors["a"]
+    assert isinstance(connector, CloudConnector)
+    assert connector.events is not None
+    assert connector.events.document == {
+        "queue": CLOUDS[provider][1],
+        "mode": "exclusive",
+        "sweep_seconds": 3600.0,
+        "late_seconds": 60.0,
+    }
+    assert "events" not in connector.location
+
+
+def test_all_of_events_is_kept(read: Read) -> None:
+    text = (
+        'mode = "shared"\nsweep_interval = "15m"\nlate_after = "0s"\nendpoint_url = "http://127.0.0.1:8085/"'
+    )
+    connector = read(events("gcs", text)).connectors["a"]
+    assert isinstance(connector, CloudConnector)
+    assert connector.events is not None
+    assert connector.events.document == {
+        "queue": PUBSUB,
+        "mode": "shared",
+        "sweep_seconds": 900.0,
+        "late_seconds": 0.0,
+        "endpoint_url": "http://127.0.0.1:8085",
+    }
+
+
+@pytest.mark.parametrize(
+    ("provider", "queue"),
+    [
+        ("s3", "http://127.0.0.1:4566/000000000000/rushes"),
+        ("s3", "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/rushes"),
+        ("azure", "http://127.0.0.1:10001/devstoreaccount1/footage"),
+        ("gcs", "projects/example.org:studio/subscriptions/a.b~c"),
+    ],
+)
+def test_queues_of_emulators_and_other_partitions_are_queues(read: Read, provider: str, queue: str) -> None:
+    connector = read(events(provider, queue=queue)).connectors["a"]
+    assert isinstance(connector, CloudConnector)
+    assert connector.events is not None
+    assert connector.events.queue == queue
+
+
+@pytest.mark.parametrize(
+    ("provider", "queue", "hint"),
+    [
+        ("s3", "arn:aws:sqs:eu-central-1:123456789012:rushes", "that is its ARN"),
+        ("s3", "rushes", ""),
+        ("s3", "https://sqs.eu-central-1.amazonaws.com/123456789012/a?b=c", ""),
+        ("s3", "https://me:pl4nted@sqs.eu-central-1.amazonaws.com/123456789012/a", ""),
+        ("gcs", "projects/studio/topics/stage", "that is a topic"),
+        ("gcs", "stage", ""),
+        ("azure", "https://studio.blob.core.windows.net/footage", "that is the address of blobs"),
+        (
+            "azure",
+            "https://studio.queue.core.windows.net/footage?sv=1&sig=pl4nted",
+            "a signature is of no use",
+        ),
+        ("azure", "https://studio.queue.core.windows.net/a--b", ""),
+    ],
+)
+def test_what_is_no_queue_is_refused_with_what_was_meant(
+    problems: Problems, provider: str, queue: str, hint: str
+) -> None:
+    [problem] = problems(events(provider, queue=queue))
+    assert problem.key == "connectors.a.events.queue"
+    assert "is no " in problem.what
+    assert problem.allowed
+    assert problem.hint.startswith(hint)
+    assert bool(hint) == bool(problem.hint)
+    assert PLANTED not in str(problem)
+
+
+def test_strange_keys_of_events_are_refused(problems: Problems) -> None:
+    [problem] = problems(events("s3", 'sweep_intervall = "1h"'))
+    assert (problem.key, problem.hint) == (
+        "connectors.a.events.sweep_intervall",
+        "did you mean 'sweep_interval'?",
+    )
+    [problem] = problems(events("azure", 'mode = "exlusive"'))
+    assert (problem.allowed, problem.hint) == ("exclusive, shared", "did you mean 'exclusive'?")
+    [problem] = problems(f'{S3}{AMBIENT}[connectors.a.events]\nmode = "shared"')
+    assert (problem.key, problem.what) == ("connectors.a.events.queue", "is required")
+
+
+def test_a_folder_has_no_events(problems: Problems, media: Path) -> None:
+    text = f'[local]\nroots = ["{media}"]\n[connectors.a]\ntype = "local"\npath = "{media}/incoming"\n'
+    [problem] = problems(f'{text}[connectors.a.events]\nqueue = "{SQS}"')
+    assert (problem.key, problem.what) == ("connectors.a.events", "is not a known key")
+    assert problem.hint == 'it belongs to type = "s3", type = "gcs", type = "azure"'
+
+
+def test_two_connectors_share_a_queue_only_if_both_leave_what_is_not_theirs(problems: Problems) -> None:
+    other = (
+        events("s3", 'mode = "shared"').replace("connectors.a", "connectors.b").replace("rushes", "lake", 1)
+    )
+    [problem] = problems(events("s3") + other)
+    assert (problem.key, problem.what) == (
+        "connectors.b.events.queue",
+        "is the queue of the connector 'a' as well",
+    )
+    assert problems(events("s3", 'mode = "shared"\n') + other) == []

@@ -34,8 +34,8 @@ PROCESSING = [
     ("after", "ledger.claim_outputs"),
     ("before", "exports.finish"),
     ("after", "exports.finish"),
-    ("after", "deliveries.begin"),
-    ("before", "deliveries.finish"),
+    ("after", "deliveries.begin_all"),
+    ("before", "deliveries.finish_all"),
 ]
 
 

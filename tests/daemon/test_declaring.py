@@ -16,6 +16,7 @@ from tests.clock import FakeClock
 from tests.fault_proxy import free_port
 from vvwatch.config import Config, ConfigInvalid, load
 from vvwatch.daemon.declaring import declare
+from vvwatch.daemon.state import DaemonState, app_for
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind
@@ -253,3 +254,37 @@ def test_an_unusable_state_directory_is_said_plainly(tmp_path: Path) -> None:
 async def test_nobody_else_may_read_the_database(house: House) -> None:
     mode = house.config.database_path.stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
+
+
+async def test_events_follow_the_file_and_are_begun_with_a_listing(tmp_path: Path) -> None:
+    bucket = '[connectors.lake]\ntype = "s3"\nbucket = "lake"\ncredentials = "ambient"\n'
+    queue = "https://sqs.eu-central-1.amazonaws.com/123456789012/lake"
+    watching = '[automations.a]\nindex = "one"\nconnector = "lake"\n'
+    events = f'[connectors.lake.events]\nqueue = "{queue}"\nsweep_interval = "10m"\n'
+    house = build(config(tmp_path, bucket + watching), FakeClock(), Telemetry("test"), {})
+
+    async def declared(text: str) -> Any:
+        await declare(house, config(tmp_path, text))
+        return await house.database.read(lambda tx: tx.require(connectors, "connector", "conn_lake"))
+
+    async with house.database.opened():
+        first = await declared(bucket + watching)
+        assert first.events is None
+        told = await declared(bucket + events + watching)
+        assert told.events == {
+            "queue": queue,
+            "mode": "exclusive",
+            "sweep_seconds": 600.0,
+            "late_seconds": 60.0,
+        }
+        assert (await declared(bucket + events + watching)) == told
+        assert (await declared(bucket + watching)).events is None
+    await house.sender.aclose()
+
+
+async def test_queues_of_the_api_may_lie_with_the_configured_stores(tmp_path: Path) -> None:
+    text = '[storage.s3]\nendpoint_url = "http://minio.local:9000"\n[storage.azure]\nendpoint_url = "https://[::1]:1/a"\n'
+    house = build(config(tmp_path, text), FakeClock(), Telemetry("test"), {})
+    app = app_for(house, DaemonState(0.0), "127.0.0.1:8787")
+    assert app.state.context.settings.store_hosts == {"s3": "minio.local", "azure": "::1"}
+    await house.sender.aclose()

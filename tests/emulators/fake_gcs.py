@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from tests.emulators.pubsub import PubSub
 from tests.emulators.s3_server import listening, running
 from tests.fault_proxy import LOOPBACK, free_port
 
@@ -70,13 +72,32 @@ def binary() -> Path:
 @pytest.fixture(scope="session")
 def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
     """One server for all tests of a run, each of which makes buckets of its own. Import into conftest.py."""
-    port, log = free_port(), tmp_path_factory.mktemp("fake-gcs") / "log"
+    with _serving(tmp_path_factory.mktemp("fake-gcs"), [], {}) as server:
+        yield server
+
+
+@contextmanager
+def notifying_gcs(folder: Path, pubsub: PubSub, topic: str) -> Iterator[FakeGcs]:
+    """A server whose buckets all notify the topic of what is put, deleted and described anew, in no order.
+
+    Unlike the real one it says nothing of generations that follow each other, and a deleted object has no size.
+    """
+    _, project, _, name = topic.split("/")
+    options = ["-event.list", "finalize,delete,metadataUpdate"]
+    options += ["-event.pubsub-project-id", project, "-event.pubsub-topic", name]
+    with _serving(folder, options, {"PUBSUB_EMULATOR_HOST": pubsub.grpc_address}) as server:
+        yield server
+
+
+@contextmanager
+def _serving(folder: Path, more: list[str], env: dict[str, str]) -> Iterator[FakeGcs]:
+    port, log = free_port(), folder / "log"
     url = f"http://{LOOPBACK}:{port}"
-    options = ["-scheme", "http", "-backend", "memory", "-host", LOOPBACK, "-port", str(port)]
+    options = ["-scheme", "http", "-backend", "memory", "-host", LOOPBACK, "-port", str(port), *more]
     # The external URL is where resumable uploads are sent on to.
     command = [str(binary()), *options, "-external-url", url, "-log-level", "warn"]
     with (
-        running(command, log, lambda: listening((LOOPBACK, port)), {}),
+        running(command, log, lambda: listening((LOOPBACK, port)), env),
         httpx.Client(base_url=url, trust_env=False) as client,
     ):
         yield FakeGcs(url, client)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from email.utils import formatdate
 
 import pytest
@@ -135,9 +137,137 @@ async def test_a_host_beyond_ascii_is_asked_by_its_ascii_name(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("url", ["https://a..b/", "https://" + "ü" * 80 + ".example/", "https://h:99999/"])
-async def test_an_impossible_host_is_refused(url: str) -> None:
+def test_an_impossible_host_is_refused(url: str) -> None:
     with pytest.raises(DeliveryRefused, match="no valid host"):
-        await _OPEN.pinned(url)
+        _OPEN.checked(url)
+
+
+@asynccontextmanager
+async def _resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> AsyncIterator[list[str]]:
+    """Names resolve to the `answers` one after the other, the last for ever. Yields what was asked."""
+    asked: list[str] = []
+
+    async def resolved(host: str, port: int, **_: object) -> list[object]:
+        asked.append(host)
+        found = answers[min(len(asked), len(answers)) - 1]
+        return [(None, None, None, "", (address, port)) for address in found]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vvwatch.senders.http.anyio.getaddrinfo", resolved)
+        yield asked
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # not listened on
+        "224.0.0.1",
+        "::1",
+        "::",
+        "fd00::1",
+        "fe80::1%eth0",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::",
+    ],
+)
+async def test_no_spelling_of_a_private_address_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    async with _resolving(monkeypatch, [address]):
+        reply = await _posted("https://hook.example/", Guard())
+    assert reply.error == "the host 'hook.example' resolves to a private address"
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+async def test_public_addresses_are_allowed(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    async with _resolving(monkeypatch, [address]):
+        assert await Guard().address("hook.example", 443) == address
+
+
+async def test_one_private_address_among_public_ones_is_enough_to_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with _resolving(monkeypatch, ["93.184.216.34", "10.0.0.1"]):
+        reply = await _posted("https://hook.example/", Guard())
+    assert "private address" in str(reply.error)
+
+
+async def test_a_name_is_asked_once_for_a_connection_and_that_answer_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Receiver() as receiver:
+        url = receiver.url.replace("127.0.0.1", "hook.example")
+        async with _resolving(monkeypatch, ["127.0.0.1"], ["192.0.2.1"]) as asked:
+            reply = await _posted(url)
+    assert (reply.status_code, asked) == (200, ["hook.example"])
+
+
+async def test_a_name_that_became_private_is_refused_by_the_next_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with _resolving(monkeypatch, ["93.184.216.34"], ["127.0.0.1"]):
+        guard = Guard()
+        assert await guard.address("hook.example", 443) == "93.184.216.34"
+        reply = await _posted("https://hook.example/", guard)
+    assert "private address" in str(reply.error)
+
+
+async def test_names_that_share_an_address_share_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Receiver() as receiver:
+        async with _resolving(monkeypatch, ["127.0.0.1"]) as asked, _sender() as sender:
+            for name in ("one.example", "two.example"):
+                await sender.post(receiver.url.replace("127.0.0.1", name), b"{}", {})
+    assert asked == ["one.example", "two.example"]
+    assert [each.headers["Host"].partition(":")[0] for each in receiver.received] == asked
+
+
+@contextmanager
+def _served(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The address of a receiver that does with its only connection what `serve` says."""
+
+    def accept() -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.recv(1)
+            serve(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+        thread.join()
+
+
+async def test_a_receiver_that_resets_is_an_error_without_a_status() -> None:
+    def reset(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with _served(reset) as url:
+        reply = await _posted(url)
+    assert reply.status_code is None
+    assert str(reply.error).endswith("the connection failed")
+
+
+async def test_an_answer_that_trickles_costs_no_more_than_the_time_out() -> None:
+    ended = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        while not ended.wait(0.02):
+            connection.sendall(b"H")
+
+    with _served(trickle) as url:
+        reply = await _posted(url, timeout_seconds=0.3)
+        ended.set()
+    assert (reply.status_code, reply.error) == (None, "no answer within 0.3 s")
 
 
 @pytest.mark.parametrize("url", ["https://[::/", "", "https://\ud800/"])

@@ -222,6 +222,16 @@ async def test_with_one_request_at_a_time_nothing_is_listed_twice() -> None:
     assert server.most_in_flight == 1
 
 
+@pytest.mark.parametrize(
+    "stored", [WIDE, files("in/", 200), tree(20, 20, "a/" * 9)], ids=["wide", "flat", "deep"]
+)
+async def test_each_request_is_counted_once(stored: list[str]) -> None:
+    server = Server(stored)
+    async with aclosing(sharded(server, "")) as pages:
+        calls = sum([page.calls async for page in pages])
+    assert calls == len(server.asked)
+
+
 async def test_a_long_shard_is_split_again() -> None:
     stored = [*tree(30, 1), *tree(30, 10, "in/15/")]
     server = Server(stored)

@@ -109,7 +109,7 @@ async def test_what_is_over_goes_and_what_is_known_stays(
     await pruning(database, clock, telling).run(SOON)
     [(event, fields)] = telling
     assert event == "retention.finished"
-    told_of = {"deliveries": 4, "events": 9, "import_jobs": 1, "results": 1, "engine_rows": 0}
+    told_of = {"deliveries": 4, "events": 9, "import_jobs": 1, "results": 1, "receipts": 0, "engine_rows": 0}
     assert fields.items() >= told_of.items()
     gone = deliveries, delivery_attempts, events, import_jobs, import_files, segment_results
     assert await counts(database, *gone) == [0] * 6

@@ -17,10 +17,10 @@ PUBLIC = UrlPolicy()
 
 
 async def test_the_secret_is_kept_sealed(database: Database) -> None:
-    row, secret = await database.write(webhooks.create, BOX, SPEC, PUBLIC)
+    row, secret, _ = await database.write(webhooks.create, BOX, SPEC, PUBLIC)
     assert BOX.open(row.secret) == secret
     assert secret.encode() not in row.secret
-    other, another = await database.write(webhooks.create, BOX, SPEC, PUBLIC)
+    other, another, _ = await database.write(webhooks.create, BOX, SPEC, PUBLIC)
     assert (other.id, another) != (row.id, secret)
     assert [each.id for each in await database.read(webhooks.list_all)] == sorted([row.id, other.id])
 

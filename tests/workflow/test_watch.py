@@ -168,13 +168,13 @@ async def test_list_mutating(
         storage.put(f"{number:04}.mp4", b"x")
     honest = storage.list
 
-    async def doubled(prefix: str, *, recursive: bool) -> AsyncIterator[Page]:
+    async def doubled(prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
         async for page in honest(prefix, recursive=recursive):
             yield page
             yield page
             storage.put("late.mp4", b"x") if "late.mp4" not in storage._objects else None
 
-    storage.list = doubled  # type: ignore[method-assign, assignment]
+    storage.list = doubled  # type: ignore[method-assign]
     await settle(database, watcher, clock)
     await settle(database, watcher, clock)
     assert len(await keys(database)) == 1501

@@ -10,8 +10,11 @@ from fastapi import FastAPI
 from vvwatch import __version__
 from vvwatch.api import (
     api_keys,
+    authentication,
     automations,
     connectors,
+    deletions,
+    doctor,
     errors,
     explain,
     exports,
@@ -20,6 +23,10 @@ from vvwatch.api import (
     probes,
     prompt_runs,
     prompts,
+    quarantine,
+    rate_limits,
+    reconciles,
+    segments,
     status,
     videos,
     webhooks,
@@ -27,20 +34,28 @@ from vvwatch.api import (
 )
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.api.guards import BoundedBody, OwnHost, RequestIds
+from vvwatch.core.rate_limits import Meter
 
 _RESOURCES: Final = (
     automations,
+    deletions,
     indexes,
     connectors,
+    quarantine,
     prompts,
+    segments,
     videos,
     import_jobs,
     prompt_runs,
     exports,
     webhooks,
     windows,
+    reconciles,
     explain,
     status,
+    doctor,
+    authentication,
+    rate_limits,
     api_keys,
     probes,
 )
@@ -71,6 +86,8 @@ def create_app(context: ApiContext) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
+    app.state.under_way = set()
+    app.state.meter = None if context.settings.limits is None else Meter(context.settings.limits)
     errors.install(app)
     for resource in _RESOURCES:
         app.include_router(resource.router)

@@ -15,8 +15,9 @@ from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
 from vvwatch.api.context import ApiContext
-from vvwatch.api.errors import REFUSALS, ApiError
+from vvwatch.api.errors import HEADERS, REFUSALS, ApiError
 from vvwatch.core.keys import Scope, allows, digest, valid_format
+from vvwatch.core.rate_limits import Meter
 from vvwatch.errors import StoreError
 from vvwatch.store import keys
 
@@ -28,6 +29,9 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "GET /indexes": Scope.SEARCH,
     "POST /indexes": Scope.WRITE,
     "GET /indexes/{index_id}": Scope.SEARCH,
+    "PATCH /indexes/{index_id}": Scope.WRITE,
+    "DELETE /indexes/{index_id}": Scope.ADMIN,
+    "GET /indexes/{index_id}/deletion": Scope.READ,
     "GET /indexes/{index_id}/videos": Scope.READ,
     "GET /indexes/{index_id}/prompt-runs": Scope.READ,
     "GET /indexes/{index_id}/automations/import": Scope.READ,
@@ -36,6 +40,11 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "POST /indexes/{index_id}/automations/import/resume": Scope.WRITE,
     "POST /indexes/{index_id}/automations/import/scan": Scope.WRITE,
     "GET /indexes/{index_id}/automations/import/window": Scope.READ,
+    "GET /indexes/{index_id}/automations/import/preview": Scope.READ,
+    "GET /indexes/{index_id}/automations/import/reconciles": Scope.READ,
+    "POST /indexes/{index_id}/automations/import/window/fire": Scope.WRITE,
+    "POST /indexes/{index_id}/automations/import/window/hold": Scope.WRITE,
+    "POST /indexes/{index_id}/automations/import/window/release": Scope.WRITE,
     "GET /indexes/{index_id}/automations/export": Scope.READ,
     "PUT /indexes/{index_id}/automations/export": Scope.WRITE,
     "POST /indexes/{index_id}/automations/export/pause": Scope.WRITE,
@@ -50,10 +59,23 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "DELETE /connectors/{connector_id}": Scope.ADMIN,
     "POST /connectors/{connector_id}/test": Scope.WRITE,
     "POST /connectors/{connector_id}/browse": Scope.READ,
+    "GET /connectors/{connector_id}/quarantine": Scope.READ,
     "GET /prompts": Scope.READ,
     "POST /prompts": Scope.WRITE,
+    "POST /prompts/test-schema": Scope.WRITE,
     "GET /prompts/{prompt_id}": Scope.READ,
+    "PUT /prompts/{prompt_id}": Scope.WRITE,
+    "DELETE /prompts/{prompt_id}": Scope.ADMIN,
+    "GET /prompts/{prompt_id}/usage": Scope.READ,
     "GET /videos/{video_id}": Scope.READ,
+    "DELETE /videos/{video_id}": Scope.ADMIN,
+    "GET /videos/{video_id}/deletion": Scope.READ,
+    "GET /videos/{video_id}/segments": Scope.READ,
+    "GET /videos/{video_id}/prompt-runs": Scope.READ,
+    "POST /videos/batch": Scope.READ,
+    "POST /videos/batch/status": Scope.READ,
+    "POST /videos/batch/segments": Scope.READ,
+    "GET /playground/videos": Scope.READ,
     "GET /import-jobs": Scope.READ,
     "GET /import-jobs/{job_id}": Scope.READ,
     "GET /import-jobs/{job_id}/files": Scope.READ,
@@ -74,15 +96,35 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "GET /webhooks/deliveries/{delivery_id}": Scope.READ,
     "POST /webhooks/deliveries/{delivery_id}/retry": Scope.WRITE,
     "GET /webhooks/{webhook_id}": Scope.READ,
+    "PATCH /webhooks/{webhook_id}": Scope.WRITE,
+    "DELETE /webhooks/{webhook_id}": Scope.ADMIN,
+    "POST /webhooks/{webhook_id}/rotate-secret": Scope.WRITE,
+    "POST /webhooks/{webhook_id}/test": Scope.WRITE,
     "GET /webhooks/{webhook_id}/deliveries": Scope.READ,
     "GET /windows": Scope.READ,
     "GET /status": Scope.READ,
+    "GET /doctor": Scope.ADMIN,
+    "POST /doctor/repair": Scope.ADMIN,
     "GET /explain": Scope.READ,
+    "GET /auth/validate": Scope.SEARCH,
+    "POST /auth/processing-activity": Scope.SEARCH,
+    "GET /rate-limit/status": Scope.SEARCH,
+    "POST /rate-limit/refresh": Scope.SEARCH,
     "GET /api-keys": Scope.ADMIN,
     "POST /api-keys": Scope.ADMIN,
     "POST /api-keys/{key_id}/revoke": Scope.ADMIN,
 }
 """Method and path of every route below `/api/v2`, and the least scope that it needs."""
+
+UNCOUNTED: Final = frozenset(
+    {
+        "GET /auth/validate",
+        "POST /auth/processing-activity",
+        "GET /rate-limit/status",
+        "POST /rate-limit/refresh",
+    }
+)
+"""Routes about the key itself: every key opens them, since none has less than `search`, and no limit counts them."""
 
 _BEARER: Final = "bearer "
 
@@ -92,7 +134,9 @@ class ScopedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         method = next(iter(options["methods"]))
-        self.needed = SCOPES[f"{method} {path.removeprefix(PREFIX)}"]
+        name = f"{method} {path.removeprefix(PREFIX)}"
+        self.needed = SCOPES[name]
+        self.counted = name not in UNCOUNTED
         security: list[Any] = [{"ApiKey": []}, {"Bearer": []}] if self.needed else []
         extra = {"security": security, "x-scope": self.needed or "none"}
         options["openapi_extra"] = {**(options.get("openapi_extra") or {}), **extra}
@@ -101,11 +145,10 @@ class ScopedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler behind the check of its scope."""
         handle = super().get_route_handler()
-        needed = self.needed
 
         async def guarded(request: Request) -> Response:
-            if needed is not None:
-                await authorize(request, needed)
+            if self.needed is not None:
+                await authorize(request, self.needed, counted=self.counted)
             return await handle(request)
 
         return guarded
@@ -121,8 +164,11 @@ def extension(summary: str) -> dict[str, Any]:
     return {"summary": summary, "openapi_extra": {"x-extension": True}}
 
 
-async def authorize(request: Request, needed: Scope) -> None:
-    """Raises ApiError: 401 without a valid key, 403 when its scopes do not reach to `needed`."""
+async def authorize(request: Request, needed: Scope, *, counted: bool = True) -> None:
+    """Let the request be that of its key (`request.state.key_id`), and count it.
+
+    Raises ApiError: 401 without a valid key, 403 when its scopes do not reach to `needed`, 429 for one too many.
+    """
     context: ApiContext = request.app.state.context
     row = await _key_row(context, _presented(request))
     if not allows(row.scopes, needed):
@@ -132,9 +178,29 @@ async def authorize(request: Request, needed: Scope) -> None:
             f"this needs a key with the scope {needed.value!r}",
             f"the key has {', '.join(row.scopes) or 'no scopes'}; make another one with vvwatch keys",
         )
+    request.state.key_id = row.id
+    if counted:
+        _count(request, row.id, context.clock.now())
     if keys.is_use_worth_noting(row, context.clock.now()):
         with suppress(SQLAlchemyError, StoreError):  # a full disk must not keep the operator from looking
             await context.database.write(keys.note_use, row.id)
+
+
+def _count(request: Request, key_id: str, now: float) -> None:
+    """Count a request of the key, and let the answer tell how many it may still make in this minute."""
+    meter: Meter | None = request.app.state.meter
+    if meter is None:
+        return
+    seconds = meter.take(key_id, now)
+    used = meter.used(key_id, now)
+    request.scope[HEADERS] = {
+        "X-RateLimit-Limit": str(meter.limits.per_minute),
+        "X-RateLimit-Remaining": str(used.remaining(meter.limits)),
+        "X-RateLimit-Reset": str(used.reset_at(meter.limits)),
+    }
+    if seconds:
+        hint = "the server's [api] requests_per_minute and requests_per_hour set the limits of each key"
+        raise ApiError(429, "rate_limit_exceeded", f"too many requests: wait for {seconds} s", hint, seconds)
 
 
 def _presented(request: Request) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import anyio.to_thread
 import sqlalchemy as sa
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import ApiContext, Context
-from vvwatch.api.errors import ApiError
-from vvwatch.api.windows import OpenWindow, shown_open
+from vvwatch.api.idempotency import Idempotent
+from vvwatch.api.previewing import ImportPreview, previewed
+from vvwatch.api.windows import by_index, tell_closed
 from vvwatch.api.wire import Body, Resource, moment
 from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
 from vvwatch.config.models import Automation as Usual
@@ -25,27 +26,15 @@ from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import WindowPolicy, default_max_wait
 from vvwatch.errors import Conflict, InvalidInput, NotFound, OutsideLocation
 from vvwatch.ports import Processor, Prompt, Storage
-from vvwatch.store import automations
+from vvwatch.store import automations, windows
 from vvwatch.store.automations import ExportSpec, ImportSpec
 from vvwatch.store.database import Tx
 from vvwatch.store.queries.automations import ImportState, import_parts, import_state
-from vvwatch.store.queries.windows import open_of_index
-
-
-async def _named(request: Request, index_id: str) -> AsyncIterator[None]:
-    """Names what an index lacks as a person would: automations are reached through their index."""
-    try:
-        yield
-    except NotFound as error:
-        if error.resource != "automation":
-            raise
-        kind = "import" if "/automations/import" in request.scope["path"] else "export"
-        what = f"index {index_id!r} has no {kind} automation"
-        raise ApiError(404, "resource_automation_not_found", what, error.hint) from error
-
+from vvwatch.store.rehearsals import present_import, rehearse_import
+from vvwatch.store.windows import Closed
 
 router = resource_router("automations")
-router.dependencies.append(Depends(_named))
+router.dependencies.append(Depends(by_index))
 
 _USUAL: Final = Usual()
 """What an automation of the configuration file has when it does not say otherwise."""
@@ -151,12 +140,6 @@ class ExportAutomation(Resource):
     updated_at: str | None
 
 
-class CurrentWindow(Resource):
-    """The window that gathers new objects now; null when nothing has arrived since the last one closed."""
-
-    window: OpenWindow | None
-
-
 def status_of(row: sa.Row[Any]) -> str:
     """`active`, `paused` or `disabled`."""
     if not row.enabled:
@@ -190,10 +173,15 @@ def _import_shown(state: ImportState) -> ImportAutomation:
         last_error=row.last_error,
         last_error_hint=row.last_error_hint,
         next_scan_at=moment(row.next_at),
-        next_run_at=moment(state.window.due_at) if state.window and status_of(row) == "active" else None,
+        next_run_at=_next_run_at(state),
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
     )
+
+
+def _next_run_at(state: ImportState) -> str | None:
+    closes = state.window is not None and not state.window.held and status_of(state.row) == "active"
+    return moment(state.window.due_at) if state.window is not None and closes else None
 
 
 def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
@@ -220,13 +208,38 @@ async def get_import_automation(context: Context, index_id: str) -> ImportAutoma
     return _import_shown(await context.database.read(import_state, index_id))
 
 
-@router.put("/indexes/{index_id}/automations/import")
+@router.put("/indexes/{index_id}/automations/import", response_model=ImportAutomation | ImportPreview)
 async def put_import_automation(
-    context: Context, index_id: str, body: ImportAutomationBody
-) -> ImportAutomation:
+    context: Context,
+    once: Idempotent,
+    index_id: str,
+    body: ImportAutomationBody,
+    dry_run: Annotated[bool, Query(description="change nothing, and tell what would newly match")] = False,
+) -> ImportPreview | Response:
     """Make or replace the import automation of an index. What was imported before is not forgotten."""
     await _check_parts(context, index_id, body)
-    return _import_shown(await context.database.write(_save_import, index_id, _spec(context, body)))
+    spec = _spec(context, body)
+    if dry_run:
+        return await previewed(context, await context.database.write(rehearse_import, index_id, spec))
+    left: Closed | None = None
+
+    def save(tx: Tx) -> ImportAutomation:
+        nonlocal left
+        state, left = _save_import(tx, index_id, spec)
+        return _import_shown(state)
+
+    response = await once(save)
+    if left is not None:
+        tell_closed(context, left)
+    return response
+
+
+@router.get(
+    "/indexes/{index_id}/automations/import/preview", **extension("What a scan would find, changing nothing")
+)
+async def preview_import_automation(context: Context, index_id: str) -> ImportPreview:
+    """List the location now and tell what would newly be picked up; nothing is."""
+    return await previewed(context, await context.database.read(present_import, index_id))
 
 
 async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
@@ -280,9 +293,15 @@ def _spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
     )
 
 
-def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> ImportState:
+def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, Closed | None]:
+    """The automation as it is now, and the window that it had to close for that."""
+    left = None
+    with suppress(NotFound):
+        found = automations.get_import(tx, index_id)
+        if found.connector_id != spec.connector_id and not found.declared:
+            left = windows.leave_connector(tx, found.id)
     automations.save_import(tx, index_id, spec)
-    return import_state(tx, index_id)
+    return import_state(tx, index_id), left
 
 
 @router.post("/indexes/{index_id}/automations/import/pause")
@@ -320,23 +339,14 @@ def _scan_import(tx: Tx, index_id: str) -> ImportState:
     return import_state(tx, index_id)
 
 
-@router.get("/indexes/{index_id}/automations/import/window", **extension("The window that is open now"))
-async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
-    """What has gathered for the next import job of an index, and when it is due."""
-    row = await context.database.read(open_of_index, index_id)
-    return CurrentWindow(window=None if row is None else shown_open(row))
-
-
 @router.get("/indexes/{index_id}/automations/export")
 async def get_export_automation(context: Context, index_id: str) -> ExportAutomation:
     """The export automation of an index."""
     return _export_shown(await context.database.read(automations.get_export, index_id))
 
 
-@router.put("/indexes/{index_id}/automations/export")
-async def put_export_automation(
-    context: Context, index_id: str, body: ExportAutomationBody
-) -> ExportAutomation:
+@router.put("/indexes/{index_id}/automations/export", response_model=ExportAutomation)
+async def put_export_automation(once: Idempotent, index_id: str, body: ExportAutomationBody) -> Response:
     """Make or replace the export automation of an index."""
     spec = ExportSpec(
         destination_connector_id=body.destination_connector_id,
@@ -344,7 +354,7 @@ async def put_export_automation(
         enabled=body.enabled,
         paused=body.paused,
     )
-    return _export_shown(await context.database.write(automations.save_export, index_id, spec))
+    return await once(lambda tx: _export_shown(automations.save_export(tx, index_id, spec)))
 
 
 @router.post("/indexes/{index_id}/automations/export/pause")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import UploadFile
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, ConfigDict, Field, Json, SecretStr
 
+from vvwatch.api.connector_events import EventsBody
 from vvwatch.api.wire import Body, Visible
 from vvwatch.config.clouds import (
     AccessKeyId,
@@ -77,6 +78,7 @@ class S3ConnectorBody(NewConnector):
     region: Region
     aws_access_key_id: AccessKeyId = Field(repr=False, json_schema_extra={"writeOnly": True})
     aws_secret_access_key: Key
+    events: EventsBody | None = None
 
     def location(self) -> dict[str, Any]:
         """Where the objects are, as the database keeps it."""
@@ -95,6 +97,7 @@ class AzureConnectorBody(NewConnector):
     tenant_id: Identity
     client_id: Identity
     client_secret: Key
+    events: EventsBody | None = None
 
     def location(self) -> dict[str, Any]:
         """Where the objects are, as the database keeps it."""
@@ -108,12 +111,13 @@ class AzureConnectorBody(NewConnector):
 class GcsConnectorForm(NewConnector):
     """A new connector for a bucket of Google Cloud Storage.
 
-    `credentials_file` is the JSON key of a service account, 1 byte to 64 KiB.
+    `credentials_file` is the JSON key of a service account, 1 byte to 64 KiB; `events` are JSON in a text.
     """
 
     bucket: GcsBucket
     gcp_project_id: Project
     credentials_file: Annotated[UploadFile, Field(json_schema_extra={"writeOnly": True})]
+    events: Json[EventsBody] | None = None
 
     def location(self) -> dict[str, Any]:
         """Where the objects are, as the database keeps it."""
@@ -127,7 +131,8 @@ class ConnectorChanges(_ConnectorBody):
     uses it waits; `active` takes it up again. Credentials are only taken, never shown, each by connectors of its
     provider alone: `aws_access_key_id` and `aws_secret_access_key` by s3; `tenant_id`, `client_id` and
     `client_secret` by azure, where what is left out stays; `credentials_json`, the text of a service account's JSON
-    key, by gcs. New credentials, scopes, an export path and `active` are tested as by `/test`.
+    key, by gcs. New credentials, scopes, an export path and `active` are tested as by `/test`. `events` null: nothing
+    tells of changes any more.
     """
 
     name: Name = Field(default_factory=str)
@@ -143,6 +148,7 @@ class ConnectorChanges(_ConnectorBody):
     client_id: Identity = Field(default_factory=str)
     client_secret: Key = Field(default_factory=lambda: SecretStr(""))
     credentials_json: KeyFile = Field(default_factory=lambda: SecretStr(""))
+    events: EventsBody | None = None
 
     def given(self) -> dict[str, Any]:
         """What was sent of all but the credentials."""

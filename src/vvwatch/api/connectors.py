@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import anyio
 import anyio.to_thread
 import sqlalchemy as sa
-from fastapi import Form, UploadFile
+from fastapi import Form, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 
 from vvwatch.api.auth import resource_router
@@ -26,7 +26,9 @@ from vvwatch.api.connector_bodies import (
     S3ConnectorBody,
     secrets_in,
 )
+from vvwatch.api.connector_events import Events, EventsBody, kept_events, shown_events
 from vvwatch.api.context import ApiContext, ApiSettings, Context
+from vvwatch.api.idempotency import Idempotent, Once
 from vvwatch.api.wire import Resource, moment
 from vvwatch.errors import Conflict, InvalidInput, OnAnotherNode, StorageError, StoreError
 from vvwatch.storage.gcs_credentials import checked_credentials
@@ -45,7 +47,8 @@ _TESTED: Final = frozenset({"credentials", "export_base_path", "scopes", "status
 class Connector(Resource):
     """A connector. Credentials are never shown; fields of other providers are null.
 
-    `node` names the only node that reaches it, and is null when every one does.
+    `node` names the only node that reaches it, and is null when every one does. `events` has the queue that tells of
+    changes, and is null when they are found by listing alone.
     """
 
     connector_id: str
@@ -62,6 +65,7 @@ class Connector(Resource):
     container: str | None
     gcp_project_id: str | None
     node: str | None
+    events: Events | None
     declared: bool
     created_at: str | None
     updated_at: str | None
@@ -101,6 +105,7 @@ def shown(row: sa.Row[Any]) -> Connector:
         container=place.get("container"),
         gcp_project_id=place.get("project"),
         node=row.node or None,
+        events=shown_events(row.events),
         declared=row.declared,
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
@@ -110,37 +115,44 @@ def shown(row: sa.Row[Any]) -> Connector:
     )
 
 
-@router.post("/connectors/local", status_code=201)
-async def create_local_connector(context: Context, body: LocalConnectorBody) -> Connector:
+@router.post("/connectors/local", status_code=201, response_model=Connector)
+async def create_local_connector(context: Context, once: Idempotent, body: LocalConnectorBody) -> Response:
     """Make a connector for a local folder and test it; one that fails its test is made all the same."""
     root = await anyio.to_thread.run_sync(_allowed, body.path, context.settings)
     location = {"root": root} | ({"shared": True} if body.shared else {})
     node = "" if body.shared else context.settings.node
-    return await _made(context, _spec(body, "local", location, node=node))
+    return await _made(context, once, _spec(body, "local", location, node=node))
 
 
-@router.post("/connectors/s3", status_code=201)
-async def create_s3_connector(context: Context, body: S3ConnectorBody) -> Connector:
+@router.post("/connectors/s3", status_code=201, response_model=Connector)
+async def create_s3_connector(context: Context, once: Idempotent, body: S3ConnectorBody) -> Response:
     """Make a connector for a bucket of S3 and test it; one that fails its test is made all the same."""
     sealed = context.box.seal(json.dumps(body.credentials()))
-    return await _made(context, _spec(body, "s3", body.location(), credentials=sealed))
+    events = _events(context, body.events, "s3")
+    return await _made(context, once, _spec(body, "s3", body.location(), credentials=sealed, events=events))
 
 
-@router.post("/connectors/azure", status_code=201)
-async def create_azure_connector(context: Context, body: AzureConnectorBody) -> Connector:
+@router.post("/connectors/azure", status_code=201, response_model=Connector)
+async def create_azure_connector(context: Context, once: Idempotent, body: AzureConnectorBody) -> Response:
     """Make a connector for an Azure container and test it; one that fails its test is made all the same."""
     sealed = context.box.seal(json.dumps(body.credentials()))
-    return await _made(context, _spec(body, "azure", body.location(), credentials=sealed))
+    events = _events(context, body.events, "azure")
+    return await _made(
+        context, once, _spec(body, "azure", body.location(), credentials=sealed, events=events)
+    )
 
 
-@router.post("/connectors/gcs", status_code=201)
+@router.post("/connectors/gcs", status_code=201, response_model=Connector)
 async def create_gcs_connector(
-    context: Context, form: Annotated[GcsConnectorForm, Form(media_type="multipart/form-data")]
-) -> Connector:
+    context: Context,
+    once: Idempotent,
+    form: Annotated[GcsConnectorForm, Form(media_type="multipart/form-data")],
+) -> Response:
     """Make a connector for a bucket of Google Cloud Storage and test it; one that fails it is made all the same."""
     text = await _content(form.credentials_file)
     account = await _service_account(context, "credentials_file", text)
-    return await _made(context, _spec(form, "gcs", form.location(), credentials=context.box.seal(account)))
+    sealed, events = context.box.seal(account), _events(context, form.events, "gcs")
+    return await _made(context, once, _spec(form, "gcs", form.location(), credentials=sealed, events=events))
 
 
 def _spec(
@@ -150,6 +162,7 @@ def _spec(
     *,
     node: str = "",
     credentials: bytes | None = None,
+    events: dict[str, Any] | None = None,
 ) -> ConnectorSpec:
     return ConnectorSpec(
         name=body.name,
@@ -160,11 +173,20 @@ def _spec(
         export_base_path=body.export_base_path or None,
         credentials=credentials,
         node=node,
+        events=events,
     )
 
 
-async def _made(context: ApiContext, spec: ConnectorSpec) -> Connector:
-    return shown(await _tested(context, await context.database.write(catalog.create_connector, spec)))
+def _events(context: ApiContext, body: EventsBody | None, provider: str) -> dict[str, Any] | None:
+    return kept_events(body, provider, context.settings.store_hosts)
+
+
+async def _made(context: ApiContext, once: Once, spec: ConnectorSpec) -> Response:
+    async def then(made: Connector) -> Connector:
+        row = await context.database.read(catalog.get_connector, made.connector_id)
+        return shown(await _tested(context, row))
+
+    return await once.followed(lambda tx: shown(catalog.create_connector(tx, spec)), then)
 
 
 async def _content(file: UploadFile) -> str:
@@ -235,7 +257,8 @@ async def change_connector(context: Context, connector_id: str, body: ConnectorC
     account = secrets_in(body, "gcs").get("credentials_json")
     if account is not None:
         account = await _service_account(context, "credentials_json", account)
-    changes, row = await context.database.write(_changed, context.box, connector_id, body, account)
+    events = _events(context, body.events, found.provider)
+    changes, row = await context.database.write(_changed, context.box, connector_id, body, account, events)
     return shown(await _tested(context, row) if changes & _TESTED and row.status != catalog.DISABLED else row)
 
 
@@ -249,11 +272,16 @@ def _require_own(body: ConnectorChanges, provider: str) -> None:
 
 
 def _changed(
-    tx: Tx, box: SecretBox, connector_id: str, body: ConnectorChanges, account: str | None
+    tx: Tx,
+    box: SecretBox,
+    connector_id: str,
+    body: ConnectorChanges,
+    account: str | None,
+    events: dict[str, Any] | None,
 ) -> tuple[frozenset[str], sa.Row[Any]]:
     """Change the row; returns which columns, and the row."""
     row = connector_changes.editable(tx, connector_id)
-    changes = body.given()
+    changes = body.given() | ({"events": events} if "events" in body.model_fields_set else {})
     if "export_base_path" in changes:
         changes["export_base_path"] = changes["export_base_path"] or None
     if "scopes" in changes:
@@ -264,7 +292,7 @@ def _changed(
     if text is not None:
         settings = {name: value for name, value in row.settings.items() if name != "ambient"}
         changes |= {"credentials": box.seal(text), "settings": settings}
-    elif row.settings.get("ambient") and changes.keys() & {"scopes", "export_base_path"}:
+    elif row.settings.get("ambient") and (changes.keys() & {"scopes", "export_base_path"} or events):
         raise Conflict(
             f"connector {connector_id!r} has the identity of this machine, which the API does not extend",
             "give it credentials of its own, or declare it in the configuration file",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 
 from vvwatch.core.locations import Address, addresses_of
-from vvwatch.ports import Clock, Processor, Storage
+from vvwatch.core.rate_limits import Limits
+from vvwatch.ports import Clock, EventQueue, Processor, Reply, Storage
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
+from vvwatch.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class ApiSettings:
 
     No connector may reach `state_dir`, where the database and the keys are. `node` is the name of this node, and
     empty where there is no other. `any_token_uri`: service accounts of Google Cloud may name other token endpoints
-    than Google's, because another store is asked.
+    than Google's, because another store is asked. `limits`: how often one key may ask; None for as often as it likes.
+    `store_hosts`: provider to the host of its usual endpoint, where the configuration names one.
     """
 
     local_roots: tuple[Path, ...] = ()
@@ -37,11 +40,23 @@ class ApiSettings:
     state_dir: Path | None = None
     node: str = ""
     any_token_uri: bool = False
+    store_hosts: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits | None = None
 
 
 def own_addresses(connector: sa.Row[Any]) -> Sequence[Address]:
     """What a person may call the objects of a connector, as far as its own row tells."""
     return addresses_of(connector.provider, connector.settings)
+
+
+def no_queue(_connector: sa.Row[Any]) -> EventQueue | None:
+    """There is none."""
+    return None
+
+
+async def no_test(_webhook: sa.Row[Any]) -> Reply:
+    """Nothing can be sent."""
+    return Reply(None, "", "this server sends nothing", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,9 @@ class ApiContext:
 
     `storages` opens the storage of a connector's row, `document` finds (or builds again) the file of an export,
     `status` tells what the daemon is doing, `readiness` each condition of being ready, `metrics` the Prometheus text,
-    `addresses` what a person may call the objects of a connector's row, without opening anything.
+    `addresses` what a person may call the objects of a connector's row, without opening anything. `queues` opens the
+    event queue of a connector's row anew, for who asks to close; None where there is none. `test_webhook` sends a
+    test event to the webhook of a row.
     """
 
     database: Database
@@ -63,7 +80,10 @@ class ApiContext:
     status: Callable[[], Awaitable[dict[str, Any]]]
     readiness: Callable[[], dict[str, bool]]
     metrics: Callable[[], bytes]
+    telemetry: Telemetry
     addresses: Callable[[sa.Row[Any]], Sequence[Address]] = own_addresses
+    queues: Callable[[sa.Row[Any]], EventQueue | None] = no_queue
+    test_webhook: Callable[[sa.Row[Any]], Awaitable[Reply]] = no_test
 
     async def open_storage(self, connector: sa.Row[Any]) -> Storage:
         """The storage of a connector's row; finding out where a folder really lies may block, so not here."""

@@ -1,12 +1,14 @@
 """Every refusal and failure leaves in one envelope; here alone errors become statuses.
 
 `{"error": {"code", "message", "details", "request_id", "timestamp"}, "request_id"}`. `details.hint` says what to
-try, `details.errors[]` where a body or a parameter is wrong. What was sent is never repeated.
+try, `details.errors[]` where a body or a parameter is wrong; `error.retry_after` and the header Retry-After say in how
+many seconds to try again, where that can help. What was sent is never repeated.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from vvwatch.errors import (
     OnAnotherNode,
     OutsideLocation,
     StorageError,
+    StorageThrottled,
     StorageUnavailable,
     StoreUnavailable,
     VvwatchError,
@@ -32,6 +35,8 @@ from vvwatch.errors import (
 
 REQUEST_ID: Final = "vvwatch.request_id"
 """Where the request's id stands in its scope."""
+HEADERS: Final = "vvwatch.headers"
+"""Where in the scope stands what else the answer says in its headers, be it a refusal or not."""
 
 _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (InvalidInput, 422),
@@ -43,6 +48,8 @@ _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (StorageError, 502),
     (StoreUnavailable, 503),
 )
+_PAUSE_SECONDS: Final = 5.0  # where nobody knows how long something will be away
+_LONGEST_PAUSE_SECONDS: Final = 3600.0
 _CODES: Final = {404: "resource_route_not_found", 405: "method_not_allowed"}
 
 
@@ -54,6 +61,7 @@ class ErrorBody(Resource):
     details: dict[str, Any] = Field(default_factory=dict)
     request_id: str
     timestamp: str
+    retry_after: int | None = None
 
 
 class ErrorEnvelope(Resource):
@@ -70,10 +78,18 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 class ApiError(VvwatchError):
-    """Raised where the API itself says no: with a status and a code of its own."""
+    """Raised where the API itself says no: with a status and a code of its own, and perhaps when to try again."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        hint: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(message, hint)
+        self.retry_after_seconds = retry_after_seconds
         self.status = status
         self.code = code  # type: ignore[misc]  # one class for the codes that only the API knows
 
@@ -90,15 +106,22 @@ def envelope(
     message: str,
     details: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
+    retry_after: int | None = None,
 ) -> JSONResponse:
-    """The answer that carries an error."""
+    """The answer that carries an error; `retry_after` is in seconds."""
     request_id = request.scope.get(REQUEST_ID, "")
     moment = iso(request.app.state.context.clock.now())
     body = ErrorBody(
-        code=code, message=message, details=dict(details or {}), request_id=request_id, timestamp=moment
+        code=code,
+        message=message,
+        details=dict(details or {}),
+        request_id=request_id,
+        timestamp=moment,
+        retry_after=retry_after,
     )
-    content = ErrorEnvelope(error=body, request_id=request_id).model_dump()
-    return JSONResponse(content, status, headers={**(headers or {}), "X-Request-ID": request_id})
+    content = ErrorEnvelope(error=body, request_id=request_id).model_dump(exclude_none=True)
+    pause = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return JSONResponse(content, status, headers={**(headers or {}), **pause, "X-Request-ID": request_id})
 
 
 def refusal(request: Request, error: VvwatchError) -> JSONResponse:
@@ -106,7 +129,15 @@ def refusal(request: Request, error: VvwatchError) -> JSONResponse:
     status, code = _meaning(error)
     details = {"hint": error.hint} if error.hint else {}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return envelope(request, status, code, error.message, details, headers)
+    return envelope(request, status, code, error.message, details, headers, _retry_after(error, status))
+
+
+def _retry_after(error: VvwatchError, status: int) -> int | None:
+    """Whole seconds after which it is worth trying again; None where it is not, or where that is up to the client."""
+    told = error.retry_after_seconds if isinstance(error, ApiError | StorageThrottled) else None
+    if told is None and status == 503:
+        told = _PAUSE_SECONDS
+    return None if told is None else max(1, math.ceil(min(told, _LONGEST_PAUSE_SECONDS)))
 
 
 def _meaning(error: VvwatchError) -> tuple[int, str]:

@@ -12,16 +12,18 @@ from fastapi import Query
 
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.automations import status_of
-from vvwatch.api.conclusions import Facts, concluded
+from vvwatch.api.conclusions import Facts
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.errors import ApiError
+from vvwatch.api.fates import fate
+from vvwatch.api.standing import Here, Standing, look
 from vvwatch.api.videos import Video
 from vvwatch.api.videos import shown as shown_video
 from vvwatch.api.wire import Resource, moment
 from vvwatch.core.filters import ObjectFilter, Verdict, explain
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
-from vvwatch.errors import InvalidInput, ObjectNotFound, StorageError, VvwatchError
+from vvwatch.errors import InvalidInput, VvwatchError
 from vvwatch.ports import Storage
 from vvwatch.store import catalog
 from vvwatch.store.queries.explain import IndexLife, VersionLife, life
@@ -29,16 +31,6 @@ from vvwatch.store.queries.explain import IndexLife, VersionLife, life
 router = resource_router("explain")
 
 _PROBE: Final = "x"
-
-
-class Standing(Resource):
-    """What stands at the key now; `error` says why that is not known."""
-
-    exists: bool | None
-    version: str | None
-    size_bytes: int | None
-    modified_at: str | None
-    error: str | None
 
 
 class FilterVerdict(Resource):
@@ -96,12 +88,20 @@ class DeliveryStep(Resource):
 
 
 class VersionHistory(Resource):
-    """What became of one version. Without a window it is known and is not imported."""
+    """What became of one version. Without a window it is known and is not imported.
+
+    A sweep that began at `absent_since` did not find it; at `gone_at` it was gone, by `gone_proof`: `sweeps` (two in a
+    row) or `event`.
+    """
 
     version: str
     is_current: bool
+    absent_since: str | None
+    gone_at: str | None
+    gone_proof: str | None
     window_id: str | None
     window_state: str | None
+    window_held: bool
     window_due_at: str | None
     window_reason: str | None
     import_job_id: str | None
@@ -218,48 +218,30 @@ def _key_at(storage: Storage, address: str) -> str | None:
 
 async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
     check_key(key)
-    storage = await context.open_storage(row)
-    uri = storage.uri(key)
-    obj, standing = await _standing(storage, key)
-    known = await context.database.read(life, row.id, key, uri)
-    facts = Facts(context.clock.now(), obj, standing.exists, row.import_mode, known.own_export_id)
+    here = await look(context, row, key)
+    known = await context.database.read(life, row.id, key, here.uri)
+    exists = here.standing.exists
+    facts = Facts(context.clock.now(), here.obj, exists, row.import_mode, known.own_export_id)
     return Place(
         connector_id=row.id,
         key=key,
-        uri=uri,
-        standing=standing,
+        uri=here.uri,
+        standing=here.standing,
         own_export_id=known.own_export_id,
-        indexes=[_index_history(facts, key, index) for index in known.indexes],
+        indexes=[_index_history(facts, here, key, index) for index in known.indexes],
     )
 
 
-async def _standing(storage: Storage, key: str) -> tuple[StorageObject | None, Standing]:
-    try:
-        obj = await storage.stat(key)
-    except ObjectNotFound:
-        return None, Standing(exists=False, version=None, size_bytes=None, modified_at=None, error=None)
-    except StorageError as error:
-        message = error.message
-        return None, Standing(exists=None, version=None, size_bytes=None, modified_at=None, error=message)
-    return obj, Standing(
-        exists=True,
-        version=obj.version,
-        size_bytes=obj.size_bytes,
-        modified_at=moment(obj.modified_at),
-        error=None,
-    )
-
-
-def _index_history(facts: Facts, key: str, index: IndexLife) -> IndexHistory:
+def _index_history(facts: Facts, here: Here, key: str, index: IndexLife) -> IndexHistory:
     verdict = None if index.automation is None else _judged(index.automation, key, facts.obj)
     return IndexHistory(
         index_id=index.index_id,
         automation_id=index.automation.id if index.automation is not None else None,
         automation_status=status_of(index.automation) if index.automation is not None else None,
-        conclusion=concluded(facts, verdict, index),
+        conclusion=fate(facts, here, verdict, index),
         verdict=None if verdict is None else _verdict(verdict),
         observed=None if index.observation is None else _observed(index.observation),
-        versions=[_version(version, facts) for version in index.versions],
+        versions=[_version(version, facts) for version in (*index.gone, *index.versions)],
     )
 
 
@@ -291,9 +273,13 @@ def _version(found: VersionLife, facts: Facts) -> VersionHistory:
     window, job, file = found.window, found.job, found.file
     return VersionHistory(
         version=found.version,
-        is_current=facts.obj is not None and facts.obj.version == found.version,
+        is_current=found.gone_at is None and facts.obj is not None and facts.obj.version == found.version,
+        absent_since=moment(found.absent_since),
+        gone_at=moment(found.gone_at),
+        gone_proof=found.proof or None,
         window_id=window.id if window is not None else None,
         window_state=window.state if window is not None else None,
+        window_held=window is not None and window.held and window.state == "open",
         window_due_at=moment(window.due_at) if window is not None else None,
         window_reason=window.reason if window is not None else None,
         import_job_id=job.id if job is not None else None,

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from fastapi import Query
+from fastapi import Query, Response
 from fastapi.responses import FileResponse
 
 from vvwatch.api.auth import PREFIX, extension, resource_router
 from vvwatch.api.context import Context
+from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.wire import USER_ID, Resource, moment
 from vvwatch.core.exports import ExportStatus
 from vvwatch.errors import Conflict
@@ -140,12 +141,17 @@ def _why_not(row: sa.Row[Any]) -> str:
     return f"it is {row.status}: wait until it has completed"
 
 
-@router.post("/exports/{export_id}/retry", status_code=202, **extension("Try a failed export again"))
-async def retry_export(context: Context, export_id: str) -> Export:
+@router.post(
+    "/exports/{export_id}/retry",
+    status_code=202,
+    response_model=Export,
+    **extension("Try a failed export again"),
+)
+async def retry_export(once: Idempotent, export_id: str) -> Response:
     """Build and deliver a failed export again, under the name it had."""
-    return shown(await context.database.write(_retried, export_id))
+    return await once(lambda tx: _retried(tx, export_id))
 
 
-def _retried(tx: Tx, export_id: str) -> sa.Row[Any]:
+def _retried(tx: Tx, export_id: str) -> Export:
     retrying.retry_export(tx, export_id)
-    return exports.get(tx, export_id)
+    return shown(exports.get(tx, export_id))

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vvwatch.api.errors import REQUEST_ID, ApiError, refusal, too_large
+from vvwatch.api.errors import HEADERS, REQUEST_ID, ApiError, refusal, too_large
 
 PROBES: Final = frozenset({"/healthz", "/livez", "/readyz"})
 """Asked by machines that know no name of ours, and telling nothing."""
@@ -40,7 +40,9 @@ class RequestIds:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers.update(scope.get(HEADERS, {}))
             await send(message)
 
         await self._app(scope, receive, marked)

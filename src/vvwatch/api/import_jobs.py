@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import Query
+from fastapi import Query, Response
 
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import Context
 from vvwatch.api.errors import ApiError
+from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.pagination import Cursor, Items, cut, decode
 from vvwatch.api.wire import Resource, moment
 from vvwatch.core.imports import FileStatus, ImportStatus
@@ -337,11 +338,16 @@ async def retry_import_job(context: Context, job_id: str) -> ImportJob:
 @router.post(
     "/import-jobs/{job_id}/files/{file_id}/retry",
     status_code=202,
+    response_model=Retried,
     **extension("Let a failed or skipped file count as new"),
 )
-async def retry_import_file(context: Context, job_id: str, file_id: str) -> Retried:
+async def retry_import_file(once: Idempotent, job_id: str, file_id: str) -> Response:
     """Forget that the file's object was seen: the next scan takes it into a window and a job of its own."""
-    found = await context.database.write(retrying.retry_file, job_id, file_id)
+    return await once(lambda tx: _retried(tx, job_id, file_id))
+
+
+def _retried(tx: Tx, job_id: str, file_id: str) -> Retried:
+    found = retrying.retry_file(tx, job_id, file_id)
     when = "the scan that begins now" if found.scanning else "the first scan of an active automation"
     return Retried(
         job_id=job_id,

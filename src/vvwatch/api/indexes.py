@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import Query
+from fastapi import Query, Response
 from pydantic import Field
 
-from vvwatch.api.auth import resource_router
+from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import Context
+from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.wire import USER_ID, Body, Resource, Visible, moment
 from vvwatch.store import catalog
 
@@ -20,6 +21,13 @@ class IndexBody(Body):
     """A new index."""
 
     name: Annotated[str, Field(min_length=1, max_length=255), Visible]
+    description: Annotated[str | None, Field(max_length=500)] = None
+
+
+class IndexChanges(Body):
+    """What is to be different in an index. What is left out stays, a description of null is taken away."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255), Visible] = ""
     description: Annotated[str | None, Field(max_length=500)] = None
 
 
@@ -48,10 +56,10 @@ def shown(row: sa.Row[Any]) -> Index:
     )
 
 
-@router.post("/indexes", status_code=201)
-async def create_index(context: Context, body: IndexBody) -> Index:
+@router.post("/indexes", status_code=201, response_model=Index)
+async def create_index(once: Idempotent, body: IndexBody) -> Response:
     """Make an index."""
-    return shown(await context.database.write(catalog.create_index, body.name, body.description))
+    return await once(lambda tx: shown(catalog.create_index(tx, body.name, body.description)))
 
 
 @router.get("/indexes")
@@ -67,3 +75,10 @@ async def list_indexes(
 async def get_index(context: Context, index_id: str) -> Index:
     """One index."""
     return shown(await context.database.read(catalog.get_index, index_id))
+
+
+@router.patch("/indexes/{index_id}", response_model=Index, **extension("Rename or describe an index."))
+async def change_index(once: Idempotent, index_id: str, body: IndexChanges) -> Response:
+    """Change an index's name or description. One that the configuration file declares is changed there."""
+    changes = body.model_dump(exclude_unset=True)
+    return await once(lambda tx: shown(catalog.change_index(tx, index_id, changes)))

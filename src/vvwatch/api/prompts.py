@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
-from fastapi import Query
-from pydantic import Field
+from fastapi import Query, Response
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
+from vvwatch.api.idempotency import Idempotent
+from vvwatch.api.schema_trials import Trials
 from vvwatch.api.wire import USER_ID, Body, Document, Resource, Visible, moment
-from vvwatch.store import catalog
+from vvwatch.store import catalog, prompts
 from vvwatch.store.catalog import PromptSpec
 from vvwatch.store.database import Tx
 
 router = resource_router("prompts")
+
+_trials: Final = Trials()
 
 Fields = Annotated[list[str], Field(max_length=1000)]
 
@@ -44,6 +49,64 @@ class PromptBody(Body):
     json_schema: Document
     video_level: VideoLevelBody | None = None
     semantic_indexing: SemanticIndexingBody | None = None
+
+
+class PromptChanges(Body):
+    """What is to be different in a prompt; what is left out, or null, stays. An empty description is one."""
+
+    name: Annotated[str, Field(min_length=3, max_length=100), Visible] | None = None
+    description: Annotated[str | None, Field(max_length=500)] = None
+    prompt_text: Annotated[str | None, Field(min_length=10, max_length=5000)] = None
+    json_schema: Document | None = None
+    video_level: VideoLevelBody | None = None
+    semantic_indexing: SemanticIndexingBody | None = None
+    clear_video_level: Annotated[bool, Field(description="take `video_level` away")] = False
+    clear_selection_filter: Annotated[bool, Field(description="there is no filter to clear here")] = False
+
+    @model_validator(mode="after")
+    def _one_wish(self) -> PromptChanges:
+        if self.clear_video_level and self.video_level is not None:
+            raise PydanticCustomError("video_level", "give video_level or clear_video_level, not both")
+        return self
+
+    def columns(self) -> dict[str, Any]:
+        """The values to set."""
+        values = self.model_dump(exclude_none=True, exclude={"clear_video_level", "clear_selection_filter"})
+        return values | ({"video_level": None} if self.clear_video_level else {})
+
+
+class SchemaTrial(Body):
+    """A schema, and what is to fit it."""
+
+    json_schema: Document
+    sample_data: Document
+
+
+class SchemaVerdict(Resource):
+    """Whether the data fits the schema; where not, `error` says why."""
+
+    valid: bool
+    validated_data: dict[str, Any] | None
+    error: str | None
+    message: str
+
+
+class PromptUsage(Resource):
+    """Whether automations, or import jobs under way, ask the prompt; `used_by` names some of them."""
+
+    prompt_id: str
+    name: str
+    is_active: bool
+    is_in_use: bool
+    used_by: list[str]
+    created_at: str | None
+    schema_properties_count: int
+
+
+class Message(Resource):
+    """What was done."""
+
+    message: str
 
 
 class Prompt(Resource):
@@ -93,11 +156,11 @@ def shown(row: sa.Row[Any]) -> Prompt:
     )
 
 
-@router.post("/prompts", status_code=201)
-async def create_prompt(context: Context, body: PromptBody) -> Prompt:
+@router.post("/prompts", status_code=201, response_model=Prompt)
+async def create_prompt(once: Idempotent, body: PromptBody) -> Response:
     """Make a prompt. Its schema describes an object, refers only to itself and is of bounded size."""
     spec = PromptSpec(**body.model_dump(exclude_none=True))
-    return shown(await context.database.write(catalog.create_prompt, spec))
+    return await once(lambda tx: shown(catalog.create_prompt(tx, spec)))
 
 
 @router.get("/prompts")
@@ -125,3 +188,58 @@ def _lists(tx: Tx, active_only: bool, include_defaults: bool) -> tuple[list[Any]
 async def get_prompt(context: Context, prompt_id: str) -> Prompt:
     """One prompt."""
     return shown(await context.database.read(catalog.get_prompt, prompt_id))
+
+
+@router.put("/prompts/{prompt_id}", response_model=Prompt)
+async def change_prompt(once: Idempotent, prompt_id: str, body: PromptChanges) -> Response:
+    """Change a prompt, which makes a new version; runs that began before keep to theirs.
+
+    Automations ask the new version from their next import on, and keep their own settings.
+    """
+    changes = body.columns()
+    return await once(lambda tx: shown(prompts.change(tx, prompt_id, changes)))
+
+
+@router.delete("/prompts/{prompt_id}")
+async def delete_prompt(
+    context: Context,
+    prompt_id: str,
+    force: Annotated[bool, Query(description="also when it is used: it is only deactivated then")] = False,
+) -> Message:
+    """Delete a prompt. Runs keep what they asked; what uses the prompt goes on with it, deactivated for all others."""
+    users = await context.database.write(prompts.delete, prompt_id, force=force)
+    if users:
+        return Message(message=f"prompt {prompt_id} is deactivated; it is still used by {', '.join(users)}")
+    return Message(message=f"prompt {prompt_id} is deleted")
+
+
+@router.post("/prompts/test-schema")
+async def test_schema(body: SchemaTrial) -> SchemaVerdict:
+    """Try a schema on sample data. A schema that cannot be used is a verdict too, not an error; nothing is fetched."""
+    error = await _trials.misfit(body.json_schema, body.sample_data)
+    if error is not None:
+        return SchemaVerdict(valid=False, validated_data=None, error=error, message="the data does not fit")
+    return SchemaVerdict(
+        valid=True, validated_data=body.sample_data, error=None, message="the data fits the schema"
+    )
+
+
+@router.get("/prompts/{prompt_id}/usage")
+async def get_prompt_usage(context: Context, prompt_id: str) -> PromptUsage:
+    """Who uses a prompt now. Runs under way do not: each has a copy of what it asks."""
+    return await context.database.read(_usage, prompt_id)
+
+
+def _usage(tx: Tx, prompt_id: str) -> PromptUsage:
+    row = catalog.get_prompt(tx, prompt_id)
+    users = prompts.users_of(tx, prompt_id)
+    properties = row.json_schema.get("properties")
+    return PromptUsage(
+        prompt_id=row.id,
+        name=row.name,
+        is_active=row.is_active,
+        is_in_use=bool(users),
+        used_by=users,
+        created_at=moment(row.created_at),
+        schema_properties_count=len(properties) if isinstance(properties, dict) else 0,
+    )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from fastapi import Query
+from pydantic import Field
 
+from vvwatch.api import prompt_runs
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
 from vvwatch.api.pagination import Cursor, Limit, Page, decode, page
-from vvwatch.api.wire import Marker, Resource, moment
+from vvwatch.api.prompt_runs import PromptRun
+from vvwatch.api.segments import Id
+from vvwatch.api.wire import Body, Marker, Resource, moment
 from vvwatch.core.runs import ItemStatus
-from vvwatch.store.queries import media
+from vvwatch.store.database import Tx
+from vvwatch.store.queries import media, runs
 from vvwatch.store.queries.media import MediaView
 
 router = resource_router("videos")
@@ -31,6 +37,9 @@ class RunProcessing(Resource):
     created_at: str | None
     updated_at: str | None
     error_message: str | None
+    attempt_id: str | None = None
+    video_level: dict[str, Any] | None = None
+    segments: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Video(Resource):
@@ -54,6 +63,27 @@ class Video(Resource):
     marker: Marker
     created_at: str | None
     updated_at: str | None
+
+
+class VideoWithDetails(Video):
+    """A media item with pictures of it: there are none here."""
+
+    gif_data: str | None = None
+    first_thumbnail: str | None = None
+
+
+class VideoStatus(Resource):
+    """Where a media item stands, and each of its runs with it."""
+
+    video_id: str
+    status: str
+    processing_status: list[RunProcessing]
+
+
+class BatchBody(Body):
+    """Which media are wanted."""
+
+    video_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 
 def shown(row: sa.Row[Any], processing: list[RunProcessing] | None = None) -> Video:
@@ -104,7 +134,7 @@ def _whole(view: MediaView) -> Video:
 @router.get("/videos/{video_id}")
 async def get_video(context: Context, video_id: str) -> Video:
     """One media item, with its prompt runs, newest first."""
-    return _whole(await context.database.read(media.view, video_id))
+    return _whole(await context.database.read(media.present, video_id))
 
 
 @router.get("/indexes/{index_id}/videos")
@@ -114,3 +144,44 @@ async def list_videos(
     """The media of an index, newest first."""
     rows = await context.database.read(media.page, index_id, decode(cursor), limit + 1)
     return page(rows, limit, shown, lambda row: row.id)
+
+
+@router.get("/playground/videos")
+async def list_playground_videos(limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
+    """Media outside all indexes: there are none here, every one is in an index."""
+    decode(cursor)
+    return page([], limit, shown, lambda row: row.id)
+
+
+@router.get("/videos/{video_id}/prompt-runs")
+async def list_video_prompt_runs(
+    context: Context, video_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 200
+) -> list[PromptRun]:
+    """The prompt runs that have a media item, newest first."""
+    found = await context.database.read(_runs_of, video_id, limit)
+    return [prompt_runs.shown(view) for view in found]
+
+
+def _runs_of(tx: Tx, video_id: str, limit: int) -> list[runs.RunView]:
+    return [runs.view(tx, run_id) for run_id in media.run_ids(tx, video_id, limit)]
+
+
+@router.post("/videos/batch")
+async def batch_videos(context: Context, body: BatchBody) -> list[VideoWithDetails]:
+    """Several media items in the order of the request, each once. Unknown ones are left out."""
+    found = await context.database.read(media.present_among, body.video_ids)
+    return [VideoWithDetails(**_whole(view).model_dump()) for view in found]
+
+
+@router.post("/videos/batch/status")
+async def batch_status(context: Context, body: BatchBody) -> list[VideoStatus]:
+    """Where several media items stand, in the order of the request, each once. Unknown ones are left out."""
+    found = await context.database.read(media.present_among, body.video_ids)
+    return [
+        VideoStatus(
+            video_id=view.row.id,
+            status=view.row.status,
+            processing_status=[_processing(item) for item in view.items],
+        )
+        for view in found
+    ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import Query
-from pydantic import BeforeValidator, Field
+from fastapi import Query, Response
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from vvwatch.api.auth import resource_router
-from vvwatch.api.context import Context
+from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.wire import Body, Document, Resource, Visible, moment
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES, envelope
@@ -18,9 +19,11 @@ from vvwatch.store.database import Tx
 from vvwatch.store.queries import deliveries
 from vvwatch.store.queries.deliveries import DeliveryView
 from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+from vvwatch.workflow.deliveries import what_failed
 
 router = resource_router("webhooks")
 
+Unique = AfterValidator(lambda names: list(dict.fromkeys(names)))
 Ids = Annotated[list[str], Field(min_length=1, max_length=1000)]
 
 
@@ -31,6 +34,22 @@ class WebhookBody(Body):
     url: str
     events: Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
     index_ids: Ids | None = None
+    metadata: Document | None = None
+
+
+Status = Literal["active", "paused"]
+
+
+class WebhookChange(Body):
+    """What is to change; only `index_ids` (every index) and `metadata` (none) can be null."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100), Visible] = ""
+    url: str = ""
+    events: Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES)), Unique] = Field(
+        default_factory=list
+    )
+    index_ids: Annotated[Ids, Unique] | None = None
+    status: Status = "active"
     metadata: Document | None = None
 
 
@@ -92,6 +111,32 @@ class WholeDelivery(WebhookDelivery):
     """A delivery with all its attempts."""
 
     attempt_log: list[Attempt]
+
+
+class NewSecret(Resource):
+    """The secret that signs from now on; it is shown this once."""
+
+    webhook_id: str
+    new_secret: str
+
+
+class Tested(Resource):
+    """What came of a test: the receiver's HTTP status, if it answered, and what went wrong, if anything did."""
+
+    success: bool
+    status_code: int | None
+    error: str | None
+
+
+class Deleted(Resource):
+    """What became of the webhook."""
+
+    message: str
+    status: str
+
+
+def _policy(context: ApiContext) -> UrlPolicy:
+    return UrlPolicy(context.settings.allow_http, context.settings.allow_private_addresses)
 
 
 def _columns(row: sa.Row[Any]) -> dict[str, Any]:
@@ -160,20 +205,20 @@ async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
     return _whole(await context.database.read(deliveries.view, delivery_id))
 
 
-@router.post("/webhooks/deliveries/{delivery_id}/retry")
-async def retry_delivery(context: Context, delivery_id: str) -> WholeDelivery:
+@router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery)
+async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
     """Send a failed delivery once more, under the same id."""
-    return _whole(await context.database.write(_retried, delivery_id))
+    return await once(lambda tx: _retried(tx, delivery_id))
 
 
-def _retried(tx: Tx, delivery_id: str) -> DeliveryView:
+def _retried(tx: Tx, delivery_id: str) -> WholeDelivery:
     retrying.retry_delivery(tx, delivery_id)
-    return deliveries.view(tx, delivery_id)
+    return _whole(deliveries.view(tx, delivery_id))
 
 
-@router.post("/webhooks", status_code=201)
-async def create_webhook(context: Context, body: WebhookBody) -> NewWebhook:
-    """Make a webhook. The answer alone shows its secret."""
+@router.post("/webhooks", status_code=201, response_model=NewWebhook)
+async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) -> Response:
+    """Make a webhook. The answer alone shows its secret; so does the answer to the same Idempotency-Key again."""
     spec = WebhookSpec(
         name=body.name,
         url=body.url,
@@ -181,9 +226,11 @@ async def create_webhook(context: Context, body: WebhookBody) -> NewWebhook:
         index_ids=None if body.index_ids is None else tuple(dict.fromkeys(body.index_ids)),
         metadata=body.metadata,
     )
-    policy = UrlPolicy(context.settings.allow_http, context.settings.allow_private_addresses)
-    row, secret = await context.database.write(webhooks.create, context.box, spec, policy)
-    return NewWebhook(**_columns(row), secret=secret)
+    claim = await once.claim()
+    row, secret, is_new = await context.database.write(
+        webhooks.create, context.box, spec, _policy(context), claim
+    )
+    return once.answer(NewWebhook(**_columns(row), secret=secret), replayed=not is_new)
 
 
 @router.get("/webhooks")
@@ -196,6 +243,53 @@ async def list_webhooks(context: Context) -> list[Webhook]:
 async def get_webhook(context: Context, webhook_id: str) -> Webhook:
     """One webhook."""
     return Webhook(**_columns(await context.database.read(webhooks.get, webhook_id)))
+
+
+@router.delete("/webhooks/{webhook_id}")
+async def delete_webhook(context: Context, webhook_id: str) -> Deleted:
+    """Forget a webhook that was made over the API, and its secret. What waited for it is not sent any more."""
+    row = await context.database.write(webhooks.delete, context.box, webhook_id)
+    return Deleted(message=f"webhook {row.name!r} ({row.id}) was deleted", status=webhooks.DELETED)
+
+
+@router.patch("/webhooks/{webhook_id}", response_model=Webhook)
+async def change_webhook(
+    context: Context, once: Idempotent, webhook_id: str, body: WebhookChange
+) -> Response:
+    """Change what is given. Of what happens while it is paused nothing is ever sent.
+
+    Setting the status to active forgives what failed, and what waited from before goes on.
+    """
+    values = body.model_dump(exclude_unset=True)
+    policy = _policy(context)
+    return await once(lambda tx: Webhook(**_columns(webhooks.change(tx, webhook_id, values, policy))))
+
+
+@router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret)
+async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> Response:
+    """Give a webhook another secret. It signs all that is sent from now on, also what was tried before."""
+
+    def rotated(tx: Tx) -> NewSecret:
+        return NewSecret(webhook_id=webhook_id, new_secret=webhooks.rotate(tx, context.box, webhook_id))
+
+    return await once(rotated)
+
+
+@router.post("/webhooks/{webhook_id}/test", response_model=Tested)
+async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> Response:
+    """Send a test event now, signed as every other, and say what came of it. A paused webhook can be tested too."""
+    found: list[sa.Row[Any]] = []
+
+    def looked(tx: Tx) -> Tested:
+        found.append(webhooks.get(tx, webhook_id))
+        return Tested(success=False, status_code=None, error="the server stopped while it was sending")
+
+    async def sent(_: Tested) -> Tested:
+        reply = await context.test_webhook(found[-1])
+        error = what_failed(reply)
+        return Tested(success=error is None, status_code=reply.status_code, error=error)
+
+    return await once.followed(looked, sent)
 
 
 def _lower(value: object) -> object:

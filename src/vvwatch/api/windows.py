@@ -1,28 +1,40 @@
-"""Windows: what has gathered for the next import job, and why earlier ones closed."""
+"""Windows: what gathers now, what has gathered before, and how a person steers what gathers."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
-from fastapi import Query
+from fastapi import Depends, Query, Request
 
 from vvwatch.api.auth import extension, resource_router
-from vvwatch.api.context import Context
+from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.errors import ApiError
 from vvwatch.api.wire import Resource, moment
+from vvwatch.errors import NotFound
+from vvwatch.store import windows as steering
 from vvwatch.store.queries import windows
+from vvwatch.workflow.windows import announce
+
+_WINDOW: Final = "/indexes/{index_id}/automations/import/window"
 
 router = resource_router("windows")
 
 
 class Window(Resource):
-    """A window. `reason` says why it closed: quiet, max_wait, full, manual or resumed."""
+    """A window; it has become an import job when it is closed.
+
+    `reason` is `quiet`, `max_wait`, `full`, `manual` or `resumed`. `due_at` is when it closes (or closed) if nothing
+    more arrives; one that is `held` does not close by itself.
+    """
 
     window_id: str
     automation_id: str
     index_id: str
     import_job_id: str
     state: str
+    held: bool
     object_count: int
     size_bytes: int
     opened_at: str | None
@@ -40,6 +52,27 @@ class OpenWindow(Window):
     max_objects: int
 
 
+class CurrentWindow(Resource):
+    """The window that gathers new objects now; null when nothing has arrived since the last one closed."""
+
+    window: OpenWindow | None
+
+
+async def by_index(request: Request, index_id: str) -> AsyncIterator[None]:
+    """Names what an index lacks as a person would: automations are reached through their index."""
+    try:
+        yield
+    except NotFound as error:
+        if error.resource != "automation":
+            raise
+        kind = "import" if "/automations/import" in request.scope["path"] else "export"
+        what = f"index {index_id!r} has no {kind} automation"
+        raise ApiError(404, "resource_automation_not_found", what, error.hint) from error
+
+
+_NAMED: Final = [Depends(by_index)]
+
+
 def _columns(row: sa.Row[Any]) -> dict[str, Any]:
     return {
         "window_id": row.id,
@@ -47,6 +80,7 @@ def _columns(row: sa.Row[Any]) -> dict[str, Any]:
         "index_id": row.index_id,
         "import_job_id": row.import_job_id,
         "state": row.state,
+        "held": row.held and row.state == "open",
         "object_count": row.object_count,
         "size_bytes": row.size_bytes,
         "opened_at": moment(row.opened_at),
@@ -77,3 +111,41 @@ async def list_windows(
     """Windows of all automations, newest first."""
     found = await context.database.read(windows.newest, state=state, index_id=index_id, limit=limit)
     return [shown_open(row) if row.state == "open" else Window(**_columns(row)) for row in found]
+
+
+@router.get(_WINDOW, dependencies=_NAMED, **extension("The window that is open now"))
+async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
+    """What has gathered for the next import job of an index, and when it is due."""
+    row = await context.database.read(windows.open_of_index, index_id)
+    return CurrentWindow(window=None if row is None else shown_open(row))
+
+
+@router.post(f"{_WINDOW}/fire", dependencies=_NAMED, **extension("Close the open window now"))
+async def fire_window(context: Context, index_id: str) -> Window:
+    """Close the window that is open, held or not: what has gathered becomes an import job at once."""
+    row, closed = await context.database.write(windows.steered, steering.fire_open, index_id)
+    tell_closed(context, closed)
+    return Window(**_columns(row))
+
+
+@router.post(f"{_WINDOW}/hold", dependencies=_NAMED, **extension("Keep the window open"))
+async def hold_window(context: Context, index_id: str) -> OpenWindow:
+    """Keep the window open, whatever its deadline, until it is released or fired; new objects go on joining it."""
+    row, changed = await context.database.write(windows.steered, steering.hold, index_id)
+    if changed:
+        context.telemetry.emit("window.held", automation=row.automation_id, window=row.id)
+    return shown_open(row)
+
+
+@router.post(f"{_WINDOW}/release", dependencies=_NAMED, **extension("Let a held window close again"))
+async def release_window(context: Context, index_id: str) -> OpenWindow:
+    """Let the deadline of a held window count again; when it has passed, the window closes at once."""
+    row, changed = await context.database.write(windows.steered, steering.release, index_id)
+    if changed:
+        context.telemetry.emit("window.released", automation=row.automation_id, window=row.id)
+    return shown_open(row)
+
+
+def tell_closed(context: ApiContext, closed: steering.Closed) -> None:
+    """Tell of a window that a person closed."""
+    announce(context.telemetry, closed)

@@ -85,12 +85,12 @@ def _standing(standing: dict[str, Any]) -> str:
     if standing["exists"] is None:
         return f"unknown: {standing['error']}"
     if not standing["exists"]:
-        return "nothing that could be imported stands there"
+        return standing["error"] or "nothing that could be imported stands there"
     return f"{size(standing['size_bytes'])}, changed {ago(standing['modified_at'])}"
 
 
 def _version(version: dict[str, Any]) -> Iterator[str]:
-    yield _line("version", version["version"] + (" (the current one)" if version["is_current"] else ""), 4)
+    yield _line("version", version["version"] + _present(version), 4)
     if version["window_id"]:
         yield _line("window", f"{version['window_id']} {_window(version)}", 6)
     if version["import_job_id"] and version["file_status"]:
@@ -102,7 +102,18 @@ def _version(version: dict[str, Any]) -> Iterator[str]:
     yield from _followed(version)
 
 
+def _present(version: dict[str, Any]) -> str:
+    if version["gone_at"]:
+        proof = {"sweeps": "two sweeps missed it", "event": "an event said so"}.get(version["gone_proof"], "")
+        return f" (gone, {ago(version['gone_at'])}: {proof})"
+    if version["absent_since"]:
+        return f" (missed by the sweep of {ago(version['absent_since'])})"
+    return " (the current one)" if version["is_current"] else ""
+
+
 def _window(version: dict[str, Any]) -> str:
+    if version["window_held"]:
+        return "is held open"
     if version["window_state"] == "open":
         return f"is open, closes {until(version['window_due_at'])}"
     return f"closed ({version['window_reason']})"

@@ -12,6 +12,7 @@ from vvwatch.cli.output import epoch, several
 
 _LATEST: Final = 50
 _RECENT_SECONDS: Final = 86_400.0
+_BAD: Final = frozenset({"degraded", "failed"})
 _GOING: Final = frozenset({"pending", "scanning", "importing", "processing"})
 
 Document = dict[str, Any]
@@ -39,6 +40,7 @@ def overview(client: Client, now: float | None = None) -> Document:
         "attention": _once_each(
             *_gone(daemon.get("nodes") or []),
             *_troubled(automations),
+            *_queues(daemon.get("queues") or {}),
             *_failed_jobs(jobs, since),
             *_failed(runs, "run_id", "prompt_run", since),
             *_failed(exports, "export_id", "export", since),
@@ -49,20 +51,24 @@ def overview(client: Client, now: float | None = None) -> Document:
 
 def _automations(client: Client, daemon: Document) -> Iterator[Document]:
     windows = {each["automation_id"]: each for each in client.get("/windows", state="open", limit=200)}
-    sources = daemon.get("sources") or {}
+    sources, watching = daemon.get("sources") or {}, daemon.get("watching") or {}
     for each in watched(client):
         if each.importing is None:
             continue
         automation_id = each.importing["automation_id"]
-        yield _automation(each, sources.get(automation_id), windows.get(automation_id))
+        parts = sources.get(automation_id), watching.get(automation_id), windows.get(automation_id)
+        yield _automation(each, *parts)
 
 
-def _automation(found: Watched, source: Document | None, window: Document | None) -> Document:
+def _automation(
+    found: Watched, source: Document | None, watching: Document | None, window: Document | None
+) -> Document:
     importing = found.importing or {}
     return {
         **importing,
         "index_name": found.index["name"],
         "source": source,
+        "watching": watching,
         "window": window,
         "export": found.exporting,
     }
@@ -90,8 +96,14 @@ def _troubled(automations: list[Document]) -> Iterator[Document]:
         name, source = each["automation_id"], each["source"] or {}
         if each["last_error"]:
             yield _attention("automation", name, each["last_error"], each["last_error_hint"] or "")
-        elif source.get("state") in ("degraded", "failed"):
+        elif source.get("state") in _BAD:
             yield _attention("source", name, source.get("reason", ""), source.get("hint", ""))
+
+
+def _queues(queues: dict[str, Document]) -> Iterator[Document]:
+    for name, health in queues.items():
+        if health["state"] in _BAD:
+            yield _attention("queue", name, health["reason"], health["hint"])
 
 
 def _failed_jobs(jobs: list[Document], since: float) -> Iterator[Document]:

@@ -12,7 +12,7 @@ from vvwatch.cli.client import Client, segment
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import Failure
 from vvwatch.cli.naming import Watched, called, watched
-from vvwatch.cli.output import plain, show_json
+from vvwatch.cli.output import plain, several, show_json
 
 
 @click.command(
@@ -20,12 +20,17 @@ from vvwatch.cli.output import plain, show_json
     examples=(
         ("vvwatch scan incoming", "list one automation's location now"),
         ("vvwatch scan", "all that are active"),
+        ("vvwatch scan incoming --dry-run", "what it would find; nothing is picked up"),
     ),
 )
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
+@click.option("--dry-run", is_flag=True, help="Only tell what would be picked up, and what not, and why.")
 @asking
-def scan(client: Client, name: str | None, *, as_json: bool) -> None:
+def scan(client: Client, name: str | None, *, dry_run: bool, as_json: bool) -> None:
     """Look for new objects now instead of at the next turn. What is found joins its window as always."""
+    if dry_run:
+        _preview(client, name, as_json=as_json)
+        return
     chosen = [_active(called(client, name))] if name else list(_all_active(client))
     for each in chosen:
         client.post(f"/indexes/{segment(each['index_id'])}/automations/import/scan")
@@ -35,6 +40,27 @@ def scan(client: Client, name: str | None, *, as_json: bool) -> None:
         click.echo("\n".join(f"{plain(each['automation_id'])} is being scanned" for each in chosen))
     else:
         click.echo("no automation is active")
+
+
+def _preview(client: Client, name: str | None, *, as_json: bool) -> None:
+    """Also of automations that stand still, when they are named."""
+    chosen = [called(client, name).index_id] if name else [each["index_id"] for each in _all_active(client)]
+    found = [client.get(f"/indexes/{segment(each)}/automations/import/preview") for each in chosen]
+    if as_json:
+        show_json({"previews": found})
+    for each in () if as_json else found:
+        click.echo("\n".join(map(plain, _told(each))))
+
+
+def _told(found: dict[str, Any]) -> Iterator[str]:
+    listed = f"{several(found['listed'], 'object')} listed"
+    yield f"{found['index_id']}: {found['new']} would be picked up, {found['known']} known, {listed}"
+    if not found["complete"]:
+        yield f"  not complete: {found['stopped_because']}"
+    yield from (f"  new   {key}" for key in found["new_keys"])
+    if found["new"] > len(found["new_keys"]):
+        yield f"  new   … and {found['new'] - len(found['new_keys'])} more"
+    yield from (f"  not   {each['count']}: {each['explanation']}" for each in found["declined"])
 
 
 def _all_active(client: Client) -> Iterator[dict[str, Any]]:

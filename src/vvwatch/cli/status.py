@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -28,6 +28,7 @@ from vvwatch.cli.output import (
     until,
 )
 from vvwatch.cli.overview import Document, overview
+from vvwatch.cli.reconciles import result
 
 _HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
 _WATCH_SECONDS = 2.0
@@ -76,6 +77,7 @@ def _show(found: Document, *, as_json: bool) -> None:
         columns([_row(each) for each in found["automations"]], _HEADS)
     else:
         click.echo("nothing is watched yet: declare an automation (see the README), then `vvwatch check`")
+    _section("watching", [line for each in found["automations"] for line in _watching(each)])
     _section("under way", list(_under_way(found["under_way"])))
     _section("needs you", list(_needs(found["attention"])))
 
@@ -99,7 +101,8 @@ def _seen(node: Document) -> str:
 
 
 def _row(automation: Document) -> tuple[str, ...]:
-    source = automation["source"] or {}
+    watching = automation.get("watching") or {}
+    source = automation["source"] or watching.get("source") or {}
     return (
         automation["automation_id"],
         automation["index_id"],
@@ -109,6 +112,44 @@ def _row(automation: Document) -> tuple[str, ...]:
         _window(automation["window"]),
         text(automation["last_import_job_id"]),
     )
+
+
+_LEARNT: Final = {"events": "events {}", "notices": "notices of the kernel {}", "listing": ""}
+
+
+def _watching(automation: Document) -> Iterator[str]:
+    """How changes are learnt of, and what the last sweep came to."""
+    found = automation.get("watching")
+    if not found or automation["status"] != "active":
+        return
+    told = _LEARNT[found["learnt_by"]].format(_state(found["source"] or {}))
+    listed = f"swept every {duration(found['sweep_seconds'])}" if told else _polled(found)
+    yield f"{automation['automation_id']}: {', '.join(filter(None, (told, listed)))}; {_swept(found)}"
+    if found["stretched"]:
+        most, hot = found["max_list_calls_per_hour"], several(found["hot_prefixes"], "folder")
+        yield f"  stretched, because max_list_calls_per_hour is {most}; new keys are looked for in {hot} meanwhile"
+    if found["refused_messages"]:
+        count = several(found["refused_messages"], "message")
+        yield f"  {count} of the last day told nothing of use: `vvwatch doctor` says why"
+
+
+def _state(source: Document) -> str:
+    since = source.get("since")
+    return f"{source.get('state', '')}{f' for {duration(time.time() - since)}' if since else ''}"
+
+
+def _polled(found: Document) -> str:
+    seconds = found["sweep_seconds"] if found["stretched"] else found["scan_seconds"]
+    return f"polling every {duration(seconds)}"
+
+
+def _swept(found: Document) -> str:
+    report, coming = found["last_sweep"], f"next {until(found['next_sweep_at'])}"
+    if report is None:
+        return f"not swept yet, {coming}"
+    counts = f"{report['listed']} listed, {report['created'] + report['changed']} new, {report['gone']} gone"
+    recovered = f", {report['recovered']} recovered" if report["recovered"] else ""
+    return f"last sweep {ago(report['finished_at'])} ({result(report)}: {counts}{recovered}), {coming}"
 
 
 def _window(window: Document | None) -> str:

@@ -39,14 +39,19 @@ def windows(client: Client, name: str | None, *, only_open: bool, limit: int, as
 
 
 def _row(window: dict[str, Any]) -> tuple[str, ...]:
-    is_open = window["state"] == "open"
     return (
         window["window_id"],
         window["index_id"],
-        window["state"],
+        "held" if window["held"] else window["state"],
         str(window["object_count"]),
         size(window["size_bytes"]),
         ago(window["opened_at"]),
-        until(window["due_at"]) if is_open else f"{window['reason']}, {ago(window['closed_at'])}",
-        window["import_job_id"] if not is_open else "-",
+        _closes(window),
+        window["import_job_id"] if window["state"] != "open" else "-",
     )
+
+
+def _closes(window: dict[str, Any]) -> str:
+    if window["state"] != "open":
+        return f"{window['reason']}, {ago(window['closed_at'])}"
+    return "when released" if window["held"] else until(window["due_at"])

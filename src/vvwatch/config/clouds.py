@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -23,16 +24,23 @@ Why = tuple[str, str] | None
 """What is wrong with a value, without any of it, and what is allowed; None when nothing is."""
 
 _LONGEST_SECRET: Final = 4096
+_SERVICE: Final = r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?"
 _ENDPOINT: Final = "https://host, https://host:port/path, without a user, ? and #"
 
 
-def _like(pattern: str, what: str, allowed: str, also: Callable[[str], bool] = bool) -> AfterValidator:
-    """A check against a whole pattern, and a further one."""
-    wanted = re.compile(pattern)
+def _like(
+    pattern: str,
+    what: str,
+    allowed: str,
+    also: Callable[[str], bool] = bool,
+    mistaken: Mapping[str, str] = MappingProxyType({}),
+) -> AfterValidator:
+    """A check against a whole pattern, and a further one. `mistaken` has hints by what a mix-up would hold."""
+    wanted = re.compile(pattern, re.ASCII)
 
     def checked(text: str) -> str:
         if not (wanted.fullmatch(text) and also(text)):
-            raise refused(what, allowed)
+            raise refused(what, allowed, next((hint for sign, hint in mistaken.items() if sign in text), ""))
         return text
 
     return AfterValidator(checked)
@@ -149,6 +157,38 @@ AccessKeyId = Annotated[
     str,
     _like(
         r"[!-+.0-~-]{1,128}", "is no id of an access key", "1 to 128 printable characters but / , and spaces"
+    ),
+]
+SqsQueueUrl = Annotated[
+    str,
+    _like(
+        _SERVICE + r"(?:/[\w.-]{1,80}){0,3}/\d{12}/[\w-]{1,80}(?:\.fifo)?",
+        "is no URL of an SQS queue",
+        "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
+        mistaken={"arn:": "that is its ARN: `aws sqs get-queue-url --queue-name NAME` tells its URL"},
+    ),
+]
+PubSubSubscription = Annotated[
+    str,
+    _like(
+        r"projects/[a-z0-9][a-z0-9.:-]{0,98}[a-z0-9]/subscriptions/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}",
+        "is no name of a subscription",
+        "projects/PROJECT/subscriptions/NAME",
+        mistaken={"/topics/": "that is a topic: make a subscription of it, and name that"},
+    ),
+]
+StorageQueueUrl = Annotated[
+    str,
+    _like(
+        _SERVICE + r"(?:/[a-z0-9]{3,24})?/(?=[a-z0-9-]{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*",
+        "is no URL of a storage queue",
+        "https://ACCOUNT.queue.core.windows.net/QUEUE",
+        lambda text: ".blob." not in text,
+        {
+            ".blob.": "that is the address of blobs: the one of queues has .queue. in its place",
+            "/subscriptions/": "that is its resource id: the overview of its account in the portal shows its URL",
+            "sig=": "a signature is of no use here: the credentials are the connector's",
+        },
     ),
 ]
 Ambient = Annotated[str, _like("ambient", "is no way of giving credentials", '"ambient"')]

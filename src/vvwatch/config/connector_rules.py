@@ -10,6 +10,7 @@ from vvwatch.config.checked import Checked
 from vvwatch.config.connectors import (
     AzureConnector,
     CloudConnector,
+    Events,
     GcsConnector,
     LocalConnector,
     Way,
@@ -33,6 +34,7 @@ def connectors(checked: Checked) -> Iterator[Finding]:
             yield from _local(checked, loc, connector)
         elif isinstance(connector, CloudConnector):
             yield from _cloud(checked, loc, connector)
+    yield from _queues(checked)
 
 
 def _local(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
@@ -82,6 +84,20 @@ def _cloud(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Fi
     if all(checked.sound((*loc, key)) for key in keys):
         yield from _credentials(checked, loc, connector)
         yield from _encrypted(checked, loc, connector)
+
+
+def _queues(checked: Checked) -> Iterator[Finding]:
+    """Two connectors of one queue: one that has it to itself deletes what is the other's."""
+    first: dict[str, tuple[str, Events]] = {}
+    for name, connector in checked.settings.connectors.items():
+        loc = ("connectors", name, "events")
+        events = connector.events if isinstance(connector, CloudConnector) else None
+        if events is None or not checked.sound(loc):
+            continue
+        other, others = first.setdefault(events.queue, (name, events))
+        if other != name and "exclusive" in (events.mode, others.mode):
+            hint = 'give each a queue of its own, or both mode = "shared"'
+            yield Finding((*loc, "queue"), f"is the queue of the connector {other!r} as well", hint=hint)
 
 
 def _encrypted(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:

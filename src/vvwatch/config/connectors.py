@@ -19,13 +19,17 @@ from vvwatch.config.clouds import (
     Identity,
     Project,
     Proxy,
+    PubSubSubscription,
     Region,
     S3Bucket,
+    SqsQueueUrl,
     StorageAccount,
+    StorageQueueUrl,
 )
-from vvwatch.config.fields import AbsolutePath, List, NodeName, VariableName
+from vvwatch.config.fields import AbsolutePath, Duration, List, NodeName, Pause, VariableName
 from vvwatch.config.secrets import spellings
 from vvwatch.config.tables import ImportMode, Scope, Table
+from vvwatch.core.durations import parse_duration
 
 Provider = Literal["local", "s3", "gcs", "azure"]
 TableKind = type[Table]  # in a table with a field `type` that word means the field
@@ -41,6 +45,51 @@ class Way:
     plain: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+
+
+class Events(Table):
+    """The queue in which a store tells of changes, and how far it is trusted."""
+
+    required: ClassVar[tuple[str, ...]] = ("queue",)
+
+    queue: str = ""
+    mode: Literal["exclusive", "shared"] = "exclusive"
+    sweep_interval: Duration = "1h"
+    late_after: Pause = "60s"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As the database keeps it."""
+        return {
+            "queue": self.queue,
+            "mode": self.mode,
+            "sweep_seconds": parse_duration(self.sweep_interval),
+            "late_seconds": parse_duration(self.late_after),
+        }
+
+
+class S3Events(Events):
+    """A queue of SQS, to which the bucket tells of changes directly, through SNS or through EventBridge."""
+
+    queue: SqsQueueUrl = ""
+
+
+class GcsEvents(Events):
+    """A subscription of Pub/Sub, to whose topic the bucket tells of changes; `endpoint_url` is an emulator's."""
+
+    queue: PubSubSubscription = ""
+    endpoint_url: Endpoint | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As the database keeps it."""
+        return super().document | ({"endpoint_url": self.endpoint_url} if self.endpoint_url else {})
+
+
+class AzureEvents(Events):
+    """A queue of a storage account, to which Event Grid tells of changes."""
+
+    queue: StorageQueueUrl = ""
 
 
 class Connector(Table):
@@ -105,12 +154,13 @@ class CloudConnector(Connector):
     endpoint_url: Endpoint | None = None
     ca_file: AbsolutePath | None = None
     proxy: Proxy | None = None
+    events: Events | None = None
 
     @property
     def location(self) -> dict[str, Any]:
         """Where the objects are, as the database keeps it: what was given, without credentials."""
-        secret = {"credentials", *(key for way in self.ways for key in keys_of(way))}
-        names = sorted(type(self).model_fields.keys() - Connector.model_fields.keys() - secret)
+        other = {"credentials", "events", *(key for way in self.ways for key in keys_of(way))}
+        names = sorted(type(self).model_fields.keys() - Connector.model_fields.keys() - other)
         given = {name: value for name in names if (value := getattr(self, name))}
         paths = {name: str(value) for name, value in given.items() if isinstance(value, Path)}
         return {**given, **paths} | ({"ambient": True} if self.credentials else {})
@@ -123,6 +173,7 @@ class S3Connector(CloudConnector):
     ways = (Way(("access_key_id",), ("secret_access_key",), ("session_token",)),)
 
     type: Literal["s3"] = "s3"
+    events: S3Events | None = None
     bucket: S3Bucket = ""
     region: Region = "us-east-1"
     path_style: bool = False
@@ -141,6 +192,7 @@ class GcsConnector(CloudConnector):
     ways = (Way(secrets=("credentials",)),)
 
     type: Literal["gcs"] = "gcs"
+    events: GcsEvents | None = None
     bucket: GcsBucket = ""
     project: Project | None = None
     user_project: Project | None = None
@@ -154,6 +206,7 @@ class AzureConnector(CloudConnector):
     ways = (Way(("tenant_id", "client_id"), ("client_secret",)), Way(secrets=("account_key",)))
 
     type: Literal["azure"] = "azure"
+    events: AzureEvents | None = None
     storage_account: StorageAccount = ""
     container: Container = ""
     authority_url: Endpoint | None = None

@@ -95,6 +95,13 @@ class Local(Table):
     roots: Annotated[tuple[AbsolutePath, ...], List] = ()
 
 
+class Api(Table):
+    """How often one API key may ask; None for as often as it likes."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    requests_per_hour: int | None = Field(default=None, ge=1)
+
+
 class Debounce(Table):
     """A factor on the four public debounce intervals of the API."""
 
@@ -252,6 +259,7 @@ class Automation(Table):
     max_objects: int = Field(default=10_000, ge=1, le=1_000_000)
     concurrency: int = Field(default=16, ge=1, le=10_000)
     scan_interval: Duration | None = None
+    max_list_calls_per_hour: int | None = Field(default=None, ge=1)
     settle: Pause = "5s"
     process_existing: bool = True
     import_mode: ImportMode | None = None
@@ -292,6 +300,7 @@ class Settings(Table):
     log: Log = Log()
     node: Node = Field(default_factory=Node)
     local: Local = Local()
+    api: Api = Api()
     storage: StorageDefaults = StorageDefaults()
     debounce: Debounce = Debounce()
     processing: Processing = Field(default_factory=Processing)

@@ -26,6 +26,7 @@ from vvwatch.core.durations import parse_duration
 from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.errors import InvalidInput
 
+_HOUR_SECONDS: Final = 3_600.0
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -96,6 +97,7 @@ def _automations(checked: Checked) -> Iterator[Finding]:
         yield from _prompt(checked, (*loc, "prompt", "prompt_id"), automation.prompt.prompt_id)
         yield from _preset((*loc, "prompt"), automation.prompt)
         yield from _wait(checked, loc, automation)
+        yield from _budget(checked, loc, automation)
         if automation.export is not None:
             yield from _connector(
                 checked, (*loc, "export", "connector"), automation.export.connector, "export"
@@ -139,6 +141,16 @@ def _wait(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Findin
     if sound and automation.max_wait and parse_duration(automation.max_wait) < automation.quiet_seconds:
         what = "is shorter than debounce, so that no window would ever close by quiet"
         yield Finding((*loc, "max_wait"), what, f"{automation.debounce} or longer")
+
+
+def _budget(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+    """Even a location of one page is asked once a listing."""
+    sound = checked.sound((*loc, "scan_interval")) and checked.sound((*loc, "max_list_calls_per_hour"))
+    most = automation.max_list_calls_per_hour
+    if sound and automation.scan_interval and most and automation.scan_seconds * most < _HOUR_SECONDS:
+        what = f"{most} list calls an hour do not allow a listing every {automation.scan_interval}"
+        hint = "`vvwatch plan` tells what they allow"
+        yield Finding((*loc, "max_list_calls_per_hour"), what, hint=hint, warning=True)
 
 
 def _one_each(checked: Checked) -> Iterator[Finding]:

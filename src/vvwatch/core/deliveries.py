@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -39,6 +39,22 @@ TRANSITIONS: Final[Mapping[DeliveryStatus, frozenset[DeliveryStatus]]] = {
     DeliveryStatus.FAILED: _NOTHING,
 }
 """What the daemon does by itself. An attempt cut short by a crash goes on as `retrying`."""
+
+
+PROBED_FROM: Final = 5
+"""After so many failures in a row a receiver is asked now and then only, until it takes something."""
+
+_LONGEST_PAUSE_SECONDS: Final = 3_600.0
+
+
+def probe_pause(failures: int, delays: Sequence[float]) -> float | None:
+    """Seconds in which a receiver that failed so often in a row is left alone; None: it need not be.
+
+    As long as the `delays` of a single delivery, one after the other, but never longer than an hour.
+    """
+    if failures < PROBED_FROM or not delays:
+        return None
+    return min(delays[min(failures - PROBED_FROM, len(delays) - 1)], _LONGEST_PAUSE_SECONDS)
 
 
 def check_transition(frm: str, to: DeliveryStatus) -> None:

@@ -32,6 +32,16 @@ EVENT_TYPES: Final = (
 )
 """Every event that a webhook can subscribe to."""
 
+TEST_EVENT: Final = "test"
+"""What a person lets be sent to a webhook to try it; nothing subscribes to it."""
+
+_OBJECTS: Final = {
+    "media": "video_id",
+    "prompt_run": "run_id",
+    "export": "export_id",
+    "import_job": "job_id",
+}
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND: Final = -62_135_596_800.0
 _LAST_SECOND: Final = 253_402_300_799.0
@@ -42,6 +52,11 @@ def iso(epoch: float) -> str:
     seconds = min(max(epoch, _FIRST_SECOND), _LAST_SECOND)
     moment = _EPOCH + timedelta(seconds=seconds)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def object_of(event_type: str, data: Mapping[str, Any]) -> str:
+    """The id of the object that an event tells of; '' when it tells of none."""
+    return str(data.get(_OBJECTS.get(event_type.partition(".")[0], ""), ""))
 
 
 def canonical_json(value: Any) -> bytes:

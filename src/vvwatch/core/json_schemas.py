@@ -8,11 +8,14 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from vvwatch.errors import InvalidInput
 
 _LONGEST: Final = 65536
 _DEEPEST: Final = 32
+_LONGEST_REASON: Final = 500
 
 
 def check_json_schema(schema: Any) -> None:
@@ -27,6 +30,24 @@ def check_json_schema(schema: Any) -> None:
     except SchemaError as error:
         place = error.json_path.removeprefix("$").removeprefix(".") or "its root"
         raise InvalidInput(f"not a JSON Schema: {place}: {error.message}") from error
+
+
+def misfit(schema: Any, sample: Any) -> str | None:
+    """Why `schema` is none, or `sample` does not fit it; None when it does. Nothing is fetched.
+
+    A schema can be made so that this takes for ever: whoever got it from outside needs a way to end it.
+    """
+    try:
+        check_json_schema(schema)
+        nowhere: Registry[Any] = Registry()
+        error = next(Draft202012Validator(schema, registry=nowhere).iter_errors(sample), None)
+    except InvalidInput as refused:
+        return refused.message[:_LONGEST_REASON]
+    except Unresolvable:
+        return "the schema refers to something that it does not have"
+    except RecursionError:
+        return "the schema refers to itself without end"
+    return None if error is None else f"{error.json_path}: {error.message}"[:_LONGEST_REASON]
 
 
 def _check_references(schema: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -40,6 +40,18 @@ def diff(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]])
     if not unknown:
         return Diff([], [], keys)
     return _sorted_out(listed, unknown, versions, keys)
+
+
+def joined(differences: Iterable[Diff]) -> Diff:
+    """One difference for several listings; an object that is new in two of them counts once, as the last has it."""
+    created: dict[str, StorageObject] = {}
+    modified: dict[str, StorageObject] = {}
+    known = 0
+    for difference in differences:
+        created |= {obj.key: obj for obj in difference.created}
+        modified |= {obj.key: obj for obj in difference.modified}
+        known += difference.known
+    return Diff(list(created.values()), list(modified.values()), known)
 
 
 def _sorted_out(

@@ -8,7 +8,7 @@ from typing import Any
 import anyio.to_thread
 import sqlalchemy as sa
 
-from vvwatch.config import Config, LocalConnector, ids
+from vvwatch.config import CloudConnector, Config, LocalConnector, ids
 from vvwatch.config.models import Automation
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.daemon.admin_key import admin_key
@@ -74,6 +74,7 @@ def _declare_connector(tx: Tx, config: Config, box: SecretBox, name: str) -> Non
         import_mode=wanted.import_mode,
         export_base_path=wanted.export_base_path or None,
         credentials=None if secret is None else _sealed(tx, box, connector_id, secret.reveal()),
+        events=wanted.events.document if isinstance(wanted, CloudConnector) and wanted.events else None,
     )
     catalog.declare_connector(tx, connector_id, spec)
 
@@ -118,6 +119,7 @@ def _declare_automation(
         process_existing=wanted.process_existing,
         import_mode_override=wanted.import_mode,
         concurrency=wanted.concurrency,
+        max_list_calls_per_hour=wanted.max_list_calls_per_hour,
         declared=True,
     )
     saved = automations.save_import(tx, index_id, spec, automation_id, rescan=rescan)

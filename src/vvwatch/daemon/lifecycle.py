@@ -29,9 +29,11 @@ from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.notify import Notifier
 from vvwatch.store import nodes
 from vvwatch.telemetry import Telemetry, configure_logging
+from vvwatch.workflow.deletions import Deleting
 from vvwatch.workflow.housekeeping import GRACE_SECONDS, Pruning, put_again
 
 _SWEEP_SECONDS = 60.0
+_DELETING_SECONDS = 1.0
 _FIRST_SWEEP_SECONDS = GRACE_SECONDS + 1
 _MEASURE_SECONDS = 15
 _PRUNE_SECONDS = 3600
@@ -39,7 +41,17 @@ _FIRST_PRUNE_SECONDS = (120, 600)  # replicas that start together do not prune t
 _SEEN_SECONDS = 15.0
 _CLOSING_SECONDS = 5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-_AT_START = ("listen", "state_dir", "database_url", "node", "public_url", "log", "debounce", "processing")
+_AT_START = (
+    "listen",
+    "state_dir",
+    "database_url",
+    "node",
+    "public_url",
+    "log",
+    "debounce",
+    "processing",
+    "api",
+)
 _IDLE_POLL_SECONDS = 0.2
 
 
@@ -113,6 +125,7 @@ class _Daemon:
                 self._ready(address(listener))
                 tasks.start_soon(self._keep_alive)
                 tasks.start_soon(_sweeping, house)
+                tasks.start_soon(_deleting, house, self._stopping)
                 if house.config.replicated:
                     tasks.start_soon(self._be_seen, address(listener))
                 if self._options.once:
@@ -182,6 +195,7 @@ class _Daemon:
             return
         house.live.config = config
         house.watcher.forget()
+        house.subscriptions.renew()
         waiting = [name for name in _AT_START if getattr(config, name) != getattr(self._started_with, name)]
         if _sending(config) != _sending(self._started_with):
             waiting.append("webhooks")
@@ -253,6 +267,17 @@ async def _sweeping(house: House) -> None:
         except Exception as error:  # noqa: BLE001  # a sweep that broke must not end a daemon that works
             house.telemetry.emit("task.failed", task="sweep", error=error)
         seconds = _SWEEP_SECONDS
+
+
+async def _deleting(house: House, stopping: anyio.Event) -> None:
+    """Carry out what was deleted: what came while nobody looked, and what a stop broke off."""
+    deleting = Deleting(house.database, house.clock, house.telemetry, stopping.is_set)
+    while True:
+        try:
+            await deleting.run()
+        except StoreUnavailable as error:
+            house.telemetry.emit("task.failed", task="deletions", error=error)
+        await house.clock.sleep(_DELETING_SECONDS)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import sqlalchemy as sa
@@ -12,6 +13,8 @@ from fastapi import FastAPI
 from vvwatch import __version__
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.config import Config
+from vvwatch.core.rate_limits import Limits
 from vvwatch.daemon.wiring import House
 from vvwatch.ports import Kind
 from vvwatch.store import nodes
@@ -39,6 +42,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             "started_at": state.started_at,
             "ready": state.ready,
             "sources": {name: asdict(health) for name, health in house.subscriptions.health().items()},
+            "queues": {name: asdict(health) for name, health in house.subscriptions.queue_health().items()},
             "settling": house.watcher.settling(),
             **(await _nodes(house) if config.replicated else {}),
         }
@@ -53,6 +57,8 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         state_dir=config.state_dir,
         node=config.node.name if config.replicated else "",
         any_token_uri=config.storage.gcs.endpoint_url is not None,
+        store_hosts=_store_hosts(config),
+        limits=Limits.of(config.api.requests_per_minute, config.api.requests_per_hour),
     )
     return create_app(
         ApiContext(
@@ -66,9 +72,18 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             status=status,
             readiness=lambda: {"serving": state.ready, "store": house.database.works},
             metrics=house.telemetry.exposition,
+            telemetry=house.telemetry,
             addresses=house.storages.addresses,
+            queues=house.queues,
+            test_webhook=house.deliveries.test,
         )
     )
+
+
+def _store_hosts(config: Config) -> dict[str, str]:
+    """Provider to the host at which the configuration has its usual endpoint, where it names one."""
+    urls = {name: getattr(config.storage, name).endpoint_url for name in ("s3", "gcs", "azure")}
+    return {name: urlsplit(url).hostname or "" for name, url in urls.items() if url}
 
 
 async def _nodes(house: House) -> dict[str, Any]:
@@ -94,7 +109,7 @@ def _figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
         "windows_open": _count(tx, windows.c.state == "open"),
         "files_pending": _unfinished(tx, import_files),
         "items_pending": _unfinished(tx, run_items),
-        "delivery_backlog": _count(tx, deliveries.c.next_at.is_not(None)),
+        "delivery_backlog": _count(tx, deliveries.c.completed_at.is_(None)),
         "jobs_due": sink.due(tx),
     }
 

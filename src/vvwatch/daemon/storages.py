@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import sqlalchemy as sa
@@ -27,6 +27,11 @@ from vvwatch.ports import Storage
 from vvwatch.storage.local import LocalStorage
 from vvwatch.storage.spool import Spool
 from vvwatch.store.encryption import SecretBox
+
+if TYPE_CHECKING:
+    from vvwatch.storage.azure import AzureAccountKey, AzureClientSecret, AzureLocation
+    from vvwatch.storage.gcs import GcsLocation
+    from vvwatch.storage.s3 import S3Credentials, S3Location
 
 _CLOSING_SECONDS = 5.0
 
@@ -89,6 +94,15 @@ class Storages:
         except (InvalidInput, StoreError) as error:
             raise StorageUnavailable(error.message, error.hint) from error
 
+    def way(self, connector: sa.Row[Any]) -> tuple[Mapping[str, Any], str | None]:
+        """Where the objects of a connector are asked for, and its credentials in clear, None where it has none.
+
+        Raises as a call does.
+        """
+        self._require_within_reach(connector)
+        location = self._location(connector)
+        return location, self._credentials(connector, location)
+
     def addresses(self, connector: sa.Row[Any]) -> tuple[Address, ...]:
         """As `addresses_of`, at the endpoint that the connector is asked at now."""
         return addresses_of(connector.provider, self._location(connector))
@@ -141,33 +155,51 @@ class Storages:
         return None
 
 
-def _s3(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
-    with needing("s3"):
-        from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage  # noqa: PLC0415  # only what is asked for
+def s3_way(location: Mapping[str, Any], credentials: str | None) -> tuple[S3Location, S3Credentials | None]:
+    """The bucket, and the access key to it."""
+    from vvwatch.storage.s3 import S3Credentials, S3Location  # noqa: PLC0415  # only what is asked for
+
     names = ("bucket", "region", "endpoint_url", "path_style", "ca_file", "proxy", "requester_pays")
     own = None if credentials is None else S3Credentials(**json.loads(credentials))
-    return S3Storage(S3Location(**_picked(location, names)), own, spool)
+    return S3Location(**_picked(location, names)), own
+
+
+def gcs_place(location: Mapping[str, Any]) -> GcsLocation:
+    """The bucket."""
+    from vvwatch.storage.gcs import GcsLocation  # noqa: PLC0415
+
+    names = ("bucket", "endpoint_url", "ca_file", "proxy", "user_project")
+    return GcsLocation(**_picked(location, names))
+
+
+def azure_way(
+    location: Mapping[str, Any], credentials: str | None
+) -> tuple[AzureLocation, AzureAccountKey | AzureClientSecret | None]:
+    """The container, and who asks for it."""
+    from vvwatch.storage.azure import AzureAccountKey, AzureClientSecret, AzureLocation  # noqa: PLC0415
+
+    names = ("storage_account", "container", "endpoint_url", "authority_url", "ca_file", "proxy")
+    parts = None if credentials is None else json.loads(credentials)
+    kind = AzureAccountKey if parts and "account_key" in parts else AzureClientSecret
+    return AzureLocation(**_picked(location, names)), kind(**parts) if parts else None
+
+
+def _s3(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
+    with needing("s3"):
+        from vvwatch.storage.s3 import S3Storage  # noqa: PLC0415
+    return S3Storage(*s3_way(location, credentials), spool)
 
 
 def _gcs(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
     with needing("gcs"):
-        from vvwatch.storage.gcs import GcsLocation, GcsStorage  # noqa: PLC0415
-    names = ("bucket", "endpoint_url", "ca_file", "proxy", "user_project")
-    return GcsStorage(GcsLocation(**_picked(location, names)), credentials, spool)
+        from vvwatch.storage.gcs import GcsStorage  # noqa: PLC0415
+    return GcsStorage(gcs_place(location), credentials, spool)
 
 
 def _azure(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
     with needing("azure"):
-        from vvwatch.storage.azure import (  # noqa: PLC0415
-            AzureAccountKey,
-            AzureClientSecret,
-            AzureLocation,
-            AzureStorage,
-        )
-    names = ("storage_account", "container", "endpoint_url", "authority_url", "ca_file", "proxy")
-    parts = None if credentials is None else json.loads(credentials)
-    kind = AzureAccountKey if parts and "account_key" in parts else AzureClientSecret
-    return AzureStorage(AzureLocation(**_picked(location, names)), kind(**parts) if parts else None, spool)
+        from vvwatch.storage.azure import AzureStorage  # noqa: PLC0415
+    return AzureStorage(*azure_way(location, credentials), spool)
 
 
 _OPENERS: Mapping[str, Callable[[Mapping[str, Any], str | None, Spool], Storage]] = {

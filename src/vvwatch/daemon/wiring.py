@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,9 +14,10 @@ import sqlalchemy as sa
 
 from vvwatch.config import Config
 from vvwatch.core.media import DEFAULT_PROCESSOR
+from vvwatch.daemon.queues import open_queue
 from vvwatch.daemon.storages import Storages
 from vvwatch.errors import VvwatchError
-from vvwatch.ports import Clock, Engine, Handler, Job, Kind, Lane, Processor, Source
+from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Processor, Source
 from vvwatch.processors.technical import Limits, TechnicalProcessor
 from vvwatch.senders.http import Guard, HttpSender
 from vvwatch.sources.folder import FolderSource
@@ -37,7 +39,7 @@ from vvwatch.workflow.windows import Windows
 _SCAN_SLOTS = 4
 _WINDOW_SLOTS = 4
 _EXPORT_SLOTS = 2
-_DELIVERY_SLOTS = 16
+_DELIVERY_SLOTS = 64
 _SAFETY_SWEEP_SECONDS = 300.0
 
 
@@ -69,6 +71,7 @@ class House:
     deliveries: Deliveries
     subscriptions: Subscriptions
     storages: Storages
+    queues: Callable[[sa.Row[Any]], EventQueue]
     exports_dir: Path
     spool: Path
 
@@ -138,6 +141,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         sample,
     )
     watcher = Watcher(database, clock, telemetry, reading.open_storage, sample)
+    queues = partial(open_queue, storages)
     policy = DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
     return House(
         live=live,
@@ -155,13 +159,28 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         runs=Runs(database, telemetry, reading),
         exports=Exports(database, clock, telemetry, reading, exports_dir),
         deliveries=Deliveries(database, clock, telemetry, sender, box, policy, sample),
-        subscriptions=Subscriptions(
-            database, clock, telemetry, watcher, lambda _, connector: _source(config, clock, connector)
-        ),
+        subscriptions=_subscriptions(config, watcher, queues, (database, clock, telemetry), sample),
         storages=storages,
+        queues=queues,
         exports_dir=exports_dir,
         spool=spool,
     )
+
+
+def _subscriptions(
+    config: Config,
+    watcher: Watcher,
+    queues: Callable[[sa.Row[Any]], EventQueue],
+    base: tuple[Database, Clock, Telemetry],
+    sample: Callable[[], float],
+) -> Subscriptions:
+    """What tells the watcher of changes early, and whether it need list a connector seldom only."""
+    clock = base[1]
+    found = Subscriptions(
+        *base, watcher, lambda _, connector: _source(config, clock, connector), queues, sample
+    )
+    watcher.listens = found.listens
+    return found
 
 
 class _StoreEngine(Engine, JobSink, Protocol):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from vvwatch.ports import SourceHealth
+from vvwatch.ports import Finding, SourceHealth
 
 _LIMITS: Final = Path("/proc/sys/fs/inotify")
 _USUAL_LIMITS: Final = {"max_queued_events": 16_384, "max_user_instances": 128, "max_user_watches": 65_536}
@@ -23,7 +25,7 @@ def overflowed() -> SourceHealth:
     return SourceHealth(
         "degraded",
         "more changes at once than the kernel's queue holds; everything is listed again",
-        f"sudo sysctl fs.inotify.max_queued_events={2 * _limit('max_queued_events')}",
+        _raised("max_queued_events", 2 * _limit("max_queued_events")),
     )
 
 
@@ -32,7 +34,7 @@ def spent(unwatched: int, folders: int) -> SourceHealth:
     return SourceHealth(
         "degraded",
         f"{unwatched} of {folders} folders cannot be watched: the budget of inotify watches is spent",
-        f"sudo sysctl fs.inotify.max_user_watches={max(2 * _limit('max_user_watches'), 4 * folders)}",
+        _raised("max_user_watches", max(2 * _limit("max_user_watches"), 4 * folders)),
     )
 
 
@@ -42,20 +44,84 @@ def refused(error: OSError) -> SourceHealth:
         return SourceHealth(
             "degraded",
             "the kernel grants no further inotify instance (or open file); the folder is listed from time to time",
-            f"sudo sysctl fs.inotify.max_user_instances={2 * _limit('max_user_instances')}; "
-            "if that does not help, raise LimitNOFILE",
+            _raised("max_user_instances", 2 * _limit("max_user_instances"))
+            + "; if that does not help, raise LimitNOFILE",
         )
     if error.errno == errno.ENOSPC:
         return SourceHealth(
             "degraded",
             "the budget of inotify watches does not suffice for this folder; it is listed from time to time",
-            f"sudo sysctl fs.inotify.max_user_watches={2 * _limit('max_user_watches')}",
+            _raised("max_user_watches", 2 * _limit("max_user_watches")),
         )
     return SourceHealth(
         "degraded",
         f"the folder cannot be watched ({error.strerror}); it is listed from time to time",
         "correct what is named; the kernel's log may say more",
     )
+
+
+def folders_below(root: Path, enough: Callable[[], bool]) -> int:
+    """How many folders a source of `root` watches, itself included; fewer when `enough` ends the count. Blocks."""
+    count, waiting = 0, [os.fspath(root)]
+    while waiting and not enough():
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                waiting += [each.path for each in entries if each.name[0] != "." and _is_folder(each)]
+        except OSError:
+            continue  # gone, or closed to us: it is not watched either
+        count += 1
+    return count
+
+
+def examined(folders: int, roots: int) -> list[Finding]:
+    """Whether the kernel grants what it takes to watch `folders` folders below `roots` roots.
+
+    What it grants is shared with all programs of this user. Nothing is found where it tells no limits.
+    """
+    return [
+        *_compared("inotify watches", "max_user_watches", folders, "folder"),
+        *_compared("inotify instances", "max_user_instances", roots, "watched root"),
+        *_queue_examined(),
+    ]
+
+
+def _compared(subject: str, name: str, needed: int, noun: str) -> list[Finding]:
+    granted = _told(name)
+    if granted is None:
+        return []
+    detail = f"{needed} {noun}{'' if needed == 1 else 's'} to watch, {granted} granted to all of this user"
+    if 2 * needed <= granted:
+        return [Finding(subject, "ok", detail)]
+    return [
+        Finding(
+            subject,
+            "problem" if needed > granted else "warning",
+            detail,
+            _raised(name, max(2 * granted, 4 * needed)),
+        )
+    ]
+
+
+def _queue_examined() -> list[Finding]:
+    granted, usual = _told("max_queued_events"), _USUAL_LIMITS["max_queued_events"]
+    if granted is None:
+        return []
+    detail = f"{granted} changes at once; what is more makes everything be listed again"
+    if granted >= usual:
+        return [Finding("inotify queue", "ok", detail)]
+    return [Finding("inotify queue", "warning", detail, _raised("max_queued_events", usual))]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _raised(name: str, value: int) -> str:
+    """The command that sets a limit."""
+    return f"sudo sysctl fs.inotify.{name}={value}"
 
 
 def _limit(name: str) -> int:

@@ -14,6 +14,7 @@ from azure.core.rest import AsyncHttpResponse
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageUnavailable
+from vvwatch.ports import Capabilities
 from vvwatch.storage.azure_client import (
     NOTHING_IN_RANGE,
     AzureAccountKey,
@@ -47,8 +48,11 @@ class AzureStorage(RemoteStorage):
     """The blobs of one container. Make it in a worker thread; raises as `AzureClient`.
 
     A backslash, and a segment '.' or '..', is something else for Azure than for us: such keys are listed as
-    irregular, are not found, and cannot be created.
+    irregular, are not found, and cannot be created. A listing's price is that of list operations in the hot tier,
+    https://azure.microsoft.com/pricing/details/storage/blobs.
     """
+
+    capabilities = Capabilities(atomic_writes=True, list_usd=0.055 / 10_000)
 
     def __init__(
         self, location: AzureLocation, credentials: AzureClientSecret | AzureAccountKey | None, spool: Spool

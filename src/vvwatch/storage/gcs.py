@@ -44,10 +44,11 @@ _MD5: Final = re.compile(r"\bmd5=([A-Za-z0-9+/]{22}==)")
 class GcsStorage(RemoteStorage):
     """The objects of a bucket. `credentials` is the JSON of a service account, None whoever this machine is.
 
-    Made in a worker thread. Raises InvalidInput when the credentials cannot be used.
+    Made in a worker thread. Raises InvalidInput when the credentials cannot be used. A listing's price is that of
+    Class A operations on standard storage, https://cloud.google.com/storage/pricing.
     """
 
-    capabilities = Capabilities(atomic_writes=True, start_after=True)
+    capabilities = Capabilities(atomic_writes=True, start_after=True, list_usd=0.05 / 10_000)
 
     def __init__(self, location: GcsLocation, credentials: str | None, spool: Spool) -> None:
         super().__init__(spool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -36,9 +37,14 @@ _T = TypeVar("_T")
 
 
 class S3Storage(RemoteStorage):
-    """The objects of a bucket. Without credentials it is asked as whoever this machine is."""
+    """The objects of a bucket. Without credentials it is asked as whoever this machine is.
 
-    capabilities = Capabilities(atomic_writes=True, start_after=True)
+    A listing's price is that of us-east-1, https://aws.amazon.com/s3/pricing.
+    """
+
+    capabilities = Capabilities(
+        atomic_writes=True, start_after=True, versions_recur=True, list_usd=0.005 / 1_000
+    )
 
     def __init__(self, location: S3Location, credentials: S3Credentials | None, spool: Spool) -> None:
         super().__init__(spool)
@@ -46,6 +52,8 @@ class S3Storage(RemoteStorage):
         self._client = S3Client(location, credentials)
         self._directory = location.bucket.endswith("--x-s3")
         self.any_prefix = not self._directory
+        if self._directory:  # it lists in no order, and knows no StartAfter
+            self.capabilities = replace(self.capabilities, start_after=False)
 
     def uri(self, key: str) -> str:
         """As `Storage.uri`."""

@@ -8,18 +8,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vvwatch.core.cadence import Learnt
 from vvwatch.core.filters import check_pattern
 from vvwatch.core.runs import TERMINAL
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.errors import Conflict, InvalidInput, NotFound
 from vvwatch.ports import Job, Kind, Priority
-from vvwatch.store import catalog, exports, ledger
+from vvwatch.store import catalog, exports, ledger, reconciles
+from vvwatch.store import windows as gathering
 from vvwatch.store.database import Tx
+from vvwatch.store.reconciles import Report
 from vvwatch.store.schema import (
     connectors,
     export_automations,
     import_automations,
-    indexes,
     prompt_runs,
     prompts,
     windows,
@@ -33,7 +35,7 @@ _WATCHED = ("connector_id", "source_prefix", "file_pattern", "recursive", "impor
 class ImportSpec:
     """What a user sets for an import automation. `preset` holds `prompt_id` and the run settings.
 
-    `concurrency` None: as it was, or the usual one.
+    `concurrency` None: as it was, or the usual one. `max_list_calls_per_hour` None: as many as scans take.
     """
 
     connector_id: str
@@ -50,6 +52,7 @@ class ImportSpec:
     process_existing: bool = True
     import_mode_override: str | None = None
     concurrency: int | None = None
+    max_list_calls_per_hour: int | None = None
     declared: bool = False
 
 
@@ -75,7 +78,7 @@ def get_export(tx: Tx, index_id: str) -> sa.Row[Any]:
 
 
 def _get(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
-    tx.require(indexes, "index", index_id)
+    catalog.get_index(tx, index_id)
     row = tx.first(sa.select(table).where(table.c.index_id == index_id))
     if row is None:
         raise NotFound("automation", index_id, "create it with PUT")
@@ -101,7 +104,7 @@ def save_import(
     Without `rescan`, one that is the same and has its next scan ahead goes on as it was.
     Raises NotFound (index, connector, prompt), InvalidInput, or Conflict when the configuration file owns it.
     """
-    tx.require(indexes, "index", index_id)
+    catalog.get_index(tx, index_id)
     require_connector(tx, spec.connector_id, "import")
     check_pattern(spec.file_pattern)
     prompt = tx.require(prompts, "prompt", str(spec.preset.get("prompt_id", "")))
@@ -114,9 +117,12 @@ def save_import(
         tx.insert(import_automations, id=fresh, index_id=index_id, **moments, **values)
     elif _differs(found, values):
         values["updated_at"] = tx.now
+        if found.connector_id != spec.connector_id:
+            gathering.leave_connector(tx, found.id)
         if _differs(found, values, _WATCHED):
-            values |= {"generation": found.generation + 1, "baseline_done": False}
+            values |= {"generation": found.generation + 1, "baseline_done": False, "cadence": {}}
         tx.update(import_automations, found.id, **values)
+        gathering.reschedule(tx, found.id)
     elif found.next_at is not None and not rescan:
         return found
     return _resumed(tx, get_import(tx, index_id))
@@ -141,6 +147,7 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
         "process_existing": spec.process_existing,
         "prompt_preset": {**spec.preset, "prompt_version": prompt_version},
         "import_mode_override": spec.import_mode_override,
+        "max_list_calls_per_hour": spec.max_list_calls_per_hour,
         "declared": spec.declared,
     }
 
@@ -172,6 +179,7 @@ def _resumed(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
     if not row.enabled or row.paused:
         tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
         return get_import(tx, row.index_id)
+    tx.update(import_automations, row.id, cadence=Learnt.of(row.cadence).anew().document())
     tx.nudge(Kind.SCAN, row, tx.now)
     waiting = tx.first(sa.select(windows).where(windows.c.automation_id == row.id, windows.c.state == "open"))
     if waiting is not None:
@@ -208,18 +216,36 @@ def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
     return None if row is None else active(tx, row.id)
 
 
-def scanned(tx: Tx, job: Job, wait_seconds: float) -> None:
-    """The scan is complete: note it and put the next one."""
-    row = tx.claim(job, last_scan_at=tx.now, baseline_done=True, last_error=None, last_error_hint=None)
-    if row is not None:
-        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
+def scanned(
+    tx: Tx, job: Job, wait_seconds: float, learnt: Learnt | None = None, report: Report | None = None
+) -> None:
+    """The scan is complete: note it with what was learnt, and what a sweep came to, and put the next one."""
+    taught = {} if learnt is None else {"cadence": learnt.document()}
+    done = {"last_scan_at": tx.now, "baseline_done": True, "last_error": None, "last_error_hint": None}
+    _end_scan(tx, job, wait_seconds, report, done | taught)
 
 
-def scan_failed(tx: Tx, job: Job, wait_seconds: float, error: str, hint: str) -> None:
+def scan_failed(
+    tx: Tx, job: Job, wait_seconds: float, error: str, hint: str, report: Report | None = None
+) -> None:
     """The scan proved nothing: say why and look again soon."""
-    row = tx.claim(job, last_error=error, last_error_hint=hint)
+    _end_scan(tx, job, wait_seconds, report, {"last_error": error, "last_error_hint": hint})
+
+
+def _end_scan(tx: Tx, job: Job, wait_seconds: float, report: Report | None, values: dict[str, Any]) -> None:
+    row = tx.claim(job, **values)
     if row is not None:
         tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
+        if report is not None:
+            reconciles.record(tx, row, report)
+
+
+def unheard(tx: Tx, connector_id: str) -> None:
+    """Nothing tells of changes there any more: scans come when they would have come without."""
+    for row, connector in all_active(tx):
+        due = max((row.last_scan_at or 0.0) + row.scan_seconds, tx.now)
+        if connector.id == connector_id and row.next_at is not None and row.next_at > due:
+            tx.nudge(Kind.SCAN, row, due)
 
 
 def scan_now(tx: Tx, automation_id: str) -> None:
@@ -234,7 +260,7 @@ def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | No
 
     Raises NotFound (index, connector), InvalidInput, or Conflict when the configuration file owns it.
     """
-    tx.require(indexes, "index", index_id)
+    catalog.get_index(tx, index_id)
     connector = require_connector(tx, spec.destination_connector_id, "export")
     exports.check_destination(connector.export_base_path, spec.destination_subpath)
     found = tx.first(sa.select(export_automations).where(export_automations.c.index_id == index_id))

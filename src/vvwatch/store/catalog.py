@@ -13,12 +13,16 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.json_schemas import check_json_schema
-from vvwatch.errors import NotFound
+from vvwatch.errors import Conflict, NotFound
+from vvwatch.store import subscribers
 from vvwatch.store.database import Tx
+from vvwatch.store.deleted import kept, require_kept, restore
 from vvwatch.store.schema import connectors, indexes, prompts
 
 DEFAULT_PROMPT_ID: Final = "prompt_technical"
 """The prompt that exists without being made."""
+
+DECLARED_HINT: Final = "it is declared in the configuration file: edit it there and reload"
 
 DISABLED: Final = "disabled"
 """The status of a connector that may not be used for a while."""
@@ -31,7 +35,8 @@ _PUT_ASIDE: Final = (DISABLED, DELETED)
 class ConnectorSpec:
     """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed JSON.
 
-    `node` is the only node that reaches it; empty when every one does.
+    `node` is the only node that reaches it; empty when every one does. `events` has the queue that tells of changes
+    (`queue`, `mode`, `sweep_seconds`, `late_seconds`, perhaps `endpoint_url`); None when nothing does.
     """
 
     name: str
@@ -42,10 +47,13 @@ class ConnectorSpec:
     export_base_path: str | None = None
     credentials: bytes | None = field(default=None, repr=False)
     node: str = ""
+    events: Mapping[str, Any] | None = None
 
     def columns(self) -> dict[str, Any]:
         """The row's values."""
-        return {**asdict(self), "settings": dict(self.settings), "scopes": list(self.scopes)}
+        events = None if self.events is None else dict(self.events)
+        settings, scopes = dict(self.settings), list(self.scopes)
+        return {**asdict(self), "settings": settings, "scopes": scopes, "events": events}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,9 @@ class PromptSpec:
 
 
 def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
-    """A new connector, `testing` until its first test is recorded."""
+    """A new connector, `testing` until its first test is recorded. Raises Conflict when its queue is another's."""
     connector_id = tx.new_id("conn")
+    require_own_queue(tx, connector_id, spec.events)
     moments = {"created_at": tx.now, "updated_at": tx.now}
     tx.insert(connectors, id=connector_id, status="testing", **moments, **spec.columns())
     return get_connector(tx, connector_id)
@@ -87,12 +96,31 @@ def list_connectors(tx: Tx) -> Sequence[sa.Row[Any]]:
 
 
 def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[Any]:
-    """The connector as the configuration file has it; one that was disabled or deleted over the API is there again."""
+    """The connector as the configuration file has it; one that was disabled or deleted over the API is there again.
+
+    With another queue than before all of it is listed again, to begin from.
+    """
     found = tx.first(sa.select(connectors).where(connectors.c.id == connector_id))
     _declare(tx, connectors, connector_id, spec.columns(), {"updated_at": tx.now})
     if found is not None and found.status in _PUT_ASIDE:
-        tx.update(connectors, connector_id, status="active")
-    return get_connector(tx, connector_id)
+        tx.update(connectors, connector_id, status="active", updated_at=tx.now)
+    row = get_connector(tx, connector_id)
+    if found is not None and found.events != row.events:
+        subscribers.list_again(tx, connector_id)
+    return row
+
+
+def require_own_queue(tx: Tx, connector_id: str, events: Mapping[str, Any] | None) -> None:
+    """Raises Conflict when another connector has the same queue and one of the two does not share it."""
+    if not events:
+        return
+    for row in list_connectors(tx):
+        same = row.id != connector_id and row.events and row.events["queue"] == events["queue"]
+        if same and "exclusive" in (row.events["mode"], events["mode"]):
+            raise Conflict(
+                f"the queue of these events is that of connector {row.id!r} as well",
+                "give each a queue of its own, or both the mode shared",
+            )
 
 
 def reach_all(tx: Tx) -> None:
@@ -126,17 +154,30 @@ def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[An
 
 
 def get_index(tx: Tx, index_id: str) -> sa.Row[Any]:
-    """The index; raises NotFound."""
+    """The index; raises NotFound, also for one that was deleted."""
+    require_kept(tx, "index", index_id)
     return tx.require(indexes, "index", index_id)
 
 
 def list_indexes(tx: Tx) -> Sequence[sa.Row[Any]]:
-    """All indexes, oldest first."""
-    return tx.all(sa.select(indexes).order_by(indexes.c.created_at, indexes.c.id))
+    """All indexes that were not deleted, oldest first."""
+    there = sa.select(indexes).where(kept(indexes.c.id))
+    return tx.all(there.order_by(indexes.c.created_at, indexes.c.id))
+
+
+def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
+    """Set columns of the index. Raises NotFound, or Conflict when the configuration file owns it."""
+    row = get_index(tx, index_id)
+    if row.declared:
+        raise Conflict(f"index {index_id!r} is read-only here", DECLARED_HINT)
+    if changes:
+        tx.update(indexes, index_id, **changes)
+    return get_index(tx, index_id)
 
 
 def declare_index(tx: Tx, index_id: str, name: str, description: str | None = None) -> sa.Row[Any]:
-    """The index as the configuration file has it."""
+    """The index as the configuration file has it. Raises Conflict while one with this id is being deleted."""
+    restore(tx, "index", index_id)
     _declare(tx, indexes, index_id, {"name": name, "description": description}, {})
     return get_index(tx, index_id)
 

@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from vvwatch.core import imports, runs
 from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
 from vvwatch.errors import Conflict
-from vvwatch.ports import Kind
-from vvwatch.store import catalog
+from vvwatch.store import catalog, quarantine, subscribers
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import (
     connectors,
@@ -42,9 +41,11 @@ def editable(tx: Tx, connector_id: str) -> sa.Row[Any]:
 def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
     """Set columns of the connector; what watches it looks again at once when it may, or may not, get at it now.
 
-    Raises NotFound, or Conflict when the configuration file owns it, or an automation needs a scope that is taken.
+    Raises NotFound, or Conflict when the configuration file owns it, an automation needs a scope that is taken, or
+    the queue of its events is another connector's.
     """
     row = editable(tx, connector_id)
+    catalog.require_own_queue(tx, connector_id, changes.get("events"))
     for scope in set(row.scopes) - set(changes.get("scopes", row.scopes)):
         if users := _automations(tx, connector_id, scope):
             raise Conflict(
@@ -52,8 +53,8 @@ def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]
                 "give that another connector, or disable it, before",
             )
     tx.update(connectors, connector_id, updated_at=tx.now, **changes)
-    if changes.keys() & {"status", "credentials"}:
-        _look_again(tx, connector_id)
+    if changes.keys() & {"status", "credentials", "events"}:
+        subscribers.list_again(tx, connector_id)
     return catalog.get_connector(tx, connector_id)
 
 
@@ -68,16 +69,10 @@ def delete(tx: Tx, connector_id: str) -> sa.Row[Any]:
             f"connector {connector_id!r} is used by {', '.join(users)}",
             "give automations another connector, or disable them, and let what is under way end",
         )
-    gone = {"status": catalog.DELETED, "credentials": None, "node": ""}
+    quarantine.forget(tx, connector_id)
+    gone = {"status": catalog.DELETED, "credentials": None, "events": None, "node": ""}
     tx.update(connectors, connector_id, updated_at=tx.now, **gone)
     return row
-
-
-def _look_again(tx: Tx, connector_id: str) -> None:
-    table = import_automations
-    active = table.c.connector_id == connector_id, table.c.enabled, ~table.c.paused
-    for row in tx.all(sa.select(table).where(*active)):
-        tx.nudge(Kind.SCAN, row, tx.now)
 
 
 def _users(tx: Tx, connector_id: str) -> list[str]:

@@ -1,16 +1,34 @@
-"""Deliveries: one message to one webhook, attempt by attempt."""
+"""Deliveries: one message to one webhook, attempt by attempt.
+
+Of each webhook only so many are in the engine's hands at once, one while it fails; when one ends, the next is put.
+So a receiver that is dead holds up nobody, however much waits for it. What one object's events tell reaches a
+webhook in the order in which it happened: each waits until the one before was delivered or given up.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.deliveries import DeliveryStatus, check_transition
-from vvwatch.ports import Job, Kind
+from vvwatch.core.deliveries import DeliveryStatus, check_transition, probe_pause
+from vvwatch.core.retries import DELIVERY_DELAYS
+from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.database import Tx
+from vvwatch.store.queues import queue_name
 from vvwatch.store.schema import deliveries, delivery_attempts, events, webhooks
+
+SHARE: Final = 32
+"""How many deliveries of a webhook are in the engine's hands at once, while it takes what it is sent."""
+
+UNTRIED_SHARE: Final = 4
+"""How many of one that never took anything yet."""
+
+_MOST_FAILING: Final = 16  # so many are tried until one succeeds; the others do not use up their attempts
+_SOON_SECONDS: Final = 5.0  # replicas' clocks differ a little
+_PROBE_SECONDS: Final = 30.0  # for so long nobody else asks a receiver that one delivery is asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +50,164 @@ class Attempted:
     duration_seconds: float
 
 
-def begin(tx: Tx, job: Job) -> DeliveryWork | None:
-    """Note the attempt before it is made, so that one cut short by a crash is known of; None for a stale job.
-
-    A webhook that was paused or disabled gets nothing: the delivery ends as failed and says so.
-    """
-    row = tx.touch(
-        job,
-        attempts=deliveries.c.attempts + 1,
-        status=DeliveryStatus.PROCESSING,
-        last_attempt_at=tx.now,
+def put_new(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> None:
+    """A delivery of the event to the webhook. `about` is the object it tells of, '' for none."""
+    before = _first_under_way(tx, webhook.id, about, deliveries.c.place.desc())
+    tx.insert(
+        deliveries,
+        id=tx.new_id("del"),
+        event_id=event_id,
+        webhook_id=webhook.id,
+        about=about,
+        place=before.place + 1 if before else 0,
+        held=before is not None,
+        created_at=tx.now,
     )
-    if row is None:
+    feed(tx, webhook)
+
+
+def feed(tx: Tx, webhook: sa.Row[Any]) -> None:
+    """Put the next deliveries of an active webhook, up to its share, oldest first."""
+    room = _room(tx, webhook)
+    if room <= 0 or webhook.status != "active":
+        return
+    at = max(tx.now, webhook.probe_at or 0.0)
+    _put(tx, [(row.id, row.revision) for row in tx.all(_waiting(webhook.id).limit(room))], at)
+
+
+def _put(tx: Tx, revisions: Sequence[tuple[str, int]], at: float) -> None:
+    """As `tx.put`, for many at once."""
+    if not revisions:
+        return
+    ids = [delivery_id for delivery_id, _ in revisions]
+    tx.execute(sa.update(deliveries).where(deliveries.c.id.in_(ids)).values(next_at=at))
+    queue = queue_name(Kind.DELIVERY)
+    tx.jobs += [Job(Kind.DELIVERY, ref, revision, at, queue=queue) for ref, revision in revisions]
+
+
+def _room(tx: Tx, webhook: sa.Row[Any]) -> int:
+    next_at = deliveries.c.next_at
+    due = sa.func.count(sa.case((next_at <= tx.now + _SOON_SECONDS, 1))).label("busy")
+    in_hand = sa.select(due, sa.func.count().label("held")).where(
+        deliveries.c.webhook_id == webhook.id, next_at.is_not(None)
+    )
+    found = tx.execute(in_hand).one()
+    if webhook.probe_at is not None:
+        return 1 - int(found.held)
+    if webhook.failure_count:
+        return min(1 - int(found.busy), _MOST_FAILING - int(found.held))
+    share = UNTRIED_SHARE if webhook.last_success_at is None else SHARE
+    return share - int(found.busy)
+
+
+def _waiting(webhook_id: str) -> sa.Select[Any]:
+    table = deliveries
+    waits = table.c.webhook_id == webhook_id, table.c.completed_at.is_(None), table.c.next_at.is_(None)
+    return sa.select(table.c.id, table.c.revision).where(*waits, ~table.c.held).order_by(table.c.id)
+
+
+def _first_under_way(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
+    if not about:
         return None
-    webhook = tx.execute(sa.select(webhooks).where(webhooks.c.id == row.webhook_id)).one()
-    if webhook.status != "active":
-        error = f"the webhook is {webhook.status}"
-        tx.claim(job, status=DeliveryStatus.FAILED, error_message=error, completed_at=tx.now)
-        return None
-    event = tx.execute(sa.select(events).where(events.c.id == row.event_id)).one()
-    tx.insert(delivery_attempts, delivery_id=row.id, number=row.attempts, started_at=tx.now)
-    return DeliveryWork(row, event, webhook)
+    table = deliveries
+    same = table.c.webhook_id == webhook_id, table.c.about == about, table.c.completed_at.is_(None)
+    return tx.first(sa.select(table.c.id, table.c.place, table.c.held).where(*same).order_by(order).limit(1))
+
+
+def resume(tx: Tx, webhook_id: str) -> None:
+    """Forgive the webhook what failed, and let all that waits go on now, in its share."""
+    tx.update(webhooks, webhook_id, failure_count=0, probe_at=None)
+    table = deliveries
+    naps = table.c.status != DeliveryStatus.PROCESSING, table.c.next_at > tx.now
+    tx.execute(
+        sa.update(table)
+        .where(table.c.webhook_id == webhook_id, *naps)
+        .values(next_at=None, revision=table.c.revision + 1)
+    )
+    feed(tx, _webhook(tx, webhook_id))
+
+
+def begin(tx: Tx, job: Job) -> DeliveryWork | None:
+    """As `begin_all`, for one."""
+    return begin_all(tx, [job])[0]
+
+
+def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
+    """Note each attempt before it is made, so that one cut short by a crash is known of; None if there is none now.
+
+    What waits for a webhook that is paused or disabled goes on when that is active again. A receiver that failed too
+    often is asked by one delivery at a time; what a person lets be tried again does not wait for that.
+    """
+    found = _rows(tx, deliveries, [job.ref for job in jobs])
+    current = [job for job in jobs if job.ref in found and found[job.ref].revision == job.revision]
+    hooks = _rows(tx, webhooks, [found[job.ref].webhook_id for job in current])
+    starting = []
+    for job in current:
+        row = found[job.ref]
+        hook = hooks[row.webhook_id]
+        if hook.status != "active":
+            _put_off(tx, job, row, None)
+        elif _left_alone(tx, hook) and job.priority is not Priority.MANUAL:
+            _put_off(tx, job, row, hook.probe_at)
+        else:
+            starting.append(job.ref)
+            if hook.probe_at is not None:
+                hooks[hook.id] = _probed(tx, hook.id)
+    work = _attempts(tx, starting, hooks)
+    return [work.pop(job.ref, None) for job in jobs]
+
+
+def _rows(tx: Tx, table: sa.Table, ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
+    return {row.id: row for row in tx.all(sa.select(table).where(table.c.id.in_(ids)))} if ids else {}
+
+
+def _probed(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+    """The others wait until this one has its answer."""
+    tx.update(webhooks, webhook_id, probe_at=tx.now + _PROBE_SECONDS)
+    return _webhook(tx, webhook_id)
+
+
+def _attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, sa.Row[Any]]) -> dict[str, DeliveryWork]:
+    """These deliveries at work, with a new attempt each."""
+    if not ids:
+        return {}
+    table = deliveries
+    begun = {"status": DeliveryStatus.PROCESSING, "last_attempt_at": tx.now, "attempts": table.c.attempts + 1}
+    tx.execute(sa.update(table).where(table.c.id.in_(ids)).values(**begun))
+    rows = _rows(tx, table, ids)
+    number = [
+        {"delivery_id": each.id, "number": each.attempts, "started_at": tx.now} for each in rows.values()
+    ]
+    tx.execute(sa.insert(delivery_attempts), number)
+    told = _rows(tx, events, [row.event_id for row in rows.values()])
+    return {row.id: DeliveryWork(row, told[row.event_id], hooks[row.webhook_id]) for row in rows.values()}
+
+
+def _left_alone(tx: Tx, webhook: sa.Row[Any]) -> bool:
+    return webhook.probe_at is not None and webhook.probe_at > tx.now
+
+
+def _put_off(tx: Tx, job: Job, row: sa.Row[Any], at: float | None) -> None:
+    """Without an attempt. `at` None: until the webhook is active again."""
+    status = DeliveryStatus.RETRYING if row.attempts else DeliveryStatus.PENDING
+    moved = tx.claim(job, status=status)
+    if moved is not None and at is not None:
+        tx.put(Kind.DELIVERY, moved.id, moved.revision, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the attempt `number` of a job's delivery ended, and what becomes of the delivery.
+
+    `retry_at` is when it is tried again. `gone`: the receiver asked never to be told again.
+    """
+
+    job: Job
+    number: int
+    attempted: Attempted
+    status: DeliveryStatus
+    retry_at: float | None = None
+    gone: bool = False
 
 
 def finish(
@@ -66,48 +221,134 @@ def finish(
     *,
     gone: bool,
 ) -> bool:
-    """Keep what came of the attempt and move the delivery on; returns False for a stale job.
+    """As `finish_all`, for one."""
+    ended = Ended(job, number, attempted, status, retry_at, gone)
+    return finish_all(tx, [ended], disable_after, DELIVERY_DELAYS)[0]
 
-    `gone` disables the webhook: its receiver asked never to be told again.
+
+def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Sequence[float]) -> list[bool]:
+    """Keep what came of attempts and move their deliveries on; False stands for each stale job.
+
+    A webhook is disabled when its receiver is gone, or after so many failures in a row. `delays`, as for a single
+    delivery, tell how long a receiver is left alone that fails again and again.
     """
-    check_transition(DeliveryStatus.PROCESSING, status)
-    _keep_attempt(tx, job.ref, number, attempted)
-    final = status is not DeliveryStatus.RETRYING
-    row = tx.claim(
-        job,
-        status=status,
-        response_status_code=attempted.status_code,
-        response_body=attempted.body,
-        error_message=attempted.error,
-        completed_at=tx.now if final else None,
-    )
-    if row is None:
-        return False
-    if retry_at is not None:
-        tx.put(Kind.DELIVERY, row.id, row.revision, retry_at)
-    limit = 0 if gone else disable_after
-    _note_webhook(tx, row.webhook_id, limit, delivered=status is DeliveryStatus.DELIVERED)
-    return True
+    for each in ended:
+        check_transition(DeliveryStatus.PROCESSING, each.status)
+    found = _rows(tx, deliveries, [each.job.ref for each in ended])
+    _keep_attempts(tx, ended)
+    valid = [each for each in ended if each.job.ref in found]
+    valid = [each for each in valid if found[each.job.ref].revision == each.job.revision]
+    if valid:
+        _move(tx, valid)
+    by_webhook: dict[str, list[Ended]] = {}
+    for each in valid:
+        by_webhook.setdefault(found[each.job.ref].webhook_id, []).append(each)
+    for webhook_id, own in by_webhook.items():
+        _release(tx, [found[each.job.ref] for each in own if each.retry_at is None])
+        _note(tx, webhook_id, own, found, disable_after, delays)
+    moved = {each.job.ref for each in valid}
+    return [each.job.ref in moved for each in ended]
 
 
-def _keep_attempt(tx: Tx, delivery_id: str, number: int, attempted: Attempted) -> None:
-    tx.execute(
-        sa.update(delivery_attempts)
-        .where(delivery_attempts.c.delivery_id == delivery_id, delivery_attempts.c.number == number)
-        .values(
-            duration_seconds=attempted.duration_seconds,
-            response_status_code=attempted.status_code,
-            response_body=attempted.body,
-            error_message=attempted.error,
-        )
-    )
+def _keep_attempts(tx: Tx, ended: Sequence[Ended]) -> None:
+    table = delivery_attempts
+    mine = table.c.delivery_id == sa.bindparam("ref"), table.c.number == sa.bindparam("attempt")
+    rows = [
+        {
+            "ref": each.job.ref,
+            "attempt": each.number,
+            "duration_seconds": each.attempted.duration_seconds,
+            **_answer(each.attempted),
+        }
+        for each in ended
+    ]
+    tx.execute(sa.update(table).where(*mine), rows)
 
 
-def _note_webhook(tx: Tx, webhook_id: str, disable_after: int, *, delivered: bool) -> None:
-    table = webhooks
-    if delivered:
-        tx.update(table, webhook_id, failure_count=0, last_success_at=tx.now)
+def _answer(attempted: Attempted) -> dict[str, Any]:
+    return {
+        "response_status_code": attempted.status_code,
+        "response_body": attempted.body,
+        "error_message": attempted.error,
+    }
+
+
+def _move(tx: Tx, ended: Sequence[Ended]) -> None:
+    table = deliveries
+    rows = [
+        {
+            "ref": each.job.ref,
+            "status": each.status,
+            "completed_at": tx.now if each.retry_at is None else None,
+            **_answer(each.attempted),
+        }
+        for each in ended
+    ]
+    moved = {"revision": table.c.revision + 1, "next_at": None}
+    tx.execute(sa.update(table).where(table.c.id == sa.bindparam("ref")).values(**moved), rows)
+
+
+def _release(tx: Tx, over: Sequence[sa.Row[Any]]) -> None:
+    """Let each object's next event follow, unless an earlier one is under way again."""
+    if not over or not _holds(tx, over[0].webhook_id):
         return
-    tx.update(table, webhook_id, failure_count=table.c.failure_count + 1, last_failure_at=tx.now)
-    worn_out = table.c.id == webhook_id, table.c.failure_count >= disable_after, table.c.status == "active"
-    tx.execute(sa.update(table).where(*worn_out).values(status="disabled", updated_at=tx.now))
+    for row in over:
+        following = _first_under_way(tx, row.webhook_id, row.about, deliveries.c.place)
+        if following is not None and following.held:
+            tx.update(deliveries, following.id, held=False)
+
+
+def _holds(tx: Tx, webhook_id: str) -> bool:
+    table = deliveries
+    waits = table.c.webhook_id == webhook_id, table.c.completed_at.is_(None), table.c.next_at.is_(None)
+    return tx.first(sa.select(table.c.id).where(*waits, table.c.held).limit(1)) is not None
+
+
+def _note(
+    tx: Tx,
+    webhook_id: str,
+    ended: Sequence[Ended],
+    rows: Mapping[str, sa.Row[Any]],
+    disable_after: int,
+    delays: Sequence[float],
+) -> None:
+    """What the webhook is now known for, and what comes next for it. One that is well again gets all that waited."""
+    before = _webhook(tx, webhook_id)
+    failures, values = _failures(before, ended, rows), dict[str, Any]()
+    for each in ended:
+        delivered = each.status is DeliveryStatus.DELIVERED
+        values["last_success_at" if delivered else "last_failure_at"] = tx.now
+    pause = probe_pause(failures, delays)
+    if pause is not None:
+        values["probe_at"] = tx.now + pause
+    worn_out = failures >= disable_after or any(each.gone for each in ended)
+    if failures and worn_out and before.status == "active":
+        values |= {"status": "disabled", "updated_at": tx.now}
+    tx.update(webhooks, webhook_id, failure_count=failures, **values)
+    if before.probe_at is not None and not failures:
+        resume(tx, webhook_id)
+    _retry(tx, webhook_id, ended)
+
+
+def _failures(before: sa.Row[Any], ended: Sequence[Ended], rows: Mapping[str, sa.Row[Any]]) -> int:
+    """How often in a row it has failed by now. What was under way together fails together, and counts as one."""
+    failures, most = before.failure_count, before.failure_count + 1
+    for each in ended:
+        if each.status is DeliveryStatus.DELIVERED:
+            failures, most = 0, 1
+        elif rows[each.job.ref].last_attempt_at >= (before.last_failure_at or 0.0):
+            failures = min(failures + 1, most)
+    return int(failures)
+
+
+def _retry(tx: Tx, webhook_id: str, ended: Sequence[Ended]) -> None:
+    webhook = _webhook(tx, webhook_id)
+    for each in ended:
+        if each.retry_at is not None:
+            at = max(each.retry_at, webhook.probe_at or 0.0)
+            tx.put(Kind.DELIVERY, each.job.ref, each.job.revision + 1, at)
+    feed(tx, webhook)
+
+
+def _webhook(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+    return tx.execute(sa.select(webhooks).where(webhooks.c.id == webhook_id)).one()

@@ -12,6 +12,7 @@ from vvwatch.core.exports import ExportStatus, QueueStatus, check_transition, de
 from vvwatch.core.runs import Results, RunStatus
 from vvwatch.ports import Job, Kind, Written
 from vvwatch.store.database import Tx
+from vvwatch.store.deleted import kept
 from vvwatch.store.events import announce
 from vvwatch.store.schema import (
     connectors,
@@ -130,7 +131,7 @@ def items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Ro
     return tx.all(
         sa.select(run_items, *columns)
         .join(media, media.c.id == run_items.c.media_id)
-        .where(run_items.c.run_id == run_id, run_items.c.id > after_item_id)
+        .where(run_items.c.run_id == run_id, run_items.c.id > after_item_id, kept(media.c.id))
         .order_by(run_items.c.id)
         .limit(limit)
     )

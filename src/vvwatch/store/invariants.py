@@ -12,13 +12,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports, runs
-from vvwatch.core.deliveries import TRANSITIONS as DELIVERY_TRANSITIONS
 from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
 from vvwatch.core.exports import ExportStatus
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.runs import ItemStatus
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import (
+    absences,
     deliveries,
     exports,
     import_automations,
@@ -28,7 +28,10 @@ from vvwatch.store.schema import (
     objects,
     outputs,
     prompt_runs,
+    reconciles,
     run_items,
+    tombstones,
+    webhooks,
     windows,
 )
 
@@ -177,19 +180,23 @@ def _timeless() -> sa.Select[Any]:
     automations = import_automations
     active = automations.c.enabled, ~automations.c.paused
     open_window = windows.c.state == "open", windows.c.automation_id == automations.c.id
-    unended: dict[sa.Table, list[Any]] = {
-        exports: [status for status, after in EXPORT_TRANSITIONS.items() if after],
-        deliveries: [status for status, after in DELIVERY_TRANSITIONS.items() if after],
-    }
+    unended = [status for status, after in EXPORT_TRANSITIONS.items() if after]
     waiting = sa.union_all(
         sa.select(automations.c.id).where(automations.c.next_at.is_(None), *active),
         sa.select(windows.c.id).where(windows.c.next_at.is_(None), *open_window, *active),
-        *(
-            sa.select(table.c.id).where(table.c.next_at.is_(None), table.c.status.in_(statuses))
-            for table, statuses in unended.items()
-        ),
+        sa.select(exports.c.id).where(exports.c.next_at.is_(None), exports.c.status.in_(unended)),
+        _untold(),
     ).subquery()
     return sa.select(waiting.c.id)
+
+
+def _untold() -> sa.Select[Any]:
+    """Webhooks that wait to be told something although nothing is on its way to them."""
+    table, mine = deliveries, deliveries.c.webhook_id == webhooks.c.id
+    waits = sa.exists().where(mine, table.c.completed_at.is_(None), table.c.next_at.is_(None))
+    return sa.select(webhooks.c.id).where(
+        webhooks.c.status == "active", waits, ~sa.exists().where(mine, table.c.next_at.is_not(None))
+    )
 
 
 def _stuck() -> sa.Select[Any]:
@@ -211,6 +218,23 @@ def _due(table: sa.Table, whole: sa.Column[Any], wholes: sa.Table) -> sa.Exists:
 def _windowless() -> sa.Select[Any]:
     found = sa.select(objects.c.window_seq).where(objects.c.window_seq > 0).distinct().subquery()
     return sa.select(found.c.window_seq).where(_none(windows.c.seq, found.c.window_seq))
+
+
+def _lost_graves() -> sa.Select[Any]:
+    found = sa.select(tombstones.c.window_seq).where(tombstones.c.window_seq > 0).distinct().subquery()
+    return sa.select(found.c.window_seq).where(_none(windows.c.seq, found.c.window_seq))
+
+
+def _never_there() -> sa.Select[Any]:
+    names = ("scope_id", "key", "version")
+    recorded = sa.exists().where(*(objects.c[name] == absences.c[name] for name in names))
+    return sa.select(absences.c.key).where(~recorded)
+
+
+def _unproven() -> sa.Select[Any]:
+    judged = reconciles.c.proof, ~reconciles.c.complete
+    gone = ~reconciles.c.proof, reconciles.c.gone > 0
+    return sa.select(reconciles.c.id).where(sa.or_(sa.and_(*judged), sa.and_(*gone)))
 
 
 def _unclaimed() -> sa.Select[Any]:
@@ -236,6 +260,11 @@ INVARIANTS: Final = (
     Invariant("work_has_a_time", "Whatever has work left to do knows when.", _timeless()),
     Invariant("nothing_is_stuck", "An import job or run that has not ended has work due.", _stuck()),
     Invariant("ledger_names_windows", "The ledger names only windows that were.", _windowless()),
+    Invariant(
+        "graves_name_windows", "What is gone from the ledger names only windows that were.", _lost_graves()
+    ),
+    Invariant("absent_was_there", "What a sweep did not find is in the ledger.", _never_there()),
+    Invariant("gone_is_proven", "Only a complete listing proves what is gone.", _unproven()),
     Invariant(
         "outputs_are_known", "What was exported is known as ours, and never taken as input.", _unclaimed()
     ),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.core.ledger import Diff, diff
+from vvwatch.core.ledger import Diff, diff, joined
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.presence import Presence
+from vvwatch.store import absences
 from vvwatch.store.database import Tx, one_of
 from vvwatch.store.schema import ledger_scopes, objects, observations, outputs
 
@@ -48,17 +52,68 @@ def compare(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> Diff:
     return diff(found, recorded(tx, scope_id, [obj.key for obj in found]))
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What came of holding a part of a listing against the ledger; the last sweep had not found the keys `missed`."""
+
+    diff: Diff
+    missed: list[str]
+
+
+def hold(tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: Presence | None) -> Held:
+    """Runs of objects held against the ledger, each of keys that stand close together; `seen` notes what it has.
+
+    Read page by page: what lies between the pages of different folders is not looked at.
+    """
+    differences = [_held(tx, scope_id, run, seen) for run in runs]
+    keys = (obj[0] for run in runs for obj in run)
+    return Held(joined(differences), absences.missed_among(tx, scope_id, keys))
+
+
+def _held(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence | None) -> Diff:
+    if seen is None or not run:
+        return compare(tx, scope_id, run)
+    keys = [obj[0] for obj in run]
+    lowest, highest, most = min(keys), max(keys), 2 * len(keys) + 100
+    rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
+    crowded = len(rows) == most  # with strangers: then the rest of the range is not read
+    if crowded:
+        rows = tx.pairs(_among, {"scope_id": scope_id, "keys": json.dumps(keys)})
+    difference = diff(run, rows)
+    if crowded or not _all_of(keys, rows, difference):
+        theirs = {obj[0] for obj in run}.intersection(key for key, _ in rows)
+        seen.add(theirs, sum(key in theirs for key, _ in rows))
+    elif rows:
+        seen.cover(lowest, highest, len(rows))
+    return difference
+
+
+def _all_of(keys: list[str], rows: list[tuple[str, str]], difference: Diff) -> bool:
+    """Whether every row is of one of the keys. Almost always the ledger has just these, and counting tells."""
+    if len(rows) == len(keys) == difference.known:
+        return True
+    return {key for key, _ in rows}.issubset(keys)
+
+
 def forget(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
     """Remove a version, and those that were declined because of it: found again, they count as new."""
     scope_id = scope(tx, index_id, connector_id)
     again = sa.or_(objects.c.version == version, objects.c.window_seq == NOT_IMPORTED)
     tx.execute(sa.delete(objects).where(objects.c.scope_id == scope_id, objects.c.key == key, again))
+    absences.found_again(tx, scope_id, [key])
 
 
 def record(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:
     """Record versions under a window; the caller holds the automation and knows that they are new."""
     rows = [(scope_id, obj.key, obj.version, window_seq) for obj in sorted(page)]
     tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), rows)
+
+
+def supersede(tx: Tx, scope_id: int, keys: Collection[str], window_seq: int) -> None:
+    """Forget the versions that joined this window and lose their place in it: found again, they are new."""
+    if keys:
+        here = objects.c.scope_id == scope_id, objects.c.window_seq == window_seq, one_of(objects.c.key)
+        tx.execute(sa.delete(objects).where(*here), {"keys": json.dumps(list(keys))})
 
 
 def own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:

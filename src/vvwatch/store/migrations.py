@@ -46,17 +46,25 @@ def _to_2(conn: sa.Connection) -> None:
 
 
 def _to_3(conn: sa.Connection) -> None:
-    """Event queues, sweeps that report and tell what is gone, budgets of listings, windows that are held."""
+    """Event queues, sweeps that report and tell what is gone, budgets of listings, windows that are held; receipts."""
     no = sa.false().compile(dialect=conn.dialect)
     for column in (
         "connectors ADD COLUMN events TEXT",
         "import_automations ADD COLUMN max_list_calls_per_hour INTEGER",
         "import_automations ADD COLUMN cadence TEXT",
         f"windows ADD COLUMN held BOOLEAN NOT NULL DEFAULT {no}",
+        "webhooks ADD COLUMN made_by TEXT",
+        "webhooks ADD COLUMN probe_at FLOAT",
+        "deliveries ADD COLUMN about TEXT NOT NULL DEFAULT ''",
+        "deliveries ADD COLUMN place INTEGER NOT NULL DEFAULT 0",
+        f"deliveries ADD COLUMN held BOOLEAN NOT NULL DEFAULT {no}",
     ):
         conn.exec_driver_sql(f"ALTER TABLE {column}")
-    for table in (schema.absences, schema.tombstones, schema.reconciles, schema.quarantine):
+    for table in (schema.absences, schema.tombstones, schema.reconciles, schema.quarantine, schema.receipts):
         table.create(conn)
+    schema.deletions.create(conn)
+    for index in schema.deliveries.indexes:
+        index.create(conn, checkfirst=True)
 
 
 STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3}

@@ -36,7 +36,7 @@ def retry_delivery(tx: Tx, delivery_id: str) -> None:
     if found.webhook.status != "active":
         raise Conflict(
             f"webhook {found.webhook.id!r} is {found.webhook.status}: nothing is sent to it",
-            "make the webhook anew, or reload the configuration that declares it",
+            "set its status to active, or reload the configuration that declares it",
         )
     tx.update(deliveries, delivery_id, status=DeliveryStatus.PENDING, error_message=None, completed_at=None)
     tx.nudge(Kind.DELIVERY, found.delivery, tx.now, Priority.MANUAL)

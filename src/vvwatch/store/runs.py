@@ -14,6 +14,7 @@ from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.ports import Job, Kind
 from vvwatch.store import exports, shares
 from vvwatch.store.database import Tx
+from vvwatch.store.deleted import kept
 from vvwatch.store.events import announce
 from vvwatch.store.schema import connectors, media, prompt_runs, prompts, run_items, segment_results
 
@@ -27,7 +28,8 @@ _MEDIA_STATUS = {
 
 def start_for_import(tx: Tx, import_job: sa.Row[Any]) -> str:
     """A run of the preset's prompt over exactly the media that the import made; returns its id."""
-    made = tx.all(sa.select(media.c.id).where(media.c.import_job_id == import_job.id).order_by(media.c.id))
+    its = media.c.import_job_id == import_job.id, kept(media.c.id)
+    made = tx.all(sa.select(media.c.id).where(*its).order_by(media.c.id))
     preset = dict(import_job.prompt_preset)
     settings = {name: value for name, value in preset.items() if name not in ("prompt_id", "prompt_version")}
     return _start(

@@ -1,4 +1,8 @@
-"""Windows: new objects gather in an automation's open window; when it closes it becomes an import job."""
+"""Windows: new objects gather in an automation's open window; when it closes it becomes an import job.
+
+A window that a person holds closes for no reason of its own, also not when it is full: objects go on joining it,
+however many, until it is released or fired.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,13 @@ import sqlalchemy as sa
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import CloseReason, WindowPolicy, close_reason, due_at, healed
-from vvwatch.ports import Job, Kind
+from vvwatch.errors import Conflict
+from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store import imports, ledger
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_automations, windows
+
+_HELD_LOOK_SECONDS = 3_600.0  # a held window has a next look as every open one has: nothing open is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Closed:
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What came of offering objects: the window that the last joined (None: nothing was new), how many joined,
-    and the windows that they filled.
+    how many of these are other versions of known keys, and the windows that they filled.
     """
 
     window_id: str | None
@@ -39,6 +46,7 @@ class Accepted:
     count: int
     due_at: float | None
     closed: tuple[Closed, ...] = ()
+    changed: int = 0
 
 
 NOTHING = Accepted(None, opened=False, count=0, due_at=None)
@@ -61,22 +69,25 @@ def accept(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageO
     if automation is None:
         return NOTHING
     new = ledger.compare(tx, automation.scope_id, found)
-    fresh = [*new.created, *new.modified]
+    fresh, known = [*new.created, *new.modified], {obj.key for obj in new.modified}
     ledger.forget_observations(tx, automation_id, [obj.key for obj in fresh])
     result, closed = NOTHING, []
     for start in _rooms(tx, automation, len(fresh)):
         part = fresh[start]
         window, opened = _open(tx, automation)
+        ledger.supersede(tx, automation.scope_id, known.intersection(obj.key for obj in part), window.seq)
         ledger.record(tx, automation.scope_id, part, window.seq)
         result, full = _join(tx, automation, window, part, opened=opened or result.opened)
         closed += [full] if full else []
-    return replace(result, count=len(fresh), closed=tuple(closed))
+    return replace(result, count=len(fresh), closed=tuple(closed), changed=len(new.modified))
 
 
 def _rooms(tx: Tx, automation: sa.Row[Any], count: int) -> Iterator[slice]:
     """How many of `count` objects fit into the open window, and into each that follows."""
     window = open_window(tx, automation.id)
     room = automation.max_objects - (window.object_count if window is not None else 0)
+    if window is not None and window.held:
+        room = count
     start = 0
     while start < count:
         yield slice(start, start + max(room, 1))
@@ -141,6 +152,8 @@ def _join(
         due_at=due,
     )
     result = Accepted(window.id, opened, len(fresh), due)
+    if window.held:
+        return result, None
     if total >= automation.max_objects:
         job = Job(Kind.WINDOW, window.id, window.revision, tx.now)
         return result, _close(tx, job, automation, CloseReason.FULL)
@@ -157,7 +170,7 @@ def policy(automation: sa.Row[Any]) -> WindowPolicy:
 
 
 def close(tx: Tx, job: Job) -> Closed | None:
-    """Close the window if it is due and its automation runs, else look again when it will be."""
+    """Close the window if it is due, not held, and its automation runs; else look again when it will be."""
     window = tx.current(job)
     if window is None or window.state != "open":
         return None
@@ -167,6 +180,9 @@ def close(tx: Tx, job: Job) -> Closed | None:
     assert automation is not None  # noqa: S101  # a foreign key keeps it
     if not automation.enabled or automation.paused:
         tx.claim(job)
+        return None
+    if window.held:
+        _look_at_held(tx, job)
         return None
     opened_at, last_change_at = healed(window.opened_at, window.last_change_at, tx.now)
     reason = close_reason(
@@ -196,17 +212,93 @@ def _look_again(tx: Tx, job: Job, automation: sa.Row[Any], opened_at: float, las
         tx.put(Kind.WINDOW, row.id, row.revision, due)
 
 
+def _look_at_held(tx: Tx, job: Job) -> None:
+    row = tx.claim(job)
+    if row is not None:
+        tx.put(Kind.WINDOW, row.id, row.revision, tx.now + _HELD_LOOK_SECONDS)
+
+
 def fire(tx: Tx, window_id: str) -> Closed | None:
-    """Close an open window now, by hand; None when it is closed already."""
+    """Close an open window now, by hand, held or not; None when it is closed already."""
     window = tx.first(sa.select(windows).where(windows.c.id == window_id, windows.c.state == "open"))
     if window is None:
         return None
-    automation = tx.first(
-        sa.select(import_automations).where(import_automations.c.id == window.automation_id)
-    )
-    assert automation is not None  # noqa: S101  # a foreign key keeps it
     job = Job(Kind.WINDOW, window_id, window.revision, tx.now)
-    return _close(tx, job, automation, CloseReason.MANUAL)
+    return _close(tx, job, lock(tx, window.automation_id), CloseReason.MANUAL)
+
+
+def fire_open(tx: Tx, automation_id: str) -> Closed:
+    """Fire the automation's open window.
+
+    Raises Conflict when no window is open or the automation stands still.
+    """
+    automation, window = _to_steer(tx, automation_id)
+    if not automation.enabled or automation.paused:
+        state = "paused" if automation.enabled else "disabled"
+        what = f"automation {automation.id!r} is {state}: nothing is fired, its window is kept"
+        raise Conflict(what, "resume or enable it")
+    closed = fire(tx, window.id)
+    assert closed is not None  # noqa: S101  # its row is locked
+    return closed
+
+
+def hold(tx: Tx, automation_id: str) -> bool:
+    """Keep the automation's open window open until it is released or fired; False when it is held already.
+
+    Raises Conflict when no window is open.
+    """
+    _, window = _to_steer(tx, automation_id)
+    if not window.held:
+        tx.update(windows, window.id, held=True)
+        tx.nudge(Kind.WINDOW, window, tx.now + _HELD_LOOK_SECONDS)  # who is about to close it comes too late
+    return not window.held
+
+
+def release(tx: Tx, automation_id: str) -> bool:
+    """Let the deadline of a held window count again, an overdue one at once; False when it is not held.
+
+    Raises Conflict when no window is open.
+    """
+    _, window = _to_steer(tx, automation_id)
+    if window.held:
+        tx.update(windows, window.id, held=False)
+        tx.nudge(Kind.WINDOW, window, tx.now, Priority.MANUAL)
+    return bool(window.held)
+
+
+def leave_connector(tx: Tx, automation_id: str) -> Closed | None:
+    """What has gathered becomes an import job of the connector that the automation is about to leave, also when it
+    is held or the automation stands still: nobody would find it at the next connector. None: there was nothing.
+    """
+    lock(tx, automation_id)
+    window = open_window(tx, automation_id)
+    return None if window is None else fire(tx, window.id)
+
+
+def reschedule(tx: Tx, automation_id: str) -> None:
+    """Let the open window follow an edited policy; a deadline that has passed stays, and tells how it was met."""
+    automation = lock(tx, automation_id)
+    window = open_window(tx, automation_id)
+    if window is not None and window.due_at > tx.now:
+        moments = healed(window.opened_at, window.last_change_at, tx.now)
+        due = due_at(policy(automation), *moments, window.object_count)
+        tx.update(windows, window.id, due_at=max(due, tx.now))
+
+
+def _to_steer(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]]:
+    """The automation and its open window, both locked."""
+    automation = lock(tx, automation_id)
+    window = open_window(tx, automation_id)
+    if window is None:
+        what = f"no window of automation {automation_id!r} is open"
+        raise Conflict(what, "one opens with the next new object")
+    return automation, window
+
+
+def lock(tx: Tx, automation_id: str) -> sa.Row[Any]:
+    """The automation; nothing joins its open window before this transaction ends."""
+    table = import_automations
+    return tx.execute(sa.select(table).where(table.c.id == automation_id).with_for_update()).one()
 
 
 def _close(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> Closed | None:

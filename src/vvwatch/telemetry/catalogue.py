@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from vvwatch.telemetry.metrics import Update, count, observe, put, stamp
+from vvwatch.telemetry.metrics import Update, count, observe, put, stamp, turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,9 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "sweep.finished": _debug("Overdue work was looked for (found)."),
     "retention.finished": _info(
-        "What was kept long enough is dropped (deliveries, events, import_jobs, results, engine_rows)."
+        "What was kept long enough is dropped (deliveries, events, import_jobs, results, receipts, engine_rows)."
     ),
+    "deletion.finished": _info("What hung on something that was deleted is gone (resource, id, rows)."),
     "job.failed": _error(
         "A piece of work broke and is tried again (kind, ref, attempt, error).", _failure("job")
     ),
@@ -89,30 +90,80 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "A hint could not be followed; the next scan finds what it was about (automation, error).",
         _failure("hint"),
     ),
+    "source.listening": _info(
+        "Changes are learnt of early (automation, state, reason, hint).",
+        put("source_healthy", "automation", value=1),
+        turn("source_state", "automation", "healthy"),
+    ),
     "source.degraded": _warning(
         "Changes are learnt of by listing only (automation, state, reason, hint).",
         put("source_healthy", "automation", value=0),
+        turn("source_state", "automation", "degraded"),
     ),
     "source.failed": _error(
         "The source is down (automation, state, reason, hint).",
         put("source_healthy", "automation", value=0),
+        turn("source_state", "automation", "failed"),
         count("errors_total", step="source", error_type="source_failed"),
     ),
     "source.recovered": _info(
         "Changes are learnt of early again (automation, state, reason, hint).",
         put("source_healthy", "automation", value=1),
+        turn("source_state", "automation", "healthy"),
+    ),
+    "queue.listening": _info(
+        "The queue of a connector tells of changes (connector).",
+        put("queue_healthy", "connector", value=1),
+        turn("queue_state", "connector", "healthy"),
+    ),
+    "queue.degraded": _warning(
+        "The queue may be behind; listings go on as without it (connector, reason, hint).",
+        put("queue_healthy", "connector", value=0),
+        turn("queue_state", "connector", "degraded"),
+    ),
+    "queue.failed": _error(
+        "The queue cannot be used; listings go on as without it (connector, reason, hint).",
+        put("queue_healthy", "connector", value=0),
+        turn("queue_state", "connector", "failed"),
+        count("errors_total", step="queue", error_type="queue_failed"),
+    ),
+    "queue.recovered": _info(
+        "The queue tells of changes again (connector).",
+        put("queue_healthy", "connector", value=1),
+        turn("queue_state", "connector", "healthy"),
+    ),
+    "queue.batch_taken": _debug(
+        "Messages were committed and answered (connector, messages, acknowledged, quarantined, lag_seconds, "
+        "duration_seconds).",
+        count("queue_messages_received_total", "connector", by="messages"),
+        count("queue_messages_acknowledged_total", "connector", by="acknowledged"),
+        count("queue_messages_quarantined_total", "connector", by="quarantined"),
+        observe("event_lag_seconds", "lag_seconds"),
+    ),
+    "queue.quarantined": _info(
+        "Messages are kept aside that no automation can use, reason and detail of the first (connector, messages, "
+        "reason, detail)."
     ),
     "scan.finished": _debug(
-        "A listing is whole (automation, listed, accepted, skipped, settling, duration_seconds).",
+        "A look is over (automation, listed, accepted, skipped, settling, list_calls, stretched, duration_seconds).",
         count("scans_total", outcome="ok"),
+        count("list_calls_total", by="list_calls"),
         count("objects_listed_total", by="listed"),
         observe("scan_duration_seconds"),
         stamp("last_scan_timestamp_seconds", "automation"),
+        put("stretched", "automation"),
     ),
     "scan.failed": _warning(
         "A listing broke off and proves nothing (automation, connector, error).",
         count("scans_total", outcome="failed"),
         _failure("scan"),
+    ),
+    "reconcile.finished": _debug(
+        "A sweep ended, and says what it proves (automation, complete, proof, remark, listed, matched, known, created, "
+        "changed, gone, recovered, list_calls, cost_usd, duration_seconds).",
+        count("objects_gone_total", by="gone"),
+        count("objects_recovered_total", by="recovered"),
+        stamp("last_complete_sweep_timestamp_seconds", "automation", complete=True),
     ),
     "change.accepted": _debug(
         "New objects join the window, object_key the first (automation, window, objects, object_key, due_at).",
@@ -124,6 +175,8 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     # windows
     "window.opened": _info("A window has its first object (automation, window, due_at)."),
+    "window.held": _info("A person keeps a window open (automation, window)."),
+    "window.released": _info("The deadline of a held window counts again (automation, window)."),
     "window.closed": _info(
         "A window becomes an import job (automation, window, reason, objects, import_job).",
         count("windows_closed_total", "reason"),

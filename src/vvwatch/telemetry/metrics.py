@@ -11,6 +11,7 @@ Fields = Mapping[str, Any]
 Metrics = Mapping[str, Counter | Gauge | Histogram]
 Update = Callable[[Metrics, Fields], None]
 
+_STATES: Final = ("starting", "healthy", "degraded", "failed")
 _FAST: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 
@@ -21,6 +22,11 @@ _GAUGES: Final = {
     "last_scan_timestamp_seconds": ("When a listing was last whole.", ("automation",)),
     "last_success_timestamp_seconds": ("When an import job was last completed.", ("automation",)),
     "source_healthy": ("Whether changes are learnt of early.", ("automation",)),
+    "queue_healthy": ("Whether the queue of a connector tells of changes.", ("connector",)),
+    "source_state": ("1 for the state that the source of changes is in.", ("automation", "state")),
+    "queue_state": ("1 for the state that the queue of a connector is in.", ("connector", "state")),
+    "stretched": ("Whether listings are further apart than wanted, to keep a budget.", ("automation",)),
+    "last_complete_sweep_timestamp_seconds": ("When a sweep last listed everything.", ("automation",)),
     "windows_open": ("Windows that gather objects now.", ()),
     "delivery_backlog": ("Deliveries that are due or wait for a retry.", ()),
     "jobs_due": ("Pieces of work that are due.", ()),
@@ -28,8 +34,14 @@ _GAUGES: Final = {
 _COUNTERS: Final = {
     "scans_total": ("Listings held against the ledger.", ("outcome",)),
     "objects_listed_total": ("Objects that listings reported.", ()),
+    "list_calls_total": ("Requests that listings took.", ()),
+    "objects_gone_total": ("Objects of the ledger that sweeps found gone.", ()),
+    "objects_recovered_total": ("New objects that a sweep found although events should have told them.", ()),
     "changes_total": ("New objects taken into windows.", ()),
     "changes_skipped_total": ("Objects left out.", ("reason",)),
+    "queue_messages_received_total": ("Messages taken from event queues.", ("connector",)),
+    "queue_messages_acknowledged_total": ("Messages deleted from event queues.", ("connector",)),
+    "queue_messages_quarantined_total": ("Messages that no automation could use.", ("connector",)),
     "windows_closed_total": ("Windows that became import jobs.", ("reason",)),
     "import_jobs_total": ("Import jobs that ended.", ("status",)),
     "import_files_total": ("Files of import jobs that ended.", ("status",)),
@@ -41,6 +53,7 @@ _COUNTERS: Final = {
     "errors_total": ("Failures.", ("step", "error_type")),
 }
 _HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
+    "event_lag_seconds": ("The age of a batch's oldest message when it was done with.", _FAST),
     "scan_duration_seconds": ("The time of a whole listing.", _SLOW),
     "item_duration_seconds": ("The time of processing one media item.", _SLOW),
     "delivery_duration_seconds": ("The time of one delivery attempt.", _FAST),
@@ -70,11 +83,11 @@ def count(name: str, *labels: str, by: str = "", **fixed: str) -> Update:
     return update
 
 
-def observe(name: str) -> Update:
-    """Add the event's `duration_seconds`, where it has them, to a histogram."""
+def observe(name: str, field: str = "duration_seconds") -> Update:
+    """Add the event's field, where it has it, to a histogram."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
-        if (value := fields.get("duration_seconds")) is not None:
+        if (value := fields.get(field)) is not None:
             metrics[name].observe(value)  # type: ignore[union-attr]
 
     return update
@@ -91,7 +104,17 @@ def put(name: str, *labels: str, value: float | None = None) -> Update:
     return update
 
 
-def stamp(name: str, *labels: str, **only: str) -> Update:
+def turn(name: str, label: str, state: str) -> Update:
+    """Set the gauge of `state` to 1 and those of all other states to 0."""
+
+    def update(metrics: Metrics, fields: Fields) -> None:
+        for each in _STATES:
+            _labelled(metrics[name], (label,), {"state": each}, fields).set(each == state)
+
+    return update
+
+
+def stamp(name: str, *labels: str, **only: object) -> Update:
     """Set a gauge to the present moment, for events whose fields have the values `only`."""
 
     def update(metrics: Metrics, fields: Fields) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from vvwatch.core.deliveries import Answer, DeliveryStatus, classify
-from vvwatch.core.events import canonical_json, envelope
+from vvwatch.core.events import TEST_EVENT, canonical_json, envelope
+from vvwatch.core.identities import new_id
 from vvwatch.core.retries import delivery_delay
 from vvwatch.core.signatures import sign
 from vvwatch.errors import StoreError
 from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store import deliveries
 from vvwatch.store.database import Database
-from vvwatch.store.deliveries import Attempted, DeliveryWork
+from vvwatch.store.deliveries import Attempted, DeliveryWork, Ended
 from vvwatch.store.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.keeping import kept
+from vvwatch.workflow.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +60,34 @@ class Deliveries:
         self._box = box
         self._policy = policy
         self._sample = sample
+        self._begun = Together(self._begin)
+        self._noted = Together(self._finish)
+
+    async def _begin(self, jobs: Sequence[Job]) -> Sequence[DeliveryWork | None]:
+        return await self._database.write(deliveries.begin_all, jobs)
+
+    async def _finish(self, ended: Sequence[Ended]) -> Sequence[bool]:
+        policy = self._policy
+        return await kept(
+            self._database, self._clock, deliveries.finish_all, ended, policy.disable_after, policy.delays
+        )
 
     async def deliver(self, job: Job) -> None:
         """Handle one attempt of a delivery."""
-        work = await self._database.write(deliveries.begin, job)
+        work = await self._begun(job)
         if work is None:
             return
-        body = canonical_json(_envelope(work))
-        try:
-            headers = self._headers(work, body)
-        except StoreError as closed:  # the secret cannot be opened
-            reply = Reply(None, "", closed.message, 0.0)
-        else:
-            reply = await self._sender.post(work.webhook.url, body, headers)
+        names = {
+            "X-Delivery-ID": work.delivery.id,
+            "X-Delivery-Attempt-Id": f"{work.delivery.id}-{work.delivery.attempts}",
+            "Idempotency-Key": work.delivery.id,
+        }
+        reply = await self._post(work.webhook, _envelope(work), names)
         answer = classify(reply.status_code)
-        error = (
-            None
-            if answer is Answer.DELIVERED
-            else reply.error or f"the receiver answered {reply.status_code}"
-        )
-        attempted = Attempted(reply.status_code, reply.body, error, reply.duration_seconds)
+        attempted = Attempted(reply.status_code, reply.body, what_failed(reply), reply.duration_seconds)
         status, retry_at = self._next(work, answer, reply.retry_after_seconds)
-        noted = await kept(
-            self._database,
-            self._clock,
-            deliveries.finish,
-            job,
-            work.delivery.attempts,
-            attempted,
-            status,
-            retry_at,
-            self._policy.disable_after,
-            gone=answer is Answer.GONE,
-        )
+        gone = answer is Answer.GONE
+        noted = await self._noted(Ended(job, work.delivery.attempts, attempted, status, retry_at, gone))
         if noted:
             self._announce(work, attempted, status)
 
@@ -103,16 +103,27 @@ class Deliveries:
             return DeliveryStatus.FAILED, None
         return DeliveryStatus.RETRYING, self._clock.now() + wait
 
-    def _headers(self, work: DeliveryWork, body: bytes) -> dict[str, str]:
-        return {
+    async def test(self, webhook: sa.Row[Any]) -> Reply:
+        """Send a test event now, signed as every other, whatever the webhook's status. It counts for nothing."""
+        now = self._clock.now()
+        event_id = new_id("evt_test", now, secrets.token_bytes(10))
+        told = envelope(event_id, TEST_EVENT, {"webhook_id": webhook.id}, now, webhook.metadata)
+        return await self._post(webhook, told, {"Idempotency-Key": event_id})
+
+    async def _post(self, webhook: sa.Row[Any], told: Mapping[str, Any], names: Mapping[str, str]) -> Reply:
+        """Sign the very bytes that are sent, with the webhook's secret of this moment."""
+        body = canonical_json(told)
+        try:
+            signature = sign(self._box.open(webhook.secret), body)
+        except StoreError as closed:  # the secret cannot be opened
+            return Reply(None, "", closed.message, 0.0)
+        headers = {
             "Content-Type": "application/json",
-            "X-Webhook-ID": work.webhook.id,
-            "X-Delivery-ID": work.delivery.id,
-            "X-Delivery-Attempt-Id": f"{work.delivery.id}-{work.delivery.attempts}",
-            "X-Event-Type": work.event.type,
-            "Idempotency-Key": work.delivery.id,
-            "X-Webhook-Signature": sign(self._box.open(work.webhook.secret), body),
+            "X-Webhook-ID": webhook.id,
+            "X-Event-Type": told["event"],
+            "X-Webhook-Signature": signature,
         }
+        return await self._sender.post(webhook.url, body, headers | dict(names))
 
     def _announce(self, work: DeliveryWork, attempted: Attempted, status: DeliveryStatus) -> None:
         self._telemetry.emit(
@@ -126,6 +137,13 @@ class Deliveries:
             error_type=_error_type(attempted) if attempted.error else "",
             duration_seconds=round(attempted.duration_seconds, 3),
         )
+
+
+def what_failed(reply: Reply) -> str | None:
+    """Why a receiver did not take what it was sent; None when it did."""
+    if classify(reply.status_code) is Answer.DELIVERED:
+        return None
+    return reply.error or f"the receiver answered {reply.status_code}"
 
 
 def _envelope(work: DeliveryWork) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import anyio
 
+from vvwatch.core.cadence import note_new
 from vvwatch.core.filters import WORTH_KNOWING, Reason
 from vvwatch.core.ledger import Diff
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.settling import Sighting, settled, sight
 from vvwatch.ports import Clock, Irregularity
-from vvwatch.store import ledger, windows
+from vvwatch.store import absences, ledger, windows
 from vvwatch.store.database import Database
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.watched import Tally, Watched, observation
@@ -35,11 +37,35 @@ class Intake:
 
     async def take(self, watched: Watched, seen: Sequence[StorageObject], tally: Tally) -> None:
         """Take in what of `seen` is new to the ledger, wanted and settled; counted in `tally`."""
-        difference = await self._database.read(ledger.compare, watched.row.scope_id, seen)
-        await self.offer(watched, seen, difference, tally)
+        await self.take_runs(watched, [seen], tally)
+
+    async def take_runs(
+        self, watched: Watched, runs: Sequence[Sequence[StorageObject]], tally: Tally
+    ) -> None:
+        """As `take`, of runs of objects whose keys stand close together, as a page of a listing has them."""
+        if not any(runs):
+            return
+        held = await self._database.read(ledger.hold, watched.row.scope_id, runs, tally.seen)
+        if held.missed:
+            await self._database.write(absences.found_again, watched.row.scope_id, held.missed)
+        difference = await self._without_risen(watched, held.diff)
+        tally.known += difference.known
+        await self.offer(watched, chain(*runs), difference, tally)
+
+    async def _without_risen(self, watched: Watched, difference: Diff) -> Diff:
+        """Where a version never comes twice, one that was taken for gone was only out of sight: it is known."""
+        if watched.storage.capabilities.versions_recur or not difference.created:
+            return difference
+        scope_id, created = watched.row.scope_id, difference.created
+        risen = set(await self._database.read(absences.graves, scope_id, created))
+        if not risen:
+            return difference
+        await self._database.write(absences.unbury, scope_id, list(risen))
+        fresh = [obj for obj in created if obj[:2] not in risen]
+        return Diff(fresh, difference.modified, difference.known + len(risen))
 
     async def offer(
-        self, watched: Watched, seen: Sequence[StorageObject], difference: Diff, tally: Tally
+        self, watched: Watched, seen: Iterable[StorageObject], difference: Diff, tally: Tally
     ) -> None:
         """As `take`, of what was held against the ledger; what is no candidate any more has nothing to settle."""
         wanted = await self._wanted(watched, difference, tally)
@@ -49,7 +75,7 @@ class Intake:
         ready = wanted if watched.storage.capabilities.atomic_writes else await self._ripe(watched, wanted)
         tally.settling += len(wanted) - len(ready)
         if ready:
-            tally.accepted += await self._accept(watched, ready)
+            await self._accept(watched, ready, tally)
 
     async def observe_irregular(self, watched: Watched, irregular: Sequence[Irregularity]) -> None:
         """Remember what stands there and cannot be an object, where the automation would want it."""
@@ -70,21 +96,31 @@ class Intake:
 
     async def _wanted(self, watched: Watched, difference: Diff, tally: Tally) -> list[StorageObject]:
         """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
-        known_keys = difference.modified if watched.new_only else []
-        candidates = [*difference.created, *([] if watched.new_only else difference.modified)]
-        candidates, own = await self._without_own(watched, candidates)
+        known_keys = await self._known_keys(watched, difference)
+        new = [*difference.created, *difference.modified]
+        candidates, own = await self._without_own(watched, [obj for obj in new if obj.key not in known_keys])
         if candidates:
             candidates = await watched.looked_into(self._database, candidates, self._sample())
         verdicts = [(obj, watched.filter.verdict(obj)) for obj in candidates]
         wanted, existing = watched.split_existing([obj for obj, verdict in verdicts if verdict.accepted])
-        declined = [obj for obj in known_keys if watched.filter.verdict(obj).accepted]
-        if declined or own or existing:
-            args = watched.row.id, watched.row.generation, [*declined, *own, *existing]
-            await self._database.write(windows.acknowledge, *args)
+        declined = [obj for obj in new if obj.key in known_keys and watched.filter.verdict(obj).accepted]
+        if known := [*declined, *own, *existing]:
+            await self._database.write(windows.acknowledge, watched.row.id, watched.row.generation, known)
+            tally.note(known)
+        tally.matched += len(wanted) + len(declined) + len(existing)
         tally.skipped += len(candidates) - len(wanted)
         refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
         await self._observe(watched, [observation(obj, v.reason, v.detail) for obj, v in refused])
         return wanted
+
+    async def _known_keys(self, watched: Watched, difference: Diff) -> set[str]:
+        """Where only the first version of a key counts: the keys that had one, though it may be gone."""
+        if not watched.new_only:
+            return set()
+        known = {obj.key for obj in difference.modified}
+        if keys := [obj.key for obj in difference.created]:
+            known |= await self._database.read(absences.buried, watched.row.scope_id, keys)
+        return known
 
     async def _without_own(
         self, watched: Watched, candidates: list[StorageObject]
@@ -122,17 +158,27 @@ class Intake:
             self.unsettled.set()
         return [obj for obj in quiet if obj.key not in held]
 
-    async def _accept(self, watched: Watched, ready: list[StorageObject]) -> int:
+    async def _accept(self, watched: Watched, ready: list[StorageObject], tally: Tally) -> None:
         row = watched.row
         result = await self._database.write(windows.accept, row.id, row.generation, ready)
+        tally.note(ready)
+        tally.accepted += result.count
+        tally.changed += result.changed
+        if tally.late_seconds is not None:
+            since = self._clock.now() + watched.storage.clock_ahead_seconds - tally.late_seconds
+            tally.recovered += min(result.count, sum(obj.changed_at < since for obj in ready))
+        note_new(tally.newest, (obj.key for obj in ready))
+        self._tell(row.id, ready, result)
+
+    def _tell(self, automation_id: str, ready: Sequence[StorageObject], result: windows.Accepted) -> None:
         if result.opened:
             self._telemetry.emit(
-                "window.opened", automation=row.id, window=result.window_id, due_at=result.due_at
+                "window.opened", automation=automation_id, window=result.window_id, due_at=result.due_at
             )
         if result.count:
             self._telemetry.emit(
                 "change.accepted",
-                automation=row.id,
+                automation=automation_id,
                 window=result.window_id,
                 objects=result.count,
                 object_key=ready[0].key,
@@ -140,4 +186,3 @@ class Intake:
             )
         for closed in result.closed:
             announce(self._telemetry, closed)
-        return result.count

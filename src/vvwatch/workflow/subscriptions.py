@@ -1,35 +1,49 @@
-"""Sources: one for each active automation whose storage has one, started, replaced and stopped as it is edited."""
+"""What tells of changes early: the sources of automations and the queues of connectors, as they are edited.
+
+An active automation has a source of its own where its storage has one. A connector has one queue for all of its
+automations, consumed while at least one of them is active; every node consumes it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
 
 import anyio
 import anyio.abc
 import sqlalchemy as sa
 
 from vvwatch.errors import StoreUnavailable
-from vvwatch.ports import Clock, Hint, Source, SourceHealth
+from vvwatch.ports import Clock, EventQueue, Hint, Source, SourceHealth
 from vvwatch.store import automations
 from vvwatch.store.database import Database
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.consuming import Consumer
 from vvwatch.workflow.watch import Watcher
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS: Final = 1.0
+_BAD: Final = ("degraded", "failed")
 
 
 @dataclass
 class _Running:
+    """A source or a consumer at work: what it was made for, and the state that was told last, and since when."""
+
     identity: tuple[Any, ...]
-    source: Source
+    at_work: Source | Consumer
+    since: float
     scope: anyio.CancelScope
     state: str = ""
 
 
 class Subscriptions:
-    """Runs the sources. `make` gives an automation's source, or None when listings alone serve it."""
+    """Runs sources and consumers.
+
+    `make` gives an automation's source, or None when listings alone serve it. `open_queue` opens the queue of a
+    connector's row, and may block; `sample` varies pauses.
+    """
 
     def __init__(
         self,
@@ -38,33 +52,57 @@ class Subscriptions:
         telemetry: Telemetry,
         watcher: Watcher,
         make: Callable[[sa.Row[Any], sa.Row[Any]], Source | None],
+        open_queue: Callable[[sa.Row[Any]], EventQueue],
+        sample: Callable[[], float],
     ) -> None:
         self._database = database
         self._clock = clock
         self._telemetry = telemetry
         self._watcher = watcher
         self._make = make
-        self._running: dict[str, _Running] = {}
+        self._open_queue = open_queue
+        self._sample = sample
+        self._sources: dict[str, _Running] = {}
+        self._queues: dict[str, _Running] = {}
         self._followed: tuple[object, ...] | None = None
+        self._era = 0
 
     def health(self) -> dict[str, SourceHealth]:
         """Automation id to the health of its source."""
-        return {automation: running.source.health for automation, running in self._running.items()}
+        return {
+            name: replace(running.at_work.health, since=running.since)
+            for name, running in self._sources.items()
+        }
+
+    def queue_health(self) -> dict[str, SourceHealth]:
+        """Connector id to the health of its queue, of those that are consumed."""
+        return {name: running.at_work.health for name, running in self._queues.items()}
+
+    def listens(self, connector_id: str) -> bool:
+        """Whether the connector's queue tells of its changes now."""
+        running = self._queues.get(connector_id)
+        return running is not None and running.at_work.health.state == "healthy"
+
+    def renew(self) -> None:
+        """Open every queue anew: what they are reached by may have changed."""
+        self._era += 1
+        self._followed = None
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Keep the sources as the automations want them, until cancelled; started when all had their first try."""
+        """Keep all as the automations want it, until cancelled; started when all had their first try."""
         async with anyio.create_task_group() as tasks:
             await self._follow(tasks)
             task_status.started()
             while True:
                 await self._clock.sleep(_LOOK_SECONDS)
                 await self._follow(tasks)
-                self._tell_health()
+                self._tell_sources()
+                await self._tell_queues()
 
     async def _follow(self, tasks: anyio.abc.TaskGroup) -> None:
         """Look what is wanted, but only when something was edited since the last look."""
         try:
-            edited = await self._database.read(automations.last_edit)
+            edited = (self._era, *await self._database.read(automations.last_edit))
             if edited != self._followed:
                 await self._adopt(tasks)
                 self._followed = edited
@@ -72,47 +110,107 @@ class Subscriptions:
             self._telemetry.emit("task.failed", task="subscriptions", error=error)
 
     async def _adopt(self, tasks: anyio.abc.TaskGroup) -> None:
-        wanted = {
-            row.id: (row, connector) for row, connector in await self._database.read(automations.all_active)
-        }
-        for automation_id, running in list(self._running.items()):
-            found = wanted.get(automation_id)
-            if found is None or _identity(*found) != running.identity:
-                running.scope.cancel()
-                del self._running[automation_id]
-        for automation_id, (row, connector) in wanted.items():
-            if automation_id not in self._running:
-                self._start(tasks, row, connector)
+        pairs = await self._database.read(automations.all_active)
+        consumed = {connector.id: connector for _, connector in pairs if connector.events}
+        _stop(self._sources, {row.id: _identity(row, connector) for row, connector in pairs})
+        _stop(self._queues, {name: self._queue_identity(each) for name, each in consumed.items()})
+        for row, connector in pairs:
+            if row.id not in self._sources and (source := self._make(row, connector)) is not None:
+                running = self._running(_identity(row, connector), source)
+                self._sources[row.id] = running
+                tasks.start_soon(_within, running.scope, partial(source.run, self._notifying(row.id)))
+        for name, connector in consumed.items():
+            if name not in self._queues:
+                consumer = self._consumer(connector)
+                running = self._running(self._queue_identity(connector), consumer)
+                self._queues[name] = running
+                tasks.start_soon(_within, running.scope, consumer.run)
 
-    def _start(self, tasks: anyio.abc.TaskGroup, row: sa.Row[Any], connector: sa.Row[Any]) -> None:
-        source = self._make(row, connector)
-        if source is not None:
-            scope = anyio.CancelScope()
-            self._running[row.id] = _Running(_identity(row, connector), source, scope)
-            tasks.start_soon(self._one, row.id, source, scope)
+    def _running(self, identity: tuple[Any, ...], at_work: Source | Consumer) -> _Running:
+        return _Running(identity, at_work, self._clock.now(), anyio.CancelScope())
 
-    async def _one(self, automation_id: str, source: Source, scope: anyio.CancelScope) -> None:
+    def _consumer(self, connector: sa.Row[Any]) -> Consumer:
+        return Consumer(
+            self._database,
+            self._clock,
+            self._telemetry,
+            self._watcher.notice,
+            self._sample,
+            connector.id,
+            partial(self._open_queue, connector),
+            exclusive=connector.events["mode"] == "exclusive",
+        )
+
+    def _queue_identity(self, connector: sa.Row[Any]) -> tuple[Any, ...]:
+        return self._era, connector.updated_at, str(connector.events)
+
+    def _notifying(self, automation_id: str) -> Callable[[Hint], Awaitable[None]]:
         async def notify(hint: Hint) -> None:
             await self._watcher.notice(automation_id, hint)  # what fails here is found by the next scan
 
-        with scope:
-            await source.run(notify)
+        return notify
 
-    def _tell_health(self) -> None:
-        for automation_id, running in self._running.items():
-            health = running.source.health
+    def _tell_sources(self) -> None:
+        for automation_id, running in self._sources.items():
+            health = running.at_work.health
             if health.state == running.state:
                 continue
-            bad = health.state in ("degraded", "failed")
-            if bad or running.state in ("degraded", "failed"):
-                self._telemetry.emit(
-                    f"source.{health.state}" if bad else "source.recovered",
-                    automation=automation_id,
-                    state=health.state,
-                    reason=health.reason,
-                    hint=health.hint,
-                )
-            running.state = health.state
+            self._tell_source(automation_id, running.state, health)
+            running.state, running.since = health.state, self._clock.now()
+
+    def _tell_source(self, automation_id: str, before: str, health: SourceHealth) -> None:
+        if health.state == "starting":
+            return
+        bad, again = health.state in _BAD, before in _BAD
+        self._telemetry.emit(
+            f"source.{health.state}" if bad else ("source.recovered" if again else "source.listening"),
+            automation=automation_id,
+            state=health.state,
+            reason=health.reason,
+            hint=health.hint,
+        )
+
+    async def _tell_queues(self) -> None:
+        for connector_id, running in list(self._queues.items()):
+            health = running.at_work.health
+            if health.state != running.state and await self._is_stood_in_for(connector_id, health):
+                self._tell_queue(connector_id, running.state, health)
+                running.state = health.state
+
+    async def _is_stood_in_for(self, connector_id: str, health: SourceHealth) -> bool:
+        """Let listings come as often as without the queue, where it does not tell; False: not now."""
+        try:
+            if health.state in _BAD:
+                await self._watcher.deaf(connector_id)
+        except StoreUnavailable:
+            return False
+        return True
+
+    def _tell_queue(self, connector_id: str, before: str, health: SourceHealth) -> None:
+        if health.state in _BAD:
+            self._telemetry.emit(
+                "queue.failed" if health.state == "failed" else "queue.degraded",
+                connector=connector_id,
+                reason=health.reason,
+                hint=health.hint,
+            )
+        elif health.state == "healthy":
+            self._telemetry.emit(
+                "queue.recovered" if before in _BAD else "queue.listening", connector=connector_id
+            )
+
+
+def _stop(running: dict[str, _Running], wanted: Mapping[str, tuple[Any, ...]]) -> None:
+    """End what is not wanted any more, or not as it is."""
+    for name, each in list(running.items()):
+        if wanted.get(name) != each.identity:
+            each.scope.cancel()
+            del running[name]
+
+
+async def _within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
+    with scope:
+        await run()
 
 
 def _identity(row: sa.Row[Any], connector: sa.Row[Any]) -> tuple[Any, ...]:

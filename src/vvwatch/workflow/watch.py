@@ -1,8 +1,11 @@
 """From change to window: listings and hints become accepted objects, each version once.
 
-A listing is the truth, a hint is the speed; both end in the same place. Objects of a store whose writes are not
-atomic must settle first: the same version at two looks, `settle_seconds` of monotonic time apart, and no writer
-that holds them open. What is still settling lives in memory only: the next listing finds it again.
+A listing is the truth, a hint is the speed; both end in the same place. Between two whole listings that a budget
+keeps apart, only the ends are looked at, where new keys are likely: that decides nothing.
+
+Objects of a store whose writes are not atomic must settle first: the same version at two looks, `settle_seconds` of
+monotonic time apart, and no writer that holds them open. What is still settling lives in memory only: the next
+listing finds it again.
 """
 
 from __future__ import annotations
@@ -14,22 +17,25 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
+from vvwatch.core.cadence import Learnt, Pace, after_failure, after_full, after_poll, ends, learnt_ends
 from vvwatch.core.filters import ObjectFilter
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.schedules import jittered
 from vvwatch.core.settling import Sighting, remaining, settled
-from vvwatch.errors import StorageError, StorageUnavailable, VvwatchError
-from vvwatch.ports import Clock, Hint, Job, Storage
-from vvwatch.store import automations
+from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, VvwatchError
+from vvwatch.ports import Clock, Hint, Job, Priority, Storage
+from vvwatch.store import absences, automations, ledger
 from vvwatch.store.database import Database
+from vvwatch.store.reconciles import Report
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.intake import Intake
+from vvwatch.workflow.reconcile import Reconciler
 from vvwatch.workflow.watched import Tally, Watched
 
-_COMPARED_AT_ONCE = 4_000
-_MOST_SETTLING = 200_000
 _MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
 _RETRY_SECONDS = 30.0
+_SWEEP_SECONDS = 3_600.0
+_LATE_SECONDS = 60.0
 
 
 class Watcher:
@@ -50,36 +56,104 @@ class Watcher:
         self._sample = sample
         self._watched: dict[str, Watched] = {}
         self._intake = Intake(database, clock, telemetry, sample)
+        self._reconciler = Reconciler(database, clock, self._intake, sample)
         self._looking = 0
+        self.listens: Callable[[str], bool] = lambda _: False
+        """Whether the events of a connector (its id) tell of every change; its listings then only prove it."""
 
     async def scan(self, job: Job) -> None:
-        """Handle a scan: list the whole prefix, take in what is new, and put the next scan."""
+        """Handle a scan: list the whole prefix, take in what is new and what is gone, and put the next scan.
+
+        Where that takes more requests than are allowed, look between two whole listings where new keys are likely.
+        """
         found = await self._database.read(automations.to_scan, job)
         if found is None:
             return
         row, connector = found
-        started = self._clock.monotonic()
+        learnt = Learnt.of(row.cadence)
+        full = job.priority is Priority.MANUAL or learnt.full_is_due(self._clock.now())
+        tally = Tally(started=self._clock.monotonic())
+        self._looking += 1
         try:
-            tally = await self._look(await self._watch(row, connector), row.source_prefix)
+            watched = await self._watch(row, connector)
+            await (self._sweep if full else self._poll)(job, watched, learnt, tally)
         except VvwatchError as error:
-            await self._failed(job, row, error)
+            await self._failed(job, row, error, tally.calls)
+        finally:
+            self._looking -= 1
+
+    async def _sweep(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
+        pace = self._pace(watched)
+        if learnt.full_at is not None and self.listens(watched.connector.id):
+            tally.late_seconds = _of_events(watched.connector, "late_seconds", _LATE_SECONDS)
+        swept = await self._reconciler.sweep(job, watched, tally)
+        report = swept.report
+        self._telemetry.emit("reconcile.finished", automation=watched.row.id, **report.figures())
+        if swept.error is not None:
+            await self._failed(job, watched.row, swept.error, tally.calls, report)
             return
-        wait = jittered(row.scan_seconds, 0.1, self._sample())
-        await self._database.write(automations.scanned, job, wait)
+        hot: Mapping[str, str] = {}
+        if pace.calls_per_hour is not None and watched.storage.capabilities.start_after:
+            hot = learnt_ends(learnt.hot, watched.row.source_prefix, swept.last_key, tally.newest)
+        taught, wait = after_full(pace, self._clock.now(), tally.calls, hot)
+        await self._done(job, watched, taught, wait, tally, report)
+
+    async def _poll(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
+        """Look where new keys are likely. What else is new is found by the next sweep."""
+        pace, hot = self._pace(watched), dict(learnt.hot)
+        for prefix, after in ends(hot, pace).items():
+            hot[prefix] = await self._reconciler.look(watched, prefix, tally, after)
+        whole = watched.row.source_prefix
+        hot = learnt_ends(hot, whole, hot.get(whole, ""), tally.newest)
+        taught, wait = after_poll(learnt, pace, self._clock.now(), tally.calls, hot)
+        await self._done(job, watched, taught, wait, tally)
+
+    def _pace(self, watched: Watched) -> Pace:
+        """How often it is to be listed: less often where events tell of what is new."""
+        row, seconds = watched.row, watched.row.scan_seconds
+        listens = self.listens(watched.connector.id)
+        if listens:
+            seconds = max(seconds, _of_events(watched.connector, "sweep_seconds", _SWEEP_SECONDS))
+        polls = watched.storage.capabilities.start_after and not listens
+        return Pace(seconds, row.max_list_calls_per_hour, polls)
+
+    async def _failed(
+        self, job: Job, row: sa.Row[Any], error: VvwatchError, calls: int, report: Report | None = None
+    ) -> None:
+        pace = Pace(row.scan_seconds, row.max_list_calls_per_hour, polls=False)
+        wait = after_failure(
+            pace, jittered(min(row.scan_seconds, _RETRY_SECONDS), 0.1, self._sample()), calls
+        )
+        await self._database.write(automations.scan_failed, job, wait, error.message, error.hint, report)
+        self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
+
+    async def _done(
+        self,
+        job: Job,
+        watched: Watched,
+        learnt: Learnt,
+        wait: float,
+        tally: Tally,
+        report: Report | None = None,
+    ) -> None:
+        jitter = jittered(1.0, 0.1, self._sample())
+        wait *= max(jitter, 1.0) if learnt.stretched else jitter  # never sooner than the budget allows
+        await self._database.write(automations.scanned, job, wait, learnt, report)
         self._telemetry.emit(
             "scan.finished",
-            automation=row.id,
+            automation=watched.row.id,
             listed=tally.listed,
             accepted=tally.accepted,
             skipped=tally.skipped,
             settling=tally.settling,
-            duration_seconds=round(self._clock.monotonic() - started, 3),
+            list_calls=tally.calls,
+            stretched=learnt.stretched,
+            duration_seconds=round(self._clock.monotonic() - tally.started, 3),
         )
 
-    async def _failed(self, job: Job, row: sa.Row[Any], error: VvwatchError) -> None:
-        wait = jittered(min(row.scan_seconds, _RETRY_SECONDS), 0.1, self._sample())
-        await self._database.write(automations.scan_failed, job, wait, error.message, error.hint)
-        self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
+    async def deaf(self, connector_id: str) -> None:
+        """Events tell nothing of the connector any more: what they would have told is listed as soon as without."""
+        await self._database.write(automations.unheard, connector_id)
 
     async def notice(self, automation_id: str, hint: Hint) -> bool:
         """Follow a hint; what cannot be followed now (the answer is False) is found by the next scan."""
@@ -98,10 +172,27 @@ class Watcher:
             return False
         watched = await self._watch(*found)
         for prefix in _merged(hint.rescan):
-            await self._look(watched, _narrowed(watched.row.source_prefix, prefix))
-        touched = [*hint.objects, *await self._looked_up(watched, (*hint.keys, *hint.removed))]
-        await self._intake.take(watched, touched, Tally())
+            narrowed = _narrowed(watched.row.source_prefix, prefix)
+            if narrowed is not None:
+                await self._reconciler.look(watched, narrowed, Tally())
+        touched, _ = await self._looked_up(watched, hint.keys)
+        returned = await self._without_removed(watched, hint.removed)
+        await self._intake.take(watched, [*hint.objects, *touched, *returned], Tally())
         return True
+
+    async def _without_removed(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
+        """Bury what was known of keys at which nothing stands any more; returns what stands at the others.
+
+        What is known is read first: a version that comes while it is looked is not one that went.
+        """
+        if not keys:
+            return []
+        scope_id = watched.row.scope_id
+        known = await self._database.read(ledger.recorded, scope_id, keys)
+        there, gone = await self._looked_up(watched, keys)
+        if buried := [pair for pair in known if pair[0] in gone]:
+            await self._database.write(absences.bury, scope_id, buried)
+        return there
 
     async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
         """The automation's watched state, made anew when its settings changed."""
@@ -120,51 +211,21 @@ class Watcher:
         self._watched[row.id] = watched
         return watched
 
-    async def _look(self, watched: Watched, prefix: str | None) -> Tally:
-        self._looking += 1
-        try:
-            return await self._listed(watched, prefix)
-        finally:
-            self._looking -= 1
-
-    async def _listed(self, watched: Watched, prefix: str | None) -> Tally:
-        tally = Tally()
-        if prefix is None:
-            return tally
-        some: list[StorageObject] = []
-        try:
-            async for page in watched.storage.list(prefix, recursive=watched.row.recursive):
-                some += page.objects
-                await self._intake.observe_irregular(watched, page.irregular)
-                if len(some) >= _COMPARED_AT_ONCE:
-                    some = await self._held_against_ledger(watched, some, tally)
-        except StorageError:
-            await self._held_against_ledger(
-                watched, some, tally
-            )  # a part of the place being away hides no other
-            raise
-        await self._held_against_ledger(watched, some, tally)
-        return tally
-
-    async def _held_against_ledger(
-        self, watched: Watched, some: list[StorageObject], tally: Tally
-    ) -> list[StorageObject]:
-        tally.listed += len(some)
-        await self._intake.take(watched, some, tally)
-        return []
-
-    async def _looked_up(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
-        """What stands at the keys that could matter; vanished ones are left out."""
-        found = []
-        for key in dict.fromkeys(keys):
-            if watched.filter.name_verdict(key).accepted:
-                try:
-                    found.append(await watched.storage.stat(key))
-                except StorageUnavailable:
-                    raise
-                except StorageError:
-                    watched.settling.pop(key, None)  # gone, or the next listing tells what is wrong with it
-        return found
+    async def _looked_up(
+        self, watched: Watched, keys: Sequence[str]
+    ) -> tuple[list[StorageObject], list[str]]:
+        """What stands at the keys that could matter, and those of them at which nothing does."""
+        found, gone = [], []
+        for key in filter(watched.covers, dict.fromkeys(keys)):
+            try:
+                found.append(await watched.storage.stat(key))
+            except StorageUnavailable:
+                raise
+            except StorageError as error:
+                watched.settling.pop(key, None)  # gone, or the next listing tells what is wrong with it
+                if isinstance(error, ObjectNotFound):
+                    gone.append(key)
+        return found, gone
 
     def settling(self) -> int:
         """How many objects are waiting to settle."""
@@ -204,6 +265,10 @@ class Watcher:
     def forget(self) -> None:
         """Take every automation's connector and settings anew at its next look."""
         self._watched.clear()
+
+
+def _of_events(connector: sa.Row[Any], name: str, usual: float) -> float:
+    return float((connector.events or {}).get(name, usual))
 
 
 def _put_off(watched: Watched, due: Mapping[str, Sighting], now: float | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from vvwatch.core.filters import ObjectFilter, Reason, explain
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.presence import Presence
 from vvwatch.core.settling import Sighting
 from vvwatch.ports import Storage
 from vvwatch.store import ledger
@@ -34,6 +36,10 @@ class Watched:
     def baseline(self) -> bool:
         """Whether what exists is to be taken as known, because only what comes from now on counts."""
         return not self.row.process_existing and not self.row.baseline_done
+
+    def covers(self, key: str) -> bool:
+        """Whether a listing of it would show an object at `key` that is wanted by its name."""
+        return self.filter.name_verdict(key).accepted
 
     def is_of(self, row: sa.Row[Any], connector: sa.Row[Any]) -> bool:
         """Whether it is watched as these rows, the latest ones, want it."""
@@ -76,12 +82,38 @@ class Watched:
 
 @dataclass
 class Tally:
-    """What one look came to."""
+    """What one look came to.
 
+    `known` are the listed that the ledger had, `matched` those of the others that the automation wants. `changed` of
+    the accepted are other versions of known keys. `started` is in monotonic seconds. `blind`: some of it may not be
+    looked into.
+    """
+
+    started: float = 0.0
     listed: int = 0
+    known: int = 0
+    matched: int = 0
     accepted: int = 0
+    changed: int = 0
+    recovered: int = 0
     skipped: int = 0
     settling: int = 0
+    calls: int = 0
+    blind: bool = False
+    newest: dict[str, str] = field(default_factory=dict)
+    """The folders in which new keys came last, and the last of these keys."""
+
+    late_seconds: float | None = None
+    """What is new and older than that counts as recovered: an event should have told it."""
+
+    seen: Presence | None = None
+    """Notes which keys of the ledger are there."""
+
+    def note(self, found: Iterable[StorageObject]) -> None:
+        """Note what the ledger has from now on."""
+        keys = {obj.key for obj in found}
+        if self.seen is not None:
+            self.seen.add(keys, len(keys))
 
 
 def observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:

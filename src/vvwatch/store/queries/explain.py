@@ -1,9 +1,9 @@
-"""An object's life as the database knows it: ledger, window, import file, media, runs, exports, deliveries."""
+"""An object's life as the database knows it: ledger, window, import file, media, runs, exports, deliveries, its end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from vvwatch.store.database import Tx
 from vvwatch.store.queries import deliveries, media
 from vvwatch.store.queries.media import MediaView
 from vvwatch.store.schema import (
+    absences,
     exports,
     import_automations,
     import_files,
@@ -21,6 +22,8 @@ from vvwatch.store.schema import (
     objects,
     observations,
     outputs,
+    reconciles,
+    tombstones,
     windows,
 )
 from vvwatch.store.schema import media as media_table
@@ -31,7 +34,8 @@ class VersionLife:
     """What became of one version; `window` None: it is known and is not to be imported.
 
     `file` is the row of the import job's manifest, which may hold a newer version that took its place. `file` and
-    `job` None though the window is closed: they are no longer kept.
+    `job` None though the window is closed: they are no longer kept. `absent_since` is when the sweep began that did
+    not find it any more, `gone_at` when that was concluded, by `proof` (`sweeps` or `event`).
     """
 
     version: str
@@ -41,16 +45,23 @@ class VersionLife:
     media: MediaView | None
     exports: Sequence[sa.Row[Any]]
     deliveries: Sequence[sa.Row[Any]]
+    absent_since: float | None = None
+    gone_at: float | None = None
+    proof: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexLife:
-    """What became of an object in one index; `automation` None: nothing watches the connector for it any more."""
+    """What became of an object in one index; `automation` None: nothing watches the connector for it any more.
+
+    `versions` are those in the ledger, `gone` those that were; each with the latest last.
+    """
 
     index_id: str
     automation: sa.Row[Any] | None
     observation: sa.Row[Any] | None
     versions: Sequence[VersionLife]
+    gone: Sequence[VersionLife] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +86,36 @@ def _index_life(tx: Tx, scope: sa.Row[Any], key: str) -> IndexLife:
     if automation is not None:
         seen = observations.c.automation_id == automation.id, observations.c.key == key
         observation = tx.first(sa.select(observations).where(*seen))
-    known = sa.select(objects.c.version, objects.c.window_seq).where(
-        objects.c.scope_id == scope.id, objects.c.key == key
+    return IndexLife(
+        scope.index_id, automation, observation, _recorded(tx, scope.id, key), _gone(tx, scope.id, key)
     )
-    recorded = tx.all(known.order_by(objects.c.window_seq))
-    versions = [_version_life(tx, key, row.version, row.window_seq) for row in recorded]
-    return IndexLife(scope.index_id, automation, observation, versions)
+
+
+def _recorded(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
+    known = sa.select(objects.c.version, objects.c.window_seq).where(
+        objects.c.scope_id == scope_id, objects.c.key == key
+    )
+    rows, absent = tx.all(known.order_by(objects.c.window_seq)), _absent(tx, scope_id, key)
+    lives = [_version_life(tx, key, row.version, row.window_seq) for row in rows]
+    return [replace(life, absent_since=absent.get(life.version)) for life in lives]
+
+
+def _absent(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
+    """Version to the moment at which the sweep began that missed it."""
+    missed = sa.select(absences.c.version, reconciles.c.started_at).where(
+        absences.c.scope_id == scope_id, absences.c.key == key
+    )
+    of_sweep = reconciles.c.id == absences.c.reconcile_id
+    return {row.version: row.started_at for row in tx.all(missed.join(reconciles, of_sweep))}
+
+
+def _gone(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
+    table = tombstones
+    graves = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
+    return [
+        replace(_version_life(tx, key, row.version, row.window_seq), gone_at=row.gone_at, proof=row.proof)
+        for row in tx.all(graves.order_by(table.c.gone_at, table.c.window_seq))
+    ]
 
 
 def _version_life(tx: Tx, key: str, version: str, window_seq: int) -> VersionLife:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from vvwatch.errors import NotFound
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
+from vvwatch.store.deleted import kept
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
 
@@ -99,7 +100,8 @@ def item(tx: Tx, run_id: str, media_id: str) -> ItemView:
     run = get(tx, run_id)
     columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
     chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
-    found = tx.first(chosen.where(run_items.c.run_id == run_id, run_items.c.media_id == media_id))
+    its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, kept(media.c.id)
+    found = tx.first(chosen.where(*its))
     if found is None:
         raise NotFound("video", media_id, f"it is not part of prompt run {run_id}")
     return ItemView(run, found, ())

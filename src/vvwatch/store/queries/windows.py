@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from vvwatch.store import automations
+from vvwatch.store import windows as store
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_automations, windows
+
+T = TypeVar("T")
 
 _with_automation = sa.select(
     windows,
@@ -30,6 +33,19 @@ def open_one(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
 def open_of_index(tx: Tx, index_id: str) -> sa.Row[Any] | None:
     """As `open_one`, by index. Raises NotFound for the index or its import automation."""
     return open_one(tx, automations.get_import(tx, index_id).id)
+
+
+def steered(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
+    """The index's open window as `steer` left it, and what that answered.
+
+    Raises NotFound for the index or its import automation, and what `steer` raises where no window is open.
+    """
+    automation_id = automations.get_import(tx, index_id).id
+    store.lock(tx, automation_id)
+    window = open_one(tx, automation_id)
+    answer = steer(tx, automation_id)
+    assert window is not None  # noqa: S101  # `steer` would have raised
+    return tx.execute(_with_automation.where(windows.c.id == window.id)).one(), answer
 
 
 def newest(tx: Tx, *, state: str | None, index_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:

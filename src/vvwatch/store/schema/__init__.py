@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from vvwatch.store.schema.catalogue import api_keys, connectors, facts, indexes, prompts
+from vvwatch.store.schema.catalogue import api_keys, connectors, deletions, facts, indexes, prompts
 from vvwatch.store.schema.columns import metadata
 from vvwatch.store.schema.engine import jobs, nodes
-from vvwatch.store.schema.outbox import deliveries, delivery_attempts, events, webhooks
+from vvwatch.store.schema.outbox import deliveries, delivery_attempts, events, receipts, webhooks
 from vvwatch.store.schema.results import (
     exports,
     import_files,
@@ -45,6 +45,7 @@ __all__ = [
     "absences",
     "api_keys",
     "connectors",
+    "deletions",
     "deliveries",
     "delivery_attempts",
     "events",
@@ -66,6 +67,7 @@ __all__ = [
     "prompt_runs",
     "prompts",
     "quarantine",
+    "receipts",
     "reconciles",
     "run_items",
     "segment_results",

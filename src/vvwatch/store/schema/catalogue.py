@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, LargeBinary
+from sqlalchemy import Column, Index, LargeBinary
 
 from vvwatch.store.schema.columns import Text, count, document, flag, identifier, metadata, moment, text
 
@@ -57,6 +57,24 @@ prompts = sa.Table(
     flag("declared"),
     moment("created_at"),
     moment("updated_at"),
+)
+
+# What was deleted, or is about to be: out of sight from the first, gone when the last of its rows is.
+deletions = sa.Table(
+    "deletions",
+    metadata,
+    identifier(),
+    text("resource"),  # index video
+    Column("resource_id", Text, nullable=False, unique=True),
+    text("status", "draining"),  # draining deleting deleted
+    moment("created_at"),
+    moment("completed_at"),
+)
+Index(
+    "deletions_under_way",
+    deletions.c.id,
+    sqlite_where=deletions.c.status != "deleted",
+    postgresql_where=deletions.c.status != "deleted",
 )
 
 api_keys = sa.Table(

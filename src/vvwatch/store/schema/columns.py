@@ -91,3 +91,15 @@ def share_index(table: sa.Table, whole: Column[str], order: Column[int]) -> None
     Index(f"{table.name}_busy", whole, table.c.next_at, sqlite_where=busy, postgresql_where=busy)
     fresh = sa.and_(table.c.status == "pending", table.c.next_at.is_(None))
     Index(f"{table.name}_fresh", whole, order, sqlite_where=fresh, postgresql_where=fresh)
+
+
+def delivery_indexes(table: sa.Table) -> None:
+    """Of all that a webhook was told, what is in the engine's hands, what waits, and what an object waits for."""
+    columns, under_way = table.c, table.c.completed_at.is_(None)
+    waits = sa.and_(under_way, columns.next_at.is_(None))
+    for name, of, some in (
+        ("busy", (columns.webhook_id, columns.next_at), columns.next_at.is_not(None)),
+        ("waiting", (columns.webhook_id, columns.held, columns.id), waits),
+        ("order", (columns.webhook_id, columns.about, columns.place), under_way),
+    ):
+        Index(f"{table.name}_{name}", *of, sqlite_where=some, postgresql_where=some)

@@ -1,4 +1,4 @@
-"""Webhooks, and what they are told."""
+"""Webhooks, what they are told, and what clients were answered."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vvwatch.store.schema.columns import (
     Integer,
     Text,
     count,
+    delivery_indexes,
     document,
     due_index,
     flag,
@@ -27,13 +28,15 @@ webhooks = sa.Table(
     text("url"),
     document("events"),
     document("index_ids"),  # NULL: unrestricted
-    text("status", "active"),  # active paused disabled
+    text("status", "active"),  # active paused disabled deleted
     Column("secret", LargeBinary, nullable=False),  # encrypted
     count("failure_count"),
     moment("last_failure_at"),
     moment("last_success_at"),
+    moment("probe_at"),  # not before then, for it failed too often; NULL: at any time
     document("metadata"),
     flag("declared"),
+    Column("made_by", Text),  # the content of the request with a key that made it
     moment("created_at"),
     moment("updated_at"),
 )
@@ -61,11 +64,15 @@ deliveries = sa.Table(
     Column("response_body", Text),
     Column("error_message", Text),
     *work(),
+    text("about"),  # the object whose events reach the webhook in the order of their places
+    count("place"),
+    flag("held"),  # an earlier event of the object is not delivered yet
     moment("created_at"),
     moment("last_attempt_at"),
-    moment("completed_at"),
+    moment("completed_at"),  # NULL: under way
     UniqueConstraint("event_id", "webhook_id"),
 )
+delivery_indexes(deliveries)
 
 delivery_attempts = sa.Table(
     "delivery_attempts",
@@ -79,3 +86,11 @@ delivery_attempts = sa.Table(
     Column("error_message", Text),
 )
 due_index(deliveries)
+
+receipts = sa.Table(
+    "receipts",
+    metadata,
+    identifier(),  # of who asked, the method, the path and the key
+    Column("answer", LargeBinary, nullable=False),  # with what was asked; encrypted
+    moment("made_at"),
+)

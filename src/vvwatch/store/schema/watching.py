@@ -67,7 +67,8 @@ tombstones = sa.Table(
 reconciles = sa.Table(
     "reconciles",
     metadata,
-    identifier(),
+    Column("seq", Integer, primary_key=True),  # in which order they came, whatever the clock said
+    Column("id", Text, nullable=False, unique=True),
     Column("automation_id", Text, ForeignKey("import_automations.id"), nullable=False),
     moment("started_at"),
     moment("finished_at"),
@@ -84,8 +85,9 @@ reconciles = sa.Table(
     count("list_calls"),
     Column("cost_usd", Float, nullable=False, server_default="0"),
     Column("duration_seconds", Float, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,
 )
-Index("reconciles_of", reconciles.c.automation_id, reconciles.c.started_at)
+Index("reconciles_of", reconciles.c.automation_id, reconciles.c.seq)
 
 # Messages of event queues that told nothing of the connector's location.
 quarantine = sa.Table(

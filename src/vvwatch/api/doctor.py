@@ -1,0 +1,99 @@
+"""The daemon examined and repaired: what is not well, and the very line that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+
+from vvwatch.api.auth import extension, resource_router
+from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.wire import Resource, moment
+from vvwatch.ports import SourceHealth
+from vvwatch.workflow.examining import Examiner, Found, Health
+
+router = resource_router("doctor")
+
+ConnectorId = Annotated[str | None, Query(description="only this connector and what uses it")]
+_WORST_FIRST: Final = ("problem", "warning", "ok")
+
+
+class Finding(Resource):
+    """One thing that was looked at.
+
+    `about` is `host`, `database`, `connector`, `queue`, `automation` or `webhook`, and `id` that of the resource;
+    a queue has its connector's. `state` is `ok`, `warning` or `problem`. `fix` is the line that mends it.
+    """
+
+    about: str
+    id: str
+    subject: str
+    state: str
+    detail: str
+    fix: str
+    repairable: bool
+
+
+class Examination(Resource):
+    """What was found; `state` is the worst of it."""
+
+    state: str
+    examined_at: str | None
+    findings: Sequence[Finding]
+
+
+class Repair(Examination):
+    """What was found at the event queues after the repair; `repaired` is what was not well before and is now."""
+
+    repaired: Sequence[Finding]
+
+
+@router.get("/doctor", **extension("Examine everything"))
+async def examine(context: Context, connector_id: ConnectorId = None) -> Examination:
+    """Look at the host, the database and everything the daemon talks to; nothing is changed."""
+    found = await _examiner(context).examine(await _health(context), connector_id)
+    return Examination(**_examined(context, found))
+
+
+@router.post("/doctor/repair", **extension("Repair what can be"))
+async def repair(context: Context, connector_id: ConnectorId = None) -> Repair:
+    """Mend notifications and the policies of event queues, keeping all else as it is."""
+    done = await _examiner(context).repair(connector_id)
+    return Repair(**_examined(context, done.found), repaired=_shown(done.mended))
+
+
+def _examiner(context: ApiContext) -> Examiner:
+    state_dir = context.settings.state_dir
+    return Examiner(context.database, context.clock, context.storages, context.queues, state_dir)
+
+
+async def _health(context: ApiContext) -> Health:
+    status = await context.status()
+    return Health(*(_told(status.get(name) or {}) for name in ("sources", "queues")))
+
+
+def _told(sources: dict[str, dict[str, Any]]) -> dict[str, SourceHealth]:
+    return {name: SourceHealth(**health) for name, health in sources.items()}
+
+
+def _examined(context: ApiContext, found: Iterable[Found]) -> dict[str, Any]:
+    findings = _shown(found)
+    states = {finding.state for finding in findings}
+    worst = next((state for state in _WORST_FIRST if state in states), "ok")
+    return {"state": worst, "examined_at": moment(context.clock.now()), "findings": findings}
+
+
+def _shown(found: Iterable[Found]) -> list[Finding]:
+    return [
+        Finding(
+            about=each.about,
+            id=each.id,
+            subject=each.finding.subject,
+            state=each.finding.state,
+            detail=each.finding.detail,
+            fix=each.finding.fix,
+            repairable=each.finding.repairable,
+        )
+        for each in found
+    ]

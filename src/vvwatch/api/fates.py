@@ -1,0 +1,134 @@
+"""One sentence about an object in an index, as `conclusions` has it, with what only time or other hands explain.
+
+It waits for a person, settles, was missed by a sweep, is gone, or nobody can look where it should stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from vvwatch.api.automations import status_of
+from vvwatch.api.conclusions import Facts, concluded
+from vvwatch.api.standing import Here
+from vvwatch.api.wire import moment
+from vvwatch.core.filters import Reason, Verdict, explain
+from vvwatch.store.queries.explain import IndexLife, VersionLife
+
+_EXISTING: Final = "not imported: it was there before the automation began, and process_existing is false"
+_PROOFS: Final = {
+    "sweeps": "two sweeps in a row did not find it",
+    "event": "an event said that it was removed, and it was looked for in vain",
+}
+
+
+def fate(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) -> str:
+    """The sentence, without a full stop."""
+    index = _with_present_observation(facts, index)
+    if facts.own_export_id is not None:
+        return concluded(facts, verdict, index)
+    life = _recorded(facts, index)
+    if life is None:
+        return _unrecorded(facts, here, verdict, index) or concluded(facts, verdict, index)
+    told = _waiting(index, life) or _left_out(index, life) or concluded(facts, verdict, index)
+    return told + _missed(facts, life)
+
+
+def _with_present_observation(facts: Facts, index: IndexLife) -> IndexLife:
+    """Without what was observed of another version than the one that stands there now."""
+    seen = index.observation
+    past = seen is not None and facts.obj is not None and seen.version not in ("", facts.obj.version)
+    return replace(index, observation=None) if past else index
+
+
+def _recorded(facts: Facts, index: IndexLife) -> VersionLife | None:
+    """The version that stands there, or the last one that is known when none is known to stand there."""
+    if facts.obj is None:
+        return index.versions[-1] if index.versions else None
+    return next((life for life in index.versions if life.version == facts.obj.version), None)
+
+
+def _waiting(index: IndexLife, life: VersionLife) -> str | None:
+    """Why a window that is open does not close, where that is not for lack of quiet."""
+    window = life.window
+    overtaken = life.file is not None and life.file.version != life.version
+    if window is None or window.state != "open" or overtaken:
+        return None
+    if window.held:
+        return f"it waits in window {window.id}, which is held until somebody releases or fires it"
+    if index.automation is not None and status_of(index.automation) != "active":
+        return f"it waits in window {window.id}, and the automation is {status_of(index.automation)}"
+    return None
+
+
+def _left_out(index: IndexLife, life: VersionLife) -> str | None:
+    """Why a version is known and not imported, where another one or the automation tells it."""
+    others = [*index.versions, *index.gone]
+    if life.window is not None:
+        return None
+    if any(other.window is not None for other in others):
+        return f"not imported: {explain(Reason.NEW_ONLY_KNOWN_KEY)}"
+    return _EXISTING if index.automation is not None and not index.automation.process_existing else None
+
+
+def _missed(facts: Facts, life: VersionLife) -> str:
+    if facts.exists is not False:
+        return ""
+    if life.absent_since is None:
+        return "; nothing stands there now"
+    since = moment(life.absent_since)
+    return (
+        f"; nothing stands there now, as the sweep of {since} saw; if the next one agrees, it counts as gone"
+    )
+
+
+def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) -> str | None:
+    """What a version that is not in the ledger is: gone, out of sight, or on its way; None where a rule tells."""
+    if facts.exists is not True and index.gone:
+        return _gone(facts, verdict, index)
+    if index.automation is None or verdict is None or not verdict.accepted or index.observation is not None:
+        return None
+    if facts.exists is None:
+        return f"it would match, but whether it stands there is not known: {here.standing.error}"
+    if here.irregular is not None:
+        return f"not picked up: {explain(Reason(here.irregular.reason))} ({here.irregular.detail})"
+    reasons: Sequence[Callable[[Facts, Here, IndexLife], str | None]] = (_stopped, _known_key, _settling)
+    found = (reason(facts, here, index) for reason in reasons if facts.exists)
+    return next(filter(None, found), None)
+
+
+def _gone(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+    last = index.gone[-1]
+    before = concluded(replace(facts, obj=None), verdict, replace(index, versions=(last,)))
+    return f"gone since {moment(last.gone_at)}: {_PROOFS.get(last.proof, last.proof)}; before that: {before}"
+
+
+def _stopped(_: Facts, here: Here, index: IndexLife) -> str | None:
+    """Nobody looks, whatever the object is."""
+    assert index.automation is not None  # noqa: S101  # asked for above
+    if status_of(index.automation) != "active":
+        return None
+    if here.status == "disabled":
+        return "it matches, but the connector is disabled"
+    if index.automation.last_error:
+        return f"it matches and is new, but the last scan failed: {index.automation.last_error}"
+    return None
+
+
+def _known_key(facts: Facts, _: Here, index: IndexLife) -> str | None:
+    assert index.automation is not None  # noqa: S101  # asked for above
+    mode = index.automation.import_mode_override or facts.import_mode
+    known = index.versions or index.gone
+    return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
+
+
+def _settling(facts: Facts, here: Here, index: IndexLife) -> str | None:
+    assert index.automation is not None  # noqa: S101  # asked for above
+    if here.atomic or facts.obj is None or status_of(index.automation) != "active":
+        return None
+    if here.in_use:
+        return f"not picked up yet: a writer has it open; {explain(Reason.SETTLING)}"
+    still_seconds = facts.now - facts.obj.changed_at
+    settling = still_seconds < index.automation.settle_seconds
+    return f"not picked up yet: {explain(Reason.SETTLING)}" if settling else None

@@ -1,0 +1,155 @@
+"""Idempotency-Key: a request that is repeated with its key gets the first answer again, and does nothing more.
+
+A route that makes or changes something takes a `Once` and gives it the one transaction that does it. What fails is
+not kept: the same key may try again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Annotated, Final, TypeVar
+
+from fastapi import Depends, Header, Request, Response
+from starlette.datastructures import UploadFile
+
+from vvwatch.api.context import ApiContext
+from vvwatch.api.errors import ApiError
+from vvwatch.api.wire import USER_ID, Resource
+from vvwatch.store import receipts
+from vvwatch.store.database import Tx
+from vvwatch.store.receipts import Answer, Claim
+
+REPLAYED: Final = "Idempotency-Replayed"
+"""The header of an answer that was given before."""
+
+_CHUNK_BYTES: Final = 1 << 16
+_PAUSE_SECONDS: Final = 1.0
+
+R = TypeVar("R", bound=Resource)
+
+
+class Once:
+    """Answers one request; with an Idempotency-Key for good, without one as if there were no other like it."""
+
+    def __init__(self, request: Request, key: str | None) -> None:
+        context: ApiContext = request.app.state.context
+        self._request = request
+        self._database = context.database
+        self._box = context.box
+        self._key = (key or "").strip()
+        self._under_way: set[str] = request.app.state.under_way
+
+    async def __call__(self, effect: Callable[[Tx], Resource]) -> Response:
+        """The answer: what `effect` made in its transaction, or what was answered to this key before.
+
+        Of requests that come at once one runs and the others wait for it. Raises RequestMismatch for a key that came
+        with another request.
+        """
+        claim = await self.claim()
+        if claim is None:
+            return self.answer(await self._database.write(effect))
+        given, made = await self._write(claim, effect)
+        return _response(given, replayed=made is None)
+
+    async def followed(self, effect: Callable[[Tx], R], then: Callable[[R], Awaitable[R]]) -> Response:
+        """As a call with `effect` alone, but `then` goes on after the commit, and its result is answered for good.
+
+        When the process dies before that, what `effect` made is the answer from then on. Raises ApiError while `then`
+        of the first request is under way here.
+        """
+        claim = await self.claim()
+        if claim is None:
+            return self.answer(await then(await self._database.write(effect)))
+        with self._alone(claim.id):
+            given, made = await self._write(claim, effect)
+            if made is not None:
+                final = self._told(await then(made))
+                given = await self._database.write(receipts.keep, self._box, claim, final)
+        return _response(given, replayed=made is None)
+
+    async def _write(self, claim: Claim, effect: Callable[[Tx], R]) -> tuple[Answer, R | None]:
+        return await self._database.write(receipts.once, self._box, claim, effect, self._told)
+
+    async def claim(self) -> Claim | None:
+        """Which request this is; None without a key."""
+        if not self._key:
+            return None
+        scope = self._request.scope
+        identity = json.dumps([USER_ID, scope["method"], scope["path"], self._key])
+        return Claim(sha256(identity.encode()).hexdigest(), await _content(self._request))
+
+    def answer(self, resource: Resource, *, replayed: bool = False) -> Response:
+        """The answer that tells `resource`, with the status of the route."""
+        return _response(self._told(resource), replayed=replayed)
+
+    def _told(self, resource: Resource) -> Answer:
+        return Answer(self._request.scope["route"].status_code or 200, resource.model_dump_json())
+
+    @contextmanager
+    def _alone(self, claim_id: str) -> Iterator[None]:
+        """Refuse a repetition: it would have to wait for longer than a transaction takes."""
+        if claim_id in self._under_way:
+            code, message = "idempotency_request_in_progress", "the first request with this key is under way"
+            raise ApiError(409, code, message, "ask again with the same key", _PAUSE_SECONDS)
+        self._under_way.add(claim_id)
+        try:
+            yield
+        finally:
+            self._under_way.remove(claim_id)
+
+
+def _response(answer: Answer, *, replayed: bool) -> Response:
+    headers = {REPLAYED: "true"} if replayed else {}
+    return Response(answer.body, answer.status, headers, media_type="application/json")
+
+
+async def _content(request: Request) -> str:
+    """A digest of what is asked for, apart from the path: the query, and the body by what it says."""
+    query = sorted(request.query_params.multi_items())
+    is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    body = await _form(request) if is_form else _canonical(await request.body())
+    return sha256(json.dumps(query).encode() + body).hexdigest()
+
+
+def _canonical(body: bytes) -> bytes:
+    """JSON in one spelling, and nothing as `{}`; what is no JSON stays as it is."""
+    try:
+        return json.dumps(json.loads(body or b"{}"), sort_keys=True).encode()
+    except (ValueError, RecursionError):
+        return body
+
+
+async def _form(request: Request) -> bytes:
+    """The fields of a form by their names, whatever stands between them; files by their digests."""
+    fields: list[tuple[str, ...]] = []
+    for name, value in (await request.form()).multi_items():
+        if isinstance(value, UploadFile):
+            fields.append((name, value.filename or "", await _digest(value)))
+        else:
+            fields.append((name, value))
+    return json.dumps(sorted(fields, key=lambda each: each[0])).encode()
+
+
+async def _digest(file: UploadFile) -> str:
+    """Of the whole file, which is rewound before and after."""
+    digest = sha256()
+    await file.seek(0)
+    while chunk := await file.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    await file.seek(0)
+    return digest.hexdigest()
+
+
+_Key = Header(
+    description="the same key with the same request again: the same answer, and nothing is done twice"
+)
+
+
+async def _once(request: Request, idempotency_key: Annotated[str | None, _Key] = None) -> Once:
+    return Once(request, idempotency_key)
+
+
+Idempotent = Annotated[Once, Depends(_once)]

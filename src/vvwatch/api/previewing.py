@@ -1,0 +1,76 @@
+"""A dry run: what an import automation would pick up, as it is or as it is to be."""
+
+from __future__ import annotations
+
+from vvwatch.api.context import ApiContext
+from vvwatch.api.wire import Resource
+from vvwatch.core.filters import ObjectFilter
+from vvwatch.store.rehearsals import Parts
+from vvwatch.workflow.preview import Preview, preview, told
+from vvwatch.workflow.watched import Watched
+
+
+class Declined(Resource):
+    """How many objects a rule leaves alone, and what the rule says of each."""
+
+    reason: str
+    count: int
+    explanation: str
+
+
+class ImportPreview(Resource):
+    """What a listing came to that changed nothing.
+
+    `matched` objects pass all rules: the `new` ones would be picked up, the `known` ones were before. `new_keys` are
+    the first hundred. A listing that is not `complete` stopped where `stopped_because` says.
+    """
+
+    dry_run: bool
+    index_id: str
+    connector_id: str
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    import_mode: str
+    listed: int
+    matched: int
+    new: int
+    known: int
+    declined: list[Declined]
+    new_keys: list[str]
+    complete: bool
+    stopped_because: str | None
+
+
+async def previewed(context: ApiContext, parts: Parts) -> ImportPreview:
+    """What the automation would pick up. Raises StorageError when its location cannot be listed."""
+    row, connector = parts
+    storage = await context.open_storage(connector)
+    rules = ObjectFilter(row.source_prefix, row.file_pattern, row.recursive)
+    mode = row.import_mode_override or connector.import_mode
+    watched = Watched(row, connector, storage, rules, mode == "new_only")
+    return _shown(parts, mode, await preview(context.database, watched))
+
+
+def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
+    row, _ = parts
+    return ImportPreview(
+        dry_run=True,
+        index_id=row.index_id,
+        connector_id=row.connector_id,
+        source_prefix=row.source_prefix,
+        file_pattern=row.file_pattern,
+        recursive=row.recursive,
+        import_mode=mode,
+        listed=found.listed,
+        matched=found.matched,
+        new=found.new,
+        known=found.known,
+        declined=[
+            Declined(reason=reason, count=count, explanation=told(reason))
+            for reason, count in found.declined.most_common()
+        ],
+        new_keys=found.new_keys,
+        complete=not found.stopped,
+        stopped_because=found.stopped or None,
+    )

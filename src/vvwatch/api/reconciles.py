@@ -1,0 +1,66 @@
+"""Sweeps: what each listing of everything came to, held against the ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Depends, Query
+
+from vvwatch.api.auth import extension, resource_router
+from vvwatch.api.context import Context
+from vvwatch.api.windows import by_index
+from vvwatch.api.wire import Resource, moment
+from vvwatch.store import automations, reconciles
+from vvwatch.store.database import Tx
+
+_PATH = "/indexes/{index_id}/automations/import/reconciles"
+
+
+router = resource_router("reconciles")
+
+
+class Reconcile(Resource):
+    """What a sweep came to.
+
+    `matched` of the `listed` objects pass the filter; of those `known` were in the ledger, `created` have new keys
+    and `changed` new versions. `gone` were in the ledger and are no more. `recovered` should have been told of by
+    an event and were not. `proof`: it may tell what is gone; `remark` says why it may not, or is not complete.
+    """
+
+    reconcile_id: str
+    automation_id: str
+    started_at: str | None
+    finished_at: str | None
+    complete: bool
+    proof: bool
+    remark: str
+    listed: int
+    matched: int
+    known: int
+    created: int
+    changed: int
+    gone: int
+    recovered: int
+    list_calls: int
+    cost_usd: float
+    duration_seconds: float
+
+
+def shown(row: sa.Row[Any]) -> Reconcile:
+    """The report as it is answered."""
+    own = {name: getattr(row, name) for name in Reconcile.model_fields if name != "reconcile_id"}
+    moments = {name: moment(own[name]) for name in ("started_at", "finished_at")}
+    return Reconcile(**own | moments, reconcile_id=row.id)
+
+
+@router.get(_PATH, dependencies=[Depends(by_index)], **extension("Reports of sweeps, newest first"))
+async def list_reconciles(
+    context: Context, index_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 20
+) -> list[Reconcile]:
+    """What the latest sweeps of an index's import automation came to, newest first."""
+    return [shown(row) for row in await context.database.read(_newest, index_id, limit)]
+
+
+def _newest(tx: Tx, index_id: str, limit: int) -> list[sa.Row[Any]]:
+    return list(reconciles.latest(tx, automations.get_import(tx, index_id).id, limit))

@@ -1,0 +1,96 @@
+"""`vvwatch doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client
+from vvwatch.cli.commands import Command
+from vvwatch.cli.failures import FAILURE, Failure
+from vvwatch.cli.output import plain, several, show_json
+
+_COLOURS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
+_STATE_WIDTH: Final = 7
+
+Finding = dict[str, Any]
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch doctor", "is all well, and the line that mends what is not"),
+        ("vvwatch doctor --fix", "mend notifications and policies of event queues"),
+        ("vvwatch doctor incoming", "only this connector and what uses it"),
+    ),
+)
+@click.argument("name", metavar="[CONNECTOR]", required=False)
+@click.option("--fix", is_flag=True, help="Mend what can be mended from here first, without asking.")
+@asking
+def doctor(client: Client, name: str | None, *, fix: bool, as_json: bool) -> None:
+    """Examine the host, the database, connectors, event queues, automations and webhooks.
+
+    Exit code 0 when nothing is a problem, 1 when something is. It is the daemon that looks, with its own rights.
+    """
+    connector_id = _connector(client, name) if name else None
+    repaired = _repaired(client, connector_id) if fix else []
+    found = client.get("/doctor", connector_id=connector_id)
+    if as_json:
+        show_json({**found, "repaired": repaired})
+    else:
+        _print(found["findings"], repaired, fix=fix)
+    click.get_current_context().exit(FAILURE if found["state"] == "problem" else 0)
+
+
+def _connector(client: Client, name: str) -> str:
+    """The id of the connector that is called `name`. Raises Failure for none, or several."""
+    there = client.get("/connectors")
+    ids = [each["connector_id"] for each in there if name in _names(each)]
+    if len(ids) != 1:
+        known = ", ".join(ids or [each["connector_id"] for each in there])
+        what = f"{name!r} could be any of several connectors" if ids else f"no connector is called {name!r}"
+        raise Failure(what, f"there is: {known}" if known else "declare one, then reload")
+    return str(ids[0])
+
+
+def _names(connector: dict[str, Any]) -> tuple[str, ...]:
+    identifier = connector["connector_id"]
+    return identifier, identifier.partition("_")[2], connector["name"]
+
+
+def _repaired(client: Client, connector_id: str | None) -> list[Finding]:
+    path = "/doctor/repair" + (f"?connector_id={connector_id}" if connector_id else "")
+    repaired: list[Finding] = client.post(path)["repaired"]
+    return repaired
+
+
+def _print(findings: list[Finding], repaired: list[Finding], *, fix: bool) -> None:
+    for each in repaired:
+        click.echo(f"{click.style('mended', fg='green')}  {plain(_what(each))}")
+    for title in dict.fromkeys(map(_title, findings)):
+        click.echo(click.style(plain(title), bold=True))
+        for line in _lines(each for each in findings if _title(each) == title):
+            click.echo(line)
+    counts = [sum(each["state"] == state for each in findings) for state in ("problem", "warning")]
+    click.echo(f"\n{several(counts[0], 'problem')}, {several(counts[1], 'warning')}")
+    if not fix and any(each["repairable"] and each["state"] != "ok" for each in findings):
+        click.echo("some of it is mended by `vvwatch doctor --fix`")
+
+
+def _title(finding: Finding) -> str:
+    return f"{finding['about']} {finding['id']}".strip()
+
+
+def _what(finding: Finding) -> str:
+    return f"{_title(finding)}, {finding['subject']}: {finding['detail']}"
+
+
+def _lines(findings: Iterable[Finding]) -> Iterator[str]:
+    for each in findings:
+        state = click.style(f"{each['state']:<{_STATE_WIDTH}}", fg=_COLOURS.get(each["state"]))
+        yield f"  {state}  {plain(each['subject'])}: {plain(each['detail'])}"
+        if each["fix"]:
+            yield f"  {'':<{_STATE_WIDTH}}  {plain(each['fix'])}"

@@ -1,0 +1,29 @@
+"""`vvwatch fire`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client
+from vvwatch.cli.commands import Command
+from vvwatch.cli.hold import window_of
+from vvwatch.cli.output import plain, several, show_json
+
+
+@click.command(
+    cls=Command,
+    examples=(("vvwatch fire incoming", "import what has gathered now, without waiting for quiet"),),
+)
+@click.argument("name", metavar="INDEX|AUTOMATION")
+@asking
+def fire(client: Client, name: str, *, as_json: bool) -> None:
+    """Close the window that is open now, held or not: what has gathered becomes an import job."""
+    window: dict[str, Any] = client.post(f"{window_of(client, name)}/fire")
+    if as_json:
+        show_json(window)
+        return
+    files = several(window["object_count"], "file")
+    click.echo(plain(f"{window['window_id']} is closed: {files} in {window['import_job_id']}"))

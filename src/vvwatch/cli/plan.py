@@ -1,0 +1,153 @@
+"""`vvwatch plan`: what the configuration would take, before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import click
+
+from vvwatch.cli.commands import Command
+from vvwatch.cli.failures import FAILURE
+from vvwatch.cli.options import config_option, json_option
+from vvwatch.cli.output import columns, duration, plain, show_json
+from vvwatch.config import load
+from vvwatch.core.costs import Forecast
+from vvwatch.daemon.planning import Planned
+from vvwatch.daemon.planning import plan as planned
+
+_HEADS: Final = (
+    "AUTOMATION",
+    "OBJECTS",
+    "LEARNT BY",
+    "LISTED EVERY",
+    "CALLS/HOUR",
+    "CALLS/DAY",
+    "USD/MONTH",
+    "FOUND AFTER",
+    "AT WORST",
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        (
+            "vvwatch plan --config vvwatch.toml",
+            "list each location once, and tell what watching it would take",
+        ),
+        ("vvwatch plan --objects 5000000", "the same for a location that is still empty"),
+    ),
+)
+@config_option
+@click.option(
+    "--objects", type=click.IntRange(0), metavar="N", help="So many in each location, instead of counting."
+)
+@json_option
+@click.pass_context
+def plan(ctx: click.Context, config: str | None, objects: int | None, *, as_json: bool) -> None:
+    """Forecast the list calls, what they cost, and how late new objects are found. Starts and writes nothing.
+
+    Exit code 1 when a location cannot be counted.
+    """
+    loaded = load(Path(config) if config else None, os.environ)
+    found = anyio.run(planned, loaded, objects)
+    if as_json:
+        show_json({"automations": [_document(each) for each in found], "total": _total(found)})
+    else:
+        _print(found)
+    ctx.exit(FAILURE if any(each.error for each in found) else 0)
+
+
+def _document(each: Planned) -> dict[str, Any]:
+    size, forecast, error = each.size, each.forecast, each.error
+    return {
+        "automation": each.name,
+        "connector": each.automation.connector,
+        "prefix": each.automation.prefix,
+        "learnt_by": each.learnt_by.value,
+        "max_list_calls_per_hour": each.automation.max_list_calls_per_hour,
+        "objects": size.objects if size else None,
+        "objects_complete": size.complete if size else None,
+        "calls_per_listing": size.calls if size else None,
+        **(_forecast(forecast) if forecast else {}),
+        "error": None if error is None else {"message": error.message, "hint": error.hint},
+    }
+
+
+def _forecast(found: Forecast) -> dict[str, Any]:
+    return {
+        "listed_every_seconds": found.every_seconds,
+        "stretched": found.stretched,
+        "calls_per_hour": found.calls_per_hour,
+        "calls_per_day": found.calls_per_day,
+        "usd_per_month": found.usd_per_month,
+        "typical_delay_seconds": found.typical_seconds,
+        "worst_delay_seconds": found.worst_seconds,
+    }
+
+
+def _total(found: Sequence[Planned]) -> dict[str, float]:
+    forecasts = [each.forecast for each in found if each.forecast]
+    return {
+        "calls_per_hour": sum(each.calls_per_hour for each in forecasts),
+        "calls_per_day": sum(each.calls_per_day for each in forecasts),
+        "usd_per_month": sum(each.usd_per_month for each in forecasts),
+    }
+
+
+def _print(found: Sequence[Planned]) -> None:
+    if not found:
+        click.echo("the configuration has no automation")
+        return
+    rows = [_row(each) for each in found]
+    if len(found) > 1:
+        total = _total(found)
+        sums = (
+            _number(total["calls_per_hour"]),
+            _number(total["calls_per_day"]),
+            _usd(total["usd_per_month"]),
+        )
+        rows.append(("all", "", "", "", *sums, "", ""))
+    columns(rows, _HEADS)
+    for each in found:
+        for note in _notes(each):
+            click.echo(plain(f"{each.name}: {note}"))
+
+
+def _row(each: Planned) -> tuple[str, ...]:
+    size, forecast = each.size, each.forecast
+    if size is None or forecast is None:
+        return (each.name, "?", each.learnt_by.value, *["?"] * 6)
+    return (
+        each.name,
+        f"{size.objects:,}" + ("" if size.complete else " or more"),
+        each.learnt_by.value,
+        duration(forecast.every_seconds),
+        _number(forecast.calls_per_hour),
+        _number(forecast.calls_per_day),
+        _usd(forecast.usd_per_month),
+        duration(forecast.typical_seconds),
+        duration(forecast.worst_seconds),
+    )
+
+
+def _notes(each: Planned) -> Iterator[str]:
+    if each.error is not None:
+        yield f"{each.error.message}" + (f"; {each.error.hint}" if each.error.hint else "")
+    if not each.automation.enabled or each.automation.paused:
+        yield "it stands still, and takes nothing before it is enabled and resumed"
+    if each.forecast is not None and each.forecast.stretched:
+        most = each.automation.max_list_calls_per_hour
+        yield f"listings are stretched, to keep to {most:,} list calls an hour"
+
+
+def _number(count: float) -> str:
+    return f"{count:,.0f}" if count >= 10 or count == round(count) else f"{count:.1f}"
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f}"

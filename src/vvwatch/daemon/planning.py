@@ -1,0 +1,150 @@
+"""What a configuration would take, before anything runs: its locations are listed once, and nothing is written."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, cast
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch.config import CloudConnector, Config, Connector, LocalConnector, ids
+from vvwatch.config.models import Automation
+from vvwatch.core.costs import Forecast, LearntBy, Watch, calls_of, forecast
+from vvwatch.core.durations import parse_duration
+from vvwatch.daemon.storages import Storages
+from vvwatch.errors import VvwatchError
+from vvwatch.ports import Storage
+from vvwatch.storage.spool import Spool
+from vvwatch.store.encryption import SecretBox
+from vvwatch.workflow.preview import ended
+
+_MOST_OBJECTS: Final = 1_000_000
+_LONGEST_SECONDS: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many objects lie below a prefix, and the requests that listed them; not `complete`: there are more."""
+
+    objects: int
+    calls: int
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An automation and what it would take; without `size` and `forecast` the `error` says why that is not known."""
+
+    name: str
+    automation: Automation
+    learnt_by: LearntBy
+    size: Size | None = None
+    forecast: Forecast | None = None
+    error: VvwatchError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Connector:
+    """What opening a storage asks of a connector's row."""
+
+    id: str
+    provider: str
+    settings: Mapping[str, Any]
+    credentials: bytes | None
+    node: str
+    status: str = "active"
+
+
+async def plan(config: Config, objects: int | None = None) -> list[Planned]:
+    """What each automation would take, with so many `objects` in its location; None: they are counted there.
+
+    Counting ends with a million objects, or after two minutes.
+    """
+    with TemporaryDirectory() as folder:
+        box = SecretBox(base64.urlsafe_b64encode(secrets.token_bytes(32)))
+        storages = Storages(lambda: config, box, Spool(Path(folder), config.processing.spool_bytes))
+        planner = _Planner(config, storages, box, objects)
+        try:
+            return [await planner.planned(*each) for each in config.automations.items()]
+        finally:
+            await storages.aclose()
+
+
+class _Planner:
+    """Plans the automations of a configuration; what two of them watch alike is counted once."""
+
+    def __init__(self, config: Config, storages: Storages, box: SecretBox, objects: int | None) -> None:
+        self._config = config
+        self._storages = storages
+        self._box = box
+        self._objects = objects
+        self._counted: dict[tuple[str, str, bool], Size] = {}
+
+    async def planned(self, name: str, automation: Automation) -> Planned:
+        """One automation; what stands in the way is its `error`."""
+        connector = self._config.connectors[automation.connector]
+        learnt_by = _learnt_by(connector)
+        try:
+            storage = await anyio.to_thread.run_sync(self._storages, self._row(automation.connector))
+            size = await self._size(automation, connector.type, storage)
+        except VvwatchError as error:
+            return Planned(name, automation, learnt_by, error=error)
+        events = connector.events if isinstance(connector, CloudConnector) else None
+        watch = Watch(
+            calls=size.calls,
+            scan_seconds=automation.scan_seconds,
+            learnt_by=learnt_by,
+            sweep_seconds=automation.scan_seconds
+            if events is None
+            else parse_duration(events.sweep_interval),
+            settle_seconds=0.0 if storage.capabilities.atomic_writes else automation.settle_seconds,
+            calls_per_hour=automation.max_list_calls_per_hour,
+            polls=storage.capabilities.start_after,
+            usd_per_call=storage.capabilities.list_usd,
+        )
+        return Planned(name, automation, learnt_by, size, forecast(watch))
+
+    def _row(self, name: str) -> sa.Row[Any]:
+        """The connector as the database would hand it on."""
+        wanted, secret = self._config.connectors[name], self._config.connector_secrets.get(name)
+        sealed = None if secret is None else self._box.seal(secret.reveal())
+        node = wanted.node if isinstance(wanted, LocalConnector) and self._config.replicated else None
+        row = _Connector(ids.connector_id(name), wanted.type, wanted.location, sealed, node or "")
+        return cast("sa.Row[Any]", row)
+
+    async def _size(self, automation: Automation, provider: str, storage: Storage) -> Size:
+        if self._objects is not None:
+            return Size(self._objects, calls_of(provider, self._objects))
+        place = automation.connector, automation.prefix, automation.recursive
+        if place not in self._counted:
+            found = await _counted(storage, automation)
+            calls = max(found.calls, calls_of(provider, found.objects))
+            self._counted[place] = replace(found, calls=calls)
+        return self._counted[place]
+
+
+async def _counted(storage: Storage, automation: Automation) -> Size:
+    """What one listing shows. Raises StorageError when the location cannot be listed."""
+    found = Size(0, 0, complete=False)
+    with anyio.move_on_after(_LONGEST_SECONDS):
+        async with ended(storage.list(automation.prefix, recursive=automation.recursive)) as pages:
+            async for page in pages:
+                found = Size(found.objects + len(page.objects), found.calls + page.calls, complete=False)
+                if found.objects >= _MOST_OBJECTS:
+                    return found
+        return replace(found, complete=True)
+    return found
+
+
+def _learnt_by(connector: Connector) -> LearntBy:
+    if isinstance(connector, LocalConnector):
+        return LearntBy.LISTING if connector.shared else LearntBy.NOTICES
+    events = isinstance(connector, CloudConnector) and connector.events is not None
+    return LearntBy.EVENTS if events else LearntBy.LISTING

@@ -1,0 +1,53 @@
+"""The queues in which stores tell of changes: opened for a connector as its storage is, by whom it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.daemon.storages import Storages, azure_way, gcs_place, needing, s3_way
+from vvwatch.errors import InvalidInput
+from vvwatch.ports import EventQueue
+
+
+def open_queue(storages: Storages, connector: sa.Row[Any]) -> EventQueue:
+    """A new queue of a connector that has events; blocks while what its provider needs is loaded.
+
+    Raises InvalidInput for a connector without events, or a queue that cannot be one, and what opening the storage
+    raises for credentials.
+    """
+    opener = _OPENERS.get(connector.provider)
+    if not connector.events or opener is None:
+        raise InvalidInput(
+            f"connector {connector.id!r} has no queue of events", "its objects are found by listing alone"
+        )
+    return opener(connector.events, *storages.way(connector))
+
+
+def _sqs(events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None) -> EventQueue:
+    with needing("s3"):
+        from vvwatch.sources.sqs import SqsQueue  # noqa: PLC0415  # only what is asked for
+    return SqsQueue(events["queue"], *s3_way(location, credentials))
+
+
+def _pubsub(events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None) -> EventQueue:
+    with needing("gcs"):
+        from vvwatch.sources.pubsub import PubSubQueue  # noqa: PLC0415
+    return PubSubQueue(events["queue"], gcs_place(location), credentials, events.get("endpoint_url", ""))
+
+
+def _storage_queue(
+    events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None
+) -> EventQueue:
+    with needing("azure"):
+        from vvwatch.sources.storage_queue import StorageQueue  # noqa: PLC0415
+    return StorageQueue(events["queue"], *azure_way(location, credentials))
+
+
+_OPENERS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any], str | None], EventQueue]] = {
+    "s3": _sqs,
+    "gcs": _pubsub,
+    "azure": _storage_queue,
+}

@@ -1,0 +1,129 @@
+"""What a bucket is set up to tell of its objects, and whom; and what is missing for a queue to hear of all.
+
+A configuration is as the service gives it: `QueueConfigurations`, `TopicConfigurations`,
+`LambdaFunctionConfigurations` and `EventBridgeConfiguration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final
+
+QUEUES: Final = "QueueConfigurations"
+TOPICS: Final = "TopicConfigurations"
+EVENT_BRIDGE: Final = "EventBridgeConfiguration"
+
+CREATED: Final = "s3:ObjectCreated"
+"""The family of events that tell of new objects."""
+_EVERY: Final = f"{CREATED}:*"
+_WAYS: Final = ("Put", "Post", "Copy", "CompleteMultipartUpload")
+_BESIDES: Final = ("s3:ObjectRemoved:*", "s3:ObjectRestore:Completed")
+_DESTINATIONS: Final = {
+    QUEUES: "QueueArn",
+    TOPICS: "TopicArn",
+    "LambdaFunctionConfigurations": "LambdaFunctionArn",
+}
+_OUR_ID: Final = "vvwatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Of which events a bucket tells a destination, for keys with a beginning and an end."""
+
+    arn: str
+    events: tuple[str, ...]
+    prefix: str = ""
+    suffix: str = ""
+
+    @property
+    def scope(self) -> str:
+        """Its keys, as a pattern."""
+        return f"{self.prefix}*{self.suffix}"
+
+    def tells(self, family: str) -> bool:
+        """Whether of any event of the family, such as `s3:ObjectCreated`."""
+        return any(event.startswith(f"{family}:") for event in self.events)
+
+    def missed(self) -> tuple[str, ...]:
+        """The ways in which objects appear that it does not tell of."""
+        if _EVERY in self.events:
+            return ()
+        return tuple(way for way in _WAYS if f"{CREATED}:{way}" not in self.events)
+
+    def meets(self, other: Rule) -> bool:
+        """Whether some key belongs to both, perhaps."""
+        return _one_within(self.prefix, other.prefix) and _one_within(self.suffix[::-1], other.suffix[::-1])
+
+
+def configuration(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the service's answer is the configuration."""
+    return {name: deepcopy(answer[name]) for name in (*_DESTINATIONS, EVENT_BRIDGE) if name in answer}
+
+
+def rules_of(config: Mapping[str, Any], kind: str, arn: str = "") -> list[Rule]:
+    """The rules for destinations of a kind, all or that at `arn`; one for each scope of each."""
+    found: dict[tuple[str, str, str], Rule] = {}
+    for entry in config.get(kind, ()):
+        rule = _rule(kind, entry)
+        if rule.arn == (arn or rule.arn):
+            place = rule.arn, rule.prefix, rule.suffix
+            known = found.get(place)
+            found[place] = Rule(rule.arn, rule.events + (known.events if known else ()), *place[1:])
+    return list(found.values())
+
+
+def unheard(rules: Sequence[Rule]) -> list[str]:
+    """What besides new objects is good to know and no rule tells of."""
+    return [event for event in _BESIDES if not any(rule.tells(_family(event)) for rule in rules)]
+
+
+def completed(config: Mapping[str, Any], kind: str, arn: str) -> dict[str, Any] | None:
+    """`config`, with all that the destination needs to hear; all else is as it was.
+
+    None when that cannot be: the service lets no two rules that meet tell of one event.
+    """
+    wanted = deepcopy(dict(config))
+    entries = wanted.setdefault(kind, [])
+    rules = [(entry, _rule(kind, entry)) for entry in entries]
+    ours = [entry for entry, rule in rules if rule.arn == arn and rule.tells(CREATED)]
+    if not ours:
+        ours = [{"Id": _OUR_ID, _DESTINATIONS[kind]: arn, "Events": []}]
+        entries += ours
+    for entry in ours:
+        rule = _rule(kind, entry)
+        others = [other for other in _rules(wanted, entry) if other.meets(rule)]
+        if rule.missed():
+            if any(other.tells(CREATED) for other in others):
+                return None
+            entry["Events"] = [*_without(CREATED, rule.events), _EVERY]
+        entry["Events"] += [e for e in unheard([rule]) if not any(o.tells(_family(e)) for o in others)]
+    return wanted
+
+
+def _rules(config: Mapping[str, Any], but: Mapping[str, Any]) -> list[Rule]:
+    return [
+        _rule(kind, entry) for kind in _DESTINATIONS for entry in config.get(kind, ()) if entry is not but
+    ]
+
+
+def _rule(kind: str, entry: Mapping[str, Any]) -> Rule:
+    rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", ())
+    filters = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
+    events = tuple(entry.get("Events", ()))
+    return Rule(
+        entry.get(_DESTINATIONS[kind], ""), events, filters.get("prefix", ""), filters.get("suffix", "")
+    )
+
+
+def _without(family: str, events: Sequence[str]) -> list[str]:
+    return [event for event in events if not event.startswith(f"{family}:")]
+
+
+def _family(event: str) -> str:
+    return event.rpartition(":")[0]
+
+
+def _one_within(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

@@ -1,0 +1,77 @@
+"""Where a queue of SQS is, by its URL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from vvwatch.errors import InvalidInput
+
+_PATH: Final = re.compile(
+    r"(?:/[\w.-]{1,80}){0,3}/(?P<account>\d{12})/(?P<name>[\w-]{1,80}(?:\.fifo)?)", re.ASCII
+)
+_AWS_HOST: Final = re.compile(
+    r"(?:[\w-]+\.)?sqs(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d+)"
+    r"(?:\.vpce)?\.(?:amazonaws\.com(?:\.cn)?|api\.(?:aws|amazonwebservices\.com\.cn))",
+    re.ASCII,
+)
+_LEGACY_HOST: Final = re.compile(
+    r"(?:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d+)\.)?queue\.amazonaws\.com(?:\.cn)?", re.ASCII
+)
+_LEGACY_REGION: Final = "us-east-1"
+_PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAddress:
+    """A queue: its URL, where requests about it go to, and what its resource name consists of."""
+
+    url: str
+    endpoint_url: str
+    region: str
+    account: str
+    name: str
+
+    @property
+    def partition(self) -> str:
+        """The part of AWS that its region belongs to."""
+        return next((p for start, p in _PARTITIONS.items() if self.region.startswith(start)), "aws")
+
+    @property
+    def arn(self) -> str:
+        """Its resource name."""
+        return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.name}"
+
+
+def queue_address(url: str, *, region: str, anywhere: bool) -> QueueAddress:
+    """Of the queue at `url`; `region` counts where the URL does not tell one.
+
+    Raises InvalidInput for a URL that is none of a queue. Unless it may be `anywhere`, its host has to be one of
+    AWS, by https: an API key must not buy requests into the daemon's network.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        told = f"{host}:{parts.port}" if parts.port else host
+    except ValueError:
+        raise _invalid(url, "it is no URL") from None
+    path = _PATH.fullmatch(url.removeprefix(f"{parts.scheme}://{parts.netloc}"))
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() != told or not path:
+        raise _invalid(url, "it is not the URL of a queue")
+    aws = _AWS_HOST.fullmatch(host) or _LEGACY_HOST.fullmatch(host)
+    if not anywhere and not (aws and url.startswith("https:")):
+        raise _invalid(url, "its host is not one of SQS, asked by https")
+    found = (aws["region"] or _LEGACY_REGION) if aws else region
+    if not found:
+        raise _invalid(url, "nothing tells its region; set region")
+    return QueueAddress(url, f"{parts.scheme}://{parts.netloc}", found, path["account"], path["name"])
+
+
+def _invalid(url: str, why: str) -> InvalidInput:
+    shown = url if "@" not in url and "?" not in url else "…"
+    return InvalidInput(
+        f"{shown!r} cannot be a queue: {why}",
+        "copy it from `aws sqs get-queue-url`: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
+    )

@@ -1,0 +1,61 @@
+"""What many ask for at once is done at once: whatever comes while a transaction is under way shares the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MOST: int = 64
+"""How many are done at once."""
+
+
+@dataclass(slots=True, eq=False)
+class _Asked(Generic[T, R]):
+    item: T
+    results: Sequence[R] = ()
+    error: Exception | None = None
+    is_done: bool = False
+
+
+class Together(Generic[T, R]):
+    """Calls `do` with what was asked for meanwhile; it answers each in its place, or raises for all."""
+
+    def __init__(self, do: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+        self._do = do
+        self._turn = anyio.Lock()
+        self._waiting: list[_Asked[T, R]] = []
+
+    async def __call__(self, item: T) -> R:
+        """What is answered to `item`; raises what `do` raises."""
+        mine = _Asked[T, R](item)
+        self._waiting.append(mine)
+        try:
+            async with self._turn:
+                while not mine.is_done:
+                    await self._next()
+        finally:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+        if mine.error is not None:
+            raise mine.error
+        return mine.results[0]
+
+    async def _next(self) -> None:
+        some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        try:
+            results = await self._do([each.item for each in some])
+        except Exception as error:  # noqa: BLE001  # each of them is told
+            for each in some:
+                each.error, each.is_done = error, True
+            return
+        except BaseException:  # who does it is cancelled: the next one does it again for those who still wait
+            self._waiting = [each for each in some if each is not some[0]] + self._waiting
+            raise
+        for each, result in zip(some, results, strict=True):
+            each.results, each.is_done = (result,), True

@@ -1,0 +1,39 @@
+"""The figures by which one can be woken: what a source is, how old the last complete sweep, what is stretched."""
+
+from __future__ import annotations
+
+import pytest
+
+from vvwatch.telemetry import Telemetry
+
+
+def sample(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return telemetry.registry.get_sample_value(f"vvwatch_{name}", labels)
+
+
+@pytest.mark.parametrize(("kind", "label"), [("source", "automation"), ("queue", "connector")])
+def test_exactly_one_state_holds(kind: str, label: str) -> None:
+    telemetry = Telemetry("1")
+    for event, state in (("degraded", "degraded"), ("failed", "failed"), ("recovered", "healthy")):
+        telemetry.emit(f"{kind}.{event}", **{label: "a"})
+        states = {
+            each: sample(telemetry, f"{kind}_state", **{label: "a", "state": each})
+            for each in ("starting", "healthy", "degraded", "failed")
+        }
+        assert {each for each, value in states.items() if value} == {state}
+
+
+def test_only_a_complete_sweep_counts_as_one() -> None:
+    telemetry = Telemetry("1")
+    for automation, complete in (("a", True), ("b", False)):
+        telemetry.emit("reconcile.finished", automation=automation, complete=complete, recovered=2)
+    assert sample(telemetry, "last_complete_sweep_timestamp_seconds", automation="a")
+    assert sample(telemetry, "last_complete_sweep_timestamp_seconds", automation="b") is None
+    assert sample(telemetry, "objects_recovered_total") == 4
+
+
+def test_what_is_stretched_shows_until_it_is_not() -> None:
+    telemetry = Telemetry("1")
+    for stretched in (True, False):
+        telemetry.emit("scan.finished", automation="a", stretched=stretched)
+        assert sample(telemetry, "stretched", automation="a") == stretched
