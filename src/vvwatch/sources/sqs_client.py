@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from anyio import Lock, to_thread
-from botocore.exceptions import ClientError
-from botocore.loaders import create_loader
 
 from vvwatch.sources.sqs_address import QueueAddress
 from vvwatch.sources.sqs_errors import Errand, told
-from vvwatch.storage.s3_client import S3Credentials, S3Location
+from vvwatch.storage.s3_client import MODELS, S3Credentials, S3Location, refuse
 
 LONG_POLL_SECONDS: Final = 20
 """The longest that SQS waits for a message."""
@@ -24,11 +21,6 @@ _CONNECTIONS: Final = 32
 _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = LONG_POLL_SECONDS + 20
 _ATTEMPTS: Final = 3
-_MODELS: Final = create_loader()
-"""What describes the services, read once for all queues."""
-
-for _sdk in ("aiobotocore", "botocore"):
-    logging.getLogger(_sdk).setLevel(logging.INFO)  # at DEBUG they tell session tokens and signatures
 
 
 class SqsClient:
@@ -81,12 +73,12 @@ class SqsClient:
     def _make(self, service: str) -> Any:
         """Reads files and thinks for a while, so that it is done in a thread; the client is bound to no loop yet."""
         client = asyncio.run(self._made.enter_async_context(self._new_client(service)))
-        client.meta.events.register("before-call.s3.HeadBucket", _refuse)
+        client.meta.events.register("before-call.s3.HeadBucket", refuse)
         return client
 
     def _new_client(self, service: str) -> Any:
         session = AioSession()
-        session.register_component("data_loader", _MODELS)
+        session.register_component("data_loader", MODELS)
         queue = service == "sqs"
         key = self._credentials
         return session.create_client(
@@ -116,8 +108,3 @@ class SqsClient:
             parameter_validation=False,  # this and the SDK's own user agent cost a third of a request's time
             user_agent="vvwatch",
         )
-
-
-def _refuse(**context: Any) -> None:  # noqa: ARG001
-    """As in `s3_client`: looking where a bucket is, the SDK may go round in a circle."""
-    raise ClientError({"ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")

@@ -25,8 +25,8 @@ _CONNECTIONS: Final = 64
 _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
 _ATTEMPTS: Final = 3
-_MODELS: Final = create_loader()
-"""What describes the service, read once for all buckets."""
+MODELS: Final = create_loader()
+"""What describes the services, read once for all buckets and queues."""
 
 for _sdk in ("aiobotocore", "botocore"):
     logging.getLogger(_sdk).setLevel(logging.INFO)  # at DEBUG they tell session tokens and signatures
@@ -150,12 +150,12 @@ class S3Client:
         client = asyncio.run(self._made.enter_async_context(self._new_client()))
         client.meta.events.unregister("before-parse.s3.*", _handle_200_error)
         client.meta.events.register("before-parse.s3.*", _find_error)
-        client.meta.events.register("before-call.s3.HeadBucket", _refuse)
+        client.meta.events.register("before-call.s3.HeadBucket", refuse)
         return client
 
     def _new_client(self) -> Any:
         session = AioSession()
-        session.register_component("data_loader", _MODELS)
+        session.register_component("data_loader", MODELS)
         session.register_component("response_parser_factory", _Parsers(self._parsing))
         key = self._credentials
         return session.create_client(
@@ -226,7 +226,7 @@ def _find_error(operation_model: Any, response_dict: dict[str, Any], **context: 
         _handle_200_error(operation_model=operation_model, response_dict=response_dict, **context)
 
 
-def _refuse(**context: Any) -> None:  # noqa: ARG001
+def refuse(**context: Any) -> None:  # noqa: ARG001
     """Where an answer sends elsewhere and not whereto, the SDK asks by a HEAD of the bucket.
 
     When that is sent elsewhere as well, it asks again, and so on without end.
