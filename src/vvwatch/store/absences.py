@@ -28,6 +28,12 @@ _FIRST_SURROGATE: Final = 0xD800
 Pair = tuple[str, str]
 """A key and a version."""
 
+_its_absences = sa.select(absences.c.key, absences.c.version).where(
+    absences.c.scope_id == sa.bindparam("scope_id")
+)
+_any_absent = _its_absences.limit(1)
+_absent = _its_absences.where(one_of(absences.c.key))
+
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
@@ -104,12 +110,9 @@ def end_sweep(tx: Tx, scope_id: int, sweep_id: str) -> None:
 
 def missed_among(tx: Tx, scope_id: int, keys: Iterable[str]) -> list[str]:
     """Those of `keys` that the last sweep did not find."""
-    if tx.first(sa.select(absences.c.key).where(absences.c.scope_id == scope_id).limit(1)) is None:
+    if not tx.pairs(_any_absent, {"scope_id": scope_id}):
         return []
-    found = sa.select(absences.c.key, absences.c.version).where(
-        absences.c.scope_id == scope_id, one_of(absences.c.key)
-    )
-    return [key for key, _ in tx.pairs(found, _among(keys))]
+    return [key for key, _ in tx.pairs(_absent, {"scope_id": scope_id, **_among(keys)})]
 
 
 def found_again(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:

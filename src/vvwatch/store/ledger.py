@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -31,6 +32,7 @@ _among = sa.select(objects.c.key, objects.c.version).where(
     objects.c.scope_id == sa.bindparam("scope_id"), one_of(objects.c.key)
 )
 _insert = sa.insert(objects)
+_pair: Final = itemgetter(0, 1)
 
 
 def scope(tx: Tx, index_id: str, connector_id: str) -> int:
@@ -73,26 +75,27 @@ def hold(tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: P
 def _held(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence | None) -> Diff:
     if seen is None or not run:
         return compare(tx, scope_id, run)
-    keys = [obj[0] for obj in run]
+    lowest, highest, most = run[0].key, run[-1].key, 2 * len(run) + 100
+    rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
+    if rows == list(map(_pair, run)):  # nothing changed, as almost always
+        seen.cover(lowest, highest, len(rows))
+        return Diff([], [], len(rows))
+    return _sought(tx, scope_id, run, seen)
+
+
+def _sought(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence) -> Diff:
+    keys = [obj.key for obj in run]
     lowest, highest, most = min(keys), max(keys), 2 * len(keys) + 100
     rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
     crowded = len(rows) == most  # with strangers: then the rest of the range is not read
     if crowded:
         rows = tx.pairs(_among, {"scope_id": scope_id, "keys": json.dumps(keys)})
-    difference = diff(run, rows)
-    if crowded or not _all_of(keys, rows, difference):
-        theirs = {obj[0] for obj in run}.intersection(key for key, _ in rows)
+    theirs = set(keys).intersection(key for key, _ in rows)
+    if crowded or not all(key in theirs for key, _ in rows):
         seen.add(theirs, sum(key in theirs for key, _ in rows))
     elif rows:
         seen.cover(lowest, highest, len(rows))
-    return difference
-
-
-def _all_of(keys: list[str], rows: list[tuple[str, str]], difference: Diff) -> bool:
-    """Whether every row is of one of the keys. Almost always the ledger has just these, and counting tells."""
-    if len(rows) == len(keys) == difference.known:
-        return True
-    return {key for key, _ in rows}.issubset(keys)
+    return diff(run, rows)
 
 
 def forget(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
