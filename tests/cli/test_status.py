@@ -31,9 +31,13 @@ EXPECTED = (
     "import job job_1: bad\\x1b.mp4: it is cut short\n    vvwatch jobs show job_1",
     "export exp_1: the folder is full\n    vvwatch retry exp_1",
     "webhook wh_1: hook failed 20 times in a row and is disabled\n    see why https://y does not",
-    "answer with a status of 2xx, then make it anew",
+    "answer with a status of 2xx, then set its status to active",
     "webhook wh_3: hook failed 1 time in a row\n",
 )
+
+
+def window(*, held: bool) -> dict[str, object]:
+    return {"automation_id": "auto_a", "object_count": 3, "due_at": LONG_AGO, "held": held}
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def busy(daemon: FakeDaemon) -> FakeDaemon:
                 {"name": "c", "address": "", "started_at": 0.0, "seen_at": 0.0, "waiting": ["conn_in"]},
             ],
         },
-        f"GET {API}/windows": [{"automation_id": "auto_a", "object_count": 3, "due_at": LONG_AGO}],
+        f"GET {API}/windows": [window(held=False)],
         f"GET {API}/import-jobs": [job("job_1"), importing("job_2"), job("job_0")],
         f"GET {API}/prompt-runs": [
             MEDIA_COUNTERS
@@ -101,6 +105,11 @@ def test_status_tells_what_is_watched_under_way_and_in_need(run: Run, busy: Fake
     [source] = [line.split()[3] for line in shown.splitlines() if line.startswith("auto_b")]
     assert source == "-", "what is paused is not listed"
     assert "job_0" not in shown, "the same file failed for the same reason in job_1"
+
+
+def test_status_says_of_a_held_window_that_it_is(run: Run, busy: FakeDaemon) -> None:
+    busy.answers[f"GET {API}/windows"] = [window(held=True)]
+    assert "3 files, held" in run("status").stdout
 
 
 def test_status_is_one_document_for_programs(run: Run, busy: FakeDaemon) -> None:

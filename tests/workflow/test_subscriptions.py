@@ -136,6 +136,15 @@ async def test_an_edit_of_the_connector_replaces_its_consumer(
     assert await keys(database) == ["a.mp4"]
 
 
+async def test_an_edit_is_seen_also_when_the_clock_was_set_back(database: Database, clock: FakeClock) -> None:
+    await database.write(with_events)
+    await database.write(second, "b/")
+    before = await database.read(automations.last_edit)
+    clock.jump(-3600)
+    await database.write(automations.pause_import, "idx_main", paused=True)
+    assert await database.read(automations.last_edit) != before
+
+
 async def test_a_reload_opens_every_queue_anew(
     database: Database, subscriptions: Subscriptions, opened: Opened, clock: FakeClock
 ) -> None:

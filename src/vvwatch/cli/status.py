@@ -155,7 +155,8 @@ def _swept(found: Document) -> str:
 def _window(window: Document | None) -> str:
     if window is None:
         return "-"
-    return f"{several(window['object_count'], 'file')}, closes {until(window['due_at'])}"
+    closes = "held" if window["held"] else f"closes {until(window['due_at'])}"
+    return f"{several(window['object_count'], 'file')}, {closes}"
 
 
 def _under_way(found: Document) -> Iterator[str]:

@@ -203,11 +203,16 @@ def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
 
 
 def last_edit(tx: Tx) -> tuple[object, ...]:
-    """Something that differs whenever an import automation or a connector was made or edited."""
-    table = import_automations
-    counts = sa.func.count(), sa.func.max(table.c.updated_at), sa.func.sum(table.c.generation)
-    edits = tx.execute(sa.select(*counts)).one()
-    return (*edits, *tx.execute(sa.select(sa.func.count(), sa.func.max(connectors.c.updated_at))).one())
+    """Something that differs whenever an import automation or a connector was made or edited.
+
+    Also where the clock was set back meanwhile: each moment counts, not the latest.
+    """
+    edits = [
+        tx.execute(sa.select(sa.func.count(), sa.func.sum(table.c.updated_at))).one()
+        for table in (import_automations, connectors)
+    ]
+    generations = tx.execute(sa.select(sa.func.sum(import_automations.c.generation))).scalar()
+    return (generations, *(value for row in edits for value in row))
 
 
 def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:

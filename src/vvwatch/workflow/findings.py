@@ -124,7 +124,7 @@ def of_refused(row: sa.Row[Any]) -> Finding:
 
 def of_webhook(row: sa.Row[Any]) -> Finding:
     """A webhook that was given up, or is about to be; its address is not told, for it may hold a secret."""
-    anew = "reload the configuration" if row.declared else "make it anew"
+    anew = "reload the configuration" if row.declared else "set its status to active"
     if row.status == "disabled":
         detail = f"{row.name!r} is disabled, after {row.failure_count} failures in a row"
         return Finding(
