@@ -15,10 +15,11 @@ from vvwatch import ports
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.ports import Kind
 from vvwatch.store import deliveries, exports, imports, ledger, runs, webhooks, windows
 from vvwatch.store.database import Database, Tx
-from vvwatch.store.deliveries import Attempted
+from vvwatch.store.deliveries import Attempted, Ended
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import FileOutcome
 from vvwatch.store.schema import import_jobs, media
@@ -128,11 +129,11 @@ async def _exported(database: Database) -> str:
 async def deliver(database: Database, status: DeliveryStatus = DeliveryStatus.DELIVERED) -> None:
     """End everything that waits to be delivered."""
     for job in jobs_of(database).take(Kind.DELIVERY):
-        work = await database.write(deliveries.begin, job)
+        [work] = await database.write(deliveries.begin_all, [job])
         assert work is not None
         answer = Attempted(200 if status is DeliveryStatus.DELIVERED else 500, "ok", None, 0.25)
-        number = work.delivery.attempts
-        await database.write(deliveries.finish, job, number, answer, status, None, 20, gone=False)
+        ended = Ended(job, work.delivery.attempts, answer, status)
+        await database.write(deliveries.finish_all, [ended], 20, DELIVERY_DELAYS)
 
 
 async def _only(database: Database, table: sa.Table) -> sa.Row[Any]:

@@ -10,12 +10,13 @@ from tests.store.pipeline import PROBE, RESULT, count, jobs_of, obj, prepare
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import ProcessingResult
+from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.core.runs import RunStatus
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind, Written
 from vvwatch.store import automations, deliveries, exports, imports, ledger, runs, webhooks, windows
 from vvwatch.store.database import Database, Tx, sweep
-from vvwatch.store.deliveries import Attempted
+from vvwatch.store.deliveries import Attempted, Ended, Noted
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import FileOutcome
 from vvwatch.store.schema import deliveries as delivery_table
@@ -166,30 +167,31 @@ async def delivery(database: Database, clock: FakeClock) -> Job:
 
 async def test_each_attempt_is_noted_before_it_is_made(database: Database, clock: FakeClock) -> None:
     job = await delivery(database, clock)
-    first = await database.write(deliveries.begin, job)
-    second = await database.write(deliveries.begin, job)  # the first died with its daemon
+    [first] = await database.write(deliveries.begin_all, [job])
+    [second] = await database.write(deliveries.begin_all, [job])  # the first died with its daemon
     assert first is not None
     assert second is not None
     assert (first.delivery.attempts, second.delivery.attempts) == (1, 2)
     answer = Attempted(200, "ok", None, 0.1)
-    args = job, 2, answer, DeliveryStatus.DELIVERED, None, 20
-    assert await database.write(deliveries.finish, *args, gone=False)
-    assert not await database.write(deliveries.finish, *args, gone=False)
+    args = [Ended(job, 2, answer, DeliveryStatus.DELIVERED)], 20, DELIVERY_DELAYS
+    assert await database.write(deliveries.finish_all, *args) == [Noted.KEPT]
+    assert await database.write(deliveries.finish_all, *args) == [Noted.STALE]
     assert (await one(database, delivery_table)).status == "delivered"
 
 
 async def test_a_failing_webhook_is_disabled_and_then_told_nothing(
     database: Database, clock: FakeClock
 ) -> None:
-    job = await delivery(database, clock)
+    job, noted = await delivery(database, clock), list[Noted]()
     for number in (1, 2, 3):
-        assert await database.write(deliveries.begin, job) is not None
+        assert await database.write(deliveries.begin_all, [job]) != [None]
         answer = Attempted(500, "", None, 0.1)
-        args = job, number, answer, DeliveryStatus.RETRYING, clock.now(), 3
-        await database.write(deliveries.finish, *args, gone=False)
+        ended = Ended(job, number, answer, DeliveryStatus.RETRYING, clock.now())
+        noted += await database.write(deliveries.finish_all, [ended], 3, DELIVERY_DELAYS)
         [job] = jobs_of(database).take(Kind.DELIVERY)
     assert (await one(database, webhook_table)).status == "disabled"
-    assert await database.write(deliveries.begin, job) is None
+    assert noted == [Noted.KEPT, Noted.KEPT, Noted.DISABLED]
+    assert await database.write(deliveries.begin_all, [job]) == [None]
     assert (await one(database, delivery_table)).status == "retrying"
 
 

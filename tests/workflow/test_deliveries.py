@@ -17,7 +17,7 @@ from vvwatch.core.events import canonical_json
 from vvwatch.ports import Kind, Reply
 from vvwatch.store import retrying, webhooks
 from vvwatch.store.database import Database, Tx
-from vvwatch.store.deliveries import SHARE, UNTRIED_SHARE, Attempted, begin, begin_all, finish
+from vvwatch.store.deliveries import SHARE, UNTRIED_SHARE, Attempted, Ended, begin_all, finish_all
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.events import announce
 from vvwatch.store.invariants import INVARIANTS
@@ -209,13 +209,14 @@ async def test_a_redirect_a_refusal_and_silence_are_tried_again(office: Office, 
     assert await office.statuses(webhook_id) == ["retrying"]
 
 
-async def test_who_is_gone_is_told_nothing_more(office: Office) -> None:
+async def test_who_is_gone_is_told_nothing_more(office: Office, told: Told) -> None:
     webhook_id = await office.hook("a")
     office.sender.answers = lambda _: Reply(410, "", None, 0.1)
     await office.tell("media.created", "vid_1", "vid_2")
     await office.work(HOUR)
     assert len(office.sender.posts) == 1
     assert (await office.webhook(webhook_id)).status == "disabled"
+    assert ("webhook.disabled", {"webhook": webhook_id, "name": "a"}) in told
 
 
 async def test_an_hour_of_errors_loses_nothing(office: Office) -> None:
@@ -295,9 +296,8 @@ async def test_what_fails_together_counts_as_one_failure(office: Office) -> None
     office.clock.advance(10)
     silence = Attempted(None, "", "no answer", 10.0)
     for job in jobs:
-        await office.database.write(
-            finish, job, 1, silence, DeliveryStatus.RETRYING, office.clock.now() + 30, 20, gone=False
-        )
+        ended = Ended(job, 1, silence, DeliveryStatus.RETRYING, office.clock.now() + 30)
+        await office.database.write(finish_all, [ended], 20, DELAYS)
     hook = await office.webhook(webhook_id)
     assert (len(works), hook.status, hook.failure_count) == (SHARE, "active", 1)
 
@@ -385,7 +385,7 @@ async def test_an_attempt_cut_short_by_a_crash_is_made_again(office: Office) -> 
     webhook_id = await office.hook("a")
     await office.tell("media.created", "vid_1")
     [job] = jobs_of(office.database).jobs
-    await office.database.write(begin, job)
+    await office.database.write(begin_all, [job])
     await office.work()
     assert await office.statuses(webhook_id) == ["delivered"]
     assert office.sender.posts[0].headers["X-Delivery-Attempt-Id"].endswith("-2")

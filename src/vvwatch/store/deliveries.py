@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vvwatch.core.deliveries import DeliveryStatus, check_transition, probe_pause
-from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.database import Tx
 from vvwatch.store.queues import queue_name
@@ -127,11 +127,6 @@ def resume(tx: Tx, webhook_id: str) -> None:
     feed(tx, _webhook(tx, webhook_id))
 
 
-def begin(tx: Tx, job: Job) -> DeliveryWork | None:
-    """As `begin_all`, for one."""
-    return begin_all(tx, [job])[0]
-
-
 def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
     """Note each attempt before it is made, so that one cut short by a crash is known of; None if there is none now.
 
@@ -210,24 +205,18 @@ class Ended:
     gone: bool = False
 
 
-def finish(
-    tx: Tx,
-    job: Job,
-    number: int,
-    attempted: Attempted,
-    status: DeliveryStatus,
-    retry_at: float | None,
-    disable_after: int,
-    *,
-    gone: bool,
-) -> bool:
-    """As `finish_all`, for one."""
-    ended = Ended(job, number, attempted, status, retry_at, gone)
-    return finish_all(tx, [ended], disable_after, DELIVERY_DELAYS)[0]
+class Noted(Enum):
+    """What came of noting how an attempt ended."""
+
+    STALE = "stale"
+    """Nothing: the delivery went on without it."""
+    KEPT = "kept"
+    DISABLED = "disabled"
+    """It was kept, and its webhook is told nothing more."""
 
 
-def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Sequence[float]) -> list[bool]:
-    """Keep what came of attempts and move their deliveries on; False stands for each stale job.
+def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Sequence[float]) -> list[Noted]:
+    """Keep what came of attempts and move their deliveries on.
 
     A webhook is disabled when its receiver is gone, or after so many failures in a row. `delays`, as for a single
     delivery, tell how long a receiver is left alone that fails again and again.
@@ -243,11 +232,12 @@ def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Seque
     by_webhook: dict[str, list[Ended]] = {}
     for each in valid:
         by_webhook.setdefault(found[each.job.ref].webhook_id, []).append(each)
+    noted = {each.job.ref: Noted.KEPT for each in valid}
     for webhook_id, own in by_webhook.items():
         _release(tx, [found[each.job.ref] for each in own if each.retry_at is None])
-        _note(tx, webhook_id, own, found, disable_after, delays)
-    moved = {each.job.ref for each in valid}
-    return [each.job.ref in moved for each in ended]
+        if _note(tx, webhook_id, own, found, disable_after, delays):
+            noted[own[-1].job.ref] = Noted.DISABLED
+    return [noted.get(each.job.ref, Noted.STALE) for each in ended]
 
 
 def _keep_attempts(tx: Tx, ended: Sequence[Ended]) -> None:
@@ -311,8 +301,11 @@ def _note(
     rows: Mapping[str, sa.Row[Any]],
     disable_after: int,
     delays: Sequence[float],
-) -> None:
-    """What the webhook is now known for, and what comes next for it. One that is well again gets all that waited."""
+) -> bool:
+    """What the webhook is now known for, and what comes next for it. One that is well again gets all that waited.
+
+    Returns whether it was disabled.
+    """
     before = _webhook(tx, webhook_id)
     failures, values = _failures(before, ended, rows), dict[str, Any]()
     for each in ended:
@@ -322,12 +315,14 @@ def _note(
     if pause is not None:
         values["probe_at"] = tx.now + pause
     worn_out = failures >= disable_after or any(each.gone for each in ended)
-    if failures and worn_out and before.status == "active":
+    disabled = bool(failures and worn_out and before.status == "active")
+    if disabled:
         values |= {"status": "disabled", "updated_at": tx.now}
     tx.update(webhooks, webhook_id, failure_count=failures, **values)
     if before.probe_at is not None and not failures:
         resume(tx, webhook_id)
     _retry(tx, webhook_id, ended)
+    return disabled
 
 
 def _failures(before: sa.Row[Any], ended: Sequence[Ended], rows: Mapping[str, sa.Row[Any]]) -> int:

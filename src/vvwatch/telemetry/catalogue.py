@@ -183,6 +183,15 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     # what becomes of a window
     "import.started": _info("An import job begins (import_job, files)."),
+    "import.listed": _info(
+        "A one-time import job has listed its connector (import_job, connector, files, skipped, list_calls)."
+    ),
+    "import.listing_retried": _warning(
+        "A one-time import job could not list its connector and begins again (import_job, connector, attempt, error).",
+        _retry("import_listing"),
+        _failure("import_listing"),
+    ),
+    "import.cancelled": _info("A person cancelled an import job (import_job, imported, failed, skipped)."),
     "import.file_finished": _debug(
         "A file was imported, failed or skipped (import_job, object_key, status, reason, message).",
         count("import_files_total", "status"),
@@ -235,6 +244,10 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         observe("delivery_duration_seconds"),
         _retry("delivery"),
         _failure("delivery"),
+    ),
+    "webhook.disabled": _error(
+        "A webhook failed too often in a row, or asked not to be told again: it is told nothing more (webhook, name).",
+        count("webhooks_disabled_total"),
     ),
     "delivery.failed": _error(
         f"A webhook never took an event ({_DELIVERY}).",

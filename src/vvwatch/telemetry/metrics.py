@@ -48,6 +48,7 @@ _COUNTERS: Final = {
     "run_items_total": ("Media items of prompt runs that ended.", ("status",)),
     "runs_total": ("Prompt runs that ended.", ("status",)),
     "exports_total": ("Exports that ended.", ("status",)),
+    "webhooks_disabled_total": ("Webhooks that failed too often and are told nothing more.", ()),
     "deliveries_total": ("Attempts to deliver an event.", ("outcome",)),
     "step_retries_total": ("Steps that will be tried again.", ("step",)),
     "errors_total": ("Failures.", ("step", "error_type")),

@@ -18,7 +18,7 @@ from vvwatch.errors import StoreError
 from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store import deliveries
 from vvwatch.store.database import Database
-from vvwatch.store.deliveries import Attempted, DeliveryWork, Ended
+from vvwatch.store.deliveries import Attempted, DeliveryWork, Ended, Noted
 from vvwatch.store.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.keeping import kept
@@ -66,7 +66,7 @@ class Deliveries:
     async def _begin(self, jobs: Sequence[Job]) -> Sequence[DeliveryWork | None]:
         return await self._database.write(deliveries.begin_all, jobs)
 
-    async def _finish(self, ended: Sequence[Ended]) -> Sequence[bool]:
+    async def _finish(self, ended: Sequence[Ended]) -> Sequence[Noted]:
         policy = self._policy
         return await kept(
             self._database, self._clock, deliveries.finish_all, ended, policy.disable_after, policy.delays
@@ -88,8 +88,10 @@ class Deliveries:
         status, retry_at = self._next(work, answer, reply.retry_after_seconds)
         gone = answer is Answer.GONE
         noted = await self._noted(Ended(job, work.delivery.attempts, attempted, status, retry_at, gone))
-        if noted:
+        if noted is not Noted.STALE:
             self._announce(work, attempted, status)
+        if noted is Noted.DISABLED:
+            self._telemetry.emit("webhook.disabled", webhook=work.webhook.id, name=work.webhook.name)
 
     def _next(
         self, work: DeliveryWork, answer: Answer, retry_after: float | None
