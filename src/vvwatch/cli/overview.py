@@ -143,5 +143,9 @@ def _webhooks(webhooks: list[Document]) -> Iterator[Document]:
             times = several(each["failure_count"], "time")
             what = f"{each['name']} failed {times} in a row{' and is disabled' if disabled else ''}"
             attempt = f"see why {each['url']} does not answer with a status of 2xx"
-            anew = ", then reload the configuration" if each.get("declared") else ", then set its status to active"
+            anew = (
+                ", then reload the configuration"
+                if each.get("declared")
+                else ", then set its status to active"
+            )
             yield _attention("webhook", each["webhook_id"], what, attempt + (anew if disabled else ""))
