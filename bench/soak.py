@@ -184,7 +184,7 @@ path = "{base}/outgoing"
 scopes = ["export"]
 """
     environ = {"SOAK_SECRET": at.secret_access_key}
-    return Daemon(base, debounce="3s", connectors=connectors, environ=environ)
+    return Daemon(base, debounce="3s", connectors=connectors, environ=environ, warm=False)
 
 
 @dataclass

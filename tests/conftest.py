@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
+from itertools import islice
+
 import hypothesis
 import pytest
 
+import vvwatch
 from tests.databases import DIALECTS, Databases
 from tests.emulators.azurite import (
     azurite,
@@ -19,6 +23,7 @@ from tests.emulators.moto import moto, moto_iam
 from tests.emulators.pubsub import pubsub
 from tests.emulators.seaweed import seaweed
 from tests.postgres_server import postgres_server
+from tests.sdk.world import world
 
 __all__ = [
     "azurite",
@@ -33,6 +38,7 @@ __all__ = [
     "postgres_server",
     "pubsub",
     "seaweed",
+    "world",
 ]
 
 
@@ -40,10 +46,34 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("untimed")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The hundreds of processes that tests start compile nothing, also where Python is told to keep no bytecode."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(vvwatch.__path__[0], quiet=2)
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes goes first: at the end it would keep one process waiting for the other."""
-    items.sort(key=lambda item: "tests/crash/" not in item.nodeid)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What may take minutes goes first, in every process: at the end it would keep the others waiting.
+
+    Each process begins with as many consecutive tests as the others, and takes from theirs when it has done its own.
+    """
+    usual = float(config.getini("timeout"))
+    items.sort(key=lambda item: -_most_seconds(item, usual))
+    long = [item for item in items if _most_seconds(item, usual) > usual]
+    short = iter(items[len(long) :])
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    dealt: list[pytest.Item] = []
+    for number in range(processes):
+        share = (len(items) - len(dealt)) // (processes - number)
+        hard = long[number::processes]
+        dealt += [*hard, *islice(short, max(share - len(hard), 0))]
+    items[:] = [*dealt, *short]
+
+
+def _most_seconds(item: pytest.Item, usual: float) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else usual
 
 
 @pytest.fixture

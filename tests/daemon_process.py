@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import json
 import os
 import select
@@ -15,11 +17,11 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import asyncpg
-from anyio.from_thread import start_blocking_portal
 
 from tests.warm_python import WarmPython
 
@@ -54,7 +56,8 @@ class Daemon:
     With the `database_url` of a server it is the replica `node`; what is watched and exported then lies in the
     folder `shared` of all replicas (default: `base`). `direct_url` is the way of `rows` to the server, where
     the daemon's own leads through a proxy. `command` is what Python runs; the configuration file follows.
-    A `warm` one is not started from nothing, but forked from a process that has it imported.
+    A `warm` one is not started from nothing, which costs two seconds of CPU time, but forked from a process that
+    has it imported.
     """
 
     base: Path
@@ -72,7 +75,7 @@ class Daemon:
     heartbeat: str = "5s"
     shared: Path | None = None
     command: Sequence[str] = COMMAND
-    warm: bool = False
+    warm: bool = True
     process: subprocess.Popen[str] | WarmPython | None = None
     url: str = ""
 
@@ -254,8 +257,7 @@ events = {json.dumps(list(self.told))}
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the daemon's own database, read without touching it."""
         if self.replicated:
-            with start_blocking_portal("asyncio") as portal:
-                return portal.call(_fetched, self.direct_url or self.database_url, sql)
+            return _loop().run_until_complete(_fetched(self.direct_url or self.database_url, sql))
         path = self.state / "vvwatch.db"
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
         try:
@@ -264,12 +266,30 @@ events = {json.dumps(list(self.told))}
             connection.close()
 
 
+_connections: dict[str, Any] = {}
+_GONE = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Where all connections live, until the tests end."""
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
+
+
 async def _fetched(url: str, sql: str) -> list[tuple[Any, ...]]:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        return [tuple(row) for row in await connection.fetch(sql)]
-    finally:
-        await connection.close()
+    """Asked over a connection that is kept, for a new one costs more than twenty questions; one may have died."""
+    if url in _connections:
+        with suppress(*_GONE):
+            return await _asked(_connections[url], sql)
+        _connections.pop(url).terminate()
+    _connections[url] = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
+    return await _asked(_connections[url], sql)
+
+
+async def _asked(connection: Any, sql: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await connection.fetch(sql)]
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 40) -> None:

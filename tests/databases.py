@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import asyncpg
 from anyio.from_thread import start_blocking_portal
 
 from tests.clock import FakeClock
@@ -21,6 +20,7 @@ from vvwatch.store.sqlite import SqliteDatabase
 
 DIALECTS = ("sqlite", "postgresql")
 BLANK = "blank"
+NAME = "tests"  # of the database on the server
 
 Fill = Callable[[Database], Awaitable[None]]
 _TABLES = [table.name for table in tables_of("postgresql")]
@@ -59,7 +59,7 @@ class Databases:
         if dialect == "sqlite":
             _run(_filled, SqliteDatabase(self._directory / template, FakeClock()), fill)
         elif template == BLANK:
-            self._server().create_database("tests")
+            self._server().create_database(NAME)
             _run(_filled, PostgresDatabase(self.url, FakeClock()), fill)
         else:
             self.prepare(dialect, BLANK, None)
@@ -70,14 +70,14 @@ class Databases:
     @property
     def url(self) -> str:
         """The database on the server."""
-        return self._server().url("tests")
+        return self._server().url(NAME)
 
     def believed_empty(self) -> None:
         """What the planner knows of the server's tables is how large they are now, as after a night's vacuum."""
         self._on_server("VACUUM ANALYZE")
 
     def _on_server(self, script: str) -> None:
-        _run(_executed, self.url, script)
+        self._server().run(NAME, script)
 
 
 def _run(fn: Callable[..., Awaitable[None]], *args: object) -> None:
@@ -90,14 +90,6 @@ async def _filled(database: Database, fill: Fill | None) -> None:
     async with database.opened():
         if fill is not None:
             await fill(database)
-
-
-async def _executed(url: str, script: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(script)
-    finally:
-        await connection.close()
 
 
 def _emptied(template: str | None) -> str:

@@ -91,6 +91,7 @@ class PostgresServer:
         self._owner = pwd.getpwnam(OWNER) if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self._admin: Any = None
+        self._connections: dict[str, Any] = {}
         self._turn = asyncio.Lock()
 
     def __enter__(self) -> Self:
@@ -144,6 +145,10 @@ class PostgresServer:
     def execute(self, statement: str) -> list[Any]:
         """Run one statement as superuser in the database `postgres`, on its own; return its rows."""
         return self._portal.call(self._execute, statement)
+
+    def run(self, database: str, script: str) -> None:
+        """Run statements in a database, over a connection that is kept: a new one costs more than most scripts."""
+        self._portal.call(self._run, database, script)
 
     def start(self) -> None:
         """Start the server, unless it runs, and wait until it takes connections.
@@ -248,6 +253,13 @@ class PostgresServer:
             rows: list[Any] = await self._admin.fetch(statement)
             return rows
 
+    async def _run(self, database: str, script: str) -> None:
+        async with self._turn:
+            connection = self._connections.get(database)
+            if connection is None or connection.is_closed():
+                connection = self._connections[database] = await asyncpg.connect(self.socket_url(database))
+            await connection.execute(script)
+
     async def _connected(self) -> bool:
         """Asking takes half a millisecond, a new connection eight; one that died may not know it yet."""
         try:
@@ -271,6 +283,8 @@ class PostgresServer:
         if self._admin is not None:
             self._admin.terminate()
             self._admin = None
+        while self._connections:
+            self._connections.popitem()[1].terminate()
 
 
 def _quoted(name: str) -> str:

@@ -37,7 +37,6 @@ class Replicas:
             node=node,
             heartbeat=f"{HEARTBEAT_SECONDS:g}s",
             shared=self._base / "shared",
-            warm=True,
             **self._options,
         )
 

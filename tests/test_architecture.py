@@ -45,8 +45,7 @@ def run(*command: str) -> str:
     [
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
-        ("mypy",),
-        ("mypy", "tests", "bench"),
+        ("mypy", "src", "tests", "bench"),
     ],
     ids=" ".join,
 )

@@ -27,6 +27,9 @@ VvwatchError                  message, hint, code; permanent unless `transient` 
 │   ├── MediaUnreadable       not media, or damaged beyond use
 │   ├── MediaLimit            needs more than the limits allow; says which
 │   └── ProcessorCrashed      (transient) the child died by a signal or a time-out
+├── TokenRefused              a token is not one of this installation, or counts no more (401)
+├── AttachmentRefused         a file cannot be fetched from its address
+│   └── AttachmentUnavailable (transient) not now
 └── DeliveryRefused           a webhook's address is not allowed
 """
 
@@ -237,6 +240,24 @@ class ProcessorCrashed(MediaError):
     """Raised when the processor's child died by a signal or ran out of time."""
 
     code = "processor_crashed"
+    transient = True
+
+
+class TokenRefused(VvwatchError):
+    """Raised for a token that this installation did not make, or that has expired."""
+
+    code = "authentication_invalid_token"
+
+
+class AttachmentRefused(VvwatchError):
+    """Raised when a file cannot be fetched from the address that was given for it."""
+
+    code = "attachment_download_failed"
+
+
+class AttachmentUnavailable(AttachmentRefused):
+    """Raised when the host of the file does not answer, or breaks off."""
+
     transient = True
 
 

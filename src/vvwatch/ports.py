@@ -131,6 +131,15 @@ class Storage(Protocol):
         """As `descriptor`, of as little as tells what the object is: where bytes travel, its start and its end."""
         ...
 
+    def stream(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Exactly that version's bytes from `start` on, at most `length`, as they come: nothing is kept of them.
+
+        Raises as `descriptor` does before the block begins, and from the iterator when they cannot all be had.
+        """
+        ...
+
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:
         """Create `key` with the bytes of `source`, whole or not at all.
 
@@ -311,8 +320,11 @@ class Kind(StrEnum):
 
     SCAN = "scan"
     WINDOW = "window"
+    IMPORT_JOB = "import_job"
     IMPORT_FILE = "import_file"
+    RUN = "run"
     RUN_ITEM = "run_item"
+    SEGMENT_RETRY = "segment_retry"
     EXPORT = "export"
     DELIVERY = "delivery"
 

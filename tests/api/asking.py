@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from tests.api.described import DescribedTransport
 from tests.store.pipeline import PROBE, RESULT
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext
@@ -64,12 +65,13 @@ _shared: dict[tuple[object, ...], FastAPI] = {}
 def _shared_app(context: ApiContext) -> FastAPI:
     """What the guards were made for must be the same; all else is the context's."""
     settings = context.settings
-    guarded = settings.listen_host, settings.public_url, settings.max_body_bytes
+    bounds = settings.max_body_bytes, settings.max_upload_bytes
+    guarded = settings.listen_host, settings.public_url, *bounds
     return _shared.setdefault(guarded, create_app(context))
 
 
 def _client(app: FastAPI, **options: Any) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    transport = DescribedTransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url=BASE_URL, **options)
 
 

@@ -17,11 +17,13 @@ from tests.databases import Databases
 from tests.fakes import FakeStorage
 from tests.store.pipeline import RecordingSink
 from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.storage.uploads import UploadsFolder
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.exports import Exports
 from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.uploads import Uploads
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +74,13 @@ def documents_in(folder: Path, database: Database, clock: FakeClock, storage: Fa
     return Exports(database, clock, Telemetry("test"), reading, folder)
 
 
+def uploads_in(root: Path, database: Database, clock: FakeClock) -> Uploads:
+    """The uploads of a node that keeps them in `root`."""
+    folder = UploadsFolder(root)
+    folder.prepare()
+    return Uploads(database, clock, folder)
+
+
 @pytest.fixture
 def context(
     database: Database, clock: FakeClock, storage: FakeStorage, settings: ApiSettings, tmp_path: Path
@@ -91,6 +100,7 @@ def context(
         readiness=lambda: {"database": True},
         metrics=lambda: b"vvwatch_up 1\n",
         telemetry=Telemetry("test"),
+        uploads=uploads_in(tmp_path / "uploads", database, clock),
     )
 
 

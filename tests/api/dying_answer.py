@@ -18,10 +18,12 @@ from tests.api.asking import ADMIN_KEY, BASE_URL
 from tests.clock import FakeClock
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.storage.uploads import UploadsFolder
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.sqlite import SqliteDatabase
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.uploads import Uploads
 
 
 def context_over(database: Database) -> ApiContext:
@@ -42,6 +44,7 @@ def context_over(database: Database) -> ApiContext:
         readiness=dict,
         metrics=bytes,
         telemetry=Telemetry("test"),
+        uploads=Uploads(database, database.clock, UploadsFolder(Path("uploads"))),
     )
 
 

@@ -66,3 +66,63 @@ async def test_what_cannot_be_is_refused(api: Api, change: dict[str, Any]) -> No
 async def test_an_unknown_key_is_not_found(api: Api) -> None:
     error = await api.error("POST", "/api-keys/key_none/revoke", 404)
     assert error["code"] == "resource_api_key_not_found"
+
+
+async def test_one_key_is_shown_without_itself(api: Api) -> None:
+    made = await api.post("/api-keys", {"name": "a"}, status=201)
+    del made["key"]
+    assert await api.get(f"/api-keys/{made['key_id']}") == made
+
+
+async def test_the_same_idempotency_key_makes_one_key_and_shows_it_again(api: Api) -> None:
+    api.client.headers["Idempotency-Key"] = "make-it"
+    first, second = [await api.post("/api-keys", {"name": "a"}, status=201) for _ in range(2)]
+    assert first == second
+    assert len(await api.get("/api-keys")) == 2
+
+
+async def test_a_rotated_key_is_revoked_and_another_one_is_like_it(api: Api) -> None:
+    old = await api.post("/api-keys", {"name": "a", "scopes": ["search"], "expires_in_days": 3}, status=201)
+    answer = await api.post(f"/api-keys/{old['key_id']}/rotate")
+    new = answer["new_key"]
+    assert answer == {"old_key_id": old["key_id"], "new_key": new}
+    assert new["key"] != old["key"]
+    assert {name: new[name] for name in ("name", "scopes", "expires_at")} == {
+        name: old[name] for name in ("name", "scopes", "expires_at")
+    }
+    for key, status in ((old["key"], 401), (new["key"], 200)):
+        response = await api.client.get("/api/v2/indexes", headers={"X-API-Key": key})
+        assert response.status_code == status
+    error = await api.error("POST", f"/api-keys/{old['key_id']}/rotate", 409)
+    assert "cannot be rotated" in error["message"]
+
+
+async def test_a_deleted_key_opens_nothing_and_is_not_listed(api: Api) -> None:
+    made = await api.post("/api-keys", {"name": "a"}, status=201)
+    path = f"/api-keys/{made['key_id']}"
+    answer = await api.ask("DELETE", path)
+    assert answer == {"message": f"key 'a' ({made['key_id']}) was deleted"}
+    for method in ("GET", "DELETE"):
+        assert (await api.error(method, path, 404))["code"] == "resource_api_key_not_found"
+    headers = {"X-API-Key": made["key"]}
+    assert (await api.client.get("/api/v2/indexes", headers=headers)).status_code == 401
+
+
+async def test_nobody_can_be_locked_out_by_mistake(api: Api) -> None:
+    own = (await api.get("/api-keys"))[0]["key_id"]
+    error = await api.error("POST", f"/api-keys/{own}/revoke", 409)
+    assert error["details"]["hint"] == "make another one with this scope first"
+    body = {"name": "second", "scopes": ["admin"]}
+    second = await api.post("/api-keys", body, status=201)
+    assert not (await api.post(f"/api-keys/{own}/revoke"))["is_active"]
+    api.client.headers["X-API-Key"] = second["key"]
+    for method, path in (("POST", "/revoke"), ("DELETE", "")):
+        await api.error(method, f"/api-keys/{second['key_id']}{path}", 409)
+
+
+async def test_the_operators_own_key_is_neither_rotated_nor_deleted(api: Api) -> None:
+    """It would come again with the next start."""
+    own = (await api.get("/api-keys"))[0]["key_id"]
+    await api.post("/api-keys", {"name": "second", "scopes": ["admin"]}, status=201)
+    for method, path in (("POST", "/rotate"), ("DELETE", "")):
+        assert "operator" in (await api.error(method, f"/api-keys/{own}{path}", 409))["message"]

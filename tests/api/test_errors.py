@@ -55,7 +55,7 @@ async def test_an_error_says_whether_and_when_to_come_back(
     code: str,
     retry_after: int | None,
 ) -> None:
-    def refuse(_tx: object) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
         raise error
 
     monkeypatch.setattr(catalog, "list_indexes", refuse)
@@ -73,7 +73,8 @@ async def test_every_route_refuses_in_the_same_form(api: Api) -> None:
     for name in SCOPES:
         method, path = name.split()
         url = PREFIX + re.sub(r"{\w+}", "nothing", path)
-        response = await api.client.request(method, url, headers=headers, content=b"{nonsense")
-        assert response.status_code < 500, name
+        bad = {"batch_size": "nonsense"}  # without it a stream would begin, and never end
+        response = await api.client.request(method, url, headers=headers, content=b"{nonsense", params=bad)
+        assert response.status_code < 500 or response.status_code == 501, name
         if response.status_code >= 400:
             assert is_envelope(response, response.json()["error"]["code"]), name

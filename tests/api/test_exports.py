@@ -67,6 +67,8 @@ async def test_an_export_has_exactly_its_keys(api: Api, story: Story) -> None:
         "download_url": None,
         "file_size_bytes": 812,
         "sha256": "00ff",
+        "parts": None,
+        "result_scope": "all",
         "error_message": None,
         "last_error": None,
         "export_params": {
@@ -95,19 +97,6 @@ async def test_an_unfinished_direct_export_has_no_download(api: Api, database: D
     assert "pending" in error["details"]["hint"]
 
 
-async def test_a_document_is_downloaded_whole(api: Api, database: Database, tmp_path: Path) -> None:
-    export_id = await direct(database)
-    (tmp_path / "exports" / f"{export_id}.json").write_bytes(b'{"media":[]}\n')
-    response = await api.client.get(
-        f"/api/v2/exports/{export_id}/download", headers={"Accept-Encoding": "identity"}
-    )
-    assert (response.status_code, response.content) == (200, b'{"media":[]}\n')
-    assert response.headers["content-type"] == "application/json"
-    assert response.headers["content-length"] == "13"
-    assert response.headers["content-disposition"] == f'attachment; filename="{export_id}.json"'
-    assert "content-encoding" not in response.headers
-
-
 @pytest.mark.parametrize("of_one_run", [True, False])
 async def test_every_node_has_the_document(
     api: Api,
@@ -121,8 +110,9 @@ async def test_every_node_has_the_document(
     run_id = story.run_id if of_one_run else None
     export_id = await direct(database, run_id=run_id, created_at=clock.now())
     maker = documents_in(tmp_path / "another", database, clock, storage)
-    written = await maker._built(await database.read(again, export_id))
-    await database.write(lambda tx: tx.update(exports, export_id, sha256=written.sha256))
+    [written] = await maker._built(await database.read(again, export_id))
+    told = {"sha256": written.sha256, "file_size_bytes": written.size_bytes}
+    await database.write(lambda tx: tx.update(exports, export_id, **told))
     clock.advance(10)
     response = await api.client.get(f"/api/v2/exports/{export_id}/download")
     assert response.content == (tmp_path / "another" / f"{export_id}.json").read_bytes()
@@ -159,6 +149,6 @@ async def test_a_failed_export_is_tried_again(api: Api, story: Story, database: 
 
 
 async def test_an_unknown_export_is_not_found(api: Api) -> None:
-    for method, tail in (("GET", ""), ("GET", "/download"), ("POST", "/retry")):
+    for method, tail in (("GET", ""), ("GET", "/download"), ("POST", "/download-url"), ("POST", "/retry")):
         error = await api.error(method, f"/exports/exp_none{tail}", 404)
         assert error["code"] == "resource_export_not_found"

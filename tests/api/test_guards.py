@@ -96,7 +96,7 @@ async def test_what_was_sent_is_not_repeated(api: Api) -> None:
 
 
 async def test_what_fails_inside_shows_nothing_of_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_tx: object) -> None:
+    def broken(*_args: object, **_options: object) -> None:
         raise RuntimeError("the password is hunter2")
 
     monkeypatch.setattr(catalog, "list_indexes", broken)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from itertools import product
-from pathlib import Path
 
 import httpx
 import pytest
@@ -30,10 +29,11 @@ def filled(path: str) -> str:
 
 
 async def ask(client: httpx.AsyncClient, name: str, key: str | None) -> httpx.Response:
-    """With a body that no route accepts: a check of it before the key would show."""
+    """With a body that no route accepts, and a query that none does: a check of it before the key would show."""
     method, path = name.split()
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
-    return await client.request(method, filled(path), headers=headers, content=b"{nonsense")
+    bad = {"batch_size": "nonsense"}  # without it a stream would begin, and never end
+    return await client.request(method, filled(path), headers=headers, content=b"{nonsense", params=bad)
 
 
 async def test_the_table_names_every_route_and_no_other(context: ApiContext) -> None:
@@ -137,8 +137,3 @@ async def test_the_description_names_each_scope(api: Api) -> None:
     assert document["paths"]["/api/v2/windows"]["get"]["x-extension"] is True
     assert set(document["components"]["securitySchemes"]) == {"ApiKey", "Bearer"}
     assert "HTTPValidationError" not in document["components"]["schemas"]
-
-
-async def test_no_page_loads_scripts_from_elsewhere(stranger: httpx.AsyncClient, tmp_path: Path) -> None:
-    for path in ("/docs", "/redoc"):
-        assert (await stranger.get(path)).status_code == 404

@@ -101,11 +101,12 @@ def test_the_reference_can_be_used(tmp_path: Path, text: str) -> None:
     for name in ("scenes", "summary"):
         (tmp_path / f"{name}.schema.json").write_text(json.dumps({"type": "object"}))
     secrets = dict.fromkeys(SECRETS, "0123456789abcdef")
-    secrets |= {"stage.json": '{"type": "service_account"}', "overflow-key": "MDEyMw==", "ca.pem": ""}
+    secrets |= {"stage.json": '{"type": "service_account"}', "overflow-key": "MDEyMw=="}
+    secrets |= dict.fromkeys(("ca.pem", "tls.crt", "tls.key"), "")
     for name, content in secrets.items():
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o600)
-    text = text.replace("/etc/vvwatch/ca.pem", f"{tmp_path}/ca.pem")
+    text = text.replace("/etc/vvwatch/", f"{tmp_path}/")
     (tmp_path / "vvwatch.toml").write_text(text.replace("/srv/media", f"{tmp_path}/media"))
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "ARCHIVE_WEBHOOK_SECRET": "0123456789abcdef"}
 

@@ -164,6 +164,23 @@ def test_state_among_media_is_a_warning(read: Read, good: str, media: Path) -> N
     assert (warning.file, warning.key) == ("environment", "VVWATCH_STATE_DIR")
 
 
+def test_tls_needs_a_certificate_and_its_key(problems: Problems, tmp_path: Path) -> None:
+    (tmp_path / "tls.pem").touch()
+    there, nowhere = f'"{tmp_path}/tls.pem"', f'"{tmp_path}/none.pem"'
+    assert problems(f"[api]\ntls_certificate = {there}\ntls_key = {there}\n") == []
+    [missing] = problems(f"[api]\ntls_certificate = {there}\n")
+    assert "tls_key is missing" in str(missing)
+    [absent] = problems(f"[api]\ntls_certificate = {there}\ntls_key = {nowhere}\n")
+    assert (absent.key, "there is no file" in str(absent)) == ("api.tls_key", True)
+
+
+def test_with_tls_other_machines_may_reach_it(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "tls.pem").touch()
+    files = "".join(f'{name} = "{tmp_path}/tls.pem"\n' for name in ("tls_certificate", "tls_key"))
+    assert len(read('listen = "0.0.0.0:8787"').warnings) == 1
+    assert read(f'listen = "0.0.0.0:8787"\n[api]\n{files}').warnings == ()
+
+
 def test_the_state_directory_is_not_a_file(problems: Problems, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

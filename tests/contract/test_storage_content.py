@@ -56,6 +56,28 @@ async def test_an_excerpt_of_little_is_the_whole(place: Place, size: int) -> Non
 
 
 @everywhere
+@pytest.mark.parametrize(
+    ("start", "length"), [(0, None), (0, 1), (MIB, 2 * MIB), (3 * MIB, None), (3 * MIB, 9 * MIB)]
+)
+async def test_a_stream_is_the_part_that_was_asked_for(place: Place, start: int, length: int | None) -> None:
+    await place.put("a.mp4", data := os.urandom(3 * MIB + 7))
+    obj = await place.storage.stat("a.mp4")
+    async with place.storage.stream(obj.key, obj.version, start, length) as chunks:
+        streamed = b"".join([chunk async for chunk in chunks])
+    assert streamed == data[start : None if length is None else start + length]
+
+
+@everywhere
+async def test_another_version_is_not_streamed(place: Place) -> None:
+    await place.put("a.mp4", b"first")
+    obj = await place.storage.stat("a.mp4")
+    await place.put("a.mp4", b"second!")
+    with pytest.raises(ObjectChanged):
+        async with place.storage.stream(obj.key, obj.version):
+            pass
+
+
+@everywhere
 async def test_an_excerpt_of_much_is_its_start_and_its_end(place: Place) -> None:
     size = 9 * MIB + 5
     await place.put("a.mp4", data := os.urandom(size))

@@ -123,7 +123,8 @@ def test_how_an_import_job_ends(
 def test_how_a_prompt_run_ends(
     total: int, completed: int, partial: int, failed: int, status: str, event: str
 ) -> None:
-    assert runs.outcome(total, completed, partial, failed) == (status, event)
+    found = runs.outcome(total, completed, partial, failed)
+    assert (found, runs.EVENTS[found]) == (status, event)
     assert event in EVENT_TYPES
 
 

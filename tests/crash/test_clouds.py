@@ -97,7 +97,6 @@ def test_two_hundred_objects_with_a_kill_in_every_step(
             environ=bucket.environ,
             webhook_url=receiver.url,
             told=EVENTS,
-            warm=True,
         )
         good = put_files(bucket, "first", picture.read_bytes())
         for moment, name in IMPORTING:

@@ -51,14 +51,26 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "absences.judge",
     "automations.scan_failed",
     "automations.unheard",
+    "catalog.uploads_moved",  # at each start, to what holds already
     "exports.fail",
     "exports.retry",
+    "fetching.fetched",  # of files of other hosts: test_attachments dies at it
     "imports.retry_file",
     "ledger.observe",
+    "one_time.begin",  # of jobs that a person asks for: test_one_time dies at these
+    "one_time.fail",
+    "one_time.list_again",
+    "one_time.seal",
+    "one_time.take",
     "quarantine.keep",
+    "run_course.advance",  # of runs that a person asks for: the tests of the store take their steps one by one
     "runs.fail_item",
     "runs.retry_item",
+    "segment_retries.again",
+    "segment_retries.begin",
+    "segment_retries.fail",
     "shares.feed_again",
+    "stopping.tell_files",
     "windows.acknowledge",
 }
 
@@ -83,14 +95,14 @@ def database_url(dialect: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 def run_to_the_end(daemon: Daemon, producer: Producer, receiver: Receiver) -> None:
     with daemon:
-        wait_until(lambda: accounting.is_done(daemon, producer.names), "all done", seconds=120)
+        wait_until(lambda: accounting.is_done(daemon, producer.names), "all done", seconds=300)
     accounting.check(daemon, producer.names, receiver)
 
 
 @pytest.mark.timeout(600)
 def test_kill_at_random_instants(tmp_path: Path, picture: Path) -> None:
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, webhook_url=receiver.url, warm=True)
+        daemon = Daemon(tmp_path, webhook_url=receiver.url)
         producer = Producer(daemon.incoming, picture)
         with producer.running(every_seconds=2.5):
             for _ in range(RANDOM_KILLS):
@@ -105,9 +117,7 @@ def test_kill_at_every_commit_point(tmp_path: Path, picture: Path, dialect: str,
     """Trap 27, kill_at_every_await: right before and right after each kind of commit of the pipeline."""
     points = [(moment, name) for name in COMMIT_POINTS for moment in ("before", "after")]
     with Receiver() as receiver:
-        daemon = Daemon(
-            tmp_path, webhook_url=receiver.url, database_url=database_url, heartbeat="1s", warm=True
-        )
+        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url, heartbeat="1s")
         producer = Producer(daemon.incoming, picture)
         for moment, name in points + ENGINE_POINTS[dialect]:
             producer.drop()
@@ -115,12 +125,12 @@ def test_kill_at_every_commit_point(tmp_path: Path, picture: Path, dialect: str,
         run_to_the_end(daemon, producer, receiver)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_losing_the_whole_jobs_table_changes_nothing(
     tmp_path: Path, picture: Path, database_url: str
 ) -> None:
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url, warm=True)
+        daemon = Daemon(tmp_path, webhook_url=receiver.url, database_url=database_url)
         producer = Producer(daemon.incoming, picture)
         with producer.running(every_seconds=0.5):
             for _ in range(3):

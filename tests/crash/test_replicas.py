@@ -38,7 +38,7 @@ def url(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database("replicas")
 
 
-def finish(daemon: Daemon, producer: Producer, receiver: Receiver, seconds: float = 100) -> None:
+def finish(daemon: Daemon, producer: Producer, receiver: Receiver, seconds: float = 240) -> None:
     wait_until(lambda: accounting.is_done(daemon, producer.names), "all done", seconds)
     accounting.check(daemon, producer.names, receiver)
 
@@ -108,7 +108,7 @@ def no_prefix_is_listed_twice_at_once(listings: list[Poll]) -> bool:
     return True
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_frozen_replica_comes_back_to_find_its_work_done(tmp_path: Path, picture: Path, url: str) -> None:
     with Receiver() as receiver:
         replicas = Replicas(tmp_path, url, webhook_url=receiver.url)
@@ -158,7 +158,7 @@ def in_hand(witness: Daemon) -> dict[int, str]:
     return dict(witness.rows(taken))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_database_crashes_and_recovers(tmp_path: Path, picture: Path) -> None:
     crashes = 3
     with Receiver() as receiver, PostgresServer() as server:
@@ -176,7 +176,7 @@ def test_the_database_crashes_and_recovers(tmp_path: Path, picture: Path) -> Non
             finish(running[0], producer, receiver)
             assert all(process is not None and process.poll() is None for process in processes)
     for replica in replicas.all:
-        check_told(replica, outages=crashes)
+        check_told(replica, outages=crashes, files=len(producer.names))
 
 
 def complains(replica: Daemon) -> bool:
@@ -190,8 +190,8 @@ def all_turn(replicas: list[Daemon], *, ready: bool, seconds: float) -> None:
         print(f"{replica.node} ready={ready} after {time.monotonic() - started:.1f} s")
 
 
-def check_told(replica: Daemon, *, outages: int) -> None:
-    """Each outage is in the log, and not as a flood."""
+def check_told(replica: Daemon, *, outages: int, files: int) -> None:
+    """Each outage is in the log, and not as a flood; a file that comes meanwhile is told once."""
     complaints = [
         event
         for event in replica.events(*COMPLAINTS, "log.recorded")
@@ -199,10 +199,10 @@ def check_told(replica: Daemon, *, outages: int) -> None:
     ]
     print(replica.node, Counter(event["event"] for event in complaints))
     assert len(replica.events("task.failed")) >= outages
-    assert len(complaints) <= MOST_COMPLAINTS * outages
+    assert len(complaints) <= MOST_COMPLAINTS * outages + files
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_network_to_the_database_is_cut_and_frozen(
     tmp_path: Path, picture: Path, postgres_server: PostgresServer, url: str
 ) -> None:
@@ -246,7 +246,7 @@ def use_up_log(server: PostgresServer) -> None:
     pytest.fail("the log still has room")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_disk_of_the_server_is_full(tmp_path: Path, picture: Path) -> None:
     settings = {"max_wal_size": "32MB", "min_wal_size": "32MB"}
     with (
@@ -268,12 +268,12 @@ def test_the_disk_of_the_server_is_full(tmp_path: Path, picture: Path) -> None:
             finish(running[0], producer, receiver)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_disk_of_the_only_node_is_full(tmp_path: Path, picture: Path) -> None:
     with Receiver() as receiver, small_disk(megabytes=6) as disk:
         (tmp_path / "base").mkdir()
         (tmp_path / "base" / "state").symlink_to(disk)
-        daemon = Daemon(tmp_path / "base", webhook_url=receiver.url, warm=True)
+        daemon = Daemon(tmp_path / "base", webhook_url=receiver.url)
         producer = Producer(daemon.incoming, picture)
         with daemon:
             with producer.running(every_seconds=1.5):
@@ -286,7 +286,7 @@ def test_the_disk_of_the_only_node_is_full(tmp_path: Path, picture: Path) -> Non
             finish(daemon, producer, receiver)
 
 
-@pytest.mark.timeout(250)
+@pytest.mark.timeout(600)
 def test_clock_jump(tmp_path: Path, picture: Path, dialect: str, request: pytest.FixtureRequest) -> None:
     """The time of day jumps by an hour, ahead and back: what is under way ends in time nevertheless."""
     url = "" if dialect == "sqlite" else request.getfixturevalue("url")
@@ -294,7 +294,9 @@ def test_clock_jump(tmp_path: Path, picture: Path, dialect: str, request: pytest
     offset.write_text("0")
     command = (str(Path(__file__).with_name("jumping_daemon.py")), str(offset))
     with Receiver() as receiver:
-        daemon = Daemon(tmp_path, debounce="4s", webhook_url=receiver.url, database_url=url, command=command)
+        daemon = Daemon(
+            tmp_path, "4s", webhook_url=receiver.url, database_url=url, command=command, warm=False
+        )
         opened = "select count(*) from windows where state = 'open'"
         producer = Producer(daemon.incoming, picture)
         with daemon:

@@ -31,7 +31,7 @@ def fill(daemon: Daemon, index_id: str) -> None:
 
 @pytest.mark.timeout(200)
 def test_a_deletion_survives_kill_9_between_its_pieces(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, warm=True).start()
+    daemon = Daemon(tmp_path).start()
     index_id = daemon.call("POST", "/indexes", {"name": "big"})[1]["index_id"]
     daemon.kill()
     fill(daemon, index_id)
@@ -52,6 +52,7 @@ def test_a_deletion_survives_kill_9_between_its_pieces(tmp_path: Path) -> None:
         assert daemon.call("GET", path)[0] == 404
     wait_until(lambda: daemon.get(f"{path}/deletion")["status"] == "deleted", "all is gone", seconds=90)
     assert left() == 0
+    wait_until(lambda: bool(daemon.events("deletion.finished")), "it is said")
     assert daemon.events("deletion.finished")[-1]["id"] == index_id
     assert daemon.events("task.failed") == []
     daemon.kill()

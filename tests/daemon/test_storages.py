@@ -49,7 +49,7 @@ def config(folder: Path, text: str = "") -> Config:
 
 def row(provider: str, settings: dict[str, Any], secret: str | None = None, **columns: Any) -> Any:
     """A connector as the database has it."""
-    usual = {"id": "conn_a", "status": "active", "node": "", "declared": False}
+    usual = {"id": "conn_a", "status": "active", "node": "", "declared": False, "builtin": False}
     sealed = None if secret is None else BOX.seal(secret)
     return SimpleNamespace(
         **{**usual, "provider": provider, "settings": settings, "credentials": sealed, **columns}

@@ -50,7 +50,7 @@ def all_delivered(daemon: Daemon) -> bool:
 @pytest.mark.timeout(180)
 def test_the_whole_way(make: Make, tmp_path: Path) -> None:
     with Receiver(statuses=[503, 200]) as receiver:
-        daemon = make(debounce="2s", settle="0.5s", webhook_url=receiver.url)
+        daemon = make(debounce="2s", settle="0.5s", webhook_url=receiver.url, warm=False)
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         with daemon:

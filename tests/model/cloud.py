@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -136,6 +136,11 @@ class Store:
     async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
         async with self.descriptor(key, version) as file:
             yield Excerpt(file, whole=True)
+
+    def stream(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        raise NotImplementedError
 
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:
         raise NotImplementedError

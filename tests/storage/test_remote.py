@@ -4,6 +4,7 @@ import os
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -63,6 +64,42 @@ def test_wherever_it_breaks_off_the_bytes_are_the_same(
     obj = memory.put("a", DATA[:size])
     memory.breaks, memory.chunk_bytes = list(breaks), chunk_bytes
     assert anyio.run(read, memory, obj.key, obj.version) == DATA[:size]
+
+
+async def streamed(memory: MemoryStorage, *wanted: Any) -> bytes:
+    async with memory.stream(*wanted) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+@given(
+    start=st.integers(0, 99),
+    length=st.none() | st.integers(1, 120),
+    breaks=st.lists(st.integers(1, 100), max_size=4),
+    chunk_bytes=st.integers(1, 40),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_wherever_a_stream_breaks_off_it_goes_on_there(
+    memory: MemoryStorage, start: int, length: int | None, breaks: list[int], chunk_bytes: int
+) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks, memory.chunk_bytes = list(breaks), chunk_bytes
+    end = None if length is None else start + length
+    assert anyio.run(streamed, memory, obj.key, obj.version, start, length) == DATA[start:end]
+    assert memory.open_bodies == 0
+
+
+async def test_a_stream_that_breaks_off_again_and_again_or_changes_fails(memory: MemoryStorage) -> None:
+    obj = memory.put("a", DATA)
+    memory.breaks = [1] * 100
+    with pytest.raises(StorageUnavailable, match="after 5 of 100 bytes"):
+        await streamed(memory, obj.key, obj.version)
+    memory.breaks = [40]
+    async with memory.stream(obj.key, obj.version) as chunks:
+        assert await anext(chunks)
+        memory.put("a", DATA)
+        with pytest.raises(ObjectChanged):
+            assert [chunk async for chunk in chunks]
+    assert memory.open_bodies == 0
 
 
 async def test_a_body_that_ends_early_without_a_word_is_interrupted_as_well(memory: MemoryStorage) -> None:

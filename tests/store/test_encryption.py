@@ -30,6 +30,13 @@ def test_another_key_or_altered_bytes_open_nothing() -> None:
         assert "VVWATCH_SECRET_KEY" in caught.value.hint
 
 
+def test_each_purpose_has_a_secret_of_its_own_on_every_node() -> None:
+    assert SecretBox(KEY).secret("tokens") == SecretBox(KEY).secret("tokens")
+    made = {box.secret(purpose) for box in (SecretBox(KEY), SecretBox(OTHER)) for purpose in ("a", "b")}
+    assert {len(secret) for secret in made} == {32}
+    assert len(made) == 4
+
+
 def test_neither_key_nor_text_shows() -> None:
     box = SecretBox(KEY)
     assert repr(box) == "SecretBox()"

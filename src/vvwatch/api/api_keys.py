@@ -6,13 +6,16 @@ import secrets
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
+from fastapi import Response
 from pydantic import Field
 
-from vvwatch.api.auth import extension, resource_router
+from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
+from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.wire import Body, Resource, Visible, moment
 from vvwatch.core.keys import Scope
 from vvwatch.store import keys
+from vvwatch.store.database import Tx
 
 router = resource_router("api keys")
 
@@ -50,6 +53,19 @@ class NewApiKey(ApiKey):
     key: str
 
 
+class RotatedApiKey(Resource):
+    """The key that takes the place of another one, shown this once."""
+
+    old_key_id: str
+    new_key: NewApiKey
+
+
+class Deleted(Resource):
+    """What became of the key."""
+
+    message: str
+
+
 def _columns(row: sa.Row[Any], now: float) -> dict[str, Any]:
     return {
         "key_id": row.id,
@@ -64,25 +80,57 @@ def _columns(row: sa.Row[Any], now: float) -> dict[str, Any]:
     }
 
 
-@router.post("/api-keys", status_code=201, **extension("Make an API key"))
-async def create_api_key(context: Context, body: ApiKeyBody) -> NewApiKey:
+def _shown(row: sa.Row[Any], now: float) -> ApiKey:
+    return ApiKey(**_columns(row, now))
+
+
+@router.post("/api-keys", status_code=201, response_model=NewApiKey)
+async def create_api_key(once: Idempotent, body: ApiKeyBody) -> Response:
     """Make a key. The answer alone shows it."""
-    now, days = context.clock.now(), body.expires_in_days
-    expires_at = None if days is None else now + days * _DAY_SECONDS
-    scopes, random = list(dict.fromkeys(body.scopes)), secrets.token_bytes(_RANDOM_BYTES)
-    row, key = await context.database.write(keys.create, body.name, scopes, random, expires_at)
-    return NewApiKey(**_columns(row, now), key=key)
+    random = secrets.token_bytes(_RANDOM_BYTES)
+    return await once(lambda tx: _made(tx, body, random))
 
 
-@router.get("/api-keys", **extension("All API keys"))
+def _made(tx: Tx, body: ApiKeyBody, random: bytes) -> NewApiKey:
+    days = body.expires_in_days
+    expires_at = None if days is None else tx.now + days * _DAY_SECONDS
+    row, key = keys.create(tx, body.name, list(dict.fromkeys(body.scopes)), random, expires_at)
+    return NewApiKey(**_columns(row, tx.now), key=key)
+
+
+@router.get("/api-keys")
 async def list_api_keys(context: Context) -> list[ApiKey]:
     """All keys, oldest first."""
     now = context.clock.now()
-    return [ApiKey(**_columns(row, now)) for row in await context.database.read(keys.list_all)]
+    return [_shown(row, now) for row in await context.database.read(keys.list_all)]
 
 
-@router.post("/api-keys/{key_id}/revoke", **extension("Revoke an API key"))
-async def revoke_api_key(context: Context, key_id: str) -> ApiKey:
-    """Make a key worthless, for good."""
-    row = await context.database.write(keys.revoke, key_id)
-    return ApiKey(**_columns(row, context.clock.now()))
+@router.get("/api-keys/{key_id}")
+async def get_api_key(context: Context, key_id: str) -> ApiKey:
+    """One key."""
+    return _shown(await context.database.read(keys.get, key_id), context.clock.now())
+
+
+@router.delete("/api-keys/{key_id}")
+async def delete_api_key(context: Context, key_id: str) -> Deleted:
+    """Forget a key: it opens nothing any more and is listed no longer. The operator's own key can only be revoked."""
+    row = await context.database.write(keys.delete, key_id)
+    return Deleted(message=f"key {row.name!r} ({row.id}) was deleted")
+
+
+@router.post("/api-keys/{key_id}/revoke", response_model=ApiKey)
+async def revoke_api_key(once: Idempotent, key_id: str) -> Response:
+    """Make a key worthless, for good. The last key with the scope `admin` cannot be revoked."""
+    return await once(lambda tx: _shown(keys.withdraw(tx, key_id), tx.now))
+
+
+@router.post("/api-keys/{key_id}/rotate", response_model=RotatedApiKey)
+async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
+    """Another key with the same name, scopes and end in the place of this one, which is revoked at once."""
+    random = secrets.token_bytes(_RANDOM_BYTES)
+    return await once(lambda tx: _rotated(tx, key_id, random))
+
+
+def _rotated(tx: Tx, key_id: str, random: bytes) -> RotatedApiKey:
+    row, key = keys.rotate(tx, key_id, random)
+    return RotatedApiKey(old_key_id=key_id, new_key=NewApiKey(**_columns(row, tx.now), key=key))

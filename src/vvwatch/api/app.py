@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from vvwatch import __version__
 from vvwatch.api import (
     api_keys,
+    attachments,
     authentication,
     automations,
     connectors,
     deletions,
     doctor,
+    documentation,
     errors,
+    event_stream,
     explain,
     exports,
+    failed_segments,
+    import_actions,
     import_jobs,
     indexes,
+    media_contents,
+    media_grants,
     probes,
+    processing,
     prompt_runs,
     prompts,
     quarantine,
     rate_limits,
     reconciles,
+    registering,
+    run_requests,
+    run_results,
+    search,
     segments,
     status,
+    unavailable,
+    uploads,
+    usage,
+    video_actions,
     videos,
     webhooks,
     windows,
 )
+from vvwatch.api.broadcast import Broadcast
 from vvwatch.api.context import ApiContext, ApiSettings
-from vvwatch.api.guards import BoundedBody, OwnHost, RequestIds
+from vvwatch.api.description import about, described
+from vvwatch.api.guards import BoundedBody, Heads, OwnHost, RequestIds
+from vvwatch.api.reference import page
 from vvwatch.core.rate_limits import Meter
 
 _RESOURCES: Final = (
@@ -44,11 +65,26 @@ _RESOURCES: Final = (
     quarantine,
     prompts,
     segments,
+    uploads,
+    attachments,
+    registering,
+    video_actions,
     videos,
     import_jobs,
+    import_actions,
+    run_requests,
     prompt_runs,
+    failed_segments,
+    processing,
     exports,
+    media_grants,
+    media_contents,
     webhooks,
+    event_stream,
+    search,
+    run_results,
+    usage,
+    unavailable,
     windows,
     reconciles,
     explain,
@@ -57,29 +93,37 @@ _RESOURCES: Final = (
     authentication,
     rate_limits,
     api_keys,
+    documentation,
     probes,
 )
-_SECURITY: Final = {
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "Bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "sk_live_ and 48 hex digits"},
-}
 
 
 class _Api(FastAPI):
-    """Adds to the description of the API how one authenticates."""
+    """Describes itself wholly, and once."""
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        return described(super().openapi())
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        document = super().openapi()
-        document["components"]["securitySchemes"] = _SECURITY
-        return document
+        return self._described
+
+    @cached_property
+    def document_bytes(self) -> bytes:
+        """The OpenAPI document as it is served."""
+        return json.dumps(self.openapi(), ensure_ascii=False).encode()
+
+    @cached_property
+    def document_page(self) -> str:
+        """The page that shows it."""
+        return page(self.openapi())
 
 
 def create_app(context: ApiContext) -> FastAPI:
-    """The application that answers from `context`. Documentation pages are off: they would load foreign scripts."""
+    """The application that answers from `context`. FastAPI's own pages are off: they would load foreign scripts."""
     app = _Api(
-        title="vvwatch",
-        version=__version__,
+        **about(context.settings.public_url),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -87,10 +131,14 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.under_way = set()
+    app.state.broadcast = Broadcast()
     app.state.meter = None if context.settings.limits is None else Meter(context.settings.limits)
     errors.install(app)
-    for resource in _RESOURCES:
-        app.include_router(resource.router)
+    app.state.methods = defaultdict(set)
+    for router in (*(resource.router for resource in _RESOURCES), documentation.pages):
+        app.include_router(router)
+        for route in router.routes:
+            app.state.methods[route.path] |= route.methods
     _guard(app, context.settings)
     return app
 
@@ -100,6 +148,8 @@ def _guard(app: FastAPI, settings: ApiSettings) -> None:
     public = urlsplit(settings.public_url) if settings.public_url else None
     names = {"localhost", settings.listen_host.lower(), (public and public.hostname) or "localhost"}
     origin = f"{public.scheme}://{public.netloc}".lower() if public else None
-    app.add_middleware(BoundedBody, most_bytes=settings.max_body_bytes)
+    larger = dict.fromkeys(uploads.BODIES, settings.max_upload_bytes)
+    app.add_middleware(BoundedBody, most_bytes=settings.max_body_bytes, others=larger)
     app.add_middleware(OwnHost, names=names, public_origin=origin)
     app.add_middleware(RequestIds)
+    app.add_middleware(Heads)

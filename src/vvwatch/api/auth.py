@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from vvwatch.api.context import ApiContext
 from vvwatch.api.errors import HEADERS, REFUSALS, ApiError
+from vvwatch.api.links import USES, is_admitted
 from vvwatch.core.keys import Scope, allows, digest, valid_format
 from vvwatch.core.rate_limits import Meter
 from vvwatch.errors import StoreError
@@ -67,6 +68,45 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "PUT /prompts/{prompt_id}": Scope.WRITE,
     "DELETE /prompts/{prompt_id}": Scope.ADMIN,
     "GET /prompts/{prompt_id}/usage": Scope.READ,
+    "GET /processing/events/stream": Scope.READ,
+    "POST /search/filter/playground": Scope.SEARCH,
+    "POST /search/filter/{index_id}": Scope.SEARCH,
+    "POST /workflow/search": Scope.SEARCH,
+    "GET /workflow/search/page": Scope.SEARCH,
+    "GET /workflow/runs/{run_id}/results": Scope.READ,
+    "GET /usage": Scope.READ,
+    "GET /usage/history": Scope.READ,
+    "GET /usage/details": Scope.READ,
+    "GET /usage/breakdown": Scope.READ,
+    "GET /usage/metric-types": PUBLIC,
+    "POST /workflow/define": Scope.WRITE,
+    "POST /prompts/generate": Scope.WRITE,
+    "POST /indexes/{index_id}/search": Scope.SEARCH,
+    "POST /indexes/{index_id}/image-search": Scope.SEARCH,
+    "POST /indexes/{index_id}/multimodal-search": Scope.SEARCH,
+    "POST /search/multi-run": Scope.SEARCH,
+    "POST /playground/search": Scope.SEARCH,
+    "GET /search/sql/{rest}": Scope.SEARCH,
+    "POST /search/sql/{rest}": Scope.SEARCH,
+    "GET /chat/{rest}": Scope.SEARCH,
+    "POST /chat/{rest}": Scope.SEARCH,
+    "PUT /chat/{rest}": Scope.SEARCH,
+    "PATCH /chat/{rest}": Scope.SEARCH,
+    "DELETE /chat/{rest}": Scope.SEARCH,
+    "GET /videos/{video_id}/gif": Scope.READ,
+    "GET /videos/segments/{segment_id}/thumbnail": Scope.READ,
+    "GET /markers": Scope.READ,
+    "POST /markers": Scope.WRITE,
+    "PUT /markers": Scope.WRITE,
+    "GET /markers/{rest}": Scope.READ,
+    "POST /markers/{rest}": Scope.WRITE,
+    "PUT /markers/{rest}": Scope.WRITE,
+    "PATCH /markers/{rest}": Scope.WRITE,
+    "DELETE /markers/{rest}": Scope.WRITE,
+    "GET /billing/{rest}": Scope.READ,
+    "POST /billing/{rest}": Scope.WRITE,
+    "GET /mcp/{rest}": Scope.READ,
+    "POST /mcp/{rest}": Scope.WRITE,
     "GET /videos/{video_id}": Scope.READ,
     "DELETE /videos/{video_id}": Scope.ADMIN,
     "GET /videos/{video_id}/deletion": Scope.READ,
@@ -75,20 +115,41 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "POST /videos/batch": Scope.READ,
     "POST /videos/batch/status": Scope.READ,
     "POST /videos/batch/segments": Scope.READ,
+    "POST /videos": Scope.WRITE,
+    "POST /videos/upload": Scope.WRITE,
+    "POST /videos/signed-url": Scope.READ,
+    "POST /videos/{video_id}/process": Scope.WRITE,
     "GET /playground/videos": Scope.READ,
+    "POST /workflow/upload": Scope.WRITE,
+    "POST /workflow/attachments": Scope.WRITE,
     "GET /import-jobs": Scope.READ,
     "GET /import-jobs/{job_id}": Scope.READ,
     "GET /import-jobs/{job_id}/files": Scope.READ,
     "GET /import-jobs/{job_id}/outputs": Scope.READ,
+    "POST /import-jobs": Scope.WRITE,
+    "POST /import-jobs/{job_id}/cancel": Scope.WRITE,
     "POST /import-jobs/{job_id}/retry": Scope.WRITE,
     "POST /import-jobs/{job_id}/files/{file_id}/retry": Scope.WRITE,
+    "POST /prompt-runs/execute": Scope.WRITE,
+    "POST /prompt-runs/estimate": Scope.READ,
     "GET /prompt-runs": Scope.READ,
     "GET /prompt-runs/{run_id}": Scope.READ,
+    "POST /prompt-runs/{run_id}/cancel": Scope.WRITE,
     "GET /prompt-runs/{run_id}/results": Scope.READ,
+    "GET /prompt-runs/{run_id}/failed-segments": Scope.READ,
+    "GET /prompt-runs/{run_id}/llm-calls": Scope.READ,
     "GET /prompt-runs/{run_id}/videos/{video_id}/video-result": Scope.READ,
+    "POST /prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retry": Scope.WRITE,
+    "GET /prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retries/{retry_id}": Scope.READ,
+    "POST /workflow/process": Scope.WRITE,
     "GET /exports": Scope.READ,
     "GET /exports/{export_id}": Scope.READ,
+    "GET /media/{video_id}/content": Scope.READ,
+    "POST /workflow/media-grants": Scope.READ,
+    "POST /exports/index/{index_id}": Scope.WRITE,
+    "POST /exports/prompt-run/{run_id}": Scope.WRITE,
     "GET /exports/{export_id}/download": Scope.READ,
+    "POST /exports/{export_id}/download-url": Scope.READ,
     "POST /exports/{export_id}/retry": Scope.WRITE,
     "GET /webhooks": Scope.READ,
     "POST /webhooks": Scope.WRITE,
@@ -112,7 +173,11 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "POST /rate-limit/refresh": Scope.SEARCH,
     "GET /api-keys": Scope.ADMIN,
     "POST /api-keys": Scope.ADMIN,
+    "GET /api-keys/{key_id}": Scope.ADMIN,
+    "DELETE /api-keys/{key_id}": Scope.ADMIN,
     "POST /api-keys/{key_id}/revoke": Scope.ADMIN,
+    "POST /api-keys/{key_id}/rotate": Scope.ADMIN,
+    "GET /openapi.json": PUBLIC,
 }
 """Method and path of every route below `/api/v2`, and the least scope that it needs."""
 
@@ -134,9 +199,10 @@ class ScopedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         method = next(iter(options["methods"]))
-        name = f"{method} {path.removeprefix(PREFIX)}"
+        name = f"{method} {path.removeprefix(PREFIX)}".replace(":path}", "}")
         self.needed = SCOPES[name]
         self.counted = name not in UNCOUNTED
+        self.opened_by = USES.get(name)
         security: list[Any] = [{"ApiKey": []}, {"Bearer": []}] if self.needed else []
         extra = {"security": security, "x-scope": self.needed or "none"}
         options["openapi_extra"] = {**(options.get("openapi_extra") or {}), **extra}
@@ -147,11 +213,15 @@ class ScopedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            if self.needed is not None:
+            if self.needed is not None and not self._has_token(request):
                 await authorize(request, self.needed, counted=self.counted)
             return await handle(request)
 
         return guarded
+
+    def _has_token(self, request: Request) -> bool:
+        """Whether it comes without a key, but with a token for just this."""
+        return self.opened_by is not None and not _presented(request) and is_admitted(request, self.opened_by)
 
 
 def resource_router(tag: str) -> APIRouter:

@@ -10,13 +10,13 @@ import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Depends, Query, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.previewing import ImportPreview, previewed
+from vvwatch.api.run_options import RunOptions, asked_of, processor_of
 from vvwatch.api.windows import by_index, tell_closed
 from vvwatch.api.wire import Body, Resource, moment
 from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
@@ -24,8 +24,8 @@ from vvwatch.config.models import Automation as Usual
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import WindowPolicy, default_max_wait
-from vvwatch.errors import Conflict, InvalidInput, NotFound, OutsideLocation
-from vvwatch.ports import Processor, Prompt, Storage
+from vvwatch.errors import Conflict, NotFound, OutsideLocation
+from vvwatch.ports import Storage
 from vvwatch.store import automations, windows
 from vvwatch.store.automations import ExportSpec, ImportSpec
 from vvwatch.store.database import Tx
@@ -41,33 +41,11 @@ _USUAL: Final = Usual()
 
 _SHORTEST_SETTLE_SECONDS: Final = 0.2
 
-SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
 
-
-class PromptPreset(Body):
+class PromptPreset(RunOptions):
     """A prompt and how its runs cut and treat media."""
 
     prompt_id: Annotated[str, Field(min_length=1)]
-    video_segmentation_type: Literal["smart", "content_aware", "fixed"] = "smart"
-    video_segment_duration: SegmentSeconds | None = None
-    audio_segmentation_type: Literal["content_aware", "fixed"] = "content_aware"
-    audio_segment_duration: SegmentSeconds | None = None
-    processing_model: str | None = None
-    enable_transcription: bool = True
-    enable_image_embedding: bool = True
-
-    @model_validator(mode="after")
-    def _fixed_needs_a_length(self) -> PromptPreset:
-        lengths = {
-            "video": (self.video_segmentation_type, self.video_segment_duration),
-            "audio": (self.audio_segmentation_type, self.audio_segment_duration),
-        }
-        for media_type, (segmentation, seconds) in lengths.items():
-            if segmentation == "fixed" and seconds is None:
-                text = "{name} is needed when {media_type}_segmentation_type is fixed"
-                context = {"name": f"{media_type}_segment_duration", "media_type": media_type}
-                raise PydanticCustomError("missing_duration", text, context)
-        return self
 
 
 class ImportAutomationBody(Body):
@@ -247,30 +225,21 @@ async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomatio
     the preset's processor cannot do.
     """
     preset = body.prompt_preset
-    processor = _processor(context, preset.processing_model)
+    processor = processor_of(context, preset.processing_model)
     parts = await context.database.read(import_parts, index_id, body.connector_id, preset.prompt_id)
     storage = await context.open_storage(parts.connector)
-    _check_prefix(storage, body.source_prefix)
-    prompt = Prompt(parts.prompt.prompt_text, parts.prompt.json_schema, parts.prompt.video_level)
-    await anyio.to_thread.run_sync(processor.check_prompt, prompt)
+    check_prefix(storage, body.source_prefix)
+    await anyio.to_thread.run_sync(processor.check_prompt, asked_of(parts.prompt))
 
 
-def _check_prefix(storage: Storage, prefix: str) -> None:
-    """What only the connector can tell is said as what the body's own check says."""
+def check_prefix(storage: Storage, prefix: str) -> None:
+    """Raises RequestValidationError for a prefix that the connector cannot have, as the body's own check does."""
     try:
         if prefix:
             storage.uri(prefix.removesuffix("/"))
     except OutsideLocation as error:
         found = {"loc": ("body", "source_prefix"), "msg": error.message, "ctx": {"hint": error.hint}}
         raise RequestValidationError([found]) from error
-
-
-def _processor(context: ApiContext, name: str | None) -> Processor:
-    wanted = name or context.settings.default_processor
-    if wanted not in context.processors:
-        known = ", ".join(sorted(context.processors))
-        raise InvalidInput(f"no processor is called {wanted!r}", f"processing_model may be null or {known}")
-    return context.processors[wanted]
 
 
 def _spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:

@@ -46,30 +46,29 @@ def _recorded(facts: Facts, index: IndexLife) -> VersionLife | None:
 
 
 def _stage(life: VersionLife) -> str:
-    if life.window is None:
+    if life.window is None and life.file is None and life.media is None:
         return (
             "not imported: it was there before the automation began, is an export of our own, "
             "or is a later version under import mode new_only"
         )
-    if life.file is not None and life.file.version != life.version:
+    if life.window is not None and life.file is not None and life.file.version != life.version:
         return f"a newer version took its place before window {life.window.id} closed"
     if life.media is not None:
-        media, job_id = life.media.row, life.window.import_job_id
-        return f"imported as {media.id} by {job_id}; it is {media.status}"
-    return _without_media(life, life.window)
+        media = life.media.row
+        return f"imported as {media.id} by {media.import_job_id}; it is {media.status}"
+    if life.file is not None and life.file.status != FileStatus.WAITING:
+        return _of_file(life.file)
+    assert life.window is not None  # noqa: S101  # without one there is a file that does not wait
+    if life.file is None and life.window.state == "closed":
+        return f"import job {life.window.import_job_id} made no media of it; why is no longer kept"
+    return f"it waits in window {life.window.id}, due at {moment(life.window.due_at)}"
 
 
-def _without_media(life: VersionLife, window: sa.Row[Any]) -> str:
-    if life.file is None and window.state == "closed":
-        return f"import job {window.import_job_id} made no media of it; why is no longer kept"
-    if life.file is None or life.file.status == FileStatus.WAITING:
-        return f"it waits in window {window.id}, due at {moment(window.due_at)}"
-    why = life.file.message or life.file.reason or "no reason is known"
-    if life.file.status == FileStatus.PENDING:
-        return f"import job {life.file.job_id} is about to import it" + (
-            f" again: {why}" if life.file.message else ""
-        )
-    return f"{life.file.status} by import job {life.file.job_id}: {why}"
+def _of_file(file: sa.Row[Any]) -> str:
+    why = file.message or file.reason or "no reason is known"
+    if file.status == FileStatus.PENDING:
+        return f"import job {file.job_id} is about to import it" + (f" again: {why}" if file.message else "")
+    return f"{file.status} by import job {file.job_id}: {why}"
 
 
 def _why_not(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:

@@ -17,6 +17,7 @@ from vvwatch.ports import Clock, EventQueue, Processor, Reply, Storage
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class ApiSettings:
     No connector may reach `state_dir`, where the database and the keys are. `node` is the name of this node, and
     empty where there is no other. `any_token_uri`: service accounts of Google Cloud may name other token endpoints
     than Google's, because another store is asked. `limits`: how often one key may ask; None for as often as it likes.
-    `store_hosts`: provider to the host of its usual endpoint, where the configuration names one.
+    `store_hosts`: provider to the host of its usual endpoint, where the configuration names one. `any_download_url`:
+    addresses with which exports are downloaded without a key are also given to who came by plain http.
     """
 
     local_roots: tuple[Path, ...] = ()
@@ -36,12 +38,15 @@ class ApiSettings:
     listen_host: str = "127.0.0.1"
     public_url: str | None = None
     max_body_bytes: int = 1 << 20
+    max_upload_bytes: int = 10 << 30
+    upload_wait_seconds: float = 0.0
     default_processor: str = "technical"
     state_dir: Path | None = None
     node: str = ""
     any_token_uri: bool = False
     store_hosts: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
+    any_download_url: bool = False
 
 
 def own_addresses(connector: sa.Row[Any]) -> Sequence[Address]:
@@ -63,24 +68,25 @@ async def no_test(_webhook: sa.Row[Any]) -> Reply:
 class ApiContext:
     """Everything that answers need; the daemon wires it.
 
-    `storages` opens the storage of a connector's row, `document` finds (or builds again) the file of an export,
+    `storages` opens the storage of a connector's row, `document` finds (or builds again) a part of an export,
     `status` tells what the daemon is doing, `readiness` each condition of being ready, `metrics` the Prometheus text,
     `addresses` what a person may call the objects of a connector's row, without opening anything. `queues` opens the
     event queue of a connector's row anew, for who asks to close; None where there is none. `test_webhook` sends a
-    test event to the webhook of a row.
+    test event to the webhook of a row. `uploads` keeps what is sent in.
     """
 
     database: Database
     clock: Clock
     box: SecretBox
     storages: Callable[[sa.Row[Any]], Storage]
-    document: Callable[[sa.Row[Any]], Awaitable[Path]]
+    document: Callable[[sa.Row[Any], int], Awaitable[Path]]
     processors: Mapping[str, Processor]
     settings: ApiSettings
     status: Callable[[], Awaitable[dict[str, Any]]]
     readiness: Callable[[], dict[str, bool]]
     metrics: Callable[[], bytes]
     telemetry: Telemetry
+    uploads: Uploads
     addresses: Callable[[sa.Row[Any]], Sequence[Address]] = own_addresses
     queues: Callable[[sa.Row[Any]], EventQueue | None] = no_queue
     test_webhook: Callable[[sa.Row[Any]], Awaitable[Reply]] = no_test

@@ -197,7 +197,17 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
         return _unreadable(request, why)
     code = _CODES.get(status, f"http_{status}")
     message = f"{request.method} {request.scope['path']}: {error.detail}"
-    return envelope(request, status, code, message, headers=error.headers)
+    return envelope(
+        request, status, code, message, headers=_allowed(request) if status == 405 else error.headers
+    )
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """All methods of the path: each route by itself knows only its own."""
+    known, route = request.app.state.methods, getattr(request.scope.get("route"), "path", "")
+    methods = known.get(request.scope["path"]) or known.get(route, set())
+    heads = {"HEAD"} if "GET" in methods else set()
+    return {"Allow": ", ".join(sorted(methods | heads))}
 
 
 def _why_unreadable(cause: BaseException | None) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Any, Final
-from urllib.parse import quote, unquote_to_bytes
+from typing import Annotated, Any
 
-import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Query
 
@@ -14,8 +11,8 @@ from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.automations import status_of
 from vvwatch.api.conclusions import Facts
 from vvwatch.api.context import ApiContext, Context
-from vvwatch.api.errors import ApiError
 from vvwatch.api.fates import fate
+from vvwatch.api.reaching import reaching
 from vvwatch.api.standing import Here, Standing, look
 from vvwatch.api.videos import Video
 from vvwatch.api.videos import shown as shown_video
@@ -23,14 +20,11 @@ from vvwatch.api.wire import Resource, moment
 from vvwatch.core.filters import ObjectFilter, Verdict, explain
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
-from vvwatch.errors import InvalidInput, VvwatchError
-from vvwatch.ports import Storage
+from vvwatch.errors import InvalidInput
 from vvwatch.store import catalog
 from vvwatch.store.queries.explain import IndexLife, VersionLife, life
 
 router = resource_router("explain")
-
-_PROBE: Final = "x"
 
 
 class FilterVerdict(Resource):
@@ -153,67 +147,12 @@ async def explain_object(
 ) -> Explanation:
     """What is known of an object, named by its address or by a connector and a key."""
     if uri and not connector_id and not key:
-        located = await _reaching(context, uri)
+        located = await reaching(context, uri)
     elif connector_id and key and not uri:
         located = [(await context.database.read(catalog.get_connector, connector_id), key)]
     else:
         raise InvalidInput("give either uri, or connector_id and key")
     return Explanation(places=[await _place(context, row, at) for row, at in located])
-
-
-async def _reaching(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
-    """Each connector that reaches the address, with its key there; raises ApiError (404) when none does."""
-    address = await anyio.to_thread.run_sync(_address, uri)
-    found, whole = [], []
-    for row in await context.database.read(catalog.list_connectors):
-        key = await _key_in(context, row, address)
-        if key:
-            found.append((row, key))
-        elif key == "":
-            whole.append(row.id)
-    if whole and not found:
-        raise InvalidInput(f"{uri!r} is all of connector {whole[0]!r}, not an object", "name a file in it")
-    if not found:
-        hint = "`vvwatch status` shows what is watched"
-        raise ApiError(404, "resource_connector_not_found", f"no connector reaches {uri!r}", hint)
-    return found
-
-
-async def _key_in(context: ApiContext, row: sa.Row[Any], address: str) -> str | None:
-    """The key of the address in a connector, empty for the connector itself; None where that does not reach it.
-
-    An object store's address says all. Where a folder really lies only the folder tells.
-    """
-    if known := context.addresses(row):
-        return next((key for each in known if (key := each.key_at(address)) is not None), None)
-    try:
-        storage = await context.open_storage(row)
-        base = _base(storage)
-        return "" if address.rstrip("/") == base.rstrip("/") else _key_at(storage, address)
-    except VvwatchError:
-        return None
-
-
-def _address(uri: str) -> str:
-    """A path of this machine as an address, with the links of its folder resolved."""
-    if not uri.startswith("/"):
-        return uri
-    folder, name = os.path.split(uri)
-    return "file://" + quote(os.path.join(os.path.realpath(folder), name))  # noqa: PTH118  # text, not a file
-
-
-def _base(storage: Storage) -> str:
-    """What the addresses of all its objects begin with."""
-    return storage.uri(_PROBE).removesuffix(_PROBE)
-
-
-def _key_at(storage: Storage, address: str) -> str | None:
-    base = _base(storage)
-    if not address.startswith(base) or address == base:
-        return None
-    rest = address.removeprefix(base)
-    decoded = unquote_to_bytes(rest).decode(errors="backslashreplace")  # as listings spell what is not UTF-8
-    return next((key for key in (decoded, rest) if storage.uri(key) == address), decoded)
 
 
 async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:

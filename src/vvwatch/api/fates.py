@@ -65,9 +65,9 @@ def _waiting(index: IndexLife, life: VersionLife) -> str | None:
 def _left_out(index: IndexLife, life: VersionLife) -> str | None:
     """Why a version is known and not imported, where another one or the automation tells it."""
     others = [*index.versions, *index.gone]
-    if life.window is not None:
+    if life.window is not None or life.file is not None or life.media is not None:
         return None
-    if any(other.window is not None for other in others):
+    if any(other.window is not None or other.job is not None for other in others):
         return f"not imported: {explain(Reason.NEW_ONLY_KNOWN_KEY)}"
     return _EXISTING if index.automation is not None and not index.automation.process_existing else None
 

@@ -1,14 +1,15 @@
-"""What every request passes before it is routed: an id, the right host and origin, a bounded body."""
+"""What every request passes before it is routed: an id, the right host and origin, a bounded body; and HEAD."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from anyio import CancelScope
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -46,6 +47,28 @@ class RequestIds:
             await send(message)
 
         await self._app(scope, receive, marked)
+
+
+class Heads:
+    """Answers HEAD as GET would be answered, without the body (RFC 9110 §9.3.2); nothing is done only to make one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        with CancelScope() as answering:
+
+            async def head_only(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    await send(message)
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    answering.cancel()
+
+            await self._app({**scope, "method": "GET"}, receive, head_only)
 
 
 class OwnHost:
@@ -87,17 +110,26 @@ class OwnHost:
 
 
 class BoundedBody:
-    """Refuses bodies over `most_bytes`: at once when the length is told, else when it is passed."""
+    """Refuses bodies over `most_bytes`: at once when the length is told, else when it is passed.
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+    `others` has other bounds, of single routes (`POST /path`).
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int, others: Mapping[str, int]) -> None:
         self._app = app
         self._most_bytes = most_bytes
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or answer it with 413."""
-        told = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
-        if told.isdecimal() and (len(told) > 18 or int(told) > self._most_bytes):
-            await refusal(Request(scope), too_large(self._hint()))(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told = Headers(scope=scope).get("content-length", "")
+        most = self._others.get(f"{scope['method']} {scope['path']}", self._most_bytes)
+        hint = f"at most {most:,} bytes are read"
+        if told.isdecimal() and (len(told) > 18 or int(told) > most):
+            await refusal(Request(scope), too_large(hint))(scope, receive, send)
             return
         taken = 0
 
@@ -105,14 +137,11 @@ class BoundedBody:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._most_bytes:
-                raise HTTPException(413, self._hint())
+            if taken > most:
+                raise HTTPException(413, hint)
             return message
 
         await self._app(scope, counted, send)
-
-    def _hint(self) -> str:
-        return f"at most {self._most_bytes:,} bytes are read"
 
 
 def host_name(host: str) -> str:

@@ -41,6 +41,12 @@ class Once:
         self._box = context.box
         self._key = (key or "").strip()
         self._under_way: set[str] = request.app.state.under_way
+        self._body: bytes | None = None
+
+    def of(self, body: bytes) -> Once:
+        """The same, of a request whose body was read before: `body` stands for what it says."""
+        self._body = body
+        return self
 
     async def __call__(self, effect: Callable[[Tx], Resource]) -> Response:
         """The answer: what `effect` made in its transaction, or what was answered to this key before.
@@ -79,7 +85,7 @@ class Once:
             return None
         scope = self._request.scope
         identity = json.dumps([USER_ID, scope["method"], scope["path"], self._key])
-        return Claim(sha256(identity.encode()).hexdigest(), await _content(self._request))
+        return Claim(sha256(identity.encode()).hexdigest(), await _content(self._request, self._body))
 
     def answer(self, resource: Resource, *, replayed: bool = False) -> Response:
         """The answer that tells `resource`, with the status of the route."""
@@ -106,11 +112,12 @@ def _response(answer: Answer, *, replayed: bool) -> Response:
     return Response(answer.body, answer.status, headers, media_type="application/json")
 
 
-async def _content(request: Request) -> str:
+async def _content(request: Request, body: bytes | None) -> str:
     """A digest of what is asked for, apart from the path: the query, and the body by what it says."""
     query = sorted(request.query_params.multi_items())
-    is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    body = await _form(request) if is_form else _canonical(await request.body())
+    if body is None:
+        is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+        body = await _form(request) if is_form else _canonical(await request.body())
     return sha256(json.dumps(query).encode() + body).hexdigest()
 
 

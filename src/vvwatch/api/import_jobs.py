@@ -1,27 +1,28 @@
-"""Import jobs: what became of each object of a window."""
+"""Import jobs: what became of each file."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
-from fastapi import Query, Response
+from fastapi import Query
 
-from vvwatch.api.auth import extension, resource_router
+from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
-from vvwatch.api.errors import ApiError
-from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.pagination import Cursor, Items, cut, decode
 from vvwatch.api.wire import Resource, moment
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.objects import base_name
 from vvwatch.errors import InvalidInput
-from vvwatch.store import retrying
+from vvwatch.store import stopping
+from vvwatch.store.attachments import ATTACHMENTS
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import import_jobs
 from vvwatch.store.queries.import_jobs import JobView
 
 router = resource_router("import jobs")
+
+_PHASES: Final = (ImportStatus.SCANNING, ImportStatus.IMPORTING)
 
 FilesLimit = Annotated[int, Query(ge=1, le=1000)]
 
@@ -138,16 +139,6 @@ class ImportJob(Resource):
     updated_at: str | None
 
 
-class Retried(Resource):
-    """What a retry brought about."""
-
-    job_id: str
-    file_id: str
-    path: str
-    status: str
-    message: str
-
-
 def shown(view: JobView) -> ImportJob:
     """The job as it is answered."""
     job = view.job
@@ -156,7 +147,7 @@ def shown(view: JobView) -> ImportJob:
     return ImportJob(
         job_id=job.id,
         status=job.status,
-        phase=None,
+        phase=job.status if job.status in _PHASES else None,
         source_kind=job.source_kind,
         connector_id=job.connector_id,
         target_index_id=job.index_id,
@@ -165,7 +156,7 @@ def shown(view: JobView) -> ImportJob:
         source_prefix=job.source_prefix,
         file_pattern=job.file_pattern,
         recursive=job.recursive,
-        progress=_progress(job),
+        progress=_progress(job, view.current_file),
         outputs=outputs,
         execution=_execution(job),
         video_ids=[item.video_id for item in outputs.items],
@@ -180,14 +171,14 @@ def shown(view: JobView) -> ImportJob:
     )
 
 
-def _progress(job: sa.Row[Any]) -> Progress:
+def _progress(job: sa.Row[Any], current_file: str | None) -> Progress:
     return Progress(
         total_files=job.total_files,
         imported=job.imported,
         failed=job.failed,
         skipped=job.skipped,
         bytes_transferred=job.bytes_transferred,
-        current_file=None,
+        current_file=current_file,
         parts_total=job.total_files - job.skipped,
         parts_completed=job.imported,
         parts_failed=job.failed,
@@ -232,9 +223,10 @@ def _skipped_file(row: sa.Row[Any]) -> SkippedFile:
     return SkippedFile(file_id=str(row.id), path=row.key, reason=row.reason or "skipped", message=row.message)
 
 
-def _source_file(row: sa.Row[Any]) -> ImportSourceFile:
-    failed, skipped = row.status == FileStatus.FAILED, row.status == FileStatus.SKIPPED
-    failure = Failure(error_code=row.reason, message=row.message, refresh_required=False)
+def _source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
+    status, reason, message = stopping.told(job, row)
+    failed, skipped = status == FileStatus.FAILED, status == FileStatus.SKIPPED
+    failure = Failure(error_code=reason, message=message, refresh_required=job.source_kind == ATTACHMENTS)
     return ImportSourceFile(
         file_id=str(row.id),
         file_name=base_name(row.key),
@@ -242,15 +234,15 @@ def _source_file(row: sa.Row[Any]) -> ImportSourceFile:
         version=row.version,
         size_bytes=row.size_bytes,
         source_ordinal=row.ordinal,
-        status=row.status,
+        status=status,
         attempts=row.attempts,
         part_count=None if skipped else 1,
         parts_completed=None if skipped else int(row.status == FileStatus.IMPORTED),
         parts_failed=None if skipped else int(failed),
         failure=failure if failed else None,
-        skip_reason=row.reason if skipped else None,
-        message=row.message,
-        video_id=row.media_id,
+        skip_reason=reason if skipped else None,
+        message=message,
+        video_id=row.media_id if status == FileStatus.IMPORTED else None,
     )
 
 
@@ -260,13 +252,15 @@ async def list_import_jobs(
     status: Annotated[str | None, Query(max_length=20, description="in either case")] = None,
     index_id: Annotated[str | None, Query()] = None,
     automation_only: Annotated[bool, Query()] = False,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    connector_id: Annotated[str | None, Query(description="an extension")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 200,
 ) -> list[ImportJob]:
     """Import jobs, newest first."""
     found = await context.database.read(
         import_jobs.newest,
         status=_status(status),
         index_id=index_id,
+        connector_id=connector_id,
         automation_only=automation_only,
         limit=limit,
     )
@@ -295,18 +289,21 @@ async def list_import_files(
     limit: FilesLimit = 100,
     cursor: Cursor = None,
 ) -> Items[ImportSourceFile]:
-    """The files of a job, by path."""
-    rows, total = await context.database.read(
+    """The files of a job, by path. Of what a one-time job left alone the first thousand are listed; all are counted."""
+    job, rows = await context.database.read(
         _files_page, job_id, decode(cursor), limit + 1, failed_only=failed_only
     )
     here, next_cursor = cut(rows, limit, lambda row: row.key)
-    return Items(items=[_source_file(row) for row in here], next_cursor=next_cursor, total=total)
+    total = job.failed if failed_only else job.total_files - job.unlisted
+    return Items(items=[_source_file(row, job) for row in here], next_cursor=next_cursor, total=total)
 
 
-def _files_page(tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool) -> tuple[Any, int]:
+def _files_page(
+    tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool
+) -> tuple[sa.Row[Any], Any]:
     job = import_jobs.get(tx, job_id)
     rows = import_jobs.files(tx, job_id, after, limit, failed_only=failed_only)
-    return rows, job.failed if failed_only else job.total_files
+    return job, rows
 
 
 @router.get("/import-jobs/{job_id}/outputs")
@@ -321,38 +318,3 @@ async def list_import_outputs(
 def _outputs_page(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[Any, int]:
     job = import_jobs.get(tx, job_id)
     return import_jobs.outputs(tx, job_id, after, limit), job.imported
-
-
-@router.post("/import-jobs/{job_id}/retry")
-async def retry_import_job(context: Context, job_id: str) -> ImportJob:
-    """ApiError: jobs of connectors are not retried as a whole, their files are."""
-    await context.database.read(import_jobs.get, job_id)
-    raise ApiError(
-        400,
-        "import_job_not_retryable",
-        "a retry requires an attachment job; this one imports from a connector",
-        f"retry single files: POST /api/v2/import-jobs/{job_id}/files/{{file_id}}/retry",
-    )
-
-
-@router.post(
-    "/import-jobs/{job_id}/files/{file_id}/retry",
-    status_code=202,
-    response_model=Retried,
-    **extension("Let a failed or skipped file count as new"),
-)
-async def retry_import_file(once: Idempotent, job_id: str, file_id: str) -> Response:
-    """Forget that the file's object was seen: the next scan takes it into a window and a job of its own."""
-    return await once(lambda tx: _retried(tx, job_id, file_id))
-
-
-def _retried(tx: Tx, job_id: str, file_id: str) -> Retried:
-    found = retrying.retry_file(tx, job_id, file_id)
-    when = "the scan that begins now" if found.scanning else "the first scan of an active automation"
-    return Retried(
-        job_id=job_id,
-        file_id=file_id,
-        path=found.file.key,
-        status="eligible",
-        message=f"the object counts as new again; {when} takes it into an import job of its own",
-    )

@@ -51,7 +51,7 @@ def shown(row: sa.Row[Any]) -> Index:
         user_id=USER_ID,
         description=row.description,
         sort_order=0,
-        is_default=False,
+        is_default=row.is_default,
         created_at=moment(row.created_at),
     )
 
@@ -65,10 +65,11 @@ async def create_index(once: Idempotent, body: IndexBody) -> Response:
 @router.get("/indexes")
 async def list_indexes(
     context: Context,
-    include_defaults: Annotated[bool, Query(description="there are no default indexes here")] = True,  # noqa: ARG001  # clients send it
+    include_defaults: Annotated[bool, Query(description="also the playground, once it is used")] = True,
 ) -> list[Index]:
     """All indexes, oldest first."""
-    return [shown(row) for row in await context.database.read(catalog.list_indexes)]
+    found = await context.database.read(catalog.list_indexes, include_defaults=include_defaults)
+    return [shown(row) for row in found]
 
 
 @router.get("/indexes/{index_id}")

@@ -26,7 +26,7 @@ _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.FAILED, ItemStatus.PARTIAL, Ite
 
 
 class StopState(Resource):
-    """How a request to stop went; there is none here."""
+    """How a request to stop went: who asked when, and when all that was under way had ended."""
 
     requested_at: str | None = None
     requested_by: str | None = None
@@ -167,8 +167,8 @@ def shown(view: RunView) -> PromptRun:
         executed_at=moment(run.created_at),
         executed_by=run.executed_by,
         status=run.status,
-        run_context={"type": "index", "index_id": run.index_id},
-        import_job_id=run.import_job_id,
+        run_context=run.context or {"type": "index", "index_id": run.index_id},
+        import_job_id=run.import_job_id or (run.context or {}).get("import_job_id"),
         **_counted(view.tally),
         **_segments(run),
         error_message=run.error_message,
@@ -177,7 +177,7 @@ def shown(view: RunView) -> PromptRun:
         created_new_segments=run.total_segments > 0,
         total_video_seconds=view.tally.seconds,
         **_video_level(run),
-        stop_state=StopState(),
+        stop_state=_stop_state(run),
         billing_estimated_mt=0.0,
         billing_actual_mt=0.0,
         billing_status=None,
@@ -186,6 +186,18 @@ def shown(view: RunView) -> PromptRun:
         started_at=moment(run.started_at),
         completed_at=moment(run.completed_at),
         updated_at=moment(run.updated_at),
+    )
+
+
+def _stop_state(run: sa.Row[Any]) -> StopState:
+    if run.stop is None:
+        return StopState()
+    return StopState(
+        requested_at=moment(run.stop["requested_at"]),
+        requested_by=run.stop["requested_by"],
+        mode=run.stop["mode"],
+        observed_at=moment(run.stop["observed_at"]),
+        completed_at=moment(run.completed_at),
     )
 
 

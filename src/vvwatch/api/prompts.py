@@ -6,12 +6,13 @@ from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
 from fastapi import Query, Response
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
 from vvwatch.api.idempotency import Idempotent
+from vvwatch.api.run_options import RunOptions
 from vvwatch.api.schema_trials import Trials
 from vvwatch.api.wire import USER_ID, Body, Document, Resource, Visible, moment
 from vvwatch.store import catalog, prompts
@@ -23,6 +24,17 @@ router = resource_router("prompts")
 _trials: Final = Trials()
 
 Fields = Annotated[list[str], Field(max_length=1000)]
+
+
+def _no_filter(value: Any) -> None:
+    if value is not None:
+        text = "media are selected by a model, and there is none here: leave it out, or null"
+        raise PydanticCustomError("selection_filter", text)
+
+
+NoFilter = Annotated[
+    None, BeforeValidator(_no_filter), Field(description="there is no model that would select")
+]
 
 
 class VideoLevelBody(Body):
@@ -49,6 +61,8 @@ class PromptBody(Body):
     json_schema: Document
     video_level: VideoLevelBody | None = None
     semantic_indexing: SemanticIndexingBody | None = None
+    execution_config: RunOptions | None = None
+    selection_filter: NoFilter = None
 
 
 class PromptChanges(Body):
@@ -60,6 +74,8 @@ class PromptChanges(Body):
     json_schema: Document | None = None
     video_level: VideoLevelBody | None = None
     semantic_indexing: SemanticIndexingBody | None = None
+    execution_config: RunOptions | None = None
+    selection_filter: NoFilter = None
     clear_video_level: Annotated[bool, Field(description="take `video_level` away")] = False
     clear_selection_filter: Annotated[bool, Field(description="there is no filter to clear here")] = False
 
@@ -120,6 +136,8 @@ class Prompt(Resource):
     json_schema: dict[str, Any]
     video_level: dict[str, Any] | None
     semantic_indexing: dict[str, Any]
+    execution_config: dict[str, Any] | None
+    selection_filter: None = None
     prompt_version: int
     is_active: bool
     is_default: bool
@@ -147,6 +165,7 @@ def shown(row: sa.Row[Any]) -> Prompt:
         json_schema=row.json_schema,
         video_level=row.video_level,
         semantic_indexing=row.semantic_indexing or SemanticIndexingBody().model_dump(),
+        execution_config=row.execution_config,
         prompt_version=row.prompt_version,
         is_active=row.is_active,
         is_default=row.is_default,

@@ -15,7 +15,9 @@ from vvwatch.api.pagination import Cursor, Limit, Page, decode, page
 from vvwatch.api.prompt_runs import PromptRun
 from vvwatch.api.segments import Id
 from vvwatch.api.wire import Body, Marker, Resource, moment
+from vvwatch.core.objects import StorageObject, media_type
 from vvwatch.core.runs import ItemStatus
+from vvwatch.store import catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import media, runs
 from vvwatch.store.queries.media import MediaView
@@ -97,7 +99,7 @@ def shown(row: sa.Row[Any], processing: list[RunProcessing] | None = None) -> Vi
         media_type=row.media_type,
         duration_seconds=row.duration_seconds,
         size_bytes=row.size_bytes,
-        source_connector_id=row.connector_id,
+        source_connector_id=None if catalog.is_uploads(row.connector_id) else row.connector_id,
         source_key=row.key,
         source_version=row.version,
         import_job_id=row.import_job_id,
@@ -107,6 +109,30 @@ def shown(row: sa.Row[Any], processing: list[RunProcessing] | None = None) -> Vi
         marker=Marker(),
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
+    )
+
+
+def to_be(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, uri: str) -> Video:
+    """The media item that an import job is about to make of a file that was sent in."""
+    return Video(
+        video_id=media_id,
+        index_id=job.index_id,
+        title=title,
+        video_uri=uri,
+        status="not_processed",
+        media_type=media_type(file.key) or "video",
+        duration_seconds=None,
+        size_bytes=file.size_bytes,
+        source_connector_id=None,
+        source_key=file.key,
+        source_version=file.version,
+        import_job_id=job.id,
+        probe=None,
+        processing_status=None,
+        metadata_keys=None,
+        marker=Marker(),
+        created_at=moment(job.created_at),
+        updated_at=moment(job.created_at),
     )
 
 
@@ -147,10 +173,10 @@ async def list_videos(
 
 
 @router.get("/playground/videos")
-async def list_playground_videos(limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
-    """Media outside all indexes: there are none here, every one is in an index."""
-    decode(cursor)
-    return page([], limit, shown, lambda row: row.id)
+async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
+    """The media of the playground, newest first: what was sent in for no index of its own."""
+    rows = await context.database.read(media.in_playground, decode(cursor), limit + 1)
+    return page(rows, limit, shown, lambda row: row.id)
 
 
 @router.get("/videos/{video_id}/prompt-runs")

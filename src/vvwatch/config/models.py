@@ -96,10 +96,18 @@ class Local(Table):
 
 
 class Api(Table):
-    """How often one API key may ask; None for as often as it likes."""
+    """How often one API key may ask, None for as often as it likes; how large a file may be that is sent in.
 
+    With a certificate and its key the API is https. `download_urls`: whether addresses that need no key are also
+    given to who came by plain http.
+    """
+
+    download_urls: Literal["https", "any"] = "https"
+    tls_certificate: AbsolutePath | None = None
+    tls_key: AbsolutePath | None = None
     requests_per_minute: int | None = Field(default=None, ge=1)
     requests_per_hour: int | None = Field(default=None, ge=1)
+    max_upload_bytes: int = Field(default=10 << 30, ge=1 << 20)
 
 
 class Debounce(Table):

@@ -53,14 +53,24 @@ def _names(checked: Checked) -> Iterator[Finding]:
 
 def _daemon(checked: Checked) -> Iterator[Finding]:
     settings = checked.settings
-    if not is_loopback(split_listen(settings.listen)[0]):
-        hint = "API keys travel in clear text; put TLS in front, or listen on 127.0.0.1"
+    yield from _tls(checked)
+    if not is_loopback(split_listen(settings.listen)[0]) and settings.api.tls_certificate is None:
+        hint = "API keys travel in clear text; set [api] tls_certificate, or listen on 127.0.0.1"
         yield Finding(("listen",), "other machines can reach this address", hint=hint, warning=True)
     if is_file(settings.state_dir):
         yield Finding(("state_dir",), f"{str(settings.state_dir)!r} is a file, not a folder")
     if any(below(settings.state_dir, root) for root in settings.local.roots):
         what = "the state directory lies where connectors may read and write"
         yield Finding(("state_dir",), what, hint="move it out of local.roots", warning=True)
+
+
+def _tls(checked: Checked) -> Iterator[Finding]:
+    files = {name: getattr(checked.settings.api, name) for name in ("tls_certificate", "tls_key")}
+    for name, path in files.items():
+        if checked.sound(("api", name)) and path is None and any(files.values()):
+            yield Finding(("api",), f"{name} is missing", hint="TLS needs a certificate and its key")
+        elif path is not None and not is_file(path):
+            yield Finding(("api", name), f"there is no file {str(path)!r}")
 
 
 def _roots(checked: Checked) -> Iterator[Finding]:

@@ -3,6 +3,9 @@
     {schema, export_id, export_type, target, generated_at, runs: [...],
      media: [{video, segments: [...], video_result}, ...]}
 
+What is too large to be downloaded at once is divided between two media: each part is a document like this, with
+`part: {number, count}`.
+
 `media` comes last and holds one element per media item and run, so that a document of any size is written
 element by element. The names of results are those of the v2 API. Nothing that changes after a run has ended is
 in it: built again, a document has the same bytes.
@@ -38,6 +41,11 @@ def document_head(export: Any, runs: Iterable[Any]) -> dict[str, Any]:
         "generated_at": iso(export.created_at),
         "runs": [run_document(run) for run in runs],
     }
+
+
+def part_document(number: int, count: int) -> dict[str, Any]:
+    """What a document says that is one of several: which, from 1 on, and of how many."""
+    return {"part": {"number": number, "count": count}}
 
 
 def manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict[str, Any]:
@@ -206,21 +214,23 @@ _RESULT: Final = {
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the whole document; open only where a prompt or probe decides."""
+    whole = _closed(
+        {
+            "schema": {"const": SCHEMA_ID},
+            "export_id": _TEXT,
+            "export_type": _one_of(ExportType),
+            "target": _closed({"id": _TEXT, "index_id": _TEXT_OR_NULL, "run_id": _TEXT_OR_NULL}),
+            "generated_at": _MOMENT,
+            "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
+            "media": {"type": "array", "items": {"$ref": "#/$defs/media"}},
+        }
+    )
+    whole["properties"]["part"] = _closed({"number": _COUNT, "count": _COUNT})  # of one of several
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": SCHEMA_ID,
         "description": "What one export of vvwatch holds. `media` has one element per media item and run.",
-        **_closed(
-            {
-                "schema": {"const": SCHEMA_ID},
-                "export_id": _TEXT,
-                "export_type": _one_of(ExportType),
-                "target": _closed({"id": _TEXT, "index_id": _TEXT_OR_NULL, "run_id": _TEXT_OR_NULL}),
-                "generated_at": _MOMENT,
-                "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
-                "media": {"type": "array", "items": {"$ref": "#/$defs/media"}},
-            }
-        ),
+        **whole,
         "$defs": {
             "run": _run_schema(),
             "media": _media_schema(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -22,6 +23,20 @@ def new_id(prefix: str, now: float, randomness: bytes) -> str:
     return f"{prefix}_" + "".join(_ALPHABET[number >> 5 * digit & 31] for digit in reversed(range(_DIGITS)))
 
 
+WHOLE: Final = -1
+"""The ordinal that stands for a media item as a whole, where it has no segments because it failed."""
+
+_SEGMENT: Final = re.compile(r"seg_([0-9]{1,18})_([0-9]{1,9}|whole)", re.ASCII)
+
+
 def segment_id(run_item_id: int, ordinal: int) -> str:
-    """The public name of one segment of one processed media item."""
-    return f"seg_{run_item_id}_{ordinal}"
+    """The public name of one segment of one processed media item, or of all of it (`WHOLE`)."""
+    return f"seg_{run_item_id}_{'whole' if ordinal == WHOLE else ordinal}"
+
+
+def segment_of(identity: str) -> tuple[int, int] | None:
+    """The item and the ordinal that `segment_id` was given; None for what it never gave."""
+    found = _SEGMENT.fullmatch(identity)
+    if found is None:
+        return None
+    return int(found[1]), WHOLE if found[2] == "whole" else int(found[2])

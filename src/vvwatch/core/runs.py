@@ -39,6 +39,15 @@ class ItemStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class RetryStatus(StrEnum):
+    """Where the retry of a failed segment stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
 TERMINAL: Final = frozenset(
     {RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES, RunStatus.FAILED, RunStatus.CANCELLED}
 )
@@ -79,13 +88,32 @@ def check_transition(frm: str, to: RunStatus | ItemStatus) -> None:
         transitions.check(TRANSITIONS, RunStatus(frm), to)
 
 
-def outcome(total: int, completed: int, partial: int, failed: int) -> tuple[RunStatus, str]:
-    """How a run whose items have all ended ends, and the event that tells it.
+EVENTS: Final[Mapping[RunStatus, str]] = {
+    RunStatus.COMPLETED: "prompt_run.completed",
+    RunStatus.COMPLETED_WITH_FAILURES: "prompt_run.partial_completed",
+    RunStatus.FAILED: "prompt_run.failed",
+    RunStatus.CANCELLED: "prompt_run.cancelled",
+}
+"""How a run ended, and the event that tells it."""
+
+
+def outcome(total: int, completed: int, partial: int, failed: int) -> RunStatus:
+    """How a run whose items have all ended ends.
 
     `completed`, `partial` and `failed` count items; a run without items has completed.
     """
     if total and failed >= total:
-        return RunStatus.FAILED, "prompt_run.failed"
+        return RunStatus.FAILED
     if completed < total or partial or failed:
-        return RunStatus.COMPLETED_WITH_FAILURES, "prompt_run.partial_completed"
-    return RunStatus.COMPLETED, "prompt_run.completed"
+        return RunStatus.COMPLETED_WITH_FAILURES
+    return RunStatus.COMPLETED
+
+
+def corrected(status: RunStatus, total: int, completed: int, partial: int, failed: int) -> RunStatus:
+    """How a run stands after one of its items came out better than before.
+
+    One that goes on, or was cancelled, stands as it did.
+    """
+    if status in TERMINAL - {RunStatus.CANCELLED}:
+        return outcome(total, completed, partial, failed)
+    return status

@@ -23,7 +23,7 @@ from vvwatch.config import Config
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.files import write_private
 from vvwatch.daemon.state import DaemonState, app_for, idle, measured
-from vvwatch.daemon.web import WebServer, address, bound
+from vvwatch.daemon.web import Tls, WebServer, address, bound
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.notify import Notifier
@@ -34,6 +34,7 @@ from vvwatch.workflow.housekeeping import GRACE_SECONDS, Pruning, put_again
 
 _SWEEP_SECONDS = 60.0
 _DELETING_SECONDS = 1.0
+_STRAYS_SECONDS = 3600.0
 _FIRST_SWEEP_SECONDS = GRACE_SECONDS + 1
 _MEASURE_SECONDS = 15
 _PRUNE_SECONDS = 3600
@@ -92,6 +93,7 @@ async def serve(config: Config, options: ServeOptions) -> int:
         finally:
             await house.storages.aclose()
             await house.sender.aclose()
+            await house.downloads.aclose()
 
 
 class _Daemon:
@@ -109,12 +111,15 @@ class _Daemon:
         house.clear_spool()
         await house.engine.setup()
         await declare(house, house.config)
+        await house.uploads.settle()
         await put_again(house.database, house.sink, house.telemetry)
         house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
         for warning in house.config.warnings:
             house.telemetry.emit("config.warned", problem=str(warning))
         listener = _bound(house.config)
-        web = WebServer(app_for(house, self._state, address(listener)), listener)
+        tls = _tls(house.config)
+        where = address(listener, tls)
+        web = WebServer(app_for(house, self._state, where), listener, tls)
         async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier, self._stopping):
             tasks.start_soon(self._signals, tasks.cancel_scope)
             async with anyio.create_task_group() as watching:
@@ -122,12 +127,13 @@ class _Daemon:
                 watching.start_soon(house.watcher.settle)
                 tasks.start_soon(self._work, tasks.cancel_scope)
                 await tasks.start(web.run)
-                self._ready(address(listener))
+                self._ready(where)
                 tasks.start_soon(self._keep_alive)
                 tasks.start_soon(_sweeping, house)
                 tasks.start_soon(_deleting, house, self._stopping)
+                tasks.start_soon(_clearing, house)
                 if house.config.replicated:
-                    tasks.start_soon(self._be_seen, address(listener))
+                    tasks.start_soon(self._be_seen, where)
                 if self._options.once:
                     watching.start_soon(self._until_idle)
                 await self._stopping.wait()
@@ -234,6 +240,11 @@ def _sending(config: Config) -> dict[str, Any]:
     return {name: getattr(config.webhooks, name) for name in type(config.webhooks).model_fields}
 
 
+def _tls(config: Config) -> Tls | None:
+    certificate, key = config.api.tls_certificate, config.api.tls_key
+    return None if certificate is None or key is None else Tls(certificate, key)
+
+
 def _bound(config: Config) -> Any:
     host, port = config.address
     try:
@@ -274,10 +285,28 @@ async def _deleting(house: House, stopping: anyio.Event) -> None:
     deleting = Deleting(house.database, house.clock, house.telemetry, stopping.is_set)
     while True:
         try:
-            await deleting.run()
+            gone = await deleting.run()
         except StoreUnavailable as error:
             house.telemetry.emit("task.failed", task="deletions", error=error)
+        else:
+            if gone:
+                await _cleared(house)
         await house.clock.sleep(_DELETING_SECONDS)
+
+
+async def _clearing(house: House) -> None:
+    """Remove files that nothing names: of who died between the file and its row, and what other nodes deleted."""
+    while True:
+        await _cleared(house)
+        await house.clock.sleep(_STRAYS_SECONDS)
+
+
+async def _cleared(house: House) -> None:
+    for name, sweep in (("uploads", house.uploads.sweep), ("exports", house.exports.sweep)):
+        try:
+            await sweep()
+        except (VvwatchError, OSError) as error:
+            house.telemetry.emit("task.failed", task=f"clearing of {name}", error=error)
 
 
 @asynccontextmanager

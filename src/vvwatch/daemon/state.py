@@ -21,6 +21,8 @@ from vvwatch.store import nodes
 from vvwatch.store.database import ENTITIES, JobSink, Tx
 from vvwatch.store.schema import deliveries, import_automations, import_files, run_items, windows
 
+_UPLOAD_WAIT_SECONDS = 5.0
+
 
 @dataclass
 class DaemonState:
@@ -58,7 +60,10 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         node=config.node.name if config.replicated else "",
         any_token_uri=config.storage.gcs.endpoint_url is not None,
         store_hosts=_store_hosts(config),
+        any_download_url=config.api.download_urls == "any",
         limits=Limits.of(config.api.requests_per_minute, config.api.requests_per_hour),
+        max_upload_bytes=config.api.max_upload_bytes,
+        upload_wait_seconds=_UPLOAD_WAIT_SECONDS,
     )
     return create_app(
         ApiContext(
@@ -73,6 +78,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             readiness=lambda: {"serving": state.ready, "store": house.database.works},
             metrics=house.telemetry.exposition,
             telemetry=house.telemetry,
+            uploads=house.uploads,
             addresses=house.storages.addresses,
             queues=house.queues,
             test_webhook=house.deliveries.test,

@@ -67,7 +67,7 @@ class Storages:
         """
         self._require_within_reach(connector)
         location = self._location(connector)
-        roots = tuple(self._config().local.roots) if connector.provider == "local" else ()
+        roots = self._roots(connector)
         wanted = (connector.provider, json.dumps(location, sort_keys=True), connector.credentials, roots)
         with self._opening:
             known = self._opened.get(connector.id)
@@ -132,9 +132,15 @@ class Storages:
             return own
         return {**usual.model_dump(mode="json", exclude_defaults=True), **own}
 
+    def _roots(self, connector: sa.Row[Any]) -> tuple[Path, ...]:
+        """Where a folder may lie; that of uploads lies where this vvwatch keeps it, which is none of these."""
+        if connector.builtin:
+            return (Path(connector.settings["root"]),)
+        return tuple(self._config().local.roots) if connector.provider == "local" else ()
+
     def _open(self, connector: sa.Row[Any], location: Mapping[str, Any]) -> Storage:
         if connector.provider == "local":
-            return LocalStorage(Path(location["root"]), allowed_roots=self._config().local.roots)
+            return LocalStorage(Path(location["root"]), allowed_roots=self._roots(connector))
         opener = _OPENERS.get(connector.provider)
         if opener is None:
             raise InvalidInput(

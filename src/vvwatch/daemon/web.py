@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import anyio.abc
 import uvicorn
 from fastapi import FastAPI
+
+from vvwatch.errors import VvwatchError
 
 _GRACEFUL_SECONDS = 5
 _POLL_SECONDS = 0.01
@@ -41,16 +45,26 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address(listener: socket.socket) -> str:
-    """The http address of a listening socket."""
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The files of a certificate and its key, as PEM."""
+
+    certificate: Path
+    key: Path
+
+
+def address(listener: socket.socket, tls: Tls | None) -> str:
+    """The address of a listening socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class WebServer:
-    """Serves `app` on a listening socket until stopped."""
+    """Serves `app` on a listening socket until stopped. Raises VvwatchError when its certificate cannot be used."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+    def __init__(self, app: FastAPI, listener: socket.socket, tls: Tls | None) -> None:
+        self._app = app
         self._listener = listener
         config = uvicorn.Config(
             app,
@@ -59,7 +73,14 @@ class WebServer:
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+            ssl_certfile=None if tls is None else tls.certificate,
+            ssl_keyfile=None if tls is None else tls.key,
         )
+        try:
+            _load(config, tls)
+        except VvwatchError:
+            listener.close()
+            raise
         self._server = _Server(config)
         self.ended = anyio.Event()
 
@@ -76,5 +97,16 @@ class WebServer:
         task_status.started()
 
     def stop(self) -> None:
-        """Answer what is under way and end."""
+        """Answer what is under way and end; streams, which have no end of their own, end now."""
+        self._app.state.broadcast.close()
         self._server.should_exit = True
+
+
+def _load(config: uvicorn.Config, tls: Tls | None) -> None:
+    try:
+        config.load()
+    except OSError as error:  # those of TLS, too
+        raise VvwatchError(
+            f"cannot use the certificate {tls and tls.certificate}: {error.strerror or type(error).__name__}",
+            "tls_certificate and tls_key under [api] are PEM files that belong together and can be read",
+        ) from error

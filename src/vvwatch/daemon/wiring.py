@@ -19,28 +19,37 @@ from vvwatch.daemon.storages import Storages
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Processor, Source
 from vvwatch.processors.technical import Limits, TechnicalProcessor
+from vvwatch.senders.downloads import Downloads
 from vvwatch.senders.http import Guard, HttpSender
 from vvwatch.sources.folder import FolderSource
 from vvwatch.storage.spool import Spool
+from vvwatch.storage.uploads import UploadsFolder
 from vvwatch.store.database import Database, JobSink
 from vvwatch.store.encryption import SecretBox, load_or_create_key
 from vvwatch.store.opening import needing_postgresql
 from vvwatch.store.queues import queue_name
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.attachments import Attachments
 from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
 from vvwatch.workflow.exports import Exports
 from vvwatch.workflow.imports import Imports
+from vvwatch.workflow.one_time import OneTimeImports
 from vvwatch.workflow.reading import Reading
 from vvwatch.workflow.runs import Runs
 from vvwatch.workflow.subscriptions import Subscriptions
+from vvwatch.workflow.uploads import Uploads
 from vvwatch.workflow.watch import Watcher
 from vvwatch.workflow.windows import Windows
 
 _SCAN_SLOTS = 4
 _WINDOW_SLOTS = 4
+_IMPORT_JOB_SLOTS = 4
+_RUN_SLOTS = 2
+_RETRY_SLOTS = 1
 _EXPORT_SLOTS = 2
 _DELIVERY_SLOTS = 64
 _SAFETY_SWEEP_SECONDS = 300.0
+_DOWNLOAD_SECONDS = 30.0
 
 
 @dataclass
@@ -65,14 +74,16 @@ class House:
     processors: Mapping[str, Processor]
     watcher: Watcher
     windows: Windows
+    one_time: OneTimeImports
     imports: Imports
     runs: Runs
     exports: Exports
     deliveries: Deliveries
     subscriptions: Subscriptions
     storages: Storages
+    uploads: Uploads
+    downloads: Downloads
     queues: Callable[[sa.Row[Any]], EventQueue]
-    exports_dir: Path
     spool: Path
 
     @property
@@ -84,15 +95,19 @@ class House:
         """Begin with an empty spool: what a dead process left there is of no use to anybody."""
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700, exist_ok=True)
-        self.exports_dir.mkdir(exist_ok=True, mode=0o700)
+        self.exports.prepare()
+        self.uploads.folder.prepare()
 
     def handlers(self) -> dict[Kind, Handler]:
         """Who does which kind of work."""
         return {
             Kind.SCAN: self.watcher.scan,
             Kind.WINDOW: self.windows.advance,
+            Kind.IMPORT_JOB: self.one_time.advance,
             Kind.IMPORT_FILE: self.imports.file,
+            Kind.RUN: self.runs.course,
             Kind.RUN_ITEM: self.runs.item,
+            Kind.SEGMENT_RETRY: self.runs.retry,
             Kind.EXPORT: self.exports.export,
             Kind.DELIVERY: self.deliveries.deliver,
         }
@@ -103,13 +118,16 @@ class House:
         plain = {
             Kind.SCAN: _SCAN_SLOTS,
             Kind.WINDOW: _WINDOW_SLOTS,
+            Kind.IMPORT_JOB: _IMPORT_JOB_SLOTS,
             Kind.IMPORT_FILE: heavy,
+            Kind.RUN: _RUN_SLOTS,
             Kind.EXPORT: _EXPORT_SLOTS,
             Kind.DELIVERY: _DELIVERY_SLOTS,
         }
         return (
             *(self._lane(kind, slots) for kind, slots in plain.items()),
             *(self._lane(Kind.RUN_ITEM, heavy, name) for name in self.processors),
+            *(self._lane(Kind.SEGMENT_RETRY, _RETRY_SLOTS, name) for name in self.processors),
         )
 
     def _lane(self, kind: Kind, slots: int, processor: str = "") -> Lane:
@@ -123,23 +141,16 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
     _make_state_dir(config.state_dir)
     clock, database, engine = _store(config, clock, telemetry)
     live = Live(config)
-    spool, exports_dir = config.state_dir / "spool", config.state_dir / "exports"
+    spool = config.state_dir / "spool"
     box = SecretBox(load_or_create_key(config.state_dir, environ))
     storages = Storages(lambda: live.config, box, Spool(spool, config.processing.spool_bytes))
-    sender = HttpSender(
-        Guard(config.webhooks.allow_http, config.webhooks.allow_private_addresses),
-        config.webhooks.timeout_seconds,
-    )
+    guard = Guard(config.webhooks.allow_http, config.webhooks.allow_private_addresses)
+    sender = HttpSender(guard, config.webhooks.timeout_seconds)
+    uploads = _uploads(config, database, clock)
+    downloads = Downloads(guard, config.api.max_upload_bytes, _DOWNLOAD_SECONDS)
     processors: dict[str, Processor] = {DEFAULT_PROCESSOR: _technical(config, spool)}
-    sample = random.random
-    reading = Reading(
-        clock,
-        storages.for_work,
-        processors,
-        DEFAULT_PROCESSOR,
-        config.processing.attempts,
-        sample,
-    )
+    sample, attempts = random.random, config.processing.attempts
+    reading = Reading(clock, storages.for_work, processors, DEFAULT_PROCESSOR, attempts, sample)
     watcher = Watcher(database, clock, telemetry, reading.open_storage, sample)
     queues = partial(open_queue, storages)
     policy = DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
@@ -155,16 +166,23 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         processors=processors,
         watcher=watcher,
         windows=Windows(database, telemetry),
-        imports=Imports(database, telemetry, reading),
+        one_time=OneTimeImports(database, clock, telemetry, reading),
+        imports=Imports(database, telemetry, reading, Attachments(database, box, uploads, downloads)),
         runs=Runs(database, telemetry, reading),
-        exports=Exports(database, clock, telemetry, reading, exports_dir),
+        exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
         deliveries=Deliveries(database, clock, telemetry, sender, box, policy, sample),
         subscriptions=_subscriptions(config, watcher, queues, (database, clock, telemetry), sample),
         storages=storages,
+        uploads=uploads,
+        downloads=downloads,
         queues=queues,
-        exports_dir=exports_dir,
         spool=spool,
     )
+
+
+def _uploads(config: Config, database: Database, clock: Clock) -> Uploads:
+    node = config.node.name if config.replicated else ""
+    return Uploads(database, clock, UploadsFolder(config.state_dir / "uploads"), node)
 
 
 def _subscriptions(

@@ -94,19 +94,24 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
 
 
+def guarded_pool(guard: Guard) -> httpcore.AsyncConnectionPool:
+    """Connections to what the guard allows, and to nothing else."""
+    return httpcore.AsyncConnectionPool(
+        ssl_context=httpx.create_ssl_context(trust_env=False),
+        max_connections=None,  # those that hang must not keep the others from theirs
+        max_keepalive_connections=_KEPT_CONNECTIONS,
+        keepalive_expiry=_KEPT_CONNECTION_SECONDS,
+        network_backend=_GuardedBackend(guard),
+    )
+
+
 class HttpSender:
     """Posts with a time-out; keeps the first kilobyte of an answer. Close it with `aclose`."""
 
     def __init__(self, guard: Guard, timeout_seconds: float) -> None:
         self._guard = guard
         self._timeout_seconds = timeout_seconds
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
-            max_connections=None,  # those that hang must not keep the others from theirs
-            max_keepalive_connections=_KEPT_CONNECTIONS,
-            keepalive_expiry=_KEPT_CONNECTION_SECONDS,
-            network_backend=_GuardedBackend(guard),
-        )
+        self._pool = guarded_pool(guard)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -33,6 +33,7 @@ from vvwatch.storage.creation import create, make_folder
 from vvwatch.storage.leases import has_writer
 from vvwatch.storage.walking import grouped, object_of, open_folder, version_of, walk
 
+_CHUNK_BYTES: Final = 256 << 10
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -113,6 +114,17 @@ class LocalStorage:
         """As `Storage.excerpt`; here the whole costs nothing."""
         async with self.descriptor(key, version) as file:
             yield Excerpt(file, whole=True)
+
+    @asynccontextmanager
+    async def stream(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As `Storage.stream`; each chunk is held against the version before it is given away."""
+        file = await to_thread.run_sync(self._open_version, key, version)
+        try:
+            yield _chunks(key, version, file, start, length)
+        finally:
+            os.close(file)
 
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:  # noqa: ARG002
         """As `Storage.write`; missing folders are made, files have no content type.
@@ -276,6 +288,20 @@ class LocalStorage:
             f"the folder {str(self._root)!r} leads to {real!r}, which is below no allowed root",
             f"allowed: {', '.join(self._allowed) or 'none'}; add it to `roots` under [local] in the configuration",
         )
+
+
+async def _chunks(key: str, version: str, file: int, start: int, length: int | None) -> AsyncIterator[bytes]:
+    left = sys.maxsize if length is None else length
+    while left and (chunk := await to_thread.run_sync(_read, key, version, file, start, left)):
+        start, left = start + len(chunk), left - len(chunk)
+        yield chunk
+
+
+def _read(key: str, version: str, file: int, start: int, most: int) -> bytes:
+    with _told(key):
+        chunk = os.pread(file, min(most, _CHUNK_BYTES), start)
+    _require_version(key, version, file)
+    return chunk
 
 
 def _path_of(folder: int) -> str:

@@ -176,6 +176,37 @@ class RemoteStorage(ABC):
                 _require_same(key, digest, head.md5)
             yield Excerpt(file.descriptor, whole=whole)
 
+    @asynccontextmanager
+    async def stream(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As `Storage.stream`: one download, which goes on where it was interrupted."""
+        async with AsyncExitStack() as body:
+            incoming = await body.enter_async_context(self.opened(key, version, start, length))
+            end = incoming.size_bytes if length is None else min(incoming.size_bytes, start + length)
+            yield self._streamed(key, version, (start, end), incoming, body)
+
+    async def _streamed(
+        self, key: str, version: str, stretch: tuple[int, int], incoming: Incoming, body: AsyncExitStack
+    ) -> AsyncIterator[bytes]:
+        """The bytes of the stretch (start, end); `incoming` is the first body of them, `body` holds the present one."""
+        at, end = stretch
+        interruptions = _INTERRUPTIONS
+        while True:
+            begun = at
+            with suppress(StorageUnavailable):  # how much has come tells that it broke off
+                async for chunk in incoming.chunks:
+                    at += len(chunk)
+                    _require_room(at, end)
+                    yield chunk
+            if at < end:
+                interruptions = interruptions - 1 if at - begun < _PROGRESS_BYTES else _INTERRUPTIONS
+            if at >= end or not interruptions:
+                break
+            await body.aclose()
+            incoming = await body.enter_async_context(self.opened(key, version, at, end - at))
+        _require_whole(key, at, end)
+
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:
         """As `Storage.write`; what stands there afterwards is read back, whoever wrote it."""
         _require_possible(key)

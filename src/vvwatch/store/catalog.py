@@ -22,6 +22,11 @@ from vvwatch.store.schema import connectors, indexes, prompts
 DEFAULT_PROMPT_ID: Final = "prompt_technical"
 """The prompt that exists without being made."""
 
+PLAYGROUND_ID: Final = "idx__playground"
+"""The index of what names none; no declared one can be called so."""
+
+_UPLOADS_ID: Final = "conn__uploads"
+
 DECLARED_HINT: Final = "it is declared in the configuration file: edit it there and reload"
 
 DISABLED: Final = "disabled"
@@ -66,6 +71,7 @@ class PromptSpec:
     description: str = ""
     video_level: Mapping[str, Any] | None = None
     semantic_indexing: Mapping[str, Any] | None = None
+    execution_config: Mapping[str, Any] | None = None
 
     def columns(self) -> dict[str, Any]:
         """The row's values."""
@@ -82,16 +88,16 @@ def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
 
 
 def get_connector(tx: Tx, connector_id: str) -> sa.Row[Any]:
-    """The connector; raises NotFound, also for one that was deleted."""
+    """The connector; raises NotFound, also for one that was deleted, and for that of uploads: nobody has it in hand."""
     row = tx.require(connectors, "connector", connector_id)
-    if row.status == DELETED:
+    if row.status == DELETED or row.builtin:
         raise NotFound("connector", connector_id)
     return row
 
 
 def list_connectors(tx: Tx) -> Sequence[sa.Row[Any]]:
-    """All connectors that were not deleted, oldest first."""
-    there = sa.select(connectors).where(connectors.c.status != DELETED)
+    """All connectors that were not deleted, oldest first; not those of uploads."""
+    there = sa.select(connectors).where(connectors.c.status != DELETED, ~connectors.c.builtin)
     return tx.all(there.order_by(connectors.c.created_at, connectors.c.id))
 
 
@@ -108,6 +114,36 @@ def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[
     if found is not None and found.events != row.events:
         subscribers.list_again(tx, connector_id)
     return row
+
+
+def uploads_id(node: str) -> str:
+    """The id of the connector of what is uploaded to `node`, empty where there is only one; none is declared so."""
+    return f"{_UPLOADS_ID}_{node}" if node else _UPLOADS_ID
+
+
+def is_uploads(connector_id: str | None) -> bool:
+    """Whether this is the id of such a connector."""
+    return (connector_id or "").startswith(_UPLOADS_ID)
+
+
+def uploads(tx: Tx, node: str, root: str) -> sa.Row[Any]:
+    """The connector of what is uploaded to a node, which keeps it below `root`. It is made when it is not there."""
+    found = sa.select(connectors).where(connectors.c.id == uploads_id(node))
+    own = {"id": uploads_id(node), "name": "uploads", "provider": "local", "settings": {"root": root}}
+    moments = {"created_at": tx.now, "updated_at": tx.now}
+    if tx.first(found) is None:
+        tx.insert_new(connectors, [{**own, "scopes": ["import"], "node": node, "builtin": True, **moments}])
+    row = tx.execute(found).one()
+    if row.settings["root"] == root:
+        return row
+    tx.update(connectors, row.id, settings={"root": root}, updated_at=tx.now)
+    return tx.execute(found).one()
+
+
+def uploads_moved(tx: Tx, node: str, root: str) -> None:
+    """What was uploaded to a node, if anything was, stands below `root` now."""
+    if tx.first(sa.select(connectors.c.id).where(connectors.c.id == uploads_id(node))) is not None:
+        uploads(tx, node, root)
 
 
 def require_own_queue(tx: Tx, connector_id: str, events: Mapping[str, Any] | None) -> None:
@@ -159,17 +195,41 @@ def get_index(tx: Tx, index_id: str) -> sa.Row[Any]:
     return tx.require(indexes, "index", index_id)
 
 
-def list_indexes(tx: Tx) -> Sequence[sa.Row[Any]]:
-    """All indexes that were not deleted, oldest first."""
-    there = sa.select(indexes).where(kept(indexes.c.id))
-    return tx.all(there.order_by(indexes.c.created_at, indexes.c.id))
+def list_indexes(tx: Tx, *, include_defaults: bool = True) -> Sequence[sa.Row[Any]]:
+    """All indexes that were not deleted, oldest first; perhaps without the playground."""
+    wanted = [kept(indexes.c.id)] if include_defaults else [kept(indexes.c.id), ~indexes.c.is_default]
+    return tx.all(sa.select(indexes).where(*wanted).order_by(indexes.c.created_at, indexes.c.id))
+
+
+def playground(tx: Tx) -> sa.Row[Any]:
+    """The index of what names none; it is made when it is not there."""
+    found = sa.select(indexes).where(indexes.c.id == PLAYGROUND_ID)
+    if tx.first(found) is None:
+        made = {"id": PLAYGROUND_ID, "name": "Playground", "is_default": True, "created_at": tx.now}
+        tx.insert_new(indexes, [made])
+    return tx.execute(found).one()
+
+
+def index_named(tx: Tx, name: str) -> tuple[sa.Row[Any], bool]:
+    """The oldest index with this very name, and whether it had to be made."""
+    named = sa.select(indexes).where(indexes.c.name == name, kept(indexes.c.id))
+    found = tx.first(named.order_by(indexes.c.created_at, indexes.c.id).limit(1))
+    return (create_index(tx, name), True) if found is None else (found, False)
+
+
+def require_own_index(tx: Tx, index_id: str, hint: str = DECLARED_HINT) -> sa.Row[Any]:
+    """The index, if the API may change or delete it. Raises NotFound, or Conflict (`hint`: it is declared)."""
+    row = get_index(tx, index_id)
+    if row.declared:
+        raise Conflict(f"index {index_id!r} is read-only here", hint)
+    if row.is_default:
+        raise Conflict(f"index {index_id!r} is built in", "make an index of your own")
+    return row
 
 
 def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
-    """Set columns of the index. Raises NotFound, or Conflict when the configuration file owns it."""
-    row = get_index(tx, index_id)
-    if row.declared:
-        raise Conflict(f"index {index_id!r} is read-only here", DECLARED_HINT)
+    """Set columns of the index. Raises as `require_own_index`."""
+    require_own_index(tx, index_id)
     if changes:
         tx.update(indexes, index_id, **changes)
     return get_index(tx, index_id)

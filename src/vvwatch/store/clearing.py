@@ -29,6 +29,7 @@ from vvwatch.store.schema import (
     reconciles,
     run_items,
     segment_results,
+    segment_retries,
     tombstones,
     windows,
 )
@@ -127,6 +128,7 @@ def _items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     """Some items of runs with what they found; the runs count them no more."""
     ids = tx.execute(sa.select(run_items.c.id).where(wanted).limit(_ITEMS_AT_ONCE)).scalars().all()
     found = _some(tx, segment_results, segment_results.c.run_item_id.in_(ids)) if ids else 0
+    tx.execute(sa.delete(segment_retries).where(segment_retries.c.run_item_id.in_(ids)))
     if found == AT_ONCE or not ids:
         return found
     gone = (
@@ -134,7 +136,8 @@ def _items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     )
     for (run_id, status), count in Counter(map(tuple, tx.all(gone))).items():
         names = [name for name in ("total_items", f"{status}_items") if name in prompt_runs.c]
-        tx.update(prompt_runs, run_id, **{name: prompt_runs.c[name] - count for name in names})
+        fewer = {name: prompt_runs.c[name] - count for name in names}
+        tx.update(prompt_runs, run_id, tally=None, **fewer)
     return found + len(ids)
 
 

@@ -24,6 +24,7 @@ from vvwatch.errors import NotFound
 from vvwatch.ports import Clock, Job, Kind, Priority
 from vvwatch.store import schema
 from vvwatch.store.queues import queue_of
+from vvwatch.store.signals import Signal
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,8 +33,11 @@ _SKEW_SECONDS = 5.0
 ENTITIES: Mapping[Kind, sa.Table] = {
     Kind.SCAN: schema.import_automations,
     Kind.WINDOW: schema.windows,
+    Kind.IMPORT_JOB: schema.import_jobs,
     Kind.IMPORT_FILE: schema.import_files,
+    Kind.RUN: schema.prompt_runs,
     Kind.RUN_ITEM: schema.run_items,
+    Kind.SEGMENT_RETRY: schema.segment_retries,
     Kind.EXPORT: schema.exports,
     Kind.DELIVERY: schema.deliveries,
 }
@@ -52,6 +56,7 @@ class Tx:
     now: float
     serial: Iterator[int] = field(default_factory=count)
     jobs: list[Job] = field(default_factory=list)
+    place: int | None = None  # of its events, among all that are announced; None when it has none
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
         """Run one statement; a list of mappings as `parameters` runs it for each."""
@@ -225,11 +230,13 @@ class Database(Protocol):
     """Runs transactions.
 
     `works` tells whether the last one went through. `sink` is who takes the jobs; without one none are kept.
+    `announced` wakes whoever waits for events, when a transaction of this process brought some.
     """
 
     clock: Clock
     sink: JobSink | None
     works: bool
+    announced: Signal
 
     def opened(self) -> AbstractAsyncContextManager[int]:
         """Bring the schema up to date, and close everything at the end. Yields the schema version found (0: none).
@@ -267,6 +274,8 @@ def sweep(tx: Tx, sink: JobSink, grace_seconds: float) -> int:
 _LAST_MOVED = {
     Kind.SCAN: schema.import_automations.c.last_scan_at,
     Kind.WINDOW: schema.windows.c.last_change_at,
+    Kind.IMPORT_JOB: schema.import_jobs.c.updated_at,
+    Kind.RUN: schema.prompt_runs.c.updated_at,
     Kind.EXPORT: schema.exports.c.updated_at,
     Kind.DELIVERY: schema.deliveries.c.last_attempt_at,
 }

@@ -18,13 +18,12 @@ from vvwatch.core import imports as import_machine
 from vvwatch.core import runs as run_machine
 from vvwatch.core.deletions import DeletionStatus
 from vvwatch.core.imports import ImportStatus
-from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.core.runs import ItemStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind
-from vvwatch.store import catalog, runs
+from vvwatch.store import catalog, run_course, runs
 from vvwatch.store.database import Tx
 from vvwatch.store.deleted import require_kept
-from vvwatch.store.events import announce
 from vvwatch.store.schema import (
     deletions,
     export_automations,
@@ -60,21 +59,18 @@ def _find(tx: Tx, resource: str, identifier: str) -> sa.Row[Any] | None:
 def delete_index(tx: Tx, index_id: str) -> sa.Row[Any]:
     """Begin to delete the index, or tell how far that has come: its automations stand still from now on.
 
-    Raises NotFound, or Conflict when the configuration file owns it or an automation of it.
+    Raises NotFound, or Conflict for the playground, and when the configuration file owns it or an automation of it.
     """
     found = _find(tx, INDEX, index_id)
     if found is not None:
         return found
-    row = catalog.get_index(tx, index_id)
-    _require_own(tx, row)
+    _require_own(tx, catalog.require_own_index(tx, index_id, _DECLARED_HINT))
     begun = _begin(tx, INDEX, index_id)
     _stop_automations(tx, index_id)
     return begun
 
 
 def _require_own(tx: Tx, index: sa.Row[Any]) -> None:
-    if index.declared:
-        raise Conflict(f"index {index.id!r} is read-only here", _DECLARED_HINT)
     for table in (import_automations, export_automations):
         declared = table.c.index_id == index.id, table.c.declared
         automation = tx.first(sa.select(table).where(*declared))
@@ -177,11 +173,8 @@ def _cancel_runs(tx: Tx, index_id: str) -> None:
         run_items.c.run_id == table.c.id, media.c.id == run_items.c.media_id, media.c.index_id == index_id
     )
     going = table.c.status.not_in(run_machine.TERMINAL), sa.or_(table.c.index_id == index_id, has_media)
-    ended = {"status": RunStatus.CANCELLED, "completed_at": tx.now, "updated_at": tx.now}
-    cancelled = tx.all(sa.update(table).where(*going).values(ended).returning(table))
-    _take_back(tx, run_items, run_items.c.run_id, [run.id for run in cancelled], status=ItemStatus.CANCELLED)
-    for run in cancelled:
-        announce(tx, "prompt_run.cancelled", run.id, run.index_id, runs.event_data(run))
+    for run in tx.all(sa.select(table).where(*going)):
+        run_course.break_off(tx, run)
 
 
 def _take_back(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from collections.abc import Mapping
@@ -26,7 +28,7 @@ _HINT: Final = (
 class SecretBox:
     """Seals and opens texts with one key. Neither its repr nor its errors show the key or a text."""
 
-    __slots__ = ("_fernet",)
+    __slots__ = ("_fernet", "_key")
 
     def __init__(self, key: bytes) -> None:
         """Raises InvalidInput when `key` is not 32 bytes in URL-safe base64."""
@@ -34,6 +36,7 @@ class SecretBox:
             self._fernet = Fernet(key)
         except ValueError as error:
             raise InvalidInput("the key that seals secrets has the wrong form", _HINT) from error
+        self._key = key
 
     def __repr__(self) -> str:
         return "SecretBox()"
@@ -51,6 +54,10 @@ class SecretBox:
                 "a stored secret cannot be opened with the present key",
                 f"give vvwatch the key that it had before ({_VARIABLE} or {KEY_FILE} in the state directory)",
             ) from None
+
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, the same wherever the key is; they tell nothing of it."""
+        return hmac.new(self._key, f"vvwatch {purpose}".encode(), hashlib.sha256).digest()
 
 
 def load_or_create_key(state_dir: Path, environ: Mapping[str, str]) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from vvwatch.core.events import object_of
-from vvwatch.store import deliveries
+from vvwatch.store import deliveries, places
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import events, webhooks
 
@@ -21,6 +21,7 @@ def announce(tx: Tx, event_type: str, subject: str, index_id: str | None, data: 
         "index_id": index_id,
         "occurrence": f"{event_type}:{subject}",
         "data": data,
+        "place": places.of(tx),
         "created_at": tx.now,
     }
     if not tx.insert_new(events, [row]):

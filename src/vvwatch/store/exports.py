@@ -1,4 +1,4 @@
-"""Exports: made once per terminal run by the index's automation, delivered once under a reserved name."""
+"""Exports: made once per terminal run by the index's automation, or because somebody asks; delivered once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.core.exports import ExportStatus, QueueStatus, check_transition, destination_key
-from vvwatch.core.runs import Results, RunStatus
-from vvwatch.ports import Job, Kind, Written
+from vvwatch.core.exports import ExportStatus, ExportType, QueueStatus, check_transition, destination_key
+from vvwatch.core.runs import TERMINAL, Results, RunStatus
+from vvwatch.errors import Conflict, InvalidInput
+from vvwatch.ports import Job, Kind, Priority, Written
+from vvwatch.store import catalog
 from vvwatch.store.database import Tx
-from vvwatch.store.deleted import kept
+from vvwatch.store.deleted import kept, require_kept
 from vvwatch.store.events import announce
 from vvwatch.store.schema import (
     connectors,
@@ -30,6 +32,92 @@ _EXPORTED = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES)
 def check_destination(base_path: str | None, subpath: str | None) -> None:
     """Raises InvalidInput when the subpath would leave the connector's export base path."""
     destination_key(base_path, subpath, "exp_check")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an export goes; without a connector it is downloaded."""
+
+    connector_id: str | None = None
+    subpath: str | None = None
+
+
+def request_index(
+    tx: Tx, index_id: str, run_ids: Sequence[str] | None = None, to: Destination | None = None
+) -> sa.Row[Any]:
+    """Export what the runs of an index, or these of them, have found when they have ended.
+
+    Raises NotFound (index, connector), InvalidInput for a run of another index or a destination that cannot be
+    one, Conflict for a run whose results are no longer kept.
+    """
+    catalog.get_index(tx, index_id)
+    wanted = list(dict.fromkeys(run_ids or ())) or None
+    if wanted is not None:
+        _require_runs(tx, index_id, wanted)
+    values = {"target_id": index_id, "index_id": index_id, "prompt_run_ids": wanted}
+    return _request(tx, to or Destination(), export_type=ExportType.INDEX, **values)
+
+
+def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> sa.Row[Any]:
+    """Export what a run has found. Raises as `request_index`, and Conflict for a run that has not ended."""
+    run = tx.require(prompt_runs, "prompt_run", run_id)
+    require_kept(tx, "prompt_run", run_id, *([run.index_id] if run.index_id else []))
+    if run.status not in TERMINAL:
+        raise Conflict(f"prompt run {run_id!r} is {run.status}", "export it when it has ended")
+    require_results([run])
+    values = {"target_id": run_id, "index_id": run.index_id, "run_id": run_id}
+    return _request(tx, to or Destination(), export_type=ExportType.PROMPT_RUN, **values)
+
+
+def _require_runs(tx: Tx, index_id: str, run_ids: Sequence[str]) -> None:
+    table = prompt_runs
+    found = tx.all(sa.select(table).where(table.c.id.in_(run_ids), table.c.index_id == index_id))
+    strange = sorted(set(run_ids) - {run.id for run in found})
+    if strange:
+        raise InvalidInput(
+            f"index {index_id!r} has no prompt run {', '.join(map(repr, strange[:3]))}",
+            "GET /indexes/{index_id}/prompt-runs lists them",
+        )
+    require_results(found)
+
+
+def require_results(runs: Sequence[sa.Row[Any]]) -> None:
+    """Raises Conflict for a run whose results were dropped, or are about to be.
+
+    An artefact without them would pass for one of media in which there was nothing to find.
+    """
+    for run in runs:
+        if run.results != Results.KEPT:
+            raise Conflict(
+                f"the results of prompt run {run.id!r} are no longer kept",
+                "[retention] in the configuration says how long results are kept",
+            )
+
+
+def _request(tx: Tx, to: Destination, **values: Any) -> sa.Row[Any]:
+    export_id = tx.new_id("exp")
+    moments = {"created_at": tx.now, "available_at": tx.now, "updated_at": tx.now}
+    tx.insert(exports, id=export_id, **values, **_destination(tx, to), **moments)
+    tx.put(Kind.EXPORT, export_id, 0, tx.now, Priority.MANUAL)
+    return tx.require(exports, "export", export_id)
+
+
+def _destination(tx: Tx, to: Destination) -> dict[str, Any]:
+    if to.connector_id is None:
+        if to.subpath:
+            raise InvalidInput("destination_subpath needs a destination_connector_id", "name a connector")
+        return {}
+    connector = catalog.get_connector(tx, to.connector_id)
+    if "export" not in connector.scopes:
+        hint = "add 'export' to its scopes, or name another connector"
+        raise InvalidInput(f"connector {connector.id!r} does not have the scope 'export'", hint)
+    check_destination(connector.export_base_path, to.subpath)
+    return {
+        "destination_type": "connector",
+        "destination_connector_id": connector.id,
+        "destination_base_path": connector.export_base_path,
+        "destination_subpath": to.subpath,
+    }
 
 
 def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
@@ -117,12 +205,21 @@ def again(tx: Tx, export_id: str) -> ExportWork:
 
 
 def runs_in(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
-    """Its only run, or those of the index that had ended when the export was made."""
-    wanted: tuple[sa.ColumnElement[bool], ...] = (prompt_runs.c.id == export.run_id,)
-    if not export.run_id:
-        ended = prompt_runs.c.completed_at <= export.created_at
-        wanted = (prompt_runs.c.index_id == export.index_id, ended)
-    return tx.all(sa.select(prompt_runs).where(*wanted).order_by(prompt_runs.c.id))
+    """Its only run, or those that had ended when it was made: of the ones asked for, or of all with results."""
+    table = prompt_runs
+    ended = table.c.index_id == export.index_id, table.c.completed_at <= export.created_at
+    if export.run_id:
+        wanted: tuple[sa.ColumnElement[bool], ...] = (table.c.id == export.run_id,)
+    elif export.prompt_run_ids:
+        wanted = (*ended, table.c.id.in_(export.prompt_run_ids))
+    else:
+        wanted = (*ended, table.c.results == Results.KEPT)
+    return tx.all(sa.select(table).where(*wanted).order_by(table.c.id))
+
+
+def known(tx: Tx, export_ids: Sequence[str]) -> set[str]:
+    """Those of these ids that exports have."""
+    return set(tx.execute(sa.select(exports.c.id).where(exports.c.id.in_(export_ids))).scalars())
 
 
 def items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Row[Any]]:
@@ -143,8 +240,13 @@ def segments(tx: Tx, run_item_id: int) -> Sequence[sa.Row[Any]]:
     return tx.all(sa.select(table).where(table.c.run_item_id == run_item_id).order_by(table.c.ordinal))
 
 
-def finish(tx: Tx, job: Job, written: Written, *, delivered: bool) -> sa.Row[Any] | None:
-    """End the export with what was written; announces `export.ready`. None for a stale job."""
+def finish(
+    tx: Tx, job: Job, written: Written, *, delivered: bool, parts: Sequence[Written] = ()
+) -> sa.Row[Any] | None:
+    """End the export with what was written; announces `export.ready`. None for a stale job.
+
+    `parts` are the files of a document for download: `written`, and more where it had to be divided.
+    """
     _check(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
     row = tx.claim(
         job,
@@ -152,6 +254,7 @@ def finish(tx: Tx, job: Job, written: Written, *, delivered: bool) -> sa.Row[Any
         queue_status=QueueStatus.SUCCEEDED,
         file_size_bytes=written.size_bytes,
         sha256=written.sha256,
+        parts=_digests(parts) if len(parts) > 1 else None,
         destination_uri=written.uri if delivered else None,
         completed_at=tx.now,
         updated_at=tx.now,
@@ -161,6 +264,10 @@ def finish(tx: Tx, job: Job, written: Written, *, delivered: bool) -> sa.Row[Any
         _note_automation(tx, row, None)
         announce(tx, "export.ready", row.id, row.index_id, event_data(row))
     return row
+
+
+def _digests(parts: Sequence[Written]) -> list[dict[str, Any]]:
+    return [{"size_bytes": part.size_bytes, "sha256": part.sha256} for part in parts]
 
 
 def retry(tx: Tx, job: Job, at: float, message: str) -> None:

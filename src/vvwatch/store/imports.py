@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,12 +12,11 @@ from vvwatch.core import imports as machine
 from vvwatch.core.filters import Reason, explain
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import Probe
-from vvwatch.core.objects import StorageObject, base_name
-from vvwatch.core.windows import CloseReason
+from vvwatch.core.objects import base_name
 from vvwatch.errors import ObjectArchived, ObjectChanged, ObjectNotFound
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store import ledger, runs, shares
-from vvwatch.store.database import Tx, one_of, upsert
+from vvwatch.store.database import Tx
 from vvwatch.store.events import announce
 from vvwatch.store.schema import (
     connectors,
@@ -26,33 +24,10 @@ from vvwatch.store.schema import (
     import_files,
     import_jobs,
     media,
-    observations,
 )
 
 _PROGRESS_STEPS = 4
-_MOST_REPORTED = 10_000
 _FOUND_AGAIN = (ObjectChanged.code, ObjectNotFound.code, ObjectArchived.code)
-
-
-_range = (
-    sa.select(import_files.c.key, import_files.c.size_bytes)
-    .where(
-        import_files.c.job_id == sa.bindparam("job_id"),
-        import_files.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
-    )
-    .limit(sa.bindparam("most"))
-)
-_among = sa.select(import_files.c.key, import_files.c.size_bytes).where(
-    import_files.c.job_id == sa.bindparam("job_id"), one_of(import_files.c.key)
-)
-
-
-@cache
-def _joining(dialect: str) -> Any:
-    """Insert a file, or let a newer version take its key's place."""
-    insert = upsert(dialect, import_files)
-    newer = {name: insert.excluded[name] for name in ("version", "size_bytes", "modified_at")}
-    return insert.on_conflict_do_update(index_elements=["job_id", "key"], set_=newer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,91 +53,68 @@ class FileEnd:
     skipped: int = 0
 
 
-def gather(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: int) -> tuple[int, int]:
-    """Add objects to the manifest of a job to come; a newer version takes its key's place.
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file of a job whose manifest is complete from the start.
 
-    Returns how many files and bytes the manifest grew by.
+    One that has to be fetched has an empty `version`; `origin` says from where. `title` is that of its media.
     """
-    keys = [obj.key for obj in found]
-    wanted = set(keys)
-    there = tx.pairs_among(_range, _among, {"job_id": job_id}, keys)
-    sizes = {key: size for key, size in there if key in wanted}
-    rows = [
-        (job_id, first_ordinal + position, obj.key, obj.version, obj.size_bytes, obj.modified_at)
-        for position, obj in enumerate(found)
-    ]
-    tx.insert_tuples(
-        _joining(tx.conn.dialect.name),
-        ("job_id", "ordinal", "key", "version", "size_bytes", "modified_at"),
-        rows,
-    )
-    return len(found) - len(sizes), sum(obj.size_bytes for obj in found) - sum(sizes.values())
+
+    key: str
+    version: str
+    size_bytes: int
+    modified_at: float | None = None
+    origin: dict[str, Any] | None = None
+    title: str | None = None
 
 
-def create_from_window(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> None:
-    """The window's objects become an import job with exactly that manifest, one piece of work per file.
+def create_sealed(
+    tx: Tx,
+    *,
+    job_id: str,
+    index_id: str,
+    connector_id: str,
+    source_kind: str,
+    files: Sequence[NewFile],
+    title: str = "",
+    prompt_preset: dict[str, Any] | None = None,
+    concurrency: int = runs.CONCURRENCY,
+) -> sa.Row[Any]:
+    """An import job with exactly these files (at least one, each key once), which begins at once; returns it.
 
-    What the automation declined since its last job is listed as skipped, each with its reason.
+    `source_kind` is upload, attachments or register. `title` is that of the media of files without one.
     """
-    skipped = _report_observations(tx, automation.id, window.import_job_id, window.object_count)
     tx.insert(
         import_jobs,
-        id=window.import_job_id,
-        index_id=automation.index_id,
-        connector_id=automation.connector_id,
-        automation_id=automation.id,
-        window_id=window.id,
-        source_prefix=automation.source_prefix,
-        file_pattern=automation.file_pattern,
-        recursive=automation.recursive,
+        id=job_id,
+        index_id=index_id,
+        connector_id=connector_id,
+        source_kind=source_kind,
         status=ImportStatus.IMPORTING,
-        priority=Priority.MANUAL if window.reason == CloseReason.MANUAL else Priority.NORMAL,
-        concurrency=automation.concurrency,
-        prompt_preset=automation.prompt_preset,
-        execution_status="pending" if automation.prompt_preset else "not_requested",
-        total_files=window.object_count + skipped,
-        skipped=skipped,
+        priority=Priority.MANUAL,
+        concurrency=concurrency,
+        prompt_preset=prompt_preset,
+        execution_status="pending" if prompt_preset else "not_requested",
+        total_files=len(files),
         created_at=tx.now,
         started_at=tx.now,
         updated_at=tx.now,
     )
-    waiting = import_files.c.job_id == window.import_job_id, import_files.c.status == FileStatus.WAITING
-    tx.execute(sa.update(import_files).where(*waiting).values(status=FileStatus.PENDING))
-    job = _job(tx, window.import_job_id)
-    shares.feed(tx, shares.FILES, job)
-    announce(tx, "import_job.started", job.id, job.index_id, event_data(job))
-
-
-def _report_observations(tx: Tx, automation_id: str, job_id: str, first_ordinal: int) -> int:
-    unreported = tx.all(
-        sa.select(observations)
-        .where(observations.c.automation_id == automation_id, observations.c.job_id.is_(None))
-        .order_by(observations.c.key)
-        .limit(_MOST_REPORTED)
-    )
-    if not unreported:
-        return 0
     rows = [
         {
+            **asdict(file),
             "job_id": job_id,
-            "ordinal": first_ordinal + position,
-            "key": row.key,
-            "version": row.version,
-            "size_bytes": row.size_bytes,
-            "status": FileStatus.SKIPPED,
-            "reason": row.reason,
-            "message": row.detail,
+            "ordinal": ordinal,
+            "title": file.title or title or None,
+            "status": FileStatus.PENDING,
         }
-        for position, row in enumerate(unreported)
+        for ordinal, file in enumerate(files)
     ]
-    added = len(tx.insert_new(import_files, rows))
-    reported = (
-        observations.c.automation_id == automation_id,
-        observations.c.job_id.is_(None),
-        observations.c.key <= unreported[-1].key,
-    )
-    tx.execute(sa.update(observations).where(*reported).values(job_id=job_id))
-    return added
+    tx.execute(sa.insert(import_files), rows)
+    job = get(tx, job_id)
+    shares.feed(tx, shares.FILES, job)
+    announce(tx, "import_job.started", job.id, job.index_id, event_data(job))
+    return job
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +131,7 @@ def begin_file(tx: Tx, job: Job) -> FileWork | None:
     file = tx.touch(job, attempts=import_files.c.attempts + 1)
     if file is None or file.status != FileStatus.PENDING:
         return None
-    import_job = _job(tx, file.job_id)
+    import_job = get(tx, file.job_id)
     if import_job.status in machine.TERMINAL:
         tx.claim(job)
         return None
@@ -190,21 +142,32 @@ def begin_file(tx: Tx, job: Job) -> FileWork | None:
 
 def retry_file(tx: Tx, job: Job, at: float, message: str) -> None:
     """Look at the file again later; `message` says why."""
+    pending = tx.current(job)
+    if pending is None or get(tx, pending.job_id).status in machine.TERMINAL:
+        return
     row = tx.claim(job, message=message)
     if row is not None:
         tx.put(Kind.IMPORT_FILE, row.id, row.revision, at)
-        shares.feed(tx, shares.FILES, _job(tx, row.job_id))
+        shares.feed(tx, shares.FILES, get(tx, row.job_id))
 
 
 def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
-    """End the file: media, failed or skipped. The last one ends the job and starts its run."""
-    media_id = tx.new_id("vid") if outcome.status is FileStatus.IMPORTED else None
+    """End the file: media, failed or skipped. The last one ends the job and starts its run.
+
+    Nothing happens when the job has ended meanwhile, as a cancelled one has. A file may have the id of its media
+    reserved.
+    """
+    pending = tx.current(job)
+    if pending is None or get(tx, pending.job_id).status in machine.TERMINAL:
+        return None
+    machine.check_transition(pending.status, outcome.status)
+    media_id = None
+    if outcome.status is FileStatus.IMPORTED:
+        media_id = pending.media_id or tx.new_id("vid")
     file = tx.claim(
         job, status=outcome.status, reason=outcome.reason, message=outcome.message, media_id=media_id
     )
-    if file is None:
-        return None
-    machine.check_transition(FileStatus.PENDING, outcome.status)
+    assert file is not None  # noqa: S101  # it was read in this transaction
     if media_id is not None and outcome.probe is not None:
         _create_media(tx, media_id, file, outcome.probe, outcome.uri)
     import_job = _count(tx, file, outcome.status)
@@ -214,7 +177,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
         shares.feed(tx, shares.FILES, import_job)
         _announce_progress(tx, import_job)
         return FileEnd(import_job.id, None, None)
-    return _finish_job(tx, import_job)
+    return finish_job(tx, import_job)
 
 
 def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
@@ -242,7 +205,8 @@ def _await_restore(tx: Tx, automation_id: str, file: sa.Row[Any]) -> None:
 
 
 def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: str) -> None:
-    import_job = _job(tx, file.job_id)
+    import_job = get(tx, file.job_id)
+    title = file.title or base_name(file.key)
     tx.insert(
         media,
         id=media_id,
@@ -250,7 +214,7 @@ def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: s
         connector_id=import_job.connector_id,
         import_file_id=file.id,
         import_job_id=import_job.id,
-        title=base_name(file.key),
+        title=title,
         uri=uri,
         key=file.key,
         version=file.version,
@@ -264,7 +228,7 @@ def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: s
     data = {
         "video_id": media_id,
         "index_id": import_job.index_id,
-        "title": base_name(file.key),
+        "title": title,
         "media_type": probe.media_type,
         "status": "not_processed",
         "job_id": import_job.id,
@@ -297,13 +261,14 @@ def _announce_progress(tx: Tx, job: sa.Row[Any]) -> None:
         announce(tx, "import_job.progress", f"{job.id}:{step}", job.index_id, event_data(job))
 
 
-def _finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
+def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
+    """End a job whose files have all ended, and start its run."""
     status, event_type = machine.outcome(job.total_files, job.imported, job.failed, job.skipped)
     machine.check_transition(job.status, status)
     error = None
     if status is ImportStatus.FAILED:
         error = f"none of {job.failed} files could be imported; first: {_first_failure(tx, job.id)}"
-    run_id = runs.start_for_import(tx, job) if job.imported and job.prompt_preset else None
+    run_id = runs.after_import(tx, job)
     tx.update(
         import_jobs,
         job.id,
@@ -316,7 +281,7 @@ def _finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
     )
     if run_id and job.automation_id:
         tx.update(import_automations, job.automation_id, last_run_id=run_id)
-    ended = _job(tx, job.id)
+    ended = get(tx, job.id)
     announce(tx, event_type, job.id, job.index_id, event_data(ended))
     return FileEnd(job.id, status, run_id, ended.imported, ended.failed, ended.skipped)
 
@@ -330,7 +295,8 @@ def _first_failure(tx: Tx, job_id: str) -> str:
     return f"{row.key}: {row.message}" if row is not None else ""
 
 
-def _job(tx: Tx, job_id: str) -> sa.Row[Any]:
+def get(tx: Tx, job_id: str) -> sa.Row[Any]:
+    """The job; it exists."""
     return tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)).one()
 
 

@@ -19,6 +19,7 @@ from vvwatch.core.runs import ItemStatus
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import (
     absences,
+    deletions,
     deliveries,
     exports,
     import_automations,
@@ -30,6 +31,7 @@ from vvwatch.store.schema import (
     prompt_runs,
     reconciles,
     run_items,
+    segment_retries,
     tombstones,
     webhooks,
     windows,
@@ -124,9 +126,10 @@ def _miscounted_jobs() -> sa.Select[Any]:
     ends = (FileStatus.IMPORTED, FileStatus.FAILED, FileStatus.SKIPPED)
     counted, total, by_status = _counts(import_files, import_files.c.job_id, ends)
     own = [jobs.c[status.value] for status in ends]
-    differs = sa.or_(jobs.c.total_files != total, *(a != b for a, b in zip(own, by_status, strict=True)))
+    rows = [jobs.c.total_files - jobs.c.unlisted, *own[:2], own[2] - jobs.c.unlisted]
+    differs = sa.or_(*(a != b for a, b in zip(rows, [total, *by_status], strict=True)))
     under_way = jobs.c.status.not_in(imports.TERMINAL)
-    ended = jobs.c.status.in_((imports.ImportStatus.COMPLETED, imports.ImportStatus.FAILED))
+    ended = sa.and_(jobs.c.status.in_(imports.TERMINAL), ~_going_with_index())
     return (
         sa.select(jobs.c.id)
         .outerjoin_from(jobs, counted, counted.c.job_id == jobs.c.id)
@@ -136,6 +139,12 @@ def _miscounted_jobs() -> sa.Select[Any]:
             )
         )
     )
+
+
+def _going_with_index() -> sa.Exists:
+    """Whether the job's index is being deleted: then it is cancelled as it stands, and goes."""
+    of_index = deletions.c.resource == "index", deletions.c.resource_id == import_jobs.c.index_id
+    return sa.exists().where(*of_index)
 
 
 def _miscounted_media() -> sa.Select[Any]:
@@ -159,7 +168,7 @@ def _doubled_media() -> sa.Select[Any]:
 
 
 def _miscounted_runs() -> sa.Select[Any]:
-    ends = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED)
+    ends = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED)
     counted, total, by_status = _counts(run_items, run_items.c.run_id, ends)
     own = [prompt_runs.c[f"{status.value}_items"] for status in ends]
     differs = [prompt_runs.c.total_items != total, *(a != b for a, b in zip(own, by_status, strict=True))]
@@ -185,6 +194,12 @@ def _timeless() -> sa.Select[Any]:
         sa.select(automations.c.id).where(automations.c.next_at.is_(None), *active),
         sa.select(windows.c.id).where(windows.c.next_at.is_(None), *open_window, *active),
         sa.select(exports.c.id).where(exports.c.next_at.is_(None), exports.c.status.in_(unended)),
+        sa.select(prompt_runs.c.id).where(
+            prompt_runs.c.next_at.is_(None), prompt_runs.c.filling.is_not(None)
+        ),
+        sa.select(segment_retries.c.id).where(
+            segment_retries.c.next_at.is_(None), segment_retries.c.completed_at.is_(None)
+        ),
         _untold(),
     ).subquery()
     return sa.select(waiting.c.id)
@@ -204,11 +219,23 @@ def _stuck() -> sa.Select[Any]:
     wholes = sa.union_all(
         sa.select(import_jobs.c.id).where(
             import_jobs.c.status.not_in(imports.TERMINAL),
+            import_jobs.c.next_at.is_(None),
             ~_due(import_files, import_files.c.job_id, import_jobs),
         ),
-        sa.select(prompt_runs.c.id).where(run_status, ~_due(run_items, run_items.c.run_id, prompt_runs)),
+        _untold_files(),
+        sa.select(prompt_runs.c.id).where(
+            run_status, prompt_runs.c.next_at.is_(None), ~_due(run_items, run_items.c.run_id, prompt_runs)
+        ),
     ).subquery()
     return sa.select(wholes.c.id)
+
+
+def _untold_files() -> sa.Select[Any]:
+    """Jobs that were stopped, with files that nobody will tell so."""
+    jobs, files = import_jobs.c, import_files.c
+    pending = sa.exists().where(files.job_id == jobs.id, files.status == FileStatus.PENDING)
+    stopped = jobs.status.in_(imports.TERMINAL), jobs.next_at.is_(None)
+    return sa.select(jobs.id).where(*stopped, pending, ~_going_with_index())
 
 
 def _due(table: sa.Table, whole: sa.Column[Any], wholes: sa.Table) -> sa.Exists:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.keys import Scope, digest, format_key
+from vvwatch.core.keys import Scope, allows, digest, format_key
+from vvwatch.errors import Conflict
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import api_keys
 
@@ -43,6 +44,50 @@ def revoke(tx: Tx, key_id: str) -> sa.Row[Any]:
     if found.revoked_at is None:
         tx.update(api_keys, key_id, revoked_at=tx.now)
     return get(tx, key_id)
+
+
+def withdraw(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """As `revoke`, for who asks with a key. Raises Conflict for the last key that may administer."""
+    _keep_an_admin(tx, get(tx, key_id))
+    return revoke(tx, key_id)
+
+
+def delete(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """Forget a key altogether. Raises NotFound, and Conflict for the last key that may administer, or a seeded one."""
+    found = _own(tx, key_id, "deleted", "revoke it: that is for good")
+    _keep_an_admin(tx, found)
+    tx.execute(sa.delete(api_keys).where(api_keys.c.id == key_id))
+    return found
+
+
+def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[sa.Row[Any], str]:
+    """Another key in the place of this one, which is revoked: its row, and the key itself, which is shown this once.
+
+    Name, scopes and the moment it expires stay. Raises NotFound, and Conflict for a key that opens nothing any more
+    or is seeded.
+    """
+    found = _own(tx, key_id, "rotated", "bring another one with VVWATCH_ADMIN_KEY and restart")
+    if not is_active(found, tx.now):
+        raise Conflict(f"key {key_id!r} is revoked or has expired: it cannot be rotated", "make a new one")
+    made = create(tx, found.name, [Scope(scope) for scope in found.scopes], random, found.expires_at)
+    revoke(tx, key_id)
+    return made
+
+
+def _own(tx: Tx, key_id: str, what: str, instead: str) -> sa.Row[Any]:
+    """A key that was made here; one that the operator brought would come again with the next start."""
+    found = get(tx, key_id)
+    if key_id.startswith(ADMIN_KEY_ID):
+        raise Conflict(f"key {key_id!r} is the operator's own: it cannot be {what}", instead)
+    return found
+
+
+def _keep_an_admin(tx: Tx, leaving: sa.Row[Any]) -> None:
+    """Nobody can lock everybody out by mistake."""
+    admins = [row.id for row in list_all(tx) if is_active(row, tx.now) and allows(row.scopes, Scope.ADMIN)]
+    if admins == [leaving.id]:
+        message = f"key {leaving.id!r} is the last one with the scope 'admin'"
+        raise Conflict(message, "make another one with this scope first")
 
 
 def is_active(row: sa.Row[Any], now: float) -> bool:

@@ -50,11 +50,32 @@ def _to_3(conn: sa.Connection) -> None:
     no = sa.false().compile(dialect=conn.dialect)
     for column in (
         "connectors ADD COLUMN events TEXT",
+        f"connectors ADD COLUMN builtin BOOLEAN NOT NULL DEFAULT {no}",
+        f"indexes ADD COLUMN is_default BOOLEAN NOT NULL DEFAULT {no}",
         "import_automations ADD COLUMN max_list_calls_per_hour INTEGER",
         "import_automations ADD COLUMN cadence TEXT",
         f"windows ADD COLUMN held BOOLEAN NOT NULL DEFAULT {no}",
+        "import_jobs ADD COLUMN import_mode TEXT",
+        "import_jobs ADD COLUMN unlisted INTEGER NOT NULL DEFAULT 0",
+        "import_jobs ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0",
+        "import_jobs ADD COLUMN revision INTEGER NOT NULL DEFAULT 0",
+        "import_jobs ADD COLUMN next_at FLOAT",
+        "import_files ADD COLUMN title TEXT",
+        "import_files ADD COLUMN origin TEXT",
+        f"import_files ADD COLUMN claimed BOOLEAN NOT NULL DEFAULT {no}",
+        "prompts ADD COLUMN execution_config TEXT",
+        "prompt_runs ADD COLUMN cancelled_items INTEGER NOT NULL DEFAULT 0",
+        "prompt_runs ADD COLUMN context TEXT",
+        "prompt_runs ADD COLUMN tally TEXT",
+        "prompt_runs ADD COLUMN filling TEXT",
+        "prompt_runs ADD COLUMN stop TEXT",
+        "prompt_runs ADD COLUMN revision INTEGER NOT NULL DEFAULT 0",
+        "prompt_runs ADD COLUMN next_at FLOAT",
+        "exports ADD COLUMN prompt_run_ids TEXT",
+        "exports ADD COLUMN parts TEXT",
         "webhooks ADD COLUMN made_by TEXT",
         "webhooks ADD COLUMN probe_at FLOAT",
+        f"events ADD COLUMN place {schema.events.c.place.type.compile(conn.dialect)} NOT NULL DEFAULT 0",
         "deliveries ADD COLUMN about TEXT NOT NULL DEFAULT ''",
         "deliveries ADD COLUMN place INTEGER NOT NULL DEFAULT 0",
         f"deliveries ADD COLUMN held BOOLEAN NOT NULL DEFAULT {no}",
@@ -63,8 +84,10 @@ def _to_3(conn: sa.Connection) -> None:
     for table in (schema.absences, schema.tombstones, schema.reconciles, schema.quarantine, schema.receipts):
         table.create(conn)
     schema.deletions.create(conn)
-    for index in schema.deliveries.indexes:
-        index.create(conn, checkfirst=True)
+    schema.segment_retries.create(conn)
+    for changed in (schema.deliveries, schema.events, schema.import_jobs, schema.prompt_runs):
+        for index in changed.indexes:
+            index.create(conn, checkfirst=True)
 
 
 STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3}

@@ -168,10 +168,10 @@ def _departing(tx: Tx, node: str, target: Place) -> str:
             f"local folders belong to one machine, and nothing says to which: {', '.join(homeless)}",
             "name the node that has them with --node NAME, or declare them shared = true and start the daemon once",
         )
-    return _installation(tx)
+    return installation(tx)
 
 
-def _installation(tx: Tx) -> str:
+def installation(tx: Tx) -> str:
     """What tells an installation from others, wherever it has moved to."""
     found = _fact(tx, _INSTALLATION)
     return repr(migrations.made_at(tx.conn)) if found is None else found.decode()

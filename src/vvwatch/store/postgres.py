@@ -19,6 +19,7 @@ from vvwatch.errors import StoreError, StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.store import migrations
 from vvwatch.store.database import JobSink, P, T, Tx
+from vvwatch.store.signals import Signal
 
 DAEMON: Final = "vvwatch"
 """What the server calls the sessions of a running daemon."""
@@ -61,6 +62,7 @@ class PostgresDatabase:
         self.clock = clock
         self.sink: JobSink | None = None
         self.works = True
+        self.announced = Signal()
         self._serial = count()
         self._engine = _engine(url, name)
         self._writer = self._engine.execution_options(isolation_level="SERIALIZABLE")
@@ -103,14 +105,17 @@ class PostgresDatabase:
     async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` in one durable, serializable transaction; again, when another was first or none began."""
 
-        def work(conn: sa.Connection) -> T:
+        def work(conn: sa.Connection) -> tuple[T, Tx]:
             tx = Tx(conn, self.clock.now(), self._serial)
             result = fn(tx, *args, **kwargs)
             if tx.jobs and self.sink is not None:
                 self.sink.write(tx)
-            return result
+            return result, tx
 
-        return await self._tried(self._writer, work)
+        result, done = await self._tried(self._writer, work)
+        if done.place is not None:
+            self.announced.give()
+        return result
 
     async def read(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` on a read-only snapshot."""

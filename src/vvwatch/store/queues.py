@@ -17,24 +17,34 @@ from vvwatch.store.schema import (
     media,
     prompt_runs,
     run_items,
+    segment_retries,
 )
 
 _ref: sa.BindParameter[str] = sa.bindparam("ref", type_=sa.Text)
+
+_of_item = (
+    sa.select(connectors.c.node, prompt_runs.c.processor)
+    .join(media, media.c.connector_id == connectors.c.id)
+    .join(run_items, run_items.c.media_id == media.c.id)
+    .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+)
 
 # The node of the connector that the work reads from or writes to.
 _NODES: Mapping[Kind, sa.Select[Any]] = {
     Kind.SCAN: sa.select(connectors.c.node)
     .join(import_automations, import_automations.c.connector_id == connectors.c.id)
     .where(import_automations.c.id == _ref),
+    Kind.IMPORT_JOB: sa.select(connectors.c.node)
+    .join(import_jobs, import_jobs.c.connector_id == connectors.c.id)
+    .where(import_jobs.c.id == _ref),
     Kind.IMPORT_FILE: sa.select(connectors.c.node)
     .join(import_jobs, import_jobs.c.connector_id == connectors.c.id)
     .join(import_files, import_files.c.job_id == import_jobs.c.id)
     .where(import_files.c.id == sa.cast(_ref, sa.BigInteger)),
-    Kind.RUN_ITEM: sa.select(connectors.c.node, prompt_runs.c.processor)
-    .join(media, media.c.connector_id == connectors.c.id)
-    .join(run_items, run_items.c.media_id == media.c.id)
-    .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
-    .where(run_items.c.id == sa.cast(_ref, sa.BigInteger)),
+    Kind.RUN_ITEM: _of_item.where(run_items.c.id == sa.cast(_ref, sa.BigInteger)),
+    Kind.SEGMENT_RETRY: _of_item.join(segment_retries, segment_retries.c.run_item_id == run_items.c.id).where(
+        segment_retries.c.id == _ref
+    ),
     Kind.EXPORT: sa.select(connectors.c.node)
     .join(exports, exports.c.destination_connector_id == connectors.c.id)
     .where(exports.c.id == _ref),

@@ -67,7 +67,11 @@ def drop_deliveries(tx: Tx, before: float, ids: Sequence[str]) -> int:
 
 
 def _untold() -> sa.ColumnElement[bool]:
-    return ~sa.exists().where(deliveries.c.event_id == events.c.id)
+    """Without a delivery, and not the newest: the places of others follow from its own (`store.places`)."""
+    newest = (
+        sa.select(events.c.id).order_by(events.c.place.desc(), events.c.id.desc()).limit(1).scalar_subquery()
+    )
+    return sa.and_(~sa.exists().where(deliveries.c.event_id == events.c.id), events.c.id != newest)
 
 
 def old_events(tx: Tx, before: float, after: str) -> Sequence[str]:

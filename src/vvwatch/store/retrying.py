@@ -10,10 +10,9 @@ import sqlalchemy as sa
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.core.imports import FileStatus
-from vvwatch.core.runs import Results
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Kind, Priority
-from vvwatch.store import automations, ledger
+from vvwatch.store import automations, catalog, ledger
 from vvwatch.store import exports as export_store
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import deliveries as delivery_queries
@@ -46,7 +45,7 @@ def retry_export(tx: Tx, export_id: str) -> None:
     """Build and deliver a failed export again, with all its attempts before it. Raises NotFound or Conflict."""
     found = export_queries.get(tx, export_id)
     _require_failed("export", found)
-    _require_results(tx, found)
+    export_store.require_results(export_store.runs_in(tx, found))
     tx.update(
         exports,
         export_id,
@@ -74,9 +73,15 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
     """Forget that the object of a failed or skipped file was seen, so that the next scan takes it as new.
 
     The job keeps its record of what happened; the object joins a window and an import job of its own.
-    Raises NotFound (job, file), or Conflict for a file that is neither failed nor skipped.
+    Raises NotFound (job, file), or Conflict for a file that is neither failed nor skipped, or does not stand in a store
+    where a scan could find it.
     """
     job = import_job_queries.get(tx, job_id)
+    if catalog.is_uploads(job.connector_id):
+        raise Conflict(
+            f"the files of import job {job_id!r} are in no store that is scanned",
+            "retry the whole job when they are attachments; send an upload again",
+        )
     file = _file(tx, job_id, file_id)
     if file.status not in (FileStatus.FAILED, FileStatus.SKIPPED):
         raise Conflict(f"file {file.id} of import job {job_id!r} is {file.status}", "only failed or skipped")
@@ -103,16 +108,6 @@ def _watching(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:
     table = import_automations
     wanted = table.c.index_id == job.index_id, table.c.connector_id == job.connector_id
     return tx.first(sa.select(table).where(*wanted))
-
-
-def _require_results(tx: Tx, export: sa.Row[Any]) -> None:
-    """An artefact without what was found out would pass for one of media in which there was nothing to find."""
-    for run in export_store.runs_in(tx, export):
-        if run.results != Results.KEPT:
-            raise Conflict(
-                f"the results of prompt run {run.id!r}, which export {export.id!r} holds, are no longer kept",
-                "[retention] in the configuration says how long results are kept",
-            )
 
 
 def _require_failed(kind: str, row: sa.Row[Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.store.database import Tx
+from vvwatch.store.places import PLACES
 from vvwatch.store.schema import facts, nodes, tables_of
 
 Row = tuple[Any, ...]
@@ -34,7 +35,7 @@ def batch(tx: Tx, table: sa.Table, after: Key | None, limit: int) -> list[Row]:
         values = (sa.literal(value, column.type) for value, column in zip(after, keys, strict=True))
         query = query.where(sa.tuple_(*keys) > sa.tuple_(*values))
     if table is facts:
-        query = query.where(facts.c.name.not_in(OWN_FACTS))
+        query = query.where(facts.c.name.not_in(OWN_FACTS), ~facts.c.name.startswith(PLACES))
     result = tx.execute(query)
     rows = list(map(tuple, result.cursor.fetchall()))
     result.close()

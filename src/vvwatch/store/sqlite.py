@@ -27,6 +27,7 @@ from vvwatch.ports import Clock
 from vvwatch.store import migrations
 from vvwatch.store.database import JobSink, P, T, Tx
 from vvwatch.store.schema import facts
+from vvwatch.store.signals import Signal
 
 _READERS = 4
 _PRAGMAS = (
@@ -48,6 +49,7 @@ class SqliteDatabase:
         self.clock = clock
         self.sink: JobSink | None = None
         self.works = True
+        self.announced = Signal()
         self._serial = count()
         self._writing = anyio.CapacityLimiter(1)
         self._reading = anyio.CapacityLimiter(_READERS)
@@ -118,18 +120,20 @@ class SqliteDatabase:
     async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` in the writer thread, in one durable transaction."""
 
-        def work() -> tuple[T, bool]:
+        def work() -> tuple[T, Tx]:
             with self._writer.begin() as conn:
                 tx = Tx(conn, self.clock.now(), self._serial)
                 result = fn(tx, *args, **kwargs)
                 if tx.jobs and self.sink is not None:
                     self.sink.write(tx)
-                return result, bool(tx.jobs)
+                return result, tx
 
         with self._told():
-            result, has_work = await anyio.to_thread.run_sync(work, limiter=self._writing)
-        if has_work and self.sink is not None:
+            result, done = await anyio.to_thread.run_sync(work, limiter=self._writing)
+        if done.jobs and self.sink is not None:
             self.sink.wake()
+        if done.place is not None:
+            self.announced.give()
         return result
 
     async def read(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -16,7 +16,7 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import CloseReason, WindowPolicy, close_reason, due_at, healed
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
-from vvwatch.store import imports, ledger
+from vvwatch.store import ledger, manifests
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_automations, windows
 
@@ -138,7 +138,7 @@ def _join(
     tx: Tx, automation: sa.Row[Any], window: sa.Row[Any], fresh: list[StorageObject], *, opened: bool
 ) -> tuple[Accepted, Closed | None]:
     """Let objects join the window; one that is full closes at once."""
-    count, size = imports.gather(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
+    count, size = manifests.gather(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
     opened_at, _ = healed(window.opened_at, window.last_change_at, tx.now)
     total = window.object_count + count
     due = due_at(policy(automation), opened_at, tx.now, total)
@@ -305,7 +305,7 @@ def _close(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> Cl
     window = tx.claim(job, state="closed", reason=reason, closed_at=tx.now)
     if window is None:
         return None
-    imports.create_from_window(tx, automation, window)
+    manifests.create_from_window(tx, automation, window)
     tx.update(
         import_automations,
         automation.id,

@@ -183,9 +183,6 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     # what becomes of a window
     "import.started": _info("An import job begins (import_job, files)."),
-    "import.listed": _info(
-        "A one-time import job has listed its connector (import_job, connector, files, skipped, list_calls)."
-    ),
     "import.listing_retried": _warning(
         "A one-time import job could not list its connector and begins again (import_job, connector, attempt, error).",
         _retry("import_listing"),
@@ -216,6 +213,9 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "run.item_retried": _warning(
         "A media item is tried again (run, media, attempt, error).", _retry("run"), _failure("run")
+    ),
+    "run.segment_retried": _info(
+        "A failed segment was tried again, and the message tells why it failed anew (run, retry, message)."
     ),
     "run.finished": _info("A prompt run ended (run, status).", count("runs_total", "status")),
     # exports

@@ -36,13 +36,18 @@ class Deleting:
         self._telemetry = telemetry
         self._stopping = stopping
 
-    async def run(self) -> None:
-        """One pass over all deletions that have not ended; what cannot be done now is told and tried by the next."""
-        for deletion in await self._database.read(deletions.unfinished):
+    async def run(self) -> int:
+        """One pass over all deletions that have not ended, and how many it tried to end.
+
+        What cannot be done now is told and tried by the next.
+        """
+        begun = await self._database.read(deletions.unfinished)
+        for deletion in begun:
             try:
                 await self._carry_out(deletion)
             except Exception as error:  # noqa: BLE001  # one that breaks must not hold up the others
                 self._telemetry.emit("task.failed", task=f"deletion of {deletion.resource_id}", error=error)
+        return len(begun)
 
     async def _carry_out(self, deletion: sa.Row[Any]) -> None:
         total = 0

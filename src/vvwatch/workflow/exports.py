@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +21,53 @@ from vvwatch.store import exports, ledger
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.exports import ExportWork
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.documents import MOST_BYTES, Document, abandoned
 from vvwatch.workflow.keeping import kept
 from vvwatch.workflow.reading import Reading, expected
 
 _ITEMS_PER_PAGE = 50
+_SEGMENTS_PER_PAGE = 2_000
+_EXPORTS_AT_ONCE = 500
 _JSON = "application/json"
 
 
 class Exports:
-    """Builds artefacts in `folder` and delivers them."""
+    """Builds artefacts in `folder` and delivers them; `most_bytes` bounds each file that is for download."""
 
     def __init__(
-        self, database: Database, clock: Clock, telemetry: Telemetry, reading: Reading, folder: Path
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        reading: Reading,
+        folder: Path,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self._database = database
         self._clock = clock
         self._telemetry = telemetry
         self._reading = reading
         self._folder = folder
+        self._most_bytes = most_bytes
         self._rebuilding = anyio.Lock()
+
+    def prepare(self) -> None:
+        """Make the folder; what a dead process was writing there is of no use to anybody."""
+        self._folder.mkdir(exist_ok=True, mode=0o700)
+        for path in self._folder.iterdir():
+            if path.suffix != ".json":
+                path.unlink()
+
+    async def sweep(self) -> int:
+        """Remove the documents of exports that are gone with their index; returns how many files."""
+        paths = await anyio.to_thread.run_sync(lambda: list(self._folder.glob("*.json")))
+        ids = sorted({path.name.partition(".")[0] for path in paths})
+        known: set[str] = set()
+        for start in range(0, len(ids), _EXPORTS_AT_ONCE):
+            known |= await self._database.read(exports.known, ids[start : start + _EXPORTS_AT_ONCE])
+        strays = [path for path in paths if path.name.partition(".")[0] not in known]
+        await anyio.to_thread.run_sync(_remove, strays)
+        return len(strays)
 
     async def export(self, job: Job) -> None:
         """Handle one export."""
@@ -48,7 +75,8 @@ class Exports:
         if work is None:
             return
         try:
-            written = await self._built(work)
+            parts = await self._built(work)
+            written = parts[0]
             if work.connector is not None:
                 written = await self._delivered(work, work.connector)
         except Exception as failure:  # noqa: BLE001  # one export's trouble must not go on for ever
@@ -56,10 +84,10 @@ class Exports:
             await self._failed(job, work, error)
             return
         delivered = work.connector is not None
-        if (
-            await kept(self._database, self._clock, exports.finish, job, written, delivered=delivered)
-            is not None
-        ):
+        ended = await kept(
+            self._database, self._clock, exports.finish, job, written, delivered=delivered, parts=parts
+        )
+        if ended is not None:
             self._telemetry.emit(
                 "export.finished",
                 export=work.export.id,
@@ -68,24 +96,32 @@ class Exports:
                 size_bytes=written.size_bytes,
             )
         if delivered:
-            self._path(work).unlink(missing_ok=True)
+            self._path(work.export.id).unlink(missing_ok=True)
 
-    async def document(self, export: sa.Row[Any]) -> Path:
+    async def document(self, export: sa.Row[Any], part: int = 1) -> Path:
         """The file of a completed export that is for download; when another node has it, it is built here again.
 
-        Raises Conflict when what it was built from is no longer there.
+        Of one in several parts, the one with this number. Raises Conflict when what it was built from is no longer
+        there.
         """
-        path = self._folder / f"{export.id}.json"
-        async with self._rebuilding:
-            if not path.exists():
-                written = await self._built(await self._database.read(exports.again, export.id))
-                if written.sha256 != export.sha256:
-                    path.unlink()
-                    raise Conflict(
-                        f"the document of export {export.id!r} is gone",
-                        "it is not in this node's state directory, and the results have changed since; export anew",
-                    )
+        path = self._path(export.id, part)
+        size_bytes = export.parts[part - 1]["size_bytes"] if export.parts else export.file_size_bytes
+        if not await anyio.to_thread.run_sync(_is_there, path, size_bytes):
+            async with self._rebuilding:
+                if not _is_there(path, size_bytes):
+                    await self._rebuild(export)
         return path
+
+    async def _rebuild(self, export: sa.Row[Any]) -> None:
+        built = await self._built(await self._database.read(exports.again, export.id))
+        digests = [part["sha256"] for part in export.parts or ({"sha256": export.sha256},)]
+        if [written.sha256 for written in built] != digests:
+            for number in range(1, len(built) + 1):
+                self._path(export.id, number).unlink()
+            raise Conflict(
+                f"the document of export {export.id!r} is gone",
+                "it is not in this node's state directory, and the results have changed since; export anew",
+            )
 
     async def _failed(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:
         message = error.message if isinstance(error, VvwatchError) else f"{error.strerror}: the artefact"
@@ -101,38 +137,25 @@ class Exports:
             "export.failed", export=work.export.id, run=work.export.run_id or "", error=error
         )
 
-    def _path(self, work: ExportWork) -> Path:
-        return self._folder / f"{work.export.id}.json"
+    def _path(self, export_id: str, part: int = 1) -> Path:
+        return self._folder / f"{export_id}{f'.{part}' if part > 1 else ''}.json"
 
-    async def _built(self, work: ExportWork) -> Written:
+    async def _built(self, work: ExportWork) -> list[Written]:
         """The artefact's bytes depend on the database alone, so building again gives the same bytes."""
-        path = self._path(work)
-        part = path.with_suffix(".part")
-        digest = hashlib.sha256()
-        async with await anyio.open_file(part, "wb") as file:
-            async for piece in self._pieces(work):
-                digest.update(piece)
-                await file.write(piece)
-            await file.flush()
-            await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
-        size = part.stat().st_size
-        part.replace(path)
-        return Written("", size, digest.hexdigest())
+        document = await anyio.to_thread.run_sync(self._begun, work)
+        with abandoned(document):
+            for run in work.runs:
+                after = 0
+                while page := await self._database.read(_page, run.id, after):
+                    await anyio.to_thread.run_sync(_add, document, run, page)
+                    after = page[-1][0].id
+            return await anyio.to_thread.run_sync(document.end)
 
-    async def _pieces(self, work: ExportWork) -> AsyncIterator[bytes]:
-        head = canonical_json(artifact.document_head(work.export, work.runs))
-        yield head[:-1] + b',"media":['
-        first = True
-        for run in work.runs:
-            after = 0
-            while page := await self._database.read(_page, run.id, after):
-                for row, segments in page:
-                    yield (b"" if first else b",") + canonical_json(
-                        artifact.media_document(run, row, segments)
-                    )
-                    first = False
-                after = page[-1][0].id
-        yield b"]}\n"
+    def _begun(self, work: ExportWork) -> Document:
+        """What a connector takes may have any size, and is one file."""
+        head = artifact.document_head(work.export, work.runs)
+        most_bytes = self._most_bytes if work.connector is None else None
+        return Document(partial(self._path, work.export.id), head, most_bytes)
 
     async def _delivered(self, work: ExportWork, connector: sa.Row[Any]) -> Written:
         storage: Storage = await self._reading.storage(connector)
@@ -140,8 +163,8 @@ class Exports:
         key = destination_key(row.destination_base_path, row.destination_subpath, row.id)
         last = manifest_key(key)
         await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
-        written = await storage.write(key, self._path(work), content_type=_JSON)
-        path = self._path(work).with_suffix(".manifest")
+        written = await storage.write(key, self._path(row.id), content_type=_JSON)
+        path = self._path(row.id).with_suffix(".manifest")
         document = artifact.manifest(row, base_name(key), written.size_bytes, written.sha256)
         await anyio.Path(path).write_bytes(canonical_json(document) + b"\n")
         await storage.write(last, path, content_type=_JSON)
@@ -149,6 +172,30 @@ class Exports:
         return written
 
 
-def _page(tx: Tx, run_id: str, after: int) -> list[tuple[sa.Row[Any], list[sa.Row[Any]]]]:
-    rows = exports.items(tx, run_id, after, _ITEMS_PER_PAGE)
-    return [(row, list(exports.segments(tx, row.id))) for row in rows]
+_Item = tuple[sa.Row[Any], Sequence[sa.Row[Any]]]
+
+
+def _page(tx: Tx, run_id: str, after: int) -> list[_Item]:
+    """The next items with their segments: as many as have few together, but one at least."""
+    page: list[_Item] = []
+    segments = 0
+    for row in exports.items(tx, run_id, after, _ITEMS_PER_PAGE):
+        segments += row.segment_count
+        if page and segments > _SEGMENTS_PER_PAGE:
+            break
+        page.append((row, exports.segments(tx, row.id)))
+    return page
+
+
+def _add(document: Document, run: sa.Row[Any], page: Sequence[_Item]) -> None:
+    for row, segments in page:
+        document.add(artifact.media_document(run, row, segments))
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _is_there(path: Path, size_bytes: int) -> bool:
+    return path.exists() and path.stat().st_size == size_bytes

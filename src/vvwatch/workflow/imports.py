@@ -14,16 +14,24 @@ from vvwatch.store import imports
 from vvwatch.store.database import Database
 from vvwatch.store.imports import FileOutcome, FileWork
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.attachments import Attachments
 from vvwatch.workflow.reading import Reading, expected
 
 
 class Imports:
     """Imports files."""
 
-    def __init__(self, database: Database, telemetry: Telemetry, reading: Reading) -> None:
+    def __init__(
+        self,
+        database: Database,
+        telemetry: Telemetry,
+        reading: Reading,
+        attachments: Attachments | None = None,
+    ) -> None:
         self._database = database
         self._telemetry = telemetry
         self._reading = reading
+        self._attachments = attachments
 
     async def file(self, job: Job) -> None:
         """Handle one file of an import job."""
@@ -31,6 +39,10 @@ class Imports:
         if work is None:
             return
         try:
+            ready = work if self._attachments is None else await self._attachments.ready(job, work)
+            if ready is None:
+                return
+            work = ready
             outcome = await self._probed(work)
         except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
             error = expected(job, failure)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 
 from vvwatch.core.media import ProcessingResult, RunSettings
+from vvwatch.core.runs import RunStatus
+from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Prompt
-from vvwatch.store import runs
+from vvwatch.store import run_course, runs, segment_retries
 from vvwatch.store.database import Database
 from vvwatch.store.runs import ItemEnd, ItemWork
+from vvwatch.store.segment_retries import RetryEnd, RetryWork
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.keeping import kept
 from vvwatch.workflow.reading import Reading, expected
@@ -17,12 +20,18 @@ _SETTINGS = tuple(field.name for field in fields(RunSettings))
 
 
 class Runs:
-    """Processes run items."""
+    """Leads runs from their first item to their last, and processes the items."""
 
     def __init__(self, database: Database, telemetry: Telemetry, reading: Reading) -> None:
         self._database = database
         self._telemetry = telemetry
         self._reading = reading
+
+    async def course(self, job: Job) -> None:
+        """Take a run's next step: its items come in, or are called off."""
+        end = await self._database.write(run_course.advance, job)
+        if end is not None:
+            self._tell_end(end.run_id, end.status, end.export_id)
 
     async def item(self, job: Job) -> None:
         """Handle one item of a prompt run."""
@@ -36,19 +45,40 @@ class Runs:
             error = expected(job, failure)
             again = self._reading.again_at(error, work.item.attempts)
             if again is not None:
-                await self._database.write(runs.retry_item, job, again, error.message)
-                self._telemetry.emit(
-                    "run.item_retried",
-                    run=work.run.id,
-                    media=work.media.id,
-                    attempt=work.item.attempts,
-                    error=error,
-                )
-                return
-            end = await self._database.write(runs.fail_item, job, error.code, error.message)
+                end = await self._database.write(runs.retry_item, job, again, error.code, error.message)
+                self._tell_trouble(work, error, end)
+            else:
+                end = await self._database.write(runs.fail_item, job, error.code, error.message)
         else:
             end = await kept(self._database, self._reading.clock, runs.finish_item, job, result)
         self._announce(work, end, self._reading.clock.monotonic() - started)
+
+    async def retry(self, job: Job) -> None:
+        """Try a segment again that failed, or an item that failed as a whole."""
+        begun = await self._database.write(segment_retries.begin, job)
+        if not isinstance(begun, RetryWork):
+            self._tell_retry(begun)
+            return
+        try:
+            result = await self._processed(begun.work)
+        except Exception as failure:  # noqa: BLE001  # as with items
+            error = expected(job, failure)
+            again = self._reading.again_at(error, begun.retry.attempts)
+            if again is not None:
+                await self._database.write(segment_retries.again, job, again, error.message)
+                return
+            end = await self._database.write(segment_retries.fail, job, error.code, error.message)
+        else:
+            end = await kept(self._database, self._reading.clock, segment_retries.finish, job, result)
+        self._tell_retry(end)
+
+    def _tell_retry(self, end: RetryEnd | None) -> None:
+        if end is None:
+            return
+        self._telemetry.emit(
+            "run.segment_retried", run=end.run_id, retry=end.retry_id, message=end.error or ""
+        )
+        self._tell_end(end.run_id, end.run_status, end.export_id)
 
     async def _processed(self, work: ItemWork) -> ProcessingResult:
         storage = await self._reading.storage(work.connector)
@@ -74,6 +104,16 @@ class Runs:
             fraction=round(fraction, 3),
         )
 
+    def _tell_trouble(self, work: ItemWork, error: VvwatchError, end: ItemEnd | None) -> None:
+        if end is None:
+            self._telemetry.emit(
+                "run.item_retried",
+                run=work.run.id,
+                media=work.media.id,
+                attempt=work.item.attempts,
+                error=error,
+            )
+
     def _announce(self, work: ItemWork, end: ItemEnd | None, seconds: float) -> None:
         if end is None:
             return
@@ -86,7 +126,10 @@ class Runs:
             message=end.message or "",
             duration_seconds=round(seconds, 3),
         )
-        if end.run_status is not None:
-            self._telemetry.emit("run.finished", run=end.run_id, status=end.run_status.value)
-        if end.export_id is not None:
-            self._telemetry.emit("export.started", export=end.export_id, run=end.run_id)
+        self._tell_end(end.run_id, end.run_status, end.export_id)
+
+    def _tell_end(self, run_id: str, status: RunStatus | None, export_id: str | None) -> None:
+        if status is not None:
+            self._telemetry.emit("run.finished", run=run_id, status=status.value)
+        if export_id is not None:
+            self._telemetry.emit("export.started", export=export_id, run=run_id)

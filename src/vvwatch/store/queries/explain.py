@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.store.database import Tx
+from vvwatch.store.ledger import NOT_IMPORTED
 from vvwatch.store.queries import deliveries, media
 from vvwatch.store.queries.media import MediaView
 from vvwatch.store.schema import (
@@ -31,7 +32,8 @@ from vvwatch.store.schema import media as media_table
 
 @dataclass(frozen=True, slots=True)
 class VersionLife:
-    """What became of one version; `window` None: it is known and is not to be imported.
+    """What became of one version; `window` None: it is known and is not to be imported, unless there is a `file` or
+    `media` of it, which an import job has that no window made.
 
     `file` is the row of the import job's manifest, which may hold a newer version that took its place. `file` and
     `job` None though the window is closed: they are no longer kept. `absent_since` is when the sweep began that did
@@ -96,7 +98,7 @@ def _recorded(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
         objects.c.scope_id == scope_id, objects.c.key == key
     )
     rows, absent = tx.all(known.order_by(objects.c.window_seq)), _absent(tx, scope_id, key)
-    lives = [_version_life(tx, key, row.version, row.window_seq) for row in rows]
+    lives = [_version_life(tx, scope_id, key, row.version, row.window_seq) for row in rows]
     return [replace(life, absent_since=absent.get(life.version)) for life in lives]
 
 
@@ -113,22 +115,45 @@ def _gone(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
     table = tombstones
     graves = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
     return [
-        replace(_version_life(tx, key, row.version, row.window_seq), gone_at=row.gone_at, proof=row.proof)
+        replace(
+            _version_life(tx, scope_id, key, row.version, row.window_seq),
+            gone_at=row.gone_at,
+            proof=row.proof,
+        )
         for row in tx.all(graves.order_by(table.c.gone_at, table.c.window_seq))
     ]
 
 
-def _version_life(tx: Tx, key: str, version: str, window_seq: int) -> VersionLife:
+def _version_life(tx: Tx, scope_id: int, key: str, version: str, window_seq: int) -> VersionLife:
     window = tx.first(sa.select(windows).where(windows.c.seq == window_seq))
-    if window is None:
+    if window is None and window_seq == NOT_IMPORTED:
         return VersionLife(version, None, None, None, None, (), ())
-    job_id = window.import_job_id
+    job_id = _claimant(tx, scope_id, key, version) if window is None else window.import_job_id
     file = tx.first(sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key))
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
     item = _media(tx, file, job_id, key, version)
     made = _exports(tx, item)
     told = deliveries.of_occurrences(tx, _occurrences(job_id, item, made))
     return VersionLife(version, window, file, job, item, made, told)
+
+
+def _claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
+    """The job that took the version although no window made it; that of its media when its files are gone."""
+    jobs, files, made = import_jobs.c, import_files.c, media_table.c
+    scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == scope_id)).one()
+    of_scope = (
+        jobs.index_id == scope.index_id,
+        jobs.connector_id == scope.connector_id,
+        jobs.window_id.is_(None),
+    )
+    this = files.key == key, files.version == version
+    taken = sa.select(jobs.id).join(import_files, files.job_id == jobs.id).where(*of_scope, *this)
+    found = tx.execute(taken.order_by(files.claimed.desc(), jobs.id.desc()).limit(1)).scalar()
+    if found is None:
+        there = made.index_id == scope.index_id, made.connector_id == scope.connector_id
+        its = sa.select(made.import_job_id).where(*there, made.key == key, made.version == version)
+        found = tx.execute(its.order_by(made.id.desc()).limit(1)).scalar()
+    return found or ""
 
 
 def _media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str) -> MediaView | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.imports import FileStatus
+from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_files, import_jobs, media
 
@@ -26,13 +26,17 @@ _outputs = sa.select(
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job with the first `limit` files of each kind, and one more imported or failed one when there are more."""
+    """A job with the first `limit` files of each kind, and one more imported or failed one when there are more.
+
+    `current_file` is the key of one that is worked on.
+    """
 
     job: sa.Row[Any]
     limit: int
     outputs: Sequence[sa.Row[Any]]
     failed: Sequence[sa.Row[Any]]
     skipped: Sequence[sa.Row[Any]]
+    current_file: str | None
 
 
 def get(tx: Tx, job_id: str) -> sa.Row[Any]:
@@ -46,12 +50,19 @@ def view(tx: Tx, job_id: str) -> JobView:
 
 
 def newest(
-    tx: Tx, *, status: str | None, index_id: str | None, automation_only: bool, limit: int
+    tx: Tx,
+    *,
+    status: str | None,
+    index_id: str | None,
+    connector_id: str | None = None,
+    automation_only: bool,
+    limit: int,
 ) -> list[JobView]:
     """Jobs with their first ten files of each kind, newest first."""
     table = import_jobs
     wanted = [table.c.status == status] if status else []
     wanted += [table.c.index_id == index_id] if index_id else []
+    wanted += [table.c.connector_id == connector_id] if connector_id else []
     wanted += [table.c.automation_id.is_not(None)] if automation_only else []
     found = tx.all(sa.select(table).where(*wanted).order_by(table.c.id.desc()).limit(limit))
     return [_view(tx, job, _BRIEF) for job in found]
@@ -78,7 +89,18 @@ def _view(tx: Tx, job: sa.Row[Any], limit: int) -> JobView:
         outputs(tx, job.id, None, more) if job.imported else (),
         _listed(tx, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
         _listed(tx, _files, job.id, FileStatus.SKIPPED, None, limit) if job.skipped else (),
+        _current_file(tx, job.id) if job.status == ImportStatus.IMPORTING else None,
     )
+
+
+def _current_file(tx: Tx, job_id: str) -> str | None:
+    """Of those in the engine's hands, the one that is due for longest."""
+    table = import_files
+    begun = table.c.job_id == job_id, table.c.next_at.is_not(None), table.c.attempts > 0
+    key: str | None = tx.execute(
+        sa.select(table.c.key).where(*begun).order_by(table.c.next_at).limit(1)
+    ).scalar()
+    return key
 
 
 def _listed(

@@ -57,6 +57,12 @@ def _views(tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[MediaView]:
     return [MediaView(row, items[row.id]) for row in rows]
 
 
+def at(tx: Tx, uri: str) -> sa.Row[Any] | None:
+    """The newest media item of this address; None when there is none that was not deleted. Looks through all media."""
+    there = media.c.uri == uri, kept(media.c.id), kept(media.c.index_id)
+    return tx.first(sa.select(media).where(*there).order_by(media.c.id.desc()).limit(1))
+
+
 def run_ids(tx: Tx, media_id: str, limit: int) -> Sequence[str]:
     """The prompt runs that have the media item, newest first. Raises NotFound."""
     get(tx, media_id)
@@ -67,6 +73,15 @@ def run_ids(tx: Tx, media_id: str, limit: int) -> Sequence[str]:
 def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
     """Media of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
     catalog.get_index(tx, index_id)
+    return _newest(tx, index_id, before_id, limit)
+
+
+def in_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+    """As `page`, of the playground, which may not be there yet."""
+    return _newest(tx, catalog.PLAYGROUND_ID, before_id, limit)
+
+
+def _newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
     wanted = [media.c.index_id == index_id, kept(media.c.id)]
     wanted += [media.c.id < before_id] if before_id is not None else []
     return tx.all(sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit))

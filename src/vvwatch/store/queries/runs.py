@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.errors import NotFound
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.deleted import kept
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
+
+_ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED)
 
 
 @dataclass
@@ -22,6 +25,11 @@ class Tally:
 
     items: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
+
+    def call_off(self) -> None:
+        """What waits in a run that was broken off is cancelled, though its rows are told so one after the other."""
+        for kind in {kind for kind, _ in self.items}:
+            self.items[kind, ItemStatus.CANCELLED] += self.items.pop((kind, ItemStatus.PENDING), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +77,27 @@ def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunVi
 
 
 def _views(tx: Tx, found: Sequence[sa.Row[Any]]) -> list[RunView]:
-    tallies = _tallies(tx, [run.id for run in found])
+    tallies = {run.id: _kept(run.tally) for run in found if run.tally is not None}
+    tallies |= _tallies(tx, [run.id for run in found if run.tally is None])
+    for run in found:
+        if run.status == RunStatus.CANCELLED:
+            tallies[run.id].call_off()
     return [RunView(run, tallies[run.id]) for run in found]
 
 
+def _kept(tally: Mapping[str, Mapping[str, Any]]) -> Tally:
+    """As it stands in the run; what has not ended is pending here, whether it was begun or not."""
+    found = Tally()
+    for media_type, counts in tally.items():
+        ends = {status: counts.get(status, 0) for status in _ENDS}
+        found.items.update({(media_type, status): number for status, number in ends.items()})
+        found.items[media_type, ItemStatus.PENDING] = counts["total"] - sum(ends.values())
+        found.seconds += counts["seconds"]
+    return found
+
+
 def _tallies(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, Tally]:
-    """One grouped read for all runs."""
+    """Of runs that keep none: one grouped read for all."""
     tallies = {run_id: Tally() for run_id in run_ids}
     groups = (
         sa.select(

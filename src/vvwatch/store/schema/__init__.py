@@ -21,6 +21,7 @@ from vvwatch.store.schema.results import (
     prompt_runs,
     run_items,
     segment_results,
+    segment_retries,
 )
 from vvwatch.store.schema.watching import (
     absences,
@@ -71,6 +72,7 @@ __all__ = [
     "reconciles",
     "run_items",
     "segment_results",
+    "segment_retries",
     "tables_of",
     "tombstones",
     "webhooks",

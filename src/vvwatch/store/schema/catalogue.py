@@ -24,6 +24,7 @@ connectors = sa.Table(
     ),  # where the store tells of changes: {"queue": "…", "mode": "exclusive"}; NULL: nowhere
     Column("credentials", LargeBinary),  # encrypted JSON
     flag("declared"),  # by the config file, hence read-only over the API
+    flag("builtin"),  # where uploads of a node are kept, out of sight
     moment("created_at"),
     moment("updated_at"),
     moment("last_tested_at"),
@@ -38,6 +39,7 @@ indexes = sa.Table(
     text("name"),
     Column("description", Text),
     flag("declared"),
+    flag("is_default"),  # the playground
     moment("created_at"),
 )
 
@@ -51,6 +53,7 @@ prompts = sa.Table(
     document("json_schema"),
     document("video_level"),  # {instructions_text, json_schema} or NULL
     document("semantic_indexing"),
+    document("execution_config"),  # how its runs treat media where nobody says it
     count("prompt_version", 1),
     flag("is_active", default=True),
     flag("is_default"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy import Column, Float, ForeignKey, Index, LargeBinary, UniqueConstraint
 
 from vvwatch.store.schema.columns import (
     Integer,
@@ -49,8 +49,10 @@ events = sa.Table(
     Column("index_id", Text),
     Column("occurrence", Text, nullable=False, unique=True),  # "<type>:<subject>": told once
     document("data"),
+    count("place"),  # in which order all is told that was ever announced: see store/places
     moment("created_at"),
 )
+Index("events_by_place", events.c.place, events.c.id)
 
 deliveries = sa.Table(
     "deliveries",

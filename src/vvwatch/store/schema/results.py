@@ -32,6 +32,7 @@ import_jobs = sa.Table(
     text("source_prefix"),
     text("file_pattern", "*"),
     flag("recursive", default=True),
+    Column("import_mode", Text),  # of a job that lists: all new_only
     text("status", "pending"),
     count("priority", 1),
     count("concurrency", 16),
@@ -40,10 +41,13 @@ import_jobs = sa.Table(
     count("imported"),
     count("failed"),
     count("skipped"),
+    count("unlisted"),  # of the skipped, those of which there is no row
     count("bytes_transferred"),
+    count("attempts"),  # to list
     Column("run_id", Text),
     text("execution_status", "not_requested"),  # not_requested pending submitted
     Column("error_message", Text),
+    *work(),  # it lists, or what it had not begun when it was ended is told so
     moment("created_at"),
     moment("started_at"),
     moment("completed_at"),
@@ -65,6 +69,9 @@ import_files = sa.Table(
     Column("reason", Text),  # machine-readable, e.g. object_not_found, zero_byte
     Column("message", Text),  # for people
     Column("media_id", Text),
+    Column("title", Text),  # of the media to be
+    document("origin"),  # what an attachment was: file_id, download_url, mime_type, file_name
+    flag("claimed"),  # it is in the ledger because of this job, which no window made
     count("attempts"),
     *work(),
     UniqueConstraint("job_id", "key"),
@@ -114,9 +121,15 @@ prompt_runs = sa.Table(
     count("completed_items"),
     count("partial_items"),
     count("failed_items"),
+    count("cancelled_items"),
     count("total_segments"),
     count("completed_segments"),
     text("results", "kept"),  # kept dropping dropped: retention takes them, the run stays
+    document("context"),  # what it was asked to run over, as told
+    document("tally"),  # its items by media type and by how they ended; NULL: they are to be counted
+    document("filling"),  # what of its media is still to come in: of, id, after, upto; NULL: it is whole
+    document("stop"),  # who asked it to stop: requested_at, requested_by, mode, observed_at
+    *work(),  # its items come in, or are called off
     moment("created_at"),
     moment("started_at"),
     moment("completed_at"),
@@ -159,6 +172,32 @@ segment_results = sa.Table(
     Column("error", Text),
 )
 
+# One segment of a run that failed is tried again; the ordinal -1 is a whole item that found none.
+segment_retries = sa.Table(
+    "segment_retries",
+    metadata,
+    identifier(),
+    Column("run_item_id", Integer, ForeignKey("run_items.id"), nullable=False, index=True),
+    Column("ordinal", Integer, nullable=False),
+    text("status", "pending"),  # pending processing completed failed
+    count("attempts"),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    *work(),
+    moment("created_at"),
+    moment("started_at"),
+    moment("completed_at"),
+)
+_retried = segment_retries.c.completed_at.is_(None)
+Index(
+    "segment_retries_under_way",
+    segment_retries.c.run_item_id,
+    segment_retries.c.ordinal,
+    unique=True,
+    sqlite_where=_retried,
+    postgresql_where=_retried,
+)
+
 exports = sa.Table(
     "exports",
     metadata,
@@ -167,6 +206,7 @@ exports = sa.Table(
     text("target_id"),
     Column("index_id", Text, index=True),
     Column("run_id", Text),  # the only run it holds, when restricted to one
+    document("prompt_run_ids"),  # the runs that were asked for; NULL: all of the index, or that one
     Column("automation_id", Text),
     text("status", "pending"),
     text("queue_status", "queued"),  # queued leased running failed succeeded dead_letter
@@ -179,6 +219,7 @@ exports = sa.Table(
     Column("destination_uri", Text),
     Column("file_size_bytes", Integer),
     Column("sha256", Text),
+    document("parts"),  # size_bytes and sha256 of each, when it had to be divided; the first is the document
     Column("error_message", Text),
     Column("last_error", Text),
     *work(),
@@ -198,8 +239,11 @@ outputs = sa.Table(
     Column("export_id", Text, nullable=False),
     moment("created_at"),
 )
+due_index(import_jobs)
 due_index(import_files)
+due_index(prompt_runs)
 due_index(run_items)
+due_index(segment_retries)
 share_index(import_files, import_files.c.job_id, import_files.c.ordinal)
 share_index(run_items, run_items.c.run_id, run_items.c.id)
 due_index(exports)

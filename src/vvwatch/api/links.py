@@ -1,0 +1,101 @@
+"""Addresses in answers: absolute ones, and such as open one thing for a while to whoever has them, without a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from fastapi import Request
+
+from vvwatch.api.context import ApiContext
+from vvwatch.api.errors import ApiError
+from vvwatch.api.guards import host_name
+from vvwatch.core.tokens import mint, verify
+from vvwatch.errors import TokenRefused
+
+_SECRET: Final = "links"  # noqa: S105  # the purpose of a secret, not one
+_HINT: Final = "ask for a new address"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a token is for: the routes below `path` of what `parameter` names there, for `lifetime_seconds`."""
+
+    name: str
+    path: str
+    parameter: str
+    lifetime_seconds: float
+
+
+EXPORT: Final = Use("export", "/exports/{export_id}/download", "export_id", 900.0)
+MEDIA: Final = Use("media", "/media/{video_id}/content", "video_id", 3600.0)
+
+USES: Final = {
+    f"GET {EXPORT.path}": EXPORT,
+    f"GET {MEDIA.path}": MEDIA,
+}
+"""Method and path of the routes that a token opens as well as a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address, and until when it works, in epoch seconds."""
+
+    url: str
+    expires_at: float
+
+
+def link(context: ApiContext, origin: str, prefix: str, use: Use, identifier: str) -> Link:
+    """The address below `origin` at which `identifier` is open to everyone from now on, for a while."""
+    expires_at = context.clock.now() + use.lifetime_seconds
+    token = mint(context.box.secret(_SECRET), {"use": use.name, "id": identifier}, expires_at)
+    path = use.path.replace(f"{{{use.parameter}}}", quote(identifier, safe=""))
+    return Link(f"{origin}{prefix}{path}?{urlencode({'token': token})}", expires_at)
+
+
+def is_admitted(request: Request, use: Use) -> bool:
+    """Whether the request has a token for what it asks for; False without one.
+
+    Raises ApiError: 401 for a token that counts no more or never did, 403 for one that opens something else.
+    """
+    token = request.query_params.get("token")
+    if token is None:
+        return False
+    context: ApiContext = request.app.state.context
+    claims = _claims(context, token)
+    if claims != {"use": use.name, "id": request.path_params[use.parameter]}:
+        raise ApiError(403, "authorization_foreign_token", "the token opens something else", _HINT)
+    return True
+
+
+def _claims(context: ApiContext, token: str) -> dict[str, Any]:
+    try:
+        return verify(context.box.secret(_SECRET), token, context.clock.now())
+    except TokenRefused as error:
+        raise ApiError(401, error.code, error.message, error.hint) from None
+
+
+def own_origin(request: Request) -> str:
+    """Scheme, host and port at which the client has reached this server: the Host, of which no more is taken."""
+    host = request.headers["host"]
+    name, port = host_name(host), host.rpartition(":")[2]
+    address = f"[{name}]" if ":" in name else name
+    return f"{request.url.scheme}://{address}" + (f":{port}" if port.isdecimal() else "")
+
+
+def linked_origin(request: Request) -> str:
+    """Where others reach what the client is told of: where it came itself by https, else the public_url, if any."""
+    context: ApiContext = request.app.state.context
+    own = own_origin(request)
+    public = (context.settings.public_url or "").rstrip("/")
+    return own if own.startswith("https:") or not public else public
+
+
+def secure_origin(request: Request) -> str | None:
+    """As `linked_origin`, but None where that is in clear text and `[api] download_urls` does not take it."""
+    context: ApiContext = request.app.state.context
+    origin = linked_origin(request)
+    if origin.startswith("https:"):
+        return origin
+    return own_origin(request) if context.settings.any_download_url else None

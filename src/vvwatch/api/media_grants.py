@@ -1,0 +1,78 @@
+"""Addresses at which anyone can download the original of a media item, for an hour."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from fastapi import Request
+
+from vvwatch.api.auth import PREFIX, resource_router
+from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.links import MEDIA, link, linked_origin
+from vvwatch.api.media_contents import file_name
+from vvwatch.api.segments import Id
+from vvwatch.api.wire import Body, Resource, moment
+from vvwatch.core.content_types import content_type
+from vvwatch.store.queries import originals
+
+router = resource_router("workflow")
+
+
+class MediaGrantBody(Body):
+    """Which media item is wanted, perhaps because of a run or a segment of it, and what for."""
+
+    video_id: Id
+    run_id: Id | None = None
+    segment_id: Id | None = None
+    intent: Literal["download"] = "download"
+
+
+class MediaGrant(Resource):
+    """An address that needs no key, until `expires_at`, and what stands there: the whole original."""
+
+    url: str
+    filename: str
+    mime_type: str
+    video_id: str
+    run_id: str | None
+    segment_id: str | None
+    intent: str
+    media_type: str
+    size_bytes: int
+    expires_at: str
+
+
+def grant(
+    context: ApiContext,
+    request: Request,
+    row: sa.Row[Any],
+    *,
+    run_id: str | None = None,
+    segment_id: str | None = None,
+) -> MediaGrant:
+    """The address at which the original of a media row can be had for a while, by whoever has the address."""
+    made = link(context, linked_origin(request), PREFIX, MEDIA, row.id)
+    return MediaGrant(
+        url=made.url,
+        filename=file_name(row),
+        mime_type=content_type(row.key),
+        video_id=row.id,
+        run_id=run_id,
+        segment_id=segment_id,
+        intent="download",
+        media_type=row.media_type,
+        size_bytes=row.size_bytes,
+        expires_at=moment(made.expires_at) or "",
+    )
+
+
+@router.post("/workflow/media-grants")
+async def grant_media(context: Context, request: Request, body: MediaGrantBody) -> MediaGrant:
+    """An address at which the original of a media item can be downloaded without a key for an hour.
+
+    A run or a segment that is named must have to do with it, and changes nothing else.
+    """
+    wanted = body.video_id, body.run_id, body.segment_id
+    row = await context.database.read(originals.wanted, *wanted)
+    return grant(context, request, row, run_id=body.run_id, segment_id=body.segment_id)

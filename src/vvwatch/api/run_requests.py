@@ -1,0 +1,163 @@
+"""Prompt runs as they are asked for: begun, estimated, cancelled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Request, Response
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from vvwatch.api.auth import resource_router
+from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.idempotency import Idempotent
+from vvwatch.api.prompt_runs import PromptRun, shown
+from vvwatch.api.run_options import Id, RunOptions, asked_of, processor_of
+from vvwatch.api.wire import Body, Resource
+from vvwatch.core.estimates import segments_between
+from vvwatch.core.media import RunSettings
+from vvwatch.errors import Conflict
+from vvwatch.ports import Priority
+from vvwatch.store import catalog, run_course, runs
+from vvwatch.store.database import Tx
+from vvwatch.store.queries import run_targets
+from vvwatch.store.queries import runs as queries
+from vvwatch.store.queries.run_targets import Target
+
+router = resource_router("prompt runs")
+
+_MOST_VIDEOS: Final = 10_000
+_OPTIONS: Final = set(RunOptions.model_fields)
+
+VideoIds = Annotated[list[Id], Field(min_length=1, max_length=_MOST_VIDEOS)]
+
+
+class RunTarget(Body):
+    """What to run over: an index, some media (of an index, if one is named), or the playground."""
+
+    type: Literal["index", "videos", "playground"]
+    index_id: Id | None = None
+    video_ids: VideoIds | None = None
+
+    @model_validator(mode="after")
+    def _names_it(self) -> RunTarget:
+        if self.type == "index" and self.index_id is None:
+            raise PydanticCustomError("target", "index_id is needed when type is index")
+        if (self.type == "videos") != (self.video_ids is not None):
+            raise PydanticCustomError("target", "video_ids are needed when type is videos, and only then")
+        return self
+
+    def found(self, tx: Tx) -> Target:
+        """The media; raises NotFound, or InvalidInput when there are none."""
+        if self.video_ids is not None:
+            return run_targets.of_videos(tx, self.video_ids, self.index_id)
+        if self.type == "index" and self.index_id is not None:
+            return run_targets.of_index(tx, self.index_id)
+        return run_targets.of_playground(tx)
+
+
+class RunBody(RunOptions):
+    """A run to be. An option that is left out is as the prompt's `execution_config` has it."""
+
+    prompt_id: Id
+    target: RunTarget
+
+
+class EstimatedMedia(Resource):
+    """Media of one type: how many, how long together, and into how many segments they will be cut."""
+
+    items: int
+    seconds: float
+    segments_at_least: int
+    segments_at_most: int
+
+
+class EstimateBreakdown(EstimatedMedia):
+    """What a run will have to do, altogether and by media type."""
+
+    by_media_type: dict[str, EstimatedMedia]
+
+
+class PromptRunCostEstimate(Resource):
+    """What a run costs: nothing here, whatever there is to do."""
+
+    estimated_mt: float = 0.0
+    breakdown: EstimateBreakdown
+    sufficient_balance: bool = True
+    current_balance_mt: float = 0.0
+
+
+def begun(
+    tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions, target: Target, **further: Any
+) -> PromptRun:
+    """A run of the prompt over the target; `further` goes to `runs.start`.
+
+    Raises NotFound, or InvalidInput for options or a prompt that no processor can do, Conflict for a deactivated one.
+    """
+    run_id = runs.start(
+        tx,
+        index_id=target.index_id,
+        prompt_id=prompt_id,
+        settings=settled(tx, context, prompt_id, options),
+        media_ids=target.media_ids,
+        priority=Priority.MANUAL,
+        context=target.context,
+        **further,
+    )
+    return shown(queries.view(tx, run_id))
+
+
+def settled(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) -> dict[str, Any]:
+    """All options of a run: those that were sent, the prompt's own, the usual ones. Raises as `begun`."""
+    prompt = catalog.get_prompt(tx, prompt_id)
+    if not prompt.is_active:
+        raise Conflict(f"prompt {prompt_id!r} is deactivated", "GET /prompts lists those that are active")
+    sent = options.model_dump(include=_OPTIONS, exclude_unset=True)
+    settings = RunOptions().model_dump() | (prompt.execution_config or {}) | sent
+    processor_of(context, settings["processing_model"]).check_prompt(asked_of(prompt))
+    return settings
+
+
+@router.post("/prompt-runs/execute", status_code=202, response_model=PromptRun)
+async def execute_prompt(context: Context, once: Idempotent, request: Request, body: RunBody) -> Response:
+    """Run a prompt over media that were imported. Of many media, the first are begun while others still come in."""
+    by = {"executed_by": request.state.key_id}
+    return await once(lambda tx: begun(tx, context, body.prompt_id, body, body.target.found(tx), **by))
+
+
+@router.post("/prompt-runs/estimate")
+async def estimate_prompt_run(context: Context, body: RunBody) -> PromptRunCostEstimate:
+    """Tell how much a run would have to do, and begin nothing."""
+    return PromptRunCostEstimate(breakdown=await context.database.read(_estimated, context, body))
+
+
+def _estimated(tx: Tx, context: ApiContext, body: RunBody) -> EstimateBreakdown:
+    settings = RunSettings(**settled(tx, context, body.prompt_id, body))
+    parts = {}
+    for amount in run_targets.amounts(tx, body.target.found(tx)):
+        least, most = segments_between(amount, settings)
+        parts[amount.media_type] = EstimatedMedia(
+            items=amount.count, seconds=amount.seconds, segments_at_least=least, segments_at_most=most
+        )
+    return EstimateBreakdown(
+        items=sum(part.items for part in parts.values()),
+        seconds=sum(part.seconds for part in parts.values()),
+        segments_at_least=sum(part.segments_at_least for part in parts.values()),
+        segments_at_most=sum(part.segments_at_most for part in parts.values()),
+        by_media_type=parts,
+    )
+
+
+@router.post("/prompt-runs/{run_id}/cancel", response_model=PromptRun)
+async def cancel_prompt_run(once: Idempotent, request: Request, run_id: str) -> Response:
+    """Stop a run: what is under way ends as it would, nothing new begins. One that has ended stays as it is.
+
+    It is `cancelled` when the last item has ended; `stop_state` tells meanwhile that it is to stop. Nothing is
+    exported by the automation of its index.
+    """
+    return await once(lambda tx: _cancelled(tx, run_id, request.state.key_id))
+
+
+def _cancelled(tx: Tx, run_id: str, by: str) -> PromptRun:
+    run_course.cancel(tx, run_id, by)
+    return shown(queries.view(tx, run_id))

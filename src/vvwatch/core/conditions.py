@@ -1,0 +1,183 @@
+"""What a search without a model asks of a document: up to four conditions, all of which have to hold.
+
+A field is a key of the document, or keys joined by dots that lead into it; a list on the way stands for each of its
+elements, one of which has to do. Texts are compared without regard to case. What has another type than the condition
+says meets no condition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vvwatch.errors import InvalidInput
+
+MOST_CONDITIONS: Final = 4
+
+_COMPARED: Final = ("equals", "greater_than", "greater_equal", "less_than", "less_equal")
+_EMPTINESS: Final = ("is_empty", "is_not_empty")
+_LENGTHS: Final = ("length_equals", "length_greater", "length_less")
+
+OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "string": ("equals", "contains", "starts_with", "ends_with", *_EMPTINESS),
+    "integer": _COMPARED,
+    "number": _COMPARED,
+    "boolean": ("equals",),
+    "array": ("item_equals", "item_contains", *_LENGTHS, *_EMPTINESS),
+}
+"""Type to the operators that work on it."""
+
+_Test = Callable[[Any, Any], bool]
+
+_TESTS: Final[Mapping[str, _Test]] = {
+    "equals": lambda found, wanted: bool(found == wanted),
+    "contains": lambda found, wanted: wanted in found,
+    "starts_with": lambda found, wanted: found.startswith(wanted),
+    "ends_with": lambda found, wanted: found.endswith(wanted),
+    "greater_than": lambda found, wanted: found > wanted,
+    "greater_equal": lambda found, wanted: found >= wanted,
+    "less_than": lambda found, wanted: found < wanted,
+    "less_equal": lambda found, wanted: found <= wanted,
+    "is_not_empty": lambda found, _: not _is_blank(found),
+    "length_equals": lambda found, wanted: len(found) == wanted,
+    "length_greater": lambda found, wanted: len(found) > wanted,
+    "length_less": lambda found, wanted: len(found) < wanted,
+    "item_equals": lambda found, wanted: any(_alike(item, wanted) for item in found),
+    "item_contains": lambda found, wanted: any(isinstance(item, str) and wanted in item for item in found),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition; `check` makes it from what was asked for. `value` is folded as documents are."""
+
+    field: str
+    operator: str
+    type: str
+    value: Any = None
+
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        """Whether the document meets it."""
+        found = list(_at(document, self.field.split(".")))
+        if self.operator == "is_empty":
+            return all(_is_nothing(value, self.type) for value in found)
+        test = _TESTS[self.operator]
+        return any(_has_type(value, self.type) and test(_folded(value), self.value) for value in found)
+
+
+def check(field: str, operator: str, type_: str, value: Any = None) -> Condition:
+    """The condition. Raises InvalidInput for an operator that does not work on the type, and for a wrong value."""
+    operators = OPERATORS.get(type_)
+    if operators is None:
+        raise InvalidInput("there is no such type", f"the types are {', '.join(OPERATORS)}")
+    if operator not in operators:
+        raise InvalidInput(
+            f"the operator does not work on {type_}", f"those that do are {', '.join(operators)}"
+        )
+    if not field.strip():
+        raise InvalidInput("a condition needs a field", "name a key of the metadata, such as subject")
+    _check_value(operator, type_, value)
+    return Condition(field.strip(), operator, type_, _folded(value))
+
+
+def all_hold(conditions: Iterable[Condition], document: Mapping[str, Any]) -> bool:
+    """Whether the document meets every one of them."""
+    return all(condition.holds(document) for condition in conditions)
+
+
+def _check_value(operator: str, type_: str, value: Any) -> None:
+    if operator in _EMPTINESS:
+        if value is not None:
+            raise InvalidInput(f"{operator} takes no value", "leave the value out")
+        return
+    wanted = _wanted(operator, type_)
+    if not _is_one(value, wanted):
+        raise InvalidInput(f"{operator} on {type_} needs another value", f"give {wanted}")
+
+
+def _wanted(operator: str, type_: str) -> str:
+    if operator in _LENGTHS:
+        return _A_LENGTH
+    if operator == "item_contains":
+        return _A_TEXT
+    return _A_SCALAR if operator == "item_equals" else _VALUES[type_]
+
+
+_A_TEXT: Final = "a text that is not blank"
+_A_NUMBER: Final = "a finite number"
+_A_LENGTH: Final = "a whole number from 0 on"
+_A_SCALAR: Final = "a text, a number, true or false"
+_VALUES: Final = {
+    "string": _A_TEXT,
+    "integer": "a whole number",
+    "number": _A_NUMBER,
+    "boolean": "true or false",
+}
+
+
+def _is_one(value: Any, wanted: str) -> bool:
+    """Whether `value` is what `wanted` says."""
+    if wanted == _A_SCALAR:
+        return _is_number(value) or isinstance(value, bool) or _is_one(value, _A_TEXT)
+    if wanted == _A_TEXT:
+        return isinstance(value, str) and bool(value.strip())
+    if wanted == _A_NUMBER:
+        return _is_number(value)
+    if wanted == _VALUES["boolean"]:
+        return isinstance(value, bool)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and (wanted != _A_LENGTH or value >= 0)
+
+
+def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    """What stands at the path; a key that has dots itself is one of the ways to read it."""
+    if not path:
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _at(item, path)
+    elif isinstance(value, Mapping):
+        for end in range(1, len(path) + 1):
+            key = ".".join(path[:end])
+            if key in value:
+                yield from _at(value[key], path[end:])
+
+
+def _has_type(value: Any, type_: str) -> bool:
+    if type_ == "integer":
+        return _is_number(value) and (isinstance(value, int) or value.is_integer())
+    if type_ == "number":
+        return _is_number(value)
+    return isinstance(value, {"string": str, "boolean": bool, "array": list}[type_])
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def _is_nothing(value: Any, type_: str) -> bool:
+    return value is None or (_has_type(value, type_) and _is_blank(value))
+
+
+def _is_blank(value: Any) -> bool:
+    return not (value.strip() if isinstance(value, str) else value)
+
+
+def _folded(value: Any) -> Any:
+    """Texts as they are compared, also those in a list."""
+    if isinstance(value, str):
+        return value.casefold()
+    return (
+        [_folded(item) if isinstance(item, str) else item for item in value]
+        if isinstance(value, list)
+        else value
+    )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equality of JSON, to which true is no number."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

@@ -1,0 +1,49 @@
+"""Which bytes of something a request asks for (RFC 9110, section 14)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from vvwatch.errors import InvalidInput
+
+_ONE: Final = re.compile(r"bytes=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`length` bytes from `start` on."""
+
+    start: int
+    length: int
+
+    def content_range(self, size_bytes: int) -> str:
+        """The header Content-Range, of something of `size_bytes`."""
+        return f"bytes {self.start}-{self.start + self.length - 1}/{size_bytes}"
+
+
+class NoSuchRange(InvalidInput):
+    """Raised when no byte is in the range that was asked for."""
+
+
+def stretch(header: str | None, size_bytes: int) -> Stretch | None:
+    """The one stretch of `size_bytes` that the header Range asks for; None where all of it is the answer.
+
+    That is so for several ranges, too, and for what cannot be understood. Raises NoSuchRange.
+    """
+    asked = _ONE.fullmatch(header or "")
+    if asked is None or asked[1] == asked[2] == "":
+        return None
+    if not asked[1]:
+        return _within(max(0, size_bytes - int(asked[2])), size_bytes - 1, size_bytes, int(asked[2]))
+    last = int(asked[2]) if asked[2] else size_bytes - 1
+    if asked[2] and last < int(asked[1]):
+        return None
+    return _within(int(asked[1]), min(last, size_bytes - 1), size_bytes, 1)
+
+
+def _within(first: int, last: int, size_bytes: int, wanted: int) -> Stretch:
+    if first >= size_bytes or not wanted:
+        raise NoSuchRange(f"there are {size_bytes:,} bytes, and none in the range", "ask for all of it")
+    return Stretch(first, last - first + 1)

@@ -1,0 +1,62 @@
+"""Tokens that stand for a permission until a moment: `v1.<claims>.<signature>`, both in URL-safe base64.
+
+Who holds one may do what its claims say, without a key. A token is believed for its signature alone, so nothing has
+to be stored, and every node with the same secret accepts it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vvwatch.core.events import canonical_json
+from vvwatch.errors import InvalidInput, TokenRefused
+
+LONGEST: Final = 2048
+"""How long a token may be, in characters."""
+
+_VERSION: Final = "v1"
+_EXPIRES_AT: Final = "expires_at"
+
+
+def mint(secret: bytes, claims: Mapping[str, Any], expires_at: float) -> str:
+    """The token of these claims, until `expires_at` (epoch seconds). Raises InvalidInput when it is too long."""
+    signed = f"{_VERSION}.{_encoded(canonical_json({**claims, _EXPIRES_AT: expires_at}))}"
+    token = f"{signed}.{_signature(secret, signed)}"
+    if len(token) > LONGEST:
+        raise InvalidInput(f"a token has {LONGEST:,} characters at most, this one {len(token):,}")
+    return token
+
+
+def verify(secret: bytes, token: str, now: float) -> dict[str, Any]:
+    """What the token was made for, if it was made with `secret` and has not expired. Raises TokenRefused."""
+    signed, _, signature = token.rpartition(".")
+    whole = len(token) <= LONGEST and token.isascii() and signed.startswith(f"{_VERSION}.")
+    if not whole or not hmac.compare_digest(_signature(secret, signed), signature):
+        raise TokenRefused("the token is not one of this server", "ask for a new address")
+    claims = _claims(signed.removeprefix(f"{_VERSION}."))
+    if now >= claims.pop(_EXPIRES_AT):
+        raise TokenRefused("the token has expired", "ask for a new address")
+    return claims
+
+
+def _signature(secret: bytes, signed: str) -> str:
+    return _encoded(hmac.new(secret, signed.encode(), hashlib.sha256).digest())
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _claims(text: str) -> dict[str, Any]:
+    """What was signed can be read: nobody but `mint` has signed it."""
+    try:
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError):
+        raise TokenRefused("the token is not one of this server", "ask for a new address") from None
+    return claims

@@ -1,0 +1,75 @@
+"""Names of what is sent in: a client's file name is a wish, and decides nothing but how the file is called."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from vvwatch.core.objects import MEDIA_TYPES, extension, media_type
+from vvwatch.errors import InvalidInput
+
+FORMATS: Final = ", ".join(MEDIA_TYPES)
+"""The extensions of all formats, for people."""
+
+_MOST_NAME_BYTES: Final = 200
+_MOST_TITLE: Final = 255
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_OF_TYPES: Final = {
+    "video/mp4": "mp4",
+    "video/x-m4v": "m4v",
+    "video/quicktime": "mov",
+    "video/x-msvideo": "avi",
+    "video/x-matroska": "mkv",
+    "video/webm": "webm",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/flac": "flac",
+    "audio/x-flac": "flac",
+    "audio/mp4": "m4a",
+    "audio/x-m4a": "m4a",
+    "audio/ogg": "ogg",
+    "audio/aac": "aac",
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/bmp": "bmp",
+    "image/tiff": "tiff",
+    "image/heic": "heic",
+    "image/heif": "heif",
+}
+
+
+def file_name(given: str, mime_type: str = "") -> str:
+    """The name to keep a file under: the last part of what was given, in NFC, without what cannot be seen.
+
+    At most 200 bytes long. Where it has no extension of a format, `mime_type` gives one. Raises InvalidInput when
+    neither names a format.
+    """
+    name = _plain(given)
+    if media_type(name) is None:
+        of_type = _OF_TYPES.get(mime_type.partition(";")[0].strip().lower())
+        if of_type is None:
+            raise InvalidInput(
+                f"{name or 'a file without a name'!r} has no known format", f"one of: {FORMATS}"
+            )
+        name = f"{name or 'upload'}.{of_type}"
+    suffix = extension(name)
+    return f"{_shortened(name[: -len(suffix) - 1], _MOST_NAME_BYTES - len(suffix) - 1)}.{suffix}"
+
+
+def title_of(name: str) -> str:
+    """What media is called that was given no title: the name of its file without the extension."""
+    return name.rpartition(".")[0][:_MOST_TITLE].strip() or name[:_MOST_TITLE]
+
+
+def _plain(given: str) -> str:
+    """The last part of a path of any system, without dots in front: it is neither hidden nor a step upwards."""
+    last = given.replace("\\", "/").rpartition("/")[2]
+    seen = "".join(character for character in last if unicodedata.category(character) not in _UNSEEN)
+    return unicodedata.normalize("NFC", seen).strip().lstrip(". ")
+
+
+def _shortened(text: str, most_bytes: int) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")

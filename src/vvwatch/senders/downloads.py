@@ -1,0 +1,131 @@
+"""Files of other hosts, fetched over HTTP(S) with the guard of webhook posts: each redirect is judged like the first.
+
+What is told of a failure names the host alone: an address that opens a file is a secret.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+import httpcore
+
+from vvwatch.errors import AttachmentRefused, AttachmentUnavailable, DeliveryRefused
+from vvwatch.senders.http import Guard, guarded_pool
+
+_MOST_REDIRECTS: Final = 5
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_AGAIN: Final = (408, 425, 429)
+_OURS: Final = {"User-Agent": "vvwatch", "Accept": "*/*", "Accept-Encoding": "identity"}
+_SLOWEST_BYTES_PER_SECOND: Final = 16 << 10
+_GRACE_SECONDS: Final = 60.0
+
+
+@dataclass
+class Download:
+    """A file that is being fetched: its type as the host tells it, and its bytes, to be taken once."""
+
+    content_type: str
+    pieces: AsyncIterator[bytes] = field(repr=False)
+
+
+class Downloads:
+    """Fetches files of at most `max_bytes`; `timeout_seconds` is how long nothing may come. Close it with `aclose`."""
+
+    def __init__(self, guard: Guard, max_bytes: int, timeout_seconds: float) -> None:
+        self._guard = guard
+        self._max_bytes = max_bytes
+        self._timeout_seconds = timeout_seconds
+        self._pool = guarded_pool(guard)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+    @asynccontextmanager
+    async def file(self, url: str) -> AsyncIterator[Download]:
+        """The file at `url`. Raises AttachmentRefused, or AttachmentUnavailable where it may be had later."""
+        host = urlsplit(url).hostname or ""
+        try:
+            async with self._answer(url) as response:
+                headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+                self._require(host, headers)
+                yield Download(headers.get(b"content-type", ""), self._pieces(host, response))
+        except DeliveryRefused as refusal:
+            raise AttachmentRefused(refusal.message, "give an address that the server may ask") from refusal
+        except ValueError as error:
+            raise AttachmentRefused(
+                f"{host!r} redirects to what is no address", "give the last address"
+            ) from error
+        except httpcore.TimeoutException as error:
+            raise _later(f"{host!r} did not answer within {self._timeout_seconds:g} s") from error
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise _later(f"the connection to {host!r} failed: {type(error).__name__}") from error
+
+    @asynccontextmanager
+    async def _answer(self, url: str) -> AsyncIterator[httpcore.Response]:
+        """The answer with the file, wherever redirects lead."""
+        for _ in range(_MOST_REDIRECTS + 1):
+            async with self._asked(url) as response:
+                if response.status == 200:
+                    yield response
+                    return
+                url = _onward(url, response)
+        raise AttachmentRefused(
+            f"{urlsplit(url).hostname!r} redirects without an end", "give the last address"
+        )
+
+    @asynccontextmanager
+    async def _asked(self, url: str) -> AsyncIterator[httpcore.Response]:
+        target, host = self._guard.checked(url)
+        names = ("connect", "read", "write", "pool")
+        timeouts = dict.fromkeys(names, self._timeout_seconds)
+        headers = [(name.encode(), value.encode("ascii")) for name, value in {"Host": host, **_OURS}.items()]
+        options = {"timeout": timeouts}
+        async with self._pool.stream("GET", target, headers=headers, extensions=options) as response:
+            yield response
+
+    def _require(self, host: str, headers: dict[bytes, str]) -> None:
+        if headers.get(b"content-encoding", "identity") != "identity":
+            raise AttachmentRefused(
+                f"{host!r} sends the file compressed", "give the address of the file itself"
+            )
+        told = headers.get(b"content-length", "")
+        if told.isdecimal() and int(told) > self._max_bytes:
+            raise self._too_large(host)
+
+    async def _pieces(self, host: str, response: httpcore.Response) -> AsyncIterator[bytes]:
+        taken, started = 0, time.monotonic()
+        async for piece in response.aiter_stream():
+            taken += len(piece)
+            if taken > self._max_bytes:
+                raise self._too_large(host)
+            took = time.monotonic() - started
+            if took > _GRACE_SECONDS and taken < took * _SLOWEST_BYTES_PER_SECOND:
+                raise _later(f"{host!r} sends too slowly: {taken:,} bytes in {took:.0f} s")
+            yield piece
+
+    def _too_large(self, host: str) -> AttachmentRefused:
+        hint = "max_upload_bytes under [api] bounds it"
+        return AttachmentRefused(f"the file at {host!r} has more than {self._max_bytes:,} bytes", hint)
+
+
+def _onward(url: str, response: httpcore.Response) -> str:
+    """Where a redirect leads. Raises what any other answer means."""
+    status, host = response.status, urlsplit(url).hostname
+    if status in _REDIRECTS:
+        for name, value in response.headers:
+            if name.lower() == b"location":
+                return urljoin(url, value.decode("latin-1"))
+    if status in _AGAIN or status >= 500:
+        raise _later(f"{host!r} answered {status}")
+    hint = "the address may have expired: retry the job with a fresh one"
+    raise AttachmentRefused(f"{host!r} answered {status}", hint)
+
+
+def _later(message: str) -> AttachmentUnavailable:
+    return AttachmentUnavailable(message, "it is tried again; after that, retry the job with a fresh address")

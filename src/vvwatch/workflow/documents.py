@@ -1,0 +1,122 @@
+"""The document of an export on its way to the disk: element by element, in several files where one would be too large.
+
+Each file is a whole document of its own, with the same head. How many there are is known last, so that stands last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from vvwatch.core import artifact
+from vvwatch.core.events import canonical_json
+from vvwatch.errors import Conflict
+from vvwatch.ports import Written
+
+MOST_BYTES: Final = 64 << 20
+"""How large a document may be that is downloaded: clients take no larger one."""
+
+_MEDIA: Final = b',"media":['
+_TAIL_BYTES: Final = 64
+
+
+@dataclass
+class _Part:
+    """One file under way, beside the name that it will have."""
+
+    path: Path
+    draft: Path
+    file: BinaryIO
+    size_bytes: int = 0
+    elements: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+        self.size_bytes += len(data)
+
+    def end(self, tail: bytes) -> None:
+        with self.draft.open("ab") as self.file:
+            self.write(tail)
+            self.file.flush()
+            os.fsync(self.file.fileno())
+
+
+class Document:
+    """Writes a document whose head, without its media, is `head`. Blocks: it belongs in a worker thread.
+
+    `path` names its files by their numbers, from 1 on. None of them becomes larger than `most_bytes`.
+    """
+
+    def __init__(self, path: Callable[[int], Path], head: dict[str, Any], most_bytes: int | None) -> None:
+        self._path = path
+        self._head = canonical_json(head)[:-1] + _MEDIA
+        self._most_bytes = most_bytes
+        self._parts: list[_Part] = []
+        self._begin()
+
+    def add(self, element: dict[str, Any]) -> None:
+        """The next one of `media`. Raises Conflict when it is too large for a file of its own."""
+        data = canonical_json(element)
+        if self._parts[-1].elements and not self._has_room(len(data) + 1):
+            self._begin()
+        if not self._has_room(len(data)):
+            raise Conflict(
+                f"the results of video {element['video']['video_id']!r} alone have {len(data):,} bytes;"
+                f" with the runs that is more than the {self._most_bytes:,} that can be downloaded",
+                "export to a connector (destination_connector_id), or fewer prompt runs",
+            )
+        part = self._parts[-1]
+        part.write((b"," if part.elements else b"") + data)
+        part.elements += 1
+
+    def end(self) -> list[Written]:
+        """Complete all files, on the disk and under their names."""
+        self._parts[-1].file.close()
+        count = len(self._parts)
+        for number, part in enumerate(self._parts, 1):
+            part.end(_tail(number, count))
+        for part in self._parts:
+            part.draft.replace(part.path)
+        return [Written("", part.size_bytes, part.digest.hexdigest()) for part in self._parts]
+
+    def abandon(self) -> None:
+        """Leave nothing behind of what was not completed."""
+        for part in self._parts:
+            part.file.close()
+            part.draft.unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        if self._parts:
+            self._parts[-1].file.close()
+        path = self._path(len(self._parts) + 1)
+        draft = path.with_suffix(".part")
+        self._parts.append(_Part(path, draft, draft.open("wb")))
+        self._parts[-1].write(self._head)
+
+    def _has_room(self, size_bytes: int) -> bool:
+        whole = self._parts[-1].size_bytes + size_bytes + _TAIL_BYTES
+        return self._most_bytes is None or whole <= self._most_bytes
+
+
+def _tail(number: int, count: int) -> bytes:
+    """One file alone says nothing of parts."""
+    if count == 1:
+        return b"]}\n"
+    return b"]," + canonical_json(artifact.part_document(number, count))[1:] + b"\n"
+
+
+@contextmanager
+def abandoned(document: Document) -> Iterator[None]:
+    """Abandon the document when the block does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        document.abandon()
+        raise

@@ -1,0 +1,7 @@
+"""The application over a finished story, as the tests of the API have it."""
+
+from __future__ import annotations
+
+from tests.api.conftest import clock, context, database, settings, storage, stories, story, written
+
+__all__ = ["clock", "context", "database", "settings", "storage", "stories", "story", "written"]

@@ -1,0 +1,127 @@
+"""Fetching files of other hosts: where from, how much, how long, and what is told when it goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.file_host import Answer, FileHost, cut, endless, has, onward, refused
+from vvwatch.errors import AttachmentRefused, AttachmentUnavailable
+from vvwatch.senders.downloads import Downloads
+from vvwatch.senders.http import Guard
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "signature=pl4nted"
+MOST = 1 << 20
+
+
+@pytest.fixture
+def host() -> Iterator[FileHost]:
+    with FileHost() as host:
+        yield host
+
+
+@pytest.fixture
+async def downloads() -> AsyncIterator[Downloads]:
+    downloads = Downloads(Guard(allow_http=True, allow_private_addresses=True), MOST, 0.3)
+    yield downloads
+    await downloads.aclose()
+
+
+async def fetched(downloads: Downloads, url: str) -> tuple[str, bytes]:
+    async with downloads.file(url) as download:
+        return download.content_type, b"".join([piece async for piece in download.pieces])
+
+
+async def test_a_file_is_fetched_with_its_type(host: FileHost, downloads: Downloads) -> None:
+    host.answers["/a"] = has(b"x" * 300_000, "video/mp4")
+    assert await fetched(downloads, host.url(f"/a?{SECRET}")) == ("video/mp4", b"x" * 300_000)
+    assert host.asked == [f"/a?{SECRET}"]
+
+
+async def test_redirects_are_followed_some_steps(host: FileHost, downloads: Downloads) -> None:
+    host.answers |= {"/a": has(b"abc"), "/1": onward("/a"), "/2": onward(host.url("/1"), 307)}
+    assert (await fetched(downloads, host.url("/2")))[1] == b"abc"
+    host.answers["/round"] = onward("/round")
+    with pytest.raises(AttachmentRefused, match="without an end"):
+        await fetched(downloads, host.url("/round"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (refused(403), "answered 403"),
+        (refused(404), "answered 404"),
+        (onward("http://:80/"), "no valid host"),
+        (onward("http://[::1"), "no address"),
+        (onward("file:///etc/passwd"), "not https"),
+        (has(b"x" * (MOST + 1)), "more than 1,048,576 bytes"),
+        (endless, "more than 1,048,576 bytes"),
+        (has(b"abc", Content_Encoding="gzip"), "compressed"),
+    ],
+)
+async def test_what_cannot_be_had_is_told(
+    host: FileHost, downloads: Downloads, answer: Answer, told: str
+) -> None:
+    host.answers["/a"] = answer
+    with pytest.raises(AttachmentRefused, match=told) as refusal:
+        await fetched(downloads, host.url(f"/a?{SECRET}"))
+    assert not refusal.value.transient
+    assert SECRET not in f"{refusal.value.message} {refusal.value.hint}"
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_what_may_be_had_later_is_transient(host: FileHost, downloads: Downloads, status: int) -> None:
+    host.answers["/a"] = refused(status)
+    with pytest.raises(AttachmentUnavailable, match=str(status)):
+        await fetched(downloads, host.url("/a"))
+
+
+async def test_a_host_that_hangs_or_breaks_off_is_transient(host: FileHost, downloads: Downloads) -> None:
+    host.answers |= {"/hangs": host.hangs, "/cut": cut}
+    for path in host.answers:
+        with pytest.raises(AttachmentUnavailable, match=r"127\.0\.0\.1") as failure:
+            await fetched(downloads, host.url(f"{path}?{SECRET}"))
+        assert SECRET not in f"{failure.value.message} {failure.value.__cause__}"
+    with pytest.raises(AttachmentUnavailable, match="failed"):
+        await fetched(downloads, "http://127.0.0.1:1/a")
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "0x7f000001", "169.254.169.254"])
+async def test_a_private_address_is_not_asked(host: FileHost, name: str) -> None:
+    guarded = Downloads(Guard(allow_http=True), MOST, 0.3)
+    host.answers["/a"] = has(b"abc")
+    port = host.url("").rpartition(":")[2]
+    with pytest.raises(AttachmentRefused):
+        await fetched(guarded, f"http://{name}:{port}/a")
+    assert host.asked == []
+    await guarded.aclose()
+
+
+async def test_a_redirect_to_a_private_address_is_not_followed(
+    host: FileHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first host is allowed, whatever it is; where it sends us is judged anew."""
+    guarded = Downloads(Guard(allow_http=True), MOST, 0.3)
+    asked = Guard.address
+
+    async def first_is_public(guard: Guard, name: str, port: int) -> str:
+        return "127.0.0.1" if name == "public.example" else await asked(guard, name, port)
+
+    monkeypatch.setattr(Guard, "address", first_is_public)
+    host.answers |= {"/a": onward(host.url("/inner")), "/inner": has(b"secrets")}
+    port = host.url("").rpartition(":")[2]
+    with pytest.raises(AttachmentRefused, match="private address"):
+        await fetched(guarded, f"http://public.example:{port}/a")
+    assert host.asked == ["/a"]
+    await guarded.aclose()
+
+
+async def test_plain_http_needs_to_be_allowed(host: FileHost) -> None:
+    guarded = Downloads(Guard(), MOST, 0.3)
+    with pytest.raises(AttachmentRefused, match="not https"):
+        await fetched(guarded, host.url("/a"))
+    assert host.asked == []
+    await guarded.aclose()

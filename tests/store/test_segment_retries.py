@@ -1,0 +1,223 @@
+"""Retries: what is found replaces the failure and nothing else, and everything that counts it follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.clock import FakeClock
+from tests.store.footage import BAD, GOOD, HALF, added_up, items, run_of, shot, started, told
+from tests.store.pipeline import RESULT, jobs_of
+from vvwatch.core.exports import ExportStatus
+from vvwatch.core.identities import WHOLE, segment_id, segment_of
+from vvwatch.core.media import ProcessingResult, Segment
+from vvwatch.core.runs import ItemStatus, RetryStatus, RunStatus
+from vvwatch.errors import Conflict, NotFound
+from vvwatch.ports import Job, Kind
+from vvwatch.store import deletions, runs, segment_retries
+from vvwatch.store.database import Database, sweep
+from vvwatch.store.schema import exports, prompt_runs, run_items, segment_results
+from vvwatch.store.segment_retries import RetryEnd, RetryWork
+
+pytestmark = pytest.mark.anyio
+
+FIXED = Segment(2.0, 4.0, {"subject": "a cat"}, "a cat")
+WHOLE_RESULT = ProcessingResult((GOOD, FIXED), {"cuts": 1}, "one cut")
+
+
+async def ended(database: Database, *results: ProcessingResult | None) -> tuple[str, list[str]]:
+    """A run whose items came to this (None: they failed); returns its id, and those of the media."""
+    videos = await shot(database, len(results))
+    run_id = await started(database)
+    for job, result in zip(items(database), results, strict=True):
+        await database.write(runs.begin_item, job)
+        if result is None:
+            await database.write(runs.fail_item, job, "media_unreadable", "moov atom not found")
+        else:
+            await database.write(runs.finish_item, job, result)
+    jobs_of(database).take(Kind.EXPORT)
+    await database.write(lambda tx: tx.execute(sa.update(exports).values(status=ExportStatus.COMPLETED)))
+    return run_id, videos
+
+
+async def names(database: Database) -> list[int]:
+    chosen = sa.select(run_items.c.id).order_by(run_items.c.id)
+    return await database.read(lambda tx: list(tx.execute(chosen).scalars()))
+
+
+async def asked(database: Database, run_id: str, video: str, segment: str) -> Job:
+    await database.write(segment_retries.request, run_id, video, segment)
+    [job] = jobs_of(database).take(Kind.SEGMENT_RETRY)
+    return job
+
+
+async def item(database: Database) -> Any:
+    return await database.read(lambda tx: tx.execute(sa.select(run_items)).one())
+
+
+async def test_a_segment_is_mended(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    assert job.queue == "segment_retry.technical"
+    assert isinstance(await database.write(segment_retries.begin, job), RetryWork)
+    end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    assert end == RetryEnd(job.ref, run_id, None, RunStatus.COMPLETED, None)
+    run, row = await run_of(database, run_id), await item(database)
+    assert (run.completed_items, run.partial_items, run.completed_segments) == (1, 0, 2)
+    assert (row.status, row.failed_segment_count, row.video_metadata) == (ItemStatus.COMPLETED, 0, {})
+    found = await database.read(lambda tx: tx.all(sa.select(segment_results)))
+    assert [(each.ordinal, each.metadata_text, each.error) for each in found] == [
+        (0, "a dog", None),
+        (1, "a cat", None),
+    ]
+    assert await told(database) == ["started", "partial_completed", "completed"]
+    assert await database.write(segment_retries.finish, job, WHOLE_RESULT) is None
+
+
+async def test_an_item_with_damage_stays_partial(database: Database) -> None:
+    run_id, [video] = await ended(
+        database, ProcessingResult((GOOD, BAD), {}, "", damage=("it is cut short",))
+    )
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    assert (await item(database)).status == ItemStatus.PARTIAL
+    assert (await run_of(database, run_id)).status == RunStatus.COMPLETED_WITH_FAILURES
+
+
+async def test_a_segment_that_fails_once_more_says_why(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    again = ProcessingResult((GOOD, Segment(2.0, 4.0, {}, "", error="no answer")), {}, "")
+    end = await database.write(segment_retries.finish, job, again)
+    assert end == RetryEnd(job.ref, run_id, "no answer")
+    row = await database.read(segment_retries.find, run_id, video, segment_id(number, 1), job.ref)
+    assert (row.status, row.error_code, row.error_message) == (
+        RetryStatus.FAILED,
+        "segment_failed",
+        "no answer",
+    )
+    assert await database.read(added_up)
+
+
+async def test_media_that_is_cut_elsewhere_mends_nothing(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    end = await database.write(segment_retries.finish, job, RESULT)
+    assert end is not None
+    assert end.error is not None
+    assert (await item(database)).failed_segment_count == 1
+
+
+async def test_an_item_that_failed_as_a_whole_is_processed(database: Database) -> None:
+    run_id, videos = await ended(database, None, RESULT)
+    number = (await names(database))[0]
+    job = await asked(database, run_id, videos[0], segment_id(number, WHOLE))
+    end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    assert end is not None
+    assert end.run_status is RunStatus.COMPLETED
+    run = await run_of(database, run_id)
+    assert (run.failed_items, run.completed_items, run.total_segments, run.completed_segments) == (0, 2, 3, 3)
+    assert await database.read(added_up)
+
+
+async def test_a_run_that_failed_is_exported_when_a_retry_saves_it(database: Database) -> None:
+    run_id, [video] = await ended(database, None)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, WHOLE))
+    end = await database.write(segment_retries.finish, job, HALF)
+    assert end is not None
+    assert end.run_status is RunStatus.COMPLETED_WITH_FAILURES
+    assert end.export_id is not None
+    assert (await run_of(database, run_id)).error_message is None
+    assert await told(database) == ["started", "failed", "partial_completed"]
+
+
+async def test_what_did_not_fail_is_not_retried(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    for ordinal in (0, WHOLE):
+        with pytest.raises(Conflict, match="did not fail"):
+            await database.write(segment_retries.request, run_id, video, segment_id(number, ordinal))
+    for wrong in (segment_id(number, 7), segment_id(number + 1, 1), "seg_x", "seg_1_99999999999999999999"):
+        with pytest.raises(NotFound):
+            await database.write(segment_retries.request, run_id, video, wrong)
+
+
+async def test_one_retry_of_a_segment_at_a_time(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    with pytest.raises(Conflict, match="already"):
+        await database.write(segment_retries.request, run_id, video, segment_id(number, 1))
+    await database.write(segment_retries.fail, job, "media_unreadable", "it is away")
+    await asked(database, run_id, video, segment_id(number, 1))
+
+
+async def test_results_that_were_dropped_are_not_retried(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    await database.write(lambda tx: tx.update(prompt_runs, run_id, results="dropped"))
+    end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    assert end is not None
+    assert "dropped" in (end.error or "")
+    with pytest.raises(Conflict, match="retention"):
+        await database.write(segment_retries.request, run_id, video, segment_id(number, 1))
+
+
+async def test_a_retry_waits_for_the_export_that_reads_the_run(database: Database, clock: FakeClock) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    being = sa.update(exports).values(status=ExportStatus.PROCESSING)
+    await database.write(lambda tx: tx.execute(being))
+    assert await database.write(segment_retries.begin, job) is None
+    [job] = jobs_of(database).take(Kind.SEGMENT_RETRY)
+    assert job.run_at > clock.now()
+    assert await database.write(segment_retries.finish, job, WHOLE_RESULT) is None
+    [job] = jobs_of(database).take(Kind.SEGMENT_RETRY)
+    await database.write(lambda tx: tx.execute(being.values(status=ExportStatus.COMPLETED)))
+    assert await database.write(segment_retries.finish, job, WHOLE_RESULT) is not None
+
+
+async def test_a_retry_of_a_deleted_video_ends(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    await database.write(deletions.delete_video, video)
+    end = await database.write(segment_retries.begin, job)
+    assert end == RetryEnd(job.ref, run_id, "the video was deleted")
+
+
+async def test_a_retry_that_was_lost_is_made_all_the_same(database: Database, clock: FakeClock) -> None:
+    run_id, [video] = await ended(database, HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    await database.write(segment_retries.begin, job)
+    clock.advance(60)
+    await database.write(sweep, jobs_of(database), 5.0)
+    [again] = jobs_of(database).take(Kind.SEGMENT_RETRY)
+    assert (again.ref, again.revision) == (job.ref, job.revision)
+    assert await database.write(segment_retries.finish, again, WHOLE_RESULT) is not None
+    assert await database.write(segment_retries.finish, job, WHOLE_RESULT) is None
+    assert (await run_of(database, run_id)).completed_segments == 2
+
+
+async def test_a_cancelled_run_stays_so_when_a_segment_is_mended(database: Database) -> None:
+    run_id, [video] = await ended(database, HALF)
+    await database.write(lambda tx: tx.update(prompt_runs, run_id, status=RunStatus.CANCELLED))
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    assert (await run_of(database, run_id)).status == RunStatus.CANCELLED
+
+
+@pytest.mark.parametrize(("item_id", "ordinal"), [(1, 0), (42, 17), (10**17, WHOLE)])
+def test_the_name_of_a_segment_is_read_back(item_id: int, ordinal: int) -> None:
+    assert segment_of(segment_id(item_id, ordinal)) == (item_id, ordinal)
