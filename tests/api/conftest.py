@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import httpx
@@ -26,16 +25,10 @@ from vvwatch.workflow.reading import Reading
 from vvwatch.workflow.uploads import Uploads
 
 
-@pytest.fixture(scope="session")
-def stories(databases: Databases) -> Callable[[str], Written]:
-    """The story of a dialect, written once for all tests that begin with it."""
-    return cache(lambda dialect: write(databases, dialect))
-
-
 @pytest.fixture
-def written(stories: Callable[[str], Written], dialect: str) -> Written:
+def written(databases: Databases, dialect: str) -> Written:
     """What was written, before the database is copied."""
-    return stories(dialect)
+    return write(databases, dialect)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,8 +59,9 @@ class Written:
     wall: float
 
 
+@cache
 def write(databases: Databases, dialect: str) -> Written:
-    """Tell the story to a database, and make that the template of this name."""
+    """Tell the story to a database, and make that the template of this name; once."""
     clock, storage, stories = FakeClock(), FakeStorage(), []
 
     async def tell(database: Database) -> None:

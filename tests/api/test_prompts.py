@@ -33,6 +33,8 @@ async def test_a_prompt_is_made_and_found_again(api: Api) -> None:
         "prompt_id": made["prompt_id"],
         "user_id": "user_local",
         **body,
+        "execution_config": None,
+        "selection_filter": None,
         "prompt_version": 1,
         "is_active": True,
         "is_default": False,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.api.conftest import clock, context, database, settings, storage, stories, story, written
+from tests.api.conftest import clock, context, database, settings, storage, story, written
 
-__all__ = ["clock", "context", "database", "settings", "storage", "stories", "story", "written"]
+__all__ = ["clock", "context", "database", "settings", "storage", "story", "written"]

@@ -195,11 +195,13 @@ async def test_a_released_message_goes_to_others_and_not_round_in_a_circle(
     assert await place.waiting() == (1, 0)
 
 
-async def test_a_cancelled_receive_loses_nothing(place: Place) -> None:
+async def test_a_cancelled_receive_loses_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the server has not heard of it yet and gives the message to who is gone."""
+    monkeypatch.setattr("vvwatch.sources.sqs._VISIBILITY_SECONDS", 1)
     with anyio.move_on_after(0.3):
         await place.queue.receive()
     await place.send("one")
-    assert len(await place.queue.receive()) == 1
+    assert len(await place.queue.receive() or await place.queue.receive()) == 1
 
 
 async def test_acknowledging_what_cannot_be_is_no_error(place: Place) -> None:

@@ -60,6 +60,7 @@ class _Connector:
     credentials: bytes | None
     node: str
     status: str = "active"
+    builtin: bool = False
 
 
 async def plan(config: Config, objects: int | None = None) -> list[Planned]:

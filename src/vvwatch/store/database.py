@@ -188,9 +188,21 @@ def _texts_of_postgresql(element: _texts, compiler: Any, **options: Any) -> str:
     return f"json_array_elements_text(CAST({compiler.process(element.clauses, **options)} AS JSON))"
 
 
+class _TextList(sa.TypeDecorator[str]):
+    """Texts as a JSON list; NUL, which PostgreSQL cannot hold, is replaced there as in every column of text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if not value or "\\u0000" not in value or dialect.name != "postgresql":
+            return value
+        return json.dumps([text.replace("\0", "\ufffd") for text in json.loads(value)])
+
+
 def one_of(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     """Whether `column` is one of the texts in the JSON list `keys`: one statement for any number of them."""
-    values = _texts(sa.bindparam("keys", type_=sa.Text)).table_valued("value")
+    values = _texts(sa.bindparam("keys", type_=_TextList)).table_valued("value")
     return column.in_(sa.select(values.c.value))
 
 
