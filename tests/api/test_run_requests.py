@@ -149,8 +149,9 @@ async def test_a_prompt_that_is_deactivated_begins_nothing(api: Api, database: D
     await shot(database, 1)
     prompt = await api.prompt()
     await database.write(lambda tx: tx.update(prompts, prompt, is_active=False))
-    error = await api.error("POST", "/prompt-runs/execute", 409, json=body() | {"prompt_id": prompt})
-    assert "deactivated" in error["message"]
+    for route in ("execute", "estimate"):
+        error = await api.error("POST", f"/prompt-runs/{route}", 409, json=body() | {"prompt_id": prompt})
+        assert "deactivated" in error["message"]
 
 
 async def test_the_same_request_begins_one_run(api: Api, database: Database) -> None:

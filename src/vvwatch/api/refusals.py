@@ -147,6 +147,7 @@ _BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
         *_STORAGE,
     ),
     "POST /videos": ("resource_object_not_found", *_STORAGE),
+    "POST /prompt-runs/estimate": ("conflict",),
     "POST /videos/signed-url": ("resource_video_not_found",),
     "POST /workflow/process": ("model_not_configured",),
     "POST /videos/upload": ("request_timeout", "insufficient_storage"),
