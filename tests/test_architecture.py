@@ -20,7 +20,7 @@ VENDORS: dict[str, str | tuple[str, ...]] = {
     "gcloud": "storage/gcs",
     "orjson": "storage/gcs",
     "av": "processors/",
-    "httpx": "senders/http.py",
+    "httpx": "senders/connections.py",
     "watchfiles": "sources/watchfiles_tree.py",
     "asyncpg": "store/postgres",
     "pgqueuer": "store/postgres_",

@@ -19,7 +19,7 @@ from vvwatch.api.context import ApiContext
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Kind
 from vvwatch.senders.downloads import Downloads
-from vvwatch.senders.http import Guard
+from vvwatch.senders.guard import Guard
 from vvwatch.storage.local import LocalStorage
 from vvwatch.store import catalog, fetching, invariants
 from vvwatch.store.database import Database

@@ -9,7 +9,7 @@ import pytest
 from tests.file_host import Answer, FileHost, cut, endless, has, onward, refused
 from vvwatch.errors import AttachmentRefused, AttachmentUnavailable
 from vvwatch.senders.downloads import Downloads
-from vvwatch.senders.http import Guard
+from vvwatch.senders.guard import Guard
 
 pytestmark = pytest.mark.anyio
 

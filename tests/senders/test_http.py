@@ -12,7 +12,8 @@ import pytest
 from tests.receiver import Receiver
 from vvwatch.errors import DeliveryRefused
 from vvwatch.ports import Reply
-from vvwatch.senders.http import Guard, HttpSender
+from vvwatch.senders.guard import Guard
+from vvwatch.senders.http import HttpSender
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +129,7 @@ async def test_a_host_beyond_ascii_is_asked_by_its_ascii_name(monkeypatch: pytes
         asked.append(host)
         return [(None, None, None, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr("vvwatch.senders.http.anyio.getaddrinfo", resolved)
+    monkeypatch.setattr("vvwatch.senders.guard.anyio.getaddrinfo", resolved)
     with Receiver() as receiver:
         reply = await _posted(receiver.url.replace("127.0.0.1", "bücher.example"))
     assert (reply.status_code, reply.error) == (200, None)
@@ -153,7 +154,7 @@ async def _resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> As
         return [(None, None, None, "", (address, port)) for address in found]
 
     with monkeypatch.context() as patched:
-        patched.setattr("vvwatch.senders.http.anyio.getaddrinfo", resolved)
+        patched.setattr("vvwatch.senders.guard.anyio.getaddrinfo", resolved)
         yield asked
 
 

@@ -17,7 +17,7 @@ from vvwatch.api.uploads import Destination, IndexId, Title, destination, requir
 from vvwatch.api.wire import Body, Visible
 from vvwatch.core.uploads import title_of
 from vvwatch.errors import DeliveryRefused, InvalidInput
-from vvwatch.senders.http import Guard
+from vvwatch.senders.guard import Guard
 from vvwatch.store import fetching
 from vvwatch.store.database import Tx
 from vvwatch.store.fetching import Attachment

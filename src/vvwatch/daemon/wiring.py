@@ -20,7 +20,8 @@ from vvwatch.errors import VvwatchError
 from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Processor, Source
 from vvwatch.processors.technical import Limits, TechnicalProcessor
 from vvwatch.senders.downloads import Downloads
-from vvwatch.senders.http import Guard, HttpSender
+from vvwatch.senders.guard import Guard
+from vvwatch.senders.http import HttpSender
 from vvwatch.sources.folder import FolderSource
 from vvwatch.storage.spool import Spool
 from vvwatch.storage.uploads import UploadsFolder

@@ -15,7 +15,8 @@ from urllib.parse import urljoin, urlsplit
 import httpcore
 
 from vvwatch.errors import AttachmentRefused, AttachmentUnavailable, DeliveryRefused
-from vvwatch.senders.http import Guard, guarded_pool
+from vvwatch.senders.connections import Connections
+from vvwatch.senders.guard import Guard
 
 _MOST_REDIRECTS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -40,11 +41,11 @@ class Downloads:
         self._guard = guard
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
-        self._pool = guarded_pool(guard)
+        self._connections = Connections(guard)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        await self._connections.aclose()
 
     @asynccontextmanager
     async def file(self, url: str) -> AsyncIterator[Download]:
@@ -82,11 +83,14 @@ class Downloads:
     @asynccontextmanager
     async def _asked(self, url: str) -> AsyncIterator[httpcore.Response]:
         target, host = self._guard.checked(url)
-        names = ("connect", "read", "write", "pool")
+        names = ("connect", "read", "write")
         timeouts = dict.fromkeys(names, self._timeout_seconds)
         headers = [(name.encode(), value.encode("ascii")) for name, value in {"Host": host, **_OURS}.items()]
         options = {"timeout": timeouts}
-        async with self._pool.stream("GET", target, headers=headers, extensions=options) as response:
+        async with (
+            self._connections.to(target.origin) as connection,
+            connection.stream("GET", target, headers=headers, extensions=options) as response,
+        ):
             yield response
 
     def _require(self, host: str, headers: dict[bytes, str]) -> None:

@@ -1,0 +1,94 @@
+"""HTTP(S) connections to what the guard allows: a name is resolved for each, checked, and that very address is used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import httpcore
+import httpx
+
+from vvwatch.senders.guard import Guard
+
+_KEPT: Final = 32
+_KEPT_SECONDS: Final = 5.0
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to what the guard has checked, and to nothing else."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # as the interface has it
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        address = await self._guard.address(host, port)
+        return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Idle:
+    since: float
+    origin: httpcore.Origin
+    connection: httpcore.AsyncHTTPConnection
+
+
+class Connections:
+    """As many as are asked for at once, for those that hang must not keep the others from theirs; a few stay open.
+
+    httpcore's own pool looks at the socket of each of its connections for every request: among 32 that costs three
+    times what the request does. Here only the one that is taken is looked at. Close with `aclose`.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._network = _GuardedBackend(guard)
+        self._tls = httpx.create_ssl_context(trust_env=False)
+        self._idle: list[_Idle] = []  # the oldest is the first
+
+    async def aclose(self) -> None:
+        """Close all that nobody uses."""
+        while self._idle:
+            await self._idle.pop().connection.aclose()
+
+    @asynccontextmanager
+    async def to(self, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
+        """A connection for one request. httpcore's errors come from it, and DeliveryRefused from the guard."""
+        connection = await self._kept(origin) or self._new(origin)
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._keep(origin, connection)
+
+    async def _kept(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
+        while found := next((each for each in reversed(self._idle) if each.origin == origin), None):
+            self._idle.remove(found)
+            if not found.connection.has_expired():
+                return found.connection
+            await found.connection.aclose()
+        return None
+
+    def _new(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        return httpcore.AsyncHTTPConnection(
+            origin, self._tls, keepalive_expiry=_KEPT_SECONDS, network_backend=self._network
+        )
+
+    async def _keep(self, origin: httpcore.Origin, connection: httpcore.AsyncHTTPConnection) -> None:
+        now = time.monotonic()
+        if connection.is_available():
+            self._idle.append(_Idle(now, origin, connection))
+        else:
+            await connection.aclose()
+        while self._idle and (len(self._idle) > _KEPT or self._idle[0].since < now - _KEPT_SECONDS):
+            await self._idle.pop(0).connection.aclose()
