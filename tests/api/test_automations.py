@@ -16,6 +16,7 @@ from vvwatch.storage.local import LocalStorage
 from vvwatch.store import automations, windows
 from vvwatch.store.automations import ExportSpec, ImportSpec
 from vvwatch.store.database import Database
+from vvwatch.store.schema import connectors
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +39,18 @@ async def minimal(api: Api, **preset: Any) -> dict[str, Any]:
         "debounce_interval": "5m",
         "prompt_preset": {"prompt_id": await api.prompt(), **preset},
     }
+
+
+async def test_the_same_request_again_does_not_ask_what_became_of_its_connector(
+    api: Api, database: Database
+) -> None:
+    index, body = await api.index(), await minimal(api)
+    options: dict[str, Any] = {"json": body, "headers": {"Idempotency-Key": "k1"}}
+    path = f"/indexes/{index}/automations/import"
+    first = await api.ask("PUT", path, **options)
+    await database.write(lambda tx: tx.update(connectors, body["connector_id"], scopes=["export"]))
+    assert await api.ask("PUT", path, **options) == first
+    await api.error("PUT", path, 422, json=body)
 
 
 async def test_what_is_not_said_has_a_default(api: Api) -> None:

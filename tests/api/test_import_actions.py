@@ -141,6 +141,17 @@ async def test_the_same_request_again_makes_no_second_job(api: Api, database: Da
     assert len(jobs_of(database).take(Kind.IMPORT_JOB)) == 1
 
 
+async def test_the_same_request_again_does_not_ask_what_became_of_the_connector(
+    api: Api, database: Database
+) -> None:
+    options: dict[str, Any] = {"json": await wanted(database), "headers": {"Idempotency-Key": "k1"}}
+    first = await api.ask("POST", "/import-jobs", status=202, **options)
+    await change_connector(database, status="disabled")
+    assert await api.ask("POST", "/import-jobs", status=202, **options) == first
+    options["headers"] = {"Idempotency-Key": "k2"}
+    await api.error("POST", "/import-jobs", 409, **options)
+
+
 async def test_the_override_is_stronger_than_the_connector(
     api: Api, database: Database, clock: FakeClock, storage: FakeStorage
 ) -> None:

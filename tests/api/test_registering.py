@@ -89,6 +89,18 @@ async def test_what_was_imported_before_is_imported_once_more(
     assert await broken(database) <= {"outputs_are_known"}  # the story tells of an export that nobody wrote
 
 
+async def test_the_same_request_again_does_not_ask_whether_the_object_is_still_there(
+    api: Api, body: Body, storage: FakeStorage
+) -> None:
+    obj = storage.put("film.mp4", b"abc")
+    options: dict[str, Any] = {"json": body(obj.key), "headers": {"Idempotency-Key": "k1"}}
+    first = await api.ask("POST", "/videos", status=202, **options)
+    storage.remove(obj.key)
+    assert await api.ask("POST", "/videos", status=202, **options) == first
+    options["headers"] = {"Idempotency-Key": "k2"}
+    await api.error("POST", "/videos", 404, **options)
+
+
 async def test_an_object_that_is_not_there_is_told(api: Api, body: Body) -> None:
     error = await api.error("POST", "/videos", 404, json=body("missing.mp4"))
     assert error["code"] == "resource_object_not_found"

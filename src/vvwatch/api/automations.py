@@ -195,6 +195,8 @@ async def put_import_automation(
     dry_run: Annotated[bool, Query(description="change nothing, and tell what would newly match")] = False,
 ) -> ImportPreview | Response:
     """Make or replace the import automation of an index. What was imported before is not forgotten."""
+    if not dry_run and (given := await once.given()) is not None:
+        return given
     await _check_parts(context, index_id, body)
     spec = _spec(context, body)
     if dry_run:

@@ -76,6 +76,15 @@ class Once:
                 given = await self._database.write(receipts.keep, self._box, claim, final)
         return _response(given, replayed=made is None)
 
+    async def given(self) -> Response | None:
+        """The answer that was given before, for routes that ask others first: what they say now counts no more.
+
+        None when this is the first request of its key.
+        """
+        claim = await self.claim()
+        found = None if claim is None else await self._database.read(receipts.given, self._box, claim)
+        return None if found is None else _response(found, replayed=True)
+
     async def _write(self, claim: Claim, effect: Callable[[Tx], R]) -> tuple[Answer, R | None]:
         return await self._database.write(receipts.once, self._box, claim, effect, self._told)
 

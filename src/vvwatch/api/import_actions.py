@@ -72,6 +72,8 @@ async def create_import_job(context: Context, once: Idempotent, body: ImportJobB
     every key of which the index has had a version. What it imports, no automation of the index imports again. Files
     that are being written are waited for up to a minute, and are skipped when they do not come to rest.
     """
+    if (given := await once.given()) is not None:
+        return given
     connector = await context.database.read(one_time.require_usable, body.connector_id, body.index_id)
     check_prefix(await context.open_storage(connector), body.source_prefix)
     wanted = OneTime(

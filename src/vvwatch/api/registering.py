@@ -44,6 +44,8 @@ class VideoBody(Body):
 @router.post("/videos", status_code=202, response_model=ImportJob)
 async def create_video(context: Context, once: Idempotent, body: VideoBody) -> Response:
     """Import one object of a connector into an index, where it stands. It has to be there, and a media file."""
+    if (given := await once.given()) is not None:
+        return given
     connector, key = await _located(context, body)
     await context.database.read(one_time.require_usable, connector.id, body.index_id)
     obj = await _found(context, connector, key)

@@ -61,6 +61,12 @@ def once(
     return keep(tx, box, claim, told(made)), made
 
 
+def given(tx: Tx, box: SecretBox, claim: Claim) -> Answer | None:
+    """What was answered to `claim` before; None for nothing that counts. Raises RequestMismatch."""
+    counts = receipts.c.id == claim.id, receipts.c.made_at > tx.now - KEPT_SECONDS
+    return _found(tx, box, claim) if tx.first(sa.select(receipts.c.id).where(*counts)) else None
+
+
 def keep(tx: Tx, box: SecretBox, claim: Claim, answer: Answer) -> Answer:
     """Let the receipt of a claim that was taken hold this answer."""
     sealed = box.seal(json.dumps([claim.content, answer.status, answer.body]))
