@@ -46,6 +46,24 @@ async def test_a_run_over_an_index_begins(api: Api, database: Database) -> None:
     assert (ended["status"], ended["completed_videos"], ended["completed_segments"]) == ("completed", 2, 4)
 
 
+async def test_who_asked_for_a_run_is_logged_once(api: Api, database: Database) -> None:
+    [video_id] = await shot(database, 1)
+    logged: list[Any] = []
+    api.context.telemetry.subscribe(lambda event, fields: logged.append((event, fields["run"])))
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("/prompt-runs/execute", {"json": body()}),
+        ("/workflow/process", {"json": {"prompt_id": PROMPT, "index_id": INDEX}}),
+        (f"/videos/{video_id}/process", {}),
+    ]
+    for path, request in ways:
+        made = [
+            await api.ask("POST", path, status=202, headers={"Idempotency-Key": "k1"}, **request)
+            for _ in range(2)
+        ]
+        assert logged == [("run.requested", made[0]["run_id"])]
+        logged.clear()
+
+
 async def test_a_run_over_some_videos_has_each_once(api: Api, database: Database) -> None:
     first, _, third = await shot(database, 3)
     run = await execute(api, {"type": "videos", "video_ids": [third, first, third], "index_id": INDEX})

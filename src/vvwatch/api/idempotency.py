@@ -48,17 +48,24 @@ class Once:
         self._body = body
         return self
 
-    async def __call__(self, effect: Callable[[Tx], Resource]) -> Response:
+    async def __call__(self, effect: Callable[[Tx], R], tell: Callable[[R], None] | None = None) -> Response:
         """The answer: what `effect` made in its transaction, or what was answered to this key before.
 
-        Of requests that come at once one runs and the others wait for it. Raises RequestMismatch for a key that came
-        with another request.
+        Of requests that come at once one runs and the others wait for it; what that one made is given to `tell` when
+        it is committed. Raises RequestMismatch for a key that came with another request.
         """
         claim = await self.claim()
         if claim is None:
-            return self.answer(await self._database.write(effect))
-        given, made = await self._write(claim, effect)
-        return _response(given, replayed=made is None)
+            made = await self._database.write(effect)
+            given = self._told(made)
+        else:
+            given, found = await self._write(claim, effect)
+            if found is None:
+                return _response(given, replayed=True)
+            made = found
+        if tell is not None:
+            tell(made)
+        return _response(given)
 
     async def followed(self, effect: Callable[[Tx], R], then: Callable[[R], Awaitable[R]]) -> Response:
         """As a call with `effect` alone, but `then` goes on after the commit, and its result is answered for good.
@@ -116,7 +123,7 @@ class Once:
             self._under_way.remove(claim_id)
 
 
-def _response(answer: Answer, *, replayed: bool) -> Response:
+def _response(answer: Answer, *, replayed: bool = False) -> Response:
     headers = {REPLAYED: "true"} if replayed else {}
     return Response(answer.body, answer.status, headers, media_type="application/json")
 

@@ -98,19 +98,16 @@ async def cancel_import_job(context: Context, once: Idempotent, job_id: str) -> 
     The files of an automation's job stay known: no scan brings them again by itself, a retry of the file does. Those
     of a one-time job are as new as before it: another job, or an automation that watches them, may import them.
     """
-    cancelled: ImportJob | None = None
 
     def cancel(tx: Tx) -> ImportJob:
-        nonlocal cancelled
         stopping.cancel(tx, job_id)
-        cancelled = _shown(tx, job_id)
-        return cancelled
+        return _shown(tx, job_id)
 
-    response = await once(cancel)
-    if cancelled is not None:
+    def tell(cancelled: ImportJob) -> None:
         counts = cancelled.progress.model_dump(include={"imported", "failed", "skipped"})
         context.telemetry.emit("import.cancelled", import_job=job_id, **counts)
-    return response
+
+    return await once(cancel, tell)
 
 
 @router.post("/import-jobs/{job_id}/retry", response_model=ImportJob)

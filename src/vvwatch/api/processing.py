@@ -15,7 +15,7 @@ from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.prompt_runs import PromptRun
 from vvwatch.api.prompts import Prompt
 from vvwatch.api.run_options import Id, RunOptions, SegmentSeconds
-from vvwatch.api.run_requests import VideoIds, begun
+from vvwatch.api.run_requests import VideoIds, begun, tell_requested
 from vvwatch.api.unavailable import no_model
 from vvwatch.api.wire import Resource
 from vvwatch.store import catalog
@@ -99,7 +99,10 @@ async def process_media(context: Context, once: Idempotent, request: Request, bo
             "writing a prompt", "make one yourself with POST /api/v2/prompts, and send its prompt_id"
         )
     prompt_id, by = body.prompt_id, request.state.key_id
-    return await once(lambda tx: _processed(tx, context, prompt_id, body, by))
+    return await once(
+        lambda tx: _processed(tx, context, prompt_id, body, by),
+        lambda made: tell_requested(context, made.run_id, prompt_id, by),
+    )
 
 
 def _processed(tx: Tx, context: ApiContext, prompt_id: str, body: ProcessBody, by: str) -> Processing:

@@ -107,6 +107,11 @@ def begun(
     return shown(queries.view(tx, run_id))
 
 
+def tell_requested(context: ApiContext, run_id: str, prompt_id: str, by: str) -> None:
+    """Log who asked for the run; those that follow an import are told of by the import."""
+    context.telemetry.emit("run.requested", run=run_id, prompt=prompt_id, requested_by=by)
+
+
 def settled(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) -> dict[str, Any]:
     """All options of a run: those that were sent, the prompt's own, the usual ones. Raises as `begun`."""
     prompt = catalog.get_prompt(tx, prompt_id)
@@ -121,8 +126,12 @@ def settled(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) ->
 @router.post("/prompt-runs/execute", status_code=202, response_model=PromptRun)
 async def execute_prompt(context: Context, once: Idempotent, request: Request, body: RunBody) -> Response:
     """Run a prompt over media that were imported. Of many media, the first are begun while others still come in."""
-    by = {"executed_by": request.state.key_id}
-    return await once(lambda tx: begun(tx, context, body.prompt_id, body, body.target.found(tx), **by))
+    by = request.state.key_id
+
+    def effect(tx: Tx) -> PromptRun:
+        return begun(tx, context, body.prompt_id, body, body.target.found(tx), executed_by=by)
+
+    return await once(effect, lambda run: tell_requested(context, run.run_id, body.prompt_id, by))
 
 
 @router.post("/prompt-runs/estimate")

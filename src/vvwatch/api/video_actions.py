@@ -12,7 +12,7 @@ from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.media_grants import grant
 from vvwatch.api.run_options import RunOptions
-from vvwatch.api.run_requests import begun
+from vvwatch.api.run_requests import begun, tell_requested
 from vvwatch.api.wire import Body, Resource
 from vvwatch.errors import NotFound
 from vvwatch.store import catalog
@@ -58,7 +58,10 @@ async def process_video(
 ) -> Response:
     """Run a prompt over one media item, cut into segments of one length."""
     by, prompt = request.state.key_id, prompt_id or catalog.DEFAULT_PROMPT_ID
-    return await once(lambda tx: _processed(tx, context, video_id, prompt, segment_duration, by))
+    return await once(
+        lambda tx: _processed(tx, context, video_id, prompt, segment_duration, by),
+        lambda made: tell_requested(context, made.run_id, prompt, by),
+    )
 
 
 def _processed(

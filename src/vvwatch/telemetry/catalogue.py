@@ -204,6 +204,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         stamp("last_success_timestamp_seconds", "automation", status="completed"),
     ),
     # prompt runs
+    "run.requested": _info("A prompt run was asked for over the API (run, prompt, requested_by)."),
     "run.started": _info("A prompt run begins (run, import_job, items)."),
     "run.item_progressed": _debug("A media item is processed in part (run, media, object_key, fraction)."),
     "run.item_finished": _debug(
