@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.api.asking import Api, client_of
 from tests.api.story import CONNECTOR, INDEX, Story
@@ -15,6 +16,7 @@ from vvwatch.storage.local import LocalStorage
 from vvwatch.store import automations, catalog, ledger, windows
 from vvwatch.store.catalog import ConnectorSpec
 from vvwatch.store.database import Database
+from vvwatch.store.schema import import_files
 
 pytestmark = pytest.mark.anyio
 
@@ -150,6 +152,8 @@ async def test_new_only_leaves_later_versions_alone(
     await database.write(catalog.declare_connector, CONNECTOR, spec)
     storage.put("a.mp4", b"another")
     assert "new_only" in (await explained(api, "a.mp4"))["conclusion"]
+    await database.write(lambda tx: tx.execute(sa.update(import_files).values(status="failed")))
+    assert (await explained(api, "a.mp4"))["conclusion"].startswith("it matches and is new")
 
 
 async def test_a_store_that_does_not_answer_is_no_proof(api: Api, story: Story, storage: FakeStorage) -> None:

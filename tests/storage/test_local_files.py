@@ -4,11 +4,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -127,6 +129,26 @@ async def test_a_file_under_a_write_lease_is_in_use_and_spoils_no_batch(
         fcntl.fcntl(writer, fcntl.F_SETSIG, signal.SIGURG)  # that the lease is broken; ignored by default
         fcntl.fcntl(writer, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         assert await storage.in_use(["other.mp4", "a.mp4"]) == {"a.mp4"}
+
+
+async def test_a_file_that_the_disk_cannot_read_spoils_no_batch(
+    root: Path, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can say whether it is in use: its own import is told what is wrong with it."""
+    honest = os.open
+
+    def opened(path: str, *args: Any, **options: Any) -> int:
+        if path == "broken.mp4":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return honest(path, *args, **options)
+
+    (root / "broken.mp4").write_bytes(b"x")
+    monkeypatch.setattr(os, "open", opened)
+    with (root / "a.mp4").open("wb"):
+        assert await storage.in_use(["broken.mp4", "a.mp4"]) == {"a.mp4"}
+    shutil.rmtree(root)
+    with pytest.raises(StorageUnavailable):
+        await storage.in_use(["broken.mp4"])
 
 
 async def test_asking_for_writers_never_kills_nor_blocks_for_long(root: Path, storage: LocalStorage) -> None:

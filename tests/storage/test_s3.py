@@ -149,6 +149,14 @@ async def test_a_restore_under_way_is_none(canned: S3Storage, proxy: HttpFaultPr
     assert await canned.restored(["a.mp4"]) == set()
 
 
+async def test_an_archived_object_that_may_not_be_looked_at_holds_up_no_other(
+    canned: S3Storage, proxy: HttpFaultProxy
+) -> None:
+    proxy.fail(refusal(403, "AccessDenied"), "denied.mp4", times=FOREVER)
+    proxy.fail(head(**{"x-amz-storage-class": "GLACIER_IR"}), "warm.mp4")
+    assert await canned.restored(["denied.mp4", "warm.mp4"]) == {"warm.mp4"}
+
+
 async def test_who_cannot_look_cannot_say_what_is_restored(canned: S3Storage, proxy: HttpFaultProxy) -> None:
     proxy.fail(refusal(404, "NoSuchBucket"), times=FOREVER)
     with pytest.raises(StorageUnavailable):  # alone, in no group

@@ -246,6 +246,38 @@ async def test_a_clock_that_was_set_back_holds_nothing_up(database: Database, cl
     assert due == {Kind.SCAN: clock.now(), Kind.WINDOW: clock.now()}
 
 
+async def test_pieces_are_not_held_up_by_a_clock_that_was_set_back(
+    database: Database, clock: FakeClock
+) -> None:
+    """Trap 25: what nobody has tried is due at once, what runs goes on, what waits for another try waits on."""
+    untried, running, waiting = await close_window(database, clock, "a.mp4", "b.mp4", "c.mp4")
+    for job in (running, waiting):
+        await database.write(imports.begin_file, job)
+    await database.write(imports.retry_file, waiting, clock.now() + 300, "the folder is gone")
+    for days, refs in ((0, set()), (-1 / 24, {untried.ref}), (-2, {untried.ref, waiting.ref})):
+        clock.jump(days * 86_400)
+        jobs_of(database).jobs.clear()
+        await database.write(sweep, jobs_of(database), 5.0)
+        due = {job.ref: job.run_at for job in jobs_of(database).take(Kind.IMPORT_FILE)}
+        assert due == dict.fromkeys(refs, clock.now())
+
+
+async def test_what_a_clock_that_is_ahead_saw_for_the_first_time_is_not_held_up_by_its_correction(
+    database: Database, clock: FakeClock
+) -> None:
+    """Before the network is there, at the start of many a machine, the clock is wrong and nothing succeeds."""
+    await webhook(database, "import_job.started")
+    await close_window(database, clock, "a.mp4")
+    for kinds in ({Kind.SCAN, Kind.DELIVERY, Kind.IMPORT_FILE}, {Kind.SCAN}):
+        clock.jump(-28_800)
+        jobs_of(database).jobs.clear()
+        await database.write(sweep, jobs_of(database), 5.0)
+        assert {job.kind for job in jobs_of(database).jobs if job.run_at == clock.now()} == kinds
+        [scan] = jobs_of(database).take(Kind.SCAN)
+        clock.jump(28_800)
+        await database.write(automations.scan_failed, scan, 30.0, "no network", "")
+
+
 async def test_a_shorter_debounce_reaches_the_open_window(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
     await database.write(windows.accept, row.id, row.generation, [obj("a.mp4")])

@@ -35,7 +35,9 @@ async def engine(tmp_path: Path, failures: Failures) -> AsyncIterator[SqliteEngi
 
 async def test_what_ran_when_the_process_died_is_due_again(engine: SqliteEngine) -> None:
     await engine._database.write(put, 3)
-    await engine._database.write(lambda tx: tx.execute(sa.update(jobs).values(running=True)))
+    by_a_clock_that_was_ahead = jobs.c.run_at + 86_400
+    running = sa.update(jobs).values(running=True, run_at=by_a_clock_that_was_ahead)
+    await engine._database.write(lambda tx: tx.execute(running))
     await engine.setup()
     assert (await drain(engine, 3)).total() == 3
 

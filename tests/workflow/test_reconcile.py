@@ -264,6 +264,15 @@ async def test_filter_widened(database: Database, watcher: Watcher, storage: Fak
     assert await imported(database) == ["a.mp4", "b.mov"]
 
 
+async def test_a_hint_may_tell_of_any_number_of_objects(
+    database: Database, watcher: Watcher, storage: FakeBucket
+) -> None:
+    row = await database.write(prepare)
+    told = tuple(storage.put(f"{number:05}.mp4", b"x") for number in range(33_000))
+    assert await watcher.notice(row.id, Hint(objects=told))
+    assert len(await keys(database)) == 33_000
+
+
 async def test_a_removal_that_was_told_is_verified(
     database: Database, watcher: Watcher, storage: FakeBucket
 ) -> None:

@@ -9,13 +9,18 @@ import sqlalchemy as sa
 
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
-from tests.store.pipeline import jobs_of, prepare
+from tests.store.pipeline import PROBE, jobs_of, prepare
 from tests.workflow.conftest import Told
+from vvwatch.core.imports import FileStatus
 from vvwatch.errors import StorageUnavailable
 from vvwatch.ports import Capabilities, Hint, Irregularity, Kind, Page
-from vvwatch.store import automations, ledger
-from vvwatch.store.database import Database
+from vvwatch.store import automations, catalog, imports, ledger
+from vvwatch.store import windows as gathering
+from vvwatch.store.catalog import ConnectorSpec
+from vvwatch.store.database import Database, Tx
+from vvwatch.store.imports import FileOutcome
 from vvwatch.store.schema import import_automations, import_files, objects, observations, windows
+from vvwatch.workflow.preview import preview
 from vvwatch.workflow.watch import Watcher
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +58,12 @@ async def scan(database: Database, watcher: Watcher) -> None:
 async def keys(database: Database, table: sa.Table = import_files) -> list[str]:
     rows = await database.read(lambda tx: tx.all(sa.select(table.c.key).order_by(table.c.key)))
     return [row.key for row in rows]
+
+
+async def waiting(database: Database) -> list[str]:
+    """The keys in the open window."""
+    query = sa.select(import_files.c.key).where(import_files.c.status == FileStatus.WAITING)
+    return [row.key for row in await database.read(lambda tx: tx.all(query))]
 
 
 async def settle(database: Database, watcher: Watcher, clock: FakeClock) -> None:
@@ -227,6 +238,19 @@ async def test_what_cannot_be_an_object_is_observed_with_its_reason(
     assert await keys(database, observations) == ["bad\\xff.mp4", "link.mp4", "locked/"]
 
 
+@pytest.mark.parametrize(("recursive", "observed"), [(True, ["caf\\xe9/"]), (False, [])])
+async def test_a_folder_that_cannot_be_looked_into_is_observed_where_it_hides_what_is_wanted(
+    database: Database, watcher: Watcher, storage: SlowStorage, recursive: bool, observed: list[str]
+) -> None:
+    """Trap 32: else nobody could say why nothing comes of what is in it."""
+    await database.write(prepare, file_pattern="*.mp4", recursive=recursive)
+    storage.irregular = [Irregularity("caf\\xe9/", "undecodable_name", "rename it")]
+    await scan(database, watcher)
+    assert await keys(database, observations) == observed
+    [watched] = watcher._watched.values()
+    assert (await preview(database, watched)).declined.total() == len(observed)
+
+
 async def test_unmount_mid_run(
     database: Database, watcher: Watcher, storage: SlowStorage, clock: FakeClock, told: Told
 ) -> None:
@@ -259,6 +283,40 @@ async def test_new_only_takes_a_keys_first_version(
     assert sorted(row.window_seq > ledger.NOT_IMPORTED for row in rows) == [False, True]
 
 
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize(("status", "taken"), [(FileStatus.FAILED, ["a.mp4"]), (FileStatus.IMPORTED, [])])
+async def test_new_only_takes_another_version_of_what_could_not_be_imported(
+    database: Database,
+    watcher: Watcher,
+    storage: SlowStorage,
+    clock: FakeClock,
+    status: FileStatus,
+    taken: list[str],
+    gone: bool,
+) -> None:
+    """Trap 34: half of a file stood still for too long, or somebody puts a sound one in the place of a bad one."""
+    await database.write(prepare, import_mode_override="new_only")
+    storage.put("a.mp4", b"half")
+    await settle(database, watcher, clock)
+    clock.advance(300)
+    await database.write(gathering.close, jobs_of(database).take(Kind.WINDOW)[-1])
+    [file] = jobs_of(database).take(Kind.IMPORT_FILE)
+    if not gone:
+        storage.put("a.mp4", b"whole")
+        await settle(database, watcher, clock)
+    assert await waiting(database) == []
+    await database.write(imports.finish_file, file, FileOutcome(status, "media_damaged", "half of it", PROBE))
+    if gone:
+        storage.remove("a.mp4")
+        await scan(database, watcher)
+        await settle(database, watcher, clock)
+        storage.put("a.mp4", b"whole")
+    [watched] = watcher._watched.values()
+    assert (await preview(database, watched)).new_keys == taken
+    await settle(database, watcher, clock)
+    assert await waiting(database) == taken
+
+
 async def test_process_existing_false_begins_from_now(
     database: Database, watcher: Watcher, storage: SlowStorage, clock: FakeClock
 ) -> None:
@@ -272,6 +330,66 @@ async def test_process_existing_false_begins_from_now(
     storage.put("late-but-old.mp4", b"x")
     await settle(database, watcher, clock)
     assert await keys(database) == ["late-but-old.mp4", "new.mp4"]
+
+
+async def test_from_now_on_is_from_when_it_was_made(
+    database: Database, watcher: Watcher, storage: SlowStorage, clock: FakeClock
+) -> None:
+    """Traps 25 and 38: what stood still, or was edited, before its first listing leaves out nothing that came since."""
+    await database.write(prepare, process_existing=False, file_pattern="*.mp4")
+    clock.advance(60)
+    storage.moment = clock.now()
+    for key in ("new.mp4", "new.mov"):
+        storage.put(key, b"x")
+    clock.advance(60)
+    for paused in (True, False):
+        await database.write(automations.pause_import, "idx_main", paused=paused)
+    await database.write(prepare, process_existing=False, file_pattern="*")
+    await settle(database, watcher, clock)
+    assert await keys(database) == ["new.mov", "new.mp4"]
+
+
+async def test_an_edit_takes_nothing_for_old_that_was_wanted_before(
+    database: Database, watcher: Watcher, storage: SlowStorage, clock: FakeClock
+) -> None:
+    """Trap 38: a wider pattern without process_existing covers what comes from now on, and what was on its way."""
+    await database.write(prepare, process_existing=False, file_pattern="*.mp4")
+    await scan(database, watcher)
+    clock.advance(60)
+    storage.moment = clock.now()
+    for key in ("settling.mp4", "old.mov"):
+        storage.put(key, b"x")
+    await scan(database, watcher)
+    clock.advance(3)
+    await database.write(prepare, process_existing=False, file_pattern="*")
+    for paused in (True, False):
+        await database.write(automations.pause_import, "idx_main", paused=paused)
+    clock.advance(60)
+    storage.moment = clock.now()
+    storage.put("new.mov", b"x")
+    await settle(database, watcher, clock)
+    assert await keys(database) == ["new.mov", "settling.mp4"]
+    rows = await database.read(lambda tx: tx.all(sa.select(objects.c.key, objects.c.window_seq)))
+    assert {row.key for row in rows if row.window_seq == ledger.NOT_IMPORTED} == {"old.mov"}
+
+
+async def test_another_connector_begins_from_now(
+    database: Database, watcher: Watcher, storage: SlowStorage, clock: FakeClock
+) -> None:
+    def move(tx: Tx) -> None:
+        spec = ConnectorSpec("other", "local", {"root": "/other"}, ("import",))
+        catalog.declare_connector(tx, "conn_other", spec)
+        prepare(tx, connector_id="conn_other", process_existing=False)
+
+    await database.write(prepare, process_existing=False)
+    await scan(database, watcher)
+    clock.advance(60)
+    storage.moment = clock.now()
+    storage.put("there.mp4", b"x")
+    clock.advance(60)
+    await database.write(move)
+    await settle(database, watcher, clock)
+    assert await keys(database) == []
 
 
 async def test_export_into_source(

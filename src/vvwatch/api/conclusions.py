@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,14 @@ def _why_not(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
         return f"not picked up: {index.observation.detail or index.observation.reason}"
     if status_of(index.automation) != "active":
         return f"it matches, but the automation is {status_of(index.automation)}"
-    mode = index.automation.import_mode_override or facts.import_mode
-    if mode == "new_only" and index.versions:
+    if comes_later(facts, index, index.versions):
         return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}"
     return f"it matches and is new; the next scan is due at {moment(index.automation.next_at)}"
+
+
+def comes_later(facts: Facts, index: IndexLife, known: Sequence[VersionLife]) -> bool:
+    """Whether only the first version counts and one of these is it; one that could not be imported is not."""
+    assert index.automation is not None  # noqa: S101  # only those that are watched are asked about
+    mode = index.automation.import_mode_override or facts.import_mode
+    taken = (life.file is None or life.file.status != FileStatus.FAILED for life in known)
+    return mode == "new_only" and any(taken)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from vvwatch.api.automations import status_of
-from vvwatch.api.conclusions import Facts, concluded
+from vvwatch.api.conclusions import Facts, comes_later, concluded
 from vvwatch.api.standing import Here
 from vvwatch.api.wire import moment
 from vvwatch.core.filters import Reason, Verdict, explain
@@ -117,10 +117,10 @@ def _stopped(_: Facts, here: Here, index: IndexLife) -> str | None:
 
 
 def _known_key(facts: Facts, _: Here, index: IndexLife) -> str | None:
-    assert index.automation is not None  # noqa: S101  # asked for above
-    mode = index.automation.import_mode_override or facts.import_mode
-    known = index.versions or index.gone
-    return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
+    known = [*index.versions, *index.gone]
+    return (
+        f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if comes_later(facts, index, known) else None
+    )
 
 
 def _settling(facts: Facts, here: Here, index: IndexLife) -> str | None:

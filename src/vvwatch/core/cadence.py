@@ -7,7 +7,7 @@ folders in which keys came lately. What is spent is paid for afterwards, by wait
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -38,6 +38,9 @@ class Learnt:
 
     `calls` is what the last full listing took, `calls_per_hour` what all takes at this pace. `hot` are prefixes, the
     latest last, each with the key behind which new ones are looked for.
+
+    Only the first full listing after an edit has to know `since` when what comes counts as new, where that is not
+    since the automation was made, and the prefix, the pattern and `recursive` that were `covered` before.
     """
 
     full_at: float | None = None
@@ -46,6 +49,8 @@ class Learnt:
     calls_per_hour: float = 0.0
     stretched: bool = False
     hot: Mapping[str, str] = field(default_factory=dict)
+    since: float | None = None
+    covered: Sequence[Any] | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any] | None) -> Learnt:
@@ -61,6 +66,8 @@ class Learnt:
             "calls_per_hour": self.calls_per_hour,
             "stretched": self.stretched,
             "hot": dict(self.hot),
+            "since": self.since,
+            "covered": self.covered,
         }
 
     def anew(self) -> Learnt:

@@ -180,7 +180,9 @@ class LocalStorage:
             # Who holds a write lease has the file open for writing: it cannot be opened before the lease ends.
             if isinstance(error.__cause__, BlockingIOError):
                 return True
-            raise
+            # Where the folder is well it is the file's own trouble, which its import is told.
+            self._check(write=False)
+            return False
         try:
             return has_writer(file)
         finally:

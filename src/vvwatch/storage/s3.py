@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager, closing, suppress
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,6 +16,7 @@ from vvwatch.errors import (
     ObjectNotFound,
     OutsideLocation,
     StorageError,
+    StorageUnavailable,
 )
 from vvwatch.ports import Capabilities
 from vvwatch.storage.listing import ListedPage
@@ -85,13 +86,18 @@ class S3Storage(RemoteStorage):
         return StorageObject(key, f"{_etag(answer)}:{size}", size, modified, modified, _archived(answer))
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:
-        """As `Storage.restored`."""
+        """As `Storage.restored`; one that may not be looked at is none."""
         found: set[str] = set()
 
         async def look(key: str) -> None:
-            with suppress(ObjectNotFound):
-                if not (await self.stat(key)).archived:
-                    found.add(key)
+            try:
+                archived = (await self.stat(key)).archived
+            except StorageUnavailable:
+                raise
+            except StorageError:  # gone, denied, or encrypted with a key of someone's own
+                return
+            if not archived:
+                found.add(key)
 
         await side_by_side(_HEADS_AT_ONCE, look, _each(keys))
         return found

@@ -136,7 +136,7 @@ def _entries(
 def _examine(base: str, entry: os.DirEntry[str], pending: list[str]) -> _Found:
     name = entry.name
     if not name.isascii() and not _is_text(name):
-        return Irregularity(printable(base + name), "undecodable_name", "the name is not valid UTF-8")
+        return _undecodable(printable(base + name), entry)
     if entry.is_dir(follow_symlinks=False):
         pending.append(base + name)
         return None
@@ -147,6 +147,14 @@ def _examine(base: str, entry: os.DirEntry[str], pending: list[str]) -> _Found:
     if not stat.S_ISREG(status.st_mode):
         return Irregularity(base + name, "not_a_regular_file", _what_it_is(status.st_mode))
     return object_of(base + name, status)
+
+
+def _undecodable(key: str, entry: os.DirEntry[str]) -> Irregularity:
+    """A file, or a folder, whose key ends with a slash: it is not looked into."""
+    if entry.is_dir(follow_symlinks=False):
+        detail = "the name is not valid UTF-8, so nothing in the folder is seen"
+        return Irregularity(f"{key}/", "undecodable_name", detail)
+    return Irregularity(key, "undecodable_name", "the name is not valid UTF-8")
 
 
 def _unreadable(folder: str, error: OSError, failures: list[OSError]) -> Irregularity | None:

@@ -120,12 +120,23 @@ def save_import(
         if found.connector_id != spec.connector_id:
             gathering.leave_connector(tx, found.id)
         if _differs(found, values, _WATCHED):
-            values |= {"generation": found.generation + 1, "baseline_done": False, "cadence": {}}
+            begun = _begun_anew(found, spec.connector_id, tx.now).document()
+            values |= {"generation": found.generation + 1, "baseline_done": False, "cadence": begun}
         tx.update(import_automations, found.id, **values)
         gathering.reschedule(tx, found.id)
     elif found.next_at is not None and not rescan:
         return found
     return _resumed(tx, get_import(tx, index_id))
+
+
+def _begun_anew(found: sa.Row[Any], connector_id: str, now: float) -> Learnt:
+    """What its first listing after an edit has to know: what it wanted before and has not taken yet is not old."""
+    if found.connector_id != connector_id:
+        return Learnt(since=now)
+    if found.baseline_done:
+        return Learnt(since=now, covered=[found.source_prefix, found.file_pattern, found.recursive])
+    before = Learnt.of(found.cadence)
+    return Learnt(since=before.since, covered=before.covered)
 
 
 def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from vvwatch.store.signals import Signal
 P = ParamSpec("P")
 T = TypeVar("T")
 _SKEW_SECONDS = 5.0
+_RETRIED_WITHIN_SECONDS = 86_400.0  # a store may ask for so much patience
+_SCANNED_WITHIN_SECONDS = 60.0  # a scan that failed is tried again sooner
 
 ENTITIES: Mapping[Kind, sa.Table] = {
     Kind.SCAN: schema.import_automations,
@@ -283,13 +285,31 @@ def sweep(tx: Tx, sink: JobSink, grace_seconds: float) -> int:
     return sum(_sweep_kind(tx, sink, kind, tx.now - grace_seconds) for kind in ENTITIES)
 
 
-_LAST_MOVED = {
-    Kind.SCAN: schema.import_automations.c.last_scan_at,
+def _piece_moved(table: sa.Table, failure: sa.Column[str]) -> sa.ColumnElement[float]:
+    """When a piece that waits was put at the earliest; NULL while it is tried for the first time."""
+    untried, again = table.c.attempts == 0, failure.is_not(None)
+    return sa.case((untried, table.c.next_at), (again, table.c.next_at - _RETRIED_WITHIN_SECONDS))
+
+
+def _scan_moved(table: sa.Table) -> sa.ColumnElement[float]:
+    """When the scan was put; of one that failed, and need not save requests, at the earliest."""
+    soon_again = table.c.last_error.is_not(None), table.c.max_list_calls_per_hour.is_(None)
+    return sa.case(
+        (sa.and_(*soon_again), table.c.next_at - _SCANNED_WITHIN_SECONDS),
+        else_=sa.func.coalesce(table.c.last_scan_at, table.c.created_at),
+    )
+
+
+_LAST_MOVED: Mapping[Kind, sa.ColumnElement[float]] = {
+    Kind.SCAN: _scan_moved(schema.import_automations),
     Kind.WINDOW: schema.windows.c.last_change_at,
     Kind.IMPORT_JOB: schema.import_jobs.c.updated_at,
+    Kind.IMPORT_FILE: _piece_moved(schema.import_files, schema.import_files.c.message),
     Kind.RUN: schema.prompt_runs.c.updated_at,
+    Kind.RUN_ITEM: _piece_moved(schema.run_items, schema.run_items.c.error_message),
+    Kind.SEGMENT_RETRY: _piece_moved(schema.segment_retries, schema.segment_retries.c.error_message),
     Kind.EXPORT: schema.exports.c.updated_at,
-    Kind.DELIVERY: schema.deliveries.c.last_attempt_at,
+    Kind.DELIVERY: sa.func.coalesce(schema.deliveries.c.last_attempt_at, schema.deliveries.c.created_at),
 }
 
 

@@ -10,12 +10,21 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vvwatch.core.imports import FileStatus
 from vvwatch.core.ledger import Diff, diff, joined
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
 from vvwatch.store import absences
 from vvwatch.store.database import Tx, one_of
-from vvwatch.store.schema import ledger_scopes, objects, observations, outputs
+from vvwatch.store.schema import (
+    import_files,
+    ledger_scopes,
+    objects,
+    observations,
+    outputs,
+    tombstones,
+    windows,
+)
 
 NOT_IMPORTED = 0
 """The window of versions that are known but not to be imported (existing before the start, `new_only`)."""
@@ -33,6 +42,7 @@ _among = sa.select(objects.c.key, objects.c.version).where(
 )
 _insert = sa.insert(objects)
 _pair: Final = itemgetter(0, 1)
+_OBSERVED: Final = ("version", "reason", "detail", "size_bytes")
 
 
 def scope(tx: Tx, index_id: str, connector_id: str) -> int:
@@ -98,6 +108,38 @@ def _sought(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence)
     return diff(run, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Firsts:
+    """Keys that had a version: it was taken, or, of those `awaited`, it is being imported, which may fail."""
+
+    taken: set[str]
+    awaited: set[str]
+
+
+def firsts(tx: Tx, scope_id: int, keys: Sequence[str]) -> Firsts:
+    """Those of `keys` that have a version, or had one that is gone; one that could not be imported is none."""
+    given = {"scope_id": scope_id, "keys": json.dumps(keys)}
+    living, gone = (tx.pairs(_fates(table), given) for table in (objects, tombstones))
+    awaited = {key for key, status in living if status == FileStatus.PENDING}
+    had = {key for key, status in (*living, *gone) if status != FileStatus.FAILED}
+    return Firsts(had - awaited, awaited)
+
+
+def _fates(table: sa.Table) -> sa.Select[Any]:
+    """What became of the versions that a window took, and NULL for the others."""
+    file = import_files.c
+    its_file = sa.and_(
+        file.job_id == windows.c.import_job_id, file.key == table.c.key, file.version == table.c.version
+    )
+    return (
+        sa.select(table.c.key, file.status)
+        .select_from(table)
+        .outerjoin(windows, windows.c.seq == table.c.window_seq)
+        .outerjoin(import_files, its_file)
+        .where(table.c.scope_id == sa.bindparam("scope_id"), one_of(table.c.key))
+    )
+
+
 def forget(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
     """Remove a version, and those that were declined because of it: found again, they count as new."""
     scope_id = scope(tx, index_id, connector_id)
@@ -140,10 +182,14 @@ def observe(
     so that an object is reported as skipped once per version and reason, where it was not yet `reported_in` a job.
     """
     news = _news(tx, automation_id, seen)
-    for row in news:
-        values = {**row, "seen_at": tx.now, "job_id": reported_in}
-        insert = tx.upsert(observations).values(automation_id=automation_id, **values)
-        tx.execute(insert.on_conflict_do_update(index_elements=["automation_id", "key"], set_=values))
+    if news:
+        common = {"automation_id": automation_id, "seen_at": tx.now, "job_id": reported_in}
+        insert = tx.upsert(observations)
+        values = {name: insert.excluded[name] for name in (*_OBSERVED, "seen_at", "job_id")}
+        keyed = ["automation_id", "key"]
+        tx.execute(
+            insert.on_conflict_do_update(index_elements=keyed, set_=values), [common | row for row in news]
+        )
     return news
 
 

@@ -73,10 +73,13 @@ class SqliteEngine:
         self._awake.set()
 
     async def setup(self) -> None:
-        """Make due again what ran when the last process died."""
-        await self._database.write(
-            lambda tx: tx.execute(sa.update(jobs).where(jobs.c.running).values(running=False))
-        )
+        """Make due again what ran when the last process died, also where the clock was set back meanwhile."""
+
+        def due_again(tx: Tx) -> None:
+            run_at = sa.func.min(jobs.c.run_at, tx.now)
+            tx.execute(sa.update(jobs).where(jobs.c.running).values(running=False, run_at=run_at))
+
+        await self._database.write(due_again)
 
     async def prune(self) -> int:
         """A job that ended is gone already: nothing is left to drop."""

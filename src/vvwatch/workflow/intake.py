@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from vvwatch.core.cadence import note_new
-from vvwatch.core.filters import WORTH_KNOWING, Reason
+from vvwatch.core.filters import WORTH_KNOWING
 from vvwatch.core.ledger import Diff
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.settling import Sighting, settled, sight
@@ -90,37 +90,37 @@ class Intake:
                     "size_bytes": 0,
                 }
                 for item in irregular
-                if item.reason == Reason.PERMISSION_DENIED or watched.filter.name_verdict(item.key).accepted
+                if watched.minds(item)
             ],
         )
 
     async def _wanted(self, watched: Watched, difference: Diff, tally: Tally) -> list[StorageObject]:
         """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
-        known_keys = await self._known_keys(watched, difference)
         new = [*difference.created, *difference.modified]
-        candidates, own = await self._without_own(watched, [obj for obj in new if obj.key not in known_keys])
+        firsts = await self._firsts(watched, new)
+        later = firsts.taken | firsts.awaited
+        first = [obj for obj in new if obj.key not in later]
+        named = [obj for obj in first if _is_worth_a_look(watched, obj.key)]
+        candidates, own = await self._without_own(watched, named)
         if candidates:
             candidates = await watched.looked_into(self._database, candidates, self._sample())
         verdicts = [(obj, watched.filter.verdict(obj)) for obj in candidates]
         wanted, existing = watched.split_existing([obj for obj, verdict in verdicts if verdict.accepted])
-        declined = [obj for obj in new if obj.key in known_keys and watched.filter.verdict(obj).accepted]
-        if known := [*declined, *own, *existing]:
+        declined = [obj for obj in new if obj.key in later and watched.filter.verdict(obj).accepted]
+        if known := [*(obj for obj in declined if obj.key in firsts.taken), *own, *existing]:
             await self._database.write(windows.acknowledge, watched.row.id, watched.row.generation, known)
             tally.note(known)
         tally.matched += len(wanted) + len(declined) + len(existing)
-        tally.skipped += len(candidates) - len(wanted)
+        tally.skipped += len(first) - len(own) - len(wanted)
         refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
         await self._observe(watched, [observation(obj, v.reason, v.detail) for obj, v in refused])
         return wanted
 
-    async def _known_keys(self, watched: Watched, difference: Diff) -> set[str]:
-        """Where only the first version of a key counts: the keys that had one, though it may be gone."""
-        if not watched.new_only:
-            return set()
-        known = {obj.key for obj in difference.modified}
-        if keys := [obj.key for obj in difference.created]:
-            known |= await self._database.read(absences.buried, watched.row.scope_id, keys)
-        return known
+    async def _firsts(self, watched: Watched, new: Sequence[StorageObject]) -> ledger.Firsts:
+        """Where only the first version of a key counts: the keys that had one."""
+        if not watched.new_only or not new:
+            return ledger.Firsts(set(), set())
+        return await self._database.read(ledger.firsts, watched.row.scope_id, [obj.key for obj in new])
 
     async def _without_own(
         self, watched: Watched, candidates: list[StorageObject]
@@ -186,3 +186,9 @@ class Intake:
             )
         for closed in result.closed:
             announce(self._telemetry, closed)
+
+
+def _is_worth_a_look(watched: Watched, key: str) -> bool:
+    """Whether more than its name decides, or its owner is told; a bucket may be full of what nobody wants."""
+    verdict = watched.filter.name_verdict(key)
+    return verdict.accepted or verdict.reason in WORTH_KNOWING

@@ -93,8 +93,9 @@ async def _add(
     known = [obj for obj in objects if obj.key not in unknown]
     declined = Counter(_refusals(watched, known))
     known_count = len(known) - declined.total()
-    if watched.new_only:
-        later = [unknown.pop(obj.key) for obj in difference.modified]
+    if watched.new_only and unknown:
+        firsts = await database.read(ledger.firsts, watched.row.scope_id, list(unknown))
+        later = [unknown.pop(key) for key in firsts.taken | firsts.awaited]
         declined.update(_refusals(watched, later, otherwise=Reason.NEW_ONLY_KNOWN_KEY))
     new = await _new(database, watched, list(unknown.values()), declined)
     found.listed += len(objects)
@@ -132,8 +133,4 @@ def _refusals(watched: Watched, objects: Sequence[StorageObject], otherwise: str
 
 def _irregular(watched: Watched, irregular: Sequence[Irregularity]) -> list[str]:
     """What stands there, cannot be an object, and would have been wanted."""
-    return [
-        each.reason
-        for each in irregular
-        if each.reason == Reason.PERMISSION_DENIED or watched.filter.name_verdict(each.key).accepted
-    ]
+    return [each.reason for each in irregular if watched.minds(each)]

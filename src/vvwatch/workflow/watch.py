@@ -33,6 +33,7 @@ from vvwatch.workflow.reconcile import Reconciler
 from vvwatch.workflow.watched import Tally, Watched
 
 _MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
+_TAKEN_AT_ONCE = 4_000  # messages may tell of more than one statement has room for
 _RETRY_SECONDS = 30.0
 _SWEEP_SECONDS = 3_600.0
 _LATE_SECONDS = 60.0
@@ -177,7 +178,9 @@ class Watcher:
                 await self._reconciler.look(watched, narrowed, Tally())
         touched, _ = await self._looked_up(watched, hint.keys)
         returned = await self._without_removed(watched, hint.removed)
-        await self._intake.take(watched, [*hint.objects, *touched, *returned], Tally())
+        seen = [*hint.objects, *touched, *returned]
+        for start in range(0, len(seen), _TAKEN_AT_ONCE):
+            await self._intake.take(watched, seen[start : start + _TAKEN_AT_ONCE], Tally())
         return True
 
     async def _without_removed(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:

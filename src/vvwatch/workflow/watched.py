@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vvwatch.core.cadence import Learnt
 from vvwatch.core.filters import ObjectFilter, Reason, explain
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
 from vvwatch.core.settling import Sighting
-from vvwatch.ports import Storage
+from vvwatch.ports import Irregularity, Storage
 from vvwatch.store import ledger
 from vvwatch.store.database import Database
 
@@ -41,6 +42,11 @@ class Watched:
         """Whether a listing of it would show an object at `key` that is wanted by its name."""
         return self.filter.name_verdict(key).accepted
 
+    def minds(self, found: Irregularity) -> bool:
+        """Whether what cannot be an object would be wanted by its name, or may hide what would be."""
+        hides = found.reason == Reason.PERMISSION_DENIED or (found.key.endswith("/") and self.row.recursive)
+        return hides or self.covers(found.key)
+
     def is_of(self, row: sa.Row[Any], connector: sa.Row[Any]) -> bool:
         """Whether it is watched as these rows, the latest ones, want it."""
         same = self.connector.id == connector.id and self.connector.updated_at == connector.updated_at
@@ -49,14 +55,23 @@ class Watched:
     def split_existing(self, wanted: list[StorageObject]) -> tuple[list[StorageObject], list[StorageObject]]:
         """When only what comes from now on counts, split off what was there before the automation was.
 
-        The moment is one of the store's own clock, which dated the objects.
+        The moment is one of the store's own clock, which dated the objects. What is wanted only since an edit is
+        old when it was there before that; what was wanted before, and was not taken yet, is not.
         """
         if not self.baseline:
             return wanted, []
-        made_at = self.row.updated_at + self.storage.clock_ahead_seconds
+        learnt = Learnt.of(self.row.cadence)
+        began_at = self.row.created_at if learnt.since is None else learnt.since
+        began_at += self.storage.clock_ahead_seconds
         if self.storage.capabilities.atomic_writes:
-            made_at -= _SERVICE_TICK_SECONDS
-        return [o for o in wanted if o.changed_at >= made_at], [o for o in wanted if o.changed_at < made_at]
+            began_at -= _SERVICE_TICK_SECONDS
+        before = ObjectFilter(*learnt.covered) if learnt.covered else None
+        old = {
+            obj.key
+            for obj in wanted
+            if obj.changed_at < began_at and not (before and before.name_verdict(obj.key).accepted)
+        }
+        return [obj for obj in wanted if obj.key not in old], [obj for obj in wanted if obj.key in old]
 
     async def looked_into(
         self, database: Database, candidates: list[StorageObject], sample: float
