@@ -56,6 +56,13 @@ class FileHost:
         handler.wfile.flush()
         self.released.wait(30)
 
+    def dawdles(self, handler: BaseHTTPRequestHandler) -> None:
+        """Begin to answer, a line at a time."""
+        for _ in range(300):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\n" if not _ else b"X: y\r\n")
+            if self.released.wait(0.1):
+                return
+
 
 def has(body: bytes, content_type: str = "application/octet-stream", **headers: str) -> Answer:
     def answer(handler: BaseHTTPRequestHandler) -> None:

@@ -25,6 +25,7 @@ from vvwatch.store import catalog, fetching, invariants
 from vvwatch.store.database import Database
 from vvwatch.store.schema import import_files, media
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow import attachments
 from vvwatch.workflow.attachments import Attachments
 from vvwatch.workflow.imports import Imports
 from vvwatch.workflow.reading import Reading
@@ -61,8 +62,8 @@ async def work(context: ApiContext, clock: FakeClock) -> AsyncIterator[Imports]:
 
     downloads = Downloads(Guard(allow_http=True, allow_private_addresses=True), 1 << 20, 0.3)
     reading = Reading(clock, storage, {"technical": FakeProcessor()}, "technical", 3, lambda: 0.5)
-    attachments = Attachments(database, context.box, context.uploads, downloads)
-    yield Imports(database, Telemetry("test"), reading, attachments)
+    fetches = Attachments(database, context.box, context.uploads, downloads)
+    yield Imports(database, Telemetry("test"), reading, fetches)
     await downloads.aclose()
 
 
@@ -189,6 +190,18 @@ async def test_a_retry_with_a_fresh_address_gets_what_failed(
     assert len(list_of_files(context)) == 2
 
 
+async def test_nothing_is_tried_again_into_an_index_that_was_deleted(
+    near: Api, host: FileHost, work: Imports, database: Database
+) -> None:
+    host.answers["/b.mp4"] = refused(403)
+    job = await near.post(PATH, wanted(host, "/b.mp4", index_name="mails"), status=202)
+    await worked(work, database)
+    await near.ask("DELETE", f"/indexes/{job['target_index_id']}", status=202)
+    error = await near.error("POST", f"/import-jobs/{job['job_id']}/retry", 404)
+    assert error["code"] == "resource_index_not_found"
+    assert (await near.get(f"/import-jobs/{job['job_id']}"))["status"] == "failed"
+
+
 def list_of_files(context: ApiContext) -> list[Path]:
     return list(context.uploads.folder.root.glob("job_*/*/*"))
 
@@ -222,18 +235,78 @@ async def test_a_crash_begins_again_and_doubles_nothing(
             dying.setattr(fetching, "fetched", dies)
         else:
             dying.setattr(Imports, "_probed", dies_late)
+        if place == "after its row says so":
+            await work.file(piece)
+            [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
         with pytest.raises(Killed):
             await work.file(piece)
     if place == "before its row says so":
         assert len(list_of_files(context)) == 1
     await context.uploads.sweep()
     await work.file(piece)
+    await worked(work, database)
     done = await near.get(f"/import-jobs/{job['job_id']}")
     assert (done["status"], len(done["video_ids"])) == ("completed", 1)
     assert len(host.asked) == (1 if place == "after its row says so" else 2)
     assert len(await database.read(lambda tx: tx.all(sa.select(media)))) == 1
     assert len(list_of_files(context)) == 1
     await unbroken(database)
+
+
+async def test_a_file_is_imported_by_itself_when_it_is_here(
+    near: Api, host: FileHost, work: Imports, database: Database
+) -> None:
+    """With the rank of its fetching, and as the same attempt."""
+    job = await near.post(PATH, wanted(host, "/a.mp4"), status=202)
+    [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
+    await work.file(piece)
+    [file] = (await near.get(f"/import-jobs/{job['job_id']}/files"))["items"]
+    assert (file["status"], file["size_bytes"]) == ("pending", len(MOVIE))
+    [then] = jobs_of(database).take(Kind.IMPORT_FILE)
+    assert (then.ref, then.priority) == (piece.ref, piece.priority)
+    assert (piece.queue, then.queue) == ("import_file.fetch", "import_file")
+    await work.file(then)
+    [file] = (await near.get(f"/import-jobs/{job['job_id']}/files"))["items"]
+    assert (file["status"], file["attempts"]) == ("imported", 1)
+
+
+async def test_one_that_two_fetch_stays_as_the_first_has_it(
+    near: Api, host: FileHost, work: Imports, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await near.post(PATH, wanted(host, "/a.mp4"), status=202)
+    [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
+    filled = attachments._filled
+
+    async def overtaken(*args: Any) -> None:
+        monkeypatch.setattr(attachments, "_filled", filled)
+        await work.file(piece)
+        await filled(*args)
+
+    monkeypatch.setattr(attachments, "_filled", overtaken)
+    await work.file(piece)
+    assert len(host.asked) == 2
+    await worked(work, database)
+    done = await near.get(f"/import-jobs/{job['job_id']}")
+    assert (done["progress"]["imported"], done["progress"]["skipped"]) == (1, 0)
+
+
+async def test_of_one_that_is_cancelled_no_more_is_fetched(
+    near: Api, host: FileHost, work: Imports, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await near.post(PATH, wanted(host, "/a.mp4"), status=202)
+    [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
+    filled, sizes = attachments._filled, list[int]()
+
+    async def cancelled(arriving: Any, *rest: Any) -> None:
+        await database.write(lambda tx: tx.claim(piece))
+        await filled(arriving, *rest)
+        sizes.append(arriving.size_bytes)
+
+    monkeypatch.setattr(attachments, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(attachments, "_filled", cancelled)
+    await work.file(piece)
+    assert sizes == [0]
+    assert jobs_of(database).take(Kind.IMPORT_FILE) == []
 
 
 async def test_a_file_that_is_being_fetched_is_not_swept(

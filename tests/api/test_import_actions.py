@@ -18,13 +18,14 @@ from vvwatch.ports import Kind
 from vvwatch.store import imports, invariants
 from vvwatch.store.database import Database
 from vvwatch.store.imports import FileOutcome, NewFile
-from vvwatch.store.schema import connectors, import_files, prompt_runs
+from vvwatch.store.schema import connectors, events, import_files, prompt_runs
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.one_time import OneTimeImports
 from vvwatch.workflow.reading import Reading
 
 pytestmark = pytest.mark.anyio
 
+ENDS = ("import_job.completed", "import_job.partial_completed", "import_job.failed")
 ORIGIN = {"file_id": "F1", "download_url": "https://example.com/1", "file_name": "1.mp4"}
 
 
@@ -326,6 +327,16 @@ async def test_failed_attachments_are_tried_again_from_where_they_are_now(
     error = await api.error("POST", f"{path}/retry", 409)
     assert "failed" in error["message"]
     assert await is_sound(database)
+
+
+async def test_each_end_of_a_job_that_is_tried_again_is_told(api: Api, database: Database) -> None:
+    path = await attached(database, "F1", "F2")
+    for outcome in (FAILED, FAILED, None):
+        await api.post(f"{path}/retry")
+        await import_all(database, outcome)
+    ends = sa.select(events.c.type).where(events.c.type.in_(ENDS)).order_by(events.c.id)
+    told = await database.read(lambda tx: list(tx.execute(ends).scalars()))
+    assert told == [*["import_job.partial_completed"] * 3, "import_job.completed"]
 
 
 async def test_only_what_failed_is_refreshed(api: Api, database: Database) -> None:

@@ -429,6 +429,15 @@ async def test_files_of_another_installation_are_left_alone(
     assert len(kept(root)) == 2
 
 
+async def test_files_whose_mark_a_power_loss_left_empty_are_nobody_elses(
+    context: ApiContext, root: Path
+) -> None:
+    (root / ".owner").touch()
+    assert await context.uploads.sweep() == 0
+    assert context.uploads.folder.belongs_to((root / ".owner").read_text())
+    assert not context.uploads.folder.belongs_to("other")
+
+
 @pytest.mark.parametrize("what", ["video", "index"])
 async def test_what_is_deleted_takes_its_file_along(
     api: Api, context: ApiContext, database: Database, clock: FakeClock, root: Path, what: str

@@ -138,6 +138,18 @@ async def test_nobody_keeps_one_longer_than_five_seconds(monkeypatch: pytest.Mon
         assert (len(late.open), late.closed) == (1, 0)
 
 
+async def test_one_is_not_used_again_when_the_other_side_may_be_about_to_close_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("vvwatch.senders.connections.time.monotonic", lambda: now)
+    async with _host() as host, _connections() as connections:
+        await _asked(connections, host)
+        now = 4.5
+        await _asked(connections, host)
+        assert len(host.open) == 2
+
+
 async def test_closing_leaves_none_open() -> None:
     async with _host() as host:
         async with _connections() as connections:

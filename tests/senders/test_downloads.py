@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Iterator
 
+import anyio
 import pytest
 
 from tests.file_host import Answer, FileHost, cut, endless, has, onward, refused
@@ -45,6 +47,8 @@ async def test_redirects_are_followed_some_steps(host: FileHost, downloads: Down
     host.answers |= {"/a": has(b"abc"), "/1": onward("/a"), "/2": onward(host.url("/1"), 307)}
     assert (await fetched(downloads, host.url("/2")))[1] == b"abc"
     host.answers["/round"] = onward("/round")
+    host.answers |= {"/raw": onward("/W\xc3\xb6rter"), "/W%C3%B6rter": has(b"abc")}
+    assert (await fetched(downloads, host.url("/raw")))[1] == b"abc"
     with pytest.raises(AttachmentRefused, match="without an end"):
         await fetched(downloads, host.url("/round"))
 
@@ -89,6 +93,30 @@ async def test_a_host_that_hangs_or_breaks_off_is_transient(host: FileHost, down
         await fetched(downloads, "http://127.0.0.1:1/a")
 
 
+async def test_a_host_that_dawdles_over_its_answer_is_not_waited_for(
+    host: FileHost, downloads: Downloads
+) -> None:
+    """Something comes all the time, but nothing of the file."""
+    host.answers["/a"] = host.dawdles
+    with anyio.fail_after(5), pytest.raises(AttachmentUnavailable, match=r"did not answer within 0\.3 s"):
+        await fetched(downloads, host.url("/a"))
+
+
+@pytest.mark.parametrize(
+    ("number", "later"), [(socket.EAI_AGAIN, True), (socket.EAI_NONAME, False)], ids=["away", "unknown"]
+)
+async def test_a_name_that_cannot_be_looked_up_now_is_looked_up_again(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch, number: int, later: bool
+) -> None:
+    async def asked(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "no")
+
+    monkeypatch.setattr("vvwatch.senders.guard.anyio.getaddrinfo", asked)
+    with pytest.raises(AttachmentRefused, match=r"host\.example.* does not resolve") as failure:
+        await fetched(downloads, f"http://host.example/a?{SECRET}")
+    assert failure.value.transient == later
+
+
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "0x7f000001", "169.254.169.254"])
 async def test_a_private_address_is_not_asked(host: FileHost, name: str) -> None:
     guarded = Downloads(Guard(allow_http=True), MOST, 0.3)
@@ -105,12 +133,12 @@ async def test_a_redirect_to_a_private_address_is_not_followed(
 ) -> None:
     """The first host is allowed, whatever it is; where it sends us is judged anew."""
     guarded = Downloads(Guard(allow_http=True), MOST, 0.3)
-    asked = Guard.address
+    asked = Guard.addresses
 
-    async def first_is_public(guard: Guard, name: str, port: int) -> str:
-        return "127.0.0.1" if name == "public.example" else await asked(guard, name, port)
+    async def first_is_public(guard: Guard, name: str, port: int) -> list[str]:
+        return ["127.0.0.1"] if name == "public.example" else await asked(guard, name, port)
 
-    monkeypatch.setattr(Guard, "address", first_is_public)
+    monkeypatch.setattr(Guard, "addresses", first_is_public)
     host.answers |= {"/a": onward(host.url("/inner")), "/inner": has(b"secrets")}
     port = host.url("").rpartition(":")[2]
     with pytest.raises(AttachmentRefused, match="private address"):

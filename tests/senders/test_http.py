@@ -175,7 +175,11 @@ async def _resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> As
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
         "64:ff9b::a00:1",
+        "64:ff9b:1::a00:1",
         "2002:a00:1::",
+        "fec0::1",
+        "::7f00:1",
+        "::ffff:0:a00:1",
     ],
 )
 async def test_no_spelling_of_a_private_address_is_connected_to(
@@ -191,7 +195,7 @@ async def test_no_spelling_of_a_private_address_is_connected_to(
 )
 async def test_public_addresses_are_allowed(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     async with _resolving(monkeypatch, [address]):
-        assert await Guard().address("hook.example", 443) == address
+        assert await Guard().addresses("hook.example", 443) == [address]
 
 
 async def test_one_private_address_among_public_ones_is_enough_to_refuse(
@@ -217,9 +221,19 @@ async def test_a_name_that_became_private_is_refused_by_the_next_connection(
 ) -> None:
     async with _resolving(monkeypatch, ["93.184.216.34"], ["127.0.0.1"]):
         guard = Guard()
-        assert await guard.address("hook.example", 443) == "93.184.216.34"
+        assert await guard.addresses("hook.example", 443) == ["93.184.216.34"]
         reply = await _posted("https://hook.example/", guard)
     assert "private address" in str(reply.error)
+
+
+async def test_a_host_is_asked_at_each_of_its_addresses_until_one_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Receiver() as receiver:
+        url = receiver.url.replace("127.0.0.1", "hook.example")
+        async with _resolving(monkeypatch, ["127.0.0.3", "127.0.0.2", "127.0.0.1"]):
+            reply = await _posted(url)
+    assert (reply.status_code, len(receiver.received)) == (200, 1)
 
 
 async def test_names_that_share_an_address_share_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +283,22 @@ async def test_an_answer_that_trickles_costs_no_more_than_the_time_out() -> None
         reply = await _posted(url, timeout_seconds=0.3)
         ended.set()
     assert (reply.status_code, reply.error) == (None, "no answer within 0.3 s")
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+async def test_what_was_answered_counts_though_the_rest_of_the_answer_never_comes(is_cut: bool) -> None:
+    ended = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        while not connection.recv(65_536).endswith(b"{}"):
+            pass
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ntaken")
+        assert is_cut or ended.wait(10)
+
+    with _served(answer) as url:
+        reply = await _posted(url, timeout_seconds=10.0 if is_cut else 0.5)
+        ended.set()
+    assert (reply.status_code, reply.body, reply.error) == (200, "taken", None)
 
 
 @pytest.mark.parametrize("url", ["https://[::/", "", "https://\ud800/"])

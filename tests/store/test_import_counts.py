@@ -119,7 +119,7 @@ class Stage:
 
     async def _retry(self) -> None:
         row = await self.database.read(imports.get, self.job_id)
-        if row.source_kind == attachments.ATTACHMENTS:
+        if row.source_kind == imports.ATTACHMENTS:
             with suppress(Conflict):
                 await self.database.write(attachments.retry, self.job_id, None)
 
@@ -143,7 +143,7 @@ class Stage:
 
 def _asked(tx: Tx, kind: str) -> str:
     prepare(tx, paused=True)
-    if kind != attachments.ATTACHMENTS:
+    if kind != imports.ATTACHMENTS:
         return str(one_time.create(tx, OneTime("conn_in", "idx_main", import_mode=kind)).id)
     files = [NewFile(f"{JOB_ID}/{n}", "", 0, origin={"file_id": str(n)}) for n in range(5)]
     imports.create_sealed(
@@ -204,7 +204,7 @@ def _what_is_left(tx: Tx, job_id: str) -> tuple[dict[str, int], set[Any], set[An
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    kind=st.sampled_from(("all", "new_only", attachments.ATTACHMENTS)),
+    kind=st.sampled_from(("all", "new_only", imports.ATTACHMENTS)),
     steps=st.lists(st.sampled_from(STEPS), min_size=4, max_size=24),
     seed=st.integers(0, 2**32),
 )

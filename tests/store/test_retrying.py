@@ -10,10 +10,10 @@ from tests.store.pipeline import jobs_of, obj, prepare
 from vvwatch.core.imports import FileStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Kind
-from vvwatch.store import automations, imports, ledger, retrying, windows
+from vvwatch.store import automations, deletions, imports, ledger, retrying, stopping, windows
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.imports import FileOutcome
-from vvwatch.store.schema import import_files, import_jobs, objects
+from vvwatch.store.schema import import_automations, import_files, import_jobs, indexes, objects
 
 pytestmark = pytest.mark.anyio
 
@@ -82,3 +82,32 @@ async def test_only_what_ended_badly_is_retried(database: Database, clock: FakeC
         await database.write(retrying.retry_file, file.job_id, "99")
     with pytest.raises(NotFound, match="no import job"):
         await database.write(retrying.retry_file, "job_none", str(file.id))
+
+
+async def test_a_file_of_a_cancelled_job_is_retried_before_it_was_told(
+    database: Database, clock: FakeClock
+) -> None:
+    automation = await database.write(_prepared)
+    await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
+    clock.advance(300)
+    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[0])
+    file = await database.read(lambda tx: tx.execute(sa.select(import_files)).one())
+    await database.write(stopping.cancel, file.job_id)
+    assert (await database.write(retrying.retry_file, file.job_id, str(file.id))).scanning
+    [job] = jobs_of(database).take(Kind.IMPORT_JOB)
+    assert await database.write(stopping.tell_files, job) == 1
+    again = await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
+    assert again.count == 1
+
+
+async def test_nothing_is_new_to_an_index_that_was_deleted(database: Database, clock: FakeClock) -> None:
+    automation, file = await failed_file(database, clock)
+
+    def delete(tx: Tx) -> None:
+        tx.update(indexes, automation.index_id, declared=False)
+        tx.update(import_automations, automation.id, declared=False)
+        deletions.delete_index(tx, automation.index_id)
+
+    await database.write(delete)
+    with pytest.raises(NotFound, match="no index"):
+        await database.write(retrying.retry_file, file.job_id, str(file.id))

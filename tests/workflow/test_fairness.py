@@ -22,7 +22,7 @@ from vvwatch.ports import Handler, Job, Kind, Lane
 from vvwatch.processors.technical import TechnicalProcessor
 from vvwatch.store import automations, catalog, imports, runs, windows
 from vvwatch.store.database import Database, Tx
-from vvwatch.store.imports import FileOutcome
+from vvwatch.store.imports import FileOutcome, NewFile
 from vvwatch.store.postgres_engine import PgQueuerEngine
 from vvwatch.telemetry import Telemetry
 
@@ -190,9 +190,49 @@ async def test_a_slow_processor_holds_up_no_other(
     assert done == {"quick": 8, "slow": SLOTS, "slow began": SLOTS}
 
 
+async def test_hosts_that_hang_hold_up_no_import(
+    engine: AnyEngine, failures: Failures, tmp_path: Path
+) -> None:
+    """The daemon's own lanes, and more jobs that fetch than it imports files at once."""
+    database, done = engine._database, Counter[str]()
+    hanging, released = anyio.Event(), anyio.Event()
+    await database.write(prepare)
+    await database.write(watch, "folder", 8)
+    for number in range(2 * SLOTS):
+        await database.write(attach, f"job_{number}")
+
+    async def import_file(job: Job) -> None:
+        if job.queue.startswith("import_file.fetch"):
+            done["hang"] += 1
+            if done["hang"] == 2 * SLOTS:
+                hanging.set()
+            await released.wait()
+            return
+        await hanging.wait()
+        await database.write(imports.finish_file, job, IMPORTED)
+        done["imported"] += 1
+        if done["imported"] == 8:
+            engine.drain()
+            released.set()
+
+    mine = [lane for lane in lanes(tmp_path) if lane.kind is Kind.IMPORT_FILE]
+    with anyio.fail_after(50):
+        await engine.run({Kind.IMPORT_FILE: import_file}, mine)
+    assert failures == []
+    assert done == {"hang": 2 * SLOTS, "imported": 8}
+
+
+def attach(tx: Tx, job_id: str) -> None:
+    """A job with one file that is still to be fetched."""
+    files = [NewFile(f"{job_id}/0/a.mp4", "", 0, origin={"file_id": "1"})]
+    imports.create_sealed(
+        tx, job_id=job_id, index_id="idx_main", connector_id="conn_in", source_kind="attachments", files=files
+    )
+
+
 def lanes(base: Path, *processors: str) -> tuple[Lane, ...]:
     """What the daemon serves when it has these processors."""
     house = build(config(base, f"[processing]\nconcurrency = {SLOTS}\n"), FakeClock(), Telemetry("test"), {})
     [processor] = house.processors.values()
     assert isinstance(processor, TechnicalProcessor)
-    return replace(house, processors=dict.fromkeys(processors, processor)).lanes()
+    return replace(house, processors=dict.fromkeys(processors or house.processors, processor)).lanes()

@@ -375,6 +375,30 @@ async def test_what_a_job_imports_no_automation_imports_again(
     assert result.count == 1
 
 
+@pytest.mark.parametrize("existing", [False, True])
+async def test_what_two_jobs_took_is_known_until_both_are_cancelled(
+    database: Database,
+    listing: OneTimeImports,
+    storage: Paged,
+    automation: sa.Row[Any],
+    existing: bool,
+) -> None:
+    found = storage.put("a.mp4", b"x")
+    if existing:
+        await resume(database)
+        await database.write(windows.acknowledge, automation.id, automation.generation, [found])
+    before = await recorded(database)
+    jobs = [await listed(database, listing) for _ in range(3)]
+    for job in jobs:
+        await resume(database)
+        offered = automation.id, automation.generation, [found]
+        assert (await database.write(windows.accept, *offered)).count == 0
+        await database.write(stopping.cancel, job.id)
+        await told_all(database, listing)
+    assert await recorded(database) == before
+    assert await is_sound(database)
+
+
 async def test_what_an_automation_passed_over_as_existing_is_new_to_a_job_once(
     database: Database, listing: OneTimeImports, storage: Paged, automation: sa.Row[Any]
 ) -> None:
@@ -410,9 +434,14 @@ async def test_what_cannot_be_an_object_is_left_alone_with_its_reason(
         Irregularity("link.mp4", "not_a_regular_file", "it is a link"),
         Irregularity("link.txt", "not_a_regular_file", "it is a link"),
         Irregularity("secret", "permission_denied", "it may not be read"),
+        Irregularity("caf\\xe9/", "undecodable_name", "nothing in the folder is seen"),
     ]
     row = await listed(database, listing)
-    assert await fates(database, row.id) == {"link.mp4": "not_a_regular_file", "secret": "permission_denied"}
+    assert await fates(database, row.id) == {
+        "link.mp4": "not_a_regular_file",
+        "secret": "permission_denied",
+        "caf\\xe9/": "undecodable_name",
+    }
     assert row.status == ImportStatus.COMPLETED
 
 

@@ -18,8 +18,8 @@ from vvwatch.api.import_jobs import ImportJob, shown
 from vvwatch.api.wire import Body, Resource
 from vvwatch.config.fields import KeyPrefix, Pattern
 from vvwatch.store import attachments, one_time, retrying, stopping
-from vvwatch.store.attachments import ATTACHMENTS
 from vvwatch.store.database import Tx
+from vvwatch.store.imports import ATTACHMENTS
 from vvwatch.store.one_time import OneTime
 from vvwatch.store.queries import import_jobs
 

@@ -15,8 +15,8 @@ from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.objects import base_name
 from vvwatch.errors import InvalidInput
 from vvwatch.store import stopping
-from vvwatch.store.attachments import ATTACHMENTS
 from vvwatch.store.database import Tx
+from vvwatch.store.imports import ATTACHMENTS
 from vvwatch.store.queries import import_jobs
 from vvwatch.store.queries.import_jobs import JobView
 

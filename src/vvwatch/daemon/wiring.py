@@ -28,7 +28,7 @@ from vvwatch.storage.uploads import UploadsFolder
 from vvwatch.store.database import Database, JobSink
 from vvwatch.store.encryption import SecretBox, load_or_create_key
 from vvwatch.store.opening import needing_postgresql
-from vvwatch.store.queues import queue_name
+from vvwatch.store.queues import FETCH, queue_name
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.attachments import Attachments
 from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
@@ -45,6 +45,7 @@ from vvwatch.workflow.windows import Windows
 _SCAN_SLOTS = 4
 _WINDOW_SLOTS = 4
 _IMPORT_JOB_SLOTS = 4
+_FETCH_SLOTS = 16
 _RUN_SLOTS = 2
 _RETRY_SLOTS = 1
 _EXPORT_SLOTS = 2
@@ -127,14 +128,15 @@ class House:
         }
         return (
             *(self._lane(kind, slots) for kind, slots in plain.items()),
+            self._lane(Kind.IMPORT_FILE, _FETCH_SLOTS, FETCH),
             *(self._lane(Kind.RUN_ITEM, heavy, name) for name in self.processors),
             *(self._lane(Kind.SEGMENT_RETRY, _RETRY_SLOTS, name) for name in self.processors),
         )
 
-    def _lane(self, kind: Kind, slots: int, processor: str = "") -> Lane:
+    def _lane(self, kind: Kind, slots: int, need: str = "") -> Lane:
         """What any node may do, and what only this one can."""
         node = self.config.node.name
-        return Lane(kind, (queue_name(kind, processor), queue_name(kind, processor, node)), slots)
+        return Lane(kind, (queue_name(kind, need), queue_name(kind, need, node)), slots)
 
 
 def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:

@@ -1,10 +1,10 @@
-"""HTTP(S) connections to what the guard allows: a name is resolved for each, checked, and that very address is used."""
+"""HTTP(S) connections to what the guard allows: a name is resolved for each, checked, and what it told is used."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,11 +15,15 @@ import httpx
 from vvwatch.senders.guard import Guard
 
 _KEPT: Final = 32
-_KEPT_SECONDS: Final = 5.0
+_KEPT_SECONDS: Final = 4.0  # many servers close after five: what is sent at that moment is lost
+_NEXT_SECONDS: Final = 2.0
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to what the guard has checked, and to nothing else."""
+    """Connects to what the guard has checked, and to nothing else: to the first of the host's addresses that answers.
+
+    The last is given all the time that is left, each other one little.
+    """
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -33,8 +37,12 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        address = await self._guard.address(host, port)
-        return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+        *others, last = await self._guard.addresses(host, port)
+        soon = _NEXT_SECONDS if timeout is None else min(timeout, _NEXT_SECONDS)
+        for address in others:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return await self._network.connect_tcp(address, port, soon, local_address, socket_options)
+        return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

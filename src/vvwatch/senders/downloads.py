@@ -5,13 +5,15 @@ What is told of a failure names the host alone: an address that opens a file is 
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
+import anyio
 import httpcore
 
 from vvwatch.errors import AttachmentRefused, AttachmentUnavailable, DeliveryRefused
@@ -57,13 +59,15 @@ class Downloads:
                 self._require(host, headers)
                 yield Download(headers.get(b"content-type", ""), self._pieces(host, response))
         except DeliveryRefused as refusal:
+            if getattr(refusal.__cause__, "errno", None) == socket.EAI_AGAIN:
+                raise _later(refusal.message) from refusal
             raise AttachmentRefused(refusal.message, "give an address that the server may ask") from refusal
         except ValueError as error:
             raise AttachmentRefused(
                 f"{host!r} redirects to what is no address", "give the last address"
             ) from error
         except httpcore.TimeoutException as error:
-            raise _later(f"{host!r} did not answer within {self._timeout_seconds:g} s") from error
+            raise self._late(host) from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise _later(f"the connection to {host!r} failed: {type(error).__name__}") from error
 
@@ -82,15 +86,18 @@ class Downloads:
 
     @asynccontextmanager
     async def _asked(self, url: str) -> AsyncIterator[httpcore.Response]:
+        """The answer of one host, which is whole within the time-out but for the file."""
         target, host = self._guard.checked(url)
         names = ("connect", "read", "write")
         timeouts = dict.fromkeys(names, self._timeout_seconds)
         headers = [(name.encode(), value.encode("ascii")) for name, value in {"Host": host, **_OURS}.items()]
         options = {"timeout": timeouts}
-        async with (
-            self._connections.to(target.origin) as connection,
-            connection.stream("GET", target, headers=headers, extensions=options) as response,
-        ):
+        async with self._connections.to(target.origin) as connection, AsyncExitStack() as asking:
+            asked = connection.stream("GET", target, headers=headers, extensions=options)
+            with anyio.move_on_after(self._timeout_seconds) as waiting:
+                response = await asking.enter_async_context(asked)
+            if waiting.cancelled_caught:
+                raise self._late(host)
             yield response
 
     def _require(self, host: str, headers: dict[bytes, str]) -> None:
@@ -113,6 +120,9 @@ class Downloads:
                 raise _later(f"{host!r} sends too slowly: {taken:,} bytes in {took:.0f} s")
             yield piece
 
+    def _late(self, host: str) -> AttachmentUnavailable:
+        return _later(f"{host!r} did not answer within {self._timeout_seconds:g} s")
+
     def _too_large(self, host: str) -> AttachmentRefused:
         hint = "max_upload_bytes under [api] bounds it"
         return AttachmentRefused(f"the file at {host!r} has more than {self._max_bytes:,} bytes", hint)
@@ -124,7 +134,7 @@ def _onward(url: str, response: httpcore.Response) -> str:
     if status in _REDIRECTS:
         for name, value in response.headers:
             if name.lower() == b"location":
-                return urljoin(url, value.decode("latin-1"))
+                return urljoin(url, value.decode(errors="replace"))
     if status in _AGAIN or status >= 500:
         raise _later(f"{host!r} answered {status}")
     hint = "the address may have expired: retry the job with a fresh one"

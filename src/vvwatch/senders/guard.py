@@ -16,6 +16,7 @@ from vvwatch.errors import DeliveryRefused
 
 _PLAIN: Final = "/?%:@!$&'()*+,;=~[]"  # stands in paths and queries as it is
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_UNICAST: Final = IPv6Network("2000::/3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +39,31 @@ class Guard:
         target = httpcore.URL(scheme=parts.scheme, host=host, port=port, target=path)
         return target, name if port is None else f"{name}:{port}"
 
-    async def address(self, host: str, port: int) -> str:
-        """An address of `host` that may be connected to. Raises DeliveryRefused unless all of them may."""
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """The addresses of `host`, the best first. Raises DeliveryRefused unless all may be connected to."""
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise DeliveryRefused(f"the host {host!r} does not resolve", "check the webhook's url") from error
         addresses = [str(entry[4][0]) for entry in found]
-        allowed = [address for address in addresses if self._allows(address)]
-        if not allowed or len(allowed) < len(addresses):
+        if not addresses or not all(map(self._allows, addresses)):
             raise DeliveryRefused(
                 f"the host {host!r} resolves to a private address",
                 "use a public address, or set allow_private_addresses in [webhooks]",
             )
-        return allowed[0]
+        return addresses
 
     def _allows(self, address: str) -> bool:
         if self.allow_private_addresses:
             return True
         parsed = ipaddress.ip_address(address.partition("%")[0])
-        return all(each.is_global and not each.is_multicast for each in _meant(parsed))
+        return all(map(_is_public, _meant(parsed)))
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether it is a host's on the Internet: of IPv6, all else that no rule forbids may lead to hosts nearby."""
+    is_unicast = isinstance(address, IPv4Address) or address in _UNICAST
+    return is_unicast and address.is_global and not address.is_multicast
 
 
 def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:
@@ -67,7 +73,7 @@ def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Addres
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
     if address in _NAT64:
-        return (address, IPv4Address(int(address) & 0xFFFF_FFFF))
+        return (IPv4Address(int(address) & 0xFFFF_FFFF),)
     return (address,) if address.sixtofour is None else (address, address.sixtofour)
 
 

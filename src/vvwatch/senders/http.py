@@ -1,4 +1,4 @@
-"""Webhook posts over HTTP(S), guarded: a name is resolved for each connection, checked, and that very address is used.
+"""Webhook posts over HTTP(S), guarded: a name is resolved for each connection, checked, and what it told is used.
 
 So neither a name that resolves to a private address nor one that changes its mind between check and connection
 reaches into the daemon's network. Redirects are not followed and proxies of the environment are not used. Names that
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from email.utils import parsedate_to_datetime
 
 import anyio
@@ -43,11 +44,8 @@ class HttpSender:
         status: int | None = None
         text, error, retry_after = "", None, None
         try:
-            with anyio.fail_after(self._timeout_seconds):
-                target, host = self._guard.checked(url)
-                status, text, retry_after = await self._exchange(
-                    target, {"Host": host, **_OURS, **headers}, body
-                )
+            target, host = self._guard.checked(url)
+            status, text, retry_after = await self._exchange(target, {"Host": host, **_OURS, **headers}, body)
         except DeliveryRefused as refusal:
             error = refusal.message
         except TimeoutError:
@@ -63,21 +61,24 @@ class HttpSender:
         self, target: httpcore.URL, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, str, float | None]:
         whole = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-        async with (
-            self._connections.to(target.origin) as connection,
-            connection.stream("POST", target, headers=whole, content=body) as response,
-        ):
-            text = await _beginning(response)
+        ends_at = anyio.current_time() + self._timeout_seconds
+        async with self._connections.to(target.origin) as connection, AsyncExitStack() as asking:
+            asked = connection.stream("POST", target, headers=whole, content=body)
+            with anyio.fail_after(self._timeout_seconds):
+                response = await asking.enter_async_context(asked)
+            text = await _beginning(response, ends_at)
         answered = {name.lower(): value for name, value in response.headers}
         return response.status, text, _retry_after(answered.get(b"retry-after", b"").decode("latin-1"))
 
 
-async def _beginning(response: httpcore.Response) -> str:
+async def _beginning(response: httpcore.Response, ends_at: float) -> str:
+    """What comes of the body until then: the status alone says what became of the message."""
     kept = b""
-    async for piece in response.aiter_stream():
-        kept += piece
-        if len(kept) >= _KEPT_BODY_BYTES:
-            break
+    with anyio.CancelScope(deadline=ends_at), suppress(httpcore.NetworkError, httpcore.ProtocolError):
+        async for piece in response.aiter_stream():
+            kept += piece
+            if len(kept) >= _KEPT_BODY_BYTES:
+                break
     return kept[:_KEPT_BODY_BYTES].decode("utf-8", "replace")
 
 

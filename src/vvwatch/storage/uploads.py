@@ -119,9 +119,9 @@ class UploadsFolder:
         return found
 
     def belongs_to(self, owner: str) -> bool:
-        """Whether these are the files of `owner`: the first who asks has them."""
+        """Whether these are the files of `owner`: the first who asks has them. An empty mark is a power loss's."""
         mark = self.root / _OWNER
-        if not mark.exists():
+        if not mark.exists() or not mark.stat().st_size:
             mark.write_text(owner)
         return mark.read_text() == owner
 

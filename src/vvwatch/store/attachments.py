@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.errors import Conflict, InvalidInput
-from vvwatch.store import imports, shares
+from vvwatch.store import catalog, imports, shares
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_files, import_jobs
-
-ATTACHMENTS: Final = "attachments"
-"""The `source_kind` of jobs whose files are fetched from addresses."""
 
 
 def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) -> sa.Row[Any]:
     """Let every failed file of the job be tried again; returns the job, which is under way again.
 
     Each of `refreshed` has the `file_id` that its file has in the job or had when the job was made, and what of its
-    origin is new. Raises NotFound, Conflict while the job is under way and where nothing failed, and InvalidInput
-    for a file that has not failed.
+    origin is new. Raises NotFound (job, index), Conflict while the job is under way and where nothing failed, and
+    InvalidInput for a file that has not failed.
     """
     job = tx.require(import_jobs, "import_job", job_id)
+    catalog.get_index(tx, job.index_id)
     if job.status not in (ImportStatus.COMPLETED, ImportStatus.FAILED) or not job.failed:
         what = (
             f"is {job.status}" if job.status not in machine.TERMINAL or job.failed else "has no failed file"
@@ -54,6 +52,7 @@ def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) ->
         import_jobs,
         job_id,
         status=ImportStatus.IMPORTING,
+        attempts=job.attempts + 1,
         failed=job.failed - len(failed),
         error_message=None,
         completed_at=None,

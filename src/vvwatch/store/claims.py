@@ -1,6 +1,8 @@
 """What import jobs that no window made put into the ledger, so that no automation imports it again.
 
-A version that such a job takes is recorded under a mark instead of a window; given back, the ledger is what it was.
+A version that such jobs take is recorded under a mark instead of a window. The mark counts them: given back by all,
+the ledger is what it was. It is -1, -3, -5, … where the ledger did not have the version, and -2, -4, … where it had
+it as known and not to be imported.
 """
 
 from __future__ import annotations
@@ -15,11 +17,8 @@ from vvwatch.store import absences, ledger
 from vvwatch.store.database import Tx, one_of
 from vvwatch.store.schema import ledger_scopes, objects
 
-NEW: Final = -1
-"""The window of a version that a job took when the ledger did not have it."""
-
-RAISED: Final = -2
-"""The window of one that the ledger had as known and not to be imported."""
+_NEW: Final = -1
+_ONE: Final = 2
 
 Pair = tuple[str, str]
 """Key and version."""
@@ -29,30 +28,29 @@ _imported = sa.select(objects.c.key, objects.c.version).where(
     objects.c.window_seq != ledger.NOT_IMPORTED,
     one_of(objects.c.key),
 )
-_passed_over = sa.select(objects.c.key, objects.c.version).where(
+_of_no_window = sa.select(objects.c.key, objects.c.version).where(
     objects.c.scope_id == sa.bindparam("scope_id"),
-    objects.c.window_seq == ledger.NOT_IMPORTED,
+    objects.c.window_seq <= ledger.NOT_IMPORTED,
     one_of(objects.c.key),
 )
 _one = (
     objects.c.scope_id == sa.bindparam("its_scope"),
     objects.c.key == sa.bindparam("its_key"),
     objects.c.version == sa.bindparam("its_version"),
-    objects.c.window_seq == sa.bindparam("was"),
 )
+_mark = objects.c.window_seq
 _insert = sa.insert(objects)
-_mark = sa.update(objects).where(*_one).values(window_seq=sa.bindparam("becomes"))
-_remove = sa.delete(objects).where(*_one)
+_take = sa.update(objects).where(*_one).values(window_seq=_mark - _ONE)
+_give = sa.update(objects).where(*_one, _mark < _NEW).values(window_seq=_mark + _ONE)
+_remove = sa.delete(objects).where(*_one, _mark == _NEW)
 
 
 def _among(scope_id: int, keys: Sequence[str]) -> dict[str, Any]:
     return {"scope_id": scope_id, "keys": json.dumps(keys)}
 
 
-def _each(scope_id: int, pairs: Iterable[Pair], **values: int) -> list[dict[str, Any]]:
-    return [
-        {"its_scope": scope_id, "its_key": key, "its_version": version, **values} for key, version in pairs
-    ]
+def _each(scope_id: int, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
+    return [{"its_scope": scope_id, "its_key": key, "its_version": version} for key, version in pairs]
 
 
 def imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
@@ -64,28 +62,28 @@ def imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
 
 
 def claim(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> set[Pair]:
-    """Record versions; returns those that were not recorded as imported before."""
+    """Record versions; returns those that no window has, which the caller may give back."""
     if not pairs:
         return set()
     keys = [key for key, _ in pairs]
     known = set(pairs).intersection(ledger.recorded(tx, scope_id, keys))
-    absent = [(scope_id, *pair, NEW) for pair in sorted(pairs) if pair not in known]
+    absent = [(scope_id, *pair, _NEW) for pair in sorted(pairs) if pair not in known]
     if absent:
         tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), absent)
-    raised = known.intersection(tx.pairs(_passed_over, _among(scope_id, keys))) if known else set()
-    if raised:
-        tx.execute(_mark, _each(scope_id, sorted(raised), was=ledger.NOT_IMPORTED, becomes=RAISED))
-    return set(pairs) - known | raised
+    taken = known.intersection(tx.pairs(_of_no_window, _among(scope_id, keys))) if known else set()
+    if taken:
+        tx.execute(_take, _each(scope_id, sorted(taken)))
+    return set(pairs) - known | taken
 
 
 def release(tx: Tx, index_id: str, connector_id: str, pairs: Sequence[Pair]) -> None:
-    """Let claimed versions be to the ledger what they were before."""
+    """Give claimed versions back, once each: they are to the ledger what they were before."""
     if not pairs:
         return
     scopes = ledger_scopes.c.index_id == index_id, ledger_scopes.c.connector_id == connector_id
     scope_id = tx.execute(sa.select(ledger_scopes.c.id).where(*scopes)).scalar()
     if scope_id is None:  # with an index its ledger goes
         return
-    tx.execute(_remove, _each(scope_id, pairs, was=NEW))
-    tx.execute(_mark, _each(scope_id, pairs, was=RAISED, becomes=ledger.NOT_IMPORTED))
+    tx.execute(_remove, _each(scope_id, pairs))
+    tx.execute(_give, _each(scope_id, pairs))
     absences.found_again(tx, scope_id, [key for key, _ in pairs])

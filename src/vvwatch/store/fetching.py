@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.uploads import file_name
 from vvwatch.errors import InvalidInput
-from vvwatch.ports import Job
+from vvwatch.ports import Job, Kind
 from vvwatch.store import imports
 from vvwatch.store.database import Tx
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import NewFile
+from vvwatch.store.schema import import_files
 
 UNNAMED: Final = "attachment"
 """What a file is called until what it is fetched from tells its format."""
@@ -89,14 +90,21 @@ def create(
         job_id=job_id,
         index_id=index_id,
         connector_id=connector_id,
-        source_kind="attachments",
+        source_kind=imports.ATTACHMENTS,
         files=files,
         concurrency=1,  # a host that hangs must not have every place of this machine
     )
 
 
-def fetched(tx: Tx, job: Job, obj: StorageObject) -> sa.Row[Any] | None:
-    """The file stands where `obj` says; None for a stale job."""
-    return tx.touch(
-        job, key=obj.key, version=obj.version, size_bytes=obj.size_bytes, modified_at=obj.modified_at
-    )
+def is_awaited(tx: Tx, job: Job) -> bool:
+    """Whether it is still this job that fetches the file: what another has put in its place must stay."""
+    return tx.current(job) is not None
+
+
+def fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
+    """The file stands where `obj` says, and is to be imported: the same attempt goes on. Nothing for a stale job."""
+    where = {"key": obj.key, "version": obj.version}
+    what = {"size_bytes": obj.size_bytes, "modified_at": obj.modified_at}
+    row = tx.claim(job, **where, **what, attempts=import_files.c.attempts - 1)
+    if row is not None:
+        tx.put(Kind.IMPORT_FILE, row.id, row.revision, tx.now, job.priority)

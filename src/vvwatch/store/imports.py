@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -25,6 +25,9 @@ from vvwatch.store.schema import (
     import_jobs,
     media,
 )
+
+ATTACHMENTS: Final = "attachments"
+"""The `source_kind` of jobs whose files are fetched from addresses."""
 
 _PROGRESS_STEPS = 4
 _FOUND_AGAIN = (ObjectChanged.code, ObjectNotFound.code, ObjectArchived.code)
@@ -258,7 +261,13 @@ def _announce_progress(tx: Tx, job: sa.Row[Any]) -> None:
     done = job.imported + job.failed + job.skipped
     step = _PROGRESS_STEPS * done // job.total_files
     if step and step > _PROGRESS_STEPS * (done - 1) // job.total_files:
-        announce(tx, "import_job.progress", f"{job.id}:{step}", job.index_id, event_data(job))
+        announce(tx, "import_job.progress", f"{_course(job)}:{step}", job.index_id, event_data(job))
+
+
+def _course(job: sa.Row[Any]) -> str:
+    """What its events are of: the job, or one that is tried again, each time anew."""
+    retried = job.source_kind == ATTACHMENTS and job.attempts
+    return f"{job.id}:{job.attempts}" if retried else str(job.id)
 
 
 def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
@@ -282,7 +291,7 @@ def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
     if run_id and job.automation_id:
         tx.update(import_automations, job.automation_id, last_run_id=run_id)
     ended = get(tx, job.id)
-    announce(tx, event_type, job.id, job.index_id, event_data(ended))
+    announce(tx, event_type, _course(job), job.index_id, event_data(ended))
     return FileEnd(job.id, status, run_id, ended.imported, ended.failed, ended.skipped)
 
 

@@ -1,9 +1,12 @@
-"""Which queue a piece of work belongs to: by its kind, the processor that it needs, and the node that must do it."""
+"""Which queue a piece of work belongs to: by its kind, what it needs there, and the node that must do it.
+
+It needs a processor, or, as a file of another host, to be fetched.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -20,6 +23,9 @@ from vvwatch.store.schema import (
     segment_retries,
 )
 
+FETCH: Final = "fetch"
+"""What narrows the queue of files that are still to be fetched: a host that hangs holds up no import."""
+
 _ref: sa.BindParameter[str] = sa.bindparam("ref", type_=sa.Text)
 
 _of_item = (
@@ -29,6 +35,8 @@ _of_item = (
     .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
 )
 
+_fetch = sa.case((sa.and_(import_files.c.origin.is_not(None), import_files.c.version == ""), FETCH), else_="")
+
 # The node of the connector that the work reads from or writes to.
 _NODES: Mapping[Kind, sa.Select[Any]] = {
     Kind.SCAN: sa.select(connectors.c.node)
@@ -37,7 +45,7 @@ _NODES: Mapping[Kind, sa.Select[Any]] = {
     Kind.IMPORT_JOB: sa.select(connectors.c.node)
     .join(import_jobs, import_jobs.c.connector_id == connectors.c.id)
     .where(import_jobs.c.id == _ref),
-    Kind.IMPORT_FILE: sa.select(connectors.c.node)
+    Kind.IMPORT_FILE: sa.select(connectors.c.node, _fetch)
     .join(import_jobs, import_jobs.c.connector_id == connectors.c.id)
     .join(import_files, import_files.c.job_id == import_jobs.c.id)
     .where(import_files.c.id == sa.cast(_ref, sa.BigInteger)),
@@ -51,9 +59,9 @@ _NODES: Mapping[Kind, sa.Select[Any]] = {
 }
 
 
-def queue_name(kind: Kind, processor: str = "", node: str = "") -> str:
-    """The queue of a kind; `processor` and `node` narrow who serves it."""
-    return kind.value + (f".{processor}" if processor else "") + (f"@{node}" if node else "")
+def queue_name(kind: Kind, need: str = "", node: str = "") -> str:
+    """The queue of a kind; `need` and `node` narrow who serves it."""
+    return kind.value + (f".{need}" if need else "") + (f"@{node}" if node else "")
 
 
 def queue_of(conn: sa.Connection, kind: Kind, ref: str | int) -> str:
@@ -61,5 +69,5 @@ def queue_of(conn: sa.Connection, kind: Kind, ref: str | int) -> str:
     if kind not in _NODES:
         return queue_name(kind)
     row = conn.execute(_NODES[kind], {"ref": str(ref)}).first()
-    node, processor = (*(row or ()), "", "")[:2]
-    return queue_name(kind, processor, node)
+    node, need = (*(row or ()), "", "")[:2]
+    return queue_name(kind, need, node)

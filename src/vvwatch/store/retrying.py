@@ -12,7 +12,7 @@ from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.core.imports import FileStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Kind, Priority
-from vvwatch.store import automations, catalog, ledger
+from vvwatch.store import automations, catalog, ledger, stopping
 from vvwatch.store import exports as export_store
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import deliveries as delivery_queries
@@ -73,8 +73,8 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
     """Forget that the object of a failed or skipped file was seen, so that the next scan takes it as new.
 
     The job keeps its record of what happened; the object joins a window and an import job of its own.
-    Raises NotFound (job, file), or Conflict for a file that is neither failed nor skipped, or does not stand in a store
-    where a scan could find it.
+    Raises NotFound (job, index, file), or Conflict for a file that is neither failed nor skipped, or does not stand
+    in a store where a scan could find it.
     """
     job = import_job_queries.get(tx, job_id)
     if catalog.is_uploads(job.connector_id):
@@ -82,9 +82,11 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
             f"the files of import job {job_id!r} are in no store that is scanned",
             "retry the whole job when they are attachments; send an upload again",
         )
+    catalog.get_index(tx, job.index_id)
     file = _file(tx, job_id, file_id)
-    if file.status not in (FileStatus.FAILED, FileStatus.SKIPPED):
-        raise Conflict(f"file {file.id} of import job {job_id!r} is {file.status}", "only failed or skipped")
+    status, _, _ = stopping.told(job, file)
+    if status not in (FileStatus.FAILED, FileStatus.SKIPPED):
+        raise Conflict(f"file {file.id} of import job {job_id!r} is {status}", "only failed or skipped")
     ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
     automation = _watching(tx, job)
     if automation is None:

@@ -1,16 +1,17 @@
 """Attachments: the file of an import that has to be fetched is fetched, then it is imported like any other.
 
-Nothing of it counts before it is whole and its row says so: who dies on the way begins again.
+These are two pieces of work: a host that hangs holds up other fetching, and no import. Nothing of a file counts before
+it is whole and its row says so: who dies on the way begins again.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from collections.abc import AsyncIterator
 from typing import Final
 
 from anyio import to_thread
 
-from vvwatch.core.objects import StorageObject
 from vvwatch.errors import AttachmentRefused
 from vvwatch.ports import Job
 from vvwatch.senders.downloads import Download, Downloads
@@ -23,6 +24,7 @@ from vvwatch.store.imports import FileWork
 from vvwatch.workflow.uploads import Uploads
 
 _PIECE_BYTES: Final = 1 << 20
+_LOOK_SECONDS: Final = 10.0
 
 
 class Attachments:
@@ -34,27 +36,39 @@ class Attachments:
         self._uploads = uploads
         self._downloads = downloads
 
-    async def ready(self, job: Job, work: FileWork) -> FileWork | None:
-        """The work, with its file in place; None when the job is stale by then.
+    async def fetched(self, job: Job, work: FileWork) -> bool:
+        """Whether the file was still to be fetched. It is in its place then, and work is made to import it.
 
         Raises AttachmentRefused, AttachmentUnavailable, SpoolFull.
         """
         if work.file.version or not work.file.origin:
-            return work
+            return False
         with self._uploads.holding(work.job.id):
-            obj = await self._fetched(work)
-            file = await self._database.write(fetching.fetched, job, obj)
-        return None if file is None else replace(work, file=file)
+            await self._fetch(job, work)
+        return True
 
-    async def _fetched(self, work: FileWork) -> StorageObject:
+    async def _fetch(self, job: Job, work: FileWork) -> None:
         attachment = fetching.attachment_of(self._box, work.file.origin)
         async with self._uploads.arriving() as arriving:
             async with self._downloads.file(attachment.download_url) as download:
                 name = _named(attachment, download)
-                await _filled(arriving, download)
+                await _filled(arriving, self._awaited(job, download.pieces))
+            if not await self._database.read(fetching.is_awaited, job):
+                return
             if not arriving.size_bytes:
                 raise AttachmentRefused("the file is empty", "look at its address")
-            return await self._uploads.place(arriving, f"{work.job.id}/{work.file.ordinal}/{name}")
+            obj = await self._uploads.place(arriving, f"{work.job.id}/{work.file.ordinal}/{name}")
+            await self._database.write(fetching.fetched, job, obj)
+
+    async def _awaited(self, job: Job, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces, as long as it is this job that fetches them: where a host is slow, people cancel."""
+        looked = time.monotonic()
+        async for piece in pieces:
+            if time.monotonic() - looked >= _LOOK_SECONDS:
+                if not await self._database.read(fetching.is_awaited, job):
+                    return
+                looked = time.monotonic()
+            yield piece
 
 
 def _named(attachment: Attachment, download: Download) -> str:
@@ -66,9 +80,9 @@ def _named(attachment: Attachment, download: Download) -> str:
     return name
 
 
-async def _filled(arriving: Arriving, download: Download) -> None:
+async def _filled(arriving: Arriving, pieces: AsyncIterator[bytes]) -> None:
     waiting = bytearray()
-    async for piece in download.pieces:
+    async for piece in pieces:
         waiting += piece
         if len(waiting) >= _PIECE_BYTES:
             await to_thread.run_sync(arriving.write, waiting)

@@ -39,10 +39,8 @@ class Imports:
         if work is None:
             return
         try:
-            ready = work if self._attachments is None else await self._attachments.ready(job, work)
-            if ready is None:
+            if self._attachments is not None and await self._attachments.fetched(job, work):
                 return
-            work = ready
             outcome = await self._probed(work)
         except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
             error = expected(job, failure)
