@@ -11,6 +11,7 @@ from tests.api.asking import Api
 from tests.api.story import CONNECTOR, INDEX, Story, prepared, window
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
+from tests.store.footage import items, shot
 from tests.store.pipeline import PROBE, RESULT, jobs_of
 from vvwatch.core.imports import FileStatus
 from vvwatch.ports import Kind
@@ -294,6 +295,27 @@ async def test_a_run_goes_on_without_a_deleted_video(
     [run] = await api.get("/prompt-runs")
     assert (run["status"], run["failed_videos"]) == ("failed", 2)
     await deleting(database, clock).run()
+    assert await broken(database) == {}
+
+
+async def test_a_run_counts_only_what_is_left_of_it(
+    api: Api, free: Story, database: Database, clock: FakeClock
+) -> None:
+    videos = await shot(database, 3)
+    other = await api.index()
+    await database.write(lambda tx: tx.update(media, videos[0], index_id=other))
+    target = {"type": "videos", "video_ids": videos}
+    body = {"prompt_id": catalog.DEFAULT_PROMPT_ID, "target": target}
+    run = await api.post("/prompt-runs/execute", body, status=202)
+    for job in items(database):
+        await database.write(runs.begin_item, job)
+        await database.write(runs.finish_item, job, RESULT)
+    whole = await api.get(f"/prompt-runs/{run['run_id']}")
+    await api.ask("DELETE", f"/indexes/{other}", status=202)
+    await deleting(database, clock).run()
+    left = await api.get(f"/prompt-runs/{run['run_id']}")
+    for name in ("total_segments", "completed_segments"):
+        assert left[name] * 3 == whole[name] * 2 > 0
     assert await broken(database) == {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.api.asking import Api
 from tests.store.footage import HALF, items, shot, started
@@ -13,7 +14,7 @@ from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.ports import Kind
 from vvwatch.store import runs, segment_retries
 from vvwatch.store.database import Database
-from vvwatch.store.schema import prompt_runs
+from vvwatch.store.schema import prompt_runs, segment_results
 
 pytestmark = pytest.mark.anyio
 
@@ -139,6 +140,16 @@ async def test_what_retention_has_dropped_cannot_be_retried(
         False,
         False,
     ]
+
+
+async def test_segments_that_retention_has_dropped_are_still_counted(
+    api: Api, database: Database, run_id: str
+) -> None:
+    before = await manifest(api, run_id)
+    await database.write(lambda tx: tx.execute(sa.delete(segment_results)))
+    after = await manifest(api, run_id)
+    before["videos"][0]["segments"] = []
+    assert after == before
 
 
 async def test_no_language_model_is_called(api: Api, run_id: str) -> None:

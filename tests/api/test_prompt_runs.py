@@ -4,6 +4,9 @@ import pytest
 
 from tests.api.asking import Api
 from tests.api.story import INDEX, Story
+from tests.store.footage import items, shot, started
+from vvwatch.store import runs
+from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -135,6 +138,15 @@ async def test_the_result_for_the_whole_item(api: Api, story: Story) -> None:
         "completed_at": MOMENT,
         "marker": MARKER,
     }
+
+
+async def test_a_run_that_failed_filled_no_fields(api: Api, database: Database) -> None:
+    await shot(database, 1)
+    run_id = await started(database)
+    [job] = items(database)
+    await database.write(runs.fail_item, job, "media_unreadable", "moov atom not found")
+    run = await api.get(f"/prompt-runs/{run_id}")
+    assert (run["status"], run["field_extraction_succeeded"]) == ("failed", False)
 
 
 async def test_results_need_a_video(api: Api, story: Story) -> None:

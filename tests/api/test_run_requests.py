@@ -163,6 +163,17 @@ async def test_what_is_left_out_is_as_the_prompt_has_it(api: Api, database: Data
     assert "model" in refused["message"]
 
 
+async def test_options_that_do_not_go_with_those_of_the_prompt_are_refused(
+    api: Api, database: Database
+) -> None:
+    await shot(database, 1)
+    fixed = {"video_segmentation_type": "fixed", "video_segment_duration": 10}
+    await database.write(lambda tx: tx.update(prompts, PROMPT, execution_config=fixed))
+    for path in ("execute", "estimate"):
+        error = await api.error("POST", f"/prompt-runs/{path}", 422, json=body(video_segment_duration=None))
+        assert error["message"].startswith("video_segment_duration is needed")
+
+
 async def test_a_prompt_that_is_deactivated_begins_nothing(api: Api, database: Database) -> None:
     await shot(database, 1)
     prompt = await api.prompt()
@@ -218,6 +229,16 @@ async def test_a_run_is_cancelled_when_what_is_under_way_has_ended(api: Api, dat
     assert (ended["status"], ended["completed_videos"]) == ("cancelled", 1)
     assert ended["stop_state"]["completed_at"] is not None
     assert jobs_of(database).take(Kind.EXPORT) == []
+
+
+async def test_a_run_that_is_cancelled_at_once_is_told_of_once(api: Api, database: Database) -> None:
+    await shot(database, 1)
+    run_id = (await execute(api))["run_id"]
+    logged: list[Any] = []
+    api.context.telemetry.subscribe(lambda event, fields: logged.append((event, fields)))
+    for _ in range(2):
+        assert (await api.post(f"/prompt-runs/{run_id}/cancel"))["status"] == "cancelled"
+    assert logged == [("run.finished", {"run": run_id, "status": "cancelled"})]
 
 
 async def test_a_run_that_has_ended_is_answered_as_it_is(api: Api, story: Story) -> None:

@@ -9,10 +9,12 @@ import pytest
 from tests.api.asking import Api
 from tests.api.story import Story
 from tests.api.test_search import run, town, video
+from vvwatch.api.pagination import encode
 from vvwatch.store.database import Database
 
 pytestmark = pytest.mark.anyio
 
+HALF_A_CHARACTER = encode('["\\ud800",0]')
 PATH = "/workflow/runs/run_2/results"
 
 
@@ -89,8 +91,17 @@ async def test_what_was_deleted_is_left_out(filled: Api) -> None:
         assert {result["video_id"] for result in page["data"]} == {"vid_b"}
 
 
+async def test_of_a_deleted_index_nothing_is_found_any_more(filled: Api) -> None:
+    await filled.ask("DELETE", "/indexes/idx_1", status=202)
+    for level in ("segment", "video"):
+        assert (await filled.get(PATH, result_level=level))["unfiltered"]["data"] == []
+    await filled.error("GET", PATH, 404, params={"video_id": "vid_a"})
+    for path in ("results?video_id=vid_a", "videos/vid_a/video-result"):
+        await filled.error("GET", f"/prompt-runs/run_2/{path}", 404)
+
+
 @pytest.mark.parametrize("name", ["filtered_cursor", "unfiltered_cursor"])
 async def test_a_foreign_cursor_is_refused(filled: Api, name: str) -> None:
-    for cursor in ("???", "YWZ0ZXI6MQ", "YWZ0ZXI6WzEsMl0"):
+    for cursor in ("???", "YWZ0ZXI6MQ", "YWZ0ZXI6WzEsMl0", HALF_A_CHARACTER):
         error = await filled.error("GET", PATH, 400, params={name: cursor})
         assert error["code"] == "invalid_cursor"

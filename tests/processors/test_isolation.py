@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from tests import samples
 from tests.processors.conftest import Shelf, Technical, opened
+from vvwatch.core.media import Probe
 from vvwatch.errors import MediaLimit, MediaUnreadable, ProcessorCrashed
 from vvwatch.processors import technical as technical_module
 from vvwatch.processors.isolation import Cut, Ending, Limits, converse
@@ -195,7 +197,7 @@ async def test_cancelling_leaves_no_process(technical: Technical, shelf: Shelf) 
 
 
 async def test_a_child_is_confined_before_it_touches_media(technical: Technical, shelf: Shelf) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def look(_: float) -> None:
         for child in children():
@@ -206,6 +208,7 @@ async def test_a_child_is_confined_before_it_touches_media(technical: Technical,
             seen["cpu"] = child.rlimit(psutil.RLIMIT_CPU)[0]
             seen["nice"] = child.nice() - psutil.Process().nice()
             seen["leader"] = os.getsid(child.pid) == child.pid
+            seen["first to go"] = Path(f"/proc/{child.pid}/oom_score_adj").read_text()
 
     path = shelf.audio("longer.wav", seconds=30)
     await technical.process(path, look)
@@ -218,6 +221,7 @@ async def test_a_child_is_confined_before_it_touches_media(technical: Technical,
         "cpu": 60 + 5 * 30,
         "nice": min(10, 19 - psutil.Process().nice()),
         "leader": True,
+        "first to go": "1000\n",
     }
 
 
@@ -315,6 +319,47 @@ async def test_an_answer_that_makes_no_sense_is_a_crash(
 
     with pytest.raises(ProcessorCrashed):
         await technical.probe(shelf.usual("png"))
+
+
+PROBE = {**asdict(Probe("video", "mp4", 4.0)), "damage": []}
+RESULT = {"segments": [], "metadata": {}, "metadata_text": "", "damage": [], "warnings": []}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ['"duration_seconds": "long"', '"width": 1e999', '"container": "\\ud800"', '"media_type": "film"'],
+)
+async def test_what_the_container_says_is_believed_as_far_as_it_makes_sense(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    crashing(monkeypatch, f"print({_with('probe', PROBE, wrong)!r})")
+
+    with pytest.raises(ProcessorCrashed, match="unreadable"):
+        await technical.probe(shelf.usual("png"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '"metadata": {"mean_luma": 1e999}',
+        '"metadata_text": "\\ud800"',
+        '"damage": "cut"',
+        '"segments": [{"start_time": "0", "end_time": 1, "metadata": {}, "metadata_text": ""}]',
+        '"segments": [{"start_time": 0, "end_time": 1, "metadata": [], "metadata_text": ""}]',
+    ],
+)
+async def test_what_was_found_is_kept_as_far_as_it_makes_sense(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    crashing(monkeypatch, f"print({_with('result', RESULT, wrong)!r})")
+
+    with pytest.raises(ProcessorCrashed, match="unreadable"):
+        await technical.process(shelf.usual("png"))
+
+
+def _with(name: str, fields: dict[str, Any], wrong: str) -> str:
+    """An answer with these fields, of which the last says something else."""
+    return f'{{"{name}": {json.dumps(fields)[:-1]}, {wrong}}}}}'
 
 
 async def test_results_too_large_are_a_limit(technical: Technical, shelf: Shelf) -> None:

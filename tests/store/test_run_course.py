@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from tests.clock import FakeClock
 from tests.store.footage import INDEX, added_up, items, led, run_of, shot, started, statuses, told
 from tests.store.pipeline import RESULT, jobs_of
+from vvwatch.core.media import ProcessingResult
 from vvwatch.core.runs import RunStatus
 from vvwatch.errors import NotFound
 from vvwatch.ports import Kind
@@ -180,6 +181,40 @@ async def test_an_item_that_waits_for_another_try_is_called_off(database: Databa
     assert (run.status, run.cancelled_items) == (RunStatus.CANCELLED, 1)
     row = await database.read(lambda tx: tx.require(media, "video", video))
     assert row.status == "not_processed"
+
+
+@pytest.mark.parametrize(("before", "stands"), [(RESULT, "processed"), (None, "failed")])
+async def test_media_that_is_called_off_stands_as_its_last_run_left_it(
+    database: Database, clock: FakeClock, before: ProcessingResult | None, stands: str
+) -> None:
+    [video] = await shot(database, 1)
+    await started(database)
+    [job] = items(database)
+    if before is None:
+        await database.write(runs.fail_item, job, "media_unreadable", "it broke")
+    else:
+        await database.write(runs.finish_item, job, before)
+    run_id = await started(database)
+    [job] = items(database)
+    await database.write(runs.begin_item, job)
+    await database.write(runs.retry_item, job, clock.now() + 60, "storage_unavailable", "it is away")
+    await database.write(run_course.cancel, run_id, "key_1")
+    row = await database.read(lambda tx: tx.require(media, "video", video))
+    assert row.status == stands
+
+
+async def test_media_that_another_run_processes_is_being_processed(
+    database: Database, clock: FakeClock
+) -> None:
+    [video] = await shot(database, 1)
+    await started(database)
+    run_id = await started(database)
+    for job in items(database):
+        await database.write(runs.begin_item, job)
+    await database.write(runs.retry_item, job, clock.now() + 60, "storage_unavailable", "it is away")
+    await database.write(run_course.cancel, run_id, "key_1")
+    row = await database.read(lambda tx: tx.require(media, "video", video))
+    assert row.status == "processing"
 
 
 async def test_in_a_run_that_is_to_stop_nothing_is_tried_again(database: Database, clock: FakeClock) -> None:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.clock import FakeClock
-from tests.store.footage import BAD, GOOD, HALF, added_up, items, run_of, shot, started, told
+from tests.store.footage import BAD, GOOD, HALF, INDEX, added_up, items, run_of, shot, started, told
 from tests.store.pipeline import RESULT, jobs_of
 from vvwatch.core.exports import ExportStatus
 from vvwatch.core.identities import WHOLE, segment_id, segment_of
@@ -16,8 +16,9 @@ from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.core.runs import ItemStatus, RetryStatus, RunStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind
-from vvwatch.store import deletions, runs, segment_retries
+from vvwatch.store import clearing, deletions, runs, segment_retries
 from vvwatch.store.database import Database, sweep
+from vvwatch.store.schema import deletions as deletions_table
 from vvwatch.store.schema import exports, prompt_runs, run_items, segment_results
 from vvwatch.store.segment_retries import RetryEnd, RetryWork
 
@@ -193,6 +194,26 @@ async def test_a_retry_of_a_deleted_video_ends(database: Database) -> None:
     await database.write(deletions.delete_video, video)
     end = await database.write(segment_retries.begin, job)
     assert end == RetryEnd(job.ref, run_id, "the video was deleted")
+
+
+@pytest.mark.parametrize("resource", ["video", "index"])
+@pytest.mark.parametrize("ordinal", [1, WHOLE])
+async def test_nothing_is_kept_of_media_that_was_deleted_while_it_was_retried(
+    database: Database, clock: FakeClock, ordinal: int, resource: str
+) -> None:
+    run_id, [video] = await ended(database, None if ordinal == WHOLE else HALF)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, ordinal))
+    await database.write(segment_retries.begin, job)
+    identifier = video if resource == "video" else INDEX
+    gone = {"id": "deletion_1", "resource": resource, "resource_id": identifier, "created_at": clock.now()}
+    await database.write(lambda tx: tx.insert(deletions_table, **gone))
+    await database.write(clearing._findings, video)
+    end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    assert end == RetryEnd(job.ref, run_id, "the video was deleted")
+    assert await database.read(lambda tx: tx.all(sa.select(segment_results))) == []
+    assert (await run_of(database, run_id)).completed_items == 0
+    assert await database.read(added_up)
 
 
 async def test_a_retry_that_was_lost_is_made_all_the_same(database: Database, clock: FakeClock) -> None:

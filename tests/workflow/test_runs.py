@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -123,6 +124,21 @@ async def test_a_storage_that_is_away_is_waited_for(retry: Retry, clock: FakeClo
     assert await retry.made(StorageUnavailable("it is away")) == RunStatus.COMPLETED_WITH_FAILURES
     assert jobs_of(retry.database).jobs[-1].run_at > clock.now()
     assert await retry.made(MENDED) == RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize("attempt", [0, 6])
+async def test_a_result_that_cannot_be_stored_does_not_hold_up_its_run_for_ever(
+    retry: Retry, attempt: int
+) -> None:
+    retry.processor.answer = ProcessingResult((GOOD,), {}, "half a character: \ud800")
+    [item] = items(retry.database)
+    if attempt == 0:
+        with pytest.raises(Exception, match="surrogates"):
+            await retry.handling.item(item)
+    else:
+        await retry.handling.item(replace(item, attempt=attempt))
+    run = await run_of(retry.database, retry.run_id)
+    assert run.status == (RunStatus.FAILED if attempt else RunStatus.PROCESSING)
 
 
 async def test_a_run_is_called_off_to_its_end(

@@ -18,7 +18,7 @@ from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.pagination import Cursor, cut, decode_number
 from vvwatch.api.wire import Resource, moment
 from vvwatch.core.identities import WHOLE, segment_id
-from vvwatch.core.runs import Results, RetryStatus
+from vvwatch.core.runs import ItemStatus, Results, RetryStatus
 from vvwatch.store import segment_retries
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import failed_segments as queries
@@ -58,7 +58,7 @@ class FailedSegment(Resource):
 
 
 class FailedVideo(Resource):
-    """What failed in one media item."""
+    """What failed in one media item. The segments of an old run may be dropped; their number stays."""
 
     video_id: str
     failed_segments: int
@@ -150,14 +150,17 @@ async def list_failed_segments(
 
 def _video(found: FailedItem, *, retryable: bool) -> FailedVideo:
     item = found.item
-    if found.segments:
-        segments = [_segment(row, retryable=retryable) for row in found.segments]
-        counts = OperationCounts(field_extraction=len(segments))
-    else:
+    if item.status == ItemStatus.FAILED:
         segments = [_whole(item, retryable=retryable)]
         counts = OperationCounts(processing=1)
+    else:
+        segments = [_segment(row, retryable=retryable) for row in found.segments]
+        counts = OperationCounts(field_extraction=item.failed_segment_count)
     return FailedVideo(
-        video_id=item.media_id, failed_segments=len(segments), operation_counts=counts, segments=segments
+        video_id=item.media_id,
+        failed_segments=counts.field_extraction + counts.processing,
+        operation_counts=counts,
+        segments=segments,
     )
 
 

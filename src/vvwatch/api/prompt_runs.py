@@ -212,14 +212,14 @@ def _counted(tally: Tally) -> dict[str, Any]:
 
 
 def _segments(run: sa.Row[Any]) -> dict[str, Any]:
-    """Each segment has one operation: filling the prompt's fields."""
+    """Each segment has one operation: filling the prompt's fields; an item that failed as a whole has none filled."""
     failures = run.total_segments - run.completed_segments
     ended = not TRANSITIONS[RunStatus(run.status)]
     return {
         "total_segments": run.total_segments,
         "completed_segments": run.completed_segments,
         "field_extraction_failures": failures,
-        "field_extraction_succeeded": failures == 0 if ended else None,
+        "field_extraction_succeeded": failures == run.failed_items == 0 if ended else None,
         "transcription_failures": 0,
         "transcription_succeeded": None,
         "image_embedding_failures": 0,

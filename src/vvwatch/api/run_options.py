@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.context import ApiContext
@@ -40,6 +41,14 @@ class RunOptions(Body):
                 context = {"name": f"{media_type}_segment_duration", "media_type": media_type}
                 raise PydanticCustomError("missing_duration", text, context)
         return self
+
+
+def check_together(settings: Mapping[str, Any]) -> None:
+    """Raises InvalidInput for options that do not go together, though each may be one, and be from elsewhere."""
+    try:
+        RunOptions(**settings)
+    except ValidationError as error:
+        raise InvalidInput(error.errors()[0]["msg"], "send it, or leave out what needs it") from error
 
 
 def processor_of(context: ApiContext, name: str | None) -> Processor:

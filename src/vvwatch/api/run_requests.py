@@ -12,7 +12,7 @@ from vvwatch.api.auth import resource_router
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.prompt_runs import PromptRun, shown
-from vvwatch.api.run_options import Id, RunOptions, asked_of, processor_of
+from vvwatch.api.run_options import Id, RunOptions, asked_of, check_together, processor_of
 from vvwatch.api.wire import Body, Resource
 from vvwatch.core.estimates import segments_between
 from vvwatch.core.media import RunSettings
@@ -119,6 +119,7 @@ def settled(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) ->
         raise Conflict(f"prompt {prompt_id!r} is deactivated", "GET /prompts lists those that are active")
     sent = options.model_dump(include=_OPTIONS, exclude_unset=True)
     settings = RunOptions().model_dump() | (prompt.execution_config or {}) | sent
+    check_together(settings)
     processor_of(context, settings["processing_model"]).check_prompt(asked_of(prompt))
     return settings
 
@@ -158,15 +159,21 @@ def _estimated(tx: Tx, context: ApiContext, body: RunBody) -> EstimateBreakdown:
 
 
 @router.post("/prompt-runs/{run_id}/cancel", response_model=PromptRun)
-async def cancel_prompt_run(once: Idempotent, request: Request, run_id: str) -> Response:
+async def cancel_prompt_run(context: Context, once: Idempotent, request: Request, run_id: str) -> Response:
     """Stop a run: what is under way ends as it would, nothing new begins. One that has ended stays as it is.
 
     It is `cancelled` when the last item has ended; `stop_state` tells meanwhile that it is to stop. Nothing is
     exported by the automation of its index.
     """
-    return await once(lambda tx: _cancelled(tx, run_id, request.state.key_id))
+    before: list[str] = []
 
+    def effect(tx: Tx) -> PromptRun:
+        before[:] = [queries.get(tx, run_id).status]
+        run_course.cancel(tx, run_id, request.state.key_id)
+        return shown(queries.view(tx, run_id))
 
-def _cancelled(tx: Tx, run_id: str, by: str) -> PromptRun:
-    run_course.cancel(tx, run_id, by)
-    return shown(queries.view(tx, run_id))
+    def tell(run: PromptRun) -> None:
+        if run.status not in before:
+            context.telemetry.emit("run.finished", run=run_id, status=run.status)
+
+    return await once(effect, tell)

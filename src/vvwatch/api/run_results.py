@@ -103,8 +103,9 @@ def _place(cursor: str | None) -> Place | None:
         return None
     try:
         media_id, ordinal = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        media_id, ordinal = None, None
-    if not isinstance(media_id, str) or type(ordinal) is not int or not -1 <= ordinal <= 2**53:
+        media_id.encode()  # JSON may hold half a character
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        media_id, ordinal = "", None
+    if type(ordinal) is not int or not -1 <= ordinal <= 2**53:
         raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
     return Place(media_id, ordinal)

@@ -11,8 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from pydantic import TypeAdapter
+
 import vvwatch
-from vvwatch.core.media import Probe, ProcessingResult, RunSettings, Segment
+from vvwatch.core.media import Probe, ProcessingResult, RunSettings
+from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.errors import InvalidInput, MediaError, MediaLimit, MediaUnreadable, ProcessorCrashed
 from vvwatch.ports import Processor, Prompt
 from vvwatch.processors.isolation import Cut, Ending, Limits, converse
@@ -31,6 +34,9 @@ _ERRORS: Final[Mapping[str, type[MediaError]]] = {
     error.code: error for error in (MediaUnreadable, MediaLimit, ProcessorCrashed)
 }
 _Value = TypeVar("_Value")
+_PROBE: Final = TypeAdapter(Probe)
+_RESULT: Final = TypeAdapter(ProcessingResult)
+_REFUSAL: Final = TypeAdapter(dict[str, str])
 
 
 class TechnicalProcessor:
@@ -165,18 +171,21 @@ def _fraction(value: Any) -> float:
 
 
 def _refusal(error: Mapping[str, Any]) -> MediaError:
-    return _ERRORS[error["code"]](str(error["message"]), str(error["hint"]))
+    said = _strictly(_REFUSAL, error)
+    return _ERRORS[said["code"]](said["message"], said["hint"])
 
 
 def _probe(fields: Mapping[str, Any]) -> Probe:
-    return Probe(**{**fields, "damage": tuple(fields["damage"])})
+    probe = _strictly(_PROBE, fields)
+    if probe.media_type not in MEDIA_TYPES.values():
+        raise ValueError(probe.media_type)
+    return probe
 
 
 def _result(fields: Mapping[str, Any]) -> ProcessingResult:
-    return ProcessingResult(
-        segments=tuple(Segment(**segment) for segment in fields["segments"]),
-        metadata=dict(fields["metadata"]),
-        metadata_text=str(fields["metadata_text"]),
-        damage=tuple(fields["damage"]),
-        warnings=tuple(fields["warnings"]),
-    )
+    return _strictly(_RESULT, fields)
+
+
+def _strictly(wanted: TypeAdapter[_Value], said: Mapping[str, Any]) -> _Value:
+    """What can be stored and told again: JSON as read may hold halves of characters and infinite numbers."""
+    return wanted.validate_json(json.dumps(said, allow_nan=False), strict=True)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from vvwatch.core.media import RunSettings
@@ -25,6 +26,7 @@ from vvwatch.errors import MediaError, MediaLimit, ProcessorCrashed, VvwatchErro
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _NICENESS: Final = 10
+_FIRST_TO_GO: Final = "1000"
 _OPEN_FILES: Final = 64
 _FILE_BYTES: Final = 1 << 20
 """Nothing is written but, the first time in a fresh checkout, the bytecode of our own modules."""
@@ -92,6 +94,8 @@ def _die_with_parent(parent: int) -> None:
 def _confine(limits: Mapping[str, Any]) -> None:
     with suppress(OSError):  # a politeness that a system call filter may forbid
         os.nice(_NICENESS)
+    with suppress(OSError):  # where memory is short, this process goes and not the daemon
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     _limit(resource.RLIMIT_AS, limits["memory_bytes"])
     _limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)

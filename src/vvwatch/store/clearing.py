@@ -131,14 +131,21 @@ def _items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     tx.execute(sa.delete(segment_retries).where(segment_retries.c.run_item_id.in_(ids)))
     if found == AT_ONCE or not ids:
         return found
-    gone = (
-        sa.delete(run_items).where(run_items.c.id.in_(ids)).returning(run_items.c.run_id, run_items.c.status)
-    )
-    for (run_id, status), count in Counter(map(tuple, tx.all(gone))).items():
-        names = [name for name in ("total_items", f"{status}_items") if name in prompt_runs.c]
-        fewer = {name: prompt_runs.c[name] - count for name in names}
-        tx.update(prompt_runs, run_id, tally=None, **fewer)
+    columns = run_items.c
+    told = columns.run_id, columns.status, columns.segment_count, columns.failed_segment_count
+    gone = tx.all(sa.delete(run_items).where(columns.id.in_(ids)).returning(*told))
+    for run_id in {row.run_id for row in gone}:
+        _count_less(tx, run_id, [row for row in gone if row.run_id == run_id])
     return found + len(ids)
+
+
+def _count_less(tx: Tx, run_id: str, gone: Sequence[sa.Row[Any]]) -> None:
+    fewer = Counter({f"{status}_items": count for status, count in Counter(r.status for r in gone).items()})
+    fewer["total_items"] = len(gone)
+    fewer["total_segments"] = sum(row.segment_count for row in gone)
+    fewer["completed_segments"] = sum(row.segment_count - row.failed_segment_count for row in gone)
+    less = {name: prompt_runs.c[name] - count for name, count in fewer.items() if name in prompt_runs.c}
+    tx.update(prompt_runs, run_id, tally=None, **less)
 
 
 def _of_index(table: sa.Table) -> Step:

@@ -172,11 +172,22 @@ def _miscounted_runs() -> sa.Select[Any]:
     counted, total, by_status = _counts(run_items, run_items.c.run_id, ends)
     own = [prompt_runs.c[f"{status.value}_items"] for status in ends]
     differs = [prompt_runs.c.total_items != total, *(a != b for a, b in zip(own, by_status, strict=True))]
+    good = run_items.c.segment_count - run_items.c.failed_segment_count
+    segments = (
+        (prompt_runs.c.total_segments, run_items.c.segment_count),
+        (prompt_runs.c.completed_segments, good),
+    )
+    differs += [told != _sum_of_items(column) for told, column in segments]
     return (
         sa.select(prompt_runs.c.id)
         .outerjoin_from(prompt_runs, counted, counted.c.run_id == prompt_runs.c.id)
         .where(sa.or_(*differs))
     )
+
+
+def _sum_of_items(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    of_run = sa.select(sa.func.sum(column)).where(run_items.c.run_id == prompt_runs.c.id)
+    return sa.func.coalesce(of_run.scalar_subquery(), 0)
 
 
 def _lost_runs() -> sa.Select[Any]:

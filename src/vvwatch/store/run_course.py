@@ -41,7 +41,7 @@ def advance(tx: Tx, job: Job) -> RunEnd | None:
 
 
 def _look_for_import(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
-    """Begin when the import has ended. Where it made nothing, the run ends as it did."""
+    """Begin when the import has ended. Where it failed or was cancelled, the run ends as it did."""
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == run.filling["id"]))
     if job is not None and job.status not in import_machine.TERMINAL:
         tx.put(Kind.RUN, run.id, run.revision, tx.now + runs.LOOK_AGAIN_SECONDS)
@@ -49,7 +49,7 @@ def _look_for_import(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     run = changed(tx, run, filling=run.filling | {"awaited": False})
     if job is not None and job.status in _FRUITLESS:
         run = changed(tx, run, filling=None)
-        return runs.end(tx, run, _FRUITLESS[job.status], f"import job {job.id} has {job.status}")
+        return runs.end(tx, run, _FRUITLESS[job.status], f"import job {job.id} ended: {job.status}")
     return runs.take_in(tx, run)
 
 

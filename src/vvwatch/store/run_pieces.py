@@ -49,6 +49,23 @@ FRESH: Final = run_items.c.status == _PENDING, run_items.c.next_at.is_(None)
 """Items that were never put, as the index on them says it."""
 
 
+MEDIA_STATUS: Final[Mapping[str, str]] = {
+    ItemStatus.COMPLETED: "processed",
+    ItemStatus.PARTIAL: "processed",
+    ItemStatus.FAILED: "failed",
+}
+"""How media stands when a run has ended with it, by how that went."""
+
+_LAST_END: Final = (
+    sa.select(sa.case(MEDIA_STATUS, value=run_items.c.status))
+    .where(run_items.c.media_id == media.c.id, run_items.c.status.in_(MEDIA_STATUS))
+    .order_by(run_items.c.completed_at.desc(), run_items.c.id.desc())
+    .limit(1)
+    .correlate(media)
+    .scalar_subquery()
+)
+
+
 @cache
 def _adding(dialect: str) -> Any:
     return upsert(dialect, run_items).on_conflict_do_nothing()
@@ -126,10 +143,12 @@ def call_off(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool
 
 
 def _let_go(tx: Tx, media_ids: Sequence[str]) -> None:
-    """These are not being processed any more."""
+    """Media that no other run processes stand as the last one left them that came to an end with them."""
     if media_ids:
-        begun = media.c.id.in_(media_ids), media.c.status == "processing"
-        tx.execute(sa.update(media).where(*begun).values(status="not_processed", updated_at=tx.now))
+        another = run_items.c.media_id == media.c.id, run_items.c.status == ItemStatus.PROCESSING
+        begun = media.c.id.in_(media_ids), media.c.status == "processing", ~sa.exists().where(*another)
+        stands = sa.func.coalesce(_LAST_END, "not_processed")
+        tx.execute(sa.update(media).where(*begun).values(status=stands, updated_at=tx.now))
 
 
 def has_fresh(tx: Tx, run_id: str) -> bool:

@@ -16,7 +16,7 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store import exports, shares
 from vvwatch.store.database import Tx
 from vvwatch.store.events import announce
-from vvwatch.store.run_pieces import TOTAL, All, add, changed, fill, tallied_all
+from vvwatch.store.run_pieces import MEDIA_STATUS, TOTAL, All, add, changed, fill, tallied_all
 from vvwatch.store.schema import (
     connectors,
     import_jobs,
@@ -34,11 +34,6 @@ LOOK_AGAIN_SECONDS: Final = 5.0
 """How often a run that waits for an import looks whether that has ended, should nobody tell it."""
 
 _PROGRESS_STEPS = 4
-_MEDIA_STATUS = {
-    ItemStatus.COMPLETED: "processed",
-    ItemStatus.PARTIAL: "processed",
-    ItemStatus.FAILED: "failed",
-}
 
 
 def after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
@@ -267,7 +262,7 @@ def _end_item(tx: Tx, item: sa.Row[Any], status: ItemStatus, *, segments: int, g
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
     run = _count(tx, get(tx, item.run_id), row, status, segments, good)
     event_type = "media.processing.failed" if status is ItemStatus.FAILED else "media.processing.completed"
-    tell_media(tx, event_type, run, row, _MEDIA_STATUS[status], item.error_message)
+    tell_media(tx, event_type, run, row, MEDIA_STATUS[status], item.error_message)
     end = settle(tx, run)
     if end is not None:
         return ItemEnd(run.id, status, item.error_message, end.status, end.export_id)

@@ -25,7 +25,8 @@ from vvwatch.store.runs import ItemWork
 from vvwatch.store.schema import connectors, media, prompt_runs, run_items, segment_results, segment_retries
 from vvwatch.store.schema import exports as exports_table
 
-_DROPPED: Final = "results_dropped"
+_DELETED: Final = "video_deleted", "the video was deleted"
+_DROPPED: Final = "results_dropped", "the results of the run were dropped meanwhile"
 _EXPORT_SECONDS: Final = 2.0  # an export that is being built from the run is waited for
 _SAME_SECONDS: Final = 1e-6
 
@@ -114,14 +115,20 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
         return None
     item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
     run = runs.get(tx, item.run_id)
-    source = tx.first(sa.select(media).where(media.c.id == item.media_id, kept(media.c.id)))
+    source = _source(tx, item)
     if source is None:
-        return fail(tx, job, "video_deleted", "the video was deleted")
+        return fail(tx, job, *_DELETED)
     if _is_exported(tx, run):
         _wait(tx, job)
         return None
     connector = tx.execute(sa.select(connectors).where(connectors.c.id == source.connector_id)).one()
     return RetryWork(row, ItemWork(item, run, source, connector))
+
+
+def _source(tx: Tx, item: sa.Row[Any]) -> sa.Row[Any] | None:
+    """The media of the item; None when it was deleted."""
+    there = media.c.id == item.media_id, kept(media.c.id), kept(media.c.index_id)
+    return tx.first(sa.select(media).where(*there))
 
 
 def _is_exported(tx: Tx, run: sa.Row[Any]) -> bool:
@@ -166,21 +173,21 @@ def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
     if row is None:
         return None
     item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
-    run = runs.get(tx, item.run_id)
-    if run.results != Results.KEPT:
-        return fail(tx, job, _DROPPED, "the results of the run were dropped meanwhile")
+    run, source = runs.get(tx, item.run_id), _source(tx, item)
+    if source is None or run.results != Results.KEPT:
+        return fail(tx, job, *(_DELETED if source is None else _DROPPED))
     if _is_exported(tx, run):
         _wait(tx, job)
         return None
     if row.ordinal == WHOLE:
         _end(tx, job, RetryStatus.COMPLETED, error_message=None)
-        return _corrected(tx, row, _replaced(tx, item, run, result))
+        return _corrected(tx, row, _replaced(tx, item, run, source, result))
     found = _same(tx, item, row.ordinal, result)
     if found is None or found.error is not None:
         return _still_failed(tx, job, item, row.ordinal, found)
     _end(tx, job, RetryStatus.COMPLETED, error_message=None)
     _put_in_place(tx, item, row.ordinal, found)
-    return _corrected(tx, row, _mended(tx, item, run))
+    return _corrected(tx, row, _mended(tx, item, run, source))
 
 
 def _same(tx: Tx, item: sa.Row[Any], ordinal: int, result: ProcessingResult) -> Segment | None:
@@ -205,24 +212,21 @@ def _put_in_place(tx: Tx, item: sa.Row[Any], ordinal: int, found: Segment) -> No
     tx.execute(sa.update(segment_results).where(*_its(item.id, ordinal)).values(asdict(found)))
 
 
-def _mended(tx: Tx, item: sa.Row[Any], run: sa.Row[Any]) -> sa.Row[Any]:
+def _mended(tx: Tx, item: sa.Row[Any], run: sa.Row[Any], source: sa.Row[Any]) -> sa.Row[Any]:
     """One segment of the item less has failed; the run as it counts then."""
     left = item.failed_segment_count - 1
     status = ItemStatus.PARTIAL if left or item.damage else ItemStatus.COMPLETED
     tx.update(run_items, item.id, failed_segment_count=left, status=status)
-    return _counted(tx, run, _source(tx, item).media_type, item.status, status, completed_segments=1)
+    return _counted(tx, run, source.media_type, item.status, status, completed_segments=1)
 
 
-def _source(tx: Tx, item: sa.Row[Any]) -> sa.Row[Any]:
-    return tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
-
-
-def _replaced(tx: Tx, item: sa.Row[Any], run: sa.Row[Any], result: ProcessingResult) -> sa.Row[Any]:
+def _replaced(
+    tx: Tx, item: sa.Row[Any], run: sa.Row[Any], source: sa.Row[Any], result: ProcessingResult
+) -> sa.Row[Any]:
     """The item, which had failed, has been processed; the run as it counts then."""
     columns = runs.item_columns(result)
     tx.update(run_items, item.id, completed_at=tx.now, **columns)
     runs.keep_segments(tx, item.id, result)
-    source = _source(tx, item)
     runs.tell_media(tx, "media.processing.completed", run, source, "processed")
     count, failed = columns["segment_count"], columns["failed_segment_count"]
     grown = {"total_segments": count, "completed_segments": count - failed}

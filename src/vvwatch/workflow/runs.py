@@ -41,6 +41,7 @@ class Runs:
         started = self._reading.clock.monotonic()
         try:
             result = await self._processed(work)
+            end = await kept(self._database, self._reading.clock, runs.finish_item, job, result)
         except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
             error = expected(job, failure)
             again = self._reading.again_at(error, work.item.attempts)
@@ -49,8 +50,6 @@ class Runs:
                 self._tell_trouble(work, error, end)
             else:
                 end = await self._database.write(runs.fail_item, job, error.code, error.message)
-        else:
-            end = await kept(self._database, self._reading.clock, runs.finish_item, job, result)
         self._announce(work, end, self._reading.clock.monotonic() - started)
 
     async def retry(self, job: Job) -> None:
@@ -61,6 +60,7 @@ class Runs:
             return
         try:
             result = await self._processed(begun.work)
+            end = await kept(self._database, self._reading.clock, segment_retries.finish, job, result)
         except Exception as failure:  # noqa: BLE001  # as with items
             error = expected(job, failure)
             again = self._reading.again_at(error, begun.retry.attempts)
@@ -68,8 +68,6 @@ class Runs:
                 await self._database.write(segment_retries.again, job, again, error.message)
                 return
             end = await self._database.write(segment_retries.fail, job, error.code, error.message)
-        else:
-            end = await kept(self._database, self._reading.clock, segment_retries.finish, job, result)
         self._tell_retry(end)
 
     def _tell_retry(self, end: RetryEnd | None) -> None:

@@ -10,14 +10,13 @@ import sqlalchemy as sa
 
 from vvwatch.core.runs import ItemStatus
 from vvwatch.store.database import Tx
-from vvwatch.store.deleted import kept
 from vvwatch.store.queries import runs
-from vvwatch.store.schema import media, run_items, segment_results
+from vvwatch.store.schema import run_items, segment_results
 
 
 @dataclass(frozen=True, slots=True)
 class FailedItem:
-    """An item with failures: its row, and the segments that failed, in order; none when all of it did."""
+    """An item with failures: its row, and the segments of it that failed, in order, as far as they are kept."""
 
     item: sa.Row[Any]
     segments: Sequence[sa.Row[Any]]
@@ -38,7 +37,7 @@ def of_run(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
     """The failures of the items behind `after_item`. Raises NotFound."""
     run = runs.get(tx, run_id)
     failed = run_items.c.status == ItemStatus.FAILED
-    wanted = run_items.c.run_id == run_id, sa.or_(failed, run_items.c.failed_segment_count > 0), _there()
+    wanted = run_items.c.run_id == run_id, sa.or_(failed, run_items.c.failed_segment_count > 0), runs.there()
     whole = sa.func.coalesce(sa.func.sum(sa.case((failed, 1), else_=0)), 0)
     segments = sa.func.coalesce(sa.func.sum(run_items.c.failed_segment_count), 0)
     counts = tx.execute(sa.select(sa.func.count(), segments, whole).where(*wanted)).one()
@@ -48,10 +47,6 @@ def of_run(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
     rows = tx.all(some)
     found = _failed_segments(tx, [row.id for row in rows])
     return Failures(run, [FailedItem(row, found.get(row.id, ())) for row in rows], *map(int, counts))
-
-
-def _there() -> sa.ColumnElement[bool]:
-    return sa.exists().where(media.c.id == run_items.c.media_id, kept(media.c.id), kept(media.c.index_id))
 
 
 def _failed_segments(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, Sequence[sa.Row[Any]]]:

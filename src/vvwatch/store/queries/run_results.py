@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from vvwatch.core.runs import ItemStatus
 from vvwatch.store.database import Tx
-from vvwatch.store.deleted import kept
 from vvwatch.store.queries import runs
 from vvwatch.store.schema import media, run_items, segment_results
 
@@ -71,7 +70,7 @@ def _run(tx: Tx, run_id: str, video_id: str | None) -> sa.Row[Any]:
 
 
 def _of(run_id: str, video_id: str | None) -> list[sa.ColumnElement[bool]]:
-    there: list[sa.ColumnElement[bool]] = [run_items.c.run_id == run_id, kept(run_items.c.media_id)]
+    there: list[sa.ColumnElement[bool]] = [run_items.c.run_id == run_id, runs.there()]
     return there if video_id is None else [*there, run_items.c.media_id == video_id]
 
 

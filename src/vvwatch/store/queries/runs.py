@@ -118,12 +118,18 @@ def _tallies(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, Tally]:
     return tallies
 
 
+def there() -> sa.ColumnElement[bool]:
+    """Whether neither the media of an item nor its index was deleted."""
+    its = media.c.id == run_items.c.media_id, kept(media.c.id), kept(media.c.index_id)
+    return sa.exists().where(*its).correlate(run_items)
+
+
 def item(tx: Tx, run_id: str, media_id: str) -> ItemView:
     """One media item of a run, without its segments. Raises NotFound for the run, or a video not in it."""
     run = get(tx, run_id)
     columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
     chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
-    its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, kept(media.c.id)
+    its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, there()
     found = tx.first(chosen.where(*its))
     if found is None:
         raise NotFound("video", media_id, f"it is not part of prompt run {run_id}")
