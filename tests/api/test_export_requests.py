@@ -22,6 +22,7 @@ from tests.store.pipeline import jobs_of
 from vvwatch.api.exports import shown
 from vvwatch.core.exports import QUEUE_TRANSITIONS, TRANSITIONS, ExportStatus, QueueStatus
 from vvwatch.core.runs import Results, RunStatus
+from vvwatch.errors import AccessDenied, StorageUnavailable
 from vvwatch.ports import Kind, Priority
 from vvwatch.store.database import Database
 from vvwatch.store.exports import begin
@@ -287,6 +288,37 @@ async def test_documents_of_exports_that_are_gone_are_removed(
     assert await exporting.sweep() == 2
     exporting.prepare()
     assert [path.name for path in folder.iterdir()] == [f"{kept['export_id']}.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "completed"),
+        (StorageUnavailable("it is away"), "pending"),
+        (AccessDenied("it may not"), "failed"),
+    ],
+)
+async def test_what_goes_to_a_connector_is_kept_on_no_disk_of_ours(
+    api: Api,
+    story: Story,
+    exporting: Exports,
+    storage: FakeStorage,
+    tmp_path: Path,
+    error: Exception | None,
+    status: str,
+) -> None:
+    storage.broken = error
+    body = {"destination_connector_id": CONNECTOR}
+    export = await done(api, exporting, f"/exports/prompt-run/{story.run_id}", body)
+    assert export["status"] == status
+    assert list((tmp_path / "exports").iterdir()) == []
+
+
+async def test_what_a_dead_process_left_of_a_delivered_export_is_removed(
+    api: Api, story: Story, exporting: Exports, tmp_path: Path
+) -> None:
+    (tmp_path / "exports" / f"{story.export_id}.json").touch()
+    assert await exporting.sweep() == 1
 
 
 async def test_a_document_whose_media_is_too_large_fails_and_says_why(

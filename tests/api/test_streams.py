@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vvwatch.api import streams
 from vvwatch.api.streams import Streamed, attachment
 from vvwatch.errors import ObjectNotFound, StorageUnavailable
 
@@ -104,6 +105,17 @@ async def test_nobody_reads_for_a_client_that_has_gone() -> None:
 
     sent = await served(source := Source(chunks), leaves, most=5)
     assert len(sent) <= 5
+    assert source.closed
+
+
+async def test_nobody_reads_for_a_client_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        while True:
+            yield b"a"
+
+    monkeypatch.setattr(streams, "_STALLED_SECONDS", 0.05)
+    sent = await served(source := Source(chunks), most=3)
+    assert all(more for _, _, more in sent)
     assert source.closed
 
 

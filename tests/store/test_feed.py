@@ -88,6 +88,30 @@ async def test_the_newest_event_outlives_retention_so_that_no_place_is_given_twi
     assert await told(database, last) == ["c"]
 
 
+async def test_before_every_event_is_nowhere_when_the_first_of_them_is_gone(
+    database: Database, clock: FakeClock
+) -> None:
+    for subject in ("a", "b"):
+        await database.write(tell, subject)
+    assert await database.read(feed.find, FIRST.event_id) == FIRST
+    clock.advance(1e6)
+    found = await database.read(retention.old_events, clock.now(), "")
+    assert await database.write(retention.drop_events, clock.now(), found) == 1
+    assert await database.read(feed.find, FIRST.event_id) is None
+
+
+async def test_who_goes_on_from_before_a_dropped_event_is_told_that(
+    database: Database, clock: FakeClock
+) -> None:
+    for subject in ("a", "b", "c"):
+        await database.write(tell, subject)
+    first, second, third = [row.id for row in await database.read(feed.following, FIRST, 3)]
+    clock.advance(1e6)
+    assert await database.write(retention.drop_events, clock.now(), [second]) == 1
+    found = [await database.read(feed.find, each) for each in (first, second, third)]
+    assert [position is None for position in found] == [True, True, False]
+
+
 async def test_a_commit_wakes_whoever_waits_for_events(database: Database) -> None:
     woken = anyio.Event()
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,10 +17,11 @@ from vvwatch.core.events import canonical_json
 from vvwatch.ports import Kind, Reply
 from vvwatch.store import retrying, webhooks
 from vvwatch.store.database import Database, Tx
-from vvwatch.store.deliveries import SHARE, UNTRIED_SHARE, Attempted, Ended, begin_all, finish_all
+from vvwatch.store.deliveries import SHARE, UNTRIED_SHARE, Attempted, Ended, Noted, begin_all, finish_all
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.events import announce
 from vvwatch.store.invariants import INVARIANTS
+from vvwatch.store.receipts import Claim
 from vvwatch.store.schema import deliveries, delivery_attempts
 from vvwatch.store.schema import webhooks as table
 from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
@@ -381,6 +382,24 @@ async def test_what_was_deleted_is_sent_nothing(office: Office) -> None:
     assert await office.is_sound()
 
 
+async def test_what_is_tried_again_when_its_webhook_was_made_anew_waits_for_nobody(office: Office) -> None:
+    made = BOX, WebhookSpec("a", url("a"), EVENTS), UrlPolicy(), Claim("f" * 64, "")
+    webhook, _, _ = await office.database.write(webhooks.create, *made)
+    for event_type in EVENTS[:2]:
+        await office.tell(event_type, "vid_1")
+    await office.database.write(webhooks.delete, BOX, webhook.id)
+    await office.database.write(webhooks.create, *made)
+    last = sa.select(deliveries.c.id).order_by(deliveries.c.place.desc()).limit(1)
+    delivery_id = await office.database.read(lambda tx: tx.execute(last).scalar_one())
+    office.sender.answers = lambda _: BROKEN
+    await office.database.write(retrying.retry_delivery, delivery_id)
+    await office.work()
+    office.sender.answers = lambda _: OK
+    await office.change(webhook.id, status="active")
+    await office.work()
+    assert await office.statuses(webhook.id) == ["failed", "delivered"]
+
+
 async def test_an_attempt_cut_short_by_a_crash_is_made_again(office: Office) -> None:
     webhook_id = await office.hook("a")
     await office.tell("media.created", "vid_1")
@@ -389,6 +408,21 @@ async def test_an_attempt_cut_short_by_a_crash_is_made_again(office: Office) -> 
     await office.work()
     assert await office.statuses(webhook_id) == ["delivered"]
     assert office.sender.posts[0].headers["X-Delivery-Attempt-Id"].endswith("-2")
+
+
+async def test_a_stale_job_that_comes_along_neither_gets_nor_ends_what_another_was_put_for(
+    office: Office,
+) -> None:
+    await office.hook("one")
+    await office.tell("media.created", "a")
+    [job] = jobs_of(office.database).take(Kind.DELIVERY)
+    stale = replace(job, revision=job.revision - 1)
+    works = await office.database.write(begin_all, [stale, replace(job), job])
+    assert [work is not None for work in works] == [False, False, True]
+    taken = Attempted(200, "ok", None, 0.1)
+    ended = [Ended(each, 1, taken, DeliveryStatus.DELIVERED) for each in (stale, replace(job), job)]
+    noted = await office.database.write(finish_all, ended, 20, DELAYS)
+    assert noted == [Noted.STALE, Noted.STALE, Noted.KEPT]
 
 
 async def test_a_test_is_signed_and_counts_for_nothing(office: Office, told: Told) -> None:

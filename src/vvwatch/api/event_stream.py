@@ -18,12 +18,13 @@ import anyio
 import sqlalchemy as sa
 from fastapi import Header, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Send
+from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from vvwatch.api.auth import authorize, resource_router
 from vvwatch.api.broadcast import Broadcast
 from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.streams import in_time
 from vvwatch.api.wire import USER_ID, Resource, moment
 from vvwatch.core.events import EVENT_TYPES, canonical_json
 from vvwatch.core.keys import Scope
@@ -89,12 +90,8 @@ class _EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
-        async def in_time(message: Message) -> None:
-            with anyio.fail_after(_STALLED_SECONDS):
-                await send(message)
-
         with suppress(TimeoutError):
-            await super().stream_response(in_time)
+            await super().stream_response(in_time(send, _STALLED_SECONDS))
 
 
 def _texts(given: list[str] | None) -> frozenset[str]:

@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 import anyio
 from fastapi.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from vvwatch.errors import StorageError
 
 _CHUNK_BYTES: Final = 256 << 10
+_STALLED_SECONDS: Final = 120.0
 
 Opening = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
@@ -22,7 +23,8 @@ Opening = AbstractAsyncContextManager[AsyncIterator[bytes]]
 class Streamed(StreamingResponse):
     """Answers with `size_bytes` of what is `opened`; a refusal to open it is answered as such.
 
-    What breaks off later ends the connection: fewer bytes than promised is all that HTTP can say then.
+    What breaks off later ends the connection: fewer bytes than promised is all that HTTP can say then. So does a
+    client that takes nothing for two minutes: what it holds open is missing elsewhere.
     """
 
     def __init__(
@@ -37,16 +39,26 @@ class Streamed(StreamingResponse):
         async with self._opened as chunks:
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await send(start)
-            if await _sent(chunks, send):
+            if await _sent(chunks, in_time(send, _STALLED_SECONDS)):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+def in_time(send: Send, seconds: float) -> Send:
+    """As `send`, but raises TimeoutError when the client takes nothing for so long."""
+
+    async def sent(message: Message) -> None:
+        with anyio.fail_after(seconds):
+            await send(message)
+
+    return sent
+
+
 async def _sent(chunks: AsyncIterator[bytes], send: Send) -> bool:
-    """Whether all could be had."""
+    """Whether all could be had and was taken."""
     try:
         async for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except StorageError:
+    except (StorageError, TimeoutError):
         return False
     return True
 

@@ -134,22 +134,27 @@ def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
     often is asked by one delivery at a time; what a person lets be tried again does not wait for that.
     """
     found = _rows(tx, deliveries, [job.ref for job in jobs])
-    current = [job for job in jobs if job.ref in found and found[job.ref].revision == job.revision]
-    hooks = _rows(tx, webhooks, [found[job.ref].webhook_id for job in current])
+    current = {job.ref: job for job in jobs if _is_current(job, found)}
+    hooks = _rows(tx, webhooks, [found[ref].webhook_id for ref in current])
     starting = []
-    for job in current:
-        row = found[job.ref]
+    for ref, job in current.items():
+        row = found[ref]
         hook = hooks[row.webhook_id]
         if hook.status != "active":
             _put_off(tx, job, row, None)
         elif _left_alone(tx, hook) and job.priority is not Priority.MANUAL:
             _put_off(tx, job, row, hook.probe_at)
         else:
-            starting.append(job.ref)
+            starting.append(ref)
             if hook.probe_at is not None:
                 hooks[hook.id] = _probed(tx, hook.id)
     work = _attempts(tx, starting, hooks)
-    return [work.pop(job.ref, None) for job in jobs]
+    return [work.get(job.ref) if current.get(job.ref) is job else None for job in jobs]
+
+
+def _is_current(job: Job, found: Mapping[str, sa.Row[Any]]) -> bool:
+    """Whether the job was put for its delivery as it is; a stale one may well come along with that."""
+    return job.ref in found and found[job.ref].revision == job.revision
 
 
 def _rows(tx: Tx, table: sa.Table, ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
@@ -225,19 +230,18 @@ def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Seque
         check_transition(DeliveryStatus.PROCESSING, each.status)
     found = _rows(tx, deliveries, [each.job.ref for each in ended])
     _keep_attempts(tx, ended)
-    valid = [each for each in ended if each.job.ref in found]
-    valid = [each for each in valid if found[each.job.ref].revision == each.job.revision]
+    valid = {each.job.ref: each for each in ended if _is_current(each.job, found)}
     if valid:
-        _move(tx, valid)
+        _move(tx, list(valid.values()))
     by_webhook: dict[str, list[Ended]] = {}
-    for each in valid:
-        by_webhook.setdefault(found[each.job.ref].webhook_id, []).append(each)
-    noted = {each.job.ref: Noted.KEPT for each in valid}
+    for ref, each in valid.items():
+        by_webhook.setdefault(found[ref].webhook_id, []).append(each)
+    noted = dict.fromkeys(valid, Noted.KEPT)
     for webhook_id, own in by_webhook.items():
         _release(tx, [found[each.job.ref] for each in own if each.retry_at is None])
         if _note(tx, webhook_id, own, found, disable_after, delays):
             noted[own[-1].job.ref] = Noted.DISABLED
-    return [noted.get(each.job.ref, Noted.STALE) for each in ended]
+    return [noted[each.job.ref] if valid.get(each.job.ref) is each else Noted.STALE for each in ended]
 
 
 def _keep_attempts(tx: Tx, ended: Sequence[Ended]) -> None:

@@ -217,9 +217,11 @@ def runs_in(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
     return tx.all(sa.select(table).where(*wanted).order_by(table.c.id))
 
 
-def known(tx: Tx, export_ids: Sequence[str]) -> set[str]:
-    """Those of these ids that exports have."""
-    return set(tx.execute(sa.select(exports.c.id).where(exports.c.id.in_(export_ids))).scalars())
+def with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
+    """Those of these ids whose exports may need a file here: they are for download, or under way."""
+    table = exports
+    needed = sa.or_(table.c.destination_type == "download", table.c.completed_at.is_(None))
+    return set(tx.execute(sa.select(table.c.id).where(table.c.id.in_(export_ids), needed)).scalars())
 
 
 def items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Row[Any]]:
@@ -238,6 +240,11 @@ def segments(tx: Tx, run_item_id: int) -> Sequence[sa.Row[Any]]:
     """The segment results of one run item, in order."""
     table = segment_results
     return tx.all(sa.select(table).where(table.c.run_item_id == run_item_id).order_by(table.c.ordinal))
+
+
+def is_current(tx: Tx, job: Job) -> bool:
+    """Whether it is still this job that delivers the export."""
+    return tx.current(job) is not None
 
 
 def finish(

@@ -15,6 +15,7 @@ them, so that in another cluster places go on from where a copy of the events le
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ from vvwatch.store.schema import events, facts
 
 PLACES: Final = "places@"
 """How the facts are called that belong to one cluster of servers, and not to what is in the database."""
+
+_DROPPED: Final = "events_dropped"  # the largest place of them
 
 _CLUSTER: Final = sa.literal(PLACES) + sa.text("(SELECT system_identifier::text FROM pg_control_system())")
 
@@ -44,6 +47,21 @@ def bound(tx: Tx) -> int | None:
     oldest = _number(sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot()))
     running = tx.execute(sa.select(oldest.label("oldest"), _lead().label("lead"))).one()
     return None if running.lead is None else int(running.oldest) + int(running.lead)
+
+
+def drop(tx: Tx, gone: Sequence[int]) -> None:
+    """Events of these places are no more: up to the largest, whoever goes on from a place may miss something."""
+    if gone and max(gone) > dropped(tx):
+        values = {"name": _DROPPED, "value": str(max(gone)).encode()}
+        tx.execute(
+            tx.upsert(facts).values(values).on_conflict_do_update(index_elements=["name"], set_=values)
+        )
+
+
+def dropped(tx: Tx) -> int:
+    """The largest place of which an event was dropped; 0 when none was."""
+    value = tx.execute(sa.select(facts.c.value).where(facts.c.name == _DROPPED)).scalar()
+    return int(value or 0)
 
 
 def _of_transaction(tx: Tx) -> int:

@@ -18,6 +18,7 @@ from vvwatch.core.deliveries import TRANSITIONS as DELIVERY_TRANSITIONS
 from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
 from vvwatch.core.identities import new_id
 from vvwatch.core.runs import Results
+from vvwatch.store import places
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import (
     deliveries,
@@ -82,8 +83,10 @@ def old_events(tx: Tx, before: float, after: str) -> Sequence[str]:
 
 def drop_events(tx: Tx, before: float, ids: Sequence[str]) -> int:
     """Drop those of these events that have no delivery; returns how many."""
-    old = events.c.created_at < before
-    return tx.execute(sa.delete(events).where(events.c.id.in_(ids), old, _untold())).rowcount
+    wanted = events.c.id.in_(ids), events.c.created_at < before, _untold()
+    gone = tx.execute(sa.delete(events).where(*wanted).returning(events.c.place)).scalars().all()
+    places.drop(tx, gone)
+    return len(gone)
 
 
 def old_import_jobs(tx: Tx, before: float, after: str) -> Sequence[str]:

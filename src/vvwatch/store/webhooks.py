@@ -118,6 +118,7 @@ def delete(tx: Tx, box: SecretBox, webhook_id: str) -> sa.Row[Any]:
             completed_at=tx.now,
             revision=deliveries.c.revision + 1,
             next_at=None,
+            held=False,
         )
     )
     return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
 from vvwatch.core.exports import destination_key, manifest_key
 from vvwatch.core.objects import base_name
-from vvwatch.errors import Conflict, VvwatchError
+from vvwatch.errors import Conflict, ObjectExists, ObjectNotFound, VvwatchError
 from vvwatch.ports import Clock, Job, Storage, Written
 from vvwatch.store import exports, ledger
 from vvwatch.store.database import Database, Tx
@@ -28,6 +29,7 @@ from vvwatch.workflow.reading import Reading, expected
 _ITEMS_PER_PAGE = 50
 _SEGMENTS_PER_PAGE = 2_000
 _EXPORTS_AT_ONCE = 500
+_MOST_MANIFEST_BYTES = 65_536
 _JSON = "application/json"
 
 
@@ -59,13 +61,14 @@ class Exports:
                 path.unlink()
 
     async def sweep(self) -> int:
-        """Remove the documents of exports that are gone with their index; returns how many files."""
+        """Remove the documents of exports that were delivered or are gone; returns how many files."""
         paths = await anyio.to_thread.run_sync(lambda: list(self._folder.glob("*.json")))
         ids = sorted({path.name.partition(".")[0] for path in paths})
-        known: set[str] = set()
+        needed: set[str] = set()
         for start in range(0, len(ids), _EXPORTS_AT_ONCE):
-            known |= await self._database.read(exports.known, ids[start : start + _EXPORTS_AT_ONCE])
-        strays = [path for path in paths if path.name.partition(".")[0] not in known]
+            some = ids[start : start + _EXPORTS_AT_ONCE]
+            needed |= await self._database.read(exports.with_documents, some)
+        strays = [path for path in paths if path.name.partition(".")[0] not in needed]
         await anyio.to_thread.run_sync(_remove, strays)
         return len(strays)
 
@@ -78,7 +81,7 @@ class Exports:
             parts = await self._built(work)
             written = parts[0]
             if work.connector is not None:
-                written = await self._delivered(work, work.connector)
+                written = await self._delivered(job, work, work.connector)
         except Exception as failure:  # noqa: BLE001  # one export's trouble must not go on for ever
             error = failure if isinstance(failure, OSError) else expected(job, failure)
             await self._failed(job, work, error)
@@ -95,8 +98,6 @@ class Exports:
                 uri=written.uri if delivered else "",
                 size_bytes=written.size_bytes,
             )
-        if delivered:
-            self._path(work.export.id).unlink(missing_ok=True)
 
     async def document(self, export: sa.Row[Any], part: int = 1) -> Path:
         """The file of a completed export that is for download; when another node has it, it is built here again.
@@ -141,7 +142,7 @@ class Exports:
         return self._folder / f"{export_id}{f'.{part}' if part > 1 else ''}.json"
 
     async def _built(self, work: ExportWork) -> list[Written]:
-        """The artefact's bytes depend on the database alone, so building again gives the same bytes."""
+        """The artefact's bytes depend on the database alone: while the results stay, building again gives the same."""
         document = await anyio.to_thread.run_sync(self._begun, work)
         with abandoned(document):
             for run in work.runs:
@@ -157,19 +158,79 @@ class Exports:
         most_bytes = self._most_bytes if work.connector is None else None
         return Document(partial(self._path, work.export.id), head, most_bytes)
 
-    async def _delivered(self, work: ExportWork, connector: sa.Row[Any]) -> Written:
-        storage: Storage = await self._reading.storage(connector)
+    async def _delivered(self, job: Job, work: ExportWork, connector: sa.Row[Any]) -> Written:
+        """What was built is written there; here it is kept no longer, also when that fails."""
+        path = self._path(work.export.id)
+        manifest = path.with_suffix(".manifest")
+        try:
+            storage = await self._reading.storage(connector)
+            return await self._placed(job, work, storage, path, manifest)
+        finally:
+            _remove([path, manifest])
+
+    async def _placed(
+        self, job: Job, work: ExportWork, storage: Storage, path: Path, manifest: Path
+    ) -> Written:
+        try:
+            return await self._written(work, storage, path, manifest)
+        except ObjectExists:
+            left = await self._left(job, work, storage)
+            return left or await self._written(work, storage, path, manifest)
+
+    async def _written(self, work: ExportWork, storage: Storage, path: Path, manifest: Path) -> Written:
         row = work.export
-        key = destination_key(row.destination_base_path, row.destination_subpath, row.id)
-        last = manifest_key(key)
+        key, last = _keys(row)
         await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
-        written = await storage.write(key, self._path(row.id), content_type=_JSON)
-        path = self._path(row.id).with_suffix(".manifest")
-        document = artifact.manifest(row, base_name(key), written.size_bytes, written.sha256)
-        await anyio.Path(path).write_bytes(canonical_json(document) + b"\n")
-        await storage.write(last, path, content_type=_JSON)
-        path.unlink()
+        written = await storage.write(key, path, content_type=_JSON)
+        await anyio.Path(manifest).write_bytes(_manifest(row, written.size_bytes, written.sha256))
+        await storage.write(last, manifest, content_type=_JSON)
         return written
+
+    async def _left(self, job: Job, work: ExportWork, storage: Storage) -> Written | None:
+        """What an earlier attempt has left there, built before the results changed.
+
+        With its manifest it is whole, and counts; without it nobody takes it for one, and it goes: then None. Raises
+        ObjectExists when another manifest stands there.
+        """
+        row = work.export
+        key, last = _keys(row)
+        there = await storage.stat(key)
+        document = await _read(storage, last)
+        if document is None:
+            if await self._database.read(exports.is_current, job):
+                await storage.delete(key, there.version)
+            return None
+        digest = _digest(document)
+        if document != _manifest(row, there.size_bytes, digest):
+            raise ObjectExists(f"another manifest stands at {last!r}", "remove it, and retry the export")
+        return Written(storage.uri(key), there.size_bytes, digest, there.version)
+
+
+def _keys(export: sa.Row[Any]) -> tuple[str, str]:
+    key = destination_key(export.destination_base_path, export.destination_subpath, export.id)
+    return key, manifest_key(key)
+
+
+def _manifest(export: sa.Row[Any], size_bytes: int, sha256: str) -> bytes:
+    document = artifact.manifest(export, base_name(_keys(export)[0]), size_bytes, sha256)
+    return canonical_json(document) + b"\n"
+
+
+def _digest(manifest: bytes) -> str:
+    try:
+        return str(json.loads(manifest)["files"][0]["sha256"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+
+
+async def _read(storage: Storage, key: str) -> bytes | None:
+    """The start of what stands there, which is all of a manifest; None for nothing."""
+    try:
+        obj = await storage.stat(key)
+        async with storage.stream(key, obj.version, 0, _MOST_MANIFEST_BYTES) as pieces:
+            return b"".join([piece async for piece in pieces])
+    except ObjectNotFound:
+        return None
 
 
 _Item = tuple[sa.Row[Any], Sequence[sa.Row[Any]]]

@@ -42,11 +42,15 @@ def tail(tx: Tx) -> Tail:
 
 
 def find(tx: Tx, event_id: str) -> Position | None:
-    """Where an event stands; None when it is not there, because it was dropped or belongs to another installation."""
+    """Where an event stands, when none behind it was dropped.
+
+    None too for one that is not there: it was dropped itself, or belongs to another installation.
+    """
+    dropped = places.dropped(tx)
     if event_id == FIRST.event_id:
-        return FIRST
+        return None if dropped else FIRST
     row = tx.first(sa.select(events.c.place, events.c.id).where(events.c.id == event_id))
-    return None if row is None else position_of(row)
+    return None if row is None or row.place <= dropped else position_of(row)
 
 
 def following(tx: Tx, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
