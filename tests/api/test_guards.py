@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
-from tests.api.asking import ADMIN_KEY, Api, client_of
+from tests.api.asking import ADMIN_KEY, BASE_URL, Api, client_of
+from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext
-from vvwatch.store import catalog
+from vvwatch.api.guards import Failures
+from vvwatch.store import catalog, keys
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +98,30 @@ async def test_what_was_sent_is_not_repeated(api: Api) -> None:
     assert "hunter2" not in response.text
 
 
+async def test_of_what_is_wrong_with_a_body_so_much_is_told(api: Api) -> None:
+    body = {"name": "a"} | {f"field{number}": 1 for number in range(1000)}
+    error = await api.error("POST", "/indexes", 422, json=body)
+    assert len(error["details"]["errors"]) == 100
+
+
+async def test_who_goes_away_in_the_middle_of_a_request_is_no_failure_of_ours(context: ApiContext) -> None:
+    app, answers = create_app(context), []
+    await context.database.write(keys.seed_admin, ADMIN_KEY)
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        answers.append(message["type"])
+
+    headers = {"host": "localhost", "x-api-key": ADMIN_KEY, "idempotency-key": "k", "content-length": "2"}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    path = "/api/v2/prompt-runs/run_1/cancel"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": raw}
+    await app(scope, gone, send)  # what is raised here is logged as a failure
+    assert answers
+
+
 async def test_what_fails_inside_shows_nothing_of_itself(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_options: object) -> None:
         raise RuntimeError("the password is hunter2")
@@ -104,6 +131,34 @@ async def test_what_fails_inside_shows_nothing_of_itself(api: Api, monkeypatch: 
     assert response.status_code == 500
     assert is_envelope(response, "internal_error")
     assert "hunter2" not in response.text
+
+
+async def test_what_fails_inside_is_told_by_its_id_and_breaks_no_connection(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object, **_options: object) -> None:
+        raise RuntimeError("no wonder")
+
+    told: list[tuple[str, Mapping[str, Any]]] = []
+    monkeypatch.setattr(catalog, "list_indexes", broken)
+    api.context.telemetry.subscribe(lambda *event: told.append(event))
+    app = cast("Any", api.client._transport).app
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE_URL) as client:
+        response = await client.get("/api/v2/indexes", headers={"X-API-Key": ADMIN_KEY})
+    [(event, fields)] = told
+    assert (event, fields["error"], fields["path"]) == ("request.failed", "no wonder", "/api/v2/indexes")
+    assert fields["request_id"] == response.headers["x-request-id"]
+
+
+async def test_an_answer_that_fails_when_it_was_begun_is_broken_off() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("no wonder")
+
+    transport = httpx.ASGITransport(Failures(app))
+    async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
+        with pytest.raises(RuntimeError):
+            await client.get("/")
 
 
 @pytest.mark.parametrize("given", ["abc-123", "a" * 128, "8f2b:7.1_x"])

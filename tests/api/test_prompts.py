@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from tests.api.asking import PROMPT, Api
 from tests.api.story import prepared
+from vvwatch.api import prompts
 from vvwatch.api.errors import ApiError
 from vvwatch.api.schema_trials import Trials
 from vvwatch.store.database import Database
@@ -104,6 +107,29 @@ async def test_what_could_never_be_answered_is_not_kept(api: Api, value: str) ->
     assert error["details"]["errors"][0]["where"] == "body.json_schema"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_while_a_schema_is_looked_at_others_are_served(
+    api: Api, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    prompt_id = await api.prompt()
+    begun, served = Event(), Event()
+
+    def look(_schema: object) -> None:
+        begun.set()
+        assert served.wait(10)
+
+    async def ask() -> None:
+        path, status = ("/prompts", 201) if method == "POST" else (f"/prompts/{prompt_id}", 200)
+        await api.ask(method, path, status=status, json=PROMPT)
+
+    monkeypatch.setattr(prompts, "check_json_schema", look)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        assert await anyio.to_thread.run_sync(begun.wait, 10)
+        await api.index()
+        served.set()
+
+
 async def test_an_unknown_prompt_is_not_found(api: Api) -> None:
     assert (await api.error("GET", "/prompts/none", 404))["code"] == "resource_prompt_not_found"
 
@@ -127,6 +153,15 @@ async def test_a_change_makes_a_new_version_and_no_change_none(api: Api) -> None
     ):
         assert await api.put(path, same) == changed
     assert await api.get(path) == changed
+
+
+async def test_what_python_takes_for_the_same_is_a_change(api: Api) -> None:
+    path = f"/prompts/{await api.prompt()}"
+    for version, default in enumerate((1, True, False, 0), start=2):
+        schema = {"type": "object", "properties": {"loud": {"default": default}}}
+        changed = await api.put(path, {"json_schema": schema})
+        assert (changed["prompt_version"], str(changed["json_schema"])) == (version, str(schema))
+        assert await api.put(path, {"json_schema": schema}) == changed
 
 
 async def test_the_video_level_is_set_and_cleared(api: Api) -> None:

@@ -262,6 +262,8 @@ async def test_a_foreign_cursor_is_refused(searched: Api) -> None:
             (None, 100),
             (None, -1),
             (["a", "b", 2**60], 0),
+            (["\ud800", "b", 0], 0),
+            (["a", "\ud800", 0], 0),
         )
     ]
     for cursor in ["???", *cursors]:

@@ -9,6 +9,7 @@ from vvwatch.errors import InvalidInput, NotFound
 from vvwatch.store import catalog
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
 from vvwatch.store.database import Database
+from vvwatch.store.schema import prompts
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +58,14 @@ async def test_a_changed_prompt_is_a_new_version(database: Database) -> None:
     assert (await database.write(catalog.declare_prompt, "prompt_shots", changed)).prompt_version == 2
 
 
+async def test_a_prompt_that_is_declared_again_is_active_again(database: Database) -> None:
+    await database.write(catalog.declare_prompt, "prompt_shots", PROMPT)
+    put_aside = {"declared": False, "is_active": False}
+    await database.write(lambda tx: tx.update(prompts, "prompt_shots", **put_aside))
+    row = await database.write(catalog.declare_prompt, "prompt_shots", PROMPT)
+    assert (row.declared, row.is_active) == (True, True)
+
+
 async def test_the_default_prompt_is_kept_up_to_date(database: Database) -> None:
     for version, text in ((1, "one"), (1, "one"), (2, "two")):
         seeded = await database.write(catalog.seed_default_prompt, replace(PROMPT, prompt_text=text))
@@ -69,7 +78,7 @@ async def test_prompts_are_listed_as_asked(database: Database) -> None:
     made = await database.write(catalog.create_prompt, PROMPT)
 
     async def listed(*, defaults: bool) -> list[str]:
-        rows = await database.read(catalog.list_prompts, active_only=True, include_defaults=defaults)
+        rows = await database.read(catalog.list_prompts, include_defaults=defaults)
         return [row.id for row in rows]
 
     assert set(await listed(defaults=True)) == {catalog.DEFAULT_PROMPT_ID, made.id}
@@ -79,9 +88,14 @@ async def test_prompts_are_listed_as_asked(database: Database) -> None:
 async def test_a_schema_that_cannot_be_used_is_refused(database: Database) -> None:
     level = {"instructions_text": "Sum up.", "json_schema": {"type": "array"}}
     for spec in (replace(PROMPT, json_schema={"type": "string"}), replace(PROMPT, video_level=level)):
-        for make in (
-            lambda tx, spec=spec: catalog.create_prompt(tx, spec),
-            lambda tx, spec=spec: catalog.declare_prompt(tx, "prompt_shots", spec),
-        ):
-            with pytest.raises(InvalidInput, match="object"):
-                await database.write(make)
+        with pytest.raises(InvalidInput, match="object"):
+            await database.write(catalog.declare_prompt, "prompt_shots", spec)
+
+
+async def test_a_declared_value_that_python_takes_for_the_same_is_a_change(database: Database) -> None:
+    for version, default in enumerate((1, True), start=1):
+        schema = {"type": "object", "properties": {"loud": {"default": default}}}
+        row = await database.write(
+            catalog.declare_prompt, "prompt_shots", replace(PROMPT, json_schema=schema)
+        )
+        assert (row.prompt_version, str(row.json_schema)) == (version, str(schema))

@@ -53,7 +53,7 @@ from vvwatch.api import (
 from vvwatch.api.broadcast import Broadcast
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.api.description import about, described
-from vvwatch.api.guards import BoundedBody, Heads, OwnHost, RequestIds
+from vvwatch.api.guards import BoundedBody, Failures, Heads, OwnHost, RequestIds
 from vvwatch.api.reference import page
 from vvwatch.core.rate_limits import Meter
 
@@ -151,5 +151,6 @@ def _guard(app: FastAPI, settings: ApiSettings) -> None:
     larger = dict.fromkeys(uploads.BODIES, settings.max_upload_bytes)
     app.add_middleware(BoundedBody, most_bytes=settings.max_body_bytes, others=larger)
     app.add_middleware(OwnHost, names=names, public_origin=origin)
+    app.add_middleware(Failures)
     app.add_middleware(RequestIds)
     app.add_middleware(Heads)

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from vvwatch.api.wire import Resource
 from vvwatch.core.events import iso
@@ -50,6 +51,7 @@ _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
 )
 _PAUSE_SECONDS: Final = 5.0  # where nobody knows how long something will be away
 _LONGEST_PAUSE_SECONDS: Final = 3600.0
+_MOST_PROBLEMS: Final = 100
 _CODES: Final = {404: "resource_route_not_found", 405: "method_not_allowed"}
 
 
@@ -153,7 +155,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(VvwatchError, _on_known)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_unknown)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
 
 
 async def _on_known(request: Request, error: Exception) -> JSONResponse:
@@ -168,7 +170,7 @@ async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
         return _unreadable(request, what, "send Content-Type: application/json")
     if isinstance(error.__cause__, json.JSONDecodeError):
         return _unreadable(request, f"the body is not JSON (at character {error.__cause__.pos + 1})")
-    errors = [_problem(item) for item in error.errors()]
+    errors = [_problem(item) for item in error.errors()[:_MOST_PROBLEMS]]
     message = "; ".join(f"{item['where']}: {item['what']}" for item in errors[:3])
     return envelope(request, 422, "validation_error", message, {"errors": errors})
 
@@ -216,6 +218,14 @@ def _why_unreadable(cause: BaseException | None) -> str:
     return "the body is not JSON that can be read: it is nested too deeply, or holds too long a number"
 
 
-async def _on_unknown(request: Request, _error: Exception) -> JSONResponse:
-    """Nothing of the error itself is told; the server logs it, with its traceback."""
+async def _on_gone(request: Request, _error: Exception) -> JSONResponse:
+    """Who asked went away in the middle of the request: nothing was done, and nothing of ours is wrong."""
+    return envelope(request, 408, "request_timeout", "the request stopped arriving")
+
+
+def failure(request: Request, error: Exception) -> JSONResponse:
+    """The answer for an error that nobody expected. The log alone has what it is, with the id of the request."""
+    asked = {"method": request.scope["method"], "path": request.scope["path"]}
+    request_id = request.scope.get(REQUEST_ID, "")
+    request.app.state.context.telemetry.emit("request.failed", request_id=request_id, **asked, error=error)
     return envelope(request, 500, "internal_error", "something went wrong inside vvwatch; its log says what")

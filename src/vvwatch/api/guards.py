@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vvwatch.api.errors import HEADERS, REQUEST_ID, ApiError, refusal, too_large
+from vvwatch.api.errors import HEADERS, REQUEST_ID, ApiError, failure, refusal, too_large
 
 PROBES: Final = frozenset({"/healthz", "/livez", "/readyz"})
 """Asked by machines that know no name of ours, and telling nothing."""
@@ -47,6 +47,29 @@ class RequestIds:
             await send(message)
 
         await self._app(scope, receive, marked)
+
+
+class Failures:
+    """Answers what breaks inside, so that the connection goes on; one that has begun its answer is broken off."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await failure(Request(scope), error)(scope, receive, send)
 
 
 class Heads:

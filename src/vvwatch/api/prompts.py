@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
+import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field, model_validator
@@ -15,6 +16,7 @@ from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.run_options import RunOptions
 from vvwatch.api.schema_trials import Trials
 from vvwatch.api.wire import USER_ID, Body, Document, Resource, Visible, moment
+from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.store import catalog, prompts
 from vvwatch.store.catalog import PromptSpec
 from vvwatch.store.database import Tx
@@ -178,8 +180,16 @@ def shown(row: sa.Row[Any]) -> Prompt:
 @router.post("/prompts", status_code=201, response_model=Prompt)
 async def create_prompt(once: Idempotent, body: PromptBody) -> Response:
     """Make a prompt. Its schema describes an object, refers only to itself and is of bounded size."""
+    await _check_schemas(body)
     spec = PromptSpec(**body.model_dump(exclude_none=True))
     return await once(lambda tx: shown(catalog.create_prompt(tx, spec)))
+
+
+async def _check_schemas(body: PromptBody | PromptChanges) -> None:
+    """Raises InvalidInput for one that cannot be used; in a thread, so that nobody waits for it to be found out."""
+    for asked in (body, body.video_level):
+        if asked is not None and asked.json_schema is not None:
+            await anyio.to_thread.run_sync(check_json_schema, asked.json_schema)
 
 
 @router.get("/prompts")
@@ -189,18 +199,12 @@ async def list_prompts(
     include_defaults: Annotated[bool, Query()] = True,
 ) -> Prompts:
     """Prompts, oldest first, with how many there are at all."""
-    found, everything = await context.database.read(_lists, active_only, include_defaults)
+    everything = await context.database.read(catalog.list_prompts, include_defaults=include_defaults)
     return Prompts(
-        prompts=[shown(row) for row in found],
+        prompts=[shown(row) for row in everything if row.is_active or not active_only],
         total_count=len(everything),
         active_count=sum(row.is_active for row in everything),
     )
-
-
-def _lists(tx: Tx, active_only: bool, include_defaults: bool) -> tuple[list[Any], list[Any]]:
-    found = catalog.list_prompts(tx, active_only=active_only, include_defaults=include_defaults)
-    everything = catalog.list_prompts(tx, active_only=False, include_defaults=include_defaults)
-    return list(found), list(everything)
 
 
 @router.get("/prompts/{prompt_id}")
@@ -215,6 +219,7 @@ async def change_prompt(once: Idempotent, prompt_id: str, body: PromptChanges) -
 
     Automations ask the new version from their next import on, and keep their own settings.
     """
+    await _check_schemas(body)
     changes = body.columns()
     return await once(lambda tx: shown(prompts.change(tx, prompt_id, changes)))
 

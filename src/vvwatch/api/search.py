@@ -314,7 +314,7 @@ def _place(given: Any) -> Place | None:
     if given is None:
         return None
     is_place = isinstance(given, list) and [type(part) for part in given] == [str, str, int]
-    if not is_place or not -1 <= given[2] <= search.WHOLE:
+    if not is_place or not -1 <= given[2] <= search.WHOLE or not (given[0] + given[1]).isascii():
         raise _foreign_cursor()
     return Place(*given)
 

@@ -6,6 +6,7 @@ with the file, keeps its id and its history, and leaves it untouched when nothin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -243,8 +244,7 @@ def declare_index(tx: Tx, index_id: str, name: str, description: str | None = No
 
 
 def create_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
-    """A new prompt, version 1. Raises InvalidInput when a schema cannot be used."""
-    _check_schemas(spec)
+    """A new prompt, version 1. Its schemas are taken as they are."""
     prompt_id = tx.new_id("prompt")
     tx.insert(prompts, id=prompt_id, created_at=tx.now, updated_at=tx.now, **spec.columns())
     return get_prompt(tx, prompt_id)
@@ -255,18 +255,19 @@ def get_prompt(tx: Tx, prompt_id: str) -> sa.Row[Any]:
     return tx.require(prompts, "prompt", prompt_id)
 
 
-def list_prompts(tx: Tx, *, active_only: bool, include_defaults: bool) -> Sequence[sa.Row[Any]]:
-    """Prompts, oldest first."""
-    table = prompts
-    wanted: list[sa.ColumnElement[bool]] = [table.c.is_active] if active_only else []
-    wanted += [] if include_defaults else [~table.c.is_default]
-    return tx.all(sa.select(table).where(*wanted).order_by(table.c.created_at, table.c.id))
+def list_prompts(tx: Tx, *, include_defaults: bool) -> Sequence[sa.Row[Any]]:
+    """Prompts, oldest first, also those that were deactivated."""
+    wanted = [] if include_defaults else [~prompts.c.is_default]
+    return tx.all(sa.select(prompts).where(*wanted).order_by(prompts.c.created_at, prompts.c.id))
 
 
 def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> sa.Row[Any]:
-    """The prompt as the configuration file has it; a change makes a new version. Raises InvalidInput."""
+    """The prompt as the configuration file has it; a change makes a new version. Raises InvalidInput.
+
+    One that was deactivated over the API is active again.
+    """
     _check_schemas(spec)
-    _declare(tx, prompts, prompt_id, spec.columns(), _next_version(tx))
+    _declare(tx, prompts, prompt_id, {**spec.columns(), "is_active": True}, _next_version(tx))
     return get_prompt(tx, prompt_id)
 
 
@@ -295,5 +296,14 @@ def _declare(
     if found is None:
         moments = {"updated_at": tx.now} if "updated_at" in table.c else {}
         tx.insert(table, id=identifier, declared=True, created_at=tx.now, **moments, **values)
-    elif not found.declared or any(found._mapping[name] != value for name, value in values.items()):
+    elif not found.declared or not all(
+        is_same(found._mapping[name], value) for name, value in values.items()
+    ):
         tx.update(table, identifier, declared=True, **values, **changed)
+
+
+def is_same(stored: Any, value: Any) -> bool:
+    """Whether a column has this value already. In a document, true is not 1."""
+    if isinstance(stored, dict) and isinstance(value, dict):
+        return json.dumps(stored, sort_keys=True) == json.dumps(value, sort_keys=True)
+    return bool(stored == value)

@@ -8,26 +8,21 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports
-from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.errors import Conflict
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import import_automations, import_jobs, prompts
 
-_SCHEMAS: Final = ("json_schema", "video_level")
 _MOST_NAMED: Final = 5
 
 
 def change(tx: Tx, prompt_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
     """Set columns of the prompt; a new version, unless they all were so. Runs ask the version they began with.
 
-    Raises NotFound, InvalidInput for a schema that cannot be used, or Conflict when the prompt is not the API's.
+    Its schemas are taken as they are. Raises NotFound, or Conflict when the prompt is not the API's.
     """
     row = _editable(tx, prompt_id)
-    news = {name: value for name, value in changes.items() if row._mapping[name] != value}
-    for name in _SCHEMAS:
-        if news.get(name) is not None:
-            check_json_schema(news[name] if name == "json_schema" else news[name]["json_schema"])
+    news = {name: value for name, value in changes.items() if not catalog.is_same(row._mapping[name], value)}
     if news:
         tx.update(prompts, prompt_id, updated_at=tx.now, prompt_version=row.prompt_version + 1, **news)
     return catalog.get_prompt(tx, prompt_id)

@@ -85,6 +85,9 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "A piece of work broke and is tried again (kind, ref, attempt, error).", _failure("job")
     ),
     "task.failed": _error("A part of the daemon broke and is started again (task, error).", _failure("task")),
+    "request.failed": _error(
+        "A request broke and was answered with 500 (request_id, method, path, error).", _failure("request")
+    ),
     # changes
     "hint.failed": _warning(
         "A hint could not be followed; the next scan finds what it was about (automation, error).",

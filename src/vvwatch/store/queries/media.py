@@ -16,7 +16,7 @@ from vvwatch.store.schema import media, prompt_runs, run_items
 
 @dataclass(frozen=True, slots=True)
 class MediaView:
-    """A media item, and its items of prompt runs (with columns `run_prompt_id`, `run_created_at`)."""
+    """A media item, and its items of prompt runs (without their documents, with `run_prompt_id`, `run_created_at`)."""
 
     row: sa.Row[Any]
     items: Sequence[sa.Row[Any]]
@@ -50,7 +50,8 @@ def _views(tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[MediaView]:
     """One read for the runs of all."""
     items: dict[str, list[sa.Row[Any]]] = {row.id: [] for row in rows}
     columns = prompt_runs.c.prompt_id.label("run_prompt_id"), prompt_runs.c.created_at.label("run_created_at")
-    chosen = sa.select(run_items, *columns).join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+    standing = (column for column in run_items.c if not column.name.startswith("video_metadata"))
+    chosen = sa.select(*standing, *columns).join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
     of_these = chosen.where(run_items.c.media_id.in_(items)).order_by(run_items.c.id.desc())
     for item in tx.all(of_these):
         items[item.media_id].append(item)
