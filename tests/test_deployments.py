@@ -164,11 +164,11 @@ def test_no_secret_gets_into_the_image() -> None:
     assert {f"/{folder}/" for folder in folders} <= set((ROOT / ".gitignore").read_text().splitlines())
 
 
-def test_the_image_has_what_postgresql_needs() -> None:
+def test_the_image_has_what_postgresql_and_every_store_need() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     [install] = [rest for word, rest in deployments.instructions() if "pip install" in rest]
-    assert "'.[postgresql]'" in install
-    assert "postgresql" in project["optional-dependencies"]
+    assert "'.[clouds,postgresql]'" in install
+    assert {"clouds", "postgresql"} <= set(project["optional-dependencies"])
     python = deployments.instruction("ARG").removeprefix("PYTHON=").split(".")
     assert tuple(map(int, python)) >= (3, 11)
 

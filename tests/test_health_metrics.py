@@ -37,3 +37,15 @@ def test_what_is_stretched_shows_until_it_is_not() -> None:
     for stretched in (True, False):
         telemetry.emit("scan.finished", automation="a", stretched=stretched)
         assert sample(telemetry, "stretched", automation="a") == stretched
+
+
+def test_what_is_there_no_more_is_not_told_of() -> None:
+    telemetry = Telemetry("1")
+    for name in ("gone", "there"):
+        telemetry.emit("source.failed", automation=name)
+        telemetry.emit("scan.finished", automation=name)
+    assert telemetry.told_of("automation") == {"gone", "there"}
+    telemetry.forget("automation", {"gone"})
+    assert telemetry.told_of("automation") == {"there"}
+    assert b'"gone"' not in telemetry.exposition()
+    assert telemetry.registry.get_sample_value("vvwatch_scans_total", {"outcome": "ok"}) == 2

@@ -25,6 +25,7 @@ def automation(name: str, **changed: Any) -> dict[str, Any]:
 def job(job_id: str, **changed: Any) -> dict[str, Any]:
     return {
         "job_id": job_id,
+        "source_kind": "connector",
         "target_index_id": "idx_a",
         "status": "completed",
         "progress": {"total_files": 3, "imported": 2, "failed": 1, "skipped": 0},

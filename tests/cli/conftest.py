@@ -25,6 +25,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "LISTEN",
         "URL",
         "API_KEY",
+        "ADMIN_KEY",
+        "ADMIN_KEY_FILE",
         "DATABASE_URL",
         "DATABASE_URL_FILE",
         "LOG_FORMAT",

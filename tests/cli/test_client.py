@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.cli.fake_daemon import KEY, FakeDaemon, refusal
@@ -27,13 +30,42 @@ def test_a_key_in_the_environment_goes_first(daemon: FakeDaemon, tmp_path: Path)
     assert daemon.asked[0].key == "other"
 
 
-def test_the_key_of_this_machine_is_never_sent_elsewhere(daemon: FakeDaemon, tmp_path: Path) -> None:
-    here, away = (
+def test_the_admin_key_that_a_daemon_was_given_in_a_container_serves_the_commands_there(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "given").write_text("sk_live_file\n")
+    for environ, key in (
+        ({"VVWATCH_ADMIN_KEY": "sk_live_text"}, "sk_live_text"),
+        ({"VVWATCH_ADMIN_KEY_FILE": str(tmp_path / "given")}, "sk_live_file"),
+        ({"VVWATCH_ADMIN_KEY": "sk_live_text", "VVWATCH_API_KEY": "mine"}, "mine"),
+    ):
+        client = connect(None, str(tmp_path / "state"), None, environ)
+        assert client._headers(None)["X-API-Key"] == key
+
+
+@pytest.mark.parametrize(
+    "away", ["http://daemon.example:8787", "http://203.0.113.77:8787", "http://[2001:db8::7]"]
+)
+def test_the_key_of_this_machine_is_never_sent_elsewhere(
+    daemon: FakeDaemon, tmp_path: Path, away: str
+) -> None:
+    here, there = (
         connect(url, str(tmp_path / "state"), None, {})._headers(None).get("X-API-Key")
-        for url in (daemon.url, "http://daemon.example:8787")
+        for url in (daemon.url, away)
     )
     assert here == KEY
-    assert away is None
+    assert there is None
+
+
+def test_a_daemon_on_another_address_of_this_machine_gets_its_key(daemon: FakeDaemon, tmp_path: Path) -> None:
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = [each for each in chain(*psutil.net_if_addrs().values()) if each.family in families]
+    addresses = [ip_address(each.address) for each in found if "%" not in each.address]
+    for address in addresses:
+        host = str(address) if address.version == 4 else f"[{address}]"
+        (tmp_path / "state" / "address").write_text(f"http://{host}:1\n")
+        client = connect(None, str(tmp_path / "state"), None, {})
+        assert client._headers(None).get("X-API-Key") == KEY, address
 
 
 @pytest.mark.parametrize("base", ["", "/", "/api/v2", "/api/v2/"])
@@ -109,11 +141,12 @@ def test_a_server_that_hangs_is_given_up() -> None:
     assert caught.value.exit_code == 69
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8787", "ftp://x", "http://", "http://host:port"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8787", "ftp://x", "http://", "http://host:port", "http://[::1"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(Failure, match="is no address of a daemon") as caught:
-        Client(url)
-    assert caught.value.exit_code == 2
+    for named in (Client, lambda url: connect(url, "state", None, {})):
+        with pytest.raises(Failure, match="is no address of a daemon") as caught:
+            named(url)
+        assert caught.value.exit_code == 2
 
 
 def test_without_a_daemon_the_place_looked_at_is_named(tmp_path: Path) -> None:

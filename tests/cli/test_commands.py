@@ -153,7 +153,23 @@ def test_jobs_are_listed_without_naming_the_list(run: Run, daemon: FakeDaemon) -
     assert daemon.asked[-1].query == {"status": "failed", "limit": "20"}
 
 
-def test_one_job_is_shown_file_by_file_over_all_pages(run: Run, daemon: FakeDaemon) -> None:
+def paged(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch, pages: dict[str | None, Any]) -> None:
+    """Let the daemon answer with `pages` of files, by their cursors."""
+    plain_answer = daemon.answer
+
+    def answer(request: Any) -> tuple[int, Any]:
+        if request.path.endswith("/files"):
+            daemon.asked.append(request)
+            items, cursor = pages[request.query.get("cursor")]
+            return 200, {"items": items, "next_cursor": cursor, "total": 2}
+        return plain_answer(request)
+
+    monkeypatch.setattr(daemon, "answer", answer)
+
+
+def test_one_job_is_shown_file_by_file_over_all_pages(
+    run: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
     daemon.answers |= {
         f"GET {API}/import-jobs/job_1": job("job_1"),
         f"GET {API}/prompt-runs/run_1": {"run_id": "run_1", "status": "completed", "error_message": None},
@@ -168,15 +184,7 @@ def test_one_job_is_shown_file_by_file_over_all_pages(run: Run, daemon: FakeDaem
         ],
     }
     pages = {None: ([file(1, "imported")], "next"), "next": ([file(2, "failed", "it is cut short")], None)}
-    plain_answer = daemon.answer
-
-    def answer(request: Any) -> tuple[int, Any]:
-        if request.path.endswith("/files"):
-            items, cursor = pages[request.query.get("cursor")]
-            return 200, {"items": items, "next_cursor": cursor, "total": 2}
-        return plain_answer(request)
-
-    daemon.answer = answer  # type: ignore[method-assign]
+    paged(daemon, monkeypatch, pages)
     shown = run("jobs", "show", "job_1").stdout
     assert "2.mp4  it is cut short" in shown
     assert "prompt run run_1: completed" in shown
@@ -213,15 +221,26 @@ def test_retry_finds_the_route_by_the_id(
     assert json.loads(run("retry", identifier, "--json").stdout) == {"retried": [answer]}
 
 
-def test_retry_of_a_job_tries_each_of_its_failed_files(run: Run, daemon: FakeDaemon) -> None:
-    daemon.answers[f"GET {API}/import-jobs/job_1/files"] = {"items": [file(7, "failed"), file(8, "failed")]}
+def test_retry_of_a_job_tries_each_of_its_failed_files_on_every_page(
+    run: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers[f"GET {API}/import-jobs/job_1"] = {"source_kind": "connector"}
+    pages = {None: ([file(7, "failed")], "next"), "next": ([file(8, "failed")], None)}
+    paged(daemon, monkeypatch, pages)
     for number in (7, 8):
         daemon.answers[f"POST {API}/import-jobs/job_1/files/{number}/retry"] = {
             "path": f"{number}.mp4",
             "message": "ok",
         }
     assert run("retry", "job_1").stdout == "7.mp4: ok\n8.mp4: ok\n"
-    assert daemon.asked[0].query["failed_only"] == "true"
+    asked = [each.query for each in daemon.asked if each.path.endswith("/files")]
+    assert [each["failed_only"] for each in asked] == ["true", "true"]
+
+
+def test_retry_of_a_job_of_attachments_is_left_to_the_job(run: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[f"GET {API}/import-jobs/job_1"] = {"source_kind": "attachments"}
+    daemon.answers[f"POST {API}/import-jobs/job_1/retry"] = {"job_id": "job_1", "status": "importing"}
+    assert run("retry", "job_1").stdout == "job_1 is importing\n"
 
 
 def test_what_cannot_be_tried_again_is_said(run: Run, daemon: FakeDaemon) -> None:

@@ -89,3 +89,9 @@ def test_a_budget_that_no_listing_keeps_is_doubtful(run: Run, config: str) -> No
     done = run("check", "--config", config)
     assert done.exit_code == 0
     assert "30 list calls an hour do not allow a listing every 1m" in done.stdout
+
+
+def test_without_a_file_there_is_nothing_to_forecast_and_it_says_so(run: Run, tmp_path: Path) -> None:
+    assert run("plan").stdout.endswith("no automation: there is no file, name one with --config\n")
+    (tmp_path / "empty.toml").touch()
+    assert run("plan", "--config", str(tmp_path / "empty.toml")).stdout.endswith("has no automation\n")

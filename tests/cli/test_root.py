@@ -95,6 +95,13 @@ def test_a_usage_error_says_what_to_type_and_exits_with_2(run: Run, args: list[s
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("args", [[], ["db"]])
+def test_a_command_that_lacks_its_command_shows_its_help_page(run: Run, args: list[str]) -> None:
+    done = run(*args)
+    assert done.exit_code == 2
+    assert done.stderr.rstrip() == run(*args, "--help").stdout.rstrip()
+
+
 def test_one_run_with_a_traceback_does_not_leave_it_to_the_next(run: Run) -> None:
     assert "Traceback" in run("--debug", "status", "--config", "/nowhere.toml").stderr
     assert "Traceback" not in run("nonsense").stderr

@@ -107,9 +107,34 @@ def test_status_tells_what_is_watched_under_way_and_in_need(run: Run, busy: Fake
     assert "job_0" not in shown, "the same file failed for the same reason in job_1"
 
 
+def test_a_job_that_found_no_file_and_a_run_without_a_job_say_where_to_look(
+    run: Run, busy: FakeDaemon
+) -> None:
+    progress = {"total_files": 0, "imported": 0, "failed": 0, "skipped": 0}
+    unlisted = {"status": "failed", "progress": progress, "failed_files": [], "error_message": "key refused"}
+    asked = {"run_id": "run_9", "status": "failed", "error_message": "no media", "import_job_id": None}
+    busy.answers[f"GET {API}/import-jobs"] = [job("job_9", **unlisted)]
+    busy.answers[f"GET {API}/prompt-runs"] = [MEDIA_COUNTERS | asked | {"completed_at": None}]
+    shown = run("status").stdout
+    assert "import job job_9: key refused\n    vvwatch jobs show job_9\n" in shown
+    assert "prompt run run_9: no media\n    GET /api/v2/prompt-runs/run_9/failed-segments\n" in shown
+
+
 def test_status_says_of_a_held_window_that_it_is(run: Run, busy: FakeDaemon) -> None:
     busy.answers[f"GET {API}/windows"] = [window(held=True)]
     assert "3 files, held" in run("status").stdout
+
+
+def test_status_finds_the_window_of_an_automation_also_among_more_than_are_listed(
+    run: Run, busy: FakeDaemon
+) -> None:
+    others = [window(held=False) | {"automation_id": f"auto_{number}"} for number in range(200)]
+    busy.answers[f"GET {API}/windows"] = others
+    for name, found in (("a", window(held=True)), ("b", None)):
+        busy.answers[f"GET {API}/indexes/idx_{name}/automations/import/window"] = {"window": found}
+    shown = run("status").stdout.splitlines()
+    rows = [line for line in shown if line.startswith("auto_")]
+    assert ["3 files, held" in line for line in rows] == [True, False]
 
 
 def test_status_is_one_document_for_programs(run: Run, busy: FakeDaemon) -> None:

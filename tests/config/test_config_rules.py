@@ -223,6 +223,12 @@ def test_a_webhook_without_events_hears_nothing_and_is_refused(problems: Problem
     assert keys(problems(text, SECRET)) == ["webhooks.a.events"]
 
 
+@pytest.mark.parametrize("value", ["2026-11-22", "07:32:00", "nan", "[{ at = 2026-11-22T07:32:00Z }]"])
+def test_what_is_told_to_a_receiver_must_be_json(problems: Problems, value: str) -> None:
+    found = problems(f"{HOOK}'https://example.org'\nmetadata = {{ team = 'a', more = {value} }}", SECRET)
+    assert keys(found) == ["webhooks.a.metadata"]
+
+
 def test_declared_webhooks_are_found_beside_the_options(read: Read) -> None:
     config = read(f"[webhooks]\ndisable_after = 3\n{HOOK}'https://example.org'", SECRET)
 

@@ -25,7 +25,7 @@ from vvwatch.workflow.prompts import check_prompts
     cls=Command,
     examples=(
         ("vvwatch check --config vvwatch.toml", "all problems, with file and line"),
-        ("vvwatch check --json | jq .problems", "for editors and CI"),
+        ("vvwatch check --config vvwatch.toml --json | jq .problems", "for editors and CI"),
     ),
 )
 @config_option

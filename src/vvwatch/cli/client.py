@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -46,15 +47,13 @@ class Client:
     """One daemon, by its address; `key` goes with every request."""
 
     def __init__(self, url: str, key: str | None = None, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             host, self._port = parts.hostname, parts.port
         except ValueError:
-            host = None
+            raise _no_address(url) from None
         if parts.scheme not in ("http", "https") or not host:
-            raise Failure(
-                f"{url!r} is no address of a daemon", "write http://host:port", where="--url", exit_code=USAGE
-            )
+            raise _no_address(url)
         self._host = _ANY_ADDRESS.get(host, host)
         self._base = parts.path.rstrip("/").removesuffix("/api/v2")
         self._secure = parts.scheme == "https"
@@ -130,11 +129,11 @@ class Client:
 def connect(url: str | None, state: str | None, config: str | None, environ: Mapping[str, str]) -> Client:
     """The daemon meant: by its address, or by the state directory it left its address in.
 
-    The key is $VVWATCH_API_KEY, else that of the state directory, which only an address of this machine is given.
+    The key is $VVWATCH_API_KEY, else the daemon's own admin key, which only an address of this machine is given.
     """
     folder: Path = state_dir(state, config, environ)
     there = url or address(folder)
-    key = environ.get("VVWATCH_API_KEY") or (admin_key(folder) if _is_here(there) else None)
+    key = environ.get("VVWATCH_API_KEY") or (admin_key(folder, environ) if _is_here(there) else None)
     return Client(there, key)
 
 
@@ -144,12 +143,25 @@ def segment(identifier: str) -> str:
 
 
 def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    host = _ANY_ADDRESS.get(host, host)
+    """Whether it is an address of this machine: the loopback's or another."""
+    host = ""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        address = ip_address(_ANY_ADDRESS.get(host, host))
     except ValueError:
-        return False
+        return host == "localhost"
+    return address.is_loopback or _is_own(address)
+
+
+def _is_own(address: IPv4Address | IPv6Address) -> bool:
+    """Who speaks to an address of its own speaks from that very address; nothing is sent to find out."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), 9))
+        except OSError:
+            return False
+        return ip_address(probe.getsockname()[0]) == address
 
 
 def _document(reply: Reply) -> Any:
@@ -169,6 +181,12 @@ def _refusal(status: int, document: Any, where: str) -> RefusedRequest:
     if status == 401:
         hint = None  # the API explains how to send a key, which is our part
     return RefusedRequest(status, message, str(hint or _HINTS.get(status, "")), where)
+
+
+def _no_address(url: str) -> Failure:
+    return Failure(
+        f"{url!r} is no address of a daemon", "write http://host:port", where="--url", exit_code=USAGE
+    )
 
 
 def _silence(url: str, error: Exception) -> Failure:

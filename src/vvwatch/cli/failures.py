@@ -42,6 +42,8 @@ def lines(error: BaseException) -> Iterator[str]:
     """`error: what`, `  where: place`, `  try: command`, without the parts that are not known."""
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         yield "interrupted"
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError):
+        yield error.format_message()
     elif isinstance(error, click.ClickException):
         yield f"error: {_sentence(error.format_message())}"
         yield from _usage_hint(error)

@@ -33,7 +33,9 @@ def jobs() -> None:
 @jobs.command("list", cls=Command, examples=(("vvwatch jobs list incoming", "of one index"),))
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
 @click.option(
-    "--status", metavar="STATUS", help="Only those that are importing, completed, failed, cancelled."
+    "--status",
+    metavar="STATUS",
+    help="pending, scanning, importing, completed, failed or cancelled.",
 )
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many at most.")
 @asking
@@ -55,7 +57,7 @@ def list_jobs(client: Client, name: str | None, status: str | None, limit: int, 
 def show(client: Client, job_id: str, *, as_json: bool) -> None:
     """One import job, its files, and the prompt run and exports that followed."""
     job = client.get(f"/import-jobs/{segment(job_id)}")
-    files = list(_files(client, job_id))
+    files = list(files_of(client, job_id))
     run_id = job["execution"]["run_id"]
     run = client.find(f"/prompt-runs/{segment(run_id)}") if run_id else None
     exports = [each for each in client.get("/exports", limit=200) if run_id and each["run_id"] == run_id]
@@ -65,10 +67,11 @@ def show(client: Client, job_id: str, *, as_json: bool) -> None:
         _print(job, files, run, exports)
 
 
-def _files(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
-    cursor = None
+def files_of(client: Client, job_id: str, **query: str) -> Iterator[dict[str, Any]]:
+    """The files of an import job, in all pages there are; `query` says which."""
+    path, cursor = f"/import-jobs/{segment(job_id)}/files", None
     while True:
-        page = client.get(f"/import-jobs/{segment(job_id)}/files", limit=_FILES_PER_PAGE, cursor=cursor)
+        page = client.get(path, limit=_FILES_PER_PAGE, cursor=cursor, **query)
         yield from page["items"]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -105,7 +108,7 @@ def _print(
     for export in exports:
         where = export["destination_uri"] or export["last_error"] or ""
         click.echo(f"export {export['export_id']}: {export['status']} {plain(where)}".rstrip())
-    if any(each["status"] == "failed" for each in files):
+    if job["source_kind"] != "upload" and any(each["status"] == "failed" for each in files):
         click.echo(f"\ntry the failed ones again: vvwatch retry {job['job_id']}")
 
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vvwatch.cli.client import Client
+from vvwatch.cli.client import Client, segment
 from vvwatch.cli.naming import Watched, watched
 from vvwatch.cli.output import epoch, several
 
 _LATEST: Final = 50
+_MOST_WINDOWS: Final = 200
 _RECENT_SECONDS: Final = 86_400.0
 _BAD: Final = frozenset({"degraded", "failed"})
 _GOING: Final = frozenset({"pending", "scanning", "importing", "processing"})
@@ -50,14 +51,18 @@ def overview(client: Client, now: float | None = None) -> Document:
 
 
 def _automations(client: Client, daemon: Document) -> Iterator[Document]:
-    windows = {each["automation_id"]: each for each in client.get("/windows", state="open", limit=200)}
+    windows = {
+        each["automation_id"]: each for each in client.get("/windows", state="open", limit=_MOST_WINDOWS)
+    }
     sources, watching = daemon.get("sources") or {}, daemon.get("watching") or {}
     for each in watched(client):
         if each.importing is None:
             continue
         automation_id = each.importing["automation_id"]
-        parts = sources.get(automation_id), watching.get(automation_id), windows.get(automation_id)
-        yield _automation(each, *parts)
+        window = windows.get(automation_id)
+        if window is None and len(windows) == _MOST_WINDOWS:  # there may be more
+            window = client.get(f"/indexes/{segment(each.index_id)}/automations/import/window")["window"]
+        yield _automation(each, sources.get(automation_id), watching.get(automation_id), window)
 
 
 def _automation(
@@ -109,14 +114,10 @@ def _queues(queues: dict[str, Document]) -> Iterator[Document]:
 def _failed_jobs(jobs: list[Document], since: float) -> Iterator[Document]:
     for each in jobs:
         failed = each["progress"]["failed"]
-        if failed and _is_recent(each, since):
-            first = (
-                each["failed_files"][0]
-                if each["failed_files"]
-                else {"path": "", "error": each["error_message"]}
-            )
+        if (failed or each["status"] == "failed") and _is_recent(each, since):
+            first = next((f"{file['path']}: {file['error']}" for file in each["failed_files"]), None)
             rest = f" (and {failed - 1} more)" if failed > 1 else ""
-            what = f"{first['path']}: {first['error']}{rest}"
+            what = f"{first or each['error_message'] or 'failed'}{rest}"
             yield _attention("import_job", each["job_id"], what, f"vvwatch jobs show {each['job_id']}")
 
 
@@ -124,11 +125,19 @@ def _failed(rows: list[Document], identifier: str, kind: str, since: float) -> I
     for each in rows:
         if each["status"] == "failed" and _is_recent(each, since):
             name = each[identifier]
-            attempt = (
-                f"vvwatch retry {name}" if kind == "export" else f"vvwatch jobs show {each['import_job_id']}"
-            )
+            attempt = f"vvwatch retry {name}" if kind == "export" else _about_run(each)
             what = each.get("error_message") or each.get("last_error") or "failed"
             yield _attention(kind, name, what, attempt)
+
+
+def _about_run(run: Document) -> str:
+    """A run that was asked for over the API has no import job."""
+    job_id = run["import_job_id"]
+    return (
+        f"vvwatch jobs show {job_id}"
+        if job_id
+        else f"GET /api/v2/prompt-runs/{run['run_id']}/failed-segments"
+    )
 
 
 def _is_recent(row: Document, since: float) -> bool:

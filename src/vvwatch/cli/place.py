@@ -49,9 +49,11 @@ def address(folder: Path) -> str:
         raise _unreadable(file, error) from error
 
 
-def admin_key(folder: Path) -> str | None:
-    """The key that the daemon made for this machine's users; None when there is no file."""
-    file = folder / "admin.key"
+def admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
+    """The key that the daemon was given in this environment, else the one that it made; None when there is no file."""
+    if given := environ.get("VVWATCH_ADMIN_KEY"):
+        return given.strip()
+    file = Path(environ.get("VVWATCH_ADMIN_KEY_FILE") or folder / "admin.key")
     try:
         return file.read_text("ascii").strip()
     except FileNotFoundError:

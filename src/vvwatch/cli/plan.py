@@ -39,7 +39,10 @@ _HEADS: Final = (
             "vvwatch plan --config vvwatch.toml",
             "list each location once, and tell what watching it would take",
         ),
-        ("vvwatch plan --objects 5000000", "the same for a location that is still empty"),
+        (
+            "vvwatch plan --config vvwatch.toml --objects 5000000",
+            "the same for locations that are still empty",
+        ),
     ),
 )
 @config_option
@@ -58,7 +61,7 @@ def plan(ctx: click.Context, config: str | None, objects: int | None, *, as_json
     if as_json:
         show_json({"automations": [_document(each) for each in found], "total": _total(found)})
     else:
-        _print(found)
+        _print(found, "" if loaded.path else ": there is no file, name one with --config")
     ctx.exit(FAILURE if any(each.error for each in found) else 0)
 
 
@@ -99,9 +102,9 @@ def _total(found: Sequence[Planned]) -> dict[str, float]:
     }
 
 
-def _print(found: Sequence[Planned]) -> None:
+def _print(found: Sequence[Planned], why_none: str) -> None:
     if not found:
-        click.echo("the configuration has no automation")
+        click.echo(f"the configuration has no automation{why_none}")
         return
     rows = [_row(each) for each in found]
     if len(found) > 1:

@@ -10,10 +10,10 @@ from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.jobs import files_of
 from vvwatch.cli.output import plain, show_json
 
 _ROUTES = {"del": "/webhooks/deliveries/{}/retry", "exp": "/exports/{}/retry"}
-_FILES_PER_PAGE = 1000
 
 
 @click.command(
@@ -31,7 +31,7 @@ def retry(client: Client, identifier: str, *, as_json: bool) -> None:
     """Try what failed again: a delivery, an export, a file of an import job, or all failed files of one."""
     kind, _, file_id = identifier.partition("/")
     if kind.startswith("job_"):
-        retried = [_file(client, kind, each) for each in ([file_id] if file_id else _failed(client, kind))]
+        retried = [_file(client, kind, file_id)] if file_id else _job(client, kind)
     else:
         retried = [client.post(_route(identifier))]
     if as_json:
@@ -49,12 +49,15 @@ def _route(identifier: str) -> str:
     return route.format(segment(identifier))
 
 
-def _failed(client: Client, job_id: str) -> list[str]:
-    path = f"/import-jobs/{segment(job_id)}/files"
-    page = client.get(path, failed_only="true", limit=_FILES_PER_PAGE)
-    if not page["items"]:
+def _job(client: Client, job_id: str) -> list[Any]:
+    """Attachments are fetched again by their job itself; what stands in a store, file by file."""
+    path = f"/import-jobs/{segment(job_id)}"
+    if client.get(path)["source_kind"] == "attachments":
+        return [client.post(f"{path}/retry")]
+    failed = [each["file_id"] for each in files_of(client, job_id, failed_only="true")]
+    if not failed:
         raise Failure(f"no file of {job_id} has failed", f"vvwatch jobs show {job_id}")
-    return [each["file_id"] for each in page["items"]]
+    return [_file(client, job_id, each) for each in failed]
 
 
 def _file(client: Client, job_id: str, file_id: str) -> Any:
@@ -66,4 +69,4 @@ def _sentence(answer: dict[str, Any]) -> str:
         return f"{answer['path']}: {answer['message']}"
     if "delivery_id" in answer:
         return f"{answer['delivery_id']} is {answer['status']}"
-    return f"{answer['export_id']} is {answer['status']}"
+    return f"{answer.get('export_id') or answer['job_id']} is {answer['status']}"

@@ -85,7 +85,7 @@ class Root(Command, click.Group):
 _EXAMPLES = (
     ("vvwatch dev --demo --once", "see the whole way in under a minute"),
     ("vvwatch dev ./incoming", "watch a folder and export the results beside it"),
-    ("vvwatch check && vvwatch run", "the daemon, from vvwatch.toml"),
+    ("vvwatch run --config vvwatch.toml", "the daemon, with what the file declares"),
     ("vvwatch status", "what it is doing"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -137,6 +138,14 @@ def _web_address(text: str) -> str:
     return text
 
 
+def _document(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise refused("holds what JSON cannot", "texts, finite numbers, true, false, lists, tables") from None
+    return value
+
+
 def _split_url(text: str) -> Any:
     try:
         parts = urlsplit(text)
@@ -159,6 +168,8 @@ Pattern = Annotated[str, _by(check_pattern)]
 KeyPrefix = Annotated[str, _by(normal_prefix, _INSIDE)]
 Subpath = Annotated[str, _by(lambda text: check_subpath(text, "the path"), _INSIDE)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+Document = Annotated[dict[str, Any], AfterValidator(_document)]
+"""A table that is stored and sent as JSON."""
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 List = Strict(False)
 """Marks a tuple field: TOML knows lists only, so a list is taken for it; its items stay strict."""

@@ -15,6 +15,7 @@ from vvwatch.config.connectors import Connector, StorageDefaults
 from vvwatch.config.databases import DatabaseUrl, database_file, is_server
 from vvwatch.config.fields import (
     AbsolutePath,
+    Document,
     Duration,
     Kept,
     KeyPrefix,
@@ -166,7 +167,7 @@ class Webhook(Table):
     indexes: Annotated[tuple[str, ...] | None, List, Field(min_length=1)] = None
     secret_file: str | None = None
     secret_env: VariableName | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Document | None = None
     enabled: bool = True
 
 

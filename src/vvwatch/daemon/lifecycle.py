@@ -16,13 +16,14 @@ import anyio
 import anyio.abc
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+from fastapi import FastAPI
 
 from vvwatch import __version__, collector
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.files import write_private
-from vvwatch.daemon.state import DaemonState, app_for, idle, measured
+from vvwatch.daemon.state import DaemonState, app_for, idle, measured, take_over, watched
 from vvwatch.daemon.web import Tls, WebServer, address, bound
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import StoreUnavailable, VvwatchError
@@ -105,6 +106,7 @@ class _Daemon:
         self._exit_code = os.EX_OK
         self._stopping = anyio.Event()
         self._started_with = house.config
+        self._reloading = anyio.Lock()
 
     async def run(self) -> int:
         house = self._house
@@ -114,14 +116,14 @@ class _Daemon:
         await house.uploads.settle()
         await put_again(house.database, house.sink, house.telemetry)
         house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
-        for warning in house.config.warnings:
-            house.telemetry.emit("config.warned", problem=str(warning))
+        self._warn(house.config)
         listener = _bound(house.config)
         tls = _tls(house.config)
         where = address(listener, tls)
-        web = WebServer(app_for(house, self._state, where), listener, tls)
+        app = app_for(house, self._state, where)
+        web = WebServer(app, listener, tls)
         async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier, self._stopping):
-            tasks.start_soon(self._signals, tasks.cancel_scope)
+            tasks.start_soon(self._signals, tasks.cancel_scope, app)
             async with anyio.create_task_group() as watching:
                 await watching.start(house.subscriptions.run)
                 watching.start_soon(house.watcher.settle)
@@ -157,18 +159,28 @@ class _Daemon:
         if not self._stopping.is_set():
             scope.cancel()
 
-    async def _signals(self, scope: anyio.CancelScope) -> None:
+    async def _signals(self, scope: anyio.CancelScope, app: FastAPI) -> None:
+        """A stop is heard at once, also while an answer to another signal waits for the database."""
         with anyio.open_signal_receiver(*_SIGNALS) as received:
-            async for number in received:
-                if number == signal.SIGHUP:
-                    await self._reload()
-                elif number == signal.SIGUSR1:
-                    self._house.telemetry.emit("daemon.state_dumped", **await measured(self._house))
-                elif self._stopping.is_set():
-                    self._exit_code = 130 if number == signal.SIGINT else os.EX_TEMPFAIL
-                    scope.cancel()
-                else:
-                    self._stopping.set()
+            async with anyio.create_task_group() as answers:
+                async for number in received:
+                    if number == signal.SIGHUP:
+                        answers.start_soon(self._reload, app)
+                    elif number == signal.SIGUSR1:
+                        answers.start_soon(self._dump_state)
+                    elif self._stopping.is_set():
+                        self._exit_code = 130 if number == signal.SIGINT else os.EX_TEMPFAIL
+                        scope.cancel()
+                    else:
+                        self._stopping.set()
+
+    async def _dump_state(self) -> None:
+        try:
+            figures = await measured(self._house)
+        except StoreUnavailable as error:
+            self._house.telemetry.emit("task.failed", task="state dump", error=error)
+        else:
+            self._house.telemetry.emit("daemon.state_dumped", **figures)
 
     async def _drain(self, scope: anyio.CancelScope, web: WebServer) -> None:
         """Finish what is under way, within the time allowed; what remains is resumed by the next start."""
@@ -188,33 +200,47 @@ class _Daemon:
             await web.ended.wait()
         scope.cancel()
 
-    async def _reload(self) -> None:
+    async def _reload(self, app: FastAPI) -> None:
         """Take over the changed file, or keep the old configuration and say why."""
+        async with self._reloading:
+            await self._take_over(app)
+
+    async def _take_over(self, app: FastAPI) -> None:
         house = self._house
         self._notifier.reloading()
         try:
-            config = self._options.reload() if self._options.reload else house.config
+            read = self._options.reload() if self._options.reload else house.config
+            config = read.model_copy(update={name: getattr(self._started_with, name) for name in _AT_START})
             await declare(house, config)
         except Exception as error:  # noqa: BLE001  # a bad file must not end a daemon that works
             house.telemetry.emit("config.rejected", error=error)
             self._notifier.ready("the changed configuration was rejected; the old one goes on")
             return
         house.live.config = config
+        take_over(app, config)
         house.watcher.forget()
         house.subscriptions.renew()
-        waiting = [name for name in _AT_START if getattr(config, name) != getattr(self._started_with, name)]
+        waiting = [name for name in _AT_START if getattr(read, name) != getattr(config, name)]
         if _sending(config) != _sending(self._started_with):
             waiting.append("webhooks")
         house.telemetry.emit("config.reloaded", file=str(config.path), needs_restart=waiting)
+        self._warn(config)
         self._notifier.ready("configuration reloaded")
 
+    def _warn(self, config: Config) -> None:
+        for warning in config.warnings:
+            self._house.telemetry.emit("config.warned", problem=str(warning))
+
     async def _keep_alive(self) -> None:
-        """Tell the watchdog that the loop and the database both still move: a bare timer proves nothing."""
+        """Tell the watchdog that the loop and the database both still move: a bare timer proves nothing.
+
+        A database that says no is waited for: no restart makes room on its disk, or brings its server back.
+        """
         seconds = self._notifier.watchdog_seconds
         while seconds is not None:
             with suppress(StoreUnavailable):
                 await self._house.database.check()
-                self._notifier.watchdog()
+            self._notifier.watchdog()
             await self._house.clock.sleep(seconds / 2)
 
     async def _be_seen(self, where: str) -> None:
@@ -257,13 +283,17 @@ def _bound(config: Config) -> Any:
 
 
 async def _measure(house: House, notifier: Notifier) -> None:
+    told = {label: house.telemetry.told_of(label) for label in ("automation", "connector")}
     try:
         await house.database.check()
         figures = await measured(house)
+        there = await watched(house)
     except StoreUnavailable as error:
         house.telemetry.emit("task.failed", task="measure", error=error)
         notifier.status("the database does not work")
         return
+    for label, names in told.items():
+        house.telemetry.forget(label, names - there[label])
     house.telemetry.emit("daemon.measured", **figures)
     notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))
 

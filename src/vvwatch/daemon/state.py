@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from vvwatch.config import Config
 from vvwatch.core.rate_limits import Limits
 from vvwatch.daemon.wiring import House
 from vvwatch.ports import Kind
-from vvwatch.store import nodes
+from vvwatch.store import automations, nodes
 from vvwatch.store.database import ENTITIES, JobSink, Tx
 from vvwatch.store.schema import deliveries, import_automations, import_files, run_items, windows
 
@@ -55,11 +55,8 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         debounce_scale=config.debounce.scale,
         listen_host=config.address[0],
         public_url=config.public_url,
-        local_roots=config.local.roots,
         state_dir=config.state_dir,
         node=config.node.name if config.replicated else "",
-        any_token_uri=config.storage.gcs.endpoint_url is not None,
-        store_hosts=_store_hosts(config),
         any_download_url=config.api.download_urls == "any",
         limits=Limits.of(config.api.requests_per_minute, config.api.requests_per_hour),
         max_upload_bytes=config.api.max_upload_bytes,
@@ -73,7 +70,7 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             storages=house.storages,
             document=house.exports.document,
             processors=house.processors,
-            settings=settings,
+            settings=_with_reloadable(settings, config),
             status=status,
             readiness=lambda: {"serving": state.ready, "store": house.database.works},
             metrics=house.telemetry.exposition,
@@ -83,6 +80,21 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             queues=house.queues,
             test_webhook=house.deliveries.test,
         )
+    )
+
+
+def take_over(app: FastAPI, config: Config) -> None:
+    """Let the API go by what a reload takes over of `config`."""
+    context: ApiContext = app.state.context
+    app.state.context = replace(context, settings=_with_reloadable(context.settings, config))
+
+
+def _with_reloadable(settings: ApiSettings, config: Config) -> ApiSettings:
+    return replace(
+        settings,
+        local_roots=config.local.roots,
+        any_token_uri=config.storage.gcs.endpoint_url is not None,
+        store_hosts=_store_hosts(config),
     )
 
 
@@ -107,6 +119,15 @@ async def idle(house: House, started_at: float) -> bool:
 async def measured(house: House) -> dict[str, Any]:
     """What is under way, in numbers."""
     return await house.database.read(_figures, house.sink)
+
+
+async def watched(house: House) -> dict[str, set[str]]:
+    """The ids of what is at work now, by the label that metrics have for it."""
+    pairs = await house.database.read(automations.all_active)
+    return {
+        "automation": {automation.id for automation, _ in pairs},
+        "connector": {connector.id for _, connector in pairs if connector.events},
+    }
 
 
 def _figures(tx: Tx, sink: JobSink) -> dict[str, Any]:

@@ -108,5 +108,5 @@ def _load(config: uvicorn.Config, tls: Tls | None) -> None:
     except OSError as error:  # those of TLS, too
         raise VvwatchError(
             f"cannot use the certificate {tls and tls.certificate}: {error.strerror or type(error).__name__}",
-            "tls_certificate and tls_key under [api] are PEM files that belong together and can be read",
+            "tls_certificate and tls_key under [api] are PEM files that belong together and open without a pass phrase",
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from traceback import format_tb
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from vvwatch.errors import VvwatchError
 from vvwatch.telemetry.catalogue import CATALOGUE, EventSpec
 from vvwatch.telemetry.logs import FORMATS, chosen_format, configure_logging
-from vvwatch.telemetry.metrics import make_metrics
+from vvwatch.telemetry.metrics import forget, make_metrics, told_of
 from vvwatch.telemetry.redaction import redacted, without_object_names
 
 __all__ = ["CATALOGUE", "FORMATS", "EventSpec", "Telemetry", "chosen_format", "configure_logging"]
@@ -69,6 +69,14 @@ class Telemetry:
             self._subscribers = tuple(each for each in self._subscribers if each is not callback)
 
         return unsubscribe
+
+    def told_of(self, label: str) -> set[str]:
+        """The values that `label` has in the gauges: the automations, or the connectors, that were told of."""
+        return told_of(self._metrics, label)
+
+    def forget(self, label: str, values: Iterable[str]) -> None:
+        """Drop the gauges of what is there no more, which would stand still for ever."""
+        forget(self._metrics, label, values)
 
     def exposition(self) -> bytes:
         """All metrics as Prometheus text, of the type CONTENT_TYPE."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -123,6 +123,28 @@ def stamp(name: str, *labels: str, **only: object) -> Update:
             _labelled(metrics[name], labels, {}, fields).set_to_current_time()
 
     return update
+
+
+def told_of(metrics: Metrics, label: str) -> set[str]:
+    """The values that `label` has in gauges now."""
+    samples = (
+        sample
+        for each in _gauges_by(metrics, label)
+        for family in each.collect()
+        for sample in family.samples
+    )
+    return {sample.labels[label] for sample in samples}
+
+
+def forget(metrics: Metrics, label: str, values: Iterable[str]) -> None:
+    """Drop what gauges say where `label` has one of `values`; counters, which are history, stay."""
+    for value in values:
+        for each in _gauges_by(metrics, label):
+            each.remove_by_labels({label: value})
+
+
+def _gauges_by(metrics: Metrics, label: str) -> Iterator[Any]:
+    return (metrics[name] for name, (_, labels) in _GAUGES.items() if label in labels)
 
 
 def _labelled(metric: Any, labels: tuple[str, ...], fixed: Mapping[str, str], fields: Fields) -> Any:
