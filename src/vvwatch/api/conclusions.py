@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +35,7 @@ def concluded(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
         return _stage(recorded)
     if facts.exists is False and index.observation is None:
         return "nothing stands at this key, and nothing that stood there was seen"
-    return _why_not(facts, verdict, index)
+    return _why_not(verdict, index)
 
 
 def _recorded(facts: Facts, index: IndexLife) -> VersionLife | None:
@@ -72,7 +71,7 @@ def _of_file(file: sa.Row[Any]) -> str:
     return f"{file.status} by import job {file.job_id}: {why}"
 
 
-def _why_not(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+def _why_not(verdict: Verdict | None, index: IndexLife) -> str:
     if index.automation is None or verdict is None:
         return "no automation of this index watches the connector"
     if not verdict.accepted:
@@ -82,14 +81,4 @@ def _why_not(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
         return f"not picked up: {index.observation.detail or index.observation.reason}"
     if status_of(index.automation) != "active":
         return f"it matches, but the automation is {status_of(index.automation)}"
-    if comes_later(facts, index, index.versions):
-        return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}"
     return f"it matches and is new; the next scan is due at {moment(index.automation.next_at)}"
-
-
-def comes_later(facts: Facts, index: IndexLife, known: Sequence[VersionLife]) -> bool:
-    """Whether only the first version counts and one of these is it; one that could not be imported is not."""
-    assert index.automation is not None  # noqa: S101  # only those that are watched are asked about
-    mode = index.automation.import_mode_override or facts.import_mode
-    taken = (life.file is None or life.file.status != FileStatus.FAILED for life in known)
-    return mode == "new_only" and any(taken)

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 from vvwatch.api.automations import status_of
-from vvwatch.api.conclusions import Facts, comes_later, concluded
+from vvwatch.api.conclusions import Facts, concluded
 from vvwatch.api.standing import Here
 from vvwatch.api.wire import moment
 from vvwatch.core.filters import Reason, Verdict, explain
+from vvwatch.core.imports import FileStatus
 from vvwatch.store.queries.explain import IndexLife, VersionLife
 
 _EXISTING: Final = "not imported: it was there before the automation began, and process_existing is false"
@@ -117,10 +118,12 @@ def _stopped(_: Facts, here: Here, index: IndexLife) -> str | None:
 
 
 def _known_key(facts: Facts, _: Here, index: IndexLife) -> str | None:
-    known = [*index.versions, *index.gone]
-    return (
-        f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if comes_later(facts, index, known) else None
-    )
+    """Only the first version counts, and there was one; one that could not be imported is none."""
+    assert index.automation is not None  # noqa: S101  # asked for above
+    mode = index.automation.import_mode_override or facts.import_mode
+    lives = [*index.versions, *index.gone]
+    known = any(life.file is None or life.file.status != FileStatus.FAILED for life in lives)
+    return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
 
 
 def _settling(facts: Facts, here: Here, index: IndexLife) -> str | None:

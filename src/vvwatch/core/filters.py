@@ -136,6 +136,11 @@ class ObjectFilter:
             return _rejected(Reason.NOT_DIRECT_CHILD)
         return self._below(key, rest)
 
+    def minds(self, key: str, reason: str) -> bool:
+        """Whether what stands at `key`, and for that reason is no object, is wanted by its name or may hide what is."""
+        hides = reason == Reason.PERMISSION_DENIED or (key.endswith("/") and self.recursive)
+        return hides or self.name_verdict(key).accepted
+
     def _below(self, key: str, rest: str) -> Verdict:
         name = base_name(key)
         if self._is_temporary(key, name):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import httpcore
@@ -68,6 +68,27 @@ class Connections:
         """Close all that nobody uses."""
         while self._idle:
             await self._idle.pop().connection.aclose()
+
+    @asynccontextmanager
+    async def answer(
+        self,
+        method: str,
+        target: httpcore.URL,
+        headers: Sequence[tuple[bytes, bytes]],
+        seconds: float,
+        **further: Any,
+    ) -> AsyncIterator[httpcore.Response]:
+        """What is answered, whole within `seconds` but for its body; `further` goes to httpcore.
+
+        Raises httpcore's errors, ReadTimeout for an answer that is late, and DeliveryRefused.
+        """
+        async with self.to(target.origin) as connection, AsyncExitStack() as asking:
+            asked = connection.stream(method, target, headers=headers, **further)
+            with anyio.move_on_after(seconds) as waiting:
+                response = await asking.enter_async_context(asked)
+            if waiting.cancelled_caught:
+                raise httpcore.ReadTimeout
+            yield response
 
     @asynccontextmanager
     async def to(self, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTPConnection]:

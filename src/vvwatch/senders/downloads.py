@@ -8,12 +8,11 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-import anyio
 import httpcore
 
 from vvwatch.errors import AttachmentRefused, AttachmentUnavailable, DeliveryRefused
@@ -67,7 +66,7 @@ class Downloads:
                 f"{host!r} redirects to what is no address", "give the last address"
             ) from error
         except httpcore.TimeoutException as error:
-            raise self._late(host) from error
+            raise _later(f"{host!r} did not answer within {self._timeout_seconds:g} s") from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise _later(f"the connection to {host!r} failed: {type(error).__name__}") from error
 
@@ -92,12 +91,8 @@ class Downloads:
         timeouts = dict.fromkeys(names, self._timeout_seconds)
         headers = [(name.encode(), value.encode("ascii")) for name, value in {"Host": host, **_OURS}.items()]
         options = {"timeout": timeouts}
-        async with self._connections.to(target.origin) as connection, AsyncExitStack() as asking:
-            asked = connection.stream("GET", target, headers=headers, extensions=options)
-            with anyio.move_on_after(self._timeout_seconds) as waiting:
-                response = await asking.enter_async_context(asked)
-            if waiting.cancelled_caught:
-                raise self._late(host)
+        asked = self._connections.answer("GET", target, headers, self._timeout_seconds, extensions=options)
+        async with asked as response:
             yield response
 
     def _require(self, host: str, headers: dict[bytes, str]) -> None:
@@ -119,9 +114,6 @@ class Downloads:
             if took > _GRACE_SECONDS and taken < took * _SLOWEST_BYTES_PER_SECOND:
                 raise _later(f"{host!r} sends too slowly: {taken:,} bytes in {took:.0f} s")
             yield piece
-
-    def _late(self, host: str) -> AttachmentUnavailable:
-        return _later(f"{host!r} did not answer within {self._timeout_seconds:g} s")
 
     def _too_large(self, host: str) -> AttachmentRefused:
         hint = "max_upload_bytes under [api] bounds it"

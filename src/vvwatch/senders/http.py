@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 import anyio
@@ -48,7 +48,7 @@ class HttpSender:
             status, text, retry_after = await self._exchange(target, {"Host": host, **_OURS, **headers}, body)
         except DeliveryRefused as refusal:
             error = refusal.message
-        except TimeoutError:
+        except httpcore.TimeoutException:
             error = f"no answer within {self._timeout_seconds:g} s"
         except (httpcore.NetworkError, httpcore.ProtocolError) as failure:
             error = f"{type(failure).__name__}: the connection failed"
@@ -62,10 +62,8 @@ class HttpSender:
     ) -> tuple[int, str, float | None]:
         whole = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
         ends_at = anyio.current_time() + self._timeout_seconds
-        async with self._connections.to(target.origin) as connection, AsyncExitStack() as asking:
-            asked = connection.stream("POST", target, headers=whole, content=body)
-            with anyio.fail_after(self._timeout_seconds):
-                response = await asking.enter_async_context(asked)
+        asked = self._connections.answer("POST", target, whole, self._timeout_seconds, content=body)
+        async with asked as response:
             text = await _beginning(response, ends_at)
         answered = {name.lower(): value for name, value in response.headers}
         return response.status, text, _retry_after(answered.get(b"retry-after", b"").decode("latin-1"))

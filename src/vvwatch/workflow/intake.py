@@ -90,7 +90,7 @@ class Intake:
                     "size_bytes": 0,
                 }
                 for item in irregular
-                if watched.minds(item)
+                if watched.filter.minds(item.key, item.reason)
             ],
         )
 

@@ -125,7 +125,7 @@ class OneTimeImports:
     async def _page(self, look: _Look, page: Page) -> None:
         for start in range(0, len(page.objects), _AT_ONCE):
             await self._objects(look, page.objects[start : start + _AT_ONCE])
-        if left := [_irregular(each) for each in page.irregular if _is_wanted(look, each)]:
+        if left := [_irregular(each) for each in page.irregular if look.filter.minds(each.key, each.reason)]:
             await self._take(look, [], left)
 
     async def _objects(self, look: _Look, objects: Sequence[StorageObject]) -> None:
@@ -220,13 +220,6 @@ async def _there(storage: Storage, key: str) -> StorageObject | None:
 def _left(obj: StorageObject, reason: Reason, detail: str = "") -> LeftAlone:
     told = f"{explain(reason)} ({detail})" if detail else explain(reason)
     return LeftAlone(obj.key, obj.version, obj.size_bytes, reason, told)
-
-
-def _is_wanted(look: _Look, found: Irregularity) -> bool:
-    """Whether what cannot be an object would be wanted by its name, or may hide what would be."""
-    is_folder = found.key.endswith("/") and look.listing.row.recursive
-    hides = found.reason == Reason.PERMISSION_DENIED or is_folder
-    return hides or look.filter.name_verdict(found.key).accepted
 
 
 def _irregular(found: Irregularity) -> LeftAlone:

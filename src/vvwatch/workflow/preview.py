@@ -133,4 +133,4 @@ def _refusals(watched: Watched, objects: Sequence[StorageObject], otherwise: str
 
 def _irregular(watched: Watched, irregular: Sequence[Irregularity]) -> list[str]:
     """What stands there, cannot be an object, and would have been wanted."""
-    return [each.reason for each in irregular if watched.minds(each)]
+    return [each.reason for each in irregular if watched.filter.minds(each.key, each.reason)]

@@ -13,7 +13,7 @@ from vvwatch.core.filters import ObjectFilter, Reason, explain
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
 from vvwatch.core.settling import Sighting
-from vvwatch.ports import Irregularity, Storage
+from vvwatch.ports import Storage
 from vvwatch.store import ledger
 from vvwatch.store.database import Database
 
@@ -41,11 +41,6 @@ class Watched:
     def covers(self, key: str) -> bool:
         """Whether a listing of it would show an object at `key` that is wanted by its name."""
         return self.filter.name_verdict(key).accepted
-
-    def minds(self, found: Irregularity) -> bool:
-        """Whether what cannot be an object would be wanted by its name, or may hide what would be."""
-        hides = found.reason == Reason.PERMISSION_DENIED or (found.key.endswith("/") and self.row.recursive)
-        return hides or self.covers(found.key)
 
     def is_of(self, row: sa.Row[Any], connector: sa.Row[Any]) -> bool:
         """Whether it is watched as these rows, the latest ones, want it."""
