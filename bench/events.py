@@ -38,6 +38,7 @@ from tests.fault_proxy import LOOPBACK  # noqa: E402
 
 from vvwatch.clock import SystemClock  # noqa: E402
 from vvwatch.collector import relax  # noqa: E402
+from vvwatch.core.store_notes import StoreNotes  # noqa: E402
 from vvwatch.core.windows import WindowPolicy  # noqa: E402
 from vvwatch.ports import Capabilities, Hint, Storage  # noqa: E402
 from vvwatch.sources.sqs import SqsQueue  # noqa: E402
@@ -62,6 +63,7 @@ class Unasked:
 
     capabilities = Capabilities(atomic_writes=True)
     clock_ahead_seconds = 0.0
+    notes = StoreNotes()
 
     def uri(self, key: str) -> str:
         return f"s3://{BUCKET}/{key}"

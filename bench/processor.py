@@ -24,9 +24,9 @@ import av
 from av.video.frame import PictureType
 
 from vvwatch.core.media import ProcessingResult, RunSettings
-from vvwatch.ports import Prompt
-from vvwatch.processors.sample_clips import pattern_frames, tone_frames
-from vvwatch.processors.technical import TECHNICAL_PROMPT, Limits, TechnicalProcessor
+from vvwatch.ports.processing import Prompt
+from vvwatch.processors.media.sample_clips import pattern_frames, tone_frames
+from vvwatch.processors.technical.processor import TECHNICAL_PROMPT, Limits, TechnicalProcessor
 
 ROUNDS = 5
 SECONDS = 24
@@ -41,8 +41,8 @@ def cpu_seconds(who: int) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def pictures() -> Iterator[av.VideoFrame]:
-    each = SECONDS * RATE // len(PATTERNS)
+def pictures(seconds: int) -> Iterator[av.VideoFrame]:
+    each = seconds * RATE // len(PATTERNS)
     numbers = itertools.count()
     for pattern in PATTERNS:
         for frame in itertools.islice(pattern_frames(pattern, SIZE, RATE), each):
@@ -51,13 +51,13 @@ def pictures() -> Iterator[av.VideoFrame]:
             yield frame
 
 
-def make_clip(path: Path) -> Path:
+def make_clip(path: Path, seconds: int = SECONDS) -> Path:
     with av.open(str(path), "w") as container:
         video: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
         video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", 4_000_000
         audio: Any = container.add_stream("aac", rate=48_000, layout="stereo")
-        tone = itertools.takewhile(lambda frame: (frame.time or 0) < SECONDS, tone_frames([(7, 9)]))
-        for stream, frames in ((video, pictures()), (audio, tone)):
+        tone = itertools.takewhile(lambda frame: (frame.time or 0) < seconds, tone_frames([(7, 9)]))
+        for stream, frames in ((video, pictures(seconds)), (audio, tone)):
             for frame in frames:
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
@@ -82,7 +82,7 @@ def process(path: Path, work_dir: Path) -> tuple[float, ProcessingResult]:
     before = cpu_seconds(resource.RUSAGE_CHILDREN)
     fd = os.open(path, os.O_RDONLY)
     try:
-        result = anyio.run(processor.process, fd, prompt, RunSettings(), lambda _: None)
+        result = anyio.run(processor.measure, fd, prompt, RunSettings(), lambda _: None)
     finally:
         os.close(fd)
     return cpu_seconds(resource.RUSAGE_CHILDREN) - before, result

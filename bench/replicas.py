@@ -32,8 +32,8 @@ from tests import samples  # noqa: E402  # found by the line above
 from tests.postgres_server import PostgresServer  # noqa: E402
 
 from vvwatch.core.media import RunSettings  # noqa: E402
-from vvwatch.ports import Prompt  # noqa: E402
-from vvwatch.processors.technical import TECHNICAL_PROMPT, Limits, TechnicalProcessor  # noqa: E402
+from vvwatch.ports.processing import Prompt  # noqa: E402
+from vvwatch.processors.technical.processor import TECHNICAL_PROMPT, Limits, TechnicalProcessor  # noqa: E402
 
 REPLICAS = 3
 HEARTBEAT_SECONDS = 5
@@ -180,7 +180,7 @@ async def processed(clip: Path, clips: int, at_once: int) -> float:
 
         async def one() -> None:
             async with slots:
-                await processor.process(file.fileno(), prompt, RunSettings(), lambda _: None)
+                await processor.measure(file.fileno(), prompt, RunSettings(), lambda _: None)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(clips):

@@ -32,13 +32,14 @@ from tests.fault_proxy import LOOPBACK  # noqa: E402  # found by the line above
 
 from vvwatch.clock import SystemClock  # noqa: E402
 from vvwatch.config import load  # noqa: E402
+from vvwatch.core.networks import PRIVATE, AddressPolicy  # noqa: E402
 from vvwatch.daemon.wiring import House, build  # noqa: E402
 from vvwatch.ports import Kind  # noqa: E402
 from vvwatch.store import webhooks  # noqa: E402
 from vvwatch.store.database import Tx  # noqa: E402
 from vvwatch.store.events import announce  # noqa: E402
 from vvwatch.store.schema import deliveries  # noqa: E402
-from vvwatch.store.webhooks import UrlPolicy, WebhookSpec  # noqa: E402
+from vvwatch.store.webhooks import WebhookSpec  # noqa: E402
 from vvwatch.telemetry import Telemetry  # noqa: E402
 
 LEAST_PER_SECOND = 300
@@ -48,7 +49,7 @@ AT_ONCE = 500
 CONFIG = """
 [webhooks]
 allow_http = true
-allow_private_addresses = true
+allow_networks = ["127.0.0.0/8"]
 """
 
 RECEIVER = """
@@ -92,7 +93,7 @@ def hanging() -> Iterator[str]:
 
 def subscribe(tx: Tx, house: House, url: str, event_type: str) -> str:
     spec = WebhookSpec(event_type, url, (event_type,))
-    return str(webhooks.create(tx, house.box, spec, UrlPolicy(True, True))[0].id)
+    return str(webhooks.create(tx, house.box, spec, AddressPolicy(True, PRIVATE))[0].id)
 
 
 def tell(tx: Tx, event_type: str, numbers: range) -> None:

@@ -22,6 +22,7 @@ from tests.emulators.ministack import ministack
 from tests.emulators.moto import moto, moto_iam
 from tests.emulators.pubsub import pubsub
 from tests.emulators.seaweed import seaweed
+from tests.emulators.store_front import store_front
 from tests.postgres_server import postgres_server
 from tests.sdk.world import world
 
@@ -38,6 +39,7 @@ __all__ = [
     "postgres_server",
     "pubsub",
     "seaweed",
+    "store_front",
     "world",
 ]
 

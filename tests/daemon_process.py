@@ -125,9 +125,12 @@ level = "debug"
 roots = ["{self.incoming.parent}"]
 [webhooks]
 allow_http = true
-allow_private_addresses = true
+allow_networks = ["127.0.0.0/8", "::1"]
 delays = ["1s", "1s", "2s", "5s", "5s", "5s"]
 disable_after = 1000
+[attachments]
+allow_http = true
+allow_networks = ["127.0.0.0/8", "::1"]
 {self.connectors or folders}
 [indexes.main]
 [automations.main]

@@ -79,7 +79,7 @@ def compose() -> Deployed:
         args=service["command"],
         config=next(mount[1] for mount in mounts if mount[0] == f"./{REPLICAS.name}"),
         secrets={f"/run/secrets/{name}" for name in service["secrets"]},
-        own={mount.split(":")[0] for mount in service["tmpfs"]},
+        own={mount[0] for mount in mounts if len(mount) == 1},
         shared={mount[1] for mount in mounts if mount[0] in compose_file()["volumes"]},
         port=int(service["ports"][0].split(":")[-1]),
         stop_seconds=float(service["stop_grace_period"].removesuffix("s")),

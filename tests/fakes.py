@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +15,26 @@ import anyio
 
 from vvwatch.core.changes import ObjectEvent
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import StoreNotes
 from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutsideLocation
 from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Refusal, Written
 
 
 class FakeStorage:
-    """A store in memory with atomic writes. `moment` dates what is put; `broken` is raised by every call."""
+    """A store in memory with atomic writes. `moment` dates what is put; `broken` is raised by every call.
+
+    `refused` has what is raised for single keys, by all but listings; `reads` counts how often each was asked for.
+    """
 
     capabilities = Capabilities(atomic_writes=True)
     clock_ahead_seconds = 0.0
 
     def __init__(self) -> None:
+        self.notes = StoreNotes()
         self.moment = 1_000.0
         self.broken: Exception | None = None
+        self.refused: dict[str, Exception] = {}
+        self.reads: Counter[str] = Counter()
         self.thawed: set[str] = set()
         self._objects: dict[str, tuple[StorageObject, bytes]] = {}
 
@@ -41,9 +49,11 @@ class FakeStorage:
     def uri(self, key: str) -> str:
         return f"fake://{id(self):x}/{key}"
 
-    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+    async def list(
+        self, prefix: str, *, recursive: bool, after: str = "", skips: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[Page]:
         self._check(prefix and (prefix.removesuffix("/") or "/"))
-        keys = [key for key in self._objects if key.startswith(prefix)]
+        keys = [key for key in self._objects if key.startswith(prefix) and key > after]
         found = [self._objects[key][0] for key in keys if recursive or "/" not in key[len(prefix) :]]
         for start in range(0, len(found), 1000):
             yield Page(found[start : start + 1000])
@@ -109,6 +119,9 @@ class FakeStorage:
 
     def _at(self, key: str) -> tuple[StorageObject, bytes]:
         self._check(key or "/")
+        self.reads[key] += 1
+        if key in self.refused:
+            raise self.refused[key]
         try:
             return self._objects[key]
         except KeyError:
@@ -229,7 +242,9 @@ class FakeBucket(FakeStorage):
         self.page_keys = page_keys
         self.calls = 0
 
-    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+    async def list(
+        self, prefix: str, *, recursive: bool, after: str = "", skips: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[Page]:
         while True:
             self._check("")
             self.calls += 1

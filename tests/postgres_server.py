@@ -114,6 +114,12 @@ class PostgresServer:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The id of its first process, whose children the others are."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """All that the server has said so far."""
         return (self.directory / "log").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from vvwatch.processors.sample_clips import (
+from vvwatch.processors.media.sample_clips import (
     Clip,
     pattern_frames,
     tone_frames,
@@ -19,8 +19,42 @@ from vvwatch.processors.sample_clips import (
     write_picture,
 )
 
-_VIDEO_CODECS = {"webm": ("libvpx", "libopus"), "avi": ("mpeg4", "libmp3lame")}
-_SOUND_CODECS = {"mp3": "libmp3lame", "wav": "pcm_s16le", "flac": "flac", "ogg": "libopus"}
+_VIDEO_CODECS = {
+    "webm": ("libvpx", "libopus"),
+    "avi": ("mpeg4", "libmp3lame"),
+    "mxf": ("mpeg2video", "pcm_s16le"),
+    "mpg": ("mpeg2video", "mp2"),
+    "mpeg": ("mpeg1video", "mp2"),
+    "vob": ("mpeg2video", "ac3"),
+    "m2ts": ("libx264", "ac3"),
+    "wmv": ("wmv2", "wmav2"),
+    "asf": ("wmv2", "wmav2"),
+}
+_SOUND_CODECS = {
+    "mp3": "libmp3lame",
+    "wav": "pcm_s16le",
+    "flac": "flac",
+    "ogg": "libopus",
+    "aif": "pcm_s16be",
+    "aiff": "pcm_s24be",
+    "aifc": "pcm_s16le",
+    "opus": "libopus",
+    "oga": "flac",
+    "mka": "flac",
+    "bwf": "pcm_s24le",
+    "rf64": "pcm_s16le",
+    "w64": "pcm_s16le",
+    "caf": "alac",
+    "wma": "wmav2",
+}
+_NEEDED = {"wmav2": {"b": "128k"}}
+_MUXERS = {"aifc": "aiff", "bwf": "wav", "rf64": "wav", "m2ts": "mpegts", "f4v": "mp4"}
+_CONTAINER_OPTIONS = {
+    "bwf": {"write_bext": "1"},
+    "rf64": {"rf64": "always"},
+    "m2ts": {"mpegts_m2ts_mode": "1"},
+    "mts": {"mpegts_m2ts_mode": "1"},
+}
 _PICTURE_CODECS = {"png": "png", "webp": "libwebp", "gif": "gif", "bmp": "bmp", "tif": "tiff", "tiff": "tiff"}
 _FAST = {
     "libx264": {"preset": "ultrafast"},
@@ -52,8 +86,10 @@ def video(
         frame_rate=frame_rate,
         video_codec=codec,
         audio_codec=sound if audio else None,
-        container_options=container_options or {},
+        container_options=container_options or _CONTAINER_OPTIONS.get(path.suffix[1:], {}),
+        container=_MUXERS.get(path.suffix[1:]),
         video_options=_FAST.get(codec, {}),
+        audio_options=_NEEDED.get(sound, {}),
     )
     return write_clip(path, clip)
 
@@ -72,7 +108,9 @@ def audio(
         pauses=silences,
         video_codec=None,
         audio_codec=codec,
-        container_options=container_options or {},
+        audio_options=_NEEDED.get(codec, {}),
+        container_options=container_options or _CONTAINER_OPTIONS.get(path.suffix[1:], {}),
+        container=_MUXERS.get(path.suffix[1:]),
     )
     return write_clip(path, clip)
 

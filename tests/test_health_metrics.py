@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from vvwatch.telemetry import Telemetry
+from vvwatch.telemetry.metrics import NAMING, make_metrics
 
 
 def sample(telemetry: Telemetry, name: str, **labels: str) -> float | None:
@@ -37,6 +39,42 @@ def test_what_is_stretched_shows_until_it_is_not() -> None:
     for stretched in (True, False):
         telemetry.emit("scan.finished", automation="a", stretched=stretched)
         assert sample(telemetry, "stretched", automation="a") == stretched
+
+
+def test_totals_name_nobody_and_tell_the_worst() -> None:
+    telemetry = Telemetry("1")
+    for name in ("secret-project", "other-project"):
+        telemetry.emit("source.failed" if name == "other-project" else "source.recovered", automation=name)
+        telemetry.emit("queue.recovered", connector=name)
+        telemetry.emit("scan.finished", automation=name, stretched=name == "other-project")
+        telemetry.emit("processor.paused", processor=name, reason="key_refused")
+    named, text = telemetry.exposition().decode(), telemetry.exposition(with_names=False).decode()
+    assert "project" in named
+    assert "project" not in text
+    lines = set(text.splitlines())
+    assert {
+        "vvwatch_source_healthy 0.0",
+        "vvwatch_queue_healthy 1.0",
+        'vvwatch_source_state{state="failed"} 1.0',
+        'vvwatch_source_state{state="healthy"} 1.0',
+        "vvwatch_stretched 1.0",
+        'vvwatch_processor_pauses_total{reason="key_refused"} 2.0',
+        'vvwatch_scans_total{outcome="ok"} 2.0',
+    } <= lines
+    assert text.count("# TYPE") == named.count("# TYPE")
+    oldest = min(
+        sample(telemetry, "last_scan_timestamp_seconds", automation=name) or 0.0
+        for name in ("secret-project", "other-project")
+    )
+    [told] = [line for line in lines if line.startswith("vvwatch_last_scan_timestamp_seconds")]
+    assert float(told.split()[1]) == oldest
+
+
+def test_each_label_is_one_of_names_or_of_words_of_ours() -> None:
+    """A new label is looked at here: what people chose belongs to NAMING, which strangers are not told."""
+    ours = {"version", "state", "outcome", "reason", "status", "step", "error_type", "le"}
+    labels = {label for metric in make_metrics(CollectorRegistry()).values() for label in metric._labelnames}
+    assert labels - ours == set(NAMING)
 
 
 def test_what_is_there_no_more_is_not_told_of() -> None:

@@ -7,12 +7,15 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vvwatch.errors import StorageUnavailable
+from tests.file_host import FileHost, onward
+from vvwatch.daemon.wiring import tell_of_database
+from vvwatch.errors import StorageUnavailable, StoreUnavailable
 from vvwatch.telemetry import CATALOGUE, Telemetry, configure_logging
 
 ADMIN_KEY = "sk_live_" + "0123456789abcdef" * 3
@@ -294,6 +297,35 @@ def test_other_libraries_speak_through_the_same_log() -> None:
     assert line == '<4>log.recorded logger=some.library message="careful with sk_live_•••"'
 
 
+def test_equal_warnings_of_libraries_are_written_once() -> None:
+    _, stream = logged("journal")
+    library = logging.getLogger("some.library")
+
+    for number in range(1_000):
+        library.warning("connection %d was reset", number)
+        library.error(f"fatal error on transport <fd={number} at {number:#x}>")  # as asyncio does
+        library.info("chatter")
+    library.warning("something else")
+
+    assert stream.getvalue().splitlines() == [
+        '<4>log.recorded logger=some.library message="connection 0 was reset"',
+        '<3>log.recorded logger=some.library message="fatal error on transport <fd=0 at 0x0>"',
+        '<4>log.recorded logger=some.library message="something else"',
+    ]
+
+
+@pytest.mark.parametrize("client", ["httpx2", "httpx"])
+def test_http_clients_log_neither_addresses_nor_headers_at_any_level(client: str) -> None:
+    _, stream = logged(level="debug")
+    with FileHost() as host:
+        host.answers["/a"] = onward("/b?signature=pl4nted")
+
+        answer = import_module(client).get(host.url("/a?signature=pl4nted"), trust_env=False)
+
+    assert answer.headers["Location"] == "/b?signature=pl4nted"
+    assert "pl4nted" not in stream.getvalue()
+
+
 def test_configuring_twice_does_not_write_twice() -> None:
     _, first = logged()
     _, second = logged()
@@ -357,3 +389,49 @@ def test_logging_is_configured_without_touching_standard_output(capfd: pytest.Ca
     out, err = capfd.readouterr()
     assert out == ""
     assert "daemon.ready" in err
+
+
+def test_a_database_that_is_away_is_logged_as_one_outage_however_many_meet_it() -> None:
+    stream, now = io.StringIO(), 0.0
+    log = configure_logging("json", "info", stream, {})
+    telemetry = Telemetry("1", log, seconds=lambda: now)
+    heard_of: list[str] = []
+    telemetry.subscribe(lambda event, _: heard_of.append(event))
+    away = StoreUnavailable("the database does not work: connection refused")
+
+    for second in range(60):
+        now = float(second)
+        tell_of_database(telemetry, away)
+        telemetry.emit("task.failed", task="deletions", error=away)
+        telemetry.emit("job.failed", kind="scan", ref="auto_x", attempt=1, error=away)
+    tell_of_database(telemetry, None)
+    telemetry.emit("task.failed", task="deletions", error=away)
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "database.unavailable",
+        "database.unavailable",
+        "database.available",
+        "task.failed",
+    ]
+    assert lines[1]["repeats"] == 29
+    assert (lines[2]["outage_seconds"], lines[2]["failures"]) == (59.0, 60)
+    assert len(heard_of) == 182, "whoever subscribes hears of everything"
+    assert sample(telemetry, "errors_total", step="job", error_type="StoreUnavailable") == 60
+
+
+def test_equal_troubles_of_a_task_are_logged_at_growing_intervals_and_another_at_once() -> None:
+    stream, now = io.StringIO(), 0.0
+    telemetry = Telemetry("1", configure_logging("json", "info", stream, {}), seconds=lambda: now)
+
+    for second in range(120):
+        now = float(second)
+        telemetry.emit("task.failed", task="sweep", error=StorageUnavailable("gone"))
+    telemetry.emit("task.failed", task="measure", error=StorageUnavailable("gone"))
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["task"], line.get("repeats", 0)) for line in lines] == [
+        ("sweep", 0),
+        ("sweep", 29),
+        ("measure", 0),
+    ]

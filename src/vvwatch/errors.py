@@ -2,13 +2,17 @@
 
 VvwatchError                  message, hint, code; permanent unless `transient` is true
 ├── InvalidInput              what was sent or written cannot be used (422)
-│   └── ConfigInvalid         the configuration file has problems; carries them all
+│   ├── ConfigInvalid         the configuration file has problems; carries them all
+│   └── ModelNotConfigured    no processor answers to this model
 ├── NotFound                  no such resource (404)
 ├── Conflict                  the resource's state forbids it (409)
-│   └── RequestMismatch       an Idempotency-Key came with another request before
+│   ├── RequestMismatch       an Idempotency-Key came with another request before
+│   ├── AnswerNotKept         the answer to a repeated request showed a secret, once
+│   └── LimitReached          there are as many of these as there may be
 ├── StoreError
 │   ├── StoreUnavailable      (transient) the database does not take reads or writes now
 │   ├── StoreLocked           another process owns this database
+│   ├── SecretKeyMismatch     the secret key is not the one that sealed its secrets
 │   └── SchemaTooNew          a newer vvwatch has written this database
 ├── StorageError              the store of objects said no
 │   ├── ObjectNotFound        the object is not there (any more)
@@ -18,15 +22,30 @@ VvwatchError                  message, hint, code; permanent unless `transient` 
 │   ├── OutsideLocation       the key or path would leave the connector's location
 │   ├── ObjectArchived        the object must be restored before it can be read
 │   ├── ObjectTooLarge        the object needs more room than the spool may ever take
+│   ├── ObjectUnavailable     the store answers for others, and not for this object
 │   └── StorageUnavailable    (transient) the store does not answer, or the location is gone
 │       ├── OnAnotherNode     the folder is on another node (409)
 │       ├── StorageThrottled  the store asks for fewer requests; perhaps says for how long
-│       ├── CredentialsRefused the store does not know these credentials, or not any more
-│       └── SpoolFull         there is no room on this machine for the object just now
+│       └── CredentialsRefused the store does not know these credentials, or not any more
+├── MachineShortage           (transient) this machine lacks something, whatever the file: it is waited for
+│   └── SpoolFull             there is no room on this machine for the object just now
 ├── MediaError                the processor could not do its work on this media
 │   ├── MediaUnreadable       not media, or damaged beyond use
+│   │   ├── MediaUnsupported  a coding that has no decoder here; nothing says that it is damaged
+│   │   └── MediaEncrypted    the content is encrypted, and nobody gave us a key
 │   ├── MediaLimit            needs more than the limits allow; says which
 │   └── ProcessorCrashed      (transient) the child died by a signal or a time-out
+├── ProcessorError            the processor, not the media, is the cause
+│   ├── ProcessorRefused      it will never do this item, and says why
+│   ├── ProcessorUnavailable  (transient) it does not answer now; perhaps says for how long
+│   │   ├── ProcessorClosing  vvwatch is stopping: no call begins any more
+│   │   └── BudgetHeld        what a budget has left is held for calls under way
+│   └── ProcessorPaused       (transient) nobody may ask it before something is mended
+│       └── BudgetReached     the money that may be spent is spent
+│           └── ItemBudgetReached what one item may cost is spent; others go on
+├── Interrupted               the work on an item ends here, and that is no failure
+│   ├── Superseded            somebody else has the item now
+│   └── RunStopped            its run was cancelled
 ├── TokenRefused              a token is not one of this installation, or counts no more (401)
 ├── AttachmentRefused         a file cannot be fetched from its address
 │   └── AttachmentUnavailable (transient) not now
@@ -35,8 +54,9 @@ VvwatchError                  message, hint, code; permanent unless `transient` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from vvwatch.problems import Problem as Problem  # noqa: PLC0414  # everybody has it from here
 
 
 class VvwatchError(Exception):
@@ -57,29 +77,6 @@ class InvalidInput(VvwatchError):
     code = "validation_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with the configuration: where it stands, what it is, what would be right.
-
-    `file` is a path, or `environment` or `flags`; `line` counts from 1 and is None where there are no lines.
-    """
-
-    file: str
-    line: int | None
-    key: str
-    what: str
-    allowed: str = ""
-    hint: str = ""
-
-    def __str__(self) -> str:
-        """`file:line key: what (allowed: …) — hint`, without the parts that are empty."""
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        where = " ".join(part for part in (place, self.key) if part)
-        allowed = f" (allowed: {self.allowed})" if self.allowed else ""
-        hint = f" — {self.hint}" if self.hint else ""
-        return f"{where}: {self.what}{allowed}{hint}"
-
-
 class ConfigInvalid(InvalidInput):
     """Raised when the configuration has problems; `problems` holds all of them, in the order of the file."""
 
@@ -88,6 +85,12 @@ class ConfigInvalid(InvalidInput):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)), "correct them, then try `vvwatch check`")
         self.problems = problems
+
+
+class ModelNotConfigured(InvalidInput):
+    """Raised when a `processing_model` names no processor and none of their models."""
+
+    code = "model_not_configured"
 
 
 class NotFound(VvwatchError):
@@ -110,6 +113,18 @@ class RequestMismatch(Conflict):
     code = "idempotency_request_mismatch"
 
 
+class AnswerNotKept(Conflict):
+    """Raised when a repeated request asks for an answer that showed a secret: the request was done, once."""
+
+    code = "idempotency_answer_not_kept"
+
+
+class LimitReached(Conflict):
+    """Raised when there are as many of a thing as may be made."""
+
+    code = "limit_reached"
+
+
 class StoreError(VvwatchError):
     """The database could not be opened or used."""
 
@@ -127,6 +142,12 @@ class StoreLocked(StoreError):
     """Raised when another process owns the database file."""
 
     code = "store_locked"
+
+
+class SecretKeyMismatch(StoreError):
+    """Raised when there is another secret key than the one that the database's secrets were sealed with."""
+
+    code = "secret_key_mismatch"
 
 
 class SchemaTooNew(StoreError):
@@ -190,6 +211,12 @@ class ObjectTooLarge(StorageError):
     code = "object_too_large"
 
 
+class ObjectUnavailable(StorageError):
+    """Raised when a store that answers for others does not give this object, however often it is asked."""
+
+    code = "object_unavailable"
+
+
 class StorageThrottled(StorageUnavailable):
     """Raised when the store asks for fewer requests; `retry_after_seconds` is its own word, or None."""
 
@@ -206,16 +233,24 @@ class CredentialsRefused(StorageUnavailable):
     code = "credentials_refused"
 
 
-class SpoolFull(StorageUnavailable):
-    """Raised when this machine has no room for the object just now."""
-
-    code = "spool_full"
-
-
 class OnAnotherNode(StorageUnavailable):
     """Raised when only another node reaches the location."""
 
     code = "on_another_node"
+
+
+class MachineShortage(VvwatchError):
+    """Raised when this machine lacks descriptors, processes, memory or room now; `is_suspect`: the item may be why."""
+
+    code = "machine_shortage"
+    transient = True
+    is_suspect = False
+
+
+class SpoolFull(MachineShortage):
+    """Raised when this machine has no room for the object just now."""
+
+    code = "spool_full"
 
 
 class MediaError(VvwatchError):
@@ -230,6 +265,18 @@ class MediaUnreadable(MediaError):
     code = "media_unreadable"
 
 
+class MediaUnsupported(MediaUnreadable):
+    """Raised when media has a coding that cannot be decoded here; the hint says what to convert it to."""
+
+    code = "media_unsupported"
+
+
+class MediaEncrypted(MediaUnreadable):
+    """Raised when pictures or sound are encrypted, so that what is decoded would be noise."""
+
+    code = "media_encrypted"
+
+
 class MediaLimit(MediaError):
     """Raised when an item needs more memory, time, pixels or output than the limits allow."""
 
@@ -241,6 +288,82 @@ class ProcessorCrashed(MediaError):
 
     code = "processor_crashed"
     transient = True
+
+
+class ProcessorError(VvwatchError):
+    """The processor is the cause, not the media."""
+
+    code = "processor_error"
+
+
+class ProcessorRefused(ProcessorError):
+    """Raised when a processor will never do this item."""
+
+    code = "processor_refused"
+
+
+class ProcessorUnavailable(ProcessorError):
+    """Raised when a processor does not answer now; `retry_after_seconds` is its own word, or None. The item waits."""
+
+    code = "processor_unavailable"
+    transient = True
+
+    def __init__(self, message: str, hint: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProcessorClosing(ProcessorUnavailable):
+    """Raised when this process is about to end: the item goes on at another one, or at the next start."""
+
+    code = "processor_closing"
+
+
+class ProcessorPaused(ProcessorError):
+    """Raised while a processor is paused; `until` is epoch seconds, None when a person must mend something."""
+
+    code = "processor_paused"
+    transient = True
+
+    def __init__(self, message: str, hint: str = "", until: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.until = until
+
+
+class BudgetReached(ProcessorPaused):
+    """Raised when a call would cost more than a budget has left; `until` is when its period ends, if it has one."""
+
+    code = "budget_reached"
+
+
+class ItemBudgetReached(BudgetReached):
+    """Raised when the item itself has used up what one item may cost: others go on."""
+
+    code = "item_budget_reached"
+
+
+class BudgetHeld(ProcessorUnavailable):
+    """Raised when a call fits a budget only once calls under way have ended, and proved cheaper than they might be."""
+
+    code = "budget_held"
+
+
+class Interrupted(VvwatchError):
+    """The work on an item ends here; that is no failure of the item."""
+
+    code = "interrupted"
+
+
+class Superseded(Interrupted):
+    """Raised when an item is no longer this process's to work on: nothing more may be recorded."""
+
+    code = "superseded"
+
+
+class RunStopped(Interrupted):
+    """Raised when the item's run was cancelled: nothing more is begun."""
+
+    code = "run_stopped"
 
 
 class TokenRefused(VvwatchError):

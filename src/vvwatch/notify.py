@@ -8,6 +8,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 
+def is_a_service(environ: Mapping[str, str]) -> bool:
+    """Whether a unit of systemd runs this process: the unit decides what it may see and write.
+
+    $INVOCATION_ID is no sign of that: a terminal of a desktop hands its own on.
+    """
+    return "NOTIFY_SOCKET" in environ
+
+
 class Notifier:
     """Sends messages to the service manager that started us; does nothing without one.
 

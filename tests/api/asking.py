@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 from fastapi import FastAPI
 
 from tests.api.described import DescribedTransport
-from tests.store.pipeline import PROBE, RESULT
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext
 from vvwatch.core.keys import Scope
-from vvwatch.core.media import Probe, ProcessingResult, RunSettings
-from vvwatch.errors import InvalidInput
-from vvwatch.ports import Prompt
 from vvwatch.store import keys
 
 BASE_URL = "http://127.0.0.1:8787"
@@ -28,31 +23,12 @@ PROMPT = {
 }
 
 
-class FakeProcessor:
-    """Fills any schema but one that asks for a `mood`, always with the same."""
-
-    def __init__(self, name: str = "technical") -> None:
-        self.name = name
-
-    def check_prompt(self, prompt: Prompt) -> None:
-        if "mood" in prompt.json_schema.get("properties", {}):
-            raise InvalidInput("no field 'mood' can be filled", "name a model as processing_model")
-
-    async def probe(self, fd: int) -> Probe:
-        return PROBE
-
-    async def process(
-        self, fd: int, prompt: Prompt, settings: RunSettings, progress: Callable[[float], None]
-    ) -> ProcessingResult:
-        return RESULT
-
-
-def client_of(context: ApiContext, **options: Any) -> httpx.AsyncClient:
+def client_of(context: ApiContext, **options: Any) -> httpx2.AsyncClient:
     """A client of an application of its own; what fails inside becomes an answer, as on a real server."""
     return _client(create_app(context), **options)
 
 
-def shared_client_of(context: ApiContext) -> httpx.AsyncClient:
+def shared_client_of(context: ApiContext) -> httpx2.AsyncClient:
     """A client of the one application that most tests share, since its routes take a while to be built."""
     app = _shared_app(context)
     app.state.context = context
@@ -70,9 +46,9 @@ def _shared_app(context: ApiContext) -> FastAPI:
     return _shared.setdefault(guarded, create_app(context))
 
 
-def _client(app: FastAPI, **options: Any) -> httpx.AsyncClient:
+def _client(app: FastAPI, **options: Any) -> httpx2.AsyncClient:
     transport = DescribedTransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url=BASE_URL, **options)
+    return httpx2.AsyncClient(transport=transport, base_url=BASE_URL, **options)
 
 
 async def key_with(context: ApiContext, *scopes: Scope, expires_at: float | None = None) -> str:
@@ -86,11 +62,11 @@ async def key_with(context: ApiContext, *scopes: Scope, expires_at: float | None
 class Api:
     """Asks with an administrator's key; every method returns the decoded answer of the expected status."""
 
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     context: ApiContext
 
     @classmethod
-    async def prepared(cls, client: httpx.AsyncClient, context: ApiContext) -> Api:
+    async def prepared(cls, client: httpx2.AsyncClient, context: ApiContext) -> Api:
         """With the administrator's key in the database."""
         await context.database.write(keys.seed_admin, ADMIN_KEY)
         client.headers["X-API-Key"] = ADMIN_KEY

@@ -6,22 +6,25 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
-from tests.api.asking import Api, FakeProcessor, client_of, shared_client_of
+from tests.api.asking import Api, client_of, shared_client_of
 from tests.api.story import Story, Written, write
 from tests.clock import FakeClock
 from tests.databases import Databases
 from tests.fakes import FakeStorage
-from tests.store.pipeline import RecordingSink
+from tests.processing import FakeProcessor
+from tests.store.pipeline import RESULT, RecordingSink
 from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.core.processors import ProcessorNames
 from vvwatch.storage.uploads import UploadsFolder
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.exports import Exports
 from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.refusals import RefusedRequests
 from vvwatch.workflow.uploads import Uploads
 
 
@@ -63,7 +66,7 @@ def settings(tmp_path: Path) -> ApiSettings:
 def documents_in(folder: Path, database: Database, clock: FakeClock, storage: FakeStorage) -> Exports:
     """The exports of a node that keeps its documents in `folder`."""
     folder.mkdir()
-    reading = Reading(clock, lambda _: storage, {}, "technical", 3, lambda: 0.5)
+    reading = Reading(clock, lambda _: storage, FakeProcessor(), {}, 3, lambda: 0.5)
     return Exports(database, clock, Telemetry("test"), reading, folder)
 
 
@@ -74,6 +77,10 @@ def uploads_in(root: Path, database: Database, clock: FakeClock) -> Uploads:
     return Uploads(database, clock, folder)
 
 
+def _figures(*, with_names: bool) -> bytes:
+    return b"of all by name\n" if with_names else b"totals\n"
+
+
 @pytest.fixture
 def context(
     database: Database, clock: FakeClock, storage: FakeStorage, settings: ApiSettings, tmp_path: Path
@@ -81,19 +88,24 @@ def context(
     async def status() -> dict[str, object]:
         return {"automations": []}
 
+    hosted = ("gemini-2*", "gemini-3*", "gpt-*", "claude-*")
+    technical = FakeProcessor(result=RESULT, models=hosted)
+    processors = {"technical": technical, "other": FakeProcessor("other", RESULT)}
+    database.processors = ProcessorNames({name: each.info for name, each in processors.items()})
     return ApiContext(
         database=database,
         clock=clock,
         box=SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
         storages=lambda _row: storage,
         document=documents_in(tmp_path / "exports", database, clock, storage).document,
-        processors={"technical": FakeProcessor(), "other": FakeProcessor("other")},
+        processors=processors,
         settings=settings,
         status=status,
         readiness=lambda: {"database": True},
-        metrics=lambda: b"vvwatch_up 1\n",
+        metrics=_figures,
         telemetry=Telemetry("test"),
         uploads=uploads_in(tmp_path / "uploads", database, clock),
+        refused=RefusedRequests(database, clock, Telemetry("test")),
     )
 
 
@@ -113,7 +125,7 @@ async def scaled(context: ApiContext, settings: ApiSettings) -> AsyncIterator[Ap
 
 
 @pytest.fixture
-async def stranger(context: ApiContext) -> AsyncIterator[httpx.AsyncClient]:
+async def stranger(context: ApiContext) -> AsyncIterator[httpx2.AsyncClient]:
     """A client without a key."""
     async with shared_client_of(context) as client:
         yield client

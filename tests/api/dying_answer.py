@@ -1,6 +1,7 @@
 """A server that kills itself with SIGKILL when it has done what was asked and is about to answer.
 
 Usage: dying_answer.py DATABASE METHOD PATH BODY KEY
+With DIE=before or DIE=after in the environment it dies right before or right after it commits what was asked.
 """
 
 from __future__ import annotations
@@ -12,24 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
+import httpx2
 
 from tests.api.asking import ADMIN_KEY, BASE_URL
 from tests.clock import FakeClock
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.storage.uploads import UploadsFolder
-from vvwatch.store.database import Database
+from vvwatch.store import receipts
+from vvwatch.store.database import Database, Tx
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.sqlite import SqliteDatabase
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.refusals import RefusedRequests
 from vvwatch.workflow.uploads import Uploads
 
 
 def context_over(database: Database) -> ApiContext:
     """What routes need that only read and write the database."""
 
-    def unused(*_args: object) -> Any:
+    def unused(*_args: object, **_named: object) -> Any:
         raise NotImplementedError
 
     return ApiContext(
@@ -42,29 +45,55 @@ def context_over(database: Database) -> ApiContext:
         settings=ApiSettings(),
         status=unused,
         readiness=dict,
-        metrics=bytes,
-        telemetry=Telemetry("test"),
+        metrics=unused,
+        telemetry=(telemetry := Telemetry("test")),
         uploads=Uploads(database, database.clock, UploadsFolder(Path("uploads"))),
+        refused=RefusedRequests(database, database.clock, telemetry),
     )
 
 
-async def ask(app: Any, method: str, path: str, body: str, key: str) -> httpx.Response:
+async def ask(app: Any, method: str, path: str, body: str, key: str) -> httpx2.Response:
     """Ask as an administrator, with a key of the request's own."""
     headers = {"X-API-Key": ADMIN_KEY, "Idempotency-Key": key, "Content-Type": "application/json"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE_URL) as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE_URL) as client:
         return await client.request(method, f"/api/v2{path}", content=body, headers=headers)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(database: Any, moment: str) -> None:
+    """Die `before` or `after` the commit of a request that has an Idempotency-Key."""
+    honest = database.write
+
+    async def write(fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        def work(tx: Tx) -> Any:
+            result = fn(tx, *args, **kwargs)
+            if moment == "before":
+                die()
+            return result
+
+        if not moment or fn is not receipts.once:
+            return await honest(fn, *args, **kwargs)
+        await honest(work)
+        die()
+        return None
+
+    database.write = write
 
 
 async def main(path: Path, *request: str) -> None:
     database = SqliteDatabase(path, FakeClock())
     async with database.opened():
         app = create_app(context_over(database))
+        arm(database, os.environ.get("DIE", ""))
 
         async def dying(scope: Any, receive: Any, _send: Any) -> None:
-            async def die(_message: Any) -> None:
-                os.kill(os.getpid(), signal.SIGKILL)
+            async def answer(_message: Any) -> None:
+                die()
 
-            await app(scope, receive, die)
+            await app(scope, receive, answer)
 
         await ask(dying, *request)
 

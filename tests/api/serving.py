@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-import httpx
+import httpx2
 
 from tests.api.asking import ADMIN_KEY
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext
-from vvwatch.daemon.web import WebServer, address, bound
+from vvwatch.clock import SystemClock
+from vvwatch.core.connections import ConnectionLimits
+from vvwatch.daemon.serving import Connections, WebServer, address, bound
 
 PATH = "/api/v2/processing/events/stream"
 
@@ -28,11 +30,13 @@ class Server:
 
 
 @asynccontextmanager
-async def served(context: ApiContext) -> AsyncIterator[Server]:
+async def served(context: ApiContext, trusted_proxies: Sequence[str] = ()) -> AsyncIterator[Server]:
     """A server of its own for this context, which ends with the block."""
     app = create_app(context)
     listener = bound("127.0.0.1", 0)
-    web = WebServer(app, listener, None)
+    limits = ConnectionLimits(total=1000, per_network=200)
+    connections = Connections(limits, context.telemetry, SystemClock())
+    web = WebServer(app, listener, None, connections, trusted_proxies)
     async with anyio.create_task_group() as tasks:
         await tasks.start(web.run)
         yield Server(address(listener, None), web, app)
@@ -55,7 +59,7 @@ class Message:
 class Listener:
     """Reads a stream; `last_id` is what it would send as Last-Event-ID."""
 
-    response: httpx.Response
+    response: httpx2.Response
     last_id: str = ""
     _lines: AsyncIterator[str] = field(init=False)
 
@@ -102,7 +106,7 @@ async def listening(
         {"Last-Event-ID": last_id} if last_id else {}
     )
     async with (
-        httpx.AsyncClient(base_url=url, timeout=10) as client,
+        httpx2.AsyncClient(base_url=url, timeout=10) as client,
         client.stream("GET", PATH, headers=headers, params=params) as response,
     ):
         assert response.status_code == 200, await response.aread()

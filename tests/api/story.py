@@ -15,6 +15,7 @@ from tests.store.pipeline import PROBE, RESULT, RecordingSink, jobs_of, prepare
 from vvwatch import ports
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.imports import FileStatus
+from vvwatch.core.networks import PUBLIC_ONLY
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.ports import Kind
@@ -24,7 +25,7 @@ from vvwatch.store.deliveries import Attempted, Ended
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import FileOutcome
 from vvwatch.store.schema import import_jobs, media
-from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+from vvwatch.store.webhooks import WebhookSpec
 
 INDEX = "idx_main"
 CONNECTOR = "conn_in"
@@ -92,7 +93,7 @@ async def told(database: Database, clock: FakeClock, storage: FakeStorage) -> St
 async def _webhook(database: Database) -> sa.Row[Any]:
     box = SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
     spec = WebhookSpec("hook", "https://example.com/hook", EVENTS, metadata={"team": "red"})
-    return await database.write(webhooks.declare, box, "wh_hook", spec, SECRET, UrlPolicy())
+    return await database.write(webhooks.declare, box, "wh_hook", spec, SECRET, PUBLIC_ONLY)
 
 
 async def window(

@@ -4,8 +4,12 @@ import re
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.api.asking import ADMIN_KEY, Api
+from vvwatch.api.context import ApiContext
+from vvwatch.store.database import Database
+from vvwatch.store.schema import receipts
 
 pytestmark = pytest.mark.anyio
 
@@ -74,11 +78,51 @@ async def test_one_key_is_shown_without_itself(api: Api) -> None:
     assert await api.get(f"/api-keys/{made['key_id']}") == made
 
 
-async def test_the_same_idempotency_key_makes_one_key_and_shows_it_again(api: Api) -> None:
+async def test_the_same_idempotency_key_makes_one_key_and_shows_it_once(api: Api) -> None:
     api.client.headers["Idempotency-Key"] = "make-it"
-    first, second = [await api.post("/api-keys", {"name": "a"}, status=201) for _ in range(2)]
-    assert first == second
+    made = await api.post("/api-keys", {"name": "a"}, status=201)
+    error = await api.error("POST", "/api-keys", 409, json={"name": "a"})
+    assert error["code"] == "idempotency_answer_not_kept"
+    assert made["key_id"] in error["message"], "who lost the answer learns which key to rotate"
+    assert "rotate" in error["details"]["hint"]
+    assert made["key"] not in repr(error)
     assert len(await api.get("/api-keys")) == 2
+    rotate = f"/api-keys/{made['key_id']}/rotate"
+    new = (await api.post(rotate))["new_key"]
+    error = await api.error("POST", rotate, 409)
+    assert (error["code"], new["key_id"] in error["message"]) == ("idempotency_answer_not_kept", True)
+    assert len(await api.get("/api-keys")) == 3
+
+
+async def test_no_receipt_holds_a_key(api: Api, database: Database, context: ApiContext) -> None:
+    api.client.headers["Idempotency-Key"] = "k"
+    made = await api.post("/api-keys", {"name": "a"}, status=201)
+    new = await api.post(f"/api-keys/{made['key_id']}/rotate")
+    hook = {"name": "h", "url": "https://example.com/hook", "events": ["export.ready"]}
+    hook_id = (await api.post("/webhooks", hook, status=201))["webhook_id"]
+    secret = (await api.post(f"/webhooks/{hook_id}/rotate-secret"))["new_secret"]
+    kept = await database.read(lambda tx: tx.execute(sa.select(receipts.c.answer)).scalars().all())
+    texts = [context.box.open(answer) for answer in kept]
+    assert len(texts) == 3, "a new webhook has no receipt: its row is one"
+    assert not [
+        text for text in texts for shown in (made["key"], new["new_key"]["key"], secret) if shown in text
+    ]
+
+
+@pytest.mark.parametrize("how", ["revoke", "delete", "rotate"])
+async def test_the_receipts_of_a_key_go_with_it(api: Api, database: Database, how: str) -> None:
+    async def kept() -> list[str]:
+        return await database.read(lambda tx: list(tx.execute(sa.select(receipts.c.key_id)).scalars()))
+
+    made = await api.post("/api-keys", {"name": "a", "scopes": ["admin"]}, status=201)
+    own = {"X-API-Key": made["key"], "Idempotency-Key": "k"}
+    for headers in (own, own | {"X-API-Key": ADMIN_KEY}):
+        answer = await api.client.post("/api/v2/indexes", json={"name": "i"}, headers=headers)
+        assert answer.status_code == 201
+    assert sorted(await kept()) == sorted(["key_admin", made["key_id"]])
+    path = f"/api-keys/{made['key_id']}"
+    await (api.ask("DELETE", path) if how == "delete" else api.post(f"{path}/{how}"))
+    assert await kept() == ["key_admin"]
 
 
 async def test_a_rotated_key_is_revoked_and_another_one_is_like_it(api: Api) -> None:

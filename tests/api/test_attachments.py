@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.api.asking import Api, FakeProcessor, client_of
+from tests.api.asking import Api, client_of
 from tests.clock import FakeClock
 from tests.file_host import FileHost, cut, has, refused
-from tests.store.pipeline import jobs_of
+from tests.processing import FakeProcessor
+from tests.store.pipeline import PROBE, jobs_of
 from vvwatch.api.context import ApiContext
+from vvwatch.core.networks import PRIVATE, AddressPolicy
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Kind
 from vvwatch.senders.downloads import Downloads
@@ -35,6 +37,7 @@ pytestmark = pytest.mark.anyio
 PATH = "/workflow/attachments"
 MOVIE = b"\0\0\0\x18ftypmp42" * 100
 SECRET = "signature=pl4nted"
+PATIENT_SECONDS = 30
 
 
 @pytest.fixture
@@ -47,24 +50,34 @@ def host() -> Iterator[FileHost]:
 @pytest.fixture
 async def near(context: ApiContext) -> AsyncIterator[Api]:
     """A server that may ask hosts of this machine, in plain HTTP."""
-    settings = replace(context.settings, allow_http=True, allow_private_addresses=True)
+    settings = replace(
+        context.settings, attachment_policy=AddressPolicy(allow_http=True, allow_networks=PRIVATE)
+    )
     async with client_of(replace(context, settings=settings)) as client:
         yield await Api.prepared(client, replace(context, settings=settings))
 
 
 @pytest.fixture
-async def work(context: ApiContext, clock: FakeClock) -> AsyncIterator[Imports]:
+async def downloads() -> AsyncIterator[Downloads]:
+    """Downloads with a deadline that a busy machine keeps."""
+    downloads = Downloads(
+        Guard(AddressPolicy(allow_http=True, allow_networks=PRIVATE)), 1 << 20, PATIENT_SECONDS
+    )
+    yield downloads
+    await downloads.aclose()
+
+
+@pytest.fixture
+def work(context: ApiContext, clock: FakeClock, downloads: Downloads) -> Imports:
     """Imports that fetch what is not here yet."""
     root, database = context.uploads.folder.root, context.database
 
     def storage(row: sa.Row[Any]) -> LocalStorage:
         return LocalStorage(Path(row.settings["root"]), allowed_roots=[root])
 
-    downloads = Downloads(Guard(allow_http=True, allow_private_addresses=True), 1 << 20, 0.3)
-    reading = Reading(clock, storage, {"technical": FakeProcessor()}, "technical", 3, lambda: 0.5)
+    reading = Reading(clock, storage, FakeProcessor(probe=PROBE), {}, 3, lambda: 0.5)
     fetches = Attachments(database, context.box, context.uploads, downloads)
-    yield Imports(database, Telemetry("test"), reading, fetches)
-    await downloads.aclose()
+    return Imports(database, Telemetry("test"), reading, fetches)
 
 
 async def worked(work: Imports, database: Database) -> None:
@@ -143,12 +156,14 @@ async def test_the_address_is_a_secret(near: Api, host: FileHost, work: Imports,
 
 @pytest.mark.parametrize("answer", ["hangs", "cut", "busy"])
 async def test_a_host_that_stumbles_is_asked_again(
-    near: Api, host: FileHost, work: Imports, database: Database, answer: str
+    near: Api, host: FileHost, work: Imports, downloads: Downloads, database: Database, answer: str
 ) -> None:
     host.answers["/a.mp4"] = {"hangs": host.hangs, "cut": cut, "busy": refused(503)}[answer]
     job = await near.post(PATH, wanted(host, "/a.mp4"), status=202)
     [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
-    await work.file(piece)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(downloads, "_timeout_seconds", 0.3 if answer == "hangs" else PATIENT_SECONDS)
+        await work.file(piece)
     assert (await near.get(f"/import-jobs/{job['job_id']}"))["status"] == "importing"
     host.answers["/a.mp4"] = has(MOVIE)
     await worked(work, database)

@@ -11,6 +11,7 @@ from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import POLICY, jobs_of
 from vvwatch.api.context import ApiContext
+from vvwatch.core.processors import ProcessorNames
 from vvwatch.ports import Kind
 from vvwatch.storage.local import LocalStorage
 from vvwatch.store import automations, windows
@@ -53,6 +54,26 @@ async def test_the_same_request_again_does_not_ask_what_became_of_its_connector(
     await api.error("PUT", path, 422, json=body)
 
 
+async def test_all_indexes_are_listed_with_their_automations(api: Api, database: Database) -> None:
+    watched, exporting, plain, gone = [await api.index() for _ in range(4)]
+    made = await api.put(f"/indexes/{watched}/automations/import", await minimal(api))
+    await api.post(f"/indexes/{watched}/automations/import/pause", status=200)
+    body = {"destination_connector_id": await api.connector("export")}
+    export = await api.put(f"/indexes/{exporting}/automations/export", body)
+    await api.ask("DELETE", f"/indexes/{gone}", status=202)
+    found = {each["index_id"]: each for each in await api.get("/automations")}
+    assert found[watched]["import_automation"] == {
+        "automation_id": made["automation_id"],
+        "index_id": watched,
+        "status": "paused",
+    }
+    assert found[watched]["export_automation"] is None
+    assert found[exporting]["import_automation"] is None
+    assert found[exporting]["export_automation"]["automation_id"] == export["automation_id"]
+    assert (found[plain]["import_automation"], found[plain]["export_automation"]) == (None, None)
+    assert gone not in found
+
+
 async def test_what_is_not_said_has_a_default(api: Api) -> None:
     index, body = await api.index(), await minimal(api)
     saved = await api.put(f"/indexes/{index}/automations/import", body)
@@ -66,6 +87,9 @@ async def test_what_is_not_said_has_a_default(api: Api) -> None:
         "source_prefix": "",
         "file_pattern": "*",
         "recursive": True,
+        "exclude": [],
+        "min_size_bytes": None,
+        "max_size_bytes": None,
         "debounce_interval": "5m",
         "prompt_preset": {**PRESET, **body["prompt_preset"]},
         "prompt_version": 1,
@@ -79,10 +103,19 @@ async def test_what_is_not_said_has_a_default(api: Api) -> None:
         "last_error_hint": None,
         "next_scan_at": NOW,
         "next_run_at": None,
+        "warnings": [],
         "created_at": NOW,
         "updated_at": NOW,
     }
     assert await api.get(f"/indexes/{index}/automations/import") == saved
+
+
+async def test_a_regular_expression_is_warned_of(api: Api) -> None:
+    index, body = await api.index(), await minimal(api) | {"file_pattern": r".*\.jpg"}
+    path = f"/indexes/{index}/automations/import"
+    [warning] = (await api.put(path, body))["warnings"]
+    assert "looks like a regular expression" in warning
+    assert (await api.get(f"{path}/preview"))["warnings"] == [warning]
 
 
 async def test_what_is_said_is_kept(api: Api) -> None:
@@ -103,6 +136,9 @@ async def test_what_is_said_is_kept(api: Api) -> None:
         "source_prefix": "incoming/daily/",
         "file_pattern": "*.{mp4,mov}",
         "recursive": False,
+        "exclude": ["proxies/**", "*_draft.mov"],
+        "min_size_bytes": 1_000,
+        "max_size_bytes": 1_000_000_000_000,
         "debounce_interval": "1d",
         "import_mode_override": "new_only",
     }
@@ -160,19 +196,50 @@ async def test_what_cannot_be_is_refused_and_named(api: Api, change: dict[str, A
 @pytest.mark.parametrize(
     ("preset", "what"),
     [
-        ({"video_segmentation_type": "fixed"}, "video_segment_duration is needed"),
-        ({"audio_segmentation_type": "fixed"}, "audio_segment_duration is needed"),
-        ({"video_segmentation_type": "fixed", "video_segment_duration": 0}, "greater than or equal to 1"),
-        ({"video_segmentation_type": "fixed", "video_segment_duration": 301}, "less than or equal to 300"),
-        ({"video_segmentation_type": "fixed", "video_segment_duration": 10.5}, "valid integer"),
-        ({"audio_segmentation_type": "smart"}, "'content_aware' or 'fixed'"),
-        ({"enable_transcription": None}, "valid boolean"),
+        ({"video_segmentation_type": "fixed", "audio_segment_duration": 0}, "1 or more"),
+        ({"video_segmentation_type": "fixed", "video_segment_duration": 301}, "300 or less"),
+        ({"video_segmentation_type": "fixed", "video_segment_duration": 10.5}, "must be a whole number"),
+        ({"audio_segmentation_type": "smart"}, "content_aware, fixed"),
+        ({"enable_transcription": None}, "must be true or false"),
     ],
 )
 async def test_a_preset_is_checked(api: Api, preset: dict[str, Any], what: str) -> None:
     index, body = await api.index(), await minimal(api, **preset)
     error = await api.error("PUT", f"/indexes/{index}/automations/import", 422, json=body)
-    assert what in error["details"]["errors"][0]["what"]
+    assert what in " ".join(error["details"]["errors"][0].values())
+
+
+async def test_a_preset_of_the_hosted_service_is_taken_over(api: Api) -> None:
+    """A processor answers to its models, and its fixed segments may have no length."""
+    moved = {"processing_model": "gemini-2.5-flash", "video_segmentation_type": "fixed"}
+    index, body = await api.index(), await minimal(api, **moved)
+    preset = (await api.put(f"/indexes/{index}/automations/import", body))["prompt_preset"]
+    assert (preset["processing_model"], preset["video_segment_duration"]) == ("gemini-2.5-flash", 10)
+    assert preset["audio_segment_duration"] is None
+
+
+async def test_the_name_of_a_prompt_stands_for_its_id(api: Api) -> None:
+    prompt = await api.prompt()
+    index, body = await api.index(), await minimal(api, prompt_id=prompt.removeprefix("prompt_"))
+    saved = await api.put(f"/indexes/{index}/automations/import", body)
+    assert saved["prompt_preset"]["prompt_id"] == prompt
+
+
+async def test_what_was_asked_for_and_is_not_done_is_a_warning(api: Api) -> None:
+    index, body = await api.index(), await minimal(api, enable_transcription=True)
+    saved = await api.put(f"/indexes/{index}/automations/import", body)
+    assert saved["warnings"] == ["enable_transcription: the processor 'technical' does not transcribe speech"]
+    assert (await api.get(f"/indexes/{index}/automations/import"))["warnings"] == []
+
+
+async def test_an_automation_whose_model_nobody_answers_to_any_more_says_so(
+    api: Api, context: ApiContext
+) -> None:
+    index, body = await api.index(), await minimal(api, processing_model="gpt-5")
+    assert (await api.put(f"/indexes/{index}/automations/import", body))["warnings"] == []
+    context.database.processors = ProcessorNames()
+    [warning] = (await api.get(f"/indexes/{index}/automations/import"))["warnings"]
+    assert warning == "no processor answers to the model 'gpt-5': its runs fail; use one of: technical"
 
 
 async def test_a_prefix_that_the_connector_cannot_have_is_refused(api: Api, context: ApiContext) -> None:
@@ -202,8 +269,9 @@ async def test_a_processor_may_refuse_the_prompt(api: Api) -> None:
 async def test_an_unknown_processor_is_named_with_those_there_are(api: Api) -> None:
     index, body = await api.index(), await minimal(api, processing_model="gemini")
     error = await api.error("PUT", f"/indexes/{index}/automations/import", 422, json=body)
+    assert error["code"] == "model_not_configured"
     assert "gemini" in error["message"]
-    assert "other, technical" in error["details"]["hint"]
+    assert "technical, other, gemini-2*" in error["details"]["hint"]
 
 
 async def test_what_it_names_must_exist(api: Api) -> None:

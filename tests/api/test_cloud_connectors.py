@@ -304,10 +304,16 @@ async def test_of_a_file_only_what_signing_in_needs_is_kept(api: Api) -> None:
 
 
 async def test_another_token_endpoint_is_taken_where_another_store_is_asked(context: ApiContext) -> None:
-    elsewhere = replace(context, settings=replace(context.settings, any_token_uri=True))
+    """At that store's host alone: a key of the API buys no request into the daemon's network."""
+    settings = replace(context.settings, store_hosts={"gcs": "127.0.0.1"})
+    elsewhere = replace(context, settings=settings)
     async with client_of(elsewhere) as client:
         api = await Api.prepared(client, elsewhere)
         await made_gcs(api, content=service_account(token_uri="http://127.0.0.1:1/token"))
+        for uri in ("http://169.254.169.254/token", "http://127.0.0.1@169.254.169.254/token", "http://[/"):
+            content = file(service_account(token_uri=uri).encode())
+            error = await api.error("POST", "/connectors/gcs", 422, data=GCS, files=content)
+            assert [each["where"] for each in error["details"]["errors"]] == ["body.credentials_file"]
 
 
 async def test_new_credentials_take_the_place_of_the_old_and_are_tested(

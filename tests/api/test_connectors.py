@@ -182,9 +182,13 @@ async def test_a_test_is_answered_and_kept(api: Api, storage: FakeStorage, clock
     connector = await api.connector()
     path = f"/connectors/{connector}"
     clock.advance(60)
-    assert await api.post(f"{path}/test") == {"success": True, "error_message": None}
+    assert await api.post(f"{path}/test") == {"success": True, "error_message": None, "store_notes": []}
     storage.broken = AccessDenied("permission denied")
-    assert await api.post(f"{path}/test") == {"success": False, "error_message": "permission denied"}
+    assert await api.post(f"{path}/test") == {
+        "success": False,
+        "error_message": "permission denied",
+        "store_notes": [],
+    }
     kept = await api.get(path)
     assert (kept["status"], kept["last_test_error"]) == ("failed", "permission denied")
     assert kept["last_tested_at"] == "2026-09-21T14:14:20.000Z"

@@ -100,6 +100,13 @@ async def test_all_that_is_well_is_told_too(doctor: Api, database: Database) -> 
     assert answer["state"] in {"ok", "warning"}, "the machine that runs the tests may be short of something"
     assert {each["about"] for each in answer["findings"]} == {"host", "database", "connector", "queue"}
     subjects = {each["subject"] for each in answer["findings"]}
+    reached = {
+        each["subject"]: each["detail"] for each in answer["findings"] if "addresses" in each["subject"]
+    }
+    assert reached == {
+        "addresses of webhooks": "public addresses",
+        "addresses of attachments": "public addresses",
+    }
     assert {"room for the state", "open files", "writing", "schema", "size", "access", "clock"} <= subjects
 
 

@@ -16,6 +16,7 @@ from vvwatch.ports import Hint, Job, Kind
 from vvwatch.store import automations, windows
 from vvwatch.store.database import Database
 from vvwatch.store.schema import import_files, import_jobs
+from vvwatch.store.schema import windows as windows_table
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.watch import Watcher
 
@@ -43,7 +44,8 @@ async def scan(database: Database, watcher: Watcher) -> None:
 
 async def waiting(database: Database) -> list[str]:
     """The keys in the open window."""
-    query = sa.select(import_files.c.key).where(import_files.c.status == "waiting")
+    gathered = windows_table.c.import_job_id == import_files.c.job_id, windows_table.c.state == "open"
+    query = sa.select(import_files.c.key).where(*gathered)
     return sorted(row.key for row in await database.read(lambda tx: tx.all(query)))
 
 
@@ -70,8 +72,38 @@ async def test_filter_widened(
         assert sorted([*before, *foretold["new_keys"]]) == await waiting(database) == ["old.mov", "old.mp4"]
 
 
+async def test_what_is_left_out_no_longer_is_brought_in(
+    api: Api, story: Story, storage: FakeStorage, database: Database, watcher: Watcher
+) -> None:
+    for key, size in (("a.mp4", 50), ("proxies/b.mp4", 50), ("tiny.mp4", 5), ("huge.mp4", 500)):
+        storage.put(key, b"x" * size)
+    left_out = {"exclude": ["proxies/**"], "min_size_bytes": 10, "max_size_bytes": 100}
+    await api.put(PATH, {**BODY, **left_out})
+    await scan(database, watcher)
+    assert await waiting(database) == ["a.mp4"]
+    expected = ["a.mp4"]
+    for name, key in (
+        ("exclude", "proxies/b.mp4"),
+        ("min_size_bytes", "tiny.mp4"),
+        ("max_size_bytes", "huge.mp4"),
+    ):
+        del left_out[name]
+        await api.put(PATH, {**BODY, **left_out})
+        await scan(database, watcher)
+        expected = sorted([*expected, key])
+        assert await waiting(database) == expected
+
+
 @pytest.mark.parametrize(
-    "change", [{"source_prefix": "deep/"}, {"file_pattern": "*.mov"}, {"recursive": False}]
+    "change",
+    [
+        {"source_prefix": "deep/"},
+        {"file_pattern": "*.mov"},
+        {"recursive": False},
+        {"exclude": ["late*"]},
+        {"min_size_bytes": 2},
+        {"max_size_bytes": 1},
+    ],
 )
 async def test_what_is_watched_changes_at_once(
     api: Api,
@@ -88,8 +120,8 @@ async def test_what_is_watched_changes_at_once(
     late = [storage.put("late.mp4", b"x")]
     assert await database.write(windows.accept, old.id, old.generation, late) == windows.NOTHING
     await scan(database, watcher)
-    wanted = {"source_prefix": [], "file_pattern": [], "recursive": ["late.mp4"]}
-    assert await waiting(database) == wanted[next(iter(change))]
+    still = next(iter(change)) in ("recursive", "max_size_bytes")
+    assert await waiting(database) == (["late.mp4"] if still else [])
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from tests.api.asking import Api, client_of
 from tests.api.story import CONNECTOR, INDEX, Story
 from tests.fakes import FakeStorage
 from vvwatch.api.context import ApiContext
+from vvwatch.core.retries import Patience
 from vvwatch.errors import AccessDenied
 from vvwatch.storage.local import LocalStorage
-from vvwatch.store import automations, catalog, ledger, windows
+from vvwatch.store import automations, catalog, imports, ledger, troubles, windows
 from vvwatch.store.catalog import ConnectorSpec
-from vvwatch.store.database import Database
-from vvwatch.store.schema import import_files
+from vvwatch.store.database import Database, Tx
+from vvwatch.store.schema import import_files, objects
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +56,36 @@ async def test_a_failed_file_says_why(api: Api, story: Story) -> None:
     assert found["conclusion"] == f"failed by import job {story.job_id}: moov atom not found"
     assert found["versions"][0]["file_reason"] == "media_unreadable"
     assert found["versions"][0]["video"] is None
+
+
+async def test_a_file_that_is_tried_again_by_itself_says_when(
+    api: Api, story: Story, database: Database
+) -> None:
+    def record(tx: Tx) -> None:
+        [file] = tx.all(sa.select(import_files).where(import_files.c.key == "b.mp4"))
+        for _ in range(3):
+            troubles.record(tx, imports.get(tx, story.job_id), file, Patience(15.0, 3_600.0))
+
+    await database.write(record)
+    found = await explained(api, "b.mp4")
+    assert "moov atom not found; tried again by itself 2 times, next at 20" in found["conclusion"]
+    [file] = (await api.get(f"/import-jobs/{story.job_id}/files", failed_only="true"))["items"]
+    assert (file["retries"], file["next_retry_at"] is None) == (2, False)
+
+
+async def test_an_object_that_went_before_its_import_is_told(
+    api: Api, story: Story, storage: FakeStorage, database: Database
+) -> None:
+    def went(tx: Tx) -> None:
+        gone = {"status": "skipped", "reason": "gone"}
+        tx.execute(sa.update(import_files).where(import_files.c.key == "b.mp4").values(gone))
+        tx.execute(sa.delete(objects).where(objects.c.key == "b.mp4"))
+
+    await database.write(went)
+    if "b.mp4" in storage._objects:
+        storage.remove("b.mp4")
+    found = await explained(api, "b.mp4")
+    assert found["conclusion"] == f"it was deleted before its import: skipped by import job {story.job_id}"
 
 
 async def test_a_file_that_was_left_alone_says_why(api: Api, story: Story, storage: FakeStorage) -> None:
@@ -175,6 +206,9 @@ async def test_an_address_is_enough(api: Api, story: Story, storage: FakeStorage
     error = await api.error("GET", "/explain?uri=fake://elsewhere/a.mp4", 404)
     assert error["code"] == "resource_connector_not_found"
     assert error["message"] == "no connector reaches 'fake://elsewhere/a.mp4'"
+    assert "s3://" not in error["details"]["hint"]
+    error = await api.error("GET", "/explain", 404, params={"uri": "/nowhere/day/a.mp4"})
+    assert "s3://BUCKET/KEY" in error["details"]["hint"], "a key alone is taken for a path"
 
 
 async def test_a_watched_folder_itself_is_no_object(api: Api, story: Story, storage: FakeStorage) -> None:
@@ -197,11 +231,35 @@ async def test_a_path_of_this_machine_is_an_address(
             str(folder / "a b.mp4"),
             str(tmp_path / "link" / "a b.mp4"),
             (folder / "a b.mp4").as_uri(),
+            (tmp_path / "link" / "a b.mp4").as_uri(),
             f"file://{folder}/a b.mp4".replace("tönend 100%", "t%C3%B6nend%20100%25"),
         ):
             response = await client.get("/api/v2/explain", params={"uri": uri})
             [place] = response.json()["places"]
             assert (place["key"], place["standing"]["exists"]) == ("a b.mp4", True)
+
+
+async def test_what_a_link_within_a_watched_folder_hides_is_explained_there(
+    api: Api, context: ApiContext, story: Story, tmp_path: Path
+) -> None:
+    watched, elsewhere = tmp_path / "watched", tmp_path / "elsewhere"
+    watched.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.mp4").write_bytes(b"x")
+    (watched / "sub").symlink_to(elsewhere)
+    there = replace(context, storages=lambda _row: LocalStorage(watched, allowed_roots=[watched]))
+    async with client_of(there, headers=api.client.headers) as client:
+        for uri in (str(watched / "sub" / "a.mp4"), (watched / "sub" / "a.mp4").as_uri()):
+            response = await client.get("/api/v2/explain", params={"uri": uri})
+            [place] = response.json()["places"]
+            assert place["key"] == "sub/a.mp4"
+            assert place["standing"]["exists"] is False
+
+
+@pytest.mark.parametrize("uri", ["/a%00b", "file:///a%00b", "file:///%ff"])
+async def test_an_address_of_nothing_is_not_found(api: Api, uri: str) -> None:
+    answer = await api.client.get(f"/api/v2/explain?uri={uri}")
+    assert answer.status_code in (404, 422), answer.text
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,10 @@ async def test_what_no_automation_watches_is_still_looked_at(
         ({"file_pattern": "*.mov"}, "a.mp4", "pattern_mismatch"),
         ({"source_prefix": ""}, "a.mp4.part", "temporary_name"),
         ({"source_prefix": ""}, "a.docx", "unsupported_media_type"),
+        ({"source_prefix": ""}, "in/#recycle/a.mp4", "housekeeping"),
+        ({"exclude_patterns": ["in/**", "*_proxy.mp4"]}, "in/a.mp4", "excluded"),
+        ({"min_size_bytes": 2}, "a.mp4", "too_small"),
+        ({"max_size_bytes": 0}, "a.mp4", "too_large"),
     ],
 )
 async def test_each_rule_is_named(

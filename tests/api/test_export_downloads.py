@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from tests.api.asking import Api, client_of, key_with
@@ -66,7 +66,7 @@ async def test_a_part_that_there_is_not_is_not_found(api: Api, export_id: str) -
     await api.error("GET", f"/exports/{export_id}/download", 422, params={"part": 0})
 
 
-async def test_an_address_needs_no_key(api: Api, stranger: httpx.AsyncClient, export_id: str) -> None:
+async def test_an_address_needs_no_key(api: Api, stranger: httpx2.AsyncClient, export_id: str) -> None:
     url = urlsplit(await minted(api, export_id))
     assert (url.scheme, url.netloc, url.fragment) == ("https", "127.0.0.1:8443", "")
     assert url.path == "/api/v2/exports/exp_a%20b/download"
@@ -143,7 +143,7 @@ async def test_what_is_delivered_or_not_done_has_no_address(
         assert answer["destination_connector_id"] == connector
 
 
-async def refused(client: httpx.AsyncClient, url: str) -> tuple[int, str]:
+async def refused(client: httpx2.AsyncClient, url: str) -> tuple[int, str]:
     """The status and code of a refusal, which never repeats the token."""
     answer = await client.get(url, headers={"X-API-Key": ""})
     token = url.partition("token=")[2]

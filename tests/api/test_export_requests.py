@@ -400,6 +400,7 @@ def export_rows(draw: st.DrawFn) -> Any:
         "last_error": draw(texts),
         "revision": 0,
         "next_at": None,
+        "dismissed_at": draw(moments),
         **{name: draw(moments) for name in MOMENTS},
     }
     assert set(values) == {column.name for column in exports.c}

@@ -150,8 +150,3 @@ async def test_segments_that_retention_has_dropped_are_still_counted(
     after = await manifest(api, run_id)
     before["videos"][0]["segments"] = []
     assert after == before
-
-
-async def test_no_language_model_is_called(api: Api, run_id: str) -> None:
-    assert await api.get(f"/prompt-runs/{run_id}/llm-calls") == []
-    await api.error("GET", "/prompt-runs/run_none/llm-calls", 404)

@@ -11,6 +11,7 @@ from tests.api.asking import Api
 from tests.api.story import CONNECTOR, FAILED, INDEX, Story, prepared, window
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
+from tests.processing import FakeProcessor
 from tests.store.pipeline import PROBE, jobs_of
 from vvwatch.core.imports import FileStatus
 from vvwatch.errors import OnAnotherNode
@@ -37,7 +38,7 @@ async def wanted(database: Database) -> dict[str, Any]:
 
 async def advance(database: Database, clock: FakeClock, storage: FakeStorage) -> None:
     """What a daemon does with jobs as a whole."""
-    reading = Reading(clock, lambda _: storage, {}, "technical", 3, lambda: 0.5)
+    reading = Reading(clock, lambda _: storage, FakeProcessor(), {}, 3, lambda: 0.5)
     for job in jobs_of(database).take(Kind.IMPORT_JOB):
         await OneTimeImports(database, clock, Telemetry("test"), reading).advance(job)
 
@@ -81,6 +82,28 @@ async def test_a_job_is_accepted_and_told_as_it_goes(
     assert await is_sound(database)
 
 
+async def test_what_is_left_out_on_purpose_is_no_file_of_the_job(
+    api: Api, database: Database, clock: FakeClock, storage: FakeStorage
+) -> None:
+    for key, size in (
+        ("a.mp4", 50),
+        ("proxies/a.mp4", 50),
+        ("tiny.mp4", 9),
+        ("huge.mp4", 101),
+        ("#recycle/a.mp4", 50),
+    ):
+        storage.put(key, b"x" * size)
+    left_out = {"exclude": ["proxies/**"], "min_size_bytes": 10, "max_size_bytes": 100}
+    job = await api.post("/import-jobs", {**await wanted(database), **left_out}, status=202)
+    assert {name: job[name] for name in left_out} == left_out
+    await advance(database, clock, storage)
+    job = await api.get(f"/import-jobs/{job['job_id']}")
+    assert (job["progress"]["total_files"], job["skipped_files"]) == (1, [])
+    swapped = {**await wanted(database), "min_size_bytes": 2, "max_size_bytes": 1}
+    error = await api.error("POST", "/import-jobs", 422, json=swapped)
+    assert "no object can match" in error["message"]
+
+
 async def test_the_body_may_name_only_connector_and_index(api: Api, database: Database) -> None:
     job = await api.post("/import-jobs", await wanted(database), status=202)
     assert (job["source_prefix"], job["file_pattern"], job["recursive"]) == ("", "*", True)
@@ -93,6 +116,11 @@ async def test_the_body_may_name_only_connector_and_index(api: Api, database: Da
         {"file_pattern": "{" * 600},
         {"source_prefix": "../in"},
         {"recursive": "yes"},
+        {"exclude": ["proxies/"]},
+        {"exclude": "*.mov"},
+        {"exclude": ["*.mov"] * 101},
+        {"min_size_bytes": 0},
+        {"max_size_bytes": 1 << 63},
         {"surplus": 1},
         {"connector_id": ""},
     ],

@@ -41,6 +41,9 @@ async def test_a_job_tells_what_became_of_each_file(api: Api, story: Story) -> N
         "source_prefix": "",
         "file_pattern": "*",
         "recursive": True,
+        "exclude": [],
+        "min_size_bytes": None,
+        "max_size_bytes": None,
         "progress": {
             "total_files": 3,
             "imported": 1,
@@ -101,6 +104,8 @@ async def test_each_file_of_the_manifest_has_its_outcome(api: Api, story: Story)
         "skip_reason": None,
         "message": None,
         "video_id": story.video_id,
+        "retries": 0,
+        "next_retry_at": None,
     }
     assert failed["failure"] == {
         "error_code": "media_unreadable",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
+from cryptography.fernet import Fernet
 
-from tests.api.asking import Api, key_with
+from tests.api.asking import ADMIN_KEY, Api, client_of, key_with
 from tests.api.story import CONNECTOR, Story
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
@@ -15,13 +18,15 @@ from vvwatch.api.context import ApiContext
 from vvwatch.core.keys import Scope
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectArchived, StorageUnavailable
-from vvwatch.store import catalog
+from vvwatch.store import catalog, keys
 from vvwatch.store.database import Database
-from vvwatch.store.schema import connectors, media
+from vvwatch.store.schema import api_keys, connectors, media
+from vvwatch.store.secret_keys import KEY_FILE, find_keys
 
 pytestmark = pytest.mark.anyio
 
 KEY = "a.mp4"
+SECRET_KEY = b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # that of `context`
 BYTES = bytes(range(256)) * 20
 
 
@@ -41,7 +46,7 @@ async def granted(api: Api, video_id: str, **more: str) -> str:
     return str((await api.post("/workflow/media-grants", {"video_id": video_id, **more}))["url"])
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
+def code(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
@@ -67,7 +72,7 @@ async def test_a_grant_has_what_a_client_needs_to_keep_the_file(
 
 
 async def test_the_address_works_without_a_key_for_an_hour(
-    api: Api, stranger: httpx.AsyncClient, video: str, clock: FakeClock
+    api: Api, stranger: httpx2.AsyncClient, video: str, clock: FakeClock
 ) -> None:
     url = await granted(api, video)
     answer = await stranger.get(url)
@@ -80,8 +85,33 @@ async def test_the_address_works_without_a_key_for_an_hour(
     assert code(await stranger.get(url)) == (401, "authentication_invalid_token")
 
 
+@pytest.mark.parametrize("how", ["revoke", "delete", "rotate", "expire", "replace"])
+async def test_the_address_dies_with_the_key_that_granted_it(
+    api: Api, stranger: httpx2.AsyncClient, video: str, clock: FakeClock, database: Database, how: str
+) -> None:
+    made = await api.post("/api-keys", {"name": "a", "scopes": ["read"]}, status=201)
+    clock.advance(1)
+    key = ADMIN_KEY if how == "replace" else made["key"]
+    body = {"video_id": video}
+    granted = await stranger.post("/api/v2/workflow/media-grants", json=body, headers={"X-API-Key": key})
+    url = granted.json()["url"]
+    assert (await stranger.get(url)).status_code == 200
+    path = f"/api-keys/{made['key_id']}"
+    if how == "expire":
+        soon = clock.now() + 60
+        await database.write(lambda tx: tx.update(api_keys, made["key_id"], expires_at=soon))
+        clock.advance(60)
+    elif how == "replace":
+        await database.write(keys.seed_admin, "sk_live_" + "9" * 48)
+    else:
+        await (api.ask("DELETE", path) if how == "delete" else api.post(f"{path}/{how}"))
+    answer = await stranger.get(url)
+    assert code(answer) == (401, "authentication_invalid_token")
+    assert "the API key that granted" in answer.json()["error"]["message"]
+
+
 async def test_a_key_opens_it_too_and_nothing_does_not(
-    api: Api, stranger: httpx.AsyncClient, video: str, context: ApiContext
+    api: Api, stranger: httpx2.AsyncClient, video: str, context: ApiContext
 ) -> None:
     path = f"/api/v2/media/{video}/content"
     for scope, status in ((Scope.SEARCH, 403), (Scope.READ, 200)):
@@ -91,7 +121,9 @@ async def test_a_key_opens_it_too_and_nothing_does_not(
     assert code(await stranger.get(f"{path}?token=v1.e30.e30")) == (401, "authentication_invalid_token")
 
 
-async def test_a_token_of_an_export_opens_no_media(api: Api, stranger: httpx.AsyncClient, video: str) -> None:
+async def test_a_token_of_an_export_opens_no_media(
+    api: Api, stranger: httpx2.AsyncClient, video: str
+) -> None:
     token = (await granted(api, video)).partition("token=")[2]
     url = f"/api/v2/exports/{video}/download?token={token}"
     assert code(await stranger.get(url)) == (403, "authorization_foreign_token")
@@ -185,9 +217,12 @@ async def test_a_deleted_video_is_not_given_away(api: Api, video: str) -> None:
 
 async def test_what_is_named_must_belong_together(api: Api, story: Story, video: str) -> None:
     [segment, *_] = (await api.get(f"/videos/{video}/segments"))["data"]
-    named = {"run_id": story.run_id, "segment_id": segment["segment_id"]}
-    grant = await api.post("/workflow/media-grants", {"video_id": video, **named})
-    assert {name: grant[name] for name in named} == named
+    grant = await api.post("/workflow/media-grants", {"video_id": video, "run_id": story.run_id})
+    assert (grant["run_id"], grant["segment_id"]) == (story.run_id, None)
+    its = {"video_id": video, "segment_id": segment["segment_id"]}
+    error = await api.error("POST", "/workflow/media-grants", 404, json=its)
+    assert error["code"] == "not_available", "the whole file is not given out under a segment's name"
+    assert "leave segment_id out" in error["details"]["hint"]
     for wrong, what in (
         ({"video_id": "vid_none"}, "video"),
         ({"run_id": "run_none"}, "prompt_run"),
@@ -213,3 +248,31 @@ async def test_a_name_of_any_characters_is_kept(
         'attachment; filename="_berblick _1_; x=_ _41.MOV"; '
         "filename*=UTF-8''%C3%9Cberblick%20%221%22%3B%20x%3D%5C%20%2541.MOV"
     )
+
+
+async def test_the_address_outlives_a_change_of_the_secret_key_while_the_old_one_is_there(
+    context: ApiContext, api: Api, video: str, tmp_path: Path
+) -> None:
+    old = await granted(api, video)
+    keys_file = tmp_path / KEY_FILE
+    keys_file.write_bytes(Fernet.generate_key() + b"\n" + SECRET_KEY)
+    async with client_of(replace(context, box=find_keys(tmp_path, {}).box())) as client:
+        assert (await client.get(old)).status_code == 200
+        keys_file.write_bytes(keys_file.read_bytes().splitlines()[0])
+    async with client_of(replace(context, box=find_keys(tmp_path, {}).box())) as client:
+        assert code(await client.get(old)) == (401, "authentication_invalid_token")
+
+
+async def test_a_node_takes_addresses_that_a_key_has_signed_which_came_later(
+    context: ApiContext, api: Api, video: str, tmp_path: Path
+) -> None:
+    keys_file = tmp_path / KEY_FILE
+    keys_file.write_bytes(SECRET_KEY + b"\n")
+    behind = replace(context, box=find_keys(tmp_path, {}).box())
+    keys_file.write_bytes(Fernet.generate_key() + b"\n" + SECRET_KEY)
+    ahead = replace(context, box=find_keys(tmp_path, {}).box())
+    async with client_of(ahead, headers={"X-API-Key": ADMIN_KEY}) as client:
+        answer = await client.post("/api/v2/workflow/media-grants", json={"video_id": video})
+        url = answer.json()["url"]
+    async with client_of(behind) as client:
+        assert (await client.get(url)).status_code == 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -90,6 +90,28 @@ async def test_filter_widened_is_foretold_by_a_dry_run_that_changes_nothing(
     assert jobs_of(database).jobs == []
 
 
+async def test_what_is_left_out_is_counted_by_its_rule_and_comes_when_the_rule_goes(
+    api: Api, story: Story, storage: FakeStorage
+) -> None:
+    for key, size in (
+        ("b.mp4", 50),
+        ("proxies/b.mp4", 50),
+        ("tiny.mp4", 9),
+        ("huge.mp4", 101),
+        ("@eaDir/b.jpg", 5),
+    ):
+        storage.put(key, b"x" * size)
+    left_out = {"exclude": ["proxies/**"], "min_size_bytes": 10, "max_size_bytes": 100}
+    found = await api.put(f"{PATH}?dry_run=true", {**BODY, **left_out})
+    assert {name: found[name] for name in left_out} == left_out
+    assert found["new_keys"] == ["b.mp4"]
+    assert declined(found) == {"excluded": 1, "too_small": 2, "too_large": 1, "housekeeping": 1}
+    await api.put(PATH, {**BODY, **left_out})
+    found = await api.put(f"{PATH}?dry_run=true", BODY)
+    assert sorted(found["new_keys"]) == ["b.mp4", "huge.mp4", "proxies/b.mp4", "tiny.mp4"]
+    assert declined(found) == {"housekeeping": 1}
+
+
 async def test_a_dry_run_of_the_first_automation_leaves_none(
     api: Api, storage: FakeStorage, database: Database
 ) -> None:
@@ -149,14 +171,16 @@ async def test_a_preview_of_very_much_stops_and_says_so(
 class Stuck(FakeStorage):
     """A store that answers once and never again."""
 
-    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+    async def list(
+        self, prefix: str, *, recursive: bool, after: str = "", skips: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[Page]:
         yield Page([self.put("a.mp4", b"x")], [Irregularity("pipe.mp4", "not_a_regular_file", "a pipe")])
         await anyio.sleep_forever()
 
 
 async def test_a_store_that_hangs_is_not_waited_for(story: Story, database: Database) -> None:
-    found = await preview(database, await watched(database, Stuck()), Bounds(seconds=0.3))
-    assert (found.listed, found.new, found.stopped) == (1, 1, "0.3 seconds were over")
+    found = await preview(database, await watched(database, Stuck()), Bounds(seconds=2))
+    assert (found.listed, found.new, found.stopped) == (1, 1, "2 seconds were over")
     assert found.declined == {"not_a_regular_file": 1}
 
 

@@ -78,7 +78,8 @@ async def test_the_names_of_either_client_are_understood(api: Api, database: Dat
     run = simple["run"]
     assert (run["video_segmentation_type"], run["video_segment_duration"]) == ("fixed", 9)
     assert (run["audio_segmentation_type"], run["audio_segment_duration"]) == ("fixed", 9)
-    assert (run["enable_transcription"], run["enable_image_embedding"]) == (False, True)
+    assert (run["enable_transcription"], run["enable_image_embedding"]) == (False, False)
+    assert list(run["not_done"]) == ["image_embedding"], "nobody asked for a transcript"
     whole = await process(
         api,
         index_id=INDEX,
@@ -137,7 +138,7 @@ async def test_an_import_that_made_nothing_is_nothing_to_process(api: Api, datab
 async def test_a_prompt_that_a_model_would_have_to_write_is_refused(api: Api, database: Database) -> None:
     await shot(database, 1)
     asked = {"prompt_instruction": "find the dogs", "index_id": INDEX}
-    error = await api.error("POST", "/workflow/process", 501, json=asked)
+    error = await api.error("POST", "/workflow/process", 422, json=asked)
     assert "prompt_id" in error["details"]["hint"]
 
 
@@ -149,7 +150,6 @@ async def test_a_prompt_that_a_model_would_have_to_write_is_refused(api: Api, da
         {"import_job_id": "job_1", "index_id": INDEX},
         {"import_job_id": "job_1", "video_ids": "vid_1"},
         {"index_id": INDEX, "index_name": "main"},
-        {"segmentation_mode": "fixed"},
         {"fixed_segment_duration_seconds": 4},
         {"segmentation_mode": "content_aware", "fixed_segment_duration_seconds": 4},
         {"video_ids": []},

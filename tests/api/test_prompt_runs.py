@@ -11,6 +11,10 @@ from vvwatch.store.database import Database
 pytestmark = pytest.mark.anyio
 
 MOMENT = "2026-09-21T14:18:20.000Z"
+NOT_DONE = {
+    "transcription": "the processor 'technical' does not transcribe speech",
+    "image_embedding": "the processor 'technical' makes no image embeddings",
+}
 MARKER = {"marker_id": None, "color": None, "note": None, "updated_at": None}
 
 
@@ -41,8 +45,8 @@ async def test_a_run_counts_by_media_type(api: Api, story: Story) -> None:
         "transcription_failures": 0,
         "image_embedding_failures": 0,
         "field_extraction_succeeded": True,
-        "transcription_succeeded": None,
-        "image_embedding_succeeded": None,
+        "transcription_succeeded": False,
+        "image_embedding_succeeded": False,
         "error_message": None,
         "video_segmentation_type": "smart",
         "audio_segmentation_type": "content_aware",
@@ -52,8 +56,9 @@ async def test_a_run_counts_by_media_type(api: Api, story: Story) -> None:
         "created_new_segments": True,
         "processing_model": None,
         "total_video_seconds": 4.0,
-        "enable_transcription": True,
-        "enable_image_embedding": True,
+        "enable_transcription": False,
+        "enable_image_embedding": False,
+        "not_done": NOT_DONE,
         "video_level_enabled": False,
         "video_level_total_items": 0,
         "video_level_completed_items": 0,
@@ -65,6 +70,14 @@ async def test_a_run_counts_by_media_type(api: Api, story: Story) -> None:
             "mode": None,
             "observed_at": None,
             "completed_at": None,
+        },
+        "cost": {
+            "calls": 0,
+            "input_tokens": 0,
+            "output_tokens": 0,
+            "usd": 0.0,
+            "unpriced_calls": 0,
+            "reserved_usd": 0.0,
         },
         "billing_estimated_mt": 0.0,
         "billing_actual_mt": 0.0,
@@ -101,10 +114,10 @@ async def test_results_come_segment_by_segment(api: Api, story: Story) -> None:
         "processing_warning": None,
         "field_extraction_succeeded": True,
         "field_extraction_error": None,
-        "transcription_succeeded": None,
-        "transcription_error": None,
-        "image_embedding_succeeded": None,
-        "image_embedding_error": None,
+        "transcription_succeeded": False,
+        "transcription_error": NOT_DONE["transcription"],
+        "image_embedding_succeeded": False,
+        "image_embedding_error": NOT_DONE["image_embedding"],
         "thumbnail_available": False,
         "gif_available": False,
         "marker": MARKER,
@@ -165,6 +178,7 @@ async def test_an_unknown_run_is_not_found(api: Api) -> None:
 async def test_the_media_item_of_a_run(api: Api, story: Story) -> None:
     video = await api.get(f"/videos/{story.video_id}")
     [processing] = video.pop("processing_status")
+    [segment] = processing.pop("segments")
     assert processing == {
         "run_id": story.run_id,
         "prompt_id": "prompt_technical",
@@ -179,8 +193,12 @@ async def test_the_media_item_of_a_run(api: Api, story: Story) -> None:
         "error_message": None,
         "attempt_id": None,
         "video_level": None,
-        "segments": [],
     }
+    assert (segment["video_id"], segment["status"], segment["error_message"]) == (
+        story.video_id,
+        "completed",
+        None,
+    )
     assert set(video) == {
         "video_id",
         "index_id",
@@ -202,6 +220,6 @@ async def test_the_media_item_of_a_run(api: Api, story: Story) -> None:
     }
     assert (video["status"], video["media_type"], video["duration_seconds"]) == ("processed", "video", 4.0)
     [listed] = (await api.get(f"/indexes/{INDEX}/videos"))["data"]
-    assert listed.pop("processing_status") is None
+    assert listed.pop("processing_status") == [{**processing, "segments": []}]
     assert listed == video
     assert (await api.error("GET", "/videos/vid_none", 404))["code"] == "resource_video_not_found"

@@ -277,13 +277,12 @@ async def test_data_that_fits_its_schema_is_given_back(api: Api) -> None:
 @pytest.mark.parametrize(
     ("schema", "sample", "why"),
     [
-        (SUBJECT, {}, "'subject' is a required property"),
-        (SUBJECT, {"subject": 7}, "$.subject: 7 is not of type 'string'"),
+        (SUBJECT, {}, '"subject" is a required property'),
+        (SUBJECT, {"subject": 7}, '$.subject: 7 is not of type "string"'),
         ({"type": "array"}, {}, "must have"),
         ({"type": "object", "properties": {"a": {"type": "strin"}}}, {}, "not a JSON Schema"),
         ({"type": "object", "$ref": "https://example.com/s.json"}, {}, "may not refer to"),
-        ({"type": "object", "$ref": "#/$defs/none"}, {}, "something that it does not have"),
-        ({"type": "object", "$ref": "#"}, {}, "without end"),
+        ({"type": "object", "$ref": "#/$defs/none"}, {}, "'/$defs/none' does not exist"),
         (nested(20), {}, "levels"),
     ],
 )
@@ -295,14 +294,50 @@ async def test_why_a_trial_fails_is_a_verdict(
     assert why in answer["error"]
 
 
+@pytest.mark.parametrize(
+    ("schema", "what"),
+    [
+        (
+            {"type": "object", "properties": {f"{n}{'a' * 60}": {"type": "string"} for n in range(900)}},
+            "65,536 characters",
+        ),
+        (nested(200), "levels"),
+        (
+            {"type": "object", "properties": {"scene.place": {"type": "string"}}},
+            "cannot be the name of a field",
+        ),
+        ({"type": "object", "properties": {"a": {"$ref": "http://192.0.2.1/s.json"}}}, "may not refer to"),
+    ],
+    ids=["80 kB", "200 levels", "a dot in a name", "a remote reference"],
+)
+async def test_a_schema_that_no_prompt_may_have_is_refused_at_once(
+    api: Api, schema: dict[str, Any], what: str
+) -> None:
+    body = {"name": "Subjects", "prompt_text": "Say what is shown.", "json_schema": schema}
+    level = {"instructions_text": "Sum it up, please.", "json_schema": schema}
+    for sent in (body, body | {"json_schema": SUBJECT, "video_level": level}):
+        with anyio.fail_after(30):
+            assert what in str(await api.error("POST", "/prompts", 422, json=sent))
+
+
+async def test_a_prompt_cannot_name_a_model_that_nobody_answers_to(api: Api) -> None:
+    body = {"name": "Subjects", "prompt_text": "Say what is shown.", "json_schema": SUBJECT}
+    named = {"execution_config": {"processing_model": "tehcnical"}}
+    error = await api.error("POST", "/prompts", 422, json=body | named)
+    assert error["code"] == "model_not_configured"
+    assert error["details"]["hint"].startswith("did you mean 'technical'? use one of: technical")
+    error = await api.error("PUT", f"/prompts/{await api.prompt()}", 422, json=named)
+    assert error["code"] == "model_not_configured"
+
+
 async def test_a_schema_that_takes_for_ever_is_ended() -> None:
-    """Each level asks twice for the next, and the text for a match with too many ways to fail."""
+    """Each level asks twice for the next. A text for a match with too many ways to fail is answered at once."""
     doubled = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
     endless = {"type": "object", "$ref": "#/$defs/d0", "$defs": {**doubled, "d60": {"type": "object"}}}
     text = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
     trials = Trials(seconds=1.5)
     assert "takes longer" in str(await trials.misfit(endless, {}))
-    assert "takes longer" in str(await trials.misfit(text, {"a": "a" * 60 + "!"}))
+    assert "does not match" in str(await trials.misfit(text, {"a": "a" * 60 + "!"}))
     assert await trials.misfit(SUBJECT, {"subject": "a cat"}) is None
 
 

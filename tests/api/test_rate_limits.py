@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 
 from tests.api.asking import ADMIN_KEY, Api, client_of, key_with
@@ -90,7 +90,7 @@ async def test_without_limits_there_is_no_category(api: Api) -> None:
 
 
 async def test_who_has_no_key_is_not_counted(limited: Api) -> None:
-    async with httpx.AsyncClient(transport=limited.client._transport, base_url="http://127.0.0.1") as client:
+    async with httpx2.AsyncClient(transport=limited.client._transport, base_url="http://127.0.0.1") as client:
         for _ in range(9):
             assert (await client.get("/api/v2/indexes")).status_code == 401
         headers = {"X-API-Key": ADMIN_KEY}

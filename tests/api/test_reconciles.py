@@ -12,6 +12,8 @@ from tests.api.story import CONNECTOR, INDEX, Story
 from tests.clock import FakeClock
 from vvwatch.api.context import ApiContext
 from vvwatch.core.cadence import Learnt
+from vvwatch.core.filters import Reason, explain
+from vvwatch.core.store_notes import say
 from vvwatch.store import automations
 from vvwatch.store.database import Database
 from vvwatch.store.reconciles import Report, record
@@ -37,6 +39,8 @@ REPORT = Report(
     list_calls=1,
     cost_usd=0.000005,
     duration_seconds=2.5,
+    left_out={"incomplete_entry": 2, "key_too_long": 1},
+    odd=("no_versions",),
 )
 
 
@@ -71,9 +75,15 @@ async def test_sweeps_come_newest_first(api: Api, story: Story, database: Databa
         "list_calls": 1,
         "cost_usd": 0.000005,
         "duration_seconds": 2.5,
+        "left_out": [
+            {"reason": "incomplete_entry", "count": 2, "explanation": explain(Reason.INCOMPLETE_ENTRY)},
+            {"reason": "key_too_long", "count": 1, "explanation": explain(Reason.KEY_TOO_LONG)},
+        ],
+        "store_notes": [say("no_versions")],
     }
     assert (second["reconcile_id"], second["complete"], second["remark"]) == ("rec_2", False, "denied")
     assert [each["reconcile_id"] for each in await api.get(PATH, limit=1)] == ["rec_2"]
+    assert await api.get("/reconciles") == [second], "the last one of each automation"
 
 
 async def test_an_index_without_an_automation_has_no_sweeps(api: Api) -> None:
@@ -123,7 +133,8 @@ async def test_status_tells_the_state_of_the_queue_that_is_heard(
 
     async with client_of(replace(context, status=status)) as client:
         found = await watching(await Api.prepared(client, context), story)
-    assert (found["learnt_by"], found["source"], found["sweep_seconds"]) == ("events", health, 1800)
+    told = health | {"since": "1970-01-01T00:00:01.000Z"}
+    assert (found["learnt_by"], found["source"], found["sweep_seconds"]) == ("events", told, 1800)
     assert found["refused_messages"] == 1
 
 

@@ -197,3 +197,20 @@ async def test_only_what_is_known_has_an_address(api: Api, story: Story) -> None
         assert error["code"] == "resource_video_not_found"
     await api.ask("DELETE", f"/videos/{story.video_id}", status=202)
     await api.error("POST", "/videos/signed-url", 404, json={"gcs_uri": uri})
+
+
+async def test_explain_names_the_version_that_came_last_however_it_came(
+    api: Api, body: Body, story: Story, storage: FakeStorage, database: Database
+) -> None:
+    """The story's window had the first version; the newer one was registered, and then both left the store."""
+    older = storage.put("a.mp4", b"older")
+    newer = storage.put("a.mp4", b"newer by far")
+    await api.post("/videos", body("a.mp4"), status=202)
+    await imported(database, storage, "a.mp4")
+    storage.remove("a.mp4")
+    [place] = (await api.get("/explain", connector_id=CONNECTOR, key="a.mp4"))["places"]
+    [history] = place["indexes"]
+    assert older.version != newer.version
+    assert history["versions"][-1]["version"] == newer.version
+    media = history["versions"][-1]["video"]["video_id"]
+    assert media in history["conclusion"], history["conclusion"]

@@ -49,7 +49,7 @@ async def test_a_run_over_an_index_begins(api: Api, database: Database) -> None:
 async def test_who_asked_for_a_run_is_logged_once(api: Api, database: Database) -> None:
     [video_id] = await shot(database, 1)
     logged: list[Any] = []
-    api.context.telemetry.subscribe(lambda event, fields: logged.append((event, fields["run"])))
+    api.context.telemetry.subscribe(lambda event, fields: logged.append((event, fields.get("run"))))
     ways: list[tuple[str, dict[str, Any]]] = [
         ("/prompt-runs/execute", {"json": body()}),
         ("/workflow/process", {"json": {"prompt_id": PROMPT, "index_id": INDEX}}),
@@ -60,7 +60,7 @@ async def test_who_asked_for_a_run_is_logged_once(api: Api, database: Database) 
             await api.ask("POST", path, status=202, headers={"Idempotency-Key": "k1"}, **request)
             for _ in range(2)
         ]
-        assert logged == [("run.requested", made[0]["run_id"])]
+        assert sorted(logged) == [("audit.recorded", None), ("run.requested", made[0]["run_id"])]
         logged.clear()
 
 
@@ -123,8 +123,6 @@ async def test_what_is_not_there_is_named(api: Api, database: Database, changes:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"video_segmentation_type": "fixed"},
-        {"audio_segmentation_type": "fixed", "video_segment_duration": 10},
         {"video_segmentation_type": "cuts"},
         {"video_segmentation_type": "fixed", "video_segment_duration": 301},
         {"processing_model": "gpt"},
@@ -158,20 +156,51 @@ async def test_what_is_left_out_is_as_the_prompt_has_it(api: Api, database: Data
     assert usual.items() <= kept.items()
     run = await execute(api, prompt_id=prompt, enable_transcription=True)
     assert (run["video_segmentation_type"], run["video_segment_duration"]) == ("fixed", 7)
-    assert (run["enable_transcription"], run["enable_image_embedding"]) == (True, True)
+    assert (run["enable_transcription"], run["enable_image_embedding"]) == (False, False)
+    assert run["not_done"] == {
+        "transcription": "the processor 'technical' does not transcribe speech",
+        "image_embedding": "the processor 'technical' makes no image embeddings",
+    }
     refused = await api.error("PUT", f"/prompts/{prompt}", 422, json={"selection_filter": {"query": "dogs"}})
     assert "model" in refused["message"]
 
 
-async def test_options_that_do_not_go_with_those_of_the_prompt_are_refused(
-    api: Api, database: Database
+@pytest.mark.parametrize(
+    ("prompts_own", "sent", "seconds"),
+    [
+        ({}, {"video_segmentation_type": "fixed"}, 10),
+        ({"video_segment_duration": 7}, {"video_segmentation_type": "fixed"}, 7),
+        (
+            {"video_segmentation_type": "fixed", "video_segment_duration": 7},
+            {"video_segment_duration": None},
+            10,
+        ),
+        ({"video_segmentation_type": "fixed"}, {"video_segment_duration": 3}, 3),
+        ({}, {"audio_segmentation_type": "fixed", "video_segment_duration": 4}, 4),
+    ],
+    ids=str,
+)
+async def test_fixed_segments_have_ten_seconds_when_nobody_says(
+    api: Api, database: Database, prompts_own: dict[str, Any], sent: dict[str, Any], seconds: int
 ) -> None:
     await shot(database, 1)
-    fixed = {"video_segmentation_type": "fixed", "video_segment_duration": 10}
-    await database.write(lambda tx: tx.update(prompts, PROMPT, execution_config=fixed))
-    for path in ("execute", "estimate"):
-        error = await api.error("POST", f"/prompt-runs/{path}", 422, json=body(video_segment_duration=None))
-        assert error["message"].startswith("video_segment_duration is needed")
+    await database.write(lambda tx: tx.update(prompts, PROMPT, execution_config=prompts_own))
+    assert (await execute(api, **sent))["video_segment_duration"] == seconds
+    await api.post("/prompt-runs/estimate", body(**sent))
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3-pro-preview", "gpt-5", "claude-x"])
+async def test_a_model_of_the_hosted_service_is_run_by_the_processor_that_answers_to_it(
+    api: Api, database: Database, model: str
+) -> None:
+    await shot(database, 1)
+    await api.post("/prompt-runs/estimate", body(processing_model=model))
+    run = await execute(api, processing_model=model)
+    row = await database.read(
+        lambda tx: tx.first(sa.select(prompt_runs).where(prompt_runs.c.id == run["run_id"]))
+    )
+    assert row is not None
+    assert (run["processing_model"], row.processor) == (model, "technical")
 
 
 async def test_a_prompt_that_is_deactivated_begins_nothing(api: Api, database: Database) -> None:
@@ -201,6 +230,7 @@ async def test_an_estimate_says_what_there_is_to_do_and_begins_nothing(api: Api,
     found = estimate["breakdown"]
     assert (found["items"], found["seconds"]) == (4, 16.0)
     video = {"items": 2, "seconds": 8.0, "segments_at_least": 3, "segments_at_most": 4}
+    video |= {"calls": 0, "input_tokens": 0, "output_tokens": 0, "usd": 0.0}
     assert found["by_media_type"]["video"] == video
     assert found["by_media_type"]["image"]["segments_at_most"] == 1
     assert await told(database) == []
@@ -238,7 +268,8 @@ async def test_a_run_that_is_cancelled_at_once_is_told_of_once(api: Api, databas
     api.context.telemetry.subscribe(lambda event, fields: logged.append((event, fields)))
     for _ in range(2):
         assert (await api.post(f"/prompt-runs/{run_id}/cancel"))["status"] == "cancelled"
-    assert logged == [("run.finished", {"run": run_id, "status": "cancelled"})]
+    finished = [(event, fields) for event, fields in logged if event != "audit.recorded"]
+    assert finished == [("run.finished", {"run": run_id, "status": "cancelled"})]
 
 
 async def test_a_run_that_has_ended_is_answered_as_it_is(api: Api, story: Story) -> None:

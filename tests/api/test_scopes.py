@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import product
 
-import httpx
+import httpx2
 import pytest
 
 from tests.api.asking import Api, key_with
@@ -28,7 +28,7 @@ def filled(path: str) -> str:
     return PREFIX + re.sub(r"\{\w+\}", "nothing", path)
 
 
-async def ask(client: httpx.AsyncClient, name: str, key: str | None) -> httpx.Response:
+async def ask(client: httpx2.AsyncClient, name: str, key: str | None) -> httpx2.Response:
     """With a body that no route accepts, and a query that none does: a check of it before the key would show."""
     method, path = name.split()
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
@@ -48,7 +48,7 @@ async def test_the_table_names_every_route_and_no_other(context: ApiContext) -> 
 
 
 async def test_without_a_valid_key_nothing_is_told(
-    stranger: httpx.AsyncClient, context: ApiContext, clock: FakeClock
+    stranger: httpx2.AsyncClient, context: ApiContext, clock: FakeClock
 ) -> None:
     revoked = await key_with(context, Scope.ADMIN)
     [row] = await context.database.read(keys.list_all)
@@ -63,7 +63,7 @@ async def test_without_a_valid_key_nothing_is_told(
 
 
 async def test_each_route_opens_from_its_scope_upwards(
-    stranger: httpx.AsyncClient, context: ApiContext
+    stranger: httpx2.AsyncClient, context: ApiContext
 ) -> None:
     made = {scope: await key_with(context, scope) for scope in Scope}
     none = await key_with(context)
@@ -78,7 +78,7 @@ async def test_each_route_opens_from_its_scope_upwards(
 
 
 @pytest.mark.parametrize("name", WORLD)
-async def test_public_routes_need_no_key(stranger: httpx.AsyncClient, name: str) -> None:
+async def test_public_routes_need_no_key(stranger: httpx2.AsyncClient, name: str) -> None:
     assert (await ask(stranger, name, None)).status_code == 200
 
 
@@ -92,7 +92,7 @@ async def test_public_routes_need_no_key(stranger: httpx.AsyncClient, name: str)
     ],
 )
 async def test_a_key_comes_in_either_header(
-    stranger: httpx.AsyncClient, context: ApiContext, headers: dict[str, str]
+    stranger: httpx2.AsyncClient, context: ApiContext, headers: dict[str, str]
 ) -> None:
     key = await key_with(context, Scope.SEARCH)
     sent = {name: value.replace("KEY", key) for name, value in headers.items()}
@@ -100,7 +100,7 @@ async def test_a_key_comes_in_either_header(
 
 
 async def test_the_last_use_is_noted_once_a_minute(
-    stranger: httpx.AsyncClient, context: ApiContext, clock: FakeClock
+    stranger: httpx2.AsyncClient, context: ApiContext, clock: FakeClock
 ) -> None:
     headers = {"X-API-Key": await key_with(context, Scope.SEARCH)}
 
@@ -116,7 +116,7 @@ async def test_the_last_use_is_noted_once_a_minute(
 
 
 async def test_a_full_disk_does_not_lock_the_operator_out(
-    stranger: httpx.AsyncClient, context: ApiContext, monkeypatch: pytest.MonkeyPatch
+    stranger: httpx2.AsyncClient, context: ApiContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sqlalchemy.exc import OperationalError
 

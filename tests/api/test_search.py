@@ -81,6 +81,9 @@ def numbers(answer: dict[str, Any]) -> list[int]:
 
 
 async def find(api: Api, *filters: dict[str, Any], status: int = 200, **body: Any) -> Any:
+    """The answer to a search; over all three runs unless `body` says where."""
+    if not body.keys() & {"index_id", "index_name", "video_ids", "prompt_run_ids"}:
+        body["prompt_run_ids"] = ["run_1", "run_2", "run_3"]
     return await api.post("/workflow/search", {"filters": filters, **body}, status=status)
 
 
@@ -200,7 +203,8 @@ async def test_runs_without_results_are_passed_by(
     await database.write(run, "run_6", "idx_1", {})
     for name in ("_RUNS_AT_ONCE", "_ITEMS_AT_ONCE"):
         monkeypatch.setattr(search, name, 1)
-    assert numbers(await find(searched, EVERY)) == [5, 4, 3, 2, 0, 1]
+    runs = ["run_1", "run_2", "run_3", "run_5", "run_6"]
+    assert numbers(await find(searched, EVERY, prompt_run_ids=runs)) == [5, 4, 3, 2, 0, 1]
 
 
 async def test_what_was_deleted_is_not_found(searched: Api) -> None:
@@ -223,6 +227,42 @@ async def test_what_is_not_there_is_said(searched: Api, where: dict[str, Any]) -
     await searched.error("POST", "/workflow/search", 404, json={"filters": [EVERY], **where})
 
 
+async def test_without_a_scope_the_playground_is_searched(searched: Api, database: Database) -> None:
+    """Its clients mean the playground, where `/workflow/process` puts media that name no index."""
+
+    def play(tx: Tx) -> None:
+        index(tx, catalog.PLAYGROUND_ID)
+        video(tx, "vid_p", catalog.PLAYGROUND_ID)
+        run(tx, "run_p", None, {"vid_p": [{"n": 8}]})
+
+    asked = {"filters": [EVERY]}
+    nothing = await searched.post("/workflow/search", asked)
+    assert (nothing["data"], nothing["scope"]["index_id"]) == ([], catalog.PLAYGROUND_ID)
+    await database.write(play)
+    assert numbers(await searched.post("/workflow/search", asked)) == [8]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"field": "subject", "value": "red"}, [5, 2]),  # as the SDK's own test
+        ({"field": "subject", "operator": "equals", "value": "RED"}, [5, 2]),  # as MCP 2.1
+        ({"field": "subject", "operator": "contains", "value": "red"}, [5, 2, 0]),  # as the n8n node
+        ({"field": "n", "value": 3}, [3]),
+        ({"field": "n", "operator": "greater_than", "value": "3"}, [5, 4]),
+        ({"field": "subject", "operator": "is_empty"}, [4, 3]),
+    ],
+    ids=str,
+)
+async def test_a_condition_needs_neither_a_type_nor_an_operator(
+    searched: Api, asked: dict[str, Any], found: list[int]
+) -> None:
+    """`/search/filter`, which other clients use, keeps its type."""
+    assert numbers(await find(searched, asked)) == found
+    status = 422 if "type" not in asked else 200
+    await searched.error("POST", "/search/filter/idx_1", status, json={"conditions": [asked]})
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [
@@ -231,8 +271,8 @@ async def test_what_is_not_there_is_said(searched: Api, where: dict[str, Any]) -
         ({"filters": [{**RED, "operator": "is_empty"}]}, "leave the value out"),
         ({"filters": [{**RED, "value": "x" * 1001}]}, "too long"),
         ({"filters": [{**RED, "type": "object"}]}, "array"),
-        ({"filters": [EVERY] * 5}, "at most 4"),
-        ({"filters": []}, "at least 1"),
+        ({"filters": [EVERY] * 5}, "4 or fewer"),
+        ({"filters": []}, "1 or more"),
         ({"filters": [EVERY], "query": "red"}, "either query or filters"),
         ({}, "either query or filters"),
         ({"filters": [EVERY], "index_id": "a", "index_name": "b"}, "either index_id"),
@@ -247,7 +287,7 @@ async def test_what_cannot_be_asked_is_refused_with_what_can(searched: Api, body
 
 
 async def test_a_query_needs_a_model(searched: Api) -> None:
-    error = await searched.error("POST", "/workflow/search", 501, json={"query": "a red car"})
+    error = await searched.error("POST", "/workflow/search", 422, json={"query": "a red car"})
     assert error["code"] == "model_not_configured"
     assert "filters" in error["details"]["hint"]
 

@@ -25,6 +25,8 @@ ABSENT = [
     ("GET", "/videos/vid_1/gif"),
     ("GET", "/videos/segments/seg_1/thumbnail"),
     ("GET", "/markers"),
+    ("GET", "/search/sql/idx_1/catalog"),
+    ("POST", "/search/sql/idx_1/execute"),
     ("PUT", "/markers/prompts/prompt_1"),
     ("GET", "/billing/plan"),
     ("GET", "/mcp/status"),
@@ -35,8 +37,10 @@ ABSENT = [
 @pytest.mark.parametrize("dialect", ["sqlite"])
 @pytest.mark.parametrize(("method", "path"), [*MODEL, *ABSENT])
 async def test_it_says_what_is_missing_and_what_there_is_instead(api: Api, method: str, path: str) -> None:
-    error = await api.error(method, path, 501, json={"query": "red"})
-    assert error["code"] == ("model_not_configured" if (method, path) in MODEL else "not_available")
+    """Never as a 5xx, which clients repeat: no model comes by that."""
+    status, code = (422, "model_not_configured") if (method, path) in MODEL else (404, "not_available")
+    error = await api.error(method, path, status, json={"query": "red"})
+    assert error["code"] == code
     assert error["details"]["hint"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
@@ -10,17 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
+import httpx2
 import pytest
 import sqlalchemy as sa
 
-from tests.api.asking import ADMIN_KEY, Api, FakeProcessor, client_of, key_with
+from tests.api.asking import ADMIN_KEY, Api, client_of, key_with
 from tests.clock import FakeClock
-from tests.store.pipeline import jobs_of
+from tests.processing import FakeProcessor
+from tests.store.pipeline import PROBE, jobs_of
+from vvwatch import private_files
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.core.keys import Scope
 from vvwatch.errors import Conflict, SpoolFull, StoreUnavailable
 from vvwatch.ports import Kind
+from vvwatch.senders.downloads import Downloads
+from vvwatch.senders.guard import Guard
 from vvwatch.storage import uploads as uploads_folder
 from vvwatch.storage.local import LocalStorage
 from vvwatch.storage.uploads import UploadsFolder
@@ -28,6 +34,7 @@ from vvwatch.store import catalog, invariants
 from vvwatch.store.database import Database
 from vvwatch.store.schema import connectors, facts, indexes
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.attachments import Attachments
 from vvwatch.workflow.deletions import Deleting
 from vvwatch.workflow.imports import Imports
 from vvwatch.workflow.reading import Reading
@@ -51,20 +58,42 @@ def kept(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
-async def imported(database: Database, clock: FakeClock, root: Path) -> None:
+async def imported(
+    database: Database, clock: FakeClock, root: Path, attachments: Attachments | None = None
+) -> None:
     """Let all files that wait be imported, from where they really lie."""
 
     def storage(row: sa.Row[Any]) -> LocalStorage:
         return LocalStorage(Path(row.settings["root"]), allowed_roots=[root])
 
-    reading = Reading(clock, storage, {"technical": FakeProcessor()}, "technical", 3, lambda: 0.5)
-    work = Imports(database, Telemetry("test"), reading)
+    reading = Reading(clock, storage, FakeProcessor(probe=PROBE), {}, 3, lambda: 0.5)
+    work = Imports(database, Telemetry("test"), reading, attachments)
     for job in jobs_of(database).take(Kind.IMPORT_FILE):
         await work.file(job)
 
 
 async def unbroken(database: Database) -> None:
     assert [each for each in await database.read(invariants.findings) if each.count] == []
+
+
+@pytest.mark.parametrize("given", ["upload", "film", "a.bin", ""])
+async def test_a_file_without_a_known_name_is_known_by_its_content(api: Api, root: Path, given: str) -> None:
+    """As the SDK sends a BytesIO: its name is `upload`, its type any bytes."""
+    form = {"file": (given or "x", MOVIE, "application/octet-stream")}
+    await api.ask("POST", "/videos/upload", status=202, files=form, data={"title": "t"})
+    [name] = kept(root)
+    assert name.endswith(f"/0/{given or 'x'}.mp4")
+
+
+@pytest.mark.parametrize("content", [b"<html>" * 2000, b"%PDF-1.7", b"x"])
+async def test_a_file_that_neither_name_nor_content_tells_is_refused(
+    api: Api, root: Path, content: bytes
+) -> None:
+    form = {"file": ("upload", content, "application/octet-stream")}
+    answer = await api.client.post("/api/v2/videos/upload", files=form, data={"title": "t"})
+    assert answer.status_code == 422
+    assert "'upload' has no known format" in answer.text
+    assert kept(root) == []
 
 
 async def test_a_file_becomes_a_media_item(
@@ -246,7 +275,7 @@ async def test_a_form_out_of_bounds_is_refused(api: Api, root: Path, part: bytes
 async def test_an_unknown_format_is_refused_with_those_that_are_known(
     api: Api, root: Path, name: str
 ) -> None:
-    files = {"file": (name, MOVIE, "application/octet-stream")}
+    files = {"file": (name, b"no media " * 1000, "application/octet-stream")}
     error = await api.error("POST", "/videos/upload", 422, files=files, data={"title": "a"})
     assert "mp4, m4v, avi" in error["details"]["hint"]
     assert kept(root) == []
@@ -278,7 +307,7 @@ async def test_an_unknown_index_leaves_nothing(api: Api, root: Path) -> None:
     assert kept(root) == []
 
 
-class Watched(httpx.AsyncByteStream):
+class Watched(httpx2.AsyncByteStream):
     """A body that tells how much of it was taken."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -301,7 +330,7 @@ def form_of(size_bytes: int) -> Iterator[bytes]:
 IN_PIECES = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
 
 
-async def streamed(api: Api, size_bytes: int, **headers: str) -> tuple[httpx.Response, Watched]:
+async def streamed(api: Api, size_bytes: int, **headers: str) -> tuple[httpx2.Response, Watched]:
     body = Watched(form_of(size_bytes))
     request = api.client.build_request(
         "POST", "/api/v2/workflow/upload", content=body, headers={**IN_PIECES, **headers}
@@ -346,7 +375,7 @@ async def test_the_scope_is_asked_for_before_the_body(api: Api, context: ApiCont
 
 
 async def test_a_full_disk_is_told(api: Api, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads_folder, "_KEPT_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(uploads_folder, "kept_free_bytes", lambda whole_bytes: whole_bytes)
     for answer in (
         await api.client.post("/api/v2/workflow/upload", files=FILE),
         (await streamed(api, 1 << 20))[0],
@@ -365,6 +394,117 @@ async def test_a_disk_that_fills_up_on_the_way_is_told(
     monkeypatch.setattr(uploads_folder.Arriving, "write", full)
     assert (await streamed(api, 4 << 20))[0].status_code == 507
     assert kept(root) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "spool_full"),
+        (errno.EMFILE, "machine_shortage"),
+        (errno.ENOMEM, "machine_shortage"),
+        (errno.EROFS, "machine_shortage"),
+    ],
+)
+async def test_a_file_that_this_machine_cannot_make_is_no_failure(
+    api: Api, root: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def refused(path: Path) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr(private_files, "create", refused)
+        answer = await api.client.post("/api/v2/workflow/upload", files=FILE)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
+    assert int(answer.headers["Retry-After"]) > 0
+    assert (kept(root), str(root) in answer.text) == ([], False)
+    assert (await api.client.post("/api/v2/workflow/upload", files=FILE)).status_code == 201
+
+
+@pytest.fixture
+def bounded_uploads(context: ApiContext) -> ApiContext:
+    """Of which all files together take at most 8 MiB."""
+    folder = UploadsFolder(context.uploads.folder.root, 8 << 20)
+    return replace(context, uploads=Uploads(context.database, context.clock, folder))
+
+
+async def test_all_uploads_together_have_a_ceiling(bounded_uploads: ApiContext, root: Path) -> None:
+    async with client_of(bounded_uploads) as client:
+        api = await Api.prepared(client, bounded_uploads)
+        assert (await streamed(api, 6 << 20))[0].status_code == 201
+        answer, body = await streamed(api, 64 << 20)
+        assert answer.status_code == 507
+        assert "[api] uploads_bytes" in answer.json()["error"]["details"]["hint"]
+        assert body.taken < 5 << 20, "it is refused as it comes"
+        told = await client.post("/api/v2/workflow/upload", files={"file": ("a.mp4", bytes(3 << 20))})
+        assert (told.status_code, told.json()["error"]["code"]) == (507, "insufficient_storage")
+        assert len(kept(root)) == 1
+        assert (await streamed(api, 1 << 20))[0].status_code == 201, "what was refused gave its room back"
+
+
+async def test_what_stands_there_at_the_start_counts_and_what_is_removed_does_not(root: Path) -> None:
+    folder = UploadsFolder(root, 4 << 20)
+    arriving = folder.begin()
+    arriving.write(bytes(3 << 20))
+    folder.place(arriving, "job_a/0/a.mp4")
+    arriving.discard()
+    again = UploadsFolder(root, 4 << 20)
+    again.prepare()
+    assert (folder.room.used_bytes, again.room.used_bytes) == (3 << 20, 3 << 20)
+    refused = again.begin()
+    with pytest.raises(SpoolFull, match="does not fit: what was sent in takes 3,145,728 of 4,194,304 bytes"):
+        refused.write(bytes(2 << 20))
+    refused.discard()
+    replacing = again.begin()
+    replacing.write(bytes(1 << 20))
+    again.place(replacing, "job_a/0/a.mp4")
+    assert again.room.used_bytes == 1 << 20
+    again.discard("job_a")
+    assert again.room.used_bytes == 0
+
+
+async def test_files_that_arrive_at_once_never_pass_the_ceiling(root: Path) -> None:
+    folder = UploadsFolder(root, 8 << 20)
+    refused, done = [], []
+
+    def send() -> None:
+        arriving = folder.begin()
+        try:
+            for _ in range(16):
+                arriving.write(bytes(64 << 10))
+            done.append(arriving)
+        except SpoolFull:
+            refused.append(arriving)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(24):
+            tasks.start_soon(anyio.to_thread.run_sync, send)
+    assert len(refused) >= 16
+    assert len(refused) + len(done) == 24
+    on_disk = sum(path.stat().st_size for path in (root / ".arriving").iterdir())
+    assert folder.room.used_bytes == on_disk <= 8 << 20
+    for arriving in refused + done:
+        arriving.discard()
+        arriving.discard()
+    assert folder.room.used_bytes == 0
+    assert kept(root) == []
+
+
+async def test_what_breaks_on_the_disk_gives_its_room_back(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = UploadsFolder(root, 8 << 20)
+    arriving = folder.begin()
+    arriving.write(bytes(10))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "quota")
+
+    monkeypatch.setattr(arriving, "_append", fail)
+    with pytest.raises(OSError, match="quota"):
+        arriving.write(bytes(1 << 20))
+    assert folder.room.used_bytes == 10
+    arriving.discard()
+    assert folder.room.used_bytes == 0
 
 
 async def test_a_crash_before_the_commit_leaves_a_stray_that_is_swept(
@@ -476,6 +616,22 @@ async def test_what_could_not_be_imported_does_not_stay(
     await api.error("GET", f"/videos/{answer['video']['video_id']}", 404)
 
 
+async def test_what_could_not_be_imported_is_removed_at_once(
+    api: Api, context: ApiContext, database: Database, clock: FakeClock, root: Path
+) -> None:
+    downloads = Downloads(Guard(), 1 << 20, 1.0)
+    attachments = Attachments(database, context.box, context.uploads, downloads)
+    stays = await api.ask("POST", "/workflow/upload", status=201, files=FILE)
+    await imported(database, clock, root, attachments)
+    goes = await api.ask("POST", "/workflow/upload", status=201, files=FILE)
+    (root / f"{goes['job_id']}/0/a film.mp4").write_bytes(b"another one")
+    await imported(database, clock, root, attachments)
+    assert (await api.get(f"/import-jobs/{goes['job_id']}"))["video_ids"] == []
+    assert kept(root) == [f"{stays['job_id']}/0/a film.mp4"]
+    await unbroken(database)
+    await downloads.aclose()
+
+
 async def test_the_folder_moves_with_the_state(database: Database, clock: FakeClock, tmp_path: Path) -> None:
     roots = [tmp_path / "old", tmp_path / "new"]
     for root in roots:
@@ -496,7 +652,7 @@ async def test_what_is_made_when_needed_is_made_once(database: Database) -> None
     assert await database.read(lambda tx: len(tx.all(sa.select(indexes)))) == 1
 
 
-async def test_an_upload_without_a_key_is_refused(stranger: httpx.AsyncClient, root: Path) -> None:
+async def test_an_upload_without_a_key_is_refused(stranger: httpx2.AsyncClient, root: Path) -> None:
     answer = await stranger.post("/api/v2/videos/upload", files=FILE, headers={"X-API-Key": ADMIN_KEY[:-1]})
     assert answer.status_code == 401
     assert kept(root) == []

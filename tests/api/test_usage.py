@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.api.asking import Api
@@ -85,7 +85,7 @@ async def test_the_ends_of_time_break_nothing(api: Api, end: str) -> None:
         await api.get(path, **params)
 
 
-async def test_what_is_counted_everyone_may_know(stranger: httpx.AsyncClient) -> None:
+async def test_what_is_counted_everyone_may_know(stranger: httpx2.AsyncClient) -> None:
     answer = await stranger.get("/api/v2/usage/metric-types")
     assert {metric["type"] for metric in answer.json()} == NOTHING.keys()
     assert all(metric["description"] and metric["unit"] for metric in answer.json())

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.api.asking import Api
 from tests.api.story import INDEX, Story
 from vvwatch.store.database import Database, Tx
-from vvwatch.store.schema import media
+from vvwatch.store.schema import media, prompt_runs
 
 pytestmark = pytest.mark.anyio
 
@@ -40,12 +40,31 @@ async def test_the_status_of_a_batch_names_each_run(api: Api, story: Story) -> N
     [status] = await api.post("/videos/batch/status", {"video_ids": [story.video_id, "none"]})
     [run] = status.pop("processing_status")
     assert status == {"video_id": story.video_id, "status": "processed"}
-    assert (run["run_id"], run["status"], run["segments"], run["video_level"]) == (
-        story.run_id,
+    assert (run["run_id"], run["status"], run["video_level"]) == (story.run_id, "completed", None)
+    assert [segment["status"] for segment in run["segments"]] == ["completed"] * run["total_segments"]
+
+
+async def test_a_run_with_a_video_level_says_how_that_stands(
+    api: Api, story: Story, database: Database
+) -> None:
+    def level(tx: Tx) -> None:
+        run = tx.first(sa.select(prompt_runs).where(prompt_runs.c.id == story.run_id))
+        assert run is not None
+        video_level = {"instructions_text": "sum up", "json_schema": {"type": "object"}}
+        schema = {"type": "object", "properties": {"mood": {}, "actor": {}}}
+        told = {**run.prompt, "video_level": video_level, "json_schema": schema}
+        tx.update(prompt_runs, story.run_id, prompt=told)
+
+    await database.write(level)
+    [listed] = (await api.get(f"/indexes/{INDEX}/videos"))["data"]
+    [run] = listed["processing_status"]
+    whole = run["video_level"]
+    assert (whole["status"], whole["result_available"], whole["successful_segment_count"]) == (
         "completed",
-        [],
-        None,
+        True,
+        1,
     )
+    assert (run["segments"], listed["metadata_keys"]) == ([], ["actor", "mood"])
 
 
 @pytest.mark.parametrize("path", ["/videos/batch", "/videos/batch/status"])

@@ -14,6 +14,7 @@ from tests.store.pipeline import jobs_of
 from vvwatch.api.context import ApiContext
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.networks import PRIVATE, AddressPolicy
 from vvwatch.ports import Kind, Reply
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.events import announce
@@ -85,6 +86,7 @@ async def test_without_indexes_it_hears_of_all(api: Api) -> None:
         {"index_ids": []},
         {"index_ids": "idx"},
         {"metadata": []},
+        {"metadata": {"a": "x" * 16_384}},
         {"metadata": {"a": [[[]]] * 2} | {"b": json.loads("[" * 90 + "]" * 90)}},
         {"secret": "whsec_mine"},
     ],
@@ -102,7 +104,9 @@ async def test_its_indexes_must_exist(api: Api) -> None:
 
 
 async def test_the_server_may_permit_what_is_not_public(context: ApiContext, api: Api) -> None:
-    open_settings = replace(context.settings, allow_http=True, allow_private_addresses=True)
+    open_settings = replace(
+        context.settings, webhook_policy=AddressPolicy(allow_http=True, allow_networks=PRIVATE)
+    )
     headers = {"X-API-Key": ADMIN_KEY}
     async with client_of(replace(context, settings=open_settings), headers=headers) as client:
         body = {**BODY, "url": "http://127.0.0.1:9/hook"}
@@ -111,7 +115,7 @@ async def test_the_server_may_permit_what_is_not_public(context: ApiContext, api
 
 async def test_the_events_are_listed(api: Api) -> None:
     assert await api.get("/webhooks/events") == list(EVENT_TYPES)
-    assert len(EVENT_TYPES) == 17
+    assert len(EVENT_TYPES) == 19
 
 
 async def test_deliveries_are_logged_attempt_by_attempt(api: Api, story: Story) -> None:

@@ -39,11 +39,19 @@ def job(job_id: str, **changed: Any) -> dict[str, Any]:
 
 def watching(daemon: FakeDaemon, **automations: dict[str, Any]) -> None:
     """Indexes of these names, each with this import automation and no export automation."""
-    daemon.answers[f"GET {API}/indexes"] = [
-        {"index_id": f"idx_{name}", "name": name.upper()} for name in automations
+    daemon.answers[f"GET {API}/automations"] = [
+        index_summary(f"idx_{name}", name.upper(), import_automation=found)
+        for name, found in automations.items()
     ]
-    for name, found in automations.items():
-        daemon.answers[f"GET {API}/indexes/idx_{name}/automations/import"] = found
+
+
+def index_summary(index_id: str, name: str, **automations: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "index_id": index_id,
+        "index_name": name,
+        "import_automation": None,
+        "export_automation": None,
+    } | automations
 
 
 def file(file_id: int, status: str, message: str | None = None) -> dict[str, Any]:
@@ -55,4 +63,33 @@ def file(file_id: int, status: str, message: str | None = None) -> dict[str, Any
         "message": message,
         "failure": None,
         "skip_reason": None,
+        "video_id": f"vid_{file_id}" if status == "imported" else None,
     }
+
+
+def prompt_run(run_id: str, **changed: Any) -> dict[str, Any]:
+    cost = {"calls": 8, "input_tokens": 8000, "output_tokens": 400, "usd": 0.0, "unpriced_calls": 8}
+    return {
+        "run_id": run_id,
+        "status": "completed",
+        "error_message": None,
+        "cost": cost,
+        "not_done": {"transcription": "the processor 'gpt' does not transcribe speech"},
+    } | changed
+
+
+def failed_segment(segment_id: str, start: float | None, why: str, answer: str | None) -> dict[str, Any]:
+    end = None if start is None else start + 2.5
+    return {
+        "segment_id": segment_id,
+        "failure_message": why,
+        "answer_text": answer,
+        "start_time": start,
+        "end_time": end,
+    }
+
+
+def failed_segments(videos: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """One page, by media item."""
+    found = [{"video_id": video_id, "segments": segments} for video_id, segments in videos.items()]
+    return {"videos": found, "next_cursor": None}

@@ -17,7 +17,14 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of the machine's own daemons, terminal or home."""
-    for name in ("CONFIGURATION_DIRECTORY", "STATE_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "XDG_STATE_HOME"):
+    for name in (
+        "CONFIGURATION_DIRECTORY",
+        "STATE_DIRECTORY",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "XDG_STATE_HOME",
+        "COLUMNS",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name in (
         "CONFIG",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,55 @@ def test_all_problems_are_listed_with_file_line_and_key(run: Run, tmp_path: Path
     ]
     assert "(allowed: " in lines[0]
     assert lines[-1] == f"{file}: 4 problems"
+
+
+def test_packages_that_are_missing_are_problems_with_a_command_for_this_installation(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them at once, beside what else is wrong; nothing has to be known of where vvwatch came from."""
+
+    def version(name: str) -> str:
+        if name in ("aiobotocore", "asyncpg"):
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    file = tmp_path / "vvwatch.toml"
+    file.write_text(
+        'database_url = "postgresql://u@h/n"\n'
+        '[connectors.a]\ntype = "s3"\nbucket = "bbb"\nregion = "us-east-1"\ncredentials = "ambient"\n'
+        '[connectors.b]\ntype = "gcs"\nbucket = "bbb"\ncredentials = "ambient"\n'
+    )
+    done = run("check", "--config", str(file))
+    assert done.exit_code == 78
+    first, second, last = done.stdout.splitlines()
+    assert first.startswith(f"{file}:2 connectors.a: needs the package aiobotocore, which is not installed")
+    assert f"{sys.executable} -m pip install 'aiobotocore~=" in first
+    assert second.startswith(f"{file}:1 database_url: needs the package asyncpg")
+    assert last == f"{file}: 2 problems"
+
+
+def test_what_urls_of_users_may_lead_to_is_told(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "vvwatch.toml"
+    file.write_text('[webhooks]\nallow_networks = ["10.20.0.0/16", "127.0.0.1"]\n')
+    done = run("check", "--config", str(file))
+    first, last = done.stdout.splitlines()
+    assert first == "webhooks may lead to public addresses and to 10.20.0.0/16, 127.0.0.1/32"
+    assert last.startswith(f"{file}: good")
+
+
+def test_a_configuration_that_may_not_be_read_is_a_problem_and_no_wrong_usage(
+    run: Run, tmp_path: Path
+) -> None:
+    """Exit code 78, with which the service is not started again and again."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    file = closed / "vvwatch.toml"
+    file.mkdir()  # reading it fails for root, too
+    for command in ("check", "run"):
+        done = run(command, "--config", str(file))
+        assert done.exit_code == 78, done.output
+        assert "cannot be read: Is a directory" in done.output
 
 
 def test_programs_get_every_part_of_a_problem(run: Run, tmp_path: Path) -> None:
@@ -70,3 +121,50 @@ def test_a_file_that_is_not_there_is_a_problem(run: Run, tmp_path: Path) -> None
     done = run("check", "--config", str(tmp_path / "gone.toml"))
     assert done.exit_code == 78
     assert "No such file" in done.stdout
+
+
+HOSTED = """\
+[processors.hosted]
+type = "videovector"
+base_url = "https://upstream.example.org/api/v2"
+index_id = "idx_1"
+api_key_env = "UPSTREAM"
+[processing]
+default = "hosted"
+"""
+
+
+def test_a_processor_that_cannot_be_opened_is_a_problem_at_its_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = metadata.version
+
+    def version(name: str) -> str:
+        if name == "videovector":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setenv("UPSTREAM", "sk_live_0123456789abcdef")
+    file = tmp_path / "vvwatch.toml"
+    file.write_text(HOSTED)
+    done = run("check", "--config", str(file))
+    assert done.exit_code == 78
+    first, last = done.stdout.splitlines()
+    assert first.startswith(f"{file}:1 processors.hosted: the processor 'hosted' needs videovector==")
+    assert "pip install" in first
+    assert last == f"{file}: 1 problem"
+
+
+def test_a_model_that_nobody_answers_to_is_a_problem_with_what_there_is(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPSTREAM", "sk_live_0123456789abcdef")
+    file = tmp_path / "vvwatch.toml"
+    file.write_text(HOSTED.replace('default = "hosted"', 'default = "hostd"'))
+    done = run("check", "--config", str(file))
+    assert done.exit_code == 78
+    assert done.stdout.splitlines()[0] == (
+        f"{file}:7 processing.default: no processor answers to the model 'hostd'"
+        " (allowed: technical, hosted) — did you mean 'hosted'?"
+    )

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.cli.fake_daemon import KEY, FakeDaemon, refusal
+from vvwatch.cli import place
 from vvwatch.cli.client import Client, connect
 from vvwatch.cli.failures import Failure
 from vvwatch.cli.place import state_dir
@@ -41,6 +42,84 @@ def test_the_admin_key_that_a_daemon_was_given_in_a_container_serves_the_command
     ):
         client = connect(None, str(tmp_path / "state"), None, environ)
         assert client._headers(None)["X-API-Key"] == key
+
+
+def test_a_key_in_a_file_goes_before_the_daemons_own(daemon: FakeDaemon, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk_live_mine\n")
+    environ = {"VVWATCH_API_KEY_FILE": str(file), "VVWATCH_ADMIN_KEY": "sk_live_text"}
+    assert connect(daemon.url, None, None, environ)._headers(None)["X-API-Key"] == "sk_live_mine"
+    file.unlink()
+    with pytest.raises(Failure, match="cannot read it") as caught:
+        connect(daemon.url, None, None, environ)
+    assert (caught.value.where, caught.value.exit_code) == (str(file), 77)
+
+
+def test_the_key_that_a_daemon_was_given_is_read_where_it_says(daemon: FakeDaemon, tmp_path: Path) -> None:
+    """A systemd credential: the key that an earlier start made is not valid any more."""
+    state = tmp_path / "state"
+    credential = tmp_path / "credentials" / "admin-key"
+    credential.parent.mkdir()
+    credential.write_text("sk_live_given\n")
+    (state / "admin.key.source").write_text(f"{credential}\n")
+    assert connect(None, str(state), None, {})._headers(None)["X-API-Key"] == "sk_live_given"
+    credential.unlink()
+    with pytest.raises(Failure) as caught:
+        connect(None, str(state), None, {})
+    assert caught.value.where == str(credential)
+    assert "VVWATCH_API_KEY_FILE" in caught.value.hint
+
+
+def test_the_variable_that_a_daemon_got_its_key_from_is_named(daemon: FakeDaemon, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "admin.key.source").write_text("VVWATCH_ADMIN_KEY\n")
+    with pytest.raises(Failure, match=r"given its admin key by \$VVWATCH_ADMIN_KEY") as caught:
+        connect(None, str(state), None, {})
+    assert caught.value.exit_code == 77
+
+
+def test_https_to_a_server_that_speaks_http_says_so(daemon: FakeDaemon) -> None:
+    url = daemon.url.replace("http://", "https://")
+    with pytest.raises(Failure, match="the server speaks http, not https") as caught:
+        Client(url).get("/status")
+    assert caught.value.hint == f"write {daemon.url}"
+
+
+def left_address(folder: Path, url: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "address").write_text(url + "\n")
+    return folder
+
+
+def test_a_trial_that_runs_is_found_where_no_daemon_does(daemon: FakeDaemon, tmp_path: Path) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path / "states")}
+    usual = tmp_path / "states" / "vvwatch"
+    running = left_address(usual / "dev-1111111111", daemon.url)
+    left_address(usual / "dev-2222222222", "http://127.0.0.1:9")  # ended long ago
+    assert state_dir(None, None, environ) == running
+    config = tmp_path / "vvwatch.toml"
+    config.write_text("")
+    assert state_dir(None, str(config), environ) == usual
+    left_address(usual / "dev-3333333333", daemon.url)
+    with pytest.raises(Failure, match="2 daemons of `vvwatch dev` run here") as caught:
+        state_dir(None, None, environ)
+    assert "dev-1111111111 or " in caught.value.hint
+    (usual / "address").write_text("http://127.0.0.1:9\n")
+    assert state_dir(None, None, environ) == usual, "a daemon that is down is said to be down"
+
+
+def test_the_state_of_the_service_is_found_with_its_own_file(
+    daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that is shipped names no state_dir: systemd does, but only to the daemon."""
+    service = left_address(tmp_path / "lib", daemon.url)
+    monkeypatch.setattr(place, "_SERVICE_STATE", service)
+    config = tmp_path / "vvwatch.toml"
+    config.write_text("")
+    environ = {"HOME": str(tmp_path / "home")}
+    assert state_dir(None, str(config), environ) == service
+    assert state_dir(None, None, environ) == service
+    assert state_dir("/given", str(config), environ) == Path("/given")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +223,7 @@ def test_a_server_that_hangs_is_given_up() -> None:
 @pytest.mark.parametrize("url", ["127.0.0.1:8787", "ftp://x", "http://", "http://host:port", "http://[::1"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     for named in (Client, lambda url: connect(url, "state", None, {})):
-        with pytest.raises(Failure, match="is no address of a daemon") as caught:
+        with pytest.raises(Failure, match="is not the address of a daemon") as caught:
             named(url)
         assert caught.value.exit_code == 2
 

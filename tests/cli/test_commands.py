@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from tests.cli.answers import API, LONG_AGO, automation, file, job, watching
+from tests.cli.answers import (
+    API,
+    LONG_AGO,
+    automation,
+    failed_segment,
+    failed_segments,
+    file,
+    index_summary,
+    job,
+    prompt_run,
+    watching,
+)
 from tests.cli.conftest import Run
 from tests.cli.fake_daemon import FakeDaemon, refusal, serving
 from vvwatch.cli.trial import state_of
@@ -25,9 +36,29 @@ def test_an_automation_answers_to_its_id_its_index_and_its_name(
     assert (done.exit_code, done.stdout) == (0, "auto_a is paused\n")
 
 
+@pytest.mark.parametrize("command", ["pause", "resume", "scan", "windows", "jobs", "reconciles", "hold"])
+def test_a_name_is_found_by_one_request_however_many_there_are(
+    run: Run, daemon: FakeDaemon, command: str
+) -> None:
+    watching(daemon, **{f"a{number}": automation(f"a{number}") for number in range(300)})
+    run(command, *(["list"] if command == "jobs" else []), "a299")
+    assert daemon.requests("GET").count(f"{API}/automations") == 1
+    assert len(daemon.asked) == 2, "one to find it, one to do it"
+
+
+def test_an_unknown_name_among_many_lists_some(run: Run, daemon: FakeDaemon) -> None:
+    watching(daemon, **{f"a{number}": automation(f"a{number}") for number in range(300)})
+    told = run("pause", "c").stderr
+    assert "idx_a0, idx_a1" in told
+    assert "and 280 more" in told
+    assert len(told) < 500
+
+
 def test_resume_and_exports_have_their_own_routes(run: Run, daemon: FakeDaemon) -> None:
     watching(daemon, a=automation("a"))
-    daemon.answers[f"GET {API}/indexes/idx_a/automations/export"] = automation("a")
+    daemon.answers[f"GET {API}/automations"] = [
+        index_summary("idx_a", "A", export_automation=automation("a", automation_id="auto_exp_a"))
+    ]
     daemon.answers[f"POST {API}/indexes/idx_a/automations/export/resume"] = automation("a", status="disabled")
     assert "auto_a is disabled (enabled = false" in run("resume", "a", "--exports").stdout
     document = json.loads(run("resume", "a", "--exports", "--json").stdout)
@@ -39,7 +70,7 @@ def test_an_unknown_or_ambiguous_name_lists_what_there_is(run: Run, daemon: Fake
     unknown = run("pause", "c")
     assert unknown.exit_code == 1
     assert unknown.stderr == "error: no index or automation is called 'c'\n  try: there is: idx_a, idx_b\n"
-    daemon.answers[f"GET {API}/indexes"] = [{"index_id": f"idx_{name}", "name": "same"} for name in "ab"]
+    daemon.answers[f"GET {API}/automations"] = [index_summary(f"idx_{name}", "same") for name in "ab"]
     assert "could be any of several" in run("pause", "same").stderr
 
 
@@ -172,7 +203,13 @@ def test_one_job_is_shown_file_by_file_over_all_pages(
 ) -> None:
     daemon.answers |= {
         f"GET {API}/import-jobs/job_1": job("job_1"),
-        f"GET {API}/prompt-runs/run_1": {"run_id": "run_1", "status": "completed", "error_message": None},
+        f"GET {API}/prompt-runs/run_1": prompt_run("run_1"),
+        f"GET {API}/prompt-runs/run_1/failed-segments": failed_segments(
+            {
+                "vid_1": [failed_segment("seg_1_0", 2.5, "'people' is missing", '{"colour": "blue"}')],
+                "vid_9": [failed_segment("seg_2_whole", None, "it is damaged", None)],
+            }
+        ),
         f"GET {API}/exports": [
             {
                 "export_id": "exp_1",
@@ -189,9 +226,17 @@ def test_one_job_is_shown_file_by_file_over_all_pages(
     assert "2.mp4  it is cut short" in shown
     assert "prompt run run_1: completed" in shown
     assert "export exp_1: completed file:///e" in shown
-    assert shown.endswith("vvwatch retry job_1\n")
+    assert "8 calls, 8,400 tokens, unknown cost" in shown
+    assert "not done: transcription: the processor 'gpt' does not transcribe speech" in shown
+    rows = [line.split("  ") for line in shown.splitlines() if line.startswith("seg_")]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
+        ["seg_1_0", "1.mp4", "2.5 to 5", "'people' is missing", '{"colour": "blue"}'],
+        ["seg_2_whole", "vid_9", "all", "it is damaged"],
+    ]
+    assert "again: vvwatch retry job_1\n" in shown
+    assert shown.endswith("again: vvwatch retry run_1\n")
     document = json.loads(run("jobs", "show", "job_1", "--json").stdout)
-    assert document.keys() == {"import_job", "files", "prompt_run", "exports"}
+    assert document.keys() == {"import_job", "files", "prompt_run", "failed_segments", "exports"}
     assert len(document["files"]) == 2
 
 
@@ -241,6 +286,33 @@ def test_retry_of_a_job_of_attachments_is_left_to_the_job(run: Run, daemon: Fake
     daemon.answers[f"GET {API}/import-jobs/job_1"] = {"source_kind": "attachments"}
     daemon.answers[f"POST {API}/import-jobs/job_1/retry"] = {"job_id": "job_1", "status": "importing"}
     assert run("retry", "job_1").stdout == "job_1 is importing\n"
+
+
+def test_retry_of_a_run_tries_all_that_failed_in_it_or_the_one_that_is_named(
+    run: Run, daemon: FakeDaemon
+) -> None:
+    failed = [failed_segment(f"seg_1_{number}", number, "cut off", None) for number in range(3)]
+    daemon.answers[f"GET {API}/prompt-runs/run_1/failed-segments"] = failed_segments({"vid_1": failed})
+    for number in (0, 2):
+        daemon.answers[f"POST {API}/prompt-runs/run_1/videos/vid_1/segments/seg_1_{number}/retry"] = (
+            202,
+            {"segment_id": f"seg_1_{number}", "message": "it is processed again"},
+        )
+    daemon.answers[f"POST {API}/prompt-runs/run_1/videos/vid_1/segments/seg_1_1/retry"] = (
+        409,
+        refusal("conflict", "it is being tried again already", "wait"),
+    )
+    assert run("retry", "run_1").stdout.splitlines() == [
+        "seg_1_0: it is processed again",
+        "seg_1_1: it is being tried again already",
+        "seg_1_2: it is processed again",
+    ]
+    assert run("retry", "run_1/seg_1_2").stdout == "seg_1_2: it is processed again\n"
+    assert run("retry", "run_1/seg_1_1").exit_code == 1
+    good = run("retry", "run_1/seg_1_7")
+    assert good.stderr == "error: segment seg_1_7 of run_1 has not failed\n"
+    daemon.answers[f"GET {API}/prompt-runs/run_1/failed-segments"] = failed_segments({})
+    assert run("retry", "run_1").stderr == "error: nothing in run_1 has failed\n"
 
 
 def test_what_cannot_be_tried_again_is_said(run: Run, daemon: FakeDaemon) -> None:
@@ -319,7 +391,17 @@ VERSION = {
     "file_reason": None,
     "file_message": None,
     "video": {"video_id": "vid_1", "status": "processed"},
-    "runs": [{"run_id": "run_1", "status": "completed", "segment_count": 4, "error_message": None}],
+    "runs": [
+        {
+            "run_id": "run_1",
+            "processor": "gpt",
+            "status": "partial",
+            "segment_count": 4,
+            "error_code": None,
+            "error_message": "1 of 4 segments failed",
+            "failed_segments": [{"start_time": 2.5, "end_time": 5.0, "error": "'people' is missing"}],
+        }
+    ],
     "exports": [
         {"export_id": "exp_1", "status": "completed", "destination_uri": "file:///e", "last_error": None}
     ],
@@ -350,7 +432,9 @@ def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
         "win_1 closed (quiet)",
         "job_1 imported",
         "vid_1 processed",
-        "run_1 completed, 4 segments",
+        "run_1 partial by gpt, 4 segments: 1 of 4 segments failed",
+        "2.5 to 5 s: 'people' is missing",
+        "vvwatch retry run_1",
         "exp_1 completed file:///e",
         "hook media.created retrying: refused",
         "nothing that could be imported stands there",
@@ -366,6 +450,7 @@ def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
     [
         ({"gone_at": LONG_AGO, "gone_proof": "sweeps"}, "v1 (gone, "),
         ({"gone_at": LONG_AGO, "gone_proof": "event"}, "ago: an event said so)"),
+        ({"gone_at": LONG_AGO, "gone_proof": "person"}, "ago: a person accepted that it is missing)"),
         ({"absent_since": LONG_AGO}, "v1 (missed by the sweep of "),
         ({"window_held": True}, "win_1 is held open"),
     ],
@@ -392,6 +477,7 @@ def test_explain_finds_the_trial_that_watches_the_file(
         trial.answers[f"GET {API}/explain"] = {"places": []}
         assert run("explain", str(file)).exit_code == 0
         assert trial.asked[0].query == {"uri": str(file)}
+        assert run("explain", file.as_uri()).exit_code == 0
         file.symlink_to("/etc/hosts")
         assert run("explain", str(file)).exit_code == 0
         assert run("explain", str(tmp_path / "clips")).exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -113,6 +114,8 @@ def report(**changed: Any) -> dict[str, Any]:
         "listed": 5,
         "list_calls": 1,
         "cost_usd": 0.0,
+        "left_out": [],
+        "store_notes": [],
     }
     return counts | usual | {"complete": True, "proof": True, "remark": "", "duration_seconds": 1.5} | changed
 
@@ -122,18 +125,40 @@ def test_reconciles_tell_what_events_had_missed_and_what_is_no_proof(run: Run, d
     partial = report(complete=False, proof=False, remark="the store said no")
     found = [report(recovered=3), report(proof=False, remark="suddenly empty"), partial]
     daemon.answers[f"GET {API}/indexes/idx_a/automations/import/reconciles"] = found
-    rows = run("reconciles", "a").stdout.splitlines()
-    assert [row.split("1.5s")[-1].strip() for row in rows[1:]] == [
-        "complete",
-        "no proof: suddenly empty",
-        "broke off: the store said no",
-    ]
+    shown = run("reconciles", "a").stdout
+    rows = shown.splitlines()
+    assert [row.split("1.5s")[-1].strip() for row in rows[1:4]] == ["complete", "no proof", "broke off"]
+    assert re.search(r"^auto_a, .* ago: no proof\n  suddenly empty$", shown, re.MULTILINE)
+    assert re.search(r"^auto_a, .* ago: broke off\n  the store said no$", shown, re.MULTILINE)
     assert rows[0].split()[7] == "RECOVERED"
     assert daemon.asked[-1].query == {"limit": "20"}
-    assert json.loads(run("reconciles", "--json").stdout) == {"reconciles": found}
-    assert daemon.asked[-1].query == {"limit": "1"}, "without a name, the last one of each"
+    daemon.answers[f"GET {API}/reconciles"] = found[:1]
+    daemon.asked.clear()
+    assert json.loads(run("reconciles", "--json").stdout) == {"reconciles": found[:1]}
+    assert daemon.requests("GET") == [f"{API}/reconciles"], (
+        "without a name, the last one of each by one request"
+    )
+
+
+def test_a_narrow_terminal_shows_what_a_sweep_came_to_and_all_of_why(
+    run: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lost, name = "most of what is known is missing, which is not believed yet", f"auto_{'a' * 40}"
+    left_out = [{"reason": "key_too_long", "count": 3, "explanation": "its key has more than 1,024 bytes"}]
+    daemon.answers[f"GET {API}/reconciles"] = [
+        report(automation_id=name, listed=1_000_000, proof=False, remark=lost, left_out=left_out),
+        report(automation_id=name, store_notes=["it lists objects without an ETag"]),
+    ]
+    shown = run("reconciles").stdout
+    table, *why = shown.split("\n\n")
+    assert max(map(len, table.splitlines())) <= 80
+    assert table.splitlines()[0].split() == ["AUTOMATION", "SWEPT", "LISTED", "NEW", "GONE", "RESULT"]
+    assert lost in why[0]
+    assert "left out: 3, its key has more than 1,024 bytes" in why[0]
+    assert "it lists objects without an ETag" in why[1]
 
 
 def test_without_a_sweep_there_is_nothing_to_tell(run: Run, daemon: FakeDaemon) -> None:
-    watching(daemon)
+    daemon.answers[f"GET {API}/reconciles"] = []
     assert run("reconciles").stdout == "nothing was swept yet\n"

@@ -16,11 +16,11 @@ from vvwatch.cli.story import Story, after
 SCENE = Scene(Path("/in"), "*.mp4", Path("/in-exports"), Path("/state/dev-1"), 3.0, 18.0)
 
 
-def drawn(story: Story, now: float, width: int = 120) -> str:
+def drawn(story: Story, now: float, width: int = 120, rows: int = 50) -> str:
     """The view as text, without colours."""
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(render(story, SCENE, now))
+        console.print(render(story, SCENE, now, rows))
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
@@ -42,8 +42,8 @@ def drawn(story: Story, now: float, width: int = 120) -> str:
         (105.2, 105.2, ["1 imported · 1 failed", "✗ b.mp4  failed: it is no media file"]),
         (106.5, 106.5, ["3 imported · 1 failed", "1 of 3 · processing"]),
         (106.8, 106.8, ["3 of 3 · done, with failures", "being written"]),
-        (107.0, 107.0, ["delivered", "→ /out put/exp_1.json  1.2 kB", "finishing what is under way"]),
-        (108.0, 108.0, ["stopped; the next start goes on from here"]),
+        (107.0, 107.0, ["delivered", "→ /out put/exp_1.json  1.2 kB", "unfinished work is being finished"]),
+        (108.0, 108.0, ["stopped; the next start resumes from here"]),
     ],
 )
 def test_the_view_follows_the_way(until: float, now: float, words: list[str]) -> None:
@@ -75,6 +75,41 @@ def test_more_troubles_than_fit_are_counted() -> None:
     assert "and 3 more" in view
 
 
+@pytest.mark.parametrize("rows", [24, 30, 50])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_small_terminal_shows_the_exports_and_how_to_stop_whatever_failed(rows: int, width: int) -> None:
+    story = told(DEMO, until=107)
+    for number in range(30):
+        fields = {
+            "import_job": f"j{number % 4}",
+            "object_key": f"{number}-{'long-name-' * 12}.mp4",
+            "status": "failed",
+            "reason": "media_damaged",
+        }
+        story = after(story, "import.file_finished", fields, 1.0)
+    story = after(story, "source.degraded", {"reason": "no watches left " * 20}, 1.0)
+    lines = drawn(story, 107.0, width=width, rows=rows).splitlines()
+    assert len(lines) <= rows
+    assert all(len(line) <= width for line in lines)
+    assert any("→ /out put/exp_1.json" in line for line in lines)
+    assert any("✗ 29-long-name" in line for line in lines)
+    assert "Ctrl-C stops" in lines[-1]
+
+
+def test_the_view_has_a_screen_of_its_own_and_leaves_its_last_state() -> None:
+    """Drawn among other lines it would leave ghosts where the terminal is resized."""
+    out = io.StringIO()
+    with shown(
+        lambda rows: f"view of {rows} rows",
+        Console(file=out, highlight=False, force_terminal=True, width=80, height=24),
+    ):
+        pass
+    text = out.getvalue()
+    entered, left = text.index("\x1b[?1049h"), text.index("\x1b[?1049l")
+    assert "view of 24 rows" in text[entered:left]
+    assert "view of 60 rows" in text[left:]
+
+
 def test_markup_and_controls_in_names_are_text() -> None:
     fields = {"import_job": "j", "object_key": "[red]a\x1b[2J.mp4", "status": "failed", "reason": "x"}
     assert "[red]a\\x1b[2J.mp4" in drawn(after(Story(), "import.file_finished", fields, 1.0), 1.0)
@@ -94,7 +129,7 @@ def test_a_narrow_terminal_still_shows_the_counts() -> None:
 def test_the_view_is_drawn_at_most_four_times_a_second() -> None:
     draws: list[float] = []
 
-    def draw() -> str:
+    def draw(rows: int) -> str:
         draws.append(time.monotonic())
         return "view"
 
@@ -106,3 +141,10 @@ def test_the_view_is_drawn_at_most_four_times_a_second() -> None:
     running = draws[1:-1]
     assert len(running) >= 2
     assert running[-1] - running[0] >= 0.2 * (len(running) - 1)
+
+
+def test_what_a_processor_waits_for_stands_in_the_view() -> None:
+    away = {"error": "the connection failed", "hint": "see that it is up"}
+    assert "! the connection failed; see that it is up" in drawn(
+        after(Story(), "run.item_waits", away, 1.0), 1.0
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from vvwatch.cli.output import ago, colour, columns, duration, epoch, plain, size, to_json, until
+from vvwatch.cli.output import ago, animated, colour, columns, duration, epoch, plain, size, to_json, until
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,49 @@ def test_columns_are_as_wide_as_their_longest_cell(capsys: pytest.CaptureFixture
 )
 def test_colour_is_the_users_choice(environ: dict[str, str], refused: bool, wanted: bool | None) -> None:
     assert colour(environ, refused=refused) is wanted
+
+
+@pytest.mark.parametrize(
+    ("environ", "drawn"), [({}, True), ({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, False)]
+)
+def test_no_colour_takes_colours_away_and_not_the_view(environ: dict[str, str], drawn: bool) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert animated(Terminal(), environ) is drawn
+    assert animated(io.StringIO(), environ) is False
+
+
+HEADS = ("ID", "INDEX", "SIZE", "LINK")
+ROWS = [("i" * 30, "n" * 60, "1 kB", "l" * 30), ("i", "n", "-", "-")]
+
+
+@pytest.mark.parametrize(
+    ("room", "heads"), [(140, HEADS), (110, ("ID", "INDEX", "SIZE")), (96, ("ID", "INDEX"))]
+)
+def test_a_narrow_terminal_loses_what_can_be_spared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, room: int, heads: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(room))
+    columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
+    lines = capsys.readouterr().out.splitlines()
+    assert tuple(lines[0].split()) == heads
+    assert max(map(len, lines)) <= room
+
+
+def test_a_name_is_shortened_and_an_id_never(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"{'i' * 30}  {'n' * 27}…"
+
+
+def test_a_program_gets_every_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
+    assert "LINK" in capsys.readouterr().out

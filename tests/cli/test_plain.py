@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.stories import DEMO, told
 from vvwatch.cli.plain import _LINES, line, path_of, summary
-from vvwatch.cli.story import Story
+from vvwatch.cli.story import Story, after
+from vvwatch.cli.telling import Lines
+from vvwatch.cli.trial import Trial
 from vvwatch.telemetry import CATALOGUE
 
 SAID = """\
@@ -29,11 +33,11 @@ stopping  what is under way is finished first; Ctrl-C again stops at once
 """
 
 SUMMED_UP = """\
-3 files imported, 1 failed, 1 skipped
   skipped notes.txt: its extension is not one of a supported video, audio or image format
   failed  b.mp4: it is no media file, or is damaged beyond use
   partial c.mp4: it is damaged
   export  /out put/exp_1.json (1.2 kB)
+3 files imported, 1 failed, 1 skipped
 """
 
 
@@ -48,12 +52,26 @@ def test_the_end_is_summed_up() -> None:
 
 def test_what_is_left_for_the_next_start_is_said() -> None:
     for until in (102, 106, 106.8):
-        assert list(summary(told(DEMO, until=until)))[-1].startswith("  left    ")
+        assert list(summary(told(DEMO, until=until)))[-2].startswith("  left    ")
 
 
 def test_nothing_to_do_is_said() -> None:
     assert list(summary(Story())) == ["there is nothing here yet"]
-    assert list(summary(Story(listed=3))) == ["nothing new: all that is here was done before"]
+    [line] = summary(Story(listed=3))
+    assert line.startswith("nothing new: all that is here was done before (--fresh ")
+
+
+def test_a_thousand_failures_leave_the_counts_on_the_screen() -> None:
+    story = Story(accepted=1000)
+    for number in range(1000):
+        fields = {"import_job": "j", "object_key": f"{number}.mp4", "status": "failed", "reason": "x"}
+        story = after(story, "import.file_finished", fields, 1.0)
+    story = after(story, "import.finished", {"import_job": "j", "status": "failed"}, 2.0)
+    lines = list(summary(story))
+    assert len(lines) == 12
+    assert lines[0] == "  failed  … and 990 more: `vvwatch jobs` lists them while it runs"
+    assert lines[-2].startswith("  failed  999.mp4")
+    assert lines[-1] == "0 files imported, 1000 failed, 0 skipped"
 
 
 @pytest.mark.parametrize("event", [*CATALOGUE, "unheard.of"])
@@ -76,3 +94,10 @@ def test_a_name_cannot_break_the_line() -> None:
 )
 def test_local_addresses_are_shown_as_paths(uri: str, path: str) -> None:
     assert path_of(uri) == path
+
+
+def test_why_a_processor_waits_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Lines(Trial(Path("/in"), Path("/out"), Path("/state")), now=lambda: 1.0)
+    for media in ("v1", "v2"):
+        told.observe("run.item_waits", {"media": media, "error": "the connection failed", "hint": "start it"})
+    assert capsys.readouterr().out == "run       waits: the connection failed; start it\n"

@@ -95,3 +95,40 @@ def test_without_a_file_there_is_nothing_to_forecast_and_it_says_so(run: Run, tm
     assert run("plan").stdout.endswith("no automation: there is no file, name one with --config\n")
     (tmp_path / "empty.toml").touch()
     assert run("plan", "--config", str(tmp_path / "empty.toml")).stdout.endswith("has no automation\n")
+
+
+PAID = """
+[prompts.seen]
+prompt_text = "Say what is seen."
+json_schema = { type = "object", properties = { n = { type = "integer" } } }
+[automations.a.prompt]
+prompt_id = "seen"
+processing_model = "gpt"
+video_segmentation_type = "fixed"
+video_segment_duration = 10
+[processing.budget]
+per_day_usd = 1.0
+[processors.gpt]
+type = "openai"
+base_url = "http://127.0.0.1:9/v1"
+model = "model-1"
+[processors.gpt.prices."*"]
+usd_per_call = 0.01
+"""
+
+
+def test_what_processing_costs_is_forecast_before_anything_runs(run: Run, config: str) -> None:
+    with Path(config).open("a") as file:
+        file.write(PAID)
+    asked = ("plan", "--config", config, "--objects", "4", "--media-seconds", "300")
+    first, second = json.loads(run(*asked, "--json").stdout)["automations"]
+    work = first["processing"]
+    assert (work["processor"], work["items"], work["media_seconds"]) == ("gpt", 4, 300)
+    assert 120 <= work["calls"] <= 124
+    assert work["usd"] == pytest.approx(0.01 * work["calls"])
+    assert work["input_tokens"] > work["calls"]
+    assert "per_day_usd" in work["shortages"][0]
+    assert second["processing"] is None
+    text = run(*asked).stdout
+    assert "a: gpt would process 4 videos of 5" in text
+    assert "a: processing would wait: per_day_usd" in text

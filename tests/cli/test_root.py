@@ -13,10 +13,10 @@ from tests.cli.conftest import Run
 from vvwatch import __version__
 from vvwatch.cli.failures import Failure, lines, told
 from vvwatch.cli.root import vvwatch
-from vvwatch.errors import ConfigInvalid, NotFound, Problem
+from vvwatch.errors import ConfigInvalid, NotFound, Problem, SchemaTooNew, SecretKeyMismatch, VvwatchError
 
 COMMANDS = vvwatch.list_commands(click.Context(vvwatch))
-HEAVY = ("fastapi", "sqlalchemy", "httpx", "rich", "av", "uvicorn")
+HEAVY = ("fastapi", "sqlalchemy", "httpx2", "rich", "av", "uvicorn")
 
 
 @pytest.mark.parametrize(("command", "code"), [("version", 0), ("health", 1)])
@@ -64,7 +64,7 @@ def test_every_help_page_leads_with_examples_and_offers_json(run: Run, command: 
     assert done.stdout.startswith("Examples:\n")
     assert f"vvwatch {command}" in done.stdout
     pages = [done.stdout]
-    if command in ("jobs", "keys"):
+    if command in ("jobs", "keys", "processors"):
         group = vvwatch.get_command(click.Context(vvwatch), command)
         assert isinstance(group, click.Group)
         pages = [run(command, name, "--help").stdout for name in group.commands]
@@ -147,6 +147,11 @@ def test_an_invalid_configuration_exits_with_78_and_lists_every_problem() -> Non
     ]
 
 
+@pytest.mark.parametrize("error", [SchemaTooNew("too new"), SecretKeyMismatch("another key")])
+def test_what_no_restart_mends_exits_with_78(error: VvwatchError) -> None:
+    assert told(ExceptionGroup("tasks", [error])) == 78
+
+
 def test_a_traceback_is_shown_only_on_request(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
@@ -162,3 +167,17 @@ def test_a_traceback_is_shown_only_on_request(
 
 def test_an_interrupt_exits_with_130() -> None:
     assert told(click.exceptions.Abort()) == 130
+
+
+def test_a_mistyped_command_is_guessed(run: Run) -> None:
+    done = run("statsu")
+    assert done.exit_code == 2
+    assert "did you mean 'status'?" in done.stderr
+    assert "did you mean" not in run("xyzzy").stderr
+
+
+@pytest.mark.parametrize("given", ["x", "0", "201", "1.5"])
+def test_a_number_that_is_none_is_refused_in_plain_words(run: Run, given: str) -> None:
+    done = run("jobs", "list", "--limit", given)
+    assert done.exit_code == 2
+    assert f"'{given}' is not a whole number from 1 to 200" in done.stderr

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.stories import DEMO, told
-from vvwatch.cli.story import _CHANGES, Artefact, Story, Trouble, after, reason_of
+from vvwatch.cli.story import _CHANGES, Artefact, Story, Trouble, after, has_failures, reason_of
 from vvwatch.telemetry import CATALOGUE
 
 
@@ -81,6 +81,25 @@ def test_an_alarm_lasts_until_the_folder_can_be_listed_again() -> None:
     story = after(Story(), "scan.failed", {"error": "the folder is gone", "hint": "mount it"}, 1.0)
     assert story.alarm == "the folder is gone; mount it"
     assert after(story, "scan.finished", {}, 2.0).alarm == ""
+
+
+def test_a_part_that_failed_counts_where_it_is_wanted() -> None:
+    ended = {"run": "run_9", "media": "v", "object_key": "a.mp4", "status": "partial", "message": ""}
+    story = after(Story(), "run.item_finished", ended, 1.0)
+    assert story.troubles[0].reason.startswith("it is damaged, or segments of it failed")
+    assert not has_failures(story)
+    assert has_failures(story, even_in_part=True)
+
+
+def test_what_a_processor_waits_for_is_told_until_it_works_again() -> None:
+    away = {"run": "run_9", "media": "v", "error": "the connection failed", "hint": "see that it is up"}
+    story = after(Story(), "run.item_waits", away, 1.0)
+    assert story.waiting == "the connection failed; see that it is up"
+    assert after(story, "scan.finished", {}, 2.0).waiting
+    assert (
+        after(story, "run.item_finished", {"run": "run_9", "media": "v", "status": "completed"}, 3.0).waiting
+        == ""
+    )
 
 
 def test_a_long_story_stays_small() -> None:

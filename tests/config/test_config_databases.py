@@ -121,7 +121,6 @@ def test_the_address_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
 
     assert config.database_url == SERVER
     assert config.warnings == ()
-    assert load(None, {"VVWATCH_DATABASE_URL_FILE": ""}).database_url == "sqlite:///vvwatch.db"
 
 
 def test_the_file_of_the_address_overrules_the_configuration(read: Read, tmp_path: Path) -> None:

@@ -47,8 +47,10 @@ def test_flags_overrule_the_environment_which_overrules_the_file(read: Read) -> 
     assert (config.listen, config.log.level, config.log.format) == ("127.0.0.1:3", "debug", "console")
 
 
-def test_an_empty_variable_counts_as_not_set(read: Read) -> None:
-    assert read('listen = "127.0.0.1:1"', {"VVWATCH_LISTEN": ""}).listen == "127.0.0.1:1"
+@pytest.mark.parametrize("name", ["VVWATCH_LISTEN", "VVWATCH_DATABASE_URL", "VVWATCH_ADMIN_KEY_FILE"])
+def test_a_variable_that_is_set_and_empty_is_an_error(problems: Problems, name: str) -> None:
+    [problem] = problems("", {name: ""})
+    assert (problem.key, problem.what) == (name, "is set and empty")
 
 
 def test_flags_can_declare_whole_tables(tmp_path: Path) -> None:
@@ -97,7 +99,9 @@ def test_a_misspelt_variable_is_a_warning(read: Read) -> None:
 
 
 def test_every_variable_that_is_used_is_known() -> None:
-    sources = Path(vvwatch.__file__).parent.rglob("*.py")
+    """But for what programs are given, who read it themselves."""
+    root = Path(vvwatch.__file__).parent
+    sources = (path for path in root.rglob("*.py") if root / "processors" / "command" not in path.parents)
     used = {name for path in sources for name in re.findall(r"\bVVWATCH_[A-Z_]*[A-Z]\b", path.read_text())}
 
     assert used == {*ENVIRONMENT, *_OTHER_VARIABLES}
@@ -188,7 +192,7 @@ def test_all_problems_are_told_at_once(problems: Problems, media: Path) -> None:
         index = "main"
         connector = "in"
         prefix = "${{NOPE}}"
-        prompt.video_segmentation_type = "fixed"
+        prompt.video_segment_duration = 301
         [automations.z]
         index = "main"
         max_wait = "1m"
@@ -358,3 +362,61 @@ def test_an_unusable_admin_key_is_a_problem_that_does_not_show_it(environ: dict[
 def test_equal_configurations_are_equal(read: Read, good: str) -> None:
     assert read(good) == read(good)
     assert read(good) != read(good + "debounce = '1h'")
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ('pattern = ["*.mp4", "*.mov"]', 'write "*.{mp4,mov}"'),
+        ('pattern = ["a*", "b/**"]', 'write "{a*,b/**}"'),
+        ("pattern = [1]", ""),
+        ("pattern = []", ""),
+    ],
+)
+def test_a_list_of_globs_is_answered_with_the_one_that_means_it(
+    problems: Problems, line: str, hint: str
+) -> None:
+    [problem] = [each for each in problems(f"[automations.a]\n{line}\n") if each.key.endswith("pattern")]
+    assert (problem.what, problem.hint) == ("must be one glob, not a list", hint)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ('[connectors.a]\ntype = "s3"\n', "secret_access_key"),
+        ('[connectors.a]\ntype = "s3"\n', "session_token"),
+        ('[connectors.a]\ntype = "azure"\n', "account_key"),
+        ('[connectors.a]\ntype = "azure"\n', "client_secret"),
+        ("[webhooks.a]\n", "secret"),
+    ],
+)
+def test_a_secret_in_the_file_itself_is_told_where_to_go(problems: Problems, table: str, key: str) -> None:
+    found = {each.key.rpartition(".")[2]: each for each in problems(f'{table}{key} = "planted-secret"\n')}
+    assert found[key].what == "is a secret, which must not be in this file"
+    assert found[key].hint == f"write it to a file and name it with {key}_file"
+    assert found[key].line is not None
+    assert "planted" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"),
+    [
+        ('type = "s3"\nbucket = "s3://films/raw"', "leave out s3://"),
+        ('type = "s3"\nbucket = "https://films.s3.amazonaws.com"', "leave out the address"),
+        ('type = "s3"\nbucket = "arn:aws:s3:::films"', "the name behind :::"),
+        ('type = "gcs"\nbucket = "gs://films"', "leave out gs://"),
+        ('type = "azure"\ncontainer = "films/raw"', "leave out the path"),
+        ('type = "azure"\nstorage_account = "films.blob.core.windows.net"', "from the first dot on"),
+    ],
+)
+def test_an_address_in_place_of_a_name_says_what_to_leave_out(
+    problems: Problems, table: str, hint: str
+) -> None:
+    found = [each.hint for each in problems(f"[connectors.a]\n{table}\n")]
+    assert any(hint in each for each in found), found
+
+
+def test_a_mistyped_table_has_its_line(problems: Problems) -> None:
+    [problem] = problems('listen = "127.0.0.1:0"\n\n[automation.a]\nindex = "b"\n')
+    assert (problem.key, problem.line) == ("automation", 3)
+    assert problem.hint == "did you mean 'automations'?"

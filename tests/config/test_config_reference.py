@@ -14,6 +14,8 @@ import pytest
 
 from vvwatch.config import PromptPreset, Settings, load
 from vvwatch.config.connectors import KINDS, CloudConnector, Connector, StorageDefaults
+from vvwatch.config.processors import KINDS as PROCESSORS
+from vvwatch.config.processors import PaidProcessor, ProcessorTable
 from vvwatch.config.reading import table_at
 from vvwatch.config.tables import Table
 from vvwatch.core.events import EVENT_TYPES
@@ -30,7 +32,7 @@ WITHOUT_A_FIXED_DEFAULT = {("state_dir",), ("node", "name"), ("processing", "con
 
 
 DOCUMENT = tomllib.loads(EVERYTHING)
-SECRETS = ("rushes-secret", "rushes-token", "footage-secret", "newsroom-secret")
+SECRETS = ("rushes-secret", "rushes-token", "footage-secret", "newsroom-secret", "gpt-key", "hosted-key")
 
 
 def options(table: Any, loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
@@ -60,6 +62,8 @@ def described() -> dict[type[Table], set[str]]:
 def told_elsewhere(model: type[Table]) -> set[str]:
     """What need not stand in each table: another spelling beside the first, and what all connectors have."""
     spelling = {name for name in model.model_fields if f"(or {name})" in REFERENCE}
+    if issubclass(model, PaidProcessor):
+        return spelling | {"models", "prices", "budget"}
     return spelling | (set(Connector.model_fields) if issubclass(model, CloudConnector) else set())
 
 
@@ -69,8 +73,8 @@ def test_every_option_stands_in_the_reference() -> None:
 
     assert found.pop(Settings) == set(Settings.model_fields) - sections
     only_tables = {Settings, StorageDefaults}
-    kinds = set[type[Table]]().union(*map(_models, KINDS.values()))
-    assert set(found) == _models(Settings) - only_tables - {Connector} | kinds
+    kinds = set[type[Table]]().union(*map(_models, [*KINDS.values(), *PROCESSORS.values()]))
+    assert set(found) == _models(Settings) - only_tables - {Connector, ProcessorTable} | kinds
     for model, names in found.items():
         nested = {name for name, field in model.model_fields.items() if _holds_tables(field.annotation)}
         told = names | told_elsewhere(model)
@@ -106,11 +110,14 @@ def test_the_reference_can_be_used(tmp_path: Path, text: str) -> None:
     for name, content in secrets.items():
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o600)
-    text = text.replace("/etc/vvwatch/", f"{tmp_path}/")
+    text = text.replace("/etc/vvwatch/", f"{tmp_path}/").replace("/usr/local/bin/ocr", "/bin/sh")
     (tmp_path / "vvwatch.toml").write_text(text.replace("/srv/media", f"{tmp_path}/media"))
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "ARCHIVE_WEBHOOK_SECRET": "0123456789abcdef"}
 
-    assert load(tmp_path / "vvwatch.toml", {"HOME": "/root", **environ}).warnings == ()
+    everything = "[processors.gpt]" in {line.strip() for line in text.splitlines()}
+    warnings = load(tmp_path / "vvwatch.toml", {"HOME": "/root", **environ}).warnings
+    asked = [f"automations.dailies.prompt.enable_{name}" for name in ("transcription", "image_embedding")]
+    assert [warning.key for warning in warnings] == (asked if everything else []), "technical does neither"
 
 
 def test_the_laptop_example_can_be_used(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vvwatch.config import Config, Problem
+from vvwatch.config import Config, Problem, prompt_id, rules
+from vvwatch.core.networks import PRIVATE
 
 Read = Callable[..., Config]
 Problems = Callable[..., list[Problem]]
@@ -18,6 +19,34 @@ def keys(found: list[Problem]) -> list[str]:
 
 def test_a_good_configuration_has_nothing_against_it(read: Read, good: str) -> None:
     assert read(good).warnings == ()
+
+
+def test_bounds_of_the_size_have_an_order(good: str, problems: Problems) -> None:
+    text = good.replace("[automations.", "[automations.", 1)
+    name = text.split("[automations.")[1].split("]")[0]
+    bounds = f"[automations.{name}]\nmin_size_bytes = 5\nmax_size_bytes = 4\n"
+    [problem] = problems(text.replace(f"[automations.{name}]\n", bounds, 1))
+    assert problem.key == f"automations.{name}.min_size_bytes"
+    assert "no object" in problem.what
+
+
+@pytest.mark.parametrize("name", ["min_size_bytes", "max_size_bytes", "max_list_calls_per_hour"])
+def test_a_number_that_no_database_holds_is_refused(good: str, problems: Problems, name: str) -> None:
+    table = f"[automations.{good.split('[automations.')[1].split(']', maxsplit=1)[0]}]\n"
+    [problem] = problems(good.replace(table, f"{table}{name} = {2**63}\n", 1))
+    assert (problem.key.rpartition(".")[2], problem.what) == (name, "is too large")
+    assert problems(good.replace(table, f"{table}{name} = {2**63 - 1}\n", 1)) == []
+
+
+@pytest.mark.parametrize(("pattern", "hint"), [("proxies/", "'proxies/**'"), ("[", "{a,b}")])
+def test_a_pattern_that_excludes_nothing_is_refused(
+    good: str, problems: Problems, pattern: str, hint: str
+) -> None:
+    name = good.split("[automations.")[1].split("]", maxsplit=1)[0]
+    excluded = f'[automations.{name}]\nexclude = ["a*", "{pattern}"]\n'
+    [problem] = problems(good.replace(f"[automations.{name}]\n", excluded, 1))
+    assert problem.key.startswith(f"automations.{name}.exclude")
+    assert hint in problem.hint
 
 
 def test_a_connector_lies_below_a_root(problems: Problems, media: Path) -> None:
@@ -130,7 +159,6 @@ def test_a_window_waits_at_least_as_long_as_it_debounces(problems: Problems, goo
         ('prompt = ""', "prompt.prompt_id"),
         ('export = { connector = "results", subpath = "../x" }', "export.subpath"),
         ('export = { connector = "results", subpath = "/x" }', "export.subpath"),
-        ('prompt = { audio_segmentation_type = "fixed" }', "prompt.audio_segment_duration"),
         ("prompt = { video_segment_duration = 301 }", "prompt.video_segment_duration"),
         ('prompt = { video_segmentation_type = "shots" }', "prompt.video_segmentation_type"),
     ],
@@ -165,7 +193,7 @@ def test_state_among_media_is_a_warning(read: Read, good: str, media: Path) -> N
 
 
 def test_tls_needs_a_certificate_and_its_key(problems: Problems, tmp_path: Path) -> None:
-    (tmp_path / "tls.pem").touch()
+    (tmp_path / "tls.pem").touch(0o600)
     there, nowhere = f'"{tmp_path}/tls.pem"', f'"{tmp_path}/none.pem"'
     assert problems(f"[api]\ntls_certificate = {there}\ntls_key = {there}\n") == []
     [missing] = problems(f"[api]\ntls_certificate = {there}\n")
@@ -175,10 +203,14 @@ def test_tls_needs_a_certificate_and_its_key(problems: Problems, tmp_path: Path)
 
 
 def test_with_tls_other_machines_may_reach_it(read: Read, tmp_path: Path) -> None:
-    (tmp_path / "tls.pem").touch()
-    files = "".join(f'{name} = "{tmp_path}/tls.pem"\n' for name in ("tls_certificate", "tls_key"))
+    pem = tmp_path / "tls.pem"
+    pem.touch(0o600)
+    files = "".join(f'{name} = "{pem}"\n' for name in ("tls_certificate", "tls_key"))
     assert len(read('listen = "0.0.0.0:8787"').warnings) == 1
     assert read(f'listen = "0.0.0.0:8787"\n[api]\n{files}').warnings == ()
+    pem.chmod(0o644)
+    [warning] = read(f'listen = "0.0.0.0:8787"\n[api]\n{files}').warnings
+    assert (warning.key, warning.hint) == ("api.tls_key", f"chmod o-r {pem}")
 
 
 def test_the_state_directory_is_not_a_file(problems: Problems, tmp_path: Path) -> None:
@@ -202,7 +234,11 @@ SECRET = {"S": "0123456789abcdef"}
         ("https://169.254.169.254/x", "", True),
         ("https://[::1]/x", "", True),
         ("https://[::ffff:127.0.0.1]/x", "", True),
-        ("https://192.168.1.1/x", "allow_private_addresses = true", False),
+        ("https://192.168.1.1/x", 'allow_networks = ["192.168.0.0/16"]', False),
+        ("https://192.168.1.1/x", 'allow_networks = ["10.0.0.0/8"]', True),
+        ("https://localhost/x", 'allow_networks = ["127.0.0.0/8"]', False),
+        ("https://168.63.129.16/x", "", True),
+        ("https://[64:ff9b::a9fe:a9fe]/x", "allow_private_addresses = true", True),
         ("https://8.8.8.8/x", "", False),
         ("ftp://example.org", "", True),
         ("example.org", "", True),
@@ -215,6 +251,21 @@ def test_a_webhook_leads_where_it_may(problems: Problems, url: str, options: str
     found = problems(f"[webhooks]\n{options}\n{HOOK}'{url}'", SECRET)
 
     assert keys(found) == ["webhooks.a.url"] * refused
+
+
+@pytest.mark.parametrize("table", ["webhooks", "attachments"])
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "169.254.169.254", "10.0.0.1/8", "intranet"])
+def test_a_network_that_may_not_be_allowed_is_refused(problems: Problems, table: str, network: str) -> None:
+    found = problems(f"[{table}]\nallow_networks = ['{network}']\n{HOOK}'https://10.0.0.1/x'", SECRET)
+    assert keys(found) == [f"{table}.allow_networks[0]", *["webhooks.a.url"] * (table == "attachments")]
+
+
+def test_all_private_addresses_at_once_are_allowed_with_a_warning(read: Read) -> None:
+    config = read(f"[webhooks]\nallow_private_addresses = true\n{HOOK}'https://10.0.0.1/x'", SECRET)
+    assert config.webhooks.policy.allow_networks == PRIVATE
+    assert config.attachments.policy.allow_networks == ()
+    [warning] = config.warnings
+    assert 'allow_networks = ["10.0.0.0/8"' in warning.hint
 
 
 def test_a_webhook_without_events_hears_nothing_and_is_refused(problems: Problems) -> None:
@@ -294,7 +345,70 @@ def test_the_built_in_prompt_cannot_be_declared_again(problems: Problems) -> Non
     assert keys(problems(text)) == ["prompts.technical"]
 
 
-def test_the_name_of_a_prompt_does_not_look_like_an_id(problems: Problems) -> None:
-    text = PROMPT.replace("mine", "prompt_mine") + "json_schema = { type = 'object' }"
+@pytest.mark.parametrize("name", ["episode_extract", "prompt_episode_extract", "01HZX3Q7", "technical2"])
+@pytest.mark.parametrize("prefix", ["", "prompt_"])
+def test_a_prompt_is_named_freely_and_its_id_names_it_too(
+    read: Read, good: str, name: str, prefix: str
+) -> None:
+    prompt = PROMPT.replace("mine", name) + "json_schema = { type = 'object' }\n"
+    given = f"{prefix}{name.removeprefix('prompt_')}" if prefix else name
 
-    assert keys(problems(text)) == ["prompts.prompt_mine"]
+    config = read(good + f'prompt = "{given}"\n' + prompt)
+    assert prompt_id(config.automations["main"].prompt.prompt_id) == prompt_id(next(iter(config.prompts)))
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (
+            '{"type": "object", "properties": {' + ", ".join(f'"f{n}": {{}}' for n in range(30_000)) + "}}",
+            "characters",
+        ),
+        ('{"type": "object", "not": ' * 200 + "{}" + "}" * 200, "levels"),
+        ('{"type": "object", "not": ' * 50_000 + "{}" + "}" * 50_000, "it "),
+        ("[" * 100_000, "is not valid"),
+    ],
+    ids=["300 kB", "200 levels", "over a megabyte", "no end"],
+)
+def test_a_schema_file_that_is_too_large_is_a_problem(
+    problems: Problems, tmp_path: Path, content: str, what: str
+) -> None:
+    (tmp_path / "s.json").write_text(content)
+    [problem] = problems(PROMPT + 'json_schema_file = "s.json"\n')
+
+    assert problem.key == "prompts.mine.json_schema_file"
+    assert what in problem.what
+
+
+def test_two_prompts_cannot_have_one_id(problems: Problems) -> None:
+    schema = "json_schema = { type = 'object' }\n"
+    [problem] = problems(PROMPT + schema + PROMPT.replace("mine", "prompt_mine") + schema)
+
+    assert problem.key == "prompts.prompt_mine"
+    assert problem.what == "has the id prompt_mine, which [prompts.mine] has as well"
+
+
+def test_an_id_that_is_nearly_one_of_the_file_is_a_warning(read: Read, good: str) -> None:
+    text = good + 'prompt = "prompt_mime"\n' + PROMPT + "json_schema = { type = 'object' }\n"
+    [warning] = read(text).warnings
+
+    assert (warning.key, warning.hint) == ("automations.main.prompt.prompt_id", "did you mean 'prompt_mine'?")
+    assert read(text.replace("prompt_mime", "prompt_01jzx3q7c8k2")).warnings == ()
+
+
+def test_more_connections_than_open_files_allow_are_a_warning(
+    good: str, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "most_open_files", lambda: 1024)
+    [warning] = read(good).warnings
+    assert (warning.key, warning.line) == ("api.max_connections", None)
+    assert "only 256 of 1,000 connections" in warning.what
+    assert "LimitNOFILE" in warning.hint
+    assert read(f"{good}\n[api]\nmax_connections = 256\n").warnings == ()
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "proxy.example", "*", ""])
+def test_what_is_no_network_of_proxies_is_refused(problems: Problems, network: str) -> None:
+    [problem] = problems(f'[api]\ntrusted_proxies = ["{network}"]')
+    assert (problem.key, problem.what) == ("api.trusted_proxies[0]", "is no network")

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.contract.places import CLOUDS, PLACES, PROVIDERS, Cloud, Place
+from tests.contract.places import CLOUDS, PLACES, PROVIDERS, STORE_PLACES, Cloud, Place
 
 
 def _made(request: pytest.FixtureRequest, folder: Path) -> Any:
+    if request.param in STORE_PLACES:
+        return STORE_PLACES[request.param](folder, request.getfixturevalue("store_front"))
     server = request.getfixturevalue(request.param) if request.param in CLOUDS else None
     return PLACES[request.param](folder, server)
 

@@ -110,7 +110,7 @@ GCS = Dialect(
     no_listings=(
         *_FROM_A_GATEWAY,
         _page('{"kind":"storage#objects","items":[{"name":"a"', "application/json"),
-        _page('{"kind":"storage#objects","items":[{"name":"a"}]}', "application/json"),
+        _page('{"kind":"storage#objects","items":[{"size":"1"}]}', "application/json"),
         _page("{}", "application/json"),
         _page("[]", "application/json"),
     ),
@@ -136,6 +136,6 @@ AZURE = Dialect(
         *_FROM_A_GATEWAY,
         _page("<EnumerationResults><Blobs><Blob><Name>a</Name>"),
         _page("<EnumerationResults><Blobs></Blobs></EnumerationResults>"),
-        _page("<EnumerationResults><Blobs><Blob><Name>a</Name></Blob></Blobs><NextMarker/></EnumerationResults>"),
+        _page("<EnumerationResults><Blobs><Blob><Other/></Blob></Blobs><NextMarker/></EnumerationResults>"),
     ),
 )  # fmt: skip

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.places import PLACES, PROVIDERS, Place
+from tests.contract.places import PLACES, PROVIDERS, STORE_PLACES, UNLIKE_S3, Place
 from vvwatch.core.objects import StorageObject
 
-everywhere = pytest.mark.parametrize("place", PLACES, indirect=True)
+everywhere = pytest.mark.parametrize("place", [*PLACES, *UNLIKE_S3], indirect=True)
+each_store = pytest.mark.parametrize("place", STORE_PLACES, indirect=True)
 in_providers = pytest.mark.parametrize("cloud", PROVIDERS, indirect=True)
 
 

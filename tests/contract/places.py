@@ -26,6 +26,7 @@ from tests.emulators.azurite import Azurite, make_container
 from tests.emulators.fake_gcs import FakeGcs
 from tests.emulators.fake_gcs import make_bucket as make_gcs_bucket
 from tests.emulators.s3_server import S3Server
+from tests.emulators.stores import ODD, STORES
 from tests.fakes import FakeStorage
 from tests.http_faults import Answer, HttpFaultProxy
 from vvwatch.ports import Storage
@@ -217,6 +218,19 @@ class MotoPlace(S3Place):
         return "\n" in key
 
 
+class OddStorePlace(S3Place):
+    """A store that differs from S3 as `tests.emulators.stores` says."""
+
+    def __init__(self, folder: Path, server: S3Server, name: str) -> None:
+        super().__init__(folder, server)
+        self.name, self.quirks = name, {**STORES, **ODD}[name]
+
+    @property
+    def same_bytes_same_version(self) -> bool:  # type: ignore[override]  # not of the class alone
+        """Not where a time is the version."""
+        return self.quirks.listed_etags not in ("none", "empty", "empty_quoted")
+
+
 class SeaweedPlace(S3Place):
     start_after_is_exact = False  # behind `b` it leaves out what is below `b/`
 
@@ -354,6 +368,18 @@ def _s3_client(server: S3Server) -> Any:
         config=Config(s3={"addressing_style": "path"}, max_pool_connections=AT_ONCE),
     )
 
+
+def _as_store(name: str) -> Callable[[Path, Any], Place]:
+    return lambda folder, front: OddStorePlace(folder, front(name), name)
+
+
+STORE_PLACES: Mapping[str, Callable[[Path, Any], Place]] = {
+    f"as {name}": _as_store(name) for name in (*STORES, *ODD)
+}
+"""As `PLACES`, of stores that differ from S3: what is made of them is given the fixture `store_front`."""
+
+UNLIKE_S3 = tuple(f"as {name}" for name in ("juicefs", "rclone", "rclone_crypt", "nanio"))
+"""Those of them that were tried and differ much: where the whole contract is held."""
 
 PLACES: Mapping[str, Callable[[Path, Any], Place]] = {
     "local": LocalPlace,

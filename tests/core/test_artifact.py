@@ -57,7 +57,12 @@ RUN = SimpleNamespace(
         completed_segments=1,
         created_at=2.0,
         started_at=3.0,
-    )
+    ),
+    call_count=3,
+    input_tokens=3000,
+    output_tokens=300,
+    cost_nanousd=20_000_000,
+    unpriced_call_count=1,
 )
 MEDIUM = row(
     media,
@@ -185,3 +190,8 @@ def test_built_again_an_artefact_has_the_same_bytes() -> None:
         canonical_json(document_head(EXPORT, [RUN]) | {"media": [media_document(RUN, later, SEGMENTS)]})
         == first
     )
+
+
+def test_a_run_tells_what_its_calls_came_to() -> None:
+    cost = {"calls": 3, "input_tokens": 3000, "output_tokens": 300, "usd": 0.02, "unpriced_calls": 1}
+    assert document()["runs"][0]["cost"] == cost

@@ -205,3 +205,60 @@ def test_it_agrees_with_a_naive_reading(found: Any, asked: tuple[str, str, Any])
 def test_no_document_breaks_it(document: Any, asked: tuple[str, str, Any]) -> None:
     type_, operator, wanted = asked
     check("a.b.a", operator, type_, wanted).holds({"a": document})
+
+
+@pytest.mark.parametrize("asked", HOLDS, ids=lambda asked: f"{asked[0]}-{asked[1]}")
+def test_what_holds_with_a_type_holds_without(asked: tuple[str, str, str, Any]) -> None:
+    field, operator, _, value = asked
+    assert check(field, operator, None, value).holds(DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ("document", "operator", "value", "holds"),
+    [
+        ({"f": ["Boat", "car"]}, "equals", "boat", True),
+        ({"f": ["Boat", "car"]}, "contains", "oa", True),
+        ({"f": ["Boat", "car"]}, "starts_with", "ca", True),
+        ({"f": ["Boat", "car"]}, "ends_with", "x", False),
+        ({"f": [1, 5]}, "greater_than", 4, True),
+        ({"f": []}, "equals", "boat", False),
+        ({"f": [["boat"]]}, "equals", "boat", False),
+        ({"f": 5}, "equals", "5", True),
+        ({"f": 5}, "equals", "5.5", False),
+        ({"f": 5}, "less_equal", " 5 ", True),
+        ({"f": 5}, "contains", "5", False),
+        ({"f": True}, "equals", "TRUE", True),
+        ({"f": True}, "equals", 1, False),
+        ({"f": False}, "equals", False, True),
+        ({"f": "5"}, "equals", 5, False),
+        ({"f": None}, "equals", "none", False),
+        ({"f": {"a": 1}}, "equals", "a", False),
+        ({"f": ""}, "is_empty", None, True),
+        ({"f": []}, "is_empty", None, True),
+        ({"f": 0}, "is_empty", None, False),
+        ({"f": 0}, "is_not_empty", None, False),
+        ({"f": ["a"]}, "length_equals", 1, True),
+        ({"f": 5}, "greater_than", "nan", False),
+    ],
+    ids=str,
+)
+def test_without_a_type_each_value_has_its_own(
+    document: dict[str, Any], operator: str, value: Any, holds: bool
+) -> None:
+    assert check("f", operator, None, value).holds(document) is holds
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "told"),
+    [
+        ("like", "a", "starts_with"),
+        ("equals", None, "a text, a number"),
+        ("equals", ["a"], "a text, a number"),
+        ("length_equals", "1", "from 0"),
+        ("is_empty", "a", "leave the value out"),
+    ],
+)
+def test_what_cannot_be_asked_without_a_type_says_what_can(operator: str, value: Any, told: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check("f", operator, None, value)
+    assert told in f"{refused.value.message} {refused.value.hint}"

@@ -37,6 +37,6 @@ def test_each_event_tells_of_one_object(event_type: str, expected: str) -> None:
 
 
 def test_every_event_but_the_test_can_be_subscribed_to() -> None:
-    assert len(set(EVENT_TYPES)) == 17
+    assert len(set(EVENT_TYPES)) == 19
     assert TEST_EVENT not in EVENT_TYPES
     assert object_of("media.created", {}) == ""

@@ -21,10 +21,10 @@ DOCUMENTS = st.recursive(
 )
 
 
-def test_there_are_seventeen_events() -> None:
-    assert len(set(EVENT_TYPES)) == len(EVENT_TYPES) == 17
+def test_there_are_the_seventeen_events_of_the_v2_api_and_two_more() -> None:
+    assert len(set(EVENT_TYPES)) == len(EVENT_TYPES) == 19
     assert EVENT_TYPES[0] == "media.created"
-    assert EVENT_TYPES[-1] == "import_job.progress"
+    assert EVENT_TYPES[-3:] == ("import_job.progress", "processor.paused", "processor.resumed")
 
 
 @pytest.mark.parametrize(

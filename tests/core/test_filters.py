@@ -188,6 +188,9 @@ def test_only_what_a_person_would_want_to_hear_is_worth_knowing() -> None:
         "permission_denied",
         "archived",
         "unusable_key",
+        "key_too_long",
+        "incomplete_entry",
+        "folder_with_content",
     }
 
 

@@ -255,6 +255,8 @@ def test_the_dialect(pattern: str, path: str, expected: bool) -> None:
         "{a,b}" * 10,
         "{1..1000000000}",
         "{" + ",".join("a" * (MAX_ALTERNATIVES + 1)) + "}",
+        "{" * 500,  # which would be expanded by 250 calls inside one another
+        "{1..100}" + "[a-z]" * 90,
     ],
 )
 def test_an_unusable_pattern_is_refused_with_a_hint(pattern: str) -> None:

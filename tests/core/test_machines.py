@@ -11,6 +11,7 @@ from vvwatch.core.deliveries import Answer
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.errors import Conflict
 
@@ -152,3 +153,46 @@ def test_an_end_is_terminal() -> None:
 )
 def test_what_a_receivers_answer_means(status_code: int | None, answer: Answer) -> None:
     assert deliveries.classify(status_code) is answer
+
+
+GOOD = Segment(0.0, 2.0, {"a": 1}, "a")
+BAD = Segment(2.0, 4.0, {}, "", error="cannot see it")
+EMPTY = Segment(2.0, 4.0, {}, "", error="")
+ENDINGS: list[tuple[tuple[Segment, ...], tuple[str, ...], str | None, str, str | None, str | None]] = [
+    ((GOOD,), (), None, "completed", None, None),
+    ((), (), None, "completed", None, None),
+    ((GOOD, BAD), (), None, "partial", None, "1 of 2 segments failed, the first: cannot see it"),
+    ((GOOD,), ("cut short", "no sound"), None, "partial", "media_damaged", "cut short; no sound"),
+    ((), ("cut short",), None, "partial", "media_damaged", "cut short"),
+    ((GOOD,), (), "refused", "partial", "video_level_failed", "the result of the whole is missing: refused"),
+    (
+        (GOOD, BAD),
+        ("cut short",),
+        "refused",
+        "partial",
+        "video_level_failed",
+        "cut short; 1 of 2 segments failed, the first: cannot see it; the result of the whole is missing: refused",
+    ),
+    ((BAD,), (), None, "failed", "segments_failed", "its only segment failed: cannot see it"),
+    (
+        (BAD, EMPTY),
+        ("cut short",),
+        None,
+        "failed",
+        "segments_failed",
+        "all of its 2 segments failed, the first: cannot see it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("segments", "damage", "whole_error", "status", "code", "message"), ENDINGS)
+def test_an_item_ends_by_what_was_found_of_it(
+    segments: tuple[Segment, ...],
+    damage: tuple[str, ...],
+    whole_error: str | None,
+    status: str,
+    code: str | None,
+    message: str | None,
+) -> None:
+    found = ProcessingResult(segments, {}, "", damage, whole_error=whole_error)
+    assert runs.ending(found) == runs.ItemEnding(ItemStatus(status), code, message)

@@ -82,3 +82,8 @@ def test_a_listing_that_is_suddenly_empty_or_lacks_most_proves_nothing(
     listed: int, seen: int, missing: int, doubtful: bool
 ) -> None:
     assert bool(doubt(listed, seen, missing)) is doubtful
+
+
+def test_one_object_is_told_as_one() -> None:
+    assert doubt(0, 0, 1) == "the listing is empty, although 1 object is known: nothing is taken for gone"
+    assert doubt(0, 0, 30) == "the listing is empty, although 30 objects are known: nothing is taken for gone"

@@ -26,9 +26,9 @@ def test_a_token_says_until_its_last_moment_what_it_was_made_for(
     token = mint(secret, claims, expires_at)
     assert SHAPE.fullmatch(token)
     assert 32 <= len(token) <= LONGEST
-    assert verify(secret, token, expires_at - 1e-3 if expires_at < 1e9 else expires_at - 1) == claims
+    assert verify([secret], token, expires_at - 1e-3 if expires_at < 1e9 else expires_at - 1) == claims
     with pytest.raises(TokenRefused, match="expired"):
-        verify(secret, token, expires_at)
+        verify([secret], token, expires_at)
 
 
 @given(st.data())
@@ -37,7 +37,7 @@ def test_a_token_with_any_other_character_is_refused(data: st.DataObject) -> Non
     place = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.characters().filter(lambda character: character != token[place]))
     with pytest.raises(TokenRefused, match="not one of this server"):
-        verify(SECRET, token[:place] + other + token[place + 1 :], 9.0)
+        verify([SECRET], token[:place] + other + token[place + 1 :], 9.0)
 
 
 @given(st.data())
@@ -47,22 +47,29 @@ def test_a_token_that_was_cut_or_grew_is_refused(data: st.DataObject) -> None:
     more = data.draw(st.text(min_size=1, max_size=5))
     for spoilt in (token[:place], token + more, token[:place] + more + token[place:]):
         with pytest.raises(TokenRefused):
-            verify(SECRET, spoilt, 9.0)
+            verify([SECRET], spoilt, 9.0)
 
 
 @given(secrets.filter(lambda secret: secret != SECRET))
 def test_another_secret_is_refused(secret: bytes) -> None:
     with pytest.raises(TokenRefused):
-        verify(secret, mint(SECRET, CLAIMS, 10.0), 9.0)
+        verify([secret], mint(SECRET, CLAIMS, 10.0), 9.0)
 
 
 @pytest.mark.parametrize("token", ["", "v1", "v1..", "...", "v1.e30.", "v2.e30.e30", "x" * 100_000])
 def test_what_is_no_token_is_refused(token: str) -> None:
     with pytest.raises(TokenRefused):
-        verify(SECRET, token, 0.0)
+        verify([SECRET], token, 0.0)
 
 
 @pytest.mark.parametrize("wrong", [{"a": "x" * LONGEST}, {"a": float("nan")}])
 def test_what_no_token_can_say_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         mint(SECRET, wrong, 1.0)
+
+
+def test_any_of_several_secrets_may_have_signed() -> None:
+    token = mint(SECRET, CLAIMS, 10.0)
+    assert verify([b"other", SECRET], token, 9.0) == CLAIMS
+    with pytest.raises(TokenRefused):
+        verify([], token, 9.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,24 +44,25 @@ def s3(request: pytest.FixtureRequest) -> Bucket:
         config=Config(s3={"addressing_style": "path"}),
     )
     request.addfinalizer(client.close)
-    client.create_bucket(Bucket="watched")
+    bucket = _new_name()
+    client.create_bucket(Bucket=bucket)
     table = f"""
 type = "s3"
-bucket = "watched"
+bucket = "{bucket}"
 endpoint_url = "{server.endpoint_url}"
 access_key_id = "{server.access_key_id}"
 secret_access_key_env = "THE_SECRET"
 """
 
     def exported() -> dict[str, bytes]:
-        found = client.list_objects_v2(Bucket="watched", Prefix="results/").get("Contents", [])
+        found = client.list_objects_v2(Bucket=bucket, Prefix="results/").get("Contents", [])
         return {
-            each["Key"]: client.get_object(Bucket="watched", Key=each["Key"])["Body"].read() for each in found
+            each["Key"]: client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read() for each in found
         }
 
     return Bucket(
         _both(table, table),
-        lambda key, data: client.put_object(Bucket="watched", Key=key, Body=data),
+        lambda key, data: client.put_object(Bucket=bucket, Key=key, Body=data),
         exported,
         {"THE_SECRET": PLANTED},
     )
@@ -69,20 +71,20 @@ secret_access_key_env = "THE_SECRET"
 def gcs(request: pytest.FixtureRequest) -> Bucket:
     """Exports go to another prefix of the watched bucket."""
     server: FakeGcs = request.getfixturevalue("fake_gcs")
-    make_bucket(server, "watched")
+    bucket = make_bucket(server, _new_name())
     table = f"""
 type = "gcs"
-bucket = "watched"
+bucket = "{bucket}"
 endpoint_url = "{server.endpoint_url}"
 """
 
     def exported() -> dict[str, bytes]:
-        listed = server.client.get("/storage/v1/b/watched/o", params={"prefix": "results/"}).json()
+        listed = server.client.get(f"/storage/v1/b/{bucket}/o", params={"prefix": "results/"}).json()
         names = [item["name"] for item in listed.get("items", [])]
-        media = {name: f"/storage/v1/b/watched/o/{quote(name, safe='')}" for name in names}
+        media = {name: f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}" for name in names}
         return {name: server.client.get(at, params={"alt": "media"}).content for name, at in media.items()}
 
-    return Bucket(_both(table, table), lambda key, data: server.put("watched", key, data), exported)
+    return Bucket(_both(table, table), lambda key, data: server.put(bucket, key, data), exported)
 
 
 def azure(request: pytest.FixtureRequest) -> Bucket:
@@ -108,6 +110,11 @@ account_key_env = "THE_SECRET"
         exported,
         {"THE_SECRET": server.account_key},
     )
+
+
+def _new_name() -> str:
+    """Tests share their servers."""
+    return f"watched-{secrets.token_hex(8)}"
 
 
 def _both(watched: str, results: str) -> str:

@@ -1,6 +1,7 @@
 """The real daemon, which kills itself with SIGKILL right before or right after one commit.
 
-Usage: dying_daemon.py before|after FUNCTION CONFIG, where FUNCTION names a transaction function: module.function.
+Usage: dying_daemon.py before|after FUNCTION CONFIG, where FUNCTION names a transaction function: module.function, or
+module.function#3 for the third of its commits.
 PgQueuer's own commits are called pgqueuer.dequeue (a job is taken) and pgqueuer.log_jobs (it is acknowledged).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,12 @@ def die() -> None:
 def arm(moment: str, name: str, database: type[Any]) -> None:
     """Die at the first transaction called `name` (module.function): work undone (before) or committed (after)."""
     honest = database.write
+    name, _, number = name.partition("#")
+    numbers = count(1)
 
     async def write(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if f"{fn.__module__.rpartition('.')[2]}.{fn.__name__}" != name:
+        is_named = f"{fn.__module__.rpartition('.')[2]}.{fn.__name__}" == name
+        if not is_named or next(numbers) != int(number or 1):
             return await honest(self, fn, *args, **kwargs)
 
         def work(tx: Tx) -> Any:

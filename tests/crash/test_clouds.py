@@ -22,7 +22,6 @@ IMPORTING = [
     ("before", "windows.close"),
     ("after", "windows.close"),
     ("before", "automations.scanned"),
-    ("after", "imports.begin_file"),
     ("before", "imports.finish_file"),
     ("after", "imports.finish_file"),
 ]

@@ -26,7 +26,6 @@ COMMIT_POINTS = [
     "windows.accept",
     "automations.scanned",
     "windows.close",
-    "imports.begin_file",
     "imports.finish_file",
     "runs.begin_item",
     "runs.finish_item",
@@ -45,13 +44,17 @@ ENGINE_POINTS = {
     ],
 }
 OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of the store meet them
+    "absences.accept",  # of what a person says is gone
     "absences.bury",
     "absences.found_again",
     "absences.unbury",
     "absences.judge",
+    "automations.put_scan_off",
+    "audit.keep_refusals",  # of refused requests: test_refusals counts what an outage holds up
     "automations.scan_failed",
     "automations.unheard",
     "catalog.uploads_moved",  # at each start, to what holds already
+    "deliveries.put_back",  # of a machine that cannot send
     "exports.fail",
     "exports.retry",
     "fetching.fetched",  # of files of other hosts: test_attachments dies at it
@@ -62,7 +65,13 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "one_time.list_again",
     "one_time.seal",
     "one_time.take",
+    "processor_states.nudge",  # of processors that are paused: test_pauses and test_shared_processors
+    "processor_states.pause",
+    "processor_states.renew",
+    "processor_states.resume",
     "quarantine.keep",
+    "quotas.give_back",
+    "retrying.take_up",  # of objects that their store did not give: test_troubles dies at these
     "run_course.advance",  # of runs that a person asks for: the tests of the store take their steps one by one
     "runs.fail_item",
     "runs.retry_item",
@@ -71,6 +80,12 @@ OFF_THE_WAY = {  # commits that a file which goes well never meets; the tests of
     "segment_retries.fail",
     "shares.feed_again",
     "stopping.tell_files",
+    "troubles.begin",
+    "troubles.give_back",
+    "troubles.leave",
+    "troubles.prune",
+    "troubles.put_off",
+    "troubles.wait",
     "windows.acknowledge",
 }
 

@@ -75,7 +75,7 @@ def test_a_cancelled_job_killed_meanwhile_tells_every_file(daemon: Daemon, pictu
     producer = Producer(daemon.incoming, picture)
     for _ in range(STOPPED):
         producer.drop()
-    with mortal(daemon, "before", "imports.begin_file") as asked:
+    with mortal(daemon, "before", "imports.finish_file") as asked:
         assert asked.call("POST", "/import-jobs", wanted(daemon))[0] == 202
     with mortal(daemon, "before", "stopping.tell_files") as asked:
         asked.call("POST", f"/import-jobs/{job_of(asked)['job_id']}/cancel")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -28,8 +29,9 @@ TAKE_OVER_SECONDS = 10.0
 MARGIN_SECONDS = 10.0  # of a machine that is busy with other things
 NOTICED_SECONDS = 10.0
 HEALED_SECONDS = 30.0
-MOST_COMPLAINTS = 12  # an outage is told by the engine, and by whatever was at work
-COMPLAINTS = ("task.failed", "job.failed", "hint.failed", "scan.failed")
+MOST_COMPLAINTS = 3  # an outage is told when it begins, and at growing intervals
+OUTAGE = "database.unavailable"
+COMPLAINTS = (OUTAGE, "task.failed", "job.failed", "hint.failed", "scan.failed")
 
 
 @pytest.fixture
@@ -198,7 +200,8 @@ def check_told(replica: Daemon, *, outages: int, files: int) -> None:
         if event["level"] in ("warning", "error")
     ]
     print(replica.node, Counter(event["event"] for event in complaints))
-    assert len(replica.events("task.failed")) >= outages
+    assert replica.events(OUTAGE)
+    assert replica.events("database.available")
     assert len(complaints) <= MOST_COMPLAINTS * outages + files
 
 
@@ -309,3 +312,44 @@ def test_clock_jump(tmp_path: Path, picture: Path, dialect: str, request: pytest
                 started = time.monotonic()
                 finish(daemon, producer, receiver)
                 print(f"{dialect}: done {time.monotonic() - started:.1f} s after the jump to {seconds} s")
+
+
+@pytest.mark.timeout(300)
+def test_a_node_that_is_killed_is_missed_by_the_others_and_one_that_stops_is_not(
+    tmp_path: Path, url: str
+) -> None:
+    replicas = Replicas(tmp_path, url)
+    with replicas.running():
+        first, second, third = replicas.all
+        wait_until(lambda: len(first.get("/status")["nodes"]) == 3, "all have said that they work")
+        second.kill()
+        wait_until(
+            lambda: bool(lost(first, third)), "the others miss it", HEARTBEAT_SECONDS + 3 * MARGIN_SECONDS
+        )
+        third.stop()
+        [missed] = lost(first, third)
+        assert (missed["node"], missed["level"]) == ("b", "warning")
+        assert missed["silent_seconds"] >= HEARTBEAT_SECONDS
+        told = {node["name"]: node for node in first.get("/status")["nodes"]}
+        assert told["b"]["lost_at"] is not None
+        [finding] = [each for each in first.get("/doctor")["findings"] if each["about"] == "node"]
+        assert (finding["id"], finding["state"]) == ("b", "warning")
+        assert "gave no sign of life since" in finding["detail"]
+        assert "its work was taken over" in finding["detail"]
+
+        time.sleep(HEARTBEAT_SECONDS + 2)
+        assert [each["node"] for each in lost(first)] in ([], ["b"]), "who stops in order is not missed"
+        assert set(told) - {"c"} == {node["name"] for node in first.get("/status")["nodes"]}
+        second.start()
+        wait_until(lambda: not is_lost(first, "b"), "it is back", 2 * MARGIN_SECONDS)
+        [returned] = second.events("node.returned")
+        assert returned["node"] == "b"
+
+
+def lost(*replicas: Daemon) -> list[dict[str, Any]]:
+    return [event for replica in replicas for event in replica.events("node.lost")]
+
+
+def is_lost(replica: Daemon, name: str) -> bool:
+    nodes = replica.get("/status")["nodes"]
+    return any(node["name"] == name and node["lost_at"] for node in nodes)

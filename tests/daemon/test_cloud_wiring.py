@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
+import httpx2
 import pytest
 
 from tests.api.asking import ADMIN_KEY, BASE_URL
@@ -34,7 +34,7 @@ BOTH = ["import", "export"]
 @asynccontextmanager
 async def started(
     folder: Path, text: str, **secret_files: str
-) -> AsyncIterator[tuple[House, httpx.AsyncClient]]:
+) -> AsyncIterator[tuple[House, httpx2.AsyncClient]]:
     """A daemon's parts over a configuration, and a client of its API."""
     for name, secret in secret_files.items():
         (folder / name).write_text(secret)
@@ -48,13 +48,13 @@ async def started(
         ending.push_async_callback(house.storages.aclose)
         house.clear_spool()
         await declare(house, config)
-        transport = httpx.ASGITransport(app_for(house, DaemonState(0.0), "127.0.0.1:8787"))
+        transport = httpx2.ASGITransport(app_for(house, DaemonState(0.0), "127.0.0.1:8787"))
         headers = {"X-API-Key": ADMIN_KEY}
-        async with httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers) as client:
+        async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers) as client:
             yield house, client
 
 
-async def seen(client: httpx.AsyncClient, answer: httpx.Response, key: str) -> Any:
+async def seen(client: httpx2.AsyncClient, answer: httpx2.Response, key: str) -> Any:
     """The connector that was made, which has the object at `key` alone."""
     assert answer.status_code == 201, answer.text
     connector = answer.json()
@@ -71,7 +71,7 @@ async def check_declared(house: House) -> None:
         await storage.check(read=True, write_below="out")
 
 
-async def explained(client: httpx.AsyncClient, uri: str) -> list[str]:
+async def explained(client: httpx2.AsyncClient, uri: str) -> list[str]:
     answer = await client.get("/api/v2/explain", params={"uri": uri})
     assert answer.status_code == 200, answer.text
     return [place["connector_id"] for place in answer.json()["places"]]

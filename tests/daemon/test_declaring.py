@@ -20,7 +20,7 @@ from vvwatch.daemon.state import DaemonState, app_for
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind
-from vvwatch.store import connector_changes
+from vvwatch.store import audit, connector_changes
 from vvwatch.store.database import Tx
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.schema import connectors, import_automations, webhooks
@@ -288,3 +288,52 @@ async def test_queues_of_the_api_may_lie_with_the_configured_stores(tmp_path: Pa
     app = app_for(house, DaemonState(0.0), "127.0.0.1:8787")
     assert app.state.context.settings.store_hosts == {"s3": "minio.local", "azure": "::1"}
     await house.sender.aclose()
+
+
+async def entries(house: House) -> list[tuple[str, str, tuple[str, ...]]]:
+    rows = await house.database.read(audit.newest, audit.Wanted(actor="config"), None, 100)
+    return [
+        (row.action, row.resource_id, tuple((row.details or {}).get("fields", ()))) for row in reversed(rows)
+    ]
+
+
+async def test_the_audit_trail_names_what_the_file_made_changed_and_released(
+    house: House, tmp_path: Path
+) -> None:
+    await declare(house, config(tmp_path, automation("mine", "one")))
+    made = await entries(house)
+    for action, identifier in [
+        ("connector.created", "conn_in"),
+        ("index.created", "idx_one"),
+        ("automation.created", "auto_mine"),
+        ("automation.created", "auto_mine_export"),
+        ("key.created", "key_admin"),
+    ]:
+        assert (action, identifier, ()) in made
+    await declare(house, config(tmp_path, automation("mine", "one")))
+    assert await entries(house) == made, "the same file changes nothing"
+    learnt = {"cadence": {"full_at": 1.0, "next_full_at": 2.0}}
+    await house.database.write(lambda tx: tx.update(import_automations, "auto_mine", **learnt))
+    await declare(house, config(tmp_path, automation("mine", "one")))
+    assert await entries(house) == made, "nor does it after scans"
+    text = automation("mine", "one").replace('"in"\n', '"in"\nsettle = "9s"\n', 1)
+    await declare(house, config(tmp_path, text))
+    await declare(house, config(tmp_path, ""))
+    assert (await entries(house))[len(made) :] == [
+        ("automation.changed", "auto_mine", ("settle_seconds",)),
+        ("automation.released", "auto_mine", ()),
+        ("automation.released", "auto_mine_export", ()),
+    ]
+
+
+async def test_another_admin_key_has_an_entry_without_itself(house: House, tmp_path: Path) -> None:
+    await declare(house, config(tmp_path, ""))
+    before = len(await entries(house))
+    (tmp_path / "state" / "admin.key").write_text("sk_live_" + "7" * 48)
+    await declare(house, config(tmp_path, ""))
+    rows = await house.database.read(audit.newest, audit.Wanted(action="key.changed"), None, 100)
+    assert len(await entries(house)) == before + 1
+    assert [(row.resource_id, row.details["fields"]) for row in rows] == [
+        ("key_admin", ["digest", "key_prefix"])
+    ]
+    assert "7777" not in str(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.daemon.test_cloud_wiring import started
@@ -23,7 +23,7 @@ def config(place: Place) -> str:
     return f'{text}[connectors.rushes.events]\nqueue = "{place.queue_url}"\n'
 
 
-async def found(client: httpx.AsyncClient) -> list[Finding]:
+async def found(client: httpx2.AsyncClient) -> list[Finding]:
     answer = (await client.get("/api/v2/doctor", params={"connector_id": "conn_rushes"})).json()
     names = ("subject", "state", "detail", "fix", "repairable")
     return [Finding(**{name: each[name] for name in names}) for each in answer["findings"]]

@@ -7,6 +7,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def test_a_queue_that_is_gone_is_told_and_listings_go_on(tmp_path: Path, told: T
         told_of = health(running)
         assert told_of["reason"]
         assert told_of["hint"]
-        assert told_of["since"] > 0
+        assert datetime.fromisoformat(told_of["since"]).timestamp() > 0
         wait_until(lambda: len(running.events("queue.degraded", "queue.failed")) == 1, "the event")
 
 

@@ -16,13 +16,13 @@ from vvwatch.core.keys import digest
 from vvwatch.daemon.admin_key import admin_key
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.wiring import House, build
-from vvwatch.errors import OnAnotherNode, StoreError
+from vvwatch.errors import OnAnotherNode, SecretKeyMismatch
 from vvwatch.ports import Kind
 from vvwatch.sources.folder import FolderSource
 from vvwatch.store import automations, keys
-from vvwatch.store.encryption import KEY_FILE
 from vvwatch.store.queues import queue_of
 from vvwatch.store.schema import connectors, import_automations
+from vvwatch.store.secret_keys import KEY_FILE
 from vvwatch.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio
@@ -120,7 +120,7 @@ async def test_another_secret_key_is_refused_before_it_seals_anything(
     nodes: tuple[House, House], databases: Databases, tmp_path: Path
 ) -> None:
     other = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
-    with pytest.raises(StoreError, match="another secret key") as refused:
+    with pytest.raises(SecretKeyMismatch, match="another secret key") as refused:
         async with started(config(tmp_path, "c", databases.url), other):
             pass
     assert KEY_FILE in refused.value.hint

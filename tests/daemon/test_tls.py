@@ -29,6 +29,7 @@ def tls(tmp_path: Path) -> Tls:
 def asked(url: str, context: ssl.SSLContext) -> bytes:
     request = urllib.request.Request(url, headers={"X-API-Key": ADMIN_KEY})
     with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
         body: bytes = answer.read()
         return body
 

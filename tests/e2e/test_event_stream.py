@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 import pytest
 
 from tests import samples
@@ -30,7 +30,7 @@ class Listener:
         """Until so many events were heard in all, and one of this kind."""
         headers = {"X-API-Key": ADMIN_KEY} | ({"Last-Event-ID": self.last_id} if self.last_id else {})
         deadline = time.monotonic() + 60
-        with httpx.stream("GET", daemon.url + PATH, headers=headers, timeout=40) as response:
+        with httpx2.stream("GET", daemon.url + PATH, headers=headers, timeout=40) as response:
             assert response.status_code == 200
             for line in response.iter_lines():
                 self._take(line)

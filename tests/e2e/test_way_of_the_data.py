@@ -153,19 +153,24 @@ def check_power_loss_sim(daemon: Daemon, before: dict[bytes, bytes]) -> None:
 
 @pytest.mark.timeout(120)
 def test_sparse_prealloc(make: Make, tmp_path: Path) -> None:
-    """Trap 34: full size and quiet, yet empty inside: it fails with a reason, and is taken when it is filled."""
+    """Trap 34: full size and quiet, yet empty inside: it is waited for, holds up no other, and is taken when filled."""
     daemon = make()
     with daemon:
         whole = samples.video(tmp_path / "whole.mp4", seconds=2).read_bytes()
         target = daemon.incoming / "clip.mp4"
         with target.open("wb") as file:
             file.truncate(len(whole))
-        failed = "select count(*) from import_files where status = 'failed'"
-        wait_until(lambda: daemon.rows(failed) == [(1,)], "the hollow file is refused")
+        samples.image(daemon.incoming / "whole.png")
+        wait_until(lambda: exported(daemon) == 1, "its neighbour is exported")
+        assert daemon.get("/status")["work"]["settling"] == 1
         with target.open("r+b") as file:
             file.write(whole)
-        wait_until(lambda: exported(daemon) == 1, "the filled file is exported")
-    assert daemon.rows("select title, media_type from media") == [("clip.mp4", "video")]
+        wait_until(lambda: exported(daemon) == 2, "the filled file is exported")
+    assert daemon.rows("select title, media_type from media") == [
+        ("whole.png", "image"),
+        ("clip.mp4", "video"),
+    ]
+    assert daemon.rows("select count(*) from import_files where status = 'failed'") == [(0,)]
 
 
 @pytest.mark.timeout(60)

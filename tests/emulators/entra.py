@@ -28,7 +28,7 @@ class Entra:
 
     `token_seconds` is how long the next tokens live, `issued` how many there were. With `secret_expired` the
     right secret is one that was right until yesterday. An `outage` (status, page) is all that anybody gets,
-    and the word to come back in an hour.
+    and the word to come back in an hour, or to go to the address `elsewhere`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,6 +36,7 @@ class Entra:
         self.issued = 0
         self.secret_expired = False
         self.outage: tuple[int, str] | None = None
+        self.elsewhere = ""
         self.authority = trustme.CA()
         self.ca_file = str(folder / "ca.pem")
         self.authority.cert_pem.write_to_path(self.ca_file)
@@ -86,8 +87,8 @@ class Entra:
     async def _token(self, request: web.Request) -> web.Response:
         if self.outage:
             status, text = self.outage
-            later = {"Retry-After": "3600"}
-            return web.Response(status=status, text=text, content_type="text/html", headers=later)
+            said = {"Location": self.elsewhere} if self.elsewhere else {"Retry-After": "3600"}
+            return web.Response(status=status, text=text, content_type="text/html", headers=said)
         form = await request.post()
         if request.match_info["tenant"] != TENANT_ID:
             return _refused(400, "invalid_request", 90002, "Tenant not found.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 
 from tests.emulators.pubsub import PubSub
@@ -27,7 +27,7 @@ class FakeGcs:
     """
 
     endpoint_url: str
-    client: httpx.Client
+    client: httpx2.Client
 
     def put(
         self, bucket: str, key: str, data: bytes, *, content_type: str = "video/mp4", encoding: str = ""
@@ -98,6 +98,6 @@ def _serving(folder: Path, more: list[str], env: dict[str, str]) -> Iterator[Fak
     command = [str(binary()), *options, "-external-url", url, "-log-level", "warn"]
     with (
         running(command, log, lambda: listening((LOOPBACK, port)), env),
-        httpx.Client(base_url=url, trust_env=False) as client,
+        httpx2.Client(base_url=url, trust_env=False) as client,
     ):
         yield FakeGcs(url, client)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.emulators.s3_server import S3Server, running
@@ -28,8 +28,8 @@ def _program() -> str:
 
 def _ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
-    except httpx.HTTPError:
+        return httpx2.get(f"{url}/healthz", trust_env=False).status_code == 200
+    except httpx2.HTTPError:
         return False
 
 

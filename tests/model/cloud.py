@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.objects import StorageObject
-from vvwatch.errors import ObjectChanged, ObjectNotFound, StorageUnavailable
+from vvwatch.core.store_notes import StoreNotes
+from vvwatch.errors import AccessDenied, ObjectChanged, ObjectNotFound, StorageUnavailable
 from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Written
 
 PAGE = 3
@@ -50,13 +51,21 @@ class Life:
 
 @dataclass
 class Store:
-    """The truth. Keys hold versions as S3 names them (same bytes, same version) or as Google does (`generations`)."""
+    """The truth. Keys hold versions as S3 names them (same bytes, same version) or as Google does (`generations`).
+
+    Of a store without ETags, or a mount, a version is size and time (`etagless`); its inodes move with each `mount`.
+    `ills` are keys whose object is `denied`, `lost`, or of other bytes than its `digest` says: listed, and not given.
+    """
 
     fuse: Fuse
     moment: Callable[[], float]
     generations: bool
+    etagless: bool = False
+    mount: int = 0
+    ills: dict[str, str] = field(default_factory=dict)
     capabilities: Capabilities = _CAPABILITIES
     clock_ahead_seconds: float = 0.0
+    notes: StoreNotes = field(default_factory=StoreNotes)
     step: int = 0
     lives: list[Life] = field(default_factory=list)
     shown: list[StorageObject] = field(default_factory=list)
@@ -70,6 +79,10 @@ class Store:
     def put(self, key: str, body: str) -> StorageObject:
         number = next(self._numbers)
         version = f"{number}" if self.generations else f"{etag(body)}:{len(body)}"
+        if self.etagless:
+            version = f"{len(body)}@{self.moment()}"
+        if self.ills.get(key) == "digest":  # it went with the bytes
+            del self.ills[key]
         found = StorageObject(key, version, len(body), self.moment(), self.moment())
         standing = self.stands.get(key)
         if standing is None or standing.version != version:
@@ -79,6 +92,7 @@ class Store:
         return found
 
     def remove(self, key: str) -> bool:
+        self.ills.pop(key, None)
         self._end(key)
         return self.stands.pop(key, None) is not None
 
@@ -90,7 +104,9 @@ class Store:
     def uri(self, key: str) -> str:
         return f"fake://store/{key}"
 
-    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+    async def list(
+        self, prefix: str, *, recursive: bool, after: str = "", skips: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[Page]:
         last, blind = after, self.blind > 0
         self.blind -= blind
         while True:
@@ -124,6 +140,7 @@ class Store:
         await self._called()
         if key not in self.stands:
             raise ObjectNotFound(f"no object {key!r}")
+        self._require_well(key)
         if self.stands[key].version != version:
             raise ObjectChanged(f"{key!r} is another version")
         reader = os.open(os.devnull, os.O_RDONLY)
@@ -137,10 +154,19 @@ class Store:
         async with self.descriptor(key, version) as file:
             yield Excerpt(file, whole=True)
 
-    def stream(
+    def _require_well(self, key: str) -> None:
+        ill = self.ills.get(key)
+        if ill == "denied":
+            raise AccessDenied(f"{key!r} is denied")
+        if ill is not None:
+            raise StorageUnavailable(f"{key!r} cannot be had: {ill}")
+
+    @asynccontextmanager
+    async def stream(
         self, key: str, version: str, start: int = 0, length: int | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        raise NotImplementedError
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self.descriptor(key, version):
+            yield _nothing()
 
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:
         raise NotImplementedError
@@ -167,6 +193,10 @@ class Store:
         if self.failing < 0:
             self.failing = _FOREVER
             raise StorageUnavailable("the store is away", "wait")
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""
 
 
 def etag(body: str) -> str:

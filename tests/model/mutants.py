@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -10,9 +11,13 @@ import sqlalchemy as sa
 from tests.model.cloud import Store
 from tests.model.world import Process, World
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.retries import Bound
+from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind, Page, Storage
 from vvwatch.store.schema import objects
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.reading import Attempt, Judgement, Reading
+from vvwatch.workflow.troubles import Troubles
 from vvwatch.workflow.watch import Watcher
 
 
@@ -25,7 +30,9 @@ class Glasses:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+    async def list(
+        self, prefix: str, *, recursive: bool, after: str = "", skips: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[Page]:
         async for page in self.store.list(prefix, recursive=recursive, after=after):
             yield Page([obj for obj in page.objects if self.sees(obj)], calls=page.calls)
 
@@ -130,6 +137,70 @@ class SleepyWindows(Process):
         """Not now."""
 
 
+class NeverTriesAgain(Process):
+    """What was denied or lost once is failed for ever."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.troubles = Idle(*(getattr(self.troubles, field.name) for field in fields(self.troubles)))
+
+
+class Idle(Troubles):
+    async def round(self) -> int:
+        return 0
+
+
+class WaitsForEver(Process):
+    """Waits for an object as for a store that is away."""
+
+    bound = Bound(1_000_000_000, 45.0)
+
+
+class Unforgiving(Reading):
+    """Takes other bytes than the digest's for the object's last word."""
+
+    async def judged(self, error: VvwatchError, attempt: Attempt) -> Judgement:
+        judged = await super().judged(error, attempt)
+        return replace(judged, patience=None) if error.message.endswith("digest") else judged
+
+
+class BelievesDigests(Process):
+    reading = Unforgiving
+
+
+class SizesAlone(Glasses):
+    """Knows a version without an ETag by its size."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.known: dict[tuple[str, int], str] = {}
+
+    def sees(self, obj: StorageObject) -> bool:
+        return self.known.setdefault((obj.key, obj.size_bytes), obj.version) == obj.version
+
+
+class WithSizesAlone(Bespectacled):
+    glasses = SizesAlone
+    etagless = True
+
+
+class Inodes(Glasses):
+    """Takes a file for another when its inode number is another."""
+
+    async def list(
+        self, prefix: str, *, recursive: bool, after: str = "", skips: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[Page]:
+        mount = self.store.mount
+        async for page in self.store.list(prefix, recursive=recursive, after=after):
+            seen = [obj._replace(version=f"{obj.version}#{mount}") if mount else obj for obj in page.objects]
+            yield Page(seen, calls=page.calls)
+
+
+class WithInodes(Bespectacled):
+    glasses = Inodes
+    etagless = True
+
+
 MUTANTS = (
     WithHighWaterMark,
     WithNewerThanLast,
@@ -138,4 +209,9 @@ MUTANTS = (
     AcknowledgesAlways,
     ForgetfulLedger,
     SleepyWindows,
+    NeverTriesAgain,
+    WaitsForEver,
+    BelievesDigests,
+    WithSizesAlone,
+    WithInodes,
 )

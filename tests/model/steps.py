@@ -26,10 +26,12 @@ _RULES: Final[tuple[dict[str, Any], ...]] = (
 _WEIGHTS: Final = {
     "put": 30, "delete": 10, "deliver": 22, "drop": 4, "repeat": 5, "wait": 14, "fail": 4, "blind": 1, "die": 4,
     "during": 6, "scan": 4, "listen": 1, "lose_jobs": 1, "jump": 1, "pause": 3, "edit": 4, "steer": 4,
+    "ail": 3, "spoil": 4, "heal": 4, "remount": 1,
 }  # fmt: skip
 
 
-_MEANWHILE: Final = ("put", "put", "delete", "edit", "pause", "scan", "deliver", "wait")
+_ILLS: Final = ("denied", "lost", "digest")
+_MEANWHILE: Final = ("put", "put", "delete", "edit", "pause", "scan", "deliver", "wait", "ail", "heal")
 _THINNING_SECONDS: Final = 30.0
 
 
@@ -53,6 +55,10 @@ _DRAWN: Final[Mapping[str, Callable[[random.Random], Step]]] = {
     "lose_jobs": lambda _: ("lose_jobs",),
     "jump": lambda dice: ("jump", dice.choice((-3600, 3600))),
     "pause": lambda dice: ("pause", dice.randrange(2), dice.random() < 0.3),
+    "ail": lambda dice: ("ail", dice.choice(KEYS), dice.choice(_ILLS)),
+    "spoil": lambda dice: ("spoil", dice.choice(KEYS), dice.choice(BODIES), dice.choice(_ILLS)),
+    "heal": lambda dice: ("heal", dice.choice(KEYS)),
+    "remount": lambda _: ("remount",),
     "steer": lambda dice: ("steer", dice.randrange(2), dice.choice(("hold", "release", "release", "fire"))),
     "edit": lambda dice: ("edit", dice.randrange(2), dict(dice.choice(_RULES))),
 }

@@ -7,6 +7,7 @@ seed, and the fewest steps found that lead to it; given to `hold`, they do so ag
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 
 import anyio
@@ -19,7 +20,7 @@ from tests.model.world import Process, Setup, Step, World
 
 STEPS_A_WORLD = 300
 WORLDS = int(os.environ.get("VVWATCH_MODEL_STEPS", "10200")) // STEPS_A_WORLD
-MOST_STEPS_OF_A_MUTANT = 1_500
+MOST_STEPS_OF_A_MUTANT = 3_000
 TAKE_ALL: Step = ("deliver", 0, 99, False)
 
 
@@ -28,7 +29,8 @@ def put(key: str, body: str) -> Step:
 
 
 def setup_of(seed: int) -> Setup:
-    return Setup(seed, generations=seed % 2 == 1, max_objects=5 if seed % 3 == 0 else 10_000)
+    few = 5 if seed % 3 == 0 else 10_000
+    return Setup(seed, generations=seed % 2 == 1, etagless=seed % 5 == 4, max_objects=few)
 
 
 @pytest.mark.timeout(180)
@@ -37,12 +39,39 @@ def test_watching_keeps_its_promises(seed: int) -> None:
     hold(setup_of(seed), steps_of(seed, STEPS_A_WORLD))
 
 
+TROUBLES: list[Step] = [
+    put("a.mp4", "one"),
+    ("spoil", "in/a.mp4", "one", "denied"),
+    ("spoil", "in/b.mp4", "one", "lost"),
+    ("spoil", "in/z.mp4", "one", "digest"),
+    TAKE_ALL,
+    ("wait", 220),
+    ("wait", 220),
+    ("heal", "in/a.mp4"),
+    ("heal", "in/b.mp4"),
+    ("heal", "in/z.mp4"),
+    ("wait", 220),
+    ("wait", 220),
+    put("a.mp4", "two"),
+    TAKE_ALL,
+    ("wait", 220),
+    ("remount",),
+    ("scan", 0),
+    ("wait", 220),
+]
+
+
+@pytest.mark.parametrize("etagless", [False, True])
+def test_each_trouble_passes(etagless: bool) -> None:
+    hold(Setup(0, etagless=etagless), TROUBLES)
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_wrong_watcher_is_caught(mutant: type[Process]) -> None:
     seeds = range(MOST_STEPS_OF_A_MUTANT // STEPS_A_WORLD)
-    setups = (Setup(seed, process=mutant) for seed in seeds)
-    assert any(failure(setup, steps_of(setup.seed, STEPS_A_WORLD)) for setup in setups)
+    lives = chain([(0, TROUBLES)], ((seed, steps_of(seed, STEPS_A_WORLD)) for seed in seeds))
+    assert any(failure(Setup(seed, etagless=mutant.etagless, process=mutant), steps) for seed, steps in lives)
 
 
 FOUND_BEFORE: dict[str, list[Step]] = {
@@ -61,6 +90,21 @@ FOUND_BEFORE: dict[str, list[Step]] = {
         ("scan", 0),
         ("deliver", 0, 1, False),
         ("drop", 0),
+    ],
+    "an older version fails after a newer one of its key": [
+        put("in/a.mp4", "one"),
+        ("ail", "in/a.mp4", "lost"),
+        TAKE_ALL,
+        ("steer", 1, "hold"),
+        ("wait", 60),
+        put("in/a.mp4", "three"),
+        TAKE_ALL,
+        ("wait", 110),
+        put("in/a.mp4", "two"),
+        ("scan", 1),
+        ("steer", 1, "release"),
+        ("wait", 220),
+        ("wait", 220),
     ],
     "an object comes back while it is looked for after its removal": [
         put("a.mp4", "one"),

@@ -7,8 +7,9 @@ engine is a loop over the jobs that are due. Where the process awaits, it may di
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Concatenate, Final
@@ -21,6 +22,8 @@ from tests.model.oracle import Oracle, Rules
 from tests.store.pipeline import PROBE, RecordingSink
 from vvwatch.core.changes import EventKind
 from vvwatch.core.media import Probe
+from vvwatch.core.repeats import Past
+from vvwatch.core.retries import Bound, Patience
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Message
@@ -34,6 +37,7 @@ from vvwatch.workflow.consuming import Consumer
 from vvwatch.workflow.housekeeping import put_again
 from vvwatch.workflow.imports import Imports
 from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.troubles import Troubles
 from vvwatch.workflow.watch import Watcher
 from vvwatch.workflow.windows import Windows
 
@@ -50,6 +54,9 @@ _STEERS: Final[Mapping[str, Callable[[Tx, str], object]]] = {
     "fire": windows.fire_open,
 }
 _MOST_ROUNDS = 20
+_BOUND, _PATIENCE = Bound(3, 45.0), Patience(15.0, 240.0)
+_SOUND_KEYS = ("sound.mp4", "in/sound.mp4", "in/deep/sound.mp4", "out/sound.mp4")
+_MOST_BOUND_ROUNDS = 120
 _INDEXES = ("idx_one", "idx_two")
 _EVENTS: dict[str, Any] = {
     "queue": "https://queue",
@@ -101,6 +108,9 @@ class Silent(Telemetry):
     def emit(self, event: str, /, level: str | None = None, **fields: Any) -> None:
         pass
 
+    def over(self, event: str, /, **fields: Any) -> Past | None:
+        return None
+
 
 class Prober:
     """A processor that finds every file sound."""
@@ -112,12 +122,19 @@ class Prober:
 class Process:
     """What a crash throws away: all that lives in memory."""
 
+    bound = _BOUND
+    reading: type[Reading] = Reading
+    etagless = False
+    """Whether the store, where this is a wrong watcher, has no ETags."""
+
     def __init__(self, world: World) -> None:
         self.world = world
         database, clock, telemetry = world.database, world.clock, Silent()
-        processors: Any = {"technical": Prober()}
-        reading = Reading(clock, lambda _: world.store, processors, "technical", 5, lambda: 0.5)
+        prober: Any = Prober()
+        sample = random.Random(world.setup.seed).random
+        reading = self.reading(clock, lambda _: world.store, prober, {}, 5, sample, self.bound, _PATIENCE)
         self.watcher = self.make_watcher(telemetry)
+        self.troubles = Troubles(database, telemetry, reading, self.watcher.notice, "")
         self.watcher.listens = lambda _: world.listens
         self.consumer = Consumer(
             database,
@@ -152,6 +169,7 @@ class Setup:
 
     seed: int
     generations: bool = False
+    etagless: bool = False
     process: type[Process] = Process
     max_objects: int = 10_000
 
@@ -163,7 +181,7 @@ class World:
         self.setup = setup
         self.clock = FakeClock()
         self.fuse = Fuse()
-        self.store = Store(self.fuse, self.clock.now, setup.generations)
+        self.store = Store(self.fuse, self.clock.now, setup.generations, setup.etagless)
         self.queue = Queue(self.fuse, self._acknowledged)
         self.database = InlineDatabase(path, self.clock, self.fuse)
         self.sink = RecordingSink()
@@ -174,6 +192,7 @@ class World:
         self.listens = False
         self._kept_house = self.clock.mono
         self._depth = 0
+        self._found = 0
 
     @asynccontextmanager
     async def alive(self) -> AsyncIterator[World]:
@@ -225,6 +244,23 @@ class World:
         """Listings come back whole and empty, as of a share that is not mounted."""
         self.store.blind = listings
 
+    def do_ail(self, key: str, kind: str) -> None:
+        """What stands there is listed from now on, and not given."""
+        if key in self.store.stands:
+            self.store.ills[key] = kind
+
+    def do_spoil(self, key: str, body: str, kind: str) -> None:
+        """It comes as what cannot be had."""
+        self.do_put(key, body, told=True)
+        self.do_ail(key, kind)
+
+    def do_heal(self, key: str) -> None:
+        self.store.ills.pop(key, None)
+
+    def do_remount(self) -> None:
+        """Every file has another inode number than before."""
+        self.store.mount += 1
+
     # What happens to the queue.
 
     def do_drop(self, start: int) -> None:
@@ -262,6 +298,7 @@ class World:
                 self._kept_house = self.clock.mono
                 await self._survive(put_again(self.database, self.sink, Silent()))
             await self._run_due()
+            await self._try_again()
             self._look()
             self.oracle.check_deadlines()
 
@@ -322,9 +359,28 @@ class World:
                 continue  # what follows an import is no part of this world
             if job.kind is Kind.SCAN:
                 await self._scan(job, handler)
-            elif not await self._survive(handler(job)):
-                self.sink.jobs.append(job)
+            else:
+                with self._unshown():
+                    if not await self._survive(handler(job)):
+                        self.sink.jobs.append(job)
         raise AssertionError("the engine finds no rest")
+
+    async def _try_again(self) -> None:
+        """What was not given is tried again by itself."""
+        with self._unshown():
+            while await self._survive(self._round()) and self._found:
+                pass
+
+    async def _round(self) -> None:
+        self._found = 0
+        self._found = await self.process.troubles.round()
+
+    @contextmanager
+    def _unshown(self) -> Iterator[None]:
+        """What is listed in here is no listing of an automation."""
+        outer, self.store.shown = self.store.shown, []
+        yield
+        self.store.shown = outer
 
     async def _scan(self, job: Job, handler: Callable[[Job], Awaitable[None]]) -> None:
         which = int(job.ref.removeprefix("auto_"))
@@ -347,9 +403,11 @@ class World:
         self._depth += 1
         try:
             await work
-        except Died:
+        except (Died, BaseExceptionGroup) as died:
+            if isinstance(died, BaseExceptionGroup) and died.split(Died)[1] is not None:
+                raise
             if self._depth > 1:
-                raise  # what it interrupted dies with it
+                raise Died from None  # what it interrupted dies with it
             self.crashes += 1
             self.process = self.setup.process(self)
             return False
@@ -370,6 +428,8 @@ class World:
             self.do_steer(which, "release")
         while self.queue.waiting:
             await self.take(("deliver", 0, 10, False))
+        await self._hold_up_nobody()
+        self.store.ills.clear()
         await self.do_wait(3 * SCAN_SECONDS)
         for _ in range(_MOST_ROUNDS):
             await self.do_wait(QUIET_SECONDS)
@@ -378,6 +438,19 @@ class World:
         self.oracle.check_complete(self.database)
         await self.do_wait(_EVENTS["sweep_seconds"] + SCAN_SECONDS)
         self.oracle.check_quiet(self.database)
+
+    async def _hold_up_nobody(self) -> None:
+        """While objects are not given that have sound neighbours, every job ends all the same."""
+        for key in _SOUND_KEYS:
+            await self.take(("put", key, "one", False))
+        while self.queue.waiting:
+            await self.take(("deliver", 0, 10, False))
+        await self.do_wait(2 * SCAN_SECONDS + MAX_WAIT_SECONDS)
+        for _ in range(_MOST_BOUND_ROUNDS):
+            if not self.oracle.waits(self.database):
+                return
+            await self.do_wait(ROUND_SECONDS)
+        raise AssertionError(f"a job waits for what is not given: {self.store.ills}")
 
 
 def _last_scan(tx: Tx, automation: str) -> object:

@@ -14,8 +14,12 @@ import pytest
 
 from tests import samples
 from vvwatch.core.media import Probe, ProcessingResult, RunSettings
-from vvwatch.ports import Prompt
-from vvwatch.processors.technical import TECHNICAL_PROMPT, Limits, TechnicalProcessor
+from vvwatch.core.objects import MEDIA_TYPES
+from vvwatch.ports.processing import Prompt
+from vvwatch.processors.media import opening, probing, stills, survey
+from vvwatch.processors.media.complaints import HEARD
+from vvwatch.processors.technical import report
+from vvwatch.processors.technical.processor import TECHNICAL_PROMPT, Limits, TechnicalProcessor
 
 PROMPT = Prompt(
     TECHNICAL_PROMPT["prompt_text"], TECHNICAL_PROMPT["json_schema"], TECHNICAL_PROMPT["video_level"]
@@ -50,7 +54,7 @@ class Technical:
     ) -> ProcessingResult:
         processor = TechnicalProcessor(limits=self.limits, work_dir=self.work_dir)
         with opened(path) as fd:
-            return await processor.process(fd, PROMPT, RunSettings(**settings), progress)
+            return await processor.measure(fd, PROMPT, RunSettings(**settings), progress)
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def technical(tmp_path: Path) -> Iterator[Technical]:
 
 def is_decoder(process: psutil.Process) -> bool:
     try:
-        return any("technical_child" in argument for argument in process.cmdline())
+        return any("vvwatch.processors.media.child" in argument for argument in process.cmdline())
     except psutil.ZombieProcess:
         return True
     except psutil.NoSuchProcess:
@@ -89,9 +93,11 @@ class Shelf:
 
     def usual(self, extension: str) -> Path:
         """Four seconds with a cut after two, a tone with a pause from one to two, or a picture."""
-        if extension in ("mp4", "m4v", "mov", "mkv", "webm", "avi"):
-            return self.video(f"usual.{extension}", cuts=(2.0,), pauses=((1.0, 2.0),))
-        if extension in ("mp3", "wav", "flac", "ogg", "m4a", "aac"):
+        if MEDIA_TYPES[extension] == "video":
+            # A program stream begins with the sound that leads: a little more, or the second shot is too short.
+            seconds = 4.08 if extension in ("mpg", "mpeg", "vob") else 4
+            return self.video(f"usual.{extension}", seconds=seconds, cuts=(2.0,), pauses=((1.0, 2.0),))
+        if MEDIA_TYPES[extension] == "audio":
             return self.audio(f"usual.{extension}", silences=((1.0, 2.0),))
         return self.image(f"usual.{extension}")
 
@@ -103,3 +109,21 @@ class Shelf:
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     return Shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture(scope="session")
+def survey_of() -> Callable[[Path], ProcessingResult]:
+    """What the child would answer about a path, found in this process."""
+
+    def surveyed(path: Path) -> ProcessingResult:
+        bounds = opening.Bounds(max_pixels=200_000_000, max_seconds=1e6)
+        HEARD.count = HEARD.skips = 0  # an item has a process of its own
+        with opened(path) as fd, opening.opened(fd, bounds) as medium:
+            if medium.media_type == "image":
+                found = stills.look(medium, bounds)
+            else:
+                found = survey.survey(medium, bounds, lambda _: None)
+            probe = probing.surveyed(medium, found)
+            return report.result_of(probe, found, RunSettings(), medium.warnings)
+
+    return surveyed

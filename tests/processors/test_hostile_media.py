@@ -11,8 +11,10 @@ import pytest
 from tests import samples
 from tests.processors.conftest import Shelf, Technical, opened
 from vvwatch.core.media import RunSettings
-from vvwatch.errors import MediaError, MediaLimit, MediaUnreadable
-from vvwatch.processors import opening, report, survey
+from vvwatch.core.objects import MEDIA_TYPES
+from vvwatch.errors import MediaError, MediaLimit, MediaUnreadable, MediaUnsupported
+from vvwatch.processors.media import opening, probing, stills, survey
+from vvwatch.processors.technical import report
 
 pytestmark = pytest.mark.anyio
 
@@ -26,9 +28,26 @@ TEXTS = {
     "json": (b'{"error": "quota exceeded"}', "a JSON document"),
     "playlist": (b"#EXTM3U\n#EXTINF:10,\nsegment.ts\n", "a playlist"),
     "session": (b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "a playlist"),
-    "stub": (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(1000), "cut short or damaged"),
+    "stub": (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(1000), "cut short or damaged: an mp4 without its"),
+    "wide text": ("export const port = 8080;\n".encode("utf-16") * 40, "this is text"),
+    "text that begins like a transport stream": (b"G" * 5000, "this is text"),
+    "text that begins like an MP3": (b"ID3 is a kind of tag. " * 40, "this is text"),
+    "text that begins like Ogg": (b"OggS is how each page begins. " * 40, "this is text"),
+    "program": (b"export const port: number = 8080;\n" * 40, "this is text"),
+    "archive": (b"PK\3\4" + random.Random(2).randbytes(5000), "a ZIP archive"),
+    "fragment": (
+        b"\0\0\0\x10styp\0\0\0\0msdh\0\0\0\x10moof" + bytes(8) + b"\0\0\0\x08mdat",
+        "without the part that describes it",
+    ),
 }
-LOSSLESS_TO_A_CUT = ["mp4", "mov", "mkv", "webm", "avi", "mp3", "wav", "flac", "ogg", "m4a", "aac"]
+UNSUPPORTED = {
+    "JPEG XL": b"\xff\x0a" + random.Random(3).randbytes(900),
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 " + random.Random(4).randbytes(900),
+    "Photoshop document": b"8BPS\0\1" + bytes(6) + random.Random(5).randbytes(900),
+    "AMR": b"#!AMR\n" + random.Random(6).randbytes(900),
+}
+LOSSLESS_TO_A_CUT = [name for name, kind in MEDIA_TYPES.items() if kind != "image"]
+HOLES_TELL = ["mp4", "mov", "mkv", "webm", "avi", "mp3", "flac", "ogg", "m4a", "aac"]
 PICTURES = ["jpg", "png", "webp", "gif", "bmp", "tiff"]
 
 
@@ -37,10 +56,10 @@ def survey_here(path: Path) -> tuple[str, ...]:
     bounds = opening.Bounds(max_pixels=200_000_000, max_seconds=1e6)
     with opened(path) as fd, opening.opened(fd, bounds) as medium:
         look = (
-            survey.look if medium.media_type == "image" else lambda m, b: survey.survey(m, b, lambda _: None)
+            stills.look if medium.media_type == "image" else lambda m, b: survey.survey(m, b, lambda _: None)
         )
         found = look(medium, bounds)
-        result = report.result_of(opening.probe_of(medium), found, RunSettings(), medium.warnings)
+        result = report.result_of(probing.surveyed(medium, found), found, RunSettings(), medium.warnings)
         assert result.segments
         return result.damage
 
@@ -66,6 +85,8 @@ def test_truncated_media_never_passes_as_sound(
     shelf: Shelf, tmp_path: Path, extension: str, fraction: float
 ) -> None:
     path = samples.truncated(shelf.usual(extension), tmp_path / "cut", fraction)
+    if extension in ("ts", "mts", "m2ts", "m2t"):  # between two packets no byte is missing
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // (188 * 192) * 188 * 192 - 50])
 
     try:
         damage = survey_here(path)
@@ -90,11 +111,24 @@ def test_a_truncated_picture_never_passes_as_sound(
     assert any(word in damage[0] for word in ("truncated", "cut short"))
 
 
-@pytest.mark.parametrize("extension", [e for e in LOSSLESS_TO_A_CUT if e != "wav"])
+@pytest.mark.parametrize("name", UNSUPPORTED)
+async def test_a_healthy_kind_without_a_decoder_is_unsupported_and_not_damaged(
+    technical: Technical, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(UNSUPPORTED[name])
+
+    with pytest.raises(MediaUnsupported, match=f"unsupported: {name}.*convert it") as refused:
+        await technical.probe(path)
+
+    assert not any(word in refused.value.message for word in ("damaged", "cut short", "upload"))
+
+
+@pytest.mark.parametrize("extension", HOLES_TELL)
 def test_a_hole_of_zeros_never_passes_as_sound(shelf: Shelf, tmp_path: Path, extension: str) -> None:
     damage = survey_here(samples.holed(shelf.usual(extension), tmp_path / "holed", 0.4, 0.5))
 
-    assert any(word in damage[0] for word in ("corrupt", "nothing between", "truncated"))
+    assert any(word in damage[0] for word in ("corrupt", "damaged", "truncated"))
 
 
 async def test_a_cut_upload_is_named_before_anything_is_decoded(
@@ -147,6 +181,10 @@ async def test_a_list_of_files_does_not_open_its_neighbour(
         "concat.mp4": "ffconcat version 1.0\nfile secret.mp4\n",
         "playlist.m3u8": "#EXTM3U\n#EXTINF:4,\nsecret.mp4\n#EXT-X-ENDLIST\n",
         "pic%03d.jpg": "secret.mp4",
+        "playlist.ts": "#EXTM3U\n#EXTINF:4,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+        "stream.wmv": '<asx version="3.0"><entry><ref href="secret.mp4"/></entry></asx>',
+        "reference.wmv": "[Reference]\nRef1=secret.mp4\n",
+        "concat.mxf": "ffconcat version 1.0\nfile secret.mp4\n",
     }
 
     for name, content in lists.items():
@@ -195,7 +233,10 @@ async def test_mutated_media_never_crashes_the_decoder(
     technical: Technical, shelf: Shelf, tmp_path: Path
 ) -> None:
     chance = random.Random(3)
-    for extension in ("mp4", "mkv", "avi", "ogg", "png", "webp"):
+    for extension in (
+        *("mp4", "mkv", "avi", "ogg", "png", "webp", "gif", "tiff", "bmp"),
+        *("mxf", "ts", "m2ts", "mpg", "wmv", "flv", "aiff", "caf", "w64", "rf64", "mp3"),
+    ):
         content = bytearray(shelf.usual(extension).read_bytes())
         for _ in range(60):
             # Headers and indexes are where a parser can be led astray.

@@ -20,9 +20,18 @@ import pytest
 from tests import samples
 from tests.processors.conftest import Shelf, Technical, opened
 from vvwatch.core.media import Probe
-from vvwatch.errors import MediaLimit, MediaUnreadable, ProcessorCrashed
-from vvwatch.processors import technical as technical_module
-from vvwatch.processors.isolation import Cut, Ending, Limits, converse
+from vvwatch.errors import (
+    MachineShortage,
+    MediaLimit,
+    MediaUnreadable,
+    ProcessorCrashed,
+    StorageUnavailable,
+    VvwatchError,
+)
+from vvwatch.processors import kernel
+from vvwatch.processors.kernel import Hindrance
+from vvwatch.processors.media import asking, isolation
+from vvwatch.processors.media.isolation import Cut, Ending, Limits, converse
 
 pytestmark = pytest.mark.anyio
 
@@ -78,8 +87,12 @@ def children() -> list[psutil.Process]:
     return [child for child in found if child.name() != "postgres"]
 
 
+BEGUN = "print('{\"progress\": 0.0}', flush=True)\n"
+"""What a child says just before it opens the file."""
+
+
 def crashing(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(technical_module, "_COMMAND", (sys.executable, "-I", "-c", code))
+    monkeypatch.setattr(asking, "COMMAND", (sys.executable, "-I", "-c", BEGUN + code))
 
 
 async def test_lines_come_as_they_are_written_and_the_rest_is_told(tmp_path: Path) -> None:
@@ -125,6 +138,30 @@ async def test_endless_output_is_cut(tmp_path: Path) -> None:
     assert ending.cut is Cut.OUTPUT
 
 
+async def test_endless_complaints_are_cut(tmp_path: Path) -> None:
+    """Each of them takes the daemon's time."""
+    code = "import sys\nwhile True: sys.stderr.write('y' * 1000)"
+
+    ending, _ = await run(code, tmp_path, limited("stdout_bytes", 100_000))
+
+    assert (ending.cut, len(ending.stderr_tail)) == (Cut.OUTPUT, PATIENT.stderr_bytes)
+
+
+async def test_a_child_with_too_many_threads_is_ended(tmp_path: Path) -> None:
+    """Of threads the machine, or the unit, has only so many for all."""
+    code = (
+        "import threading, time; threading.stack_size(65536)\n"
+        "for _ in range(300): threading.Thread(target=time.sleep, args=[600], daemon=True).start()\n"
+        "print('started', flush=True); time.sleep(600)"
+    )
+
+    ending, lines = await run(code, tmp_path)
+
+    assert (ending.cut, lines) == (Cut.THREADS, [b"started"])
+    with pytest.raises(ProcessorCrashed, match="more than 256 threads"):
+        asking.check(ending, PATIENT, is_answered=False)
+
+
 @pytest.mark.parametrize(("cut", "limit"), [(Cut.SILENT, "silent_seconds"), (Cut.WALL, "wall_seconds")])
 async def test_a_timeout_kills_the_group_even_when_it_ignores_the_request(
     tmp_path: Path, cut: Cut, limit: str
@@ -135,7 +172,7 @@ async def test_a_timeout_kills_the_group_even_when_it_ignores_the_request(
         "print(other.pid, flush=True); time.sleep(600)"
     )
 
-    ending, (other,) = await run(code, tmp_path, limited(limit, 0.5))
+    ending, (other,) = await run(code, tmp_path, limited(limit, 3))
 
     assert (ending.cut, ending.status) == (cut, -signal.SIGKILL)
     wait_until(lambda: is_gone(int(other)))
@@ -154,8 +191,11 @@ async def test_what_a_child_leaves_running_is_ended_with_it(tmp_path: Path) -> N
     wait_until(lambda: is_gone(int(other)))
 
 
-async def test_a_command_that_cannot_be_started_is_a_crash(tmp_path: Path) -> None:
-    with opened(NO_MEDIA) as fd, pytest.raises(ProcessorCrashed, match="could not be started"):
+async def test_a_command_that_cannot_be_started_is_the_machines_fault(tmp_path: Path) -> None:
+    with (
+        opened(NO_MEDIA) as fd,
+        pytest.raises(MachineShortage, match=r"does not start .* '/no/such/program'"),
+    ):
         await converse(["/no/such/program"], b"", print, fd=fd, limits=PATIENT, work_dir=tmp_path)
 
     assert left_in(tmp_path) == []
@@ -205,12 +245,13 @@ async def test_a_child_is_confined_before_it_touches_media(technical: Technical,
             seen["file size"] = child.rlimit(psutil.RLIMIT_FSIZE)[0]
             seen["files"] = child.rlimit(psutil.RLIMIT_NOFILE)[0]
             seen["core"] = child.rlimit(psutil.RLIMIT_CORE)[0]
-            seen["cpu"] = child.rlimit(psutil.RLIMIT_CPU)[0]
+            seen["cpu"] = max(seen.get("cpu", 0), child.rlimit(psutil.RLIMIT_CPU)[0])
             seen["nice"] = child.nice() - psutil.Process().nice()
             seen["leader"] = os.getsid(child.pid) == child.pid
             seen["first to go"] = Path(f"/proc/{child.pid}/oom_score_adj").read_text()
 
-    path = shelf.audio("longer.wav", seconds=30)
+    # Long enough to be there still when it is looked at after it knew the length.
+    path = shelf.audio("ten_minutes.wav", seconds=600)
     await technical.process(path, look)
 
     assert seen == {
@@ -218,7 +259,7 @@ async def test_a_child_is_confined_before_it_touches_media(technical: Technical,
         "file size": 1 << 20,
         "files": 64,
         "core": 0,
-        "cpu": 60 + 5 * 30,
+        "cpu": 60 + 5 * 600,
         "nice": min(10, 19 - psutil.Process().nice()),
         "leader": True,
         "first to go": "1000\n",
@@ -228,8 +269,8 @@ async def test_a_child_is_confined_before_it_touches_media(technical: Technical,
 async def test_stricter_limits_of_the_system_stand(
     technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strict = ("/bin/sh", "-c", 'ulimit -n 40; ulimit -t 30; exec "$0" "$@"', *technical_module._COMMAND)
-    monkeypatch.setattr(technical_module, "_COMMAND", strict)
+    strict = ("/bin/sh", "-c", 'ulimit -n 40; ulimit -t 30; exec "$0" "$@"', *asking.COMMAND)
+    monkeypatch.setattr(asking, "COMMAND", strict)
     seen = {}
 
     def look(_: float) -> None:
@@ -247,7 +288,7 @@ def test_a_child_dies_with_its_parent(shelf: Shelf, tmp_path: Path) -> None:
     code = (
         "import anyio, os, pathlib, signal, sys, psutil\n"
         "from tests.processors.conftest import Technical\n"
-        "from vvwatch.processors.technical import Limits\n"
+        "from vvwatch.processors.technical.processor import Limits\n"
         "def stop(_):\n"
         "    child, = psutil.Process().children()\n"
         "    child.suspend()\n"
@@ -283,18 +324,147 @@ async def test_too_much_cpu_time_is_a_limit_and_says_so(
     )
 
     with pytest.raises(MediaLimit, match="CPU time"):
+        await technical.process(shelf.usual("png"))
+
+    with pytest.raises(MediaLimit, match="probing took longer than 60 s") as slow:
         await technical.probe(shelf.usual("png"))
+    assert "probe_seconds" in slow.value.hint
 
 
 async def test_a_hanging_decoder_is_a_crash_that_may_be_retried(
     technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hindered_by(monkeypatch, None)
     crashing(monkeypatch, "import time; time.sleep(600)")
 
-    with pytest.raises(ProcessorCrashed, match=r"no sign of progress for 0\.3 s") as crashed:
-        await technical.limited(silent_seconds=0.3).probe(shelf.usual("png"))
+    with pytest.raises(ProcessorCrashed, match=r"no sign of progress for 3 s") as crashed:
+        await technical.limited(silent_seconds=3).process(shelf.usual("png"))
 
     assert crashed.value.transient
+
+
+def hindered_by(monkeypatch: pytest.MonkeyPatch, what: Hindrance | None) -> None:
+    """Let the kernel say so of a child; how busy the machine of the tests is must not count."""
+    monkeypatch.setattr(isolation, "hindrance", lambda *_: what)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(600)",
+        "while True: pass",
+        f"import time\nwhile not time.sleep(0.1):\n {BEGUN}",
+    ],
+)
+async def test_a_probe_that_is_silent_or_slow_is_final(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    hindered_by(monkeypatch, None)
+    crashing(monkeypatch, code)
+
+    with pytest.raises(MediaLimit, match="probing took longer than 3 s") as slow:
+        await technical.limited(probe_seconds=3).probe(shelf.usual("png"))
+
+    assert not slow.value.transient
+    assert "probe_seconds" in slow.value.hint
+
+
+@pytest.mark.parametrize(
+    ("what", "error"), [(Hindrance.PROCESSOR, MachineShortage), (Hindrance.STORAGE, StorageUnavailable)]
+)
+async def test_time_that_a_child_could_not_use_is_not_the_files_fault(
+    technical: Technical,
+    shelf: Shelf,
+    monkeypatch: pytest.MonkeyPatch,
+    what: Hindrance,
+    error: type[VvwatchError],
+) -> None:
+    hindered_by(monkeypatch, what)
+    crashing(monkeypatch, "import time; time.sleep(600)")
+
+    with pytest.raises(error) as hindered:
+        await technical.limited(probe_seconds=3).probe(shelf.usual("png"))
+    assert hindered.value.transient
+
+    with pytest.raises(error):
+        await technical.limited(silent_seconds=3).process(shelf.usual("png"))
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(1)", "", "import os; os.kill(os.getpid(), 11)"])
+async def test_a_child_that_ends_before_it_opens_the_file_is_not_its_fault(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(asking, "COMMAND", (sys.executable, "-I", "-c", code))
+
+    with pytest.raises(MachineShortage, match="does not start the daemon's own processes"):
+        await technical.probe(shelf.usual("png"))
+
+
+async def test_a_child_that_does_not_begin_in_time_is_not_the_files_fault(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "COMMAND", (sys.executable, "-I", "-c", "import time; time.sleep(600)"))
+
+    with pytest.raises(MachineShortage, match="too busy: a process had not begun after 1 s"):
+        await technical.limited(probe_seconds=1).probe(shelf.usual("png"))
+
+
+async def test_a_child_that_the_kernel_ends_for_want_of_memory_is_told_from_one_that_somebody_kills(
+    technical: Technical, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing(monkeypatch, "import os; os.kill(os.getpid(), 9)")
+    kills = iter([3, 4, 4, 4])
+    monkeypatch.setattr(isolation, "memory_kills", lambda: next(kills))
+
+    with pytest.raises(MachineShortage, match="memory ran out") as killed:
+        await technical.probe(shelf.usual("png"))
+    assert killed.value.is_suspect
+
+    with pytest.raises(ProcessorCrashed, match="SIGKILL, which neither vvwatch nor a lack of memory caused"):
+        await technical.probe(shelf.usual("png"))
+
+
+async def test_the_real_child_says_that_it_begins_before_it_opens_the_file(
+    technical: Technical, shelf: Shelf
+) -> None:
+    fractions: list[float] = []
+
+    with pytest.raises(MediaUnreadable):
+        await technical.process(NO_MEDIA, fractions.append)
+
+    assert fractions == [0.0]
+
+
+def test_the_kernel_tells_of_a_thread_that_waits_to_run(tmp_path: Path) -> None:
+    thread = tmp_path / "task" / "7"
+    thread.mkdir(parents=True)
+    (thread / "stat").write_text("7 (a) b) S 1 2")
+    (thread / "schedstat").write_text("1000000000 6000000000 12\n")
+
+    assert kernel.hindrance_of(tmp_path, 10.0) is Hindrance.PROCESSOR
+    assert kernel.hindrance_of(tmp_path, 20.0) is None
+    (thread / "stat").write_text("7 (a) b) D 1 2")
+    assert kernel.hindrance_of(tmp_path, 20.0) is Hindrance.STORAGE
+    assert kernel.hindrance_of(tmp_path / "gone", 1.0) is None
+
+
+def test_threads_that_wait_for_each_other_are_not_a_busy_machine(tmp_path: Path) -> None:
+    """Otherwise media that keeps many threads busy would be waited for without an end."""
+    for number, times in enumerate(("3000000000 6000000000 9", "2500000000 6500000000 9")):
+        thread = tmp_path / "task" / str(number)
+        thread.mkdir(parents=True)
+        (thread / "stat").write_text("7 (a) R 1 2")
+        (thread / "schedstat").write_text(times)
+
+    assert kernel.hindrance_of(tmp_path, 10.0) is None
+    (thread / "schedstat").write_text("1500000000 6500000000 9")
+    assert kernel.hindrance_of(tmp_path, 10.0) is Hindrance.PROCESSOR
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts them")
+def test_the_kernels_own_figures_are_read() -> None:
+    assert kernel.memory_kills() >= 0
+    assert kernel.hindrance(os.getpid(), 1e9) in (None, Hindrance.STORAGE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
@@ -385,3 +555,15 @@ async def test_items_side_by_side_do_not_disturb_each_other(
             tasks.start_soon(probe, path)
 
     assert sorted(durations, key=str) == [pytest.approx(4, abs=0.1)] * 2 + [None]
+
+
+@pytest.mark.parametrize("mode", [None, 0o644])
+async def test_a_program_that_may_not_be_executed_is_named(tmp_path: Path, mode: int | None) -> None:
+    """Root, too, may execute nothing that has no such bit."""
+    program = tmp_path / "decoder"
+    if mode is not None:
+        program.write_text("#!/bin/sh\n")
+        program.chmod(mode)
+    with opened(NO_MEDIA) as fd, pytest.raises(MachineShortage, match=str(program)) as failed:
+        await converse([str(program)], b"", print, fd=fd, limits=PATIENT, work_dir=tmp_path / "work")
+    assert "memory" not in failed.value.hint

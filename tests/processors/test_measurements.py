@@ -10,8 +10,8 @@ import pytest
 
 from tests.processors.conftest import Technical
 from vvwatch.core.segments import Boundary, Silence
-from vvwatch.processors import measurements as measure
-from vvwatch.processors.measurements import Pictures, Sounds
+from vvwatch.processors.media import measurements as measure
+from vvwatch.processors.media.measurements import Pictures, Sounds
 
 pytestmark = pytest.mark.anyio
 
@@ -22,10 +22,6 @@ def sampled(shift: list[float], luma: list[float] | None = None, dark: list[floa
     return Pictures(
         sample_times=times, shift=array("f", shift), luma=array("f", luma or []), dark=array("f", dark or [])
     )
-
-
-def filmed(times: list[float]) -> Pictures:
-    return Pictures(times=array("d", times), motion=array("f", [0.0] * len(times)))
 
 
 def heard(values: list[float]) -> Sounds:
@@ -103,23 +99,6 @@ def test_the_step_into_a_segment_is_not_its_motion() -> None:
 
     assert measure.motion(pictures, 0, 4) == 1
     assert measure.frozen_ratio(pictures, 0, 4) == pytest.approx(0.667, abs=0.001)
-
-
-def test_a_hole_is_a_gap_in_sound_and_pictures() -> None:
-    steady = [index / 25 for index in range(100)]
-    torn = [at for at in steady if not 1 < at < 2.5]
-    sounds = Sounds(times=array("d", steady), gaps=[Silence(1.02, 2.48)])
-
-    assert measure.holes(filmed(torn), sounds) == [Silence(1.02, 2.48)]
-    assert measure.holes(filmed(steady), sounds) == []
-    assert measure.holes(None, sounds) == [Silence(1.02, 2.48)]
-    assert measure.holes(filmed(torn), None) == [Silence(1.0, 2.52)]
-
-
-def test_a_slide_show_has_no_holes() -> None:
-    slides = [float(at) for at in (0, 5, 12, 20, 24, 40)]
-
-    assert measure.holes(filmed(slides), None) == []
 
 
 @pytest.mark.parametrize("transition", ["fade", "fadeblack"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.processors.conftest import Technical
-from vvwatch.processors.sample_clips import make_demo_clips
+from vvwatch.processors.media.sample_clips import make_demo_clips
 
 pytestmark = pytest.mark.anyio
 

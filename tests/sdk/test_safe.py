@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import pytest
 import videovector
 from anyio.from_thread import BlockingPortal
@@ -32,9 +32,9 @@ class Safe:
     tls: Tls
     run_id: str
 
-    def asked(self, method: str, url: str, **headers: str) -> httpx.Response:
+    def asked(self, method: str, url: str, **headers: str) -> httpx2.Response:
         """What whoever has the address gets."""
-        return httpx.request(method, url, headers=headers, verify=self.tls.context)
+        return httpx2.request(method, url, headers=headers, verify=self.tls.context)
 
 
 @pytest.fixture(scope="module")

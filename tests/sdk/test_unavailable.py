@@ -29,7 +29,7 @@ CALLS: dict[str, Callable[[Twin, World], Any]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_what_needs_a_model_says_so(sdk: Twin, world: World, name: str) -> None:
-    with pytest.raises(videovector.ExternalServiceError) as caught:
+    with pytest.raises(videovector.ValidationError) as caught:
         CALLS[name](sdk, world)
-    assert (caught.value.status_code, caught.value.error_code) == (501, "model_not_configured")
+    assert (caught.value.status_code, caught.value.error_code) == (422, "model_not_configured")
     assert (caught.value.details or {})["hint"]

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import videovector
 from videovector import BatchVideoSegmentsTarget
@@ -120,7 +120,7 @@ def test_the_bytes_of_media_are_lent(sdk: Twin, world: World) -> None:
     [video] = sdk.videos.batch_retrieve([world.video_ids["picture.png"]])
     lent = sdk.videos.get_signed_url(video.video_uri)
     assert lent.expires_at
-    answer = httpx.get(lent.signed_url)
+    answer = httpx2.get(lent.signed_url)
     assert (answer.status_code, answer.content) == (200, world.media["picture.png"])
     assert sdk.videos.get_signed_url(video.video_uri, force_refresh=True).signed_url
     with pytest.raises(videovector.NotFoundError):

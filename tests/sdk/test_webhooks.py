@@ -143,8 +143,13 @@ def test_another_secret_signs_from_then_on(sdk: Twin, world: World, receiver: Re
 
 def test_the_events_are_known(sdk: Twin) -> None:
     events = sdk.webhooks.list_events()
-    assert len(events) == 17
-    assert {"media.created", "prompt_run.progress", "import_job.partial_completed"} <= set(events)
+    assert len(events) == 19
+    assert {
+        "media.created",
+        "prompt_run.progress",
+        "import_job.partial_completed",
+        "processor.paused",
+    } <= set(events)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
 import anyio.lowlevel
-import httpcore
+import httpcore2
 import pytest
 from anyio.abc import SocketStream
 
+from vvwatch.core.networks import PRIVATE, AddressPolicy
 from vvwatch.senders.connections import Connections
 from vvwatch.senders.guard import Guard
 
@@ -29,8 +30,8 @@ class _Host:
     requests: int = 0
 
     @property
-    def url(self) -> httpcore.URL:
-        return httpcore.URL(f"http://127.0.0.1:{self.port}/")
+    def url(self) -> httpcore2.URL:
+        return httpcore2.URL(f"http://127.0.0.1:{self.port}/")
 
     async def serve(self, stream: SocketStream) -> None:
         self.open.append(stream)
@@ -54,16 +55,21 @@ async def _host(answer: bytes = _ANSWER) -> AsyncIterator[_Host]:
 
 @asynccontextmanager
 async def _connections() -> AsyncIterator[Connections]:
-    connections = Connections(Guard(allow_http=True, allow_private_addresses=True))
+    connections = Connections(Guard(AddressPolicy(allow_http=True, allow_networks=PRIVATE)))
     try:
         yield connections
     finally:
         await connections.aclose()
 
 
+def _answered(connections: Connections, host: _Host) -> AbstractAsyncContextManager[httpcore2.Response]:
+    return connections.answer("GET", host.url, [(b"Host", b"127.0.0.1")], 30)
+
+
 async def _asked(connections: Connections, host: _Host) -> int:
-    async with connections.to(host.url.origin) as connection:
-        return (await connection.request("GET", host.url)).status
+    async with _answered(connections, host) as response:
+        await response.aread()
+        return response.status
 
 
 async def _until(host: _Host, closed: int) -> None:
@@ -79,10 +85,13 @@ async def test_an_idle_connection_is_used_again() -> None:
 
 
 async def test_one_that_is_in_use_is_shared_with_nobody() -> None:
-    async with _host() as host, _connections() as connections:
-        async with connections.to(host.url.origin) as first, connections.to(host.url.origin) as second:
-            assert first is not second
-        assert host.open == []  # what was never asked is not opened
+    async with (
+        _host() as host,
+        _connections() as connections,
+        _answered(connections, host),
+        _answered(connections, host),
+    ):
+        assert len(host.open) == 2
 
 
 async def test_one_that_the_other_side_closed_is_not_used_again() -> None:
@@ -98,10 +107,7 @@ async def test_one_whose_answer_was_not_read_to_its_end_is_closed() -> None:
         _host(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}") as host,
         _connections() as connections,
     ):
-        async with (
-            connections.to(host.url.origin) as connection,
-            connection.stream("GET", host.url) as response,
-        ):
+        async with _answered(connections, host) as response:
             assert response.status == 200
         await _until(host, closed=1)
 
@@ -118,8 +124,8 @@ async def test_idle_connections_are_bounded_and_the_oldest_go_first() -> None:
     async with _host() as host, _connections() as connections:
         async with AsyncExitStack() as stack:
             for _ in range(40):
-                connection = await stack.enter_async_context(connections.to(host.url.origin))
-                await connection.request("GET", host.url)
+                response = await stack.enter_async_context(_answered(connections, host))
+                await response.aread()
         await _until(host, closed=8)
         assert [await _asked(connections, host) for _ in range(3)] == [200, 200, 200]
         assert (len(host.open), host.closed) == (40, 8)
@@ -127,7 +133,7 @@ async def test_idle_connections_are_bounded_and_the_oldest_go_first() -> None:
 
 async def test_nobody_keeps_one_longer_than_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("vvwatch.senders.connections.time.monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     async with _host() as early, _host() as late, _connections() as connections:
         await _asked(connections, early)
         now = 4.0
@@ -142,7 +148,7 @@ async def test_one_is_not_used_again_when_the_other_side_may_be_about_to_close_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("vvwatch.senders.connections.time.monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     async with _host() as host, _connections() as connections:
         await _asked(connections, host)
         now = 4.5

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ from email.utils import formatdate
 import pytest
 
 from tests.receiver import Receiver
+from vvwatch.core.networks import PRIVATE, AddressPolicy, parse_network
 from vvwatch.errors import DeliveryRefused
 from vvwatch.ports import Reply
 from vvwatch.senders.guard import Guard
@@ -17,7 +19,7 @@ from vvwatch.senders.http import HttpSender
 
 pytestmark = pytest.mark.anyio
 
-_OPEN = Guard(allow_http=True, allow_private_addresses=True)
+_OPEN = Guard(AddressPolicy(allow_http=True, allow_networks=PRIVATE))
 
 
 @asynccontextmanager
@@ -27,6 +29,17 @@ async def _sender(guard: Guard = _OPEN, timeout_seconds: float = 10.0) -> AsyncI
         yield sender
     finally:
         await sender.aclose()
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Nothing more can be opened; what is open stays so."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def _posted(url: str, guard: Guard = _OPEN, timeout_seconds: float = 10.0) -> Reply:
@@ -41,6 +54,20 @@ async def test_any_status_is_an_answer_and_no_error(status: int) -> None:
     assert (reply.status_code, reply.body, reply.error) == (status, '{"received":true}', None)
     assert receiver.received[0].body == b"{}"
     assert receiver.received[0].headers["Host"] == receiver.url.split("/")[2]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_without_descriptors_the_receiver_is_not_to_blame(host: str) -> None:
+    with Receiver() as receiver:
+        url = receiver.url.replace("127.0.0.1", host)
+        async with _sender() as sender:
+            with no_descriptors():
+                reply = await sender.post(url, b"{}", {})
+            assert reply.shortage is not None
+            assert (reply.status_code, reply.error) == (None, reply.shortage.message)
+            assert "no file descriptor left" in reply.shortage.message
+            after = await sender.post(url, b"{}", {})
+    assert (after.status_code, after.shortage) == (200, None)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +109,7 @@ async def test_a_hostile_retry_after_counts_as_none(value: str) -> None:
 
 async def test_a_private_address_is_refused() -> None:
     with Receiver() as receiver:
-        reply = await _posted(receiver.url, Guard(allow_http=True))
+        reply = await _posted(receiver.url, Guard(AddressPolicy(allow_http=True)))
     assert reply.status_code is None
     assert "private address" in str(reply.error)
     assert receiver.received == []
@@ -90,7 +117,7 @@ async def test_a_private_address_is_refused() -> None:
 
 async def test_http_is_refused_unless_it_is_allowed() -> None:
     with Receiver() as receiver:
-        reply = await _posted(receiver.url, Guard(allow_private_addresses=True))
+        reply = await _posted(receiver.url, Guard(AddressPolicy(allow_networks=PRIVATE)))
     assert reply.error == "the address is not https"
     assert receiver.received == []
 
@@ -113,7 +140,7 @@ async def test_a_refused_connection_is_an_error_without_a_status() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     reply = await _posted(f"http://127.0.0.1:{port}/")
-    assert (reply.status_code, reply.error) == (None, "ConnectError: the connection failed")
+    assert (reply.status_code, reply.error) == (None, "the connection was refused: nothing listens there")
 
 
 async def test_of_a_long_answer_the_first_kilobyte_is_kept() -> None:
@@ -163,15 +190,9 @@ async def _resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> As
     [
         "127.0.0.1",
         "10.0.0.1",
-        "169.254.169.254",
         "100.64.0.1",
-        "0.0.0.0",  # not listened on
-        "224.0.0.1",
         "::1",
-        "::",
         "fd00::1",
-        "fe80::1%eth0",
-        "ff02::1",
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
         "64:ff9b::a00:1",
@@ -188,6 +209,38 @@ async def test_no_spelling_of_a_private_address_is_connected_to(
     async with _resolving(monkeypatch, [address]):
         reply = await _posted("https://hook.example/", Guard())
     assert reply.error == "the host 'hook.example' resolves to a private address"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "168.63.129.16",
+        "0.0.0.0",  # not listened on
+        "224.0.0.1",
+        "::",
+        "fe80::1%eth0",
+        "ff02::1",
+        "fd00:ec2::254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+    ],
+)
+async def test_no_option_lets_metadata_be_asked(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    async with _resolving(monkeypatch, [address]):
+        reply = await _posted("https://hook.example/", _OPEN)
+    error = "the host 'hook.example' resolves to a link-local, reserved or cloud metadata address"
+    assert reply.error == error
+
+
+async def test_a_network_that_is_named_is_asked_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(AddressPolicy(allow_networks=(parse_network("10.20.0.0/16"),)))
+    async with _resolving(monkeypatch, ["10.20.0.1"]):
+        assert await guard.addresses("hook.example", 443) == ["10.20.0.1"]
+    async with _resolving(monkeypatch, ["10.20.0.1", "10.21.0.1"]):
+        with pytest.raises(DeliveryRefused, match="private address") as refused:
+            await guard.addresses("hook.example", 443)
+    assert "10.2" not in f"{refused.value} {refused.value.hint}", "what it resolves to is not told"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +322,7 @@ async def test_a_receiver_that_resets_is_an_error_without_a_status() -> None:
     with _served(reset) as url:
         reply = await _posted(url)
     assert reply.status_code is None
-    assert str(reply.error).endswith("the connection failed")
+    assert reply.error == "the connection was reset by the receiver"
 
 
 async def test_an_answer_that_trickles_costs_no_more_than_the_time_out() -> None:
@@ -296,7 +349,7 @@ async def test_what_was_answered_counts_though_the_rest_of_the_answer_never_come
         assert is_cut or ended.wait(10)
 
     with _served(answer) as url:
-        reply = await _posted(url, timeout_seconds=10.0 if is_cut else 0.5)
+        reply = await _posted(url, timeout_seconds=10.0 if is_cut else 2.0)
         ended.set()
     assert (reply.status_code, reply.body, reply.error) == (200, "taken", None)
 

@@ -45,6 +45,7 @@ def test_where_the_kernel_tells_no_limits_nothing_is_found(monkeypatch: pytest.M
 def test_what_is_watched_is_counted_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / ".hidden" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "@eaDir" / "c").mkdir(parents=True)
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "file").touch()
     assert budgets.folders_below(tmp_path, lambda: False) == 3

@@ -12,6 +12,9 @@ TABLE = r"""
 31 21 0:41 / /mnt/two\040words rw,relatime - cifs //nas/media rw
 32 30 8:2 / /mnt/nas/disk rw,relatime - xfs /dev/sdb1 rw
 33 21 0:42 / /mnt/bucket rw,relatime - fuse.rclone remote: rw
+37 21 0:45 / /mnt/weed rw,relatime - fuse.seaweedfs localhost:8888:/ rw
+38 21 0:46 / /mnt/auto rw,relatime - autofs systemd-1 rw
+39 21 0:47 / /mnt/unheard rw,relatime - fuse.of-tomorrow x rw
 34 21 0:43 / /mnt/pool rw,relatime - fuse.mergerfs pool rw
 35 21 0:44 / /mnt/again rw,relatime - nfs nas:/old rw
 36 21 8:3 / /mnt/again rw,relatime - ext4 /dev/sdc1 rw
@@ -29,6 +32,9 @@ TABLE = r"""
         ("/mnt/two words/in", "cifs"),
         ("/mnt/bucket", "fuse.rclone"),
         ("/mnt/pool", None),
+        ("/mnt/weed/in", "fuse.seaweedfs"),
+        ("/mnt/auto/nas", "autofs"),
+        ("/mnt/unheard", "fuse.of-tomorrow"),
         ("/mnt/again", None),
     ],
 )

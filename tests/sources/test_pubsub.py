@@ -227,7 +227,7 @@ async def test_poison_matrix_what_is_refused_stays_until_somebody_deletes_it(
 async def test_answers_that_are_too_long_are_asked_for_in_pieces(
     pubsub: PubSub, topic: str, queue: PubSubQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vvwatch.storage.gcs_session._MOST_BYTES", 4_000)
+    monkeypatch.setattr("vvwatch.storage.replies.Reply.most_bytes", 4_000)
     for _ in range(20):
         publish(pubsub, topic, notification())
     kept: set[str] = set()

@@ -142,7 +142,7 @@ def test_no_thread_is_left_when_it_is_closed_or_never_began(tmp_path: Path) -> N
     assert listeners() == [f"watchfiles {tmp_path}"]
     began = time.monotonic()
     tree.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     with pytest.raises(StorageUnavailable):
         WatchfilesTree(tmp_path / "absent")
     assert listeners() == []

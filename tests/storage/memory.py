@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +20,10 @@ from vvwatch.storage.spool import Spool
 class MemoryStorage(RemoteStorage):
     """`breaks` says of one body after the other after how many bytes it breaks off; None: not at all.
 
-    `body` makes the chunks of a body of its bytes, `on_request` hears of each request before it is done.
+    `delays` are waited for before the next answers.
+
+    `states` has digests that are stated of keys in place of the right one. `body` makes the chunks of a body of its
+    bytes, `on_request` hears of each request before it is done.
     """
 
     def __init__(self, spool: Spool) -> None:
@@ -28,9 +31,11 @@ class MemoryStorage(RemoteStorage):
         self.objects: dict[str, tuple[StorageObject, bytes]] = {}
         self.requests: list[str] = []
         self.breaks: list[int | None] = []
+        self.delays: list[Callable[[], Awaitable[object]]] = []
         self.chunk_bytes = 7
         self.open_bodies = 0
         self.vouches = True
+        self.states: dict[str, bytes] = {}
         self.on_request: Callable[[str], object] = str
         self.body: Callable[[bytes], AsyncIterator[bytes]] = self._chunks
         self._versions = itertools.count(1)
@@ -57,10 +62,12 @@ class MemoryStorage(RemoteStorage):
     ) -> AsyncIterator[Incoming]:
         end = None if length is None else start + length
         self._asked(f"open {key} {start}-{'' if end is None else end}")
+        if self.delays:
+            await self.delays.pop(0)()
         obj, data = self._at(key)
         if obj.version != version:
             raise ObjectChanged(f"{key!r} is another version")
-        md5 = hashlib.md5(data).digest() if self.vouches else None
+        md5 = self.states.get(key, hashlib.md5(data).digest()) if self.vouches else None
         self.open_bodies += 1
         try:
             yield Incoming(obj.size_bytes, self.body(data[start:end]), md5)

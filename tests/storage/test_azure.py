@@ -7,16 +7,19 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import anyio
 import pytest
-from azure.storage.blob import StandardBlobTier
+from azure.storage.blob import BlobBlock, ContentSettings, StandardBlobTier
 
 from tests.emulators.azurite import Azurite, Container, make_container
 from tests.fault_proxy import LOOPBACK, free_port
 from tests.http_faults import FOREVER, Answer, Cut, HttpFaultProxy, Reset
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import Oddity
 from vvwatch.errors import (
     AccessDenied,
     CredentialsRefused,
@@ -406,7 +409,7 @@ async def test_a_marker_that_repeats_is_no_progress(
 ) -> None:
     page = b"<EnumerationResults><Blobs></Blobs><NextMarker>again</NextMarker></EnumerationResults>"
     line.fail(Answer(200, page), "comp=list", times=FOREVER)
-    with pytest.raises(StorageUnavailable, match="repeats itself"):
+    with pytest.raises(StorageUnavailable, match="circle"):
         await listed(far)
     assert line.count("comp=list") == 2
 
@@ -414,10 +417,11 @@ async def test_a_marker_that_repeats_is_no_progress(
 async def test_a_listing_without_end_is_not_kept(
     far: AzureStorage, line: HttpFaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(azure, "_MOST_PAGE_BYTES", 1_000)
+    monkeypatch.setattr(azure_client, "MOST_BYTES", 1_000)
     line.fail(Answer(200, b" " * 1_001), "comp=list", times=FOREVER)
-    with pytest.raises(StorageUnavailable, match="something else"):
+    with pytest.raises(StorageUnavailable, match="larger than"):
         await listed(far)
+    assert [line.count(f"maxresults={number}") for number in (5_000, 2_500, 1_250)] == [1, 1, 1]
 
 
 async def test_a_folder_of_a_hierarchical_account_is_no_object(
@@ -444,3 +448,54 @@ async def test_a_connection_is_used_again_whatever_an_answer_has_to_tell(
     await listed(far)
     assert line.accepted == 1
     assert line.count() == 5
+
+
+async def test_a_blob_that_is_listed_without_an_etag_is_known_by_time_and_size(
+    container: Container, far: AzureStorage, storage: AzureStorage, line: HttpFaultProxy
+) -> None:
+    container.client.upload_blob("a.mp4", b"four")
+    there = await storage.stat("a.mp4")
+
+    def without_etag() -> Answer:
+        date = format_datetime(datetime.fromtimestamp(there.modified_at, UTC), usegmt=True)
+        fields = f"<Last-Modified>{date}</Last-Modified><Content-Length>{there.size_bytes}</Content-Length>"
+        blob = f"<Blob><Name>a.mp4</Name><Properties>{fields}</Properties></Blob>"
+        text = f"<EnumerationResults><Blobs>{blob}</Blobs><NextMarker/></EnumerationResults>"
+        return Answer(200, text.encode(), {"Content-Type": "application/xml"})
+
+    line.fail(without_etag(), r"\bcomp=list\b", times=FOREVER)
+    obj = (await listed(far))["a.mp4"]
+    assert obj.version == f"@{there.modified_at:.0f}:4"
+    assert list(far.notes.odd) == [Oddity.NO_VERSIONS]
+    assert not far.notes.versions_shown
+    assert await far.stat("a.mp4") == obj
+    async with far.descriptor(obj.key, obj.version) as file:
+        assert os.pread(file, 100, 0) == b"four"
+    with pytest.raises(ObjectChanged):
+        async with far.descriptor(obj.key, f"@{there.modified_at - 5:.0f}:4"):
+            pass
+    container.client.upload_blob("a.mp4", b"longer", overwrite=True)
+    with pytest.raises(ObjectChanged):
+        async with far.descriptor(obj.key, obj.version):
+            pass
+    with pytest.raises(ObjectChanged):
+        await far.delete(obj.key, obj.version)
+    assert (await storage.stat("a.mp4")).size_bytes == 6
+
+
+async def test_a_stale_content_md5_holds_up_no_blob(container: Container, storage: AzureStorage) -> None:
+    data = b"what it is now"
+    stale = ContentSettings(content_md5=bytearray(hashlib.md5(b"what it was").digest()))
+    blob = container.client.get_blob_client("stale.mp4")
+    blob.stage_block("YQ==", data)
+    blob.commit_block_list([BlobBlock("YQ==")], content_settings=stale)
+    container.client.upload_blob("plain.mp4", data)
+    for key in ("plain.mp4", "stale.mp4"):
+        obj = await storage.stat(key)
+        if key == "stale.mp4":
+            with pytest.raises(StorageUnavailable, match="other bytes"):
+                async with storage.descriptor(key, obj.version):
+                    pass
+        async with storage.descriptor(key, obj.version) as file:
+            assert os.pread(file, 100, 0) == data
+        assert bool(storage.notes.remark_on(key, obj.version)) is (key == "stale.mp4")

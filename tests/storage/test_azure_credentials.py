@@ -18,6 +18,7 @@ import pytest
 from tests.emulators.azurite import Azurite, Container, make_container
 from tests.emulators.entra import Entra
 from tests.fault_proxy import LOOPBACK, free_port
+from tests.hostile_store import hostile_store
 from tests.http_faults import HttpFaultProxy
 from vvwatch.errors import CredentialsRefused, StorageError, StorageUnavailable
 from vvwatch.storage import azure_client
@@ -37,7 +38,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def as_it_was(entra: Entra) -> Iterator[None]:
     yield
-    entra.token_seconds, entra.secret_expired, entra.outage = 3600, False, None
+    entra.token_seconds, entra.secret_expired, entra.outage, entra.elsewhere = 3600, False, None, ""
 
 
 @pytest.fixture
@@ -152,6 +153,16 @@ async def test_an_expired_secret_is_said_to_be_expired(
     error = await refusal(location, secret, tmp_path)
     assert "AADSTS7000222" in error.message
     assert "expired" in error.hint
+
+
+async def test_signing_in_follows_no_redirect(
+    location: AzureLocation, secret: AzureClientSecret, entra: Entra, tmp_path: Path
+) -> None:
+    async with hostile_store() as witness:
+        entra.outage, entra.elsewhere = (307, ""), f"{witness.url}/token"
+        error = await refusal(location, secret, tmp_path)
+        assert "no sign-in: the endpoint answered with a redirect to 127.0.0.1:" in error.message
+        assert witness.seen == []
 
 
 @pytest.mark.parametrize("outage", [(503, "<html>busy"), (429, ""), (200, "<html>welcome"), (404, "")])

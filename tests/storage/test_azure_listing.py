@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -144,7 +145,7 @@ CHANGES: dict[str, Callable[[str], str]] = {
 
 
 NO_LISTING = (
-    "element", "no size", "no date", "namespace", "other root", "no marker", "nested", "unclosed", "self-closed",
+    "element", "namespace", "other root", "no marker", "nested", "unclosed", "self-closed",
     "control", "entity",
 )  # fmt: skip
 
@@ -196,6 +197,26 @@ def test_what_is_no_listing_is_an_error() -> None:
             parsed(text.encode())
 
 
+@pytest.mark.parametrize(
+    ("change", "lacking"), [("no size", "not give its size"), ("no date", "not give its time of change")]
+)
+def test_a_blob_that_leaves_out_what_must_be_known_is_irregular_and_its_neighbours_are_listed(
+    change: str, lacking: str
+) -> None:
+    found = parsed(page(CHANGES[change](str(Blob("a"))), Blob("b")).encode())
+    assert keys(found) == ["b"]
+    ((key, reason, detail),) = [(each.key, each.reason, each.detail) for each in found.listed.irregular]
+    assert (key, reason) == ("a", "incomplete_entry")
+    assert lacking in detail
+
+
+def test_a_blob_without_an_etag_has_time_and_size_for_its_version() -> None:
+    for etag in ("", "<Etag/>", "<Etag></Etag>"):
+        text = re.sub(r"<Etag>.*?</Etag>", etag, page(Blob("a")))
+        (found,) = parsed(text.encode()).listed.objects
+        assert found.version == f"@{found.modified_at:.0f}:{found.size_bytes}"
+
+
 @pytest.mark.anyio
 async def test_a_page_that_ends_early_is_an_error_wherever_it_ends() -> None:
     body = page(Blob("a"), folder("b/"), Blob("c"), marker="m").encode()
@@ -223,7 +244,19 @@ def test_keys_that_cannot_be_asked_for_are_listed_as_such() -> None:
     for key in ("b/../c", ".", "./b", "b/.", "d\\e", "", "k" * 1025):
         found = read(page(*map(Blob, ("a", key, "..f", "k" * 1024))))
         assert keys(found) == ["a", "..f", "k" * 1024]
-        assert [(each.key, each.reason) for each in found.listed.irregular] == [(key, "unusable_key")]
+        reason = "key_too_long" if len(key) > 1024 else "unusable_key"
+        assert [(each.key, each.reason) for each in found.listed.irregular] == [(key, reason)]
+
+
+def test_a_blob_whose_etag_or_size_is_beyond_all_measure_is_irregular_and_its_neighbours_are_listed() -> None:
+    text = str(Blob("a"))
+    size = re.sub(r"(<Content-Length>)\d+", rf"\g<1>{'9' * 5_000}", text)
+    etag = re.sub(r"(<Etag>)[^<]+", rf"\g<1>{'e' * (1 << 20)}", text)
+    assert text not in (size, etag)
+    for changed in (size, etag):
+        found = parsed(page(changed, Blob("b")).encode())
+        assert keys(found) == ["b"]
+        assert [each.reason for each in found.listed.irregular] == ["incomplete_entry"]
 
 
 def test_an_encoded_name_is_decoded_once() -> None:

@@ -273,13 +273,13 @@ async def test_a_body_that_is_cut_is_said_and_read_on_from_there(
     assert proxy.seen[-1].headers["range"].startswith("bytes=1")
 
 
-async def test_bytes_that_the_store_does_not_vouch_for_are_not_taken(
+async def test_bytes_that_the_store_states_otherwise_are_not_taken_at_once(
     filled: GcsStorage, proxy: HttpFaultProxy
 ) -> None:
     obj = await filled.stat("in/a.mp4")
     other_md5 = {"X-Goog-Generation": obj.version, "X-Goog-Hash": "md5=" + "A" * 22 + "=="}
     proxy.fail(Answer(200, CONTENT, other_md5))
-    with pytest.raises(StorageUnavailable, match="vouches"):
+    with pytest.raises(StorageUnavailable, match="other bytes than the store states"):
         async with filled.descriptor(obj.key, obj.version):
             pass
 
@@ -326,7 +326,6 @@ async def test_a_listing_that_breaks_half_way_raises(
         b'{"kind":"storage#bucket"}',
         b'{"kind":"storage#objects","items":{}',
         b'{"kind":"storage#objects","items":["a"]}',
-        b'{"kind":"storage#objects","items":[{"name":"a"}]}',
         b'{"kind":"storage#objects","nextPageToken":7}',
         b'{"kind":"storage#objects","prefixes":[null]}',
         b"[" * 60_000,
@@ -339,6 +338,16 @@ async def test_what_is_no_listing_is_not_an_empty_one(
     error = await fails(list_all, storage, tmp_path)
     assert type(error) is StorageUnavailable
     assert "something else" in error.message
+
+
+async def test_an_entry_that_tells_too_little_is_left_out_alone(
+    storage: GcsStorage, proxy: HttpFaultProxy, tmp_path: Path
+) -> None:
+    proxy.fail(Answer(200, b'{"kind":"storage#objects","items":[{"name":"a"}]}'))
+    pages = [page async for page in storage.list("", recursive=True)]
+    assert [obj for page in pages for obj in page.objects] == []
+    [entry] = [each for page in pages for each in page.irregular]
+    assert (entry.key, entry.reason) == ("a", "incomplete_entry")
 
 
 @pytest.mark.parametrize("circle", [1, 2, 3, 5])

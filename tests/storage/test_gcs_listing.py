@@ -46,6 +46,8 @@ def test_every_key_is_kept_as_it_is_or_named_as_unusable(keys: list[str], escape
         ("a\0b", "a\\x00b", "unusable_key"),
         ("..", "..", "unusable_key"),
         ("a\ud800\0", "a\\ud800\\x00", "undecodable_name"),
+        ("k" * 1_025, "k" * 1_025, "key_too_long"),
+        ("é" * 513, "é" * 513, "key_too_long"),
     ],
 )
 def test_an_unusable_key_is_printable(key: str, printable: str, reason: str) -> None:
@@ -73,6 +75,9 @@ def test_a_time_is_epoch_seconds_whatever_its_digits(moment: datetime, digits: i
         {"size": 3},
         {"size": "-1"},
         {"size": "1e3"},
+        {"size": "9" * 19},
+        {"generation": "9" * 21},
+        {"updated": "0000-11-22T10:57:52Z"},
         {"updated": None},
         {"updated": "2026-11-22T10:57:52"},
         {"updated": "2026-11-22T10:57:52+01:00"},
@@ -88,6 +93,25 @@ def test_an_object_that_is_not_described_whole_is_an_error(wrong: dict[str, Any]
         parsed_object(json.dumps({**described("b", 7, 3), **wrong}).encode())
 
 
+def test_the_longest_keys_are_listed() -> None:
+    keys = ["k" * 1_024, "é" * 512, "\U0001f3ac" * 256]
+    listed, _ = parsed_page(page_of([described(key, 7, 3) for key in keys], escaped=True))
+    assert [obj.key for obj in listed.objects] == keys
+
+
 def test_what_is_not_utf8_is_no_listing() -> None:
     with pytest.raises(ValueError):
         parsed_page(page_of([described("a", 7, 3)], escaped=True).replace(b'"a"', b'"\xff"'))
+
+
+@pytest.mark.parametrize("field", ["generation", "size", "updated"])
+def test_an_entry_that_leaves_out_what_must_be_known_is_irregular_and_its_neighbours_are_listed(
+    field: str,
+) -> None:
+    whole, lacking = described("a", 7, 3), dict(described("b", 7, 3))
+    del lacking[field]
+    found = parsed_page(page_of([whole, lacking], escaped=True)).listed
+    assert [obj.key for obj in found.objects] == ["a"]
+    ((key, reason, detail),) = [(each.key, each.reason, each.detail) for each in found.irregular]
+    assert (key, reason) == ("b", "incomplete_entry")
+    assert f"does not give its {field}" in detail

@@ -17,6 +17,7 @@ import trustme
 from aiohttp import web
 
 from tests.fault_proxy import LOOPBACK, free_port
+from tests.hostile_store import hostile_store
 from tests.storage.gcs_places import LISTING, adapter, described, private_key, service_account, serving
 from vvwatch.errors import CredentialsRefused, StorageError, StorageThrottled, StorageUnavailable
 from vvwatch.storage.gcs import GcsStorage
@@ -38,6 +39,8 @@ class Google:
         self.asked = anyio.Event()
         self.answering = anyio.Event()
         self.answering.set()
+        self.elsewhere = ""
+        self.padding = ""
 
     @property
     def latest(self) -> str:
@@ -70,11 +73,15 @@ class Google:
     async def grant(self, assertion: str) -> web.Response:
         self.asked.set()
         await self.answering.wait()
+        if self.elsewhere:
+            return web.Response(status=307, headers={"Location": self.elsewhere})
         if self.refusal is not None:
             status, body = self.refusal
             return web.Response(status=status, text=body.replace("ASSERTION", assertion))
         self.given += 1
-        return web.json_response({"access_token": self.latest, "expires_in": self.expires_in})
+        return web.json_response(
+            {"access_token": self.latest, "expires_in": self.expires_in, "more": self.padding}
+        )
 
     async def list(self, request: web.Request) -> web.Response:
         if request.headers["Authorization"] != f"Bearer {self.latest}":
@@ -246,6 +253,19 @@ async def test_a_server_without_tls_is_said(ca_file: str, tmp_path: Path) -> Non
             assert type(await refusal(storage)) is StorageUnavailable
 
 
+async def test_signing_in_follows_no_redirect(storage: GcsStorage, google: Google) -> None:
+    async with hostile_store() as witness:
+        google.elsewhere = f"{witness.url}/token"
+        error = await refusal(storage)
+        assert "no sign-in: the endpoint answered with a redirect to 127.0.0.1:" in error.message
+        assert witness.seen == []
+
+
+async def test_a_token_of_any_size_is_refused(storage: GcsStorage, google: Google) -> None:
+    google.padding = "x" * 70_000
+    assert "larger than 64 KiB" in (await refusal(storage)).message
+
+
 class TestAmbient:
     """The identity of the machine itself."""
 
@@ -286,6 +306,16 @@ class TestAmbient:
         assert google.given == 1
         assert "proxy" in error.message
         assert "pass" not in f"{error.message} {error.hint} {storage._session._location!r}"
+
+    async def test_the_metadata_server_sends_nowhere_else(
+        self, google: Google, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with hostile_store() as witness, serving(google.app()) as metadata_url:
+            google.elsewhere = f"{witness.url}/token"
+            self.metadata_at(monkeypatch, metadata_url)
+            async with adapter(tmp_path, google.url) as storage:
+                assert "redirect to 127.0.0.1:" in (await refusal(storage)).message
+            assert witness.seen == []
 
     async def test_a_machine_without_identity_says_so(self, google: Google, tmp_path: Path) -> None:
         async with adapter(tmp_path, google.url) as storage:

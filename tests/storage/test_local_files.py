@@ -163,7 +163,7 @@ async def test_asking_for_writers_never_kills_nor_blocks_for_long(root: Path, st
 async def test_filesystems_that_answer_otherwise_are_not_asked(
     root: Path, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vvwatch.storage.leases._filesystem", lambda _: 0x6969)
+    monkeypatch.setattr("vvwatch.storage.leases.magic_of", lambda _: 0x6969)
     with (root / "a.mp4").open("wb"):
         assert await storage.in_use(["a.mp4"]) == set()
 
@@ -249,6 +249,7 @@ async def test_a_write_that_fails_says_why_and_leaves_nothing(
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(expected) as refusal:
         await storage.write("a.json", tmp_path / "source", content_type="x/y")
+    assert ("ReadWritePaths=" in refusal.value.hint) is (number == errno.EROFS)
     assert refusal.value.hint
     assert names(root) == []
 

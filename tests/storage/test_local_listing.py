@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.looking import look
+from tests.storage.looking import keys, look
+from vvwatch.core.filters import ObjectFilter
 from vvwatch.errors import (
     StorageUnavailable,
 )
@@ -54,6 +55,45 @@ async def test_a_write_in_place_is_a_new_version(root: Path, storage: LocalStora
     before = await storage.stat("a.mp4")
     (root / "a.mp4").write_bytes(b"new!")
     assert (await storage.stat("a.mp4")).version != before.version
+
+
+async def test_folders_that_systems_keep_for_themselves_are_not_entered(
+    root: Path, storage: LocalStorage
+) -> None:
+    for folder in (
+        "@eaDir/a.mp4",
+        "in/#recycle",
+        "lost+found",
+        "$RECYCLE.BIN/S-1",
+        "System Volume Information",
+    ):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "x.mp4").write_bytes(b"x")
+        (root / folder.split("/")[0]).chmod(0o755)
+    (root / "in" / "a.mp4").write_bytes(b"x")
+    assert await look(storage) == ({"in/a.mp4": await storage.stat("in/a.mp4")}, [])
+    assert await keys(storage, "in/#recycle/") == {"in/#recycle/x.mp4"}
+    assert await keys(storage, "in/#rec") == {"in/#recycle/x.mp4"}
+
+
+async def test_a_folder_that_is_skipped_is_not_entered(
+    root: Path, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("proxies/deep", "shoot/proxies"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "x.mp4").write_bytes(b"x")
+    entered: list[str] = []
+    honest = walking.open_folder
+
+    def noting(descriptor: int, folder: str) -> int:
+        entered.append(folder)
+        return honest(descriptor, folder)
+
+    monkeypatch.setattr(walking, "open_folder", noting)
+    rules = ObjectFilter("", "*", True, ["proxies/**"])
+    pages = [page async for page in storage.list("", recursive=True, skips=rules.skips)]
+    assert [obj.key for page in pages for obj in page.objects] == ["shoot/proxies/x.mp4"]
+    assert sorted(entered) == ["", "shoot", "shoot/proxies"]
 
 
 async def test_hidden_names_are_passed_over_with_all_below_them(root: Path, storage: LocalStorage) -> None:

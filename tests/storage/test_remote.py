@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tests.storage.looking import names
 from tests.storage.memory import MemoryStorage
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import Oddity
 from vvwatch.errors import (
     ObjectChanged,
     ObjectTooLarge,
@@ -21,13 +23,15 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.storage import remote
+from vvwatch.storage import hanging, remote
 from vvwatch.storage.listing import ListedPage
 from vvwatch.storage.spool import Spool
 
 pytestmark = pytest.mark.anyio
 
 DATA = bytes(range(100))
+OTHER = b"0123456789abcdef"
+"""A digest that is none of any bytes here."""
 
 
 async def read(memory: MemoryStorage, key: str, version: str) -> bytes:
@@ -153,21 +157,83 @@ async def test_an_object_replaced_between_two_parts_of_its_download_has_changed(
 
 
 @pytest.mark.parametrize("breaks", [[], [30]])
-async def test_other_bytes_than_the_store_vouches_for_are_refused(
-    memory: MemoryStorage, breaks: list[int | None], spool: Spool
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "excerpt"])
+async def test_bytes_that_come_otherwise_each_time_are_refused(
+    memory: MemoryStorage, breaks: list[int | None], whole: bool, spool: Spool
 ) -> None:
+    obj = memory.put("a", DATA[:32])
+    memory.body = garbled(memory.body, once=False)
+    for told in ("than the store states", "and than before", "and than before"):
+        memory.breaks = list(breaks) if whole else []
+        with pytest.raises(StorageUnavailable, match=told) as failure:
+            async with memory.descriptor(*obj[:2]) if whole else memory.excerpt(*obj[:2]):
+                pass
+        assert failure.value.transient
+    assert spool._taken_bytes == 0
+    assert not memory.notes.odd
+
+
+async def test_bytes_that_were_garbled_on_their_way_are_read_again(memory: MemoryStorage) -> None:
     obj = memory.put("a", DATA)
-    memory.breaks = breaks
-    memory.body = garbled(memory.body)
+    memory.body = garbled(memory.body, once=True)
     with pytest.raises(StorageUnavailable, match="other bytes"):
         await read(memory, obj.key, obj.version)
-    assert spool._taken_bytes == 0
+    assert await read(memory, obj.key, obj.version) == DATA
+    assert not memory.notes.odd
+    assert memory.notes.remark_on(obj.key, obj.version) == ""
 
 
-def garbled(chunks: Callable[[bytes], AsyncIterator[bytes]]) -> Callable[[bytes], AsyncIterator[bytes]]:
+async def test_bytes_that_come_equal_twice_are_taken_whatever_the_store_states(memory: MemoryStorage) -> None:
+    memory.states["wrong"] = OTHER
+    right, wrong = memory.put("right", DATA), memory.put("wrong", DATA)
+    assert await read(memory, *right[:2]) == DATA
+    with pytest.raises(StorageUnavailable, match="other bytes"):
+        await read(memory, *wrong[:2])
+    assert not memory.notes.odd
+    for _ in range(3):  # and are not doubted again
+        assert await read(memory, *wrong[:2]) == DATA
+    assert "came equal twice" in memory.notes.remark_on(*wrong[:2])
+    assert memory.notes.remark_on(*right[:2]) == ""
+    assert list(memory.notes.odd) == [Oddity.FALSE_DIGESTS]
+
+
+async def test_a_store_whose_digests_are_never_right_is_doubted_once(memory: MemoryStorage) -> None:
+    memory.states = {f"{number}": OTHER for number in range(4)}
+    found = [memory.put(f"{number}", DATA) for number in range(4)]
+    with pytest.raises(StorageUnavailable, match="other bytes"):
+        await read(memory, *found[0][:2])
+    for obj in found:
+        assert await read(memory, *obj[:2]) == DATA
+        assert "another digest" in memory.notes.remark_on(*obj[:2])
+    right = memory.put("right", DATA)
+    await read(memory, *right[:2])  # from now on a wrong digest says something
+    with pytest.raises(StorageUnavailable, match="other bytes"):
+        await read(memory, *found[3][:2])
+
+
+async def test_an_object_replaced_before_its_second_read_has_changed(memory: MemoryStorage) -> None:
+    memory.states["a"] = OTHER
+    obj = memory.put("a", DATA)
+    with pytest.raises(StorageUnavailable, match="other bytes"):
+        await read(memory, obj.key, obj.version)
+    newer = memory.put("a", DATA)
+    with pytest.raises(ObjectChanged):
+        await read(memory, obj.key, obj.version)
+    with pytest.raises(StorageUnavailable, match="other bytes"):  # of this one nothing is known yet
+        await read(memory, newer.key, newer.version)
+
+
+def garbled(
+    chunks: Callable[[bytes], AsyncIterator[bytes]], *, once: bool
+) -> Callable[[bytes], AsyncIterator[bytes]]:
+    """Bodies with another first byte: the first one, or each one another way."""
+    times = itertools.count(1)
+
     async def other(data: bytes) -> AsyncIterator[bytes]:
-        async for chunk in chunks(data):
-            yield chunk[::-1]
+        number = next(times)
+        wrong = data if once and number > 1 else bytes([(data[0] + number) % 256]) + data[1:]
+        async for chunk in chunks(wrong):
+            yield chunk
 
     return other
 
@@ -285,16 +351,18 @@ async def test_an_excerpt_that_breaks_off_fails_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("size", [16, 32])
-async def test_a_whole_excerpt_is_held_against_what_the_store_vouches_for(
+async def test_a_whole_excerpt_is_held_against_what_the_store_states(
     memory: MemoryStorage, size: int
 ) -> None:
+    memory.states["a"] = OTHER
     obj = memory.put("a", DATA[:size])
-    async with memory.excerpt(obj.key, obj.version) as excerpt:
-        assert excerpt.whole
-    memory.body = garbled(memory.body)
     with pytest.raises(StorageUnavailable, match="other bytes"):
         async with memory.excerpt(obj.key, obj.version):
             pass
+    async with memory.excerpt(obj.key, obj.version) as excerpt:
+        assert excerpt.whole
+        assert os.pread(excerpt.descriptor, 100, 0) == DATA[:size]
+    assert "another digest" in memory.notes.remark_on("a", obj.version)
 
 
 class LongListing(MemoryStorage):
@@ -318,3 +386,85 @@ async def test_a_listing_is_split_only_where_it_may_begin_anywhere(tmp_path: Pat
     keys = {obj.key async for page in storage.list("", recursive=True) for obj in page.objects}
     assert len(keys) == 200
     assert (storage.requests == ["'' False"]) is not any_prefix
+
+
+async def test_a_store_that_takes_a_request_and_never_answers_it_is_not_waited_for_long(
+    memory: MemoryStorage, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hanging, "ANSWER_SECONDS", 0.05)
+    obj = memory.put("a", DATA)
+    memory.delays = [anyio.sleep_forever] * 9
+    for read_it in (memory.descriptor, memory.excerpt, memory.stream):
+        with pytest.raises(StorageUnavailable, match="no answer in time"):
+            async with read_it(obj.key, obj.version):
+                pass
+    assert len(memory.requests) == 3
+    assert (memory.open_bodies, spool._taken_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize(("come", "requests"), [(0, 1), (40, 2)])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_body_that_hangs_is_asked_for_again_as_long_as_something_comes(
+    memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch, come: int, requests: int, *, streams: bool
+) -> None:
+    monkeypatch.setattr(hanging, "ANSWER_SECONDS", 0.3)
+    obj = memory.put("a", DATA)
+
+    async def body(data: bytes) -> AsyncIterator[bytes]:
+        if come and len(data) == len(DATA):
+            yield data[:come]
+        await anyio.sleep_forever()
+
+    memory.body = body
+    with pytest.raises(StorageUnavailable, match="no answer in time"):
+        await (streamed if streams else read)(memory, obj.key, obj.version)
+    assert len(memory.requests) == requests
+    assert memory.open_bodies == 0
+
+
+async def test_a_body_that_hangs_once_goes_on_where_it_hung(
+    memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hanging, "ANSWER_SECONDS", 0.3)
+    obj = memory.put("a", DATA)
+
+    async def body(data: bytes) -> AsyncIterator[bytes]:
+        yield data[:60]
+        if len(data) == len(DATA):
+            await anyio.sleep_forever()
+
+    memory.body = body
+    assert await read(memory, obj.key, obj.version) == DATA
+    assert memory.requests == ["open a 0-", "open a 60-"]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_body_that_comes_too_slowly_is_given_up(
+    memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch, *, streams: bool
+) -> None:
+    monkeypatch.setattr(hanging, "MEASURED_SECONDS", 0.2)
+    obj = memory.put("a", DATA)
+
+    async def body(data: bytes) -> AsyncIterator[bytes]:
+        for byte in data:
+            yield bytes((byte,))
+            await anyio.sleep(0.02)
+
+    memory.body = body
+    with pytest.raises(StorageUnavailable, match=r"the store is too slow: [0-9]+ bytes came in"):
+        await (streamed if streams else read)(memory, obj.key, obj.version)
+    assert memory.requests == ["open a 0-"]
+    assert memory.open_bodies == 0
+
+
+async def test_a_body_that_is_taken_slowly_is_no_slow_one(
+    memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hanging, "MEASURED_SECONDS", 0.05)
+    obj = memory.put("a", DATA)
+    async with memory.stream(obj.key, obj.version) as chunks:
+        taken = b""
+        async for chunk in chunks:
+            taken += chunk
+            await anyio.sleep(0.01)
+    assert taken == DATA

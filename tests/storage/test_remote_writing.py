@@ -25,7 +25,7 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Irregularity, Written
 from vvwatch.storage.listing import ListedPage
-from vvwatch.storage.remote import read_parts
+from vvwatch.storage.parts import read_parts
 from vvwatch.storage.spool import Spool
 
 pytestmark = pytest.mark.anyio

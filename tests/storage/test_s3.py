@@ -13,6 +13,7 @@ import pytest
 from tests.emulators.s3_server import S3Server
 from tests.http_faults import FOREVER, Answer, Hang, HttpFaultProxy
 from tests.storage.s3_buckets import Bucket, adapter, bucket_of, contents, listing, refusal
+from vvwatch.core.store_notes import Oddity
 from vvwatch.errors import (
     AccessDenied,
     ObjectArchived,
@@ -183,20 +184,63 @@ async def test_an_etag_is_only_vouched_for_when_it_is_an_md5(
             assert (incoming.md5 is not None) is vouched
 
 
-async def test_a_server_that_minds_neither_condition_nor_range_is_found_out(
+async def test_a_server_that_minds_no_condition_is_found_out(
     canned: S3Storage, proxy: HttpFaultProxy
 ) -> None:
-    proxy.fail(Answer(200, b"else", {"ETag": '"other"'}))
+    """What else is told of it decides whether it was replaced: here nothing says that it was not."""
+    for entry in (contents("a.mp4"), contents("a.mp4").replace("&quot;e&quot;", "other"), ""):
+        proxy.fail(Answer(200, b"else", {"ETag": '"other"'}))
+        proxy.fail(listing(entry))
+        with pytest.raises(ObjectChanged):
+            await content(canned, "a.mp4", "e:4")
+
+
+async def test_an_object_with_two_names_is_the_one_that_is_listed(
+    canned: S3Storage, proxy: HttpFaultProxy
+) -> None:
+    told = {"ETag": '"other"', "Last-Modified": "Sun, 22 Nov 2026 05:12:33 GMT"}
+    later = {**told, "Last-Modified": "Sun, 22 Nov 2026 05:12:35 GMT"}
+    for _ in range(2):
+        proxy.fail(Answer(200, b"four", told), "^GET /media/a.mp4")
+        proxy.fail(listing(contents("a.mp4")), "list-type=2", times=2)
+        proxy.fail(head(**told), "^HEAD")
+        assert await content(canned, "a.mp4", "e:4") == b"four"
+    assert list(canned.notes.odd) == [Oddity.OTHER_VERSIONS]
+    proxy.fail(Answer(200, b"else", later), "^GET /media/a.mp4")
+    proxy.fail(listing(contents("a.mp4")), "list-type=2")
     with pytest.raises(ObjectChanged):
-        async with canned.opened("a.mp4", "e:4"):
-            pass
-    whole = Answer(200, b"four", {"ETag": '"e"'})
-    shifted = Answer(206, b"our", {"ETag": '"e"', "Content-Range": "bytes 1-3/4"})
-    for answer, start in ((whole, 2), (whole, 0), (shifted, 2)):
+        await content(canned, "a.mp4", "e:4")
+
+
+async def test_a_server_that_sends_all_of_an_object_for_a_part_is_cut(
+    canned: S3Storage, proxy: HttpFaultProxy
+) -> None:
+    for start, length, wanted in ((2, 1, b"u"), (0, 1, b"f"), (1, None, b"our"), (3, 9, b"r")):
+        proxy.fail(Answer(200, b"four", {"ETag": '"e"'}))
+        assert await content(canned, "a.mp4", "e:4", start, length) == wanted
+    assert list(canned.notes.odd) == [Oddity.NO_RANGES]
+    for answer in (
+        Answer(206, b"our", {"ETag": '"e"', "Content-Range": "bytes 1-3/4"}),
+        Answer(206, b"our", {"ETag": '"e"'}),
+    ):
         proxy.fail(answer)
         with pytest.raises(StorageUnavailable, match="not the range"):
-            async with canned.opened("a.mp4", "e:4", start, 1):
-                pass
+            await content(canned, "a.mp4", "e:4", 2, 1)
+
+
+async def test_a_range_never_ends_behind_the_object(canned: S3Storage, proxy: HttpFaultProxy) -> None:
+    proxy.fail(Answer(200, b"four", {"ETag": '"e"'}), times=2)
+    for length in (4, 5):
+        assert await content(canned, "a.mp4", "e:4", 0, length) == b"four"
+    assert all("range" not in request.headers for request in proxy.seen)
+    proxy.fail(Answer(206, b"ur", {"ETag": '"e"', "Content-Range": "bytes 2-3/4"}))
+    assert await content(canned, "a.mp4", "e:4", 2, 9) == b"ur"
+    assert proxy.seen[-1].headers["range"] == "bytes=2-3"
+
+
+async def content(storage: S3Storage, key: str, version: str, *part: int | None) -> bytes:
+    async with storage.opened(key, version, *part) as incoming:  # type: ignore[arg-type]
+        return b"".join([chunk async for chunk in incoming.chunks])
 
 
 # Writing
@@ -301,7 +345,7 @@ async def test_a_listing_that_goes_round_in_a_circle_is_an_error(
     with pytest.raises(StorageUnavailable, match="circle"):
         async for _ in canned.pages(""):
             pass
-    assert proxy.count() == 3
+    assert proxy.count() == 4
 
 
 async def test_a_listing_asks_for_encoded_keys_and_for_what_was_restored(

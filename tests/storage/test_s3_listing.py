@@ -179,11 +179,6 @@ def test_a_page_that_is_cut_anywhere_is_no_listing() -> None:
         page(ONE, END, "<NextContinuationToken>2</NextContinuationToken>"),
         page(END, ONE.replace("<Key>a.mp4</Key>", "")),
         page(END, ONE.replace("<Key>a.mp4</Key>", "<Key/>")),
-        page(END, ONE.replace("<Size>4</Size>", "")),
-        page(END, ONE.replace("<Size>4</Size>", "<Size>-4</Size>")),
-        page(END, ONE.replace("<Size>4</Size>", "<Size>\u0664</Size>")),
-        page(END, ONE.replace("2026-11", "2026-13")),
-        page(END, ONE.replace("250Z", "250")),
         page(END, ONE.replace("<Size>", "<Key>b.mp4</Key><Size>")),
         page(END, ONE.replace("a.mp4", "a<b/>.mp4")),
         page(END, f"<Contents>{ONE}</Contents>"),
@@ -233,10 +228,97 @@ def test_a_key_that_no_request_can_name_is_irregular_and_its_neighbours_are_list
     ]
 
 
-def test_an_object_without_an_etag_is_irregular() -> None:
-    found = listing(page(ONE.replace("<ETag>&quot;e&quot;</ETag>", ""), ONE, END)).page
-    assert len(found.objects) == 1
-    assert [(each.key, each.reason) for each in found.irregular] == [("a.mp4", "unusable_key")]
+@pytest.mark.parametrize(
+    "etag", ["", "<ETag/>", "<ETag></ETag>", "<ETag>&quot;&quot;</ETag>", "<ETag> </ETag>"]
+)
+def test_without_an_etag_the_version_is_time_and_size(etag: str) -> None:
+    found = listing(page(ONE.replace("<ETag>&quot;e&quot;</ETag>", etag), END)).page
+    assert found.objects == [StorageObject("a.mp4", f"@{AT:.0f}.250:4", 4, AT, AT)]
+    assert not found.irregular
+
+
+@pytest.mark.parametrize(
+    "etag", ["e", "&quot;e&quot;", "&#34;e&#34;", '"e"', 'W/"e"', ' "e" ', "W/&quot;e&quot;"]
+)
+def test_an_etag_is_one_version_however_it_is_quoted(etag: str) -> None:
+    (found,) = listing(page(ONE.replace("&quot;e&quot;", etag), END)).page.objects
+    assert found.version == "e:4"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lacking"),
+    [
+        ("<Size>4</Size>", "", "not give its size"),
+        ("<Size>4</Size>", "<Size/>", "not give its size"),
+        ("<Size>4</Size>", "<Size>-4</Size>", "not give its size"),
+        ("<Size>4</Size>", "<Size>\u0664</Size>", "not give its size"),
+        ("2026-11", "2026-13", "not give its time of change"),
+        ("<LastModified>2026-11-22T05:12:33.250Z</LastModified>", "", "not give its time of change"),
+        ("2026-11-22T05:12:33.250Z", "", "not give its time of change"),
+        ("2026-11-22T05:12:33.250Z</LastModified>", "</LastModified><Size2/>", "not give its time of change"),
+    ],
+)
+def test_an_entry_that_leaves_out_what_must_be_known_is_irregular_and_its_neighbours_are_listed(
+    old: str, new: str, lacking: str
+) -> None:
+    found = listing(page(ONE.replace(old, new), OBJECT.format("ok.mp4", "e"), END)).page
+    assert [obj.key for obj in found.objects] == ["ok.mp4"]
+    ((key, reason, detail),) = [(each.key, each.reason, each.detail) for each in found.irregular]
+    assert (key, reason) == ("a.mp4", "incomplete_entry")
+    assert lacking in detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-22T05:12:33Z",
+        "2026-11-22T05:12:33.7Z",
+        "2026-11-22T05:12:33",
+        "2026-11-22T06:12:33.123+01:00",
+        "Sun, 22 Nov 2026 05:12:33 GMT",
+        " 2026-11-22T05:12:33.123456789Z ",
+    ],
+)
+def test_a_time_is_understood_however_a_store_writes_it(text: str) -> None:
+    (found,) = listing(page(ONE.replace("2026-11-22T05:12:33.250Z", text), END)).page.objects
+    assert found.modified_at == found.changed_at == AT
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_key_that_is_longer_than_a_request_can_name_is_irregular(encoded: bool) -> None:
+    keys = ("a" * 1_024, "a" * 1_025, "ok.mp4")
+    found = listing(page(*(OBJECT.format(key, "e") for key in keys), END, encoded=encoded)).page
+    assert [obj.key for obj in found.objects] == [keys[0], "ok.mp4"]
+    assert [(each.key, each.reason) for each in found.irregular] == [(keys[1], "key_too_long")]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("<Size>4<", f"<Size>{'9' * 19}<"), "its size"),
+        (("<Size>4<", f"<Size>{'9' * 5_000}<"), "its size"),
+        (("&quot;e&quot;", "e" * (1 << 20)), "ETag"),
+        (("2026-11-22T", "0000-11-22T"), "time of change"),
+    ],
+    ids=["2**63", "thousands of digits", "etag", "year 0"],
+)
+def test_what_is_beyond_all_measure_is_irregular_and_its_neighbours_are_listed(
+    change: tuple[str, str], says: str
+) -> None:
+    found = listing(page(ONE.replace(*change), OBJECT.format("b.mp4", "e"), END)).page
+    assert [obj.key for obj in found.objects] == ["b.mp4"]
+    ((key, reason, detail),) = [(each.key, each.reason, each.detail) for each in found.irregular]
+    assert (key, reason) == ("a.mp4", "incomplete_entry")
+    assert says in detail
+
+
+def test_a_page_of_many_stretches_is_parsed_by_columns() -> None:
+    numbers = range(3_000)
+    text = page(*(OBJECT.format(f"{'k' * 200}/{n}.mp4", "e") for n in numbers), END)
+    found = by_columns(text)
+    assert found == by_elements(text)
+    assert found is not None
+    assert len(found.page.objects) == len(numbers)
 
 
 def test_folders_are_decoded_like_keys() -> None:

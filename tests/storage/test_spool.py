@@ -38,7 +38,8 @@ def spool(folder: Path) -> Spool:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A disk of 8 MB, all of which may be taken."""
-    monkeypatch.setattr(module, "_KEPT_FREE_BYTES", 0)
+    monkeypatch.setattr(module, "kept_free_bytes", lambda whole_bytes: 0)
+    monkeypatch.setattr(module, "spool_room_bytes", min)
     with small_disk(8) as disk:
         yield disk
 
@@ -107,6 +108,31 @@ def test_a_killed_process_leaves_nothing(folder: Path) -> None:
     assert names(folder) == []
 
 
+async def test_a_small_disk_takes_objects_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 MiB, as a tmpfs of a container: an eighth stays free, not all of it."""
+    free_bytes(monkeypatch, free=256 << 20, total=256 << 20)
+    spool = Spool(folder, 1 << 40)
+    assert await fits(spool, 1 << 20)
+    with pytest.raises(ObjectTooLarge, match="takes 234,881,024 at most") as refusal:
+        async with spool.file(230 << 20, (0, 1)):
+            pass
+    assert refusal.value.hint == f"give {folder} a larger disk; then retry"
+
+
+async def test_a_spool_of_another_user_is_a_shortage_that_says_whose(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> SpoolFile:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(module, "SpoolFile", denied)
+    with pytest.raises(SpoolFull, match="may not be written: Permission denied") as refusal:
+        async with Spool(folder, MOST).file(1, (0, 1)):
+            pass
+    assert refusal.value.transient
+    assert str(os.geteuid()) in refusal.value.hint
+
+
 async def test_the_room_is_bounded_and_comes_back(spool: Spool) -> None:
     async with spool.file(MOST, (0, MOST - 9)):
         assert await fits(spool, 9)
@@ -166,7 +192,7 @@ async def test_what_is_larger_than_the_disk_is_too_large(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(folder, 1 << 50)
-    disk = 1 << 30
+    disk = 1 << 33
     free_bytes(monkeypatch, free=disk, total=disk)
     with pytest.raises(ObjectTooLarge):
         async with spool.file(disk - (256 << 20) + 1, (0, 1)):

@@ -7,6 +7,7 @@ import base64
 from tests.clock import FakeClock
 from tests.store.pipeline import PROBE, RESULT, RecordingSink, obj, prepare
 from vvwatch.core.imports import FileStatus
+from vvwatch.core.networks import AddressPolicy
 from vvwatch.ports import Kind, Written
 from vvwatch.store import exports, imports, ledger, runs, webhooks, windows
 from vvwatch.store.database import Database, Tx
@@ -42,7 +43,7 @@ async def busy(database: Database, clock: FakeClock) -> None:
 def _webhook(tx: Tx) -> None:
     events = ("import_job.started", "media.created")
     spec = webhooks.WebhookSpec("one", "https://example.org/hook", events, None, None)
-    policy = webhooks.UrlPolicy(allow_http=False, allow_private_addresses=False)
+    policy = AddressPolicy()
     webhooks.declare(tx, BOX, "hook_one", spec, "whsec_planted-secret-for-tests", policy)
 
 

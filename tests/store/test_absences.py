@@ -97,7 +97,8 @@ async def test_a_verified_removal_buries_every_version_and_the_same_is_new_again
     for again in range(2):
         known = [("a/1.mp4", "v1"), ("a/1.mp4", "v2"), ("never", "v1")]
         assert await database.write(absences.bury, row.scope_id, known) == 2 - again
-        assert await database.read(absences.buried, row.scope_id, KEYS) == {"a/1.mp4"}
+        gone = await database.read(lambda tx: tx.all(sa.select(tombstones.c.key).distinct()))
+        assert [each.key for each in gone] == ["a/1.mp4"]
         accepted = await database.write(windows.accept, row.id, 0, [obj("a/1.mp4")])
         assert accepted.count == 1
     graves = await database.read(lambda tx: tx.all(sa.select(tombstones)))

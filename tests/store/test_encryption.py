@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 
 from vvwatch.errors import InvalidInput, StoreError
-from vvwatch.store.encryption import KEY_FILE, SecretBox, load_or_create_key
+from vvwatch.store.encryption import SecretBox
+from vvwatch.store.secret_keys import KEY_FILE, find_keys
 
 KEY = b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 OTHER = b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
+
+
+def given(state_dir: Path, environ: dict[str, str]) -> bytes:
+    """The one key, of the right form, of an installation."""
+    source = find_keys(state_dir, environ)
+    source.box()
+    return source.text.strip()
 
 
 def test_what_is_sealed_opens_again() -> None:
@@ -52,47 +60,47 @@ def test_a_key_of_the_wrong_form_is_refused_and_not_shown(key: bytes) -> None:
 
 def test_the_first_start_makes_a_key_and_later_ones_keep_it(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    key = load_or_create_key(state, {})
-    assert load_or_create_key(state, {}) == key
+    key = given(state, {})
+    assert given(state, {}) == key
     assert stat.S_IMODE((state / KEY_FILE).stat().st_mode) == 0o600
     assert [path.name for path in state.iterdir()] == [KEY_FILE]
 
 
 def test_starts_at_one_moment_agree_on_the_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = set(pool.map(lambda _: load_or_create_key(tmp_path, {}), range(16)))
+        made = set(pool.map(lambda _: given(tmp_path, {}), range(16)))
     assert len(made) == 1
 
 
 def test_a_credential_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_bytes(KEY)
     environ = {"VVWATCH_SECRET_KEY": OTHER.decode() + "\n"}
-    assert load_or_create_key(tmp_path, environ) == OTHER
+    assert given(tmp_path, environ) == OTHER
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     environ["CREDENTIALS_DIRECTORY"] = str(credentials)
-    assert load_or_create_key(tmp_path, environ) == OTHER
+    assert given(tmp_path, environ) == OTHER
     (credentials / "vvwatch-key").write_bytes(KEY + b"\n")
-    assert load_or_create_key(tmp_path, environ) == KEY
+    assert given(tmp_path, environ) == KEY
 
 
 def test_the_environment_may_name_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(OTHER + b"\n")
     environ = {"VVWATCH_SECRET_KEY_FILE": str(tmp_path / "key")}
-    assert load_or_create_key(tmp_path, environ) == OTHER
+    assert given(tmp_path, environ) == OTHER
     assert not (tmp_path / KEY_FILE).exists()
 
 
 def test_two_ways_at_once_are_refused(tmp_path: Path) -> None:
     environ = {"VVWATCH_SECRET_KEY": KEY.decode(), "VVWATCH_SECRET_KEY_FILE": "/key"}
     with pytest.raises(InvalidInput, match="both"):
-        load_or_create_key(tmp_path, environ)
+        given(tmp_path, environ)
 
 
 def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(InvalidInput, match="missing"):
-        load_or_create_key(tmp_path, {"VVWATCH_SECRET_KEY_FILE": str(missing)})
+        given(tmp_path, {"VVWATCH_SECRET_KEY_FILE": str(missing)})
     (tmp_path / KEY_FILE).write_bytes(b"not a key\n")
     with pytest.raises(InvalidInput, match="wrong form"):
-        load_or_create_key(tmp_path, {})
+        given(tmp_path, {})

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 
 _JOB = "(SELECT id FROM import_jobs WHERE status = 'importing')"
 _WINDOW = "(SELECT window_id FROM import_jobs WHERE status = 'importing')"
+_CALL = "INSERT INTO llm_calls (id, key, step_key, run_id, run_item_id) VALUES ('c', 'k', 's', 'r', 0)"
 BREAKING = {
     "one_open_window": "DROP INDEX one_open_window; UPDATE windows SET state = 'open'",
     "windows_became_jobs": f"UPDATE import_jobs SET window_id = NULL WHERE window_id = {_WINDOW}",
@@ -31,6 +32,9 @@ BREAKING = {
     "absent_was_there": "INSERT INTO absences (scope_id, key, version) VALUES (1, 'k', 'v')",
     "gone_is_proven": "INSERT INTO reconciles (id, automation_id, gone) SELECT 'rec', id, 1 FROM import_automations",
     "outputs_are_known": "DELETE FROM outputs",
+    "items_count": "DELETE FROM segment_results",
+    "calls_are_settled": f"{_CALL}; INSERT INTO spending (scope, calls) VALUES ('item:0', 1), ('run:r', 1)",
+    "money_adds_up": f"{_CALL}; UPDATE llm_calls SET status = 'failed'",
 }
 
 

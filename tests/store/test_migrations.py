@@ -75,9 +75,15 @@ async def test_version_1_keeps_every_row(old: Path) -> None:
     kept = [table for table in tables(old) if table not in ENGINES_OWN]
     names = {table: ", ".join(f'"{column[0]}"' for column in columns(old, table)) for table in kept}
     before = {table: rows(old, f"SELECT {names[table]} FROM {table}") for table in kept}
+    status = [column[0] for column in columns(old, "import_files")].index("status")
     async with SqliteDatabase(old, FakeClock()).opened() as found:
         assert found == 1
+    gathers = [(*row[:status], "pending", *row[status + 1 :]) for row in before["import_files"]]
+    waited = [row[status] == "waiting" for row in before["import_files"]]
+    expected = zip(before["import_files"], gathers, waited, strict=True)
+    before["import_files"] = [now if waits else row for row, now, waits in expected]
     assert {table: rows(old, f"SELECT {names[table]} FROM {table}") for table in kept} == before
+    assert any(waited), "what gathers is as the job will have it"
     assert sum(map(len, before.values())) > 50
     assert rows(old, "SELECT max(number) FROM schema_versions") == [(migrations.LATEST,)]
 
@@ -87,10 +93,17 @@ async def test_what_is_new_since_version_1_has_its_defaults(old: Path) -> None:
     async with database.opened():
         defaults: dict[sa.Table, dict[str, Any]] = {
             connectors: {"node": "", "events": None, "builtin": False},
-            import_automations: {"concurrency": 16, "max_list_calls_per_hour": None, "cadence": None},
+            import_automations: {
+                "concurrency": 16,
+                "max_list_calls_per_hour": None,
+                "cadence": None,
+                "exclude_patterns": None,
+                "min_size_bytes": None,
+                "max_size_bytes": None,
+            },
             windows: {"held": False},
             exports: {"prompt_run_ids": None, "parts": None},
-            import_jobs: {"priority": 1, "concurrency": 16},
+            import_jobs: {"priority": 1, "concurrency": 16, "exclude_patterns": None, "min_size_bytes": None},
             prompt_runs: {"processor": "technical", "priority": 1, "concurrency": 16, "results": "kept"},
         }
         for table, expected in defaults.items():

@@ -11,16 +11,18 @@ import anyio.to_thread
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from anyio.from_thread import start_blocking_portal
 
 from tests.clock import FakeClock
 from tests.databases import Databases
 from tests.fault_proxy import FaultProxy
 from tests.postgres_server import PostgresServer
 from vvwatch.errors import StoreError, StoreUnavailable
-from vvwatch.store import catalog
+from vvwatch.store import catalog, postgres
 from vvwatch.store.database import Tx
+from vvwatch.store.locking import by_locks
 from vvwatch.store.postgres import PostgresDatabase, is_away
-from vvwatch.store.schema import indexes, webhooks
+from vvwatch.store.schema import indexes, prompts, webhooks
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +37,10 @@ async def database(databases: Databases) -> AsyncIterator[PostgresDatabase]:
 
 def name_of(tx: Tx) -> str:
     return str(tx.execute(sa.select(indexes.c.name)).scalar_one())
+
+
+def prompt_of(tx: Tx) -> str:
+    return str(tx.execute(sa.select(prompts.c.name)).scalar_one())
 
 
 async def test_what_loses_a_race_runs_again_and_none_is_lost(database: PostgresDatabase) -> None:
@@ -72,6 +78,73 @@ async def test_a_reader_cannot_write_and_sees_one_moment(database: PostgresDatab
         await database.read(lambda tx: tx.insert(indexes, id="idx_1"))
     await database.write(catalog.create_index, "made")
     assert await database.read(name_of) == "made"
+
+
+async def test_rows_that_others_hold_for_too_long_are_said_and_are_no_outage(
+    database: PostgresDatabase, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres._SERVER_SETTINGS, "lock_timeout", "100ms")
+    await database.write(lambda tx: tx.insert(indexes, id="idx_1", name="a"))
+    await database._engine.dispose()  # the next connections wait for a tenth of a second
+    holder = await asyncpg.connect(databases.url)
+    try:
+        async with holder.transaction():
+            await holder.execute("UPDATE indexes SET name = 'held'")
+            with pytest.raises(StoreUnavailable, match="too busy just now: a transaction waited") as caught:
+                await database.write(lambda tx: tx.update(indexes, "idx_1", name="b"))
+        assert "nothing is lost" in caught.value.hint
+        assert database.works
+    finally:
+        await holder.close()
+
+
+async def test_who_waits_by_locks_sees_what_the_other_did_and_runs_once(database: PostgresDatabase) -> None:
+    """As counts of a job: each waits for the row, and none runs again."""
+    runs = 0
+
+    @by_locks
+    def add(tx: Tx) -> None:
+        nonlocal runs
+        runs += 1
+        row = tx.guard(prompts, "prompt_1")
+        assert row is not None
+        tx.update(prompts, "prompt_1", name=str(int(row.name) + 1))
+
+    await database.write(lambda tx: tx.insert(prompts, id="prompt_1", name="0"))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(40):
+            tasks.start_soon(database.write, add)
+    assert await database.read(prompt_of) == "40"
+    assert (runs, database.traffic.reruns) == (40, 0)
+
+
+async def test_a_serializable_transaction_runs_again_when_what_it_read_was_guarded_since(
+    database: PostgresDatabase, databases: Databases
+) -> None:
+    """It must not go on with an old snapshot of what the other decided by."""
+    await database.write(lambda tx: tx.insert(prompts, id="prompt_1", name="0"))
+    runs = 0
+
+    def look_and_write(tx: Tx) -> str:
+        nonlocal runs
+        runs += 1
+        seen = prompt_of(tx)
+        if runs == 1:
+            guard_meanwhile()
+        tx.update(prompts, "prompt_1", name=f"{seen}!")
+        return seen
+
+    def guard_meanwhile() -> None:
+        async def other() -> None:
+            connection = await asyncpg.connect(databases.url)
+            await connection.execute("UPDATE prompts SET updated_at = updated_at")
+            await connection.close()
+
+        with start_blocking_portal() as portal:
+            portal.call(other)
+
+    await database.write(look_and_write)
+    assert (runs, database.traffic.reruns) == (2, 1)
 
 
 async def test_text_is_ordered_by_code_points_whatever_the_server_speaks(database: PostgresDatabase) -> None:

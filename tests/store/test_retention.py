@@ -16,11 +16,11 @@ from tests.fakes import FakeStorage
 from tests.store.pipeline import count, jobs_of, obj
 from vvwatch.config import Retention
 from vvwatch.core.exports import ExportStatus
-from vvwatch.core.media import ProcessingResult, Segment
+from vvwatch.core.media import Segment
 from vvwatch.core.runs import Results
 from vvwatch.errors import Conflict, StoreUnavailable
 from vvwatch.ports import Kind
-from vvwatch.store import automations, exports, retention, retrying, runs, windows
+from vvwatch.store import automations, exports, journal, retention, retrying, runs, windows
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.retention import Portion
 from vvwatch.store.schema import (
@@ -265,9 +265,7 @@ def _much(tx: Tx, story: Story) -> None:
         )
         tx.insert(import_files, job_id=story.job_id, key=f"{number}.mp4", status="skipped")
     item = tx.execute(sa.select(run_items)).one()
-    runs.keep_segments(
-        tx, item.id, ProcessingResult(tuple(Segment(n, n + 1, {}, "") for n in range(20)), {}, "")
-    )
+    journal.replace(tx, item.id, [Segment(n, n + 1, {}, "") for n in range(20)])
     tx.update(run_items, item.id, segment_count=20)
 
 

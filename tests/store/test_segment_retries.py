@@ -13,11 +13,13 @@ from tests.store.pipeline import RESULT, jobs_of
 from vvwatch.core.exports import ExportStatus
 from vvwatch.core.identities import WHOLE, segment_id, segment_of
 from vvwatch.core.media import ProcessingResult, Segment
+from vvwatch.core.processors import ProcessorInfo, ProcessorNames
 from vvwatch.core.runs import ItemStatus, RetryStatus, RunStatus
-from vvwatch.errors import Conflict, NotFound
+from vvwatch.errors import Conflict, ModelNotConfigured, NotFound
 from vvwatch.ports import Job, Kind
-from vvwatch.store import clearing, deletions, runs, segment_retries
-from vvwatch.store.database import Database, sweep
+from vvwatch.store import catalog, clearing, deletions, runs, segment_retries
+from vvwatch.store.database import Database, Tx, sweep
+from vvwatch.store.run_pieces import everything
 from vvwatch.store.schema import deletions as deletions_table
 from vvwatch.store.schema import exports, prompt_runs, run_items, segment_results
 from vvwatch.store.segment_retries import RetryEnd, RetryWork
@@ -76,6 +78,53 @@ async def test_a_segment_is_mended(database: Database) -> None:
     ]
     assert await told(database) == ["started", "partial_completed", "completed"]
     assert await database.write(segment_retries.finish, job, WHOLE_RESULT) is None
+
+
+async def test_a_retry_has_the_processor_that_answers_now_when_the_first_one_has_left(
+    database: Database,
+) -> None:
+    run_id, [video] = await ended(database, None)
+    gone: dict[str, Any] = {"processor": "gone", "settings": {"processing_model": "gpt-4"}}
+    await database.write(lambda tx: tx.update(prompt_runs, run_id, **gone))
+    [number] = await names(database)
+    whole = segment_id(number, WHOLE)
+    with pytest.raises(ModelNotConfigured, match="no processor answers to the model 'gpt-4'"):
+        await database.write(segment_retries.request, run_id, video, whole)
+    database.processors = ProcessorNames({"gpt": ProcessorInfo("gpt", "openai", ("gpt-*",))}, "gpt")
+    job = await asked(database, run_id, video, whole)
+    assert job.queue == "segment_retry.gpt"
+    run = await run_of(database, run_id)
+    assert (run.processor, run.settings["enable_transcription"]) == ("gpt", False)
+    assert set(run.not_done) == {"transcription", "image_embedding"}
+    database.processors = ProcessorNames({"new": ProcessorInfo("new", "openai", ("gpt-*",))}, "new")
+    await database.write(segment_retries.begin, job)
+    await database.write(segment_retries.fail, job, "media_unreadable", "it is damaged")
+    await asked(database, run_id, video, whole)
+    run = await run_of(database, run_id)
+    assert run.processor == "new"
+    assert set(run.not_done) == {"transcription", "image_embedding"}, "what was asked for is still not done"
+
+
+async def test_a_run_whose_model_nobody_answers_to_begins_and_waits_where_it_is_served(
+    database: Database,
+) -> None:
+    await shot(database, 1)
+    run_id = await database.write(_started_with, "gpt-4")
+    [job] = items(database)
+    assert job.queue == "run_item"
+    assert (await run_of(database, run_id)).processor == ""
+
+
+def _started_with(tx: Tx, model: str) -> str:
+    return runs.start(
+        tx,
+        index_id=INDEX,
+        prompt_id=catalog.DEFAULT_PROMPT_ID,
+        settings={"processing_model": model},
+        media_ids=everything(tx, INDEX),
+        executed_by="key_1",
+        context={"type": "index", "index_id": INDEX},
+    )
 
 
 async def test_an_item_with_damage_stays_partial(database: Database) -> None:
@@ -137,6 +186,92 @@ async def test_a_run_that_failed_is_exported_when_a_retry_saves_it(database: Dat
     assert end.export_id is not None
     assert (await run_of(database, run_id)).error_message is None
     assert await told(database) == ["started", "failed", "partial_completed"]
+
+
+NONE = ProcessingResult((BAD, Segment(2.0, 4.0, {}, "", error="cannot see it")), {}, "")
+NO_WHOLE = ProcessingResult((GOOD, FIXED), {}, "", whole_error="the model refuses")
+
+
+async def test_an_item_without_a_good_segment_has_failed_and_each_is_retried(database: Database) -> None:
+    run_id, [video] = await ended(database, NONE)
+    run, row = await run_of(database, run_id), await item(database)
+    assert (run.status, run.failed_items, run.partial_items) == (RunStatus.FAILED, 1, 0)
+    assert (row.status, row.error_code) == (ItemStatus.FAILED, "segments_failed")
+    assert row.error_message == f"all of its 2 segments failed, the first: {BAD.error}"
+    assert (run.total_segments, run.completed_segments) == (2, 0)
+    job = await asked(database, run_id, video, segment_id(row.id, 1))
+    mended = ProcessingResult((BAD, FIXED), {"summary": "a cat"}, "a cat sums it up")
+    await database.write(segment_retries.begin, job)
+    end = await database.write(segment_retries.finish, job, mended)
+    assert end is not None
+    assert (end.error, end.run_status) == (None, RunStatus.COMPLETED_WITH_FAILURES)
+    run, row = await run_of(database, run_id), await item(database)
+    assert (run.failed_items, run.partial_items, run.completed_segments) == (0, 1, 1)
+    left = "1 of 2 segments failed, the first: the answer was cut off"
+    assert (row.status, row.error_code, row.error_message) == (ItemStatus.PARTIAL, None, left)
+    assert row.video_metadata == {"summary": "a cat"}, "what was paid for is kept"
+    assert await told(database) == ["started", "failed", "partial_completed"]
+    assert await database.read(added_up)
+
+
+async def test_a_retry_of_all_of_an_item_that_finds_no_more_has_failed(database: Database) -> None:
+    run_id, [video] = await ended(database, NONE)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, WHOLE))
+    await database.write(segment_retries.begin, job)
+    end = await database.write(segment_retries.finish, job, NONE)
+    assert end is not None
+    assert (end.error, end.run_status) == ((await item(database)).error_message, None)
+    retry = await database.read(segment_retries.get, job.ref)
+    assert (retry.status, retry.error_code) == (RetryStatus.FAILED, "segments_failed")
+    assert (await item(database)).status == ItemStatus.FAILED
+    assert await database.read(added_up)
+
+
+async def test_a_whole_that_is_missing_is_a_failure_of_its_own(database: Database) -> None:
+    run_id, [video] = await ended(database, NO_WHOLE)
+    run, row = await run_of(database, run_id), await item(database)
+    assert (run.status, run.partial_items) == (RunStatus.COMPLETED_WITH_FAILURES, 1)
+    assert (row.error_code, row.error_message) == (
+        "video_level_failed",
+        "the result of the whole is missing: the model refuses",
+    )
+    assert run.tally["video"]["whole_failed"] == 1
+    job = await asked(database, run_id, video, segment_id(row.id, WHOLE))
+    await database.write(segment_retries.begin, job)
+    end = await database.write(segment_retries.finish, job, NO_WHOLE)
+    assert end is not None
+    assert end.error == row.error_message
+    job = await asked(database, run_id, video, segment_id(row.id, WHOLE))
+    await database.write(segment_retries.begin, job)
+    end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    assert end == RetryEnd(job.ref, run_id, None, RunStatus.COMPLETED, None)
+    run, row = await run_of(database, run_id), await item(database)
+    assert (run.completed_items, run.partial_items, run.tally["video"]["whole_failed"]) == (1, 0, 0)
+    assert (row.status, row.error_code, row.video_metadata) == (ItemStatus.COMPLETED, None, {"cuts": 1})
+    assert await database.read(added_up)
+
+
+async def test_a_mended_segment_leaves_a_missing_whole_missing(database: Database) -> None:
+    half = ProcessingResult((GOOD, BAD), {}, "", whole_error="the model refuses")
+    run_id, [video] = await ended(database, half)
+    [number] = await names(database)
+    job = await asked(database, run_id, video, segment_id(number, 1))
+    await database.write(segment_retries.begin, job)
+    await database.write(segment_retries.finish, job, WHOLE_RESULT)
+    run, row = await run_of(database, run_id), await item(database)
+    assert (row.status, row.error_code, row.failed_segment_count) == ("partial", "video_level_failed", 0)
+    assert (run.status, run.tally["video"]["whole_failed"]) == (RunStatus.COMPLETED_WITH_FAILURES, 1)
+    assert await database.read(added_up)
+
+
+async def test_all_of_an_item_is_not_retried_beside_one_of_its_segments(database: Database) -> None:
+    run_id, [video] = await ended(database, NONE)
+    [number] = await names(database)
+    whole, one = segment_id(number, WHOLE), segment_id(number, 0)
+    await asked(database, run_id, video, one)
+    with pytest.raises(Conflict, match="one of its segments is being tried again"):
+        await database.write(segment_retries.request, run_id, video, whole)
 
 
 async def test_what_did_not_fail_is_not_retried(database: Database) -> None:

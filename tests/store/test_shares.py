@@ -119,6 +119,26 @@ async def test_a_storage_that_is_away_is_not_asked_for_all_of_a_million_objects(
     assert await database.read(in_hand) == 6
 
 
+@pytest.mark.parametrize(("code", "tried"), [("item_budget_reached", 5), ("budget_reached", 4)])
+async def test_items_that_are_too_dear_hold_up_no_other(
+    database: Database, clock: FakeClock, code: str, tried: int
+) -> None:
+    """What one item may cost is its own affair; what all may cost is everybody's."""
+    files = await started(database, clock, 5, 2)
+    while files:
+        await database.write(imports.finish_file, files.pop(), IMPORTED)
+        files += jobs_of(database).take(Kind.IMPORT_FILE)
+    waiting, begun = jobs_of(database).take(Kind.RUN_ITEM), 0
+    assert len(waiting) == 2
+    while waiting:
+        job = waiting.pop()
+        await database.write(runs.begin_item, job)
+        await database.write(runs.retry_item, job, clock.now() + 3600, code, "no money", waits=True)
+        begun += 1
+        waiting += [job for job in jobs_of(database).take(Kind.RUN_ITEM) if job.run_at <= clock.now()]
+    assert begun == tried
+
+
 @pytest.mark.parametrize("ahead", [-2.0, 2.0])
 async def test_replicas_whose_clocks_differ_a_little_keep_one_share(
     database: Database, clock: FakeClock, ahead: float

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.clock import FakeClock
 from tests.store.pipeline import count
 from tests.store.test_engine import Failures, drain, put
 from vvwatch.clock import SystemClock
 from vvwatch.errors import SchemaTooNew, StoreError, StoreLocked, StoreUnavailable
 from vvwatch.store import migrations
-from vvwatch.store.schema import jobs
+from vvwatch.store.database import Tx
+from vvwatch.store.schema import facts, jobs
 from vvwatch.store.sqlite import SqliteDatabase
 from vvwatch.store.sqlite_engine import SqliteEngine
 
@@ -93,3 +95,25 @@ async def test_a_database_that_does_not_work_for_a_while_loses_nothing(
     assert (await drain(engine, 5, slots=2)).keys() == {"0", "1", "2", "3", "4"}
     assert [(job, str(error)) for job, error in failures] == [(None, "disk full")] * 2
     assert await engine._database.read(count, jobs) == 0
+
+
+async def test_a_full_disk_is_not_over_because_something_can_be_read(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "vvwatch.db", FakeClock())
+
+    def pages(tx: Tx, limit: str) -> int:
+        return int(tx.conn.exec_driver_sql(f"PRAGMA max_page_count{limit}").scalar_one())
+
+    def fill(tx: Tx) -> None:
+        tx.insert(facts, name="large", value=b"x" * 4_000_000)
+
+    async with database.opened():
+        used = await database.write(lambda tx: int(tx.conn.exec_driver_sql("PRAGMA page_count").scalar_one()))
+        most = await database.write(pages, "")
+        await database.write(pages, f"={used}")
+        with pytest.raises(StoreUnavailable, match="full"):
+            await database.write(fill)
+        await database.read(lambda tx: tx.all(sa.select(facts)))
+        assert (database.works, "full" in database.trouble) == (False, True)
+        await database.write(pages, f"={most}")
+        await database.write(fill)
+        assert (database.works, database.trouble) == (True, "")

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import pytest
 
+from vvwatch.core.networks import PRIVATE, AddressPolicy
 from vvwatch.errors import InvalidInput, NotFound, StoreError
 from vvwatch.store import catalog, webhooks
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.schema import webhooks as table
-from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+from vvwatch.store.webhooks import WebhookSpec
 
 pytestmark = pytest.mark.anyio
 
 BOX = SecretBox(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 SPEC = WebhookSpec("hook", "https://example.com/hook", ("export.ready",))
-PUBLIC = UrlPolicy()
+PUBLIC = AddressPolicy()
 
 
 async def test_the_secret_is_kept_sealed(database: Database) -> None:
@@ -34,18 +35,18 @@ async def test_the_secret_is_kept_sealed(database: Database) -> None:
         ("https://[2606:2800:220:1::1]/", PUBLIC, True),
         ("HTTPS://EXAMPLE.COM", PUBLIC, True),
         ("http://example.com", PUBLIC, False),
-        ("http://example.com", UrlPolicy(allow_http=True), True),
+        ("http://example.com", AddressPolicy(allow_http=True), True),
         ("https://10.1.2.3", PUBLIC, False),
         ("https://app.localhost", PUBLIC, False),
         ("https://[::1]:9000", PUBLIC, False),
-        ("https://10.1.2.3", UrlPolicy(allow_private_addresses=True), True),
-        ("http://localhost:9", UrlPolicy(allow_http=True, allow_private_addresses=True), True),
-        ("file:///etc/passwd", UrlPolicy(allow_http=True, allow_private_addresses=True), False),
+        ("https://10.1.2.3", AddressPolicy(allow_networks=PRIVATE), True),
+        ("http://localhost:9", AddressPolicy(allow_http=True, allow_networks=PRIVATE), True),
+        ("file:///etc/passwd", AddressPolicy(allow_http=True, allow_networks=PRIVATE), False),
         ("https://example.com:0", PUBLIC, False),
         ("https://example.com/\n", PUBLIC, False),
     ],
 )
-def test_addresses_are_judged_by_the_policy(url: str, policy: UrlPolicy, *, allowed: bool) -> None:
+def test_addresses_are_judged_by_the_policy(url: str, policy: AddressPolicy, *, allowed: bool) -> None:
     if allowed:
         webhooks.check_url(url, policy)
         return

@@ -12,6 +12,7 @@ import pytest
 
 from vvwatch.config import Settings
 from vvwatch.config.fields import split_listen
+from vvwatch.processors.sandbox.system_calls import ALLOWED, CREATES_FILES
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICE = (UNITS / "vvwatch.service").read_text(encoding="utf-8")
@@ -95,17 +96,28 @@ def test_an_open_unit_would_be_noticed(analyze: str, unit: Path) -> None:
     assert exposure(analyze, unit).returncode != 0
 
 
-def test_a_decoding_child_may_lower_its_limits_and_its_priority(analyze: str) -> None:
+def allowed_calls(analyze: str) -> set[str]:
+    """The system calls that the unit allows."""
     filters = [line.split("=")[1] for line in SERVICE.splitlines() if line.startswith("SystemCallFilter=")]
     allowed: set[str] = set()
     for words in filters:
         calls = {call for word in words.lstrip("~").split() for call in _calls(analyze, word)}
         allowed = allowed - calls if words.startswith("~") else allowed | calls
 
-    assert {"prlimit64", "setrlimit", "setpriority", "prctl", "setsid", "execve"} <= allowed | _calls(
-        analyze, "@default"
-    )
+    return allowed | _calls(analyze, "@default")
+
+
+def test_a_decoding_child_may_lower_its_limits_and_its_priority(analyze: str) -> None:
+    allowed = allowed_calls(analyze)
+
+    assert {"prlimit64", "setrlimit", "setpriority", "prctl", "setsid", "execve"} <= allowed
     assert not {"mount", "ptrace", "bpf", "setuid", "sched_setscheduler", "ioprio_set"} & allowed
+
+
+def test_a_decoding_child_may_enter_its_sandbox_and_use_what_is_left(analyze: str) -> None:
+    landlock = {f"landlock_{call}" for call in ("create_ruleset", "add_rule", "restrict_self")}
+
+    assert {"prctl", *landlock, *ALLOWED, *CREATES_FILES} <= allowed_calls(analyze)
 
 
 def test_the_unit_says_what_the_configuration_says() -> None:
@@ -115,6 +127,23 @@ def test_the_unit_says_what_the_configuration_says() -> None:
     stop = re.search(r"^TimeoutStopSec=(\d+)$", SERVICE, re.MULTILINE)
     assert stop is not None
     assert int(stop[1]) > Settings().drain_seconds
+
+
+def test_a_stop_that_keeps_work_for_later_is_no_failure() -> None:
+    """Exit code 75: see `daemon.drain_expired`. 78, a wrong configuration, is the only one that is not restarted."""
+    assert "SuccessExitStatus=75\n" in SERVICE
+    assert "RestartForceExitStatus=75\n" in SERVICE
+    assert "RestartPreventExitStatus=78\n" in SERVICE
+
+
+def test_no_memory_is_left_of_a_crash() -> None:
+    assert "LimitCORE=0\n" in SERVICE
+
+
+def test_nothing_delays_or_refuses_a_start() -> None:
+    assert "network-online.target" not in SERVICE
+    assert "StartLimitIntervalSec=0\n" in SERVICE
+    assert "StartLimitBurst" not in SERVICE
 
 
 def test_each_group_of_settings_has_a_reason() -> None:

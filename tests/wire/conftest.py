@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.daemon_process import ADMIN_KEY
 from tests.sdk.world import World
 
-Make = Callable[..., httpx.Client]
+Make = Callable[..., httpx2.Client]
 
 
 @pytest.fixture(scope="session")
 def client_with(world: World) -> Iterator[Make]:
     """Makes a client with some headers, which follows no redirect."""
-    made: list[httpx.Client] = []
+    made: list[httpx2.Client] = []
 
-    def client(**headers: str) -> httpx.Client:
+    def client(**headers: str) -> httpx2.Client:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        made.append(httpx.Client(base_url=world.base_url, headers=named, timeout=30))
+        made.append(httpx2.Client(base_url=world.base_url, headers=named, timeout=30))
         return made[-1]
 
     yield client
@@ -30,12 +30,12 @@ def client_with(world: World) -> Iterator[Make]:
 
 
 @pytest.fixture(scope="session")
-def http(client_with: Make) -> httpx.Client:
+def http(client_with: Make) -> httpx2.Client:
     """The client of an administrator."""
     return client_with(X_API_Key=ADMIN_KEY)
 
 
-def told(answer: httpx.Response, status: int = 200) -> Any:
+def told(answer: httpx2.Response, status: int = 200) -> Any:
     """The JSON of an answer, which has the expected status and the marks of every answer."""
     assert answer.status_code == status, answer.text
     assert answer.headers["X-Request-ID"]
@@ -43,7 +43,7 @@ def told(answer: httpx.Response, status: int = 200) -> Any:
     return answer.json()
 
 
-def refused(answer: httpx.Response, status: int, code: str) -> Any:
+def refused(answer: httpx2.Response, status: int, code: str) -> Any:
     """The error of an answer, in the one envelope that all clients can read."""
     body = told(answer, status)
     error = body["error"]

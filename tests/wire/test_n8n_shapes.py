@@ -7,7 +7,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 
 from tests.daemon_process import wait_until
 from tests.receiver import Receiver, is_signed
@@ -35,7 +35,7 @@ def keyed(body: Any) -> dict[str, str]:
     return {"Idempotency-Key": f"n8n-webhook-{digest}"}
 
 
-def test_the_life_of_a_trigger(http: httpx.Client, world: World) -> None:
+def test_the_life_of_a_trigger(http: httpx2.Client, world: World) -> None:
     with Receiver() as receiver:
         body = trigger(world, receiver)
         first = told(http.post("/webhooks", json=body, headers=keyed(body)), 201)
@@ -57,7 +57,7 @@ def test_the_life_of_a_trigger(http: httpx.Client, world: World) -> None:
         told(http.delete(f"/webhooks/{again['webhook_id']}", headers={"Idempotency-Key": "k"}))
 
 
-def test_a_trigger_believes_what_it_is_sent(http: httpx.Client, world: World) -> None:
+def test_a_trigger_believes_what_it_is_sent(http: httpx2.Client, world: World) -> None:
     with Receiver() as receiver:
         index_id = world.index()
         body = trigger(world, receiver, index_ids=[index_id])
@@ -85,7 +85,7 @@ def test_a_trigger_believes_what_it_is_sent(http: httpx.Client, world: World) ->
     assert headers["X-Delivery-Attempt-Id"]
 
 
-def test_another_content_under_a_key_is_refused(http: httpx.Client, world: World) -> None:
+def test_another_content_under_a_key_is_refused(http: httpx2.Client, world: World) -> None:
     with Receiver() as receiver:
         body = trigger(world, receiver)
         headers = keyed(body)
@@ -95,7 +95,7 @@ def test_another_content_under_a_key_is_refused(http: httpx.Client, world: World
         told(http.delete(f"/webhooks/{hook['webhook_id']}"))
 
 
-def test_nothing_and_an_empty_object_are_the_same(http: httpx.Client, world: World) -> None:
+def test_nothing_and_an_empty_object_are_the_same(http: httpx2.Client, world: World) -> None:
     headers = {"Idempotency-Key": world.name("key")}
     path = f"/exports/prompt-run/{world.run_id}"
     first = told(http.post(path, headers=headers), 202)
@@ -108,7 +108,7 @@ def test_nothing_and_an_empty_object_are_the_same(http: httpx.Client, world: Wor
     )
 
 
-def test_a_key_counts_for_one_path(http: httpx.Client, world: World) -> None:
+def test_a_key_counts_for_one_path(http: httpx2.Client, world: World) -> None:
     headers = {"Idempotency-Key": world.name("key")}
     run = told(http.post(f"/exports/prompt-run/{world.run_id}", headers=headers), 202)
     index = told(http.post(f"/exports/index/{world.index_id}", headers=headers), 202)
@@ -116,7 +116,7 @@ def test_a_key_counts_for_one_path(http: httpx.Client, world: World) -> None:
 
 
 def test_the_fields_of_a_form_count_and_not_what_stands_between_them(
-    http: httpx.Client, world: World
+    http: httpx2.Client, world: World
 ) -> None:
     headers = {"Idempotency-Key": world.name("key")}
     data, index_id = world.media["picture.png"], world.index()
@@ -138,7 +138,7 @@ def test_the_fields_of_a_form_count_and_not_what_stands_between_them(
     refused(answer, 409, "idempotency_request_mismatch")
 
 
-def test_a_reader_learns_nothing_of_what_it_may_not_touch(http: httpx.Client, client_with: Make) -> None:
+def test_a_reader_learns_nothing_of_what_it_may_not_touch(http: httpx2.Client, client_with: Make) -> None:
     key = told(http.post("/api-keys", json={"name": "reader", "scopes": ["read"]}), 201)["key"]
     reader = client_with(X_API_Key=key)
     refused(reader.delete("/webhooks/wh_none"), 403, "authorization_insufficient_scope")
@@ -146,7 +146,7 @@ def test_a_reader_learns_nothing_of_what_it_may_not_touch(http: httpx.Client, cl
     refused(reader.delete("/webhooks/wh_none/nothing"), 404, "resource_route_not_found")
 
 
-def test_a_key_is_tried_without_a_body(http: httpx.Client, client_with: Make) -> None:
+def test_a_key_is_tried_without_a_body(http: httpx2.Client, client_with: Make) -> None:
     answer = http.get("/auth/validate")
     assert (answer.status_code, answer.content) == (204, b"")
     refused(
@@ -154,19 +154,19 @@ def test_a_key_is_tried_without_a_body(http: httpx.Client, client_with: Make) ->
     )
 
 
-def test_a_request_keeps_its_id(http: httpx.Client) -> None:
+def test_a_request_keeps_its_id(http: httpx2.Client) -> None:
     answer = http.get("/webhooks/wh_none", headers={"X-Request-ID": "n8n-7"})
     assert refused(answer, 404, "resource_webhook_not_found")["request_id"] == "n8n-7"
 
 
-def test_the_files_of_a_job_are_fetched_by_its_media(http: httpx.Client, world: World) -> None:
+def test_the_files_of_a_job_are_fetched_by_its_media(http: httpx2.Client, world: World) -> None:
     job = told(http.get(f"/import-jobs/{world.job_id}"))
     videos = told(http.post("/videos/batch", json={"video_ids": job["video_ids"]}))
     assert [video["video_id"] for video in videos] == job["video_ids"]
     assert {video["title"] for video in videos} == {"clip.mp4", "sound.wav", "picture.png"}
 
 
-def test_jobs_are_narrowed_down(http: httpx.Client, world: World) -> None:
+def test_jobs_are_narrowed_down(http: httpx2.Client, world: World) -> None:
     of_index = told(http.get("/import-jobs", params={"index_id": world.index_id, "limit": 200}))
     assert [job["job_id"] for job in of_index] == [world.job_id]
     by_automation = told(http.get("/import-jobs", params={"automation_only": "true"}))
@@ -174,7 +174,7 @@ def test_jobs_are_narrowed_down(http: httpx.Client, world: World) -> None:
     assert all(job["automation_id"] for job in by_automation)
 
 
-def test_new_only_leaves_out_what_is_known(http: httpx.Client, world: World) -> None:
+def test_new_only_leaves_out_what_is_known(http: httpx2.Client, world: World) -> None:
     prefix, index_id = world.prefix(), world.index()
     request = {"connector_id": world.connector_id, "index_id": index_id, "source_prefix": prefix}
     for name, override, imported in (
@@ -190,7 +190,7 @@ def test_new_only_leaves_out_what_is_known(http: httpx.Client, world: World) -> 
         assert (name, ended["status"], ended["progress"]["imported"]) == (name, "completed", imported)
 
 
-def test_what_is_made_is_answered_as_made(http: httpx.Client, world: World) -> None:
+def test_what_is_made_is_answered_as_made(http: httpx2.Client, world: World) -> None:
     prompt = {"name": "Shots", "prompt_text": "Describe every shot.", "json_schema": {"type": "object"}}
     told(http.post("/indexes", json={"name": world.name("n8n")}), 201)
     told(http.post("/prompts", json=prompt), 201)
@@ -199,7 +199,7 @@ def test_what_is_made_is_answered_as_made(http: httpx.Client, world: World) -> N
     told(http.post("/exports/index/" + world.index_id, json={}), 202)
 
 
-def test_an_upload_tells_the_media_and_where_it_went(http: httpx.Client, world: World) -> None:
+def test_an_upload_tells_the_media_and_where_it_went(http: httpx2.Client, world: World) -> None:
     files = {"file": ("still.png", world.media["picture.png"], "image/png")}
     index_name = world.name("n8n")
     form = {"title": "Still", "index_name": index_name}
@@ -212,7 +212,7 @@ def test_an_upload_tells_the_media_and_where_it_went(http: httpx.Client, world: 
     assert without["destination"]["type"] == "playground"
 
 
-def test_media_are_processed_and_their_results_read(http: httpx.Client, world: World) -> None:
+def test_media_are_processed_and_their_results_read(http: httpx2.Client, world: World) -> None:
     body = {
         "prompt_id": TECHNICAL,
         "index_id": world.index_id,
@@ -241,7 +241,7 @@ def test_media_are_processed_and_their_results_read(http: httpx.Client, world: W
     assert {each["video_name"] for each in whole["unfiltered"]["data"]} == set(world.video_ids)
 
 
-def test_media_are_lent_without_a_key(http: httpx.Client, client_with: Make, world: World) -> None:
+def test_media_are_lent_without_a_key(http: httpx2.Client, client_with: Make, world: World) -> None:
     body = {"video_id": world.video_ids["picture.png"], "intent": "download"}
     grant = told(http.post("/workflow/media-grants", json=body))
     assert grant["filename"] == "picture.png"
@@ -252,7 +252,7 @@ def test_media_are_lent_without_a_key(http: httpx.Client, client_with: Make, wor
     refused(stranger.get(grant["url"] + "A"), 401, "authentication_invalid_token")
 
 
-def test_errors_of_every_kind_have_one_form(http: httpx.Client, client_with: Make, world: World) -> None:
+def test_errors_of_every_kind_have_one_form(http: httpx2.Client, client_with: Make, world: World) -> None:
     refused(http.post("/indexes", json={"name": ""}), 422, "validation_error")
     half = http.post("/indexes", content=b"{", headers={"Content-Type": "application/json"})
     refused(half, 422, "validation_error")

@@ -14,6 +14,8 @@ from tests.store.pipeline import jobs_of
 from tests.workflow.conftest import Told
 from vvwatch.core.deliveries import PROBED_FROM, DeliveryStatus
 from vvwatch.core.events import canonical_json
+from vvwatch.core.networks import PUBLIC_ONLY
+from vvwatch.errors import MachineShortage
 from vvwatch.ports import Kind, Reply
 from vvwatch.store import retrying, webhooks
 from vvwatch.store.database import Database, Tx
@@ -24,7 +26,7 @@ from vvwatch.store.invariants import INVARIANTS
 from vvwatch.store.receipts import Claim
 from vvwatch.store.schema import deliveries, delivery_attempts
 from vvwatch.store.schema import webhooks as table
-from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+from vvwatch.store.webhooks import WebhookSpec
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
 
@@ -84,7 +86,7 @@ class Office:
 
     async def hook(self, name: str, **changes: Any) -> str:
         spec = WebhookSpec(name, url(name), EVENTS, **changes)
-        row, secret, _ = await self.database.write(webhooks.create, BOX, spec, UrlPolicy())
+        row, secret, _ = await self.database.write(webhooks.create, BOX, spec, PUBLIC_ONLY)
         self.secret = secret
         return str(row.id)
 
@@ -121,7 +123,7 @@ class Office:
         return await self.database.read(webhooks.get, webhook_id)
 
     async def change(self, webhook_id: str, **values: Any) -> None:
-        await self.database.write(webhooks.change, webhook_id, values, UrlPolicy())
+        await self.database.write(webhooks.change, webhook_id, values, PUBLIC_ONLY)
 
     async def is_sound(self) -> bool:
         now = {"now": self.clock.now()}
@@ -208,6 +210,31 @@ async def test_a_redirect_a_refusal_and_silence_are_tried_again(office: Office, 
     await office.tell("media.created", "vid_1")
     await office.work()
     assert await office.statuses(webhook_id) == ["retrying"]
+
+
+async def test_what_this_machine_cannot_send_is_no_attempt(office: Office, told: Told) -> None:
+    webhook_id = await office.hook("a")
+    shortage = MachineShortage("this process has no file descriptor left")
+    well_at = office.clock.now() + HOUR / 4
+    office.sender.answers = lambda _: (
+        OK if office.clock.now() >= well_at else Reply(None, "", shortage.message, 0.0, shortage=shortage)
+    )
+    await office.tell("media.created", *(f"vid_{number}" for number in range(SHARE)))
+    await office.work(60)
+    assert await office.is_sound()
+    assert set(await office.statuses(webhook_id)) <= {"retrying", "pending"}
+    reasons = await office.database.read(lambda tx: tx.all(sa.select(deliveries.c.error_message).distinct()))
+    assert shortage.message in {row.error_message for row in reasons}
+
+    await office.work(HOUR)
+    assert await office.statuses(webhook_id) == ["delivered"] * SHARE
+    rows = await office.database.read(lambda tx: tx.all(sa.select(delivery_attempts)))
+    assert {(row.number, row.response_status_code) for row in rows} == {(1, 200)}
+    assert office.sender.posts[-1].headers["X-Delivery-Attempt-Id"].endswith("-1")
+    hook = await office.webhook(webhook_id)
+    assert (hook.status, hook.failure_count, hook.last_failure_at) == ("active", 0, None)
+    assert "machine.shortage" in told.names()
+    assert "delivery.retried" not in told.names()
 
 
 async def test_who_is_gone_is_told_nothing_more(office: Office, told: Told) -> None:
@@ -383,7 +410,7 @@ async def test_what_was_deleted_is_sent_nothing(office: Office) -> None:
 
 
 async def test_what_is_tried_again_when_its_webhook_was_made_anew_waits_for_nobody(office: Office) -> None:
-    made = BOX, WebhookSpec("a", url("a"), EVENTS), UrlPolicy(), Claim("f" * 64, "")
+    made = BOX, WebhookSpec("a", url("a"), EVENTS), PUBLIC_ONLY, Claim("f" * 64, "")
     webhook, _, _ = await office.database.write(webhooks.create, *made)
     for event_type in EVENTS[:2]:
         await office.tell(event_type, "vid_1")

@@ -15,7 +15,13 @@ import sqlalchemy as sa
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import prepare
-from vvwatch.errors import OnAnotherNode, StorageThrottled
+from vvwatch.errors import (
+    OnAnotherNode,
+    ProcessorError,
+    ProcessorPaused,
+    ProcessorUnavailable,
+    StorageThrottled,
+)
 from vvwatch.ports import Finding
 from vvwatch.store import catalog
 from vvwatch.store.catalog import ConnectorSpec
@@ -59,7 +65,7 @@ def examiner(database: Database, clock: FakeClock, storages: dict[str, FakeStora
             raise found
         return found
 
-    return Examiner(database, clock, opened, lambda _: None, None, seconds=0.2)
+    return Examiner(database, clock, opened, lambda _: None, None, seconds=1.0)
 
 
 async def access(examiner: Examiner) -> dict[str, Finding]:
@@ -76,9 +82,7 @@ async def test_what_never_answers_holds_nobody_up(
     with anyio.fail_after(5):
         found = await access(examiner(database, clock, {"conn_in": silent, "conn_out": FakeStorage()}))
     assert found["conn_out"].state == "ok"
-    assert found["conn_in"] == Finding(
-        "access", "problem", "no answer within 0.2 s", "vvwatch doctor conn_in"
-    )
+    assert found["conn_in"] == Finding("access", "problem", "no answer within 1 s", "vvwatch doctor conn_in")
 
 
 async def test_what_cannot_be_opened_says_why(database: Database, clock: FakeClock) -> None:
@@ -110,3 +114,35 @@ async def test_a_cancelled_examination_leaves_nothing_behind(database: Database,
         tasks.cancel_scope.cancel()
     with anyio.fail_after(5):
         await ended.wait()
+
+
+class Wrong:
+    """A processor with two troubles, or one that never answers."""
+
+    def __init__(self, *wrong: ProcessorError, silent: bool = False) -> None:
+        self.wrong = wrong
+        self.silent = silent
+
+    async def examine(self) -> tuple[ProcessorError, ...]:
+        if self.silent:
+            await anyio.sleep_forever()
+        return self.wrong
+
+
+async def test_processors_tell_what_stands_in_their_way(database: Database, clock: FakeClock) -> None:
+    troubles = (
+        ProcessorPaused("the key is refused", "put a key into gpt.key"),
+        ProcessorUnavailable("is away"),
+    )
+    able = {"good": Wrong(), "gpt": Wrong(*troubles), "mute": Wrong(silent=True)}
+    doctor = Examiner(
+        database, clock, lambda _: FakeStorage(), lambda _: None, None, seconds=1.0, processors=able
+    )
+    found = [(each.id, each.finding) for each in await doctor.examine(NOTHING) if each.about == "processor"]
+
+    assert [(name, each.state, each.detail, each.fix) for name, each in found] == [
+        ("good", "ok", "can do its work", ""),
+        ("gpt", "problem", "the key is refused", "put a key into gpt.key"),
+        ("gpt", "problem", "is away", "journalctl -u vvwatch"),
+        ("mute", "problem", "no answer within 1 s", "vvwatch doctor"),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
+from tests.processing import FakeProcessor
 from tests.store.pipeline import PROBE, RecordingSink, jobs_of, prepare
 from tests.workflow.conftest import Told
 from vvwatch.core.imports import FileStatus, ImportStatus
@@ -45,7 +46,9 @@ class Paged(FakeStorage):
         self.irregular: list[Irregularity] = []
         self.between: Any = None
 
-    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+    async def list(
+        self, prefix: str, *, recursive: bool, after: str = "", skips: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[Page]:
         self._check("")
         found = sorted(key for key in self._objects if key.startswith(prefix))
         for number, start in enumerate(range(0, len(found), self.size)):
@@ -97,7 +100,7 @@ def listing(
 def listing_of(
     database: Database, clock: FakeClock, telemetry: Telemetry, storage: FakeStorage
 ) -> OneTimeImports:
-    reading = Reading(clock, lambda _: storage, {}, "technical", 3, lambda: 0.5)
+    reading = Reading(clock, lambda _: storage, FakeProcessor(), {}, 3, lambda: 0.5)
     return OneTimeImports(database, clock, telemetry, reading)
 
 
@@ -130,6 +133,15 @@ async def files(database: Database, job_id: str) -> dict[str, sa.Row[Any]]:
 async def fates(database: Database, job_id: str) -> dict[str, str]:
     """Of each file its reason, or its status where it has none."""
     return {key: row.reason or row.status for key, row in (await files(database, job_id)).items()}
+
+
+FAILURE = FileOutcome(FileStatus.FAILED, "media_damaged", "it is cut short")
+
+
+async def fail_all(database: Database) -> None:
+    for job in jobs_of(database).take(Kind.IMPORT_FILE):
+        await database.write(imports.begin_file, job)
+        await database.write(imports.finish_file, job, FAILURE)
 
 
 async def import_all(database: Database, most: int = 1_000) -> None:
@@ -361,6 +373,39 @@ async def test_all_imports_again_and_new_only_does_not(
     await import_all(database)
     assert len({first.id, second.id, third.id}) == 3
     assert len(await database.read(lambda tx: tx.all(sa.select(media)))) == 4
+    assert await is_sound(database)
+
+
+@pytest.mark.parametrize("first_by", ["job", "window"])
+async def test_a_file_that_failed_and_was_mended_is_the_first_of_its_key(
+    database: Database,
+    clock: FakeClock,
+    listing: OneTimeImports,
+    storage: Paged,
+    automation: sa.Row[Any],
+    first_by: str,
+) -> None:
+    """As automations in `new_only` have it: nothing of the key was ever imported."""
+    broken = storage.put("a.mp4", b"x")
+    if first_by == "job":
+        await listed(database, listing)
+    else:
+        await resume(database)
+        await database.write(windows.accept, automation.id, automation.generation, [broken])
+        clock.advance(3600)
+        for job in jobs_of(database).take(Kind.WINDOW):
+            await database.write(windows.close, job)
+    await fail_all(database)
+    again = await listed(database, listing, import_mode="new_only")
+    assert await fates(database, again.id) == {"a.mp4": "pending"}, "the very version may be asked for again"
+    await fail_all(database)
+    storage.put("a.mp4", b"whole")
+    mended = await listed(database, listing, import_mode="new_only")
+    assert await fates(database, mended.id) == {"a.mp4": "pending"}
+    await import_all(database)
+    storage.put("a.mp4", b"newer")
+    newer = await listed(database, listing, import_mode="new_only")
+    assert await fates(database, newer.id) == {"a.mp4": "new_only_known_key"}
     assert await is_sound(database)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -177,8 +178,8 @@ async def test_unmount_mid_run_proves_nothing(
     await scan(database, watcher)
     whole, honest = dict(storage._objects), storage.list
 
-    async def partial(prefix: str, *, recursive: bool, after: str = "") -> Any:
-        async for page in honest(prefix, recursive=recursive, after=after):
+    async def partial(prefix: str, **how_listed: Any) -> Any:
+        async for page in honest(prefix, **how_listed):
             yield Page(page.objects[:25], [Irregularity("sub", "permission_denied", "")], calls=1)
         if how == "failed":
             raise StorageUnavailable("it went away", "mount it")
@@ -475,7 +476,7 @@ async def test_a_failing_listing_is_paid_for(
     await database.write(prepare, max_list_calls_per_hour=10)
     honest = storage.list
 
-    async def broken(prefix: str, *, recursive: bool, after: str = "") -> Any:
+    async def broken(prefix: str, *, recursive: bool, after: str = "", skips: object = None) -> Any:
         async for page in honest(prefix, recursive=recursive, after=after):
             yield page
         raise StorageUnavailable("down")
@@ -485,3 +486,135 @@ async def test_a_failing_listing_is_paid_for(
     [job] = jobs_of(database).take(Kind.SCAN)
     assert job.run_at - clock.now() == pytest.approx(1.1 * HOUR)
     assert len(await keys(database)) == 100
+
+
+async def emptied(database: Database, watcher: Watcher, storage: FakeBucket, left: int) -> dict[str, Any]:
+    """An inbox of 30 objects, most of which are gone from one moment on; what it had before."""
+    await database.write(prepare)
+    fill(storage, 30)
+    await scan(database, watcher)
+    whole = dict(storage._objects)
+    storage._objects = dict(list(whole.items())[:left])
+    return whole
+
+
+@pytest.mark.parametrize("left", [0, 5])
+async def test_an_emptied_inbox_is_believed_after_three_scans_over_an_hour(
+    database: Database, watcher: Watcher, storage: FakeBucket, clock: FakeClock, left: int
+) -> None:
+    whole = await emptied(database, watcher, storage, left)
+    for _ in range(5):
+        assert (await scan(database, watcher)).proof is False
+    assert len(await keys(database)) == 30, "many scans in a short time are not enough"
+    clock.advance(3_601)
+    assert (await scan(database, watcher)).gone == 0, "as always the next one has to miss it, too"
+    assert (await scan(database, watcher)).gone == 30 - left
+    storage._objects = whole
+    assert (await scan(database, watcher)).created == 30 - left, "put again it is new"
+
+
+async def test_an_hour_with_one_scan_is_not_enough(
+    database: Database, watcher: Watcher, storage: FakeBucket, clock: FakeClock
+) -> None:
+    await emptied(database, watcher, storage, 0)
+    for _ in range(2):
+        await scan(database, watcher)
+        clock.advance(3_601)
+    row = await database.read(automations.get_import, "idx_main")
+    assert (row.doubt["times"], row.doubt["missing"]) == (2, 30)
+    assert await keys(database, absences) == []
+
+
+async def test_a_person_may_say_that_what_is_missing_is_gone(
+    database: Database, watcher: Watcher, storage: FakeBucket
+) -> None:
+    await emptied(database, watcher, storage, 5)
+    assert (await scan(database, watcher)).proof is False
+    row = await database.read(automations.get_import, "idx_main")
+    scan_now = partial(automations.scan_now, accept_missing=True)
+    await database.write(scan_now, row.id)
+    assert (await scan(database, watcher)).gone == 25
+    row = await database.read(automations.get_import, "idx_main")
+    assert (row.accept_missing, row.doubt) == (False, None), "it is said of one scan only"
+
+
+async def test_what_a_broken_scan_was_to_believe_is_not_believed_later(
+    database: Database, watcher: Watcher, storage: FakeBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await emptied(database, watcher, storage, 5)
+    row = await database.read(automations.get_import, "idx_main")
+    scan_now = partial(automations.scan_now, accept_missing=True)
+    await database.write(scan_now, row.id)
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise StorageUnavailable("it is away", "")
+        yield
+
+    with monkeypatch.context() as away:
+        away.setattr(storage, "list", broken)
+        assert (await scan(database, watcher)).complete is False
+    assert (await scan(database, watcher)).proof is False
+
+
+@pytest.mark.parametrize("there", [None, "ext4 /dev/sda1 / /"])
+async def test_a_mount_that_is_away_proves_nothing_however_long(
+    database: Database, watcher: Watcher, storage: FakeBucket, clock: FakeClock, there: str | None
+) -> None:
+    """Traps 20 and 21: another file system at the mount point, or none, is empty for ever."""
+    watcher.reconciler.place_of = lambda _: "ext4 /dev/sdb1 / /media/in"
+    whole = await emptied(database, watcher, storage, 0)
+    watcher.reconciler.place_of = lambda _: there
+    for _ in range(6):
+        report = await scan(database, watcher)
+        clock.advance(3_601)
+        assert (report.proof, report.gone) == (False, 0)
+    assert "another file system is there now" in report.remark
+    watcher.reconciler.place_of = lambda _: "ext4 /dev/sdb1 / /media/in"
+    storage._objects = whole
+    assert (await scan(database, watcher)).known == 30
+    row = await database.read(automations.get_import, "idx_main")
+    assert row.doubt is None
+
+
+async def test_a_place_that_comes_back_begins_the_doubt_anew(
+    database: Database, watcher: Watcher, storage: FakeBucket, clock: FakeClock
+) -> None:
+    watcher.reconciler.place_of = lambda _: "mounted"
+    await emptied(database, watcher, storage, 0)
+    watcher.reconciler.place_of = lambda _: "not mounted"
+    for _ in range(4):
+        await scan(database, watcher)
+        clock.advance(3_601)
+    watcher.reconciler.place_of = lambda _: "mounted"
+    assert (await scan(database, watcher)).proof is False
+    row = await database.read(automations.get_import, "idx_main")
+    assert (row.doubt["times"], row.doubt["proven"]) == (1, True)
+
+
+async def test_a_failing_listing_is_tried_at_growing_pauses(
+    database: Database,
+    watcher: Watcher,
+    storage: FakeBucket,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await database.write(prepare)
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise StorageUnavailable("it is away", "mount it")
+        yield
+
+    pauses, began_at = [], clock.now()
+    with monkeypatch.context() as away:
+        away.setattr(storage, "list", broken)
+        for _ in range(8):
+            await scan(database, watcher)
+            [job] = [each for each in jobs_of(database).jobs if each.kind is Kind.SCAN]
+            pauses.append(round(job.run_at - clock.now()))
+            clock.advance(job.run_at - clock.now())
+    assert pauses == [30, 60, 120, 240, 300, 300, 300, 300]
+    row = await database.read(automations.get_import, "idx_main")
+    assert (row.failures, row.failing_since) == (8, pytest.approx(began_at))
+    await scan(database, watcher)
+    row = await database.read(automations.get_import, "idx_main")
+    assert (row.failures, row.failing_since, row.last_error) == (0, None, None)

@@ -19,7 +19,7 @@ from vvwatch.ports import Excerpt, Kind
 from vvwatch.store import automations, catalog, windows
 from vvwatch.store.catalog import ConnectorSpec
 from vvwatch.store.database import Database
-from vvwatch.store.schema import import_files, import_jobs, observations
+from vvwatch.store.schema import import_files, import_jobs, observations, troubles
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.imports import Imports
 from vvwatch.workflow.reading import Reading
@@ -45,7 +45,7 @@ async def rows(database: Database, table: sa.Table) -> list[sa.Row[Any]]:
 
 
 async def picked(database: Database) -> list[str]:
-    waiting = [row for row in await rows(database, import_files) if row.status == FileStatus.WAITING]
+    waiting = [row for row in await rows(database, import_files) if row.status == FileStatus.PENDING]
     return [row.key for row in waiting]
 
 
@@ -63,8 +63,6 @@ async def gather(
 
 class Prober:
     """Says of every object what it is told to."""
-
-    name = "technical"
 
     def __init__(self, *answers: Probe | Exception) -> None:
         self.answers = list(answers)
@@ -88,7 +86,7 @@ def importing(
     *answers: Probe | Exception,
 ) -> Imports:
     prober: Any = Prober(*answers)
-    reading = Reading(clock, lambda _: storage, {"technical": prober}, "technical", 3, lambda: 0.5)
+    reading = Reading(clock, lambda _: storage, prober, {}, 3, lambda: 0.5)
     return Imports(database, telemetry, reading)
 
 
@@ -251,7 +249,7 @@ async def test_an_excerpt_may_pass_an_object_and_only_the_whole_may_fail_it(
     assert file.status == status
 
 
-async def test_an_object_too_large_fails_with_a_hint_and_a_throttled_one_waits_as_long_as_it_is_told(
+async def test_an_object_too_large_fails_with_a_hint_and_one_that_has_to_wait_for_long_holds_up_nobody(
     database: Database, watcher: Watcher, storage: FakeStorage, clock: FakeClock, telemetry: Telemetry
 ) -> None:
     await gather(database, watcher, storage, clock, "huge.mp4", "throttled.mp4")
@@ -261,5 +259,6 @@ async def test_an_object_too_large_fails_with_a_hint_and_a_throttled_one_waits_a
     [huge, later] = await rows(database, import_files)
     assert (huge.status, huge.reason) == ("failed", "object_too_large")
     assert "spool" in huge.message
-    assert (later.status, later.message) == ("pending", "slow down")
-    assert later.next_at >= clock.now() + 700
+    assert (later.status, later.reason) == ("failed", "object_unavailable")
+    [trouble] = await rows(database, troubles)
+    assert (trouble.key, trouble.retry_at) == ("throttled.mp4", clock.now() + 700)

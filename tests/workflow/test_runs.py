@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
+from tests.processing import FakeProcessor
 from tests.store.footage import GOOD, HALF, items, run_of, shot, started
-from tests.store.pipeline import PROBE, jobs_of
+from tests.store.pipeline import jobs_of
 from tests.workflow.conftest import Told
 from vvwatch.core.identities import WHOLE, segment_id
-from vvwatch.core.media import Probe, ProcessingResult, RunSettings, Segment
+from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.core.runs import RunStatus
-from vvwatch.errors import MediaUnreadable, ObjectNotFound, StorageUnavailable
-from vvwatch.ports import Kind, Prompt
+from vvwatch.errors import AccessDenied, MediaUnreadable, StorageUnavailable
+from vvwatch.ports import Kind
 from vvwatch.store import run_course, run_pieces, segment_retries
-from vvwatch.store.database import Database
+from vvwatch.store.database import Database, sweep
 from vvwatch.store.schema import media
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.reading import Reading
@@ -29,63 +29,47 @@ pytestmark = pytest.mark.anyio
 MENDED = ProcessingResult((GOOD, Segment(2.0, 4.0, {}, "a cat")), {}, "")
 
 
-class Answering:
-    """A processor that gives what it is told to."""
-
-    name = "technical"
-
-    def __init__(self) -> None:
-        self.answer: ProcessingResult | Exception = HALF
-
-    def check_prompt(self, prompt: Prompt) -> None: ...
-
-    async def probe(self, fd: int) -> Probe:
-        return PROBE
-
-    async def process(
-        self, fd: int, prompt: Prompt, settings: RunSettings, progress: Callable[[float], None]
-    ) -> ProcessingResult:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
 @pytest.fixture
-def processor() -> Answering:
-    return Answering()
+def processor() -> FakeProcessor:
+    return FakeProcessor(result=HALF)
 
 
 @pytest.fixture
 def handling(
-    database: Database, clock: FakeClock, telemetry: Telemetry, storage: FakeStorage, processor: Answering
+    database: Database, clock: FakeClock, telemetry: Telemetry, storage: FakeStorage, processor: FakeProcessor
 ) -> Runs:
-    reading = Reading(clock, lambda _: storage, {"technical": processor}, "technical", 3, lambda: 0.5)
+    reading = Reading(clock, lambda _: storage, processor, {"technical": processor}, 3, lambda: 0.5)
     return Runs(database, telemetry, reading)
 
 
 @pytest.fixture
-async def retry(database: Database, storage: FakeStorage, handling: Runs, processor: Answering) -> Retry:
+async def retry(database: Database, storage: FakeStorage, handling: Runs, processor: FakeProcessor) -> Retry:
     [video] = await shot(database, 1)
     obj = storage.put(f"{video}.mp4", b"mp4")
     await database.write(lambda tx: tx.update(media, video, version=obj.version))
-    return Retry(database, handling, processor, video, await started(database))
+    return Retry(database, handling, processor, storage, await started(database))
 
 
 class Retry:
     """A run of one item, and what is tried again of it."""
 
     def __init__(
-        self, database: Database, handling: Runs, processor: Answering, video: str, run_id: str
+        self, database: Database, handling: Runs, processor: FakeProcessor, storage: FakeStorage, run_id: str
     ) -> None:
         self.database = database
         self.handling = handling
         self.processor = processor
-        self.video = video
+        self.storage = storage
+        self.key = next(iter(storage._objects))
+        self.video = self.key.removesuffix(".mp4")
         self.run_id = run_id
+
+    def lose_object(self) -> None:
+        self.storage.remove(self.key)
 
     async def of(self, ordinal: int, before: ProcessingResult | Exception) -> None:
         """The item comes to `before`, and this segment of it is asked for again."""
-        self.processor.answer = before
+        self.processor.result = before
         [item] = items(self.database)
         await self.handling.item(item)
         name = segment_id(int(item.ref), ordinal)
@@ -93,7 +77,7 @@ class Retry:
 
     async def made(self, answer: ProcessingResult | Exception) -> str:
         """How the run stands when the retry was made."""
-        self.processor.answer = answer
+        self.processor.result = answer
         [job] = jobs_of(self.database).take(Kind.SEGMENT_RETRY)
         jobs_of(self.database).take(Kind.EXPORT)
         await self.handling.retry(job)
@@ -113,9 +97,10 @@ async def test_an_item_is_processed_again(retry: Retry) -> None:
 
 async def test_what_fails_for_good_ends_the_retry(retry: Retry, told: Told) -> None:
     await retry.of(1, HALF)
-    assert await retry.made(ObjectNotFound("it is gone")) == RunStatus.COMPLETED_WITH_FAILURES
+    retry.lose_object()
+    assert await retry.made(MENDED) == RunStatus.COMPLETED_WITH_FAILURES
     name, fields = told[-1]
-    assert (name, fields["message"]) == ("run.segment_retried", "it is gone")
+    assert (name, "no object" in str(fields["message"])) == ("run.segment_retried", True)
     assert jobs_of(retry.database).take(Kind.SEGMENT_RETRY) == []
 
 
@@ -130,7 +115,7 @@ async def test_a_storage_that_is_away_is_waited_for(retry: Retry, clock: FakeClo
 async def test_a_result_that_cannot_be_stored_does_not_hold_up_its_run_for_ever(
     retry: Retry, attempt: int
 ) -> None:
-    retry.processor.answer = ProcessingResult((GOOD,), {}, "half a character: \ud800")
+    retry.processor.result = ProcessingResult((GOOD,), {}, "half a character: \ud800")
     [item] = items(retry.database)
     if attempt == 0:
         with pytest.raises(Exception, match="surrogates"):
@@ -153,3 +138,78 @@ async def test_a_run_is_called_off_to_its_end(
         for job in jobs:
             await handling.course(job)
     assert told == [("run.finished", {"run": run_id, "status": "cancelled"})]
+
+
+async def after(retry: Retry, clock: FakeClock, seconds: float) -> None:
+    """Items that are due are processed, for so long."""
+    until = clock.now() + seconds
+    while clock.now() < until:
+        for job in jobs_of(retry.database).take(Kind.RUN_ITEM):
+            if job.run_at <= clock.now():
+                await retry.handling.item(job)
+            else:
+                jobs_of(retry.database).jobs.append(job)
+        clock.advance(1)
+
+
+async def test_an_item_whose_object_is_not_given_fails_alone_and_is_processed_by_itself_when_it_is(
+    retry: Retry, clock: FakeClock, told: Told
+) -> None:
+    retry.storage.put("another.mp4", b"x")
+    retry.processor.result = MENDED
+    retry.storage.refused[retry.key] = StorageUnavailable("500")
+    await after(retry, clock, 20)
+    assert (await run_of(retry.database, retry.run_id)).status == RunStatus.PROCESSING
+    await after(retry, clock, 40)
+    assert (await run_of(retry.database, retry.run_id)).status == RunStatus.FAILED
+    [(_, warned)] = [each for each in told if each[0] == "run.item_failed"]
+    assert warned["object_key"] == retry.key
+    for pause in (30, 60, 120):
+        [job] = jobs_of(retry.database).take(Kind.SEGMENT_RETRY)
+        await retry.handling.retry(job)
+        assert jobs_of(retry.database).jobs[-1].run_at == clock.now() + pause
+    retry.storage.refused.clear()
+    assert await retry.made(MENDED) == RunStatus.COMPLETED
+    assert jobs_of(retry.database).take(Kind.SEGMENT_RETRY) == []
+
+
+async def test_an_item_of_which_a_segment_failed_is_warned_of_with_the_reason(
+    retry: Retry, told: Told
+) -> None:
+    [item] = items(retry.database)
+    await retry.handling.item(item)
+    [(_, warned)] = [each for each in told if each[0] == "run.item_partial"]
+    assert warned["object_key"] == retry.key
+    assert warned["message"] == "1 of 2 segments failed, the first: the answer was cut off"
+
+
+async def test_a_person_need_not_wait_for_what_would_be_tried_later_by_itself(
+    retry: Retry, clock: FakeClock
+) -> None:
+    retry.processor.result = MENDED
+    retry.storage.refused[retry.key] = AccessDenied("no right to")
+    [item] = items(retry.database)
+    await retry.handling.item(item)
+    [planned] = jobs_of(retry.database).take(Kind.SEGMENT_RETRY)
+    assert planned.run_at == clock.now() + 15
+    retry.storage.refused.clear()
+    name = segment_id(int(item.ref), WHOLE)
+    row = await retry.database.write(segment_retries.request, retry.run_id, retry.video, name)
+    assert (row.id, row.next_at) == (planned.ref, clock.now())
+    assert await retry.made(MENDED) == RunStatus.COMPLETED
+    await retry.handling.retry(planned)
+    assert (await run_of(retry.database, retry.run_id)).completed_items == 1
+
+
+async def test_a_clock_that_was_set_back_delays_no_planned_retry_and_hastens_none(
+    retry: Retry, clock: FakeClock
+) -> None:
+    retry.storage.refused[retry.key] = AccessDenied("no right to")
+    [item] = items(retry.database)
+    await retry.handling.item(item)
+    for seconds, due in ((0, []), (-3_600, [0.0])):
+        clock.jump(seconds)
+        jobs_of(retry.database).jobs.clear()
+        await retry.database.write(sweep, jobs_of(retry.database), 5.0)
+        found = jobs_of(retry.database).take(Kind.SEGMENT_RETRY)
+        assert [job.run_at - clock.now() for job in found] == due

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from fastapi import Response
 from pydantic import Field
 
+from vvwatch.api.auditing import Audited
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
-from vvwatch.api.idempotency import Idempotent
+from vvwatch.api.idempotency import Idempotent, ShownOnce
 from vvwatch.api.wire import Body, Resource, Visible, moment
 from vvwatch.core.keys import Scope
 from vvwatch.store import keys
@@ -21,6 +22,7 @@ router = resource_router("api keys")
 
 _DAY_SECONDS: Final = 86_400.0
 _RANDOM_BYTES: Final = 24
+_ROTATE: Final = "if you do not have it, POST /api-keys/{key_id}/rotate with another Idempotency-Key"
 
 Scopes = Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))]
 
@@ -47,17 +49,25 @@ class ApiKey(Resource):
     is_active: bool
 
 
-class NewApiKey(ApiKey):
+class NewApiKey(ApiKey, ShownOnce):
     """A key, shown this once."""
 
     key: str
 
+    def instead(self) -> tuple[str, str]:
+        """What the request did, and how to get another key."""
+        return f"the first request made key {self.key_id!r} and showed it: that answer is not kept", _ROTATE
 
-class RotatedApiKey(Resource):
+
+class RotatedApiKey(ShownOnce):
     """The key that takes the place of another one, shown this once."""
 
     old_key_id: str
     new_key: NewApiKey
+
+    def instead(self) -> tuple[str, str]:
+        """What the request did, and how to get another key."""
+        return self.new_key.instead()
 
 
 class Deleted(Resource):
@@ -86,7 +96,7 @@ def _shown(row: sa.Row[Any], now: float) -> ApiKey:
 
 @router.post("/api-keys", status_code=201, response_model=NewApiKey)
 async def create_api_key(once: Idempotent, body: ApiKeyBody) -> Response:
-    """Make a key. The answer alone shows it."""
+    """Make a key. The first answer alone shows it: the same Idempotency-Key again is answered with 409."""
     random = secrets.token_bytes(_RANDOM_BYTES)
     return await once(lambda tx: _made(tx, body, random))
 
@@ -112,9 +122,9 @@ async def get_api_key(context: Context, key_id: str) -> ApiKey:
 
 
 @router.delete("/api-keys/{key_id}")
-async def delete_api_key(context: Context, key_id: str) -> Deleted:
+async def delete_api_key(audited: Audited, key_id: str) -> Deleted:
     """Forget a key: it opens nothing any more and is listed no longer. The operator's own key can only be revoked."""
-    row = await context.database.write(keys.delete, key_id)
+    row = await audited.write(lambda tx: keys.delete(tx, key_id))
     return Deleted(message=f"key {row.name!r} ({row.id}) was deleted")
 
 
@@ -128,9 +138,10 @@ async def revoke_api_key(once: Idempotent, key_id: str) -> Response:
 async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
     """Another key with the same name, scopes and end in the place of this one, which is revoked at once."""
     random = secrets.token_bytes(_RANDOM_BYTES)
-    return await once(lambda tx: _rotated(tx, key_id, random))
 
+    def rotated(tx: Tx) -> RotatedApiKey:
+        row, key = keys.rotate(tx, key_id, random)
+        once.audit.details["new_key_id"] = row.id
+        return RotatedApiKey(old_key_id=key_id, new_key=NewApiKey(**_columns(row, tx.now), key=key))
 
-def _rotated(tx: Tx, key_id: str, random: bytes) -> RotatedApiKey:
-    row, key = keys.rotate(tx, key_id, random)
-    return RotatedApiKey(old_key_id=key_id, new_key=NewApiKey(**_columns(row, tx.now), key=key))
+    return await once(rotated)

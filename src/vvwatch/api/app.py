@@ -13,7 +13,10 @@ from fastapi import FastAPI
 from vvwatch.api import (
     api_keys,
     attachments,
+    attention,
+    audit_trail,
     authentication,
+    automation_list,
     automations,
     connectors,
     deletions,
@@ -27,10 +30,12 @@ from vvwatch.api import (
     import_actions,
     import_jobs,
     indexes,
+    llm_calls,
     media_contents,
     media_grants,
     probes,
     processing,
+    processors,
     prompt_runs,
     prompts,
     quarantine,
@@ -58,6 +63,7 @@ from vvwatch.api.reference import page
 from vvwatch.core.rate_limits import Meter
 
 _RESOURCES: Final = (
+    automation_list,
     automations,
     deletions,
     indexes,
@@ -75,7 +81,9 @@ _RESOURCES: Final = (
     run_requests,
     prompt_runs,
     failed_segments,
+    llm_calls,
     processing,
+    processors,
     exports,
     media_grants,
     media_contents,
@@ -89,6 +97,8 @@ _RESOURCES: Final = (
     reconciles,
     explain,
     status,
+    attention,
+    audit_trail,
     doctor,
     authentication,
     rate_limits,
@@ -131,7 +141,7 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.under_way = set()
-    app.state.broadcast = Broadcast()
+    app.state.broadcast = Broadcast(context.settings.max_streams_per_key)
     app.state.meter = None if context.settings.limits is None else Meter(context.settings.limits)
     errors.install(app)
     app.state.methods = defaultdict(set)
@@ -140,7 +150,14 @@ def create_app(context: ApiContext) -> FastAPI:
         for route in router.routes:
             app.state.methods[route.path] |= route.methods
     _guard(app, context.settings)
+    _build_routes(app)
     return app
+
+
+def _build_routes(app: FastAPI) -> None:
+    """Build what FastAPI would build during the first request, for a third of a second, while all others wait."""
+    for route in app.router.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
 
 
 def _guard(app: FastAPI, settings: ApiSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Response
@@ -90,14 +90,14 @@ def _require_address(guard: Guard, file_id: str, url: str) -> None:
         ) from None
 
 
-def sealed(context: ApiContext, refreshed: Mapping[str, Any]) -> dict[str, Any]:
-    """What is new of a file that is fetched again, as its job keeps it. Raises InvalidInput for its address."""
-    _require_address(_guard(context), refreshed["file_id"], refreshed["download_url"])
-    return fetching.renewed(context.box, refreshed)
+def require_addresses(context: ApiContext, refreshed: Sequence[Mapping[str, Any]]) -> None:
+    """Raises InvalidInput when one of these files, which are fetched again, has an address that is not asked."""
+    for file in refreshed:
+        _require_address(_guard(context), file["file_id"], file["download_url"])
 
 
 def _guard(context: ApiContext) -> Guard:
-    return Guard(context.settings.allow_http, context.settings.allow_private_addresses)
+    return Guard(context.settings.attachment_policy, "attachments")
 
 
 def _title(body: AttachmentsBody, number: int) -> str:

@@ -11,12 +11,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
+from fastapi.params import Form
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
+from vvwatch.api.auditing import note_refusal
+from vvwatch.api.bodies import check_values
 from vvwatch.api.context import ApiContext
 from vvwatch.api.errors import HEADERS, REFUSALS, ApiError
 from vvwatch.api.links import USES, is_admitted
+from vvwatch.core.audit import Reason
 from vvwatch.core.keys import Scope, allows, digest, valid_format
 from vvwatch.core.rate_limits import Meter
 from vvwatch.errors import StoreError
@@ -35,6 +39,8 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "GET /indexes/{index_id}/deletion": Scope.READ,
     "GET /indexes/{index_id}/videos": Scope.READ,
     "GET /indexes/{index_id}/prompt-runs": Scope.READ,
+    "GET /automations": Scope.READ,
+    "GET /reconciles": Scope.READ,
     "GET /indexes/{index_id}/automations/import": Scope.READ,
     "PUT /indexes/{index_id}/automations/import": Scope.WRITE,
     "POST /indexes/{index_id}/automations/import/pause": Scope.WRITE,
@@ -86,6 +92,7 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "POST /indexes/{index_id}/multimodal-search": Scope.SEARCH,
     "POST /search/multi-run": Scope.SEARCH,
     "POST /playground/search": Scope.SEARCH,
+    "POST /search/sql/{index_id}/generate": Scope.SEARCH,
     "GET /search/sql/{rest}": Scope.SEARCH,
     "POST /search/sql/{rest}": Scope.SEARCH,
     "GET /chat/{rest}": Scope.SEARCH,
@@ -151,6 +158,8 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "GET /exports/{export_id}/download": Scope.READ,
     "POST /exports/{export_id}/download-url": Scope.READ,
     "POST /exports/{export_id}/retry": Scope.WRITE,
+    "GET /processors": Scope.READ,
+    "POST /processors/{processor_id}/resume": Scope.WRITE,
     "GET /webhooks": Scope.READ,
     "POST /webhooks": Scope.WRITE,
     "GET /webhooks/events": PUBLIC,
@@ -164,8 +173,10 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "GET /webhooks/{webhook_id}/deliveries": Scope.READ,
     "GET /windows": Scope.READ,
     "GET /status": Scope.READ,
+    "POST /attention/{attention_id}/dismiss": Scope.WRITE,
     "GET /doctor": Scope.ADMIN,
     "POST /doctor/repair": Scope.ADMIN,
+    "GET /audit": Scope.ADMIN,
     "GET /explain": Scope.READ,
     "GET /auth/validate": Scope.SEARCH,
     "POST /auth/processing-activity": Scope.SEARCH,
@@ -200,6 +211,7 @@ class ScopedRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         method = next(iter(options["methods"]))
         name = f"{method} {path.removeprefix(PREFIX)}".replace(":path}", "}")
+        self.scope_name = name
         self.needed = SCOPES[name]
         self.counted = name not in UNCOUNTED
         self.opened_by = USES.get(name)
@@ -211,17 +223,25 @@ class ScopedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler behind the check of its scope."""
         handle = super().get_route_handler()
+        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, Form)
 
         async def guarded(request: Request) -> Response:
-            if self.needed is not None and not self._has_token(request):
+            if self.needed is not None and not await self._has_token(request):
                 await authorize(request, self.needed, counted=self.counted)
+            if takes_json:
+                await check_values(request)
             return await handle(request)
 
         return guarded
 
-    def _has_token(self, request: Request) -> bool:
+    async def _has_token(self, request: Request) -> bool:
         """Whether it comes without a key, but with a token for just this."""
-        return self.opened_by is not None and not _presented(request) and is_admitted(request, self.opened_by)
+        if self.opened_by is None or _presented(request):
+            return False
+        try:
+            return await is_admitted(request, self.opened_by)
+        except ApiError as error:
+            raise note_refusal(request, Reason.LINK, error) from None
 
 
 def resource_router(tag: str) -> APIRouter:
@@ -235,20 +255,21 @@ def extension(summary: str) -> dict[str, Any]:
 
 
 async def authorize(request: Request, needed: Scope, *, counted: bool = True) -> None:
-    """Let the request be that of its key (`request.state.key_id`), and count it.
+    """Let the request be that of its key (`request.state.key_id` and `key_created_at`), and count it.
 
     Raises ApiError: 401 without a valid key, 403 when its scopes do not reach to `needed`, 429 for one too many.
     """
     context: ApiContext = request.app.state.context
-    row = await _key_row(context, _presented(request))
+    row = await _key_row(request, _presented(request))
     if not allows(row.scopes, needed):
-        raise ApiError(
+        error = ApiError(
             403,
             "authorization_insufficient_scope",
             f"this needs a key with the scope {needed.value!r}",
             f"the key has {', '.join(row.scopes) or 'no scopes'}; make another one with vvwatch keys",
         )
-    request.state.key_id = row.id
+        raise note_refusal(request, Reason.SCOPE, error)
+    request.state.key_created_at = row.created_at
     if counted:
         _count(request, row.id, context.clock.now())
     if keys.is_use_worth_noting(row, context.clock.now()):
@@ -270,7 +291,15 @@ def _count(request: Request, key_id: str, now: float) -> None:
     }
     if seconds:
         hint = "the server's [api] requests_per_minute and requests_per_hour set the limits of each key"
-        raise ApiError(429, "rate_limit_exceeded", f"too many requests: wait for {seconds} s", hint, seconds)
+        error = ApiError(
+            429, "rate_limit_exceeded", f"too many requests: wait for {seconds} s", hint, seconds
+        )
+        raise note_refusal(request, Reason.RATE_LIMIT, error)
+
+
+def has_key(request: Request) -> bool:
+    """Whether a key came with the request, be it valid or not."""
+    return bool(_presented(request))
 
 
 def _presented(request: Request) -> str:
@@ -283,13 +312,28 @@ def _presented(request: Request) -> str:
     return authorization[len(_BEARER) :].strip() if is_bearer else ""
 
 
-async def _key_row(context: ApiContext, key: str) -> sa.Row[Any]:
-    row = await context.database.read(keys.find, digest(key)) if valid_format(key) else None
-    if row is None:
-        raise ApiError(
+async def _key_row(request: Request, key: str) -> sa.Row[Any]:
+    """The row of an active key, by which the request is made from now on. Raises ApiError (401)."""
+    context: ApiContext = request.app.state.context
+    row = await context.database.read(keys.known, digest(key)) if valid_format(key) else None
+    if row is not None:
+        request.state.key_id, request.state.key_name = row.id, row.name
+    reason = _why_useless(row, key, context.clock.now())
+    if row is None or reason is not None:
+        error = ApiError(
             401,
             "authentication_invalid_api_key",
             "a valid API key is needed" if key else "an API key is needed",
             "send it as X-API-Key: sk_live_…",
         )
+        raise note_refusal(request, reason or Reason.UNKNOWN_KEY, error)
     return row
+
+
+def _why_useless(row: sa.Row[Any] | None, key: str, now: float) -> Reason | None:
+    """Why a key opens nothing; None for one that is active. The log and the audit trail say so, no answer does."""
+    if row is None:
+        return Reason.UNKNOWN_KEY if key else Reason.NO_KEY
+    if row.revoked_at is not None:
+        return Reason.REVOKED_KEY
+    return None if keys.is_active(row, now) else Reason.EXPIRED_KEY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, Final, Literal
@@ -10,18 +11,22 @@ import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Depends, Query, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from vvwatch.api.auditing import Audit, Audited
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
-from vvwatch.api.previewing import ImportPreview, previewed
-from vvwatch.api.run_options import RunOptions, asked_of, processor_of
+from vvwatch.api.left_out import LeftOutBody
+from vvwatch.api.previewing import ImportPreview, pattern_warnings, previewed
+from vvwatch.api.run_options import PromptId, RunOptions, asked_of, processor_of
 from vvwatch.api.windows import by_index, tell_closed
 from vvwatch.api.wire import Body, Resource, moment
 from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
 from vvwatch.config.models import Automation as Usual
 from vvwatch.core.durations import parse_duration
+from vvwatch.core.media import with_lengths
+from vvwatch.core.processors import ProcessorNames
 from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import WindowPolicy, default_max_wait
 from vvwatch.errors import Conflict, NotFound, OutsideLocation
@@ -45,10 +50,15 @@ _SHORTEST_SETTLE_SECONDS: Final = 0.2
 class PromptPreset(RunOptions):
     """A prompt and how its runs cut and treat media."""
 
-    prompt_id: Annotated[str, Field(min_length=1)]
+    prompt_id: PromptId
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_lengths(cls, given: Any) -> Any:
+        return with_lengths(given) if isinstance(given, Mapping) else given
 
 
-class ImportAutomationBody(Body):
+class ImportAutomationBody(LeftOutBody):
     """What to watch, how long to gather, and what to do with what came."""
 
     enabled: bool = True
@@ -83,6 +93,9 @@ class ImportAutomation(Resource):
     source_prefix: str
     file_pattern: str
     recursive: bool
+    exclude: list[str]
+    min_size_bytes: int | None
+    max_size_bytes: int | None
     debounce_interval: str
     prompt_preset: dict[str, Any]
     prompt_version: int | None
@@ -96,6 +109,7 @@ class ImportAutomation(Resource):
     last_error_hint: str | None
     next_scan_at: str | None
     next_run_at: str | None
+    warnings: list[str]
     created_at: str | None
     updated_at: str | None
 
@@ -125,7 +139,7 @@ def status_of(row: sa.Row[Any]) -> str:
     return "paused" if row.paused else "active"
 
 
-def _import_shown(state: ImportState) -> ImportAutomation:
+def _import_shown(state: ImportState, names: ProcessorNames) -> ImportAutomation:
     row = state.row
     preset = dict(row.prompt_preset)
     version = preset.pop("prompt_version", None)
@@ -139,6 +153,9 @@ def _import_shown(state: ImportState) -> ImportAutomation:
         source_prefix=row.source_prefix,
         file_pattern=row.file_pattern,
         recursive=row.recursive,
+        exclude=row.exclude_patterns or [],
+        min_size_bytes=row.min_size_bytes,
+        max_size_bytes=row.max_size_bytes,
         debounce_interval=row.debounce_interval,
         prompt_preset=preset,
         prompt_version=version,
@@ -152,9 +169,24 @@ def _import_shown(state: ImportState) -> ImportAutomation:
         last_error_hint=row.last_error_hint,
         next_scan_at=moment(row.next_at),
         next_run_at=_next_run_at(state),
+        warnings=[*pattern_warnings(row.file_pattern), *_model_warnings(preset, names)],
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
     )
+
+
+def _model_warnings(preset: Mapping[str, Any], names: ProcessorNames) -> Iterator[str]:
+    """What has happened to the processor since the preset was made."""
+    model = preset.get("processing_model")
+    if names.find(model, preset["prompt_id"]) is None:
+        yield f"no processor answers to the model {model!r}: its runs fail; use one of: {names.choices()}"
+
+
+def _undone_warnings(preset: PromptPreset, names: ProcessorNames) -> list[str]:
+    """What was asked for in so many words, and the processor does not do."""
+    reasons = names.choose(preset.processing_model, preset.prompt_id).not_done(preset.model_dump())
+    named = {f"enable_{feature}": why for feature, why in reasons.items()}
+    return [f"{name}: {why}" for name, why in named.items() if name in preset.model_fields_set]
 
 
 def _next_run_at(state: ImportState) -> str | None:
@@ -183,7 +215,8 @@ def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
 @router.get("/indexes/{index_id}/automations/import")
 async def get_import_automation(context: Context, index_id: str) -> ImportAutomation:
     """The import automation of an index."""
-    return _import_shown(await context.database.read(import_state, index_id))
+    state = await context.database.read(import_state, index_id)
+    return _import_shown(state, context.database.processors)
 
 
 @router.put("/indexes/{index_id}/automations/import", response_model=ImportAutomation | ImportPreview)
@@ -202,13 +235,16 @@ async def put_import_automation(
     if dry_run:
         return await previewed(context, await context.database.write(rehearse_import, index_id, spec))
     left: Closed | None = None
+    names = context.database.processors
+    undone = _undone_warnings(body.prompt_preset, names)
 
     def save(tx: Tx) -> ImportAutomation:
         nonlocal left
         state, left = _save_import(tx, index_id, spec)
-        return _import_shown(state)
+        shown = _import_shown(state, names)
+        return shown.model_copy(update={"warnings": shown.warnings + undone})
 
-    response = await once(save)
+    response = await once.changing(body.model_fields_set)(save)
     if left is not None:
         tell_closed(context, left)
     return response
@@ -227,7 +263,7 @@ async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomatio
     the preset's processor cannot do.
     """
     preset = body.prompt_preset
-    processor = processor_of(context, preset.processing_model)
+    processor = processor_of(context, preset.processing_model, preset.prompt_id)
     parts = await context.database.read(import_parts, index_id, body.connector_id, preset.prompt_id)
     storage = await context.open_storage(parts.connector)
     check_prefix(storage, body.source_prefix)
@@ -261,6 +297,9 @@ def _spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
         paused=body.paused,
         process_existing=_USUAL.process_existing,
         import_mode_override=body.import_mode_override,
+        exclude=body.exclude or (),
+        min_size_bytes=body.min_size_bytes,
+        max_size_bytes=body.max_size_bytes,
     )
 
 
@@ -276,15 +315,17 @@ def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, 
 
 
 @router.post("/indexes/{index_id}/automations/import/pause")
-async def pause_import_automation(context: Context, index_id: str) -> ImportAutomation:
+async def pause_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
     """Stop watching for a while; the configuration and the open window are kept."""
-    return _import_shown(await context.database.write(_pause_import, index_id, paused=True))
+    state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=True))
+    return _import_shown(state, context.database.processors)
 
 
 @router.post("/indexes/{index_id}/automations/import/resume")
-async def resume_import_automation(context: Context, index_id: str) -> ImportAutomation:
+async def resume_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
     """Go on watching; a scan finds what arrived meanwhile."""
-    return _import_shown(await context.database.write(_pause_import, index_id, paused=False))
+    state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=False))
+    return _import_shown(state, context.database.processors)
 
 
 def _pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportState:
@@ -295,18 +336,29 @@ def _pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportState:
 @router.post(
     "/indexes/{index_id}/automations/import/scan", status_code=202, **extension("List the location now")
 )
-async def scan_import_automation(context: Context, index_id: str) -> ImportAutomation:
-    """Look for new objects now; what is found joins the window as always."""
-    return _import_shown(await context.database.write(_scan_import, index_id))
+async def scan_import_automation(
+    context: Context,
+    audited: Audited,
+    index_id: str,
+    accept_missing: Annotated[bool, Query(description="what a complete listing misses is gone")] = False,
+) -> ImportAutomation:
+    """Look for new objects now; what is found joins the window as always.
+
+    Where most of what is known is missing at once, nothing is taken for gone for a while; `accept_missing` says that
+    it is, so that it counts as new when it comes again.
+    """
+    scan = partial(_scan_import, accept_missing=accept_missing)
+    state = await audited.write(lambda tx: scan(tx, index_id))
+    return _import_shown(state, context.database.processors)
 
 
-def _scan_import(tx: Tx, index_id: str) -> ImportState:
+def _scan_import(tx: Tx, index_id: str, *, accept_missing: bool) -> ImportState:
     row = automations.get_import(tx, index_id)
     if status_of(row) != "active":
         raise Conflict(
             f"automation {row.id!r} is {status_of(row)}: nothing is scanned", "resume or enable it"
         )
-    automations.scan_now(tx, row.id)
+    automations.scan_now(tx, row.id, accept_missing=accept_missing)
     return import_state(tx, index_id)
 
 
@@ -325,21 +377,22 @@ async def put_export_automation(once: Idempotent, index_id: str, body: ExportAut
         enabled=body.enabled,
         paused=body.paused,
     )
-    return await once(lambda tx: _export_shown(automations.save_export(tx, index_id, spec)))
+    save = once.changing(body.model_fields_set)
+    return await save(lambda tx: _export_shown(automations.save_export(tx, index_id, spec)))
 
 
 @router.post("/indexes/{index_id}/automations/export/pause")
-async def pause_export_automation(context: Context, index_id: str) -> ExportAutomation:
+async def pause_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
     """Stop exporting for a while; the configuration is kept."""
-    return await _export_paused(context, index_id, paused=True)
+    return await _export_paused(audited, index_id, paused=True)
 
 
 @router.post("/indexes/{index_id}/automations/export/resume")
-async def resume_export_automation(context: Context, index_id: str) -> ExportAutomation:
+async def resume_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
     """Go on exporting, beginning with the runs that ended meanwhile."""
-    return await _export_paused(context, index_id, paused=False)
+    return await _export_paused(audited, index_id, paused=False)
 
 
-async def _export_paused(context: ApiContext, index_id: str, *, paused: bool) -> ExportAutomation:
+async def _export_paused(audited: Audit, index_id: str, *, paused: bool) -> ExportAutomation:
     pause = partial(automations.pause_export, paused=paused)
-    return _export_shown(await context.database.write(pause, index_id))
+    return await audited.write(lambda tx: _export_shown(pause(tx, index_id)))

@@ -7,7 +7,7 @@ something, and once a second for what other replicas announced; it rests while n
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 import anyio
 import sqlalchemy as sa
 
+from vvwatch.api.errors import ApiError
 from vvwatch.store.database import Database
 from vvwatch.store.queries import feed
 from vvwatch.store.queries.feed import FIRST, Position, Tail, position_of
@@ -27,10 +28,11 @@ _REMEMBERED: Final = 500
 
 
 class Broadcast:
-    """What the streams of one server share."""
+    """What the streams of one server share; one API key may have `most_per_key` of them open."""
 
-    def __init__(self) -> None:
-        self._listeners = 0
+    def __init__(self, most_per_key: int) -> None:
+        self._most_per_key = most_per_key
+        self._listeners = Counter[str]()
         self._reader: asyncio.Task[None] | None = None
         self._recent: deque[sa.Row[Any]] = deque(maxlen=_REMEMBERED)
         self._since: Position | None = None  # `_recent` holds all behind it; None: not known yet
@@ -43,16 +45,25 @@ class Broadcast:
         self._moved.give()
 
     @contextmanager
-    def heard(self, database: Database) -> Iterator[None]:
-        """There is one listener more."""
-        self._listeners += 1
+    def heard(self, database: Database, key_id: str) -> Iterator[None]:
+        """There is one listener more, of this API key. Raises ApiError (429) when it has all that it may have."""
+        if self._listeners[key_id] >= self._most_per_key:
+            raise ApiError(
+                429,
+                "too_many_streams",
+                f"this API key has {self._most_per_key:,} event streams open, and may have no more",
+                "close those that nobody reads; the server's [api] max_streams_per_key is the limit",
+            )
+        self._listeners[key_id] += 1
         if self._reader is None:
             self._reader = asyncio.get_running_loop().create_task(self._read(database))
         try:
             yield
         finally:
-            self._listeners -= 1
-            if self._listeners == 0:
+            self._listeners[key_id] -= 1
+            if not self._listeners[key_id]:
+                del self._listeners[key_id]
+            if not self._listeners:
                 self._reader.cancel()
                 self._forget()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from fastapi import Form, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 
+from vvwatch.api.auditing import Audited
 from vvwatch.api.auth import resource_router
 from vvwatch.api.browsing import BrowseBody, CloudFile, browsed
 from vvwatch.api.connector_bodies import (
@@ -30,9 +32,16 @@ from vvwatch.api.connector_events import Events, EventsBody, kept_events, shown_
 from vvwatch.api.context import ApiContext, ApiSettings, Context
 from vvwatch.api.idempotency import Idempotent, Once
 from vvwatch.api.wire import Resource, moment
-from vvwatch.errors import Conflict, InvalidInput, OnAnotherNode, StorageError, StoreError
+from vvwatch.errors import (
+    Conflict,
+    InvalidInput,
+    OnAnotherNode,
+    StorageError,
+    StoreError,
+    VvwatchError,
+)
 from vvwatch.storage.gcs_credentials import checked_credentials
-from vvwatch.store import catalog, connector_changes
+from vvwatch.store import catalog, connector_changes, sealing
 from vvwatch.store.catalog import ConnectorSpec
 from vvwatch.store.database import Tx
 from vvwatch.store.encryption import SecretBox
@@ -75,10 +84,11 @@ class Connector(Resource):
 
 
 class TestResult(Resource):
-    """How a test of a connector ended."""
+    """How a test of a connector ended; `store_notes` say what its store does that weakens what can be promised."""
 
     success: bool
     error_message: str | None
+    store_notes: list[str]
 
 
 class Deleted(Resource):
@@ -127,19 +137,15 @@ async def create_local_connector(context: Context, once: Idempotent, body: Local
 @router.post("/connectors/s3", status_code=201, response_model=Connector)
 async def create_s3_connector(context: Context, once: Idempotent, body: S3ConnectorBody) -> Response:
     """Make a connector for a bucket of S3 and test it; one that fails its test is made all the same."""
-    sealed = context.box.seal(json.dumps(body.credentials()))
-    events = _events(context, body.events, "s3")
-    return await _made(context, once, _spec(body, "s3", body.location(), credentials=sealed, events=events))
+    spec = _spec(body, "s3", body.location(), events=_events(context, body.events, "s3"))
+    return await _made(context, once, spec, json.dumps(body.credentials()))
 
 
 @router.post("/connectors/azure", status_code=201, response_model=Connector)
 async def create_azure_connector(context: Context, once: Idempotent, body: AzureConnectorBody) -> Response:
     """Make a connector for an Azure container and test it; one that fails its test is made all the same."""
-    sealed = context.box.seal(json.dumps(body.credentials()))
-    events = _events(context, body.events, "azure")
-    return await _made(
-        context, once, _spec(body, "azure", body.location(), credentials=sealed, events=events)
-    )
+    spec = _spec(body, "azure", body.location(), events=_events(context, body.events, "azure"))
+    return await _made(context, once, spec, json.dumps(body.credentials()))
 
 
 @router.post("/connectors/gcs", status_code=201, response_model=Connector)
@@ -151,8 +157,8 @@ async def create_gcs_connector(
     """Make a connector for a bucket of Google Cloud Storage and test it; one that fails it is made all the same."""
     text = await _content(form.credentials_file)
     account = await _service_account(context, "credentials_file", text)
-    sealed, events = context.box.seal(account), _events(context, form.events, "gcs")
-    return await _made(context, once, _spec(form, "gcs", form.location(), credentials=sealed, events=events))
+    spec = _spec(form, "gcs", form.location(), events=_events(context, form.events, "gcs"))
+    return await _made(context, once, spec, account)
 
 
 def _spec(
@@ -161,7 +167,6 @@ def _spec(
     location: dict[str, Any],
     *,
     node: str = "",
-    credentials: bytes | None = None,
     events: dict[str, Any] | None = None,
 ) -> ConnectorSpec:
     return ConnectorSpec(
@@ -171,7 +176,6 @@ def _spec(
         scopes=tuple(dict.fromkeys(body.scopes)),
         import_mode=body.import_mode,
         export_base_path=body.export_base_path or None,
-        credentials=credentials,
         node=node,
         events=events,
     )
@@ -181,12 +185,18 @@ def _events(context: ApiContext, body: EventsBody | None, provider: str) -> dict
     return kept_events(body, provider, context.settings.store_hosts)
 
 
-async def _made(context: ApiContext, once: Once, spec: ConnectorSpec) -> Response:
+async def _made(
+    context: ApiContext, once: Once, spec: ConnectorSpec, credentials: str | None = None
+) -> Response:
+    def made(tx: Tx) -> Connector:
+        sealed = None if credentials is None else sealing.seal(tx, context.box, credentials)
+        return shown(catalog.create_connector(tx, replace(spec, credentials=sealed)))
+
     async def then(made: Connector) -> Connector:
         row = await context.database.read(catalog.get_connector, made.connector_id)
         return shown(await _tested(context, row))
 
-    return await once.followed(lambda tx: shown(catalog.create_connector(tx, spec)), then)
+    return await once.followed(made, then)
 
 
 async def _content(file: UploadFile) -> str:
@@ -203,9 +213,8 @@ async def _content(file: UploadFile) -> str:
 async def _service_account(context: ApiContext, field: str, text: str) -> str:
     """The credentials in `text`, checked; raises RequestValidationError, which shows nothing of them."""
     try:
-        return await anyio.to_thread.run_sync(
-            lambda: checked_credentials(text, any_token_uri=context.settings.any_token_uri)
-        )
+        token_host = context.settings.store_hosts.get("gcs", "")
+        return await anyio.to_thread.run_sync(lambda: checked_credentials(text, token_host=token_host))
     except InvalidInput as error:
         raise _unusable(field, error.message, hint=error.hint) from None
 
@@ -250,7 +259,9 @@ async def get_connector(context: Context, connector_id: str) -> Connector:
 
 
 @router.patch("/connectors/{connector_id}")
-async def change_connector(context: Context, connector_id: str, body: ConnectorChanges) -> Connector:
+async def change_connector(
+    context: Context, audited: Audited, connector_id: str, body: ConnectorChanges
+) -> Connector:
     """Change a connector that was made over the API."""
     found = await context.database.read(connector_changes.editable, connector_id)
     _require_own(body, found.provider)
@@ -258,7 +269,10 @@ async def change_connector(context: Context, connector_id: str, body: ConnectorC
     if account is not None:
         account = await _service_account(context, "credentials_json", account)
     events = _events(context, body.events, found.provider)
-    changes, row = await context.database.write(_changed, context.box, connector_id, body, account, events)
+    audited.details["fields"] = sorted(body.model_fields_set)
+    changes, row = await audited.write(
+        lambda tx: _changed(tx, context.box, connector_id, body, account, events)
+    )
     return shown(await _tested(context, row) if changes & _TESTED and row.status != catalog.DISABLED else row)
 
 
@@ -291,7 +305,7 @@ def _changed(
     text = account or _merged(box, row, secrets_in(body, row.provider))
     if text is not None:
         settings = {name: value for name, value in row.settings.items() if name != "ambient"}
-        changes |= {"credentials": box.seal(text), "settings": settings}
+        changes |= {"credentials": sealing.seal(tx, box, text), "settings": settings}
     elif row.settings.get("ambient") and (changes.keys() & {"scopes", "export_base_path"} or events):
         raise Conflict(
             f"connector {connector_id!r} has the identity of this machine, which the API does not extend",
@@ -313,19 +327,31 @@ def _merged(box: SecretBox, row: sa.Row[Any], sent: dict[str, str]) -> str | Non
 
 
 @router.delete("/connectors/{connector_id}")
-async def delete_connector(context: Context, connector_id: str) -> Deleted:
+async def delete_connector(audited: Audited, connector_id: str) -> Deleted:
     """Forget a connector that nothing uses, and its credentials. What was imported and exported through it stays."""
-    row = await context.database.write(connector_changes.delete, connector_id)
+    row = await audited.write(lambda tx: connector_changes.delete(tx, connector_id))
     return Deleted(
         message=f"connector {row.name!r} ({row.id}) was deleted; what was imported through it stays"
     )
 
 
 @router.post("/connectors/{connector_id}/test")
-async def test_connector(context: Context, connector_id: str) -> TestResult:
+async def test_connector(context: Context, audited: Audited, connector_id: str) -> TestResult:
     """Try whether the location can be listed, and written to where that is its scope; the result is kept."""
-    row = await _tested(context, await _usable(context, connector_id))
-    return TestResult(success=row.last_test_error is None, error_message=row.last_test_error)
+    found = await audited.write(lambda tx: _usable(tx, connector_id))
+    row = await _tested(context, found)
+    notes = await _store_notes(context, row)
+    return TestResult(
+        success=row.last_test_error is None, error_message=row.last_test_error, store_notes=notes
+    )
+
+
+async def _store_notes(context: ApiContext, row: sa.Row[Any]) -> list[str]:
+    """What is known of the store after a test; of one that cannot even be opened nothing is."""
+    try:
+        return list((await context.open_storage(row)).notes.odd.values())
+    except VvwatchError:
+        return []
 
 
 @router.post("/connectors/{connector_id}/browse")
@@ -333,12 +359,12 @@ async def browse_connector(
     context: Context, connector_id: str, body: BrowseBody = _EVERYTHING
 ) -> list[CloudFile]:
     """Objects that match, as the store lists them, at most `limit`; without a body the first of all."""
-    storage = await context.open_storage(await _usable(context, connector_id))
+    storage = await context.open_storage(await context.database.read(_usable, connector_id))
     return await browsed(storage, body)
 
 
-async def _usable(context: ApiContext, connector_id: str) -> sa.Row[Any]:
-    row = await context.database.read(catalog.get_connector, connector_id)
+def _usable(tx: Tx, connector_id: str) -> sa.Row[Any]:
+    row = catalog.get_connector(tx, connector_id)
     if row.status == catalog.DISABLED:
         raise Conflict(f"connector {connector_id!r} is disabled", "PATCH its status to active")
     return row

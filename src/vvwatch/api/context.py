@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Depends, Request
 
+from vvwatch.core.budgets import NO_BUDGETS, Budgets
 from vvwatch.core.locations import Address, addresses_of
+from vvwatch.core.networks import PUBLIC_ONLY, AddressPolicy
 from vvwatch.core.rate_limits import Limits
-from vvwatch.ports import Clock, EventQueue, Processor, Reply, Storage
+from vvwatch.ports import Clock, EventQueue, Reply, Storage
+from vvwatch.ports.processing import Processor
 from vvwatch.store.database import Database
 from vvwatch.store.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.refusals import RefusedRequests
 from vvwatch.workflow.uploads import Uploads
 
 
@@ -25,28 +29,36 @@ class ApiSettings:
     """What the configuration says about the API.
 
     No connector may reach `state_dir`, where the database and the keys are. `node` is the name of this node, and
-    empty where there is no other. `any_token_uri`: service accounts of Google Cloud may name other token endpoints
-    than Google's, because another store is asked. `limits`: how often one key may ask; None for as often as it likes.
-    `store_hosts`: provider to the host of its usual endpoint, where the configuration names one. `any_download_url`:
-    addresses with which exports are downloaded without a key are also given to who came by plain http.
+    empty where there is no other. `limits`: how often one key may ask; None for as often as it likes. `store_hosts`:
+    provider to the host of its usual endpoint, where the configuration names one; queues and token endpoints that are
+    named over the API lie there or with the provider. `any_download_url`: addresses with which exports are downloaded
+    without a key are also given to who came by plain http. `webhook_policy` and `attachment_policy`: where URLs of
+    webhooks and of files to fetch may lead. `max_streams_per_key`: how many event streams one API key may keep open.
     """
 
     local_roots: tuple[Path, ...] = ()
-    allow_http: bool = False
-    allow_private_addresses: bool = False
+    webhook_policy: AddressPolicy = PUBLIC_ONLY
+    attachment_policy: AddressPolicy = PUBLIC_ONLY
     debounce_scale: float = 1.0
     listen_host: str = "127.0.0.1"
     public_url: str | None = None
     max_body_bytes: int = 1 << 20
     max_upload_bytes: int = 10 << 30
     upload_wait_seconds: float = 0.0
-    default_processor: str = "technical"
     state_dir: Path | None = None
     node: str = ""
-    any_token_uri: bool = False
     store_hosts: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
     any_download_url: bool = False
+    max_streams_per_key: int = 100
+
+
+class Metrics(Protocol):
+    """Returns the figures as Prometheus text."""
+
+    def __call__(self, *, with_names: bool) -> bytes:
+        """With the names of automations, connectors and processors, or as totals over them."""
+        ...
 
 
 def own_addresses(connector: sa.Row[Any]) -> Sequence[Address]:
@@ -72,7 +84,9 @@ class ApiContext:
     `status` tells what the daemon is doing, `readiness` each condition of being ready, `metrics` the Prometheus text,
     `addresses` what a person may call the objects of a connector's row, without opening anything. `queues` opens the
     event queue of a connector's row anew, for who asks to close; None where there is none. `test_webhook` sends a
-    test event to the webhook of a row. `uploads` keeps what is sent in.
+    test event to the webhook of a row. `uploads` keeps what is sent in, `refused` counts
+    requests that are refused. `budgets`: what runs may cost.
+    `calls_in_flight`: how many calls of each processor are under way on this node.
     """
 
     database: Database
@@ -84,11 +98,14 @@ class ApiContext:
     settings: ApiSettings
     status: Callable[[], Awaitable[dict[str, Any]]]
     readiness: Callable[[], dict[str, bool]]
-    metrics: Callable[[], bytes]
+    metrics: Metrics
     telemetry: Telemetry
     uploads: Uploads
+    refused: RefusedRequests
     addresses: Callable[[sa.Row[Any]], Sequence[Address]] = own_addresses
+    budgets: Budgets = NO_BUDGETS
     queues: Callable[[sa.Row[Any]], EventQueue | None] = no_queue
+    calls_in_flight: Callable[[], dict[str, int]] = dict
     test_webhook: Callable[[sa.Row[Any]], Awaitable[Reply]] = no_test
 
     async def open_storage(self, connector: sa.Row[Any]) -> Storage:

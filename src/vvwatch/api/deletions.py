@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vvwatch.api.auditing import Audited
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
 from vvwatch.api.wire import Resource
@@ -57,12 +58,12 @@ def _of_video(row: sa.Row[Any]) -> VideoDeletion:
 
 
 @router.delete("/indexes/{index_id}", status_code=202)
-async def delete_index(context: Context, index_id: str) -> IndexDeletion:
+async def delete_index(audited: Audited, index_id: str) -> IndexDeletion:
     """Delete an index: its automations stop, imports and runs under way end, then all of it goes, its ledger included.
 
     What was delivered elsewhere stays there. Asked again, it tells how far it has come.
     """
-    return _of_index(await context.database.write(deletions.delete_index, index_id))
+    return await audited.write(lambda tx: _of_index(deletions.delete_index(tx, index_id)))
 
 
 @router.get("/indexes/{index_id}/deletion")
@@ -72,13 +73,13 @@ async def get_index_deletion(context: Context, index_id: str) -> IndexDeletion:
 
 
 @router.delete("/videos/{video_id}", status_code=202)
-async def delete_video(context: Context, video_id: str) -> VideoDeletion:
+async def delete_video(audited: Audited, video_id: str) -> VideoDeletion:
     """Delete a media item and what runs found in it; runs that still have it to process go on without.
 
     The object that it was made of is left alone and stays known: it is not imported again, another version of it is.
     Exports that were made before keep it. Asked again, it tells how far it has come.
     """
-    return _of_video(await context.database.write(deletions.delete_video, video_id))
+    return await audited.write(lambda tx: _of_video(deletions.delete_video(tx, video_id)))
 
 
 @router.get("/videos/{video_id}/deletion")

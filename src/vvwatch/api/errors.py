@@ -20,10 +20,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from vvwatch.api.wire import Resource
+from vvwatch.config.words import words_of
 from vvwatch.core.events import iso
+from vvwatch.core.shortages import shortage_in
 from vvwatch.errors import (
     Conflict,
     InvalidInput,
+    MachineShortage,
     NotFound,
     OnAnotherNode,
     OutsideLocation,
@@ -48,6 +51,7 @@ _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (StorageUnavailable, 503),
     (StorageError, 502),
     (StoreUnavailable, 503),
+    (MachineShortage, 503),
 )
 _PAUSE_SECONDS: Final = 5.0  # where nobody knows how long something will be away
 _LONGEST_PAUSE_SECONDS: Final = 3600.0
@@ -183,8 +187,9 @@ def _unreadable(request: Request, what: str, hint: str = "") -> JSONResponse:
 
 def _problem(found: Mapping[str, Any]) -> dict[str, str]:
     """Where and what; the offending value stays out of it, since it may be a secret in the wrong place."""
-    problem = {"where": ".".join(map(str, found["loc"])), "what": found["msg"]}
-    context = found.get("ctx", {})
+    what, allowed = words_of(found)
+    problem = {"where": ".".join(map(str, found["loc"])), "what": what}
+    context = {"allowed": allowed, **found.get("ctx", {})}
     return problem | {name: context[name] for name in ("allowed", "hint") if context.get(name)}
 
 
@@ -224,7 +229,14 @@ async def _on_gone(request: Request, _error: Exception) -> JSONResponse:
 
 
 def failure(request: Request, error: Exception) -> JSONResponse:
-    """The answer for an error that nobody expected. The log alone has what it is, with the id of the request."""
+    """The answer for an error that nobody expected. The log alone has what it is, with the id of the request.
+
+    Where this machine lacks something, the answer says what, and when to ask again.
+    """
+    shortage = shortage_in(error)
+    if shortage is not None:
+        request.app.state.context.telemetry.emit("machine.shortage", reason=shortage.code, error=shortage)
+        return refusal(request, shortage)
     asked = {"method": request.scope["method"], "path": request.scope["path"]}
     request_id = request.scope.get(REQUEST_ID, "")
     request.app.state.context.telemetry.emit("request.failed", request_id=request_id, **asked, error=error)

@@ -80,13 +80,16 @@ class _EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, lines: AsyncIterator[bytes], broadcast: Broadcast, context: ApiContext) -> None:
+    def __init__(
+        self, lines: AsyncIterator[bytes], broadcast: Broadcast, context: ApiContext, key_id: str
+    ) -> None:
         super().__init__(lines, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._broadcast = broadcast
         self._database = context.database
+        self._key_id = key_id
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        with self._broadcast.heard(self._database):
+        with self._broadcast.heard(self._database, self._key_id):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
@@ -129,11 +132,14 @@ async def stream_events(
     batch_size: Annotated[int, Query(ge=1, le=500, description="how many are read at once")] = 100,
     last_event_id: Annotated[str, Header(max_length=200, description="go on behind this event")] = "",
 ) -> StreamingResponse:
-    """Events as they happen, as text/event-stream; each one's data is a JSON object. Only opening it is counted."""
+    """Events as they happen, as text/event-stream; each one's data is a JSON object. Only opening it is counted.
+
+    One API key may keep 100 of them open, or as many as the server is configured for; one more is refused with 429.
+    """
     wanted = _Wanted(run_id or None, index_id or None, _texts(video_ids), _known(_texts(event_types)))
     stream = _Stream(request, context, wanted, batch_size)
     beginning = await stream.begin(last_event_id)
-    return _EventStream(stream.lines(beginning), stream.broadcast, context)
+    return _EventStream(stream.lines(beginning), stream.broadcast, context, request.state.key_id)
 
 
 class _Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ from fastapi import Query
 
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.automations import status_of
-from vvwatch.api.conclusions import Facts
+from vvwatch.api.conclusions import Facts, file_status
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.fates import fate
 from vvwatch.api.reaching import reaching
@@ -18,8 +19,10 @@ from vvwatch.api.videos import Video
 from vvwatch.api.videos import shown as shown_video
 from vvwatch.api.wire import Resource, moment
 from vvwatch.core.filters import ObjectFilter, Verdict, explain
+from vvwatch.core.identities import segment_id
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.versions import is_same_version
 from vvwatch.errors import InvalidInput
 from vvwatch.store import catalog
 from vvwatch.store.queries.explain import IndexLife, VersionLife, life
@@ -46,17 +49,28 @@ class Observed(Resource):
     import_job_id: str | None
 
 
+class FailedStretch(Resource):
+    """A segment that failed; times in seconds."""
+
+    segment_id: str
+    start_time: float
+    end_time: float
+    error: str
+
+
 class RunStep(Resource):
-    """What a prompt run made of the media item."""
+    """What a prompt run made of the media item, and the first of its segments that failed."""
 
     run_id: str
     prompt_id: str | None
+    processor: str
     status: str
     attempts: int
     segment_count: int
     failed_segment_count: int
     error_code: str | None
     error_message: str | None
+    failed_segments: list[FailedStretch]
 
 
 class ExportStep(Resource):
@@ -85,7 +99,7 @@ class VersionHistory(Resource):
     """What became of one version. Without a window it is known and is not imported.
 
     A sweep that began at `absent_since` did not find it; at `gone_at` it was gone, by `gone_proof`: `sweeps` (two in a
-    row) or `event`.
+    row), `event` or `person`.
     """
 
     version: str
@@ -115,6 +129,7 @@ class IndexHistory(Resource):
     index_id: str
     automation_id: str | None
     automation_status: str | None
+    export_status: str | None
     conclusion: str
     verdict: FilterVerdict | None
     observed: Observed | None
@@ -177,6 +192,7 @@ def _index_history(facts: Facts, here: Here, key: str, index: IndexLife) -> Inde
         index_id=index.index_id,
         automation_id=index.automation.id if index.automation is not None else None,
         automation_status=status_of(index.automation) if index.automation is not None else None,
+        export_status=status_of(index.exporting) if index.exporting is not None else None,
         conclusion=fate(facts, here, verdict, index),
         verdict=None if verdict is None else _verdict(verdict),
         observed=None if index.observation is None else _observed(index.observation),
@@ -185,7 +201,7 @@ def _index_history(facts: Facts, here: Here, key: str, index: IndexLife) -> Inde
 
 
 def _judged(automation: sa.Row[Any], key: str, obj: StorageObject | None) -> Verdict:
-    rules = ObjectFilter(automation.source_prefix, automation.file_pattern, automation.recursive)
+    rules = ObjectFilter.of(automation)
     return rules.name_verdict(key) if obj is None else rules.verdict(obj)
 
 
@@ -212,7 +228,9 @@ def _version(found: VersionLife, facts: Facts) -> VersionHistory:
     window, job, file = found.window, found.job, found.file
     return VersionHistory(
         version=found.version,
-        is_current=found.gone_at is None and facts.obj is not None and facts.obj.version == found.version,
+        is_current=found.gone_at is None
+        and facts.obj is not None
+        and is_same_version(facts.obj.version, found.version),
         absent_since=moment(found.absent_since),
         gone_at=moment(found.gone_at),
         gone_proof=found.proof or None,
@@ -223,26 +241,38 @@ def _version(found: VersionLife, facts: Facts) -> VersionHistory:
         window_reason=window.reason if window is not None else None,
         import_job_id=job.id if job is not None else None,
         import_job_status=job.status if job is not None else None,
-        file_status=file.status if file is not None else None,
+        file_status=file_status(found),
         file_reason=file.reason if file is not None else None,
         file_message=file.message if file is not None else None,
         video=shown_video(found.media.row) if found.media is not None else None,
-        runs=[_run(row) for row in found.media.items] if found.media is not None else [],
+        runs=[]
+        if found.media is None
+        else [_run(row, found.failed.get(row.id, ())) for row in found.media.items],
         exports=[_export(row) for row in found.exports],
         deliveries=[_delivery(row) for row in found.deliveries],
     )
 
 
-def _run(row: sa.Row[Any]) -> RunStep:
+def _run(row: sa.Row[Any], failed: Sequence[sa.Row[Any]]) -> RunStep:
     return RunStep(
         run_id=row.run_id,
         prompt_id=row.run_prompt_id,
+        processor=row.run_processor,
         status=row.status,
         attempts=row.attempts,
         segment_count=row.segment_count,
         failed_segment_count=row.failed_segment_count,
         error_code=row.error_code,
         error_message=row.error_message,
+        failed_segments=[
+            FailedStretch(
+                segment_id=segment_id(row.id, each.ordinal),
+                start_time=each.start_time,
+                end_time=each.end_time,
+                error=each.error,
+            )
+            for each in failed
+        ],
     )
 
 

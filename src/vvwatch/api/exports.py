@@ -267,7 +267,7 @@ async def mint_download_url(context: Context, request: Request, export_id: str) 
         status=row.status,
         destination_type=row.destination_type,
         destination_connector_id=row.destination_connector_id,
-        download_url=None if origin is None else link(context, origin, PREFIX, EXPORT, row.id).url,
+        download_url=None if origin is None else link(request, origin, PREFIX, EXPORT, row.id).url,
     )
 
 

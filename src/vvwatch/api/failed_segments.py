@@ -1,7 +1,8 @@
 """What failed in a prompt run, and trying it again.
 
-A segment that failed has its own id. A media item that failed as a whole has no segments: `seg_<item>_whole` stands for
-all of it, and is retried like a segment.
+A segment that failed has its own id. `seg_<item>_whole` stands for all of a media item that failed as a whole, or that
+has nothing of what the prompt asks about the whole, and is retried like a segment. An item each of whose segments
+failed can be retried by either.
 """
 
 from __future__ import annotations
@@ -16,23 +17,28 @@ from vvwatch.api.auth import resource_router
 from vvwatch.api.context import Context
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.pagination import Cursor, cut, decode_number
+from vvwatch.api.prompt_runs import MT_PER_USD, unpriced
 from vvwatch.api.wire import Resource, moment
+from vvwatch.core.budgets import usd
 from vvwatch.core.identities import WHOLE, segment_id
-from vvwatch.core.runs import ItemStatus, Results, RetryStatus
+from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus, Results, RetryStatus
 from vvwatch.store import segment_retries
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import failed_segments as queries
-from vvwatch.store.queries import runs
+from vvwatch.store.queries import llm_calls
 from vvwatch.store.queries.failed_segments import FailedItem
 
 router = resource_router("prompt runs")
 
 _EXTRACTION: Final = "field_extraction"
 _PROCESSING: Final = "processing"
+_LONGEST_ANSWER: Final = 2_000
+_VIDEO_LEVEL: Final = "video_level"
+_SEGMENT_FAILED: Final = "segment_failed"
 
 
 class OperationCounts(Resource):
-    """How often each operation failed; `processing` counts media items that failed as a whole."""
+    """How often each operation failed; `processing` counts items that failed as a whole, or whose whole is missing."""
 
     field_extraction: int = 0
     transcription: int = 0
@@ -41,7 +47,11 @@ class OperationCounts(Resource):
 
 
 class FailedSegment(Resource):
-    """A segment that failed; times in seconds. Without times it stands for a media item that failed as a whole."""
+    """A segment that failed; times in seconds. Without times it stands for a media item as a whole.
+
+    `failure_stage` is then `processing` when all of the item failed, `video_level` when only what is said of the whole
+    is missing.
+    """
 
     segment_id: str
     failed_operations: list[str]
@@ -51,6 +61,7 @@ class FailedSegment(Resource):
     failure_stage: str
     failure_message: str | None
     failure_code: str | None
+    answer_text: Annotated[str | None, Field(description="what was answered, shortened")] = None
     retryable: bool
     start_time: float | None
     end_time: float | None
@@ -106,26 +117,6 @@ class SegmentRetry(SegmentRetryStatus):
     idempotency_key: str | None = None
 
 
-class LlmCall(Resource):
-    """A call of a language model. There are none: the processors here call none."""
-
-    llm_call_id: str
-    prompt_run_id: str
-    prompt_id: str
-    video_id: str | None
-    segment_id: str | None
-    user_id: str
-    model: str
-    purpose: str
-    status: str
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-    video_seconds: float
-    invoked_at: str
-    completed_at: str | None
-
-
 @router.get("/prompt-runs/{run_id}/failed-segments")
 async def list_failed_segments(
     context: Context,
@@ -150,17 +141,21 @@ async def list_failed_segments(
 
 def _video(found: FailedItem, *, retryable: bool) -> FailedVideo:
     item = found.item
-    if item.status == ItemStatus.FAILED:
-        segments = [_whole(item, retryable=retryable)]
-        counts = OperationCounts(processing=1)
+    wholes: list[FailedSegment] = []
+    if item.status == ItemStatus.FAILED and item.error_code != SEGMENTS_FAILED:
+        wholes = [_whole(item, _PROCESSING, retryable=retryable)]
+        segments, counts = [], OperationCounts(processing=1)
     else:
-        segments = [_segment(row, retryable=retryable) for row in found.segments]
-        counts = OperationCounts(field_extraction=item.failed_segment_count)
+        stands = retryable and item.status != ItemStatus.CANCELLED
+        if item.error_code == WHOLE_FAILED:
+            wholes = [_whole(item, _VIDEO_LEVEL, retryable=stands)]
+        segments = [_segment(row, retryable=stands) for row in found.segments]
+        counts = OperationCounts(field_extraction=item.failed_segment_count, processing=len(wholes))
     return FailedVideo(
         video_id=item.media_id,
         failed_segments=counts.field_extraction + counts.processing,
         operation_counts=counts,
-        segments=segments,
+        segments=[*wholes, *segments],
     )
 
 
@@ -171,19 +166,20 @@ def _segment(row: sa.Row[Any], *, retryable: bool) -> FailedSegment:
         field_extraction_error=row.error,
         failure_stage=_EXTRACTION,
         failure_message=row.error,
-        failure_code=None,
+        failure_code=_SEGMENT_FAILED,
+        answer_text=row.metadata_text[:_LONGEST_ANSWER] or None,
         retryable=retryable,
         start_time=row.start_time,
         end_time=row.end_time,
     )
 
 
-def _whole(item: sa.Row[Any], *, retryable: bool) -> FailedSegment:
+def _whole(item: sa.Row[Any], stage: str, *, retryable: bool) -> FailedSegment:
     return FailedSegment(
         segment_id=segment_id(item.id, WHOLE),
         failed_operations=[_PROCESSING],
         field_extraction_error=None,
-        failure_stage=_PROCESSING,
+        failure_stage=stage,
         failure_message=item.error_message,
         failure_code=item.error_code,
         retryable=retryable,
@@ -198,7 +194,7 @@ def _whole(item: sa.Row[Any], *, retryable: bool) -> FailedSegment:
     response_model=SegmentRetry,
 )
 async def retry_segment(once: Idempotent, run_id: str, video_id: str, segment_id: str) -> Response:
-    """Process a segment again that failed, or with `seg_…_whole` an item that failed as a whole.
+    """Process a segment again that failed, or with `seg_…_whole` all that failed of an item.
 
     What is found replaces the failure, and nothing else; the counts and the status of the run follow.
     """
@@ -231,12 +227,14 @@ async def get_segment_retry(
     context: Context, run_id: str, video_id: str, segment_id: str, retry_id: str
 ) -> SegmentRetryStatus:
     """How far a retry is."""
-    row = await context.database.read(segment_retries.find, run_id, video_id, segment_id, retry_id)
-    return SegmentRetryStatus(**_told(row, run_id, video_id, segment_id))
+    return await context.database.read(_standing, run_id, video_id, segment_id, retry_id)
 
 
-@router.get("/prompt-runs/{run_id}/llm-calls")
-async def list_llm_calls(context: Context, run_id: str) -> list[LlmCall]:
-    """The calls of language models that a run made: none, since the processors here call none."""
-    await context.database.read(runs.get, run_id)
-    return []
+def _standing(tx: Tx, run_id: str, video_id: str, segment_id: str, retry_id: str) -> SegmentRetryStatus:
+    row = segment_retries.find(tx, run_id, video_id, segment_id, retry_id)
+    calls, unknown, cost = llm_calls.sums_of_retry(tx, row)
+    return SegmentRetryStatus(
+        **_told(row, run_id, video_id, segment_id),
+        billing_actual_mt=usd(cost) * MT_PER_USD,
+        billing_error=unpriced(unknown, calls) if unknown else None,
+    )

@@ -10,16 +10,19 @@ from dataclasses import replace
 from typing import Final
 
 from vvwatch.api.automations import status_of
-from vvwatch.api.conclusions import Facts, concluded
+from vvwatch.api.conclusions import Facts, concluded, find_version
 from vvwatch.api.standing import Here
 from vvwatch.api.wire import moment
 from vvwatch.core.filters import Reason, Verdict, explain
 from vvwatch.core.imports import FileStatus
+from vvwatch.core.versions import is_same_version
 from vvwatch.store.queries.explain import IndexLife, VersionLife
 
 _EXISTING: Final = "not imported: it was there before the automation began, and process_existing is false"
+_UNFILLED: Final = "most of it is holes that are not filled yet (it is taken an hour after its last change)"
 _PROOFS: Final = {
     "sweeps": "two sweeps in a row did not find it",
+    "person": "a person said that what was missing is gone",
     "event": "an event said that it was removed, and it was looked for in vain",
 }
 
@@ -29,25 +32,19 @@ def fate(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) ->
     index = _with_present_observation(facts, index)
     if facts.own_export_id is not None:
         return concluded(facts, verdict, index)
-    life = _recorded(facts, index)
+    life = find_version(facts, index)
     if life is None:
         return _unrecorded(facts, here, verdict, index) or concluded(facts, verdict, index)
     told = _waiting(index, life) or _left_out(index, life) or concluded(facts, verdict, index)
-    return told + _missed(facts, life)
+    return told + _held_back(index, life) + _missed(facts, life)
 
 
 def _with_present_observation(facts: Facts, index: IndexLife) -> IndexLife:
     """Without what was observed of another version than the one that stands there now."""
     seen = index.observation
-    past = seen is not None and facts.obj is not None and seen.version not in ("", facts.obj.version)
-    return replace(index, observation=None) if past else index
-
-
-def _recorded(facts: Facts, index: IndexLife) -> VersionLife | None:
-    """The version that stands there, or the last one that is known when none is known to stand there."""
-    if facts.obj is None:
-        return index.versions[-1] if index.versions else None
-    return next((life for life in index.versions if life.version == facts.obj.version), None)
+    if seen is None or facts.obj is None or not seen.version:
+        return index
+    return index if is_same_version(seen.version, facts.obj.version) else replace(index, observation=None)
 
 
 def _waiting(index: IndexLife, life: VersionLife) -> str | None:
@@ -73,6 +70,15 @@ def _left_out(index: IndexLife, life: VersionLife) -> str | None:
     return _EXISTING if index.automation is not None and not index.automation.process_existing else None
 
 
+def _held_back(index: IndexLife, life: VersionLife) -> str:
+    """That what was found in it is not delivered, where a person stopped that."""
+    exporting = index.exporting
+    if exporting is None or life.media is None or life.exports or status_of(exporting) == "active":
+        return ""
+    goes_on = f": `vvwatch resume {index.index_id} --exports` goes on" if exporting.enabled else ""
+    return f"; exports are {status_of(exporting)}, so nothing of it is delivered{goes_on}"
+
+
 def _missed(facts: Facts, life: VersionLife) -> str:
     if facts.exists is not False:
         return ""
@@ -88,6 +94,8 @@ def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexL
     """What a version that is not in the ledger is: gone, out of sight, or on its way; None where a rule tells."""
     if facts.exists is not True and index.gone:
         return _gone(facts, verdict, index)
+    if facts.exists is not True and index.unimported is not None:
+        return f"it was deleted before its import: skipped by import job {index.unimported.job_id}"
     if index.automation is None or verdict is None or not verdict.accepted or index.observation is not None:
         return None
     if facts.exists is None:
@@ -131,7 +139,7 @@ def _settling(facts: Facts, here: Here, index: IndexLife) -> str | None:
     if here.atomic or facts.obj is None or status_of(index.automation) != "active":
         return None
     if here.in_use:
-        return f"not picked up yet: a writer has it open; {explain(Reason.SETTLING)}"
+        return f"not picked up yet: a writer has it open, or {_UNFILLED}; {explain(Reason.SETTLING)}"
     still_seconds = facts.now - facts.obj.changed_at
     settling = still_seconds < index.automation.settle_seconds
     return f"not picked up yet: {explain(Reason.SETTLING)}" if settling else None

@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from vvwatch.api.errors import ApiError
+from vvwatch.core.sniffing import SNIFFED_BYTES, format_of
+from vvwatch.errors import InvalidInput
 from vvwatch.storage.uploads import Arriving
 
 _PIECE_BYTES: Final = 1 << 20
@@ -42,7 +44,7 @@ class _Part:
 class FileForm:
     """A form with a part `file`, which fills `file`; `named` judges its name and its type before it is read.
 
-    Afterwards `name` is what `named` made of them.
+    Afterwards `name` is what `named` made of them. Where it refuses them the first bytes of the file tell its kind.
     """
 
     def __init__(self, file: Arriving, named: Callable[[str, str], str]) -> None:
@@ -55,6 +57,7 @@ class FileForm:
         self._parts = 0
         self._header = bytearray()
         self._value = bytearray()
+        self._refusal: InvalidInput | None = None
 
     async def read(self, request: Request) -> None:
         """Read the whole body. Raises HTTPException for what is no such form, and what `named` and the file raise."""
@@ -70,7 +73,7 @@ class FileForm:
             raise HTTPException(400, "it is not as forms are, or ends too early") from error
         await self._flush()
         if not self._file.size_bytes:
-            raise unusable("file", "the file is empty" if self.name else "Field required")
+            raise unusable("file", "the file is empty" if self.name else "is required")
 
     def fields(self, model: type[M]) -> M:
         """The other fields; one without a value counts as left out. Raises RequestValidationError."""
@@ -120,16 +123,21 @@ class FileForm:
         _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
         part.name = _text(options.get(b"name", b""))
         if part.name == "file":
-            if b"filename" not in options or self.name:
+            if b"filename" not in options or self.name or self._refusal:
                 raise unusable("file", "is to be one file, with a name")
             part.file_name = _text(options[b"filename"])
-            self.name = self._named(part.file_name, _text(part.headers.get(b"content-type", b"")))
+            try:
+                self.name = self._named(part.file_name, _text(part.headers.get(b"content-type", b"")))
+            except InvalidInput as refusal:
+                self._refusal = refusal
         elif part.name in self._fields:
             raise HTTPException(400, f"the field {part.name!r} is there twice")
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         if self._part.file_name is not None:
             self._waiting += data[start:end]
+            if self._refusal and len(self._waiting) >= SNIFFED_BYTES:
+                self._name_by_content()
             return
         self._part.value += data[start:end]
         if len(self._part.value) > _MOST_FIELD_BYTES:
@@ -140,6 +148,16 @@ class FileForm:
     def _end(self) -> None:
         if self._part.file_name is None:
             self._fields[self._part.name] = _text(bytes(self._part.value))
+        elif self._refusal:
+            self._name_by_content()
+
+    def _name_by_content(self) -> None:
+        """Raises the refusal of the name where the content tells no kind either."""
+        kind = format_of(bytes(self._waiting[:SNIFFED_BYTES]))
+        if self._refusal and kind is None:
+            raise self._refusal
+        self._refusal = None
+        self.name = self._named(f"{self._part.file_name or 'upload'}.{kind}", "")
 
 
 def unusable(name: str, what: str) -> RequestValidationError:

@@ -15,12 +15,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vvwatch.api.auditing import note_refusal
 from vvwatch.api.errors import HEADERS, REQUEST_ID, ApiError, failure, refusal, too_large
+from vvwatch.core.audit import Reason
 
 PROBES: Final = frozenset({"/healthz", "/livez", "/readyz"})
 """Asked by machines that know no name of ours, and telling nothing."""
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+_FOREIGN_HOST: Final = "host_not_allowed"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -44,9 +50,31 @@ class RequestIds:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers.update(scope.get(HEADERS, {}))
+                _harden(headers.raw, scope)
             await send(message)
 
         await self._app(scope, receive, marked)
+
+
+def _harden(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
+    """Tell browsers and caches what they may not do: guess a type, keep what a key opened, come back without TLS.
+
+    Each answer passes here: the raw headers cost a tenth of what Starlette's do.
+    """
+    names = {name for name, _ in headers}
+    if _NOSNIFF[0] not in names:
+        headers.append(_NOSNIFF)
+    if scope["path"].startswith("/api/") and _NO_STORE[0] not in names:
+        headers.append(_NO_STORE)
+    if scope.get("scheme") == "https" and not _is_own_machine(scope):
+        headers.append(_HSTS)
+
+
+def _is_own_machine(scope: Scope) -> bool:
+    """Whether the request names the browser's own machine, where HSTS would count for every other port as well."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    name = host.partition(b":")[0].lower()
+    return name == b"localhost" or name.endswith(b".localhost")
 
 
 class Failures:
@@ -111,7 +139,9 @@ class OwnHost:
         if refused is None:
             await self._app(scope, receive, send)
         else:
-            await refusal(Request(scope), refused)(scope, receive, send)
+            request = Request(scope)
+            reason = Reason.HOST if refused.code == _FOREIGN_HOST else Reason.ORIGIN
+            await refusal(request, note_refusal(request, reason, refused))(scope, receive, send)
 
     def _refused(self, scope: Scope) -> ApiError | None:
         if scope["path"] in PROBES:
@@ -121,7 +151,7 @@ class OwnHost:
         name = host_name(host)
         if not _is_number(name) and name not in self._names:
             hint = "use the address that it listens on, or set public_url in its configuration"
-            return ApiError(403, "host_not_allowed", "this server does not answer to that Host", hint)
+            return ApiError(403, _FOREIGN_HOST, "this server does not answer to that Host", hint)
         origin = headers.get("origin")
         foreign = origin is not None and origin not in {f"{scope['scheme']}://{host}", self._public_origin}
         if foreign and scope["method"] not in _READING:

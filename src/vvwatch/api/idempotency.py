@@ -1,23 +1,26 @@
 """Idempotency-Key: a request that is repeated with its key gets the first answer again, and does nothing more.
 
-A route that makes or changes something takes a `Once` and gives it the one transaction that does it. What fails is
-not kept: the same key may try again.
+A route that makes or changes something takes a `Once` and gives it the one transaction that does it, which also records
+it in the audit trail. What fails is not kept: the same key may try again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Annotated, Final, TypeVar
 
+from anyio import to_thread
 from fastapi import Depends, Header, Request, Response
 from starlette.datastructures import UploadFile
 
+from vvwatch.api.auditing import Audit
 from vvwatch.api.context import ApiContext
 from vvwatch.api.errors import ApiError
-from vvwatch.api.wire import USER_ID, Resource
+from vvwatch.api.wire import Resource
 from vvwatch.store import receipts
 from vvwatch.store.database import Tx
 from vvwatch.store.receipts import Answer, Claim
@@ -26,9 +29,18 @@ REPLAYED: Final = "Idempotency-Replayed"
 """The header of an answer that was given before."""
 
 _CHUNK_BYTES: Final = 1 << 16
+_QUICK_BYTES: Final = 1 << 16
 _PAUSE_SECONDS: Final = 1.0
 
 R = TypeVar("R", bound=Resource)
+
+
+class ShownOnce(Resource, ABC):
+    """An answer that shows a secret. No receipt keeps it: a repetition is refused, with what the request did."""
+
+    @abstractmethod
+    def instead(self) -> tuple[str, str]:
+        """What the request did, and how to get another secret."""
 
 
 class Once:
@@ -42,21 +54,28 @@ class Once:
         self._key = (key or "").strip()
         self._under_way: set[str] = request.app.state.under_way
         self._body: bytes | None = None
+        self.audit = Audit(request)
 
     def of(self, body: bytes) -> Once:
         """The same, of a request whose body was read before: `body` stands for what it says."""
         self._body = body
         return self
 
+    def changing(self, fields: Iterable[str]) -> Once:
+        """The same, of a request that changes these fields, which the audit trail names."""
+        self.audit.details["fields"] = sorted(fields)
+        return self
+
     async def __call__(self, effect: Callable[[Tx], R], tell: Callable[[R], None] | None = None) -> Response:
         """The answer: what `effect` made in its transaction, or what was answered to this key before.
 
         Of requests that come at once one runs and the others wait for it; what that one made is given to `tell` when
-        it is committed. Raises RequestMismatch for a key that came with another request.
+        it is committed. Raises RequestMismatch for a key that came with another request, AnswerNotKept for an answer
+        that was `ShownOnce`.
         """
         claim = await self.claim()
         if claim is None:
-            made = await self._database.write(effect)
+            made = await self.audit.write(effect)
             given = self._told(made)
         else:
             given, found = await self._write(claim, effect)
@@ -75,7 +94,7 @@ class Once:
         """
         claim = await self.claim()
         if claim is None:
-            return self.answer(await then(await self._database.write(effect)))
+            return self.answer(await then(await self.audit.write(effect)))
         with self._alone(claim.id):
             given, made = await self._write(claim, effect)
             if made is not None:
@@ -93,22 +112,31 @@ class Once:
         return None if found is None else _response(found, replayed=True)
 
     async def _write(self, claim: Claim, effect: Callable[[Tx], R]) -> tuple[Answer, R | None]:
-        return await self._database.write(receipts.once, self._box, claim, effect, self._told)
+        recorded = self.audit.recording(effect)
+        given, made = await self._database.write(receipts.once, self._box, claim, recorded, self._told)
+        if made is not None:
+            self.audit.report()
+        return given, made
 
     async def claim(self) -> Claim | None:
-        """Which request this is; None without a key."""
+        """Which request this is; None without a key.
+
+        It belongs to the API key that sent it: another key may not be allowed what was answered.
+        """
         if not self._key:
             return None
         scope = self._request.scope
-        identity = json.dumps([USER_ID, scope["method"], scope["path"], self._key])
-        return Claim(sha256(identity.encode()).hexdigest(), await _content(self._request, self._body))
+        identity = json.dumps([self._request.state.key_id, scope["method"], scope["path"], self._key])
+        content = await _content(self._request, self._body)
+        return Claim(sha256(identity.encode()).hexdigest(), content, self._request.state.key_id)
 
     def answer(self, resource: Resource, *, replayed: bool = False) -> Response:
         """The answer that tells `resource`, with the status of the route."""
         return _response(self._told(resource), replayed=replayed)
 
     def _told(self, resource: Resource) -> Answer:
-        return Answer(self._request.scope["route"].status_code or 200, resource.model_dump_json())
+        instead = resource.instead() if isinstance(resource, ShownOnce) else None
+        return Answer(self._request.scope["route"].status_code or 200, resource.model_dump_json(), instead)
 
     @contextmanager
     def _alone(self, claim_id: str) -> Iterator[None]:
@@ -133,12 +161,18 @@ async def _content(request: Request, body: bytes | None) -> str:
     query = sorted(request.query_params.multi_items())
     if body is None:
         is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-        body = await _form(request) if is_form else _canonical(await request.body())
+        body = await _form(request) if is_form else await _canonical(await request.body())
     return sha256(json.dumps(query).encode() + body).hexdigest()
 
 
-def _canonical(body: bytes) -> bytes:
+async def _canonical(body: bytes) -> bytes:
     """JSON in one spelling, and nothing as `{}`; what is no JSON stays as it is."""
+    if len(body) <= _QUICK_BYTES:
+        return _respelt(body)
+    return await to_thread.run_sync(_respelt, body)
+
+
+def _respelt(body: bytes) -> bytes:
     try:
         return json.dumps(json.loads(body or b"{}"), sort_keys=True).encode()
     except (ValueError, RecursionError):

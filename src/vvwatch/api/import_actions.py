@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import Response
 from pydantic import Field
 
-from vvwatch.api.attachments import sealed
+from vvwatch.api.attachments import require_addresses
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.automations import check_prefix
 from vvwatch.api.connector_bodies import ImportMode
@@ -15,9 +15,10 @@ from vvwatch.api.context import Context
 from vvwatch.api.errors import ApiError
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.import_jobs import ImportJob, shown
+from vvwatch.api.left_out import LeftOutBody
 from vvwatch.api.wire import Body, Resource
 from vvwatch.config.fields import KeyPrefix, Pattern
-from vvwatch.store import attachments, one_time, retrying, stopping
+from vvwatch.store import attachments, fetching, one_time, retrying, stopping
 from vvwatch.store.database import Tx
 from vvwatch.store.imports import ATTACHMENTS
 from vvwatch.store.one_time import OneTime
@@ -28,7 +29,7 @@ router = resource_router("import jobs")
 _MOST_REFRESHED: Final = 1_000
 
 
-class ImportJobBody(Body):
+class ImportJobBody(LeftOutBody):
     """What to import once. `source_prefix` may be a whole key; `import_mode_override` null: as the connector says."""
 
     connector_id: Annotated[str, Field(min_length=1)]
@@ -83,6 +84,9 @@ async def create_import_job(context: Context, once: Idempotent, body: ImportJobB
         file_pattern=body.file_pattern,
         recursive=body.recursive,
         import_mode=body.import_mode_override,
+        exclude=body.exclude or (),
+        min_size_bytes=body.min_size_bytes,
+        max_size_bytes=body.max_size_bytes,
     )
     return await once(lambda tx: _shown(tx, one_time.create(tx, wanted).id))
 
@@ -115,11 +119,12 @@ async def retry_import_job(
     context: Context, once: Idempotent, job_id: str, body: RetryBody | None = None
 ) -> Response:
     """Try the failed files of an attachment job again. Files of connectors are retried one by one."""
-    refreshed = [sealed(context, file.model_dump()) for file in body.files] if body is not None else None
+    refreshed = [file.model_dump() for file in body.files] if body is not None else []
+    require_addresses(context, refreshed)
 
     def retry(tx: Tx) -> ImportJob:
         _require_attachments(import_jobs.get(tx, job_id).source_kind, job_id)
-        attachments.retry(tx, job_id, refreshed)
+        attachments.retry(tx, job_id, [fetching.renewed(tx, context.box, file) for file in refreshed])
         return _shown(tx, job_id)
 
     return await once(retry)

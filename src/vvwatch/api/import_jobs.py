@@ -92,7 +92,7 @@ class Failure(Resource):
 
 
 class ImportSourceFile(Resource):
-    """One file of the job's manifest."""
+    """One file of the job's manifest. `next_retry_at`: its object is tried again by itself, after `retries` times."""
 
     file_id: str
     file_name: str
@@ -109,6 +109,8 @@ class ImportSourceFile(Resource):
     skip_reason: str | None
     message: str | None
     video_id: str | None
+    retries: int
+    next_retry_at: str | None
 
 
 class ImportJob(Resource):
@@ -125,6 +127,9 @@ class ImportJob(Resource):
     source_prefix: str
     file_pattern: str
     recursive: bool
+    exclude: list[str]
+    min_size_bytes: int | None
+    max_size_bytes: int | None
     progress: Progress
     outputs: Items[ImportOutput]
     execution: Execution
@@ -156,6 +161,9 @@ def shown(view: JobView) -> ImportJob:
         source_prefix=job.source_prefix,
         file_pattern=job.file_pattern,
         recursive=job.recursive,
+        exclude=job.exclude_patterns or [],
+        min_size_bytes=job.min_size_bytes,
+        max_size_bytes=job.max_size_bytes,
         progress=_progress(job, view.current_file),
         outputs=outputs,
         execution=_execution(job),
@@ -243,6 +251,8 @@ def _source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
         skip_reason=reason if skipped else None,
         message=message,
         video_id=row.media_id if status == FileStatus.IMPORTED else None,
+        retries=row.tries or 0,
+        next_retry_at=moment(row.retry_at),
     )
 
 

@@ -82,4 +82,4 @@ async def get_index(context: Context, index_id: str) -> Index:
 async def change_index(once: Idempotent, index_id: str, body: IndexChanges) -> Response:
     """Change an index's name or description. One that the configuration file declares is changed there."""
     changes = body.model_dump(exclude_unset=True)
-    return await once(lambda tx: shown(catalog.change_index(tx, index_id, changes)))
+    return await once.changing(changes)(lambda tx: shown(catalog.change_index(tx, index_id, changes)))

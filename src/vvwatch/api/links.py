@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
 
+from vvwatch.api.auditing import tell_link
 from vvwatch.api.context import ApiContext
 from vvwatch.api.errors import ApiError
 from vvwatch.api.guards import host_name
 from vvwatch.core.tokens import mint, verify
-from vvwatch.errors import TokenRefused
+from vvwatch.errors import InvalidInput, TokenRefused
+from vvwatch.store import keys
 
 _SECRET: Final = "links"  # noqa: S105  # the purpose of a secret, not one
 _HINT: Final = "ask for a new address"
+_GRANTED_BY: Final = "granted_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +50,49 @@ class Link:
     expires_at: float
 
 
-def link(context: ApiContext, origin: str, prefix: str, use: Use, identifier: str) -> Link:
-    """The address below `origin` at which `identifier` is open to everyone from now on, for a while."""
+def link(request: Request, origin: str, prefix: str, use: Use, identifier: str) -> Link:
+    """The address below `origin` at which `identifier` is open to everyone from now on, for a while.
+
+    It works no longer than the API key of `request`, who asks for it; the log says who that was.
+    """
+    context: ApiContext = request.app.state.context
     expires_at = context.clock.now() + use.lifetime_seconds
-    token = mint(context.box.secret(_SECRET), {"use": use.name, "id": identifier}, expires_at)
+    granted_by = [request.state.key_id, request.state.key_created_at]
+    claims = {"use": use.name, "id": identifier, _GRANTED_BY: granted_by}
+    token = mint(context.box.secret(_SECRET), claims, expires_at)
+    tell_link(request, identifier, expires_at)
     path = use.path.replace(f"{{{use.parameter}}}", quote(identifier, safe=""))
     return Link(f"{origin}{prefix}{path}?{urlencode({'token': token})}", expires_at)
 
 
-def is_admitted(request: Request, use: Use) -> bool:
+async def is_admitted(request: Request, use: Use) -> bool:
     """Whether the request has a token for what it asks for; False without one.
 
-    Raises ApiError: 401 for a token that counts no more or never did, 403 for one that opens something else.
+    Raises ApiError: 401 for a token that counts no more or never did, or whose key opens nothing any more, 403 for
+    one that opens something else.
     """
     token = request.query_params.get("token")
     if token is None:
         return False
     context: ApiContext = request.app.state.context
     claims = _claims(context, token)
+    key_id, created_at = claims.pop(_GRANTED_BY, ("", 0.0))  # an older version's token names no key
+    if not await context.database.read(keys.is_still, key_id, created_at):
+        what = "the API key that granted this address is revoked, has expired or is deleted"
+        raise ApiError(401, TokenRefused.code, what, _HINT)
     if claims != {"use": use.name, "id": request.path_params[use.parameter]}:
         raise ApiError(403, "authorization_foreign_token", "the token opens something else", _HINT)
     return True
 
 
 def _claims(context: ApiContext, token: str) -> dict[str, Any]:
+    box, now = context.box, context.clock.now()
+    with suppress(TokenRefused):
+        return verify(box.secrets(_SECRET), token, now)
+    with suppress(InvalidInput):
+        box.refresh()  # another node may have signed it with a key that has come since
     try:
-        return verify(context.box.secret(_SECRET), token, context.clock.now())
+        return verify(box.secrets(_SECRET), token, now)
     except TokenRefused as error:
         raise ApiError(401, error.code, error.message, error.hint) from None
 

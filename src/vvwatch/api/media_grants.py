@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from fastapi import Request
 
 from vvwatch.api.auth import PREFIX, resource_router
-from vvwatch.api.context import ApiContext, Context
+from vvwatch.api.context import Context
+from vvwatch.api.errors import ApiError
 from vvwatch.api.links import MEDIA, link, linked_origin
 from vvwatch.api.media_contents import file_name
 from vvwatch.api.segments import Id
@@ -43,23 +44,16 @@ class MediaGrant(Resource):
     expires_at: str
 
 
-def grant(
-    context: ApiContext,
-    request: Request,
-    row: sa.Row[Any],
-    *,
-    run_id: str | None = None,
-    segment_id: str | None = None,
-) -> MediaGrant:
+def grant(request: Request, row: sa.Row[Any], *, run_id: str | None = None) -> MediaGrant:
     """The address at which the original of a media row can be had for a while, by whoever has the address."""
-    made = link(context, linked_origin(request), PREFIX, MEDIA, row.id)
+    made = link(request, linked_origin(request), PREFIX, MEDIA, row.id)
     return MediaGrant(
         url=made.url,
         filename=file_name(row),
         mime_type=content_type(row.key),
         video_id=row.id,
         run_id=run_id,
-        segment_id=segment_id,
+        segment_id=None,
         intent="download",
         media_type=row.media_type,
         size_bytes=row.size_bytes,
@@ -67,12 +61,20 @@ def grant(
     )
 
 
+_WHOLE_FILE: Final = (
+    "leave segment_id out for the whole file, and use the segment's start_time and end_time in it"
+)
+
+
 @router.post("/workflow/media-grants")
 async def grant_media(context: Context, request: Request, body: MediaGrantBody) -> MediaGrant:
     """An address at which the original of a media item can be downloaded without a key for an hour.
 
-    A run or a segment that is named must have to do with it, and changes nothing else.
+    A run that is named must have to do with it, and changes nothing else. Of a segment there is no file: it is refused,
+    for the whole under a segment's name would be taken for the segment.
     """
     wanted = body.video_id, body.run_id, body.segment_id
     row = await context.database.read(originals.wanted, *wanted)
-    return grant(context, request, row, run_id=body.run_id, segment_id=body.segment_id)
+    if body.segment_id is not None:
+        raise ApiError(404, "not_available", "a segment by itself cannot be downloaded", _WHOLE_FILE)
+    return grant(request, row, run_id=body.run_id)

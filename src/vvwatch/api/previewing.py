@@ -5,6 +5,7 @@ from __future__ import annotations
 from vvwatch.api.context import ApiContext
 from vvwatch.api.wire import Resource
 from vvwatch.core.filters import ObjectFilter
+from vvwatch.core.patterns import HINT, regular_expression_in
 from vvwatch.store.rehearsals import Parts
 from vvwatch.workflow.preview import Preview, preview, told
 from vvwatch.workflow.watched import Watched
@@ -31,6 +32,9 @@ class ImportPreview(Resource):
     source_prefix: str
     file_pattern: str
     recursive: bool
+    exclude: list[str]
+    min_size_bytes: int | None
+    max_size_bytes: int | None
     import_mode: str
     listed: int
     matched: int
@@ -40,16 +44,23 @@ class ImportPreview(Resource):
     new_keys: list[str]
     complete: bool
     stopped_because: str | None
+    warnings: list[str]
 
 
 async def previewed(context: ApiContext, parts: Parts) -> ImportPreview:
     """What the automation would pick up. Raises StorageError when its location cannot be listed."""
     row, connector = parts
     storage = await context.open_storage(connector)
-    rules = ObjectFilter(row.source_prefix, row.file_pattern, row.recursive)
+    rules = ObjectFilter.of(row)
     mode = row.import_mode_override or connector.import_mode
     watched = Watched(row, connector, storage, rules, mode == "new_only")
     return _shown(parts, mode, await preview(context.database, watched))
+
+
+def pattern_warnings(pattern: str) -> list[str]:
+    """What is doubtful about a pattern."""
+    why = regular_expression_in(pattern)
+    return [f"{pattern!r} {why}; {HINT}"] if why else []
 
 
 def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
@@ -61,6 +72,9 @@ def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
         source_prefix=row.source_prefix,
         file_pattern=row.file_pattern,
         recursive=row.recursive,
+        exclude=row.exclude_patterns or [],
+        min_size_bytes=row.min_size_bytes,
+        max_size_bytes=row.max_size_bytes,
         import_mode=mode,
         listed=found.listed,
         matched=found.matched,
@@ -72,5 +86,6 @@ def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
         ],
         new_keys=found.new_keys,
         complete=not found.stopped,
+        warnings=pattern_warnings(row.file_pattern),
         stopped_because=found.stopped or None,
     )

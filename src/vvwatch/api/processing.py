@@ -14,10 +14,11 @@ from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.prompt_runs import PromptRun
 from vvwatch.api.prompts import Prompt
-from vvwatch.api.run_options import Id, RunOptions, SegmentSeconds
+from vvwatch.api.run_options import Id, PromptId, RunOptions, SegmentSeconds
 from vvwatch.api.run_requests import VideoIds, begun, tell_requested
 from vvwatch.api.unavailable import no_model
 from vvwatch.api.wire import Resource
+from vvwatch.core.media import FIXED_SECONDS
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import run_targets
@@ -39,7 +40,7 @@ class ProcessBody(RunOptions):
     names of `enable_transcription` and `enable_image_embedding`.
     """
 
-    prompt_id: Id | None = None
+    prompt_id: PromptId | None = None
     prompt_instruction: Annotated[str, Field(max_length=12_000)] | None = None
     import_job_id: Annotated[Id | None, Field(description="the run begins when this import has ended")] = None
     video_ids: Annotated[VideoIds | None, BeforeValidator(_listed)] = None
@@ -58,9 +59,9 @@ class ProcessBody(RunOptions):
             raise PydanticCustomError("target", "import_job_id goes with no other target")
         if self.index_id is not None and self.index_name is not None:
             raise PydanticCustomError("target", "give either index_id or index_name")
-        if (self.segmentation_mode == "fixed") != (self.fixed_segment_duration_seconds is not None):
-            text = "fixed_segment_duration_seconds is needed when segmentation_mode is fixed, and only then"
-            raise PydanticCustomError("missing_duration", text)
+        if self.segmentation_mode != "fixed" and self.fixed_segment_duration_seconds is not None:
+            text = "fixed_segment_duration_seconds goes with segmentation_mode fixed only"
+            raise PydanticCustomError("stray_duration", text)
         return self
 
     def options(self) -> RunOptions:
@@ -68,6 +69,7 @@ class ProcessBody(RunOptions):
         sent = self.model_dump(include=set(RunOptions.model_fields), exclude_unset=True)
         if self.segmentation_mode is not None:
             seconds = self.fixed_segment_duration_seconds
+            seconds = FIXED_SECONDS if self.segmentation_mode == "fixed" and seconds is None else seconds
             for kind in ("video", "audio"):
                 sent |= {
                     f"{kind}_segmentation_type": self.segmentation_mode,

@@ -14,13 +14,21 @@ from vvwatch.api.context import Context
 from vvwatch.api.pagination import Cursor, Limit, Page, decode, decode_number, page
 from vvwatch.api.wire import Marker, Resource, moment
 from vvwatch.core import artifact
+from vvwatch.core.budgets import usd
 from vvwatch.core.media import RunSettings
+from vvwatch.core.processors import undone
 from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
 from vvwatch.store.queries import runs
 from vvwatch.store.queries.runs import ItemView, RunView, Tally
 
 router = resource_router("prompt runs")
 
+_NOT_DONE: Final = (
+    "what was asked for and the processor does not do: `transcription`, `image_embedding`, with why"
+)
+MT_PER_USD: Final = 1_000
+"""The units of account of this API are thousandths of a US dollar here."""
+_MT: Final = "what its calls cost, in thousandths of a US dollar"
 _KINDS: Final = ("video", "audio", "image")
 _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.FAILED, ItemStatus.PARTIAL, ItemStatus.CANCELLED)
 
@@ -33,6 +41,20 @@ class StopState(Resource):
     mode: str | None = None
     observed_at: str | None = None
     completed_at: str | None = None
+
+
+class RunCost(Resource):
+    """What the calls of models came to. `unpriced_calls`: of so many nobody knows the price; then `usd` is a least.
+
+    `reserved_usd` is what calls that are under way may cost.
+    """
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    unpriced_calls: int = 0
+    reserved_usd: float = 0.0
 
 
 class PromptRun(Resource):
@@ -82,14 +104,16 @@ class PromptRun(Resource):
     total_video_seconds: float
     enable_transcription: bool
     enable_image_embedding: bool
+    not_done: Annotated[dict[str, str], Field(description=_NOT_DONE)]
     video_level_enabled: bool
     video_level_total_items: int
     video_level_completed_items: int
     video_level_failed_items: int
     video_level_partial_items: int
     stop_state: StopState
+    cost: RunCost
     billing_estimated_mt: float
-    billing_actual_mt: float
+    billing_actual_mt: Annotated[float, Field(description=_MT)]
     billing_status: str | None
     billing_error: str | None
     marker: Marker
@@ -173,20 +197,46 @@ def shown(view: RunView) -> PromptRun:
         **_segments(run),
         error_message=run.error_message,
         **asdict(RunSettings(**run.settings)),
+        not_done=run.not_done or {},
         image_segmentation_type="image",
         created_new_segments=run.total_segments > 0,
         total_video_seconds=view.tally.seconds,
-        **_video_level(run),
+        **_video_level(run, view.tally.whole_failed),
         stop_state=_stop_state(run),
-        billing_estimated_mt=0.0,
-        billing_actual_mt=0.0,
-        billing_status=None,
-        billing_error=None,
+        **_billed(_cost(view.spent)),
         marker=Marker(),
         started_at=moment(run.started_at),
         completed_at=moment(run.completed_at),
         updated_at=moment(run.updated_at),
     )
+
+
+def _cost(spent: sa.Row[Any] | None) -> RunCost:
+    if spent is None:
+        return RunCost()
+    return RunCost(
+        calls=spent.calls,
+        input_tokens=spent.input_tokens,
+        output_tokens=spent.output_tokens,
+        usd=usd(spent.cost_nanousd),
+        unpriced_calls=spent.unpriced_calls,
+        reserved_usd=usd(spent.reserved_nanousd),
+    )
+
+
+def unpriced(unknown: int, calls: int) -> str:
+    """Return what stands beside a sum in which the cost of some calls is missing."""
+    return f"nobody knows what {unknown} of {calls} calls cost: the sum is a least"
+
+
+def _billed(cost: RunCost) -> dict[str, Any]:
+    return {
+        "cost": cost,
+        "billing_estimated_mt": 0.0,
+        "billing_actual_mt": cost.usd * MT_PER_USD,
+        "billing_status": None,
+        "billing_error": unpriced(cost.unpriced_calls, cost.calls) if cost.unpriced_calls else None,
+    }
 
 
 def _stop_state(run: sa.Row[Any]) -> StopState:
@@ -221,20 +271,20 @@ def _segments(run: sa.Row[Any]) -> dict[str, Any]:
         "field_extraction_failures": failures,
         "field_extraction_succeeded": failures == run.failed_items == 0 if ended else None,
         "transcription_failures": 0,
-        "transcription_succeeded": None,
         "image_embedding_failures": 0,
-        "image_embedding_succeeded": None,
+        **{name: value for name, value in undone(run.not_done).items() if name.endswith("_succeeded")},
     }
 
 
-def _video_level(run: sa.Row[Any]) -> dict[str, Any]:
+def _video_level(run: sa.Row[Any], whole_failed: int) -> dict[str, Any]:
+    """What is said of wholes is partial where it is of media that are damaged, or of which some segments failed."""
     enabled = run.prompt["video_level"] is not None
     return {
         "video_level_enabled": enabled,
         "video_level_total_items": run.total_items if enabled else 0,
         "video_level_completed_items": run.completed_items if enabled else 0,
-        "video_level_failed_items": run.failed_items if enabled else 0,
-        "video_level_partial_items": run.partial_items if enabled else 0,
+        "video_level_failed_items": run.failed_items + whole_failed if enabled else 0,
+        "video_level_partial_items": run.partial_items - whole_failed if enabled else 0,
     }
 
 

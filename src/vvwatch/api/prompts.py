@@ -10,8 +10,9 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from vvwatch.api.auditing import Audited
 from vvwatch.api.auth import resource_router
-from vvwatch.api.context import Context
+from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.run_options import RunOptions
 from vvwatch.api.schema_trials import Trials
@@ -178,11 +179,18 @@ def shown(row: sa.Row[Any]) -> Prompt:
 
 
 @router.post("/prompts", status_code=201, response_model=Prompt)
-async def create_prompt(once: Idempotent, body: PromptBody) -> Response:
+async def create_prompt(context: Context, once: Idempotent, body: PromptBody) -> Response:
     """Make a prompt. Its schema describes an object, refers only to itself and is of bounded size."""
+    _check_model(context, body)
     await _check_schemas(body)
     spec = PromptSpec(**body.model_dump(exclude_none=True))
     return await once(lambda tx: shown(catalog.create_prompt(tx, spec)))
+
+
+def _check_model(context: ApiContext, body: PromptBody | PromptChanges) -> None:
+    """Raises ModelNotConfigured for a `processing_model` that no processor answers to."""
+    if body.execution_config is not None and body.execution_config.processing_model:
+        context.database.processors.choose(body.execution_config.processing_model)
 
 
 async def _check_schemas(body: PromptBody | PromptChanges) -> None:
@@ -214,24 +222,25 @@ async def get_prompt(context: Context, prompt_id: str) -> Prompt:
 
 
 @router.put("/prompts/{prompt_id}", response_model=Prompt)
-async def change_prompt(once: Idempotent, prompt_id: str, body: PromptChanges) -> Response:
+async def change_prompt(context: Context, once: Idempotent, prompt_id: str, body: PromptChanges) -> Response:
     """Change a prompt, which makes a new version; runs that began before keep to theirs.
 
     Automations ask the new version from their next import on, and keep their own settings.
     """
+    _check_model(context, body)
     await _check_schemas(body)
     changes = body.columns()
-    return await once(lambda tx: shown(prompts.change(tx, prompt_id, changes)))
+    return await once.changing(changes)(lambda tx: shown(prompts.change(tx, prompt_id, changes)))
 
 
 @router.delete("/prompts/{prompt_id}")
 async def delete_prompt(
-    context: Context,
+    audited: Audited,
     prompt_id: str,
     force: Annotated[bool, Query(description="also when it is used: it is only deactivated then")] = False,
 ) -> Message:
     """Delete a prompt. Runs keep what they asked; what uses the prompt goes on with it, deactivated for all others."""
-    users = await context.database.write(prompts.delete, prompt_id, force=force)
+    users = await audited.write(lambda tx: prompts.delete(tx, prompt_id, force=force))
     if users:
         return Message(message=f"prompt {prompt_id} is deactivated; it is still used by {', '.join(users)}")
     return Message(message=f"prompt {prompt_id} is deleted")

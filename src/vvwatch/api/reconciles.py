@@ -11,13 +11,24 @@ from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import Context
 from vvwatch.api.windows import by_index
 from vvwatch.api.wire import Resource, moment
+from vvwatch.core.filters import explain_known
+from vvwatch.core.store_notes import say
 from vvwatch.store import automations, reconciles
 from vvwatch.store.database import Tx
+from vvwatch.store.queries.watching import last_sweeps
 
 _PATH = "/indexes/{index_id}/automations/import/reconciles"
 
 
 router = resource_router("reconciles")
+
+
+class LeftOut(Resource):
+    """How many entries of a listing can be no objects for one reason, and what the reason is."""
+
+    reason: str
+    count: int
+    explanation: str
 
 
 class Reconcile(Resource):
@@ -26,6 +37,8 @@ class Reconcile(Resource):
     `matched` of the `listed` objects pass the filter; of those `known` were in the ledger, `created` have new keys
     and `changed` new versions. `gone` were in the ledger and are no more. `recovered` should have been told of by
     an event and were not. `proof`: it may tell what is gone; `remark` says why it may not, or is not complete.
+    `left_out` are entries that would have been wanted and can be no objects. `store_notes` say what the store does
+    that weakens what can be promised.
     """
 
     reconcile_id: str
@@ -45,13 +58,21 @@ class Reconcile(Resource):
     list_calls: int
     cost_usd: float
     duration_seconds: float
+    left_out: list[LeftOut]
+    store_notes: list[str]
 
 
 def shown(row: sa.Row[Any]) -> Reconcile:
     """The report as it is answered."""
-    own = {name: getattr(row, name) for name in Reconcile.model_fields if name != "reconcile_id"}
+    made = ("reconcile_id", "left_out", "store_notes")
+    own = {name: getattr(row, name) for name in Reconcile.model_fields if name not in made}
     moments = {name: moment(own[name]) for name in ("started_at", "finished_at")}
-    return Reconcile(**own | moments, reconcile_id=row.id)
+    left_out = [
+        LeftOut(reason=reason, count=count, explanation=explain_known(reason))
+        for reason, count in (row.left_out or {}).items()
+    ]
+    notes = list(map(say, row.odd or ()))
+    return Reconcile(**own | moments, reconcile_id=row.id, left_out=left_out, store_notes=notes)
 
 
 @router.get(_PATH, dependencies=[Depends(by_index)], **extension("Reports of sweeps, newest first"))
@@ -60,6 +81,13 @@ async def list_reconciles(
 ) -> list[Reconcile]:
     """What the latest sweeps of an index's import automation came to, newest first."""
     return [shown(row) for row in await context.database.read(_newest, index_id, limit)]
+
+
+@router.get("/reconciles", **extension("The latest sweep of each import automation"))
+async def list_latest_reconciles(context: Context) -> list[Reconcile]:
+    """What the latest sweep of each import automation came to, by automation."""
+    found = await context.database.read(last_sweeps)
+    return [shown(found[automation_id]) for automation_id in sorted(found)]
 
 
 def _newest(tx: Tx, index_id: str, limit: int) -> list[sa.Row[Any]]:

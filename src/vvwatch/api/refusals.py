@@ -69,11 +69,11 @@ CODES: Final[Mapping[str, Refusal]] = {
     "range_not_satisfiable": Refusal(416, "no byte is in the range that was asked for"),
     "insufficient_storage": Refusal(507, "there is no room for the file", "free some space on the server"),
     "model_not_configured": Refusal(
-        501, "a search by a query needs a model, and none is configured here", "filters need none"
+        422, "no processor answers to the model 'gpt-5'", "use one of: technical, gpt, gemini-*"
     ),
-    "not_available": Refusal(501, "this is not part of this server"),
+    "not_available": Refusal(404, "this is not part of this server"),
     "body_too_large": Refusal(413, "the body is too large", "at most 1,048,576 bytes are read"),
-    "validation_error": Refusal(422, "body.name: String should have at least 1 character"),
+    "validation_error": Refusal(422, "body.name: is too short"),
     "outside_location": Refusal(422, "the prefix would leave the connector's location", "leave `..` out"),
     "rate_limit_exceeded": Refusal(
         429,
@@ -105,7 +105,6 @@ STATUSES: Final[Mapping[int, str]] = {
     416: "Nothing is in the range that was asked for",
     422: "What was sent cannot be used; `details.errors` says where it is wrong",
     429: "Too many requests: try again after Retry-After",
-    501: "Nothing is configured that could do this",
     502: "The store of objects refused",
     503: "Not now: try again after Retry-After",
     504: "The store of objects took too long",
@@ -149,7 +148,10 @@ _BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
     "POST /videos": ("resource_object_not_found", *_STORAGE),
     "POST /prompt-runs/estimate": ("conflict",),
     "POST /videos/signed-url": ("resource_video_not_found",),
-    "POST /workflow/process": ("model_not_configured",),
+    "POST /prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retry": ("model_not_configured",),
+    "POST /videos/{video_id}/process": ("model_not_configured",),
+    "POST /workflow/search": ("model_not_configured",),
+    "POST /workflow/media-grants": ("not_available",),
     "POST /videos/upload": ("request_timeout", "insufficient_storage"),
     "POST /workflow/upload": ("request_timeout", "insufficient_storage"),
     "GET /exports/{export_id}/download": ("conflict", "resource_export_part_not_found"),
@@ -175,9 +177,10 @@ def codes_of(name: str, operation: Operation, fields: Collection[str] = ()) -> I
     yield from _guard_codes(name, operation)
     if "{rest}" in name:
         yield "resource_route_not_found"
-    if any(
-        status < "300" for status in operation["responses"]
-    ):  # else it says what it is not, whatever is asked
+    if not any(status < "300" for status in operation["responses"]):
+        # It says what it is not, whatever is asked.
+        yield "not_available" if "404" in operation["responses"] else "model_not_configured"
+    else:
         yield from _resource_codes(name)
         yield from _named_codes(fields)
         yield from _input_codes(name, operation, fields)
@@ -195,6 +198,8 @@ def _input_codes(name: str, operation: Operation, fields: Collection[str]) -> It
         yield from ("conflict", "idempotency_request_mismatch", "idempotency_request_in_progress")
     elif not name.startswith("GET ") and "{" in name:
         yield "conflict"
+    if "processing_model" in fields:
+        yield "model_not_configured"
     if "requestBody" in operation:
         yield "body_too_large"
     if "requestBody" in operation or {"path", "query"} & set(parameters.values()):
@@ -203,7 +208,8 @@ def _input_codes(name: str, operation: Operation, fields: Collection[str]) -> It
 
 def is_counted(name: str, operation: Operation) -> bool:
     """Whether a limit counts the requests for a route, and its answers tell how many are left."""
-    return bool(operation.get("security")) and name not in UNCOUNTED
+    security = operation.get("security", ())
+    return bool(security) and {} not in security and name not in UNCOUNTED
 
 
 def _guard_codes(name: str, operation: Operation) -> Iterator[str]:

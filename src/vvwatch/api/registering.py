@@ -15,7 +15,7 @@ from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.errors import ApiError
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.import_jobs import ImportJob
-from vvwatch.api.reaching import key_in, plain_address
+from vvwatch.api.reaching import key_at_any, plain_addresses
 from vvwatch.api.uploads import IndexId, Title
 from vvwatch.api.wire import Body
 from vvwatch.core.locations import check_key
@@ -59,9 +59,9 @@ async def create_video(context: Context, once: Idempotent, body: VideoBody) -> R
 
 async def _located(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], str]:
     """The connector, and the key of the object in it. Raises InvalidInput where none reaches it."""
-    address = await anyio.to_thread.run_sync(plain_address, body.video_uri)
+    addresses = await anyio.to_thread.run_sync(plain_addresses, body.video_uri)
     for row in await _candidates(context, body.source_connector_id):
-        if key := await key_in(context, row, address):
+        if key := await key_at_any(context, row, addresses):
             check_key(key)
             if media_type(key) is None:
                 raise InvalidInput(f"video_uri: {key!r} has no known format", f"one of: {FORMATS}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Request, Response
@@ -11,14 +12,17 @@ from pydantic_core import PydanticCustomError
 from vvwatch.api.auth import resource_router
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
-from vvwatch.api.prompt_runs import PromptRun, shown
-from vvwatch.api.run_options import Id, RunOptions, asked_of, check_together, processor_of
+from vvwatch.api.prompt_runs import MT_PER_USD, PromptRun, shown
+from vvwatch.api.run_options import Id, PromptId, RunOptions, asked_of, check_together, processor_of
 from vvwatch.api.wire import Body, Resource
+from vvwatch.core import budgets
+from vvwatch.core.budgets import Payer
 from vvwatch.core.estimates import segments_between
-from vvwatch.core.media import RunSettings
+from vvwatch.core.media import RunSettings, with_lengths
+from vvwatch.core.money import Forecast, Workload, together
 from vvwatch.errors import Conflict
 from vvwatch.ports import Priority
-from vvwatch.store import catalog, run_course, runs
+from vvwatch.store import catalog, run_course, runs, spending
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import run_targets
 from vvwatch.store.queries import runs as queries
@@ -59,17 +63,24 @@ class RunTarget(Body):
 class RunBody(RunOptions):
     """A run to be. An option that is left out is as the prompt's `execution_config` has it."""
 
-    prompt_id: Id
+    prompt_id: PromptId
     target: RunTarget
 
 
 class EstimatedMedia(Resource):
-    """Media of one type: how many, how long together, and into how many segments they will be cut."""
+    """Media of one type: how many, how long together, into how many segments they will be cut, and what that takes.
+
+    Calls, tokens and US dollars are at most; `usd` is null where a price is unknown, which is not zero.
+    """
 
     items: int
     seconds: float
     segments_at_least: int
     segments_at_most: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    usd: float | None
 
 
 class EstimateBreakdown(EstimatedMedia):
@@ -79,12 +90,18 @@ class EstimateBreakdown(EstimatedMedia):
 
 
 class PromptRunCostEstimate(Resource):
-    """What a run costs: nothing here, whatever there is to do."""
+    """What a run costs at most, in thousandths of a US dollar, and what the budgets leave for it.
 
-    estimated_mt: float = 0.0
+    `estimated_mt` is 0 where a price is unknown (`breakdown.usd` is null), `current_balance_mt` where nothing limits
+    the run. A run for which a budget does not suffice waits when it has reached it: `shortages` names each.
+    """
+
+    estimated_mt: float
     breakdown: EstimateBreakdown
-    sufficient_balance: bool = True
-    current_balance_mt: float = 0.0
+    sufficient_balance: bool
+    current_balance_mt: float
+    processor: str
+    shortages: list[str]
 
 
 def begun(
@@ -120,8 +137,8 @@ def settled(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) ->
     sent = options.model_dump(include=_OPTIONS, exclude_unset=True)
     settings = RunOptions().model_dump() | (prompt.execution_config or {}) | sent
     check_together(settings)
-    processor_of(context, settings["processing_model"]).check_prompt(asked_of(prompt))
-    return settings
+    processor_of(context, settings["processing_model"], prompt_id).check_prompt(asked_of(prompt))
+    return with_lengths(settings)
 
 
 @router.post("/prompt-runs/execute", status_code=202, response_model=PromptRun)
@@ -137,25 +154,55 @@ async def execute_prompt(context: Context, once: Idempotent, request: Request, b
 
 @router.post("/prompt-runs/estimate")
 async def estimate_prompt_run(context: Context, body: RunBody) -> PromptRunCostEstimate:
-    """Tell how much a run would have to do, and begin nothing."""
-    return PromptRunCostEstimate(breakdown=await context.database.read(_estimated, context, body))
+    """Tell how much a run would have to do and what it may cost, and begin nothing."""
+    return await context.database.read(_estimated, context, body)
 
 
-def _estimated(tx: Tx, context: ApiContext, body: RunBody) -> EstimateBreakdown:
+def _estimated(tx: Tx, context: ApiContext, body: RunBody) -> PromptRunCostEstimate:
     settings = RunSettings(**settled(tx, context, body.prompt_id, body))
+    processor = processor_of(context, settings.processing_model, body.prompt_id)
+    prompt = asked_of(catalog.get_prompt(tx, body.prompt_id))
     parts = {}
     for amount in run_targets.amounts(tx, body.target.found(tx)):
         least, most = segments_between(amount, settings)
-        parts[amount.media_type] = EstimatedMedia(
-            items=amount.count, seconds=amount.seconds, segments_at_least=least, segments_at_most=most
-        )
-    return EstimateBreakdown(
-        items=sum(part.items for part in parts.values()),
-        seconds=sum(part.seconds for part in parts.values()),
-        segments_at_least=sum(part.segments_at_least for part in parts.values()),
-        segments_at_most=sum(part.segments_at_most for part in parts.values()),
-        by_media_type=parts,
+        work = Workload(amount.media_type, amount.count, amount.seconds, least, most)
+        parts[amount.media_type] = work, processor.forecast(work, prompt, settings)
+    return _balanced(tx, context, processor.info.name, parts)
+
+
+def _balanced(
+    tx: Tx, context: ApiContext, processor: str, parts: Mapping[str, tuple[Workload, Forecast]]
+) -> PromptRunCostEstimate:
+    """Hold what there is to do against the budgets."""
+    forecast = together(each for _, each in parts.values())
+    breakdown = EstimateBreakdown(
+        **_sums([work for work, _ in parts.values()], forecast),
+        by_media_type={kind: EstimatedMedia(**_sums([work], each)) for kind, (work, each) in parts.items()},
     )
+    spent = spending.spent(tx, budgets.scopes(Payer("", 0, processor), tx.now))
+    known = context.budgets, processor, tx.now, spent
+    missing = budgets.shortages(*known, forecast, breakdown.items)
+    return PromptRunCostEstimate(
+        estimated_mt=(forecast.cost_usd or 0.0) * MT_PER_USD,
+        breakdown=breakdown,
+        sufficient_balance=not missing,
+        current_balance_mt=(budgets.left_usd(*known) or 0.0) * MT_PER_USD,
+        processor=processor,
+        shortages=missing,
+    )
+
+
+def _sums(works: Sequence[Workload], forecast: Forecast) -> dict[str, Any]:
+    return {
+        "items": sum(work.items for work in works),
+        "seconds": sum(work.seconds for work in works),
+        "segments_at_least": sum(work.segments_at_least for work in works),
+        "segments_at_most": sum(work.segments_at_most for work in works),
+        "calls": forecast.calls,
+        "input_tokens": forecast.input_tokens,
+        "output_tokens": forecast.output_tokens,
+        "usd": forecast.cost_usd,
+    }
 
 
 @router.post("/prompt-runs/{run_id}/cancel", response_model=PromptRun)

@@ -6,19 +6,34 @@ A few lines of schema can ask for more steps than anyone has time for, and no th
 from __future__ import annotations
 
 import json
+import math
 import sys
+from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any, Final
 
 import anyio
 
+import vvwatch
 from vvwatch.api.errors import ApiError
 
-_CHILD: Final = (
-    "import json, sys; from vvwatch.core.json_schemas import misfit; "
-    "json.dump(misfit(*json.load(sys.stdin)), sys.stdout)"
-)
+_CHILD: Final = """
+import json, resource, sys
+root = sys.argv[1]
+root in sys.path or sys.path.insert(0, root)
+from vvwatch.core.json_schemas import misfit
+from vvwatch.processors import sandbox
+sandbox.limit(resource.RLIMIT_AS, {memory_bytes})
+sandbox.limit(resource.RLIMIT_CPU, {cpu_seconds})
+sandbox.limit(resource.RLIMIT_FSIZE, 0)
+sandbox.enter()
+json.dump(misfit(*json.load(sys.stdin)), sys.stdout)
+"""
+"""It has the limits and the sandbox of a process that decodes media, before it reads what came from outside."""
+
 _SECONDS: Final = 5.0
+_MEMORY_BYTES: Final = 1 << 30
+_ROOT: Final = str(Path(vvwatch.__file__).parents[1])
 _MOST: Final = 2
 
 
@@ -48,6 +63,7 @@ class Trials:
 
 async def _tried(schema: dict[str, Any], sample: dict[str, Any]) -> str | None:
     given = json.dumps([schema, sample]).encode()
-    ended = await anyio.run_process([sys.executable, "-P", "-c", _CHILD], input=given)
+    code = _CHILD.format(memory_bytes=_MEMORY_BYTES, cpu_seconds=math.ceil(_SECONDS))
+    ended = await anyio.run_process([sys.executable, "-I", "-c", code, _ROOT], input=given, env={})
     reason: str | None = json.loads(ended.stdout)
     return reason

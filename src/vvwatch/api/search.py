@@ -163,9 +163,12 @@ async def _filtered(
     )
 
 
-@router.post("/workflow/search", responses={501: {"description": "A query needs a model"}})
+@router.post("/workflow/search")
 async def search_results(context: Context, body: SearchBody) -> SearchPage:
-    """What meets all `filters`, newest run first; a search by `query` needs a model, which there is not."""
+    """What meets all `filters`, newest run first; a search by `query` needs a model, which there is not.
+
+    Without an index, media or runs it is the playground that is searched, as `/workflow/process` puts media there.
+    """
     if body.filters is None:
         raise no_model(
             "a search by a query", "give filters, conditions over the metadata, instead of a query"
@@ -220,6 +223,7 @@ async def _searched(context: ApiContext, body: SearchBody, after: Place | None, 
     )
 
 
+_PLAYGROUND: Final = Scope(index_ids=(catalog.PLAYGROUND_ID,))
 _NOT_FULL: Final = "the page is not full: there is much to look at, and the next cursor goes on with it"
 
 
@@ -230,7 +234,7 @@ def _scope(tx: Tx, body: SearchBody) -> Scope:
         () if index_id is None else (index_id,), _listed(body.prompt_run_ids), _listed(body.video_ids)
     )
     search.require(tx, scope)
-    return scope
+    return scope if any((scope.index_ids, scope.run_ids, scope.video_ids)) else _PLAYGROUND
 
 
 def _listed(ids: str | list[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from vvwatch.store.queries.search import Level
 
 _LONGEST_VALUE: Final = 1_000
 
+FieldType = Literal["string", "integer", "number", "boolean", "array"]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 Ids = Annotated[list[Id], Field(max_length=100)]
 
@@ -24,7 +25,7 @@ class FilterCondition(Body):
 
     field: Annotated[str, Field(min_length=1, max_length=200)]
     operator: str
-    type: Literal["string", "integer", "number", "boolean", "array"]
+    type: FieldType
     value: Any = None
 
     @model_validator(mode="after")
@@ -47,6 +48,13 @@ class FilterCondition(Body):
         return check(self.field, self.operator, self.type, self.value)
 
 
+class WorkflowCondition(FilterCondition):
+    """What has to hold for a field of the metadata. Without a `type` each value that is found has its own."""
+
+    operator: str = "equals"
+    type: FieldType | None = None  # type: ignore[assignment]  # a wider type, which `check` takes as well
+
+
 Conditions = Annotated[list[FilterCondition], Field(min_length=1, max_length=MOST_CONDITIONS)]
 """All of them have to hold."""
 
@@ -65,7 +73,7 @@ class SearchBody(Body):
     """A search: by `filters`, or by a `query`, which needs a model."""
 
     query: Annotated[str, Field(max_length=5000)] | None = None
-    filters: Conditions | None = None
+    filters: Annotated[list[WorkflowCondition], Field(min_length=1, max_length=MOST_CONDITIONS)] | None = None
     result_level: Level = "segment"
     video_ids: Id | Ids = Field(default_factory=list)
     prompt_run_ids: Id | Ids = Field(default_factory=list)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
+import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import Query
 from pydantic import Field, model_validator
@@ -15,9 +17,10 @@ from vvwatch.api.errors import ApiError
 from vvwatch.api.pagination import Cursor, Limit, Page, decode, page
 from vvwatch.api.wire import Body, Marker, Resource, moment
 from vvwatch.core.identities import segment_id
+from vvwatch.core.processors import undone
 from vvwatch.errors import InvalidInput
 from vvwatch.store.queries import segments
-from vvwatch.store.queries.segments import Place
+from vvwatch.store.queries.segments import Found, Place
 
 router = resource_router("videos")
 
@@ -123,6 +126,7 @@ def shown(row: sa.Row[Any]) -> Segment:
         from_run_id=row.run_id,
         field_extraction_succeeded=row.error is None,
         field_extraction_error=row.error,
+        **undone(row.not_done),
     )
 
 
@@ -164,6 +168,11 @@ async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegm
     if sum(len(each.rows) for each in found) > _MOST_TOGETHER:
         hint = "ask for fewer, or for /videos/{id}/segments of each, which has pages"
         raise InvalidInput(f"these have more than {_MOST_TOGETHER} segments together", hint)
+    return await anyio.to_thread.run_sync(_together, found)
+
+
+def _together(found: Sequence[Found]) -> list[VideoSegments]:
+    """Not in the event loop, since there may be thousands of segments."""
     return [
         VideoSegments(video_id=each.media_id, run_id=each.run_id, segments=[shown(row) for row in each.rows])
         for each in found

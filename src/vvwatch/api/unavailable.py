@@ -16,8 +16,12 @@ _EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def no_model(what: str, hint: str) -> ApiError:
-    """The refusal of `what` only a model can do."""
-    return ApiError(501, "model_not_configured", f"{what} needs a model, and none is configured here", hint)
+    """The refusal of `what` only a model can do. It is no 5xx: clients repeat those, in vain."""
+    return ApiError(422, "model_not_configured", f"{what} needs a model, and no processor here does it", hint)
+
+
+_STATUS: Final = {"model_not_configured": 422, "not_available": 404}
+"""Code to status."""
 
 
 class _Absent(NamedTuple):
@@ -34,9 +38,7 @@ def _needing_model(path: str, what: str, hint: str, methods: tuple[str, ...] = (
     return _Absent(methods, path, what, hint, "model_not_configured")
 
 
-_FILTER: Final = (
-    "POST /api/v2/search/filter/{index_id} and POST /api/v2/workflow/search with filters need none"
-)
+_FILTER: Final = "POST /api/v2/search/filter/{index_id} finds by conditions on metadata"
 _WRITE_IT: Final = "POST /api/v2/prompts takes a prompt that you write yourself"
 _SEGMENTS: Final = "GET /api/v2/videos/{video_id}/segments has times; a player can show the pictures there"
 
@@ -48,7 +50,8 @@ _ABSENT: Final = (
     _needing_model("/indexes/{index_id}/multimodal-search", "a search by text and image", _FILTER),
     _needing_model("/search/multi-run", "a search by a query", _FILTER),
     _needing_model("/playground/search", "a search by a query", _FILTER),
-    _needing_model("/search/sql/{rest:path}", "a search by a question in SQL", _FILTER, _ONE),
+    _needing_model("/search/sql/{index_id}/generate", "making SQL from a question", _FILTER),
+    _Absent(_ONE, "/search/sql/{rest:path}", "a search by SQL", _FILTER),
     _needing_model("/chat/{rest:path}", "a chat", _FILTER, _EVERY),
     _Absent(("GET",), "/videos/{video_id}/gif", "a moving preview", _SEGMENTS),
     _Absent(("GET",), "/videos/segments/{segment_id}/thumbnail", "a preview of a segment", _SEGMENTS),
@@ -67,24 +70,27 @@ def _refusing(route: _Absent) -> Callable[[], Awaitable[None]]:
     async def refuse() -> None:
         if route.code == "model_not_configured":
             raise no_model(route.what, route.hint)
-        raise ApiError(501, route.code, f"{route.what} is not part of this server", route.hint)
+        raise ApiError(
+            _STATUS[route.code], route.code, f"{route.what} is not part of this server", route.hint
+        )
 
     return refuse
 
 
 def _add(route: _Absent) -> None:
+    status = _STATUS[route.code]
     described: dict[int | str, Any] = {
-        501: {"model": ErrorEnvelope, "description": f"Not here: {route.hint}"}
+        status: {"model": ErrorEnvelope, "description": f"Not here: {route.hint}"}
     }
     for method in route.methods:
         router.add_api_route(
             route.path,
             _refusing(route),
             methods=[method],
-            status_code=501,
+            status_code=status,
             name=f"{method.lower()}_no_{'_'.join(re.findall('[a-z]+', route.path.replace(':path', '')))}",
             summary=f"Not here: {route.what}",
-            description=f"Answers 501 only: {route.what} is not part of this server; {route.hint}.",
+            description=f"Answers {status} only: {route.what} is not part of this server; {route.hint}.",
             responses=described,
         )
 

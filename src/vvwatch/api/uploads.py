@@ -157,7 +157,7 @@ async def _received(request: Request, context: ApiContext) -> AsyncIterator[_Upl
     async with kept.job() as job_id, kept.arriving() as arriving:
         form = FileForm(arriving, file_name)
         try:
-            await to_thread.run_sync(kept.folder.require_room, _told_bytes(request))
+            await to_thread.run_sync(kept.folder.room.require, _told_bytes(request))
             await form.read(request)
             file = await kept.place(arriving, f"{job_id}/0/{form.name}")
         except SpoolFull as error:

@@ -11,7 +11,7 @@ from vvwatch.api.auth import resource_router
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.idempotency import Idempotent
 from vvwatch.api.media_grants import grant
-from vvwatch.api.run_options import RunOptions
+from vvwatch.api.run_options import PromptId, RunOptions
 from vvwatch.api.run_requests import begun, tell_requested
 from vvwatch.api.wire import Body, Resource
 from vvwatch.errors import NotFound
@@ -54,7 +54,7 @@ async def process_video(
     request: Request,
     video_id: str,
     segment_duration: Annotated[int, _SECONDS] = 10,
-    prompt_id: Annotated[str | None, _PROMPT] = None,
+    prompt_id: Annotated[PromptId | None, _PROMPT] = None,
 ) -> Response:
     """Run a prompt over one media item, cut into segments of one length."""
     by, prompt = request.state.key_id, prompt_id or catalog.DEFAULT_PROMPT_ID
@@ -85,5 +85,5 @@ async def get_signed_url(context: Context, request: Request, body: SignedUrlBody
     row = await context.database.read(media.at, body.gcs_uri)
     if row is None:
         raise NotFound("video", body.gcs_uri, "give the video_uri of a media item")
-    made = grant(context, request, row)
+    made = grant(request, row)
     return SignedUrl(signed_url=made.url, expires_at=made.expires_at)

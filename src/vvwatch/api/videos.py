@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
 from fastapi import Query
@@ -15,14 +15,50 @@ from vvwatch.api.pagination import Cursor, Limit, Page, decode, page
 from vvwatch.api.prompt_runs import PromptRun
 from vvwatch.api.segments import Id
 from vvwatch.api.wire import Body, Marker, Resource, moment
+from vvwatch.core.identities import segment_id
 from vvwatch.core.objects import StorageObject, media_type
-from vvwatch.core.runs import ItemStatus
+from vvwatch.core.runs import WHOLE_FAILED, ItemStatus
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import media, runs
 from vvwatch.store.queries.media import MediaView
 
 router = resource_router("videos")
+
+
+_MOST_SEGMENTS: Final = 1_000
+_MOST_OF_MANY: Final = 100
+"""How many segments of each run are named, of one media item and of several."""
+
+
+class SegmentProcessing(Resource):
+    """What became of one segment in a prompt run; times in seconds from the start."""
+
+    segment_id: str
+    video_id: str
+    status: str
+    start_time: float
+    end_time: float
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+    error_message: str | None
+    failure_stage: str | None
+    attempt_id: str | None = None
+
+
+class VideoLevelProcessing(Resource):
+    """How far a prompt run has come with a media item as a whole."""
+
+    status: str
+    result_available: bool
+    successful_segment_count: int
+    failed_segment_count: int
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+    error_message: str | None
+    attempt_id: str | None = None
 
 
 class RunProcessing(Resource):
@@ -40,12 +76,16 @@ class RunProcessing(Resource):
     updated_at: str | None
     error_message: str | None
     attempt_id: str | None = None
-    video_level: dict[str, Any] | None = None
-    segments: list[dict[str, Any]] = Field(default_factory=list)
+    video_level: VideoLevelProcessing | None
+    segments: list[SegmentProcessing]
 
 
 class Video(Resource):
-    """A media item. `processing_status` is told of a single item and null in lists."""
+    """A media item.
+
+    `processing_status` has its prompt runs, newest first; lists leave out their segments. `metadata_keys` are the keys
+    that the schemas of the runs with results give.
+    """
 
     video_id: str
     index_id: str
@@ -88,7 +128,9 @@ class BatchBody(Body):
     video_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 
-def shown(row: sa.Row[Any], processing: list[RunProcessing] | None = None) -> Video:
+def shown(
+    row: sa.Row[Any], processing: list[RunProcessing] | None = None, keys: list[str] | None = None
+) -> Video:
     """The media item as it is answered."""
     return Video(
         video_id=row.id,
@@ -105,7 +147,7 @@ def shown(row: sa.Row[Any], processing: list[RunProcessing] | None = None) -> Vi
         import_job_id=row.import_job_id,
         probe=row.probe,
         processing_status=processing,
-        metadata_keys=None,
+        metadata_keys=keys,
         marker=Marker(),
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
@@ -136,7 +178,7 @@ def to_be(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, u
     )
 
 
-def _processing(item: sa.Row[Any]) -> RunProcessing:
+def _processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
     """Segments are known when the item ends, so none are pending before."""
     return RunProcessing(
         run_id=item.run_id,
@@ -149,18 +191,63 @@ def _processing(item: sa.Row[Any]) -> RunProcessing:
         failed_segments=item.failed_segment_count,
         created_at=moment(item.run_created_at),
         updated_at=moment(item.completed_at or item.started_at),
-        error_message=item.error_message if item.status != ItemStatus.COMPLETED else None,
+        error_message=_error(item),
+        video_level=_video_level(item) if view.prompts[item.run_id]["video_level"] else None,
+        segments=[_segment(item, row) for row in view.segments.get(item.id, ())],
+    )
+
+
+def _error(item: sa.Row[Any]) -> str | None:
+    return None if item.status == ItemStatus.COMPLETED else item.error_message
+
+
+def _has_results(item: sa.Row[Any]) -> bool:
+    return item.status in (ItemStatus.COMPLETED, ItemStatus.PARTIAL)
+
+
+def _video_level(item: sa.Row[Any]) -> VideoLevelProcessing:
+    is_missing = item.error_code == WHOLE_FAILED
+    return VideoLevelProcessing(
+        status=ItemStatus.FAILED if is_missing else item.status,
+        result_available=_has_results(item) and not is_missing,
+        successful_segment_count=item.segment_count - item.failed_segment_count,
+        failed_segment_count=item.failed_segment_count,
+        started_at=moment(item.started_at),
+        completed_at=moment(item.completed_at),
+        updated_at=moment(item.completed_at or item.started_at),
+        error_message=_error(item),
+    )
+
+
+def _segment(item: sa.Row[Any], row: sa.Row[Any]) -> SegmentProcessing:
+    ended_at = moment(item.completed_at)
+    return SegmentProcessing(
+        segment_id=segment_id(item.id, row.ordinal),
+        video_id=item.media_id,
+        status="completed" if row.error is None else "failed",
+        start_time=row.start_time,
+        end_time=row.end_time,
+        started_at=moment(item.started_at),
+        completed_at=ended_at,
+        updated_at=ended_at,
+        error_message=row.error,
+        failure_stage=None if row.error is None else "field_extraction",
     )
 
 
 def _whole(view: MediaView) -> Video:
-    return shown(view.row, [_processing(item) for item in view.items])
+    return shown(view.row, [_processing(view, item) for item in view.items], _keys(view))
+
+
+def _keys(view: MediaView) -> list[str]:
+    schemas = (view.prompts[item.run_id]["json_schema"] for item in view.items if _has_results(item))
+    return sorted({key for schema in schemas for key in schema.get("properties", {})})
 
 
 @router.get("/videos/{video_id}")
 async def get_video(context: Context, video_id: str) -> Video:
     """One media item, with its prompt runs, newest first."""
-    return _whole(await context.database.read(media.present, video_id))
+    return _whole(await context.database.read(media.present, video_id, _MOST_SEGMENTS))
 
 
 @router.get("/indexes/{index_id}/videos")
@@ -169,14 +256,14 @@ async def list_videos(
 ) -> Page[Video]:
     """The media of an index, newest first."""
     rows = await context.database.read(media.page, index_id, decode(cursor), limit + 1)
-    return page(rows, limit, shown, lambda row: row.id)
+    return page(rows, limit, _whole, lambda view: view.row.id)
 
 
 @router.get("/playground/videos")
 async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
     """The media of the playground, newest first: what was sent in for no index of its own."""
     rows = await context.database.read(media.in_playground, decode(cursor), limit + 1)
-    return page(rows, limit, shown, lambda row: row.id)
+    return page(rows, limit, _whole, lambda view: view.row.id)
 
 
 @router.get("/videos/{video_id}/prompt-runs")
@@ -195,19 +282,19 @@ def _runs_of(tx: Tx, video_id: str, limit: int) -> list[runs.RunView]:
 @router.post("/videos/batch")
 async def batch_videos(context: Context, body: BatchBody) -> list[VideoWithDetails]:
     """Several media items in the order of the request, each once. Unknown ones are left out."""
-    found = await context.database.read(media.present_among, body.video_ids)
+    found = await context.database.read(media.present_among, body.video_ids, _MOST_OF_MANY)
     return [VideoWithDetails(**_whole(view).model_dump()) for view in found]
 
 
 @router.post("/videos/batch/status")
 async def batch_status(context: Context, body: BatchBody) -> list[VideoStatus]:
     """Where several media items stand, in the order of the request, each once. Unknown ones are left out."""
-    found = await context.database.read(media.present_among, body.video_ids)
+    found = await context.database.read(media.present_among, body.video_ids, _MOST_OF_MANY)
     return [
         VideoStatus(
             video_id=view.row.id,
             status=view.row.status,
-            processing_status=[_processing(item) for item in view.items],
+            processing_status=[_processing(view, item) for item in view.items],
         )
         for view in found
     ]

@@ -8,17 +8,18 @@ import sqlalchemy as sa
 from fastapi import Query, Response
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from vvwatch.api.auditing import Audited
 from vvwatch.api.auth import resource_router
-from vvwatch.api.context import ApiContext, Context
-from vvwatch.api.idempotency import Idempotent
-from vvwatch.api.wire import Body, Document, Resource, Visible, moment
+from vvwatch.api.context import Context
+from vvwatch.api.idempotency import Idempotent, ShownOnce
+from vvwatch.api.wire import Body, Resource, ShortDocument, Visible, moment
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES, envelope
 from vvwatch.store import retrying, webhooks
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import deliveries
 from vvwatch.store.queries.deliveries import DeliveryView
-from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+from vvwatch.store.webhooks import WebhookSpec
 from vvwatch.workflow.deliveries import what_failed
 
 router = resource_router("webhooks")
@@ -34,7 +35,7 @@ class WebhookBody(Body):
     url: str
     events: Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
     index_ids: Ids | None = None
-    metadata: Document | None = None
+    metadata: ShortDocument | None = None
 
 
 Status = Literal["active", "paused"]
@@ -50,7 +51,7 @@ class WebhookChange(Body):
     )
     index_ids: Annotated[Ids, Unique] | None = None
     status: Status = "active"
-    metadata: Document | None = None
+    metadata: ShortDocument | None = None
 
 
 class Webhook(Resource):
@@ -113,11 +114,18 @@ class WholeDelivery(WebhookDelivery):
     attempt_log: list[Attempt]
 
 
-class NewSecret(Resource):
+class NewSecret(ShownOnce):
     """The secret that signs from now on; it is shown this once."""
 
     webhook_id: str
     new_secret: str
+
+    def instead(self) -> tuple[str, str]:
+        """What the request did, and how to get another secret."""
+        return (
+            f"the first request gave webhook {self.webhook_id!r} another secret and showed it: that answer is not kept",
+            "if you do not have the secret, ask again with another Idempotency-Key",
+        )
 
 
 class Tested(Resource):
@@ -133,10 +141,6 @@ class Deleted(Resource):
 
     message: str
     status: str
-
-
-def _policy(context: ApiContext) -> UrlPolicy:
-    return UrlPolicy(context.settings.allow_http, context.settings.allow_private_addresses)
 
 
 def _columns(row: sa.Row[Any]) -> dict[str, Any]:
@@ -226,9 +230,11 @@ async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) 
         index_ids=None if body.index_ids is None else tuple(dict.fromkeys(body.index_ids)),
         metadata=body.metadata,
     )
-    claim = await once.claim()
-    row, secret, is_new = await context.database.write(
-        webhooks.create, context.box, spec, _policy(context), claim
+    claim, policy = await once.claim(), context.settings.webhook_policy
+    once.audit.details["name"] = body.name
+    row, secret, is_new = await once.audit.write(
+        lambda tx: webhooks.create(tx, context.box, spec, policy, claim),
+        lambda made: made[0].id if made[2] else None,
     )
     return once.answer(NewWebhook(**_columns(row), secret=secret), replayed=not is_new)
 
@@ -246,9 +252,9 @@ async def get_webhook(context: Context, webhook_id: str) -> Webhook:
 
 
 @router.delete("/webhooks/{webhook_id}")
-async def delete_webhook(context: Context, webhook_id: str) -> Deleted:
+async def delete_webhook(context: Context, audited: Audited, webhook_id: str) -> Deleted:
     """Forget a webhook that was made over the API, and its secret. What waited for it is not sent any more."""
-    row = await context.database.write(webhooks.delete, context.box, webhook_id)
+    row = await audited.write(lambda tx: webhooks.delete(tx, context.box, webhook_id))
     return Deleted(message=f"webhook {row.name!r} ({row.id}) was deleted", status=webhooks.DELETED)
 
 
@@ -261,13 +267,17 @@ async def change_webhook(
     Setting the status to active forgives what failed, and what waited from before goes on.
     """
     values = body.model_dump(exclude_unset=True)
-    policy = _policy(context)
-    return await once(lambda tx: Webhook(**_columns(webhooks.change(tx, webhook_id, values, policy))))
+    policy = context.settings.webhook_policy
+    change = once.changing(values)
+    return await change(lambda tx: Webhook(**_columns(webhooks.change(tx, webhook_id, values, policy))))
 
 
 @router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret)
 async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> Response:
-    """Give a webhook another secret. It signs all that is sent from now on, also what was tried before."""
+    """Give a webhook another secret. It signs all that is sent from now on, also what was tried before.
+
+    The first answer alone shows it: the same Idempotency-Key again is answered with 409.
+    """
 
     def rotated(tx: Tx) -> NewSecret:
         return NewSecret(webhook_id=webhook_id, new_secret=webhooks.rotate(tx, context.box, webhook_id))

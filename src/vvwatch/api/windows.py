@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, Literal
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import sqlalchemy as sa
 from fastapi import Depends, Query, Request
 
+from vvwatch.api.auditing import Audit, Audited
 from vvwatch.api.auth import extension, resource_router
 from vvwatch.api.context import ApiContext, Context
 from vvwatch.api.errors import ApiError
 from vvwatch.api.wire import Resource, moment
 from vvwatch.errors import NotFound
 from vvwatch.store import windows as steering
+from vvwatch.store.database import Tx
 from vvwatch.store.queries import windows
 from vvwatch.workflow.windows import announce
 
 _WINDOW: Final = "/indexes/{index_id}/automations/import/window"
+
+T = TypeVar("T")
 
 router = resource_router("windows")
 
@@ -121,29 +125,35 @@ async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
 
 
 @router.post(f"{_WINDOW}/fire", dependencies=_NAMED, **extension("Close the open window now"))
-async def fire_window(context: Context, index_id: str) -> Window:
+async def fire_window(context: Context, audited: Audited, index_id: str) -> Window:
     """Close the window that is open, held or not: what has gathered becomes an import job at once."""
-    row, closed = await context.database.write(windows.steered, steering.fire_open, index_id)
+    row, closed = await _steered(audited, steering.fire_open, index_id)
     tell_closed(context, closed)
     return Window(**_columns(row))
 
 
 @router.post(f"{_WINDOW}/hold", dependencies=_NAMED, **extension("Keep the window open"))
-async def hold_window(context: Context, index_id: str) -> OpenWindow:
+async def hold_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Keep the window open, whatever its deadline, until it is released or fired; new objects go on joining it."""
-    row, changed = await context.database.write(windows.steered, steering.hold, index_id)
+    row, changed = await _steered(audited, steering.hold, index_id)
     if changed:
         context.telemetry.emit("window.held", automation=row.automation_id, window=row.id)
     return shown_open(row)
 
 
 @router.post(f"{_WINDOW}/release", dependencies=_NAMED, **extension("Let a held window close again"))
-async def release_window(context: Context, index_id: str) -> OpenWindow:
+async def release_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Let the deadline of a held window count again; when it has passed, the window closes at once."""
-    row, changed = await context.database.write(windows.steered, steering.release, index_id)
+    row, changed = await _steered(audited, steering.release, index_id)
     if changed:
         context.telemetry.emit("window.released", automation=row.automation_id, window=row.id)
     return shown_open(row)
+
+
+async def _steered(audited: Audit, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
+    return await audited.write(
+        lambda tx: windows.steered(tx, steer, index_id), lambda done: done[0].id if done[1] else None
+    )
 
 
 def tell_closed(context: ApiContext, closed: steering.Closed) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.core.events import iso
@@ -14,6 +14,8 @@ USER_ID: Final = "user_local"
 """Who owns everything: a self-hosted installation has one account."""
 
 _DEEPEST: Final = 64
+_MOST_UNKNOWN: Final = 20
+_LONGEST_SHORT: Final = 16_384
 
 
 class Resource(BaseModel):
@@ -26,6 +28,16 @@ class Body(BaseModel):
     """A request's body: no type is converted, and what is not known is refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mostly_known(cls, given: Any) -> Any:
+        """Refuse many unknown fields at once: one error for each of them would take long to make."""
+        known = len(cls.model_fields)
+        if isinstance(given, dict) and len(given) > known + _MOST_UNKNOWN:
+            told = {"count": len(given), "known": known}
+            raise PydanticCustomError("unknown_fields", "has {count} fields; at most {known} are known", told)
+        return given
 
 
 class Marker(Resource):
@@ -66,6 +78,17 @@ def _inside(value: Any) -> list[Any]:
 
 Document = Annotated[dict[str, Any], AfterValidator(_document)]
 """Free JSON that is kept and given back as it came."""
+
+
+def _short(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value, ensure_ascii=False)) > _LONGEST_SHORT:
+        most = f"{_LONGEST_SHORT:,}"
+        raise PydanticCustomError("document", "may have {most} characters", {"most": most})
+    return value
+
+
+ShortDocument = Annotated[Document, AfterValidator(_short)]
+"""A document that is repeated in each of many answers, or in every event."""
 
 
 def _visible(text: str) -> str:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vvwatch.cli.client import connect
+from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.options import config_option, json_option, state_dir_option, url_option
 
+_VARIABLES = (
+    "VVWATCH_ADMIN_KEY",
+    "VVWATCH_ADMIN_KEY_FILE",
+    "VVWATCH_API_KEY",
+    "VVWATCH_API_KEY_FILE",
+    "VVWATCH_CONFIG",
+    "VVWATCH_STATE_DIR",
+    "VVWATCH_URL",
+)
 _OPTIONS = (url_option, state_dir_option, config_option, json_option)
 
 
@@ -18,9 +28,17 @@ def asking(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(url: str | None, state: str | None, config: str | None, **rest: Any) -> None:
+        _refuse_empty(os.environ)
         function(connect(url, state, config, os.environ), **rest)
 
     return naming_a_daemon(command)
+
+
+def _refuse_empty(environ: Mapping[str, str]) -> None:
+    """Raises Failure for a variable of ours that is set and empty: it is a slip, and never a default."""
+    empty = sorted(name for name in _VARIABLES if not environ.get(name, "set"))
+    if empty:
+        raise Failure(f"{empty[0]} is set and empty", "give it a value, or unset it", exit_code=USAGE)
 
 
 def naming_a_daemon(function: Callable[..., None]) -> Callable[..., None]:

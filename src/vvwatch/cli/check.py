@@ -13,11 +13,14 @@ from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import INVALID_CONFIG
 from vvwatch.cli.options import config_option, json_option
 from vvwatch.cli.output import plain, several, show_json
+from vvwatch.clock import SystemClock
 from vvwatch.config import Config, default_path, load
-from vvwatch.core.media import DEFAULT_PROCESSOR
-from vvwatch.daemon.credentials import check_credentials
-from vvwatch.errors import ConfigInvalid, Problem
-from vvwatch.processors.technical import Limits, TechnicalProcessor
+from vvwatch.core.processors import TECHNICAL
+from vvwatch.daemon.credentials import check_credentials, problem_at
+from vvwatch.daemon.packages import check_packages
+from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
+from vvwatch.processors.media.isolation import Limits
+from vvwatch.processors.registry import ClosedLimiter, Resources, open_processor
 from vvwatch.workflow.prompts import check_prompts
 
 
@@ -48,11 +51,32 @@ def check(ctx: click.Context, config: str | None, *, as_json: bool) -> None:
 def _loaded(path: Path | None) -> tuple[Config | None, tuple[Problem, ...]]:
     try:
         loaded = load(path, os.environ)
-        check_credentials(loaded)
-        check_prompts(loaded, {DEFAULT_PROCESSOR: TechnicalProcessor(limits=Limits(), work_dir=Path())})
     except ConfigInvalid as error:
         return None, error.problems
-    return loaded, ()
+    problems: list[Problem] = []
+    for check_part in (check_packages, check_credentials, _check_processors):
+        try:
+            check_part(loaded)
+        except ConfigInvalid as error:
+            problems += error.problems
+    return None if problems else loaded, tuple(problems)
+
+
+def _check_processors(loaded: Config) -> None:
+    """Raises ConfigInvalid for processors that cannot be opened, and for prompts that theirs cannot answer."""
+    resources = Resources(Limits(), Path(), SystemClock(), lambda *_: ClosedLimiter(), lambda *_, **__: None)
+    processors, problems = {}, []
+    for name in (TECHNICAL, *loaded.processors):
+        try:
+            processors[name] = open_processor(loaded, name, resources)
+        except InvalidInput as error:
+            problems.append(problem_at(loaded, ("processors", name), error))
+    try:
+        check_prompts(loaded, processors)
+    except ConfigInvalid as error:
+        problems += error.problems
+    if problems:
+        raise ConfigInvalid(tuple(problems))
 
 
 def _document(path: Path | None, loaded: Config | None, problems: Iterable[Problem]) -> dict[str, object]:
@@ -79,4 +103,8 @@ def _print(path: Path | None, loaded: Config | None, problems: tuple[Problem, ..
         (loaded.webhooks.hooks, "webhook"),
     )
     counts = ", ".join(several(len(tables), noun) for tables, noun in held)
+    for table in ("webhooks", "attachments"):
+        if networks := getattr(loaded, table).policy.allow_networks:
+            named = ", ".join(map(str, networks))
+            click.echo(f"{table} may lead to public addresses and to {named}")
     click.echo(f"{where}: {click.style('good', fg='green')} ({counts})")

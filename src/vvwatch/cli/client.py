@@ -14,13 +14,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from vvwatch import __version__
 from vvwatch.cli.failures import FAILURE, REFUSED, TRY_LATER, UNREACHABLE, USAGE, Failure
-from vvwatch.cli.place import address, admin_key, state_dir
+from vvwatch.cli.place import address, admin_key, api_key, state_dir
 
 _TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_ANSWER: Final = 64 << 20
 _EXIT_CODES: Final = {401: REFUSED, 403: REFUSED, 429: TRY_LATER, 503: UNREACHABLE}
 _HINTS: Final = {
-    401: "set VVWATCH_API_KEY, or run this as the daemon's user with its --state-dir",
+    401: "set VVWATCH_API_KEY or VVWATCH_API_KEY_FILE, or run this as the daemon's user with its --state-dir",
     403: "use a key with a higher scope: `vvwatch keys list` shows them",
     503: "the daemon is starting or stopping; try again in a moment",
 }
@@ -129,11 +129,12 @@ class Client:
 def connect(url: str | None, state: str | None, config: str | None, environ: Mapping[str, str]) -> Client:
     """The daemon meant: by its address, or by the state directory it left its address in.
 
-    The key is $VVWATCH_API_KEY, else the daemon's own admin key, which only an address of this machine is given.
+    The key is $VVWATCH_API_KEY or what is in $VVWATCH_API_KEY_FILE, else the daemon's own admin key, which only an
+    address of this machine is given.
     """
     folder: Path = state_dir(state, config, environ)
     there = url or address(folder)
-    key = environ.get("VVWATCH_API_KEY") or (admin_key(folder, environ) if _is_here(there) else None)
+    key = api_key(environ) or (admin_key(folder, environ) if _is_here(there) else None)
     return Client(there, key)
 
 
@@ -185,7 +186,10 @@ def _refusal(status: int, document: Any, where: str) -> RefusedRequest:
 
 def _no_address(url: str) -> Failure:
     return Failure(
-        f"{url!r} is no address of a daemon", "write http://host:port", where="--url", exit_code=USAGE
+        f"{url!r} is not the address of a daemon",
+        f"write http://{url}" if "://" not in url else "write http://host:port",
+        where="--url",
+        exit_code=USAGE,
     )
 
 
@@ -195,5 +199,8 @@ def _silence(url: str, error: Exception) -> Failure:
         if isinstance(error, OSError) and error.strerror
         else str(error) or type(error).__name__
     )
+    if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
+        hint = f"write {url.replace('https://', 'http://', 1)}"
+        return Failure("the server speaks http, not https", hint, where=url, exit_code=UNREACHABLE)
     hint = "is it running? `vvwatch run` starts one; --state-dir or --url points to another"
     return Failure(f"no daemon answers: {reason.lower()}", hint, where=url, exit_code=UNREACHABLE)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -13,26 +11,20 @@ import anyio
 import click
 
 from vvwatch.cli.commands import Branch, Command
+from vvwatch.cli.databases import place_of, progress, url_option
+from vvwatch.cli.db_secrets import reseal, reset_secrets
 from vvwatch.cli.failures import FAILURE, USAGE, Failure
 from vvwatch.cli.options import config_option, json_option, state_dir_option
 from vvwatch.cli.output import columns, plain, several, show_json, size
-from vvwatch.cli.place import state_dir
-from vvwatch.clock import SystemClock
-from vvwatch.config import load
 from vvwatch.store import invariants, migrations
-from vvwatch.store.encryption import KEY_FILE
 from vvwatch.store.invariants import Finding
 from vvwatch.store.moving import Moved, copy, require_whole
-from vvwatch.store.opening import Place, place_at
+from vvwatch.store.opening import Place
+from vvwatch.store.secret_keys import KEY_FILE
 
-_TELL_SECONDS: Final = 5.0
 _KEY_NOTE: Final = (
     f"its secrets open only with the key they were sealed with: {KEY_FILE} in the state directory, "
     "or VVWATCH_SECRET_KEY"
-)
-
-_url_option = click.option(
-    "--database-url", "url", metavar="URL", help="The database.  [$VVWATCH_DATABASE_URL, the configuration]"
 )
 
 
@@ -48,7 +40,11 @@ _url_option = click.option(
     ),
 )
 def db() -> None:
-    """The database: copy it to another engine, back it up, check it. No daemon is needed."""
+    """The database: copy it to another engine, back it up, check it, change its key. No daemon is needed."""
+
+
+db.add_command(reset_secrets)
+db.add_command(reseal)
 
 
 @db.command(
@@ -79,10 +75,10 @@ def copy_command(
     No daemon may run on either. A copy that was interrupted goes on when the same command is run again; until
     it has ended, no daemon starts on the target. PGPASSWORD or ~/.pgpass keep a password off the command line.
     """
-    places = _place(source, config, state), _place(target, config, state)
+    places = place_of(source, config, state), place_of(target, config, state)
     if places[0].name == places[1].name:
         raise Failure("source and target are the same", "name another database with --to", exit_code=USAGE)
-    moved = anyio.run(copy, *places, node, _progress())
+    moved = anyio.run(copy, *places, node, progress())
     if as_json:
         show_json({"equal": True, "tables": [asdict(each) for each in moved]})
     else:
@@ -94,7 +90,7 @@ def copy_command(
     examples=(("vvwatch db backup /backup/vvwatch.db", "as it is now, also while the daemon runs"),),
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@_url_option
+@url_option
 @config_option
 @state_dir_option
 @json_option
@@ -103,7 +99,7 @@ def backup(file: Path, url: str | None, config: str | None, state: str | None, *
 
     It is one file, for its owner alone. Restore it by copying it to where the database was, the daemon stopped.
     """
-    place = _place(url, config, state)
+    place = place_of(url, config, state)
     if place.file is None:
         hint = f"pg_dump --format=custom --file={file} …, which restores with pg_restore"
         raise Failure(
@@ -128,7 +124,7 @@ def backup(file: Path, url: str | None, config: str | None, state: str | None, *
         ("vvwatch db check --database-url sqlite:////backup/vvwatch.db", "a backup"),
     ),
 )
-@_url_option
+@url_option
 @config_option
 @state_dir_option
 @json_option
@@ -140,7 +136,7 @@ def check(
 
     Exit code 1 when something is wrong; what it is, is named by its ids.
     """
-    place = _place(url, config, state)
+    place = place_of(url, config, state)
     damage, found = anyio.run(_checked, place)
     sound = not damage and not any(finding.count for finding in found)
     if as_json:
@@ -148,31 +144,6 @@ def check(
     else:
         _print_checked(place, damage, found, sound=sound)
     ctx.exit(0 if sound else FAILURE)
-
-
-def _place(url: str | None, config: str | None, state: str | None) -> Place:
-    """The database at `url`, else the configured one."""
-    environ = dict(os.environ)
-    if url is None:
-        overrides = {"state_dir": None if state is None else str(Path(state).absolute())}
-        configured = load(Path(config) if config else None, environ, overrides)
-    else:  # whatever else is wrong with the configuration does not matter
-        folder = state_dir(state, config, environ).absolute()
-        configured = load(None, {}, {"state_dir": str(folder), "database_url": url})
-    return place_at(configured.database_url, configured.state_dir, SystemClock())
-
-
-def _progress() -> Callable[[str, int], None]:
-    """Says now and then on stderr how far a long copy is."""
-    told_at = time.monotonic()
-
-    def tell(table: str, rows: int) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at >= _TELL_SECONDS:
-            told_at = time.monotonic()
-            click.echo(f"{table}: {rows:,} rows", err=True)
-
-    return tell
 
 
 def _print_moved(moved: Sequence[Moved], source: Place, target: Place) -> None:

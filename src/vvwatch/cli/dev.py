@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,14 +14,17 @@ from typing import Final
 import anyio
 import click
 
+from vvwatch.cli.answering import Answering, answering_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.options import json_option
 from vvwatch.cli.output import animated
+from vvwatch.cli.story import has_failures
 from vvwatch.cli.telling import Lines, teller
-from vvwatch.cli.trial import Trial, configured, make_folder, planned
+from vvwatch.cli.trial import Trial, configured, forget, make_folder, planned, watched_already
 from vvwatch.config import Config
 from vvwatch.errors import StoreLocked
+from vvwatch.processors.sandbox import hide_memory
 
 _DEMO_FOLDER: Final = "vvwatch-demo"
 
@@ -36,6 +38,11 @@ _DEMO_FOLDER: Final = "vvwatch-demo"
             "vvwatch dev ./incoming --pattern '*.{mp4,mov}' --debounce 30s",
             "only videos, half a minute of quiet",
         ),
+        (
+            "vvwatch dev ./incoming --model qwen3-vl:4b-instruct",
+            "have a model of Ollama describe what is shown",
+        ),
+        ("vvwatch dev ./incoming --fresh", "forget what was done there, and do it again"),
         ("vvwatch dev ./incoming --once --export-to ./out", "do what is there, then end"),
     ),
 )
@@ -48,10 +55,12 @@ _DEMO_FOLDER: Final = "vvwatch-demo"
     "--export-to", "exports", metavar="DIR", type=click.Path(), help="Where exports go.  [FOLDER-exports]"
 )
 @click.option("--once", is_flag=True, help="End when everything that is there is done.")
+@click.option("--fresh", is_flag=True, help="Forget what was done here before, and do it again.")
 @click.option("--demo", is_flag=True, help="Put sample clips into FOLDER first.  [./vvwatch-demo]")
 @click.option(
     "--listen", default="127.0.0.1:0", metavar="ADDRESS", help="Where the API answers.  [a free port]"
 )
+@answering_options
 @json_option
 @click.pass_context
 def dev(
@@ -62,20 +71,28 @@ def dev(
     exports: str | None,
     listen: str,
     *,
+    answering: Answering | None,
     once: bool,
+    fresh: bool,
     demo: bool,
     as_json: bool,
 ) -> None:
     """Watch FOLDER and take what arrives all the way: import, process, export. Needs no configuration.
 
-    What was done is remembered: a second start on the same folder goes on where the first one stopped.
+    What was done is remembered: a second start on the same folder goes on where the first one stopped. With --once
+    the exit code is 1 when a file or an export failed (but for the demo's clip that is cut short on purpose).
+
+    Each file is measured, unless --model or --program says who is to answer a prompt about it.
     """
+    hide_memory()
     if folder is None and not demo:
         raise Failure("which folder?", "vvwatch dev FOLDER, or vvwatch dev --demo", exit_code=USAGE)
     folder = folder or Path(_DEMO_FOLDER)
     if demo:
         make_folder(folder)
-    trial = planned(folder, exports, pattern, debounce, listen, os.environ)
+    trial = planned(folder, exports, pattern, debounce, listen, os.environ, answering)
+    if fresh:
+        forget(trial)
     told = teller(trial, once=once, for_programs=as_json, on_terminal=animated(sys.stdout, os.environ))
     ctx.exit(_watch(trial, told, once=once, demo=demo))
 
@@ -92,17 +109,19 @@ def _watch(trial: Trial, told: Lines, *, once: bool, demo: bool) -> int:
         options = ServeOptions(
             os.environ,
             once=once,
+            resumes=True,
             announce=told.announce,
             observe=told.observe,
             reload=functools.partial(_hung_up, config),
         )
         try:
-            code = anyio.run(serve, config, options)
+            code = anyio.run(serve, config, options, backend_options={"loop_factory": options.watch.loop})
         except* StoreLocked:
-            hint = f"vvwatch status --state-dir {shlex.quote(str(trial.state_dir))}"
-            raise Failure("another vvwatch dev watches this folder", hint, where=str(trial.folder)) from None
+            raise watched_already(trial) from None
     told.end()
-    return code or int(told.story.exports_failed > 0)
+    is_bad = has_failures(told.story, even_in_part=trial.answering is not None)
+    failed = is_bad if once and not demo else told.story.exports_failed > 0
+    return code or int(failed)
 
 
 def _hung_up(config: Config) -> Config:
@@ -112,7 +131,7 @@ def _hung_up(config: Config) -> Config:
 
 
 def _make_clips(folder: Path, told: Lines) -> None:
-    from vvwatch.processors.sample_clips import make_demo_clips  # noqa: PLC0415  # as above
+    from vvwatch.processors.media.sample_clips import make_demo_clips  # noqa: PLC0415  # as above
 
     told.note(f"making sample clips in {folder}")
     made = make_demo_clips(folder)
@@ -124,7 +143,7 @@ def _stderr_into(file: Path) -> Iterator[None]:
     """Let everything that is written to stderr, whoever writes it, go to `file`: the terminal is the story's."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        log = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         hint = "set XDG_STATE_HOME to a folder that may be written to"
         raise Failure(f"cannot keep state: {error.strerror}", hint, where=str(file.parent)) from error

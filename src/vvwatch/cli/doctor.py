@@ -31,7 +31,7 @@ Finding = dict[str, Any]
 @click.option("--fix", is_flag=True, help="Mend what can be mended from here first, without asking.")
 @asking
 def doctor(client: Client, name: str | None, *, fix: bool, as_json: bool) -> None:
-    """Examine the host, the database, connectors, event queues, automations and webhooks.
+    """Examine the host, the database, processors, connectors, event queues, automations and webhooks.
 
     Exit code 0 when nothing is a problem, 1 when something is. It is the daemon that looks, with its own rights.
     """

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Final
+from urllib.parse import quote, unquote
 
 import click
 
 from vvwatch.cli.asking import naming_a_daemon
 from vvwatch.cli.client import connect
 from vvwatch.cli.commands import Command
-from vvwatch.cli.output import ago, plain, show_json, size, until
-from vvwatch.cli.place import state_dir
+from vvwatch.cli.output import ago, plain, several, show_json, size, until
 
 _LABEL_WIDTH = 9
 
@@ -45,11 +44,13 @@ def explain(target: str, url: str | None, state: str | None, config: str | None,
 def _trial_on(target: str, environ: Mapping[str, str]) -> str | None:
     """The state directory of a trial, if no daemon has left its address in the usual one."""
     given = environ.get("VVWATCH_STATE_DIR") or environ.get("VVWATCH_CONFIG")
-    if given or "://" in target or (state_dir(None, None, environ) / "address").exists():
+    path = unquote(target.removeprefix("file://"))
+    if given or "://" in path:
         return None
     from vvwatch.cli.trial import state_above  # noqa: PLC0415  # as slow as all that reads configurations
+    from vvwatch.config import default_state_dir  # noqa: PLC0415  # as above
 
-    found = state_above(target, environ)
+    found = None if (default_state_dir(environ) / "address").exists() else state_above(path, environ)
     return None if found is None else str(found)
 
 
@@ -102,10 +103,17 @@ def _version(version: dict[str, Any]) -> Iterator[str]:
     yield from _followed(version)
 
 
+_PROOFS: Final = {
+    "sweeps": "two sweeps missed it",
+    "event": "an event said so",
+    "person": "a person accepted that it is missing",
+}
+
+
 def _present(version: dict[str, Any]) -> str:
     if version["gone_at"]:
-        proof = {"sweeps": "two sweeps missed it", "event": "an event said so"}.get(version["gone_proof"], "")
-        return f" (gone, {ago(version['gone_at'])}: {proof})"
+        proof = _PROOFS.get(version["gone_proof"])
+        return f" (gone, {ago(version['gone_at'])}{f': {proof}' if proof else ''})"
     if version["absent_since"]:
         return f" (missed by the sweep of {ago(version['absent_since'])})"
     return " (the current one)" if version["is_current"] else ""
@@ -119,10 +127,22 @@ def _window(version: dict[str, Any]) -> str:
     return f"closed ({version['window_reason']})"
 
 
+def _run(run: dict[str, Any]) -> Iterator[str]:
+    by = f" by {run['processor']}" if run["processor"] else ""
+    ended = run["status"] not in ("pending", "processing")
+    segments = f", {several(run['segment_count'], 'segment')}" if ended else ""
+    error = f": {run['error_message']}" if run["error_message"] else ""
+    yield _line("run", f"{run['run_id']} {run['status']}{by}{segments}{error}", 6)
+    for each in run["failed_segments"]:
+        times = f"{each['start_time']:.10g} to {each['end_time']:.10g} s"
+        yield _line("failed", f"{times}: {each['error']}", 8)
+    if run["status"] == "failed" or run["failed_segments"] or run["error_code"] == "video_level_failed":
+        yield _line("retry", f"vvwatch retry {run['run_id']}", 8)
+
+
 def _followed(version: dict[str, Any]) -> Iterator[str]:
     for run in version["runs"]:
-        error = f": {run['error_message']}" if run["error_message"] else ""
-        yield _line("run", f"{run['run_id']} {run['status']}, {run['segment_count']} segments{error}", 6)
+        yield from _run(run)
     for export in version["exports"]:
         where = export["destination_uri"] or export["last_error"] or ""
         yield _line("export", f"{export['export_id']} {export['status']} {where}".rstrip(), 6)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from vvwatch.errors import ConfigInvalid, VvwatchError
+from vvwatch.errors import ConfigInvalid, SchemaTooNew, SecretKeyMismatch, VvwatchError
 
 FAILURE = 1
 USAGE = 2
@@ -86,8 +86,8 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _is_usage(error: ConfigInvalid) -> bool:
-    """Whether nothing but the command line is wrong."""
-    return all(problem.file == "flags" for problem in error.problems)
+    """Whether nothing but the command line is wrong; what kind of folder --state-dir names, it cannot know."""
+    return all(problem.file == "flags" and problem.key != "state_dir" for problem in error.problems)
 
 
 def _exit_code(error: BaseException) -> int:
@@ -95,6 +95,8 @@ def _exit_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, ConfigInvalid):
         return USAGE if _is_usage(error) else INVALID_CONFIG
+    if isinstance(error, SchemaTooNew | SecretKeyMismatch):
+        return INVALID_CONFIG  # as long as nobody mends that, a restart meets it again
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return INTERRUPTED
     return error.exit_code if isinstance(error, click.ClickException) else FAILURE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -11,11 +11,16 @@ from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
 from vvwatch.cli.commands import Command, Family
 from vvwatch.cli.naming import called
-from vvwatch.cli.output import ago, columns, plain, show_json, size, text
+from vvwatch.cli.options import limit_option
+from vvwatch.cli.output import ago, columns, dollars, plain, several, show_json, size, text
 
 _HEADS = ("JOB", "INDEX", "STATUS", "IMPORTED", "FAILED", "SKIPPED", "PROMPT RUN", "STARTED")
+_SPARE = ("PROMPT RUN", "SKIPPED")
 _FILE_HEADS = ("FILE", "STATUS", "SIZE", "PATH", "WHY")
+_SEGMENT_HEADS = ("SEGMENT", "FILE", "SECONDS", "WHY", "ANSWER")
 _FILES_PER_PAGE = 1000
+_MOST_SEGMENTS = 20
+_LONGEST_ANSWER = 200
 
 
 @click.group(
@@ -37,7 +42,7 @@ def jobs() -> None:
     metavar="STATUS",
     help="pending, scanning, importing, completed, failed or cancelled.",
 )
-@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many at most.")
+@limit_option
 @asking
 def list_jobs(client: Client, name: str | None, status: str | None, limit: int, *, as_json: bool) -> None:
     """The latest import jobs, newest first."""
@@ -46,7 +51,7 @@ def list_jobs(client: Client, name: str | None, status: str | None, limit: int, 
     if as_json:
         show_json({"import_jobs": found})
     elif found:
-        columns([_row(each) for each in found], _HEADS)
+        columns([_row(each) for each in found], _HEADS, _SPARE, "INDEX")
     else:
         click.echo("there is no such import job" if status or name else "there was no import job yet")
 
@@ -55,16 +60,25 @@ def list_jobs(client: Client, name: str | None, status: str | None, limit: int, 
 @click.argument("job_id", metavar="ID")
 @asking
 def show(client: Client, job_id: str, *, as_json: bool) -> None:
-    """One import job, its files, and the prompt run and exports that followed."""
+    """One import job, its files, the prompt run that followed, what failed in it, and its exports."""
     job = client.get(f"/import-jobs/{segment(job_id)}")
     files = list(files_of(client, job_id))
     run_id = job["execution"]["run_id"]
     run = client.find(f"/prompt-runs/{segment(run_id)}") if run_id else None
+    failed = list(failed_segments(client, run_id)) if run else []
     exports = [each for each in client.get("/exports", limit=200) if run_id and each["run_id"] == run_id]
     if as_json:
-        show_json({"import_job": job, "files": files, "prompt_run": run, "exports": exports})
-    else:
-        _print(job, files, run, exports)
+        found = {"import_job": job, "files": files, "prompt_run": run, "failed_segments": failed}
+        show_json({**found, "exports": exports})
+        return
+    _print(job, files)
+    if run:
+        _print_run(run, failed, {each["video_id"]: each["path"] for each in files})
+    _print_exports(exports)
+    if job["source_kind"] != "upload" and any(each["status"] == "failed" for each in files):
+        click.echo(f"\ntry the failed files again: vvwatch retry {job['job_id']}")
+    if failed:
+        click.echo(f"\ntry what failed in the prompt run again: vvwatch retry {run_id}")
 
 
 def files_of(client: Client, job_id: str, **query: str) -> Iterator[dict[str, Any]]:
@@ -73,6 +87,18 @@ def files_of(client: Client, job_id: str, **query: str) -> Iterator[dict[str, An
     while True:
         page = client.get(path, limit=_FILES_PER_PAGE, cursor=cursor, **query)
         yield from page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+def failed_segments(client: Client, run_id: str) -> Iterator[dict[str, Any]]:
+    """What failed in a prompt run: segments, and media items as a whole, each with its `video_id`."""
+    path, cursor = f"/prompt-runs/{segment(run_id)}/failed-segments", None
+    while True:
+        page = client.get(path, cursor=cursor)
+        for video in page["videos"]:
+            yield from ({"video_id": video["video_id"], **each} for each in video["segments"])
         cursor = page["next_cursor"]
         if cursor is None:
             return
@@ -92,24 +118,48 @@ def _row(job: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _print(
-    job: dict[str, Any],
-    files: list[dict[str, Any]],
-    run: dict[str, Any] | None,
-    exports: list[dict[str, Any]],
-) -> None:
-    columns([_row(job)], _HEADS)
+def _print(job: dict[str, Any], files: list[dict[str, Any]]) -> None:
+    columns([_row(job)], _HEADS, _SPARE, "INDEX")
     if files:
         click.echo()
         columns([_file_row(each) for each in files], _FILE_HEADS)
-    if run:
-        error = f": {run['error_message']}" if run["error_message"] else ""
-        click.echo(f"\nprompt run {run['run_id']}: {run['status']}{plain(error)}")
+
+
+def _print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping[str | None, str]) -> None:
+    error = f": {run['error_message']}" if run["error_message"] else ""
+    click.echo(f"\nprompt run {run['run_id']}: {run['status']}{plain(error)}")
+    if run["cost"]["calls"]:
+        click.echo(f"  {_cost(run['cost'])}")
+    for operation, why in run["not_done"].items():
+        click.echo(plain(f"  not done: {operation.replace('_', ' ')}: {why}"))
+    if failed:
+        click.echo()
+        told = failed[:_MOST_SEGMENTS]
+        columns([_segment_row(each, names) for each in told], _SEGMENT_HEADS, ("ANSWER", "SEGMENT"), "WHY")
+    if len(failed) > _MOST_SEGMENTS:
+        click.echo(f"and {len(failed) - _MOST_SEGMENTS:,} more, with --json")
+
+
+def _cost(cost: dict[str, Any]) -> str:
+    tokens = f"{cost['input_tokens'] + cost['output_tokens']:,} tokens"
+    return f"{several(cost['calls'], 'call')}, {tokens}, {dollars(cost['usd'], cost['unpriced_calls'])}"
+
+
+def _segment_row(failed: dict[str, Any], names: Mapping[str | None, str]) -> tuple[str, ...]:
+    times = failed["start_time"], failed["end_time"]
+    return (
+        failed["segment_id"],
+        names.get(failed["video_id"], failed["video_id"]),
+        "all" if None in times else "{:.10g} to {:.10g}".format(*times),
+        failed["failure_message"] or "",
+        (failed["answer_text"] or "")[:_LONGEST_ANSWER],
+    )
+
+
+def _print_exports(exports: list[dict[str, Any]]) -> None:
     for export in exports:
         where = export["destination_uri"] or export["last_error"] or ""
         click.echo(f"export {export['export_id']}: {export['status']} {plain(where)}".rstrip())
-    if job["source_kind"] != "upload" and any(each["status"] == "failed" for each in files):
-        click.echo(f"\ntry the failed ones again: vvwatch retry {job['job_id']}")
 
 
 def _file_row(file: dict[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import click
 from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
 from vvwatch.cli.commands import Command, Family
+from vvwatch.cli.options import WholeNumber
 from vvwatch.cli.output import ago, columns, plain, show_json, until
 
 _HEADS = ("KEY", "NAME", "BEGINS WITH", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE")
@@ -43,9 +44,7 @@ def keys() -> None:
     default=("read",),
     help="May be repeated.  [read]",
 )
-@click.option(
-    "--expires", "days", type=click.IntRange(1, 365), metavar="DAYS", help="When it ceases to work."
-)
+@click.option("--expires", "days", type=WholeNumber(1, 365), metavar="DAYS", help="When it ceases to work.")
 @asking
 def create(client: Client, name: str, scopes: tuple[str, ...], days: int | None, *, as_json: bool) -> None:
     """Make a key called NAME and print it. It cannot be shown again."""

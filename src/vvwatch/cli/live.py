@@ -22,6 +22,9 @@ from vvwatch.cli.story import Batch, OpenWindow, Story
 _DRAWN_PER_SECOND: Final = 4
 _BAR_WIDTH: Final = 24
 _STYLES: Final = {"skipped": "yellow", "partial": "yellow", "retried": "yellow"}
+_ROWS_AT_THE_END: Final = 60
+_OTHER_ROWS: Final = 6
+"""Two of the heading, one of the footer, and three that are empty."""
 MOST_TROUBLES: Final = 6
 MOST_ARTEFACTS: Final = 3
 _MOST_BATCHES: Final = 3
@@ -39,27 +42,40 @@ class Scene:
     max_wait_seconds: float
 
 
+def terminal(coloured: bool) -> Console:
+    """The terminal that the view is drawn on."""
+    return Console(highlight=False, no_color=not coloured)
+
+
 @contextmanager
-def shown(draw: Callable[[], RenderableType], console: Console | None = None) -> Iterator[None]:
-    """Show what `draw` returns until the block ends; its last state stays on the screen."""
-    console = console or Console(highlight=False)
+def shown(draw: Callable[[int], RenderableType], console: Console) -> Iterator[None]:
+    """Show what `draw` returns for so many rows until the block ends; its last state stays on the terminal.
+
+    Meanwhile it has a screen of its own: what is drawn among other lines leaves ghosts where the terminal is resized.
+    """
     with Live(
-        get_renderable=draw,
+        get_renderable=lambda: draw(console.height),
         console=console,
         refresh_per_second=_DRAWN_PER_SECOND,
         redirect_stdout=False,
         redirect_stderr=False,
-    ):
+        screen=True,
+        vertical_overflow="crop",
+    ) as live:
+        live.refresh()
         yield
+    console.print(draw(_ROWS_AT_THE_END))
 
 
-def render(story: Story, scene: Scene, now: float) -> RenderableType:
-    """The whole view at the epoch second `now`."""
-    return Group(_heading(story, scene), "", _way(story, scene, now), *_latest(story), "", _footer(story))
+def render(story: Story, scene: Scene, now: float, rows: int) -> RenderableType:
+    """The whole view at the epoch second `now`, in at most `rows` lines, where there are at least 24."""
+    way = _way(story, scene, now)
+    room = rows - _OTHER_ROWS - way.row_count - bool(story.alarm) - bool(story.waiting)
+    return Group(_heading(story, scene), "", way, *_latest(story, room), "", _footer(story))
 
 
 def _heading(story: Story, scene: Scene) -> Text:
-    text = Text.assemble(
+    text = _line(
         ("vvwatch dev  ", "bold"), plain(str(scene.folder)), ("  →  ", "dim"), plain(str(scene.exports))
     )
     if scene.pattern != "*":
@@ -73,7 +89,7 @@ def _way(story: Story, scene: Scene, now: float) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", width=8)
     table.add_column(width=_BAR_WIDTH)
-    table.add_column()
+    table.add_column(no_wrap=True, overflow="ellipsis")
     table.add_row("  seen", "", _seen(story))
     table.add_row("  window", *_window(story.window, scene, now))
     for label, step in (("import", _import), ("run", _run), ("export", _export)):
@@ -152,25 +168,37 @@ def _bar(done: float, total: float) -> ProgressBar:
     return ProgressBar(total=max(total, 1e-9), completed=max(done, 0.0), width=_BAR_WIDTH)
 
 
-def _latest(story: Story) -> Iterator[RenderableType]:
-    if story.troubles or story.artefacts or story.alarm:
+def _line(*parts: str | tuple[str, str]) -> Text:
+    """Text that is cut, not broken, where the terminal is narrow: each line of the view is one row."""
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
+def _latest(story: Story, room: int) -> Iterator[RenderableType]:
+    """The latest troubles and exports, in `room` rows; the exports first of all."""
+    artefacts = story.artefacts[-min(MOST_ARTEFACTS, max(room, 1)) :]
+    if story.troubles or artefacts or story.alarm or story.waiting:
         yield ""
-    if story.alarm:
-        yield Text(f"  ! {plain(story.alarm)}", "yellow")
-    if (hidden := len(story.troubles) - MOST_TROUBLES) > 0:
-        yield Text(f"  ✗ … and {hidden} more", "dim")
-    for trouble in story.troubles[-MOST_TROUBLES:]:
+    for words in filter(None, (story.alarm, story.waiting)):
+        yield _line((f"  ! {plain(words)}", "yellow"))
+    yield from _troubles(story, room - len(artefacts))
+    for artefact in artefacts:
+        where = plain(path_of(artefact.uri))
+        yield _line(("  → ", "green"), where, (f"  {size(artefact.size_bytes)}", "dim"))
+
+
+def _troubles(story: Story, room: int) -> Iterator[Text]:
+    most = min(MOST_TROUBLES, max(room - 1, 1))
+    if (hidden := len(story.troubles) - most) > 0:
+        yield _line((f"  ✗ … and {hidden} more", "dim"))
+    for trouble in story.troubles[-most:]:
         style = _STYLES.get(trouble.what, "red")
         what = (f"  {trouble.what}", style)
-        yield Text.assemble(("  ✗ ", style), plain(trouble.subject), what, f": {plain(trouble.reason)}")
-    for artefact in story.artefacts[-MOST_ARTEFACTS:]:
-        where = plain(path_of(artefact.uri))
-        yield Text.assemble(("  → ", "green"), where, (f"  {size(artefact.size_bytes)}", "dim"))
+        yield _line(("  ✗ ", style), plain(trouble.subject), what, f": {plain(trouble.reason)}")
 
 
 def _footer(story: Story) -> Text:
     if story.stopped:
-        return Text("  stopped; the next start goes on from here", "dim")
+        return _line(("  stopped; the next start resumes from here", "dim"))
     if story.draining:
-        return Text("  finishing what is under way; Ctrl-C stops at once", "yellow")
-    return Text("  Ctrl-C stops; what was done is remembered for the next start", "dim")
+        return _line(("  Ctrl-C stops at once; unfinished work is being finished", "yellow"))
+    return _line(("  Ctrl-C stops; the next start remembers what was done", "dim"))

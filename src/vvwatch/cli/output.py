@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from typing import Any, Final, TextIO
 import click
 
 _GAP: Final = "  "
+_NARROWEST: Final = 8
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _GOOD: Final = frozenset({"active", "completed", "delivered", "healthy", "imported", "processed", "ready"})
 _BAD: Final = frozenset({"failed", "disabled", "degraded", "dead_letter", "completed_with_failures"})
@@ -25,10 +28,22 @@ def colour(environ: Mapping[str, str], *, refused: bool) -> bool | None:
 
 
 def animated(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether `stream` is a terminal that may be drawn upon."""
+    """Whether `stream` is a terminal that may be drawn upon, in colours or without."""
+    return stream.isatty() and environ.get("TERM") != "dumb"
+
+
+def coloured() -> bool:
+    """Whether the user of the command that runs has left colours on."""
     context = click.get_current_context(silent=True)
-    refused = context is not None and context.color is False
-    return stream.isatty() and not refused and colour(environ, refused=False) is not False
+    return context is None or context.color is not False
+
+
+def dollars(usd: float, unpriced_calls: int) -> str:
+    """What calls cost, of which so many have no known price: an unknown price is not zero."""
+    if unpriced_calls and not usd:
+        return "unknown cost"
+    least = "at least " if unpriced_calls else ""
+    return f"{least}{usd:.4f} USD"
 
 
 def show_json(document: object) -> None:
@@ -42,14 +57,55 @@ def to_json(document: object, indent: int | None = None) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def columns(rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
-    """Print `rows` in columns as wide as needed, below bold `heads`; words for good and bad are coloured."""
+def columns(
+    rows: Sequence[Sequence[str]], heads: Sequence[str] = (), spare: Sequence[str] = (), cut: str = ""
+) -> None:
+    """Print `rows` in columns as wide as needed, below bold `heads`; words for good and bad are coloured.
+
+    Where the terminal is too narrow the columns `spare` are left out, the first of them first, and then the cells of
+    the column `cut` are shortened. What is read by a program is never narrowed.
+    """
     table = [[plain(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    table = _fitted(table, spare, cut, _room()) if heads else table
+    widths = _widths(table)
     for position, row in enumerate(table):
         cells = (_painted(cell.ljust(width)) for cell, width in zip(row, widths, strict=True))
         line = _GAP.join(cells).rstrip()
         click.echo(click.style(line, bold=True) if heads and position == 0 else line)
+
+
+def _room() -> int | None:
+    """The columns of the terminal, or those that $COLUMNS grants; None where nothing bounds them."""
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*table, strict=True)]
+
+
+def _fitted(table: list[list[str]], spare: Sequence[str], cut: str, room: int | None) -> list[list[str]]:
+    for head in spare:
+        if _excess(table, room) > 0:
+            place = table[0].index(head)
+            table = [[cell for position, cell in enumerate(row) if position != place] for row in table]
+    if cut and (excess := _excess(table, room)) > 0:
+        place = table[0].index(cut)
+        most = max(_widths(table)[place] - excess, _NARROWEST)
+        for row in table:
+            row[place] = _shortened(row[place], most)
+    return table
+
+
+def _excess(table: Sequence[Sequence[str]], room: int | None) -> int:
+    """By how much the table is too wide."""
+    widths = _widths(table)
+    return 0 if room is None else sum(widths) + len(_GAP) * (len(widths) - 1) - room
+
+
+def _shortened(cell: str, most: int) -> str:
+    return cell if len(cell) <= most else f"{cell[: most - 1]}…"
 
 
 def _painted(cell: str) -> str:

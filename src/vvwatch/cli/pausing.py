@@ -30,7 +30,7 @@ _exports_option = click.option(
 @asking
 def pause(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
     """Stop an automation for a while. Its configuration, its open window and what it knows are kept."""
-    _show(_set(client, name, "pause", exports=exports), as_json=as_json)
+    _show(_set(client, name, "pause", exports=exports), exports=exports, as_json=as_json)
 
 
 @click.command(cls=Command, examples=(("vvwatch resume incoming", "go on; what arrived meanwhile is found"),))
@@ -39,7 +39,7 @@ def pause(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
 @asking
 def resume(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
     """Let a paused automation go on, beginning with what arrived meanwhile."""
-    _show(_set(client, name, "resume", exports=exports), as_json=as_json)
+    _show(_set(client, name, "resume", exports=exports), exports=exports, as_json=as_json)
 
 
 def _set(client: Client, name: str, action: str, *, exports: bool) -> dict[str, Any]:
@@ -50,9 +50,12 @@ def _set(client: Client, name: str, action: str, *, exports: bool) -> dict[str, 
     return answer
 
 
-def _show(automation: dict[str, Any], *, as_json: bool) -> None:
+def _show(automation: dict[str, Any], *, exports: bool, as_json: bool) -> None:
     if as_json:
         show_json(automation)
         return
-    note = " (enabled = false in its configuration)" if automation["status"] == "disabled" else ""
-    click.echo(f"{plain(automation['automation_id'])} is {automation['status']}{note}")
+    status, index_id = automation["status"], automation["index_id"]
+    note = " (enabled = false in its configuration)" if status == "disabled" else ""
+    if exports:
+        note += f": what is found in {index_id} is {'exported' if status == 'active' else 'not exported'}"
+    click.echo(plain(f"{automation['automation_id']} is {status}{note}"))

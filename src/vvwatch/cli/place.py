@@ -1,18 +1,29 @@
-"""Which daemon a command means: the state directory, found as the daemon finds it, and what lies in it."""
+"""Which daemon a command means: its state directory, and the address and the key that it left there."""
 
 from __future__ import annotations
 
+import os
+import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from vvwatch.cli.failures import REFUSED, UNREACHABLE, Failure
 
+_SERVICE_STATE: Final = Path("/var/lib/vvwatch")
+_SERVICE_KEY: Final = Path("/etc/vvwatch/credentials/admin-key")
+"""Where the systemd unit keeps its state, and where its comments say to put the admin key."""
+_TRIALS: Final = "dev-*"
+_CONNECT_SECONDS: Final = 0.5
+
 
 def state_dir(flag: str | None, config: str | None, environ: Mapping[str, str]) -> Path:
-    """The state directory: flag > environment > configuration file > default.
+    """The state directory: flag > environment > configuration file > where a daemon of this machine runs > default.
 
-    The file may have problems elsewhere: a command must work while somebody edits it.
+    The file may have problems elsewhere: a command must work while somebody edits it. Raises Failure when several
+    daemons run and nothing says which is meant.
     """
     if given := flag or environ.get("VVWATCH_STATE_DIR"):
         return Path(given)
@@ -21,7 +32,49 @@ def state_dir(flag: str | None, config: str | None, environ: Mapping[str, str]) 
 
     path = Path(config) if config else default_path(environ)
     written = _written(path, environ) if path else None
-    return Path(written) if written else default_state_dir(environ)
+    return Path(written) if written else _found(default_state_dir(environ), named=path is not None)
+
+
+def _found(usual: Path, *, named: bool) -> Path:
+    """Where a daemon answers, in the order in which it is likely to be meant; a trial only if no file is named."""
+    for folder in (usual, _SERVICE_STATE):
+        if answers(folder):
+            return folder
+    running = [] if named or _left_address(usual) else [each for each in _trials(usual) if answers(each)]
+    if len(running) > 1:
+        raise Failure(
+            f"{len(running)} daemons of `vvwatch dev` run here",
+            f"name one: --state-dir {_listed(running)}",
+            where=str(usual),
+        )
+    if running:
+        return running[0]
+    return _SERVICE_STATE if not _left_address(usual) and _left_address(_SERVICE_STATE) else usual
+
+
+def _listed(folders: Iterable[Path]) -> str:
+    return " or ".join(map(str, folders))
+
+
+def _trials(usual: Path) -> Iterator[Path]:
+    try:
+        yield from sorted(usual.glob(_TRIALS))
+    except OSError:
+        return
+
+
+def _left_address(folder: Path) -> bool:
+    return os.path.lexists(folder / "address")
+
+
+def answers(folder: Path) -> bool:
+    """Whether something listens at the address that a daemon left in `folder`."""
+    try:
+        parts = urlsplit((folder / "address").read_text("ascii").strip())
+        with socket.create_connection((parts.hostname or "", parts.port or 0), _CONNECT_SECONDS):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _written(path: Path, environ: Mapping[str, str]) -> str | None:
@@ -49,20 +102,59 @@ def address(folder: Path) -> str:
         raise _unreadable(file, error) from error
 
 
+def api_key(environ: Mapping[str, str]) -> str | None:
+    """The key that the user chose: $VVWATCH_API_KEY, or what is in the file $VVWATCH_API_KEY_FILE. Raises Failure."""
+    if given := environ.get("VVWATCH_API_KEY"):
+        return given.strip()
+    if file := environ.get("VVWATCH_API_KEY_FILE"):
+        return _read(Path(file))
+    return None
+
+
 def admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
-    """The key that the daemon was given in this environment, else the one that it made; None when there is no file."""
+    """The admin key of the daemon whose state is in `folder`; None when nothing on this machine holds it.
+
+    It is in this environment, in the file that the daemon was given, or in the one that it made. Raises Failure,
+    which names the file or the variable, when that may not be read.
+    """
     if given := environ.get("VVWATCH_ADMIN_KEY"):
         return given.strip()
-    file = Path(environ.get("VVWATCH_ADMIN_KEY_FILE") or folder / "admin.key")
+    if file := environ.get("VVWATCH_ADMIN_KEY_FILE"):
+        return _read(Path(file))
+    source = _source(folder)
+    if source is None:
+        return _read(folder / "admin.key", missing_ok=True)
+    if not source.startswith("/"):
+        raise Failure(
+            f"the daemon was given its admin key by ${source}",
+            "set VVWATCH_API_KEY, or VVWATCH_API_KEY_FILE to a file that holds it",
+            where=str(folder),
+            exit_code=REFUSED,
+        )
+    files = [each for each in (Path(source), _SERVICE_KEY) if os.access(each, os.R_OK)]
+    return _read(files[0] if files else Path(source))
+
+
+def _source(folder: Path) -> str | None:
+    """Where the daemon's key came from, as `vvwatch.daemon.admin_key` notes it; None when it made the key."""
+    try:
+        return (folder / "admin.key.source").read_text().strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _read(file: Path, *, missing_ok: bool = False) -> str | None:
     try:
         return file.read_text("ascii").strip()
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError as error:
+        if missing_ok:
+            return None
+        raise _unreadable(file, error) from error
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from error
 
 
 def _unreadable(file: Path, error: Exception) -> Failure:
     reason = error.strerror if isinstance(error, OSError) else "is not plain text"
-    hint = "run this as the daemon's user, or set VVWATCH_URL and VVWATCH_API_KEY"
+    hint = "run this as root or the daemon's user, or set VVWATCH_URL and VVWATCH_API_KEY (or VVWATCH_API_KEY_FILE)"
     return Failure(f"cannot read it: {reason}", hint, where=str(file), exit_code=REFUSED)

@@ -8,9 +8,10 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from vvwatch.cli.output import duration, plain, several, size
-from vvwatch.cli.story import Fields, Story, objects_of, reason_of
+from vvwatch.cli.story import Fields, Story, objects_of, of_item, reason_of, with_hint
 
 _LABEL_WIDTH: Final = 10
+_MOST_TOLD: Final = 10
 _LABELS: Final = {"change": "seen", "delivery": "webhook", "daemon": "stopping", "job": "trouble"}
 _CLOSED: Final = {
     "quiet": "nothing more arrived",
@@ -44,17 +45,26 @@ def labelled(label: str, words: str) -> str:
 
 
 def summary(story: Story) -> Iterator[str]:
-    """What came of it all, when it is over: counts, failures with their reasons, where the exports are."""
-    if not story.accepted and not story.batches:
-        yield "nothing new: all that is here was done before" if story.listed else "there is nothing here yet"
-    else:
-        counts = f"{story.failed} failed, {story.skipped} skipped"
-        yield f"{several(story.imported, 'file')} imported, {counts}"
-    yield from (labelled(f"  {each.what}", f"{each.subject}: {each.reason}") for each in story.troubles)
-    for made in story.artefacts:
+    """What came of it all, when it is over: the latest failures with their reasons, the exports; last the counts."""
+    most = max(len(story.troubles), story.failed + story.skipped)
+    if (hidden := most - _MOST_TOLD) > 0:
+        yield labelled("  failed", f"… and {hidden} more: `vvwatch jobs` lists them while it runs")
+    latest = story.troubles[-_MOST_TOLD:]
+    yield from (labelled(f"  {each.what}", f"{each.subject}: {each.reason}") for each in latest)
+    for made in story.artefacts[-_MOST_TOLD:]:
         yield labelled("  export", f"{path_of(made.uri)} ({size(made.size_bytes)})")
     if story.window or any(batch.under_way for batch in story.batches):
-        yield labelled("  left", "what is not done yet goes on at the next start")
+        yield labelled("  left", "unfinished work resumes on the next start")
+    yield _totals(story)
+
+
+def _totals(story: Story) -> str:
+    if story.accepted or story.batches:
+        counts = f"{story.failed} failed, {story.skipped} skipped"
+        return f"{several(story.imported, 'file')} imported, {counts}"
+    if story.listed:
+        return "nothing new: all that is here was done before (--fresh forgets that and does it again)"
+    return "there is nothing here yet"
 
 
 def path_of(uri: str) -> str:
@@ -94,7 +104,7 @@ def _import_finished(fields: Fields) -> str:
 
 def _item_finished(fields: Fields) -> str:
     status = str(fields.get("status", "completed"))
-    why = f": {reason_of(fields)}" if status in ("failed", "partial") and reason_of(fields) else ""
+    why = f": {reason_of(of_item(fields))}" if status in ("failed", "partial") else ""
     return f"{fields.get('object_key')} {'processed' if status == 'completed' else status}{why}"
 
 
@@ -112,8 +122,7 @@ def _again(fields: Fields) -> str:
 
 
 def _bad_source(fields: Fields) -> str:
-    hint = fields.get("hint")
-    return f"degraded: {reason_of(fields)}" + (f"; {hint}" if hint else "")
+    return f"degraded: {with_hint(fields)}"
 
 
 _LINES: Final[dict[str, Callable[[Fields], str]]] = {
@@ -129,6 +138,7 @@ _LINES: Final[dict[str, Callable[[Fields], str]]] = {
     "run.started": lambda fields: f"begins: {several(int(fields.get('items', 0)), 'item')}",
     "run.item_finished": _item_finished,
     "run.item_retried": _again,
+    "run.item_waits": lambda fields: f"waits: {with_hint(fields)}",
     "run.finished": _ended,
     "export.finished": _exported,
     "export.retried": _again,

@@ -12,10 +12,11 @@ import click
 
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE
-from vvwatch.cli.options import config_option, json_option
+from vvwatch.cli.options import WholeNumber, config_option, json_option
 from vvwatch.cli.output import columns, duration, plain, show_json
 from vvwatch.config import load
 from vvwatch.core.costs import Forecast
+from vvwatch.daemon.forecasting import USUAL_SECONDS, Work
 from vvwatch.daemon.planning import Planned
 from vvwatch.daemon.planning import plan as planned
 
@@ -47,17 +48,27 @@ _HEADS: Final = (
 )
 @config_option
 @click.option(
-    "--objects", type=click.IntRange(0), metavar="N", help="So many in each location, instead of counting."
+    "--objects", type=WholeNumber(0), metavar="N", help="So many in each location, instead of counting."
+)
+@click.option(
+    "--media-seconds",
+    type=click.FloatRange(0.1, 1e6),
+    default=USUAL_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Suppose each object to be a video so long.",
 )
 @json_option
 @click.pass_context
-def plan(ctx: click.Context, config: str | None, objects: int | None, *, as_json: bool) -> None:
-    """Forecast the list calls, what they cost, and how late new objects are found. Starts and writes nothing.
+def plan(
+    ctx: click.Context, config: str | None, objects: int | None, media_seconds: float, *, as_json: bool
+) -> None:
+    """Forecast list calls, how late new objects are found, and what processing costs. Starts and writes nothing.
 
     Exit code 1 when a location cannot be counted.
     """
     loaded = load(Path(config) if config else None, os.environ)
-    found = anyio.run(planned, loaded, objects)
+    found = anyio.run(planned, loaded, objects, media_seconds)
     if as_json:
         show_json({"automations": [_document(each) for each in found], "total": _total(found)})
     else:
@@ -77,6 +88,7 @@ def _document(each: Planned) -> dict[str, Any]:
         "objects_complete": size.complete if size else None,
         "calls_per_listing": size.calls if size else None,
         **(_forecast(forecast) if forecast else {}),
+        "processing": _work(each.work) if each.work else None,
         "error": None if error is None else {"message": error.message, "hint": error.hint},
     }
 
@@ -90,6 +102,19 @@ def _forecast(found: Forecast) -> dict[str, Any]:
         "usd_per_month": found.usd_per_month,
         "typical_delay_seconds": found.typical_seconds,
         "worst_delay_seconds": found.worst_seconds,
+    }
+
+
+def _work(work: Work) -> dict[str, Any]:
+    return {
+        "processor": work.processor,
+        "items": work.items,
+        "media_seconds": work.media_seconds,
+        "calls": work.forecast.calls,
+        "input_tokens": work.forecast.input_tokens,
+        "output_tokens": work.forecast.output_tokens,
+        "usd": work.forecast.cost_usd,
+        "shortages": list(work.shortages),
     }
 
 
@@ -146,6 +171,22 @@ def _notes(each: Planned) -> Iterator[str]:
     if each.forecast is not None and each.forecast.stretched:
         most = each.automation.max_list_calls_per_hour
         yield f"listings are stretched, to keep to {most:,} list calls an hour"
+    if each.work is not None and each.work.forecast.calls:
+        yield from _work_notes(each.work)
+
+
+def _work_notes(work: Work) -> Iterator[str]:
+    """What a processor that is paid would take."""
+    needed, usd = work.forecast, work.forecast.cost_usd
+    cost = "nobody knows what they cost" if usd is None else f"{_usd(usd)} US dollars"
+    tokens = f"{needed.input_tokens:,} tokens in and {needed.output_tokens:,} out"
+    length = duration(work.media_seconds)
+    yield (
+        f"{work.processor} would process {work.items:,} videos of {length} by at most {needed.calls:,} calls: "
+        f"{tokens}, {cost}"
+    )
+    for shortage in work.shortages:
+        yield f"processing would wait: {shortage}"
 
 
 def _number(count: float) -> str:

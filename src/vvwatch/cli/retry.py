@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import click
 
 from vvwatch.cli.asking import asking
-from vvwatch.cli.client import Client, segment
+from vvwatch.cli.client import Client, RefusedRequest, segment
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
-from vvwatch.cli.jobs import files_of
+from vvwatch.cli.jobs import failed_segments, files_of
 from vvwatch.cli.output import plain, show_json
 
 _ROUTES = {"del": "/webhooks/deliveries/{}/retry", "exp": "/exports/{}/retry"}
@@ -23,15 +24,22 @@ _ROUTES = {"del": "/webhooks/deliveries/{}/retry", "exp": "/exports/{}/retry"}
         ("vvwatch retry del_…", "send a webhook's delivery once more"),
         ("vvwatch retry job_…/17", "import one file that failed"),
         ("vvwatch retry job_…", "import all files of a job that failed"),
+        ("vvwatch retry run_…", "process all that failed in a prompt run"),
+        ("vvwatch retry run_…/seg_…", "process one segment that failed"),
     ),
 )
 @click.argument("identifier", metavar="ID")
 @asking
 def retry(client: Client, identifier: str, *, as_json: bool) -> None:
-    """Try what failed again: a delivery, an export, a file of an import job, or all failed files of one."""
-    kind, _, file_id = identifier.partition("/")
+    """Try what failed again: a delivery, an export, files of an import job, segments of a prompt run.
+
+    Of a job or a run all that failed is tried again, or only the one that is named behind a slash.
+    """
+    kind, _, piece = identifier.partition("/")
     if kind.startswith("job_"):
-        retried = [_file(client, kind, file_id)] if file_id else _job(client, kind)
+        retried = [_file(client, kind, piece)] if piece else _job(client, kind)
+    elif kind.startswith("run_"):
+        retried = _run(client, kind, piece)
     else:
         retried = [client.post(_route(identifier))]
     if as_json:
@@ -44,7 +52,10 @@ def retry(client: Client, identifier: str, *, as_json: bool) -> None:
 def _route(identifier: str) -> str:
     route = _ROUTES.get(identifier.partition("_")[0])
     if route is None:
-        hint = "an export (exp_…), a delivery (del_…), an import job (job_…) or a file of one (job_…/17)"
+        hint = (
+            "an export (exp_…), a delivery (del_…), an import job (job_…), a file of one (job_…/17), "
+            "a prompt run (run_…) or a segment of one (run_…/seg_…)"
+        )
         raise Failure(f"{identifier!r} is nothing that can be tried again", hint, exit_code=USAGE)
     return route.format(segment(identifier))
 
@@ -64,9 +75,31 @@ def _file(client: Client, job_id: str, file_id: str) -> Any:
     return client.post(f"/import-jobs/{segment(job_id)}/files/{segment(file_id)}/retry")
 
 
+def _run(client: Client, run_id: str, segment_id: str) -> list[Any]:
+    """Process again what failed in a run, or one segment of that; what is being tried already is left to that."""
+    failed = [each for each in failed_segments(client, run_id) if segment_id in ("", each["segment_id"])]
+    if not failed and segment_id:
+        raise Failure(f"segment {segment_id} of {run_id} has not failed")
+    if not failed:
+        raise Failure(f"nothing in {run_id} has failed")
+    return [_segment(client, run_id, each, alone=bool(segment_id)) for each in failed]
+
+
+def _segment(client: Client, run_id: str, failed: dict[str, Any], *, alone: bool) -> Any:
+    video, name = segment(failed["video_id"]), segment(failed["segment_id"])
+    try:
+        return client.post(f"/prompt-runs/{segment(run_id)}/videos/{video}/segments/{name}/retry")
+    except RefusedRequest as refused:
+        if alone or refused.status != HTTPStatus.CONFLICT:
+            raise
+        return {"segment_id": failed["segment_id"], "message": str(refused)}
+
+
 def _sentence(answer: dict[str, Any]) -> str:
     if "path" in answer:
         return f"{answer['path']}: {answer['message']}"
+    if "segment_id" in answer:
+        return f"{answer['segment_id']}: {answer['message']}"
     if "delivery_id" in answer:
         return f"{answer['delivery_id']} is {answer['status']}"
     return f"{answer.get('export_id') or answer['job_id']} is {answer['status']}"

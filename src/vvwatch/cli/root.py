@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -25,14 +26,17 @@ _COMMANDS = {
     "scan": ("scan", "Look for new objects now."),
     "windows": ("windows", "The windows in which objects gather."),
     "reconciles": ("reconciles", "What each sweep of a location came to."),
+    "processors": ("processors", "Who answers prompts; resume one that is paused."),
     "fire": ("fire", "Close a window now."),
     "hold": ("hold", "Keep a window open."),
     "release": ("hold", "Let a held window close again."),
     "jobs": ("jobs", "Import jobs, and the files of one."),
     "retry": ("retry", "Try a delivery, export or file again."),
+    "dismiss": ("dismiss", "Stop showing a failure that you have seen."),
     "pause": ("pausing", "Stop an automation for a while."),
     "resume": ("pausing", "Let a paused automation go on."),
     "health": ("health", "Whether the daemon is ready, by the exit code."),
+    "audit": ("audit", "Who changed what, and who was refused."),
     "keys": ("keys", "Create, list and revoke API keys."),
     "db": ("db", "Copy, back up and check the database."),
     "version": ("version", "The version of vvwatch; with --json, of what it stands on too."),
@@ -56,6 +60,15 @@ class Root(Command, click.Group):
         module = import_module(f"vvwatch.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's own, with the command that a mistyped one was meant to be."""
+        close = get_close_matches(args[0], _COMMANDS, n=1)
+        if args[0] not in _COMMANDS and close:
+            ctx.fail(f"No such command {args[0]!r}: did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         """The overview of the commands."""
@@ -97,7 +110,7 @@ _EXAMPLES = (
 )
 @click.version_option(package_name="vvwatch", message="vvwatch %(version)s")
 @click.option("--debug", is_flag=True, help="Print a traceback when something goes wrong.")
-@click.option("--no-color", is_flag=True, help="No colours and no live view, as with NO_COLOR=1.")
+@click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR=1.")
 @click.pass_context
 def vvwatch(ctx: click.Context, *, debug: bool, no_color: bool) -> None:
     """Watch folders for object storage: what arrives is imported, processed, exported and announced."""

@@ -12,6 +12,7 @@ import click
 from vvwatch.cli.commands import Command
 from vvwatch.cli.options import config_option, json_option, state_dir_option
 from vvwatch.config import Config, load
+from vvwatch.processors.sandbox import hide_memory
 
 
 @click.command(
@@ -46,6 +47,7 @@ def run(
     When it is ready it prints one line with its address. Options win over the environment, the environment
     over the file.
     """
+    hide_memory()
     overrides = {
         "listen": listen,
         "state_dir": None if state is None else str(Path(state).absolute()),
@@ -61,7 +63,8 @@ def run(
     from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
 
     announce = _announced_as_json if as_json else click.echo
-    ctx.exit(anyio.run(serve, loaded, ServeOptions(os.environ, announce=announce, reload=read)))
+    options = ServeOptions(os.environ, announce=announce, reload=read)
+    ctx.exit(anyio.run(serve, loaded, options, backend_options={"loop_factory": options.watch.loop}))
 
 
 def _announced_as_json(line: str) -> None:

@@ -10,7 +10,7 @@ import click
 from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
 from vvwatch.cli.commands import Command
-from vvwatch.cli.failures import Failure
+from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.naming import Watched, called, watched
 from vvwatch.cli.output import plain, several, show_json
 
@@ -20,20 +20,28 @@ from vvwatch.cli.output import plain, several, show_json
     examples=(
         ("vvwatch scan incoming", "list one automation's location now"),
         ("vvwatch scan", "all that are active"),
+        ("vvwatch scan incoming --accept-missing", "the inbox was emptied: what is missing is gone"),
         ("vvwatch scan incoming --dry-run", "what it would find; nothing is picked up"),
     ),
 )
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
 @click.option("--dry-run", is_flag=True, help="Only tell what would be picked up, and what not, and why.")
+@click.option("--accept-missing", is_flag=True, help="What the listing misses, however much, is gone.")
 @asking
-def scan(client: Client, name: str | None, *, dry_run: bool, as_json: bool) -> None:
-    """Look for new objects now instead of at the next turn. What is found joins its window as always."""
+def scan(client: Client, name: str | None, *, dry_run: bool, accept_missing: bool, as_json: bool) -> None:
+    """Look for new objects now instead of at the next turn. What is found joins its window as always.
+
+    Where most of what is known is missing at once, it is not believed for a while: --accept-missing believes it.
+    """
+    if accept_missing and (dry_run or name is None):
+        raise Failure("--accept-missing needs the name of one automation, and no --dry-run", exit_code=USAGE)
     if dry_run:
         _preview(client, name, as_json=as_json)
         return
-    chosen = [_active(called(client, name))] if name else list(_all_active(client))
+    chosen = [_active(called(client, name))] if name else _all_active(client)
+    query = "?accept_missing=true" if accept_missing else ""
     for each in chosen:
-        client.post(f"/indexes/{segment(each['index_id'])}/automations/import/scan")
+        client.post(f"/indexes/{segment(each['index_id'])}/automations/import/scan{query}")
     if as_json:
         show_json({"scanning": [each["automation_id"] for each in chosen]})
     elif chosen:
@@ -63,10 +71,9 @@ def _told(found: dict[str, Any]) -> Iterator[str]:
     yield from (f"  not   {each['count']}: {each['explanation']}" for each in found["declined"])
 
 
-def _all_active(client: Client) -> Iterator[dict[str, Any]]:
-    for each in watched(client):
-        if each.importing and each.importing["status"] == "active":
-            yield each.importing
+def _all_active(client: Client) -> list[dict[str, Any]]:
+    found = (each.importing for each in watched(client))
+    return [each for each in found if each and each["status"] == "active"]
 
 
 def _active(found: Watched) -> dict[str, Any]:

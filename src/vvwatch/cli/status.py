@@ -14,6 +14,7 @@ import click
 from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client
 from vvwatch.cli.commands import Command
+from vvwatch.cli.failures import FAILURE
 from vvwatch.cli.output import (
     ago,
     animated,
@@ -28,9 +29,10 @@ from vvwatch.cli.output import (
     until,
 )
 from vvwatch.cli.overview import Document, overview
-from vvwatch.cli.reconciles import result
+from vvwatch.cli.reconciles import left_out, result
 
 _HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
+_SPARE = ("LAST IMPORT", "INDEX")
 _WATCH_SECONDS = 2.0
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
@@ -46,14 +48,22 @@ _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @asking
 def status(client: Client, *, watch: bool, as_json: bool) -> None:
-    """What is watched, which windows are open and when they close, what is under way, what needs you."""
+    """What is watched, which windows are open and when they close, what is under way, what needs you.
+
+    Exit code 1 when the database cannot be written to: then nothing goes on.
+    """
     if not watch:
-        _show(overview(client), as_json=as_json)
-        return
+        found = overview(client)
+        _show(found, as_json=as_json)
+        click.get_current_context().exit(0 if _is_writable(found) else FAILURE)
     with suppress(KeyboardInterrupt):
         while True:
             _show_again(overview(client), as_json=as_json)
             time.sleep(_WATCH_SECONDS)
+
+
+def _is_writable(found: Document) -> bool:
+    return bool((found["daemon"].get("database") or {}).get("writable", True))
 
 
 def _show_again(found: Document, *, as_json: bool) -> None:
@@ -70,48 +80,55 @@ def _show(found: Document, *, as_json: bool) -> None:
         show_json(found)
         return
     click.echo(click.style(_headline(found["daemon"]), bold=True))
-    for node in found["daemon"].get("nodes", ()):
+    for node in found["daemon"].get("nodes") or ():
         click.echo(plain(_node(node)))
     click.echo()
     if found["automations"]:
-        columns([_row(each) for each in found["automations"]], _HEADS)
+        columns([_row(each) for each in found["automations"]], _HEADS, _SPARE, "AUTOMATION")
     else:
         click.echo("nothing is watched yet: declare an automation (see the README), then `vvwatch check`")
     _section("watching", [line for each in found["automations"] for line in _watching(each)])
     _section("under way", list(_under_way(found["under_way"])))
-    _section("needs you", list(_needs(found["attention"])))
+    _section("needs you", [*_needs(found["attention"]), *_untold(found)])
 
 
 def _headline(daemon: Document) -> str:
-    since = daemon.get("started_at")
-    at = epoch(since) if isinstance(since, str) else since
+    at = epoch(daemon.get("started_at"))
     running = f", up for {duration(time.time() - at)}" if at else ""
     state = "" if daemon.get("ready", True) else ", not ready"
     return plain(f"vvwatch {daemon.get('version', '')} at {daemon.get('address', '')}{running}{state}")
 
 
 def _node(node: Document) -> str:
-    if node["waiting"]:
-        return f"  node {node['name']} is gone: last seen {_seen(node)}"
-    return f"  node {node['name']} at {node['address']}, up for {duration(time.time() - node['started_at'])}"
+    if node["waiting"] or node.get("lost_at"):
+        return f"  node {node['name']} is lost: last seen {_seen(node)}"
+    at = epoch(node["started_at"])
+    running = f", up for {duration(time.time() - at)}" if at else ""
+    return f"  node {node['name']} at {node['address']}{running}"
 
 
 def _seen(node: Document) -> str:
-    return f"{duration(time.time() - node['seen_at'])} ago" if node["seen_at"] else "never"
+    return ago(node["seen_at"]) if node["seen_at"] else "never"
 
 
 def _row(automation: Document) -> tuple[str, ...]:
-    watching = automation.get("watching") or {}
-    source = automation["source"] or watching.get("source") or {}
+    source = (automation["watching"] or {}).get("source") or {}
     return (
         automation["automation_id"],
         automation["index_id"],
         automation["status"],
         source.get("state") or "listing" if automation["status"] == "active" else "-",
-        ago(automation["last_scan_at"]),
+        _last_scan(automation),
         _window(automation["window"]),
         text(automation["last_import_job_id"]),
     )
+
+
+def _last_scan(automation: Document) -> str:
+    since = automation["failing_since"]
+    if since and automation["status"] == "active":
+        return f"failing since {ago(since)}"
+    return ago(automation["last_scan_at"])
 
 
 _LEARNT: Final = {"events": "events {}", "notices": "notices of the kernel {}", "listing": ""}
@@ -119,8 +136,13 @@ _LEARNT: Final = {"events": "events {}", "notices": "notices of the kernel {}", 
 
 def _watching(automation: Document) -> Iterator[str]:
     """How changes are learnt of, and what the last sweep came to."""
-    found = automation.get("watching")
-    if not found or automation["status"] != "active":
+    yield from _how(automation)
+    yield from (f"{automation['automation_id']}: {remark}" for remark in automation["remarks"])
+
+
+def _how(automation: Document) -> Iterator[str]:
+    found = automation["watching"]
+    if not found:
         return
     told = _LEARNT[found["learnt_by"]].format(_state(found["source"] or {}))
     listed = f"swept every {duration(found['sweep_seconds'])}" if told else _polled(found)
@@ -128,13 +150,16 @@ def _watching(automation: Document) -> Iterator[str]:
     if found["stretched"]:
         most, hot = found["max_list_calls_per_hour"], several(found["hot_prefixes"], "folder")
         yield f"  stretched, because max_list_calls_per_hour is {most}; new keys are looked for in {hot} meanwhile"
+    report = found["last_sweep"] or {"left_out": (), "store_notes": ()}
+    for told in (*left_out(report), *report["store_notes"]):
+        yield f"  {told}"
     if found["refused_messages"]:
         count = several(found["refused_messages"], "message")
         yield f"  {count} of the last day told nothing of use: `vvwatch doctor` says why"
 
 
 def _state(source: Document) -> str:
-    since = source.get("since")
+    since = epoch(source.get("since"))
     return f"{source.get('state', '')}{f' for {duration(time.time() - since)}' if since else ''}"
 
 
@@ -149,7 +174,8 @@ def _swept(found: Document) -> str:
         return f"not swept yet, {coming}"
     counts = f"{report['listed']} listed, {report['created'] + report['changed']} new, {report['gone']} gone"
     recovered = f", {report['recovered']} recovered" if report["recovered"] else ""
-    return f"last sweep {ago(report['finished_at'])} ({result(report)}: {counts}{recovered}), {coming}"
+    proof = result(report)
+    return f"last sweep {ago(report['finished_at'])} ({proof}: {counts}{recovered}), {coming}"
 
 
 def _window(window: Document | None) -> str:
@@ -159,29 +185,57 @@ def _window(window: Document | None) -> str:
     return f"{several(window['object_count'], 'file')}, {closes}"
 
 
+_WORK: Final = (
+    ("import_jobs", "import", "file"),
+    ("prompt_runs", "run", "item"),
+    ("exports", "export", ""),
+)
+
+
 def _under_way(found: Document) -> Iterator[str]:
-    for job in found["import_jobs"]:
-        done = sum(job["progress"][name] for name in ("imported", "failed", "skipped"))
-        yield f"import {job['job_id']}: {done} of {several(job['progress']['total_files'], 'file')}"
-    for run in found["prompt_runs"]:
-        yield f"run {run['run_id']}: {_items(run, _ENDS)} of {several(_items(run, ('total',)), 'item')}"
-    for export in found["exports"]:
-        waiting = f": {export['last_error']}" if export["last_error"] else ""
-        yield f"export {export['export_id']}: {export['status']}{waiting}"
+    for name, what, noun in _WORK:
+        work = found.get(name) or {"count": 0, "newest": []}
+        yield from (_progress(each, what, noun) for each in work["newest"])
+        if work["count"] > len(work["newest"]):
+            yield f"and {work['count'] - len(work['newest']):,} more {what}s"
 
 
-_ENDS = ("completed", "failed", "partial", "cancelled")
-
-
-def _items(run: Document, states: tuple[str, ...]) -> int:
-    return sum(int(run[f"{state}_{kind}"]) for state in states for kind in ("videos", "audios", "images"))
+def _progress(each: Document, what: str, noun: str) -> str:
+    waiting = f": {each['trouble']}, next try {until(each['next_try_at'])}" if each["trouble"] else ""
+    done = f"{each['done']} of {several(each['total'], noun)}" if noun else each["status"]
+    return f"{what} {each['id']}: {done}{waiting}"
 
 
 def _needs(attention: list[dict[str, Any]]) -> Iterator[str]:
+    """Line by line; what says the same of many is said once."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for each in attention:
-        yield f"{each['kind'].replace('_', ' ')} {each['id']}: {each['what']}"
+        alike.setdefault((each["kind"], each["what"], each["try"]), []).append(each)
+    for each, *others in alike.values():
+        again = f"; next try {until(each['next_try_at'])}" if each.get("next_try_at") else ""
+        more = f" and {len(others):,} more" if others else ""
+        named = "" if each["id"] == each["kind"] else f" {each['id']}"
+        yield f"{each['kind'].replace('_', ' ')}{named}{more}: {each['what']}{again}"
         if each["try"]:
             yield f"  {each['try']}"
+
+
+_COUNTED: Final = (
+    ("import_job", "import_jobs"),
+    ("prompt_run", "prompt_runs"),
+    ("export", "exports"),
+)
+
+
+def _untold(found: Document) -> Iterator[str]:
+    """How much failed that is not told one by one, and how to be told no more."""
+    attention, counts = found["attention"], found["daemon"].get("attention_counts") or {}
+    for kind, name in _COUNTED:
+        told = sum(each.get("alike", 1) for each in attention if each["kind"] == kind)
+        if counts.get(name, 0) > told:
+            yield f"and {counts[name] - told:,} older {name.replace('_', ' ')} that failed"
+    if any(each.get("dismissable") for each in attention):
+        yield "`vvwatch dismiss ID` when you have seen what failed"
 
 
 def _section(title: str, lines: list[str]) -> None:

@@ -17,10 +17,15 @@ _MOST_REMEMBERED: Final = 50
 _SENTENCES: Final = {
     "access_denied": "it may not be read",
     "media_damaged": "it is damaged",
+    "media_encrypted": "it is encrypted",
     "media_limit": "it needs more than the limits allow",
     "media_unreadable": "it is no media file, or is damaged beyond use",
+    "media_unsupported": "its coding has no decoder here",
+    "incomplete": "it is damaged, or segments of it failed: the export says which",
+    "gone": "it was deleted before its import",
     "object_changed": "it changed while it was read; its new version is imported by itself",
     "object_not_found": "it is not there any more",
+    "object_unavailable": "its store does not return it, but returns others",
     "processor_crashed": "processing it crashed or took too long",
     "storage_unavailable": "the folder does not answer",
 }
@@ -90,7 +95,10 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All of it. Counts are since the start; of troubles and artefacts the latest are kept."""
+    """All of it. Counts are since the start; of troubles and artefacts the latest are kept.
+
+    `waiting` says why the processor of an item cannot work at the moment.
+    """
 
     address: str = ""
     listed: int = 0
@@ -106,8 +114,19 @@ class Story:
     troubles: tuple[Trouble, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
     alarm: str = ""
+    waiting: str = ""
     draining: bool = False
     stopped: bool = False
+
+
+def has_failures(story: Story, *, even_in_part: bool = False) -> bool:
+    """Whether a file, its processing or an export failed, or a processor is waited for.
+
+    With `even_in_part` also whether a part of the processing failed.
+    """
+    bad = ("failed", "partial") if even_in_part else ("failed",)
+    unfinished = any(trouble.what in bad for trouble in story.troubles)
+    return unfinished or story.failed > 0 or story.exports_failed > 0 or bool(story.waiting)
 
 
 def after(story: Story, event: str, fields: Fields, at: float) -> Story:
@@ -121,6 +140,17 @@ def reason_of(fields: Fields) -> str:
     code = str(fields.get("reason") or "")
     message = fields.get("message") or fields.get("error") or _SENTENCES.get(code) or _rule(code)
     return str(message) or "the log says more"
+
+
+def of_item(fields: Fields) -> Fields:
+    """The fields of an item that was processed in part, with a reason."""
+    return {"reason": "incomplete", **fields} if fields.get("status") == "partial" else fields
+
+
+def with_hint(fields: Fields) -> str:
+    """Why, and what mends it."""
+    hint = fields.get("hint")
+    return reason_of(fields) + (f"; {hint}" if hint else "")
 
 
 def objects_of(fields: Fields) -> int:
@@ -146,8 +176,11 @@ def _scanned(story: Story, fields: Fields, _at: float) -> Story:
 
 
 def _alarmed(story: Story, fields: Fields, _at: float) -> Story:
-    hint = fields.get("hint")
-    return replace(story, alarm=reason_of(fields) + (f"; {hint}" if hint else ""))
+    return replace(story, alarm=with_hint(fields))
+
+
+def _waits(story: Story, fields: Fields, _at: float) -> Story:
+    return replace(story, waiting=with_hint(fields))
 
 
 def _calmed(story: Story, _fields: Fields, _at: float) -> Story:
@@ -207,9 +240,10 @@ def _item_finished(story: Story, fields: Fields, _at: float) -> Story:
     batch = _batch_of(story, "run", fields)
     partly = {media: fraction for media, fraction in batch.partly.items() if media != fields.get("media")}
     story = _with_batch(story, replace(batch, items_done=batch.items_done + 1, partly=partly))
+    story = replace(story, waiting="")
     status = str(fields.get("status"))
     if status in ("failed", "partial"):
-        return _with_trouble(story, str(fields.get("object_key")), status, fields)
+        return _with_trouble(story, str(fields.get("object_key")), status, of_item(fields))
     return story
 
 
@@ -306,6 +340,7 @@ _CHANGES: Final[Mapping[str, Callable[[Story, Fields, float], Story]]] = {
     "import.finished": _import_finished,
     "run.started": _run_started,
     "run.item_progressed": _item_progressed,
+    "run.item_waits": _waits,
     "run.item_finished": _item_finished,
     "run.finished": _run_finished,
     "export.started": _export_started,

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
-from vvwatch.cli.output import to_json
-from vvwatch.cli.plain import labelled, line, summary
+from vvwatch.cli.answers import answers
+from vvwatch.cli.output import coloured, to_json
+from vvwatch.cli.plain import labelled, line, path_of, summary
 from vvwatch.cli.story import Fields, Story, after
 from vvwatch.cli.trial import Trial
 from vvwatch.core.durations import parse_duration
@@ -37,6 +39,8 @@ class Lines:
         """Say what is going to be done."""
         pattern = "" if self._trial.pattern == "*" else f" ({self._trial.pattern})"
         self._say(labelled("watching", f"{self._trial.folder}{pattern}"))
+        if self._trial.answering:
+            self._say(labelled("asking", self._trial.answering.who))
         self._say(labelled("exports", f"go to {self._trial.exports}"))
         self._say(labelled("log", str(self._trial.log_file)))
         self._say(labelled("look", f"vvwatch status --state-dir {shlex.quote(str(self._trial.state_dir))}"))
@@ -54,9 +58,10 @@ class Lines:
     def observe(self, event: str, fields: Fields) -> None:
         """Take in an event of the daemon and tell it; from any thread. Never raises for lack of a reader."""
         with self._lock:
-            at = self._now()
-            self.story = after(self.story, event, fields, at)
-            self._tell(event, fields, at)
+            at, before = self._now(), self.story
+            self.story = after(before, event, fields, at)
+            if event != "run.item_waits" or self.story.waiting != before.waiting:
+                self._tell(event, fields, at)
 
     def shown(self) -> AbstractContextManager[None]:
         """For the time in which events are observed."""
@@ -64,8 +69,14 @@ class Lines:
 
     def end(self) -> None:
         """Say what came of it."""
+        self._say_answers()
         for text in summary(self.story):
             self._say(text)
+
+    def _say_answers(self) -> None:
+        if self._trial.answering:
+            for text in answers(Path(path_of(made.uri)) for made in self.story.artefacts):
+                self._say(text)
 
     def _tell(self, event: str, fields: Fields, at: float) -> None:
         words = line(event, fields, at)
@@ -133,22 +144,23 @@ class LiveView(Lines):
         """The counts; the failures and exports too when the view had no room for all of them."""
         from vvwatch.cli.live import MOST_ARTEFACTS, MOST_TROUBLES  # noqa: PLC0415  # as below
 
+        self._say_answers()
         story, told = self.story, list(summary(self.story))
         whole = len(story.troubles) > MOST_TROUBLES or len(story.artefacts) > MOST_ARTEFACTS
-        for text in told if whole else told[:1]:
+        for text in told if whole else told[-1:]:
             self._say(text)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Draw until the block ends."""
         # Here, because it takes a tenth of a second to import and only terminals need it.
-        from vvwatch.cli.live import Scene, render, shown  # noqa: PLC0415
+        from vvwatch.cli.live import Scene, render, shown, terminal  # noqa: PLC0415
 
         trial, quiet = self._trial, parse_duration(self._trial.debounce)
         scene = Scene(
             trial.folder, trial.pattern, trial.exports, trial.state_dir, quiet, default_max_wait(quiet)
         )
-        with shown(lambda: render(self.story, scene, self._now())):
+        with shown(lambda rows: render(self.story, scene, self._now(), rows), terminal(coloured())):
             yield
 
     def _tell(self, event: str, fields: Fields, at: float) -> None:

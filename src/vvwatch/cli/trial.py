@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vvwatch.cli.answering import Answering
 from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.place import answers
 from vvwatch.config import Config, default_state_dir, load
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.filters import check_pattern
@@ -33,6 +36,7 @@ class Trial:
     pattern: str = "*"
     debounce: str = "3s"
     listen: str = "127.0.0.1:0"
+    answering: Answering | None = None
 
     @property
     def log_file(self) -> Path:
@@ -41,14 +45,39 @@ class Trial:
 
 
 def planned(
-    folder: Path, exports: str | None, pattern: str, debounce: str, listen: str, environ: Mapping[str, str]
+    folder: Path,
+    exports: str | None,
+    pattern: str,
+    debounce: str,
+    listen: str,
+    environ: Mapping[str, str],
+    answering: Answering | None = None,
 ) -> Trial:
     """The trial on `folder`, its export folder made if need be. Raises Failure for what cannot be used."""
     _check(check_pattern, pattern, "--pattern")
     _check(_check_debounce, debounce, "--debounce")
     folder = _watchable(folder)
     target = _writable(Path(exports) if exports else folder.with_name(f"{folder.name}-exports"))
-    return Trial(folder, target, state_of(folder, environ), pattern, debounce, listen)
+    return Trial(folder, target, state_of(folder, environ), pattern, debounce, listen, answering)
+
+
+def watched_already(trial: Trial) -> Failure:
+    """The failure of a second trial on one folder."""
+    hint = f"vvwatch status --state-dir {shlex.quote(str(trial.state_dir))}"
+    return Failure("another vvwatch dev watches this folder", hint, where=str(trial.folder))
+
+
+def forget(trial: Trial) -> None:
+    """Remove what is remembered of the folder; its files and exports stay. Raises Failure while a trial runs on it."""
+    if answers(trial.state_dir):
+        raise watched_already(trial)
+    try:
+        shutil.rmtree(trial.state_dir)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        message = f"cannot forget what was done: {error.strerror}"
+        raise _unusable(message, "remove the folder by hand", trial.state_dir) from error
 
 
 def state_of(folder: Path, environ: Mapping[str, str]) -> Path:
@@ -78,16 +107,19 @@ def configured(trial: Trial, environ: Mapping[str, str]) -> Config:
         "settle": _SETTLE,
         "scan_interval": _SCAN_INTERVAL,
         "export": {"connector": "exports"},
+        **({"prompt": trial.answering.preset} if trial.answering else {}),
     }
     overrides = {
         "listen": trial.listen,
         "state_dir": str(trial.state_dir),
+        "allow_network_state_dir": True,  # homes of a network are common, and a trial has one daemon
         "log.format": "json",
         "log.level": "info",
         "local.roots": [str(trial.folder), str(trial.exports)],
         "connectors": {"folder": folder, "exports": exports},
         "indexes.dev.name": "dev",
         "automations.dev": automation,
+        **(trial.answering.overrides if trial.answering else {}),
     }
     return load(None, _own(environ), overrides)
 
@@ -146,7 +178,9 @@ def _writable(folder: Path) -> Path:
     make_folder(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unusable(
-            "the export folder may not be written to", "choose another with --export-to DIR", folder
+            f"the export folder {str(folder.absolute())!r} may not be written to",
+            "choose another with --export-to DIR",
+            folder.absolute(),
         )
     return _nameable(folder.resolve())
 

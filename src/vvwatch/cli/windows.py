@@ -10,9 +10,11 @@ from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client
 from vvwatch.cli.commands import Command
 from vvwatch.cli.naming import called
+from vvwatch.cli.options import limit_option
 from vvwatch.cli.output import ago, columns, show_json, size, until
 
 _HEADS = ("WINDOW", "INDEX", "STATE", "FILES", "SIZE", "OPENED", "CLOSES", "IMPORT JOB")
+_SPARE = ("SIZE", "IMPORT JOB", "OPENED")
 
 
 @click.command(
@@ -24,7 +26,7 @@ _HEADS = ("WINDOW", "INDEX", "STATE", "FILES", "SIZE", "OPENED", "CLOSES", "IMPO
 )
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
 @click.option("--open", "only_open", is_flag=True, help="Only those that are still open.")
-@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many at most.")
+@limit_option
 @asking
 def windows(client: Client, name: str | None, *, only_open: bool, limit: int, as_json: bool) -> None:
     """The windows in which new objects gather, newest first; each becomes one import job."""
@@ -33,7 +35,7 @@ def windows(client: Client, name: str | None, *, only_open: bool, limit: int, as
     if as_json:
         show_json({"windows": found})
     elif found:
-        columns([_row(each) for each in found], _HEADS)
+        columns([_row(each) for each in found], _HEADS, _SPARE, "INDEX")
     else:
         click.echo("no window is open" if only_open else "there was no window yet")
 

@@ -6,7 +6,6 @@ from vvwatch.config.connectors import CloudConnector, Connector, LocalConnector
 from vvwatch.config.ids import automation_id, connector_id, index_id, prompt_id, webhook_id
 from vvwatch.config.loading import ENVIRONMENT, default_path, default_state_dir, load
 from vvwatch.config.models import (
-    BUILT_IN_PROMPTS,
     Automation,
     AutomationExport,
     Config,
@@ -16,13 +15,11 @@ from vvwatch.config.models import (
     Log,
     Node,
     Processing,
-    PromptPreset,
-    PromptTable,
     Retention,
     Settings,
-    Webhook,
-    Webhooks,
 )
+from vvwatch.config.outgoing import Webhook, Webhooks
+from vvwatch.config.prompts import BUILT_IN_PROMPTS, PromptPreset, PromptTable
 from vvwatch.config.secrets import Secret
 from vvwatch.errors import ConfigInvalid, Problem
 

@@ -27,6 +27,8 @@ _LONGEST_SECRET: Final = 4096
 _SERVICE: Final = r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?"
 _ENDPOINT: Final = "https://host, https://host:port/path, without a user, ? and #"
 
+_BARE: Final = "leave out {}; what follows the name goes into the prefix of an automation"
+
 
 def _like(
     pattern: str,
@@ -106,6 +108,11 @@ S3Bucket = Annotated[
         "is no name of an S3 bucket",
         "3 to 63 of a-z 0-9 . -, the first and last a letter or digit, no number of a machine",
         _is_no_number,
+        {
+            "s3://": _BARE.format("s3://"),
+            "://": _BARE.format("the address"),
+            "arn:": "give the name behind :::",
+        },
     ),
 ]
 GcsBucket = Annotated[
@@ -115,6 +122,7 @@ GcsBucket = Annotated[
         "is no name of a Cloud Storage bucket",
         "3 to 63 (with dots 222) of a-z 0-9 . _ -, the first and last a letter or digit, no number of a machine",
         _has_short_parts,
+        {"gs://": _BARE.format("gs://"), "://": _BARE.format("the address")},
     ),
 ]
 Region = Annotated[
@@ -126,7 +134,13 @@ Region = Annotated[
     ),
 ]
 StorageAccount = Annotated[
-    str, _like(r"[a-z0-9]{3,24}", "is no name of a storage account", "3 to 24 of a-z 0-9")
+    str,
+    _like(
+        r"[a-z0-9]{3,24}",
+        "is no name of a storage account",
+        "3 to 24 of a-z 0-9",
+        mistaken={".": "leave out https:// and everything from the first dot on"},
+    ),
 ]
 Container = Annotated[
     str,
@@ -134,6 +148,7 @@ Container = Annotated[
         r"\$root|\$web|(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*",
         "is no name of a container",
         "3 to 63 of a-z 0-9 -, no two - together, the first and last a letter or digit",
+        mistaken={"://": _BARE.format("the address"), "/": _BARE.format("the path")},
     ),
 ]
 Project = Annotated[

@@ -28,6 +28,7 @@ from vvwatch.core.locations import addresses_of
 def connectors(checked: Checked) -> Iterator[Finding]:
     """What is wrong with each connector by itself."""
     yield from _trusted(("storage", "azure", "ca_file"), checked.settings.storage.azure.ca_file)
+    yield from _trusted(("webhooks", "ca_file"), checked.settings.webhooks.ca_file)
     for name, connector in checked.settings.connectors.items():
         loc = ("connectors", name)
         if isinstance(connector, LocalConnector):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic import Field
 
 from vvwatch.config.clouds import (
     AccessKeyId,
@@ -28,11 +28,10 @@ from vvwatch.config.clouds import (
 )
 from vvwatch.config.fields import AbsolutePath, Duration, List, NodeName, Pause, VariableName
 from vvwatch.config.secrets import spellings
-from vvwatch.config.tables import ImportMode, Scope, Table
+from vvwatch.config.tables import ImportMode, Scope, Table, TableKind, TypedTable
 from vvwatch.core.durations import parse_duration
 
 Provider = Literal["local", "s3", "gcs", "azure"]
-TableKind = type[Table]  # in a table with a field `type` that word means the field
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,10 @@ class AzureEvents(Events):
     queue: StorageQueueUrl = ""
 
 
-class Connector(Table):
+class Connector(TypedTable):
     """A location of objects; the other keys are those of its type."""
 
-    required: ClassVar[tuple[str, ...]] = ("type",)
+    kinds: ClassVar[dict[str, TableKind]] = {}
     ways: ClassVar[tuple[Way, ...]] = ()
 
     type: Provider = "local"
@@ -103,31 +102,10 @@ class Connector(Table):
     import_mode: ImportMode = "all"
     export_base_path: ExportBasePath | None = None
 
-    @classmethod
-    def table_for(cls, value: Any) -> TableKind:
-        """The table of the type that a document names."""
-        return KINDS.get(str(value.get("type", "")), cls) if isinstance(value, Mapping) else cls
-
     @property
     def location(self) -> dict[str, Any]:
         """Where the objects are, as the database keeps it."""
         return {}
-
-    @classmethod
-    def about(cls, stray: str) -> str:
-        """Whose key it is, or which one was meant."""
-        owners = [f'type = "{name}"' for name, kind in KINDS.items() if stray in kind.model_fields]
-        return f"it belongs to {', '.join(owners)}" if owners else super().about(stray)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _of_its_type(cls, value: Any, handler: ModelWrapValidatorHandler[Connector]) -> Any:
-        if cls is not Connector or not isinstance(value, Mapping):
-            return handler(value)
-        kind = cls.table_for(value)
-        if kind is not Connector:
-            return kind.model_validate(value)
-        return handler({name: item for name, item in value.items() if name in cls.model_fields})
 
 
 class LocalConnector(Connector):
@@ -225,6 +203,7 @@ KINDS: Final[Mapping[str, type[Connector]]] = {
     "azure": AzureConnector,
 }
 """The table of each type."""
+Connector.kinds.update(KINDS)
 
 
 def keys_of(way: Way) -> list[str]:

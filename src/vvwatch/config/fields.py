@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 from urllib.parse import urlsplit
@@ -24,8 +25,9 @@ from pydantic_core import PydanticCustomError
 from vvwatch.config.substitution import Substituted
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.exports import check_subpath
-from vvwatch.core.filters import check_pattern
+from vvwatch.core.filters import check_exclude, check_pattern
 from vvwatch.core.locations import normal_prefix
+from vvwatch.core.networks import parse_network
 from vvwatch.errors import VvwatchError
 
 _INSIDE: Final = "a path below the connector's location, e.g. incoming/"
@@ -81,6 +83,21 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def disk_bytes(path: Path) -> int | None:
+    """The size of the disk that `path` lies on or will lie on, in bytes; None when nobody can tell."""
+    there = next((each for each in (path, *path.parents) if is_folder(each)), None)
+    try:
+        disk = None if there is None else os.statvfs(there)
+    except OSError:
+        return None
+    return None if disk is None else disk.f_blocks * disk.f_frsize
+
+
+def most_open_files() -> int:
+    """The limit of open files up to which a process of this user can go by itself."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
 def is_file(path: Path) -> bool:
     """Whether a file can be seen at `path`."""
     return os.path.isfile(path)  # noqa: PTH113
@@ -134,7 +151,7 @@ def _at_least_one_hour(text: str) -> str:
 def _web_address(text: str) -> str:
     parts = _split_url(text)
     if parts is None or parts.fragment:
-        raise refused("is not the address of a web page", "https://host/path")
+        raise refused("is no web address", "https://host/path or http://host/path")
     return text
 
 
@@ -155,6 +172,15 @@ def _split_url(text: str) -> Any:
     return parts if known and text.isprintable() and " " not in text else None
 
 
+def _proxies(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise refused(
+            "is no network", "10.0.0.0/8, fd00::/8, or one address", "host bits must be 0"
+        ) from None
+
+
 Listen = Annotated[str, AfterValidator(_listen)]
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Pause = Annotated[str, _by(parse_duration)]
@@ -163,8 +189,15 @@ Duration = Annotated[str, _by(parse_duration), AfterValidator(_at_least_one_seco
 """A duration of at least a second, as it was written."""
 Kept = Annotated[str, _by(kept_seconds, _KEPT), AfterValidator(_at_least_one_hour)]
 """A duration of at least an hour, or the word forever, as it was written."""
+NetworkText = Annotated[str, _by(parse_network)]
+"""A network that URLs may lead to besides public addresses, as it was written."""
+ProxyNetwork = Annotated[str, AfterValidator(_proxies)]
+"""A network of reverse proxies, as it was written."""
+Positive = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
+"""A whole number from 1 on that the database can hold."""
 NodeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._-]*$")]
 Pattern = Annotated[str, _by(check_pattern)]
+Excluded = Annotated[str, _by(check_exclude)]
 KeyPrefix = Annotated[str, _by(normal_prefix, _INSIDE)]
 Subpath = Annotated[str, _by(lambda text: check_subpath(text, "the path"), _INSIDE)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]

@@ -69,6 +69,14 @@ class SecretReader:
         }
         return {name: Secret(text) for name, text in found.items() if text is not None}
 
+    def processors(self, settings: Settings) -> dict[str, Secret]:
+        """The API key of each declared processor that has a usable one, by name."""
+        found = {
+            name: self._secret(("processors", name), table, "api_key", unusable_secret)
+            for name, table in settings.processors.items()
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
+
     def _credentials(self, loc: Loc, connector: CloudConnector) -> str | None:
         """All parts of the one way in which they are given; None where the rules have something against it."""
         ways = [way for way in connector.ways if connector.given(keys_of(way))]
@@ -171,7 +179,10 @@ def _schema_tables(document: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, An
 
 def _json(path: Path) -> Any:
     with path.open("rb") as file:
-        return json.loads(file.read(_LONGEST_SCHEMA_FILE))
+        content = file.read(_LONGEST_SCHEMA_FILE + 1)
+    if len(content) > _LONGEST_SCHEMA_FILE:
+        raise ValueError(f"it has more than {_LONGEST_SCHEMA_FILE:,} bytes")
+    return json.loads(content)
 
 
 def _from_file(loc: Loc, path: Path, report: Report) -> Secret | None:

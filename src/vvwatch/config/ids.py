@@ -19,8 +19,13 @@ def prompt_id(name: str) -> str:
 
 
 def automation_id(name: str) -> str:
-    """`auto_<name>`: of the import automation, and of its export automation in their own table."""
+    """`auto_<name>`, of the import automation."""
     return f"auto_{name}"
+
+
+def export_automation_id(name: str) -> str:
+    """`auto_<name>_export`, of the export automation."""
+    return f"auto_{name}_export"
 
 
 def webhook_id(name: str) -> str:

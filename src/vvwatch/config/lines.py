@@ -44,7 +44,10 @@ def key_lines(text: str) -> dict[Loc, int]:
 
 
 def nearest_line(lines: dict[Loc, int], loc: Loc) -> int | None:
-    """The line of `loc`, or of the closest thing around it that has one; None when nothing has."""
+    """The line of `loc` or of the first thing in it, else of the closest around it; None when nothing has one."""
+    inside = [line for key, line in lines.items() if key[: len(loc)] == loc]
+    if inside:
+        return min(inside)
     for length in range(len(loc), 0, -1):
         if (line := lines.get(loc[:length])) is not None:
             return line

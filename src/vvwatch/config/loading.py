@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ _OTHER_VARIABLES: Final = (
     "VVWATCH_SECRET_KEY",
     "VVWATCH_SECRET_KEY_FILE",
     "VVWATCH_API_KEY",
+    "VVWATCH_API_KEY_FILE",
     "VVWATCH_URL",
 )
 """Those that stand for none: files, the daemon's secrets, and where client commands find the daemon."""
@@ -75,7 +77,7 @@ def default_path(environ: Mapping[str, str]) -> Path | None:
         return Path(named)
     if folder := environ.get("CONFIGURATION_DIRECTORY"):
         path = Path(folder.split(":")[0]) / _FILE_NAME
-        return path if path.exists() else None
+        return path if os.path.lexists(path) else None
     return None
 
 
@@ -122,7 +124,10 @@ class _Draft:
         self._settle()
 
     def add_environment(self) -> None:
-        """The variables that stand for an option; an empty one counts as not set."""
+        """The variables that stand for an option. One that is set and empty is a slip, and never a default."""
+        for name in sorted({*ENVIRONMENT, *_OTHER_VARIABLES} & self.environ.keys()):
+            if not self.environ[name]:
+                self.found.append(Finding((name,), "is set and empty", hint="give it a value, or unset it"))
         if "state_dir" not in self.document:
             self._put(("state_dir",), str(default_state_dir(self.environ)), ("defaults", "state_dir"))
         for name, loc in ENVIRONMENT.items():
@@ -151,6 +156,7 @@ class _Draft:
         secrets: dict[str, Any] = {
             "webhook_secrets": reader.webhooks(settings),
             "connector_secrets": reader.connectors(settings),
+            "processor_secrets": reader.processors(settings),
             "admin_key": admin_key(self.environ, self.found.append),
         }
         self._settle()
@@ -165,7 +171,10 @@ class _Draft:
             content = Path(str(self.path)).read_bytes()
             return content.decode("utf-8-sig")
         except OSError as error:
-            self.problems.append(Problem(str(self.path), None, "", f"cannot be read: {error.strerror}"))
+            hint = f"let user id {os.geteuid()} read it" if isinstance(error, PermissionError) else ""
+            self.problems.append(
+                Problem(str(self.path), None, "", f"cannot be read: {error.strerror}", hint=hint)
+            )
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
             self.problems.append(Problem(str(self.path), line, "", "is not UTF-8 text"))

@@ -7,16 +7,16 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from vvwatch.config.connectors import Connector, StorageDefaults
 from vvwatch.config.databases import DatabaseUrl, database_file, is_server
 from vvwatch.config.fields import (
     AbsolutePath,
-    Document,
     Duration,
+    Excluded,
     Kept,
     KeyPrefix,
     List,
@@ -24,19 +24,22 @@ from vvwatch.config.fields import (
     NodeName,
     Pattern,
     Pause,
+    Positive,
+    ProxyNetwork,
     Subpath,
-    VariableName,
     WebAddress,
     kept_seconds,
-    refused,
     split_listen,
 )
-from vvwatch.config.findings import did_you_mean
+from vvwatch.config.outgoing import Attachments, Webhooks
+from vvwatch.config.processors import Budget, ProcessorTable, TechnicalProcessorTable
+from vvwatch.config.prompts import PromptPreset, PromptTable
 from vvwatch.config.secrets import Secret
 from vvwatch.config.tables import ImportMode, Table
+from vvwatch.core.absence import Confirmation
 from vvwatch.core.durations import parse_duration
-from vvwatch.core.events import EVENT_TYPES
-from vvwatch.core.media import RunSettings
+from vvwatch.core.processors import TECHNICAL, ProcessorNames
+from vvwatch.core.retries import Bound, Patience
 from vvwatch.core.schedules import scan_seconds
 from vvwatch.core.windows import default_max_wait
 from vvwatch.errors import Problem
@@ -53,21 +56,9 @@ def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "node"
 
 
-def _event_type(name: str) -> str:
-    if name not in EVENT_TYPES:
-        raise refused(f"no event is called {name!r}", ", ".join(EVENT_TYPES), did_you_mean(name, EVENT_TYPES))
-    return name
-
-
 def _preset(value: object) -> object:
     """`prompt = "name"` is short for a table with that `prompt_id` alone."""
     return {"prompt_id": value} if isinstance(value, str) else value
-
-
-EventType = Annotated[str, AfterValidator(_event_type)]
-SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
-BUILT_IN_PROMPTS = ("technical",)
-"""Prompts that exist without being declared."""
 
 
 class Log(Table):
@@ -99,6 +90,10 @@ class Local(Table):
 class Api(Table):
     """How often one API key may ask, None for as often as it likes; how large a file may be that is sent in.
 
+    `max_connections` are open at once in all, `max_connections_per_address` from one address (IPv6: one /64; loopback
+    addresses excepted), and `max_streams_per_key` event streams of one API key.
+
+    Requests from `trusted_proxies` name their client's address and scheme in X-Forwarded-For and X-Forwarded-Proto.
     With a certificate and its key the API is https. `download_urls`: whether addresses that need no key are also
     given to who came by plain http.
     """
@@ -109,6 +104,11 @@ class Api(Table):
     requests_per_minute: int | None = Field(default=None, ge=1)
     requests_per_hour: int | None = Field(default=None, ge=1)
     max_upload_bytes: int = Field(default=10 << 30, ge=1 << 20)
+    uploads_bytes: int = Field(default=100 << 30, ge=1 << 20)
+    max_connections: int = Field(default=1000, ge=8, le=1_000_000)
+    max_connections_per_address: int = Field(default=200, ge=1, le=1_000_000)
+    max_streams_per_key: int = Field(default=100, ge=1, le=1_000_000)
+    trusted_proxies: Annotated[tuple[ProxyNetwork, ...], List] = ("127.0.0.1/32", "::1/128")
 
 
 class Debounce(Table):
@@ -118,14 +118,46 @@ class Debounce(Table):
 
 
 class Processing(Table):
-    """How many items are processed at once, and what they may use; `spool_bytes` is room for media on their way."""
+    """Who processes when nobody says, how many items at once, what they may use and cost.
 
+    `spool_bytes` is room for media on their way.
+    """
+
+    default: str = TECHNICAL
     concurrency: int = Field(default_factory=_cpu_count, ge=1, le=256)
     item_timeout_seconds: float = Field(default=43_200, ge=1)
+    probe_seconds: float = Field(default=60, ge=1, le=43_200)
     memory_bytes: int = Field(default=1 << 30, ge=1 << 28)
     max_pixels: int = Field(default=200_000_000, ge=1)
     attempts: int = Field(default=3, ge=1, le=100)
     spool_bytes: int = Field(default=100 << 30, ge=64 << 20)
+    budget: Budget = Budget()
+
+
+class Imports(Table):
+    """How long one object is waited for while its store answers for others, and when it is tried again by itself."""
+
+    object_attempts: int = Field(default=3, ge=1, le=1000)
+    object_seconds: Pause = "30s"
+    retry_after: Duration = "15s"
+    longest_retry: Duration = "1d"
+    missing_scans: int = Field(default=3, ge=1, le=1000)
+    missing_after: Pause = "1h"
+
+    @property
+    def bound(self) -> Bound:
+        """When such an object has failed."""
+        return Bound(self.object_attempts, parse_duration(self.object_seconds))
+
+    @property
+    def confirmation(self) -> Confirmation:
+        """When a mass loss is believed."""
+        return Confirmation(self.missing_scans, parse_duration(self.missing_after))
+
+    @property
+    def patience(self) -> Patience:
+        """The pauses before it is tried again."""
+        return Patience(parse_duration(self.retry_after), parse_duration(self.longest_retry))
 
 
 class Retention(Table):
@@ -135,6 +167,7 @@ class Retention(Table):
     deliveries: Kept = "30d"
     jobs: Kept = "forever"
     results: Kept = "forever"
+    audit: Kept = "365d"
 
     @property
     def events_seconds(self) -> float | None:
@@ -156,43 +189,10 @@ class Retention(Table):
         """How long is kept what runs found out about media; None for ever."""
         return kept_seconds(self.results)
 
-
-class Webhook(Table):
-    """A receiver of events; its signing secret stands in a file or an environment variable."""
-
-    required = ("url", "events")
-
-    url: WebAddress = ""
-    events: Annotated[tuple[EventType, ...], List, Field(min_length=1)] = ()
-    indexes: Annotated[tuple[str, ...] | None, List, Field(min_length=1)] = None
-    secret_file: str | None = None
-    secret_env: VariableName | None = None
-    metadata: Document | None = None
-    enabled: bool = True
-
-
-class Webhooks(Table):
-    """How events are delivered; each further table is a webhook."""
-
-    model_config = ConfigDict(extra="allow")
-    entries = Webhook
-    __pydantic_extra__: dict[str, Webhook] = Field(init=False)
-
-    allow_http: bool = False
-    allow_private_addresses: bool = False
-    timeout_seconds: float = Field(default=10, ge=0.1, le=300)
-    delays: Annotated[tuple[Duration, ...], List, Field(max_length=50)] = ("30s", "2m", "10m", "1h", "6h")
-    disable_after: int = Field(default=20, ge=1)
-
     @property
-    def hooks(self) -> dict[str, Webhook]:
-        """The declared webhooks by name."""
-        return dict(self.__pydantic_extra__)
-
-    @property
-    def delays_seconds(self) -> tuple[float, ...]:
-        """The pauses before the second, third, … attempt."""
-        return tuple(map(parse_duration, self.delays))
+    def audit_seconds(self) -> float | None:
+        """How long an entry of the audit trail is kept; None for ever."""
+        return kept_seconds(self.audit)
 
 
 class IndexTable(Table):
@@ -200,47 +200,6 @@ class IndexTable(Table):
 
     name: str | None = Field(default=None, min_length=1, max_length=100)
     description: str | None = Field(default=None, max_length=500)
-
-
-class VideoLevel(Table):
-    """What a prompt asks about a whole item."""
-
-    required = ("instructions_text", "json_schema")
-
-    instructions_text: str = Field(default="", min_length=1, max_length=12000)
-    json_schema: dict[str, Any] = Field(default_factory=dict)
-    json_schema_file: str | None = None
-
-
-class PromptTable(Table):
-    """A prompt; each schema stands in the file itself or in one of its own."""
-
-    required = ("prompt_text", "json_schema")
-
-    name: str | None = Field(default=None, min_length=3, max_length=100)
-    description: str = Field(default="", max_length=500)
-    prompt_text: str = Field(default="", min_length=10, max_length=5000)
-    json_schema: dict[str, Any] = Field(default_factory=dict)
-    json_schema_file: str | None = None
-    video_level: VideoLevel | None = None
-
-
-class PromptPreset(Table):
-    """The prompt of an automation (its name or id) and how a run cuts and treats media."""
-
-    prompt_id: str = "technical"
-    video_segmentation_type: Literal["smart", "content_aware", "fixed"] = "smart"
-    video_segment_duration: SegmentSeconds | None = None
-    audio_segmentation_type: Literal["content_aware", "fixed"] = "content_aware"
-    audio_segment_duration: SegmentSeconds | None = None
-    processing_model: str | None = None
-    enable_transcription: bool = True
-    enable_image_embedding: bool = True
-
-    @property
-    def settings(self) -> RunSettings:
-        """The run settings, without the prompt."""
-        return RunSettings(**self.model_dump(exclude={"prompt_id"}))
 
 
 class AutomationExport(Table):
@@ -263,12 +222,15 @@ class Automation(Table):
     prefix: KeyPrefix = ""
     pattern: Pattern = "*"
     recursive: bool = True
+    exclude: Annotated[tuple[Excluded, ...], List, Field(max_length=100)] = ()
+    min_size_bytes: Positive | None = None
+    max_size_bytes: Positive | None = None
     debounce: Duration = "10m"
     max_wait: Duration | None = None
     max_objects: int = Field(default=10_000, ge=1, le=1_000_000)
     concurrency: int = Field(default=16, ge=1, le=10_000)
     scan_interval: Duration | None = None
-    max_list_calls_per_hour: int | None = Field(default=None, ge=1)
+    max_list_calls_per_hour: Positive | None = None
     settle: Pause = "5s"
     process_existing: bool = True
     import_mode: ImportMode | None = None
@@ -303,6 +265,7 @@ class Settings(Table):
 
     listen: Listen = "127.0.0.1:8787"
     state_dir: AbsolutePath = Path()
+    allow_network_state_dir: bool = False
     database_url: DatabaseUrl = Field(default="sqlite:///vvwatch.db", repr=False)
     drain_seconds: float = Field(default=60, ge=0, le=86400)
     public_url: WebAddress | None = None
@@ -313,8 +276,11 @@ class Settings(Table):
     storage: StorageDefaults = StorageDefaults()
     debounce: Debounce = Debounce()
     processing: Processing = Field(default_factory=Processing)
+    processors: dict[str, ProcessorTable] = Field(default_factory=dict)
+    imports: Imports = Imports()
     retention: Retention = Retention()
     webhooks: Webhooks = Webhooks()
+    attachments: Attachments = Attachments()
     connectors: dict[str, Connector] = Field(default_factory=dict)
     indexes: dict[str, IndexTable] = Field(default_factory=dict)
     prompts: dict[str, PromptTable] = Field(default_factory=dict)
@@ -325,6 +291,13 @@ class Settings(Table):
         """Whether other nodes may share the database: on PostgreSQL, not with a file."""
         return is_server(self.database_url)
 
+    @property
+    def processor_names(self) -> ProcessorNames:
+        """Return which processors there are, the built-in one included, and which of them is the default."""
+        built_in = {} if TECHNICAL in self.processors else {TECHNICAL: TechnicalProcessorTable()}
+        infos = {name: table.info(name) for name, table in (built_in | self.processors).items()}
+        return ProcessorNames(infos, self.processing.default)
+
 
 class Config(Settings):
     """A configuration without problems: the file, the environment and the flags in one."""
@@ -333,6 +306,7 @@ class Config(Settings):
     admin_key: Secret | None = None
     webhook_secrets: dict[str, Secret] = Field(default_factory=dict)
     connector_secrets: dict[str, Secret] = Field(default_factory=dict)
+    processor_secrets: dict[str, Secret] = Field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
 
     @property

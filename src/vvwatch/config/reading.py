@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,31 +12,9 @@ from pydantic_core import ErrorDetails
 from vvwatch.config.findings import Finding, closest, did_you_mean, listed
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import Settings
+from vvwatch.config.secrets import spellings
 from vvwatch.config.tables import Table
-
-_WORDS: Final = {
-    "string_type": ("must be text", '"…" in quotes'),
-    "is_instance_of": ("must be text", '"…" in quotes'),
-    "int_type": ("must be a whole number", ""),
-    "int_from_float": ("must be a whole number", ""),
-    "float_type": ("must be a number", ""),
-    "finite_number": ("must be a finite number", ""),
-    "bool_type": ("must be true or false", "true, false"),
-    "tuple_type": ("must be a list", '["…", "…"]'),
-    "dict_type": ("must be a table", ""),
-    "model_type": ("must be a table", ""),
-}
-_BOUNDS: Final = {
-    "greater_than": ("is too small", "more than {gt}"),
-    "greater_than_equal": ("is too small", "{ge} or more"),
-    "less_than": ("is too large", "less than {lt}"),
-    "less_than_equal": ("is too large", "{le} or less"),
-    "string_too_short": ("is too short", "{min_length} characters or more"),
-    "string_too_long": ("is too long", "{max_length} characters or fewer"),
-    "string_pattern_mismatch": ("has an unusable character", "{pattern}"),
-    "too_short": ("has too few items", "{min_length} or more"),
-    "too_long": ("has too many items", "{max_length} or fewer"),
-}
+from vvwatch.config.words import names_of, words_of
 
 
 def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:
@@ -120,10 +98,18 @@ def _finding(detail: ErrorDetails, document: Any) -> Finding:
         return _unknown_key(loc, document)
     if kind == "literal_error":
         return _unknown_word(loc, detail["input"], context["expected"])
-    if kind in _WORDS:
-        return Finding(loc, *_WORDS[kind])
-    what, allowed = _BOUNDS.get(kind, (detail["msg"], ""))
-    return Finding(loc, what, allowed.format(**context))
+    if loc[-1] == "pattern" and isinstance(detail["input"], list):
+        return Finding(loc, "must be one glob, not a list", hint=_as_one(detail["input"]))
+    return Finding(loc, *words_of(detail))
+
+
+def _as_one(items: list[Any]) -> str:
+    """The glob that says what a list of globs means."""
+    endings = [str(item).removeprefix("*.") for item in items]
+    if not items or not all(isinstance(item, str) for item in items):
+        return ""
+    same = all(item.startswith("*.") for item in items)
+    return f'write "*.{{{",".join(endings)}}}"' if same else f'write "{{{",".join(items)}}}"'
 
 
 def _is_stray_key(kind: str, loc: Loc) -> bool:
@@ -136,11 +122,15 @@ def _unknown_key(loc: Loc, document: Any) -> Finding:
     model = table_at(loc[:-1], document)
     if model is None:
         return Finding(loc, "is not a known key")
+    in_file, in_variable = spellings(str(loc[-1]))
+    if in_file in model.model_fields and in_variable in model.model_fields:
+        hint = f"write it to a file and name it with {in_file}"
+        return Finding(loc, "is a secret, which must not be in this file", hint=hint)
     return Finding(loc, "is not a known key", listed(model.model_fields), model.about(str(loc[-1])))
 
 
 def _unknown_word(loc: Loc, word: object, expected: str) -> Finding:
-    names = expected.replace(" or ", ", ").replace("'", "").split(", ")
+    names = names_of(expected)
     return Finding(loc, f"{word!r} is not one of them", ", ".join(names), did_you_mean(str(word), names))
 
 

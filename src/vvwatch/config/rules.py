@@ -4,64 +4,124 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
 from vvwatch.config.checked import Checked
 from vvwatch.config.connector_rules import below, connectors, watching
-from vvwatch.config.fields import is_file, is_folder, is_loopback, split_listen
+from vvwatch.config.connectors import CloudConnector
+from vvwatch.config.fields import (
+    disk_bytes,
+    is_file,
+    is_folder,
+    is_loopback,
+    most_open_files,
+    split_listen,
+)
 from vvwatch.config.findings import Finding, did_you_mean, listed
+from vvwatch.config.ids import prompt_id
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import (
-    BUILT_IN_PROMPTS,
     Automation,
-    PromptPreset,
-    PromptTable,
-    VideoLevel,
-    Webhook,
+    Settings,
 )
+from vvwatch.config.outgoing import Webhook
+from vvwatch.config.processor_rules import processors
+from vvwatch.config.prompts import BUILT_IN_PROMPTS, PromptTable, VideoLevel
+from vvwatch.config.secrets import readable_by_others
+from vvwatch.config.state_rules import state
+from vvwatch.core.connections import affordable_connections
+from vvwatch.core.disks import COMFORTABLE_SPOOL_BYTES, spool_room_bytes
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.core.networks import PRIVATE, Reach
+from vvwatch.core.patterns import HINT, regular_expression_in
 from vvwatch.errors import InvalidInput
 
 _HOUR_SECONDS: Final = 3_600.0
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_PROMPT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 def all_findings(checked: Checked) -> Iterator[Finding]:
     """Everything that is wrong or doubtful in how the settings go together."""
-    rules = (_names, _daemon, _roots, connectors, _prompts, _automations, _one_each, watching, _webhooks)
+    rules = (
+        _names,
+        _daemon,
+        state,
+        _roots,
+        connectors,
+        processors,
+        _prompts,
+        _automations,
+        _one_each,
+        watching,
+        _webhooks,
+    )
     return chain.from_iterable(rule(checked) for rule in rules)
 
 
 def _names(checked: Checked) -> Iterator[Finding]:
-    for section in ("connectors", "indexes", "prompts", "automations", "webhooks"):
+    for section in ("processors", "connectors", "indexes", "prompts", "automations", "webhooks"):
         for name in checked.names(section):
-            if not _NAME.fullmatch(name):
-                allowed = "a-z 0-9 _ -, at most 63, the first a letter or digit"
+            if not (_PROMPT_NAME if section == "prompts" else _NAME).fullmatch(name):
+                letters = "A-Z a-z" if section == "prompts" else "a-z"
+                allowed = f"{letters} 0-9 _ -, at most 63, the first a letter or digit"
                 yield Finding((section, name), f"{name!r} cannot be a name", allowed)
+    yield from _prompt_names(checked)
+
+
+def _prompt_names(checked: Checked) -> Iterator[Finding]:
+    """A prompt is named freely, also by an id of elsewhere; each has an id of its own."""
+    holders: dict[str, str] = {}
+    built_in = {prompt_id(name) for name in BUILT_IN_PROMPTS}
     for name in checked.names("prompts"):
-        if name in BUILT_IN_PROMPTS:
-            yield Finding(
-                ("prompts", name), f"{name!r} is the name of a built-in prompt", hint="choose another"
-            )
-        elif name.startswith("prompt_"):
-            yield Finding(("prompts", name), f"{name!r} looks like an id", hint="leave out prompt_")
+        identifier = prompt_id(name)
+        if identifier in built_in:
+            what = f"{name!r} is the name of a built-in prompt"
+            yield Finding(("prompts", name), what, hint="choose another")
+        elif identifier in holders:
+            what = f"has the id {identifier}, which [prompts.{holders[identifier]}] has as well"
+            yield Finding(("prompts", name), what, hint="choose another name")
+        holders[identifier] = name
 
 
 def _daemon(checked: Checked) -> Iterator[Finding]:
     settings = checked.settings
     yield from _tls(checked)
+    yield from _connections(settings)
     if not is_loopback(split_listen(settings.listen)[0]) and settings.api.tls_certificate is None:
         hint = "API keys travel in clear text; set [api] tls_certificate, or listen on 127.0.0.1"
         yield Finding(("listen",), "other machines can reach this address", hint=hint, warning=True)
     if is_file(settings.state_dir):
         yield Finding(("state_dir",), f"{str(settings.state_dir)!r} is a file, not a folder")
+    yield from _spool_room(settings)
     if any(below(settings.state_dir, root) for root in settings.local.roots):
         what = "the state directory lies where connectors may read and write"
         yield Finding(("state_dir",), what, hint="move it out of local.roots", warning=True)
+
+
+def _spool_room(settings: Settings) -> Iterator[Finding]:
+    """Objects of a cloud pass through the spool: a disk that is too small for them is known before the first."""
+    if not any(isinstance(each, CloudConnector) for each in settings.connectors.values()):
+        return
+    whole_bytes = disk_bytes(settings.state_dir)
+    largest = None if whole_bytes is None else spool_room_bytes(whole_bytes, settings.processing.spool_bytes)
+    if largest is not None and largest < min(COMFORTABLE_SPOOL_BYTES, settings.processing.spool_bytes):
+        what = f"its disk is small: no object of more than {largest:,} bytes can be processed"
+        hint = "give state_dir a larger disk (in a container a volume, no tmpfs)"
+        yield Finding(("state_dir",), what, hint=hint, warning=True)
+
+
+def _connections(settings: Settings) -> Iterator[Finding]:
+    """The machine may allow fewer open files than so many connections need."""
+    wanted, files = settings.api.max_connections, most_open_files()
+    affordable = affordable_connections(wanted, files)
+    if affordable < wanted:
+        what = f"only {affordable:,} of {wanted:,} connections are taken: no more than {files:,} files may be open"
+        hint = "raise the hard limit of open files (LimitNOFILE= of a unit, ulimit -Hn), or lower max_connections"
+        yield Finding(("api", "max_connections"), what, hint=hint, warning=True)
 
 
 def _tls(checked: Checked) -> Iterator[Finding]:
@@ -71,6 +131,10 @@ def _tls(checked: Checked) -> Iterator[Finding]:
             yield Finding(("api",), f"{name} is missing", hint="TLS needs a certificate and its key")
         elif path is not None and not is_file(path):
             yield Finding(("api", name), f"there is no file {str(path)!r}")
+    key = files["tls_key"]
+    if key is not None and readable_by_others(key):
+        what = f"every user of this machine can read {key}"
+        yield Finding(("api", "tls_key"), what, hint=f"chmod o-r {key}", warning=True)
 
 
 def _roots(checked: Checked) -> Iterator[Finding]:
@@ -104,9 +168,11 @@ def _automations(checked: Checked) -> Iterator[Finding]:
         loc = ("automations", name)
         yield from _reference(checked, (*loc, "index"), automation.index, "indexes")
         yield from _connector(checked, (*loc, "connector"), automation.connector, "import")
+        if checked.sound((*loc, "pattern")) and (why := regular_expression_in(automation.pattern)):
+            yield Finding((*loc, "pattern"), why, hint=HINT, warning=True)
         yield from _prompt(checked, (*loc, "prompt", "prompt_id"), automation.prompt.prompt_id)
-        yield from _preset((*loc, "prompt"), automation.prompt)
         yield from _wait(checked, loc, automation)
+        yield from _sizes(checked, loc, automation)
         yield from _budget(checked, loc, automation)
         if automation.export is not None:
             yield from _connector(
@@ -134,16 +200,14 @@ def _connector(checked: Checked, loc: Loc, name: str, scope: str) -> Iterator[Fi
 def _prompt(checked: Checked, loc: Loc, prompt: str) -> Iterator[Finding]:
     """A name must be known; an id may belong to a prompt that was made over the API."""
     names = {*BUILT_IN_PROMPTS, *checked.names("prompts")}
-    if checked.sound(loc) and prompt not in names and not prompt.startswith("prompt_"):
+    known = {prompt_id(name) for name in names}
+    if not checked.sound(loc) or prompt_id(prompt) in known:
+        return
+    if not prompt.startswith("prompt_"):
         hint = did_you_mean(prompt, names) or f"declare [prompts.{prompt}], or give an id (prompt_…)"
         yield Finding(loc, f"there is no [prompts.{prompt}]", listed(names), hint)
-
-
-def _preset(loc: Loc, preset: PromptPreset) -> Iterator[Finding]:
-    for medium in ("video", "audio"):
-        duration = f"{medium}_segment_duration"
-        if getattr(preset, f"{medium}_segmentation_type") == "fixed" and getattr(preset, duration) is None:
-            yield Finding((*loc, duration), "is required by fixed segmentation", "1 to 300 (seconds)")
+    elif meant := did_you_mean(prompt, known):
+        yield Finding(loc, "is the id of no prompt of this file", listed(known), meant, warning=True)
 
 
 def _wait(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
@@ -151,6 +215,14 @@ def _wait(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Findin
     if sound and automation.max_wait and parse_duration(automation.max_wait) < automation.quiet_seconds:
         what = "is shorter than debounce, so that no window would ever close by quiet"
         yield Finding((*loc, "max_wait"), what, f"{automation.debounce} or longer")
+
+
+def _sizes(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+    sound = checked.sound((*loc, "min_size_bytes")) and checked.sound((*loc, "max_size_bytes"))
+    least, most = automation.min_size_bytes, automation.max_size_bytes
+    if sound and least is not None and most is not None and least > most:
+        what = "is more than max_size_bytes, so that no object would be picked up"
+        yield Finding((*loc, "min_size_bytes"), what, f"{most} or less")
 
 
 def _budget(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
@@ -175,6 +247,7 @@ def _one_each(checked: Checked) -> Iterator[Finding]:
 
 
 def _webhooks(checked: Checked) -> Iterator[Finding]:
+    yield from _deprecated(checked)
     for name, hook in checked.settings.webhooks.hooks.items():
         if checked.sound(("webhooks", name, "url")):
             yield from _address(checked, ("webhooks", name, "url"), hook)
@@ -195,15 +268,20 @@ def _address(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
     if parts.scheme == "http" and not checked.settings.webhooks.allow_http:
         hint = "for tests, webhooks.allow_http = true permits http"
         yield Finding(loc, "is not encrypted", "https://…", hint)
-    if _is_private(parts.hostname or "") and not checked.settings.webhooks.allow_private_addresses:
-        hint = "webhooks.allow_private_addresses = true permits it"
+    if not checked.sound(("webhooks", "allow_networks")):
+        return
+    reached = checked.settings.webhooks.policy.reach_of_host(parts.hostname or "")
+    if reached is Reach.NEVER:
+        what = "leads to a link-local, reserved or cloud metadata address"
+        yield Finding(loc, what, "a public address", "no option permits it")
+    elif reached is Reach.PRIVATE:
+        hint = "name its network: webhooks.allow_networks"
         yield Finding(loc, "leads to a private address", "a public address", hint)
 
 
-def _is_private(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return not ip_address(host).is_global
-    except ValueError:
-        return False
+def _deprecated(checked: Checked) -> Iterator[Finding]:
+    if checked.settings.webhooks.allow_private_addresses:
+        networks = ", ".join(f'"{network}"' for network in PRIVATE)
+        hint = f"name the networks that are meant, of allow_networks = [{networks}]"
+        what = "allows every private network and will go"
+        yield Finding(("webhooks", "allow_private_addresses"), what, hint=hint, warning=True)

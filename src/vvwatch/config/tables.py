@@ -6,10 +6,17 @@ key does not keep the rest of the table from being checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from vvwatch.config.fields import as_scalar
 from vvwatch.config.findings import did_you_mean
@@ -54,3 +61,38 @@ class Table(BaseModel):
     def given(self, keys: Iterable[str]) -> list[str]:
         """Those of `keys` that the table has and that were given."""
         return [key for key in keys if getattr(self, key, None) is not None]
+
+
+TableKind = type[Table]  # in a table with a field `type` that word means the field
+
+
+class TypedTable(Table):
+    """A table whose key `type` says which further keys it has.
+
+    Each family has `kinds` of its own: the table of each type.
+    """
+
+    required: ClassVar[tuple[str, ...]] = ("type",)
+    kinds: ClassVar[dict[str, TableKind]] = {}
+
+    @classmethod
+    def table_for(cls, value: Any) -> TableKind:
+        """Return the table of the type that a document names."""
+        return cls.kinds.get(str(value.get("type", "")), cls) if isinstance(value, Mapping) else cls
+
+    @classmethod
+    def about(cls, stray: str) -> str:
+        """Return whose key it is, or which one was meant."""
+        owners = [f'type = "{name}"' for name, kind in cls.kinds.items() if stray in kind.model_fields]
+        return f"it belongs to {', '.join(owners)}" if owners else super().about(stray)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_type(cls, value: Any, handler: ModelWrapValidatorHandler[TypedTable]) -> Any:
+        is_of_a_type = "kinds" not in vars(cls)
+        if is_of_a_type or not isinstance(value, Mapping):
+            return handler(value)
+        kind = cls.table_for(value)
+        if kind is not cls:
+            return kind.model_validate(value)
+        return handler({name: item for name, item in value.items() if name in cls.model_fields})

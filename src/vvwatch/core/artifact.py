@@ -10,7 +10,8 @@ What is too large to be downloaded at once is divided between two media: each pa
 element by element. The names of results are those of the v2 API. Nothing that changes after a run has ended is
 in it: built again, a document has the same bytes.
 
-The builders take the store's rows: anything with the columns of `store.schema` as attributes.
+The builders take the store's rows: anything with the columns of `store.schema` as attributes. A run has what its calls
+came to as well (see `store.exports`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, Final
 
+from vvwatch.core.budgets import usd
 from vvwatch.core.events import iso
 from vvwatch.core.exports import ExportType
 from vvwatch.core.identities import segment_id
 from vvwatch.core.media import RunSettings
+from vvwatch.core.processors import undone
 from vvwatch.core.runs import ItemStatus, RunStatus
 
 SCHEMA_ID: Final = "vvwatch-export/1"
@@ -76,6 +79,7 @@ def run_document(run: Any) -> dict[str, Any]:
         "prompt_version": run.prompt_version,
         **_prompt(run.prompt or {}),
         **{name: (run.settings or {}).get(name) for name in _SETTINGS},
+        "not_done": run.not_done or {},
         "source_index_id": run.index_id,
         "import_job_id": run.import_job_id,
         "executed_by": run.executed_by,
@@ -90,6 +94,18 @@ def run_document(run: Any) -> dict[str, Any]:
         "failed_items": run.failed_items,
         "total_segments": run.total_segments,
         "completed_segments": run.completed_segments,
+        "cost": _cost(run),
+    }
+
+
+def _cost(run: Any) -> dict[str, Any]:
+    """What the calls of models came to, retries left out; with calls without a price the sum is a least."""
+    return {
+        "calls": int(run.call_count),
+        "input_tokens": int(run.input_tokens),
+        "output_tokens": int(run.output_tokens),
+        "usd": usd(int(run.cost_nanousd)),
+        "unpriced_calls": int(run.unpriced_call_count),
     }
 
 
@@ -148,6 +164,7 @@ def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
         "processing_warning": segment.warning,
         "field_extraction_succeeded": segment.error is None,
         "field_extraction_error": segment.error,
+        **undone(run.not_done),
     }
 
 
@@ -272,6 +289,7 @@ def _run_schema() -> dict[str, Any]:
             "processing_model": _TEXT_OR_NULL,
             "enable_transcription": _FLAG_OR_NULL,
             "enable_image_embedding": _FLAG_OR_NULL,
+            "not_done": {"type": "object", "additionalProperties": _TEXT},
             "source_index_id": _TEXT_OR_NULL,
             "import_job_id": _TEXT_OR_NULL,
             "executed_by": _TEXT,
@@ -286,6 +304,15 @@ def _run_schema() -> dict[str, Any]:
             "failed_items": _COUNT,
             "total_segments": _COUNT,
             "completed_segments": _COUNT,
+            "cost": _closed(
+                {
+                    "calls": _COUNT,
+                    "input_tokens": _COUNT,
+                    "output_tokens": _COUNT,
+                    "usd": {"type": "number", "minimum": 0},
+                    "unpriced_calls": _COUNT,
+                }
+            ),
         }
     )
 
@@ -332,6 +359,10 @@ def _segment_schema() -> dict[str, Any]:
             "processing_warning": _TEXT_OR_NULL,
             "field_extraction_succeeded": _FLAG,
             "field_extraction_error": _TEXT_OR_NULL,
+            "transcription_succeeded": _FLAG_OR_NULL,
+            "transcription_error": _TEXT_OR_NULL,
+            "image_embedding_succeeded": _FLAG_OR_NULL,
+            "image_embedding_error": _TEXT_OR_NULL,
         }
     )
 

@@ -11,8 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from vvwatch.core.retries import Patience
+
 MOST_HOT: Final = 16
 """In how many folders at most new keys are looked for between full listings."""
+
+LONGEST_RETRY_SECONDS: Final = 300.0
+"""A listing that fails is tried at least so often."""
 
 _HOUR: Final = 3_600.0
 _FULL_SHARE: Final = 0.5
@@ -40,7 +45,7 @@ class Learnt:
     latest last, each with the key behind which new ones are looked for.
 
     Only the first full listing after an edit has to know `since` when what comes counts as new, where that is not
-    since the automation was made, and the prefix, the pattern and `recursive` that were `covered` before.
+    since the automation was made, and the rules that were `covered` before (see `filters.rules_of`).
     """
 
     full_at: float | None = None
@@ -113,6 +118,11 @@ def after_failure(pace: Pace, wait_seconds: float, calls: int) -> float:
     return (
         wait_seconds if pace.calls_per_hour is None else max(wait_seconds, _paid(calls, pace.calls_per_hour))
     )
+
+
+def retry_pause(shortest_seconds: float, failures: int) -> float:
+    """Seconds until a listing is tried again that has failed so often in a row before: twice as long each time."""
+    return Patience(shortest_seconds, max(shortest_seconds, LONGEST_RETRY_SECONDS)).delay(failures)
 
 
 def ends(hot: Mapping[str, str], pace: Pace) -> dict[str, str]:

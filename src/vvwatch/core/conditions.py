@@ -2,7 +2,8 @@
 
 A field is a key of the document, or keys joined by dots that lead into it; a list on the way stands for each of its
 elements, one of which has to do. Texts are compared without regard to case. What has another type than the condition
-says meets no condition.
+says meets no condition. A condition that names no type takes it from what it finds: of a list one element has to do,
+and a number or a truth value may be asked for as text.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ MOST_CONDITIONS: Final = 4
 
 _COMPARED: Final = ("equals", "greater_than", "greater_equal", "less_than", "less_equal")
 _EMPTINESS: Final = ("is_empty", "is_not_empty")
+_OF_ONE_ITEM: Final = ("contains", "starts_with", "ends_with", *_COMPARED)
 _LENGTHS: Final = ("length_equals", "length_greater", "length_less")
 
 OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -28,6 +30,7 @@ OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
     "array": ("item_equals", "item_contains", *_LENGTHS, *_EMPTINESS),
 }
 """Type to the operators that work on it."""
+ALL_OPERATORS: Final = tuple(dict.fromkeys(each for operators in OPERATORS.values() for each in operators))
 
 _Test = Callable[[Any, Any], bool]
 
@@ -51,11 +54,14 @@ _TESTS: Final[Mapping[str, _Test]] = {
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition; `check` makes it from what was asked for. `value` is folded as documents are."""
+    """One condition; `check` makes it from what was asked for. `value` is folded as documents are.
+
+    A `type` of None is that of each value that is found.
+    """
 
     field: str
     operator: str
-    type: str
+    type: str | None
     value: Any = None
 
     def holds(self, document: Mapping[str, Any]) -> bool:
@@ -63,19 +69,30 @@ class Condition:
         found = list(_at(document, self.field.split(".")))
         if self.operator == "is_empty":
             return all(_is_nothing(value, self.type) for value in found)
-        test = _TESTS[self.operator]
-        return any(_has_type(value, self.type) and test(_folded(value), self.value) for value in found)
+        return any(self._meets(value) for value in found)
+
+    def _meets(self, found: Any) -> bool:
+        if self.type is not None:
+            return _has_type(found, self.type) and _TESTS[self.operator](_folded(found), self.value)
+        if isinstance(found, list) and self.operator in _OF_ONE_ITEM:
+            return any(self._meets(item) for item in found if not isinstance(item, list))
+        type_ = next((name for name in OPERATORS if _has_type(found, name)), "")
+        wanted = _as_type(self.value, type_)
+        works = self.operator in OPERATORS.get(type_, ()) and _is_one(wanted, _wanted(self.operator, type_))
+        return works and _TESTS[self.operator](_folded(found), wanted)
 
 
-def check(field: str, operator: str, type_: str, value: Any = None) -> Condition:
-    """The condition. Raises InvalidInput for an operator that does not work on the type, and for a wrong value."""
-    operators = OPERATORS.get(type_)
+def check(field: str, operator: str, type_: str | None, value: Any = None) -> Condition:
+    """The condition. Raises InvalidInput for an operator that does not work on the type, and for a wrong value.
+
+    Without a type any operator will do, and any value that it can work with.
+    """
+    operators = ALL_OPERATORS if type_ is None else OPERATORS.get(type_)
     if operators is None:
         raise InvalidInput("there is no such type", f"the types are {', '.join(OPERATORS)}")
     if operator not in operators:
-        raise InvalidInput(
-            f"the operator does not work on {type_}", f"those that do are {', '.join(operators)}"
-        )
+        what = "there is no such operator" if type_ is None else f"the operator does not work on {type_}"
+        raise InvalidInput(what, f"those that do are {', '.join(operators)}")
     if not field.strip():
         raise InvalidInput("a condition needs a field", "name a key of the metadata, such as subject")
     _check_value(operator, type_, value)
@@ -87,7 +104,7 @@ def all_hold(conditions: Iterable[Condition], document: Mapping[str, Any]) -> bo
     return all(condition.holds(document) for condition in conditions)
 
 
-def _check_value(operator: str, type_: str, value: Any) -> None:
+def _check_value(operator: str, type_: str | None, value: Any) -> None:
     if operator in _EMPTINESS:
         if value is not None:
             raise InvalidInput(f"{operator} takes no value", "leave the value out")
@@ -97,14 +114,32 @@ def _check_value(operator: str, type_: str, value: Any) -> None:
         raise InvalidInput(f"{operator} on {type_} needs another value", f"give {wanted}")
 
 
-def _wanted(operator: str, type_: str) -> str:
+def _wanted(operator: str, type_: str | None) -> str:
+    """What the value of a condition has to be, in words."""
+    if operator in _EMPTINESS:
+        return _NOTHING
     if operator in _LENGTHS:
         return _A_LENGTH
     if operator == "item_contains":
         return _A_TEXT
-    return _A_SCALAR if operator == "item_equals" else _VALUES[type_]
+    if operator == "item_equals":
+        return _A_SCALAR
+    return _A_SCALAR if type_ is None else _VALUES[type_]
 
 
+def _as_type(value: Any, type_: str) -> Any:
+    """`value` as one of `type_`, where it is a text that says such a one; else as it is."""
+    if isinstance(value, str) and type_ == "boolean":
+        return {"true": True, "false": False}.get(value.strip(), value)
+    if isinstance(value, str) and type_ in ("integer", "number"):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+_NOTHING: Final = "nothing"
 _A_TEXT: Final = "a text that is not blank"
 _A_NUMBER: Final = "a finite number"
 _A_LENGTH: Final = "a whole number from 0 on"
@@ -119,16 +154,15 @@ _VALUES: Final = {
 
 def _is_one(value: Any, wanted: str) -> bool:
     """Whether `value` is what `wanted` says."""
-    if wanted == _A_SCALAR:
-        return _is_number(value) or isinstance(value, bool) or _is_one(value, _A_TEXT)
-    if wanted == _A_TEXT:
-        return isinstance(value, str) and bool(value.strip())
-    if wanted == _A_NUMBER:
-        return _is_number(value)
-    if wanted == _VALUES["boolean"]:
-        return isinstance(value, bool)
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and (wanted != _A_LENGTH or value >= 0)
+    return _KINDS[wanted](value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and (isinstance(value, int) or value.is_integer())
 
 
 def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
@@ -147,7 +181,7 @@ def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
 
 def _has_type(value: Any, type_: str) -> bool:
     if type_ == "integer":
-        return _is_number(value) and (isinstance(value, int) or value.is_integer())
+        return _is_whole(value)
     if type_ == "number":
         return _is_number(value)
     return isinstance(value, {"string": str, "boolean": bool, "array": list}[type_])
@@ -159,8 +193,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int) or math.isfinite(value)
 
 
-def _is_nothing(value: Any, type_: str) -> bool:
-    return value is None or (_has_type(value, type_) and _is_blank(value))
+def _is_nothing(value: Any, type_: str | None) -> bool:
+    has_type = isinstance(value, str | list) if type_ is None else _has_type(value, type_)
+    return value is None or (has_type and _is_blank(value))
 
 
 def _is_blank(value: Any) -> bool:
@@ -181,3 +216,14 @@ def _folded(value: Any) -> Any:
 def _alike(one: Any, other: Any) -> bool:
     """Equality of JSON, to which true is no number."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+_KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    _NOTHING: lambda value: value is None,
+    _A_TEXT: _is_text,
+    _A_NUMBER: _is_number,
+    _A_LENGTH: lambda value: _is_whole(value) and value >= 0,
+    _A_SCALAR: lambda value: _is_number(value) or isinstance(value, bool) or _is_text(value),
+    _VALUES["integer"]: _is_whole,
+    _VALUES["boolean"]: lambda value: isinstance(value, bool),
+}

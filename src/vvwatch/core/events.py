@@ -29,8 +29,10 @@ EVENT_TYPES: Final = (
     "import_job.failed",
     "import_job.partial_completed",
     "import_job.progress",
+    "processor.paused",
+    "processor.resumed",
 )
-"""Every event that a webhook can subscribe to."""
+"""Every event that a webhook can subscribe to. The last two are our own; the v2 API has the others elsewhere too."""
 
 TEST_EVENT: Final = "test"
 """What a person lets be sent to a webhook to try it; nothing subscribes to it."""
@@ -40,6 +42,7 @@ _OBJECTS: Final = {
     "prompt_run": "run_id",
     "export": "export_id",
     "import_job": "job_id",
+    "processor": "processor",
 }
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from vvwatch.core.globs import Glob, check_pattern
+from vvwatch.core.housekeeping import is_housekeeping, is_housekeeping_file
 from vvwatch.core.objects import StorageObject, base_name, extension, media_type
+from vvwatch.errors import InvalidInput
 
 __all__ = [
     "WORTH_KNOWING",
     "ObjectFilter",
     "Reason",
     "Verdict",
+    "check_exclude",
     "check_pattern",
+    "check_rules",
     "explain",
+    "rules_of",
 ]
 
 
@@ -29,6 +36,10 @@ class Reason(StrEnum):
     FOLDER_MARKER = "folder_marker"
     ZERO_BYTE = "zero_byte"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    HOUSEKEEPING = "housekeeping"
+    EXCLUDED = "excluded"
+    TOO_SMALL = "too_small"
+    TOO_LARGE = "too_large"
     OWN_OUTPUT = "own_output"
     UNDECODABLE_NAME = "undecodable_name"
     NOT_A_REGULAR_FILE = "not_a_regular_file"
@@ -38,6 +49,9 @@ class Reason(StrEnum):
     SETTLING = "settling"
     ARCHIVED = "archived"
     UNUSABLE_KEY = "unusable_key"
+    KEY_TOO_LONG = "key_too_long"
+    INCOMPLETE_ENTRY = "incomplete_entry"
+    FOLDER_WITH_CONTENT = "folder_with_content"
 
 
 _SENTENCES: Final[dict[Reason, str]] = {
@@ -49,6 +63,10 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.FOLDER_MARKER: "it stands for a folder and has no content",
     Reason.ZERO_BYTE: "it is empty; it is looked at again when it changes",
     Reason.UNSUPPORTED_MEDIA_TYPE: "its extension is not one of a supported video, audio or image format",
+    Reason.HOUSEKEEPING: "a NAS or a desktop keeps it for itself; moved out of its folder, it counts as new",
+    Reason.EXCLUDED: "it matches a pattern that the automation excludes",
+    Reason.TOO_SMALL: "it is smaller than the automation's min_size_bytes",
+    Reason.TOO_LARGE: "it is larger than the automation's max_size_bytes",
     Reason.OWN_OUTPUT: "vvwatch wrote it itself as an export",
     Reason.UNDECODABLE_NAME: "its name is not valid UTF-8; rename it",
     Reason.NOT_A_REGULAR_FILE: "it is a link, device, pipe or socket, not a regular file",
@@ -57,6 +75,11 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.KNOWN_VERSION: "this version was picked up before",
     Reason.ARCHIVED: "it is archived and waits to be restored; it is picked up when it can be read",
     Reason.UNUSABLE_KEY: "its key cannot be asked for (a NUL, or a '.' or '..' segment); rename it",
+    Reason.KEY_TOO_LONG: "its key is longer than a request can name; rename it",
+    Reason.INCOMPLETE_ENTRY: (
+        "the store lists it without its size or its time of change; only the store's operator can mend that"
+    ),
+    Reason.FOLDER_WITH_CONTENT: "its key ends with a slash, as a folder's does, and it has content; rename it",
     Reason.SETTLING: "it may still be written to; it is taken when it has been still for the settle time",
 }
 
@@ -69,6 +92,9 @@ WORTH_KNOWING: Final = frozenset(
         Reason.PERMISSION_DENIED,
         Reason.ARCHIVED,
         Reason.UNUSABLE_KEY,
+        Reason.KEY_TOO_LONG,
+        Reason.INCOMPLETE_ENTRY,
+        Reason.FOLDER_WITH_CONTENT,
     }
 )
 """What a person who put the object there would want to hear: reported as a skipped file."""
@@ -79,6 +105,11 @@ _TEMPORARY_ENDINGS: Final = ("~", ".part", ".partial", ".crdownload", ".tmp", ".
 def explain(reason: Reason) -> str:
     """The reason as the second half of a sentence about the object."""
     return _SENTENCES[reason]
+
+
+def explain_known(reason: str) -> str:
+    """As `explain`, of a reason that was stored; the word itself where a newer vvwatch wrote it."""
+    return explain(Reason(reason)) if reason in _SENTENCES else reason
 
 
 class Verdict(NamedTuple):
@@ -97,41 +128,75 @@ def _rejected(reason: Reason, detail: str = "") -> Verdict:
 
 
 class ObjectFilter:
-    """The rules of one automation, ready to be asked millions of times.
+    """The rules of an automation, or of an import job.
 
     `prefix` is the plain beginning of a key (and may be a whole key), `pattern` a glob (see `globs`);
-    without `recursive` only direct children of the prefix count. Raises InvalidInput for an unusable pattern.
+    without `recursive` only direct children of the prefix count. What matches one of the globs `exclude`, or is
+    smaller or larger than the bounds, is left alone. Raises InvalidInput for an unusable pattern.
     """
 
-    __slots__ = ("_folder", "_glob", "_partial", "_strip", "pattern", "prefix", "recursive")
+    __slots__ = (
+        "_bounded",
+        "_excluded",
+        "_folder",
+        "_glob",
+        "_partial",
+        "_sizes",
+        "_strip",
+        "pattern",
+        "prefix",
+        "recursive",
+    )
 
-    def __init__(self, prefix: str, pattern: str, recursive: bool) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        pattern: str,
+        recursive: bool,
+        exclude: Sequence[str] | None = None,
+        min_size_bytes: int | None = None,
+        max_size_bytes: int | None = None,
+    ) -> None:
         self.prefix = prefix
         self.pattern = pattern
         self.recursive = recursive
         self._glob = Glob(pattern)
+        self._excluded = [(each, Glob(each)) for each in exclude or ()]
+        self._sizes = min_size_bytes, max_size_bytes
+        self._bounded = self._sizes != (None, None)
         self._folder = prefix.rfind("/") + 1
         self._partial = self._folder != len(prefix)
         self._strip = not prefix.endswith("/")
 
+    @classmethod
+    def of(cls, row: Any) -> ObjectFilter:
+        """The rules that a row of an automation or of an import job holds."""
+        return cls(*rules_of(row))
+
     def verdict(self, obj: StorageObject) -> Verdict:
         """What becomes of `obj`: the first rule of `name_verdict` that rejects it, or else its size or class."""
         verdict = self.name_verdict(obj.key)
+        if verdict.reason is Reason.FOLDER_MARKER and obj.key and obj.size_bytes:
+            return _rejected(Reason.FOLDER_WITH_CONTENT)
         if verdict.accepted and obj.size_bytes == 0:
             return _rejected(Reason.ZERO_BYTE)
+        if verdict.accepted and self._bounded:
+            verdict = self._size_verdict(obj.size_bytes)
         if verdict.accepted and obj.archived:
             return _rejected(Reason.ARCHIVED)
         return verdict
 
+    def wants(self, obj: StorageObject) -> bool:
+        """Whether its name and its size are meant, whatever else is to be said of `obj`."""
+        return self.name_verdict(obj.key).accepted and self._size_verdict(obj.size_bytes).accepted
+
     def name_verdict(self, key: str) -> Verdict:
-        """What the name alone decides: marker, prefix, depth, temporary name, pattern, type, encoding."""
+        """What the name alone decides: marker, prefix, depth, whose folder it is, patterns, type, encoding."""
         if not key or key.endswith("/"):
             return _rejected(Reason.FOLDER_MARKER)
         if not key.startswith(self.prefix):
             return _rejected(Reason.OUTSIDE_PREFIX, self.prefix)
-        rest = key[len(self.prefix) :]
-        if self._strip:
-            rest = rest.removeprefix("/")
+        rest = self._rest(key)
         if not self.recursive and "/" in rest:
             return _rejected(Reason.NOT_DIRECT_CHILD)
         return self._below(key, rest)
@@ -139,23 +204,104 @@ class ObjectFilter:
     def minds(self, key: str, reason: str) -> bool:
         """Whether what stands at `key`, and for that reason is no object, is wanted by its name or may hide what is."""
         hides = reason == Reason.PERMISSION_DENIED or (key.endswith("/") and self.recursive)
-        return hides or self.name_verdict(key).accepted
+        return not self._is_left_out(key.rstrip("/")) if hides else self.name_verdict(key).accepted
+
+    def skips(self, folder: str) -> bool:
+        """Whether everything below a folder (its key without a slash at the end) is excluded."""
+        if not self._excluded or not folder.startswith(self.prefix):
+            return False
+        rest = self._rest(folder)
+        return bool(rest) and any(glob.matches_all_below(rest) for _, glob in self._excluded)
+
+    def _rest(self, key: str) -> str:
+        rest = key[len(self.prefix) :]
+        return rest.removeprefix("/") if self._strip else rest
+
+    def _is_left_out(self, folder: str) -> bool:
+        return self._is_housekeeping(f"{folder}/") or self.skips(folder)
 
     def _below(self, key: str, rest: str) -> Verdict:
         name = base_name(key)
+        if self._is_housekeeping(key):
+            return _rejected(Reason.HOUSEKEEPING)
         if self._is_temporary(key, name):
             return _rejected(Reason.TEMPORARY_NAME)
         if not self._glob.matches(rest or name, name):
             return _rejected(Reason.PATTERN_MISMATCH, self.pattern)
+        for pattern, glob in self._excluded:
+            if glob.matches(rest or name, name):
+                return _rejected(Reason.EXCLUDED, pattern)
         if media_type(name) is None:
-            return _rejected(Reason.UNSUPPORTED_MEDIA_TYPE, extension(name))
+            return _unsupported(name)
         return _ACCEPTED if key.isascii() or _is_text(key) else _rejected(Reason.UNDECODABLE_NAME)
+
+    def _size_verdict(self, size_bytes: int) -> Verdict:
+        least, most = self._sizes
+        if least is not None and size_bytes < least:
+            return _rejected(Reason.TOO_SMALL, f"{size_bytes:,} of {least:,} bytes")
+        if most is not None and size_bytes > most:
+            return _rejected(Reason.TOO_LARGE, f"{size_bytes:,} of {most:,} bytes")
+        return _ACCEPTED
+
+    def _is_housekeeping(self, key: str) -> bool:
+        """What the prefix spells out was asked for: only the folders that it leaves open are judged."""
+        first, last = self._folder, key.rfind("/")
+        if self._partial:
+            first = key.find("/", first) + 1 or last
+        return last > first and _holds_housekeeping(key[first:last])
 
     def _is_temporary(self, key: str, name: str) -> bool:
         """What the prefix spells out was asked for: only the segments that it leaves open are judged."""
         hidden = not self._partial and key.startswith(".", self._folder)
         hidden = hidden or key.find("/.", self._folder) >= 0
         return hidden or name.startswith("~$") or name.lower().endswith(_TEMPORARY_ENDINGS)
+
+
+def _unsupported(name: str) -> Verdict:
+    if is_housekeeping_file(name):
+        return _rejected(Reason.HOUSEKEEPING)
+    return _rejected(Reason.UNSUPPORTED_MEDIA_TYPE, extension(name))
+
+
+def rules_of(row: Any) -> tuple[Any, ...]:
+    """What `ObjectFilter` is made of, as a row of an automation or of an import job holds it."""
+    return (
+        row.source_prefix,
+        row.file_pattern,
+        row.recursive,
+        row.exclude_patterns,
+        row.min_size_bytes,
+        row.max_size_bytes,
+    )
+
+
+def check_exclude(pattern: str) -> None:
+    """Raises InvalidInput, naming what is wrong, when `pattern` cannot be excluded."""
+    if pattern.endswith("/") and pattern.strip("/"):
+        folder = pattern.strip("/")
+        raise InvalidInput(
+            f"{pattern!r} ends with a slash, so no object can match",
+            f"all below a folder is {folder + '/**'!r}, and wherever it lies '**/{folder}/**'",
+        )
+    check_pattern(pattern)
+
+
+def check_rules(row: Mapping[str, Any]) -> None:
+    """Raises InvalidInput when rules, by the names of their columns, cannot be used."""
+    check_pattern(row["file_pattern"])
+    for pattern in row["exclude_patterns"] or ():
+        check_exclude(pattern)
+    least, most = row["min_size_bytes"], row["max_size_bytes"]
+    if least is not None and most is not None and least > most:
+        raise InvalidInput(
+            f"min_size_bytes ({least}) is more than max_size_bytes ({most}), so no object can match",
+            "leave one of them out, or swap them",
+        )
+
+
+@lru_cache(maxsize=4096)
+def _holds_housekeeping(folder: str) -> bool:
+    return any(map(is_housekeeping, folder.split("/")))
 
 
 def _is_text(key: str) -> bool:

@@ -18,6 +18,9 @@ from vvwatch.errors import InvalidInput
 
 MAX_PATTERN_CHARACTERS: Final = 512
 MAX_ALTERNATIVES: Final = 100
+_MAX_BRACES: Final = 20
+_MAX_EXPANDED_CHARACTERS: Final = 10_000
+_ALTERNATIVE_COST: Final = 25
 
 Matches = Callable[[str], object]
 
@@ -48,10 +51,24 @@ class Glob:
         names = [segment for segment in path.split("/") if segment]
         return any(_walks(steps, names) for steps in self._paths)
 
+    def matches_all_below(self, folder: str) -> bool:
+        """Whether everything below the folder at this path is meant, however deep."""
+        names = [segment for segment in folder.split("/") if segment]
+        return any(steps[-1] is None and _walks(steps, names) for steps in self._paths)
+
 
 def check_pattern(pattern: str) -> None:
     """Raises InvalidInput, naming what is wrong, when `pattern` cannot be used."""
     Glob(pattern)
+
+
+def compile_cost(pattern: str) -> int:
+    """Return about how many microseconds it takes to compile `pattern`; 0 for one that cannot be used."""
+    try:
+        alternatives = _alternatives(pattern)
+    except InvalidInput:
+        return 0
+    return sum(_ALTERNATIVE_COST + len(text) for text in alternatives)
 
 
 def _alternatives(pattern: str) -> list[str]:
@@ -61,13 +78,18 @@ def _alternatives(pattern: str) -> list[str]:
         raise InvalidInput(message, _HINT)
     if "\0" in pattern:
         raise InvalidInput("a pattern cannot hold a NUL character", _HINT)
+    if pattern.count("{") > _MAX_BRACES:  # each level is a call inside another while they are expanded
+        raise InvalidInput(f"a pattern may have {_MAX_BRACES} braces, and {pattern!r} has more", _HINT)
     try:
         alternatives = bracex.expand(pattern, keep_escapes=True, limit=MAX_ALTERNATIVES)
     except bracex.ExpansionLimitException:
-        message = f"the braces of {pattern!r} stand for more than {MAX_ALTERNATIVES} patterns"
+        message = f"the braces of {pattern!r} expand to more than {MAX_ALTERNATIVES} patterns"
         raise InvalidInput(message, "write fewer alternatives, or * instead of some of them") from None
     if not alternatives:
         raise InvalidInput(f"the braces of {pattern!r} are empty", _HINT)
+    if sum(map(len, alternatives)) > _MAX_EXPANDED_CHARACTERS:
+        message = f"the braces of {pattern!r} expand to more than {_MAX_EXPANDED_CHARACTERS:,} characters"
+        raise InvalidInput(message, "write fewer alternatives, or shorter ones")
     return alternatives
 
 

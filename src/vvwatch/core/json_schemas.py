@@ -6,52 +6,91 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
 
 from vvwatch.errors import InvalidInput
 
-_LONGEST: Final = 65536
+_LONGEST: Final = 65_536
 _DEEPEST: Final = 32
 _LONGEST_REASON: Final = 500
-_MOST_TYPES: Final = 7  # of more that are no texts, it takes a minute to find out whether each is named once
+_MOST_TYPES: Final = 7
+_NOT_IN_NAMES: Final = frozenset(".[]")
+_OF_VALUES: Final = frozenset({"const", "default", "enum", "examples"})
+_OF_NAMED: Final = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 
 
 def check_json_schema(schema: Any) -> None:
     """Raises InvalidInput unless `schema` describes an object, is sound, small and refers only to itself.
 
-    One that is just small enough takes seconds: too long for an event loop, or for a transaction.
+    Nothing is fetched, and the largest takes a few milliseconds.
     """
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise InvalidInput('the root of a prompt\'s JSON Schema must have "type": "object"')
-    if _depth(schema) > _DEEPEST or _length(schema) > _LONGEST:
-        raise InvalidInput(f"a JSON Schema may have {_LONGEST} characters and {_DEEPEST} levels")
+    _check_size(schema)
     _check_tables(schema)
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        place = error.json_path.removeprefix("$").removeprefix(".") or "its root"
-        raise InvalidInput(f"not a JSON Schema: {place}: {error.message}"[:_LONGEST_REASON]) from error
+    _check_names(schema)
+    _compiled(schema)
 
 
 def misfit(schema: Any, sample: Any) -> str | None:
-    """Why `schema` is none, or `sample` does not fit it; None when it does. Nothing is fetched.
+    """Return why `schema` is none, or `sample` does not fit it; None when it does. Nothing is fetched.
 
     A schema can be made so that this takes for ever: whoever got it from outside needs a way to end it.
     """
     try:
         check_json_schema(schema)
-        nowhere: Registry[Any] = Registry()
-        error = next(Draft202012Validator(schema, registry=nowhere).iter_errors(sample), None)
+        _compiled(schema).validate(sample)
     except InvalidInput as refused:
         return refused.message[:_LONGEST_REASON]
-    except Unresolvable:
-        return "the schema refers to something that it does not have"
-    except RecursionError:
-        return "the schema refers to itself without end"
-    return None if error is None else f"{error.json_path}: {error.message}"[:_LONGEST_REASON]
+    except ValidationError as error:
+        return f"${_place(error.instance_path)}: {error.message}"[:_LONGEST_REASON]
+    return None
+
+
+def _compiled(schema: dict[str, Any]) -> Draft202012Validator:
+    """Return what holds values against the schema; patterns and references are looked at on the way."""
+    try:
+        return Draft202012Validator(schema, offline=True)
+    except ValidationError as error:
+        place = _place(error.instance_path).removeprefix(".") or "its root"
+        raise InvalidInput(f"not a JSON Schema: {place}: {error.message}"[:_LONGEST_REASON]) from error
+    except (ReferencingError, ValueError) as error:
+        raise InvalidInput(f"not a JSON Schema: {error}"[:_LONGEST_REASON]) from error
+
+
+def _place(path: list[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+
+
+def _check_size(schema: dict[str, Any]) -> None:
+    """Depth comes first: what is nested too deeply cannot even be written."""
+    if _depth(schema) > _DEEPEST:
+        raise InvalidInput(f"a JSON Schema may have {_DEEPEST} levels, and this has more", "make it flatter")
+    if (length := _length(schema)) > _LONGEST:
+        what = f"a JSON Schema may have {_LONGEST:,} characters, and this has {length:,}"
+        raise InvalidInput(what, "ask for fewer fields, in several prompts")
+
+
+def _check_names(schema: dict[str, Any]) -> None:
+    """Fields are addressed by paths such as scene.people[].name, so no name may hold what divides them."""
+    for name in _names(schema):
+        if not name or _NOT_IN_NAMES & set(name):
+            raise InvalidInput(f"{name[:100]!r} cannot be the name of a field", "leave out . [ and ]")
+
+
+def _names(schema: dict[str, Any]) -> Iterator[str]:
+    """Return the names of all fields, in whatever part of the schema."""
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        for keyword, value in part.items() if isinstance(part, dict) else ():
+            if keyword in _OF_NAMED and isinstance(value, dict):
+                yield from value if keyword == "properties" else ()
+                waiting += value.values()
+            elif keyword not in _OF_VALUES:
+                waiting.append(value)
 
 
 def _check_tables(schema: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Final
 
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.versions import is_same_version, names_by_time
 
 _key: Final = itemgetter(0)
 
@@ -29,6 +30,7 @@ def diff(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]])
 
     `recorded` need hold only the pairs whose key lies in `listed`. An object listed twice counts once, with
     its last version. Almost every object of a sweep is known: that case costs one look into a dictionary.
+    Versions of files are equal as `is_same_version` has it.
     """
     versions = dict(recorded)
     if len(versions) == len(recorded):
@@ -36,10 +38,29 @@ def diff(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]])
     else:  # some key has several versions
         pairs = set(recorded)
         unknown = [obj for obj in listed if obj[:2] not in pairs]
+    if unknown:
+        unknown = _without_same(unknown, recorded)
     keys = len(set(map(_key, listed)))
     if not unknown:
         return Diff([], [], keys)
     return _sorted_out(listed, unknown, versions, keys)
+
+
+def _without_same(unknown: list[StorageObject], recorded: Collection[tuple[str, str]]) -> list[StorageObject]:
+    """Those whose version was not recorded in another form either: by time and size alone, say."""
+    keys = {obj.key for obj in unknown}
+    others: dict[str, list[str]] = {}
+    for key, version in recorded:
+        if key in keys:
+            others.setdefault(key, []).append(version)
+    return [
+        obj
+        for obj in unknown
+        if not any(
+            is_same_version(obj.version, version) or names_by_time(version, obj.modified_at, obj.size_bytes)
+            for version in others.get(obj.key, ())
+        )
+    ]
 
 
 def joined(differences: Iterable[Diff]) -> Diff:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-DEFAULT_PROCESSOR = "technical"
-"""Who runs a prompt when the preset names nobody."""
+FIXED_SECONDS = 10
+"""How long a fixed segment is when nobody says."""
+
+
+def with_lengths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Run settings in which each fixed segmentation has a length."""
+    missing = {
+        f"{kind}_segment_duration": FIXED_SECONDS
+        for kind in ("video", "audio")
+        if settings.get(f"{kind}_segmentation_type") == "fixed"
+        and not settings.get(f"{kind}_segment_duration")
+    }
+    return {**settings, **missing}
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the container says, before anything is decoded. `damage` names what is wrong, empty when sound."""
+    """What the container and the first picture say. `damage` names what is wrong, empty when sound.
+
+    `width` and `height` are those of the picture as displayed, after it is turned by `rotation_degrees` (0, 90,
+    180 or 270, clockwise), None where there is no picture or none could be decoded.
+    """
 
     media_type: str
     container: str
     duration_seconds: float | None
     width: int | None = None
     height: int | None = None
+    rotation_degrees: int | None = None
     frame_rate: float | None = None
     video_codec: str | None = None
     audio_codec: str | None = None
@@ -53,11 +70,34 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """Where an item is cut, in seconds from its start, and what was found on the way.
+
+    `damage` and `warnings` are as in `ProcessingResult`; `probe` is right where the import could only guess. `shots`
+    are the moments at which one shot gives way to the next, wherever the spans are cut; `sound_track` is the number
+    of the stream that is heard, None where there is none.
+    """
+
+    spans: tuple[tuple[float, float], ...]
+    damage: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    probe: Probe | None = None
+    shots: tuple[float, ...] = ()
+    sound_track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessingResult:
-    """All of one item's results. `damage` non-empty means: results are partial and the item is not sound."""
+    """All of one item's results. `damage` non-empty means: results are partial and the item is not sound.
+
+    `probe` is given by a processor that has seen the whole: it is right where the import could only guess.
+    `whole_error` is why nothing is said of the whole, though the prompt asks.
+    """
 
     segments: tuple[Segment, ...]
     metadata: dict[str, Any]
     metadata_text: str
     damage: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    probe: Probe | None = None
+    whole_error: str | None = None

@@ -105,7 +105,8 @@ def doubt(listed: int, seen: int, missing: int) -> str:
     `listed` objects came at all; of the live ones `seen` were among them, and `missing` were not.
     """
     if missing and not listed:
-        return f"the listing is empty, although {missing:,} objects are known: nothing is taken for gone"
+        known = "1 object is" if missing == 1 else f"{missing:,} objects are"
+        return f"the listing is empty, although {known} known: nothing is taken for gone"
     if missing > _ALWAYS_TOO_FEW and missing > seen:
         return (
             f"{missing:,} of {seen + missing:,} known objects are missing at once: nothing is taken for gone"

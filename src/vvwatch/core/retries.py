@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 DELIVERY_DELAYS: Final = (30.0, 120.0, 600.0, 3_600.0, 21_600.0)
@@ -32,3 +33,35 @@ def delivery_delay(
         return None
     usual = delays[max(attempts, 1) - 1] * (1 + _DELIVERY_JITTER * (2 * sample - 1))
     return max(usual, min(retry_after or 0.0, max(delays)))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How long an object is waited for while its store answers for others: both must be reached."""
+
+    attempts: int = 3
+    seconds: float = 30.0
+
+    def is_reached(self, failures: int, since: float, now: float) -> bool:
+        """Whether an object that failed so often, first at `since`, has failed for now."""
+        return failures >= self.attempts and now - since >= self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When what has failed is tried again by itself: the pauses double from the first to the longest.
+
+    So what comes back is found within as long again as it was away.
+    """
+
+    first_seconds: float = 15.0
+    longest_seconds: float = 86_400.0
+
+    def not_before(self, seconds: float) -> Patience:
+        """The same, but with no pause shorter than `seconds`."""
+        return Patience(max(self.first_seconds, seconds), max(self.longest_seconds, seconds))
+
+    def delay(self, tries: int, at_most: float | None = None) -> float:
+        """Seconds to the next try after `tries` were in vain; never more than `at_most`, if that is given."""
+        longest = self.longest_seconds if at_most is None else min(self.longest_seconds, at_most)
+        return min(longest, self.first_seconds * 2.0 ** min(max(tries, 0), _MOST_DOUBLINGS))

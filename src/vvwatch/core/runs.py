@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from vvwatch.core import transitions
+from vvwatch.core.media import ProcessingResult
 
 
 class RunStatus(StrEnum):
@@ -29,7 +31,10 @@ class Results(StrEnum):
 
 
 class ItemStatus(StrEnum):
-    """Where one media item of a run stands; `partial` has results but is damaged or lacks some."""
+    """Where one media item of a run stands; `partial` has results but is damaged or lacks some.
+
+    Without a single good segment it has `failed`.
+    """
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -95,6 +100,45 @@ EVENTS: Final[Mapping[RunStatus, str]] = {
     RunStatus.CANCELLED: "prompt_run.cancelled",
 }
 """How a run ended, and the event that tells it."""
+
+
+MEDIA_DAMAGED: Final = "media_damaged"
+SEGMENTS_FAILED: Final = "segments_failed"
+"""Why an item failed each of whose segments did: it has no result, though it was processed to its end."""
+WHOLE_FAILED: Final = "video_level_failed"
+"""Why an item is partial that has nothing of what the prompt asks about the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEnding:
+    """How an item that was processed to its end stands, and why it is not `completed`."""
+
+    status: ItemStatus
+    code: str | None = None
+    message: str | None = None
+
+
+def ending(result: ProcessingResult) -> ItemEnding:
+    """Return how an item ends of which this was found."""
+    errors = [segment.error for segment in result.segments if segment.error is not None]
+    failed = (
+        [f"{len(errors)} of {len(result.segments)} segments failed, the first: {errors[0]}"] if errors else []
+    )
+    said = "; ".join([*result.damage, *failed]) or None
+    if errors and len(errors) == len(result.segments):
+        return ItemEnding(ItemStatus.FAILED, SEGMENTS_FAILED, _all_failed(errors))
+    if result.whole_error is not None:
+        why = f"the result of the whole is missing: {result.whole_error}"
+        return ItemEnding(ItemStatus.PARTIAL, WHOLE_FAILED, f"{said}; {why}" if said else why)
+    if said is None:
+        return ItemEnding(ItemStatus.COMPLETED)
+    return ItemEnding(ItemStatus.PARTIAL, MEDIA_DAMAGED if result.damage else None, said)
+
+
+def _all_failed(errors: Sequence[str]) -> str:
+    if len(errors) == 1:
+        return f"its only segment failed: {errors[0]}"
+    return f"all of its {len(errors)} segments failed, the first: {errors[0]}"
 
 
 def outcome(total: int, completed: int, partial: int, failed: int) -> RunStatus:

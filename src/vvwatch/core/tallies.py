@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+WHOLE_FAILED: Final = "whole_failed"
+"""What a tally calls items of which only what is said of the whole is missing."""
 
 
 def tallied(tally: Mapping[str, Any] | None, media_type: str, **more: float) -> dict[str, Any] | None:

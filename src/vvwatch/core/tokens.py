@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from vvwatch.core.events import canonical_json
@@ -33,11 +33,11 @@ def mint(secret: bytes, claims: Mapping[str, Any], expires_at: float) -> str:
     return token
 
 
-def verify(secret: bytes, token: str, now: float) -> dict[str, Any]:
-    """What the token was made for, if it was made with `secret` and has not expired. Raises TokenRefused."""
+def verify(secrets: Sequence[bytes], token: str, now: float) -> dict[str, Any]:
+    """What the token was made for, if it was made with one of `secrets` and has not expired. Raises TokenRefused."""
     signed, _, signature = token.rpartition(".")
     whole = len(token) <= LONGEST and token.isascii() and signed.startswith(f"{_VERSION}.")
-    if not whole or not hmac.compare_digest(_signature(secret, signed), signature):
+    if not whole or not any(hmac.compare_digest(_signature(each, signed), signature) for each in secrets):
         raise TokenRefused("the token is not one of this server", "ask for a new address")
     claims = _claims(signed.removeprefix(f"{_VERSION}."))
     if now >= claims.pop(_EXPIRES_AT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from vvwatch.config import Config
@@ -10,6 +11,8 @@ from vvwatch.core.keys import format_key
 from vvwatch.daemon.files import write_private
 
 FILE_NAME = "admin.key"
+SOURCE_NAME = "admin.key.source"
+"""Says where the key came from when it was given: a path, or the name of a variable. Never the key itself."""
 
 
 def admin_key(config: Config) -> str:
@@ -20,3 +23,13 @@ def admin_key(config: Config) -> str:
     if not path.exists():
         write_private(path, format_key(secrets.token_bytes(24)))
     return path.read_text(encoding="utf-8").strip()
+
+
+def note_source(config: Config, environ: Mapping[str, str]) -> None:
+    """Let commands on this machine find the admin key, or name where it is: see `vvwatch.cli.place`."""
+    path = config.state_dir / SOURCE_NAME
+    if config.admin_key is None:
+        path.unlink(missing_ok=True)
+        return
+    file = environ.get("VVWATCH_ADMIN_KEY_FILE")
+    write_private(path, str(Path(file).absolute()) if file else "VVWATCH_ADMIN_KEY")

@@ -25,10 +25,11 @@ def _problems(config: Config) -> Iterator[Problem]:
         try:
             checked_credentials(secret.reveal(), any_token_uri=bool(endpoint_url))
         except InvalidInput as error:
-            yield _problem(config, ("connectors", name, "credentials_file"), error)
+            yield problem_at(config, ("connectors", name, "credentials_file"), error)
 
 
-def _problem(config: Config, loc: tuple[str, ...], error: InvalidInput) -> Problem:
+def problem_at(config: Config, loc: tuple[str, ...], error: InvalidInput) -> Problem:
+    """`error` as a problem of what stands at `loc` of the configuration, with its line where there is a file."""
     if config.path is None:
         return Problem("flags", None, ".".join(loc), error.message, hint=error.hint)
     line = nearest_line(key_lines(config.path.read_text(encoding="utf-8")), loc)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import anyio.to_thread
 import sqlalchemy as sa
 
 from vvwatch.config import CloudConnector, Config, LocalConnector, ids
 from vvwatch.config.models import Automation
+from vvwatch.core.audit import CONFIG, Entry, Origin
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.daemon.admin_key import admin_key
 from vvwatch.daemon.credentials import check_credentials
 from vvwatch.daemon.wiring import House
 from vvwatch.errors import StoreError
-from vvwatch.processors.technical import TECHNICAL_PROMPT
-from vvwatch.store import automations, catalog, facts, keys, moving, webhooks
+from vvwatch.processors.technical.processor import TECHNICAL_PROMPT
+from vvwatch.store import audit, automations, catalog, facts, keys, moving, sealing, webhooks
 from vvwatch.store.catalog import ConnectorSpec, PromptSpec
 from vvwatch.store.database import Tx
 from vvwatch.store.encryption import SecretBox
-from vvwatch.store.schema import connectors, export_automations, import_automations, indexes, prompts
+from vvwatch.store.schema import (
+    api_keys,
+    connectors,
+    export_automations,
+    import_automations,
+    indexes,
+    prompts,
+)
 from vvwatch.store.schema import webhooks as webhook_table
-from vvwatch.store.webhooks import UrlPolicy, WebhookSpec
+from vvwatch.store.webhooks import WebhookSpec
 from vvwatch.workflow.prompts import check_prompts
 
 
@@ -30,11 +39,14 @@ async def declare(house: House, config: Config) -> None:
     """Bring the database in line with `config`, all or nothing. Raises ConfigInvalid, InvalidInput, NotFound."""
     check_prompts(config, house.processors)
     await anyio.to_thread.run_sync(check_credentials, config)
-    await house.database.write(_declare, config, house.box, admin_key(config))
+    for entry in await house.database.write(_declare, config, house.box, admin_key(config)):
+        house.telemetry.emit("audit.recorded", **entry.logged())
 
 
-def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
+def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
+    """Returns the entries of the audit trail for what is different now."""
     moving.require_whole(tx)
+    before = _declared(tx)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
     keys.seed_admin(tx, key, _admin_key_id(config))
     facts.check_key(tx, box, shared=config.replicated)
@@ -47,12 +59,52 @@ def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> None:
     for name, prompt in config.prompts.items():
         catalog.declare_prompt(tx, ids.prompt_id(name), _prompt_spec(name, prompt))
     kept = [
-        _declare_automation(tx, ids.automation_id(name), automation, rescan=not config.replicated)
+        _declare_automation(tx, name, automation, rescan=not config.replicated)
         for name, automation in config.automations.items()
     ]
     for name in config.webhooks.hooks:
         _declare_webhook(tx, config, box, name)
     _release(tx, config, {pair[0] for pair in kept}, {pair[1] for pair in kept if pair[1]})
+    return list(_recorded(tx, before, _declared(tx)))
+
+
+_Rows = dict[tuple[str, str], dict[str, Any]]
+"""What is declared, by what it is and its id."""
+
+_KINDS: Final = {
+    connectors: "connector",
+    indexes: "index",
+    prompts: "prompt",
+    import_automations: "automation",
+    export_automations: "automation",
+    webhook_table: "webhook",
+}
+_NO_EDIT: Final = frozenset(
+    {"updated_at", "revision", "next_at", "cadence", "failure_count", "probe_at", "last_used_at"}
+)
+"""Columns that also change when the file is the same."""
+
+
+def _declared(tx: Tx) -> _Rows:
+    """What the file declares, and the operator's own key, as they are in the database."""
+    chosen = [(sa.select(table).where(table.c.declared), kind) for table, kind in _KINDS.items()]
+    own_key = api_keys.c.id.startswith(keys.ADMIN_KEY_ID, autoescape=True)
+    chosen.append((sa.select(api_keys).where(own_key), "key"))
+    return {(kind, row.id): dict(row._mapping) for rows, kind in chosen for row in tx.all(rows)}
+
+
+def _recorded(tx: Tx, before: _Rows, after: _Rows) -> Iterator[Entry]:
+    """Record in the audit trail what the file has made, changed and released."""
+    for kind, identifier in {**before, **after}:
+        old, new = before.get((kind, identifier)), after.get((kind, identifier))
+        details: dict[str, Any] = {"name": str((new or old or {}).get("name", ""))}
+        if old is None or new is None:
+            action = f"{kind}.{'created' if old is None else 'released'}"
+        elif fields := sorted(name for name in old if old[name] != new[name] and name not in _NO_EDIT):
+            action, details = f"{kind}.changed", {**details, "fields": fields}
+        else:
+            continue
+        yield audit.record(tx, Origin(CONFIG), action, identifier, details)
 
 
 def _admin_key_id(config: Config) -> str:
@@ -85,7 +137,7 @@ def _sealed(tx: Tx, box: SecretBox, connector_id: str, text: str) -> bytes:
     with suppress(StoreError):  # another key has sealed it
         if kept is not None and box.open(kept) == text:
             return bytes(kept)
-    return box.seal(text)
+    return sealing.seal(tx, box, text)
 
 
 def _prompt_spec(name: str, prompt: Any) -> PromptSpec:
@@ -99,9 +151,7 @@ def _prompt_spec(name: str, prompt: Any) -> PromptSpec:
     )
 
 
-def _declare_automation(
-    tx: Tx, automation_id: str, wanted: Automation, *, rescan: bool
-) -> tuple[str, str | None]:
+def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) -> tuple[str, str | None]:
     """Returns the ids of the import and the export automation, which keep theirs when the file renames them."""
     index_id = ids.index_id(wanted.index)
     spec = automations.ImportSpec(
@@ -120,9 +170,12 @@ def _declare_automation(
         import_mode_override=wanted.import_mode,
         concurrency=wanted.concurrency,
         max_list_calls_per_hour=wanted.max_list_calls_per_hour,
+        exclude=wanted.exclude,
+        min_size_bytes=wanted.min_size_bytes,
+        max_size_bytes=wanted.max_size_bytes,
         declared=True,
     )
-    saved = automations.save_import(tx, index_id, spec, automation_id, rescan=rescan)
+    saved = automations.save_import(tx, index_id, spec, ids.automation_id(name), rescan=rescan)
     if wanted.export is None:
         return saved.id, None
     export = automations.ExportSpec(
@@ -132,7 +185,7 @@ def _declare_automation(
         paused=_paused(tx, export_automations, index_id),
         declared=True,
     )
-    return saved.id, automations.save_export(tx, index_id, export, automation_id).id
+    return saved.id, automations.save_export(tx, index_id, export, ids.export_automation_id(name)).id
 
 
 def _paused(tx: Tx, table: sa.Table, index_id: str) -> bool:
@@ -153,7 +206,7 @@ def _declare_webhook(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
         index_ids=None if wanted.indexes is None else tuple(map(ids.index_id, wanted.indexes)),
         metadata=wanted.metadata,
     )
-    policy = UrlPolicy(config.webhooks.allow_http, config.webhooks.allow_private_addresses)
+    policy = config.webhooks.policy
     webhooks.declare(tx, box, webhook_id, spec, given.reveal() if given else kept, policy)
     if not wanted.enabled:
         tx.update(webhook_table, webhook_id, status="disabled")

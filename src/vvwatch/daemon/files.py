@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+from vvwatch import private_files
+from vvwatch.config import Config
+from vvwatch.store.ownership import Ownership
 
 
 def write_private(path: Path, text: str) -> None:
     """Make or replace `path`, whole or not at all, readable by its owner alone."""
-    part = path.with_name(f".{path.name}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    private_files.replace(path, f"{text}\n".encode())
+
+
+@asynccontextmanager
+async def owned_state_dir(config: Config) -> AsyncIterator[None]:
+    """Own the state directory, where owning the database does not do it: another daemon would empty our spool.
+
+    Raises StoreLocked, StoreError.
+    """
+    folder = config.state_dir
+    if not config.replicated and config.database_path.parent == folder:
+        yield
+        return
+    ownership = Ownership(folder / "state.owner", f"the state directory {folder}")
+    async with ownership.held(folder / "state.lock"):
+        yield

@@ -2,56 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TextIO
 
 import anyio
 import anyio.abc
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.interval import IntervalTrigger
+import anyio.to_thread
 from fastapi import FastAPI
 
 from vvwatch import __version__, collector
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
+from vvwatch.daemon.admin_key import note_source
+from vvwatch.daemon.chores import calendar, clearing, deleting, sweeping
 from vvwatch.daemon.declaring import declare
-from vvwatch.daemon.files import write_private
-from vvwatch.daemon.state import DaemonState, app_for, idle, measured, take_over, watched
-from vvwatch.daemon.web import Tls, WebServer, address, bound
+from vvwatch.daemon.files import owned_state_dir, write_private
+from vvwatch.daemon.loop_watch import LoopWatch
+from vvwatch.daemon.presence import be_seen
+from vvwatch.daemon.serving import WebServer, address, listener_of, tls_of
+from vvwatch.daemon.state import DaemonState, app_for, idle, measured, take_over, tell_of_nothing
 from vvwatch.daemon.wiring import House, build
-from vvwatch.errors import StoreUnavailable, VvwatchError
+from vvwatch.descriptors import raise_limit
+from vvwatch.errors import StoreUnavailable
 from vvwatch.notify import Notifier
 from vvwatch.store import nodes
+from vvwatch.store.nodes import Life
 from vvwatch.telemetry import Telemetry, configure_logging
-from vvwatch.workflow.deletions import Deleting
-from vvwatch.workflow.housekeeping import GRACE_SECONDS, Pruning, put_again
+from vvwatch.workflow import sandboxing
+from vvwatch.workflow.housekeeping import put_again
 
-_SWEEP_SECONDS = 60.0
-_DELETING_SECONDS = 1.0
-_STRAYS_SECONDS = 3600.0
-_FIRST_SWEEP_SECONDS = GRACE_SECONDS + 1
-_MEASURE_SECONDS = 15
-_PRUNE_SECONDS = 3600
-_FIRST_PRUNE_SECONDS = (120, 600)  # replicas that start together do not prune together
 _SEEN_SECONDS = 15.0
+_BEATS = 3  # signs of life within a heartbeat
 _CLOSING_SECONDS = 5
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _AT_START = (
     "listen",
     "state_dir",
+    "allow_network_state_dir",
     "database_url",
     "node",
     "public_url",
     "log",
     "debounce",
     "processing",
+    "processors",
+    "processor_secrets",
+    "imports",
     "api",
 )
 _IDLE_POLL_SECONDS = 0.2
@@ -65,16 +68,19 @@ def _print(line: str) -> None:
 class ServeOptions:
     """How this process serves.
 
-    `once` ends when all that was there is done, `observe` sees every event, `reload` reads the configuration
-    anew (without it SIGHUP changes nothing).
+    `once` ends when all that can go on by itself is done, `resumes` ends pauses of processors at the start, `observe`
+    sees every event, `reload` reads the configuration again (without it SIGHUP changes nothing), `watch` measures the
+    event loop that it makes.
     """
 
     environ: Mapping[str, str]
     once: bool = False
+    resumes: bool = False
     announce: Callable[[str], None] = _print
     observe: Callable[[str, Mapping[str, Any]], None] | None = None
     log_stream: TextIO = sys.stderr
     reload: Callable[[], Config] | None = None
+    watch: LoopWatch = field(default_factory=LoopWatch)
 
 
 async def serve(config: Config, options: ServeOptions) -> int:
@@ -87,14 +93,20 @@ async def serve(config: Config, options: ServeOptions) -> int:
     telemetry = Telemetry(__version__, log, keys=config.log.keys)
     if options.observe is not None:
         telemetry.subscribe(options.observe)
+    raise_limit()
+    asyncio.get_running_loop().set_exception_handler(partial(_report_loop, telemetry))
     house = build(config, SystemClock(), telemetry, options.environ)
-    async with house.database.opened():
+    async with house.database.opened(), owned_state_dir(config):
         try:
-            return await _Daemon(house, options).run()
+            with options.watch.reporting(telemetry):
+                return await _Daemon(house, options).run()
         finally:
-            await house.storages.aclose()
-            await house.sender.aclose()
-            await house.downloads.aclose()
+            await house.aclose()
+
+
+def _report_loop(telemetry: Telemetry, _loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Report what asyncio found; its own handler would log each time, with everything that was involved."""
+    telemetry.emit("loop.failed", message=context.get("message", ""), error=context.get("exception"))
 
 
 class _Daemon:
@@ -113,27 +125,32 @@ class _Daemon:
         house.clear_spool()
         await house.engine.setup()
         await declare(house, house.config)
+        await house.pauses.renew(all_of_them=self._options.resumes)
         await house.uploads.settle()
         await put_again(house.database, house.sink, house.telemetry)
         house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
         self._warn(house.config)
-        listener = _bound(house.config)
-        tls = _tls(house.config)
+        sandboxing.warn(house.telemetry)
+        listener = listener_of(house.config)
+        tls = tls_of(house.config)
         where = address(listener, tls)
-        app = app_for(house, self._state, where)
-        web = WebServer(app, listener, tls)
-        async with anyio.create_task_group() as tasks, _housekeeping(house, self._notifier, self._stopping):
+        app = await anyio.to_thread.run_sync(app_for, house, self._state, where)
+        web = WebServer(app, listener, tls, house.connections, house.config.api.trusted_proxies)
+        async with anyio.create_task_group() as tasks, calendar(house, self._notifier, self._stopping):
             tasks.start_soon(self._signals, tasks.cancel_scope, app)
             async with anyio.create_task_group() as watching:
                 await watching.start(house.subscriptions.run)
                 watching.start_soon(house.watcher.settle)
+                watching.start_soon(house.troubles.run)
                 tasks.start_soon(self._work, tasks.cancel_scope)
                 await tasks.start(web.run)
                 self._ready(where)
+                await tell_of_nothing(house, self._options.announce)
                 tasks.start_soon(self._keep_alive)
-                tasks.start_soon(_sweeping, house)
-                tasks.start_soon(_deleting, house, self._stopping)
-                tasks.start_soon(_clearing, house)
+                tasks.start_soon(sweeping, house)
+                tasks.start_soon(house.refused.run)
+                tasks.start_soon(deleting, house, self._stopping)
+                tasks.start_soon(clearing, house)
                 if house.config.replicated:
                     tasks.start_soon(self._be_seen, where)
                 if self._options.once:
@@ -147,6 +164,7 @@ class _Daemon:
     def _ready(self, where: str) -> None:
         house = self._house
         write_private(house.config.state_dir / "address", where)
+        note_source(house.config, self._options.environ)
         self._state.ready = True
         collector.relax()
         self._notifier.ready(f"ready on {where}")
@@ -154,7 +172,7 @@ class _Daemon:
         self._options.announce(f"vvwatch {__version__} ready on {where}")
 
     async def _work(self, scope: anyio.CancelScope) -> None:
-        await self._house.engine.run(self._house.handlers(), self._house.lanes())
+        await self._house.work()
         self._state.drained.set()
         if not self._stopping.is_set():
             scope.cancel()
@@ -190,6 +208,7 @@ class _Daemon:
         self._notifier.extend_timeout(house.config.drain_seconds + 2 * _CLOSING_SECONDS)
         house.telemetry.emit("daemon.draining", hint="a second signal stops now")
         house.engine.drain()
+        house.limiters.drain()
         with anyio.move_on_after(house.config.drain_seconds):
             await self._state.drained.wait()
         if not self._state.drained.is_set():
@@ -209,14 +228,15 @@ class _Daemon:
         house = self._house
         self._notifier.reloading()
         try:
-            read = self._options.reload() if self._options.reload else house.config
+            reload = self._options.reload
+            read = await anyio.to_thread.run_sync(reload) if reload else house.config
             config = read.model_copy(update={name: getattr(self._started_with, name) for name in _AT_START})
             await declare(house, config)
         except Exception as error:  # noqa: BLE001  # a bad file must not end a daemon that works
             house.telemetry.emit("config.rejected", error=error)
             self._notifier.ready("the changed configuration was rejected; the old one goes on")
             return
-        house.live.config = config
+        house.take_over(config)
         take_over(app, config)
         house.watcher.forget()
         house.subscriptions.renew()
@@ -246,14 +266,17 @@ class _Daemon:
     async def _be_seen(self, where: str) -> None:
         """Tell the other nodes that this one works, until it ends."""
         house = self._house
+        heartbeat = house.config.node.heartbeat_seconds
         while not self._stopping.is_set():
             with suppress(StoreUnavailable):
-                about = house.config.node.name, __version__, where, self._state.started_at
-                await house.database.write(nodes.note, *about)
-            with anyio.move_on_after(_SEEN_SECONDS):
+                await be_seen(house, Life(*self._me(where), heartbeat, house.engine.under_way()))
+            with anyio.move_on_after(min(heartbeat / _BEATS, _SEEN_SECONDS)):
                 await self._stopping.wait()
         with suppress(StoreUnavailable):
             await house.database.write(nodes.leave, house.config.node.name)
+
+    def _me(self, where: str) -> tuple[str, str, str, float]:
+        return self._house.config.node.name, __version__, where, self._state.started_at
 
     async def _until_idle(self) -> None:
         while not await idle(self._house, self._state.started_at):
@@ -262,105 +285,6 @@ class _Daemon:
 
 
 def _sending(config: Config) -> dict[str, Any]:
-    """How webhooks are sent to, without the webhooks themselves."""
-    return {name: getattr(config.webhooks, name) for name in type(config.webhooks).model_fields}
-
-
-def _tls(config: Config) -> Tls | None:
-    certificate, key = config.api.tls_certificate, config.api.tls_key
-    return None if certificate is None or key is None else Tls(certificate, key)
-
-
-def _bound(config: Config) -> Any:
-    host, port = config.address
-    try:
-        return bound(host, port)
-    except OSError as error:
-        raise VvwatchError(
-            f"cannot listen on {config.listen}: {error.strerror}",
-            "stop what uses the address, or choose another with listen (port 0 picks a free one)",
-        ) from error
-
-
-async def _measure(house: House, notifier: Notifier) -> None:
-    told = {label: house.telemetry.told_of(label) for label in ("automation", "connector")}
-    try:
-        await house.database.check()
-        figures = await measured(house)
-        there = await watched(house)
-    except StoreUnavailable as error:
-        house.telemetry.emit("task.failed", task="measure", error=error)
-        notifier.status("the database does not work")
-        return
-    for label, names in told.items():
-        house.telemetry.forget(label, names - there[label])
-    house.telemetry.emit("daemon.measured", **figures)
-    notifier.status(", ".join(f"{name} {value}" for name, value in figures.items()))
-
-
-async def _sweeping(house: House) -> None:
-    """By the clock that is never set: the sweep is what mends a calendar that was."""
-    seconds = _FIRST_SWEEP_SECONDS
-    while True:
-        await house.clock.sleep(seconds)
-        try:
-            await put_again(house.database, house.sink, house.telemetry)
-        except Exception as error:  # noqa: BLE001  # a sweep that broke must not end a daemon that works
-            house.telemetry.emit("task.failed", task="sweep", error=error)
-        seconds = _SWEEP_SECONDS
-
-
-async def _deleting(house: House, stopping: anyio.Event) -> None:
-    """Carry out what was deleted: what came while nobody looked, and what a stop broke off."""
-    deleting = Deleting(house.database, house.clock, house.telemetry, stopping.is_set)
-    while True:
-        try:
-            gone = await deleting.run()
-        except StoreUnavailable as error:
-            house.telemetry.emit("task.failed", task="deletions", error=error)
-        else:
-            if gone:
-                await _cleared(house)
-        await house.clock.sleep(_DELETING_SECONDS)
-
-
-async def _clearing(house: House) -> None:
-    """Remove files that nothing names: of who died between the file and its row, and what other nodes deleted."""
-    while True:
-        await _cleared(house)
-        await house.clock.sleep(_STRAYS_SECONDS)
-
-
-async def _cleared(house: House) -> None:
-    for name, sweep in (("uploads", house.uploads.sweep), ("exports", house.exports.sweep)):
-        try:
-            await sweep()
-        except (VvwatchError, OSError) as error:
-            house.telemetry.emit("task.failed", task=f"clearing of {name}", error=error)
-
-
-@asynccontextmanager
-async def _housekeeping(house: House, notifier: Notifier, stopping: anyio.Event) -> AsyncIterator[None]:
-    """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
-    pruning = Pruning(house.database, house.engine.prune, house.clock, house.telemetry, stopping.is_set)
-
-    async def prune() -> None:
-        await pruning.run(house.config.retention)
-
-    scheduler = AsyncIOScheduler(
-        timezone="UTC",
-        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-    )
-    first_prune = random.uniform(*_FIRST_PRUNE_SECONDS)  # noqa: S311  # no secret
-    scheduler.add_job(_measure, _every(_MEASURE_SECONDS, _MEASURE_SECONDS), args=(house, notifier))
-    scheduler.add_job(prune, _every(_PRUNE_SECONDS, first_prune))
-    scheduler.start()
-    try:
-        yield
-    finally:
-        scheduler.shutdown(wait=False)
-
-
-def _every(seconds: float, first_seconds: float) -> IntervalTrigger:
-    first = datetime.now(UTC) + timedelta(seconds=first_seconds)
-    return IntervalTrigger(seconds=seconds, start_date=first, timezone="UTC")
+    """How webhooks are sent to, without the webhooks themselves and what a reload takes over."""
+    names = type(config.webhooks).model_fields
+    return {name: getattr(config.webhooks, name) for name in names if not name.startswith("allow_")}

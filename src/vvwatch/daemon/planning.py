@@ -18,6 +18,8 @@ from vvwatch.config import CloudConnector, Config, Connector, LocalConnector, id
 from vvwatch.config.models import Automation
 from vvwatch.core.costs import Forecast, LearntBy, Watch, calls_of, forecast
 from vvwatch.core.durations import parse_duration
+from vvwatch.core.filters import ObjectFilter
+from vvwatch.daemon.forecasting import USUAL_SECONDS, Forecaster, Work
 from vvwatch.daemon.storages import Storages
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Storage
@@ -40,13 +42,17 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An automation and what it would take; without `size` and `forecast` the `error` says why that is not known."""
+    """An automation and what it would take; without `size` and `forecast` the `error` says why that is not known.
+
+    `work` is what processing everything there takes, None where the prompt is not one of the file.
+    """
 
     name: str
     automation: Automation
     learnt_by: LearntBy
     size: Size | None = None
     forecast: Forecast | None = None
+    work: Work | None = None
     error: VvwatchError | None = None
 
 
@@ -63,17 +69,21 @@ class _Connector:
     builtin: bool = False
 
 
-async def plan(config: Config, objects: int | None = None) -> list[Planned]:
+async def plan(
+    config: Config, objects: int | None = None, media_seconds: float = USUAL_SECONDS
+) -> list[Planned]:
     """What each automation would take, with so many `objects` in its location; None: they are counted there.
 
-    Counting ends with a million objects, or after two minutes.
+    Counting ends with a million objects, or after two minutes. Each object is supposed to be a video of so many
+    `media_seconds`: none is opened.
     """
     with TemporaryDirectory() as folder:
         box = SecretBox(base64.urlsafe_b64encode(secrets.token_bytes(32)))
         storages = Storages(lambda: config, box, Spool(Path(folder), config.processing.spool_bytes))
-        planner = _Planner(config, storages, box, objects)
         try:
-            return [await planner.planned(*each) for each in config.automations.items()]
+            async with Forecaster(config, Path(folder), media_seconds) as forecaster:
+                planner = _Planner(config, storages, box, objects, forecaster)
+                return [await planner.planned(*each) for each in config.automations.items()]
         finally:
             await storages.aclose()
 
@@ -81,12 +91,20 @@ async def plan(config: Config, objects: int | None = None) -> list[Planned]:
 class _Planner:
     """Plans the automations of a configuration; what two of them watch alike is counted once."""
 
-    def __init__(self, config: Config, storages: Storages, box: SecretBox, objects: int | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        storages: Storages,
+        box: SecretBox,
+        objects: int | None,
+        forecaster: Forecaster,
+    ) -> None:
+        self._forecaster = forecaster
         self._config = config
         self._storages = storages
         self._box = box
         self._objects = objects
-        self._counted: dict[tuple[str, str, bool], Size] = {}
+        self._counted: dict[tuple[object, ...], Size] = {}
 
     async def planned(self, name: str, automation: Automation) -> Planned:
         """One automation; what stands in the way is its `error`."""
@@ -110,7 +128,8 @@ class _Planner:
             polls=storage.capabilities.start_after,
             usd_per_call=storage.capabilities.list_usd,
         )
-        return Planned(name, automation, learnt_by, size, forecast(watch))
+        work = self._forecaster.work(automation, size.objects)
+        return Planned(name, automation, learnt_by, size, forecast(watch), work)
 
     def _row(self, name: str) -> sa.Row[Any]:
         """The connector as the database would hand it on."""
@@ -123,7 +142,7 @@ class _Planner:
     async def _size(self, automation: Automation, provider: str, storage: Storage) -> Size:
         if self._objects is not None:
             return Size(self._objects, calls_of(provider, self._objects))
-        place = automation.connector, automation.prefix, automation.recursive
+        place = automation.connector, automation.prefix, automation.recursive, automation.exclude
         if place not in self._counted:
             found = await _counted(storage, automation)
             calls = max(found.calls, calls_of(provider, found.objects))
@@ -134,8 +153,10 @@ class _Planner:
 async def _counted(storage: Storage, automation: Automation) -> Size:
     """What one listing shows. Raises StorageError when the location cannot be listed."""
     found = Size(0, 0, complete=False)
+    rules = ObjectFilter(automation.prefix, automation.pattern, automation.recursive, automation.exclude)
     with anyio.move_on_after(_LONGEST_SECONDS):
-        async with ended(storage.list(automation.prefix, recursive=automation.recursive)) as pages:
+        listing = storage.list(automation.prefix, recursive=automation.recursive, skips=rules.skips)
+        async with ended(listing) as pages:
             async for page in pages:
                 found = Size(found.objects + len(page.objects), found.calls + page.calls, complete=False)
                 if found.objects >= _MOST_OBJECTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,14 +15,27 @@ from vvwatch import __version__
 from vvwatch.api.app import create_app
 from vvwatch.api.context import ApiContext, ApiSettings
 from vvwatch.config import Config
+from vvwatch.config.processors import budgets_of
+from vvwatch.core.connections import affordable_streams
 from vvwatch.core.rate_limits import Limits
+from vvwatch.core.shortages import CODES
 from vvwatch.daemon.wiring import House
+from vvwatch.errors import ProcessorPaused, StoreUnavailable
 from vvwatch.ports import Kind
 from vvwatch.store import automations, nodes
 from vvwatch.store.database import ENTITIES, JobSink, Tx
-from vvwatch.store.schema import deliveries, import_automations, import_files, run_items, windows
+from vvwatch.store.queries import shortages
+from vvwatch.store.schema import (
+    deliveries,
+    import_automations,
+    import_files,
+    run_items,
+    segment_retries,
+    windows,
+)
 
 _UPLOAD_WAIT_SECONDS = 5.0
+_SOON_SECONDS = 2.0
 
 
 @dataclass
@@ -43,15 +57,41 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             "address": address,
             "started_at": state.started_at,
             "ready": state.ready,
-            "sources": {name: asdict(health) for name, health in house.subscriptions.health().items()},
-            "queues": {name: asdict(health) for name, health in house.subscriptions.queue_health().items()},
+            "database": {"writable": house.database.works, "error": house.database.trouble or None},
+            **_health(house),
+            "pressure": _pressure(house),
             "settling": house.watcher.settling(),
             **(await _nodes(house) if config.replicated else {}),
         }
 
-    settings = ApiSettings(
-        allow_http=config.webhooks.allow_http,
-        allow_private_addresses=config.webhooks.allow_private_addresses,
+    return create_app(
+        ApiContext(
+            database=house.database,
+            clock=house.clock,
+            box=house.box,
+            storages=house.storages,
+            document=house.exports.document,
+            processors=house.processors,
+            settings=_with_reloadable(_settings(house), config),
+            status=status,
+            readiness=lambda: {"serving": state.ready, "store": house.database.works},
+            metrics=house.telemetry.exposition,
+            telemetry=house.telemetry,
+            uploads=house.uploads,
+            refused=house.refused,
+            addresses=house.storages.addresses,
+            queues=house.queues,
+            calls_in_flight=house.limiters.in_flight,
+            test_webhook=house.deliveries.test,
+            budgets=budgets_of(config.processing.budget, config.processors),
+        )
+    )
+
+
+def _settings(house: House) -> ApiSettings:
+    """What holds until the next start."""
+    config = house.config
+    return ApiSettings(
         debounce_scale=config.debounce.scale,
         listen_host=config.address[0],
         public_url=config.public_url,
@@ -61,26 +101,26 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
         limits=Limits.of(config.api.requests_per_minute, config.api.requests_per_hour),
         max_upload_bytes=config.api.max_upload_bytes,
         upload_wait_seconds=_UPLOAD_WAIT_SECONDS,
+        max_streams_per_key=affordable_streams(
+            config.api.max_streams_per_key, house.connections.limits.total
+        ),
     )
-    return create_app(
-        ApiContext(
-            database=house.database,
-            clock=house.clock,
-            box=house.box,
-            storages=house.storages,
-            document=house.exports.document,
-            processors=house.processors,
-            settings=_with_reloadable(settings, config),
-            status=status,
-            readiness=lambda: {"serving": state.ready, "store": house.database.works},
-            metrics=house.telemetry.exposition,
-            telemetry=house.telemetry,
-            uploads=house.uploads,
-            addresses=house.storages.addresses,
-            queues=house.queues,
-            test_webhook=house.deliveries.test,
-        )
-    )
+
+
+def _health(house: House) -> dict[str, Any]:
+    """How sources, queues and the stores that owe an answer are."""
+    found = {
+        "sources": house.subscriptions.health(),
+        "queues": house.subscriptions.queue_health(),
+        "connectors": house.watcher.reconciler.silence.health(),
+    }
+    return {part: {name: asdict(each) for name, each in all_.items()} for part, all_ in found.items()}
+
+
+def _pressure(house: House) -> dict[str, Any] | None:
+    """The limit of connections that was reached a short while ago."""
+    found = house.connections.pressure()
+    return None if found is None else asdict(found)
 
 
 def take_over(app: FastAPI, config: Config) -> None:
@@ -93,8 +133,9 @@ def _with_reloadable(settings: ApiSettings, config: Config) -> ApiSettings:
     return replace(
         settings,
         local_roots=config.local.roots,
-        any_token_uri=config.storage.gcs.endpoint_url is not None,
         store_hosts=_store_hosts(config),
+        webhook_policy=config.webhooks.policy,
+        attachment_policy=config.attachments.policy,
     )
 
 
@@ -106,19 +147,55 @@ def _store_hosts(config: Config) -> dict[str, str]:
 
 async def _nodes(house: House) -> dict[str, Any]:
     found = await house.database.read(nodes.present)
-    return {"node": house.config.node.name, "nodes": [asdict(node) for node in found]}
+    return {"node": house.config.node.name, "nodes": [_told(node) for node in found]}
+
+
+def _told(node: nodes.Node) -> dict[str, Any]:
+    lost = node.lost_at is not None or node.waiting
+    words = {"loss": node.loss, "remedy": node.remedy} if lost else {"loss": "", "remedy": ""}
+    return {**asdict(node), **words}
+
+
+async def tell_of_nothing(house: House, announce: Callable[[str], None]) -> None:
+    """Say what to do where nothing is watched: a daemon that does nothing looks like one that works."""
+    try:
+        is_idle = not await house.database.read(automations.is_any)
+    except StoreUnavailable:  # which is logged as an outage; this must not end the daemon
+        return
+    if not is_idle:
+        return
+    file = house.config.path or "a vvwatch.toml"
+    hint = f"declare an automation in {file} and reload, or make one over the API"
+    house.telemetry.emit("daemon.idle", hint=hint)
+    announce(f"nothing is watched yet: {hint}")
+
+
+async def _tell_of_recovery(house: House) -> None:
+    waiting = {each.code for each in await house.database.read(shortages.waiting)}
+    for code in CODES:
+        past = None if code in waiting else house.telemetry.over("machine.shortage", reason=code)
+        if past is not None:
+            seconds = round(past.lasted_seconds, 1)
+            house.telemetry.emit(
+                "machine.recovered", reason=code, outage_seconds=seconds, failures=past.times
+            )
 
 
 async def idle(house: House, started_at: float) -> bool:
-    """Whether all that was there is done: scanned since the start, settled, no window open, no work waiting."""
+    """Whether all that was there is done: scanned since the start, settled, no window open, no work waiting.
+
+    What waits for a processor that only a person can set going again is not waited for.
+    """
     if house.watcher.settling() or house.watcher.busy():
         return False
     return await house.database.read(_nothing_left, started_at)
 
 
 async def measured(house: House) -> dict[str, Any]:
-    """What is under way, in numbers."""
-    return await house.database.read(_figures, house.sink)
+    """What is under way, in numbers. Reports a shortage of this machine that is over."""
+    await _tell_of_recovery(house)
+    figures = await house.database.read(_figures, house.sink)
+    return {**figures, "connections_open": len(house.connections)}
 
 
 async def watched(house: House) -> dict[str, set[str]]:
@@ -134,10 +211,11 @@ def _figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
     return {
         "automations": _count(tx, import_automations.c.enabled, ~import_automations.c.paused),
         "windows_open": _count(tx, windows.c.state == "open"),
-        "files_pending": _unfinished(tx, import_files),
+        "files_pending": _unfinished(tx, import_files) - _gathered(tx),
         "items_pending": _unfinished(tx, run_items),
         "delivery_backlog": _count(tx, deliveries.c.completed_at.is_(None)),
         "jobs_due": sink.due(tx),
+        "nodes_lost": nodes.lost(tx),
     }
 
 
@@ -147,6 +225,12 @@ def _unfinished(tx: Tx, table: sa.Table) -> int:
     return in_hand + _count(tx, table.c.status == "pending", table.c.next_at.is_(None))
 
 
+def _gathered(tx: Tx) -> int:
+    """Files in open windows, whose import jobs are to come."""
+    held = sa.select(sa.func.coalesce(sa.func.sum(windows.c.object_count), 0))
+    return int(tx.execute(held.where(windows.c.state == "open")).scalar_one())
+
+
 def _count(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
     return int(tx.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one())
 
@@ -154,7 +238,14 @@ def _count(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
 def _nothing_left(tx: Tx, started_at: float) -> bool:
     waiting = [table for kind, table in ENTITIES.items() if kind is not Kind.SCAN]
     for table in waiting:
-        if tx.first(sa.select(table.c.id).where(table.c.next_at.is_not(None)).limit(1)) is not None:
+        waits: list[sa.ColumnElement[bool]] = [table.c.next_at.is_not(None)]
+        if table is segment_retries:  # what is tried again by itself, some time later, holds up nobody
+            waits.append(table.c.tries == 0)
+        if table is run_items:  # a refused key, a missing model: nothing goes on by itself
+            is_late = table.c.next_at > tx.now + _SOON_SECONDS
+            is_paused = sa.and_(is_late, table.c.error_code == ProcessorPaused.code)
+            waits.append(sa.not_(sa.func.coalesce(is_paused, sa.false())))
+        if tx.first(sa.select(table.c.id).where(*waits).limit(1)) is not None:
             return False
     unscanned = sa.select(import_automations.c.id).where(
         import_automations.c.enabled,

@@ -23,6 +23,7 @@ from vvwatch.errors import (
     StorageUnavailable,
     StoreError,
 )
+from vvwatch.extras import install_command
 from vvwatch.ports import Storage
 from vvwatch.storage.local import LocalStorage
 from vvwatch.storage.spool import Spool
@@ -223,7 +224,7 @@ def needing(extra: str) -> Iterator[None]:
     except ImportError as error:
         raise InvalidInput(
             f"a connector of the type {extra} needs the package {error.name}",
-            f"pip install 'vvwatch[{extra}]'",
+            install_command(extra),
         ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,41 +13,59 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from vvwatch.config import Config
-from vvwatch.core.media import DEFAULT_PROCESSOR
+from vvwatch.config.processors import PaidProcessor, budgets_of
+from vvwatch.core.absence import EVERYWHERE
+from vvwatch.core.budgets import Budgets
+from vvwatch.core.connections import ConnectionLimits, affordable_connections
+from vvwatch.core.processors import NOBODY
+from vvwatch.daemon.limiting import Limiters, fingerprints
 from vvwatch.daemon.queues import open_queue
+from vvwatch.daemon.serving import Connections
+from vvwatch.daemon.state_dir import prepare
 from vvwatch.daemon.storages import Storages
-from vvwatch.errors import VvwatchError
-from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Processor, Source
-from vvwatch.processors.technical import Limits, TechnicalProcessor
+from vvwatch.descriptors import file_limit
+from vvwatch.errors import StoreUnavailable
+from vvwatch.ports import Clock, Engine, EventQueue, Handler, Job, Kind, Lane, Source
+from vvwatch.ports.processing import Processor
+from vvwatch.processors.media.isolation import Limits
+from vvwatch.processors.registry import Resources, open_processors
+from vvwatch.processors.technical.processor import TechnicalProcessor
 from vvwatch.senders.downloads import Downloads
 from vvwatch.senders.guard import Guard
 from vvwatch.senders.http import HttpSender
 from vvwatch.sources.folder import FolderSource
+from vvwatch.sources.places import place_of
 from vvwatch.storage.spool import Spool
 from vvwatch.storage.uploads import UploadsFolder
 from vvwatch.store.database import Database, JobSink
-from vvwatch.store.encryption import SecretBox, load_or_create_key
+from vvwatch.store.encryption import SecretBox
 from vvwatch.store.opening import needing_postgresql
+from vvwatch.store.queries.runs import processors_in_use
 from vvwatch.store.queues import FETCH, queue_name
+from vvwatch.store.secret_keys import find_keys
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.attachments import Attachments
 from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
 from vvwatch.workflow.exports import Exports
 from vvwatch.workflow.imports import Imports
 from vvwatch.workflow.one_time import OneTimeImports
+from vvwatch.workflow.pauses import Pauses
 from vvwatch.workflow.reading import Reading
+from vvwatch.workflow.refusals import RefusedRequests
 from vvwatch.workflow.runs import Runs
 from vvwatch.workflow.subscriptions import Subscriptions
+from vvwatch.workflow.troubles import Troubles
 from vvwatch.workflow.uploads import Uploads
-from vvwatch.workflow.watch import Watcher
+from vvwatch.workflow.watch import MOST_OF_A_CONNECTOR, Watcher
 from vvwatch.workflow.windows import Windows
 
-_SCAN_SLOTS = 4
+_SCAN_SLOTS = MOST_OF_A_CONNECTOR + 1
 _WINDOW_SLOTS = 4
 _IMPORT_JOB_SLOTS = 4
 _FETCH_SLOTS = 16
 _RUN_SLOTS = 2
 _RETRY_SLOTS = 1
+_FAILING_SLOTS = 1
 _EXPORT_SLOTS = 2
 _DELIVERY_SLOTS = 64
 _SAFETY_SWEEP_SECONDS = 300.0
@@ -69,15 +87,18 @@ class House:
     clock: Clock
     telemetry: Telemetry
     database: Database
-    engine: Engine
+    engine: StoreEngine
     sink: JobSink
     box: SecretBox
     sender: HttpSender
     processors: Mapping[str, Processor]
+    pauses: Pauses
+    limiters: Limiters
     watcher: Watcher
     windows: Windows
     one_time: OneTimeImports
     imports: Imports
+    troubles: Troubles
     runs: Runs
     exports: Exports
     deliveries: Deliveries
@@ -85,6 +106,8 @@ class House:
     storages: Storages
     uploads: Uploads
     downloads: Downloads
+    connections: Connections
+    refused: RefusedRequests
     queues: Callable[[sa.Row[Any]], EventQueue]
     spool: Path
 
@@ -93,12 +116,28 @@ class House:
         """The configuration in force."""
         return self.live.config
 
+    def take_over(self, config: Config) -> None:
+        """Go by `config`, as far as a reload takes it over."""
+        self.live.config = config
+        self.sender.guard.policy = config.webhooks.policy
+        self.downloads.guard.policy = config.attachments.policy
+
     def clear_spool(self) -> None:
         """Begin with an empty spool: what a dead process left there is of no use to anybody."""
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700, exist_ok=True)
         self.exports.prepare()
         self.uploads.folder.prepare()
+
+    async def aclose(self) -> None:
+        """End what processors have running, and close all connections; refused requests are kept before."""
+        await self.refused.flush()
+        for processor in self.processors.values():
+            await processor.aclose()
+        await self.limiters.aclose()
+        await self.storages.aclose()
+        await self.sender.aclose()
+        await self.downloads.aclose()
 
     def handlers(self) -> dict[Kind, Handler]:
         """Who does which kind of work."""
@@ -114,8 +153,20 @@ class House:
             Kind.DELIVERY: self.deliveries.deliver,
         }
 
-    def lanes(self) -> tuple[Lane, ...]:
-        """How much of each kind runs at once here: decoding by the cores, the rest waits mostly."""
+    async def work(self) -> None:
+        """Do what is due until the engine is told to stop.
+
+        Work for processors that are not configured any more is taken as well: it fails with that reason, instead of
+        waiting for ever.
+        """
+        wanted = await self.database.read(processors_in_use)
+        await self.engine.run(self.handlers(), self.lanes(wanted - self.processors.keys()))
+
+    def lanes(self, gone: Collection[str] = ()) -> tuple[Lane, ...]:
+        """How much of each kind runs at once here: decoding by the cores, the rest waits mostly.
+
+        `gone` are processors that are not there and that runs want.
+        """
         heavy = self.config.processing.concurrency
         plain = {
             Kind.SCAN: _SCAN_SLOTS,
@@ -129,9 +180,19 @@ class House:
         return (
             *(self._lane(kind, slots) for kind, slots in plain.items()),
             self._lane(Kind.IMPORT_FILE, _FETCH_SLOTS, FETCH),
-            *(self._lane(Kind.RUN_ITEM, heavy, name) for name in self.processors),
+            *(self._lane(Kind.RUN_ITEM, self._slots(name), name) for name in self.processors),
             *(self._lane(Kind.SEGMENT_RETRY, _RETRY_SLOTS, name) for name in self.processors),
+            *(
+                self._lane(kind, _FAILING_SLOTS, name)
+                for kind in (Kind.RUN_ITEM, Kind.SEGMENT_RETRY)
+                for name in {NOBODY, *gone}
+            ),
         )
+
+    def _slots(self, processor: str) -> int:
+        """How many items a processor works on at once here."""
+        table = self.config.processors.get(processor)
+        return table.concurrency if isinstance(table, PaidProcessor) else self.config.processing.concurrency
 
     def _lane(self, kind: Kind, slots: int, need: str = "") -> Lane:
         """What any node may do, and what only this one can."""
@@ -141,22 +202,25 @@ class House:
 
 def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:
     """All parts, wired, nothing started. Raises VvwatchError when the state directory cannot be used."""
-    _make_state_dir(config.state_dir)
+    _make_state_dir(config.state_dir, telemetry)
     clock, database, engine = _store(config, clock, telemetry)
+    database.tell = partial(tell_of_database, telemetry)
     live = Live(config)
     spool = config.state_dir / "spool"
-    box = SecretBox(load_or_create_key(config.state_dir, environ))
+    box = find_keys(config.state_dir, environ).box()
     storages = Storages(lambda: live.config, box, Spool(spool, config.processing.spool_bytes))
-    guard = Guard(config.webhooks.allow_http, config.webhooks.allow_private_addresses)
-    sender = HttpSender(guard, config.webhooks.timeout_seconds)
+    sender, downloads = _outgoing(config)
     uploads = _uploads(config, database, clock)
-    downloads = Downloads(guard, config.api.max_upload_bytes, _DOWNLOAD_SECONDS)
-    processors: dict[str, Processor] = {DEFAULT_PROCESSOR: _technical(config, spool)}
+    pauses, limiters = _limiting(config, box, (database, clock, telemetry))
+    resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit)
+    processors = open_processors(config, resources)
+    database.processors = names = config.processor_names
     sample, attempts = random.random, config.processing.attempts
-    reading = Reading(clock, storages.for_work, processors, DEFAULT_PROCESSOR, attempts, sample)
-    watcher = Watcher(database, clock, telemetry, reading.open_storage, sample)
+    bounds = config.imports.bound, config.imports.patience
+    technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)
+    reading = Reading(clock, storages.for_work, technical, processors, attempts, sample, *bounds, names=names)
+    watcher = _watcher(config, (database, clock, telemetry), reading, sample)
     queues = partial(open_queue, storages)
-    policy = DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
     return House(
         live=live,
         clock=clock,
@@ -167,25 +231,71 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         box=box,
         sender=sender,
         processors=processors,
+        pauses=pauses,
+        limiters=limiters,
         watcher=watcher,
         windows=Windows(database, telemetry),
         one_time=OneTimeImports(database, clock, telemetry, reading),
         imports=Imports(database, telemetry, reading, Attachments(database, box, uploads, downloads)),
-        runs=Runs(database, telemetry, reading),
+        troubles=Troubles(database, telemetry, reading, watcher.notice, config.node.name),
+        runs=Runs(database, telemetry, reading, _budgets(config), pauses),
         exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
-        deliveries=Deliveries(database, clock, telemetry, sender, box, policy, sample),
+        deliveries=Deliveries(database, clock, telemetry, sender, box, _policy(config), sample),
         subscriptions=_subscriptions(config, watcher, queues, (database, clock, telemetry), sample),
         storages=storages,
         uploads=uploads,
         downloads=downloads,
+        connections=Connections(connection_limits(config), telemetry, clock),
+        refused=RefusedRequests(database, clock, telemetry),
         queues=queues,
         spool=spool,
     )
 
 
+def _outgoing(config: Config) -> tuple[HttpSender, Downloads]:
+    """What asks the hosts that users name, each by its own policy."""
+    hooks, attachments = Guard(config.webhooks.policy), Guard(config.attachments.policy, "attachments")
+    ca_file = config.webhooks.ca_file
+    return (
+        HttpSender(hooks, config.webhooks.timeout_seconds, ca_file),
+        Downloads(attachments, config.api.max_upload_bytes, _DOWNLOAD_SECONDS, ca_file),
+    )
+
+
+def _watcher(
+    config: Config, base: tuple[Database, Clock, Telemetry], reading: Reading, sample: Callable[[], float]
+) -> Watcher:
+    watcher = Watcher(*base, reading.open_storage, sample)
+    watcher.reconciler.confirmation, watcher.reconciler.place_of = config.imports.confirmation, _place
+    return watcher
+
+
+def _policy(config: Config) -> DeliveryPolicy:
+    return DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
+
+
+def connection_limits(config: Config) -> ConnectionLimits:
+    """Return how many connections the API takes: what is configured, as far as open files allow."""
+    total = affordable_connections(config.api.max_connections, file_limit())
+    return ConnectionLimits(total, config.api.max_connections_per_address)
+
+
+def _budgets(config: Config) -> Budgets:
+    return budgets_of(config.processing.budget, config.processors)
+
+
+def _limiting(
+    config: Config, box: SecretBox, base: tuple[Database, Clock, Telemetry]
+) -> tuple[Pauses, Limiters]:
+    database, _, telemetry = base
+    pauses = Pauses(database, telemetry, fingerprints(config, box))
+    return pauses, Limiters(*base, pauses, config.node.name if config.replicated else "")
+
+
 def _uploads(config: Config, database: Database, clock: Clock) -> Uploads:
     node = config.node.name if config.replicated else ""
-    return Uploads(database, clock, UploadsFolder(config.state_dir / "uploads"), node)
+    folder = UploadsFolder(config.state_dir / "uploads", config.api.uploads_bytes)
+    return Uploads(database, clock, folder, node)
 
 
 def _subscriptions(
@@ -204,11 +314,15 @@ def _subscriptions(
     return found
 
 
-class _StoreEngine(Engine, JobSink, Protocol):
+class StoreEngine(Engine, JobSink, Protocol):
     """An engine that a database commits to."""
 
+    def under_way(self) -> Mapping[str, int]:
+        """How many jobs run here now, by their kind."""
+        ...
 
-def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, Database, _StoreEngine]:
+
+def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, Database, StoreEngine]:
     """The clock, database and engine that `database_url` asks for; only these are imported.
 
     Raises InvalidInput when what PostgreSQL needs is not installed.
@@ -231,26 +345,23 @@ def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, D
     return common, server, PgQueuerEngine(server, url, report, config.node.heartbeat_seconds)
 
 
-def _make_state_dir(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (path / ".writable").touch()
-        (path / ".writable").unlink()
-    except OSError as error:
-        raise VvwatchError(
-            f"cannot write to the state directory {path}: {error.strerror}",
-            "choose another with --state-dir or state_dir, or give it to the daemon's user (chown)",
-        ) from error
+def _make_state_dir(path: Path, telemetry: Telemetry) -> None:
+    found = prepare(path)
+    if found.closed:
+        telemetry.emit("state_dir.closed", state_dir=str(path), names=list(found.closed))
+    if found.doubt:
+        telemetry.emit("state_dir.open", state_dir=str(path), problem=found.doubt)
 
 
-def _technical(config: Config, work_dir: Path) -> TechnicalProcessor:
+def processing_limits(config: Config) -> Limits:
+    """Return what reading one item may cost."""
     wanted = config.processing
-    limits = Limits(
+    return Limits(
         memory_bytes=wanted.memory_bytes,
         wall_seconds=wanted.item_timeout_seconds,
+        probe_seconds=wanted.probe_seconds,
         max_pixels=wanted.max_pixels,
     )
-    return TechnicalProcessor(limits=limits, work_dir=work_dir)
 
 
 def _source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source | None:
@@ -260,6 +371,20 @@ def _source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source | No
         return None
     root = Path(connector.settings["root"])
     return FolderSource(root, clock=clock, sweep_seconds=_SAFETY_SWEEP_SECONDS)
+
+
+def tell_of_database(telemetry: Telemetry, error: StoreUnavailable | None) -> None:
+    """An outage is told as one, however many meet it, and once when it is over."""
+    if error is not None:
+        telemetry.emit("database.unavailable", error=error)
+    elif past := telemetry.over("database.unavailable"):
+        seconds = round(past.lasted_seconds, 1)
+        telemetry.emit("database.available", outage_seconds=seconds, failures=past.times)
+
+
+def _place(connector: sa.Row[Any]) -> str | None:
+    """A bucket that answers is always the same one; a folder may be another one after a mount."""
+    return place_of(Path(connector.settings["root"])) if connector.provider == "local" else EVERYWHERE
 
 
 def _report(telemetry: Telemetry, job: Job | None, error: Exception) -> None:

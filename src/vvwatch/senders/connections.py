@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import time
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import httpcore
-import httpx
+import httpcore2
+import httpx2
 
+from vvwatch.errors import InvalidInput
 from vvwatch.senders.guard import Guard
 
-_KEPT: Final = 32
+_KEPT: Final = 32  # idle ones, whatever their hosts
 _KEPT_SECONDS: Final = 4.0  # many servers close after five: what is sent at that moment is lost
 _NEXT_SECONDS: Final = 2.0
 
 
-class _GuardedBackend(httpcore.AsyncNetworkBackend):
+class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Connects to what the guard has checked, and to nothing else: to the first of the host's addresses that answers.
 
     The last is given all the time that is left, each other one little.
@@ -27,7 +28,7 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._network = httpcore.AnyIOBackend()
+        self._network = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -35,89 +36,70 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,  # noqa: ASYNC109  # as the interface has it
         local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
         *others, last = await self._guard.addresses(host, port)
         soon = _NEXT_SECONDS if timeout is None else min(timeout, _NEXT_SECONDS)
         for address in others:
-            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 return await self._network.connect_tcp(address, port, soon, local_address, socket_options)
         return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Idle:
-    since: float
-    origin: httpcore.Origin
-    connection: httpcore.AsyncHTTPConnection
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    """The authorities to trust: those of this machine ($SSL_CERT_FILE included) and those of `ca_file`."""
+    context = httpx2.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    if ca_file is None:
+        return context
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:  # those of TLS, too
+        raise InvalidInput(
+            f"the ca_file {str(ca_file)!r} of [webhooks] cannot be used: {error.strerror or error}",
+            "it must be readable, and hold certificates in PEM form",
+        ) from error
+    return context
 
 
 class Connections:
-    """As many as are asked for at once, for those that hang must not keep the others from theirs; a few stay open.
+    """Opens as many connections as are asked for at once, so that those that hang hold up no others; keeps a few.
 
-    httpcore's own pool looks at the socket of each of its connections for every request: among 32 that costs three
-    times what the request does. Here only the one that is taken is looked at. Close with `aclose`.
+    Close with `aclose`.
     """
 
-    def __init__(self, guard: Guard) -> None:
-        self._network = _GuardedBackend(guard)
-        self._tls = httpx.create_ssl_context(trust_env=False)
-        self._idle: list[_Idle] = []  # the oldest is the first
+    def __init__(self, guard: Guard, ca_file: Path | None = None) -> None:
+        """`ca_file` has further authorities in PEM form. Raises InvalidInput when it cannot be used."""
+        self._pool = httpcore2.AsyncConnectionPool(
+            _trust(ca_file),
+            max_connections=None,
+            max_keepalive_connections=_KEPT,
+            keepalive_expiry=_KEPT_SECONDS,
+            network_backend=_GuardedBackend(guard),
+        )
 
     async def aclose(self) -> None:
-        """Close all that nobody uses."""
-        while self._idle:
-            await self._idle.pop().connection.aclose()
+        """Close all connections."""
+        await self._pool.aclose()
 
     @asynccontextmanager
     async def answer(
         self,
         method: str,
-        target: httpcore.URL,
+        target: httpcore2.URL,
         headers: Sequence[tuple[bytes, bytes]],
         seconds: float,
         **further: Any,
-    ) -> AsyncIterator[httpcore.Response]:
-        """What is answered, whole within `seconds` but for its body; `further` goes to httpcore.
+    ) -> AsyncIterator[httpcore2.Response]:
+        """Yield the answer: its head is there within `seconds`, its body is still to be read.
 
-        Raises httpcore's errors, ReadTimeout for an answer that is late, and DeliveryRefused.
+        `further` goes to httpcore2. Raises httpcore2's errors, ReadTimeout for an answer that is late, and
+        DeliveryRefused. The pool strips the `__cause__` of each: what led to it is its `__context__`.
         """
-        async with self.to(target.origin) as connection, AsyncExitStack() as asking:
-            asked = connection.stream(method, target, headers=headers, **further)
+        async with AsyncExitStack() as asking:
+            asked = self._pool.stream(method, target, headers=headers, **further)
             with anyio.move_on_after(seconds) as waiting:
                 response = await asking.enter_async_context(asked)
             if waiting.cancelled_caught:
-                raise httpcore.ReadTimeout
+                raise httpcore2.ReadTimeout
             yield response
-
-    @asynccontextmanager
-    async def to(self, origin: httpcore.Origin) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
-        """A connection for one request. httpcore's errors come from it, and DeliveryRefused from the guard."""
-        connection = await self._kept(origin) or self._new(origin)
-        try:
-            yield connection
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._keep(origin, connection)
-
-    async def _kept(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
-        while found := next((each for each in reversed(self._idle) if each.origin == origin), None):
-            self._idle.remove(found)
-            if not found.connection.has_expired():
-                return found.connection
-            await found.connection.aclose()
-        return None
-
-    def _new(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        return httpcore.AsyncHTTPConnection(
-            origin, self._tls, keepalive_expiry=_KEPT_SECONDS, network_backend=self._network
-        )
-
-    async def _keep(self, origin: httpcore.Origin, connection: httpcore.AsyncHTTPConnection) -> None:
-        now = time.monotonic()
-        if connection.is_available():
-            self._idle.append(_Idle(now, origin, connection))
-        else:
-            await connection.aclose()
-        while self._idle and (len(self._idle) > _KEPT or self._idle[0].since < now - _KEPT_SECONDS):
-            await self._idle.pop(0).connection.aclose()

@@ -10,15 +10,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-import httpcore
+import httpcore2
 
+from vvwatch.core.shortages import shortage_in
 from vvwatch.errors import AttachmentRefused, AttachmentUnavailable, DeliveryRefused
 from vvwatch.senders.connections import Connections
 from vvwatch.senders.guard import Guard
 
+_BROKEN: Final = (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError)
 _MOST_REDIRECTS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _AGAIN: Final = (408, 425, 429)
@@ -38,11 +41,13 @@ class Download:
 class Downloads:
     """Fetches files of at most `max_bytes`; `timeout_seconds` is how long nothing may come. Close it with `aclose`."""
 
-    def __init__(self, guard: Guard, max_bytes: int, timeout_seconds: float) -> None:
-        self._guard = guard
+    def __init__(
+        self, guard: Guard, max_bytes: int, timeout_seconds: float, ca_file: Path | None = None
+    ) -> None:
+        self.guard = guard
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
-        self._connections = Connections(guard)
+        self._connections = Connections(guard, ca_file)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -50,28 +55,32 @@ class Downloads:
 
     @asynccontextmanager
     async def file(self, url: str) -> AsyncIterator[Download]:
-        """The file at `url`. Raises AttachmentRefused, or AttachmentUnavailable where it may be had later."""
+        """The file at `url`. Raises AttachmentRefused, or AttachmentUnavailable where it may be had later.
+
+        Raises MachineShortage when this machine cannot ask for it now.
+        """
         host = urlsplit(url).hostname or ""
         try:
             async with self._answer(url) as response:
                 headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
                 self._require(host, headers)
                 yield Download(headers.get(b"content-type", ""), self._pieces(host, response))
-        except DeliveryRefused as refusal:
-            if getattr(refusal.__cause__, "errno", None) == socket.EAI_AGAIN:
-                raise _later(refusal.message) from refusal
-            raise AttachmentRefused(refusal.message, "give an address that the server may ask") from refusal
-        except ValueError as error:
-            raise AttachmentRefused(
-                f"{host!r} redirects to what is no address", "give the last address"
-            ) from error
-        except httpcore.TimeoutException as error:
-            raise _later(f"{host!r} did not answer within {self._timeout_seconds:g} s") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise _later(f"the connection to {host!r} failed: {type(error).__name__}") from error
+        except (DeliveryRefused, ValueError, *_BROKEN) as error:
+            raise shortage_in(error) or self._failure(host, error) from error
+
+    def _failure(self, host: str, error: Exception) -> AttachmentRefused:
+        if isinstance(error, DeliveryRefused):
+            if getattr(error.__context__, "errno", None) == socket.EAI_AGAIN:
+                return _later(error.message)
+            return AttachmentRefused(error.message, "give an address that the server may ask")
+        if isinstance(error, httpcore2.TimeoutException):
+            return _later(f"{host!r} did not answer within {self._timeout_seconds:g} s")
+        if isinstance(error, _BROKEN):
+            return _later(f"the connection to {host!r} failed: {type(error).__name__}")
+        return AttachmentRefused(f"{host!r} redirects to what is no address", "give the last address")
 
     @asynccontextmanager
-    async def _answer(self, url: str) -> AsyncIterator[httpcore.Response]:
+    async def _answer(self, url: str) -> AsyncIterator[httpcore2.Response]:
         """The answer with the file, wherever redirects lead."""
         for _ in range(_MOST_REDIRECTS + 1):
             async with self._asked(url) as response:
@@ -84,9 +93,9 @@ class Downloads:
         )
 
     @asynccontextmanager
-    async def _asked(self, url: str) -> AsyncIterator[httpcore.Response]:
+    async def _asked(self, url: str) -> AsyncIterator[httpcore2.Response]:
         """The answer of one host, which is whole within the time-out but for the file."""
-        target, host = self._guard.checked(url)
+        target, host = self.guard.checked(url)
         names = ("connect", "read", "write")
         timeouts = dict.fromkeys(names, self._timeout_seconds)
         headers = [(name.encode(), value.encode("ascii")) for name, value in {"Host": host, **_OURS}.items()]
@@ -104,7 +113,7 @@ class Downloads:
         if told.isdecimal() and int(told) > self._max_bytes:
             raise self._too_large(host)
 
-    async def _pieces(self, host: str, response: httpcore.Response) -> AsyncIterator[bytes]:
+    async def _pieces(self, host: str, response: httpcore2.Response) -> AsyncIterator[bytes]:
         taken, started = 0, time.monotonic()
         async for piece in response.aiter_stream():
             taken += len(piece)
@@ -120,7 +129,7 @@ class Downloads:
         return AttachmentRefused(f"the file at {host!r} has more than {self._max_bytes:,} bytes", hint)
 
 
-def _onward(url: str, response: httpcore.Response) -> str:
+def _onward(url: str, response: httpcore2.Response) -> str:
     """Where a redirect leads. Raises what any other answer means."""
     status, host = response.status, urlsplit(url).hostname
     if status in _REDIRECTS:

@@ -2,79 +2,61 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Final
 from urllib.parse import SplitResult, quote, urlsplit
 
 import anyio
-import httpcore
+import httpcore2
 
+from vvwatch.core.networks import PUBLIC_ONLY, AddressPolicy, Reach
 from vvwatch.errors import DeliveryRefused
 
 _PLAIN: Final = "/?%:@!$&'()*+,;=~[]"  # stands in paths and queries as it is
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-_UNICAST: Final = IPv6Network("2000::/3")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Guard:
-    """What addresses may be posted to."""
+    """What may be asked by `policy`, which a reload may replace; `table` is its table in the configuration."""
 
-    allow_http: bool = False
-    allow_private_addresses: bool = False
+    policy: AddressPolicy = PUBLIC_ONLY
+    table: str = "webhooks"
 
-    def checked(self, url: str) -> tuple[httpcore.URL, str]:
+    def checked(self, url: str) -> tuple[httpcore2.URL, str]:
         """The address, and its host as the header has it. Raises DeliveryRefused for what its spelling forbids."""
         parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_http):
-            raise DeliveryRefused("the address is not https", "use https, or allow http in [webhooks]")
+        if parts.scheme != "https" and not (parts.scheme == "http" and self.policy.allow_http):
+            hint = f"use https, or allow http in [{self.table}]"
+            raise DeliveryRefused("the address is not https", hint)
         host, port = _destination(parts)
         path = quote(parts.path or "/", safe=_PLAIN) + (
             f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else ""
         )
         name = f"[{host}]" if ":" in host else host
-        target = httpcore.URL(scheme=parts.scheme, host=host, port=port, target=path)
+        target = httpcore2.URL(scheme=parts.scheme, host=host, port=port, target=path)
         return target, name if port is None else f"{name}:{port}"
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of `host`, the best first. Raises DeliveryRefused unless all may be connected to."""
+        """The addresses of `host`, the best first. Raises DeliveryRefused unless all may be connected to.
+
+        A refusal names none of them: what a name of the daemon's network resolves to is not for everybody.
+        """
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise DeliveryRefused(f"the host {host!r} does not resolve", "check the webhook's url") from error
+            raise DeliveryRefused(f"the host {host!r} does not resolve", "check the url") from error
         addresses = [str(entry[4][0]) for entry in found]
-        if not addresses or not all(map(self._allows, addresses)):
+        reached = {self.policy.reach(address) for address in addresses}
+        if Reach.NEVER in reached:
+            what = f"the host {host!r} resolves to a link-local, reserved or cloud metadata address"
+            raise DeliveryRefused(what, "no option allows these: use another address")
+        if not addresses or Reach.PRIVATE in reached:
             raise DeliveryRefused(
                 f"the host {host!r} resolves to a private address",
-                "use a public address, or set allow_private_addresses in [webhooks]",
+                f"use a public address, or name its network in allow_networks of [{self.table}]",
             )
         return addresses
-
-    def _allows(self, address: str) -> bool:
-        if self.allow_private_addresses:
-            return True
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-        return all(map(_is_public, _meant(parsed)))
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether it is a host's on the Internet: of IPv6, all else that no rule forbids may lead to hosts nearby."""
-    is_unicast = isinstance(address, IPv4Address) or address in _UNICAST
-    return is_unicast and address.is_global and not address.is_multicast
-
-
-def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:
-    """The address, and that of IPv4 which the system or a router would make of it."""
-    if isinstance(address, IPv4Address):
-        return (address,)
-    if address.ipv4_mapped is not None:
-        return (address.ipv4_mapped,)
-    if address in _NAT64:
-        return (IPv4Address(int(address) & 0xFFFF_FFFF),)
-    return (address,) if address.sixtofour is None else (address, address.sixtofour)
 
 
 def _destination(parts: SplitResult) -> tuple[str, int | None]:
@@ -84,5 +66,5 @@ def _destination(parts: SplitResult) -> tuple[str, int | None]:
     except ValueError:
         host, port = "", None
     if not host or port == 0:
-        raise DeliveryRefused("the address has no valid host and port", "check the webhook's url")
+        raise DeliveryRefused("the address has no valid host and port", "check the url")
     return host, port

@@ -12,12 +12,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import anyio
-import httpcore
+import httpcore2
 
-from vvwatch.errors import DeliveryRefused
+from vvwatch.core.shortages import shortage_in
+from vvwatch.errors import DeliveryRefused, MachineShortage
 from vvwatch.ports import Reply
+from vvwatch.senders.causes import cause_of
 from vvwatch.senders.connections import Connections
 from vvwatch.senders.guard import Guard
 
@@ -29,10 +32,10 @@ _LONGEST_RETRY_AFTER_SECONDS = 86_400.0
 class HttpSender:
     """Posts with a time-out; keeps the first kilobyte of an answer. Close it with `aclose`."""
 
-    def __init__(self, guard: Guard, timeout_seconds: float) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, timeout_seconds: float, ca_file: Path | None = None) -> None:
+        self.guard = guard
         self._timeout_seconds = timeout_seconds
-        self._connections = Connections(guard)
+        self._connections = Connections(guard, ca_file)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -42,23 +45,29 @@ class HttpSender:
         """Send `body` once within the time-out. Whatever hinders it stands in the reply; nothing is raised."""
         started = time.monotonic()
         status: int | None = None
-        text, error, retry_after = "", None, None
+        text, error, retry_after, shortage = "", None, None, None
         try:
-            target, host = self._guard.checked(url)
+            target, host = self.guard.checked(url)
             status, text, retry_after = await self._exchange(target, {"Host": host, **_OURS, **headers}, body)
-        except DeliveryRefused as refusal:
-            error = refusal.message
-        except httpcore.TimeoutException:
-            error = f"no answer within {self._timeout_seconds:g} s"
-        except (httpcore.NetworkError, httpcore.ProtocolError) as failure:
-            error = f"{type(failure).__name__}: the connection failed"
         except Exception as failure:  # noqa: BLE001  # as promised
             # The address is a user's and the answer a stranger's: neither may stop the worker that sends.
-            error = f"{type(failure).__name__}: it could not be sent"
-        return Reply(status, text, error, time.monotonic() - started, retry_after)
+            shortage = shortage_in(failure)
+            error = self._hindrance(failure, shortage)
+        return Reply(status, text, error, time.monotonic() - started, retry_after, shortage)
+
+    def _hindrance(self, failure: Exception, shortage: MachineShortage | None) -> str:
+        if shortage is not None:
+            return shortage.message
+        if isinstance(failure, DeliveryRefused):
+            return failure.message
+        if isinstance(failure, httpcore2.TimeoutException):
+            return f"no answer within {self._timeout_seconds:g} s"
+        if isinstance(failure, httpcore2.NetworkError | httpcore2.ProtocolError):
+            return cause_of(failure) or f"{type(failure).__name__}: the connection failed"
+        return f"{type(failure).__name__}: it could not be sent"
 
     async def _exchange(
-        self, target: httpcore.URL, headers: Mapping[str, str], body: bytes
+        self, target: httpcore2.URL, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, str, float | None]:
         whole = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
         ends_at = anyio.current_time() + self._timeout_seconds
@@ -69,10 +78,10 @@ class HttpSender:
         return response.status, text, _retry_after(answered.get(b"retry-after", b"").decode("latin-1"))
 
 
-async def _beginning(response: httpcore.Response, ends_at: float) -> str:
+async def _beginning(response: httpcore2.Response, ends_at: float) -> str:
     """What comes of the body until then: the status alone says what became of the message."""
     kept = b""
-    with anyio.CancelScope(deadline=ends_at), suppress(httpcore.NetworkError, httpcore.ProtocolError):
+    with anyio.CancelScope(deadline=ends_at), suppress(httpcore2.NetworkError, httpcore2.ProtocolError):
         async for piece in response.aiter_stream():
             kept += piece
             if len(kept) >= _KEPT_BODY_BYTES:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from vvwatch.core.housekeeping import is_housekeeping
 from vvwatch.ports import Finding, SourceHealth
 
 _LIMITS: Final = Path("/proc/sys/fs/inotify")
@@ -66,7 +67,7 @@ def folders_below(root: Path, enough: Callable[[], bool]) -> int:
     while waiting and not enough():
         try:
             with os.scandir(waiting.pop()) as entries:
-                waiting += [each.path for each in entries if each.name[0] != "." and _is_folder(each)]
+                waiting += [each.path for each in entries if _is_watched(each)]
         except OSError:
             continue  # gone, or closed to us: it is not watched either
         count += 1
@@ -112,7 +113,9 @@ def _queue_examined() -> list[Finding]:
     return [Finding("inotify queue", "warning", detail, _raised("max_queued_events", usual))]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_watched(entry: os.DirEntry[str]) -> bool:
+    if entry.name[0] == "." or is_housekeeping(entry.name):
+        return False
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:

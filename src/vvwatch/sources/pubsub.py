@@ -5,7 +5,6 @@ It is pulled through the REST interface: an answer with many messages costs one 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -19,7 +18,9 @@ from vvwatch.sources.pubsub_examination import Examination
 from vvwatch.sources.pubsub_requests import PULL, PubSubSession, posted, told
 from vvwatch.sources.told import moment
 from vvwatch.storage.gcs_errors import FAILURES, Refused, passes, strange
+from vvwatch.storage.gcs_listing import json_of
 from vvwatch.storage.gcs_session import Answer, GcsLocation, GcsSession, Request
+from vvwatch.storage.replies import ReplyTooLarge
 
 _SUBSCRIPTION: Final = re.compile(
     r"projects/[a-z0-9][a-z0-9.:-]{1,99}/subscriptions/(?!goog)[A-Za-z][\w.~+%-]{2,254}", re.ASCII
@@ -61,14 +62,17 @@ class PubSubQueue:
         content = {"maxMessages": self._most}
         request = posted(self._session.address(self._subscription, "pull"), content)
         answer = None
-        with move_on_after(_WAIT_SECONDS), told(PULL, self._subscription):
-            answer = await self._pulled(request)
+        try:
+            with move_on_after(_WAIT_SECONDS), told(PULL, self._subscription):
+                answer = await self._pulled(request)
+        except ReplyTooLarge:
+            self._most = max(1, self._most // 2)
+            raise
         if answer is None:
             return ()
         try:
             messages = await to_thread.run_sync(messages_in, answer.body, self._bucket)
         except ValueError:
-            self._most = max(1, self._most // 2)  # an answer that is too long is cut off
             raise strange(f"{self._subscription!r} cannot be pulled from") from None
         self._most = _MOST_MESSAGES
         return messages
@@ -124,10 +128,10 @@ class PubSubQueue:
 def messages_in(body: bytes, bucket: str) -> list[Message]:
     """The messages in the answer to a pull. Raises ValueError when it is none."""
     try:
-        return [
-            _message(each["ackId"], each["message"], bucket)
-            for each in json.loads(body or b"{}").get("receivedMessages", ())
-        ]
+        received = json_of(body or b"{}").get("receivedMessages", ())
+        if len(received) > _MOST_MESSAGES:
+            raise ValueError("more messages than were asked for")
+        return [_message(each["ackId"], each["message"], bucket) for each in received]
     except (LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError("not the shape of an answer to a pull") from None
 

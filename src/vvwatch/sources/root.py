@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from vvwatch.errors import AccessDenied, StorageError, StorageUnavailable
+from vvwatch.notify import is_a_service
 
 
 class Root:
@@ -37,7 +38,7 @@ class Root:
         """The error that says that the folder is not there."""
         return StorageUnavailable(
             f"the folder {str(self.path)!r} is not there: {why}",
-            "mount or create it; vvwatch looks for it every second",
+            _hint_for_missing(),
         )
 
     def _identify(self) -> tuple[int, int]:
@@ -46,3 +47,13 @@ class Root:
         except OSError as error:
             raise self.unusable(error) from error
         return status.st_dev, status.st_ino
+
+
+def _hint_for_missing() -> str:
+    hint = "mount or create it; vvwatch looks for it every second"
+    if is_a_service(os.environ):
+        hint += (
+            "; if it is there for others, it came after the service: `systemctl restart vvwatch` shows it to the"
+            " daemon (see 10-local-folder.conf)"
+        )
+    return hint

@@ -16,6 +16,7 @@ from vvwatch.sources import s3_events
 from vvwatch.sources.sqs_address import queue_address
 from vvwatch.sources.sqs_client import LONG_POLL_SECONDS, SqsClient
 from vvwatch.sources.sqs_examination import Examination
+from vvwatch.storage.replies import ReplyTooLarge
 from vvwatch.storage.s3_client import S3Credentials, S3Location
 from vvwatch.storage.s3_tasks import side_by_side
 
@@ -45,6 +46,7 @@ class SqsQueue:
         self._client = SqsClient(address, location, credentials)
         self._examination = Examination(self._client)
         self._lanes = 1
+        self._most = _BATCH
 
     async def receive(self) -> Sequence[Message]:
         """As `EventQueue.receive`: up to 560 messages. What is cancelled comes again after two minutes at most."""
@@ -102,14 +104,19 @@ class SqsQueue:
         return len(found) - before
 
     async def _poll(self, wait_seconds: int) -> list[Message]:
-        answer = await self._client.of_queue(
-            "receive_message",
-            "sqs:ReceiveMessage",
-            MaxNumberOfMessages=_BATCH,
-            WaitTimeSeconds=wait_seconds,
-            VisibilityTimeout=_VISIBILITY_SECONDS,
-            MessageSystemAttributeNames=["SentTimestamp"],
-        )
+        try:
+            answer = await self._client.of_queue(
+                "receive_message",
+                "sqs:ReceiveMessage",
+                MaxNumberOfMessages=self._most,
+                WaitTimeSeconds=wait_seconds,
+                VisibilityTimeout=_VISIBILITY_SECONDS,
+                MessageSystemAttributeNames=["SentTimestamp"],
+            )
+        except ReplyTooLarge:  # a message may be a mebibyte, and its escapes as much again
+            self._most = 1
+            raise
+        self._most = _BATCH
         messages = []
         for said in answer.get("Messages", ()):
             messages.append(self._message(said))

@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from anyio import Lock, to_thread
 
 from vvwatch.sources.sqs_address import QueueAddress
 from vvwatch.sources.sqs_errors import Errand, told
-from vvwatch.storage.s3_client import MODELS, S3Credentials, S3Location, refuse
+from vvwatch.storage.s3_client import S3Credentials, S3Location, refuse
+from vvwatch.storage.s3_transport import AwsTransport, aws_session
 
 LONG_POLL_SECONDS: Final = 20
 """The longest that SQS waits for a message."""
@@ -77,8 +77,7 @@ class SqsClient:
         return client
 
     def _new_client(self, service: str) -> Any:
-        session = AioSession()
-        session.register_component("data_loader", MODELS)
+        session = aws_session()
         queue = service == "sqs"
         key = self._credentials
         return session.create_client(
@@ -102,6 +101,7 @@ class SqsClient:
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
             s3={"addressing_style": "path" if by_path else "auto"},
+            http_session_cls=AwsTransport,
             ignore_configured_endpoint_urls=True,  # the location says where it is
             request_checksum_calculation="when_required",  # not every compatible server knows the others
             response_checksum_validation="when_required",

@@ -17,6 +17,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.storage.replies import redirected
 from vvwatch.storage.s3_errors import LATER, Operation
 from vvwatch.storage.s3_errors import told as broken_told
 
@@ -54,8 +55,12 @@ def told(errand: Errand) -> Iterator[None]:
 
 
 def _meaning(error: ClientError, errand: Errand) -> StorageError:
-    said = error.response.get("Error", {})
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    said, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    if 300 <= status < 400 and (location := metadata.get("HTTPHeaders", {}).get("location", "")):
+        return redirected(
+            errand.what, location, "set the queue's URL, endpoint_url and region to where they are"
+        )
     code = str(said.get("Code", ""))
     code = code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.") if _CODE.fullmatch(code) else ""
     if code.upper().startswith("KMS") and "Denied" in code:

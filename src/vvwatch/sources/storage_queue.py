@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
-from xml.etree.ElementTree import Element, ParseError, XMLPullParser
+from typing import Final, TypeVar
+from xml.etree.ElementTree import Element
 
 from anyio import CapacityLimiter, create_task_group, sleep, to_thread
 
@@ -18,6 +18,7 @@ from vvwatch.sources.azure_events import told
 from vvwatch.sources.storage_queue_client import DELETE, READ, UPDATE, QueueClient, strange
 from vvwatch.storage.azure_client import AzureAccountKey, AzureClientSecret, AzureLocation, Request
 from vvwatch.storage.azure_listing import epoch_seconds
+from vvwatch.storage.markup import element_of
 
 _MOST_MESSAGES: Final = 32
 """The most that the service gives at once."""
@@ -143,19 +144,10 @@ class StorageQueue:
 
 def messages_in(body: bytes, storage_account: str, container: str) -> list[Message]:
     """The messages in an answer of the service. Raises ValueError when that is none."""
-    parser: XMLPullParser[Element] = XMLPullParser(("end",))
-    text = body.decode("utf-8-sig")
-    if "<!DOCTYPE" in text:
-        raise ValueError("it declares a document type")
-    try:
-        parser.feed(text)
-        parser.close()
-    except ParseError as error:
-        raise ValueError(f"no XML: {error}") from None
-    ended: list[Any] = list(parser.read_events())
-    if not ended or ended[-1][1].tag != "QueueMessagesList":
+    root = element_of(body.decode("utf-8-sig"))
+    if root.tag != "QueueMessagesList":
         raise ValueError("not the shape of an answer")
-    return [_message(each, storage_account, container) for each in ended[-1][1]]
+    return [_message(each, storage_account, container) for each in root]
 
 
 def _message(element: Element, storage_account: str, container: str) -> Message:

@@ -26,8 +26,6 @@ READ: Final = Operation("read", ROLE)
 DELETE: Final = Operation("relieved of a message", ROLE)
 UPDATE: Final = Operation("updated", "Storage Queue Data Contributor")
 
-_MOST_BYTES: Final = 16 << 20
-"""More than the messages of one answer have, each character of them escaped."""
 _GONE: Final = ("MessageNotFound", "PopReceiptMismatch")
 _NO_QUEUE: Final = ("QueueNotFound", "QueueBeingDeleted", "QueueDisabled")
 _PUBLIC: Final = re.compile(
@@ -60,13 +58,9 @@ class QueueClient(AzureClient):
         with _told_of_queue(asked):
             response = await self._pipeline.send_request(self._built(request), stream=True)
             try:
-                body = bytearray()
-                async for chunk in self.chunks(operation, "", response):
-                    body += chunk
-                    if len(body) > _MOST_BYTES:
-                        raise strange(asked)
+                body = await self.whole(operation, "", response)
                 if response.status_code < 300:
-                    return bytes(body)
+                    return body
                 refused = Refused(response.status_code, response.headers)
                 if refused.code in _GONE:
                     return b""

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from vvwatch.core.housekeeping import is_housekeeping
+from vvwatch.core.objects import base_name
 from vvwatch.ports import SourceHealth
 from vvwatch.sources.budgets import spent
 from vvwatch.sources.inotify import (
@@ -32,7 +34,7 @@ _VISITS: Final = 500
 
 
 class WatchedTree:
-    """A `Notifier` of `root` and every folder below it but those whose name starts with a dot.
+    """A `Notifier` of `root` and every folder below it but hidden ones and those that systems keep for themselves.
 
     Links are not followed. Raises OSError when the kernel grants no queue.
     """
@@ -97,6 +99,8 @@ class WatchedTree:
             changes.keys.append(_prefix(folder) + event.name)
 
     def _digest_folder(self, mask: int, key: str, changes: Changes, moved: set[str]) -> None:
+        if is_housekeeping(base_name(key)):
+            return
         if mask & MOVED_FROM:
             moved.add(key)
         elif not (mask & ATTRIB and key in self._watches):
@@ -153,6 +157,7 @@ def _folders_in(path: str, prefix: str) -> Iterator[str]:
             if (
                 entry.is_dir(follow_symlinks=False)
                 and not entry.name.startswith(".")
+                and not is_housekeeping(entry.name)
                 and _is_text(entry.name)
             ):
                 yield prefix + entry.name

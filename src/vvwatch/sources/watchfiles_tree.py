@@ -32,6 +32,7 @@ from typing import Final
 
 import watchfiles
 
+from vvwatch.core.housekeeping import is_housekeeping
 from vvwatch.ports import SourceHealth
 from vvwatch.sources.budgets import granted_watches
 from vvwatch.sources.notifier import Changes
@@ -136,8 +137,8 @@ class WatchfilesTree:
             self._wake()
 
     def _note(self, batch: set[watchfiles.main.FileChange]) -> None:
-        """Keep what is not hidden; a burst counts as a change of the root, hidden files included."""
-        paths = {path for _, path in batch if "/." not in path[len(self._path) :]}
+        """Keep what is not left out; a burst counts as a change of the root, whatever it was."""
+        paths = {path for _, path in batch if not _is_left_out(path[len(self._path) :])}
         if len(batch) >= _BURST:
             paths = {self._path}
         if paths:
@@ -171,7 +172,7 @@ class WatchfilesTree:
     def _prefix_of(self, folder: str) -> str | None:
         real = os.path.realpath(folder).rstrip("/") + "/"
         below = real.removeprefix(self._path)
-        if not real.startswith(f"{self._path}/") or "/." in below:
+        if not real.startswith(f"{self._path}/") or _is_left_out(below):
             return None
         return below[1:]
 
@@ -195,6 +196,11 @@ class WatchfilesTree:
         for prefix in [prefix for prefix, due_at in self._again.items() if due_at <= now]:
             del self._again[prefix]
             changes.rescan.append(prefix)
+
+
+def _is_left_out(below: str) -> bool:
+    """Whether a path below the root is hidden, or in a folder that a system keeps for itself."""
+    return "/." in below or any(map(is_housekeeping, below.split("/")))
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Final
 
 from anyio import Lock, Semaphore
-from azure.core.rest import AsyncHttpResponse
 
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import Oddity
 from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageUnavailable
 from vvwatch.ports import Capabilities
 from vvwatch.storage.azure_client import (
@@ -25,19 +26,21 @@ from vvwatch.storage.azure_client import (
 )
 from vvwatch.storage.azure_errors import CREATE, DELETE, LATER, LIST, READ, Operation, strange
 from vvwatch.storage.azure_listing import ParsedPage, epoch_seconds, parsed_page, usable
-from vvwatch.storage.listing import ListedPage
-from vvwatch.storage.remote import Incoming, RemoteStorage, read_parts
+from vvwatch.storage.listing import Continuations, ListedPage
+from vvwatch.storage.parts import read_parts
+from vvwatch.storage.remote import Incoming, RemoteStorage
+from vvwatch.storage.replies import ReplyRefused, ReplyTooLarge
 from vvwatch.storage.spool import Spool
+from vvwatch.storage.versions import bare, is_timed, taken_apart, version_of
 
 __all__ = ["AzureAccountKey", "AzureClientSecret", "AzureLocation", "AzureStorage"]
 
 _PAGE_BLOBS: Final = 5_000
+"""The most that Azure gives at once."""
 _PAGES_RECEIVED: Final = 3
 """How many pages arrive at a time, each of some MiB; others that were asked for wait, paused."""
-"""The most that Azure gives at once."""
-
-_MOST_PAGE_BYTES: Final = 32 << 20
-"""More than a page of the longest names has."""
+_MOST_HALVINGS: Final = 2
+"""A page of a quarter of the blobs has room for the longest names."""
 
 _ATTEMPTS: Final = 3
 _PART_BYTES: Final = 8 << 20
@@ -61,6 +64,7 @@ class AzureStorage(RemoteStorage):
         self._client = AzureClient(location, credentials)
         self._parsing = Lock()
         self._receiving = Semaphore(_PAGES_RECEIVED)
+        self._halvings = 0
 
     def uri(self, key: str) -> str:
         """The https address of `key`."""
@@ -69,20 +73,27 @@ class AzureStorage(RemoteStorage):
     async def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:  # noqa: ARG002  # Azure has no such start
         """As `Lister.pages`."""
         marker, folders = "", set[str]()
+        continuations = Continuations(repr(self.uri("")))
         while True:
             page = await self._page(prefix, "/" if level else "", marker)
+            self._note_versions(page.listed.objects)
             fresh = [folder for folder in page.listed.folders if folder not in folders]
             folders.update(fresh)
             yield ListedPage(page.listed.objects, fresh, page.listed.irregular)
             if not page.next_marker:
                 return
-            if page.next_marker == marker:
-                raise StorageUnavailable(f"the listing of {self.uri('')!r} repeats itself", LATER)
+            continuations.follow(page.next_marker, page.listed)
             marker = page.next_marker
 
     async def stat(self, key: str) -> StorageObject:
         """As `Storage.stat`."""
-        return await self._stat(key, {})
+        there = await self._stat(key, {})
+        if Oddity.NO_VERSIONS not in self.notes.odd:
+            return there
+        page = await self._page(key, "", "")
+        listed = next((obj for obj in page.listed.objects if obj.key == key), there)
+        same = listed[2:4] == there[2:4]
+        return there._replace(version=listed.version) if same else there
 
     @asynccontextmanager
     async def opened(
@@ -90,20 +101,25 @@ class AzureStorage(RemoteStorage):
     ) -> AsyncIterator[Incoming]:
         """As `RemoteStorage.opened`."""
         _require_findable(key)
-        headers = _if_match(version)
+        headers = _unchanged(version)
         if start or length is not None:
             headers["x-ms-range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
         async with self._client.answer(READ, Request("GET", key, headers=headers)) as response:
             if response.status_code == NOTHING_IN_RANGE:
-                found = await self._stat(key, _if_match(version))
+                found = await self._stat_version(key, version)
                 yield Incoming(found.size_bytes, _nothing())
                 return
             try:
                 size, md5 = _stretch(response.headers, start)
+                if is_timed(version):
+                    at = epoch_seconds(response.headers["Last-Modified"])
+                    self._require_version(key, version, version_of("", at, size))
             except (ValueError, LookupError):
                 raise strange(self._client.asked(READ, key)) from None
             async with aclosing(self._client.chunks(READ, key, response)) as chunks:
                 yield Incoming(size, chunks, md5)
+        if is_timed(version):  # nothing in the answer tells that it was not replaced meanwhile
+            await self._stat_version(key, version)
 
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
         """As `RemoteStorage.create`. Blocks of a failed upload are nowhere to be seen and go within a week."""
@@ -127,16 +143,24 @@ class AzureStorage(RemoteStorage):
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`."""
         _require_findable(key)
-        await self._done(DELETE, Request("DELETE", key, headers=_if_match(version)))
+        if is_timed(version):
+            await self._stat_version(key, version)
+        await self._done(DELETE, Request("DELETE", key, headers=_unchanged(version)))
 
     async def aclose(self) -> None:
         """As `Storage.aclose`."""
         await self._client.aclose()
 
+    def _note_versions(self, objects: Sequence[StorageObject]) -> None:
+        """A blob without an ETag has a time for its version, and what events tell is another one."""
+        if any(is_timed(obj.version) for obj in objects):
+            self.notes.note(Oddity.NO_VERSIONS)
+            self.notes.versions_shown = False
+
     async def _page(self, prefix: str, delimiter: str, marker: str) -> ParsedPage:
-        query = {"restype": "container", "comp": "list", "maxresults": str(_PAGE_BLOBS)}
-        query |= {"prefix": prefix, "delimiter": delimiter, "marker": marker}
-        body = await self._body(Request("GET", query={name: value for name, value in query.items() if value}))
+        query = {"restype": "container", "comp": "list", "prefix": prefix}
+        query |= {"delimiter": delimiter, "marker": marker}
+        body = await self._page_body({name: value for name, value in query.items() if value})
         try:
             async with (
                 self._parsing
@@ -148,6 +172,18 @@ class AzureStorage(RemoteStorage):
                 f"check endpoint_url and proxy; {LATER}",
             ) from None
 
+    async def _page_body(self, query: Mapping[str, str]) -> bytes:
+        """The body of a page; of fewer blobs from now on where one is too large."""
+        while True:
+            halvings = self._halvings
+            wanted = {**query, "maxresults": str(_PAGE_BLOBS >> halvings)}
+            try:
+                return await self._body(Request("GET", query=wanted))
+            except ReplyTooLarge:
+                if halvings == _MOST_HALVINGS:
+                    raise
+                self._halvings = max(self._halvings, halvings + 1)
+
     async def _body(self, request: Request) -> bytes:
         """The body of a listing. One that breaks off is asked for again: the SDK's own attempts end before it."""
         attempts = 0
@@ -157,19 +193,12 @@ class AzureStorage(RemoteStorage):
                 self.heard(response.headers.get("Date"))
                 try:
                     async with self._receiving:
-                        return await self._collected(response)
+                        return await self._client.whole(LIST, "", response)
+                except ReplyRefused:
+                    raise
                 except StorageUnavailable:
                     if attempts == _ATTEMPTS:
                         raise
-
-    async def _collected(self, response: AsyncHttpResponse) -> bytes:
-        chunks, size_bytes = list[bytes](), 0
-        async for chunk in self._client.chunks(LIST, "", response):
-            chunks.append(chunk)
-            size_bytes += len(chunk)
-            if size_bytes > _MOST_PAGE_BYTES:
-                raise strange(self._client.asked(LIST))
-        return b"".join(chunks)
 
     async def _stat(self, key: str, condition: Mapping[str, str]) -> StorageObject:
         _require_findable(key)
@@ -198,8 +227,7 @@ class AzureStorage(RemoteStorage):
     async def _done(self, operation: Operation, request: Request) -> Mapping[str, str]:
         """The headers of the answer, whose body nobody needs: read to its end, so that the connection can go on."""
         async with self._client.answer(operation, request) as response:
-            async for _ in self._client.chunks(operation, request.key, response):
-                pass
+            await self._client.whole(operation, request.key, response)
             return response.headers
 
 
@@ -208,16 +236,18 @@ def _require_findable(key: str) -> None:
         raise ObjectNotFound(f"{key!r} is no key that Azure can have")
 
 
-def _if_match(version: str) -> dict[str, str]:
-    return {"If-Match": f'"{version}"'}
+def _unchanged(version: str) -> dict[str, str]:
+    """The condition that holds for no other version, as far as a request can say it."""
+    modified = taken_apart(version).modified
+    if modified is None:
+        return {"If-Match": f'"{version}"'}
+    return {"If-Unmodified-Since": formatdate(modified, usegmt=True)}
 
 
 def _described(key: str, headers: Mapping[str, str]) -> StorageObject:
-    version, at = headers["ETag"].strip('"'), epoch_seconds(headers["Last-Modified"])
+    at, size = epoch_seconds(headers["Last-Modified"]), int(headers["Content-Length"])
     archived = headers.get("x-ms-access-tier") == "Archive"
-    if not version:
-        raise ValueError("no ETag")
-    return StorageObject(key, version, int(headers["Content-Length"]), at, at, archived)
+    return StorageObject(key, bare(headers.get("ETag")) or version_of("", at, size), size, at, at, archived)
 
 
 def _stretch(headers: Mapping[str, str], start: int) -> tuple[int, bytes | None]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError
@@ -26,6 +27,7 @@ from azure.storage.blob.aio import ContainerClient, LinearRetry
 from vvwatch.core.locations import azure_address
 from vvwatch.errors import CredentialsRefused, StorageUnavailable
 from vvwatch.storage.azure_errors import READ, Asked, Operation, Refused, not_signed_in, told
+from vvwatch.storage.replies import MOST_BYTES, MOST_REFUSAL_BYTES, beginning, collected, new_session
 
 _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
@@ -105,7 +107,7 @@ class AzureClient:
             account_url,
             location.container,
             credential=self._tokens or key,
-            transport=_transport(tls),
+            transport=_transport(tls, tokens=False),
             retry_policy=_retries(),
             proxies=_proxies(account_url, location.proxy),
             permit_redirects=False,
@@ -154,6 +156,14 @@ class AzureClient:
             async for chunk in response.iter_raw():
                 yield chunk
 
+    async def whole(self, operation: Operation, key: str, response: AsyncHttpResponse) -> bytes:
+        """The whole body within the limits of a reply, or the beginning of a refusal. Raises StorageUnavailable."""
+        with told(self.asked(operation, key)):
+            chunks = self.chunks(operation, key, response)
+            if response.status_code >= 300:
+                return await beginning(chunks, MOST_REFUSAL_BYTES)
+            return await collected(chunks, MOST_BYTES)
+
     def _built(self, request: Request) -> HttpRequest:
         path = f"/{quote(request.key)}" if request.key else ""
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
@@ -173,9 +183,18 @@ class AzureClient:
 class _Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK hides its type
     """The SDK's transport with one TLS context: of its own it makes one a request, and no connection is used twice."""
 
-    def __init__(self, tls: ssl.SSLContext | bool, **options: Any) -> None:
+    def __init__(self, tls: ssl.SSLContext | bool, *, tokens: bool, **options: Any) -> None:
         super().__init__(**options)
         self._tls = tls
+        self._tokens = tokens
+        self.session: aiohttp.ClientSession | None
+
+    async def open(self) -> None:
+        """As the SDK's, in a session with limits. A blob comes as it is stored, a token decoded."""
+        if self.session is None and not self._has_been_opened:
+            jar = aiohttp.DummyCookieJar()
+            self.session = new_session(tokens=self._tokens, cookie_jar=jar, auto_decompress=self._tokens)
+        await super().open()
 
     def _build_ssl_config(self, cert: object, verify: object) -> ssl.SSLContext | bool:  # noqa: ARG002
         return self._tls
@@ -212,7 +231,7 @@ def _tokens(
             "use an https:// endpoint_url, or an account key",
         )
     options: dict[str, Any] = {
-        "transport": _transport(tls),
+        "transport": _transport(tls, tokens=True),
         "proxies": _proxies(location.authority_url or _PUBLIC_AUTHORITY, location.proxy),
         "retry_total": _RETRIES,
         "retry_status": 0,  # it would wait for as long as the answer says
@@ -240,10 +259,14 @@ def _retries() -> LinearRetry:
     return LinearRetry(wait, retry_total=_RETRIES, random_jitter_range=wait)
 
 
-def _transport(tls: ssl.SSLContext | bool) -> _Transport:
+def _transport(tls: ssl.SSLContext | bool, *, tokens: bool) -> _Transport:
     """Without the settings of the environment: they would have ~/.netrc read with each request."""
     return _Transport(
-        tls, connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, use_env_settings=False
+        tls,
+        tokens=tokens,
+        connection_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        use_env_settings=False,
     )
 
 

@@ -31,6 +31,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.storage.replies import ReplyRefused, is_redirect, redirected
 
 LATER: Final = "it is tried again by itself"
 _ARCHIVED: Final = ("BlobArchived", "BlobBeingRehydrated")
@@ -97,6 +98,8 @@ def told(asked: Asked) -> Iterator[None]:
     """What the store and the network say, in our words."""
     try:
         yield
+    except ReplyRefused as refused:
+        raise refused.about(asked.failure) from None
     except Refused as refused:
         raise _meaning(refused, asked) from None
     except ClientAuthenticationError:
@@ -192,6 +195,9 @@ def _of_the_identity(refused: Refused, asked: Asked) -> StorageError | None:
 
 def _of_the_service(refused: Refused, asked: Asked) -> StorageError:
     status, code, what = refused.status, refused.code, asked.failure
+    if is_redirect(status, refused.headers):
+        location = refused.headers["Location"]
+        return redirected(what, location, "set storage_account or endpoint_url to where it is; check proxy")
     if status in (429, 503):
         retry_after = _seconds(refused.headers.get("Retry-After"))
         return StorageThrottled(f"{what}: the store asks for fewer requests", LATER, retry_after)

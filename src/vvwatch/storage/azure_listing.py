@@ -13,23 +13,33 @@ from functools import lru_cache, partial
 from itertools import compress, repeat
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
-from xml.etree.ElementTree import Element, ParseError, XMLPullParser
+from xml.etree.ElementTree import Element
 
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
+from vvwatch.core.filters import Reason
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Irregularity
-from vvwatch.storage.listing import ListedPage, moments
+from vvwatch.storage.listing import (
+    MOST_ETAG_CHARACTERS,
+    MOST_SIZE_DIGITS,
+    ListedPage,
+    long_etag,
+    long_key,
+    moments,
+)
+from vvwatch.storage.markup import events_of
+from vvwatch.storage.versions import bare, version_of
 
 _MAX_KEY_CHARACTERS: Final = 1_024
 _PIECE_BYTES: Final = 1 << 18
 """What is read in one go: about 400 blobs, in a millisecond or two."""
 
-_PARSED_CHARACTERS: Final = 1 << 14
-"""What the parser takes in one go: between two pieces other threads have their turn."""
+_MOST_ENTRIES: Final = 10_000
+"""Twice what is asked for."""
 
 _HEAD: Final = re.compile(
     r'(?:<\?xml[^<>]*\?>\s*)?<EnumerationResults(?: (?:ServiceEndpoint|ContainerName)="[^"<>]*")*>'
@@ -41,7 +51,8 @@ _BLOB: Final = re.compile(
     r"(?:<IsCurrentVersion>true</IsCurrentVersion>)?+"
     r"<Properties>(?:<Creation-Time>[^<]*+</Creation-Time>)?+"
     r"<Last-Modified>(\w{3}, \d\d \w{3} \d{4}) (\d\d:\d\d):(\d\d) GMT</Last-Modified>"
-    r'<Etag>([^<"&]++)</Etag><Content-Length>(\d++)</Content-Length>((?:<(?!/?Blob>)[^<]*+)*+)</Blob>',
+    rf'<Etag>([^<"&]{{1,{MOST_ETAG_CHARACTERS}}}+)</Etag>'
+    rf"<Content-Length>(\d{{1,{MOST_SIZE_DIGITS}}}+)</Content-Length>((?:<(?!/?Blob>)[^<]*+)*+)</Blob>",
     re.ASCII,
 )
 _WIDTH: Final = 1 + _BLOB.groups
@@ -89,6 +100,8 @@ class _Entries(NamedTuple):
 
 async def parsed_page(body: bytes) -> ParsedPage:
     """The page in `body`. Raises ValueError when that is no listing, or not all of one."""
+    if body.count(_END.encode()) > _MOST_ENTRIES:
+        raise ValueError("more blobs than were asked for")
     try:
         return await read_page(body)
     except Odd:
@@ -114,7 +127,7 @@ def parse_page(body: bytes) -> ParsedPage:
     """The page by an XML parser. Raises ValueError."""
     found, path = _Entries([], [], []), list[str]()
     whole, marker = False, None
-    for event, element in _events(body.decode("utf-8-sig")):
+    for event, element in events_of(body.decode("utf-8-sig")):
         if event == "start":
             path.append(element.tag)
             continue
@@ -212,22 +225,10 @@ def _require_plain(texts: Sequence[str]) -> None:
         raise Odd
 
 
-def _events(text: str) -> Iterator[tuple[str, Element]]:
-    if "<!DOCTYPE" in text:
-        raise ValueError("it declares a document type")
-    parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
-    try:
-        for start in range(0, len(text), _PARSED_CHARACTERS):
-            parser.feed(text[start : start + _PARSED_CHARACTERS])
-            yield from parser.read_events()  # type: ignore[misc]
-        parser.close()
-    except ParseError as error:
-        raise ValueError(f"no XML: {error}") from None
-
-
 def _take(element: Element, found: _Entries) -> None:
     name = element.find("Name")
-    if name is None or element.tag not in ("Blob", "BlobPrefix"):
+    is_blob = element.tag == "Blob" and element.find("Properties") is not None
+    if name is None or not (is_blob or element.tag == "BlobPrefix"):
         raise ValueError("not the shape of a blob")
     try:
         key = _decoded(name)
@@ -238,7 +239,11 @@ def _take(element: Element, found: _Entries) -> None:
     if element.tag == "BlobPrefix":
         found.folders.append(key)
     elif not _is_no_object(element):
-        found.add([_object(key, element)])
+        described = _object(key, element)
+        if isinstance(described, Irregularity):
+            found.irregular.append(described)
+        else:
+            found.add([described])
 
 
 def _decoded(name: Element) -> str:
@@ -254,14 +259,22 @@ def _is_no_object(blob: Element) -> bool:
     return directory or blob.findtext("Deleted") == "true" or blob.find("Snapshot") is not None
 
 
-def _object(key: str, blob: Element) -> StorageObject:
+def _object(key: str, blob: Element) -> StorageObject | Irregularity:
     fields = [blob.findtext(f"Properties/{name}") for name in ("Etag", "Content-Length", "Last-Modified")]
     etag, size, date = (field or "" for field in fields)
-    if not etag or not (size.isascii() and size.isdecimal()):
-        raise ValueError("a blob has no ETag or no size")
-    at = epoch_seconds(date)
+    lacking = [] if size.isascii() and size.isdecimal() and len(size) <= MOST_SIZE_DIGITS else ["size"]
+    try:
+        at = epoch_seconds(date)
+    except ValueError:
+        lacking.append("time of change")
+    if lacking:
+        told = " or ".join(lacking)
+        return Irregularity(key, Reason.INCOMPLETE_ENTRY, f"the store's listing does not give its {told}")
+    if len(etag) > MOST_ETAG_CHARACTERS:
+        return long_etag(key)
     archived = blob.findtext("Properties/AccessTier") == "Archive"
-    return StorageObject(key, etag.strip('"'), int(size), at, at, archived)
+    version = bare(etag) or version_of("", at, int(size))
+    return StorageObject(key, version, int(size), at, at, archived)
 
 
 def _all_usable(keys: Sequence[str]) -> bool:
@@ -273,5 +286,7 @@ def _all_usable(keys: Sequence[str]) -> bool:
 
 
 def _unusable(key: str) -> Irregularity:
+    if len(key) > _MAX_KEY_CHARACTERS:
+        return long_key(key.replace("\0", "\\x00"), f"{_MAX_KEY_CHARACTERS:,} characters")
     detail = "Azure makes another name of its key: '.' and '..' segments and backslashes; rename it"
     return Irregularity(key.replace("\0", "\\x00"), "unusable_key", detail)

@@ -70,7 +70,7 @@ def _create_nameless(folder: int, name: str, source: BinaryIO) -> tuple[int, str
 
 def _create_named(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
     scratch = f".{name[:40]}.{secrets.token_hex(8)}.part"
-    mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(scratch, mode, 0o666, dir_fd=folder), "wb") as writer:
             written = _copy(source, writer)

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 import aiohttp
-from anyio import Lock
+from anyio import Lock, to_thread
 from yarl import URL
 
 from vvwatch.core.locations import gcs_address
@@ -29,8 +29,9 @@ from vvwatch.storage.gcs_listing import (
 )
 from vvwatch.storage.gcs_session import GcsLocation, GcsSession, Request
 from vvwatch.storage.gcs_upload import PART_BYTES, NewObject, upload
-from vvwatch.storage.listing import ListedPage
+from vvwatch.storage.listing import Continuations, ListedPage
 from vvwatch.storage.remote import Incoming, RemoteStorage
+from vvwatch.storage.replies import LARGE_BYTES
 from vvwatch.storage.spool import Spool
 
 __all__ = ["GcsLocation", "GcsStorage"]
@@ -72,17 +73,13 @@ class GcsStorage(RemoteStorage):
             prettyPrint="false",
         )
         folders: set[str] = set()
-        number, kept_token = 0, ""
+        continuations = Continuations(repr(self.uri(prefix)))
         while True:
             page, token = await self._page(prefix, url)
             yield _fresh(page, folders, after)
             if not token:
                 return
-            if token == kept_token:
-                raise strange(f"{self.uri(prefix)!r} goes round in a circle and cannot be listed")
-            number += 1
-            if number & (number - 1) == 0:  # so a circle of any length comes back to the token that is kept
-                kept_token = token
+            continuations.follow(token, page)
             url = URL(f"{first}&pageToken={quote(token, safe='')}", encoded=True)
 
     async def stat(self, key: str) -> StorageObject:
@@ -139,6 +136,8 @@ class GcsStorage(RemoteStorage):
         self.heard(answer.headers.get("Date"))
         try:
             async with self._parsing:  # one page at a time: else one turn of the loop parses many
+                if len(answer.body) > LARGE_BYTES:
+                    return await to_thread.run_sync(parsed_page, answer.body)
                 return parsed_page(answer.body)
         except ValueError:
             raise strange(f"{self.uri(prefix)!r} cannot be listed") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -20,10 +21,11 @@ _MAX_KEY_CHARACTERS: Final = 4_096
 _HINT: Final = "use the JSON key file of a service account, as the Google Cloud console gives it"
 
 
-def checked_credentials(text: str, *, any_token_uri: bool = False) -> str:
+def checked_credentials(text: str, *, any_token_uri: bool = False, token_host: str = "") -> str:
     """The service account in `text` as JSON, reduced to what signing in needs: the rest could name other addresses.
 
-    Checking the private key takes 50 ms. `any_token_uri` allows other token endpoints than Google's.
+    Checking the private key takes 50 ms. `any_token_uri` allows other token endpoints than Google's,
+    `token_host` those of one host.
     Raises InvalidInput, which says what is missing or wrong and repeats nothing of the content.
     """
     data = _object(text)
@@ -32,13 +34,22 @@ def checked_credentials(text: str, *, any_token_uri: bool = False) -> str:
     missing = [key for key in _KEYS if not isinstance(data.get(key), str) or not data[key]]
     if missing:
         raise InvalidInput(f"the credentials lack {', '.join(missing)}", _HINT)
-    if not any_token_uri and data["token_uri"] not in _TOKEN_URIS:
+    if not any_token_uri and not _is_trusted(data["token_uri"], token_host):
         raise InvalidInput(
             "the token_uri of the credentials is not Google's", f"it should be {_TOKEN_URIS[0]}"
         )
     if loaded_key(data["private_key"]) is None:
         raise InvalidInput("the private_key of the credentials cannot be loaded", _HINT)
     return json.dumps({key: data[key] for key in _KEYS})
+
+
+def _is_trusted(token_uri: str, token_host: str) -> bool:
+    if token_uri in _TOKEN_URIS:
+        return True
+    try:
+        return bool(token_host) and urlsplit(token_uri).hostname == token_host
+    except ValueError:
+        return False
 
 
 def loaded_key(pem: str) -> RSAPrivateKey | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -25,8 +25,10 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.storage.replies import ReplyRefused, is_redirect, redirected
 
 LATER: Final = "it is tried again by itself"
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _PASSING: Final = frozenset((408, 429, 500, 502, 503, 504))
 _RATE_LIMITS: Final = frozenset(("rateLimitExceeded", "userRateLimitExceeded"))
 _MESSAGE_CHARACTERS: Final = 500
@@ -59,11 +61,12 @@ DELETE: Final = Operation("deleted", "storage.objects.delete", "Storage Object U
 class Refused(Exception):
     """An answer that is no success. It does not leave the modules of this store."""
 
-    def __init__(self, status: int, body: bytes = b"", retry_after: str | None = None) -> None:
+    def __init__(self, status: int, body: bytes = b"", headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(status)
         self.status = status
         self.reason, self.message = _told_in(body)
-        self.retry_after_seconds = _seconds(retry_after)
+        self.retry_after_seconds = _seconds(headers.get("Retry-After"))
+        self.location = headers["Location"] if is_redirect(status, headers) else ""
 
 
 FAILURES: Final = (Refused, aiohttp.ClientError, OSError)
@@ -83,6 +86,8 @@ def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
     what = f"{uri!r} cannot be {operation.verb}"
     try:
         yield
+    except ReplyRefused as refused:
+        raise refused.about(what) from None
     except Refused as refused:
         raise _meaning(_Case(refused, operation, bucket, what)) from None
     except (aiohttp.ClientError, OSError) as error:
@@ -125,6 +130,8 @@ class _Case:
 
 def _meaning(case: _Case) -> StorageError:
     refused = case.refused
+    if refused.location:
+        return redirected(case.what, refused.location, "set endpoint_url to where the bucket is; check proxy")
     if "requester pays" in refused.message:
         return AccessDenied(
             f"{case.what}: whoever uses bucket {case.bucket!r} pays for it",

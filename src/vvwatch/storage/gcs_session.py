@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
-from anyio import Lock, sleep, to_thread
+from anyio import CancelScope, Lock, sleep, to_thread
 from gcloud.aio.storage import Storage
 from yarl import URL
 
@@ -18,14 +18,12 @@ from vvwatch.errors import StorageUnavailable
 from vvwatch.storage.gcs_credentials import checked_credentials
 from vvwatch.storage.gcs_errors import FAILURES, Refused, passes
 from vvwatch.storage.gcs_token import GcsToken
+from vvwatch.storage.replies import is_redirect, new_session
 
 _SERVICE: Final = "https://storage.googleapis.com"
 _CONNECTIONS: Final = 64
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 _PAUSES_SECONDS: Final = (0.1, 0.4)
-_MOST_BYTES: Final = 32 << 20
-"""More than a page of the longest names has, each character escaped."""
-_MOST_REFUSAL_BYTES: Final = 65_536
 _RESUME: Final = 308
 _T = TypeVar("_T")
 
@@ -94,13 +92,13 @@ class GcsSession:
         return URL(f"{URL(self._root).origin()}{URL(address, encoded=True).raw_path_qs}", encoded=True)
 
     async def ask(self, request: Request) -> Answer:
-        """The whole answer, at most 32 MiB of it."""
+        """The whole answer. Raises ReplyRefused for one beyond the limits."""
         return await _patiently(lambda: self.ask_once(request))
 
     async def ask_once(self, request: Request) -> Answer:
         """As `ask`, in a single attempt."""
         async with await self._sent(request) as response:
-            return Answer(response.status, response.headers, await _body(response, _MOST_BYTES))
+            return Answer(response.status, response.headers, await response.read())
 
     async def open(self, request: Request) -> aiohttp.ClientResponse:
         """The answer with its body still to be read; to be entered as a context by the caller."""
@@ -108,10 +106,11 @@ class GcsSession:
 
     async def aclose(self) -> None:
         """End every connection."""
-        if self._storage is not None:
-            await self._storage.token.close()
-            await self._storage.session.session.close()
-            self._storage = None
+        storage, self._storage = self._storage, None
+        if storage is not None:
+            with CancelScope(shield=True):  # to close the first session must not end before the second one
+                await storage.token.close()
+                await storage.session.session.close()
 
     @property
     def _bucket(self) -> str:
@@ -133,24 +132,22 @@ class GcsSession:
             allow_redirects=False,
             auto_decompress=not request.raw,
         )
-        if response.status < 300 or response.status == _RESUME:
+        resumes = response.status == _RESUME and not is_redirect(_RESUME, response.headers)
+        if response.status < 300 or resumes:
             return response
         if response.status == 401:
             storage.token.access_token_refresh_after = 0  # another one is fetched for the next attempt
         async with response:
-            body = await _body(response, _MOST_REFUSAL_BYTES)
-            raise Refused(response.status, body, response.headers.get("Retry-After"))
+            raise Refused(response.status, await response.read(), response.headers)
 
     async def _connected(self) -> Storage:
         async with self._turn:
             if self._storage is None:
                 tls, token = await to_thread.run_sync(self._prepared)
-                session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls),
-                    timeout=_TIMEOUT,
-                    proxy=self._location.proxy or None,
-                )
-                token.attach(session)
+                connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls)
+                proxy = self._location.proxy or None
+                session = new_session(connector=connector, timeout=_TIMEOUT, proxy=proxy)
+                token.attach(connector, proxy)
                 self._storage = Storage(
                     token=token,
                     session=session,  # type: ignore[arg-type]  # typed for the SDK's other build
@@ -173,16 +170,6 @@ async def _patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
                 raise
         await sleep(pause)
     return await attempt()
-
-
-async def _body(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    async for chunk in response.content.iter_any():
-        chunks.append(chunk[:most_bytes])
-        most_bytes -= len(chunk)
-        if most_bytes <= 0:
-            break
-    return b"".join(chunks)
 
 
 def _tls(ca_file: str) -> ssl.SSLContext | bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from anyio import Lock
@@ -16,6 +16,7 @@ from gcloud.aio.auth.token import Type
 from vvwatch.errors import CredentialsRefused, StorageUnavailable
 from vvwatch.storage.gcs_credentials import loaded_key
 from vvwatch.storage.gcs_errors import Refused, strange
+from vvwatch.storage.replies import NoRedirects, new_session
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_write",)
 _TIMEOUT_SECONDS: Final = 10
@@ -42,10 +43,17 @@ class GcsToken(Token):
             raise CredentialsRefused("this machine's own credentials cannot be read", _NO_IDENTITY) from None
         self._turn = Lock(fast_acquire=True)
 
-    def attach(self, session: aiohttp.ClientSession) -> None:
-        """Sign in through `session`; only the machine's own metadata server is behind no proxy."""
-        if self.token_type is not Type.GCE_METADATA:
-            self.session = AioSession(session)  # type: ignore[arg-type]  # typed for its other build
+    def attach(self, connector: aiohttp.TCPConnector, proxy: str | None) -> None:
+        """Sign in by `connector`; only the machine's own metadata server is behind no proxy."""
+        through: dict[str, Any] = {"connector": connector, "connector_owner": False, "proxy": proxy}
+        if self.token_type is Type.GCE_METADATA:
+            through = {}
+        self._sign_in = NoRedirects(new_session(tokens=True, **through))
+        self.session = AioSession(self._sign_in)  # type: ignore[arg-type]  # typed for its other build
+
+    async def close(self) -> None:
+        """End the connections of `attach`."""
+        await self._sign_in.close()
 
     async def ensure_token(self) -> None:
         """Fetch a token when there is none for long enough. Raises StorageUnavailable, Refused, aiohttp's errors."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import signal
 import sys
 from typing import Final
+
+from vvwatch.storage.filesystems import magic_of
 
 _LOCAL_FILESYSTEMS: Final = {
     0xEF53,  # ext2, ext3, ext4
@@ -19,7 +20,6 @@ _LOCAL_FILESYSTEMS: Final = {
     0x2FC12FC1,  # zfs
     0xCA451A4E,  # bcachefs
 }
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def has_writer(descriptor: int) -> bool:
@@ -32,7 +32,7 @@ def has_writer(descriptor: int) -> bool:
     """
     if sys.platform != "linux":
         return False
-    if _filesystem(descriptor) not in _LOCAL_FILESYSTEMS:
+    if magic_of(descriptor) not in _LOCAL_FILESYSTEMS:
         return False
     # A broken lease is told by a signal, SIGIO unless we choose; SIGIO kills, SIGURG is ignored by default.
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
@@ -42,12 +42,3 @@ def has_writer(descriptor: int) -> bool:
         return error.errno == errno.EAGAIN
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
-
-
-def _filesystem(descriptor: int) -> int:
-    """The magic number of the filesystem; 0 when it cannot be had."""
-    status = ctypes.create_string_buffer(256)
-    if _libc.fstatfs(descriptor, status) != 0:
-        return 0
-    word = ctypes.sizeof(ctypes.c_long)
-    return int.from_bytes(status.raw[:word], sys.byteorder)

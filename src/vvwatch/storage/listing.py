@@ -6,12 +6,22 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
+from vvwatch.core.filters import Reason
 from vvwatch.core.objects import StorageObject
+from vvwatch.errors import StorageUnavailable
 from vvwatch.ports import Irregularity, Page
 
 PAGE_ENTRIES: Final = 1_000
 """The most entries that a page of the port has."""
 
+MOST_ETAG_CHARACTERS: Final = 1_024
+MOST_SIZE_DIGITS: Final = 18
+"""More than any object has; what is longer may be more than can be kept."""
+
+_MOST_TOKEN_CHARACTERS: Final = 16_384
+_MOST_EMPTY_PAGES: Final = 10_000
+"""In a row: a bucket with millions of delete markers has some."""
+_MOST_KEY_CHARACTERS: Final = 4_096
 _MINUTES: Final = {f"{n // 60:02}:{n % 60:02}": n * 60.0 for n in range(1_440)}
 _SECONDS: Final = {f"{n:02}": float(n) for n in range(60)}
 _T = TypeVar("_T")
@@ -56,12 +66,61 @@ def moments(
         raise ValueError(f"{error} is no time") from None
 
 
+def long_etag(key: str) -> Irregularity:
+    """Return the irregularity of an object that cannot be told apart from others of its key."""
+    detail = f"the ETag in the store's listing is longer than {MOST_ETAG_CHARACTERS:,} characters"
+    return Irregularity(key, Reason.INCOMPLETE_ENTRY, detail)
+
+
+def long_key(key: str, limit: str) -> Irregularity:
+    """Return the irregularity of a key beyond `limit`, which is the store's own."""
+    return Irregularity(
+        key, Reason.KEY_TOO_LONG, f"its key has more than the {limit} that a request can name"
+    )
+
+
+class Continuations:
+    """The tokens of one listing, by which it is seen to come to an end. `what` begins the sentence of an error."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._number = 0
+        self._kept = ""
+        self._empty = 0
+
+    def follow(self, token: str, page: ListedPage) -> None:
+        """Note the token that came with `page`. Raises StorageUnavailable when there is no end to be seen."""
+        if token == self._kept:
+            raise self._endless("the store gave the same continuation token twice: it goes round in a circle")
+        if len(token) > _MOST_TOKEN_CHARACTERS:
+            raise self._endless(
+                f"its continuation token is longer than {_MOST_TOKEN_CHARACTERS:,} characters"
+            )
+        self._empty = 0 if page.objects or page.folders or page.irregular else self._empty + 1
+        if self._empty > _MOST_EMPTY_PAGES:
+            raise self._endless(f"more than {_MOST_EMPTY_PAGES:,} pages in a row were empty")
+        self._number += 1
+        if self._number & (self._number - 1) == 0:  # so a circle of any length comes back to the kept token
+            self._kept = token
+
+    def _endless(self, why: str) -> StorageUnavailable:
+        hint = "check endpoint_url and proxy; it is tried again by itself"
+        return StorageUnavailable(f"{self._what} cannot be listed: {why}", hint)
+
+
 def cut(page: ListedPage) -> list[Page]:
     """The page as pages of the port; the first of them has its calls."""
     pages = [Page(objects) for objects in _pieces(page.objects)]
-    pages += [Page((), irregular) for irregular in _pieces(page.irregular)]
+    irregular = [replace(each, key=_shortened(each.key)) for each in page.irregular]
+    pages += [Page((), pieces) for pieces in _pieces(irregular)]
     first = replace(pages[0], calls=page.calls) if pages else Page((), calls=page.calls)
     return [first, *pages[1:]]
+
+
+def _shortened(key: str) -> str:
+    """The beginning and the end of a key that is too long to be kept: the prefix and the extension still tell."""
+    half = _MOST_KEY_CHARACTERS // 2
+    return key if len(key) <= _MOST_KEY_CHARACTERS else f"{key[: half - 1]}…{key[-half:]}"
 
 
 def _pieces(entries: Sequence[_T]) -> list[Sequence[_T]]:

@@ -8,7 +8,8 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,9 @@ from urllib.parse import quote
 from anyio import to_thread
 
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.shortages import shortage_in
+from vvwatch.core.store_notes import StoreNotes
+from vvwatch.core.versions import is_same_version
 from vvwatch.errors import (
     AccessDenied,
     InvalidInput,
@@ -30,11 +34,14 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Capabilities, Excerpt, Page, Written
 from vvwatch.storage.creation import create, make_folder
+from vvwatch.storage.filesystems import has_lasting_inodes
 from vvwatch.storage.leases import has_writer
-from vvwatch.storage.walking import grouped, object_of, open_folder, version_of, walk
+from vvwatch.storage.unfilled import is_unfilled
+from vvwatch.storage.walking import Walk, grouped, object_of, open_folder, version_of
 
 _CHUNK_BYTES: Final = 256 << 10
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_READ_ONLY: Final = "remount it for writing; under systemd name it in ReadWritePaths= (10-local-folder.conf)"
 _DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LINKS: Final = "symbolic links are not followed; place the file itself in the folder"
@@ -56,6 +63,7 @@ class LocalStorage:
     def __init__(self, root: Path, *, allowed_roots: Sequence[Path]) -> None:
         if not root.is_absolute():
             raise InvalidInput(f"the folder {str(root)!r} is not an absolute path", "start it with '/'")
+        self.notes = StoreNotes()
         self._root = root
         self._allowed = [os.path.realpath(allowed) for allowed in allowed_roots]
         self._real = self._confined(os.path.realpath(root))
@@ -71,13 +79,14 @@ class LocalStorage:
         *,
         recursive: bool,
         after: str = "",  # noqa: ARG002  # a folder's names have no order
+        skips: Callable[[str], bool] | None = None,
     ) -> AsyncIterator[Page]:
-        """As `Storage.list`; names that start with a dot are passed over, with all below them."""
+        """As `Storage.list`; hidden names and folders that systems keep for themselves are passed over."""
         if prefix:
             _checked(prefix.removesuffix("/"))
         # Not closed by hand: after a hard cancellation a worker thread may still be running in it.
         # Several pages a turn: each turn waits for a thread, which costs more than a page on a busy machine.
-        groups = grouped(self._pages(prefix, recursive=recursive))
+        groups = grouped(self._pages(prefix, skips, recursive=recursive))
         while (pages := await to_thread.run_sync(next, groups, None)) is not None:
             for page in pages:
                 yield page
@@ -87,7 +96,10 @@ class LocalStorage:
         return await to_thread.run_sync(self._stat, key)
 
     async def in_use(self, keys: Sequence[str]) -> Collection[str]:
-        """As `Storage.in_use`; a file that has gone or cannot be opened is in nobody's use."""
+        """As `Storage.in_use`; a file that has gone or cannot be opened is in nobody's use.
+
+        One that has its size and most of its content not yet is in use, until an hour after its last change.
+        """
         return await to_thread.run_sync(lambda: {key for key in keys if self._in_use(key)})
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:  # noqa: ARG002  # a folder has no archive
@@ -144,17 +156,18 @@ class LocalStorage:
     async def aclose(self) -> None:
         """As `Storage.aclose`."""
 
-    def _pages(self, prefix: str, *, recursive: bool) -> Iterator[Page]:
+    def _pages(self, prefix: str, skips: Callable[[str], bool] | None, *, recursive: bool) -> Iterator[Page]:
         with self._opened() as root, _told(prefix):
-            yield from walk(root, prefix, recursive=recursive)
+            yield from Walk(root, has_lasting_inodes, skips).pages(prefix, recursive=recursive)
             self._require_same_root(root)
 
     def _stat(self, key: str) -> StorageObject:
         with self._parent(key) as (folder, name), _told(key):
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            lasting = has_lasting_inodes(folder)
         if not stat.S_ISREG(status.st_mode):
             raise ObjectNotFound(f"{key!r} is not a regular file", _LINKS)
-        return object_of(key, status)
+        return object_of(key, status, lasting=lasting)
 
     def _open(self, key: str) -> int:
         """A read-only descriptor; nothing is opened that could block or answer to being opened."""
@@ -184,7 +197,7 @@ class LocalStorage:
             self._check(write=False)
             return False
         try:
-            return has_writer(file)
+            return has_writer(file) or is_unfilled(file, time.time())
         finally:
             os.close(file)
 
@@ -202,12 +215,12 @@ class LocalStorage:
 
     def _delete(self, key: str, version: str) -> None:
         with suppress(ObjectNotFound), self._parent(key) as (folder, name), _told(key):
-            if self._stat(key).version != version:
+            if not is_same_version(self._stat(key).version, version):
                 raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
             os.unlink(name, dir_fd=folder)
 
     def _check(self, write: bool) -> None:
-        with self._opened() as root, _told("."):
+        with self._opened() as root, _told(str(self._root)):
             with os.scandir(root) as entries:
                 next(entries, None)
             os.stat(".", dir_fd=root)
@@ -252,7 +265,7 @@ class LocalStorage:
                 f"{str(self._root)!r} is a file, not a folder", "put a folder in its place, or name another"
             ) from error
         except OSError as error:
-            raise StorageUnavailable(
+            raise shortage_in(error) or StorageUnavailable(
                 f"the folder {str(self._root)!r} is not there: {error.strerror}",
                 "mount or create it; vvwatch goes on when it is back",
             ) from error
@@ -328,10 +341,17 @@ def _checked(key: str) -> str:
 
 def _require_version(key: str, version: str, file: int) -> None:
     status = os.fstat(file)
-    if not stat.S_ISREG(status.st_mode) or version_of(status) != version:
+    if not stat.S_ISREG(status.st_mode) or not _is_version(status, version, file):
         raise ObjectChanged(
             f"{key!r} is not the version that was asked for", "the new version is picked up by itself"
         )
+
+
+def _is_version(status: os.stat_result, version: str, file: int) -> bool:
+    """The file system is asked only where the inode number alone tells otherwise."""
+    if is_same_version(version_of(status), version):
+        return True
+    return not has_lasting_inodes(file) and is_same_version(version_of(status, lasting=False), version)
 
 
 @contextmanager
@@ -340,7 +360,7 @@ def _told(key: str, *, missing: type[StorageError] = ObjectNotFound) -> Iterator
     try:
         yield
     except OSError as error:
-        raise _meaning(key, error, missing) from error
+        raise shortage_in(error) or _meaning(key, error, missing) from error
 
 
 def _meaning(key: str, error: OSError, missing: type[StorageError]) -> StorageError:
@@ -349,7 +369,8 @@ def _meaning(key: str, error: OSError, missing: type[StorageError]) -> StorageEr
     if error.errno in _NOT_THERE:
         return missing(f"{key!r} cannot be reached: {error.strerror}", _LINKS)
     if error.errno in _DENIED:
-        return AccessDenied(f"{key!r} is denied: {error.strerror}", _access_hint("access it"))
+        hint = _access_hint("access it") if error.errno != errno.EROFS else _READ_ONLY
+        return AccessDenied(f"{key!r} is denied: {error.strerror}", hint)
     if error.errno == errno.EEXIST:
         return ObjectExists(f"other content stands at {key!r}", "choose another name or remove that file")
     if error.errno in _FULL:

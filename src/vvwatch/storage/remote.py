@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -14,7 +14,7 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from anyio import to_thread
 
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import StoreNotes
 from vvwatch.errors import (
     InvalidInput,
     ObjectArchived,
@@ -35,7 +36,10 @@ from vvwatch.errors import (
     StorageUnavailable,
 )
 from vvwatch.ports import Capabilities, Excerpt, Page, Written
+from vvwatch.storage.digests import StatedDigests, new_digest
+from vvwatch.storage.hanging import Hanging, TooSlow, entered, in_time
 from vvwatch.storage.listing import ListedPage, cut
+from vvwatch.storage.parts import digested
 from vvwatch.storage.sharding import sharded
 from vvwatch.storage.spool import Spool, SpoolFile
 
@@ -54,7 +58,7 @@ _CHECK_CONTENT: Final = b"vvwatch tests whether it can write here, and removes t
 class Incoming:
     """A body under way: `size_bytes` of the whole object, `chunks` of what was asked for.
 
-    `md5` is the digest of the whole object's bytes, where the store vouches for one.
+    `md5` is the digest that the store states of the whole object's bytes, if it does; it may be wrong.
     """
 
     size_bytes: int
@@ -71,6 +75,8 @@ class RemoteStorage(ABC):
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self.notes = StoreNotes()
+        self._digests = StatedDigests(self.notes)
         self._heard: str | None = None
         self.clock_ahead_seconds = 0.0
 
@@ -128,7 +134,14 @@ class RemoteStorage(ABC):
             there = parsedate_to_datetime(date or "").replace(tzinfo=UTC)  # HTTP knows no other zone
             self.clock_ahead_seconds = there.timestamp() - time.time()
 
-    async def list(self, prefix: str, *, recursive: bool, after: str = "") -> AsyncIterator[Page]:
+    async def list(
+        self,
+        prefix: str,
+        *,
+        recursive: bool,
+        after: str = "",
+        skips: Callable[[str], bool] | None = None,  # noqa: ARG002  # a listing of keys passes over nothing
+    ) -> AsyncIterator[Page]:
         """As `Storage.list`; a large prefix is listed in parallel."""
         serial = after or not recursive or not self.any_prefix
         pages = self.pages(prefix, level=not recursive, after=after) if serial else sharded(self, prefix)
@@ -141,39 +154,49 @@ class RemoteStorage(ABC):
     async def descriptor(self, key: str, version: str) -> AsyncIterator[int]:
         """As `Storage.descriptor`: one download, whose length and digest are held against the store's."""
         async with AsyncExitStack() as held:
-            async with self.opened(key, version) as incoming:
+            async with self._begun(key, version) as incoming:
                 size = incoming.size_bytes
                 file = await held.enter_async_context(self._spool.file(size, (0, size)))
-                digest = hashlib.md5(usedforsecurity=False)
+                digest = new_digest()
                 received = await self._poured(incoming, file, (0, size), digest)
             md5, interruptions = incoming.md5, _INTERRUPTIONS
             while received < size and interruptions:
-                async with self.opened(key, version, received) as incoming:
+                async with self._begun(key, version, received) as incoming:
                     more = await self._poured(incoming, file, (received, size - received), digest)
                 received += more
                 interruptions = interruptions - 1 if more < _PROGRESS_BYTES else _INTERRUPTIONS
             _require_whole(key, received, size)
-            _require_same(key, digest, md5)
+            self._digests.judge(key, version, md5, digest.digest())
             yield file.descriptor
+
+    @asynccontextmanager
+    async def _begun(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[Incoming]:
+        """As `opened`, but nothing is waited for without end."""
+        async with AsyncExitStack() as body:
+            answer = await entered(body, self.opened(key, version, start, length), key)
+            async with aclosing(in_time(answer.chunks, key)) as chunks:
+                yield replace(answer, chunks=chunks)
 
     @asynccontextmanager
     async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
         """As `Storage.excerpt`: by at most two requests."""
         async with AsyncExitStack() as held:
-            async with self.opened(key, version, 0, _EXCERPT_BYTES) as head:
+            async with self._begun(key, version, 0, _EXCERPT_BYTES) as head:
                 size = head.size_bytes
                 tail = max(_EXCERPT_BYTES, size - _EXCERPT_BYTES)
                 first = (0, min(size, _EXCERPT_BYTES))
                 last = (tail, max(0, size - tail))
                 whole = tail == _EXCERPT_BYTES
                 file = await held.enter_async_context(self._spool.file(size, first, last))
-                digest = hashlib.md5(usedforsecurity=False)
+                digest = new_digest()
                 _require_whole(key, await self._poured(head, file, first, digest), first[1])
             if size > tail:
-                async with self.opened(key, version, tail) as end:
+                async with self._begun(key, version, tail) as end:
                     _require_whole(key, await self._poured(end, file, last, digest), last[1])
             if whole:
-                _require_same(key, digest, head.md5)
+                self._digests.judge(key, version, head.md5, digest.digest())
             yield Excerpt(file.descriptor, whole=whole)
 
     @asynccontextmanager
@@ -182,7 +205,7 @@ class RemoteStorage(ABC):
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """As `Storage.stream`: one download, which goes on where it was interrupted."""
         async with AsyncExitStack() as body:
-            incoming = await body.enter_async_context(self.opened(key, version, start, length))
+            incoming = await body.enter_async_context(self._begun(key, version, start, length))
             end = incoming.size_bytes if length is None else min(incoming.size_bytes, start + length)
             yield self._streamed(key, version, (start, end), incoming, body)
 
@@ -194,23 +217,26 @@ class RemoteStorage(ABC):
         interruptions = _INTERRUPTIONS
         while True:
             begun = at
-            with suppress(StorageUnavailable):  # how much has come tells that it broke off
+            try:
                 async for chunk in incoming.chunks:
                     at += len(chunk)
                     _require_room(at, end)
                     yield chunk
+            except StorageUnavailable as broken:  # how much has come tells that it broke off
+                if isinstance(broken, TooSlow) or (isinstance(broken, Hanging) and at == begun):
+                    raise
             if at < end:
                 interruptions = interruptions - 1 if at - begun < _PROGRESS_BYTES else _INTERRUPTIONS
             if at >= end or not interruptions:
                 break
             await body.aclose()
-            incoming = await body.enter_async_context(self.opened(key, version, at, end - at))
+            incoming = await body.enter_async_context(self._begun(key, version, at, end - at))
         _require_whole(key, at, end)
 
     async def write(self, key: str, source: Path, *, content_type: str) -> Written:
         """As `Storage.write`; what stands there afterwards is read back, whoever wrote it."""
         _require_possible(key)
-        size_bytes, sha256 = await to_thread.run_sync(_digested, source)
+        size_bytes, sha256 = await to_thread.run_sync(digested, source)
         with suppress(ObjectExists):  # perhaps by an attempt of ours whose answer was lost
             await self.create(key, source, size_bytes, sha256, content_type)
         return await self._verified(key, size_bytes, sha256)
@@ -255,7 +281,7 @@ class RemoteStorage(ABC):
         for obj in first.objects if first else ():
             if obj.size_bytes and not obj.archived:
                 try:
-                    async with self.opened(obj.key, obj.version, 0, 1):
+                    async with self._begun(obj.key, obj.version, 0, 1):
                         return
                 except (ObjectArchived, ObjectChanged, ObjectNotFound):
                     continue
@@ -286,12 +312,15 @@ class RemoteStorage(ABC):
             received += len(data)
             buffer.clear()
 
-        with suppress(StorageUnavailable):  # how much has come tells that it broke off
+        try:
             async for chunk in incoming.chunks:
                 buffer += chunk
                 _require_room(received + len(buffer), length)
                 if len(buffer) >= _POURED_BYTES:
                     await flush()
+        except StorageUnavailable as broken:  # how much has come tells that it broke off
+            if isinstance(broken, TooSlow) or (isinstance(broken, Hanging) and not received + len(buffer)):
+                raise
         await flush()
         return received
 
@@ -310,35 +339,12 @@ class RemoteStorage(ABC):
     async def _sha256(self, obj: StorageObject) -> str:
         digest, received = hashlib.sha256(), 0
         if obj.size_bytes:
-            async with self.opened(obj.key, obj.version) as incoming:
+            async with self._begun(obj.key, obj.version) as incoming:
                 async for chunk in incoming.chunks:
                     digest.update(chunk)
                     received += len(chunk)
         _require_whole(obj.key, received, obj.size_bytes)
         return digest.hexdigest()
-
-
-async def read_parts(source: Path, part_bytes: int) -> AsyncGenerator[bytes]:
-    """The content of a file in parts of `part_bytes`, the last one shorter; none of an empty file.
-
-    Nothing is open between two parts: who stops half-way need not close it.
-    """
-    start = 0
-    while part := await to_thread.run_sync(_read, source, start, part_bytes):
-        start += len(part)
-        yield part
-
-
-def _read(source: Path, start: int, length: int) -> bytes:
-    with source.open("rb") as file:
-        file.seek(start)
-        return file.read(length)
-
-
-def _digested(source: Path) -> tuple[int, str]:
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return file.tell(), digest.hexdigest()
 
 
 def _require_possible(key: str) -> None:
@@ -360,11 +366,4 @@ def _require_whole(key: str, received: int, length: int) -> None:
     if received != length:
         raise StorageUnavailable(
             f"{key!r} broke off after {received:,} of {length:,} bytes", "it is read again by itself"
-        )
-
-
-def _require_same(key: str, digest: hashlib._Hash, md5: bytes | None) -> None:
-    if md5 is not None and digest.digest() != md5:
-        raise StorageUnavailable(
-            f"{key!r} arrived with other bytes than the store vouches for", "it is read again by itself"
         )

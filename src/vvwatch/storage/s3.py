@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import Oddity
 from vvwatch.errors import (
     InvalidInput,
+    ObjectChanged,
     ObjectNotFound,
     OutsideLocation,
     StorageError,
     StorageUnavailable,
 )
 from vvwatch.ports import Capabilities
-from vvwatch.storage.listing import ListedPage
+from vvwatch.storage.listing import Continuations, ListedPage
 from vvwatch.storage.remote import Incoming, RemoteStorage
 from vvwatch.storage.s3_client import Answer, S3Client, S3Credentials, S3Location
-from vvwatch.storage.s3_errors import DELETE, READ, strange
-from vvwatch.storage.s3_listing import ARCHIVED
+from vvwatch.storage.s3_entries import ListedEntries, described, etag_of, is_complete
+from vvwatch.storage.s3_errors import DELETE, READ, ArgumentRefused, strange
+from vvwatch.storage.s3_listing import LONGEST_KEY_BYTES
+from vvwatch.storage.s3_reading import Wanted, sent
 from vvwatch.storage.s3_tasks import side_by_side
 from vvwatch.storage.s3_upload import PART_BYTES, NewObject, upload
 from vvwatch.storage.spool import Spool
+from vvwatch.storage.versions import taken_apart, version_of
 
 __all__ = ["S3Credentials", "S3Location", "S3Storage"]
 
-_LONGEST_KEY_BYTES: Final = 1_024
 _CHUNK_BYTES: Final = 1 << 17
 _HEADS_AT_ONCE: Final = 8
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -51,6 +55,8 @@ class S3Storage(RemoteStorage):
         super().__init__(spool)
         self._location = location
         self._client = S3Client(location, credentials)
+        self.notes.versions_shown = promised = not location.endpoint_url
+        self._listing = ListedEntries(self._client, self.notes, promised=promised)
         self._directory = location.bucket.endswith("--x-s3")
         self.any_prefix = not self._directory
         if self._directory:  # it lists in no order, and knows no StartAfter
@@ -64,26 +70,30 @@ class S3Storage(RemoteStorage):
         """As `Lister.pages`."""
         asked = ({"Delimiter": "/"} if level else {}) | ({"StartAfter": after} if after else {})
         folders: set[str] = set()
-        tokens: set[str] = set()
+        continuations = Continuations(repr(self.uri(prefix)))
         while True:
             listing, date = await self._client.list(prefix, asked)
             self.heard(date)
+            if listing.page.objects:
+                self.notes.versions_shown = self._listing.shown_by(listing.page)
             yield _fresh(listing.page, folders)
             token = listing.next_token
             if not token:
                 return
-            if token in tokens:
-                raise strange(f"{self.uri(prefix)!r} cannot be listed", "its listing goes round in a circle")
-            tokens.add(token)
+            continuations.follow(token, listing.page)
             asked["ContinuationToken"] = token
 
     async def stat(self, key: str) -> StorageObject:
-        """As `Storage.stat`."""
+        """As `Storage.stat`. The version is the one that a listing tells: at a compatible store both are asked."""
         _require_possible(key, ObjectNotFound)
         answer = await self._client.head(key)
-        modified = answer["LastModified"].timestamp()
-        size = answer["ContentLength"]
-        return StorageObject(key, f"{_etag(answer)}:{size}", size, modified, modified, _archived(answer))
+        if self._listing.agrees and is_complete(answer):
+            return described(key, answer)
+        with suppress(StorageError):  # who may read need not have the right to list
+            listed = await self._listing.entry(key)
+            if listed is not None:
+                return self._listing.judged(listed, key, answer)
+        return described(key, answer)
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:
         """As `Storage.restored`; one that may not be looked at is none."""
@@ -108,18 +118,64 @@ class S3Storage(RemoteStorage):
     ) -> AsyncIterator[Incoming]:
         """As `RemoteStorage.opened`."""
         _require_possible(key, ObjectNotFound)
-        etag, _, size = version.rpartition(":")
-        if not size.isdecimal() or start >= int(size):  # there is nothing to send, and no range can say so
+        wanted = Wanted(key, version, start, length)
+        if start >= wanted.version.size_bytes:  # there is nothing to send, and no range can say so
             there = await self._stat_version(key, version)
             yield Incoming(there.size_bytes, _each(()))
             return
-        stretch = {} if length is None and not start else {"Range": _range(start, length)}
-        answer = await self._client.ask("get_object", READ, key, IfMatch=f'"{etag}"', **stretch)
+        answer = await self._answer(wanted)
         with closing(answer["Body"]) as body:
-            whole = self._whole_size(key, answer, start if stretch else None)
-            self._require_version(key, version, f"{_etag(answer)}:{whole}")
-            async with aclosing(self._chunks(key, body)) as chunks:
-                yield Incoming(whole, chunks, self._md5(answer))
+            part = sent(wanted, answer)
+            if part is None:
+                raise strange(f"{self.uri(key)!r} cannot be read", "not the range came that was asked for")
+            shown = await self._is_shown(wanted, answer, part.whole_bytes)
+            if part.skipped_bytes or part.most_bytes is not None:
+                self.notes.note(Oddity.NO_RANGES)
+            async with aclosing(part.of(self._chunks(key, body))) as chunks:
+                yield Incoming(part.whole_bytes, chunks, self._md5(answer))
+        if not shown:
+            await self._stat_version(key, version)
+
+    async def _answer(self, wanted: Wanted) -> Answer:
+        """The body as it was asked for; as it can be had, where the store refuses the range or the condition."""
+        key = wanted.key
+        try:
+            return await self._client.ask("get_object", READ, key, **wanted.condition, **wanted.stretch)
+        except (ObjectChanged, ArgumentRefused) as refused:
+            if not self._location.endpoint_url:
+                raise
+            await self._stat_version(key, wanted.text)
+            why = Oddity.NO_RANGES if isinstance(refused, ArgumentRefused) else Oddity.NO_CONDITIONS
+        with suppress(ObjectChanged, ArgumentRefused):
+            kept = {} if why is Oddity.NO_RANGES else wanted.stretch
+            answer = await self._client.ask("get_object", READ, key, **kept)
+            self.notes.note(why)
+            return answer
+        return await self._client.ask("get_object", READ, key)
+
+    async def _is_shown(self, wanted: Wanted, answer: Answer, whole_bytes: int) -> bool:
+        """Whether the answer itself shows that it is of the version; else it has to be looked at again afterwards.
+
+        Raises ObjectChanged when it is of another one, also by what a listing tells now.
+        """
+        said = taken_apart(version_of(etag_of(answer), _modified_at(answer), whole_bytes))
+        asked = wanted.version
+        if asked.etag and (asked.etag, asked.size_bytes) == (said.etag, said.size_bytes):
+            return True
+        if asked.modified is None or (asked.modified // 1, asked.size_bytes) != (
+            _modified_at(answer),
+            whole_bytes,
+        ):
+            await self._require_listed(wanted, answer, whole_bytes)
+        return False
+
+    async def _require_listed(self, wanted: Wanted, answer: Answer, whole_bytes: int) -> None:
+        """Raise ObjectChanged unless the listing still calls what came by the version that was asked for."""
+        listed = await self._listing.entry(wanted.key) if self._location.endpoint_url else None
+        found = "" if listed is None else listed.version
+        self._require_version(wanted.key, wanted.text, found)
+        assert listed is not None  # noqa: S101  # no version is empty
+        self._listing.judged(listed, wanted.key, {**answer, "ContentLength": whole_bytes}, strict=True)
 
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
         """As `RemoteStorage.create`."""
@@ -131,7 +187,8 @@ class S3Storage(RemoteStorage):
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`; where the bucket keeps old versions, it keeps this one as well."""
         await self._stat_version(key, version)  # not every compatible server minds the condition
-        condition = {"IfMatch": '"{}"'.format(version.rpartition(":")[0])}
+        etag = taken_apart(version).etag
+        condition = {"IfMatch": f'"{etag}"'} if etag and self._listing.agrees else {}
         await self._client.ask_if(condition, "delete_object", DELETE, key)
 
     async def aclose(self) -> None:
@@ -143,19 +200,10 @@ class S3Storage(RemoteStorage):
             async for chunk in body.iter_chunks(_CHUNK_BYTES):
                 yield chunk
 
-    def _whole_size(self, key: str, answer: Answer, start: int | None) -> int:
-        """Of the object, of which all came, or what was asked for from `start` on."""
-        if start is None:
-            return int(answer["ContentLength"])
-        said = re.fullmatch(rf"bytes {start}-\d+/(\d+)", answer.get("ContentRange", ""), re.ASCII)
-        if said is None:
-            raise strange(f"{self.uri(key)!r} cannot be read", "not the range came that was asked for")
-        return int(said[1])
-
     def _md5(self, answer: Answer) -> bytes | None:
         """Of the whole object: its ETag, unless it was made of parts or encrypted with a key of someone's own."""
         own_key = "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "AES256") != "AES256"
-        etag = _etag(answer)  # a directory bucket's is anything
+        etag = etag_of(answer)  # a directory bucket's is anything
         return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not own_key and not self._directory else None
 
 
@@ -167,7 +215,7 @@ async def _each(items: Iterable[_T]) -> AsyncIterator[_T]:
 def _require_possible(key: str, error: type[StorageError]) -> None:
     try:
         check_key(key)
-        possible = len(key.encode()) <= _LONGEST_KEY_BYTES
+        possible = len(key.encode()) <= LONGEST_KEY_BYTES
     except InvalidInput:
         possible = False
     if not possible:
@@ -181,15 +229,7 @@ def _fresh(page: ListedPage, known: set[str]) -> ListedPage:
     return ListedPage(page.objects, folders, page.irregular)
 
 
-def _etag(answer: Answer) -> str:
-    return str(answer["ETag"]).strip('"')
-
-
-def _archived(answer: Answer) -> bool:
-    """Whether the object has to be restored before it can be read."""
-    restored = 'ongoing-request="false"' in answer.get("Restore", "")
-    return not restored and (answer.get("StorageClass") in ARCHIVED or "ArchiveStatus" in answer)
-
-
-def _range(start: int, length: int | None) -> str:
-    return f"bytes={start}-{'' if length is None else start + length - 1}"
+def _modified_at(answer: Answer) -> float:
+    """When the object was changed, in epoch seconds; where the answer does not tell it, a time that no object has."""
+    modified = answer.get("LastModified")
+    return -1.0 if modified is None else modified.timestamp() // 1.0

@@ -11,22 +11,20 @@ from typing import Any, Final
 
 from aiobotocore.config import AioConfig
 from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
-from aiobotocore.session import AioSession
 from anyio import Lock, to_thread
 from botocore.exceptions import ClientError
 from botocore.handlers import _handle_200_error
-from botocore.loaders import create_loader
 
 from vvwatch.core.locations import s3_address
+from vvwatch.storage.replies import LARGE_BYTES, MOST_REFUSAL_BYTES
 from vvwatch.storage.s3_errors import LIST, READ, NotOffered, Operation, strange, told, wordless
 from vvwatch.storage.s3_listing import Listing, NoListing, parsed
+from vvwatch.storage.s3_transport import AwsTransport, aws_session
 
 _CONNECTIONS: Final = 64
 _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
 _ATTEMPTS: Final = 3
-MODELS: Final = create_loader()
-"""What describes the services, read once for all buckets and queues."""
 
 for _sdk in ("aiobotocore", "botocore"):
     logging.getLogger(_sdk).setLevel(logging.INFO)  # at DEBUG they tell session tokens and signatures
@@ -154,9 +152,7 @@ class S3Client:
         return client
 
     def _new_client(self) -> Any:
-        session = AioSession()
-        session.register_component("data_loader", MODELS)
-        session.register_component("response_parser_factory", _Parsers(self._parsing))
+        session = aws_session(response_parser_factory=_Parsers(self._parsing))
         key = self._credentials
         return session.create_client(
             "s3",
@@ -179,6 +175,7 @@ class S3Client:
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
             s3={"addressing_style": "path" if by_path else "auto"},
+            http_session_cls=AwsTransport,
             ignore_configured_endpoint_urls=True,  # the location says where it is
             request_checksum_calculation="when_required",  # not every compatible server knows the others
             response_checksum_validation="when_required",  # what comes is held against its MD5
@@ -206,9 +203,11 @@ class _Parser(AioRestXMLParser):  # type: ignore[misc]  # the SDK ships no types
         """As the SDK's, but for a page of a listing. Raises NoListing."""
         if response["status_code"] != 200 or not _is_listing(shape):
             return await super().parse(response, shape)
-        metadata = {"HTTPStatusCode": 200, "HTTPHeaders": response["headers"]}
+        body, metadata = response["body"], {"HTTPStatusCode": 200, "HTTPHeaders": response["headers"]}
         async with self._parsing:
-            return {"Listing": parsed(response["body"]), "ResponseMetadata": metadata}
+            large = len(body) > LARGE_BYTES
+            listing = await to_thread.run_sync(parsed, body) if large else parsed(body)
+        return {"Listing": listing, "ResponseMetadata": metadata}
 
 
 def _is_listing(shape: Any) -> bool:
@@ -220,9 +219,8 @@ def _find_error(operation_model: Any, response_dict: dict[str, Any], **context: 
 
     The SDK parses every answer for that; one that looks like a listing has its own parser, which sees it.
     """
-    if not (
-        _is_listing(operation_model.output_shape) and b"<ListBucketResult" in response_dict["body"][:200]
-    ):
+    body, listing = response_dict["body"], _is_listing(operation_model.output_shape)
+    if not listing or (len(body) <= MOST_REFUSAL_BYTES and b"<ListBucketResult" not in body[:200]):
         _handle_200_error(operation_model=operation_model, response_dict=response_dict, **context)
 
 

@@ -41,6 +41,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
+from vvwatch.storage.replies import ReplyRefused, redirected
 
 LATER: Final = "it is tried again by itself"
 _NO_CREDENTIALS: Final = (
@@ -54,6 +55,7 @@ _NO_CREDENTIALS: Final = (
 _LACKS: Final = re.compile(r"is not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)", re.ASCII)
 _CODE: Final = re.compile(r"[\w.]{1,64}", re.ASCII)
 _REGION: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
+_NOT_IMPLEMENTED: Final = 501
 _LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
@@ -76,6 +78,10 @@ DELETE: Final = Operation("deleted", "s3:DeleteObject")
 
 class NotOffered(StorageUnavailable):
     """Raised when the store does not know what was asked for. It does not leave the modules of this store."""
+
+
+class ArgumentRefused(StorageUnavailable):
+    """Raised when the store calls what was asked for invalid. It does not leave the modules of this store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,8 @@ def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
     what = f"{uri!r} cannot be {operation.verb}"
     try:
         yield
+    except ReplyRefused as refused:
+        raise refused.about(what) from None
     except ClientError as error:
         raise _meaning(_refusal(error, operation, bucket, what)) from None
     except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, ValueError) as error:
@@ -112,7 +120,9 @@ def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
 def wordless(error: ClientError) -> bool:
     """Whether the refusal says nothing of its reason: that to a HEAD never does."""
     status = _status(error)
-    return 400 <= status < 500 and error.response.get("Error", {}).get("Code") == str(status)
+    return (400 <= status < 500 or status == _NOT_IMPLEMENTED) and error.response.get("Error", {}).get(
+        "Code"
+    ) == str(status)
 
 
 def strange(what: str, why: str) -> StorageUnavailable:
@@ -198,6 +208,9 @@ def _malformed(refusal: _Refusal) -> StorageError:
 
 
 def _elsewhere(refusal: _Refusal) -> StorageUnavailable:
+    location = refusal.headers.get("location", "")
+    if location and not refusal.region:
+        return redirected(refusal.what, location, "set endpoint_url or region to where the bucket is")
     hint = f"set region to {refusal.region!r}" if refusal.region else "set region to the bucket's own"
     return StorageUnavailable(f"{refusal.what}: bucket {refusal.bucket!r} is in another region", hint)
 
@@ -210,6 +223,10 @@ def _throttled(refusal: _Refusal) -> StorageThrottled:
 
 def _not_offered(refusal: _Refusal) -> NotOffered:
     return NotOffered(f"{refusal.what}: the store does not offer that ({refusal.code})", LATER)
+
+
+def _invalid(refusal: _Refusal) -> ArgumentRefused:
+    return ArgumentRefused(f"{refusal.what}: the store calls the request invalid ({refusal.code})", LATER)
 
 
 _UNKNOWN: Final = _refused("the store does not know the access key", "check the access key id")
@@ -228,6 +245,7 @@ _BY_CODE: Final[Mapping[str, Callable[[_Refusal], StorageError]]] = {
     "IllegalLocationConstraintException": _elsewhere,
     "InvalidAccessKeyId": _UNKNOWN,
     "InvalidClientTokenId": _UNKNOWN,
+    "InvalidArgument": _invalid,
     "InvalidObjectState": _archived,
     "InvalidRange": _conflicting,
     "InvalidToken": _refused("the session token is not valid", "give one that belongs to the access key"),
@@ -254,7 +272,10 @@ _BY_CODE: Final[Mapping[str, Callable[[_Refusal], StorageError]]] = {
 }
 _BY_STATUS: Final[Mapping[int, Callable[[_Refusal], StorageError]]] = {
     301: _elsewhere,
+    302: _elsewhere,
+    303: _elsewhere,
     307: _elsewhere,
+    308: _elsewhere,
     401: _refused("the credentials are not accepted", "check them"),
     403: _denied,
     404: _missing,

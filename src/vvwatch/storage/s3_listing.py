@@ -6,37 +6,55 @@ The SDK's own parser takes forty times as long, and the event loop would wait fo
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
-from xml.etree.ElementTree import Element, ParseError, fromstring
+from xml.etree.ElementTree import Element
 
+from vvwatch.core.filters import Reason
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Irregularity
-from vvwatch.storage.listing import ListedPage, moments
+from vvwatch.storage.listing import (
+    MOST_ETAG_CHARACTERS,
+    MOST_SIZE_DIGITS,
+    ListedPage,
+    long_etag,
+    long_key,
+    moments,
+)
+from vvwatch.storage.markup import element_of
+from vvwatch.storage.replies import LARGE_BYTES
+from vvwatch.storage.versions import bare, seconds, version_of
 
+LONGEST_KEY_BYTES: Final = 1_024
 ARCHIVED: Final = frozenset(("GLACIER", "DEEP_ARCHIVE"))
 """The storage classes whose objects have to be restored before they can be read."""
 
 _ROW: Final = re.compile(
     r"<Contents><Key>([^<]++)</Key>"
     r"<LastModified>(\d{4}-\d\d-\d\d)T(\d\d:\d\d):(\d\d)(?:\.\d++)?+Z</LastModified>"
-    r'<ETag>(?:&quot;|&#34;|")([\w-]++)(?:&quot;|&#34;|")</ETag>'
+    rf'<ETag>(?:&quot;|&#34;|")([\w-]{{1,{MOST_ETAG_CHARACTERS}}}+)(?:&quot;|&#34;|")</ETag>'
     r"(?:<ChecksumAlgorithm>\w++</ChecksumAlgorithm>)*+(?:<ChecksumType>\w++</ChecksumType>)?+"
-    r"<Size>(\d++)</Size>(?:<StorageClass>(\w++)</StorageClass>)?+</Contents>",
+    rf"<Size>(\d{{1,{MOST_SIZE_DIGITS}}}+)</Size>(?:<StorageClass>(\w++)</StorageClass>)?+</Contents>",
     re.ASCII,
 )
 _WIDTH: Final = 1 + _ROW.groups
 """Into how many pieces a row splits: what stands before it, and its fields."""
+_MOST_ENTRIES: Final = 50_000
+"""S3 lists a thousand at once; another store may list more, and its page is parsed beside the event loop."""
+
+_END_OF_ROW: Final = "</Contents>"
+_SPLIT_CHARACTERS: Final = 1 << 18
 _make: Final = partial(tuple.__new__, StorageObject)
 """As `StorageObject._make`, in a third of the time."""
 _PLAIN: Final = b"\n" + bytes(byte for byte in range(0x20, 0x7F) if byte != ord("]"))
 """What stands for itself wherever it stands in XML, but for `<` and `&`."""
 
-_SIZE: Final = re.compile(r"\d+", re.ASCII)
+_SIZE: Final = re.compile(rf"\d{{1,{MOST_SIZE_DIGITS}}}", re.ASCII)
+_TOLD: Final = ("Key", "LastModified", "ETag", "Size", "StorageClass")
 _REPEATED: Final = frozenset(("ChecksumAlgorithm",))
 
 
@@ -66,6 +84,8 @@ def parsed(body: bytes) -> Listing:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise NoListing("the answer is not UTF-8") from None
+    if len(text) > LARGE_BYTES and text.count("<Contents>") > _MOST_ENTRIES:
+        raise NoListing(f"the answer lists more than {_MOST_ENTRIES:,} objects at once")
     return by_columns(text) or by_elements(text)
 
 
@@ -73,11 +93,17 @@ def by_columns(text: str) -> Listing | None:
     """All that `text` lists; None when it lists nothing, or is not so plain that columns of it tell everything."""
     if not text.isascii() or text.encode().translate(None, _PLAIN):
         return None
-    pieces = _ROW.split(text)
-    between, *columns = (pieces[column::_WIDTH] for column in range(_WIDTH))
-    if any(between[1:-1]) or not columns[0]:
+    start, end = text.find("<Contents>"), text.rfind(_END_OF_ROW) + len(_END_OF_ROW)
+    columns: list[list[str]] = [[] for _ in range(_ROW.groups)]
+    for row in _stretches(text, start, end):
+        between, *found = (row[column::_WIDTH] for column in range(_WIDTH))
+        if any(between):
+            return None
+        for column, values in zip(columns, found, strict=True):
+            column.extend(values)
+    if not columns[0]:
         return None
-    root = _root(f"{between[0]}<Rows/>{between[-1]}")
+    root = _root(f"{text[:start]}<Rows/>{text[end:]}")
     frame = _frame(root)
     if not frame.encoded or len(_children(root, "Rows")) != 1 or _children(root, "Contents"):
         return None  # the rows stand somewhere else than in the listing itself, or there are others
@@ -88,14 +114,20 @@ def by_columns(text: str) -> Listing | None:
     return _listing(objects, [], frame)
 
 
+def _stretches(text: str, start: int, end: int) -> Iterator[list[str]]:
+    """The rows split, some hundreds at a time: one call for all of a large page would hold up other threads."""
+    while 0 <= start < end:
+        found = text.find(_END_OF_ROW, start + _SPLIT_CHARACTERS, end)
+        cut = end if found < 0 else found + len(_END_OF_ROW)
+        yield _ROW.split(text[start:cut])
+        start = cut
+
+
 def by_elements(text: str) -> Listing:
     """All that `text` lists, whatever server wrote it. Raises NoListing."""
     root = _root(text)
     frame = _frame(root)
-    try:
-        entries = [_described(element, frame.encoded) for element in _children(root, "Contents")]
-    except ValueError:
-        raise NoListing("a time or a size in the answer is none") from None
+    entries = [_described(element, frame.encoded) for element in _children(root, "Contents")]
     objects = [entry for entry in entries if isinstance(entry, StorageObject)]
     return _listing(objects, [entry for entry in entries if isinstance(entry, Irregularity)], frame)
 
@@ -122,7 +154,7 @@ def _plain(encoded: Sequence[str]) -> Sequence[str]:
     if "&" in text:
         raise ValueError
     keys = [unquote_plus(key, errors="strict") for key in encoded] if "%" in text or "+" in text else encoded
-    if "%00" in text:
+    if "%00" in text or max(map(len, encoded)) > LONGEST_KEY_BYTES:
         raise ValueError
     return keys
 
@@ -139,27 +171,24 @@ def _key(raw: str, encoded: bool) -> str | Irregularity:
             key = unquote_plus(raw, errors="strict")
         except UnicodeDecodeError:
             printable = unquote_to_bytes(raw.replace("+", " ")).decode(errors="backslashreplace")
-            return Irregularity(printable, "undecodable_name", "the key is not valid UTF-8")
+            return Irregularity(printable, Reason.UNDECODABLE_NAME, "the key is not valid UTF-8")
         if "\0" in key:
             printable = key.replace("\0", "\\x00")
-            return Irregularity(printable, "unusable_key", "the key holds a NUL, which no request can name")
-    return key
-
-
-def _seconds(modified: str) -> float:
-    """Epoch seconds, whole ones: a HEAD tells no more. Raises ValueError."""
-    if modified[-1:] != "Z":
-        raise ValueError(modified)
-    return datetime.fromisoformat(modified).timestamp() // 1
+            return Irregularity(
+                printable, Reason.UNUSABLE_KEY, "the key holds a NUL, which no request can name"
+            )
+    return (
+        key
+        if len(key.encode(errors="surrogatepass")) <= LONGEST_KEY_BYTES
+        else long_key(key, f"{LONGEST_KEY_BYTES:,} bytes")
+    )
 
 
 def _root(text: str) -> Element:
-    if "<!DOCTYPE" in text:
-        raise NoListing("the answer defines entities of its own")
     try:
-        root = fromstring(text)  # noqa: S314  # without a DOCTYPE there are no entities to expand
-    except ParseError:
-        raise NoListing("the answer breaks off, or is no XML") from None
+        root = element_of(text)
+    except ValueError as error:
+        raise NoListing(f"the answer breaks off, or is no listing: {error}") from None
     if _name(root) != "ListBucketResult":
         raise NoListing("the answer is no listing")
     return root
@@ -183,23 +212,33 @@ def _frame(root: Element) -> _Frame:
 
 
 def _described(element: Element, encoded: bool) -> StorageObject | Irregularity:
-    """The object that a <Contents> describes. Raises ValueError when a time or a size is none."""
-    fields = _fields(element)
-    try:
-        raw, at, size = _leaf(fields["Key"]), _seconds(_leaf(fields["LastModified"])), _leaf(fields["Size"])
-    except KeyError:
-        raise NoListing("an object in the answer has no key, time or size") from None
-    if not raw or not _SIZE.fullmatch(size):
-        raise ValueError(size)
-    etag = _leaf(fields["ETag"]).strip('"') if "ETag" in fields else ""
-    if not etag:
-        return Irregularity(raw, "unusable_key", "without an ETag nobody can see whether it changes")
-    key = _key(raw, encoded)
+    """The object that a <Contents> describes; an irregularity where it leaves out what has to be known."""
+    children = _fields(element)
+    fields: dict[str, str] = {name: _leaf(children[name]) for name in _TOLD if name in children}
+    if not fields.get("Key"):
+        raise NoListing("an object in the answer has no key")
+    key = _key(fields["Key"], encoded)
     if isinstance(key, Irregularity):
         return key
-    storage_class = _leaf(fields["StorageClass"]) if "StorageClass" in fields else ""
-    archived = storage_class in ARCHIVED and not _restored(fields.get("RestoreStatus"))
-    return StorageObject(key, f"{etag}:{size}", int(size), at, at, archived)
+    lacking = _lacking(fields)
+    if lacking:
+        return Irregularity(key, Reason.INCOMPLETE_ENTRY, f"the store's listing does not give its {lacking}")
+    if len(fields.get("ETag", "")) > MOST_ETAG_CHARACTERS:
+        return long_etag(key)
+    at, size = seconds(fields["LastModified"]), int(fields["Size"])
+    archived = fields.get("StorageClass") in ARCHIVED and not _restored(children.get("RestoreStatus"))
+    version = version_of(bare(fields.get("ETag")), at, size)
+    return StorageObject(key, version, size, at // 1, at // 1, archived)
+
+
+def _lacking(fields: Mapping[str, str]) -> str:
+    """What an entry has to tell and does not, or not so that it can be understood."""
+    lacking = [] if _SIZE.fullmatch(fields.get("Size", "").strip()) else ["size"]
+    try:
+        seconds(fields.get("LastModified", ""))
+    except (ValueError, OverflowError):
+        lacking.append("time of change")
+    return " or ".join(lacking)
 
 
 def _restored(status: Element | None) -> bool:

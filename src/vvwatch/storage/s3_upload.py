@@ -13,7 +13,7 @@ from typing import Any, Final
 from anyio import move_on_after, to_thread
 
 from vvwatch.errors import StorageError
-from vvwatch.storage.remote import read_parts
+from vvwatch.storage.parts import read_parts
 from vvwatch.storage.s3_client import S3Client
 from vvwatch.storage.s3_errors import ABORT, CREATE
 from vvwatch.storage.s3_tasks import side_by_side

@@ -12,11 +12,11 @@ from typing import Final, TypeVar
 
 from anyio import to_thread
 
+from vvwatch import private_files
+from vvwatch.core.disks import kept_free_bytes, spool_room_bytes
 from vvwatch.errors import ObjectTooLarge, SpoolFull
 
-_KEPT_FREE_BYTES: Final = 256 << 20
-"""What a download leaves free on the disk: the database may stand there as well."""
-
+_DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CANNOT_RESERVE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
 _T = TypeVar("_T")
@@ -27,10 +27,10 @@ class SpoolFile:
 
     def __init__(self, folder: Path, size_bytes: int) -> None:
         path = folder / f"{secrets.token_hex(8)}.part"
-        self._writer = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._writer = private_files.create(path)
         try:
             os.truncate(self._writer, size_bytes)
-            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except BaseException:
             os.close(self._writer)
             raise
@@ -87,13 +87,19 @@ class Spool:
             self._taken_bytes -= wanted
 
     async def _require_fit(self, size_bytes: int) -> None:
-        disk = await to_thread.run_sync(os.statvfs, self._folder)
-        most = min(self._max_bytes, disk.f_blocks * disk.f_frsize - _KEPT_FREE_BYTES)
+        disk = await self._told(os.statvfs, self._folder)
+        most = spool_room_bytes(disk.f_blocks * disk.f_frsize, self._max_bytes)
         if size_bytes > most:
             raise ObjectTooLarge(
                 f"the object has {size_bytes:,} bytes, and the spool takes {most:,} at most",
-                "raise spool_bytes under [processing], or give state_dir a larger disk; then retry",
+                self._cure(most),
             )
+
+    def _cure(self, most: int) -> str:
+        """What makes room for a larger object: the one of two bounds that holds."""
+        if most < self._max_bytes:
+            return f"give {self._folder} a larger disk; then retry"
+        return "raise spool_bytes under [processing]; then retry"
 
     def _require_room(self, wanted: int) -> None:
         if self._taken_bytes + wanted > self._max_bytes:
@@ -106,7 +112,7 @@ class Spool:
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
         wanted = sum(length for _, length in filled)
-        if free - wanted < _KEPT_FREE_BYTES:
+        if free - wanted < kept_free_bytes(disk.f_blocks * disk.f_frsize):
             raise _no_room(f"{free:,} bytes are free and {wanted:,} are wanted")
         file = SpoolFile(self._folder, size_bytes)
         try:
@@ -127,6 +133,11 @@ class Spool:
         except OSError as error:
             if error.errno in _FULL:
                 raise _no_room(str(error.strerror)) from error
+            if error.errno in _DENIED:
+                raise SpoolFull(
+                    f"the spool may not be written: {error.strerror}: {self._folder}",
+                    f"make the daemon's user (id {os.geteuid()}) its owner; it is tried again by itself",
+                ) from error
             raise
 
 

@@ -10,49 +10,98 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Final
 from urllib.parse import quote
 
+from vvwatch import private_files
+from vvwatch.core.disks import kept_free_bytes
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.shortages import own_shortage
 from vvwatch.errors import SpoolFull
 from vvwatch.storage.walking import object_of
-
-_KEPT_FREE_BYTES: Final = 256 << 20
-"""What an upload leaves free on the disk: the database may stand there as well."""
 
 _ARRIVING: Final = ".arriving"
 _OWNER: Final = ".owner"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class Room:
+    """The bytes that all files below `root` take: at most `most_bytes`, and never what the disk keeps free.
+
+    Threads take bytes before they write them, so that what arrives at once never goes beyond either.
+    """
+
+    def __init__(self, root: Path, most_bytes: int | None) -> None:
+        self._root = root
+        self._most_bytes = most_bytes
+        self._lock = Lock()
+        self._unwritten_bytes = 0
+        self.used_bytes = 0
+
+    def require(self, size_bytes: int) -> None:
+        """Raises SpoolFull when that many bytes more cannot be had."""
+        if self._most_bytes is not None and self.used_bytes + size_bytes > self._most_bytes:
+            raise SpoolFull(
+                f"the file does not fit: what was sent in takes {self.used_bytes:,} "
+                f"of {self._most_bytes:,} bytes already",
+                "raise [api] uploads_bytes, or delete some of their media (room is free within an hour)",
+            )
+        disk = os.statvfs(self._root)
+        free_bytes = disk.f_bavail * disk.f_frsize - self._unwritten_bytes
+        if free_bytes < size_bytes + kept_free_bytes(disk.f_blocks * disk.f_frsize):
+            raise no_room()
+
+    @contextmanager
+    def writing(self, size_bytes: int) -> Iterator[None]:
+        """Take that many bytes, to be written in the block. Raises SpoolFull when they cannot be had."""
+        with self._lock:
+            self.require(size_bytes)
+            self.used_bytes += size_bytes
+            self._unwritten_bytes += size_bytes
+        try:
+            yield
+        except BaseException:
+            self.give_back(size_bytes)
+            raise
+        finally:
+            with self._lock:
+                self._unwritten_bytes -= size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """That many bytes are free again."""
+        with self._lock:
+            self.used_bytes -= size_bytes
+
+
 class Arriving:
     """A file that is not whole yet; `size_bytes` and `digest()` (SHA-256) tell what it holds so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, room: Room) -> None:
+        self._room = room
         self._path = folder / f"{secrets.token_hex(8)}.part"
-        self._file = self._path.open("xb", buffering=0)
+        with _on_own_disk():
+            self._file = os.fdopen(private_files.create(self._path), "wb", buffering=0)
         self._sum = sha256()
+        self._is_placed = False
         self.size_bytes = 0
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append all of `data`. Raises SpoolFull when the disk has no room for it."""
-        room = os.fstatvfs(self._file.fileno())
-        if room.f_bavail * room.f_frsize < len(data) + _KEPT_FREE_BYTES:
-            raise no_room()
-        try:
+        """Append all of `data`. Raises SpoolFull when the disk has no room for it, else MachineShortage."""
+        with self._room.writing(len(data)):
+            self._append(data)
+        self._sum.update(data)
+        self.size_bytes += len(data)
+
+    def _append(self, data: bytes | bytearray) -> None:
+        with _on_own_disk():
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
-        except OSError as error:
-            if error.errno in _FULL:
-                raise no_room() from error
-            raise
-        self._sum.update(data)
-        self.size_bytes += len(data)
 
     def digest(self) -> str:
         """Of all that was written, in hex."""
@@ -62,44 +111,48 @@ class Arriving:
         """Take the name `target`, in place of what stood there; bytes and name are on the disk then."""
         os.fsync(self._file.fileno())
         self._file.close()
+        replaced_bytes = target.stat().st_size if target.exists() else 0
         self._path.replace(target)
-        _synced(target.parent)
+        self._room.give_back(replaced_bytes)
+        self._is_placed = True
+        private_files.sync_folder(target.parent)
 
     def discard(self) -> None:
         """Be gone, unless it has a name."""
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        if not self._is_placed:
+            self._path.unlink(missing_ok=True)
+            self._room.give_back(self.size_bytes)
+            self.size_bytes = 0
 
 
 class UploadsFolder:
-    """The folder at `root`, which one process has to itself."""
+    """The folder at `root`, which one process has to itself; its files take at most `most_bytes`, if that is given."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, most_bytes: int | None = None) -> None:
         self.root = root
+        self.room = Room(root, most_bytes)
 
     def prepare(self) -> None:
         """Make the folder; what a dead process had not finished is gone."""
         self.root.mkdir(mode=0o700, exist_ok=True)
         shutil.rmtree(self.root / _ARRIVING, ignore_errors=True)
         (self.root / _ARRIVING).mkdir(mode=0o700, exist_ok=True)
-
-    def require_room(self, size_bytes: int) -> None:
-        """Raises SpoolFull when a file of this size cannot be had."""
-        if shutil.disk_usage(self.root).free < size_bytes + _KEPT_FREE_BYTES:
-            raise no_room()
+        self.room.used_bytes = sum(map(self._size_of, self.job_ids()))
 
     def begin(self) -> Arriving:
-        """A file to be filled."""
-        return Arriving(self.root / _ARRIVING)
+        """A file to be filled. Raises MachineShortage."""
+        return Arriving(self.root / _ARRIVING, self.room)
 
     def place(self, arriving: Arriving, key: str) -> StorageObject:
-        """Let the file stand at `key`; the object that it is then."""
+        """Let the file stand at `key`; the object that it is then. Raises MachineShortage."""
         target = self.root / key
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        arriving.become(target)
-        _synced(target.parent.parent)
-        _synced(self.root)
-        return object_of(key, target.stat())
+        with _on_own_disk():
+            private_files.make_folder(target.parent)
+            arriving.become(target)
+            private_files.sync_folder(target.parent.parent)
+            private_files.sync_folder(self.root)
+            return object_of(key, target.stat())
 
     def uri(self, key: str) -> str:
         """The address of `key`, as the storage over this folder tells it."""
@@ -122,7 +175,7 @@ class UploadsFolder:
         """Whether these are the files of `owner`: the first who asks has them. An empty mark is a power loss's."""
         mark = self.root / _OWNER
         if not mark.exists() or not mark.stat().st_size:
-            mark.write_text(owner)
+            private_files.replace(mark, owner.encode())
         return mark.read_text() == owner
 
     def has(self, job_id: str) -> bool:
@@ -133,13 +186,25 @@ class UploadsFolder:
         """Remove the file that stood at `key`, with the folders that were made for it. Another that does now stays."""
         path = self.root / key
         with suppress(FileNotFoundError):
-            if path.stat().st_ino == inode:
+            there = path.stat()
+            if there.st_ino == inode:
                 path.unlink()
+                self.room.give_back(there.st_size)
         self._tidy(path.parent.parent)
 
     def discard(self, job_id: str) -> None:
         """Remove all files of a job."""
+        before_bytes = self._size_of(job_id)
         shutil.rmtree(self.root / job_id, ignore_errors=True)
+        self.room.give_back(before_bytes - self._size_of(job_id))
+
+    def _size_of(self, job_id: str) -> int:
+        """The bytes that the files of a job take."""
+        sizes = 0
+        for path in (self.root / job_id).glob("*/*"):
+            with suppress(FileNotFoundError):
+                sizes += path.stat().st_size
+        return sizes
 
     def _tidy(self, job_folder: Path) -> None:
         for folder in (*job_folder.glob("*"), job_folder):
@@ -147,14 +212,17 @@ class UploadsFolder:
                 folder.rmdir()
 
 
+@contextmanager
+def _on_own_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        short = no_room() if error.errno in _FULL else own_shortage(error)
+        if short is None:
+            raise
+        raise short from error
+
+
 def no_room() -> SpoolFull:
     """The refusal of a file that the disk has no room for."""
     return SpoolFull("there is no room for the file on this machine", "free some where state_dir is")
-
-
-def _synced(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

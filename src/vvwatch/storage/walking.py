@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from vvwatch.core.housekeeping import is_housekeeping
 from vvwatch.core.objects import StorageObject
+from vvwatch.core.versions import file_version, loose_version
 from vvwatch.errors import StorageError
 from vvwatch.ports import Irregularity, Page
 
@@ -19,20 +22,22 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _Found = StorageObject | Irregularity | None
 
 
-def version_of(status: os.stat_result) -> str:
-    """The version of a file's bytes: its inode, size and modification time.
+def version_of(status: os.stat_result, *, lasting: bool = True) -> str:
+    """The version of a file's bytes: its inode, where its number is `lasting`, its size and its modification time.
 
     The device number is left out: it changes with reboots and remounts, and each would import everything
     again. The change time is left out: a chmod, a rename or a new hard link changes no byte.
     """
-    return "%x-%x-%x" % (status.st_ino, status.st_size, status.st_mtime_ns)  # noqa: UP031 - half the time of an f-string
+    if lasting:
+        return file_version(status.st_ino, status.st_size, status.st_mtime_ns)
+    return loose_version(status.st_size, status.st_mtime_ns)
 
 
-def object_of(key: str, status: os.stat_result) -> StorageObject:
+def object_of(key: str, status: os.stat_result, *, lasting: bool = True) -> StorageObject:
     """The object that `status` describes."""
     modified_at = status.st_mtime
     changed_at = max(modified_at, status.st_ctime)
-    return StorageObject(key, version_of(status), status.st_size, modified_at, changed_at)
+    return StorageObject(key, version_of(status, lasting=lasting), status.st_size, modified_at, changed_at)
 
 
 def open_folder(root: int, folder: str) -> int:
@@ -68,85 +73,106 @@ def grouped(pages: Iterator[Page]) -> Iterator[Sequence[Page]]:
         raise failure
 
 
-def walk(root: int, prefix: str, *, recursive: bool) -> Iterator[Page]:
-    """Pages of what stands below the directory `root` under keys that start with `prefix`.
+@dataclass
+class Walk:
+    """A walk below the directory `root`.
 
-    Names that start with a dot are passed over, and so is everything below them. A page ends after 1,000
-    finds or visited folders, so that it comes soon even where there is nothing to find. A folder that vanishes
-    meanwhile is no failure. Where the root or the filesystem fails, the first OSError is raised at the end,
-    when everything else has been listed.
+    `keeps_inodes` tells whether inode numbers last on the file system of a directory. Folders whose key `skips` are
+    passed over, with all below them.
     """
-    objects: list[StorageObject] = []
-    irregular: list[Irregularity] = []
-    failures: list[OSError] = []
-    for step, found in enumerate(_below(root, prefix, failures, recursive=recursive), start=1):
-        if type(found) is StorageObject:
-            objects.append(found)
-        elif type(found) is Irregularity:
-            irregular.append(found)
-        if step % _PAGE_SIZE == 0:
+
+    root: int
+    keeps_inodes: Callable[[int], bool]
+    skips: Callable[[str], bool] | None = None
+    _failures: list[OSError] = field(default_factory=list)
+    _pending: list[str] = field(default_factory=list)
+    _lasting: dict[int, bool] = field(default_factory=dict)
+
+    def pages(self, prefix: str, *, recursive: bool) -> Iterator[Page]:
+        """Pages of what stands under keys that start with `prefix`.
+
+        Names that start with a dot and folders that systems keep for themselves are passed over, and so is everything
+        below them, unless the prefix names such a folder. A page ends after 1,000 finds or visited folders, so that it
+        comes soon even where there is nothing to find. A folder that vanishes meanwhile is no failure. Where the root
+        or the file system fails, the first OSError is raised at the end, when everything else has been listed.
+        """
+        objects: list[StorageObject] = []
+        irregular: list[Irregularity] = []
+        for step, found in enumerate(self._below(prefix, recursive=recursive), start=1):
+            if type(found) is StorageObject:
+                objects.append(found)
+            elif type(found) is Irregularity:
+                irregular.append(found)
+            if step % _PAGE_SIZE == 0:
+                yield Page(objects, irregular)
+                objects, irregular = [], []
+        if objects or irregular:
             yield Page(objects, irregular)
-            objects, irregular = [], []
-    if objects or irregular:
-        yield Page(objects, irregular)
-    if failures:
-        raise failures[0]
+        if self._failures:
+            raise self._failures[0]
 
-
-def _below(root: int, prefix: str, failures: list[OSError], *, recursive: bool) -> Iterator[_Found]:
-    folder, _, stem = prefix.rpartition("/")
-    if any(name.startswith(".") for name in prefix.split("/")):
-        return
-    pending = [folder]
-    while pending:
-        folder = pending.pop()
-        yield None
-        try:
-            yield from _entries(root, folder, stem, pending, failures)
-        except OSError as error:
-            yield _unreadable(folder, error, failures)
-        if not recursive:
+    def _below(self, prefix: str, *, recursive: bool) -> Iterator[_Found]:
+        folder, _, stem = prefix.rpartition("/")
+        if any(name.startswith(".") for name in prefix.split("/")):
             return
-        stem = ""
+        self._pending.append(folder)
+        while self._pending:
+            folder = self._pending.pop()
+            yield None
+            try:
+                yield from self._entries(folder, stem)
+            except OSError as error:
+                yield _unreadable(folder, error, self._failures)
+            if not recursive:
+                return
+            stem = ""
 
+    def _entries(self, folder: str, stem: str) -> Iterator[_Found]:
+        base = f"{folder}/" if folder else ""
+        denied = False
+        descriptor = open_folder(self.root, folder)
+        try:
+            lasting = self._lasts(descriptor)
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    if entry.name[0] == "." or (stem and not entry.name.startswith(stem)):
+                        continue
+                    try:
+                        yield self._examine(base, entry, lasting=lasting, spelled=bool(stem))
+                    except PermissionError:
+                        if not denied:
+                            yield Irregularity(folder, "permission_denied", "its files cannot be examined")
+                        denied = True
+                    except OSError as error:
+                        self._failures.append(error)
+        finally:
+            os.close(descriptor)
 
-def _entries(
-    root: int, folder: str, stem: str, pending: list[str], failures: list[OSError]
-) -> Iterator[_Found]:
-    base = f"{folder}/" if folder else ""
-    denied = False
-    descriptor = open_folder(root, folder)
-    try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                if entry.name[0] == "." or (stem and not entry.name.startswith(stem)):
-                    continue
-                try:
-                    yield _examine(base, entry, pending)
-                except PermissionError:
-                    if not denied:
-                        yield Irregularity(folder, "permission_denied", "its files cannot be examined")
-                    denied = True
-                except OSError as error:
-                    failures.append(error)
-    finally:
-        os.close(descriptor)
+    def _lasts(self, descriptor: int) -> bool:
+        device = os.fstat(descriptor).st_dev
+        if device not in self._lasting:
+            self._lasting[device] = self.keeps_inodes(descriptor)
+        return self._lasting[device]
 
+    def _examine(self, base: str, entry: os.DirEntry[str], *, lasting: bool, spelled: bool) -> _Found:
+        """What stands there; `spelled`: the prefix gives the beginning of its name."""
+        name = entry.name
+        if not name.isascii() and not _is_text(name):
+            return _undecodable(printable(base + name), entry)
+        if entry.is_dir(follow_symlinks=False):
+            self._enter(base + name, asked_for=spelled or not is_housekeeping(name))
+            return None
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return Irregularity(base + name, "not_a_regular_file", _what_it_is(status.st_mode))
+        return object_of(base + name, status, lasting=lasting)
 
-def _examine(base: str, entry: os.DirEntry[str], pending: list[str]) -> _Found:
-    name = entry.name
-    if not name.isascii() and not _is_text(name):
-        return _undecodable(printable(base + name), entry)
-    if entry.is_dir(follow_symlinks=False):
-        pending.append(base + name)
-        return None
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        return Irregularity(base + name, "not_a_regular_file", _what_it_is(status.st_mode))
-    return object_of(base + name, status)
+    def _enter(self, folder: str, *, asked_for: bool) -> None:
+        if asked_for and not (self.skips is not None and self.skips(folder)):
+            self._pending.append(folder)
 
 
 def _undecodable(key: str, entry: os.DirEntry[str]) -> Irregularity:

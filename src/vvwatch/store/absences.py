@@ -1,5 +1,7 @@
 """What is gone: absent from one sweep, then from the next as well, or said to be removed and looked for in vain.
 
+A person may say so as well, of all that a sweep lacked.
+
 Only then a version leaves the ledger, and found again it is new. It leaves a tombstone, which tells its story.
 """
 
@@ -14,12 +16,14 @@ import sqlalchemy as sa
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
+from vvwatch.core.versions import is_same_version
 from vvwatch.ports import Job
 from vvwatch.store.database import Tx, one_of
 from vvwatch.store.schema import absences, objects, tombstones
 
 SWEEPS: Final = "sweeps"
 EVENT: Final = "event"
+PERSON: Final = "person"
 CHUNK_ROWS: Final = 4_000
 
 _LAST_SURROGATE: Final = 0xDFFF
@@ -102,6 +106,13 @@ def judge(tx: Tx, job: Job, scope_id: int, sweep_id: str, pairs: Sequence[Pair])
     return _bury(tx, scope_id, [pair for pair in pairs if pair in before], SWEEPS)
 
 
+def accept(tx: Tx, job: Job, scope_id: int, pairs: Sequence[Pair]) -> int:
+    """A person says that these versions are gone. Returns how many left the ledger; none for a stale job."""
+    if not pairs or tx.touch(job, scope_id=scope_id) is None:
+        return 0
+    return _bury(tx, scope_id, pairs, PERSON)
+
+
 def end_sweep(tx: Tx, scope_id: int, sweep_id: str) -> None:
     """What an earlier sweep missed and this one did not is not absent any more."""
     stale = absences.c.scope_id == scope_id, absences.c.reconcile_id != sweep_id
@@ -147,21 +158,18 @@ def _bury(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
     return len(gone)
 
 
-def buried(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
-    """Those of `keys` of which a version was known once, and is gone."""
-    graves = sa.select(tombstones.c.key, tombstones.c.version).where(
-        tombstones.c.scope_id == scope_id, one_of(tombstones.c.key)
-    )
-    return {key for key, _ in tx.pairs(graves, _among(keys))}
-
-
-def graves(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> list[Pair]:
-    """Those of the very versions in `found` that were known once, and were taken for gone."""
+def graves(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> dict[Pair, Pair]:
+    """Those of the very versions in `found` that were known once, and were taken for gone; with what was buried."""
     known = sa.select(tombstones.c.key, tombstones.c.version).where(
         tombstones.c.scope_id == scope_id, one_of(tombstones.c.key)
     )
-    versions = {obj[:2] for obj in found}
-    return [pair for pair in tx.pairs(known, _among(obj.key for obj in found)) if pair in versions]
+    versions = {obj.key: obj.version for obj in found}
+    buried_pairs = tx.pairs(known, _among(versions))
+    return {
+        (key, versions[key]): (key, version)
+        for key, version in buried_pairs
+        if is_same_version(versions[key], version)
+    }
 
 
 def unbury(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> None:

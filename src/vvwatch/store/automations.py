@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vvwatch.core.cadence import Learnt
-from vvwatch.core.filters import check_pattern
+from vvwatch.core.filters import check_rules, rules_of
 from vvwatch.core.runs import TERMINAL
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.errors import Conflict, InvalidInput, NotFound
@@ -17,6 +17,7 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store import catalog, exports, ledger, reconciles
 from vvwatch.store import windows as gathering
 from vvwatch.store.database import Tx
+from vvwatch.store.locking import by_locks
 from vvwatch.store.reconciles import Report
 from vvwatch.store.schema import (
     connectors,
@@ -28,7 +29,9 @@ from vvwatch.store.schema import (
 )
 
 _DECLARED_HINT = "it is declared in the configuration file: edit it there and reload"
-_WATCHED = ("connector_id", "source_prefix", "file_pattern", "recursive", "import_mode_override")
+_SIZES = ("min_size_bytes", "max_size_bytes")
+_RULES = ("source_prefix", "file_pattern", "recursive", "exclude_patterns", *_SIZES)
+_WATCHED = ("connector_id", *_RULES, "import_mode_override")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ class ImportSpec:
     import_mode_override: str | None = None
     concurrency: int | None = None
     max_list_calls_per_hour: int | None = None
+    exclude: Sequence[str] = ()
+    min_size_bytes: int | None = None
+    max_size_bytes: int | None = None
     declared: bool = False
 
 
@@ -106,11 +112,11 @@ def save_import(
     """
     catalog.get_index(tx, index_id)
     require_connector(tx, spec.connector_id, "import")
-    check_pattern(spec.file_pattern)
     prompt = tx.require(prompts, "prompt", str(spec.preset.get("prompt_id", "")))
     found = tx.first(sa.select(import_automations).where(import_automations.c.index_id == index_id))
     _check_owner(found, declared=spec.declared)
     values = _import_values(tx, index_id, spec, prompt.prompt_version)
+    check_rules(values)
     if found is None:
         fresh = _free_id(tx, import_automations, automation_id)
         moments = {"created_at": tx.now, "updated_at": tx.now}
@@ -134,7 +140,7 @@ def _begun_anew(found: sa.Row[Any], connector_id: str, now: float) -> Learnt:
     if found.connector_id != connector_id:
         return Learnt(since=now)
     if found.baseline_done:
-        return Learnt(since=now, covered=[found.source_prefix, found.file_pattern, found.recursive])
+        return Learnt(since=now, covered=list(rules_of(found)))
     before = Learnt.of(found.cadence)
     return Learnt(since=before.since, covered=before.covered)
 
@@ -149,6 +155,9 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
         "source_prefix": spec.source_prefix,
         "file_pattern": spec.file_pattern,
         "recursive": spec.recursive,
+        "exclude_patterns": list(spec.exclude) or None,
+        "min_size_bytes": spec.min_size_bytes,
+        "max_size_bytes": spec.max_size_bytes,
         "debounce_interval": spec.debounce_interval,
         "quiet_seconds": spec.policy.quiet_seconds,
         "max_wait_seconds": spec.policy.max_wait_seconds,
@@ -213,6 +222,16 @@ def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
     return [(row, by_id[row.connector_id]) for row in rows if row.connector_id in by_id]
 
 
+def exporting(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """Every export automation."""
+    return tx.all(sa.select(export_automations).order_by(export_automations.c.id))
+
+
+def is_any(tx: Tx) -> bool:
+    """Whether there is an import automation, or one was there."""
+    return tx.first(sa.select(import_automations.c.id).limit(1)) is not None
+
+
 def last_edit(tx: Tx) -> tuple[object, ...]:
     """Something that differs whenever an import automation or a connector was made or edited.
 
@@ -232,20 +251,48 @@ def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
     return None if row is None else active(tx, row.id)
 
 
+_WELL: Final = {"last_error": None, "last_error_hint": None, "failing_since": None, "failures": 0}
+
+
+@by_locks
 def scanned(
-    tx: Tx, job: Job, wait_seconds: float, learnt: Learnt | None = None, report: Report | None = None
+    tx: Tx,
+    job: Job,
+    wait_seconds: float,
+    learnt: Learnt | None = None,
+    report: Report | None = None,
+    swept: Mapping[str, Any] | None = None,
 ) -> None:
-    """The scan is complete: note it with what was learnt, and what a sweep came to, and put the next one."""
+    """The scan is complete: note it with what was learnt, and what a sweep came to, and put the next one.
+
+    `swept` are the columns that only a sweep has something to say of.
+    """
     taught = {} if learnt is None else {"cadence": learnt.document()}
-    done = {"last_scan_at": tx.now, "baseline_done": True, "last_error": None, "last_error_hint": None}
-    _end_scan(tx, job, wait_seconds, report, done | taught)
+    whole = {} if swept is None else {**swept, "accept_missing": False}
+    done = {"last_scan_at": tx.now, "baseline_done": True, **_WELL}
+    _end_scan(tx, job, wait_seconds, report, done | taught | whole)
 
 
+@by_locks
 def scan_failed(
     tx: Tx, job: Job, wait_seconds: float, error: str, hint: str, report: Report | None = None
 ) -> None:
     """The scan proved nothing: say why and look again soon."""
-    _end_scan(tx, job, wait_seconds, report, {"last_error": error, "last_error_hint": hint})
+    columns = import_automations.c
+    failing = {
+        "failing_since": sa.func.coalesce(columns.failing_since, tx.now),
+        "failures": columns.failures + 1,
+        "accept_missing": False,
+    }
+    _end_scan(tx, job, wait_seconds, report, {"last_error": error, "last_error_hint": hint, **failing})
+
+
+@by_locks
+def put_scan_off(tx: Tx, job: Job, wait_seconds: float) -> None:
+    """Put the same scan again, later: nothing was looked at."""
+    row = tx.claim(job)
+    if row is not None:
+        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds, job.priority)
 
 
 def _end_scan(tx: Tx, job: Job, wait_seconds: float, report: Report | None, values: dict[str, Any]) -> None:
@@ -264,10 +311,15 @@ def unheard(tx: Tx, connector_id: str) -> None:
             tx.nudge(Kind.SCAN, row, due)
 
 
-def scan_now(tx: Tx, automation_id: str) -> None:
-    """Make an active automation's next scan due now, before others: a person waits for it."""
+def scan_now(tx: Tx, automation_id: str, *, accept_missing: bool = False) -> None:
+    """Make an active automation's next scan due now, before others: a person waits for it.
+
+    `accept_missing`: all that it misses, if it is complete, is gone.
+    """
     row = tx.require(import_automations, "automation", automation_id)
     if row.enabled and not row.paused:
+        if accept_missing:
+            tx.update(import_automations, row.id, accept_missing=True)
         tx.nudge(Kind.SCAN, row, tx.now, Priority.MANUAL)
 
 

@@ -14,13 +14,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.core.processors import TECHNICAL_PROMPT_ID
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.store import subscribers
+from vvwatch.store.ceilings import require_room
 from vvwatch.store.database import Tx
 from vvwatch.store.deleted import kept, require_kept, restore
 from vvwatch.store.schema import connectors, indexes, prompts
 
-DEFAULT_PROMPT_ID: Final = "prompt_technical"
+DEFAULT_PROMPT_ID: Final = TECHNICAL_PROMPT_ID
 """The prompt that exists without being made."""
 
 PLAYGROUND_ID: Final = "idx__playground"
@@ -80,7 +82,11 @@ class PromptSpec:
 
 
 def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
-    """A new connector, `testing` until its first test is recorded. Raises Conflict when its queue is another's."""
+    """A new connector, `testing` until its first test is recorded.
+
+    Raises Conflict when its queue is another's, LimitReached.
+    """
+    require_room(tx, connectors)
     connector_id = tx.new_id("conn")
     require_own_queue(tx, connector_id, spec.events)
     moments = {"created_at": tx.now, "updated_at": tx.now}
@@ -184,7 +190,8 @@ def record_test(tx: Tx, connector_id: str, error: str | None) -> sa.Row[Any]:
 
 
 def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[Any]:
-    """A new index."""
+    """A new index. Raises LimitReached."""
+    require_room(tx, indexes)
     index_id = tx.new_id("idx")
     tx.insert(indexes, id=index_id, name=name, description=description, created_at=tx.now)
     return get_index(tx, index_id)
@@ -244,7 +251,8 @@ def declare_index(tx: Tx, index_id: str, name: str, description: str | None = No
 
 
 def create_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
-    """A new prompt, version 1. Its schemas are taken as they are."""
+    """A new prompt, version 1. Its schemas are taken as they are. Raises LimitReached."""
+    require_room(tx, prompts)
     prompt_id = tx.new_id("prompt")
     tx.insert(prompts, id=prompt_id, created_at=tx.now, updated_at=tx.now, **spec.columns())
     return get_prompt(tx, prompt_id)

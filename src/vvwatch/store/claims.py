@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vvwatch.core.imports import FileStatus
 from vvwatch.store import absences, ledger
 from vvwatch.store.database import Tx, one_of
-from vvwatch.store.schema import ledger_scopes, objects
+from vvwatch.store.schema import import_files, import_jobs, ledger_scopes, objects, tombstones, windows
 
 _NEW: Final = -1
 _ONE: Final = 2
@@ -23,11 +24,53 @@ _ONE: Final = 2
 Pair = tuple[str, str]
 """Key and version."""
 
-_imported = sa.select(objects.c.key, objects.c.version).where(
-    objects.c.scope_id == sa.bindparam("scope_id"),
-    objects.c.window_seq != ledger.NOT_IMPORTED,
-    one_of(objects.c.key),
-)
+
+def _of_windows(table: sa.Table) -> sa.Select[Any]:
+    """Keys of versions that windows took, with what became of the file; NULL when that is not known (any more)."""
+    file = import_files.c
+    its_file = sa.and_(
+        file.job_id == windows.c.import_job_id, file.key == table.c.key, file.version == table.c.version
+    )
+    return (
+        sa.select(table.c.key, file.status)
+        .select_from(table)
+        .outerjoin(windows, windows.c.seq == table.c.window_seq)
+        .outerjoin(import_files, its_file)
+        .where(_here(table), table.c.window_seq > ledger.NOT_IMPORTED)
+    )
+
+
+def _of_claims(table: sa.Table) -> sa.Select[Any]:
+    """Keys of versions that jobs without a window took, with `failed` where none of these jobs has another word."""
+    files = (
+        sa.select(import_files.c.key)
+        .select_from(ledger_scopes)
+        .join(
+            import_jobs,
+            sa.and_(
+                import_jobs.c.index_id == ledger_scopes.c.index_id,
+                import_jobs.c.connector_id == ledger_scopes.c.connector_id,
+                import_jobs.c.window_id.is_(None),
+            ),
+        )
+        .join(import_files, import_files.c.job_id == import_jobs.c.id)
+        .where(
+            ledger_scopes.c.id == table.c.scope_id,
+            import_files.c.key == table.c.key,
+            import_files.c.version == table.c.version,
+        )
+        .correlate(table)
+    )
+    others = files.where(import_files.c.status != FileStatus.FAILED)
+    status = sa.case((sa.and_(files.exists(), ~others.exists()), FileStatus.FAILED), else_=None)
+    return sa.select(table.c.key, status).where(_here(table), table.c.window_seq < ledger.NOT_IMPORTED)
+
+
+def _here(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.scope_id == sa.bindparam("scope_id"), one_of(table.c.key))
+
+
+_taken_up = [of(table) for of in (_of_windows, _of_claims) for table in (objects, tombstones)]
 _of_no_window = sa.select(objects.c.key, objects.c.version).where(
     objects.c.scope_id == sa.bindparam("scope_id"),
     objects.c.window_seq <= ledger.NOT_IMPORTED,
@@ -54,11 +97,15 @@ def _each(scope_id: int, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
 
 
 def imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
-    """Those of `keys` of which the ledger has, or once had, a version that was taken to be imported."""
+    """Those of `keys` of which the ledger has, or once had, a version that was taken to be imported.
+
+    One whose import failed does not count: a file that was mended under its key is its first.
+    """
     if not keys:
         return set()
-    known = tx.pairs(_imported, _among(scope_id, keys))
-    return {key for key, _ in known} | absences.buried(tx, scope_id, keys)
+    given = _among(scope_id, keys)
+    found = (pair for each in _taken_up for pair in tx.pairs(each, given))
+    return {key for key, status in found if status != FileStatus.FAILED}
 
 
 def claim(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> set[Pair]:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from vvwatch.core.budgets import run_scope
+from vvwatch.store import journal, llm_calls, spending
 from vvwatch.store.database import Tx
 from vvwatch.store.deletions import INDEX, VIDEO, is_going
 from vvwatch.store.schema import (
@@ -31,6 +33,7 @@ from vvwatch.store.schema import (
     segment_results,
     segment_retries,
     tombstones,
+    troubles,
     windows,
 )
 
@@ -111,7 +114,10 @@ def _runs(tx: Tx, index_id: str) -> int:
     if run is None:
         return 0
     gone = _items(tx, run_items.c.run_id == run.id)
-    return gone or tx.execute(sa.delete(prompt_runs).where(prompt_runs.c.id == run.id)).rowcount
+    if gone:
+        return gone
+    spending.forget(tx, [run_scope(run.id)])
+    return tx.execute(sa.delete(prompt_runs).where(prompt_runs.c.id == run.id)).rowcount
 
 
 def _media(tx: Tx, index_id: str) -> int:
@@ -131,6 +137,8 @@ def _items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     tx.execute(sa.delete(segment_retries).where(segment_retries.c.run_item_id.in_(ids)))
     if found == AT_ONCE or not ids:
         return found
+    journal.forget(tx, ids)
+    llm_calls.forget(tx, ids)
     columns = run_items.c
     told = columns.run_id, columns.status, columns.segment_count, columns.failed_segment_count
     gone = tx.all(sa.delete(run_items).where(columns.id.in_(ids)).returning(*told))
@@ -160,6 +168,7 @@ def _findings(tx: Tx, video_id: str) -> int:
     items = sa.select(run_items.c.id).where(run_items.c.media_id == video_id)
     gone = _some(tx, segment_results, segment_results.c.run_item_id.in_(items))
     if gone == 0:
+        journal.forget(tx, tx.execute(items).scalars().all())
         mine = run_items.c.media_id == video_id
         tx.execute(sa.update(run_items).where(mine).values(video_metadata=None, video_metadata_text=""))
     return gone
@@ -169,6 +178,7 @@ STEPS: Final[Mapping[str, Sequence[Step]]] = {
     INDEX: (
         _exports,
         _of_ledger(absences),
+        _of_ledger(troubles),
         _of_ledger(tombstones),
         _of_ledger(objects),
         _of_automation(observations),

@@ -19,8 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 
+from vvwatch.core.cadence import LONGEST_RETRY_SECONDS
 from vvwatch.core.identities import new_id
-from vvwatch.errors import NotFound
+from vvwatch.core.processors import ProcessorNames
+from vvwatch.errors import NotFound, StoreUnavailable
 from vvwatch.ports import Clock, Job, Kind, Priority
 from vvwatch.store import schema
 from vvwatch.store.queues import queue_of
@@ -30,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _SKEW_SECONDS = 5.0
 _RETRIED_WITHIN_SECONDS = 86_400.0  # a store may ask for so much patience
-_SCANNED_WITHIN_SECONDS = 60.0  # a scan that failed is tried again sooner
+_SCANNED_WITHIN_SECONDS = 1.2 * LONGEST_RETRY_SECONDS  # a scan that failed is tried again sooner
 
 ENTITIES: Mapping[Kind, sa.Table] = {
     Kind.SCAN: schema.import_automations,
@@ -58,6 +60,7 @@ class Tx:
     now: float
     serial: Iterator[int] = field(default_factory=count)
     jobs: list[Job] = field(default_factory=list)
+    processors: ProcessorNames = field(default_factory=ProcessorNames)
     place: int | None = None  # of its events, among all that are announced; None when it has none
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
@@ -72,8 +75,20 @@ class Tx:
         """The row with this id; raises NotFound, which names `resource`."""
         row = self.first(sa.select(table).where(table.c.id == identifier))
         if row is None:
-            raise NotFound(resource, identifier)
+            raise NotFound(resource, identifier, self._meant(table, identifier))
         return row
+
+    def _meant(self, table: sa.Table, identifier: str) -> str:
+        """What else the id could stand for: one without its prefix, or a name."""
+        if "name" not in table.c:
+            return ""
+        start = sa.func.length(table.c.id) - len(identifier)
+        tail = sa.func.substr(table.c.id, start, type_=table.c.id.type) == f"_{identifier}"
+        meant = sa.or_(
+            sa.and_(tail, sa.func.length(table.c.id) > len(identifier)), table.c.name == identifier
+        )
+        found = self.execute(sa.select(table.c.id).where(meant).order_by(table.c.id).limit(2)).scalars().all()
+        return f"did you mean {' or '.join(map(repr, found))}?" if found else ""
 
     def all(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
         """All rows."""
@@ -136,6 +151,18 @@ class Tx:
         """Set columns of the row with this id."""
         self.execute(sa.update(table).where(table.c.id == identifier).values(**values))
 
+    def guard(self, table: sa.Table, identifier: Any) -> sa.Row[Any] | None:
+        """The row as it stands, which nobody changes before this transaction ends; None when there is none.
+
+        It counts as written: a serializable transaction that meets it afterwards begins anew (see `store.locking`).
+        """
+        wanted = table.c.id == identifier
+        if self.conn.dialect.name != "postgresql":
+            return self.first(sa.select(table).where(wanted))
+        return self.first(
+            sa.update(table).where(wanted).values(updated_at=table.c.updated_at).returning(table)
+        )
+
     def current(self, job: Job) -> sa.Row[Any] | None:
         """The entity, if `job` was made for its current revision; None for a stale job."""
         table = ENTITIES[job.kind]
@@ -168,10 +195,11 @@ class Tx:
 
     def nudge(self, kind: Kind, row: sa.Row[Any], at: float, priority: Priority = Priority.NORMAL) -> None:
         """Make the entity due `at`; whatever was put for it before is stale."""
-        revision = row.revision + 1
         table = ENTITIES[kind]
-        self.execute(sa.update(table).where(table.c.id == row.id).values(revision=revision))
-        self.put(kind, row.id, revision, at, priority)
+        moved = sa.update(table).where(table.c.id == row.id).values(revision=table.c.revision + 1)
+        revision = self.execute(moved.returning(table.c.revision)).scalar()
+        if revision is not None:
+            self.put(kind, row.id, revision, at, priority)
 
 
 class _texts(sa.sql.functions.GenericFunction[str]):  # noqa: N801  # the name of a function of SQL
@@ -220,6 +248,22 @@ def _prepared(statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]) -> 
     return str(compiled), tuple(columns.index(name) for name in compiled.positiontup)
 
 
+def tell_nobody(_error: StoreUnavailable | None) -> None:
+    """What a database says of itself that nobody listens to."""
+
+
+@dataclass
+class Traffic:
+    """How many transactions that write were committed, and how many had to run again because others were first."""
+
+    transactions: int = 0
+    reruns: int = 0
+
+    def since(self, before: Traffic) -> Traffic:
+        """What came after `before`, a copy that was taken then."""
+        return Traffic(self.transactions - before.transactions, self.reruns - before.reruns)
+
+
 class JobSink(Protocol):
     """The side of an engine that a database commits to."""
 
@@ -243,14 +287,20 @@ class JobSink(Protocol):
 class Database(Protocol):
     """Runs transactions.
 
-    `works` tells whether the last one went through. `sink` is who takes the jobs; without one none are kept.
-    `announced` wakes whoever waits for events, when a transaction of this process brought some.
+    `works` tells whether transactions go through, `trouble` why not; `tell` is called with the error of each that did
+    not for want of the database, and with None when one goes through again. `traffic` counts since the start. `sink`
+    is who takes the jobs; without one none are kept. `announced` wakes whoever waits for events, when a transaction of
+    this process brought some. `processors` are those that runs are begun with.
     """
 
     clock: Clock
     sink: JobSink | None
     works: bool
+    trouble: str
+    tell: Callable[[StoreUnavailable | None], None]
+    traffic: Traffic
     announced: Signal
+    processors: ProcessorNames
 
     def opened(self) -> AbstractAsyncContextManager[int]:
         """Bring the schema up to date, and close everything at the end. Yields the schema version found (0: none).
@@ -300,6 +350,13 @@ def _scan_moved(table: sa.Table) -> sa.ColumnElement[float]:
     )
 
 
+def _retry_moved(table: sa.Table) -> sa.ColumnElement[float]:
+    """As `_piece_moved`; but what was not tried yet may be planned for much later than it was made."""
+    return sa.case(
+        (table.c.attempts == 0, table.c.created_at), else_=table.c.next_at - _RETRIED_WITHIN_SECONDS
+    )
+
+
 _LAST_MOVED: Mapping[Kind, sa.ColumnElement[float]] = {
     Kind.SCAN: _scan_moved(schema.import_automations),
     Kind.WINDOW: schema.windows.c.last_change_at,
@@ -307,7 +364,7 @@ _LAST_MOVED: Mapping[Kind, sa.ColumnElement[float]] = {
     Kind.IMPORT_FILE: _piece_moved(schema.import_files, schema.import_files.c.message),
     Kind.RUN: schema.prompt_runs.c.updated_at,
     Kind.RUN_ITEM: _piece_moved(schema.run_items, schema.run_items.c.error_message),
-    Kind.SEGMENT_RETRY: _piece_moved(schema.segment_retries, schema.segment_retries.c.error_message),
+    Kind.SEGMENT_RETRY: _retry_moved(schema.segment_retries),
     Kind.EXPORT: schema.exports.c.updated_at,
     Kind.DELIVERY: sa.func.coalesce(schema.deliveries.c.last_attempt_at, schema.deliveries.c.created_at),
 }

@@ -21,7 +21,7 @@ from vvwatch.core.imports import ImportStatus
 from vvwatch.core.runs import ItemStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind
-from vvwatch.store import catalog, run_course, runs
+from vvwatch.store import catalog, run_course, runs, segment_retries
 from vvwatch.store.database import Tx
 from vvwatch.store.deleted import require_kept
 from vvwatch.store.schema import (
@@ -109,6 +109,7 @@ def _leave_runs(tx: Tx, video_id: str) -> None:
     for item in tx.all(chosen.order_by(run_items.c.id)):
         job = Job(Kind.RUN_ITEM, str(item.id), item.revision, tx.now)
         runs.fail_item(tx, job, "video_deleted", "the video was deleted")
+    segment_retries.leave(tx, media.c.id == video_id)
     tx.update(media, video_id, status="deleted", probe=None, updated_at=tx.now)
 
 
@@ -175,6 +176,7 @@ def _cancel_runs(tx: Tx, index_id: str) -> None:
     going = table.c.status.not_in(run_machine.TERMINAL), sa.or_(table.c.index_id == index_id, has_media)
     for run in tx.all(sa.select(table).where(*going)):
         run_course.break_off(tx, run)
+    segment_retries.leave(tx, sa.or_(table.c.index_id == index_id, media.c.index_id == index_id))
 
 
 def _take_back(

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from vvwatch.core.deliveries import DeliveryStatus, check_transition, probe_pause
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.database import Tx
+from vvwatch.store.locking import by_locks
 from vvwatch.store.queues import queue_name
 from vvwatch.store.schema import deliveries, delivery_attempts, events, webhooks
 
@@ -51,8 +52,8 @@ class Attempted:
 
 
 def put_new(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> None:
-    """A delivery of the event to the webhook. `about` is the object it tells of, '' for none."""
-    before = _first_under_way(tx, webhook.id, about, deliveries.c.place.desc())
+    """A delivery of the event to the webhook, still to be fed. `about` is the object it tells of, '' for none."""
+    before = _last_under_way(tx, webhook.id, about)
     tx.insert(
         deliveries,
         id=tx.new_id("del"),
@@ -63,16 +64,21 @@ def put_new(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> None:
         held=before is not None,
         created_at=tx.now,
     )
-    feed(tx, webhook)
 
 
 def feed(tx: Tx, webhook: sa.Row[Any]) -> None:
     """Put the next deliveries of an active webhook, up to its share, oldest first."""
-    room = _room(tx, webhook)
-    if room <= 0 or webhook.status != "active":
+    if webhook.status != "active":
         return
-    at = max(tx.now, webhook.probe_at or 0.0)
-    _put(tx, [(row.id, row.revision) for row in tx.all(_waiting(webhook.id).limit(room))], at)
+    room = _room(tx, webhook)
+    if room <= 0:
+        # Whoever ends a delivery of it meanwhile waits here, and then sees what waits; or has made room by now.
+        webhook = _guarded(tx, webhook.id)
+        room = _room(tx, webhook)
+    if room > 0:
+        at = max(tx.now, webhook.probe_at or 0.0)
+        chosen = _waiting(webhook.id).limit(room).with_for_update(skip_locked=True)  # or others put them
+        _put(tx, [(row.id, row.revision) for row in tx.all(chosen)], at)
 
 
 def _put(tx: Tx, revisions: Sequence[tuple[str, int]], at: float) -> None:
@@ -114,6 +120,15 @@ def _first_under_way(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElemen
     return tx.first(sa.select(table.c.id, table.c.place, table.c.held).where(*same).order_by(order).limit(1))
 
 
+def _last_under_way(tx: Tx, webhook_id: str, about: str) -> sa.Row[Any] | None:
+    """The last delivery of what is told of the object, which does not end before this transaction does."""
+    while (last := _first_under_way(tx, webhook_id, about, deliveries.c.place.desc())) is not None:
+        same = deliveries.c.id == last.id, deliveries.c.completed_at.is_(None)
+        if tx.first(sa.select(deliveries.c.id).where(*same).with_for_update()) is not None:
+            return last
+    return None
+
+
 def resume(tx: Tx, webhook_id: str) -> None:
     """Forgive the webhook what failed, and let all that waits go on now, in its share."""
     tx.update(webhooks, webhook_id, failure_count=0, probe_at=None)
@@ -127,15 +142,17 @@ def resume(tx: Tx, webhook_id: str) -> None:
     feed(tx, _webhook(tx, webhook_id))
 
 
+@by_locks
 def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
     """Note each attempt before it is made, so that one cut short by a crash is known of; None if there is none now.
 
     What waits for a webhook that is paused or disabled goes on when that is active again. A receiver that failed too
     often is asked by one delivery at a time; what a person lets be tried again does not wait for that.
     """
-    found = _rows(tx, deliveries, [job.ref for job in jobs])
+    found = _rows(tx, deliveries, [job.ref for job in jobs], locked=True)
     current = {job.ref: job for job in jobs if _is_current(job, found)}
     hooks = _rows(tx, webhooks, [found[ref].webhook_id for ref in current])
+    hooks |= {name: _guarded(tx, name) for name in sorted(hooks) if hooks[name].probe_at is not None}
     starting = []
     for ref, job in current.items():
         row = found[ref]
@@ -157,8 +174,9 @@ def _is_current(job: Job, found: Mapping[str, sa.Row[Any]]) -> bool:
     return job.ref in found and found[job.ref].revision == job.revision
 
 
-def _rows(tx: Tx, table: sa.Table, ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
-    return {row.id: row for row in tx.all(sa.select(table).where(table.c.id.in_(ids)))} if ids else {}
+def _rows(tx: Tx, table: sa.Table, ids: Sequence[str], *, locked: bool = False) -> dict[str, sa.Row[Any]]:
+    chosen = sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
+    return {row.id: row for row in tx.all(chosen.with_for_update() if locked else chosen)} if ids else {}
 
 
 def _probed(tx: Tx, webhook_id: str) -> sa.Row[Any]:
@@ -195,6 +213,16 @@ def _put_off(tx: Tx, job: Job, row: sa.Row[Any], at: float | None) -> None:
         tx.put(Kind.DELIVERY, moved.id, moved.revision, at)
 
 
+def put_back(tx: Tx, job: Job, number: int, at: float, message: str) -> None:
+    """Undo the attempt `number`, which this machine could not make, and make it `at`; `message` says why."""
+    attempts = deliveries.c.attempts - 1
+    row = tx.claim(job, status=DeliveryStatus.RETRYING, attempts=attempts, error_message=message)
+    if row is not None:
+        mine = delivery_attempts.c.delivery_id == row.id, delivery_attempts.c.number == number
+        tx.execute(sa.delete(delivery_attempts).where(*mine))
+        tx.put(Kind.DELIVERY, row.id, row.revision, at)
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How the attempt `number` of a job's delivery ended, and what becomes of the delivery.
@@ -220,6 +248,7 @@ class Noted(Enum):
     """It was kept, and its webhook is told nothing more."""
 
 
+@by_locks
 def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Sequence[float]) -> list[Noted]:
     """Keep what came of attempts and move their deliveries on.
 
@@ -228,7 +257,7 @@ def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Seque
     """
     for each in ended:
         check_transition(DeliveryStatus.PROCESSING, each.status)
-    found = _rows(tx, deliveries, [each.job.ref for each in ended])
+    found = _rows(tx, deliveries, [each.job.ref for each in ended], locked=True)
     _keep_attempts(tx, ended)
     valid = {each.job.ref: each for each in ended if _is_current(each.job, found)}
     if valid:
@@ -237,7 +266,7 @@ def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Seque
     for ref, each in valid.items():
         by_webhook.setdefault(found[ref].webhook_id, []).append(each)
     noted = dict.fromkeys(valid, Noted.KEPT)
-    for webhook_id, own in by_webhook.items():
+    for webhook_id, own in sorted(by_webhook.items()):  # locked in this order
         _release(tx, [found[each.job.ref] for each in own if each.retry_at is None])
         if _note(tx, webhook_id, own, found, disable_after, delays):
             noted[own[-1].job.ref] = Noted.DISABLED
@@ -310,11 +339,12 @@ def _note(
 
     Returns whether it was disabled.
     """
-    before = _webhook(tx, webhook_id)
+    before = _guarded(tx, webhook_id)
     failures, values = _failures(before, ended, rows), dict[str, Any]()
     for each in ended:
         delivered = each.status is DeliveryStatus.DELIVERED
         values["last_success_at" if delivered else "last_failure_at"] = tx.now
+        values["last_error"] = None if delivered else each.attempted.error
     pause = probe_pause(failures, delays)
     if pause is not None:
         values["probe_at"] = tx.now + pause
@@ -347,6 +377,13 @@ def _retry(tx: Tx, webhook_id: str, ended: Sequence[Ended]) -> None:
             at = max(each.retry_at, webhook.probe_at or 0.0)
             tx.put(Kind.DELIVERY, each.job.ref, each.job.revision + 1, at)
     feed(tx, webhook)
+
+
+def _guarded(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+    """The webhook as it stands, of which nobody else ends a delivery before this transaction does."""
+    row = tx.guard(webhooks, webhook_id)
+    assert row is not None  # noqa: S101  # a foreign key keeps it
+    return row
 
 
 def _webhook(tx: Tx, webhook_id: str) -> sa.Row[Any]:

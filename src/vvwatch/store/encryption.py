@@ -4,125 +4,155 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
 
 from vvwatch.errors import InvalidInput, StoreError
 
-KEY_FILE: Final = "secret.key"
-"""The key's file in the state directory, made at the first start when no key is given."""
-
-_CREDENTIAL: Final = "vvwatch-key"
-_VARIABLE: Final = "VVWATCH_SECRET_KEY"
-_HINT: Final = (
+FORM: Final = (
     "a key is 32 random bytes in URL-safe base64, e.g. "
-    "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+    "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'; "
+    "of several, write one on a line, the newest first"
 )
 
 
-class SecretBox:
-    """Seals and opens texts with one key. Neither its repr nor its errors show the key or a text."""
+@dataclass(frozen=True, slots=True)
+class _Key:
+    text: bytes = field(repr=False)
+    fernet: Fernet = field(repr=False, compare=False)
 
-    __slots__ = ("_fernet", "_key")
-
-    def __init__(self, key: bytes) -> None:
-        """Raises InvalidInput when `key` is not 32 bytes in URL-safe base64."""
+    def opened(self, sealed: bytes) -> str | None:
+        """What this key has sealed; None when it was another."""
         try:
-            self._fernet = Fernet(key)
-        except ValueError as error:
-            raise InvalidInput("the key that seals secrets has the wrong form", _HINT) from error
-        self._key = key
+            return self.fernet.decrypt(sealed).decode()
+        except InvalidToken:
+            return None
+
+    def sealed(self, text: str) -> bytes:
+        return self.fernet.encrypt(text.encode())
+
+
+class SecretBox:
+    """Seals and opens texts with a ring of keys. Neither its repr nor its errors show a key or a text.
+
+    All keys open. Which of them seals is what the database says (see `store.sealing`), until that is known the newest.
+    """
+
+    __slots__ = ("_former", "_held", "_reread", "_sealing")
+
+    def __init__(self, keys: bytes, reread: Callable[[], bytes | None] = lambda: None) -> None:
+        """`keys` are one on a line, the newest first; lines that begin with # are comments.
+
+        `reread` returns them anew if they have changed since the last look, else None. Raises InvalidInput for a line
+        that is not 32 bytes in URL-safe base64, and when there is no key.
+        """
+        self._held = _parsed(keys)
+        self._former: tuple[_Key, ...] = ()
+        self._sealing = self._held[0]
+        self._reread = reread
 
     def __repr__(self) -> str:
         return "SecretBox()"
 
-    def seal(self, text: str) -> bytes:
-        """`text`, encrypted and authenticated; different every time."""
-        return self._fernet.encrypt(text.encode())
+    def seal(self, text: str, like: bytes | None = None) -> bytes:
+        """`text`, encrypted and authenticated; different every time. By the key that sealed `like`, if that is given.
+
+        Raises StoreError when no key of the ring has sealed `like`.
+        """
+        key = self._sealing if like is None else self._of(like)
+        return key.sealed(text)
+
+    def seal_newest(self, text: str) -> bytes:
+        """As `seal`, by the newest key."""
+        return self._held[0].sealed(text)
 
     def open(self, sealed: bytes) -> str:
         """The text that was sealed. Raises StoreError when another key sealed it or it was altered."""
-        try:
-            return self._fernet.decrypt(sealed).decode()
-        except InvalidToken:
-            raise StoreError(
-                "a stored secret cannot be opened with the present key",
-                f"give vvwatch the key that it had before ({_VARIABLE} or {KEY_FILE} in the state directory)",
-            ) from None
+        return self._found(sealed)[1]
+
+    def follow(self, mark: bytes) -> None:
+        """Let the key that sealed `mark` be the one that seals and signs. Raises StoreError when there is none."""
+        self._sealing = self._of(mark)
+
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether the newest key has sealed this."""
+        return self._held[0].opened(sealed) is not None
+
+    def renewed(self, sealed: bytes) -> bytes | None:
+        """What is in `sealed`, sealed by the newest key; None when it is. Raises StoreError as `open`."""
+        if self.is_newest(sealed):
+            return None
+        return self.seal_newest(self.open(sealed))
+
+    def refresh(self) -> bool:
+        """Look whether there are other keys now; those that were there stay until `settle`. Returns if there are.
+
+        Raises InvalidInput when they cannot be read.
+        """
+        text = self._reread()
+        if text is None:
+            return False
+        held = _parsed(text)
+        self._former = tuple(key for key in self._ring() if key not in held)
+        self._held = held
+        return True
+
+    def settle(self, mark: bytes) -> None:
+        """Forget the keys that the last refresh no longer found, unless one of those has sealed `mark`."""
+        if any(key.opened(mark) is not None for key in self._held):
+            self._former = ()
 
     def secret(self, purpose: str) -> bytes:
-        """32 bytes for one purpose, the same wherever the key is; they tell nothing of it."""
-        return hmac.new(self._key, f"vvwatch {purpose}".encode(), hashlib.sha256).digest()
+        """32 bytes for one purpose, the same wherever the key that seals is; they tell nothing of it."""
+        return _derived(self._sealing, purpose)
+
+    def secrets(self, purpose: str) -> tuple[bytes, ...]:
+        """As `secret`, of all keys."""
+        return tuple(_derived(key, purpose) for key in self._ring())
+
+    def _ring(self) -> Iterator[_Key]:
+        yield from self._held
+        yield from self._former
+
+    def _of(self, mark: bytes) -> _Key:
+        return self._sealing if self._sealing.opened(mark) is not None else self._found(mark)[0]
+
+    def _found(self, sealed: bytes) -> tuple[_Key, str]:
+        """The key that sealed this, and the text. Raises StoreError."""
+        for _ in range(2):
+            for key in self._ring():
+                if (text := key.opened(sealed)) is not None:
+                    return key, text
+            with suppress(
+                InvalidInput
+            ):  # of what cannot be read now, the keys that are here have the last word
+                self.refresh()
+        raise StoreError(
+            "a stored secret cannot be opened with the present key",
+            "give vvwatch the key that it had before (VVWATCH_SECRET_KEY or secret.key in the state directory)",
+        )
 
 
-def load_or_create_key(state_dir: Path, environ: Mapping[str, str]) -> bytes:
-    """The key of this installation: from a systemd credential, the environment, or `secret.key` in `state_dir`.
-
-    The file is made, readable by its owner alone, when there is no key anywhere. Raises InvalidInput when a key
-    is given in two ways, cannot be read or has the wrong form.
-    """
-    key = _credential(environ) or _from_environment(environ) or _file(state_dir / KEY_FILE)
-    SecretBox(key)
-    return key
+def _derived(key: _Key, purpose: str) -> bytes:
+    return hmac.new(key.text, f"vvwatch {purpose}".encode(), hashlib.sha256).digest()
 
 
-def _credential(environ: Mapping[str, str]) -> bytes | None:
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    if not directory:
-        return None
-    path = Path(directory, _CREDENTIAL)
-    return _read(path) if path.exists() else None
+def _parsed(text: bytes) -> tuple[_Key, ...]:
+    lines = [line.strip() for line in text.splitlines()]
+    found = tuple(
+        _key(line, number) for number, line in enumerate(lines, 1) if line and not line.startswith(b"#")
+    )
+    if not found:
+        raise InvalidInput("the key that seals secrets has the wrong form: there is no key", FORM)
+    return found
 
 
-def _from_environment(environ: Mapping[str, str]) -> bytes | None:
-    text, path = environ.get(_VARIABLE), environ.get(f"{_VARIABLE}_FILE")
-    if text and path:
-        raise InvalidInput(f"both {_VARIABLE} and {_VARIABLE}_FILE are set", "set only one of them")
-    if path:
-        return _read(Path(path))
-    return text.strip().encode() if text else None
-
-
-def _read(path: Path) -> bytes:
+def _key(line: bytes, number: int) -> _Key:
     try:
-        return path.read_bytes().strip()
-    except OSError as error:
-        raise InvalidInput(f"cannot read the key file {path}: {error.strerror}", _HINT) from error
-
-
-def _file(path: Path) -> bytes:
-    if not path.exists():
-        _create(path)
-    return _read(path)
-
-
-def _create(path: Path) -> None:
-    """Make the file whole or not at all; one that another process made meanwhile is left as it is."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(Fernet.generate_key() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(draft, path)
-    finally:
-        draft.unlink()
-
-
-def _publish(draft: Path, path: Path) -> None:
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        return _Key(line, Fernet(line))
+    except ValueError as error:
+        raise InvalidInput(f"the key that seals secrets has the wrong form (line {number})", FORM) from error

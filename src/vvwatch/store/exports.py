@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -20,6 +20,7 @@ from vvwatch.store.schema import (
     connectors,
     export_automations,
     exports,
+    llm_calls,
     media,
     prompt_runs,
     run_items,
@@ -214,7 +215,23 @@ def runs_in(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
         wanted = (*ended, table.c.id.in_(export.prompt_run_ids))
     else:
         wanted = (*ended, table.c.results == Results.KEPT)
-    return tx.all(sa.select(table).where(*wanted).order_by(table.c.id))
+    return tx.all(sa.select(table, *_COST).where(*wanted).order_by(table.c.id))
+
+
+def _sum(name: str, what: sa.ColumnElement[Any]) -> sa.Label[Any]:
+    """Summed over the calls of a run but for those of retries: after it has ended it stays as it is."""
+    its = llm_calls.c.run_id == prompt_runs.c.id, llm_calls.c.generation == ""
+    return sa.func.coalesce(sa.select(sa.func.sum(what)).where(*its).scalar_subquery(), 0).label(name)
+
+
+_COST: Final = (
+    _sum("call_count", llm_calls.c.attempts),
+    _sum("input_tokens", llm_calls.c.input_tokens),
+    _sum("output_tokens", llm_calls.c.output_tokens),
+    _sum("cost_nanousd", llm_calls.c.cost_nanousd),
+    _sum("unpriced_call_count", sa.case((llm_calls.c.cost_nanousd.is_(None), 1), else_=0)),
+)
+"""What the calls of a run came to."""
 
 
 def with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
@@ -277,14 +294,15 @@ def _digests(parts: Sequence[Written]) -> list[dict[str, Any]]:
     return [{"size_bytes": part.size_bytes, "sha256": part.sha256} for part in parts]
 
 
-def retry(tx: Tx, job: Job, at: float, message: str) -> None:
-    """Try again later; `message` says why."""
+def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> None:
+    """Try again later; `message` says why. Without `counts` that was no attempt."""
     _check(ExportStatus.PENDING, QueueStatus.QUEUED)
     row = tx.claim(
         job,
         status=ExportStatus.PENDING,
         queue_status=QueueStatus.QUEUED,
         last_error=message,
+        attempts=exports.c.attempts - int(not counts),
         available_at=at,
         updated_at=tx.now,
     )

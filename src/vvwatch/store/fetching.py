@@ -13,11 +13,10 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.uploads import file_name
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Job, Kind
-from vvwatch.store import imports
+from vvwatch.store import imports, sealing
 from vvwatch.store.database import Tx
 from vvwatch.store.encryption import SecretBox
 from vvwatch.store.imports import NewFile
-from vvwatch.store.schema import import_files
 
 UNNAMED: Final = "attachment"
 """What a file is called until what it is fetched from tells its format."""
@@ -33,20 +32,20 @@ class Attachment:
     mime_type: str = ""
 
 
-def origin(box: SecretBox, attachment: Attachment) -> dict[str, Any]:
+def origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any]:
     """What a file of a job remembers of where it comes from."""
     return {
         "file_id": attachment.file_id,
         "file_name": attachment.file_name,
         "mime_type": attachment.mime_type,
-        "sealed_url": box.seal(attachment.download_url).decode(),
+        "sealed_url": sealing.seal(tx, box, attachment.download_url).decode(),
     }
 
 
-def renewed(box: SecretBox, refreshed: Mapping[str, Any]) -> dict[str, Any]:
+def renewed(tx: Tx, box: SecretBox, refreshed: Mapping[str, Any]) -> dict[str, Any]:
     """What comes in place of parts of an `origin`: whatever is there, its `download_url` sealed."""
     own = {name: value for name, value in refreshed.items() if name != "download_url"}
-    return {**own, "sealed_url": box.seal(refreshed["download_url"]).decode()}
+    return {**own, "sealed_url": sealing.seal(tx, box, refreshed["download_url"]).decode()}
 
 
 def attachment_of(box: SecretBox, known: dict[str, Any]) -> Attachment:
@@ -80,7 +79,7 @@ def create(
             key=f"{job_id}/{ordinal}/{name_of(each) or UNNAMED}",
             version="",
             size_bytes=0,
-            origin=origin(box, each),
+            origin=origin(tx, box, each),
             title=title,
         )
         for ordinal, (each, title) in enumerate(wanted)
@@ -105,6 +104,6 @@ def fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
     """The file stands where `obj` says, and is to be imported: the same attempt goes on. Nothing for a stale job."""
     where = {"key": obj.key, "version": obj.version}
     what = {"size_bytes": obj.size_bytes, "modified_at": obj.modified_at}
-    row = tx.claim(job, **where, **what, attempts=import_files.c.attempts - 1)
+    row = tx.claim(job, **where, **what)
     if row is not None:
         tx.put(Kind.IMPORT_FILE, row.id, row.revision, tx.now, job.priority)

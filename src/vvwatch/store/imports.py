@@ -13,11 +13,13 @@ from vvwatch.core.filters import Reason, explain
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.objects import base_name
-from vvwatch.errors import ObjectArchived, ObjectChanged, ObjectNotFound
+from vvwatch.core.retries import Patience
+from vvwatch.errors import ObjectArchived, ObjectChanged
 from vvwatch.ports import Job, Kind, Priority
-from vvwatch.store import ledger, runs, shares
+from vvwatch.store import catalog, ledger, runs, shares, troubles
 from vvwatch.store.database import Tx
 from vvwatch.store.events import announce
+from vvwatch.store.locking import Overtaken, by_locks
 from vvwatch.store.schema import (
     connectors,
     import_automations,
@@ -29,19 +31,26 @@ from vvwatch.store.schema import (
 ATTACHMENTS: Final = "attachments"
 """The `source_kind` of jobs whose files are fetched from addresses."""
 
+GONE: Final = "gone"
+"""Why a file was skipped whose object was deleted before it could be imported."""
+
 _PROGRESS_STEPS = 4
-_FOUND_AGAIN = (ObjectChanged.code, ObjectNotFound.code, ObjectArchived.code)
+_FOUND_AGAIN = (ObjectChanged.code, GONE, ObjectArchived.code)
 
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """How one file of an import ended. `reason` is for machines, `message` for people."""
+    """How one file of an import ended. `reason` is for machines, `message` for people.
+
+    `patience`: it failed with an object that is tried again by itself, so often.
+    """
 
     status: FileStatus
     reason: str | None = None
     message: str | None = None
     probe: Probe | None = None
     uri: str = ""
+    patience: Patience | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,8 @@ def create_sealed(
         for ordinal, file in enumerate(files)
     ]
     tx.execute(sa.insert(import_files), rows)
+    if not catalog.is_uploads(connector_id):
+        troubles.forget(tx, ledger.scope(tx, index_id, connector_id), [file.key for file in files])
     job = get(tx, job_id)
     shares.feed(tx, shares.FILES, job)
     announce(tx, "import_job.started", job.id, job.index_id, event_data(job))
@@ -122,38 +133,66 @@ def create_sealed(
 
 @dataclass(frozen=True, slots=True)
 class FileWork:
-    """One file to import, with all that is needed to do it."""
+    """One file to import, with all that is needed to do it.
+
+    `attempt` is the number of this one, of those that this machine was not too short of something for.
+    """
 
     file: sa.Row[Any]
     job: sa.Row[Any]
     connector: sa.Row[Any]
 
+    @property
+    def attempt(self) -> int:
+        return int(self.file.attempts) - int(self.file.waits) + 1
+
 
 def begin_file(tx: Tx, job: Job) -> FileWork | None:
-    """Note the attempt and return the work; None when the job is stale or the import has ended."""
-    file = tx.touch(job, attempts=import_files.c.attempts + 1)
+    """The work, which is only read: an import has no effect outside. None for a stale job, or an import that ended.
+
+    How an attempt ends is what counts it. An ended import tells its files by itself.
+    """
+    file = tx.current(job)
     if file is None or file.status != FileStatus.PENDING:
         return None
     import_job = get(tx, file.job_id)
     if import_job.status in machine.TERMINAL:
-        tx.claim(job)
         return None
     connector = tx.first(sa.select(connectors).where(connectors.c.id == import_job.connector_id))
     assert connector is not None  # noqa: S101  # connectors in use are not deleted
     return FileWork(file, import_job, connector)
 
 
-def retry_file(tx: Tx, job: Job, at: float, message: str) -> None:
-    """Look at the file again later; `message` says why."""
+@by_locks
+def retry_file(
+    tx: Tx,
+    job: Job,
+    at: float,
+    message: str,
+    failures: int = 0,
+    since: float | None = None,
+    *,
+    waits_for: str | None = None,
+) -> None:
+    """Look at the file again later; `message` says why.
+
+    `failures` in a row, the first at `since`, were its object's own: the store answered for others. `waits_for` is the
+    code of what this machine was short of, which is no attempt at the file.
+    """
     pending = tx.current(job)
-    if pending is None or get(tx, pending.job_id).status in machine.TERMINAL:
+    import_job = None if pending is None else tx.guard(import_jobs, pending.job_id)
+    if import_job is None or import_job.status in machine.TERMINAL:
         return
-    row = tx.claim(job, message=message)
+    waits = import_files.c.waits + int(waits_for is not None)
+    counted = {"failures": failures, "failing_since": since, "waits": waits}
+    told = {"reason": waits_for, "message": message}
+    row = tx.claim(job, attempts=import_files.c.attempts + 1, **told, **counted)
     if row is not None:
         tx.put(Kind.IMPORT_FILE, row.id, row.revision, at)
-        shares.feed(tx, shares.FILES, get(tx, row.job_id))
+        shares.feed(tx, shares.FILES, import_job)
 
 
+@by_locks
 def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     """End the file: media, failed or skipped. The last one ends the job and starts its run.
 
@@ -168,14 +207,22 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     if outcome.status is FileStatus.IMPORTED:
         media_id = pending.media_id or tx.new_id("vid")
     file = tx.claim(
-        job, status=outcome.status, reason=outcome.reason, message=outcome.message, media_id=media_id
+        job,
+        status=outcome.status,
+        reason=outcome.reason,
+        message=outcome.message,
+        media_id=media_id,
+        attempts=import_files.c.attempts + 1,
     )
-    assert file is not None  # noqa: S101  # it was read in this transaction
+    if file is None:  # it ended since it was read
+        return None
     if media_id is not None and outcome.probe is not None:
         _create_media(tx, media_id, file, outcome.probe, outcome.uri)
     import_job = _count(tx, file, outcome.status)
     if outcome.reason in _FOUND_AGAIN:
         _make_eligible(tx, import_job, file)
+    if outcome.patience is not None:
+        troubles.record(tx, import_job, file, outcome.patience)
     if import_job.imported + import_job.failed + import_job.skipped < import_job.total_files:
         shares.feed(tx, shares.FILES, import_job)
         _announce_progress(tx, import_job)
@@ -189,9 +236,7 @@ def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
     if job.automation_id:
         if file.reason == ObjectArchived.code:
             _await_restore(tx, job.automation_id, file)
-        automation = tx.first(
-            sa.select(import_automations).where(import_automations.c.id == job.automation_id)
-        )
+        automation = tx.guard(import_automations, job.automation_id)
         if automation is not None and automation.enabled and not automation.paused:
             tx.nudge(Kind.SCAN, automation, tx.now)
 
@@ -240,21 +285,29 @@ def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: s
 
 
 def _count(tx: Tx, file: sa.Row[Any], status: FileStatus) -> sa.Row[Any]:
+    """The job, with a file more that has ended so; all who end one of its files meet here, as late as may be.
+
+    Raises Overtaken when the job has ended since it was read.
+    """
     column = import_jobs.c[status.value]
     size = file.size_bytes if status is FileStatus.IMPORTED else 0
+    news = {import_jobs.c.dismissed_at: None} if status is FileStatus.FAILED else {}
     row = tx.execute(
         sa.update(import_jobs)
-        .where(import_jobs.c.id == file.job_id)
+        .where(import_jobs.c.id == file.job_id, import_jobs.c.status.not_in(machine.TERMINAL))
         .values(
             {
                 column: column + 1,
                 import_jobs.c.bytes_transferred: import_jobs.c.bytes_transferred + size,
                 import_jobs.c.updated_at: tx.now,
+                **news,
             }
         )
         .returning(import_jobs)
-    )
-    return row.one()
+    ).first()
+    if row is None:
+        raise Overtaken
+    return row
 
 
 def _announce_progress(tx: Tx, job: sa.Row[Any]) -> None:

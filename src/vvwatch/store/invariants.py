@@ -15,8 +15,9 @@ from vvwatch.core import imports, runs
 from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
 from vvwatch.core.exports import ExportStatus
 from vvwatch.core.imports import FileStatus
-from vvwatch.core.runs import ItemStatus
+from vvwatch.core.runs import WHOLE_FAILED, ItemStatus
 from vvwatch.store.database import Tx
+from vvwatch.store.money_invariants import miscounted_items, miscounted_spending, open_calls
 from vvwatch.store.schema import (
     absences,
     deletions,
@@ -173,11 +174,13 @@ def _miscounted_runs() -> sa.Select[Any]:
     own = [prompt_runs.c[f"{status.value}_items"] for status in ends]
     differs = [prompt_runs.c.total_items != total, *(a != b for a, b in zip(own, by_status, strict=True))]
     good = run_items.c.segment_count - run_items.c.failed_segment_count
-    segments = (
+    is_whole_missing = sa.case((run_items.c.error_code == WHOLE_FAILED, 1), else_=0)
+    sums = (
         (prompt_runs.c.total_segments, run_items.c.segment_count),
         (prompt_runs.c.completed_segments, good),
+        (prompt_runs.c.missing_wholes, is_whole_missing),
     )
-    differs += [told != _sum_of_items(column) for told, column in segments]
+    differs += [told != _sum_of_items(column) for told, column in sums]
     return (
         sa.select(prompt_runs.c.id)
         .outerjoin_from(prompt_runs, counted, counted.c.run_id == prompt_runs.c.id)
@@ -306,4 +309,7 @@ INVARIANTS: Final = (
     Invariant(
         "outputs_are_known", "What was exported is known as ours, and never taken as input.", _unclaimed()
     ),
+    Invariant("items_count", "An item that has ended counts the segments it has.", miscounted_items()),
+    Invariant("calls_are_settled", "What has ended holds no money and no answer.", open_calls()),
+    Invariant("money_adds_up", "What was spent is what the calls cost.", miscounted_spending()),
 )

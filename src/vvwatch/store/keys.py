@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 from vvwatch.core.keys import Scope, allows, digest, format_key
 from vvwatch.errors import Conflict
+from vvwatch.store import receipts
+from vvwatch.store.ceilings import require_room
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import api_keys
 
@@ -22,7 +24,14 @@ _USE_NOTED_EVERY_SECONDS: Final = 60.0
 def create(
     tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None = None
 ) -> tuple[sa.Row[Any], str]:
-    """A new key made of 24 random bytes: its row, and the key itself, which is shown this once."""
+    """A new key made of 24 random bytes: its row, and the key itself, which is shown this once. Raises LimitReached."""
+    require_room(tx, api_keys)
+    return _created(tx, name, scopes, random, expires_at)
+
+
+def _created(
+    tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None
+) -> tuple[sa.Row[Any], str]:
     key_id, key = tx.new_id("key"), format_key(random)
     tx.insert(api_keys, id=key_id, created_at=tx.now, expires_at=expires_at, **_columns(name, scopes, key))
     return get(tx, key_id), key
@@ -43,6 +52,7 @@ def revoke(tx: Tx, key_id: str) -> sa.Row[Any]:
     found = get(tx, key_id)
     if found.revoked_at is None:
         tx.update(api_keys, key_id, revoked_at=tx.now)
+        receipts.forget(tx, key_id)
     return get(tx, key_id)
 
 
@@ -57,6 +67,7 @@ def delete(tx: Tx, key_id: str) -> sa.Row[Any]:
     found = _own(tx, key_id, "deleted", "revoke it: that is for good")
     _keep_an_admin(tx, found)
     tx.execute(sa.delete(api_keys).where(api_keys.c.id == key_id))
+    receipts.forget(tx, key_id)
     return found
 
 
@@ -69,7 +80,7 @@ def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[sa.Row[Any], str]:
     found = _own(tx, key_id, "rotated", "bring another one with VVWATCH_ADMIN_KEY and restart")
     if not is_active(found, tx.now):
         raise Conflict(f"key {key_id!r} is revoked or has expired: it cannot be rotated", "make a new one")
-    made = create(tx, found.name, [Scope(scope) for scope in found.scopes], random, found.expires_at)
+    made = _created(tx, found.name, [Scope(scope) for scope in found.scopes], random, found.expires_at)
     revoke(tx, key_id)
     return made
 
@@ -84,8 +95,12 @@ def _own(tx: Tx, key_id: str, what: str, instead: str) -> sa.Row[Any]:
 
 def _keep_an_admin(tx: Tx, leaving: sa.Row[Any]) -> None:
     """Nobody can lock everybody out by mistake."""
-    admins = [row.id for row in list_all(tx) if is_active(row, tx.now) and allows(row.scopes, Scope.ADMIN)]
-    if admins == [leaving.id]:
+    if not (is_active(leaving, tx.now) and allows(leaving.scopes, Scope.ADMIN)):
+        return
+    active = api_keys.c.revoked_at.is_(None), sa.func.coalesce(api_keys.c.expires_at, tx.now + 1) > tx.now
+    administers = sa.type_coerce(api_keys.c.scopes, sa.Text).contains(f'"{Scope.ADMIN.value}"')
+    others = sa.select(api_keys.c.id).where(api_keys.c.id != leaving.id, administers, *active).limit(1)
+    if tx.first(others) is None:
         message = f"key {leaving.id!r} is the last one with the scope 'admin'"
         raise Conflict(message, "make another one with this scope first")
 
@@ -95,10 +110,24 @@ def is_active(row: sa.Row[Any], now: float) -> bool:
     return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
+def known(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+    """The key with this digest, active or not; None for one that vvwatch did not make."""
+    return tx.first(sa.select(api_keys).where(api_keys.c.digest == key_digest))
+
+
 def find(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
     """The active key with this digest, or None."""
-    row = tx.first(sa.select(api_keys).where(api_keys.c.digest == key_digest))
+    row = known(tx, key_digest)
     return row if row is not None and is_active(row, tx.now) else None
+
+
+def is_still(tx: Tx, key_id: str, created_at: float) -> bool:
+    """Whether the key that was made under this id at that moment opens anything now.
+
+    The id of the operator's key goes on with the next key that they bring; the moment tells the two apart.
+    """
+    row = tx.first(sa.select(api_keys).where(api_keys.c.id == key_id))
+    return row is not None and row.created_at == created_at and is_active(row, tx.now)
 
 
 def is_use_worth_noting(row: sa.Row[Any], now: float) -> bool:
@@ -120,6 +149,7 @@ def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> sa.Row[Any]:
     if tx.first(sa.select(api_keys.c.id).where(api_keys.c.id == key_id)) is None:
         tx.insert(api_keys, id=key_id, **values)
     else:
+        receipts.forget(tx, key_id)
         tx.update(api_keys, key_id, **values, revoked_at=None, expires_at=None, last_used_at=None)
     return get(tx, key_id)
 

@@ -14,6 +14,7 @@ from vvwatch.core.imports import FileStatus
 from vvwatch.core.ledger import Diff, diff, joined
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
+from vvwatch.core.versions import is_same_version
 from vvwatch.store import absences
 from vvwatch.store.database import Tx, one_of
 from vvwatch.store.schema import (
@@ -126,13 +127,15 @@ def firsts(tx: Tx, scope_id: int, keys: Sequence[str]) -> Firsts:
 
 
 def _fates(table: sa.Table) -> sa.Select[Any]:
-    """What became of the versions that a window took, and NULL for the others."""
+    """What became of the versions that a window took, and NULL for the others; in an open window they wait."""
     file = import_files.c
+    gathers = windows.c.state == "open"
+    status = sa.case((gathers, FileStatus.WAITING.value), else_=file.status)
     its_file = sa.and_(
         file.job_id == windows.c.import_job_id, file.key == table.c.key, file.version == table.c.version
     )
     return (
-        sa.select(table.c.key, file.status)
+        sa.select(table.c.key, status)
         .select_from(table)
         .outerjoin(windows, windows.c.seq == table.c.window_seq)
         .outerjoin(import_files, its_file)
@@ -143,8 +146,11 @@ def _fates(table: sa.Table) -> sa.Select[Any]:
 def forget(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
     """Remove a version, and those that were declined because of it: found again, they count as new."""
     scope_id = scope(tx, index_id, connector_id)
-    again = sa.or_(objects.c.version == version, objects.c.window_seq == NOT_IMPORTED)
-    tx.execute(sa.delete(objects).where(objects.c.scope_id == scope_id, objects.c.key == key, again))
+    here = objects.c.scope_id == scope_id, objects.c.key == key
+    known = tx.execute(sa.select(objects.c.version).where(*here)).scalars()
+    same = [each for each in known if is_same_version(each, version)]
+    again = sa.or_(objects.c.version.in_(same), objects.c.window_seq == NOT_IMPORTED)
+    tx.execute(sa.delete(objects).where(*here, again))
     absences.found_again(tx, scope_id, [key])
 
 
@@ -217,8 +223,14 @@ def _news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> list[di
             observations.c.key.in_([row["key"] for row in seen]),
         )
     )
-    same = {tuple(row) for row in known}
-    return [row for row in seen if (row["key"], row["version"], row["reason"]) not in same]
+    before = {row.key: row for row in known}
+    return [row for row in seen if not _is_known(before.get(row["key"]), row)]
+
+
+def _is_known(before: sa.Row[Any] | None, seen: dict[str, Any]) -> bool:
+    if before is None or before.reason != seen["reason"]:
+        return False
+    return is_same_version(before.version, seen["version"])
 
 
 def forget_observations(tx: Tx, automation_id: str, keys: Sequence[str]) -> None:

@@ -17,7 +17,9 @@ from vvwatch.store.database import Tx, one_of, upsert
 from vvwatch.store.events import announce
 from vvwatch.store.schema import import_files, import_jobs, observations
 
-_MOST_REPORTED = 10_000
+_MOST_REPORTED = 1_000
+_OF_VERSION = ("version", "size_bytes", "modified_at")
+_COLUMNS = ("job_id", "ordinal", "key", *_OF_VERSION, "status")
 
 _range = (
     sa.select(import_files.c.key, import_files.c.size_bytes)
@@ -36,13 +38,14 @@ _among = sa.select(import_files.c.key, import_files.c.size_bytes).where(
 def _joining(dialect: str) -> Any:
     """Insert a file, or let a newer version take its key's place."""
     insert = upsert(dialect, import_files)
-    newer = {name: insert.excluded[name] for name in ("version", "size_bytes", "modified_at")}
+    newer = {name: insert.excluded[name] for name in _OF_VERSION}
     return insert.on_conflict_do_update(index_elements=["job_id", "key"], set_=newer)
 
 
 def gather(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: int) -> tuple[int, int]:
     """Add objects to the manifest of a job to come; a newer version takes its key's place.
 
+    They are as the job will have them: when it begins, none of them is touched, however many there are.
     Returns how many files and bytes the manifest grew by.
     """
     keys = [obj.key for obj in found]
@@ -50,21 +53,18 @@ def gather(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: i
     there = tx.pairs_among(_range, _among, {"job_id": job_id}, keys)
     sizes = {key: size for key, size in there if key in wanted}
     rows = [
-        (job_id, first_ordinal + position, obj.key, obj.version, obj.size_bytes, obj.modified_at)
+        (job_id, first_ordinal + position, *obj[:4], FileStatus.PENDING.value)
         for position, obj in enumerate(found)
     ]
-    tx.insert_tuples(
-        _joining(tx.conn.dialect.name),
-        ("job_id", "ordinal", "key", "version", "size_bytes", "modified_at"),
-        rows,
-    )
+    tx.insert_tuples(_joining(tx.conn.dialect.name), _COLUMNS, rows)
     return len(found) - len(sizes), sum(obj.size_bytes for obj in found) - sum(sizes.values())
 
 
 def create_from_window(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> None:
     """The window's objects become an import job with exactly that manifest, one piece of work per file.
 
-    What the automation declined since its last job is listed as skipped, each with its reason.
+    Of what the automation declined since its last job, so much is listed as skipped, each with its reason, as one
+    transaction may take; the rest is listed by the next job.
     """
     skipped = _report_observations(tx, automation.id, window.import_job_id, window.object_count)
     tx.insert(
@@ -77,6 +77,9 @@ def create_from_window(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> 
         source_prefix=automation.source_prefix,
         file_pattern=automation.file_pattern,
         recursive=automation.recursive,
+        exclude_patterns=automation.exclude_patterns,
+        min_size_bytes=automation.min_size_bytes,
+        max_size_bytes=automation.max_size_bytes,
         status=ImportStatus.IMPORTING,
         priority=Priority.MANUAL if window.reason == CloseReason.MANUAL else Priority.NORMAL,
         concurrency=automation.concurrency,
@@ -88,8 +91,6 @@ def create_from_window(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> 
         started_at=tx.now,
         updated_at=tx.now,
     )
-    waiting = import_files.c.job_id == window.import_job_id, import_files.c.status == FileStatus.WAITING
-    tx.execute(sa.update(import_files).where(*waiting).values(status=FileStatus.PENDING))
     job = imports.get(tx, window.import_job_id)
     shares.feed(tx, shares.FILES, job)
     announce(tx, "import_job.started", job.id, job.index_id, imports.event_data(job))

@@ -40,9 +40,7 @@ def _to_2(conn: sa.Connection) -> None:
     schema.jobs.create(conn)
     schema.facts.create(conn)
     schema.nodes.create(conn)
-    for table in (schema.import_files, schema.run_items, schema.media):
-        for index in table.indexes:
-            index.create(conn, checkfirst=True)
+    _index(conn, schema.import_files, schema.run_items, schema.media)
 
 
 def _to_3(conn: sa.Connection) -> None:
@@ -85,12 +83,120 @@ def _to_3(conn: sa.Connection) -> None:
         table.create(conn)
     schema.deletions.create(conn)
     schema.segment_retries.create(conn)
-    for changed in (schema.deliveries, schema.events, schema.import_jobs, schema.prompt_runs):
-        for index in changed.indexes:
-            index.create(conn, checkfirst=True)
+    _index(conn, schema.deliveries, schema.events, schema.import_jobs, schema.prompt_runs)
 
 
-STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3}
+def _to_4(conn: sa.Connection) -> None:
+    """Columns and tables that came after version 3; files gather as the job will have them."""
+    for column in _columns_of_4(conn.dialect):
+        _add_column(conn, column)
+    for table in _NEW_IN_4:
+        table.create(conn)
+    _name_export_automations(conn)
+    conn.exec_driver_sql(
+        "DROP INDEX IF EXISTS run_items_failed"
+    )  # of failed items alone, without failed segments
+    _index(conn, *_CHANGED_BY_4, but=frozenset())
+    conn.exec_driver_sql("UPDATE import_files SET status = 'pending' WHERE status = 'waiting'")
+    if conn.dialect.name == "postgresql":  # a node of version 3 may still be at work, and names no status
+        conn.exec_driver_sql("ALTER TABLE import_files ALTER COLUMN status SET DEFAULT 'pending'")
+
+
+def _columns_of_4(dialect: sa.Dialect) -> tuple[str, ...]:
+    number, no = "INTEGER NOT NULL DEFAULT 0", sa.false().compile(dialect=dialect)
+    size = schema.import_jobs.c.min_size_bytes.type.compile(dialect)
+    return (
+        f"import_files ADD COLUMN failures {number}",
+        "import_files ADD COLUMN failing_since FLOAT",
+        f"run_items ADD COLUMN failures {number}",
+        "run_items ADD COLUMN failing_since FLOAT",
+        f"segment_retries ADD COLUMN tries {number}",
+        f"segment_retries ADD COLUMN failures {number}",
+        "segment_retries ADD COLUMN failing_since FLOAT",
+        "import_automations ADD COLUMN failing_since FLOAT",
+        f"import_automations ADD COLUMN failures {number}",
+        "import_automations ADD COLUMN doubt TEXT",
+        f"import_automations ADD COLUMN accept_missing BOOLEAN NOT NULL DEFAULT {no}",
+        "import_automations ADD COLUMN place TEXT",
+        "import_files ADD COLUMN retried_at FLOAT",
+        f"import_jobs ADD COLUMN retried {number}",
+        "import_jobs ADD COLUMN dismissed_at FLOAT",
+        "prompt_runs ADD COLUMN dismissed_at FLOAT",
+        "prompt_runs ADD COLUMN not_done TEXT",
+        f"prompt_runs ADD COLUMN missing_wholes {number}",
+        "exports ADD COLUMN dismissed_at FLOAT",
+        "webhooks ADD COLUMN last_error TEXT",
+        "deliveries ADD COLUMN dismissed_at FLOAT",
+        *(
+            f"{table} ADD COLUMN {column}"
+            for table in ("import_automations", "import_jobs")
+            for column in ("exclude_patterns TEXT", f"min_size_bytes {size}", f"max_size_bytes {size}")
+        ),
+        "reconciles ADD COLUMN left_out TEXT",
+        "reconciles ADD COLUMN odd TEXT",
+        "nodes ADD COLUMN heartbeat_seconds FLOAT",
+        "nodes ADD COLUMN held TEXT",
+        "nodes ADD COLUMN missed_at FLOAT",
+        *(f"{t} ADD COLUMN waits {number}" for t in ("import_files", "run_items", "segment_retries")),
+        "receipts ADD COLUMN key_id TEXT NOT NULL DEFAULT ''",
+    )
+
+
+def _add_column(conn: sa.Connection, column: str) -> None:
+    """Add it, unless an earlier step has just made the table whole."""
+    table, _, _, name, *_ = column.split()
+    if name not in {each["name"] for each in sa.inspect(conn).get_columns(table)}:
+        conn.exec_driver_sql(f"ALTER TABLE {column}")
+
+
+def _name_export_automations(conn: sa.Connection) -> None:
+    """Until now a declared export automation had the id of its import automation, so that answers confused them."""
+    taken = sa.select(schema.import_automations.c.id)
+    for column in (schema.exports.c.automation_id, schema.export_automations.c.id):
+        renamed = sa.update(column.table).where(column.in_(taken)).values({column: column + "_export"})
+        conn.execute(renamed)
+
+
+_NEW_IN_4 = (
+    schema.audit,
+    schema.troubles,
+    schema.item_journals,
+    schema.llm_calls,
+    schema.processor_leases,
+    schema.processor_quotas,
+    schema.processor_states,
+    schema.retried_segments,
+    schema.spending,
+)
+_CHANGED_BY_4 = (
+    schema.import_jobs,
+    schema.import_files,
+    schema.prompt_runs,
+    schema.run_items,
+    schema.exports,
+    schema.deliveries,
+    schema.receipts,
+)
+_ON_COLUMNS_OF_4 = frozenset(
+    {
+        "deliveries_attention",
+        "import_jobs_attention",
+        "prompt_runs_attention",
+        "import_files_failed",
+        "receipts_key",
+    }
+)
+
+
+def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COLUMNS_OF_4) -> None:
+    """Make the indexes of the tables that are not there yet, except those on columns of a later step."""
+    for table in tables:
+        for index in table.indexes:
+            if index.name not in but:
+                index.create(conn, checkfirst=True)
+
+
+STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
 """Number to the step that brings a database from the number before it; version 1 is the first release."""
 
 LATEST = max(STEPS, default=1)

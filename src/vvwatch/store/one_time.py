@@ -14,12 +14,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
-from vvwatch.core.filters import Reason, check_pattern, explain
+from vvwatch.core.filters import Reason, check_rules, explain
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
-from vvwatch.store import catalog, claims, imports, ledger, shares, stopping
+from vvwatch.store import catalog, claims, imports, ledger, shares, stopping, troubles
 from vvwatch.store.automations import require_connector
 from vvwatch.store.database import Tx, one_of
 from vvwatch.store.events import announce
@@ -45,6 +45,9 @@ class OneTime:
     file_pattern: str = "*"
     recursive: bool = True
     import_mode: str | None = None
+    exclude: Sequence[str] = ()
+    min_size_bytes: int | None = None
+    max_size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +79,24 @@ def require_usable(tx: Tx, connector_id: str, index_id: str) -> sa.Row[Any]:
 
 
 def create(tx: Tx, wanted: OneTime) -> sa.Row[Any]:
-    """A job that begins at once; returns it. Raises as `require_usable`, and InvalidInput for the pattern."""
+    """A job that begins at once; returns it. Raises as `require_usable`, and InvalidInput for the rules."""
     connector = require_usable(tx, wanted.connector_id, wanted.index_id)
-    check_pattern(wanted.file_pattern)
+    rules = {
+        "source_prefix": wanted.source_prefix,
+        "file_pattern": wanted.file_pattern,
+        "recursive": wanted.recursive,
+        "exclude_patterns": list(wanted.exclude) or None,
+        "min_size_bytes": wanted.min_size_bytes,
+        "max_size_bytes": wanted.max_size_bytes,
+    }
+    check_rules(rules)
     job_id = tx.new_id("job")
     tx.insert(
         import_jobs,
         id=job_id,
         index_id=wanted.index_id,
         connector_id=wanted.connector_id,
-        source_prefix=wanted.source_prefix,
-        file_pattern=wanted.file_pattern,
-        recursive=wanted.recursive,
+        **rules,
         import_mode=wanted.import_mode or connector.import_mode,
         status=ImportStatus.PENDING,
         priority=Priority.MANUAL,
@@ -141,6 +150,7 @@ def take(
     new = [fresh[key] for key in strange if key not in known]
     taken_up = [obj for obj in fresh.values() if obj.key in there]
     claimed = claims.claim(tx, scope_id, [obj[:2] for obj in fresh.values()])
+    troubles.forget(tx, scope_id, list(fresh))
     _gather(tx, row, new, claimed)
     _take_up(tx, row, taken_up, claimed)
     unlisted = _pass_over(tx, row, left, len(new))

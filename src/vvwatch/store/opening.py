@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from vvwatch.config.databases import database_file, is_server
 from vvwatch.errors import InvalidInput
+from vvwatch.extras import install_command
 from vvwatch.ports import Clock
 from vvwatch.store.database import Database, Tx
 from vvwatch.store.rows import Row
@@ -78,7 +79,7 @@ def needing_postgresql() -> Iterator[None]:
         yield
     except ImportError as error:
         raise InvalidInput(
-            f"a PostgreSQL database needs the package {error.name}", "pip install 'vvwatch[postgresql]'"
+            f"a PostgreSQL database needs the package {error.name}", install_command("postgresql")
         ) from error
 
 

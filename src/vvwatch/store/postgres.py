@@ -1,5 +1,6 @@
-"""Several nodes: PostgreSQL. Every transaction is SERIALIZABLE, so that a function means here what it means on
-one writer; what loses a race runs again, and what may have been committed does not.
+"""Several nodes: PostgreSQL. A transaction is SERIALIZABLE, so that a function means here what it means on one
+writer; what loses a race runs again, and what may have been committed does not. Those that run for every object keep
+order by row locks instead (`by_locks`), and wait for each other where they meet.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from vvwatch.core.processors import ProcessorNames
 from vvwatch.errors import StoreError, StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.store import migrations
-from vvwatch.store.database import JobSink, P, T, Tx
+from vvwatch.store.database import JobSink, P, T, Traffic, Tx, tell_nobody
+from vvwatch.store.locking import Overtaken, is_by_locks
 from vvwatch.store.signals import Signal
 
 DAEMON: Final = "vvwatch"
@@ -28,8 +31,10 @@ _CONNECTIONS: Final = 10
 _CONNECT_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 60.0
 _CHECK_SECONDS: Final = 5.0
-_MOST_RACES: Final = 60
-_LONGEST_PAUSE_SECONDS: Final = 0.25
+_MOST_RACES: Final = 40
+_FIRST_PAUSE_SECONDS: Final = 0.002
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+_DUPLICATE_SECONDS: Final = 0.05  # several may have been about to insert the same; then it is there
 _SETUP_LOCK: Final = 7_662_841_001  # advisory: one replica at a time brings the schema up to date
 
 # A frozen process must not keep others from the rows that it holds.
@@ -46,7 +51,12 @@ _SERVER_SETTINGS: Final = {
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LOST_RACE: Final = ("40001", "40P01")
 _DUPLICATE: Final = "23505"
+_LOCK_TIMEOUT: Final = "55P03"
 _AWAY: Final = ("08", "25006", "25P03", "28", "3D", "53", "55P03", "57", "58", "XX")
+_BUSY_HINT: Final = (
+    "nothing is lost, and the work is tried again by itself; if this stays, look at "
+    "vvwatch_database_reruns_total, run fewer nodes, or give the server more processors or a faster disk"
+)
 _HINT: Final = (
     "look whether the server runs, takes connections with these credentials and has room on its disk"
 )
@@ -62,10 +72,15 @@ class PostgresDatabase:
         self.clock = clock
         self.sink: JobSink | None = None
         self.works = True
+        self.trouble = ""
+        self.tell: Callable[[StoreUnavailable | None], None] = tell_nobody
+        self.traffic = Traffic()
         self.announced = Signal()
+        self.processors = ProcessorNames()
         self._serial = count()
         self._engine = _engine(url, name)
         self._writer = self._engine.execution_options(isolation_level="SERIALIZABLE")
+        self._locker = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._reader = self._engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
@@ -103,16 +118,17 @@ class PostgresDatabase:
             raise self._told(error) from error
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` in one durable, serializable transaction; again, when another was first or none began."""
+        """Run `fn` in one durable transaction, serializable or `by_locks`; again, when another was first."""
 
         def work(conn: sa.Connection) -> tuple[T, Tx]:
-            tx = Tx(conn, self.clock.now(), self._serial)
+            tx = Tx(conn, self.clock.now(), self._serial, processors=self.processors)
             result = fn(tx, *args, **kwargs)
             if tx.jobs and self.sink is not None:
                 self.sink.write(tx)
             return result, tx
 
-        result, done = await self._tried(self._writer, work)
+        result, done = await self._tried(self._locker if is_by_locks(fn) else self._writer, work)
+        self.traffic.transactions += 1
         if done.place is not None:
             self.announced.give()
         return result
@@ -146,17 +162,31 @@ class PostgresDatabase:
                 if not _may_run_again(error, committing=worked, paused_seconds=pause_seconds):
                     raise self._told(error) from error
             else:
-                self.works = True
+                self._came_back()
                 return result
+            self.traffic.reruns += 1
             await anyio.sleep(pause_seconds * random.random())  # noqa: S311  # so that rivals part
-        raise StoreUnavailable("the database is too busy: a transaction lost every race for its rows", _HINT)
+        raise _busy(f"a transaction met others at its rows {_MOST_RACES} times in a row")
 
     def _told(self, error: Exception) -> Exception:
         """`error` as one of ours when the database is to blame, else as it is."""
+        if sqlstate(error) == _LOCK_TIMEOUT:
+            return _busy(f"a transaction waited {_SERVER_SETTINGS['lock_timeout']} for rows that others hold")
         if not is_away(error):
             return error
-        self.works = False
-        return StoreUnavailable(f"the database does not work: {reason(error)}", _HINT)
+        lost = StoreUnavailable(f"the database does not work: {reason(error)}", _HINT)
+        self.lost(lost)
+        return lost
+
+    def lost(self, error: StoreUnavailable) -> None:
+        """The server does not work; whoever listens is told."""
+        self.works, self.trouble = False, error.message
+        self.tell(error)
+
+    def _came_back(self) -> None:
+        if not self.works:
+            self.works, self.trouble = True, ""
+            self.tell(None)
 
 
 class DatabaseClock:
@@ -216,6 +246,11 @@ def _version(tx: Tx) -> int:
     return migrations.version(tx.conn)
 
 
+def _busy(why: str) -> StoreUnavailable:
+    """The server is well, but too many work on the same things at once."""
+    return StoreUnavailable(f"the database is too busy just now: {why}", _BUSY_HINT)
+
+
 def _moment(tx: Tx) -> float:
     """The server's time, from a transaction that it has to write down."""
     epoch = sa.extract("epoch", sa.func.clock_timestamp())
@@ -224,15 +259,16 @@ def _moment(tx: Tx) -> float:
 
 def _pauses() -> Iterator[float]:
     """The longest pause after each attempt; the first is so short that it marks the first."""
-    return (min(_LONGEST_PAUSE_SECONDS, 0.002 * 2**races) for races in range(_MOST_RACES))
+    return (min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**races) for races in range(_MOST_RACES))
 
 
 def _may_run_again(error: Exception, *, committing: bool, paused_seconds: float) -> bool:
     """Whether the transaction surely came to nothing, and another attempt may fare better."""
-    if sqlstate(error) in _LOST_RACE:
+    if isinstance(error, Overtaken) or sqlstate(error) in _LOST_RACE:
         return True
-    first = paused_seconds <= 0.002
-    return first and (sqlstate(error) == _DUPLICATE or (is_away(error) and not committing))
+    if sqlstate(error) == _DUPLICATE:
+        return paused_seconds <= _DUPLICATE_SECONDS
+    return paused_seconds <= _FIRST_PAUSE_SECONDS and is_away(error) and not committing
 
 
 def sqlstate(error: BaseException | None) -> str:

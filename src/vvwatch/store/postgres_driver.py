@@ -28,7 +28,7 @@ _PROBE_SECONDS: Final = 10.0
 class PatientDriver(Driver):
     """Talks to the server at `url`; `report` is told once when it goes away, `came` when jobs were put."""
 
-    def __init__(self, url: str, report: Callable[[Exception], None]) -> None:
+    def __init__(self, url: str, report: Callable[[StoreUnavailable], None]) -> None:
         self.came: Callable[[], None] = lambda: None
         self._report = report
         self._shutdown = asyncio.Event()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -65,7 +66,8 @@ def _queries(driver: Any) -> Queries:
 class PgQueuerEngine:
     """The engine over `database`, which is at `url`. A replica is taken for dead after `heartbeat_seconds`.
 
-    `report` is told of handlers that failed unexpectedly, and (without a job) of a server that is away.
+    `report` is told of handlers that failed unexpectedly, and (without a job) of what stopped the engine's loop. The
+    database tells of a server that is away.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class PgQueuerEngine:
         self._report = report
         self._heartbeat = timedelta(seconds=heartbeat_seconds)
         self._draining = False
+        self._under_way: Counter[str] = Counter()
         self._shutdowns: tuple[asyncio.Event, ...] = ()
         logging.getLogger("pgqueuer").setLevel(logging.WARNING)  # below, it has several lines for each job
         database.sink = self
@@ -107,6 +110,10 @@ class PgQueuerEngine:
 
     def wake(self) -> None:
         """Nothing to do: the server notifies."""
+
+    def under_way(self) -> Mapping[str, int]:
+        """How many jobs run here now, by their kind."""
+        return dict(+self._under_way)
 
     async def setup(self) -> None:
         """Make or upgrade PgQueuer's tables; replicas that start together wait for each other."""
@@ -140,7 +147,7 @@ class PgQueuerEngine:
     async def run(self, handlers: Mapping[Kind, Handler], lanes: Sequence[Lane]) -> None:
         """Run due jobs of the lanes' queues until drained or cancelled."""
         while not self._draining:
-            driver = PatientDriver(self._url, lambda error: self._report(None, error))
+            driver = PatientDriver(self._url, self._database.lost)
             manager = _LanedManager(_queries(driver), lanes)
             driver.came = manager.look
             self._shutdowns = manager.shutdown, driver.shutdown
@@ -168,6 +175,7 @@ class PgQueuerEngine:
     def _executor(self, kind: Kind, handler: Handler) -> Callable[[models.Job], Awaitable[None]]:
         async def execute(taken: models.Job) -> None:
             job = _job(kind, taken)
+            self._under_way[kind] += 1
             try:
                 await handler(job)
             except Exception as error:  # noqa: BLE001  # a handler's bug must not stop the others
@@ -175,6 +183,8 @@ class PgQueuerEngine:
                 wait = backoff(job.attempt + 1, base_seconds=1.0, cap_seconds=300.0, sample=0.5)
                 name = type(error).__name__  # its text may hold what the engine's log must not
                 raise RetryRequested(delay=timedelta(seconds=wait), reason=name) from None
+            finally:
+                self._under_way[kind] -= 1
 
         return execute
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ KEPT: Final = 200
 _NEWS: Final = ("created", "changed", "gone", "recovered")
 _PLACE: Final = ("id", "started_at", "finished_at")
 _STANDING: Final = ("complete", "proof", "remark")
+_SEEN: Final = ("left_out", "odd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Report:
     `proof`: what it did not find may be taken for gone. `remark` says why not, or what is missing for the first time.
     `matched` objects passed the filter, `known` are those of them that the ledger had. `created` and `changed`
     joined a window; of these, events should have told `recovered` before. `gone` left the ledger. What a listing in
-    shards shows twice counts twice.
+    shards shows twice counts twice. `left_out` has, by reason, how many entries would have been wanted and can be no
+    objects; `odd` is what was known of the store then, by `store_notes.Oddity`.
     """
 
     id: str
@@ -45,6 +47,8 @@ class Report:
     list_calls: int
     cost_usd: float
     duration_seconds: float
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    odd: Sequence[str] = ()
 
     def figures(self) -> dict[str, Any]:
         """All but its name and its moments."""
@@ -56,7 +60,7 @@ def record(tx: Tx, automation: sa.Row[Any], report: Report) -> None:
     if report.proof:
         absences.end_sweep(tx, automation.scope_id, report.id)
     last = tx.first(_of(automation.id).limit(1))
-    values = asdict(report)
+    values = {**asdict(report), "left_out": dict(report.left_out), "odd": list(report.odd)}
     if last is not None and _says_the_same(last, values):
         tx.execute(sa.delete(reconciles).where(reconciles.c.seq == last.seq))
     tx.insert(reconciles, automation_id=automation.id, **values)
@@ -66,7 +70,10 @@ def record(tx: Tx, automation: sa.Row[Any], report: Report) -> None:
 def _says_the_same(row: sa.Row[Any], values: dict[str, Any]) -> bool:
     quiet = not any(row._mapping[name] or values[name] for name in _NEWS)
     names_absent = values["proof"] and values["remark"]  # they name it as the sweep that missed them first
-    return quiet and not names_absent and all(row._mapping[name] == values[name] for name in _STANDING)
+    told = all((row._mapping[name] or type(values[name])()) == values[name] for name in _SEEN)
+    return (
+        quiet and told and not names_absent and all(row._mapping[name] == values[name] for name in _STANDING)
+    )
 
 
 def _of(automation_id: str) -> sa.Select[Any]:

@@ -18,7 +18,7 @@ from vvwatch.core.deliveries import TRANSITIONS as DELIVERY_TRANSITIONS
 from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
 from vvwatch.core.identities import new_id
 from vvwatch.core.runs import Results
-from vvwatch.store import places
+from vvwatch.store import journal, llm_calls, places
 from vvwatch.store.database import Tx
 from vvwatch.store.schema import (
     deliveries,
@@ -163,12 +163,17 @@ def _portions(items: Sequence[tuple[int, int]]) -> Iterator[Portion]:
 
 
 def drop_results(tx: Tx, portion: Portion) -> int:
-    """Drop the portion's segments, and with the last of them the items' documents; returns how many items are done."""
+    """Drop the portion's segments, and with the last of them the items' documents and calls; returns how many items.
+
+    What was spent stays counted in the run, the day and the month.
+    """
     table = segment_results
     chosen = table.c.run_item_id.in_(portion.item_ids), table.c.ordinal >= portion.first
     tx.execute(sa.delete(table).where(*chosen))
     if portion.first:
         return 0
+    journal.forget(tx, portion.item_ids)
+    llm_calls.forget(tx, portion.item_ids)
     items = run_items.c.id.in_(portion.item_ids)
     tx.execute(sa.update(run_items).where(items).values(video_metadata=None, video_metadata_text=""))
     return len(portion.item_ids)

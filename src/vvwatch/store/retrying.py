@@ -1,4 +1,4 @@
-"""Trying again what has failed, because a person asks for it."""
+"""Trying again what has failed: because a person asks for it, or by itself when an object can be read again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.core.imports import FileStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Kind, Priority
-from vvwatch.store import automations, catalog, ledger, stopping
+from vvwatch.store import attending, automations, catalog, imports, ledger, schema, stopping, troubles
 from vvwatch.store import exports as export_store
 from vvwatch.store.database import Tx
+from vvwatch.store.imports import NewFile
 from vvwatch.store.queries import deliveries as delivery_queries
 from vvwatch.store.queries import exports as export_queries
 from vvwatch.store.queries import import_jobs as import_job_queries
@@ -37,7 +38,13 @@ def retry_delivery(tx: Tx, delivery_id: str) -> None:
             f"webhook {found.webhook.id!r} is {found.webhook.status}: nothing is sent to it",
             "set its status to active, or reload the configuration that declares it",
         )
-    tx.update(deliveries, delivery_id, status=DeliveryStatus.PENDING, error_message=None, completed_at=None)
+    fresh = {
+        "status": DeliveryStatus.PENDING,
+        "error_message": None,
+        "completed_at": None,
+        "dismissed_at": None,
+    }
+    tx.update(deliveries, delivery_id, **fresh)
     tx.nudge(Kind.DELIVERY, found.delivery, tx.now, Priority.MANUAL)
 
 
@@ -54,6 +61,7 @@ def retry_export(tx: Tx, export_id: str) -> None:
         attempts=0,
         error_message=None,
         completed_at=None,
+        dismissed_at=None,
         available_at=tx.now,
         updated_at=tx.now,
     )
@@ -88,6 +96,8 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
     if status not in (FileStatus.FAILED, FileStatus.SKIPPED):
         raise Conflict(f"file {file.id} of import job {job_id!r} is {status}", "only failed or skipped")
     ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
+    troubles.forget(tx, ledger.scope(tx, job.index_id, job.connector_id), [file.key])
+    attending.note_retried(tx, file.id)
     automation = _watching(tx, job)
     if automation is None:
         return Eligible(file, job, scanning=False)
@@ -110,6 +120,57 @@ def _watching(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:
     table = import_automations
     wanted = table.c.index_id == job.index_id, table.c.connector_id == job.connector_id
     return tx.first(sa.select(table).where(*wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """An object that can be read again: the automation that is to look at it, or the job that imports it."""
+
+    automation_id: str | None
+    job_id: str | None
+
+
+def take_up(tx: Tx, begun: sa.Row[Any]) -> TakenUp | None:
+    """Let the version count as new; None when somebody else did, or nobody waits for it any more."""
+    if not troubles.is_known(tx, begun) or not troubles.end_try(tx, begun, retry_at=None):
+        return None
+    attending.note_retried(tx, begun.file_id)
+    if begun.automation_id is None:
+        return TakenUp(None, _new_job(tx, begun))
+    scope = tx.execute(
+        sa.select(schema.ledger_scopes).where(schema.ledger_scopes.c.id == begun.scope_id)
+    ).one()
+    ledger.forget(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
+    ledger.forget_observations(tx, begun.automation_id, [begun.key])
+    return TakenUp(begun.automation_id, None)
+
+
+def _new_job(tx: Tx, begun: sa.Row[Any]) -> str:
+    """A job of its own, as the one in which it failed was."""
+    job = imports.get(tx, begun.job_id)
+    file = tx.first(sa.select(import_files).where(import_files.c.id == begun.file_id))
+    new = NewFile(
+        begun.key,
+        begun.version,
+        file.size_bytes if file is not None else 0,
+        file.modified_at if file is not None else None,
+        title=file.title if file is not None else None,
+    )
+    made = imports.create_sealed(
+        tx,
+        job_id=tx.new_id("job"),
+        index_id=job.index_id,
+        connector_id=job.connector_id,
+        source_kind=job.source_kind,
+        files=[new],
+        prompt_preset=job.prompt_preset,
+        concurrency=job.concurrency,
+    )
+    if file is not None and file.media_id is not None:
+        tx.execute(
+            sa.update(import_files).where(import_files.c.job_id == made.id).values(media_id=file.media_id)
+        )
+    return str(made.id)
 
 
 def _require_failed(kind: str, row: sa.Row[Any]) -> None:

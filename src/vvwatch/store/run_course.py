@@ -11,10 +11,10 @@ from vvwatch.core import imports as import_machine
 from vvwatch.core.imports import ImportStatus
 from vvwatch.core.runs import TERMINAL, ItemStatus, RunStatus
 from vvwatch.ports import Job, Kind
-from vvwatch.store import runs
+from vvwatch.store import run_ends, runs
 from vvwatch.store.database import Tx
+from vvwatch.store.run_ends import RunEnd
 from vvwatch.store.run_pieces import FRESH, call_off, changed, has_fresh
-from vvwatch.store.runs import RunEnd
 from vvwatch.store.schema import import_jobs, prompt_runs, run_items
 
 _FRUITLESS: Final[Mapping[str, RunStatus]] = {
@@ -49,7 +49,7 @@ def _look_for_import(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     run = changed(tx, run, filling=run.filling | {"awaited": False})
     if job is not None and job.status in _FRUITLESS:
         run = changed(tx, run, filling=None)
-        return runs.end(tx, run, _FRUITLESS[job.status], f"import job {job.id} ended: {job.status}")
+        return run_ends.end(tx, run, _FRUITLESS[job.status], f"import job {job.id} ended: {job.status}")
     return runs.take_in(tx, run)
 
 
@@ -76,7 +76,7 @@ def break_off(tx: Tx, run: sa.Row[Any]) -> None:
     """The run, which has not ended, ends now; what works on it records nothing more."""
     run = _halted(tx, run)
     call_off(tx, run, _IN_HAND, few=True)
-    runs.end(tx, run, RunStatus.CANCELLED)
+    run_ends.end(tx, run, RunStatus.CANCELLED)
     _call_off_next(tx, runs.get(tx, run.id))
 
 
@@ -91,4 +91,4 @@ def _call_off_next(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     if has_fresh(tx, run.id):
         tx.put(Kind.RUN, run.id, run.revision, tx.now)
         return None
-    return runs.settle(tx, run)
+    return run_ends.settle(tx, run)

@@ -12,9 +12,11 @@ import sqlalchemy as sa
 
 from vvwatch.core.runs import ItemStatus
 from vvwatch.core.tallies import tallied
+from vvwatch.store import llm_calls
 from vvwatch.store.database import Tx, one_of, upsert
 from vvwatch.store.deleted import kept
-from vvwatch.store.schema import media, prompt_runs, run_items
+from vvwatch.store.journal import Counted
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
 AT_ONCE: Final = 2000
 """How many items come in, or are called off, at once."""
@@ -136,13 +138,35 @@ def call_off(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool
         "next_at": None,
     }
     update = sa.update(table).where(table.c.id.in_(some)).values(ended)
-    gone = tx.all(update.returning(table.c.media_id, table.c.attempts))
-    _let_go(tx, [row.media_id for row in gone if row.attempts])
+    gone = tx.all(update.returning(table.c.id, table.c.media_id, table.c.attempts))
+    begun = [row for row in gone if row.attempts]
+    let_go(tx, [row.media_id for row in begun])
+    found = _kept(tx, [row.id for row in begun])
     tally = tallied_all(tx, run.tally, [row.media_id for row in gone], ItemStatus.CANCELLED)
-    return changed(tx, run, cancelled_items=run.cancelled_items + len(gone), tally=tally)
+    return changed(
+        tx,
+        run,
+        cancelled_items=run.cancelled_items + len(gone),
+        total_segments=run.total_segments + found.segments,
+        completed_segments=run.completed_segments + found.good,
+        tally=tally,
+    )
 
 
-def _let_go(tx: Tx, media_ids: Sequence[str]) -> None:
+def _kept(tx: Tx, item_ids: Sequence[int]) -> Counted:
+    """What items that were called off have found until then, which counts."""
+    for item_id in item_ids:
+        llm_calls.close(tx, item_id)
+    results = segment_results
+    counts = sa.func.count().label("segments"), sa.func.count(results.c.error).label("failed")
+    chosen = sa.select(results.c.run_item_id, *counts).where(results.c.run_item_id.in_(item_ids))
+    rows = tx.all(chosen.group_by(results.c.run_item_id))
+    for row in rows:
+        tx.update(run_items, row.run_item_id, **Counted(row.segments, row.failed).columns)
+    return Counted(sum(row.segments for row in rows), sum(row.failed for row in rows))
+
+
+def let_go(tx: Tx, media_ids: Sequence[str]) -> None:
     """Media that no other run processes stand as the last one left them that came to an end with them."""
     if media_ids:
         another = run_items.c.media_id == media.c.id, run_items.c.status == ItemStatus.PROCESSING

@@ -9,14 +9,20 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import runs as machine
-from vvwatch.core.media import DEFAULT_PROCESSOR, ProcessingResult
+from vvwatch.core.identities import WHOLE
+from vvwatch.core.media import ProcessingResult, with_lengths
+from vvwatch.core.retries import Patience
 from vvwatch.core.runs import ItemStatus, RunStatus
-from vvwatch.core.tallies import tallied
+from vvwatch.core.tallies import WHOLE_FAILED, tallied
+from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Job, Kind, Priority
-from vvwatch.store import exports, shares
+from vvwatch.store import journal, llm_calls, media_items, processor_states, shares
 from vvwatch.store.database import Tx
 from vvwatch.store.events import announce
-from vvwatch.store.run_pieces import MEDIA_STATUS, TOTAL, All, add, changed, fill, tallied_all
+from vvwatch.store.journal import Counted
+from vvwatch.store.locking import by_locks
+from vvwatch.store.run_ends import RunEnd, ended_items, event_data, settle
+from vvwatch.store.run_pieces import MEDIA_STATUS, TOTAL, All, add, changed, fill, let_go, tallied_all
 from vvwatch.store.schema import (
     connectors,
     import_jobs,
@@ -24,7 +30,7 @@ from vvwatch.store.schema import (
     prompt_runs,
     prompts,
     run_items,
-    segment_results,
+    segment_retries,
 )
 
 CONCURRENCY: Final = 16
@@ -91,8 +97,7 @@ def start(
         index_id=index_id,
         prompt_id=prompt_id,
         **_asked(tx, prompt_id),
-        settings=dict(settings),
-        processor=settings.get("processing_model") or DEFAULT_PROCESSOR,
+        **tx.processors.treatment(with_lengths(settings), prompt_id),
         priority=priority,
         concurrency=concurrency,
         import_job_id=import_job_id,
@@ -141,16 +146,23 @@ def get(tx: Tx, run_id: str) -> sa.Row[Any]:
     return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id)).one()
 
 
+def locked(tx: Tx, run_id: str) -> sa.Row[Any]:
+    """The run as it stands, which the caller is about to change; all who end one of its items meet here."""
+    return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id).with_for_update()).one()
+
+
 @dataclass(frozen=True, slots=True)
 class ItemWork:
-    """One media item to process, with all that is needed to do it."""
+    """One media item to process, with all that is needed to do it. `paused`: why its processor may not be asked."""
 
     item: sa.Row[Any]
     run: sa.Row[Any]
     media: sa.Row[Any]
     connector: sa.Row[Any]
+    paused: ProcessorPaused | None = None
 
 
+@by_locks
 def begin_item(tx: Tx, job: Job) -> ItemWork | None:
     """Note the attempt and return the work; None when the job is stale or the run has ended."""
     table = run_items
@@ -165,39 +177,55 @@ def begin_item(tx: Tx, job: Job) -> ItemWork | None:
     run = get(tx, item.run_id)
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
     if run.status in machine.TERMINAL:
-        tx.claim(job, status=ItemStatus.CANCELLED, completed_at=tx.now)
-        _count(tx, run, row, ItemStatus.CANCELLED)
+        cancel_item(tx, job)
+        return None
+    if row.status == "deleted":  # while the run took it in
+        fail_item(tx, job, "video_deleted", "the video was deleted")
         return None
     if run.status == RunStatus.PENDING:
-        tx.update(prompt_runs, run.id, status=RunStatus.PROCESSING, started_at=tx.now, updated_at=tx.now)
+        _begin(tx, run.id)
     connector = tx.execute(sa.select(connectors).where(connectors.c.id == row.connector_id)).one()
     if item.attempts == 1:
-        tell_media(tx, "media.processing.started", run, row, "processing")
-    return ItemWork(item, run, row, connector)
+        media_items.tell(tx, "media.processing.started", run, row, "processing")
+    return ItemWork(item, run, row, connector, processor_states.pause_of(tx, run.processor))
 
 
-def retry_item(tx: Tx, job: Job, at: float, code: str, message: str) -> ItemEnd | None:
-    """Process the item again later; `message` says why. In a run that is to stop nothing is tried again: it fails."""
+def _begin(tx: Tx, run_id: str) -> None:
+    pending = prompt_runs.c.id == run_id, prompt_runs.c.status == RunStatus.PENDING
+    begun = {"status": RunStatus.PROCESSING, "started_at": tx.now, "updated_at": tx.now}
+    tx.execute(sa.update(prompt_runs).where(*pending).values(begun))
+
+
+@by_locks
+def retry_item(
+    tx: Tx,
+    job: Job,
+    at: float,
+    code: str,
+    message: str,
+    failures: int = 0,
+    since: float | None = None,
+    *,
+    waits: bool = False,
+) -> ItemEnd | None:
+    """Process the item again later; `message` says why. In a run that is to stop nothing is tried again: it ends.
+
+    `failures` in a row, the first at `since`, were its object's own: the store answered for others. `waits`: its
+    processor was away, paused or out of budget, which is no attempt at the item.
+    """
     found = tx.current(job)
-    if found is None:
+    run = None if found is None else tx.guard(prompt_runs, found.run_id)
+    if run is None:
         return None
-    run = get(tx, found.run_id)
     if run.stop is not None:
-        return fail_item(tx, job, code, message)
-    row = tx.claim(job, error_message=message, status=ItemStatus.PENDING)
+        return cancel_item(tx, job) if waits else fail_item(tx, job, code, message)
+    counted = {"failures": failures, "failing_since": since, "waits": run_items.c.waits + int(waits)}
+    told = {"error_code": code if waits else None, "error_message": message}
+    row = tx.claim(job, status=ItemStatus.PENDING, **told, **counted)
     if row is not None:
         tx.put(Kind.RUN_ITEM, row.id, row.revision, at)
         shares.feed(tx, shares.ITEMS, run)
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class RunEnd:
-    """How a run ended, and the export that it fired."""
-
-    run_id: str
-    status: RunStatus
-    export_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,24 +239,28 @@ class ItemEnd:
     export_id: str | None = None
 
 
+@by_locks
 def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
     """Keep the item's results; damaged media is partial, never passed as good."""
     columns = item_columns(result)
     item = tx.claim(job, completed_at=tx.now, **columns)
     if item is None:
         return None
-    keep_segments(tx, item.id, result)
-    good = item.segment_count - item.failed_segment_count
-    return _end_item(tx, item, columns["status"], segments=item.segment_count, good=good)
+    journal.replace(tx, item.id, result.segments)
+    llm_calls.close(tx, item.id)
+    more_seconds = media_items.correct_probe(tx, item.media_id, result.probe)
+    found = Counted(item.segment_count, item.failed_segment_count)
+    return _end_item(tx, item, columns["status"], found, more_seconds)
 
 
 def item_columns(result: ProcessingResult) -> dict[str, Any]:
     """What an item's row says of what was found in it, but for its segments."""
-    failed = sum(1 for segment in result.segments if segment.error)
+    failed = sum(1 for segment in result.segments if segment.error is not None)
+    ended = machine.ending(result)
     return {
-        "status": ItemStatus.PARTIAL if result.damage or failed else ItemStatus.COMPLETED,
-        "error_code": "media_damaged" if result.damage else None,
-        "error_message": "; ".join(result.damage) or None,
+        "status": ended.status,
+        "error_code": ended.code,
+        "error_message": ended.message,
         "damage": list(result.damage),
         "warnings": list(result.warnings),
         "video_metadata": result.metadata,
@@ -238,31 +270,62 @@ def item_columns(result: ProcessingResult) -> dict[str, Any]:
     }
 
 
-def fail_item(tx: Tx, job: Job, code: str, message: str) -> ItemEnd | None:
-    """End the item without results."""
-    item = tx.claim(
-        job, status=ItemStatus.FAILED, completed_at=tx.now, error_code=code, error_message=message
-    )
-    return None if item is None else _end_item(tx, item, ItemStatus.FAILED, segments=0, good=0)
+@by_locks
+def fail_item(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> ItemEnd | None:
+    """End the item without results. With `patience` it is tried again by itself, some time after its run."""
+    told = {"status": ItemStatus.FAILED, "error_code": code, "error_message": message}
+    item, found = _closed(tx, job, **told)
+    if item is None:
+        return None
+    if patience is not None and locked(tx, item.run_id).stop is None:
+        plan_retry(tx, item.id, message, 1, patience)
+    return _end_item(tx, item, ItemStatus.FAILED, found)
 
 
-def keep_segments(tx: Tx, item_id: int, result: ProcessingResult) -> None:
-    """The item's segments are those of the result."""
-    tx.execute(sa.delete(segment_results).where(segment_results.c.run_item_id == item_id))
-    rows = [
-        {"run_item_id": item_id, "ordinal": ordinal, **asdict(segment)}
-        for ordinal, segment in enumerate(result.segments)
-    ]
-    if rows:
-        tx.execute(sa.insert(segment_results), rows)
+@by_locks
+def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
+    """End the item because its run was cancelled; the segments that it has stay. None for a stale job."""
+    item, found = _closed(tx, job, status=ItemStatus.CANCELLED)
+    if item is None:
+        return None
+    row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
+    run = _count(tx, locked(tx, item.run_id), row, ItemStatus.CANCELLED, found)
+    let_go(tx, [item.media_id])
+    end = settle(tx, run)
+    if end is None:
+        return ItemEnd(run.id, ItemStatus.CANCELLED, None)
+    return ItemEnd(run.id, ItemStatus.CANCELLED, None, end.status, end.export_id)
 
 
-def _end_item(tx: Tx, item: sa.Row[Any], status: ItemStatus, *, segments: int, good: int) -> ItemEnd:
+def _closed(tx: Tx, job: Job, **told: Any) -> tuple[sa.Row[Any] | None, Counted]:
+    """The item, which has ended before it was done, and what it has found until then, which counts."""
+    item = tx.claim(job, completed_at=tx.now, **told)
+    if item is None:
+        return None, Counted()
+    llm_calls.close(tx, item.id)
+    found = journal.counted(tx, item.id)
+    if found.segments:
+        tx.update(run_items, item.id, **found.columns)
+    return item, found
+
+
+def plan_retry(tx: Tx, item_id: int, message: str, tries: int, patience: Patience) -> None:
+    """Let the whole item be tried again by itself, for the how many-eth time; not beside another try of it."""
+    retry_id = tx.new_id("retry")
+    row = {"id": retry_id, "run_item_id": item_id, "ordinal": WHOLE, "created_at": tx.now}
+    if tx.insert_new(segment_retries, [{**row, "tries": tries, "error_message": message}]):
+        tx.put(Kind.SEGMENT_RETRY, retry_id, 0, tx.now + patience.delay(tries - 1))
+
+
+def _end_item(
+    tx: Tx, item: sa.Row[Any], status: ItemStatus, found: Counted, more_seconds: float = 0.0
+) -> ItemEnd:
     machine.check_transition(ItemStatus.PROCESSING, status)
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
-    run = _count(tx, get(tx, item.run_id), row, status, segments, good)
+    more = {"seconds": more_seconds, WHOLE_FAILED: int(item.error_code == machine.WHOLE_FAILED)}
+    run = _count(tx, locked(tx, item.run_id), row, status, found, **more)
     event_type = "media.processing.failed" if status is ItemStatus.FAILED else "media.processing.completed"
-    tell_media(tx, event_type, run, row, MEDIA_STATUS[status], item.error_message)
+    media_items.tell(tx, event_type, run, row, MEDIA_STATUS[status], item.error_message)
     end = settle(tx, run)
     if end is not None:
         return ItemEnd(run.id, status, item.error_message, end.status, end.export_id)
@@ -271,79 +334,34 @@ def _end_item(tx: Tx, item: sa.Row[Any], status: ItemStatus, *, segments: int, g
     return ItemEnd(run.id, status, item.error_message)
 
 
-def tell_media(
-    tx: Tx, event_type: str, run: sa.Row[Any], row: sa.Row[Any], status: str, error: str | None = None
-) -> None:
-    """The media item stands so since the run has come to it; `row` is its own."""
-    tx.update(media, row.id, status=status, updated_at=tx.now)
-    data = {
-        "video_id": row.id,
-        "index_id": row.index_id,
-        "run_id": run.id,
-        "title": row.title,
-        "media_type": row.media_type,
-        "status": status,
-        "error": error,
-    }
-    announce(tx, event_type, f"{run.id}:{row.id}", row.index_id, data)
-
-
 def _count(
-    tx: Tx, run: sa.Row[Any], row: sa.Row[Any], status: ItemStatus, segments: int = 0, good: int = 0
+    tx: Tx,
+    run: sa.Row[Any],
+    row: sa.Row[Any],
+    status: ItemStatus,
+    found: Counted,
+    **more: float,
 ) -> sa.Row[Any]:
-    """The run, with an item more that has ended so; `row` is its media."""
+    """The run, with an item more that has ended so; `row` is its media, `more` is tallied."""
     columns = prompt_runs.c
-    grown = {f"{status.value}_items": 1, "total_segments": segments, "completed_segments": good}
-    tally = tallied(run.tally, row.media_type, **{status.value: 1})
-    return changed(tx, run, tally=tally, **{name: columns[name] + more for name, more in grown.items()})
-
-
-def _ended(run: sa.Row[Any]) -> int:
-    """How many of its items have ended."""
-    count: int = run.completed_items + run.partial_items + run.failed_items + run.cancelled_items
-    return count
+    grown = {
+        f"{status.value}_items": 1,
+        "total_segments": found.segments,
+        "completed_segments": found.good,
+        "missing_wholes": more.get(WHOLE_FAILED, 0),
+    }
+    changes = {name: number for name, number in more.items() if number}
+    tally = tallied(run.tally, row.media_type, **{status.value: 1}, **changes)
+    is_news = status is ItemStatus.FAILED or found.good < found.segments or more.get(WHOLE_FAILED)
+    news = {"dismissed_at": None} if is_news else {}
+    return changed(
+        tx, run, tally=tally, **news, **{name: columns[name] + number for name, number in grown.items()}
+    )
 
 
 def _announce_progress(tx: Tx, run: sa.Row[Any]) -> None:
     """Of a run that is whole: before that nobody knows how far it is."""
-    done = _ended(run)
+    done = ended_items(run)
     step = _PROGRESS_STEPS * done // run.total_items if run.filling is None and run.stop is None else 0
     if step and step > _PROGRESS_STEPS * (done - 1) // run.total_items:
         announce(tx, "prompt_run.progress", f"{run.id}:{step}", run.index_id, event_data(run))
-
-
-def settle(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
-    """End the run if it is whole and the last of its items has ended; None when it goes on, or had ended before."""
-    if run.filling is not None or _ended(run) < run.total_items or run.status in machine.TERMINAL:
-        return None
-    if run.stop is not None:
-        return end(tx, run, RunStatus.CANCELLED)
-    status = machine.outcome(run.total_items, run.completed_items, run.partial_items, run.failed_items)
-    error = f"none of {run.failed_items} items could be processed"
-    return end(tx, run, status, error if status is RunStatus.FAILED else None)
-
-
-def end(tx: Tx, run: sa.Row[Any], status: RunStatus, error: str | None = None) -> RunEnd:
-    """The run ends so, and fires its export."""
-    machine.check_transition(run.status, status)
-    ended = changed(tx, run, status=status, error_message=error, completed_at=tx.now)
-    announce(tx, machine.EVENTS[status], run.id, run.index_id, event_data(ended))
-    return RunEnd(run.id, status, exports.fire(tx, ended))
-
-
-def event_data(run: sa.Row[Any]) -> dict[str, Any]:
-    """What webhooks are told of a prompt run."""
-    return {
-        "run_id": run.id,
-        "prompt_id": run.prompt_id,
-        "index_id": run.index_id,
-        "status": run.status,
-        "total_items": run.total_items,
-        "completed_items": run.completed_items,
-        "partial_items": run.partial_items,
-        "failed_items": run.failed_items,
-        "cancelled_items": run.cancelled_items,
-        "total_segments": run.total_segments,
-        "completed_segments": run.completed_segments,
-        "error_message": run.error_message,
-    }

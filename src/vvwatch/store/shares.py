@@ -14,8 +14,10 @@ import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.errors import ItemBudgetReached
 from vvwatch.ports import Kind, Priority
 from vvwatch.store.database import Tx
+from vvwatch.store.locking import by_locks
 from vvwatch.store.schema import import_files, import_jobs, prompt_runs, run_items
 
 _SOON_SECONDS: Final = 5.0  # replicas' clocks differ a little, and transactions overtake each other
@@ -27,7 +29,7 @@ class Pieces:
     """The pieces of work of a whole: their table, the column that names the whole, and who waits in which order.
 
     Of the whole: its table, the statuses in which it has work, and the columns that count the pieces it was fed
-    and that ended.
+    and that ended. `waits_alone` holds for a piece that waits for something that no other piece waits for.
     """
 
     kind: Kind
@@ -38,6 +40,7 @@ class Pieces:
     wholes: sa.Table
     working: tuple[str, ...]
     ended: tuple[str, ...]
+    waits_alone: sa.ColumnElement[bool] | None = None
 
 
 FILES: Final = Pieces(
@@ -59,6 +62,7 @@ ITEMS: Final = Pieces(
     prompt_runs,
     (RunStatus.PENDING, RunStatus.PROCESSING),
     ("completed_items", "partial_items", "failed_items"),
+    run_items.c.error_code == ItemBudgetReached.code,
 )
 _ALL: Final = {pieces.kind: pieces for pieces in (FILES, ITEMS)}
 
@@ -66,8 +70,10 @@ _ALL: Final = {pieces.kind: pieces for pieces in (FILES, ITEMS)}
 def feed(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
     """Put the next pieces of `whole` (an import job or a run), up to its share; returns how many.
 
+    The caller has changed or guarded the whole: nobody else feeds it meanwhile.
     What waits for another try takes no share, so that it holds up nobody; but no more than a share of it may wait
-    before the whole waits: when a storage is away, trying all of a million objects would help none.
+    before the whole waits: when a storage is away, trying all of a million objects would help none. What waits for
+    something of its own, such as more money for this one item, is not counted: it says nothing of the others.
     """
     table = pieces.table
     in_hand = tx.execute(_in_hand(pieces, whole.id, tx.now)).one()
@@ -92,7 +98,10 @@ def _in_hand(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]:
     """How many pieces are in the engine's hands and due, and how many with those that wait for another try."""
     next_at = pieces.table.c.next_at
     due = sa.func.count(sa.case((next_at <= now + _SOON_SECONDS, 1)))
-    counts = due.label("busy"), sa.func.count().label("held")
+    alone = sa.false() if pieces.waits_alone is None else pieces.waits_alone
+    waits_alone = sa.and_(next_at > now + _SOON_SECONDS, sa.func.coalesce(alone, sa.false()))
+    held = sa.func.count(sa.case((sa.not_(waits_alone), 1)))
+    counts = due.label("busy"), held.label("held")
     return sa.select(*counts).where(pieces.whole == whole, next_at.is_not(None))
 
 
@@ -130,10 +139,9 @@ def _starving(pieces: Pieces, now: float) -> sa.Select[Any]:
     )
 
 
+@by_locks
 def feed_again(tx: Tx, kind: Kind, whole_id: str) -> int:
     """Put what a starving whole has room for, if it still works; returns how many pieces."""
     pieces = _ALL[kind]
-    table = pieces.wholes
-    working = table.c.id == whole_id, table.c.status.in_(pieces.working)
-    whole = tx.first(sa.select(table).where(*working))
-    return 0 if whole is None else feed(tx, pieces, whole)
+    whole = tx.guard(pieces.wholes, whole_id)
+    return feed(tx, pieces, whole) if whole is not None and whole.status in pieces.working else 0

@@ -1,13 +1,13 @@
 """One node: SQLite in WAL mode, one writer connection in one thread, readers that cannot write.
 
 `synchronous=FULL`: what is committed survives power loss. A pool of writers would meet SQLite's WAL-reset
-bug (3.7.0 to 3.51.2); one writer that also checkpoints, beside `mode=ro` readers, does not. `flock` keeps a
-second process out, so no job needs a lease: whatever ran when a process died is due again at the next start.
+bug (3.7.0 to 3.51.2); one writer that also checkpoints, beside `mode=ro` readers, does not. `flock`, and a record
+where that does not reach, keep a second process out, so no job needs a lease: whatever ran when a process died is due
+again at the next start.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,10 +22,12 @@ import anyio.to_thread
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from vvwatch.errors import StoreError, StoreLocked, StoreUnavailable
+from vvwatch.core.processors import ProcessorNames
+from vvwatch.errors import StoreError, StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.store import migrations
-from vvwatch.store.database import JobSink, P, T, Tx
+from vvwatch.store.database import JobSink, P, T, Traffic, Tx, tell_nobody
+from vvwatch.store.ownership import Ownership
 from vvwatch.store.schema import facts
 from vvwatch.store.signals import Signal
 
@@ -49,8 +51,14 @@ class SqliteDatabase:
         self.clock = clock
         self.sink: JobSink | None = None
         self.works = True
+        self.tell: Callable[[StoreUnavailable | None], None] = tell_nobody
+        self.trouble = ""
+        self._refuses_writes = False
+        self.traffic = Traffic()
         self.announced = Signal()
+        self.processors = ProcessorNames()
         self._serial = count()
+        self._ownership = Ownership(path.with_name(path.name + ".owner"), f"the database {path}")
         self._writing = anyio.CapacityLimiter(1)
         self._reading = anyio.CapacityLimiter(_READERS)
         self._writer = sa.create_engine(
@@ -75,14 +83,13 @@ class SqliteDatabase:
     async def opened(self) -> AsyncIterator[int]:
         """Own the file, bring its schema up to date, close it at the end. Yields the schema version found."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = _lock(self.path.with_name(self.path.name + ".lock"))
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        try:
-            yield self._migrate()
-        finally:
-            self._reader.dispose()
-            self._writer.dispose()
-            os.close(lock)
+        async with self._ownership.held(self.path.with_name(self.path.name + ".lock")):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            try:
+                yield self._migrate()
+            finally:
+                self._reader.dispose()
+                self._writer.dispose()
 
     @asynccontextmanager
     async def visited(self) -> AsyncIterator[int]:
@@ -121,15 +128,17 @@ class SqliteDatabase:
         """Run `fn` in the writer thread, in one durable transaction."""
 
         def work() -> tuple[T, Tx]:
+            self._ownership.require()
             with self._writer.begin() as conn:
-                tx = Tx(conn, self.clock.now(), self._serial)
+                tx = Tx(conn, self.clock.now(), self._serial, processors=self.processors)
                 result = fn(tx, *args, **kwargs)
                 if tx.jobs and self.sink is not None:
                     self.sink.write(tx)
                 return result, tx
 
-        with self._told():
+        with self._told(writing=True):
             result, done = await anyio.to_thread.run_sync(work, limiter=self._writing)
+        self.traffic.transactions += 1
         if done.jobs and self.sink is not None:
             self.sink.wake()
         if done.place is not None:
@@ -143,7 +152,7 @@ class SqliteDatabase:
             with self._reader.begin() as conn:
                 return fn(Tx(conn, self.clock.now()), *args, **kwargs)
 
-        with self._told():
+        with self._told(writing=False):
             return await anyio.to_thread.run_sync(work, limiter=self._reading)
 
     async def check(self) -> None:
@@ -151,34 +160,27 @@ class SqliteDatabase:
         await self.write(_touch)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, *, writing: bool) -> Iterator[None]:
+        """A full disk lets everything be read: only a write proves that writes go through again."""
         try:
             yield
         except sa.exc.OperationalError as error:
-            self.works = False
-            raise StoreUnavailable(
+            self._refuses_writes |= writing
+            lost = StoreUnavailable(
                 f"the database does not work: {error.orig}",
                 "make room on its disk, or look at the disk's health",
-            ) from error
-        self.works = True
+            )
+            self.works, self.trouble = False, lost.message
+            self.tell(lost)
+            raise lost from error
+        if not self.works and (writing or not self._refuses_writes):
+            self.works, self.trouble, self._refuses_writes = True, "", False
+            self.tell(None)
 
 
 def _touch(tx: Tx) -> None:
     """A write that changes nothing, and that a full disk refuses."""
     tx.execute(sa.update(facts).values(name=facts.c.name))
-
-
-def _lock(path: Path) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StoreLocked(
-            f"another process owns {path.with_suffix('')}",
-            "stop the other vvwatch, or give this one its own state_dir",
-        ) from None
-    return lock
 
 
 def _prepare_writer(raw: RawConnection, _record: object) -> None:

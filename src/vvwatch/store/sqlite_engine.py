@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -71,6 +72,13 @@ class SqliteEngine:
     def wake(self) -> None:
         """Look for due work now."""
         self._awake.set()
+
+    def under_way(self) -> Mapping[str, int]:
+        """How many jobs run here now, by their kind."""
+        busy = Counter[str]()
+        for lane, count in self._busy.items():
+            busy[lane.kind] += count
+        return dict(+busy)
 
     async def setup(self) -> None:
         """Make due again what ran when the last process died, also where the clock was set back meanwhile."""

@@ -71,7 +71,7 @@ def back_up(path: Path, file: Path) -> int:
         raise _there(file)
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         try:
             _written(path, draft)
             size = draft.stat().st_size

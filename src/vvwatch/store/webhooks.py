@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -13,7 +12,10 @@ import sqlalchemy as sa
 
 from vvwatch.core.deliveries import TRANSITIONS, DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.networks import AddressPolicy, Reach
 from vvwatch.errors import Conflict, InvalidInput, NotFound
+from vvwatch.store import sealing
+from vvwatch.store.ceilings import require_room
 from vvwatch.store.database import Tx
 from vvwatch.store.deliveries import resume
 from vvwatch.store.encryption import SecretBox
@@ -44,21 +46,13 @@ class WebhookSpec:
         return {**asdict(self), "events": list(self.events), "index_ids": index_ids}
 
 
-@dataclass(frozen=True, slots=True)
-class UrlPolicy:
-    """Which addresses a webhook may have."""
-
-    allow_http: bool = False
-    allow_private_addresses: bool = False
-
-
 def new_secret() -> str:
     """A fresh signing secret."""
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
 def create(
-    tx: Tx, box: SecretBox, spec: WebhookSpec, policy: UrlPolicy, claim: Claim | None = None
+    tx: Tx, box: SecretBox, spec: WebhookSpec, policy: AddressPolicy, claim: Claim | None = None
 ) -> tuple[sa.Row[Any], str, bool]:
     """A new active webhook, its secret, which is shown with it alone, and that it is new.
 
@@ -72,8 +66,13 @@ def create(
         claim.require(found.made_by)
         return found, box.open(found.secret), False
     _check(tx, spec, policy)
+    require_room(tx, webhooks)
     secret = new_secret()
-    values = {**_fresh(tx.now, spec), "secret": box.seal(secret), "made_by": claim.content if claim else None}
+    values = {
+        **_fresh(tx.now, spec),
+        "secret": sealing.seal(tx, box, secret),
+        "made_by": claim.content if claim else None,
+    }
     if found is None:
         tx.insert(webhooks, id=webhook_id, **values)
     else:
@@ -107,7 +106,7 @@ def delete(tx: Tx, box: SecretBox, webhook_id: str) -> sa.Row[Any]:
     Raises NotFound, or Conflict when the configuration file owns it.
     """
     row = _own(tx, webhook_id)
-    forgotten = box.seal(new_secret())
+    forgotten = sealing.seal(tx, box, new_secret())
     tx.update(webhooks, webhook_id, status=DELETED, secret=forgotten, updated_at=tx.now)
     tx.execute(
         sa.update(deliveries)
@@ -124,7 +123,7 @@ def delete(tx: Tx, box: SecretBox, webhook_id: str) -> sa.Row[Any]:
     return row
 
 
-def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: UrlPolicy) -> sa.Row[Any]:
+def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: AddressPolicy) -> sa.Row[Any]:
     """Change what is named in `values`: columns of the spec, `status` active or paused.
 
     An event that happens while the webhook is not active is never sent to it. What waited before goes on when the
@@ -145,7 +144,7 @@ def rotate(tx: Tx, box: SecretBox, webhook_id: str) -> str:
     """A new secret, shown this once: it signs whatever is sent from now on, retries too. Raises as `delete`."""
     _own(tx, webhook_id)
     secret = new_secret()
-    tx.update(webhooks, webhook_id, secret=box.seal(secret), updated_at=tx.now)
+    tx.update(webhooks, webhook_id, secret=sealing.seal(tx, box, secret), updated_at=tx.now)
     return secret
 
 
@@ -161,7 +160,7 @@ def _own(tx: Tx, webhook_id: str) -> sa.Row[Any]:
 
 
 def declare(
-    tx: Tx, box: SecretBox, webhook_id: str, spec: WebhookSpec, secret: str, policy: UrlPolicy
+    tx: Tx, box: SecretBox, webhook_id: str, spec: WebhookSpec, secret: str, policy: AddressPolicy
 ) -> sa.Row[Any]:
     """The webhook as the configuration file has it, active: declaring it anew forgives what failed before.
 
@@ -169,7 +168,8 @@ def declare(
     """
     _check(tx, spec, policy)
     found = tx.first(sa.select(webhooks).where(webhooks.c.id == webhook_id))
-    sealed = found.secret if found is not None and box.open(found.secret) == secret else box.seal(secret)
+    is_kept = found is not None and box.open(found.secret) == secret
+    sealed = found.secret if found is not None and is_kept else sealing.seal(tx, box, secret)
     state = {"secret": sealed, "declared": True, "status": "active", "failure_count": 0}
     values = {**spec.columns(), **state, "updated_at": tx.now}
     if found is None:
@@ -180,7 +180,7 @@ def declare(
     return get(tx, webhook_id)
 
 
-def _check(tx: Tx, spec: WebhookSpec, policy: UrlPolicy, known: Sequence[str] = ()) -> None:
+def _check(tx: Tx, spec: WebhookSpec, policy: AddressPolicy, known: Sequence[str] = ()) -> None:
     """`known` indexes may be gone by now."""
     check_url(spec.url, policy)
     unknown = [name for name in spec.events if name not in EVENT_TYPES]
@@ -192,7 +192,7 @@ def _check(tx: Tx, spec: WebhookSpec, policy: UrlPolicy, known: Sequence[str] = 
             raise NotFound("index", index_id)
 
 
-def check_url(url: str, policy: UrlPolicy) -> None:
+def check_url(url: str, policy: AddressPolicy) -> None:
     """Raises InvalidInput unless `url` may be a webhook's address.
 
     What its name resolves to is checked when something is sent there.
@@ -205,10 +205,14 @@ def check_url(url: str, policy: UrlPolicy) -> None:
         )
     if parts.username is not None or parts.password is not None:
         raise InvalidInput("a webhook's url may not hold a user name or password", "sign with its secret")
-    if not policy.allow_private_addresses and not _may_be_public(parts.hostname or ""):
+    reached = policy.reach_of_host(parts.hostname or "")
+    if reached is Reach.NEVER:
+        what = f"{parts.hostname} is a link-local, reserved or cloud metadata address"
+        raise InvalidInput(what, "no option allows these: use another address")
+    if reached is Reach.PRIVATE:
         raise InvalidInput(
             f"{parts.hostname} is not a public address",
-            "the server permits it only with allow_private_addresses in [webhooks] of its configuration",
+            "the server permits it only if allow_networks in [webhooks] of its configuration names its network",
         )
 
 
@@ -221,13 +225,3 @@ def _split(url: str) -> SplitResult:
     if not sound or len(url) > _LONGEST_URL or not url.isprintable() or " " in url or parts.fragment:
         raise InvalidInput("a webhook's url must be a whole address", "for example https://example.com/hook")
     return parts
-
-
-def _may_be_public(host: str) -> bool:
-    """False for names and numbers that certainly are not; other names are looked up when something is sent."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return False
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return True

@@ -18,6 +18,7 @@ from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store import ledger, manifests
 from vvwatch.store.database import Tx
+from vvwatch.store.locking import by_locks
 from vvwatch.store.schema import import_automations, windows
 
 _HELD_LOOK_SECONDS = 3_600.0  # a held window has a next look as every open one has: nothing open is forgotten
@@ -53,13 +54,13 @@ NOTHING = Accepted(None, opened=False, count=0, due_at=None)
 
 
 def active(tx: Tx, automation_id: str, generation: int) -> sa.Row[Any] | None:
-    """The automation, if it may pick up objects under the settings of `generation`; else None."""
-    table = import_automations
-    row = tx.first(sa.select(table).where(table.c.id == automation_id).with_for_update())
+    """The automation, if it may pick up objects under the settings of `generation`; else None. It is guarded."""
+    row = tx.guard(import_automations, automation_id)
     usable = row is not None and row.enabled and not row.paused and row.generation == generation
     return row if usable else None
 
 
+@by_locks
 def accept(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> Accepted:
     """Record what is new in the ledger and in the open window, opening one if need be. Known ones are left.
 
@@ -95,6 +96,7 @@ def _rooms(tx: Tx, automation: sa.Row[Any], count: int) -> Iterator[slice]:
         room = automation.max_objects
 
 
+@by_locks
 def acknowledge(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> int:
     """Record versions as known and not to be imported; returns how many were not recorded before."""
     automation = active(tx, automation_id, generation)
@@ -169,15 +171,16 @@ def policy(automation: sa.Row[Any]) -> WindowPolicy:
     return WindowPolicy(automation.quiet_seconds, automation.max_wait_seconds, automation.max_objects)
 
 
+@by_locks
 def close(tx: Tx, job: Job) -> Closed | None:
     """Close the window if it is due, not held, and its automation runs; else look again when it will be."""
-    window = tx.current(job)
+    found = tx.current(job)
+    if found is None or found.state != "open":
+        return None
+    automation = lock(tx, found.automation_id)
+    window = tx.current(job)  # as it is now that nothing can join it
     if window is None or window.state != "open":
         return None
-    automation = tx.first(
-        sa.select(import_automations).where(import_automations.c.id == window.automation_id)
-    )
-    assert automation is not None  # noqa: S101  # a foreign key keeps it
     if not automation.enabled or automation.paused:
         tx.claim(job)
         return None
@@ -296,9 +299,10 @@ def _to_steer(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]]:
 
 
 def lock(tx: Tx, automation_id: str) -> sa.Row[Any]:
-    """The automation; nothing joins its open window before this transaction ends."""
-    table = import_automations
-    return tx.execute(sa.select(table).where(table.c.id == automation_id).with_for_update()).one()
+    """The automation, guarded; nothing joins its open window before this transaction ends."""
+    automation = tx.guard(import_automations, automation_id)
+    assert automation is not None  # noqa: S101  # a foreign key keeps it
+    return automation
 
 
 def _close(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> Closed | None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
+from time import monotonic
 from traceback import format_tb
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.typing import FilteringBoundLogger
 
-from vvwatch.errors import VvwatchError
-from vvwatch.telemetry.catalogue import CATALOGUE, EventSpec
+from vvwatch.core.events import iso
+from vvwatch.core.repeats import Past, Repeats, Told
+from vvwatch.errors import StoreUnavailable, VvwatchError
+from vvwatch.telemetry.catalogue import CATALOGUE
 from vvwatch.telemetry.logs import FORMATS, chosen_format, configure_logging
-from vvwatch.telemetry.metrics import forget, make_metrics, told_of
+from vvwatch.telemetry.metrics import Totals, forget, make_metrics, told_of
 from vvwatch.telemetry.redaction import redacted, without_object_names
+from vvwatch.telemetry.specs import EventSpec
 
 __all__ = ["CATALOGUE", "FORMATS", "EventSpec", "Telemetry", "chosen_format", "configure_logging"]
 
 Subscriber = Callable[[str, Mapping[str, Any]], None]
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_OUTAGE: Final = "database.unavailable"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -28,20 +34,34 @@ class Telemetry:
     Any thread may emit; a subscriber is called in that thread, before `emit` returns, and must not raise.
     """
 
-    def __init__(self, version: str, log: FilteringBoundLogger | None = None, *, keys: bool = True) -> None:
-        """Without `log` nothing is written; `keys=False` keeps the names of objects out of the log."""
+    def __init__(
+        self,
+        version: str,
+        log: FilteringBoundLogger | None = None,
+        *,
+        keys: bool = True,
+        seconds: Callable[[], float] = monotonic,
+    ) -> None:
+        """Without `log` nothing is written; `keys=False` keeps the names of objects out of the log.
+
+        `seconds` is the clock by which equal troubles are logged at growing intervals.
+        """
         self.registry = CollectorRegistry()
         self._metrics = make_metrics(self.registry)
         self._metrics["build_info"].labels(version=version).set(1)  # type: ignore[union-attr]
         self._log = log
         self._keys = keys
         self._subscribers: tuple[Subscriber, ...] = ()
+        self._seconds = seconds
+        self._repeats = Repeats()
+        self._noting = Lock()
 
     def emit(self, event: str, /, level: str | None = None, **fields: Any) -> None:
         """Tell that something happened; `level` when the catalogue's does not fit this time.
 
         Fields that are empty stay out of the log. An exception in the field `error` becomes its message,
         `error_type` (unless one is given) and `hint`; one that is not ours also shows where it came from.
+        Of equal troubles (see EventSpec) the log has the first, and then some; metrics and subscribers have all.
         Raises ValueError for an event that the catalogue does not have.
         """
         spec = CATALOGUE.get(event)
@@ -52,14 +72,37 @@ class Telemetry:
         for update in spec.updates:
             update(self._metrics, told)
         number = _LEVELS[level or spec.level]
-        written = self._log is not None and self._log.is_enabled_for(number)
-        if not (written or self._subscribers):
+        more = self._worth_a_line(event, spec, number, told, fault)
+        if more is None and not self._subscribers:
             return
         shown = redacted(told)
-        if written:
-            self._write(event, number, shown, fault)
+        if more is not None:
+            self._write(event, number, {**shown, **more}, fault)
         for subscriber in self._subscribers:
             subscriber(event, shown)
+
+    def _worth_a_line(
+        self, event: str, spec: EventSpec, number: int, told: Mapping[str, Any], fault: Any
+    ) -> dict[str, Any] | None:
+        """What the line says beside the fields; None when there is none, or it was written a short while ago."""
+        if event != _OUTAGE and isinstance(fault, StoreUnavailable) and self._repeats.lasts((_OUTAGE,)):
+            return None
+        new = Told(0, 0.0) if spec.troubles is None else self._noted(_trouble(event, spec, told))
+        if new is None or self._log is None or not self._log.is_enabled_for(number):
+            return None
+        return {"repeats": new.unsaid, "lasts_seconds": round(new.lasts_seconds)} if new.lasts_seconds else {}
+
+    def _noted(self, trouble: tuple[str, ...]) -> Told | None:
+        with self._noting:
+            return self._repeats.note(trouble, self._seconds())
+
+    def over(self, event: str, /, **fields: Any) -> Past | None:
+        """A trouble that `event` told is over: how often it came; None when none was told.
+
+        `fields` are those that tell its troubles apart. Whoever calls emits what tells that it is over.
+        """
+        with self._noting:
+            return self._repeats.end(_trouble(event, CATALOGUE[event], fields), self._seconds())
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(event, fields)` for each event, fields redacted; returns what ends it."""
@@ -78,12 +121,12 @@ class Telemetry:
         """Drop the gauges of what is there no more, which would stand still for ever."""
         forget(self._metrics, label, values)
 
-    def exposition(self) -> bytes:
-        """All metrics as Prometheus text, of the type CONTENT_TYPE."""
-        return generate_latest(self.registry)
+    def exposition(self, *, with_names: bool = True) -> bytes:
+        """All metrics as Prometheus text, of the type CONTENT_TYPE; without names each is one for all of them."""
+        return generate_latest(self.registry if with_names else Totals(self.registry))
 
     def _write(self, event: str, number: int, fields: Mapping[str, Any], fault: Any) -> None:
-        said = {name: value for name, value in fields.items() if value not in ("", None)}
+        said = {name: _told(name, value) for name, value in fields.items() if value not in ("", None)}
         shown = said if self._keys else without_object_names(said)
         if self._log is not None:
             self._log.log(number, event, **shown, **self._trace(fault))
@@ -93,6 +136,15 @@ class Telemetry:
         if not isinstance(fault, BaseException) or isinstance(fault, VvwatchError | OSError):
             return {}
         return {"exc_info": fault} if self._keys else {"exception": "".join(format_tb(fault.__traceback__))}
+
+
+def _trouble(event: str, spec: EventSpec, told: Mapping[str, Any]) -> tuple[str, ...]:
+    return (event, *(str(told.get(name, "")) for name in spec.troubles or ()))
+
+
+def _told(name: str, value: Any) -> Any:
+    """A moment as every answer has it: ISO-8601 in UTC."""
+    return iso(value) if name.endswith("_at") and isinstance(value, float) else value
 
 
 def _with_fault(fields: dict[str, Any], fault: Any) -> dict[str, Any]:

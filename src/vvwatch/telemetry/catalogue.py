@@ -1,48 +1,16 @@
 """Every event there is: how loud it is, what it means, which metrics it moves.
 
 The fields in brackets are those that callers give. `error` is an exception, or a text beside its `error_type`.
+A trouble that is logged once, then at growing intervals, says there how many were left out since (`repeats`) and for
+how long it lasts (`lasts_seconds`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-from vvwatch.telemetry.metrics import Update, count, observe, put, stamp, turn
-
-
-@dataclass(frozen=True, slots=True)
-class EventSpec:
-    """What an event is: its level when the caller names none, its meaning, the metrics it moves."""
-
-    level: str
-    doc: str
-    updates: tuple[Update, ...] = ()
-
-
-def _debug(doc: str, *updates: Update) -> EventSpec:
-    return EventSpec("debug", doc, updates)
-
-
-def _info(doc: str, *updates: Update) -> EventSpec:
-    return EventSpec("info", doc, updates)
-
-
-def _warning(doc: str, *updates: Update) -> EventSpec:
-    return EventSpec("warning", doc, updates)
-
-
-def _error(doc: str, *updates: Update) -> EventSpec:
-    return EventSpec("error", doc, updates)
-
-
-def _failure(step: str) -> Update:
-    return count("errors_total", "error_type", step=step)
-
-
-def _retry(step: str) -> Update:
-    return count("step_retries_total", step=step)
-
+from vvwatch.telemetry.metrics import count, observe, put, stamp, turn
+from vvwatch.telemetry.specs import EventSpec, debug, error, failure, info, once, retry, warning
 
 _CONFIG_TAKEN: Final = (
     put("config_last_reload_successful", value=1),
@@ -53,89 +21,175 @@ _DELIVERY: Final = "delivery, webhook, event_type, attempt, status_code, error, 
 
 CATALOGUE: Final[dict[str, EventSpec]] = {
     # the daemon
-    "daemon.started": _info(
+    "daemon.started": info(
         "The process begins with a sound configuration (version, state_dir).", *_CONFIG_TAKEN
     ),
-    "daemon.ready": _info("Everything is up and requests are answered (address, version)."),
-    "daemon.measured": _debug(
-        "What is under way (automations, windows_open, files_pending, items_pending, delivery_backlog, "
-        "jobs_due).",
+    "daemon.ready": info("Everything is up and requests are answered (address, version)."),
+    "daemon.idle": warning("Nothing is watched: there is no automation yet (hint)."),
+    "daemon.measured": debug(
+        "What is under way, and what the database did since the last time (automations, windows_open, files_pending, "
+        "items_pending, delivery_backlog, jobs_due, nodes_lost, connections_open, transactions, "
+        "reruns).",
         put("windows_open"),
         put("delivery_backlog"),
         put("jobs_due"),
+        put("nodes_lost"),
+        put("connections_open"),
+        count("database_transactions_total", by="transactions"),
+        count("database_reruns_total", by="reruns"),
     ),
-    "daemon.state_dumped": _info("The answer to SIGUSR1: the fields of daemon.measured."),
-    "daemon.draining": _info("No new work is begun; running steps may end (hint)."),
-    "daemon.drain_expired": _warning(
+    "loop.blocked": once(
+        warning(
+            "For so long nothing else could run, and where in the code that was (seconds, where, stack, "
+            "event_loop_blocked_seconds).",
+            put("event_loop_blocked_seconds"),
+            count("event_loop_blocks_total"),
+        ),
+        "where",
+    ),
+    "loop.measured": debug(
+        "The longest time of the last minute in which nothing else could run (event_loop_blocked_seconds).",
+        put("event_loop_blocked_seconds"),
+    ),
+    "daemon.state_dumped": info("The answer to SIGUSR1: the fields of daemon.measured."),
+    "daemon.draining": info("No new work is begun; running steps may end (hint)."),
+    "daemon.drain_expired": warning(
         "Steps were cut off; they begin again at the next start (drain_seconds)."
     ),
-    "daemon.stopped": _info("The process ends (reason)."),
-    "config.warned": _warning("The configuration is doubtful (problem)."),
-    "config.reloaded": _info("A changed configuration is in use (file, needs_restart).", *_CONFIG_TAKEN),
-    "config.rejected": _error(
+    "daemon.stopped": info("The process ends (reason)."),
+    "node.lost": warning(
+        "Another node gave no sign of life for its heartbeat, and the others do its work (node, address, seen_at, "
+        "silent_seconds, held, waiting)."
+    ),
+    "node.returned": info("This node is back after it ended without notice (node, seen_at, silent_seconds)."),
+    "state_dir.closed": info(
+        "Others could enter the state directory, or files in it: its modes are 0700 and 0600 now (state_dir, names)."
+    ),
+    "state_dir.open": warning(
+        "Others may enter the state directory, which belongs to another user (state_dir, problem)."
+    ),
+    "config.warned": warning("The configuration is doubtful (problem)."),
+    "sandbox.incomplete": warning("The kernel lacks a part of the decoders' sandbox (lacks, hint)."),
+    "config.reloaded": info("A changed configuration is in use (file, needs_restart).", *_CONFIG_TAKEN),
+    "config.rejected": error(
         "The configuration is wrong and the old one stays (error).",
         put("config_last_reload_successful", value=0),
     ),
-    "sweep.finished": _debug("Overdue work was looked for (found)."),
-    "retention.finished": _info(
-        "What was kept long enough is dropped (deliveries, events, import_jobs, results, receipts, engine_rows)."
+    "sweep.finished": debug("Overdue work was looked for (found)."),
+    "retention.finished": info(
+        "What was kept long enough is dropped (deliveries, events, import_jobs, results, receipts, audit, engine_rows)."
     ),
-    "deletion.finished": _info("What hung on something that was deleted is gone (resource, id, rows)."),
-    "job.failed": _error(
-        "A piece of work broke and is tried again (kind, ref, attempt, error).", _failure("job")
+    "deletion.finished": info("What hung on something that was deleted is gone (resource, id, rows)."),
+    "audit.recorded": info(
+        "Somebody changed something; the audit trail has it (action, resource, actor, actor_name, route, request_id, "
+        "address, entry)."
     ),
-    "task.failed": _error("A part of the daemon broke and is started again (task, error).", _failure("task")),
-    "request.failed": _error(
-        "A request broke and was answered with 500 (request_id, method, path, error).", _failure("request")
+    "request.refused": once(
+        warning(
+            "A request was refused before anything of it was done (reason, address, actor, route).",
+            count("requests_refused_total", "reason"),
+        ),
+        "reason",
+        "address",
+    ),
+    "link.created": info(
+        "A key was given an address that opens something without a key (resource, actor, route, request_id, address, "
+        "expires_at)."
+    ),
+    "job.failed": once(
+        error("A piece of work broke and is tried again (kind, ref, attempt, error).", failure("job")),
+        "kind",
+        "error_type",
+    ),
+    "task.failed": once(
+        error("A part of the daemon broke and is started again (task, error).", failure("task")),
+        "task",
+        "error_type",
+    ),
+    "database.unavailable": once(
+        error(
+            "The database does not work; errors that follow from that are not logged separately (error).",
+            failure("database"),
+        )
+    ),
+    "machine.shortage": once(
+        error("Work waits for this machine, which lacks something (reason, error).", failure("machine")),
+        "reason",
+    ),
+    "machine.recovered": info("No work waits for this machine any more (reason, outage_seconds, failures)."),
+    "database.available": info("The database works again (outage_seconds, failures)."),
+    "request.failed": error(
+        "A request broke and was answered with 500 (request_id, method, path, error).", failure("request")
+    ),
+    "connection.refused": once(
+        warning(
+            "There is no room for a new connection to the API: the reason is `full`, `network_full` or "
+            "`no_descriptors` (reason, network, message, hint, error).",
+            count("connections_refused_total", "reason"),
+        ),
+        "reason",
+    ),
+    "connection.closed": once(
+        info(
+            "A connection to the API is ended from this side: it made room for a new one, or its client was late "
+            "or spoke something else (reason, network, error).",
+            count("connections_closed_total", "reason"),
+        ),
+        "reason",
+    ),
+    "loop.failed": once(
+        error("Something ended in an error that nobody waited for (message, error).", failure("loop")),
+        "message",
+        "error_type",
     ),
     # changes
-    "hint.failed": _warning(
+    "hint.failed": warning(
         "A hint could not be followed; the next scan finds what it was about (automation, error).",
-        _failure("hint"),
+        failure("hint"),
     ),
-    "source.listening": _info(
+    "source.listening": info(
         "Changes are learnt of early (automation, state, reason, hint).",
         put("source_healthy", "automation", value=1),
         turn("source_state", "automation", "healthy"),
     ),
-    "source.degraded": _warning(
+    "source.degraded": warning(
         "Changes are learnt of by listing only (automation, state, reason, hint).",
         put("source_healthy", "automation", value=0),
         turn("source_state", "automation", "degraded"),
     ),
-    "source.failed": _error(
+    "source.failed": error(
         "The source is down (automation, state, reason, hint).",
         put("source_healthy", "automation", value=0),
         turn("source_state", "automation", "failed"),
         count("errors_total", step="source", error_type="source_failed"),
     ),
-    "source.recovered": _info(
+    "source.recovered": info(
         "Changes are learnt of early again (automation, state, reason, hint).",
         put("source_healthy", "automation", value=1),
         turn("source_state", "automation", "healthy"),
     ),
-    "queue.listening": _info(
+    "queue.listening": info(
         "The queue of a connector tells of changes (connector).",
         put("queue_healthy", "connector", value=1),
         turn("queue_state", "connector", "healthy"),
     ),
-    "queue.degraded": _warning(
+    "queue.degraded": warning(
         "The queue may be behind; listings go on as without it (connector, reason, hint).",
         put("queue_healthy", "connector", value=0),
         turn("queue_state", "connector", "degraded"),
     ),
-    "queue.failed": _error(
+    "queue.failed": error(
         "The queue cannot be used; listings go on as without it (connector, reason, hint).",
         put("queue_healthy", "connector", value=0),
         turn("queue_state", "connector", "failed"),
         count("errors_total", step="queue", error_type="queue_failed"),
     ),
-    "queue.recovered": _info(
+    "queue.recovered": info(
         "The queue tells of changes again (connector).",
         put("queue_healthy", "connector", value=1),
         turn("queue_state", "connector", "healthy"),
     ),
-    "queue.batch_taken": _debug(
+    "queue.batch_taken": debug(
         "Messages were committed and answered (connector, messages, acknowledged, quarantined, lag_seconds, "
         "duration_seconds).",
         count("queue_messages_received_total", "connector", by="messages"),
@@ -143,11 +197,11 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         count("queue_messages_quarantined_total", "connector", by="quarantined"),
         observe("event_lag_seconds", "lag_seconds"),
     ),
-    "queue.quarantined": _info(
+    "queue.quarantined": info(
         "Messages are kept aside that no automation can use, reason and detail of the first (connector, messages, "
         "reason, detail)."
     ),
-    "scan.finished": _debug(
+    "scan.finished": debug(
         "A look is over (automation, listed, accepted, skipped, settling, list_calls, stretched, duration_seconds).",
         count("scans_total", outcome="ok"),
         count("list_calls_total", by="list_calls"),
@@ -156,107 +210,170 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         stamp("last_scan_timestamp_seconds", "automation"),
         put("stretched", "automation"),
     ),
-    "scan.failed": _warning(
-        "A listing broke off and proves nothing (automation, connector, error).",
-        count("scans_total", outcome="failed"),
-        _failure("scan"),
+    "scan.failed": once(
+        warning(
+            "A listing broke off and proves nothing (automation, connector, error).",
+            count("scans_total", outcome="failed"),
+            failure("scan"),
+        ),
+        "automation",
     ),
-    "reconcile.finished": _debug(
+    "scan.recovered": info("A listing is complete again (automation, failures, outage_seconds)."),
+    "reconcile.doubted": once(
+        warning("So much is missing at once that nothing is taken for gone (automation, remark)."),
+        "automation",
+    ),
+    "reconcile.finished": debug(
         "A sweep ended, and says what it proves (automation, complete, proof, remark, listed, matched, known, created, "
         "changed, gone, recovered, list_calls, cost_usd, duration_seconds).",
         count("objects_gone_total", by="gone"),
         count("objects_recovered_total", by="recovered"),
         stamp("last_complete_sweep_timestamp_seconds", "automation", complete=True),
     ),
-    "change.accepted": _debug(
+    "change.accepted": debug(
         "New objects join the window, object_key the first (automation, window, objects, object_key, due_at).",
         count("changes_total", by="objects"),
     ),
-    "change.skipped": _debug(
+    "store.odd": warning(
+        "A store deviates from its protocol; logged once for each connector (connector, oddity, message)."
+    ),
+    "change.skipped": debug(
         "An object is left out (automation, object_key, reason).",
         count("changes_skipped_total", "reason"),
     ),
     # windows
-    "window.opened": _info("A window has its first object (automation, window, due_at)."),
-    "window.held": _info("A person keeps a window open (automation, window)."),
-    "window.released": _info("The deadline of a held window counts again (automation, window)."),
-    "window.closed": _info(
+    "window.opened": info("A window has its first object (automation, window, due_at)."),
+    "window.held": info("A person keeps a window open (automation, window)."),
+    "window.released": info("The deadline of a held window counts again (automation, window)."),
+    "window.closed": info(
         "A window becomes an import job (automation, window, reason, objects, import_job).",
         count("windows_closed_total", "reason"),
     ),
     # what becomes of a window
-    "import.started": _info("An import job begins (import_job, files)."),
-    "import.listing_retried": _warning(
+    "import.started": info("An import job begins (import_job, files)."),
+    "import.listing_retried": warning(
         "A one-time import job could not list its connector and begins again (import_job, connector, attempt, error).",
-        _retry("import_listing"),
-        _failure("import_listing"),
+        retry("import_listing"),
+        failure("import_listing"),
     ),
-    "import.cancelled": _info("A person cancelled an import job (import_job, imported, failed, skipped)."),
-    "import.file_finished": _debug(
+    "import.cancelled": info("A person cancelled an import job (import_job, imported, failed, skipped)."),
+    "import.file_finished": debug(
         "A file was imported, failed or skipped (import_job, object_key, status, reason, message).",
         count("import_files_total", "status"),
     ),
-    "import.file_retried": _info(
-        "A file is tried again (import_job, object_key, attempt, error).",
-        _retry("import"),
-        _failure("import"),
+    "import.file_failed": warning(
+        "A file could not be imported, and why (import_job, object_key, reason, message)."
     ),
-    "import.finished": _info(
+    "import.file_retried": info(
+        "A file is tried again (import_job, object_key, attempt, error).",
+        retry("import"),
+        failure("import"),
+    ),
+    "import.finished": info(
         "An import job ended (import_job, automation, status, imported, failed, skipped).",
         count("import_jobs_total", "status"),
         stamp("last_success_timestamp_seconds", "automation", status="completed"),
     ),
+    "trouble.put_off": debug(
+        "An object still cannot be read; it is tried again later (connector, object_key, tries, retry_at, error).",
+        retry("trouble"),
+    ),
+    "trouble.over": info(
+        "An object that could not be imported can be read again; its import starts over (connector, object_key, tries)."
+    ),
     # prompt runs
-    "run.requested": _info("A prompt run was asked for over the API (run, prompt, requested_by)."),
-    "run.started": _info("A prompt run begins (run, import_job, items)."),
-    "run.item_progressed": _debug("A media item is processed in part (run, media, object_key, fraction)."),
-    "run.item_finished": _debug(
+    "run.requested": info("A prompt run was asked for over the API (run, prompt, requested_by)."),
+    "run.started": info("A prompt run begins (run, import_job, items)."),
+    "run.item_progressed": debug("A media item is processed in part (run, media, object_key, fraction)."),
+    "run.item_finished": debug(
         "A media item was processed or failed (run, media, object_key, status, message, duration_seconds).",
         count("run_items_total", "status"),
         observe("item_duration_seconds"),
     ),
-    "run.item_retried": _warning(
-        "A media item is tried again (run, media, attempt, error).", _retry("run"), _failure("run")
+    "run.item_failed": warning(
+        "A media item could not be processed, and why (run, media, object_key, message)."
     ),
-    "run.segment_retried": _info(
+    "run.item_partial": warning(
+        "A media item was processed in part: it is damaged, or segments failed (run, media, object_key, message)."
+    ),
+    "run.item_retried": warning(
+        "A media item is tried again (run, media, attempt, error).", retry("run"), failure("run")
+    ),
+    "run.item_waits": once(
+        warning(
+            "A media item waits for its processor, which is away, paused or out of budget (run, media, processor, "
+            "error).",
+            failure("run"),
+        ),
+        "processor",
+        "error_type",
+    ),
+    "run.segment_retried": info(
         "A failed segment was tried again, and the message tells why it failed anew (run, retry, message)."
     ),
-    "run.finished": _info("A prompt run ended (run, status).", count("runs_total", "status")),
+    "run.finished": info("A prompt run ended (run, status).", count("runs_total", "status")),
+    # processors
+    "processor.called": debug(
+        "A call of a model ended (processor, run, model, status, input_tokens, output_tokens, cost_usd).",
+        count("processor_calls_total", "processor", "status"),
+        count("processor_input_tokens_total", "processor", by="input_tokens"),
+        count("processor_output_tokens_total", "processor", by="output_tokens"),
+        count("processor_cost_usd_total", "processor", by="cost_usd"),
+    ),
+    "processor.paused": error(
+        "Nobody may ask a processor until its configuration changes, a person resumes it, or `until_at` (processor, "
+        "reason, message, hint, until_at).",
+        count("processor_pauses_total", "processor", "reason"),
+    ),
+    "processor.resumed": info(
+        "A paused processor goes on, and what waited for it is due at once (processor, reason)."
+    ),
+    "processor.held_back": once(
+        warning(
+            "The endpoint of a processor asked for patience, and all calls wait (processor, seconds).",
+            count("processor_hold_backs_total", "processor"),
+        ),
+        "processor",
+    ),
+    "budget.reached": error(
+        "What a run may cost is spent; its items wait until the budget is raised (processor, run, error).",
+        count("processor_pauses_total", "processor", reason="budget_reached"),
+    ),
     # exports
-    "export.started": _info("An export is being written (export, run)."),
-    "export.finished": _info(
+    "export.started": info("An export is being written (export, run)."),
+    "export.finished": info(
         "An export stands at its destination (export, run, uri, size_bytes).",
         count("exports_total", status="completed"),
     ),
-    "export.retried": _warning(
-        "An export is tried again (export, attempt, error).", _retry("export"), _failure("export")
+    "export.retried": warning(
+        "An export is tried again (export, attempt, error).", retry("export"), failure("export")
     ),
-    "export.failed": _error(
+    "export.failed": error(
         "An export was given up (export, run, error).",
         count("exports_total", status="failed"),
-        _failure("export"),
+        failure("export"),
     ),
     # webhooks
-    "delivery.sent": _info(
+    "delivery.sent": info(
         f"A webhook took an event ({_DELIVERY}).",
         count("deliveries_total", outcome="delivered"),
         observe("delivery_duration_seconds"),
     ),
-    "delivery.retried": _warning(
+    "delivery.retried": warning(
         f"A webhook did not take an event and will be asked again ({_DELIVERY}).",
         count("deliveries_total", outcome="retrying"),
         observe("delivery_duration_seconds"),
-        _retry("delivery"),
-        _failure("delivery"),
+        retry("delivery"),
+        failure("delivery"),
     ),
-    "webhook.disabled": _error(
+    "webhook.disabled": error(
         "A webhook failed too often in a row, or asked not to be told again: it is told nothing more (webhook, name).",
         count("webhooks_disabled_total"),
     ),
-    "delivery.failed": _error(
+    "delivery.failed": error(
         f"A webhook never took an event ({_DELIVERY}).",
         count("deliveries_total", outcome="failed"),
         observe("delivery_duration_seconds"),
-        _failure("delivery"),
+        failure("delivery"),
     ),
 }

@@ -6,17 +6,24 @@ import codecs
 import json
 import logging
 import os
+import re
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from vvwatch.core.repeats import Repeats, Told
 from vvwatch.telemetry.redaction import masked, redacted
 
 FORMATS: Final = ("auto", "console", "journal", "json")
+_INDISCREET: Final = ("httpcore", "httpcore2", "httpx", "httpx2")
+"""Libraries that log whole addresses and headers, signatures and cookies among them. VideoVector's SDK uses the old."""
+_NUMBER: Final = re.compile(r"0x[0-9a-f]+|\d+")
+_COMPLAINT_CHARACTERS: Final = 200
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 _Fields = MutableMapping[str, Any]
@@ -118,15 +125,30 @@ class _Writer:
 
 
 class _Bridge(logging.Handler):
-    """Carries the records of other libraries to our logger."""
+    """Carries the records of other libraries to our logger.
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    Of equal warnings and errors, which differ in numbers at most, the first is written, then some with how many were
+    left out since: a stranger can make a library complain of every packet.
+    """
+
+    def __init__(self, logger: FilteringBoundLogger, seconds: Callable[[], float] = monotonic) -> None:
         super().__init__()
         self._logger = logger
+        self._seconds = seconds
+        self._repeats = Repeats()
 
     def emit(self, record: logging.LogRecord) -> None:
+        new = Told(0, 0.0)
+        if record.levelno >= logging.WARNING:
+            fault = record.exc_info[0] if record.exc_info else None
+            complaint = _NUMBER.sub("#", str(record.msg))[:_COMPLAINT_CHARACTERS]
+            found = self._repeats.note((record.name, record.lineno, complaint, fault), self._seconds())
+            if found is None:
+                return
+            new = found
+        more = {"repeats": new.unsaid, "lasts_seconds": round(new.lasts_seconds)} if new.lasts_seconds else {}
         fields = redacted({"logger": record.name, "message": record.getMessage()})
-        self._logger.log(record.levelno, "log.recorded", **fields, exc_info=record.exc_info)
+        self._logger.log(record.levelno, "log.recorded", **fields, **more, exc_info=record.exc_info)
 
 
 def _bridge(logger: FilteringBoundLogger, level: int) -> None:
@@ -135,3 +157,5 @@ def _bridge(logger: FilteringBoundLogger, level: int) -> None:
         root.removeHandler(handler)
     root.addHandler(_Bridge(logger))
     root.setLevel(level)
+    for name in _INDISCREET:
+        logging.getLogger(name).setLevel(logging.WARNING)

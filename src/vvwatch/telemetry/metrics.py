@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import Metric
 
 Fields = Mapping[str, Any]
 Metrics = Mapping[str, Counter | Gauge | Histogram]
@@ -29,7 +30,13 @@ _GAUGES: Final = {
     "last_complete_sweep_timestamp_seconds": ("When a sweep last listed everything.", ("automation",)),
     "windows_open": ("Windows that gather objects now.", ()),
     "delivery_backlog": ("Deliveries that are due or wait for a retry.", ()),
+    "connections_open": ("Connections to the API that are open.", ()),
+    "nodes_lost": ("Nodes that were lost within the last day and are not back.", ()),
     "jobs_due": ("Pieces of work that are due.", ()),
+    "event_loop_blocked_seconds": (
+        "The longest time of the last minute in which nothing else could run.",
+        (),
+    ),
 }
 _COUNTERS: Final = {
     "scans_total": ("Listings held against the ledger.", ("outcome",)),
@@ -47,12 +54,38 @@ _COUNTERS: Final = {
     "import_files_total": ("Files of import jobs that ended.", ("status",)),
     "run_items_total": ("Media items of prompt runs that ended.", ("status",)),
     "runs_total": ("Prompt runs that ended.", ("status",)),
+    "processor_calls_total": ("Calls of models that ended.", ("processor", "status")),
+    "processor_input_tokens_total": ("Tokens that models were sent.", ("processor",)),
+    "processor_output_tokens_total": ("Tokens that models answered with.", ("processor",)),
+    "processor_cost_usd_total": (
+        "What calls cost in US dollars, as far as prices are known.",
+        ("processor",),
+    ),
+    "processor_pauses_total": ("Pauses of processors.", ("processor", "reason")),
+    "processor_hold_backs_total": ("How often an endpoint asked for patience.", ("processor",)),
     "exports_total": ("Exports that ended.", ("status",)),
     "webhooks_disabled_total": ("Webhooks that failed too often and are told nothing more.", ()),
     "deliveries_total": ("Attempts to deliver an event.", ("outcome",)),
+    "connections_refused_total": ("Connections that there was no room for.", ("reason",)),
+    "connections_closed_total": ("Connections that were ended from this side.", ("reason",)),
     "step_retries_total": ("Steps that will be tried again.", ("step",)),
+    "database_transactions_total": ("Transactions that wrote to the database.", ()),
+    "database_reruns_total": ("Transactions that ran again because another was first.", ()),
+    "event_loop_blocks_total": ("How often nothing else could run for 250 ms or longer.", ()),
+    "requests_refused_total": ("Requests refused before anything of them was done.", ("reason",)),
     "errors_total": ("Failures.", ("step", "error_type")),
 }
+NAMING: Final = ("automation", "connector", "processor")
+"""The labels whose values people chose: names and ids of what is configured."""
+_TOTALS: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
+    "vvwatch_last_scan_timestamp_seconds": min,
+    "vvwatch_last_success_timestamp_seconds": min,
+    "vvwatch_last_complete_sweep_timestamp_seconds": min,
+    "vvwatch_source_healthy": min,
+    "vvwatch_queue_healthy": min,
+    "vvwatch_stretched": max,
+}
+"""How the values of a gauge for several names become one: the worst of them. All others are added up."""
 _HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
     "event_lag_seconds": ("The age of a batch's oldest message when it was done with.", _FAST),
     "scan_duration_seconds": ("The time of a whole listing.", _SLOW),
@@ -123,6 +156,33 @@ def stamp(name: str, *labels: str, **only: object) -> Update:
             _labelled(metrics[name], labels, {}, fields).set_to_current_time()
 
     return update
+
+
+class Totals:
+    """What `registry` has, without the labels of NAMING: each metric as one for all names."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each family of metrics."""
+        for family in self._registry.collect():
+            if any(label in sample.labels for sample in family.samples for label in NAMING):
+                yield _total(family)
+            else:
+                yield family
+
+
+def _total(family: Metric) -> Metric:
+    values: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = {}
+    for sample in family.samples:
+        kept = tuple((label, value) for label, value in sample.labels.items() if label not in NAMING)
+        values.setdefault((sample.name, kept), []).append(sample.value)
+    whole = Metric(family.name, family.documentation, family.type, family.unit)
+    for (name, labels), each in values.items():
+        combine = min if name.endswith("_created") else _TOTALS.get(name, sum)
+        whole.add_sample(name, dict(labels), combine(each))
+    return whole
 
 
 def told_of(metrics: Metrics, label: str) -> set[str]:

@@ -39,13 +39,17 @@ class Attachments:
     async def fetched(self, job: Job, work: FileWork) -> bool:
         """Whether the file was still to be fetched. It is in its place then, and work is made to import it.
 
-        Raises AttachmentRefused, AttachmentUnavailable, SpoolFull.
+        Raises AttachmentRefused, AttachmentUnavailable, MachineShortage.
         """
         if work.file.version or not work.file.origin:
             return False
         with self._uploads.holding(work.job.id):
             await self._fetch(job, work)
         return True
+
+    async def clear(self, job_id: str) -> None:
+        """Remove what was sent in or fetched for a job that ended, and that became no media."""
+        await self._uploads.clear(job_id)
 
     async def _fetch(self, job: Job, work: FileWork) -> None:
         attachment = fetching.attachment_of(self._box, work.file.origin)

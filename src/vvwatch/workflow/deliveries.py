@@ -14,7 +14,7 @@ from vvwatch.core.events import TEST_EVENT, canonical_json, envelope
 from vvwatch.core.identities import new_id
 from vvwatch.core.retries import delivery_delay
 from vvwatch.core.signatures import sign
-from vvwatch.errors import StoreError
+from vvwatch.errors import MachineShortage, StoreError
 from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store import deliveries
 from vvwatch.store.database import Database
@@ -33,6 +33,7 @@ class DeliveryPolicy:
     disable_after: int
 
 
+_SHORTAGE_SECONDS = 30.0
 _TOLD_AS = {
     DeliveryStatus.DELIVERED: "delivery.sent",
     DeliveryStatus.RETRYING: "delivery.retried",
@@ -83,6 +84,9 @@ class Deliveries:
             "Idempotency-Key": work.delivery.id,
         }
         reply = await self._post(work.webhook, _envelope(work), names)
+        if reply.shortage is not None:
+            await self._wait(job, work, reply.shortage)
+            return
         answer = classify(reply.status_code)
         attempted = Attempted(reply.status_code, reply.body, what_failed(reply), reply.duration_seconds)
         status, retry_at = self._next(work, answer, reply.retry_after_seconds)
@@ -92,6 +96,12 @@ class Deliveries:
             self._announce(work, attempted, status)
         if noted is Noted.DISABLED:
             self._telemetry.emit("webhook.disabled", webhook=work.webhook.id, name=work.webhook.name)
+
+    async def _wait(self, job: Job, work: DeliveryWork, shortage: MachineShortage) -> None:
+        """Put off what this machine could not send: no attempt is counted."""
+        at, number = self._clock.now() + _SHORTAGE_SECONDS, work.delivery.attempts
+        await kept(self._database, self._clock, deliveries.put_back, job, number, at, shortage.message)
+        self._telemetry.emit("machine.shortage", reason=shortage.code, error=shortage)
 
     def _next(
         self, work: DeliveryWork, answer: Answer, retry_after: float | None

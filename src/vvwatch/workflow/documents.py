@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from vvwatch import private_files
 from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
 from vvwatch.errors import Conflict
@@ -23,6 +24,7 @@ MOST_BYTES: Final = 64 << 20
 
 _MEDIA: Final = b',"media":['
 _TAIL_BYTES: Final = 64
+_AGAIN: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
@@ -42,7 +44,7 @@ class _Part:
         self.size_bytes += len(data)
 
     def end(self, tail: bytes) -> None:
-        with self.draft.open("ab") as self.file:
+        with _opened(os.open(self.draft, _AGAIN)) as self.file:
             self.write(tail)
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -97,12 +99,16 @@ class Document:
             self._parts[-1].file.close()
         path = self._path(len(self._parts) + 1)
         draft = path.with_suffix(".part")
-        self._parts.append(_Part(path, draft, draft.open("wb")))
+        self._parts.append(_Part(path, draft, _opened(private_files.create_again(draft))))
         self._parts[-1].write(self._head)
 
     def _has_room(self, size_bytes: int) -> bool:
         whole = self._parts[-1].size_bytes + size_bytes + _TAIL_BYTES
         return self._most_bytes is None or whole <= self._most_bytes
+
+
+def _opened(descriptor: int) -> BinaryIO:
+    return os.fdopen(descriptor, "wb")
 
 
 def _tail(number: int, count: int) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -18,27 +19,36 @@ import sqlalchemy as sa
 
 from vvwatch.errors import OnAnotherNode, StorageThrottled, VvwatchError
 from vvwatch.ports import Clock, EventQueue, Finding, SourceHealth, Storage
-from vvwatch.store import catalog, webhooks
+from vvwatch.ports.processing import Examinable
+from vvwatch.store import audit, automations, catalog, nodes, processor_states
 from vvwatch.store.database import Database, Tx
-from vvwatch.store.queries import watching
+from vvwatch.store.queries import attention, shortages, state, watching
+from vvwatch.store.queries.attention import Failure
 from vvwatch.store.queries.condition import condition
-from vvwatch.workflow import findings, host
+from vvwatch.workflow import findings, host, sandboxing
 
 T = TypeVar("T")
 _AT_ONCE: Final = 32
 _LONGEST_SECONDS: Final = 10.0
 _LONGEST_REPAIR_SECONDS: Final = 20.0
 _REFUSED_WITHIN_SECONDS: Final = 86_400.0
-_SUBJECTS: Final = {"host": "host", "database": "writing", "connector": "access", "queue": "queue"}
+_SUBJECTS: Final = {
+    "host": "host",
+    "database": "writing",
+    "connector": "access",
+    "queue": "queue",
+    "processor": "answers",
+}
 _USES: Final = {"import": "listed and read", "export": "written to"}
 _LOG: Final = "journalctl -u vvwatch"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A finding, and what it is about: `host`, `database`, `connector`, `queue`, `automation` or `webhook`.
+    """A finding, and what it is about: `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`,
+    `webhook` or `address` (of clients); or what failed: `import_job`, `prompt_run`, `export` or `delivery`.
 
-    `id` is that of the connector (also for its queue), automation or webhook; empty for the others.
+    `id` is that of the node, processor, connector (also for its queue) or resource; empty for host and database.
     """
 
     about: str
@@ -80,13 +90,19 @@ class _Rows:
     sweeps: Mapping[str, sa.Row[Any]]
     refused: Sequence[sa.Row[Any]]
     webhooks: Sequence[sa.Row[Any]]
+    exporting: Mapping[str, sa.Row[Any]]
+    failures: Sequence[Failure]
+    nodes: Sequence[nodes.Node]
+    paused: Sequence[sa.Row[Any]]
+    shortages: Sequence[shortages.Waiting]
+    bad_keys: Sequence[audit.BadKeys]
 
 
 class Examiner:
     """Examines and repairs. `open_storage` and `open_queue` take a connector's row and may block.
 
     A queue is opened for the examination alone and closed after it; None where the connector has none. `state_dir`
-    is where the database and the spool are.
+    is where the database and the spool are. `processors` are those that can look at what they depend on.
     """
 
     def __init__(
@@ -97,6 +113,7 @@ class Examiner:
         open_queue: Callable[[sa.Row[Any]], EventQueue | None],
         state_dir: Path | None,
         seconds: float = _LONGEST_SECONDS,
+        processors: Mapping[str, Examinable] = MappingProxyType({}),
     ) -> None:
         self._database = database
         self._clock = clock
@@ -104,11 +121,12 @@ class Examiner:
         self._open_queue = open_queue
         self._state_dir = state_dir
         self._seconds = seconds
+        self._processors = processors
 
     async def examine(self, health: Health, connector_id: str | None = None) -> list[Found]:
         """Everything that is found; with `connector_id` only at it and what uses it. Raises NotFound."""
         rows = await self._database.read(_rows, connector_id, self._clock.now())
-        parts = [*self._host(rows), self._its_database()] if connector_id is None else []
+        parts = [] if connector_id else [*self._host(rows), self._its_database(), *self._upstreams()]
         parts += [each for row in rows.connectors for each in self._connector(row)]
         found = await _side_by_side(parts, self._seconds)
         return found + _judged(rows, health, self._clock.now())
@@ -128,7 +146,7 @@ class Examiner:
         """What the machine grants; counting folders may meet one that does not answer, so that stands apart."""
         watched = {row.connector_id for row in rows.automations}
         roots = [Path(row.settings["root"]) for row in rows.connectors if row.id in watched and _is_own(row)]
-        looks = partial(host.examined, self._state_dir), partial(host.watching, roots)
+        looks = partial(host.examined, self._state_dir), partial(host.watching, roots), sandboxing.examined
         return [
             _Part("host", "", partial(anyio.to_thread.run_sync, look, abandon_on_cancel=True))
             for look in looks
@@ -143,6 +161,13 @@ class Examiner:
             ]
 
         return _Part("database", "", look)
+
+    def _upstreams(self) -> list[_Part]:
+        """What processors depend on: endpoints, programs, other services."""
+        return [
+            _Part("processor", name, partial(_answers, processor))
+            for name, processor in self._processors.items()
+        ]
 
     def _connector(self, row: sa.Row[Any]) -> list[_Part]:
         if row.status == catalog.DISABLED:
@@ -196,7 +221,15 @@ def _rows(tx: Tx, connector_id: str | None, now: float) -> _Rows:
         automations=[row for row in watching.watched(tx) if row.connector_id in wanted],
         sweeps=watching.last_complete_sweeps(tx),
         refused=[row for row in refused if row.connector_id in wanted],
-        webhooks=() if connector_id else [row for row in webhooks.list_all(tx) if row.failure_count],
+        webhooks=() if connector_id else state.troubled_webhooks(tx),
+        exporting={
+            row.id: row for row in automations.exporting(tx) if row.destination_connector_id in wanted
+        },
+        failures=() if connector_id else attention.failures(tx, now - attention.RECENT_SECONDS).found,
+        nodes=() if connector_id else nodes.all_lost(tx),
+        paused=() if connector_id else processor_states.all_paused(tx),
+        shortages=() if connector_id else shortages.waiting(tx),
+        bad_keys=() if connector_id else audit.bad_keys(tx),
     )
 
 
@@ -211,11 +244,25 @@ def _is_own(row: sa.Row[Any]) -> bool:
 
 def _judged(rows: _Rows, health: Health, now: float) -> list[Found]:
     """What needs nothing but what is known."""
-    found = [Found("queue", row.connector_id, findings.of_refused(row)) for row in rows.refused]
+    found = [Found("host", "", findings.of_shortage(each)) for each in rows.shortages]
+    found += [Found("queue", row.connector_id, findings.of_refused(row)) for row in rows.refused]
     for row in rows.automations:
         judged = findings.of_automation(row, health.of(row), rows.sweeps.get(row.id), now)
         found += [Found("automation", row.id, each) for each in judged]
+    for row in rows.exporting.values():
+        found += [Found("automation", row.id, each) for each in findings.of_exports(row)]
+    found += [Found(each.kind, each.id, findings.of_failure(each)) for each in rows.failures]
+    found += [Found("processor", row.name, findings.of_pause(row)) for row in rows.paused]
+    found += [Found("address", each.address, findings.of_bad_keys(each)) for each in rows.bad_keys]
+    found += [Found("node", node.name, findings.of_node(node)) for node in rows.nodes]
     return found + [Found("webhook", row.id, findings.of_webhook(row)) for row in rows.webhooks]
+
+
+async def _answers(processor: Examinable) -> Iterable[Finding]:
+    wrong = await processor.examine()
+    if not wrong:
+        return [Finding("answers", "ok", "can do its work")]
+    return [Finding("answers", "problem", error.message, error.hint or _LOG) for error in wrong]
 
 
 async def _disabled() -> Iterable[Finding]:
@@ -246,7 +293,8 @@ async def _looked(part: _Part, seconds: float) -> Iterable[Finding]:
     try:
         return await _within(seconds, part.work)
     except TimeoutError:
-        fix = f"vvwatch doctor {part.id}".rstrip()
+        which = "" if part.about == "processor" else part.id
+        fix = f"vvwatch doctor {which}".rstrip()
         return [Finding(subject, "problem", f"no answer within {seconds:g} s", fix)]
     except OnAnotherNode as error:
         return [Finding(subject, "ok", error.message)]

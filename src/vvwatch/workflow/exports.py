@@ -12,11 +12,13 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
+from vvwatch import private_files
 from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
 from vvwatch.core.exports import destination_key, manifest_key
 from vvwatch.core.objects import base_name
-from vvwatch.errors import Conflict, ObjectExists, ObjectNotFound, VvwatchError
+from vvwatch.core.shortages import own_shortage, shortage_in
+from vvwatch.errors import Conflict, MachineShortage, ObjectExists, ObjectNotFound, VvwatchError
 from vvwatch.ports import Clock, Job, Storage, Written
 from vvwatch.store import exports, ledger
 from vvwatch.store.database import Database, Tx
@@ -31,6 +33,7 @@ _SEGMENTS_PER_PAGE = 2_000
 _EXPORTS_AT_ONCE = 500
 _MOST_MANIFEST_BYTES = 65_536
 _JSON = "application/json"
+_SHORTAGE_SECONDS = 30.0
 
 
 class Exports:
@@ -55,7 +58,7 @@ class Exports:
 
     def prepare(self) -> None:
         """Make the folder; what a dead process was writing there is of no use to anybody."""
-        self._folder.mkdir(exist_ok=True, mode=0o700)
+        private_files.make_folder(self._folder)
         for path in self._folder.iterdir():
             if path.suffix != ".json":
                 path.unlink()
@@ -83,8 +86,8 @@ class Exports:
             if work.connector is not None:
                 written = await self._delivered(job, work, work.connector)
         except Exception as failure:  # noqa: BLE001  # one export's trouble must not go on for ever
-            error = failure if isinstance(failure, OSError) else expected(job, failure)
-            await self._failed(job, work, error)
+            short = own_shortage(failure) if isinstance(failure, OSError) else None
+            await self._failed(job, work, short or _expected(job, failure))
             return
         delivered = work.connector is not None
         ended = await kept(
@@ -128,6 +131,11 @@ class Exports:
         message = error.message if isinstance(error, VvwatchError) else f"{error.strerror}: the artefact"
         transient = isinstance(error, OSError) or error.transient
         attempts = work.export.attempts
+        if isinstance(error, MachineShortage):
+            again = self._clock.now() + _SHORTAGE_SECONDS
+            await self._database.write(exports.retry, job, again, message, counts=False)
+            self._telemetry.emit("machine.shortage", reason=error.code, error=error)
+            return
         if transient and attempts < work.export.max_attempts:
             again = self._clock.now() + min(5.0 * 2**attempts, 600.0)
             await self._database.write(exports.retry, job, again, message)
@@ -182,7 +190,8 @@ class Exports:
         key, last = _keys(row)
         await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
         written = await storage.write(key, path, content_type=_JSON)
-        await anyio.Path(manifest).write_bytes(_manifest(row, written.size_bytes, written.sha256))
+        text = _manifest(row, written.size_bytes, written.sha256)
+        await anyio.to_thread.run_sync(private_files.write, manifest, text)
         await storage.write(last, manifest, content_type=_JSON)
         return written
 
@@ -260,3 +269,9 @@ def _remove(paths: Sequence[Path]) -> None:
 
 def _is_there(path: Path, size_bytes: int) -> bool:
     return path.exists() and path.stat().st_size == size_bytes
+
+
+def _expected(job: Job, failure: Exception) -> VvwatchError | OSError:
+    """What went wrong; a shortage of this machine where one led to it."""
+    error = failure if isinstance(failure, OSError) else expected(job, failure)
+    return shortage_in(error) or error

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import resource
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from vvwatch.config.mounts import mount_at
+from vvwatch.core.disks import COMFORTABLE_SPOOL_BYTES, kept_free_bytes, spool_room_bytes
+from vvwatch.core.filesystems import Keeping
 from vvwatch.ports import Finding
 from vvwatch.sources import budgets
 
-_NO_ROOM_BYTES: Final = 256 << 20
 _LITTLE_ROOM_BYTES: Final = 2 << 30
 _LITTLE_ROOM_FRACTION: Final = 0.02
 _FULL_FRACTION: Final = 0.9
@@ -23,10 +26,17 @@ _COUNTING_SECONDS: Final = 5.0
 
 def examined(state_dir: Path | None) -> list[Finding]:
     """Findings about the file systems of the state and the spool, and about open files. Blocks."""
-    found = [] if state_dir is None else [_room("the state", state_dir)]
-    if state_dir is not None and _lies_apart(state_dir / "spool", state_dir):
-        found.append(_room("the spool", state_dir / "spool"))
-    return [*found, _open_files()]
+    return [*(_disks(state_dir) if state_dir else ()), _open_files()]
+
+
+def _disks(state_dir: Path) -> Iterator[Finding]:
+    spool = state_dir / "spool"
+    yield _room("the state", state_dir)
+    yield from _file_system(state_dir)
+    if _lies_apart(spool, state_dir):
+        yield _room("the spool", spool)
+    if spool.is_dir():
+        yield _check_spool(spool)
 
 
 def watching(roots: Sequence[Path]) -> list[Finding]:
@@ -35,7 +45,27 @@ def watching(roots: Sequence[Path]) -> list[Finding]:
     Counting what is to be watched ends after 5 seconds; then there is more than is told.
     """
     there = [root for root in roots if root.is_dir()]
-    return budgets.examined(_folders(there), len(there)) if there else []
+    found = budgets.examined(_folders(there), len(there)) if there else []
+    return [*found, *_without_inodes(there)]
+
+
+def _file_system(state_dir: Path) -> Iterator[Finding]:
+    mount = mount_at(state_dir)
+    if mount is None:
+        return
+    safe = mount.keeping is Keeping.SAFE
+    detail = mount.kind if safe else f"{mount.kind}: no safe place for SQLite, and a slow one for the spool"
+    fix = "" if safe else "move the state to a local disk, and name it with state_dir"
+    yield Finding("file system of the state", "ok" if safe else "warning", detail, fix)
+
+
+def _without_inodes(roots: Sequence[Path]) -> Iterator[Finding]:
+    """What tells versions of files apart where inode numbers do not last, since that is less than elsewhere."""
+    for root in roots:
+        mount = mount_at(root)
+        if mount is not None and not mount.has_lasting_inodes:
+            detail = f"{root} ({mount.kind}): by size and time alone, since inode numbers do not last there"
+            yield Finding("versions of files", "ok", detail)
 
 
 def _lies_apart(folder: Path, other: Path) -> bool:
@@ -60,11 +90,25 @@ def _room(name: str, path: Path) -> Finding:
     return Finding(subject, state, f"{free / 1e9:.1f} GB{files} free at {path}", fix)
 
 
+def _check_spool(spool: Path) -> Finding:
+    """Whether the spool may be written, and how large an object it can ever take."""
+    if not os.access(spool, os.W_OK | os.X_OK):
+        owner = spool.stat().st_uid
+        fix = f"chown -R {os.geteuid()} {shlex.quote(str(spool))}"
+        return Finding("spool", "problem", f"{spool} belongs to user {owner} and may not be written", fix)
+    disk = os.statvfs(spool)
+    largest = spool_room_bytes(disk.f_blocks * disk.f_frsize, max_bytes=sys.maxsize)
+    state = "warning" if largest < COMFORTABLE_SPOOL_BYTES else "ok"
+    fix = "" if state == "ok" else "give state_dir a larger disk (in a container a volume, no tmpfs)"
+    return Finding("spool", state, f"takes objects of up to {largest / 1e9:.1f} GB", fix)
+
+
 def _state_of_room(free_bytes: int, whole_bytes: int, free_files: int | None) -> str:
-    if free_bytes < _NO_ROOM_BYTES or free_files == 0:
+    kept_bytes = kept_free_bytes(whole_bytes)
+    if free_bytes < kept_bytes or free_files == 0:
         return "problem"
     little = min(_LITTLE_ROOM_BYTES, int(_LITTLE_ROOM_FRACTION * whole_bytes))
-    return "warning" if free_bytes < max(little, 2 * _NO_ROOM_BYTES) else "ok"
+    return "warning" if free_bytes < max(little, 2 * kept_bytes) else "ok"
 
 
 def _open_files() -> Finding:

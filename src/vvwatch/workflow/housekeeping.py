@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from vvwatch.config import Retention
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock
-from vvwatch.store import receipts, retention, shares
+from vvwatch.store import audit, receipts, retention, shares
 from vvwatch.store.database import Database, JobSink, Tx, sweep
 from vvwatch.telemetry import Telemetry
 
@@ -57,6 +57,7 @@ class Pruning:
             counts["import_jobs"] = await self._kind(self._import_jobs, kept.jobs_seconds)
             counts["results"] = await self._kind(self._results, kept.results_seconds)
             counts["receipts"] = await self._kind(self._receipts, receipts.KEPT_SECONDS)
+            counts["audit"] = await self._kind(self._audit, kept.audit_seconds)
             counts["engine_rows"] = await self._prune_engine()
         except StoreUnavailable as error:
             self._telemetry.emit("task.failed", task="retention", error=error)
@@ -82,6 +83,12 @@ class Pruning:
         total = 0
         async for ids in self._found(receipts.old, before):
             total += await self._drop(receipts.drop, before, ids)
+        return total
+
+    async def _audit(self, before: float) -> int:
+        total = 0
+        async for ids in self._found(audit.old, before):
+            total += await self._drop(audit.drop, ids)
         return total
 
     async def _import_jobs(self, before: float) -> int:

@@ -57,10 +57,10 @@ class Intake:
         if watched.storage.capabilities.versions_recur or not difference.created:
             return difference
         scope_id, created = watched.row.scope_id, difference.created
-        risen = set(await self._database.read(absences.graves, scope_id, created))
+        risen = await self._database.read(absences.graves, scope_id, created)
         if not risen:
             return difference
-        await self._database.write(absences.unbury, scope_id, list(risen))
+        await self._database.write(absences.unbury, scope_id, list(risen.values()))
         fresh = [obj for obj in created if obj[:2] not in risen]
         return Diff(fresh, difference.modified, difference.known + len(risen))
 
@@ -78,7 +78,7 @@ class Intake:
             await self._accept(watched, ready, tally)
 
     async def observe_irregular(self, watched: Watched, irregular: Sequence[Irregularity]) -> None:
-        """Remember what stands there and cannot be an object, where the automation would want it."""
+        """Remember what stands there, would be wanted and can be no object."""
         await self._observe(
             watched,
             [
@@ -90,7 +90,6 @@ class Intake:
                     "size_bytes": 0,
                 }
                 for item in irregular
-                if watched.filter.minds(item.key, item.reason)
             ],
         )
 

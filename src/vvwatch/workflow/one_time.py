@@ -21,6 +21,7 @@ from vvwatch.store.one_time import LeftAlone, Listing
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.preview import ended
 from vvwatch.workflow.reading import Reading, expected
+from vvwatch.workflow.watched import left_out
 
 _SETTLE_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 60.0
@@ -81,9 +82,11 @@ class OneTimeImports:
     async def _listed(self, job: Job, listing: Listing) -> None:
         row = listing.row
         storage = await self._reading.storage(listing.connector)
-        rules = ObjectFilter(row.source_prefix, row.file_pattern, row.recursive)
+        rules = ObjectFilter.of(row)
         look = _Look(job, listing, storage, rules)
-        async with ended(storage.list(row.source_prefix, recursive=row.recursive)) as pages:
+        async with ended(
+            storage.list(row.source_prefix, recursive=row.recursive, skips=rules.skips)
+        ) as pages:
             async for page in pages:
                 await self._page(look, page)
         await self._settled(look)
@@ -125,7 +128,7 @@ class OneTimeImports:
     async def _page(self, look: _Look, page: Page) -> None:
         for start in range(0, len(page.objects), _AT_ONCE):
             await self._objects(look, page.objects[start : start + _AT_ONCE])
-        if left := [_irregular(each) for each in page.irregular if look.filter.minds(each.key, each.reason)]:
+        if left := [_irregular(each) for each in left_out(look.filter, Page((), page.irregular))]:
             await self._take(look, [], left)
 
     async def _objects(self, look: _Look, objects: Sequence[StorageObject]) -> None:

@@ -15,10 +15,10 @@ import anyio
 
 from vvwatch.core.filters import Reason, explain
 from vvwatch.core.objects import StorageObject
-from vvwatch.ports import Irregularity, Page
+from vvwatch.ports import Page
 from vvwatch.store import ledger
 from vvwatch.store.database import Database
-from vvwatch.workflow.watched import Watched
+from vvwatch.workflow.watched import Watched, left_out
 
 _MOST_KEYS: Final = 100
 _AT_ONCE: Final = 250  # a few milliseconds of a turn
@@ -61,9 +61,12 @@ async def preview(database: Database, watched: Watched, bounds: Bounds = Bounds(
     """What `watched` would pick up. Raises StorageError when its location cannot be listed."""
     found, row = Preview(stopped=f"{bounds.seconds:g} seconds were over"), watched.row
     with anyio.move_on_after(bounds.seconds):
-        async with ended(watched.storage.list(row.source_prefix, recursive=row.recursive)) as pages:
+        listing = watched.storage.list(row.source_prefix, recursive=row.recursive, skips=watched.filter.skips)
+        async with ended(listing) as pages:
             async for page in pages:
-                found.declined.update(_irregular(watched, page.irregular))
+                found.declined.update(
+                    each.reason for each in left_out(watched.filter, Page((), page.irregular))
+                )
                 for start in range(0, len(page.objects), _AT_ONCE):
                     await _add(database, watched, page.objects[start : start + _AT_ONCE], found)
                 if found.listed >= bounds.objects:
@@ -129,8 +132,3 @@ def _refusals(watched: Watched, objects: Sequence[StorageObject], otherwise: str
     verdicts = map(watched.filter.verdict, objects)
     reasons = (otherwise if verdict.accepted else verdict.reason for verdict in verdicts)
     return [reason for reason in reasons if reason]
-
-
-def _irregular(watched: Watched, irregular: Sequence[Irregularity]) -> list[str]:
-    """What stands there, cannot be an object, and would have been wanted."""
-    return [each.reason for each in irregular if watched.filter.minds(each.key, each.reason)]

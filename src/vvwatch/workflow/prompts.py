@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from vvwatch.config import Automation, Config
+from vvwatch.config import Automation, Config, ids
 from vvwatch.config.lines import key_lines, nearest_line
-from vvwatch.core.media import DEFAULT_PROCESSOR
-from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
-from vvwatch.ports import Processor, Prompt
+from vvwatch.errors import ConfigInvalid, InvalidInput, ModelNotConfigured, Problem
+from vvwatch.ports.processing import Processor, Prompt
 
 
 def check_prompts(config: Config, processors: Mapping[str, Processor]) -> None:
-    """Raises ConfigInvalid, naming each automation whose prompt no processor can answer.
+    """Raises ConfigInvalid, naming each automation whose prompt its processor cannot answer.
 
-    A prompt that was made over the API is checked there.
+    A prompt that was made over the API is checked there. Of a processor that could not be opened nothing is known.
     """
     found = tuple(
         problem
@@ -28,19 +27,34 @@ def check_prompts(config: Config, processors: Mapping[str, Processor]) -> None:
 def _problems(
     config: Config, processors: Mapping[str, Processor], name: str, automation: Automation
 ) -> Iterator[Problem]:
-    wanted = automation.prompt.processing_model or DEFAULT_PROCESSOR
-    if wanted not in processors:
-        what, allowed = f"no processor is called {wanted!r}", ", ".join(sorted(processors))
-        yield _problem(config, ("automations", name, "prompt", "processing_model"), what, allowed)
-        return
-    table = config.prompts.get(automation.prompt.prompt_id)
-    if table is None:
-        return
-    level = None if table.video_level is None else table.video_level.model_dump()
     try:
-        processors[wanted].check_prompt(Prompt(table.prompt_text, table.json_schema, level))
+        wanted, prompt = chosen(config, automation)
+    except ModelNotConfigured as error:
+        # The file has it, and this daemon does not: it read the file anew.
+        place = ("automations", name, "prompt", "processing_model")
+        hint = "restart vvwatch: new processors count from the next start on"
+        yield _problem(config, place, error.message, config.processor_names.choices(), hint)
+        return
+    if prompt is None or wanted not in processors:
+        return
+    try:
+        processors[wanted].check_prompt(prompt)
     except InvalidInput as error:
         yield _problem(config, ("automations", name, "prompt", "prompt_id"), error.message, hint=error.hint)
+
+
+def chosen(config: Config, automation: Automation) -> tuple[str, Prompt | None]:
+    """Return the processor and the prompt of an automation; no prompt where it is one that was made over the API.
+
+    Raises ModelNotConfigured.
+    """
+    identifier = ids.prompt_id(automation.prompt.prompt_id)
+    wanted = config.processor_names.choose(automation.prompt.processing_model, identifier).name
+    table = next((each for key, each in config.prompts.items() if ids.prompt_id(key) == identifier), None)
+    if table is None:
+        return wanted, None
+    level = None if table.video_level is None else table.video_level.model_dump()
+    return wanted, Prompt(table.prompt_text, table.json_schema, level)
 
 
 def _problem(config: Config, place: tuple[str, ...], what: str, allowed: str = "", hint: str = "") -> Problem:

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch.core.absence import EVERYWHERE, Confirmation, Doubt, doubted
 from vvwatch.core.filters import Reason
 from vvwatch.core.identities import new_id
 from vvwatch.core.objects import StorageObject
@@ -22,20 +27,30 @@ from vvwatch.store.absences import Lacking
 from vvwatch.store.database import Database
 from vvwatch.store.reconciles import Report
 from vvwatch.workflow.intake import Intake
-from vvwatch.workflow.watched import Tally, Watched
+from vvwatch.workflow.silence import Silence
+from vvwatch.workflow.watched import Tally, Watched, left_out
 
 _COMPARED_AT_ONCE: Final = 4_000
 _RUN_KEYS: Final = 1_000
+_HIDING: Final = (Reason.PERMISSION_DENIED, Reason.INCOMPLETE_ENTRY)
+"""Where an object that is known may stand, which then is not gone."""
+
 _SALTS: Final = 1 << 53
+_ANOTHER_PLACE: Final = "another file system is there now, or none, so this proves nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep came to, and what broke it off. `last_key` is the last one it listed, in order."""
+    """What a sweep came to, and what broke it off. `last_key` is the last one it listed, in order.
+
+    `doubt`: so much is missing that it is not believed. `place` is what stood at the location, where it was believed.
+    """
 
     report: Report
     last_key: str
     error: VvwatchError | None
+    doubt: Doubt | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,7 @@ class _Verdict:
     proof: bool = False
     remark: str = ""
     gone: int = 0
+    doubt: Doubt | None = None
 
 
 class Reconciler:
@@ -55,6 +71,9 @@ class Reconciler:
         self._clock = clock
         self._intake = intake
         self._sample = sample
+        self.silence = Silence(clock)
+        self.confirmation = Confirmation()
+        self.place_of: Callable[[sa.Row[Any]], str | None] = lambda _: EVERYWHERE
 
     async def look(self, watched: Watched, prefix: str, tally: Tally, after: str = "") -> str:
         """List `prefix` behind the key `after` and take in what is new; returns the last key in order.
@@ -64,7 +83,10 @@ class Reconciler:
         """
         runs = _Runs()
         try:
-            async for page in watched.storage.list(prefix, recursive=watched.row.recursive, after=after):
+            listing = watched.storage.list(
+                prefix, recursive=watched.row.recursive, after=after, skips=watched.filter.skips
+            )
+            async for page in self.silence.awaited(watched.connector.id, listing):
                 await self._note(watched, page, tally)
                 runs.add(page.objects)
                 if runs.count >= _COMPARED_AT_ONCE:
@@ -78,13 +100,16 @@ class Reconciler:
     async def _note(self, watched: Watched, page: Page, tally: Tally) -> None:
         tally.listed += len(page.objects)
         tally.calls += page.calls
-        tally.blind |= any(item.reason == Reason.PERMISSION_DENIED for item in page.irregular)
-        await self._intake.observe_irregular(watched, page.irregular)
+        tally.blind |= any(item.reason in _HIDING for item in page.irregular)
+        left = left_out(watched.filter, page)
+        tally.left_out.add(left)
+        await self._intake.observe_irregular(watched, left)
 
     async def sweep(self, job: Job, watched: Watched, tally: Tally) -> Swept:
         """List all that the automation watches; what is new joins its window, what is gone leaves the ledger."""
         started_at, started = self._clock.now(), self._clock.monotonic()
         row, sweep_id = watched.row, new_id("rec", started_at, secrets.token_bytes(10))
+        tally.place = await self._place(watched)
         expected = await self._database.read(absences.live, row.scope_id, row.source_prefix)
         tally.seen = seen = Presence(expected, int(self._sample() * _SALTS))
         error: VvwatchError | None = None
@@ -111,8 +136,16 @@ class Reconciler:
             list_calls=tally.calls,
             cost_usd=tally.calls * watched.storage.capabilities.list_usd,
             duration_seconds=round(self._clock.monotonic() - started, 3),
+            left_out=dict(tally.left_out.counts),
+            odd=tuple(watched.storage.notes.odd),
         )
-        return Swept(report, last_key, error)
+        place = tally.place if verdict.proof and verdict.doubt is None and tally.listed else row.place
+        return Swept(report, last_key, error, verdict.doubt, place)
+
+    async def _place(self, watched: Watched) -> str | None:
+        """What stands at the location now. Asking for a folder may block."""
+        with self.silence.asking(watched.connector.id):
+            return await anyio.to_thread.run_sync(self.place_of, watched.connector, abandon_on_cancel=True)
 
     async def _verdict(
         self, job: Job, watched: Watched, tally: Tally, seen: Presence, sweep_id: str
@@ -129,9 +162,32 @@ class Reconciler:
         present = missing = 0
         async for chunk in self._lacking(watched, seen):
             present, missing = present + chunk.seen, missing + len(chunk.lacking)
+        if missing and row.accept_missing:
+            return await self._accepted(job, watched, seen)
         if why := doubt(tally.listed, present, missing):
-            return _Verdict(remark=why)
+            return await self._doubted(job, watched, tally, sweep_id, missing, why)
         return await self._judged(job, watched, seen, sweep_id) if missing else _Verdict(proof=True)
+
+    async def _doubted(
+        self, job: Job, watched: Watched, tally: Tally, sweep_id: str, missing: int, why: str
+    ) -> _Verdict:
+        """So much is missing that it may be the place that is away: believed when it lasts at a place that stays."""
+        row, now = watched.row, self._clock.now()
+        known = EVERYWHERE if tally.place == EVERYWHERE else row.place
+        proven = tally.place is not None and known == tally.place == await self._place(watched)
+        found = doubted(Doubt.of(row.doubt), now, missing, why, proven=proven)
+        if tally.seen is not None and found.is_over(now, self.confirmation):
+            return replace(await self._judged(job, watched, tally.seen, sweep_id), doubt=found)
+        until = f"believed after {self.confirmation} of the same place" if proven else _ANOTHER_PLACE
+        return _Verdict(remark=f"{why}; {until}", doubt=found)
+
+    async def _accepted(self, job: Job, watched: Watched, seen: Presence) -> _Verdict:
+        """A person says that what is lacking is gone."""
+        gone = 0
+        async for chunk in self._lacking(watched, seen):
+            args = job, watched.row.scope_id, chunk.lacking
+            gone += await self._database.write(absences.accept, *args) if chunk.lacking else 0
+        return _Verdict(proof=True, gone=gone)
 
     async def _judged(self, job: Job, watched: Watched, seen: Presence, sweep_id: str) -> _Verdict:
         """What is lacking for the first time is noted; what the last sweep lacked as well leaves the ledger."""

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from vvwatch.errors import VvwatchError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -21,10 +23,15 @@ class _Asked(Generic[T, R]):
     results: Sequence[R] = ()
     error: Exception | None = None
     is_done: bool = False
+    is_alone: bool = False
+    """Whether it is done by itself, as something that it was done with could not be done."""
 
 
 class Together(Generic[T, R]):
-    """Calls `do` with what was asked for meanwhile; it answers each in its place, or raises for all."""
+    """Calls `do` with what was asked for meanwhile; it answers each in its place, or raises.
+
+    What it raises of our own errors is raised to all. Any other is the fault of one of them: each is done by itself.
+    """
 
     def __init__(self, do: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
         self._do = do
@@ -47,15 +54,18 @@ class Together(Generic[T, R]):
         return mine.results[0]
 
     async def _next(self) -> None:
-        some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        count = 1 if self._waiting[0].is_alone else MOST
+        some, self._waiting = self._waiting[:count], self._waiting[count:]
         try:
             results = await self._do([each.item for each in some])
         except Exception as error:  # noqa: BLE001  # each of them is told
+            is_every = isinstance(error, VvwatchError) or len(some) == 1
             for each in some:
-                each.error, each.is_done = error, True
+                each.error, each.is_done, each.is_alone = error, is_every, True
+            self._waiting = [each for each in some if not each.is_done] + self._waiting
             return
         except BaseException:  # who does it is cancelled: the next one does it again for those who still wait
             self._waiting = [each for each in some if each is not some[0]] + self._waiting
             raise
         for each, result in zip(some, results, strict=True):
-            each.results, each.is_done = (result,), True
+            each.results, each.error, each.is_done = (result,), None, True

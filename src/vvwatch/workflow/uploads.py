@@ -108,6 +108,14 @@ class Uploads:
                 removed += await self._swept(job_ids[first : first + _JOBS_AT_ONCE])
         return removed
 
+    async def clear(self, job_id: str) -> None:
+        """Remove what nothing names of a job that ended: files that were refused. What fails is left to a sweep."""
+        with suppress(StoreError, OSError):
+            files = await to_thread.run_sync(self.folder.files, [job_id])
+            wanted = await self._database.read(uploads.wanted, [job_id]) if files else set()
+            for key in files.keys() - wanted:
+                await to_thread.run_sync(self.folder.remove, key, files[key])
+
     async def _swept(self, job_ids: Sequence[str]) -> int:
         """Whoever begins to hold a job after the files were looked for may name one of them that nobody named then."""
         self._touched = set(self._held)

@@ -10,6 +10,7 @@ listing finds it again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,16 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 
-from vvwatch.core.cadence import Learnt, Pace, after_failure, after_full, after_poll, ends, learnt_ends
+from vvwatch.core.cadence import (
+    Learnt,
+    Pace,
+    after_failure,
+    after_full,
+    after_poll,
+    ends,
+    learnt_ends,
+    retry_pause,
+)
 from vvwatch.core.filters import ObjectFilter
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.schedules import jittered
@@ -37,6 +47,9 @@ _TAKEN_AT_ONCE = 4_000  # messages may tell of more than one statement has room 
 _RETRY_SECONDS = 30.0
 _SWEEP_SECONDS = 3_600.0
 _LATE_SECONDS = 60.0
+_PUT_OFF_SECONDS = 5.0
+MOST_OF_A_CONNECTOR = 3
+"""Scans at once: less than there is room for, so that a store that is slow for ever holds up its own scans only."""
 
 
 class Watcher:
@@ -57,8 +70,10 @@ class Watcher:
         self._sample = sample
         self._watched: dict[str, Watched] = {}
         self._intake = Intake(database, clock, telemetry, sample)
-        self._reconciler = Reconciler(database, clock, self._intake, sample)
+        self.reconciler = Reconciler(database, clock, self._intake, sample)
         self._looking = 0
+        self._scanning = Counter[str]()
+        self._told: set[tuple[str, str]] = set()
         self.listens: Callable[[str], bool] = lambda _: False
         """Whether the events of a connector (its id) tell of every change; its listings then only prove it."""
 
@@ -71,10 +86,14 @@ class Watcher:
         if found is None:
             return
         row, connector = found
+        if self._scanning[connector.id] >= MOST_OF_A_CONNECTOR:
+            await self._database.write(automations.put_scan_off, job, _PUT_OFF_SECONDS)
+            return
         learnt = Learnt.of(row.cadence)
         full = job.priority is Priority.MANUAL or learnt.full_is_due(self._clock.now())
         tally = Tally(started=self._clock.monotonic())
         self._looking += 1
+        self._scanning[connector.id] += 1
         try:
             watched = await self._watch(row, connector)
             await (self._sweep if full else self._poll)(job, watched, learnt, tally)
@@ -82,12 +101,14 @@ class Watcher:
             await self._failed(job, row, error, tally.calls)
         finally:
             self._looking -= 1
+            self._scanning[connector.id] -= 1
 
     async def _sweep(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
         pace = self._pace(watched)
         if learnt.full_at is not None and self.listens(watched.connector.id):
             tally.late_seconds = _of_events(watched.connector, "late_seconds", _LATE_SECONDS)
-        swept = await self._reconciler.sweep(job, watched, tally)
+        swept = await self.reconciler.sweep(job, watched, tally)
+        self._tell_oddities(watched)
         report = swept.report
         self._telemetry.emit("reconcile.finished", automation=watched.row.id, **report.figures())
         if swept.error is not None:
@@ -97,13 +118,24 @@ class Watcher:
         if pace.calls_per_hour is not None and watched.storage.capabilities.start_after:
             hot = learnt_ends(learnt.hot, watched.row.source_prefix, swept.last_key, tally.newest)
         taught, wait = after_full(pace, self._clock.now(), tally.calls, hot)
-        await self._done(job, watched, taught, wait, tally, report)
+        told = {"doubt": swept.doubt and swept.doubt.document(), "place": swept.place}
+        await self._done(job, watched, taught, wait, tally, report, told)
+        if swept.doubt is not None and not report.proof:
+            self._telemetry.emit("reconcile.doubted", automation=watched.row.id, remark=report.remark)
+
+    def _tell_oddities(self, watched: Watched) -> None:
+        """Say what the store does otherwise than it should, once as long as the process lives."""
+        connector_id = watched.connector.id
+        for oddity, told in watched.storage.notes.odd.items():
+            if (connector_id, oddity) not in self._told:
+                self._told.add((connector_id, oddity))
+                self._telemetry.emit("store.odd", connector=connector_id, oddity=oddity, message=told)
 
     async def _poll(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
         """Look where new keys are likely. What else is new is found by the next sweep."""
         pace, hot = self._pace(watched), dict(learnt.hot)
         for prefix, after in ends(hot, pace).items():
-            hot[prefix] = await self._reconciler.look(watched, prefix, tally, after)
+            hot[prefix] = await self.reconciler.look(watched, prefix, tally, after)
         whole = watched.row.source_prefix
         hot = learnt_ends(hot, whole, hot.get(whole, ""), tally.newest)
         taught, wait = after_poll(learnt, pace, self._clock.now(), tally.calls, hot)
@@ -121,10 +153,10 @@ class Watcher:
     async def _failed(
         self, job: Job, row: sa.Row[Any], error: VvwatchError, calls: int, report: Report | None = None
     ) -> None:
+        """The longer it fails, the later the next try; told once, and then at growing intervals."""
         pace = Pace(row.scan_seconds, row.max_list_calls_per_hour, polls=False)
-        wait = after_failure(
-            pace, jittered(min(row.scan_seconds, _RETRY_SECONDS), 0.1, self._sample()), calls
-        )
+        pause = retry_pause(min(row.scan_seconds, _RETRY_SECONDS), row.failures)
+        wait = after_failure(pace, jittered(pause, 0.1, self._sample()), calls)
         await self._database.write(automations.scan_failed, job, wait, error.message, error.hint, report)
         self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
 
@@ -136,10 +168,19 @@ class Watcher:
         wait: float,
         tally: Tally,
         report: Report | None = None,
+        swept: Mapping[str, Any] | None = None,
     ) -> None:
         jitter = jittered(1.0, 0.1, self._sample())
         wait *= max(jitter, 1.0) if learnt.stretched else jitter  # never sooner than the budget allows
-        await self._database.write(automations.scanned, job, wait, learnt, report)
+        await self._database.write(automations.scanned, job, wait, learnt, report, swept)
+        past = self._telemetry.over("scan.failed", automation=watched.row.id)
+        if past is not None:
+            self._telemetry.emit(
+                "scan.recovered",
+                automation=watched.row.id,
+                failures=past.times,
+                outage_seconds=round(past.lasted_seconds),
+            )
         self._telemetry.emit(
             "scan.finished",
             automation=watched.row.id,
@@ -175,10 +216,12 @@ class Watcher:
         for prefix in _merged(hint.rescan):
             narrowed = _narrowed(watched.row.source_prefix, prefix)
             if narrowed is not None:
-                await self._reconciler.look(watched, narrowed, Tally())
-        touched, _ = await self._looked_up(watched, hint.keys)
+                await self.reconciler.look(watched, narrowed, Tally())
+        shown = watched.storage.notes.versions_shown
+        told = () if shown else tuple(obj.key for obj in hint.objects)
+        touched, _ = await self._looked_up(watched, (*hint.keys, *told))
         returned = await self._without_removed(watched, hint.removed)
-        seen = [*hint.objects, *touched, *returned]
+        seen = [*(hint.objects if shown else ()), *touched, *returned]
         for start in range(0, len(seen), _TAKEN_AT_ONCE):
             await self._intake.take(watched, seen[start : start + _TAKEN_AT_ONCE], Tally())
         return True
@@ -207,12 +250,16 @@ class Watcher:
         watched = Watched(
             row,
             connector,
-            await anyio.to_thread.run_sync(self._open_storage, connector),
-            ObjectFilter(row.source_prefix, row.file_pattern, row.recursive),
+            await self._opened(connector),
+            ObjectFilter.of(row),
             (row.import_mode_override or connector.import_mode) == "new_only",
         )
         self._watched[row.id] = watched
         return watched
+
+    async def _opened(self, connector: sa.Row[Any]) -> Storage:
+        with self.reconciler.silence.asking(connector.id):
+            return await anyio.to_thread.run_sync(self._open_storage, connector)
 
     async def _looked_up(
         self, watched: Watched, keys: Sequence[str]

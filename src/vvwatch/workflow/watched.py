@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,11 +14,12 @@ from vvwatch.core.filters import ObjectFilter, Reason, explain
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
 from vvwatch.core.settling import Sighting
-from vvwatch.ports import Storage
+from vvwatch.ports import Irregularity, Page, Storage
 from vvwatch.store import ledger
 from vvwatch.store.database import Database
 
 _MOST_ASKED: Final = 16
+_MOST_LEFT_OUT: Final = 100_000
 _SERVICE_TICK_SECONDS: Final = 1.0
 """Services date their objects by whole seconds: what came right after a moment may be dated before it."""
 
@@ -61,11 +63,7 @@ class Watched:
         if self.storage.capabilities.atomic_writes:
             began_at -= _SERVICE_TICK_SECONDS
         before = ObjectFilter(*learnt.covered) if learnt.covered else None
-        old = {
-            obj.key
-            for obj in wanted
-            if obj.changed_at < began_at and not (before and before.name_verdict(obj.key).accepted)
-        }
+        old = {obj.key for obj in wanted if obj.changed_at < began_at and not (before and before.wants(obj))}
         return [obj for obj in wanted if obj.key not in old], [obj for obj in wanted if obj.key in old]
 
     async def looked_into(
@@ -90,13 +88,43 @@ class Watched:
         return [obj._replace(archived=obj.key in still) for obj in candidates]
 
 
+def left_out(rules: ObjectFilter, page: Page) -> list[Irregularity]:
+    """What stands on the page, would be wanted, and can be no object; also what is called as a folder with content."""
+    found = [
+        *page.irregular,
+        *(_as_folder(obj) for obj in page.objects if obj.key[-1:] == "/" and obj.size_bytes),
+    ]
+    return [each for each in found if rules.minds(each.key, each.reason)]
+
+
+def _as_folder(obj: StorageObject) -> Irregularity:
+    detail = f"its key ends with a slash, as a folder's does, and it has {obj.size_bytes:,} bytes; rename it"
+    return Irregularity(obj.key, Reason.FOLDER_WITH_CONTENT, detail)
+
+
+class LeftOut:
+    """Counts what stands in a listing and can be no object, by reason; each key once, up to a bound."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._keys: set[str] = set()
+
+    def add(self, found: Iterable[Irregularity]) -> None:
+        """Count these."""
+        for each in found:
+            if each.key not in self._keys:
+                self.counts[each.reason] += 1
+            if len(self._keys) < _MOST_LEFT_OUT:
+                self._keys.add(each.key)
+
+
 @dataclass
 class Tally:
     """What one look came to.
 
     `known` are the listed that the ledger had, `matched` those of the others that the automation wants. `changed` of
     the accepted are other versions of known keys. `started` is in monotonic seconds. `blind`: some of it may not be
-    looked into.
+    looked into, or is listed without what tells its version.
     """
 
     started: float = 0.0
@@ -110,11 +138,15 @@ class Tally:
     settling: int = 0
     calls: int = 0
     blind: bool = False
+    left_out: LeftOut = field(default_factory=LeftOut)
     newest: dict[str, str] = field(default_factory=dict)
     """The folders in which new keys came last, and the last of these keys."""
 
     late_seconds: float | None = None
     """What is new and older than that counts as recovered: an event should have told it."""
+
+    place: str | None = None
+    """What stood at the location when the listing began; None for nothing."""
 
     seen: Presence | None = None
     """Notes which keys of the ledger are there."""

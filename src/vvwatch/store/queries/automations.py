@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from vvwatch.store import automations, catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import windows
+from vvwatch.store.schema import export_automations, import_automations
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,11 @@ class ImportState:
 
     row: sa.Row[Any]
     window: sa.Row[Any] | None
+
+    @property
+    def automation_id(self) -> str:
+        """The automation's id."""
+        return str(self.row.id)
 
 
 def import_state(tx: Tx, index_id: str) -> ImportState:
@@ -42,3 +48,26 @@ def import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> Im
     catalog.get_index(tx, index_id)
     connector = automations.require_connector(tx, connector_id, "import")
     return ImportParts(connector, catalog.get_prompt(tx, prompt_id))
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAutomations:
+    """An index and its automations; None where it has none."""
+
+    index: sa.Row[Any]
+    importing: sa.Row[Any] | None
+    exporting: sa.Row[Any] | None
+
+
+def index_automations(tx: Tx) -> list[IndexAutomations]:
+    """Every index that was not deleted, oldest first, in three queries whatever their number."""
+    importing, exporting = _by_index(tx, import_automations), _by_index(tx, export_automations)
+    return [
+        IndexAutomations(row, importing.get(row.id), exporting.get(row.id))
+        for row in catalog.list_indexes(tx)
+    ]
+
+
+def _by_index(tx: Tx, table: sa.Table) -> dict[str, sa.Row[Any]]:
+    wanted = sa.select(table.c.index_id, table.c.id, table.c.enabled, table.c.paused)
+    return {row.index_id: row for row in tx.all(wanted)}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.store.database import Tx
+from vvwatch.store.imports import GONE
 from vvwatch.store.ledger import NOT_IMPORTED
 from vvwatch.store.queries import deliveries, media
 from vvwatch.store.queries.media import MediaView
 from vvwatch.store.schema import (
     absences,
+    export_automations,
     exports,
     import_automations,
     import_files,
@@ -24,10 +26,15 @@ from vvwatch.store.schema import (
     observations,
     outputs,
     reconciles,
+    segment_results,
     tombstones,
+    troubles,
     windows,
 )
 from vvwatch.store.schema import media as media_table
+
+_MOST_RUNS: Final = 10
+_MOST_SEGMENTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,8 @@ class VersionLife:
 
     `file` is the row of the import job's manifest, which may hold a newer version that took its place. `file` and
     `job` None though the window is closed: they are no longer kept. `absent_since` is when the sweep began that did
-    not find it any more, `gone_at` when that was concluded, by `proof` (`sweeps` or `event`).
+    not find it any more, `gone_at` when that was concluded, by `proof` (`sweeps` or `event`). `trouble`: its store
+    did not give it, and it is tried again by itself. `failed` has the first segments that failed by their run's item.
     """
 
     version: str
@@ -50,13 +58,16 @@ class VersionLife:
     absent_since: float | None = None
     gone_at: float | None = None
     proof: str = ""
+    trouble: sa.Row[Any] | None = None
+    failed: Mapping[int, Sequence[sa.Row[Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class IndexLife:
     """What became of an object in one index; `automation` None: nothing watches the connector for it any more.
 
-    `versions` are those in the ledger, `gone` those that were; each with the latest last.
+    `versions` are those in the ledger, `gone` those that were; each with the latest last. Without any, `unimported` is
+    the file of the last import job that found the object deleted.
     """
 
     index_id: str
@@ -64,6 +75,8 @@ class IndexLife:
     observation: sa.Row[Any] | None
     versions: Sequence[VersionLife]
     gone: Sequence[VersionLife] = ()
+    exporting: sa.Row[Any] | None = None
+    unimported: sa.Row[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +97,22 @@ def life(tx: Tx, connector_id: str, key: str, uri: str) -> Life:
 
 def _index_life(tx: Tx, scope: sa.Row[Any], key: str) -> IndexLife:
     automation = tx.first(sa.select(import_automations).where(import_automations.c.scope_id == scope.id))
+    its_exports = export_automations.c.index_id == scope.index_id
+    exporting = tx.first(sa.select(export_automations).where(its_exports))
     observation = None
     if automation is not None:
         seen = observations.c.automation_id == automation.id, observations.c.key == key
         observation = tx.first(sa.select(observations).where(*seen))
-    return IndexLife(
-        scope.index_id, automation, observation, _recorded(tx, scope.id, key), _gone(tx, scope.id, key)
-    )
+    recorded, gone = _recorded(tx, scope.id, key), _gone(tx, scope.id, key)
+    unimported = None if recorded or gone else _unimported(tx, scope, key)
+    return IndexLife(scope.index_id, automation, observation, recorded, gone, exporting, unimported)
+
+
+def _unimported(tx: Tx, scope: sa.Row[Any], key: str) -> sa.Row[Any] | None:
+    jobs, files = import_jobs.c, import_files.c
+    of_scope = jobs.index_id == scope.index_id, jobs.connector_id == scope.connector_id
+    found = sa.select(import_files).join(import_jobs, jobs.id == files.job_id).where(*of_scope)
+    return tx.first(found.where(files.key == key, files.reason == GONE).order_by(jobs.id.desc()).limit(1))
 
 
 def _recorded(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
@@ -99,7 +121,21 @@ def _recorded(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
     )
     rows, absent = tx.all(known.order_by(objects.c.window_seq)), _absent(tx, scope_id, key)
     lives = [_version_life(tx, scope_id, key, row.version, row.window_seq) for row in rows]
-    return [replace(life, absent_since=absent.get(life.version)) for life in lives]
+    return [
+        replace(life, absent_since=absent.get(life.version)) for life in sorted(lives, key=_first_known_at)
+    ]
+
+
+def _first_known_at(life: VersionLife) -> float:
+    """When a window or an import job got the version; 0 for one that neither has.
+
+    The order of windows does not tell: a version that was registered, or imported once, has none.
+    """
+    if life.window is not None:
+        return float(life.window.opened_at)
+    if life.job is not None:
+        return float(life.job.created_at)
+    return 0.0 if life.media is None else float(life.media.row.created_at)
 
 
 def _absent(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
@@ -114,7 +150,7 @@ def _absent(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
 def _gone(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
     table = tombstones
     graves = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
-    return [
+    lives = [
         replace(
             _version_life(tx, scope_id, key, row.version, row.window_seq),
             gone_at=row.gone_at,
@@ -122,6 +158,7 @@ def _gone(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
         )
         for row in tx.all(graves.order_by(table.c.gone_at, table.c.window_seq))
     ]
+    return sorted(lives, key=lambda life: (life.gone_at, _first_known_at(life)))
 
 
 def _version_life(tx: Tx, scope_id: int, key: str, version: str, window_seq: int) -> VersionLife:
@@ -134,7 +171,24 @@ def _version_life(tx: Tx, scope_id: int, key: str, version: str, window_seq: int
     item = _media(tx, file, job_id, key, version)
     made = _exports(tx, item)
     told = deliveries.of_occurrences(tx, _occurrences(job_id, item, made))
-    return VersionLife(version, window, file, job, item, made, told)
+    trouble, failed = _trouble(tx, scope_id, key, job_id), _failed_segments(tx, item)
+    return VersionLife(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
+
+
+def _failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[sa.Row[Any]]]:
+    """Those of the newest runs."""
+    table = segment_results
+    lacking = [each.id for each in item.items if each.failed_segment_count] if item is not None else []
+    wanted = (
+        sa.select(table).where(table.c.error.is_not(None)).order_by(table.c.ordinal).limit(_MOST_SEGMENTS)
+    )
+    return {each: tx.all(wanted.where(table.c.run_item_id == each)) for each in lacking[:_MOST_RUNS]}
+
+
+def _trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> sa.Row[Any] | None:
+    table = troubles
+    its = table.c.scope_id == scope_id, table.c.key == key, table.c.job_id == job_id
+    return tx.first(sa.select(table).where(*its, table.c.retry_at.is_not(None)))
 
 
 def _claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.core.runs import ItemStatus
+from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import runs
 from vvwatch.store.schema import run_items, segment_results
@@ -24,7 +24,11 @@ class FailedItem:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Some of a run's items with failures, and over all of them: how many, with how many segments, how many whole."""
+    """Some of a run's items with failures, and over all of them: how many, with how many segments, how many whole.
+
+    An item has failed as a whole, or what is said of the whole is missing; one each of whose segments failed has
+    failed by those.
+    """
 
     run: sa.Row[Any]
     items: Sequence[FailedItem]
@@ -36,10 +40,13 @@ class Failures:
 def of_run(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
     """The failures of the items behind `after_item`. Raises NotFound."""
     run = runs.get(tx, run_id)
-    failed = run_items.c.status == ItemStatus.FAILED
-    wanted = run_items.c.run_id == run_id, sa.or_(failed, run_items.c.failed_segment_count > 0), runs.there()
-    whole = sa.func.coalesce(sa.func.sum(sa.case((failed, 1), else_=0)), 0)
-    segments = sa.func.coalesce(sa.func.sum(run_items.c.failed_segment_count), 0)
+    code = sa.func.coalesce(run_items.c.error_code, "")
+    failed = sa.and_(run_items.c.status == ItemStatus.FAILED, code != SEGMENTS_FAILED)
+    lacks = sa.or_(failed, code == WHOLE_FAILED)
+    wanted = run_items.c.run_id == run_id, sa.or_(lacks, run_items.c.failed_segment_count > 0), runs.there()
+    whole = sa.func.coalesce(sa.func.sum(sa.case((lacks, 1), else_=0)), 0)
+    of_results = sa.case((failed, 0), else_=run_items.c.failed_segment_count)
+    segments = sa.func.coalesce(sa.func.sum(of_results), 0)
     counts = tx.execute(sa.select(sa.func.count(), segments, whole).where(*wanted)).one()
     some = (
         sa.select(run_items).where(*wanted, run_items.c.id > after_item).order_by(run_items.c.id).limit(limit)

@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.store.database import Tx
-from vvwatch.store.schema import import_files, import_jobs, media
+from vvwatch.store.schema import import_files, import_jobs, media, troubles
 
 _WHOLE: Final = 100
 _BRIEF: Final = 10
 
-_files = sa.select(import_files)
+_in_trouble = sa.and_(troubles.c.file_id == import_files.c.id, troubles.c.retry_at.is_not(None))
+_files = sa.select(import_files, troubles.c.tries, troubles.c.retry_at).outerjoin(troubles, _in_trouble)
 _outputs = sa.select(
     import_files,
     media.c.title.label("media_title"),
@@ -71,7 +72,10 @@ def newest(
 def files(
     tx: Tx, job_id: str, after_key: str | None, limit: int, *, failed_only: bool
 ) -> Sequence[sa.Row[Any]]:
-    """Files of a job in the order of their keys, from the one after `after_key`."""
+    """Files of a job in the order of their keys, from the one after `after_key`.
+
+    `retry_at` is when one whose object was not given is tried again by itself, `tries` how often that was in vain.
+    """
     status = FileStatus.FAILED if failed_only else None
     return _listed(tx, _files, job_id, status, after_key, limit)
 
@@ -94,9 +98,9 @@ def _view(tx: Tx, job: sa.Row[Any], limit: int) -> JobView:
 
 
 def _current_file(tx: Tx, job_id: str) -> str | None:
-    """Of those in the engine's hands, the one that is due for longest."""
+    """Of those in the engine's hands, the one that is due for longest: it is at work, or the next to be."""
     table = import_files
-    begun = table.c.job_id == job_id, table.c.next_at.is_not(None), table.c.attempts > 0
+    begun = table.c.job_id == job_id, table.c.next_at.is_not(None)
     key: str | None = tx.execute(
         sa.select(table.c.key).where(*begun).order_by(table.c.next_at).limit(1)
     ).scalar()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +12,22 @@ import sqlalchemy as sa
 from vvwatch.store import catalog
 from vvwatch.store.database import Tx
 from vvwatch.store.deleted import kept, require_kept
-from vvwatch.store.schema import media, prompt_runs, run_items
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
 
 @dataclass(frozen=True, slots=True)
 class MediaView:
-    """A media item, and its items of prompt runs (without their documents, with `run_prompt_id`, `run_created_at`)."""
+    """A media item, and its items of prompt runs (without their documents, with `run_prompt_id`, `run_processor` and
+    `run_created_at`).
+
+    `prompts` has the prompt of each run by the run's id, `segments` the first segments of each item by the item's id:
+    their `ordinal`, times and `error`.
+    """
 
     row: sa.Row[Any]
     items: Sequence[sa.Row[Any]]
+    prompts: Mapping[str, Mapping[str, Any]]
+    segments: Mapping[int, Sequence[sa.Row[Any]]]
 
 
 def get(tx: Tx, media_id: str) -> sa.Row[Any]:
@@ -34,28 +42,50 @@ def view(tx: Tx, media_id: str) -> MediaView:
     return _views(tx, [tx.require(media, "video", media_id)])[0]
 
 
-def present(tx: Tx, media_id: str) -> MediaView:
-    """As `view`, of one that was not deleted."""
-    return _views(tx, [get(tx, media_id)])[0]
+def present(tx: Tx, media_id: str, most_segments: int = 0) -> MediaView:
+    """As `view`, of one that was not deleted, with so many segments of each run."""
+    return _views(tx, [get(tx, media_id)], most_segments)[0]
 
 
-def present_among(tx: Tx, media_ids: Sequence[str]) -> list[MediaView]:
+def present_among(tx: Tx, media_ids: Sequence[str], most_segments: int = 0) -> list[MediaView]:
     """Those of these media that are there and were not deleted, in this order, each once."""
     there = media.c.id.in_(media_ids), kept(media.c.id), kept(media.c.index_id)
     found = {row.id: row for row in tx.all(sa.select(media).where(*there))}
-    return _views(tx, [found[media_id] for media_id in dict.fromkeys(media_ids) if media_id in found])
+    rows = [found[media_id] for media_id in dict.fromkeys(media_ids) if media_id in found]
+    return _views(tx, rows, most_segments)
 
 
-def _views(tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[MediaView]:
-    """One read for the runs of all."""
+def _views(tx: Tx, rows: Sequence[sa.Row[Any]], most_segments: int = 0) -> list[MediaView]:
+    """One read for the runs of all, one for their prompts and one for their segments."""
     items: dict[str, list[sa.Row[Any]]] = {row.id: [] for row in rows}
-    columns = prompt_runs.c.prompt_id.label("run_prompt_id"), prompt_runs.c.created_at.label("run_created_at")
+    columns = (prompt_runs.c[name].label(f"run_{name}") for name in ("prompt_id", "processor", "created_at"))
     standing = (column for column in run_items.c if not column.name.startswith("video_metadata"))
     chosen = sa.select(*standing, *columns).join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
     of_these = chosen.where(run_items.c.media_id.in_(items)).order_by(run_items.c.id.desc())
     for item in tx.all(of_these):
         items[item.media_id].append(item)
-    return [MediaView(row, items[row.id]) for row in rows]
+    its_runs = run_items.c.media_id.in_(items)
+    prompts = _prompts(tx, its_runs)
+    segments = _segments(tx, its_runs, most_segments)
+    return [MediaView(row, items[row.id], prompts, segments) for row in rows]
+
+
+def _prompts(tx: Tx, its_runs: sa.ColumnElement[bool]) -> dict[str, Mapping[str, Any]]:
+    run_ids = sa.select(run_items.c.run_id).where(its_runs)
+    chosen = sa.select(prompt_runs.c.id, prompt_runs.c.prompt).where(prompt_runs.c.id.in_(run_ids))
+    return {row.id: row.prompt for row in tx.all(chosen)}
+
+
+def _segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mapping[int, list[sa.Row[Any]]]:
+    found: defaultdict[int, list[sa.Row[Any]]] = defaultdict(list)
+    if not most:
+        return found
+    table = segment_results.c
+    chosen = sa.select(table.run_item_id, table.ordinal, table.start_time, table.end_time, table.error)
+    wanted = chosen.join(run_items, run_items.c.id == table.run_item_id).where(its_runs, table.ordinal < most)
+    for row in tx.all(wanted.order_by(table.run_item_id, table.ordinal)):
+        found[row.run_item_id].append(row)
+    return found
 
 
 def at(tx: Tx, uri: str) -> sa.Row[Any] | None:
@@ -71,18 +101,18 @@ def run_ids(tx: Tx, media_id: str, limit: int) -> Sequence[str]:
     return tx.execute(chosen.order_by(run_items.c.run_id.desc()).limit(limit)).scalars().all()
 
 
-def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
     """Media of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
     catalog.get_index(tx, index_id)
     return _newest(tx, index_id, before_id, limit)
 
 
-def in_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def in_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[MediaView]:
     """As `page`, of the playground, which may not be there yet."""
     return _newest(tx, catalog.PLAYGROUND_ID, before_id, limit)
 
 
-def _newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def _newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
     wanted = [media.c.index_id == index_id, kept(media.c.id)]
     wanted += [media.c.id < before_id] if before_id is not None else []
-    return tx.all(sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit))
+    return _views(tx, tx.all(sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit)))

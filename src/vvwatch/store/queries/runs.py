@@ -9,22 +9,28 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.core.budgets import run_scope
+from vvwatch.core.runs import TERMINAL, ItemStatus, RunStatus
+from vvwatch.core.tallies import WHOLE_FAILED
 from vvwatch.errors import NotFound
-from vvwatch.store import catalog
+from vvwatch.store import catalog, spending
 from vvwatch.store.database import Tx
 from vvwatch.store.deleted import kept
-from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results, segment_retries
 
 _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED)
 
 
 @dataclass
 class Tally:
-    """What a run's items came to: how many of each (media type, status), and how long they are together."""
+    """What a run's items came to: how many of each (media type, status), and how long they are together.
+
+    `whole_failed` of those that are partial lack what is said of the whole.
+    """
 
     items: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
+    whole_failed: int = 0
 
     def call_off(self) -> None:
         """What waits in a run that was broken off is cancelled, though its rows are told so one after the other."""
@@ -34,10 +40,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run and its tally."""
+    """A run and its tally. `spent`: what its calls came to (a row of `spending`), None when it made none."""
 
     run: sa.Row[Any]
     tally: Tally
+    spent: sa.Row[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,18 @@ class ItemView:
 def get(tx: Tx, run_id: str) -> sa.Row[Any]:
     """The run; raises NotFound."""
     return tx.require(prompt_runs, "prompt_run", run_id)
+
+
+def processors_in_use(tx: Tx) -> set[str]:
+    """Return the processors that runs and retries wait for."""
+    runs = sa.select(prompt_runs.c.processor).where(prompt_runs.c.status.not_in(TERMINAL))
+    retries = (
+        sa.select(prompt_runs.c.processor)
+        .join(run_items, run_items.c.run_id == prompt_runs.c.id)
+        .join(segment_retries, segment_retries.c.run_item_id == run_items.c.id)
+        .where(segment_retries.c.next_at.is_not(None))
+    )
+    return set(tx.execute(sa.union(runs, retries)).scalars())
 
 
 def view(tx: Tx, run_id: str) -> RunView:
@@ -82,7 +101,8 @@ def _views(tx: Tx, found: Sequence[sa.Row[Any]]) -> list[RunView]:
     for run in found:
         if run.status == RunStatus.CANCELLED:
             tallies[run.id].call_off()
-    return [RunView(run, tallies[run.id]) for run in found]
+    spent = spending.of(tx, [run_scope(run.id) for run in found])
+    return [RunView(run, tallies[run.id], spent.get(run_scope(run.id))) for run in found]
 
 
 def _kept(tally: Mapping[str, Mapping[str, Any]]) -> Tally:
@@ -93,6 +113,7 @@ def _kept(tally: Mapping[str, Mapping[str, Any]]) -> Tally:
         found.items.update({(media_type, status): number for status, number in ends.items()})
         found.items[media_type, ItemStatus.PENDING] = counts["total"] - sum(ends.values())
         found.seconds += counts["seconds"]
+        found.whole_failed += counts.get(WHOLE_FAILED, 0)
     return found
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from vvwatch.store.database import Tx
 from vvwatch.store.queries import media, runs
-from vvwatch.store.schema import run_items, segment_results
+from vvwatch.store.schema import prompt_runs, run_items, segment_results
 
 
 class Place(NamedTuple):
@@ -30,7 +30,7 @@ class Found(NamedTuple):
 def page(
     tx: Tx, media_id: str, run_id: str | None, latest: bool, after: Place | None, limit: int
 ) -> Sequence[sa.Row[Any]]:
-    """Segments of a media item behind `after`, with the columns `media_id`, `run_id` and `found_at`.
+    """Segments of a media item behind `after`, with `media_id`, `run_id`, `found_at` and the run's `not_done`.
 
     Of one run, of the `latest` that found any (a list that was begun keeps to its run), or of all. Raises NotFound
     for the media item or the run.
@@ -57,7 +57,12 @@ def _found(
 ) -> Sequence[sa.Row[Any]]:
     table = segment_results
     columns = run_items.c.media_id, run_items.c.run_id, run_items.c.completed_at.label("found_at")
-    chosen = sa.select(table, *columns).join(run_items, run_items.c.id == table.c.run_item_id).where(*wanted)
+    chosen = (
+        sa.select(table, *columns, prompt_runs.c.not_done)
+        .join(run_items, run_items.c.id == table.c.run_item_id)
+        .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+        .where(*wanted)
+    )
     if after is not None:
         later = sa.and_(table.c.run_item_id == after.item_id, table.c.ordinal > after.ordinal)
         chosen = chosen.where(sa.or_(table.c.run_item_id < after.item_id, later))

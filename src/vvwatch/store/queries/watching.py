@@ -33,11 +33,11 @@ def last_complete_sweeps(tx: Tx) -> dict[str, sa.Row[Any]]:
 
 
 def _latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, sa.Row[Any]]:
-    own = reconciles.c.automation_id
-    newest = sa.select(own, sa.func.max(reconciles.c.started_at).label("at")).where(wanted).group_by(own)
-    latest = newest.subquery()
-    met = sa.and_(own == latest.c.automation_id, reconciles.c.started_at == latest.c.at)
-    found = tx.all(sa.select(reconciles).join(latest, met).where(wanted).order_by(reconciles.c.id))
+    """By the order in which they came, whatever the clock said: one look into the index for each automation."""
+    own = reconciles.c.automation_id == import_automations.c.id
+    last = sa.select(sa.func.max(reconciles.c.seq)).where(own, wanted).correlate(import_automations)
+    met = reconciles.c.seq == last.scalar_subquery()
+    found = tx.all(sa.select(reconciles).select_from(import_automations).join(reconciles, met))
     return {row.automation_id: row for row in found}
 
 

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from vvwatch.store.schema.catalogue import api_keys, connectors, deletions, facts, indexes, prompts
+from vvwatch.store.schema.catalogue import api_keys, audit, connectors, deletions, facts, indexes, prompts
 from vvwatch.store.schema.columns import metadata
 from vvwatch.store.schema.engine import jobs, nodes
+from vvwatch.store.schema.journal import (
+    item_journals,
+    llm_calls,
+    processor_states,
+    retried_segments,
+    spending,
+)
 from vvwatch.store.schema.outbox import deliveries, delivery_attempts, events, receipts, webhooks
+from vvwatch.store.schema.processing import processor_leases, processor_quotas
 from vvwatch.store.schema.results import (
     exports,
     import_files,
@@ -33,6 +41,7 @@ from vvwatch.store.schema.watching import (
     quarantine,
     reconciles,
     tombstones,
+    troubles,
     windows,
 )
 
@@ -45,6 +54,7 @@ def tables_of(dialect: str) -> list[sa.Table]:
 __all__ = [
     "absences",
     "api_keys",
+    "audit",
     "connectors",
     "deletions",
     "deliveries",
@@ -57,24 +67,32 @@ __all__ = [
     "import_files",
     "import_jobs",
     "indexes",
+    "item_journals",
     "jobs",
     "ledger_scopes",
+    "llm_calls",
     "media",
     "metadata",
     "nodes",
     "objects",
     "observations",
     "outputs",
+    "processor_leases",
+    "processor_quotas",
+    "processor_states",
     "prompt_runs",
     "prompts",
     "quarantine",
     "receipts",
     "reconciles",
+    "retried_segments",
     "run_items",
     "segment_results",
     "segment_retries",
+    "spending",
     "tables_of",
     "tombstones",
+    "troubles",
     "webhooks",
     "windows",
 ]

@@ -1,4 +1,4 @@
-"""Connectors, indexes, prompts and API keys."""
+"""Connectors, indexes, prompts and API keys, and the audit trail of who changed them."""
 
 from __future__ import annotations
 
@@ -101,3 +101,27 @@ facts = sa.Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
+
+# Who did what, and who was refused. A row stands for one change, or for equal refusals within an hour.
+audit = sa.Table(
+    "audit",
+    metadata,
+    identifier(),
+    moment("at"),
+    moment("last_at"),  # of the last of several refusals
+    text("actor"),  # the id of an API key, or config, cli, daemon; empty: unknown
+    text("actor_name"),  # the name that the key had then
+    text("action"),  # index.deleted, …
+    text("outcome", "done"),  # done refused
+    text("route"),  # method and template of the path below /api/v2; empty outside the API
+    text("resource_id"),
+    text("request_id"),
+    text("address"),
+    count("times", 1),
+    document("details"),
+)
+for _name in ("actor", "action", "resource_id"):
+    Index(f"audit_{_name}", audit.c[_name], audit.c.id)
+REFUSED: sa.ColumnElement[bool] = audit.c.outcome == sa.literal_column("'refused'")
+"""A constant of the statement itself: only then the index of refusals is used."""
+Index("audit_refused", audit.c.last_at, sqlite_where=REFUSED, postgresql_where=REFUSED)

@@ -93,6 +93,26 @@ def share_index(table: sa.Table, whole: Column[str], order: Column[int]) -> None
     Index(f"{table.name}_fresh", whole, order, sqlite_where=fresh, postgresql_where=fresh)
 
 
+FAILED: sa.ColumnElement[str] = sa.literal_column("'failed'")
+"""A constant of the statement itself: only then an index of what failed is used."""
+
+
+def attention_index(table: sa.Table, at: Column[float], some: sa.ColumnElement[bool]) -> None:
+    """What failed and was neither tried again nor dismissed is found by its moment, without reading the rest."""
+    Index(f"{table.name}_attention", at, sqlite_where=some, postgresql_where=some)
+
+
+def under_way_index(table: sa.Table) -> None:
+    """What has not ended is found without reading what has."""
+    some = table.c.completed_at.is_(None)
+    Index(f"{table.name}_under_way", table.c.id, sqlite_where=some, postgresql_where=some)
+
+
+def failed_index(table: sa.Table, whole: Column[str], some: sa.ColumnElement[bool]) -> None:
+    """The failed pieces of a large whole are found without reading the others."""
+    Index(f"{table.name}_failed", whole, table.c.id, sqlite_where=some, postgresql_where=some)
+
+
 def delivery_indexes(table: sa.Table) -> None:
     """Of all that a webhook was told, what is in the engine's hands, what waits, and what an object waits for."""
     columns, under_way = table.c, table.c.completed_at.is_(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Index
 
-from vvwatch.store.schema.columns import Integer, Text, count, flag, metadata, moment, text
+from vvwatch.store.schema.columns import Integer, Text, count, document, flag, metadata, moment, text
 
 # The queue of the embedded engine; on PostgreSQL the engine brings its own.
 jobs = sa.Table(
@@ -31,4 +31,7 @@ nodes = sa.Table(
     text("address"),
     moment("started_at"),
     moment("seen_at"),
+    Column("heartbeat_seconds", Float),  # silent for longer, it is lost
+    document("held"),  # the pieces of work that it had under way when it was seen, by kind
+    moment("missed_at"),  # when the others noticed that it is lost
 )

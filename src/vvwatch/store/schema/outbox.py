@@ -6,8 +6,10 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Float, ForeignKey, Index, LargeBinary, UniqueConstraint
 
 from vvwatch.store.schema.columns import (
+    FAILED,
     Integer,
     Text,
+    attention_index,
     count,
     delivery_indexes,
     document,
@@ -31,6 +33,7 @@ webhooks = sa.Table(
     text("status", "active"),  # active paused disabled deleted
     Column("secret", LargeBinary, nullable=False),  # encrypted
     count("failure_count"),
+    Column("last_error", Text),  # why the last attempt failed
     moment("last_failure_at"),
     moment("last_success_at"),
     moment("probe_at"),  # not before then, for it failed too often; NULL: at any time
@@ -72,9 +75,12 @@ deliveries = sa.Table(
     moment("created_at"),
     moment("last_attempt_at"),
     moment("completed_at"),  # NULL: under way
+    moment("dismissed_at"),  # a person has seen that it failed
     UniqueConstraint("event_id", "webhook_id"),
 )
 delivery_indexes(deliveries)
+DELIVERY_NEEDS_ATTENTION = sa.and_(deliveries.c.status == FAILED, deliveries.c.dismissed_at.is_(None))
+attention_index(deliveries, deliveries.c.completed_at, DELIVERY_NEEDS_ATTENTION)
 
 delivery_attempts = sa.Table(
     "delivery_attempts",
@@ -95,4 +101,6 @@ receipts = sa.Table(
     identifier(),  # of who asked, the method, the path and the key
     Column("answer", LargeBinary, nullable=False),  # with what was asked; encrypted
     moment("made_at"),
+    text("key_id"),  # the API key of who asked; empty in rows that are older than the column
+    Index("receipts_key", "key_id"),
 )

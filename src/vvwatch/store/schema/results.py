@@ -5,18 +5,23 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, ForeignKey, Index, UniqueConstraint
 
+from vvwatch.core.runs import WHOLE_FAILED
 from vvwatch.store.schema.columns import (
+    FAILED,
     Integer,
     Text,
+    attention_index,
     count,
     document,
     due_index,
+    failed_index,
     flag,
     identifier,
     metadata,
     moment,
     share_index,
     text,
+    under_way_index,
     work,
 )
 
@@ -32,6 +37,9 @@ import_jobs = sa.Table(
     text("source_prefix"),
     text("file_pattern", "*"),
     flag("recursive", default=True),
+    document("exclude_patterns"),  # NULL: none
+    Column("min_size_bytes", Integer),
+    Column("max_size_bytes", Integer),
     Column("import_mode", Text),  # of a job that lists: all new_only
     text("status", "pending"),
     count("priority", 1),
@@ -52,6 +60,8 @@ import_jobs = sa.Table(
     moment("started_at"),
     moment("completed_at"),
     moment("updated_at"),
+    count("retried"),  # of the failed, those that a person let be tried again
+    moment("dismissed_at"),  # a person has seen what failed
 )
 
 # The manifest of an import job; its rows gather while the window is open, before the job exists.
@@ -72,7 +82,11 @@ import_files = sa.Table(
     Column("title", Text),  # of the media to be
     document("origin"),  # what an attachment was: file_id, download_url, mime_type, file_name
     flag("claimed"),  # it is in the ledger because of this job, which no window made
+    moment("retried_at"),  # it failed, and a person let it be tried again
     count("attempts"),
+    count("failures"),  # in a row while the store answered for others …
+    moment("failing_since"),  # … the first of them; or since when this machine has been short of something
+    count("waits"),  # of the attempts, those that ended because this machine was short of something
     *work(),
     UniqueConstraint("job_id", "key"),
     sqlite_autoincrement=True,
@@ -110,7 +124,8 @@ prompt_runs = sa.Table(
     count("prompt_version", 1),
     document("prompt"),  # snapshot: name, prompt_text, json_schema, video_level
     document("settings"),  # the run settings of the preset
-    text("processor"),
+    text("processor"),  # empty: none answered to the model when the run began
+    document("not_done"),  # what of the settings it does not do: feature to reason; NULL: it does all
     count("priority", 1),
     count("concurrency", 16),
     Column("import_job_id", Text, unique=True),
@@ -124,6 +139,7 @@ prompt_runs = sa.Table(
     count("cancelled_items"),
     count("total_segments"),
     count("completed_segments"),
+    count("missing_wholes"),  # items without the answer about the whole that was asked for
     text("results", "kept"),  # kept dropping dropped: retention takes them, the run stays
     document("context"),  # what it was asked to run over, as told
     document("tally"),  # its items by media type and by how they ended; NULL: they are to be counted
@@ -134,6 +150,7 @@ prompt_runs = sa.Table(
     moment("started_at"),
     moment("completed_at"),
     moment("updated_at"),
+    moment("dismissed_at"),  # a person has seen what failed
 )
 
 run_items = sa.Table(
@@ -144,6 +161,11 @@ run_items = sa.Table(
     Column("media_id", Text, ForeignKey("media.id"), nullable=False, index=True),
     text("status", "pending"),  # pending processing completed partial failed cancelled
     count("attempts"),
+    count(
+        "waits"
+    ),  # those of the attempts that ended because the processor was away, paused or out of budget
+    count("failures"),  # as of import_files
+    moment("failing_since"),
     Column("error_code", Text),
     Column("error_message", Text),
     document("damage"),
@@ -180,7 +202,13 @@ segment_retries = sa.Table(
     Column("run_item_id", Integer, ForeignKey("run_items.id"), nullable=False, index=True),
     Column("ordinal", Integer, nullable=False),
     text("status", "pending"),  # pending processing completed failed
+    count("tries"),  # the how many-eth by itself; 0: a person asked for it
     count("attempts"),
+    count(
+        "waits"
+    ),  # those of the attempts that ended because the processor was away, paused or out of budget
+    count("failures"),  # as of import_files
+    moment("failing_since"),
     Column("error_code", Text),
     Column("error_message", Text),
     *work(),
@@ -228,6 +256,7 @@ exports = sa.Table(
     moment("started_at"),
     moment("completed_at"),
     moment("updated_at"),
+    moment("dismissed_at"),  # a person has seen that it failed
     UniqueConstraint("automation_id", "run_id"),
 )
 
@@ -247,3 +276,37 @@ due_index(segment_retries)
 share_index(import_files, import_files.c.job_id, import_files.c.ordinal)
 share_index(run_items, run_items.c.run_id, run_items.c.id)
 due_index(exports)
+
+JOB_NEEDS_ATTENTION = sa.and_(
+    sa.or_(
+        import_jobs.c.failed > import_jobs.c.retried,
+        sa.and_(import_jobs.c.status == FAILED, import_jobs.c.failed == sa.literal_column("0")),
+    ),
+    import_jobs.c.dismissed_at.is_(None),
+)
+RUN_NEEDS_ATTENTION = sa.and_(
+    sa.or_(
+        prompt_runs.c.failed_items > sa.literal_column("0"),
+        prompt_runs.c.total_segments > prompt_runs.c.completed_segments,
+        prompt_runs.c.missing_wholes > sa.literal_column("0"),
+        prompt_runs.c.status == FAILED,
+    ),
+    prompt_runs.c.dismissed_at.is_(None),
+)
+EXPORT_NEEDS_ATTENTION = sa.and_(exports.c.status == FAILED, exports.c.dismissed_at.is_(None))
+EXPORT_WAITS = sa.and_(exports.c.completed_at.is_(None), exports.c.last_error.is_not(None))
+attention_index(import_jobs, import_jobs.c.updated_at, JOB_NEEDS_ATTENTION)
+attention_index(prompt_runs, prompt_runs.c.updated_at, RUN_NEEDS_ATTENTION)
+attention_index(exports, exports.c.completed_at, EXPORT_NEEDS_ATTENTION)
+Index("exports_troubled", exports.c.id, sqlite_where=EXPORT_WAITS, postgresql_where=EXPORT_WAITS)
+FILE_FAILED = sa.and_(import_files.c.status == FAILED, import_files.c.retried_at.is_(None))
+ITEM_LACKS = sa.or_(
+    run_items.c.status == FAILED,
+    run_items.c.failed_segment_count > sa.literal_column("0"),
+    run_items.c.error_code == sa.literal_column(f"'{WHOLE_FAILED}'"),
+)
+"""Items that failed, those of which segments did, and those without the answer about the whole."""
+failed_index(import_files, import_files.c.job_id, FILE_FAILED)
+failed_index(run_items, run_items.c.run_id, ITEM_LACKS)
+for _table in (import_jobs, prompt_runs, exports):
+    under_way_index(_table)

@@ -59,7 +59,7 @@ tombstones = sa.Table(
     Column("version", Text, primary_key=True),
     Column("window_seq", Integer, nullable=False),
     moment("gone_at"),
-    text("proof"),  # sweeps event
+    text("proof"),  # sweeps event person
     sqlite_with_rowid=False,
 )
 
@@ -85,6 +85,8 @@ reconciles = sa.Table(
     count("list_calls"),
     Column("cost_usd", Float, nullable=False, server_default="0"),
     Column("duration_seconds", Float, nullable=False, server_default="0"),
+    document("left_out"),  # reason to how many entries of the listing can be no objects
+    document("odd"),  # what was known by then of the store: `store_notes.Oddity`
     sqlite_autoincrement=True,
 )
 Index("reconciles_of", reconciles.c.automation_id, reconciles.c.seq)
@@ -103,6 +105,31 @@ quarantine = sa.Table(
     count("times", 1),
     flag("deleted"),  # from the queue
 )
+
+# Objects whose import failed because their store did not give them. Each is tried again by itself: `retry_at`; NULL
+# when it was taken up again, which failed anew goes on from there.
+troubles = sa.Table(
+    "troubles",
+    metadata,
+    Column("scope_id", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    text("job_id"),
+    Column("file_id", Integer, nullable=False),
+    Column("automation_id", Text),
+    text("reason"),
+    text("message"),
+    count("tries"),  # in vain, by itself
+    moment("first_failed_at"),
+    moment("failed_at"),
+    moment("retry_at"),
+    text("begun_by"),  # the node that makes the try now; `retry_at` is when that counts as broken off
+    sqlite_with_rowid=False,
+)
+_due_troubles = troubles.c.retry_at.is_not(None)
+Index("troubles_due", troubles.c.retry_at, sqlite_where=_due_troubles, postgresql_where=_due_troubles)
+Index("troubles_planned", troubles.c.failed_at, sqlite_where=_due_troubles, postgresql_where=_due_troubles)
+Index("troubles_of_file", troubles.c.file_id)
 
 # Why an object was not picked up, where that is worth knowing; reported once as a skipped file of a job.
 observations = sa.Table(
@@ -131,6 +158,9 @@ import_automations = sa.Table(
     text("source_prefix"),
     text("file_pattern", "*"),
     flag("recursive", default=True),
+    document("exclude_patterns"),  # NULL: none
+    Column("min_size_bytes", Integer),
+    Column("max_size_bytes", Integer),
     text("debounce_interval"),  # as it was given: 10m
     Column("quiet_seconds", Float, nullable=False),
     Column("max_wait_seconds", Float, nullable=False),
@@ -157,6 +187,11 @@ import_automations = sa.Table(
     Column("last_run_id", Text),
     Column("last_error", Text),
     Column("last_error_hint", Text),
+    moment("failing_since"),  # its scans have failed since then, one after the other
+    count("failures"),  # how many of them
+    document("doubt"),  # complete sweeps that miss so much that it is not believed yet: since, times, missing
+    Column("place", Text),  # what stood there at the last sweep that was believed: another one proves nothing
+    flag("accept_missing"),  # the next complete sweep is believed, whatever it misses
 )
 
 export_automations = sa.Table(

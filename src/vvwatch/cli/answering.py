@@ -1,0 +1,160 @@
+"""Who answers in `vvwatch dev`, and what is asked: the options, and what they come to in a configuration."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from vvwatch.cli.failures import USAGE, Failure
+
+OLLAMA: Final = "http://127.0.0.1:11434/v1"
+_PROMPT: Final = "Describe what is to be seen and heard, in two or three sentences."
+_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {"description": {"type": "string"}},
+    "required": ["description"],
+}
+_PATIENCE_SECONDS: Final = 600
+"""A model on a laptop without a graphics card takes minutes for an answer."""
+_IN_FLIGHT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A processor, as its table in a configuration, and the prompt that it answers for each segment."""
+
+    processor: Mapping[str, Any]
+    prompt_text: str
+    json_schema: Mapping[str, Any]
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What it adds to a configuration."""
+        prompt = {"prompt_text": self.prompt_text, "json_schema": dict(self.json_schema)}
+        return {"processors": {"dev": dict(self.processor)}, "prompts": {"dev": prompt}}
+
+    @property
+    def who(self) -> str:
+        """Who is asked, for people."""
+        table = self.processor
+        return (
+            shlex.join(table["command"]) if "command" in table else f"{table['model']} at {table['base_url']}"
+        )
+
+    @property
+    def preset(self) -> dict[str, Any]:
+        """What an automation runs."""
+        return {
+            "prompt_id": "dev",
+            "processing_model": "dev",
+            "enable_transcription": False,
+            "enable_image_embedding": False,
+        }
+
+
+def answering_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options, and as its argument `answering` what they come to."""
+
+    @functools.wraps(command)
+    def run(
+        *args: Any,
+        model: str | None,
+        model_url: str | None,
+        model_key: str | None,
+        program: str | None,
+        prompt: str | None,
+        schema: str | None,
+        **rest: Any,
+    ) -> None:
+        processor = _processor(model, model_url, model_key, program)
+        _refuse_questions_to_nobody(processor, prompt, schema)
+        asked = processor and Answering(processor, prompt or _PROMPT, _schema(schema))
+        command(*args, answering=asked, **rest)
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run
+
+
+_OPTIONS: Final = (
+    click.option("--model", metavar="NAME", help="A model that answers the prompt for each segment."),
+    click.option(
+        "--model-url",
+        metavar="URL",
+        help=f"Where it is served in OpenAI's protocol.  [Ollama's: {OLLAMA}]",
+    ),
+    click.option("--model-key-file", "model_key", metavar="FILE", help="A file with the key it asks for."),
+    click.option("--program", metavar="COMMAND", help="A program that answers, instead of a model."),
+    click.option("--prompt", metavar="TEXT", help="What is asked of each segment.  [to describe it]"),
+    click.option(
+        "--schema", metavar="FILE", help="A JSON Schema that answers have to fit.  [a text: description]"
+    ),
+)
+
+
+def _processor(
+    model: str | None, url: str | None, key: str | None, program: str | None
+) -> dict[str, Any] | None:
+    if model and program is not None:
+        raise _misused("there are two to answer: --model and --program", "leave one of them out")
+    if not model and (url or key):
+        raise _misused("which model?", f"vvwatch dev FOLDER --model NAME --model-url {url or OLLAMA}")
+    if program is not None:
+        return {"type": "command", "command": _words(program), "timeout_seconds": _PATIENCE_SECONDS}
+    if not model:
+        return None
+    return {
+        "type": "openai",
+        "base_url": url or OLLAMA,
+        "model": model,
+        "timeout_seconds": _PATIENCE_SECONDS,
+        "max_in_flight": _IN_FLIGHT,
+        **({"api_key_file": os.path.abspath(key)} if key else {}),  # noqa: PTH100  # as typed, not resolved
+    }
+
+
+def _refuse_questions_to_nobody(processor: object, prompt: str | None, schema: str | None) -> None:
+    if processor is None and (prompt is not None or schema is not None):
+        raise _misused("nobody is there to answer the prompt", "add --model NAME, or --program COMMAND")
+
+
+def _words(program: str) -> list[str]:
+    """The program, found, and its arguments. Raises Failure."""
+    try:
+        words = shlex.split(program)
+    except ValueError as error:
+        raise _misused(f"--program: {error}", "close the quotes") from None
+    found = shutil.which(words[0]) if words else None
+    if found is None:
+        name = words[0] if words else program
+        if Path(name).is_file():
+            raise _misused(f"{name!r} may not be run", f"chmod +x {shlex.quote(name)}")
+        raise _misused(f"there is no program {name!r}", "a name that is found on PATH, or a path")
+    return [os.path.abspath(found), *words[1:]]  # noqa: PTH100  # a link is run under its own name
+
+
+def _schema(file: str | None) -> Mapping[str, Any]:
+    if file is None:
+        return _SCHEMA
+    try:
+        schema = json.loads(Path(file).read_bytes())
+    except OSError as error:
+        raise Failure(f"cannot read the schema: {error.strerror}", where=file, exit_code=USAGE) from error
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"the schema is no JSON: {error}", where=file, exit_code=USAGE) from error
+    if not isinstance(schema, dict):
+        raise Failure("the schema is no JSON object", where=file, exit_code=USAGE)
+    return schema
+
+
+def _misused(message: str, hint: str) -> Failure:
+    return Failure(message, hint, exit_code=USAGE)

@@ -1,0 +1,48 @@
+"""Which database a command works on, and how it says how far it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from vvwatch.cli.output import several
+from vvwatch.cli.place import state_dir
+from vvwatch.clock import SystemClock
+from vvwatch.config import load
+from vvwatch.store.opening import Place, place_at
+
+_TELL_SECONDS: Final = 5.0
+
+url_option = click.option(
+    "--database-url", "url", metavar="URL", help="The database.  [$VVWATCH_DATABASE_URL, the configuration]"
+)
+
+
+def place_of(url: str | None, config: str | None, state: str | None) -> Place:
+    """The database at `url`, else the configured one."""
+    environ = dict(os.environ)
+    if url is None:
+        overrides = {"state_dir": None if state is None else str(Path(state).absolute())}
+        configured = load(Path(config) if config else None, environ, overrides)
+    else:  # whatever else is wrong with the configuration does not matter
+        folder = state_dir(state, config, environ).absolute()
+        configured = load(None, {}, {"state_dir": str(folder), "database_url": url})
+    return place_at(configured.database_url, configured.state_dir, SystemClock())
+
+
+def progress(what: str = "row") -> Callable[[str, int], None]:
+    """Says now and then on stderr how far a long copy is."""
+    told_at = time.monotonic()
+
+    def tell(table: str, rows: int) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= _TELL_SECONDS:
+            told_at = time.monotonic()
+            click.echo(f"{table}: {several(rows, what)}", err=True)
+
+    return tell

@@ -1,0 +1,146 @@
+"""`vvwatch db reseal` and `reset-secrets`: the key that seals secrets is changed, or is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+import anyio
+import click
+
+from vvwatch.cli.commands import Command
+from vvwatch.cli.databases import place_of, progress, url_option
+from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.options import config_option, json_option, state_dir_option
+from vvwatch.cli.output import columns, plain, show_json
+from vvwatch.cli.place import state_dir
+from vvwatch.core.audit import CLI, Origin
+from vvwatch.store import audit, facts, nodes, resealing, sealing
+from vvwatch.store.database import Tx
+from vvwatch.store.encryption import SecretBox
+from vvwatch.store.opening import Place
+from vvwatch.store.resealing import Resealed
+from vvwatch.store.secret_keys import KeySource, find_keys
+
+_ROTATION: Final = (
+    "on several nodes: add a new key as another line to the secret key of every node, then run vvwatch db reseal with "
+    "it as the first line, then remove the old line everywhere"
+)
+
+
+@click.command(
+    "reset-secrets",
+    cls=Command,
+    examples=(("vvwatch db reset-secrets --yes", "secret.key is lost for good; the daemon is stopped"),),
+)
+@click.option("--yes", is_flag=True, help="Forget what the lost key has sealed.")
+@url_option
+@config_option
+@state_dir_option
+@json_option
+def reset_secrets(
+    url: str | None, config: str | None, state: str | None, *, yes: bool, as_json: bool
+) -> None:
+    """Forget every secret that a lost key has sealed, and go on with the present key.
+
+    Webhooks that were made over the API are disabled until their secret is rotated, and connectors that were made over
+    the API need new credentials. What the configuration declares has its secrets again at the next start.
+    """
+    if not yes:
+        hint = "restore secret.key, or say --yes when it is lost for good"
+        raise Failure("what the lost key has sealed is forgotten for good", hint, exit_code=USAGE)
+    place = place_of(url, config, state)
+    box = find_keys(state_dir(state, config, os.environ), os.environ).box()
+    found = anyio.run(_reset, place, box)
+    if as_json:
+        show_json(asdict(found))
+        return
+    for webhook_id in found.webhooks:
+        click.echo(f"{plain(webhook_id)} is disabled: rotate its secret, and give the receiver the new one")
+    for connector_id in found.connectors:
+        click.echo(
+            f"{plain(connector_id)} has no credentials: PATCH it, unless the configuration declares them"
+        )
+    click.echo("the present key seals all secrets from now on")
+
+
+async def _reset(place: Place, box: SecretBox) -> facts.Reset:
+    async with place.database.opened():
+        return await place.database.write(_reset_recorded, box)
+
+
+def _reset_recorded(tx: Tx, box: SecretBox) -> facts.Reset:
+    done = facts.reset_secrets(tx, box)
+    audit.record(tx, Origin(CLI), "secrets.reset", "", asdict(done))
+    return done
+
+
+@click.command(
+    "reseal",
+    cls=Command,
+    examples=(
+        ("vvwatch db reseal --new-key", "change secret.key; the daemon is stopped (SQLite)"),
+        (
+            "vvwatch db reseal --keep-old",
+            "seal everything with the first of several keys, which you have placed",
+        ),
+    ),
+)
+@click.option("--new-key", is_flag=True, help="Make a new key, and put it first into secret.key.")
+@click.option("--keep-old", is_flag=True, help="Leave the old keys in secret.key.")
+@url_option
+@config_option
+@state_dir_option
+@json_option
+def reseal(
+    url: str | None, config: str | None, state: str | None, *, new_key: bool, keep_old: bool, as_json: bool
+) -> None:
+    """Seal every secret in the database with the newest key, the first line of secret.key, and drop the old keys.
+
+    A run that was interrupted has lost nothing: run the same command again. On SQLite the daemon must be stopped; on
+    PostgreSQL it may run. Backups from before open only with the old key: keep a copy of it with them.
+    """
+    place = place_of(url, config, state)
+    source = find_keys(state_dir(state, config, os.environ), os.environ, make=False)
+    if new_key and not source.is_own:
+        where = str(source.path) if source.path else "VVWATCH_SECRET_KEY"
+        hint = "put a new key in front of it there, and run the command without --new-key"
+        raise Failure("the secret key is not in the state directory", hint, where=where, exit_code=USAGE)
+    keys, done = anyio.run(_resealed, place, source, new_key)
+    if not keep_old and keys.is_own:
+        keys.keep_newest()
+    _print_resealed(done, keys, keep_old=keep_old, as_json=as_json)
+
+
+async def _resealed(place: Place, source: KeySource, new_key: bool) -> tuple[KeySource, list[Resealed]]:
+    async with place.database.opened():
+        keys = await _with_new_key(place, source) if new_key else source
+        return keys, await resealing.reseal(place.database, keys.box(), progress("secret"))
+
+
+async def _with_new_key(place: Place, source: KeySource) -> KeySource:
+    """The keys with one before all others that seals nothing yet: that of an interrupted run, or a new one."""
+    present = await place.database.read(nodes.present) if place.file is None else []
+    if len(present) > 1:
+        names = ", ".join(node.name for node in present)
+        raise Failure(f"a new key would be on this machine alone, and there are {names}", _ROTATION)
+    mark = await place.database.read(sealing.mark)
+    is_unused = mark is not None and not source.box().is_newest(mark)
+    return source if is_unused else source.add_newest()
+
+
+def _print_resealed(done: Sequence[Resealed], keys: KeySource, *, keep_old: bool, as_json: bool) -> None:
+    removed = keys.is_own and not keep_old
+    if as_json:
+        show_json({"tables": [asdict(each) for each in done], "old_keys_removed": removed})
+        return
+    rows = [(each.table, str(each.secrets), str(each.resealed)) for each in done]
+    columns(rows, ("TABLE", "SECRETS", "SEALED ANEW NOW"))
+    where = plain(str(keys.path) if keys.path else "VVWATCH_SECRET_KEY")
+    click.echo(f"the newest key of {where} seals all secrets; backups from before need the old one")
+    if not removed:
+        click.echo(
+            f"nothing in the database needs the old keys any more: remove them from {where} everywhere"
+        )

@@ -1,0 +1,29 @@
+"""`vvwatch dismiss`."""
+
+from __future__ import annotations
+
+import click
+
+from vvwatch.cli.asking import asking
+from vvwatch.cli.client import Client, segment
+from vvwatch.cli.commands import Command
+from vvwatch.cli.output import plain, show_json
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("vvwatch dismiss job_…", "you have seen what failed in it"),
+        ("vvwatch dismiss exp_… del_…", "several at once"),
+    ),
+)
+@click.argument("identifiers", metavar="ID…", nargs=-1, required=True)
+@asking
+def dismiss(client: Client, identifiers: tuple[str, ...], *, as_json: bool) -> None:
+    """Stop showing a failure under "needs you", and those that say the same. Later failures are shown again."""
+    found = [client.post(f"/attention/{segment(each)}/dismiss") for each in identifiers]
+    dismissed = [each for answer in found for each in answer["dismissed"]]
+    if as_json:
+        show_json({"dismissed": dismissed})
+    else:
+        click.echo("\n".join(f"{plain(each)} is dismissed" for each in dismissed))

@@ -1,0 +1,294 @@
+"""Budgets: where money is counted, how much may be spent there, and whether one more call fits.
+
+Money is counted in whole billionths of a US dollar: sums are exact, in whatever order they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+from vvwatch.core.money import Forecast
+from vvwatch.errors import BudgetHeld, BudgetReached, ItemBudgetReached
+
+_NANOS: Final = 1_000_000_000
+_DAY_SECONDS: Final = 86_400
+_CALLS: Final = "per_day_calls"
+
+
+def nanos(usd: float | None) -> int | None:
+    """Return US dollars as billionths; None stays None."""
+    return None if usd is None else round(usd * _NANOS)
+
+
+def usd(nanos: int) -> float:
+    """Return billionths as US dollars."""
+    return nanos / _NANOS
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent at most, in US dollars and calls; None: no limit."""
+
+    per_item_usd: float | None = None
+    per_run_usd: float | None = None
+    per_day_usd: float | None = None
+    per_month_usd: float | None = None
+    per_day_calls: int | None = None
+
+    @property
+    def limits_money(self) -> bool:
+        """Whether any limit is in US dollars, so that every call must have a price."""
+        return any(
+            each is not None
+            for each in (self.per_item_usd, self.per_run_usd, self.per_day_usd, self.per_month_usd)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The budget over all processors, and those of single ones."""
+
+    overall: Budget = Budget()
+    by_processor: Mapping[str, Budget] = field(default_factory=dict)
+
+    def of(self, processor: str) -> tuple[tuple[str, str, Budget], ...]:
+        """Return the budgets that hold for a processor: whose spending each limits (empty: all), its table, itself."""
+        own = self.by_processor.get(processor, Budget())
+        return ("", "[processing.budget]", self.overall), (
+            processor,
+            f"[processors.{processor}.budget]",
+            own,
+        )
+
+    def limit_money(self, processor: str) -> bool:
+        """Whether calls of this processor must have a price."""
+        return any(budget.limits_money for *_, budget in self.of(processor))
+
+
+NO_BUDGETS: Final = Budgets()
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """For what a call is made."""
+
+    run_id: str
+    item_id: int
+    processor: str
+
+
+def run_scope(run_id: str) -> str:
+    """Return the name under which the spending of a run is counted."""
+    return f"run:{run_id}"
+
+
+def item_scope(item_id: int) -> str:
+    """Return the name under which the spending of an item of a run is counted."""
+    return f"item:{item_id}"
+
+
+def day_scope(at: float, processor: str = "") -> str:
+    """Return the name of a UTC day, of all processors or of one."""
+    return f"day:{_date(at // _DAY_SECONDS)}" + (f":{processor}" if processor else "")
+
+
+def month_scope(at: float, processor: str = "") -> str:
+    """Return the name of a UTC month, of all processors or of one."""
+    return f"month:{_date(at // _DAY_SECONDS)[:7]}" + (f":{processor}" if processor else "")
+
+
+@lru_cache(maxsize=100)
+def _date(day: float) -> str:
+    return _utc(day * _DAY_SECONDS).strftime("%Y-%m-%d")
+
+
+def scopes(payer: Payer, at: float) -> tuple[str, ...]:
+    """Return everything that a call begun at this moment is counted in."""
+    own = payer.processor
+    periods = day_scope(at), day_scope(at, own), month_scope(at), month_scope(at, own)
+    return (item_scope(payer.item_id), run_scope(payer.run_id), *periods)
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+def day_ends_at(at: float) -> float:
+    """Return when the UTC day of this moment ends, in epoch seconds."""
+    return (_utc(at).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)).timestamp()
+
+
+def month_ends_at(at: float) -> float:
+    """Return when the UTC month of this moment ends, in epoch seconds."""
+    first = _utc(at).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first + timedelta(days=32)).replace(day=1).timestamp()
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a scope has seen: calls begun, billionths spent, and billionths that calls under way may cost."""
+
+    calls: int = 0
+    cost: int = 0
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    scope: str
+    option: str
+    table: str
+    per: str
+    most: float
+    until: float | None
+
+
+def _limits(budgets: Budgets, payer: Payer, at: float) -> Iterator[_Limit]:
+    for own, table, budget in budgets.of(payer.processor):
+        day, month = (day_scope(at, own), day_ends_at(at)), (month_scope(at, own), month_ends_at(at))
+        for option, per, (scope, until), most in (
+            ("per_item_usd", "item", (item_scope(payer.item_id), None), budget.per_item_usd),
+            ("per_run_usd", "run", (run_scope(payer.run_id), None), budget.per_run_usd),
+            ("per_day_usd", "day", day, budget.per_day_usd),
+            ("per_month_usd", "month", month, budget.per_month_usd),
+            (_CALLS, "day", day, budget.per_day_calls),
+        ):
+            if most is not None:
+                yield _Limit(scope, option, table, per, most, until)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A budget in force: where it stands in the configuration, its limit, and what is used of it.
+
+    `used` is None where each item or run has its own. `until` is when its period ends.
+    """
+
+    table: str
+    option: str
+    most: float
+    used: float | None
+    until: float | None
+
+
+def period_scopes(processor: str, at: float) -> tuple[str, ...]:
+    """Return the scopes of the days and months that the budgets of a processor are held against."""
+    return day_scope(at), day_scope(at, processor), month_scope(at), month_scope(at, processor)
+
+
+def standing(budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent]) -> list[Standing]:
+    """Return how the budgets of a processor stand; `spent` may lack scopes in which nothing was spent."""
+    found = []
+    for limit in _limits(budgets, Payer("", 0, processor), at):
+        used = None
+        if limit.until is not None:
+            so_far = spent.get(limit.scope, Spent())
+            is_calls = limit.option == "per_day_calls"
+            used = float(so_far.calls) if is_calls else usd(so_far.cost + so_far.reserved)
+        found.append(Standing(limit.table, limit.option, limit.most, used, limit.until))
+    return found
+
+
+def refusal(
+    budgets: Budgets, payer: Payer, at: float, spent: Mapping[str, Spent], estimate_usd: float | None
+) -> BudgetReached | BudgetHeld | None:
+    """Return why a call that costs at most so much may not begin now; None when it fits everywhere.
+
+    `spent` holds each scope of the payer. A call of unknown price fits no budget in US dollars. What only calls under
+    way stand in the way of may fit when they have ended, for they are counted with the most that they may cost.
+    """
+    if estimate_usd is None and budgets.limit_money(payer.processor):
+        return _unpriced(payer.processor)
+    held, needed = None, nanos(estimate_usd) or 0
+    for limit in _limits(budgets, payer, at):
+        found = spent[limit.scope]
+        if limit.option == _CALLS:
+            if found.calls + 1 > limit.most:
+                return _no_more_calls(limit)
+        elif found.cost + needed > (nanos(limit.most) or 0):
+            return _reached(limit, found, estimate_usd or 0.0)
+        elif found.cost + found.reserved + needed > (nanos(limit.most) or 0):
+            held = held or _all_held(limit, found, estimate_usd or 0.0)
+    return held
+
+
+_HELD_SECONDS: Final = 5.0  # calls end within seconds; more of them may have begun by then
+
+
+def _unpriced(processor: str) -> BudgetReached:
+    return BudgetReached(
+        f"a budget in US dollars is in force, and nobody knows what the model of processor {processor!r} costs",
+        f"write its price into [processors.{processor}.prices], 0 if it costs nothing, and restart",
+    )
+
+
+def _no_more_calls(limit: _Limit) -> BudgetReached:
+    return BudgetReached(
+        f"the budget of {limit.most:,} calls a day is used up ({limit.table} {limit.option})",
+        f"wait for the next day (UTC), or raise {limit.option} in {limit.table}",
+        limit.until,
+    )
+
+
+def _reached(limit: _Limit, found: Spent, estimate: float) -> BudgetReached:
+    used = f"{usd(found.cost):.4f} spent"
+    wait = "" if limit.until is None else f"wait for the next {limit.per} (UTC), or "
+    error = ItemBudgetReached if limit.per == "item" else BudgetReached
+    return error(
+        f"the budget of {limit.most:g} US dollars per {limit.per} is reached: {used}, and the next call may cost "
+        f"{estimate:.4f} ({limit.table} {limit.option})",
+        f"{wait}raise {limit.option} in {limit.table}",
+        limit.until,
+    )
+
+
+def _all_held(limit: _Limit, found: Spent, estimate: float) -> BudgetHeld:
+    return BudgetHeld(
+        f"what is left of the budget of {limit.most:g} US dollars per {limit.per} is held for calls under way: "
+        f"{usd(found.cost):.4f} spent, {usd(found.reserved):.4f} held, and the next call may cost {estimate:.4f} "
+        f"({limit.table} {limit.option})",
+        f"it goes on by itself when they have ended; a higher {limit.option}, or a lower max_output_tokens of the "
+        "processor, lets more calls be made at once",
+        _HELD_SECONDS,
+    )
+
+
+def shortages(
+    budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent], forecast: Forecast, items: int
+) -> list[str]:
+    """Return which budgets a run of so many items would reach, in words; empty when it fits.
+
+    A run that reaches one is not refused: it waits there. `spent` holds the scopes of the day and the month.
+    """
+    if forecast.cost_usd is None and forecast.calls and budgets.limit_money(processor):
+        return [_unpriced(processor).message]
+    found = []
+    for limit in _limits(budgets, Payer("", 0, processor), at):
+        used = spent.get(limit.scope, Spent())
+        needs = _needed(limit, forecast, items)
+        left = limit.most - (used.calls if limit.option == _CALLS else usd(used.cost + used.reserved))
+        if needs > left:
+            what = f"{limit.option} in {limit.table} is {limit.most:g}"
+            found.append(f"{what}: {max(left, 0.0):g} is left, and {needs:g} may be needed")
+    return found
+
+
+def _needed(limit: _Limit, forecast: Forecast, items: int) -> float:
+    if limit.option == _CALLS:
+        return forecast.calls
+    cost = forecast.cost_usd or 0.0
+    return cost / max(items, 1) if limit.per == "item" else cost
+
+
+def left_usd(budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent]) -> float | None:
+    """Return how many US dollars one run may cost now; None when nothing limits it."""
+    left = []
+    for limit in _limits(budgets, Payer("", 0, processor), at):
+        if limit.option != _CALLS and limit.per != "item":
+            used = spent.get(limit.scope, Spent())
+            left.append(limit.most - usd(used.cost + used.reserved))
+    return max(min(left), 0.0) if left else None

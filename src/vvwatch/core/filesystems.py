@@ -1,0 +1,129 @@
+"""What a file system promises: who sees its changes, whether its inode numbers last, whether a database is safe on it.
+
+It is judged by its kind, as the kernel's table of mounts names it (proc_pid_mountinfo(5)). A FUSE file system of an
+unknown kind promises nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+def _kinds(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+_NETWORK: Final = _kinds(
+    "nfs nfs3 nfs4 cifs smb2 smb3 smbfs ncpfs davfs davfs2 afs openafs auristorfs coda",
+    "ceph glusterfs lustre beegfs fhgfs gpfs gfs gfs2 ocfs2 pvfs2 orangefs quobyte panfs wekafs cvfs acfs",
+    "mfs moosefs lizardfs autofs",
+)
+"""`autofs` stands for what is not mounted yet, which is nearly always a server's folder."""
+_OF_A_HOST: Final = _kinds("9p virtiofs vboxsf vmhgfs prl_fs fakeowner osxfs drvfs wslfs")
+"""Folders of the machine that runs this one as a guest."""
+_HOST_FUSE: Final = _kinds("vmhgfs-fuse grpcfuse osxfs")
+_LOCAL_FUSE: Final = _kinds(
+    "bindfs gocryptfs encfs cryfs securefs dislocker fuse-overlayfs overlayfs",
+    "ntfs ntfs-3g lowntfs-3g exfat exfat-fuse ext2 fuse-ext2 apfs apfs-fuse hfsfuse zfs zfs-fuse",
+    "squashfuse fuseiso archivemount lxcfs",
+)
+_POOLS: Final = _kinds("mergerfs mhddfs unionfs unionfs-fuse shfs")
+"""Several disks as one folder: the kernel sees what goes through it, and not all of them can hold a database."""
+_MADE_UP_INODES: Final = _kinds("vfat msdos umsdos exfat davfs davfs2") | _OF_A_HOST
+_SMB: Final = _kinds("cifs smb2 smb3 smbfs")
+_LASTING_FUSE: Final = _kinds("glusterfs ceph ceph-fuse juicefs mfs moosefs lizardfs saunafs")
+"""Those whose servers keep a number for each file."""
+_ESCAPE: Final = re.compile(r"\\([0-7]{3})")
+
+
+class Keeping(StrEnum):
+    """Whether a file system can hold a database that one process at a time writes to."""
+
+    SAFE = "safe"
+    DOUBTFUL = "doubtful"
+    UNSAFE = "unsafe"
+
+
+class Mount(NamedTuple):
+    """A line of the table of mounts: `device` is `major:minor`, `options` those of the file system.
+
+    `source` is what was mounted, `root` the folder of it that stands at `point`.
+    """
+
+    device: str
+    point: str
+    kind: str
+    options: str
+    source: str = ""
+    root: str = "/"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether others can change it unseen by this kernel."""
+        if self.kind in _NETWORK or self.kind in _OF_A_HOST:
+            return True
+        name = _fuse_name(self.kind)
+        return name is not None and name not in _LOCAL_FUSE and name not in _POOLS
+
+    @property
+    def has_lasting_inodes(self) -> bool:
+        """Whether a file has the same inode number after the next mount."""
+        name = _fuse_name(self.kind)
+        if name is not None:
+            return name in _LASTING_FUSE
+        if self.kind in _SMB:
+            return "serverino" in self.options.split(",")
+        return self.kind not in _MADE_UP_INODES and not self.kind.startswith("fuseblk")
+
+    @property
+    def keeping(self) -> Keeping:
+        """Whether it can hold a database: locks and shared memory do not reach other machines over a network."""
+        name = _fuse_name(self.kind)
+        if self.kind in _OF_A_HOST or name in _HOST_FUSE or name in _POOLS:
+            return Keeping.DOUBTFUL
+        return Keeping.UNSAFE if self.is_remote else Keeping.SAFE
+
+
+def mounts_of(table: str) -> list[Mount]:
+    """The mounts that a table tells of, in its order; a line that cannot be read is passed over."""
+    return [mount for line in table.splitlines() if (mount := _mount(line)) is not None]
+
+
+def mount_above(path: str, mounts: Iterable[Mount]) -> Mount | None:
+    """The deepest mount above the absolute `path`; of equals the one mounted last, which hides the others."""
+    found: Mount | None = None
+    for mount in mounts:
+        point = mount.point
+        if found is not None and len(point) < len(found.point):
+            continue
+        if path == point or path.startswith(point.rstrip("/") + "/"):
+            found = mount
+    return found
+
+
+def mount_of_device(major: int, minor: int, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount of the device with these numbers, the last one when there are several."""
+    device = f"{major}:{minor}"
+    return next((mount for mount in reversed(list(mounts)) if mount.device == device), None)
+
+
+def _mount(line: str) -> Mount | None:
+    left, separator, right = line.partition(" - ")
+    fields, rest = left.split(" "), right.split(" ")
+    if not separator or len(fields) < 6:
+        return None
+    kind, source, options = [*rest, "", ""][:3]
+    return Mount(fields[2], _unescaped(fields[4]), kind, options, source, fields[3])
+
+
+def _unescaped(point: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), point)
+
+
+def _fuse_name(kind: str) -> str | None:
+    """What calls itself so behind FUSE, empty when it has no name; None for what is not FUSE."""
+    family, _, name = kind.partition(".")
+    return name if family == "fuse" else None

@@ -1,0 +1,41 @@
+"""Which moments of a stretch of video are looked at: each shot in its middle, long ones more often."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+_SHORTEST_SHOT_SECONDS: Final = 0.1
+
+
+def frame_times(start: float, end: float, shots: Sequence[float], most: int) -> tuple[float, ...]:
+    """Return at most `most` moments within [start, end), in order; `shots` are the changes of shot, in order.
+
+    Each shot is looked at in its middle, the longest ones where there are more than `most`. Where there are fewer,
+    the long ones are looked at several times, evenly. A stretch without a length has one moment.
+    """
+    if most <= 0:
+        return ()
+    if end <= start:
+        return (start,)
+    lengths = _shots_within(start, end, shots)
+    longest = sorted(lengths, key=lambda shot: (shot[0] - shot[1], shot[0]))[:most]
+    counts = dict.fromkeys(longest, 1)
+    for _ in range(most - len(longest)):
+        sparse = max(longest, key=lambda shot: (shot[1] - shot[0]) / (counts[shot] + 1))
+        counts[sparse] += 1
+    return tuple(
+        round(first + (last - first) * (number + 0.5) / count, 3)
+        for (first, last), count in sorted(counts.items())
+        for number in range(count)
+    )
+
+
+def _shots_within(start: float, end: float, shots: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the parts of [start, end) between changes of shot; a sliver belongs to its neighbour."""
+    inner = shots[
+        bisect_left(shots, start + _SHORTEST_SHOT_SECONDS) : bisect_right(shots, end - _SHORTEST_SHOT_SECONDS)
+    ]
+    return list(pairwise([start, *inner, end]))

@@ -1,0 +1,119 @@
+"""Which processors there are, and which of them a `processing_model` names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from vvwatch.errors import ModelNotConfigured
+
+TECHNICAL: Final = "technical"
+"""The processor that is always there and needs no configuration."""
+
+TECHNICAL_PROMPT_ID: Final = "prompt_technical"
+"""The prompt that the built-in processor answers; it asks for measurements, which no model can make."""
+
+NOBODY: Final = ""
+"""The processor of a run whose model nobody answers to: its items fail with that reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What an endpoint allows: requests and tokens a minute, None for any number, and calls in flight."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    in_flight: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorInfo:
+    """What is known of a processor without asking it: its name, its type, the models it answers to.
+
+    `models` are globs over model names. `transcribes` and `embeds_images`: whether it does what a run may ask for by
+    `enable_transcription` and `enable_image_embedding`.
+    """
+
+    name: str
+    type: str
+    models: tuple[str, ...] = ()
+    transcribes: bool = False
+    embeds_images: bool = False
+
+    def not_done(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return what a run's settings ask for and this processor does not do: feature to reason."""
+        words = {
+            "transcription": "" if self.transcribes else "does not transcribe speech",
+            "image_embedding": "" if self.embeds_images else "makes no image embeddings",
+        }
+        return {
+            feature: f"the processor {self.name!r} {what}"
+            for feature, what in words.items()
+            if what and settings.get(f"enable_{feature}", True)
+        }
+
+
+def undone(not_done: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return what a result says of transcription and image embedding: false with the reason where it is not done.
+
+    Null means that nobody asked, or that nothing is known of its own success.
+    """
+    reasons = {feature: (not_done or {}).get(feature) for feature in ("transcription", "image_embedding")}
+    succeeded = {f"{feature}_succeeded": False if why else None for feature, why in reasons.items()}
+    return {**succeeded, **{f"{feature}_error": why for feature, why in reasons.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorNames:
+    """The configured processors by name, and which one runs a prompt when nobody says."""
+
+    infos: Mapping[str, ProcessorInfo] = field(
+        default_factory=lambda: {TECHNICAL: ProcessorInfo(TECHNICAL, TECHNICAL)}
+    )
+    default: str = TECHNICAL
+
+    def choose(self, model: str | None, prompt_id: str | None = None) -> ProcessorInfo:
+        """Return the processor that a `processing_model` names: by its own name, else by its models.
+
+        Without a model it is the default, and for the built-in prompt the built-in processor. A model matches the
+        first processor, in the order of the configuration, one of whose globs it fits. Raises ModelNotConfigured for a
+        name that nobody answers to, with what there is to choose from.
+        """
+        found = self.find(model, prompt_id)
+        if found is None:
+            wanted = model or self.default
+            close = get_close_matches(wanted, self.infos, n=1)
+            meant = f"did you mean {close[0]!r}? " if close else ""
+            what = f"no processor answers to the model {wanted!r}"
+            raise ModelNotConfigured(what, f"{meant}use one of: {self.choices()}")
+        return found
+
+    def find(self, model: str | None, prompt_id: str | None = None) -> ProcessorInfo | None:
+        """Return the processor that a `processing_model` names, as `choose`; None when nobody answers to it."""
+        wanted = model or (TECHNICAL if prompt_id == TECHNICAL_PROMPT_ID else self.default)
+        if wanted in self.infos:
+            return self.infos[wanted]
+        fitting = (
+            info for info in self.infos.values() if any(fnmatchcase(wanted, glob) for glob in info.models)
+        )
+        return next(fitting, None)
+
+    def treatment(self, settings: Mapping[str, Any], prompt_id: str | None = None) -> dict[str, Any]:
+        """Return who processes the prompt, the settings that are kept to, and what is `not_done` of those given.
+
+        The processor is empty when nobody answers to the model.
+        """
+        info = self.find(settings.get("processing_model"), prompt_id)
+        if info is None:
+            return {"processor": NOBODY, "settings": dict(settings), "not_done": None}
+        missing = info.not_done(settings)
+        kept = {**settings, **{f"enable_{feature}": False for feature in missing}}
+        return {"processor": info.name, "settings": kept, "not_done": missing or None}
+
+    def choices(self) -> str:
+        """Return what a `processing_model` may be, for people."""
+        globs = [glob for info in self.infos.values() for glob in info.models]
+        return ", ".join([*self.infos, *globs])

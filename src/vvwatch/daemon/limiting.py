@@ -1,0 +1,72 @@
+"""The limiters of the configured processors, and the fingerprints by which a changed configuration is known."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from vvwatch.config import Config
+from vvwatch.core.events import canonical_json
+from vvwatch.core.processors import Rates
+from vvwatch.ports import Clock
+from vvwatch.processors.limiting import SharedLimiter
+from vvwatch.store.database import Database
+from vvwatch.store.encryption import SecretBox
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pauses import Pauses, StoredQuota
+
+_PURPOSE: Final = "processor fingerprints"
+
+
+@dataclass
+class Limiters:
+    """Makes each processor's limiter once. `node` is this node's name where there are others; else empty."""
+
+    database: Database
+    clock: Clock
+    telemetry: Telemetry
+    pauses: Pauses
+    node: str
+    _made: dict[str, SharedLimiter] = field(default_factory=dict)
+
+    def of(self, name: str, rates: Rates) -> SharedLimiter:
+        """Return the limiter of the processor called `name`."""
+        if name not in self._made:
+            quota = StoredQuota(self.database, self.pauses, name, rates.in_flight, self.node)
+            self._made[name] = SharedLimiter(rates, self.clock, quota, partial(self._tell_patience, name))
+        return self._made[name]
+
+    def in_flight(self) -> dict[str, int]:
+        """Return how many calls are under way on this node, by processor."""
+        return {name: limiter.in_flight for name, limiter in self._made.items()}
+
+    def drain(self) -> None:
+        """Let no call begin on this node any more."""
+        for limiter in self._made.values():
+            limiter.drain()
+
+    def _tell_patience(self, name: str, seconds: float) -> None:
+        self.telemetry.emit("processor.held_back", processor=name, seconds=round(seconds, 3))
+
+    async def aclose(self) -> None:
+        """Give back what this node has of the others' quota."""
+        for limiter in self._made.values():
+            await limiter.aclose()
+
+
+def fingerprints(config: Config, box: SecretBox) -> dict[str, str]:
+    """Return what tells each processor's configuration, key and budgets apart from others; it does not tell them."""
+    key = box.secret(_PURPOSE)
+    found = {}
+    for name, table in config.processors.items():
+        secret = config.processor_secrets.get(name)
+        document = {
+            "table": table.model_dump(mode="json"),
+            "budget": config.processing.budget.model_dump(mode="json"),
+            "key": None if secret is None else secret.reveal(),
+        }
+        found[name] = hmac.new(key, canonical_json(document), hashlib.sha256).hexdigest()
+    return found

@@ -1,0 +1,27 @@
+"""A node tells the others that it works, and tells of those that do not any more."""
+
+from __future__ import annotations
+
+from vvwatch.api.wire import moment
+from vvwatch.daemon.wiring import House
+from vvwatch.store import nodes
+from vvwatch.store.nodes import Life
+
+
+async def be_seen(house: House, life: Life) -> None:
+    """Give a sign of life, and tell of a life of this node and of nodes that ended without a word."""
+    now = house.clock.now()
+    seen_at = await house.database.write(nodes.note, life)
+    if seen_at is not None:
+        silent = round(now - seen_at, 1)
+        house.telemetry.emit("node.returned", node=life.name, seen_at=moment(seen_at), silent_seconds=silent)
+    for node in await house.database.write(nodes.miss):
+        house.telemetry.emit(
+            "node.lost",
+            node=node.name,
+            address=node.address,
+            seen_at=moment(node.seen_at),
+            silent_seconds=round(now - node.seen_at, 1),
+            held=dict(node.held),
+            waiting=list(node.waiting),
+        )

@@ -1,0 +1,77 @@
+"""Where the API listens, and with which certificate."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vvwatch.config import Config
+from vvwatch.errors import ConfigInvalid, Problem, VvwatchError
+
+_BACKLOG: Final = 512
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 picks a free one. Raises OSError.
+
+    The protocol is named because asyncio turns Nagle's delay off only where it is.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The files of a certificate and its key, as PEM."""
+
+    certificate: Path
+    key: Path
+
+
+def address(listener: socket.socket, tls: Tls | None) -> str:
+    """The address of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def tls_of(config: Config) -> Tls | None:
+    """The certificate that is configured; None for plain HTTP."""
+    certificate, key = config.api.tls_certificate, config.api.tls_key
+    return None if certificate is None or key is None else Tls(certificate, key)
+
+
+def listener_of(config: Config) -> socket.socket:
+    """A socket that listens where the configuration says. Raises ConfigInvalid or VvwatchError where it may not."""
+    host, port = config.address
+    try:
+        return bound(host, port)
+    except PermissionError as error:
+        # A restart changes nothing, so this ends as a wrong configuration does.
+        raise ConfigInvalid((_forbidden(config, port, error),)) from error
+    except OSError as error:
+        raise VvwatchError(
+            f"cannot listen on {config.listen}: {error.strerror}",
+            "stop what uses the address, or choose another with listen (port 0 picks a free one)",
+        ) from error
+
+
+def _forbidden(config: Config, port: int, error: OSError) -> Problem:
+    """Why this process may not have the port: below 1024, or not one that its unit allows."""
+    hint = f"under systemd add a drop-in: [Service] SocketBindAllow=tcp:{port}"
+    if port < 1024:
+        hint = f"choose a port from 1024 on, or let the unit give AmbientCapabilities=CAP_NET_BIND_SERVICE; {hint}"
+    return Problem(
+        str(config.path or "flags"), None, "listen", f"{config.listen}: {error.strerror}", hint=hint
+    )

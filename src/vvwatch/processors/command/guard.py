@@ -1,0 +1,55 @@
+"""A small process that outlives the daemon for a moment, to end the programs that a killed daemon leaves running."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import Final
+
+import anyio
+from anyio.abc import Process
+
+import vvwatch
+from vvwatch.core.shortages import not_started
+from vvwatch.processors.processes import begun
+
+# Isolated mode ignores PYTHONPATH, so the child is told where this very package lives.
+_START: Final = (
+    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
+    "from vvwatch.processors.command.leftovers import main; main()"
+)
+_ROOT: Final = str(Path(vvwatch.__file__).parents[1])
+_GRACE_SECONDS: Final = 10.0
+
+
+class Guard:
+    """Watches over the processes with `mark` in their environment, from the first `start` on."""
+
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
+        self._process: Process | None = None
+        self._lock = anyio.Lock()
+
+    async def start(self) -> None:
+        """See to it that the process is there. Raises MachineShortage when it cannot be started."""
+        async with self._lock:
+            if self._process is not None and self._process.returncode is None:
+                return
+            command = (sys.executable, "-I", "-c", _START, _ROOT, self._mark.decode())
+            try:
+                self._process = await begun(command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={})
+            except OSError as error:
+                raise not_started(error, command[0]) from error
+
+    async def aclose(self) -> None:
+        """End it; before it goes, it ends whatever runs still."""
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return
+        with anyio.CancelScope(shield=True):
+            await process.stdin.aclose()
+            with anyio.move_on_after(_GRACE_SECONDS):
+                await process.wait()
+            if process.returncode is None:
+                process.kill()

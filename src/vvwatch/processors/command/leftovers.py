@@ -1,0 +1,55 @@
+"""Processes that a program left behind outside its group, found by a variable that they have inherited."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+FOLDER_VARIABLE: Final = "VVWATCH_WORKDIR"
+_PROCESSES: Final = Path("/proc")
+_ROUNDS: Final = 20
+
+
+def mark_of(folder: Path | str) -> bytes:
+    """Return how the environment of all processes begins that were started for a folder of this path."""
+    return f"{FOLDER_VARIABLE}={folder}".encode()
+
+
+def end_marked(mark: bytes, since: int = 0) -> None:
+    """Kill all processes with `mark` in their environment that were started after the process `since`.
+
+    Does nothing where there is no /proc.
+    """
+    for _ in range(_ROUNDS):  # one that is killed may have started another just before
+        found = [pid for pid in _processes() if pid > since and _has_mark(pid, mark)]
+        if not found:
+            return
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(_PROCESSES) if name.isdigit()]  # noqa: PTH208  # no Path for each
+    except FileNotFoundError:
+        return []
+
+
+def _has_mark(pid: int, mark: bytes) -> bool:
+    """One that is over already, and only waits for its parent to know, has no environment any more."""
+    try:
+        environment = (_PROCESSES / str(pid) / "environ").read_bytes()
+    except OSError:
+        return False
+    return any(variable.startswith(mark) for variable in environment.split(b"\0"))
+
+
+def main() -> None:
+    """Wait until the daemon, which holds the other end of stdin, is gone; end what it leaves behind."""
+    sys.stdin.buffer.read()
+    end_marked(sys.argv[2].encode())

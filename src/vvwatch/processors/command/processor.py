@@ -1,0 +1,105 @@
+"""A program as a processor, which is asked once for each item and cuts it as it likes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any, Final
+
+from vvwatch.config import Secret
+from vvwatch.config.processors import CommandProcessor
+from vvwatch.core.media import ProcessingResult, RunSettings
+from vvwatch.core.money import Forecast, Workload
+from vvwatch.core.processors import ProcessorInfo
+from vvwatch.errors import ProcessorCrashed, ProcessorError, ProcessorRefused
+from vvwatch.ports.processing import Item, Processor, Prompt
+from vvwatch.processors.command.asking import Asking, Question, Reply, usable
+from vvwatch.processors.command.protocol import check_prompt, result_of
+from vvwatch.processors.command.running import OneProcessEach, Program, Runner
+from vvwatch.processors.command.segments import SegmentCommand
+from vvwatch.processors.command.workers import Workers
+from vvwatch.processors.media.cutting import Cutter, Wanted
+from vvwatch.processors.registry import Opener, Resources
+from vvwatch.processors.validation import call_aside
+
+_AGAIN: Final = "if it fails each time, run the program by hand on this item"
+
+
+class ItemCommand:
+    """Implements `Processor` by a program that is asked once for an item."""
+
+    def __init__(self, info: ProcessorInfo, asking: Asking) -> None:
+        self.info = info
+        self._asking = asking
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Raises InvalidInput when answers cannot be held against the prompt's schemas."""
+        check_prompt(prompt)
+
+    def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
+        """Return that each item is asked about once; that costs nothing unless the program has a price."""
+        return Forecast(workload.items, cost_usd=workload.items * self._asking.usd_per_call)
+
+    async def process(self, item: Item) -> ProcessingResult:
+        """Return what the program answers. As `Processor.process`."""
+        async with item.open() as fd:
+            reply = await self._asking.ask(item, fd, Question("item"))
+        result, reason = await call_aside(len(reply.text or ""), _understood, reply, item)
+        await self._asking.end(item, reply, reason=reason)
+        if reply.has_crashed:
+            raise ProcessorCrashed(reason, _AGAIN)
+        if result is None:
+            raise ProcessorRefused(reason, _AGAIN)
+        item.progress(1.0)
+        return result
+
+    async def examine(self) -> tuple[ProcessorError, ...]:
+        """Return why the program cannot be started; nothing when it can."""
+        return self._asking.examine()
+
+    async def aclose(self) -> None:
+        """End all processes."""
+        await self._asking.aclose()
+
+
+_: type[Processor] = ItemCommand
+
+
+def open_processor(
+    name: str,
+    table: CommandProcessor,
+    api_key: Secret | None,  # noqa: ARG001  # a program gets its secrets by `pass_env`
+    resources: Resources,
+) -> Processor:
+    """Return the processor; nothing is started yet."""
+    program = Program(
+        table.command,
+        timeout_seconds=table.call_seconds,
+        grace_seconds=table.kill_grace_seconds,
+        memory_bytes=table.memory_bytes,
+        stdout_bytes=table.stdout_bytes,
+        passed={name: os.environ[name] for name in table.pass_env if name in os.environ},
+    )
+    # Random, so that the guard of another life ends nothing of this one.
+    mark = f"{secrets.token_hex(8)}-"
+    place: dict[str, Any] = {"clock": resources.clock, "work_dir": resources.work_dir, "mark": mark}
+    runner: Runner = OneProcessEach(program)
+    if table.mode == "worker":
+        runner = Workers(program, table.concurrency, **place)
+    limiter = resources.limiter(name, table.rates)
+    asking = Asking(name, runner, program, limiter=limiter, price=table.price_of(name), **place)
+    if table.level == "item":
+        return ItemCommand(table.info(name), asking)
+    cutter = Cutter(limits=resources.limits, work_dir=resources.work_dir)
+    wanted = Wanted(table.frames, table.frame_width, table.audio)
+    return SegmentCommand(table.info(name), asking, cutter, wanted, table.concurrency)
+
+
+_opens: Opener = open_processor
+
+
+def _understood(reply: Reply, item: Item) -> tuple[ProcessingResult | None, str]:
+    try:
+        return result_of(usable(reply), item), ""
+    except ValueError as error:
+        return None, str(error)

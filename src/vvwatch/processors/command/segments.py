@@ -1,0 +1,132 @@
+"""A program that is asked about each segment of an item, and then about the whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from vvwatch.core.media import Plan, ProcessingResult, RunSettings, Segment
+from vvwatch.core.money import Forecast, Workload
+from vvwatch.core.processors import ProcessorInfo
+from vvwatch.errors import ProcessorError
+from vvwatch.ports.processing import Item, Processor, Prompt
+from vvwatch.processors.command.asking import Asking, Question, Reply, usable
+from vvwatch.processors.command.protocol import (
+    check_prompt,
+    described,
+    fitting,
+    segment_of,
+    skipping,
+    text_of,
+    warnings_of,
+)
+from vvwatch.processors.media.cutting import Cutter, Extract, Wanted
+from vvwatch.processors.segmenting import Asker, Whole, process_by_segments
+from vvwatch.processors.validation import call_aside
+
+_ATTEMPTS: Final = 3
+
+
+class SegmentCommand:
+    """Implements `Processor` by a program that is asked about each segment; one that crashes is asked three times."""
+
+    def __init__(
+        self, info: ProcessorInfo, asking: Asking, cutter: Cutter, wanted: Wanted, in_flight: int
+    ) -> None:
+        self.info = info
+        self._asking = asking
+        self._cutter = cutter
+        self._wanted = wanted
+        self._in_flight = in_flight
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Raises InvalidInput when answers cannot be held against the prompt's schemas."""
+        check_prompt(prompt)
+
+    def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
+        """Return that each segment and each whole is asked about; that costs nothing without a price."""
+        calls = workload.segments_at_most + (workload.items if prompt.video_level is not None else 0)
+        return Forecast(calls, cost_usd=calls * self._asking.usd_per_call)
+
+    async def process(self, item: Item) -> ProcessingResult:
+        """Return what the program answers. As `Processor.process`."""
+        async with item.open() as fd:
+
+            @asynccontextmanager
+            async def opened() -> AsyncIterator[int]:
+                yield fd
+
+            # The program may read the item all the while, so it is opened once for the cutter and for all.
+            asker = _CommandAsker(self._asking, fd)
+            shared = replace(item, open=opened)
+            return await process_by_segments(shared, self._cutter, self._wanted, asker, self._in_flight)
+
+    async def examine(self) -> tuple[ProcessorError, ...]:
+        """Return why the program cannot be started; nothing when it can."""
+        return self._asking.examine()
+
+    async def aclose(self) -> None:
+        """End all processes."""
+        await self._asking.aclose()
+
+
+_: type[Processor] = SegmentCommand
+
+
+@dataclass(frozen=True, slots=True)
+class _CommandAsker:
+    asking: Asking
+    fd: int
+
+    async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:  # noqa: ARG002  # the port's
+        """As `Asker.ask_segment`."""
+        times = extract.start_time, extract.end_time
+        question = Question("segment", extract.ordinal, *times, more={"segment": _told(extract)})
+        reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
+        segment = await call_aside(len(reply.text or ""), _segment, reply, item, extract)
+        await self.asking.end(item, reply, reason=segment.error or "", segment=(extract.ordinal, segment))
+        return segment
+
+    async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:  # noqa: ARG002
+        """As `Asker.ask_whole`."""
+        question = Question("video", more={"previous": described(segments)})
+        reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
+        whole, reason = await call_aside(len(reply.text or ""), _whole, reply, item)
+        await self.asking.end(item, reply, reason=reason)
+        return whole
+
+
+_asks: type[Asker] = _CommandAsker
+
+
+def _told(extract: Extract) -> dict[str, Any]:
+    return {
+        "index": extract.ordinal,
+        "start_time": extract.start_time,
+        "end_time": extract.end_time,
+        "frames": [{"at_seconds": frame.at_seconds, "path": str(frame.path)} for frame in extract.frames],
+        "audio_path": None if extract.sound is None else str(extract.sound),
+    }
+
+
+def _segment(reply: Reply, item: Item, extract: Extract) -> Segment:
+    times = extract.start_time, extract.end_time
+    try:
+        segment = segment_of(usable(reply), item.prompt, *times)
+    except ValueError as error:
+        segment = Segment(*times, {}, "", error=str(error))
+    warnings = [each for each in (extract.warning, segment.warning) if each]
+    return replace(segment, warning="; ".join(warnings) or None)
+
+
+def _whole(reply: Reply, item: Item) -> tuple[Whole, str]:
+    try:
+        answer = usable(reply)
+        if answer.skipped is not None:
+            return Whole({}, "", (skipping(answer.skipped),)), ""
+        metadata = fitting((item.prompt.video_level or {}).get("json_schema", {}), answer.metadata)
+    except ValueError as error:
+        return Whole({}, "", error=str(error)), str(error)
+    return Whole(metadata, text_of(answer), warnings_of(answer)), ""

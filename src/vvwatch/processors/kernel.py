@@ -1,0 +1,86 @@
+"""What Linux tells of a child: whether memory ran out, and what it was waiting for. Other kernels tell nothing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+_VMSTAT: Final = Path("/proc/vmstat")
+_OWN_GROUP: Final = Path("/proc/self/cgroup")
+_GROUPS: Final = Path("/sys/fs/cgroup")
+_KILLS: Final = "oom_kill"
+_THREADS: Final = "Threads:"
+_NANO: Final = 1e-9
+_STARVED_FRACTION: Final = 0.5
+
+
+class Hindrance(StrEnum):
+    """What kept a process from its work."""
+
+    PROCESSOR = "processor"
+    STORAGE = "storage"
+
+
+def memory_kills() -> int:
+    """How often the kernel has ended a process because memory ran out, in our control group and on this machine."""
+    return _counted(_VMSTAT) + _counted(_events_of_group())
+
+
+def hindrance(pid: int, seconds: float) -> Hindrance | None:
+    """What kept a process that ran for so long from its work, as far as the kernel tells; None when nothing did.
+
+    PROCESSOR: one of its threads was ready to run for half of the time, and others ran; where these were its own, which
+    together had a processor for half of the time, nothing did. STORAGE: one waits for a read that cannot be
+    interrupted, as of a disk or a network share that does not answer.
+    """
+    return hindrance_of(Path(f"/proc/{pid}"), seconds)
+
+
+def hindrance_of(process: Path, seconds: float) -> Hindrance | None:
+    """As `hindrance`, of the process whose folder in /proc this is."""
+    with suppress(OSError, ValueError, IndexError):
+        threads = list((process / "task").iterdir())
+        if any(_state(thread) == "D" for thread in threads):
+            return Hindrance.STORAGE
+        times = [_ran_and_waited_seconds(thread) for thread in threads]
+        ran, waited = sum(ran for ran, _ in times), max(waited for _, waited in times)
+        if waited > _STARVED_FRACTION * seconds > ran:
+            return Hindrance.PROCESSOR
+    return None
+
+
+def threads_of(pid: int) -> int:
+    """How many threads a process has; 0 where that is not known."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        return int(next(line.removeprefix(_THREADS) for line in lines if line.startswith(_THREADS)))
+    return 0
+
+
+def _state(thread: Path) -> str:
+    """The letter of its state, which follows a name that may hold anything."""
+    return (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+
+
+def _ran_and_waited_seconds(thread: Path) -> tuple[float, float]:
+    ran, waited = (thread / "schedstat").read_text().split()[:2]
+    return int(ran) * _NANO, int(waited) * _NANO
+
+
+def _events_of_group() -> Path:
+    with suppress(OSError):
+        for line in _OWN_GROUP.read_text().splitlines():
+            if line.startswith("0::/"):
+                return _GROUPS / line.removeprefix("0::/") / "memory.events"
+    return _GROUPS / "memory.events"
+
+
+def _counted(path: Path) -> int:
+    with suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == _KILLS:
+                return int(count)
+    return 0

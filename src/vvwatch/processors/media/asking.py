@@ -1,0 +1,278 @@
+"""What the confined process is asked, and what its answers and its failures mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter
+
+import vvwatch
+from vvwatch.core import shortages
+from vvwatch.core.media import RunSettings, Segment
+from vvwatch.errors import (
+    InvalidInput,
+    MachineShortage,
+    MediaEncrypted,
+    MediaError,
+    MediaLimit,
+    MediaUnreadable,
+    MediaUnsupported,
+    ProcessorCrashed,
+    SpoolFull,
+    StorageUnavailable,
+    VvwatchError,
+)
+from vvwatch.processors.kernel import Hindrance
+from vvwatch.processors.media.isolation import MOST_THREADS, Cut, Ending, Limits, converse
+from vvwatch.processors.validation import check_values, values_in
+
+# Isolated mode ignores PYTHONPATH, so the child is told where this very package lives.
+_START: Final = (
+    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
+    "from vvwatch.processors.media.child import main; main()"
+)
+_ROOT: Final = str(Path(vvwatch.__file__).parents[1])
+COMMAND: Final = (sys.executable, "-I", "-c", _START, _ROOT)
+_ERRORS: Final[Mapping[str, type[VvwatchError]]] = {
+    error.code: error
+    for error in (
+        MachineShortage,
+        MediaUnreadable,
+        MediaUnsupported,
+        MediaEncrypted,
+        MediaLimit,
+        ProcessorCrashed,
+        SpoolFull,
+        StorageUnavailable,
+    )
+}
+_LONGEST_LINE: Final = 1 << 20
+_MOST_VALUES_IN_LINE: Final = 50_000
+_MOST_VALUES: Final = 1_000_000
+_STEP: Final = 0.001
+_LISTS: Final[Mapping[str, TypeAdapter[Any]]] = {
+    "segments": TypeAdapter(list[Segment]),
+    "spans": TypeAdapter(list[tuple[float, float]]),
+    "shots": TypeAdapter(list[float]),
+}
+_Value = TypeVar("_Value")
+Progress = Callable[[float], None]
+_REFUSAL: Final = TypeAdapter(dict[str, str])
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the confined process answered; its long lists come in lines of their own and are read one by one.
+
+    A line is short, so that reading it keeps nobody waiting, and all of them together are bounded in memory.
+    """
+
+    said: Mapping[str, Any] | None = None
+    lists: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _LISTS})
+    _values: int = 0
+    _next_step: float = 0.0
+
+    def of(self, name: str) -> Any:
+        """Return what it says by this name; None where it says nothing."""
+        return (self.said or {}).get(name)
+
+    def take(self, line: bytes, progress: Progress) -> None:
+        """Take the next line; `progress` hears of steps.
+
+        Raises the error that it tells of, MediaLimit for too much, and ProcessorCrashed.
+        """
+        self._values += values_in(line)
+        if self._values > _MOST_VALUES:
+            raise MediaLimit(f"the results hold more than {_MOST_VALUES:,} values", "Use longer segments.")
+        said = heard(line, partial(self._note_progress, progress))
+        if said is None:
+            return
+        if "items" in said:
+            understood(self._extend, said["items"])
+        else:
+            self.said = said
+
+    def _note_progress(self, progress: Progress, fraction: float) -> None:
+        if fraction >= self._next_step:
+            self._next_step = fraction + _STEP
+            progress(fraction)
+
+    def _extend(self, items: Mapping[str, Any]) -> None:
+        for name, told in items.items():
+            self.lists[name] += strictly(_LISTS[name], told)
+
+
+async def ask(
+    task: Mapping[str, Any], fd: int, progress: Progress, *, limits: Limits, work_dir: Path
+) -> Answer:
+    """Return the confined process's answer about what `fd` is open on.
+
+    Raises the error that it answered, and as `check` where it gave no answer.
+    """
+    answer = Answer()
+    request = request_of(task, fd, limits)
+
+    def take(line: bytes) -> None:
+        answer.take(line, progress)
+
+    ending = await converse(COMMAND, request, take, fd=fd, limits=limits, work_dir=work_dir)
+    check(ending, limits, is_answered=answer.said is not None)
+    return answer
+
+
+def request_of(task: Mapping[str, Any], fd: int, limits: Limits) -> bytes:
+    """Return the line that the process is sent: the task and what it may cost."""
+    request = {**task, "fd": fd, "parent": os.getpid(), "limits": asdict(limits)}
+    return json.dumps(request).encode() + b"\n"
+
+
+def heard(line: bytes, progress: Progress) -> Mapping[str, Any] | None:
+    """Return what a line says; None where it was of progress. Raises the error that it tells of."""
+    said = understood(_line, line)
+    if "progress" in said:
+        progress(understood(_fraction, said["progress"]))
+        return None
+    refusal = said.get("error")
+    if refusal is not None:
+        raise understood(_refusal, refusal)
+    return said
+
+
+def check(ending: Ending, limits: Limits, *, is_answered: bool) -> None:
+    """Raise unless the process ended well and had answered.
+
+    MachineShortage where this machine is the cause, StorageUnavailable where reading the file is; else MediaLimit or
+    ProcessorCrashed.
+    """
+    if ending.status != 0 or ending.cut is not None or not is_answered:
+        error = _failure(ending, limits)
+        error.add_note(ending.stderr_tail.decode(errors="replace"))
+        raise error
+
+
+def check_settings(settings: RunSettings) -> None:
+    """Raise InvalidInput for `fixed` segments without a length."""
+    for kind in ("video", "audio"):
+        fixed = getattr(settings, f"{kind}_segmentation_type") == "fixed"
+        if fixed and not getattr(settings, f"{kind}_segment_duration"):
+            raise InvalidInput(
+                f"{kind}_segmentation_type 'fixed' has no length",
+                f"Set {kind}_segment_duration to 1-300 seconds.",
+            )
+
+
+def understood(read: Callable[[Any], _Value], answer: Any) -> _Value:
+    """Return `read(answer)`; the child has touched hostile bytes, so what it says may have any shape."""
+    try:
+        return read(answer)
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise ProcessorCrashed("the decoder process answered with something unreadable") from error
+
+
+def strictly(wanted: TypeAdapter[_Value], said: Any) -> _Value:
+    """Return what can be stored and told again: JSON as read may hold halves of characters and infinite numbers."""
+    return wanted.validate_json(json.dumps(said, allow_nan=False), strict=True)
+
+
+_AGAIN: Final = "It is tried again; if it fails each time, the file itself is the cause."
+
+
+def _failure(ending: Ending, limits: Limits) -> VvwatchError:
+    return _not_of_the_file(ending, limits) or _of_the_file(ending, limits)
+
+
+def _not_of_the_file(ending: Ending, limits: Limits) -> VvwatchError | None:
+    """Why the process failed, where the file cannot be the cause, or need not be."""
+    if ending.cut in (Cut.SILENT, Cut.WALL):
+        return _hindered(ending, limits.wall_seconds if ending.cut is Cut.WALL else limits.silent_seconds)
+    if ending.status == -signal.SIGKILL and ending.lacked_memory and not ending.cut:
+        return shortages.killed()
+    return None if ending.has_begun else shortages.not_begun(f"it {_ended(ending.status)}")
+
+
+def _hindered(ending: Ending, seconds: float) -> VvwatchError | None:
+    if not ending.has_begun:
+        return shortages.too_busy(f"a process had not begun after {seconds:g} s")
+    if ending.hindrance is Hindrance.PROCESSOR:
+        return shortages.too_busy(f"a process waited for half of {seconds:g} s to run")
+    if ending.hindrance is Hindrance.STORAGE:
+        return StorageUnavailable(
+            f"reading the media failed: no answer for {seconds:g} s", "Check the disk or the network share."
+        )
+    return None
+
+
+def _of_the_file(ending: Ending, limits: Limits) -> MediaError:
+    is_late = ending.cut in (Cut.SILENT, Cut.WALL) or (not ending.cut and ending.status == -signal.SIGXCPU)
+    if limits.is_probe and is_late:
+        return MediaLimit(
+            f"probing took longer than {limits.probe_seconds:g} s", "Raise probe_seconds in [processing]."
+        )
+    if ending.cut is not None:
+        return _cut(ending.cut, limits)
+    if ending.status == -signal.SIGXCPU:
+        return MediaLimit(
+            "needs more CPU time than the limits allow",
+            "Convert the media to a codec that is faster to decode, or cut it into parts.",
+        )
+    return ProcessorCrashed(f"the decoder process {_ended(ending.status)}", _AGAIN)
+
+
+def _cut(cut: Cut, limits: Limits) -> MediaError:
+    errors: dict[Cut, MediaError] = {
+        Cut.OUTPUT: MediaLimit(
+            f"the results exceed the limit of {limits.stdout_bytes >> 20} MiB", "Use longer segments."
+        ),
+        Cut.FOLDER: MediaLimit(
+            f"the pictures and sounds exceed {limits.extracted_bytes >> 20} MiB, or are more than asked for",
+            "Ask for fewer or smaller frames, or use shorter segments.",
+        ),
+        Cut.THREADS: ProcessorCrashed(f"the decoder process started more than {MOST_THREADS} threads"),
+        Cut.SILENT: ProcessorCrashed(f"no sign of progress for {limits.silent_seconds:g} s", _AGAIN),
+        Cut.WALL: ProcessorCrashed(
+            f"not finished within {limits.wall_seconds:g} s", "Raise item_timeout_seconds in [processing]."
+        ),
+    }
+    return errors[cut]
+
+
+def _ended(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "died by SIGKILL, which neither vvwatch nor a lack of memory caused"
+    if status < 0:
+        return f"died by {_signal_name(-status)}"
+    return f"ended with status {status} and no result"
+
+
+def _signal_name(number: int) -> str:
+    return next((known.name for known in signal.Signals if known == number), f"signal {number}")
+
+
+def _line(line: bytes) -> Mapping[str, Any]:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    if len(line) > _LONGEST_LINE:
+        raise ValueError(len(line))
+    check_values(line, _MOST_VALUES_IN_LINE)
+    said = json.loads(line, parse_constant=refuse)
+    if not isinstance(said, dict):
+        raise TypeError(type(said))
+    return said
+
+
+def _fraction(value: Any) -> float:
+    return min(1.0, max(0.0, float(value)))
+
+
+def _refusal(error: Mapping[str, Any]) -> VvwatchError:
+    said = strictly(_REFUSAL, error)
+    return _ERRORS[said["code"]](said["message"], said["hint"])

@@ -1,0 +1,222 @@
+"""The process that touches untrusted media: one item, one answer, then it is gone.
+
+It reads a request as one line of JSON from stdin and writes JSON lines to stdout: `{"progress": 0.4}` as often as
+useful, then one of `{"probe": …}`, `{"result": …}`, `{"plan": …}` and `{"error": {"code", "message", "hint"}}`. The
+long lists of an answer come before it, a part a line: `{"items": {"segments": […]}}`. Of what is extracted there is an
+`{"extract": …}` for each segment when its files are written; a byte on stdin says that one of them was used. Limits
+hold before FFmpeg is loaded, and the sandbox before the first byte of the media is read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vvwatch.core.media import RunSettings
+from vvwatch.core.shortages import shortage_in
+from vvwatch.errors import MediaError, MediaLimit, StorageUnavailable, VvwatchError
+from vvwatch.processors import sandbox
+
+if TYPE_CHECKING:
+    from vvwatch.processors.media.opening import Bounds, Medium
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_NICENESS: Final = 10
+_FIRST_TO_GO: Final = "1000"
+_OPEN_FILES: Final = 64
+_FILE_BYTES: Final = 1 << 20
+"""Where nothing is extracted nothing is written but, the first time in a fresh checkout, our modules' bytecode."""
+
+_REPORT_SECONDS: Final = 0.5
+_ITEMS_IN_LINE: Final = 100
+_LISTS: Final = ("segments", "spans", "shots")
+_MEDIA: Final = "vvwatch.processors.media"
+_LOOKING: Final = (f"{_MEDIA}.complaints", f"{_MEDIA}.opening", f"{_MEDIA}.probing", f"{_MEDIA}.stills")
+_LOADED_LATE: Final = ("av.subtitles.stream", "av.subtitles.codeccontext")
+"""What PyAV imports when it meets a track of subtitles, which needs no picture and no sound to be one."""
+
+_MODULES: Final = {
+    "probe": _LOOKING,
+    "plan": (*_LOOKING, f"{_MEDIA}.survey", f"{_MEDIA}.planning"),
+    "process": (*_LOOKING, f"{_MEDIA}.survey", "vvwatch.processors.technical.report"),
+    "extract": (f"{_MEDIA}.complaints", f"{_MEDIA}.extracting"),
+}
+"""What each task needs: in the sandbox nothing can be imported."""
+
+_DESCRIPTORS: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+
+
+def main() -> None:
+    """Answer the request on stdin; always ends the process normally unless a limit or a crash ends it."""
+    request = json.loads(sys.stdin.buffer.readline())
+    _die_with_parent(request["parent"])
+    _confine(request["limits"], writes=request["task"] == "extract")
+    try:
+        _enter_sandbox(request)
+        answer = _answer(request)
+    except MemoryError:
+        # Raised where memory ran out; the frames that held it are gone here.
+        answer = _refusal(_memory_limit(request["limits"]["memory_bytes"]))
+    except VvwatchError as error:
+        answer = _refusal(error)
+    if answer:
+        _write(answer)
+
+
+def _enter_sandbox(request: dict[str, Any]) -> None:
+    """Load what the task needs, open the media once more for each reader of it, and shut out all else."""
+    extracts = request["task"] == "extract"
+    for name in (*_MODULES[request["task"]], *_LOADED_LATE):
+        import_module(name)
+    # Descriptions of its own: the position of the one that is inherited belongs to the parent too.
+    inherited = request["fd"]
+    path = f"{_DESCRIPTORS}/{inherited}"
+    try:
+        request["fd"], request["sound_fd"] = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2))
+        os.close(inherited)
+    except OSError as error:
+        raise shortage_in(error) or StorageUnavailable(
+            f"opening the media failed: {error.strerror}", "Let the daemon's user read the file."
+        ) from error
+    sandbox.enter(Path.cwd() if extracts else None)
+
+
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    # Its complaints are listened to before anything is opened.
+    from vvwatch.processors.media import complaints, opening  # noqa: F401, PLC0415
+
+    # The file cannot be the cause of what goes wrong before this line.
+    _write({"progress": 0.0})
+    limits = request["limits"]
+    bounds = opening.Bounds(limits["max_pixels"], limits["max_seconds"])
+    if request["task"] == "extract":
+        return _extract(request, bounds)
+    with opening.opened(request["fd"], bounds) as medium:
+        return _look(medium, request, bounds)
+
+
+def _look(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
+    from vvwatch.processors.media import probing, stills  # noqa: PLC0415
+
+    found = stills.look(medium, bounds) if medium.media_type == "image" else None
+    if request["task"] == "probe":
+        return {"probe": asdict(probing.probed(medium, bounds, found))}
+    from vvwatch.processors.media import survey  # noqa: PLC0415
+
+    _allow_cpu(request["limits"], medium.duration_seconds)
+    found = found or survey.survey(medium, bounds, _Progress())
+    settings = RunSettings(**request["settings"])
+    if request["task"] == "plan":
+        from vvwatch.processors.media import planning  # noqa: PLC0415
+
+        return {"plan": _without_lists(asdict(planning.plan_of(medium, found, settings)))}
+    from vvwatch.processors.technical import report  # noqa: PLC0415
+
+    probe = probing.surveyed(medium, found)
+    return {"result": _without_lists(asdict(report.result_of(probe, found, settings, medium.warnings)))}
+
+
+def _without_lists(answer: dict[str, Any]) -> dict[str, Any]:
+    """Write the long lists of `answer`, a part a line, and return the rest: who reads it has other things to do."""
+    for name in filter(answer.__contains__, _LISTS):
+        items = answer[name]
+        for start in range(0, len(items), _ITEMS_IN_LINE):
+            _write({"items": {name: items[start : start + _ITEMS_IN_LINE]}})
+    return {name: () if name in _LISTS else value for name, value in answer.items()}
+
+
+def _extract(request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
+    """Extract one segment after the other, and wait where the parent has too many that it has not used yet."""
+    from vvwatch.processors.media import extracting  # noqa: PLC0415
+
+    limits, spans = request["limits"], request["spans"]
+    _allow_cpu(limits, spans[-1][1])
+    task = extracting.Task(
+        fd=request["fd"],
+        sound_fd=request["sound_fd"],
+        spans=spans,
+        shots=request["shots"],
+        sound_track=request["sound_track"],
+        file_bytes=limits["file_bytes"],
+        **request["wanted"],
+    )
+    for count, extract in enumerate(extracting.extracts(task, bounds, _Progress()), 1):
+        _write({"extract": extract})
+        if request["ahead"] <= count < len(spans) and not sys.stdin.buffer.read(1):
+            break
+    return {}
+
+
+class _Progress:
+    """Writes a line when the last one is a while ago; it also tells the parent that this process is alive."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._furthest = 0.0
+
+    def __call__(self, fraction: float) -> None:
+        now = time.monotonic()
+        self._furthest = max(self._furthest, fraction)
+        if now >= self._next:
+            self._next = now + _REPORT_SECONDS
+            _write({"progress": round(self._furthest, 4)})
+
+
+def _die_with_parent(parent: int) -> None:
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the first call
+        os._exit(os.EX_OSERR)
+
+
+def _confine(limits: Mapping[str, Any], *, writes: bool) -> None:
+    with suppress(OSError):  # a politeness that a system call filter may forbid
+        os.nice(_NICENESS)
+    with suppress(OSError):  # where memory is short, this process goes and not the daemon
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+    sandbox.limit(resource.RLIMIT_AS, limits["memory_bytes"])
+    sandbox.limit(resource.RLIMIT_FSIZE, limits["file_bytes"] if writes else _FILE_BYTES)
+    sandbox.limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    sandbox.limit(resource.RLIMIT_CPU, limits["cpu_seconds"], limits["cpu_seconds_max"])
+
+
+def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> None:
+    """Long media may take longer; one that does not say how long it is gets the most that is allowed."""
+    most = wanted = limits["cpu_seconds_max"]
+    if duration_seconds is not None:
+        wanted = limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
+    sandbox.limit(resource.RLIMIT_CPU, int(min(most, wanted)), most)
+
+
+def _memory_limit(memory_bytes: int) -> MediaError:
+    return MediaLimit(
+        f"needs more memory than the limit of {memory_bytes >> 20} MiB",
+        "Raise memory_bytes in [processing].",
+    )
+
+
+def _refusal(error: VvwatchError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+
+
+def _write(line: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

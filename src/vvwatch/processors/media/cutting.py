@@ -1,0 +1,220 @@
+"""Cutting media into segments, and taking pictures and sound out of them, in the confined process.
+
+A model or a command is asked segment by segment. What it is shown comes from here: first the plan of the cuts, then
+for each segment a few pictures and its sound, as files that are gone when the segment is done.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import anyio.to_thread
+from pydantic import TypeAdapter
+
+from vvwatch.core.media import Plan, RunSettings
+from vvwatch.core.objects import MEDIA_TYPES
+from vvwatch.errors import MediaLimit, ProcessorCrashed
+from vvwatch.processors.media import asking
+from vvwatch.processors.media.isolation import Conversation, Limits, conversation
+
+_PLAN: Final = TypeAdapter(Plan)
+_EXTRACT: Final = TypeAdapter(dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to take out of each segment.
+
+    `frames` pictures at most, chosen by shot, as displayed and not larger than `width` (and twice that in height);
+    with `sound`, what is heard in it as a WAV file of 16 kHz in one channel.
+    """
+
+    frames: int = 0
+    width: int = 640
+    sound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture as a JPEG file, in a private folder; gone when the segment is done."""
+
+    at_seconds: float
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What was taken out of one segment; `warning` says what could not be, such as pictures that are damaged."""
+
+    ordinal: int
+    start_time: float
+    end_time: float
+    frames: tuple[Frame, ...] = ()
+    sound: Path | None = None
+    warning: str | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of it."""
+        return (*(frame.path for frame in self.frames), *((self.sound,) if self.sound else ()))
+
+
+Spans = Mapping[int, tuple[float, float]]
+
+
+class Extracts:
+    """The segments as they are extracted, in order of time. Each has to be released, for others to follow.
+
+    Iterating raises MediaError where the media cannot be read, StorageUnavailable where its bytes are not given.
+    """
+
+    def __init__(
+        self, talk: Conversation, spans: Spans, wanted: Wanted, limits: Limits, most_files: int
+    ) -> None:
+        self._talk = talk
+        self._spans = spans
+        self._wanted = wanted
+        self._limits = limits
+        self._most_files = most_files
+        self._waiting = set(spans)
+
+    async def __aiter__(self) -> AsyncIterator[Extract]:
+        async for line in self._talk.lines():
+            said = asking.heard(line, lambda _: None)
+            if said is not None:
+                extract = asking.understood(self._understood, said)
+                await anyio.to_thread.run_sync(self._check_files, extract)
+                yield extract
+        asking.check(await self._talk.end(), self._limits, is_answered=not self._waiting)
+
+    async def release(self, extract: Extract) -> None:
+        """Remove the files of `extract` and let the process go on."""
+        await anyio.to_thread.run_sync(_remove, extract.files)
+        await self._talk.tell(b"\n")
+
+    def _understood(self, said: Mapping[str, Any]) -> Extract:
+        told = asking.strictly(_EXTRACT, said["extract"])
+        ordinal, moments = told["ordinal"], [float(moment) for moment in told["frames"]]
+        self._waiting.remove(ordinal)
+        if len(moments) > self._wanted.frames:
+            raise ValueError(len(moments))
+        name, warning = str(self._talk.folder / str(ordinal)), told["warning"]
+        return Extract(
+            ordinal,
+            *self._spans[ordinal],
+            tuple(Frame(at, Path(f"{name}-{number}.jpg")) for number, at in enumerate(moments)),
+            Path(f"{name}.wav") if told["sound"] and self._wanted.sound else None,
+            None if warning is None else str(warning),
+        )
+
+    def _check_files(self, extract: Extract) -> None:
+        """Raise unless the files are there, and nothing but files that are not too large."""
+        with os.scandir(self._talk.folder) as entries:
+            found = {
+                entry.name: entry.stat(follow_symlinks=False)
+                for entry in islice(entries, self._most_files + 1)
+            }
+        if len(found) > self._most_files:
+            raise ProcessorCrashed(f"the decoder process left more than {self._most_files} files")
+        if not all(path.name in found for path in extract.files) or not all(
+            stat.S_ISREG(one.st_mode) for one in found.values()
+        ):
+            raise ProcessorCrashed("the decoder process left something else than files")
+        if sum(one.st_size for one in found.values()) > self._limits.extracted_bytes:
+            raise MediaLimit(
+                f"the pictures and sounds exceed {self._limits.extracted_bytes >> 20} MiB",
+                "Ask for fewer or smaller frames, or use shorter segments.",
+            )
+
+
+class Cutter:
+    """Cuts media and takes pictures and sound out of it, each time in a process of its own.
+
+    `work_dir` holds the working folders of these processes.
+    """
+
+    def __init__(self, *, limits: Limits, work_dir: Path) -> None:
+        self._limits = limits
+        self._work_dir = work_dir
+
+    async def plan(self, fd: int, settings: RunSettings, progress: Callable[[float], None]) -> Plan:
+        """Return where what `fd` is open on is cut; damaged media as far as it could be read.
+
+        Raises MediaUnreadable, MediaLimit, ProcessorCrashed, StorageUnavailable, and InvalidInput for settings
+        without a length.
+        """
+        asking.check_settings(settings)
+        task = {"task": "plan", "settings": asdict(settings)}
+        answer = await asking.ask(task, fd, progress, limits=self._limits, work_dir=self._work_dir)
+        return asking.understood(_plan, answer)
+
+    @asynccontextmanager
+    async def extract(
+        self,
+        fd: int,
+        spans: Spans,
+        wanted: Wanted,
+        *,
+        shots: Sequence[float] = (),
+        sound_track: int | None = None,
+        ahead: int = 4,
+    ) -> AsyncIterator[Extracts]:
+        """Take `wanted` out of `spans`, segments by ordinal, of what `fd` is open on.
+
+        Never more than `ahead` segments are extracted and not released. `shots` and `sound_track` are those of the
+        plan. The process is gone and its files are removed behind the block.
+        """
+        task = {
+            "task": "extract",
+            "spans": sorted((start, end, ordinal) for ordinal, (start, end) in spans.items()),
+            "shots": list(shots),
+            "sound_track": sound_track,
+            "wanted": asdict(wanted),
+            "ahead": ahead,
+        }
+        most_files, most_bytes = ahead * (wanted.frames + 1), self._limits.extracted_bytes
+        async with conversation(
+            asking.COMMAND,
+            asking.request_of(task, fd, self._limits),
+            fd=fd,
+            limits=self._limits,
+            work_dir=self._work_dir,
+            keeps_stdin=True,
+            has_too_much=partial(_has_too_much, most_files=most_files, most_bytes=most_bytes),
+        ) as talk:
+            yield Extracts(talk, spans, wanted, self._limits, most_files)
+
+
+def _plan(answer: asking.Answer) -> Plan:
+    plan = asking.strictly(_PLAN, answer.of("plan"))
+    spans, shots = (tuple(answer.lists[name]) for name in ("spans", "shots"))
+    plan = replace(plan, spans=spans + plan.spans, shots=shots + plan.shots)
+    if plan.probe is not None and plan.probe.media_type not in MEDIA_TYPES.values():
+        raise ValueError(plan.probe.media_type)
+    if not plan.spans:
+        raise ValueError("no spans")
+    return plan
+
+
+def _has_too_much(folder: Path, *, most_files: int, most_bytes: int) -> bool:
+    """Whether a process fills the disk that it shares with the database; it need not say that it wrote anything."""
+    files = size = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in islice(entries, most_files + 1):
+            files += 1
+            with suppress(FileNotFoundError):  # it was used and released just now
+                size += entry.stat(follow_symlinks=False).st_size
+    return files > most_files or size > most_bytes
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)

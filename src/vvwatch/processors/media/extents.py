@@ -1,0 +1,168 @@
+"""Where tracks begin and end, told by their packets: the header's word about the whole is a guess."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+_PRIMING_SECONDS: Final = 0.2
+"""A sound that begins up to so much before zero has samples that its decoder eats."""
+
+_TOLERANCE_SECONDS: Final = 0.005
+_ROOMY: Final = 1.05
+_TAIL_PACKETS: Final = 20_000
+_SMALL_BYTES: Final = 8 << 20
+_TAIL_BYTES: Final = 3 << 20
+"""What may stand behind the last packet: less than an excerpt of the end, before which there are only zeros."""
+
+_TOLD_BY_PACKETS: Final = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "avi", "mpeg", "mpegts"})
+"""Containers whose tracks may not say how long they are, or say it otherwise than they are shown."""
+
+COVERS: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+_HEADS: Final = (
+    *(b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN"),
+    *(b"\x80theora", b"\x81theora", b"\x82theora", b"\x01vorbis", b"\x03vorbis", b"\x05vorbis"),
+    *(b"OpusHead", b"OpusTags", b"\x7fFLAC", b"Speex   ", b"OVP80"),
+)
+"""What stands between MP3 files that were joined, or begins the next link of Ogg, and passes for a packet."""
+
+
+def is_head(packet: Packet[Any]) -> bool:
+    """Whether `packet` shows and sounds nothing, but describes what follows."""
+    return bytes(packet).startswith(_HEADS)
+
+
+def seen_or_heard(container: InputContainer) -> list[Stream]:
+    """The streams of moving pictures and of sound, with a decoder or without."""
+    pictures = (stream for stream in container.streams.video if not stream.disposition & COVERS)
+    return [*pictures, *container.streams.audio]
+
+
+class Extent:
+    """The times that the packets of one track cover, in seconds as the container counts them."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._tick = float(stream.time_base or 0)
+        self._declared = _declared_end(stream)
+        self._step = 0.0
+        self._first: float | None = None
+        self._count = 0
+        self._reordered = False
+        self._previous: float | None = None
+        self._nearest = math.inf
+        self.last: float | None = None
+
+    def add(self, packet: Packet[Any]) -> None:
+        """Take in one packet; what an edit list leaves out does not count."""
+        if packet.pts is None or packet.is_discard:
+            return
+        at = packet.pts * self._tick
+        self._count += 1
+        if self._previous is not None and at != self._previous:
+            self._nearest = min(self._nearest, abs(at - self._previous))
+        self._previous = at
+        self._reordered = self._reordered or packet.pts != packet.dts
+        if self._first is None or at < self._first:
+            self._first = at
+        if self.last is None or at >= self.last:
+            self.last, self._step = at, (packet.duration or 0) * self._tick
+
+    def end(self) -> float | None:
+        """When the last picture or sound ends; None when there was none.
+
+        In a track whose pictures come in another order than they are shown, what a packet says of its duration
+        is the distance to the next one in the file: the last picture then lasts as long as the shortest.
+        """
+        if self.last is None:
+            return None
+        usual = self.usual_step()
+        declared = self._declared
+        if declared is not None and 0 < declared - self.last <= self._longest(usual):
+            return declared
+        if self._reordered and usual:
+            return self.last + min(self._step, usual, self._nearest)
+        return self.last + (self._step or usual)
+
+    def usual_step(self) -> float:
+        """The mean distance of the packets in time."""
+        if self._first is None or self.last is None or self._count < 2:
+            return 0.0
+        return (self.last - self._first) / (self._count - 1)
+
+    def _longest(self, usual: float) -> float:
+        return max(self._step, usual) * _ROOMY + _TOLERANCE_SECONDS
+
+
+def origin(container: InputContainer) -> float:
+    """When the first picture or sound of `container` begins; other tracks may well begin before."""
+    starts = [start for stream in seen_or_heard(container) if (start := _start(stream)) is not None]
+    first = min(starts, default=max(0, container.start_time or 0) / 1e6)
+    return 0.0 if -_PRIMING_SECONDS < first < 0 else first
+
+
+def declared_seconds(container: InputContainer) -> float | None:
+    """The duration by the word of all tracks, else by that of the header; None when neither says any."""
+    ends = [_declared_end(stream) for stream in seen_or_heard(container)]
+    known = [end for end in ends if end is not None]
+    if known and len(known) == len(ends):
+        return max(0.0, max(known) - origin(container))
+    return container.duration / 1e6 if container.duration and container.duration > 0 else None
+
+
+def last_end(extents: Iterable[Extent]) -> float | None:
+    """When the last of all pictures and sounds ends."""
+    return max((end for extent in extents if (end := extent.end()) is not None), default=None)
+
+
+def probed_seconds(container: InputContainer, size: int, stated: float | None) -> float | None:
+    """The duration, from the last packets where they are cheap to read; None when it cannot be had.
+
+    `stated` is what stands in for it otherwise. Moves the container's place. `size` is that of the file.
+    """
+    name = container.format.name
+    is_seekable, is_small = name in _TOLD_BY_PACKETS, size <= _SMALL_BYTES
+    if not is_seekable and (stated is not None or not is_small):
+        return stated
+    extents = _tail(container, size, seeks=is_seekable)
+    end = None if extents is None else last_end(extents)
+    if end is not None:
+        return max(0.0, end - origin(container))
+    is_fragmented = name.startswith("mov") and not all(_is_indexed(s) for s in seen_or_heard(container))
+    return None if is_fragmented else stated
+
+
+def _tail(container: InputContainer, size: int, *, seeks: bool) -> list[Extent] | None:
+    """The extents from near the end of the file, or from where it stands, to its end; None when it is far off."""
+    streams = seen_or_heard(container)
+    extents = {stream.index: Extent(stream) for stream in streams}
+    if container.duration and seeks:
+        container.seek(container.duration + max(0, container.start_time or 0))
+    place = 0
+    for count, packet in enumerate(container.demux(*streams)):
+        if count > _TAIL_PACKETS:
+            return None
+        place = max(place, (packet.pos or 0) + packet.size)
+        extents[packet.stream.index].add(packet)
+    return list(extents.values()) if size - place < _TAIL_BYTES else None
+
+
+def _is_indexed(stream: Stream) -> bool:
+    return bool(stream.frames) and stream.duration is not None
+
+
+def _start(stream: Stream) -> float | None:
+    return None if stream.start_time is None else stream.start_time * float(stream.time_base or 0)
+
+
+def _declared_end(stream: Stream) -> float | None:
+    start = _start(stream)
+    if stream.duration is None or start is None:
+        return None
+    return start + stream.duration * float(stream.time_base or 0)

@@ -1,0 +1,163 @@
+"""Pictures and sound of each segment as files in the working folder of the confined process."""
+
+from __future__ import annotations
+
+import errno
+import math
+import wave
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from av.video.frame import VideoFrame
+
+from vvwatch.core.frames import frame_times
+from vvwatch.errors import SpoolFull
+from vvwatch.processors.media.listening import RATE, Sounds
+from vvwatch.processors.media.mosaics import photograph
+from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, opened
+from vvwatch.processors.media.picking import Pictures
+from vvwatch.processors.media.rendering import Turn, jpeg, still_turn, turn_of
+from vvwatch.processors.media.structure import heif_picture
+
+_WAV_HEAD_BYTES: Final = 64
+_TAGGED_BYTES: Final = 128 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be extracted; `spans` are (start, end, ordinal) in order.
+
+    Pictures are read by `fd` and sound by `sound_fd`, side by side, so the two must not share their position.
+    """
+
+    fd: int
+    sound_fd: int
+    spans: Sequence[tuple[float, float, int]]
+    shots: Sequence[float]
+    sound_track: int | None
+    frames: int
+    width: int
+    sound: bool
+    file_bytes: int
+
+
+def extracts(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
+    """Extract one span after the other; yields which files were written for it, when they are.
+
+    The files are called `ORDINAL-NUMBER.jpg` and `ORDINAL.wav`. Raises as `opened`, and SpoolFull when there is no
+    room for them.
+    """
+    with ExitStack() as stack:
+        seen = heard = None
+        if task.frames:
+            medium = stack.enter_context(opened(task.fd, bounds))
+            seen = _Seen(medium, task, bounds, report) if medium.pictures is not None else None
+        if task.sound:
+            medium = stack.enter_context(opened(task.sound_fd, bounds))
+            heard = Sounds(medium, task.sound_track, bounds, report) if medium.sounds is not None else None
+        for start, end, ordinal in task.spans:
+            moments, has_sound, missing = [], False, []
+            if seen is not None:
+                moments = seen.written(start, end, ordinal)
+                missing += [] if moments else ["picture"]
+                seen.check_readable()
+            if heard is not None and end > start:
+                has_sound = _write_sound(heard, start, end, ordinal, task.file_bytes)
+                missing += [] if has_sound else ["sound"]
+                heard.check_readable()
+            yield {
+                "ordinal": ordinal,
+                "frames": moments,
+                "sound": has_sound,
+                "warning": _warning(missing, start, end),
+            }
+
+
+def _warning(missing: Sequence[str], start: float, end: float) -> str | None:
+    if not missing:
+        return None
+    return f"no {' and no '.join(missing)} could be decoded between {start:.1f} s and {end:.1f} s"
+
+
+class _Seen:
+    """Writes the pictures of one span after the other."""
+
+    def __init__(self, medium: Medium, task: Task, bounds: Bounds, report: Callable[[float], None]) -> None:
+        self._task = task
+        self._bounds = bounds
+        self._medium = medium
+        self._aspect = medium.pictures.sample_aspect_ratio if medium.pictures else None
+        self._pictures = Pictures(medium, bounds, report)
+
+    def check_readable(self) -> None:
+        """Raise StorageUnavailable where the end of the pictures is none, but a disk or a network that fails."""
+        self._pictures.check_readable()
+
+    def written(self, start: float, end: float, ordinal: int) -> list[float]:
+        """Write the pictures that are shown within [start, end), and return their moments."""
+        if heif_picture(self._medium.source) is not None and self._medium.media_type == "image":
+            return [0.0] if self._write_photograph(ordinal) else []
+        until = end if end > start else math.inf
+        moments: list[float] = []
+        last: float | None = None
+        for wanted in frame_times(start, end, self._task.shots, self._task.frames):
+            found = self._pictures.shown_at(wanted, until)
+            if found is None or found.at == last:
+                continue
+            last = found.at
+            if self._is_written(f"{ordinal}-{len(moments)}.jpg", found.frame, self._turn(found.frame)):
+                moments.append(round(min(max(found.at, start), end), 3))
+        return moments
+
+    def _turn(self, frame: VideoFrame) -> Turn:
+        if self._medium.media_type != "image":
+            return turn_of(frame)
+        source = self._medium.source
+        ends = source.at(0, _TAGGED_BYTES) + source.at(max(0, source.size - _TAGGED_BYTES), _TAGGED_BYTES)
+        return still_turn(frame, ends)
+
+    def _write_photograph(self, ordinal: int) -> bool:
+        found = photograph(self._medium, self._bounds)
+        return found is not None and self._is_written(f"{ordinal}-0.jpg", *found)
+
+    def _is_written(self, name: str, frame: VideoFrame, turn: Turn) -> bool:
+        """Write a picture; False where it cannot be converted or is too large."""
+        try:
+            coded = jpeg(frame, turn, self._aspect, self._task.width)
+        except MemoryError:
+            raise
+        except DECODER_FAILURES:
+            return False
+        if len(coded) <= self._task.file_bytes:
+            with _created(Path(name)) as file:
+                file.write(coded)
+        return len(coded) <= self._task.file_bytes
+
+
+def _write_sound(heard: Sounds, start: float, end: float, ordinal: int, most_bytes: int) -> bool:
+    samples = heard.between(start, end, most_bytes - _WAV_HEAD_BYTES)
+    if not samples:
+        return False
+    with _created(Path(f"{ordinal}.wav")) as created, wave.open(created, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples)
+    return True
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that was not there, which is all that the sandbox lets be opened. Raises SpoolFull."""
+    try:
+        with path.open("xb") as file:
+            yield file
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise SpoolFull(
+            "no room for the pictures and sounds of an item", "Free some space in the state directory."
+        ) from error

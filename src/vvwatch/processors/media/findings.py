@@ -1,0 +1,161 @@
+"""What a pass over media found: the series of measurements, and what is wrong, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from av.stream import Stream
+
+from vvwatch.processors.media.extents import declared_seconds
+from vvwatch.processors.media.holes import OggPages, broken_tail, matroska_holes
+from vvwatch.processors.media.measurements import Pictures, Sounds
+from vvwatch.processors.media.opening import Medium
+from vvwatch.processors.media.reading import Reader
+from vvwatch.processors.media.tracks import STILL_SECONDS, SoundTrack, Track
+
+_STATES_SECONDS: Final = frozenset({"flv", "asf"})
+"""Containers whose writers state the duration when they end, and nothing else that shows a loss."""
+
+_STALLED_SECONDS: Final = 1.0
+_SAMPLES_SLACK_SECONDS: Final = 0.05
+_KEPT_GAPS: Final = 10
+_FEW_PACKETS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over the media found; `damage` is empty when all of it could be read and decoded.
+
+    `sound` is the stream that `sounds` was measured of, `tracks` says of each stream what it is and how it fared,
+    `rotation_degrees` how far the pictures are to be turned clockwise for display.
+    """
+
+    duration_seconds: float
+    pictures: Pictures | None
+    sounds: Sounds | None
+    damage: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    rotation_degrees: int | None = None
+    sound: Stream | None = None
+    tracks: tuple[Mapping[str, Any], ...] = ()
+
+
+def damage_of(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
+    """What is wrong for certain: bytes that are missing, and what a decoder refused."""
+    if reader.stopped and len(pages.links) < 2:
+        yield f"reading stopped after {_clock(reader.reached)}: {reader.stopped}"
+    if reader.skipped:
+        yield f"damaged: {reader.skipped} times bytes were passed over that belong to no track"
+    if reader.unsplit:
+        yield f"corrupt: {reader.unsplit} packets do not hold what their lengths say"
+    yield from _shortfall(medium, reader, tracks)
+    for track in tracks:
+        yield from _trouble(track, len([other for other in tracks if other.kind == track.kind]) > 1)
+    yield from _holes(medium, reader)
+    yield from pages.losses
+    if medium.container.format.name == "avi":
+        yield from _unindexed(tracks)
+
+
+def warnings_of(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
+    """What is odd and proves nothing, and what could not be looked at."""
+    if len(pages.links) > 1:
+        what = "; only the first was measured" if reader.stopped else ""
+        yield f"chained: {len(pages.links)} recordings follow one another{what}"
+    elif reader.joints:
+        yield f"the clock restarts {reader.joints} times: recordings were joined"
+    short = _short_of(medium, reader)
+    if short is not None:
+        yield f"the header says {_clock(short)}, the pictures and the sound end after {_clock(reader.duration_seconds)}"
+    for track in tracks:
+        if track.unmeasured:
+            yield f"the {track.kind}s could not be measured: {track.unmeasured}"
+        yield from _gaps(track)
+
+
+def told(track: Track, measured: Collection[Track]) -> dict[str, Any]:
+    """What is said of one track, in the shape of the technical prompt's schema."""
+    context: Any = track.stream.codec_context
+    return {
+        "track": track.stream.index + 1,
+        "kind": track.kind,
+        "codec": context.codec.canonical_name,
+        "language": track.stream.language,
+        "packets": track.packets,
+        "measured": track in measured,
+        "damaged": bool(track.failed or track.damaged),
+    }
+
+
+def _shortfall(medium: Medium, reader: Reader, tracks: Sequence[Track]) -> Iterator[str]:
+    """A header that promises more is a proof only where it counts samples, or where bytes are known to be missing."""
+    declared, name = medium.duration_seconds, medium.container.format.name
+    if declared is None:
+        return
+    counted = next((t.seconds for t in tracks if isinstance(t, SoundTrack)), 0.0)
+    lost = declared - counted if name == "flac" else 0.0
+    proven = medium.damage or name in _STATES_SECONDS
+    if lost > _SAMPLES_SLACK_SECONDS:
+        yield f"truncated: {_clock(lost)} of the sound are missing, of the {_clock(declared)} that its header counts"
+    elif proven and _short_of(medium, reader) is not None:
+        ends = f"the media ends after {_clock(reader.duration_seconds)}"
+        yield f"truncated: {ends} but its header says {_clock(declared)}"
+
+
+def _short_of(medium: Medium, reader: Reader) -> float | None:
+    """The duration that the header says, where the packets end well before."""
+    declared = declared_seconds(medium.container)
+    found = max(reader.duration_seconds, reader.reached)
+    # Some muxers count from zero, some from the first picture: media that begins late may pass for its lead longer.
+    if declared is None or found + max(0.0, medium.origin_seconds) >= declared - 0.5 - declared * 0.01:
+        return None
+    return declared
+
+
+def _trouble(track: Track, is_one_of_several: bool) -> Iterator[str]:
+    of_track = f" of track {track.stream.index + 1}" if is_one_of_several else ""
+    at = f"the first near {_clock(track.first_trouble or 0.0)}"
+    if track.failed:
+        yield f"corrupt: {track.failed} {track.kind} packets{of_track} could not be decoded, {at}"
+    if track.damaged:
+        yield f"corrupt: {track.damaged} {track.kind} packets or frames{of_track} are damaged, {at}"
+    if not track.failed:
+        return
+    if track.last_frame is None:
+        yield f"corrupt: not one {track.kind}{of_track} could be decoded"
+    elif track.last_frame < track.last_packet - _STALLED_SECONDS:
+        yield f"corrupt: no {track.kind}{of_track} could be decoded after {_clock(track.last_frame)}"
+
+
+def _holes(medium: Medium, reader: Reader) -> Iterator[str]:
+    if medium.container.format.name != "matroska,webm":
+        return
+    for hole in matroska_holes(medium.source, reader.jumps):
+        where = f"between {_clock(hole.from_seconds)} and {_clock(hole.to_seconds)}"
+        yield f"damaged: bytes {hole.start:,} to {hole.end:,} are no Matroska, {where}"
+    tail = broken_tail(medium.source, reader.tail)
+    if tail is not None:
+        yield f"damaged: bytes {tail.start:,} to {tail.end:,} are no Matroska, after {_clock(tail.from_seconds)}"
+
+
+def _unindexed(tracks: Sequence[Track]) -> Iterator[str]:
+    """Pictures that the index of an AVI file lists and that are not where it says."""
+    for track in tracks:
+        listed = sum(entry.size > 0 for entry in track.stream.index_entries)
+        lost = listed - track.packets
+        if track.kind == "picture" and lost > _FEW_PACKETS + listed * 0.01:
+            yield f"damaged: {lost} of {listed} pictures that the index lists are not in their place"
+
+
+def _gaps(track: Track) -> Iterator[str]:
+    if len(track.gaps) > _KEPT_GAPS:
+        yield f"{len(track.gaps)} times no {track.kind} for more than {_clock(STILL_SECONDS)}"
+        return
+    for gap in track.gaps:
+        yield f"no {track.kind} between {_clock(gap.start_time)} and {_clock(gap.end_time)}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.1f} s"

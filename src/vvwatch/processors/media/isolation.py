@@ -1,0 +1,254 @@
+"""One short-lived process for one untrusted item: spoken to over pipes, bounded, and never left behind."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Final, cast
+
+import anyio
+import anyio.to_thread
+from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+
+from vvwatch.core.shortages import not_started
+from vvwatch.processors.kernel import Hindrance, hindrance, memory_kills, threads_of
+from vvwatch.processors.processes import end, keep_tail, private_folder, running, signal_group
+
+_CHUNK_BYTES: Final = 65_536
+_LAST_WORDS_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 1.0
+MOST_THREADS: Final = 256
+"""Decoders have one for each processor, and never more than 16 each."""
+
+HasTooMuch = Callable[[Path], bool]
+"""Whether a process has left more in its folder than it may; blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one item may cost. The first group holds inside the process, the second is watched from outside.
+
+    CPU time is `cpu_seconds` for opening, then `cpu_per_second` more for each second of media, and never more
+    than `cpu_seconds_max`. `file_bytes` is the largest file that may be extracted. `silent_seconds` is how long a
+    process may go without a sign of progress, `extracted_bytes` how much may be extracted and not used yet. A probe
+    has `probe_seconds`, of CPU time as well.
+    """
+
+    memory_bytes: int = 1 << 30
+    cpu_seconds: int = 60
+    cpu_per_second: float = 5.0
+    cpu_seconds_max: int = 6 * 3600
+    max_pixels: int = 200_000_000
+    max_seconds: float = 48 * 3600.0
+    file_bytes: int = 32 << 20
+
+    wall_seconds: float = 12 * 3600.0
+    silent_seconds: float = 120.0
+    grace_seconds: float = 2.0
+    stdout_bytes: int = 16 << 20
+    stderr_bytes: int = 64 << 10
+    extracted_bytes: int = 1 << 30
+    probe_seconds: float = 60.0
+    is_probe: bool = False
+
+    def of_probe(self) -> Limits:
+        """The limits of a probe, which is over soon or never."""
+        wall, cpu = min(self.wall_seconds, self.probe_seconds), ceil(self.probe_seconds)
+        cpu_seconds = min(self.cpu_seconds_max, cpu)
+        return replace(
+            self,
+            wall_seconds=wall,
+            silent_seconds=wall,
+            cpu_seconds=cpu_seconds,
+            cpu_seconds_max=cpu_seconds,
+            is_probe=True,
+        )
+
+
+class Cut(StrEnum):
+    """Why a process was ended from outside."""
+
+    WALL = "wall"
+    SILENT = "silent"
+    OUTPUT = "output"
+    FOLDER = "folder"
+    THREADS = "threads"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended: its exit status (negative: the signal), what cut it short, its last words.
+
+    `has_begun`: it had said something, as it does just before it opens the file. `hindrance` is what kept one that was
+    cut short from its work. `lacked_memory`: the kernel ended processes meanwhile because memory ran out.
+    """
+
+    status: int
+    cut: Cut | None
+    stderr_tail: bytes
+    has_begun: bool
+    hindrance: Hindrance | None
+    lacked_memory: bool
+
+
+class Conversation:
+    """A running process: the lines that it writes, and what it is told meanwhile.
+
+    `folder` is its private working directory. The limits of time count what is waited here, so a process that waits
+    for us does not pass them.
+    """
+
+    def __init__(self, process: Process, folder: Path, limits: Limits) -> None:
+        self.folder = folder
+        self._process = process
+        self._limits = limits
+        self._stdin = cast("ByteSendStream", process.stdin)
+        self._stdout = cast("ByteReceiveStream", process.stdout)
+        self._stderr = cast("ByteReceiveStream", process.stderr)
+        self._patience = limits.wall_seconds
+        self._received = 0
+        self._kills = memory_kills()
+        self._began = anyio.current_time()
+        self._hindrance: Hindrance | None = None
+        self._cut: Cut | None = None
+        self._tail = bytearray()
+        self._fell_silent = anyio.Event()
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Yield the lines of stdout until it ends, or until a limit is passed."""
+        pending: list[bytes] = []
+        while chunk := await self._heard():
+            pending.append(chunk)
+            if b"\n" in chunk:
+                *lines, rest = b"".join(pending).split(b"\n")
+                pending = [rest]
+                for line in lines:
+                    yield line
+
+    async def tell(self, words: bytes) -> None:
+        """Write to stdin; a process that is gone is told nothing."""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self._stdin.send(words)
+
+    async def end(self) -> Ending:
+        """Wait for the process to go, or make it go where a limit was passed, and return how it ended."""
+        await end(self._process, self._limits.grace_seconds, gently=self._cut is None)
+        # A descendant outside the group may hold the pipe open; its words are not waited for.
+        with anyio.move_on_after(_LAST_WORDS_SECONDS):
+            await self._fell_silent.wait()
+        status = self._process.returncode
+        return Ending(
+            -signal.SIGKILL if status is None else status,
+            self._cut,
+            bytes(self._tail),
+            has_begun=self._received > 0,
+            hindrance=self._hindrance,
+            lacked_memory=memory_kills() > self._kills,
+        )
+
+    async def _open(self, request: bytes, *, closes: bool) -> None:
+        await self.tell(request)
+        if closes:
+            await self._stdin.aclose()
+
+    async def _keep_tail(self) -> None:
+        limits = self._limits
+        if not await keep_tail(self._stderr, self._tail, limits.stderr_bytes, limits.stdout_bytes):
+            self._stop(Cut.OUTPUT)
+        self._fell_silent.set()
+
+    async def _watch(self, has_too_much: HasTooMuch | None) -> None:
+        """Look now and then at what the process takes: it may say nothing for long."""
+        while self._cut is None:
+            await anyio.sleep(_LOOK_SECONDS)
+            if threads_of(self._process.pid) > MOST_THREADS:
+                self._stop(Cut.THREADS)
+            elif has_too_much is not None and await anyio.to_thread.run_sync(
+                has_too_much, self.folder, abandon_on_cancel=True
+            ):
+                self._stop(Cut.FOLDER)
+
+    def _stop(self, cut: Cut) -> None:
+        self._cut = self._cut or cut
+        signal_group(self._process, signal.SIGKILL)
+
+    async def _heard(self) -> bytes:
+        """Return what came next; nothing at the end of stdout and where a limit was passed."""
+        chunk, began = b"", anyio.current_time()
+        with anyio.move_on_after(min(self._patience, self._limits.silent_seconds)) as waiting:
+            with suppress(anyio.EndOfStream):
+                chunk = await self._stdout.receive(_CHUNK_BYTES)
+        self._patience -= anyio.current_time() - began
+        self._received += len(chunk)
+        if waiting.cancelled_caught:
+            self._cut = Cut.WALL if self._patience <= 0 else Cut.SILENT
+            self._hindrance = hindrance(self._process.pid, anyio.current_time() - self._began)
+        elif self._received > self._limits.stdout_bytes:
+            self._cut = Cut.OUTPUT
+        return b"" if self._cut else chunk
+
+
+@asynccontextmanager
+async def conversation(
+    command: Sequence[str],
+    request: bytes,
+    *,
+    fd: int,
+    limits: Limits,
+    work_dir: Path,
+    keeps_stdin: bool = False,
+    has_too_much: HasTooMuch | None = None,
+) -> AsyncIterator[Conversation]:
+    """Run `command` for the life of the block, with `request` on stdin and the descriptor `fd` inherited.
+
+    The process has a session of its own, an empty environment, and a private folder below `work_dir` as working
+    directory, which is removed afterwards. However the block ends, the process and its group are gone behind it.
+    With `keeps_stdin` more can be written to it. `has_too_much` is asked now and then. Raises what the block raises,
+    and MachineShortage when the process cannot be started.
+    """
+    async with private_folder(work_dir) as folder, _started(command, folder, fd, limits) as process:
+        talk = Conversation(process, folder, limits)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(talk._open, request, closes=not keeps_stdin))  # noqa: SLF001
+                tasks.start_soon(talk._keep_tail)  # noqa: SLF001
+                tasks.start_soon(talk._watch, has_too_much)  # noqa: SLF001
+                yield talk
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+
+
+async def converse(
+    command: Sequence[str],
+    request: bytes,
+    on_line: Callable[[bytes], None],
+    *,
+    fd: int,
+    limits: Limits,
+    work_dir: Path,
+) -> Ending:
+    """Run `command` as a `conversation` of one request; `on_line` gets each line that it writes."""
+    async with conversation(command, request, fd=fd, limits=limits, work_dir=work_dir) as talk:
+        async for line in talk.lines():
+            on_line(line)
+        return await talk.end()
+
+
+@asynccontextmanager
+async def _started(command: Sequence[str], folder: Path, fd: int, limits: Limits) -> AsyncIterator[Process]:
+    async with AsyncExitStack() as stack:
+        process = running(command, folder, env={}, grace_seconds=limits.grace_seconds, pass_fds=(fd,))
+        try:
+            started = await stack.enter_async_context(process)
+        except OSError as error:
+            raise not_started(error, command[0]) from error
+        yield started

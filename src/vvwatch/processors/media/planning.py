@@ -1,0 +1,34 @@
+"""A survey told as a plan: where the media is cut, and what has to be known to extract from it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vvwatch.core.media import Plan, RunSettings
+from vvwatch.core.segments import plan
+from vvwatch.processors.media import measurements as measure
+from vvwatch.processors.media.findings import Survey
+from vvwatch.processors.media.opening import Medium
+from vvwatch.processors.media.probing import surveyed
+
+_KEPT_SHOTS: Final = 20_000
+
+
+def plan_of(medium: Medium, found: Survey, settings: RunSettings) -> Plan:
+    """Return the cuts of `medium` that `settings` ask for, with the changes of shot: the strongest of very many.
+
+    Raises ValueError for `fixed` segments without a length.
+    """
+    probe = surveyed(medium, found)
+    shots = measure.shot_changes(found.pictures) if found.pictures else ()
+    silences = found.sounds.silences if found.sounds else []
+    spans = plan(probe.media_type, found.duration_seconds, settings, shots, silences)
+    strongest = sorted(shots, key=lambda shot: -shot.strength)[:_KEPT_SHOTS]
+    return Plan(
+        spans=tuple((span.start_time, span.end_time) for span in spans),
+        damage=found.damage,
+        warnings=(*medium.warnings, *found.warnings),
+        probe=probe,
+        shots=tuple(sorted(round(shot.at_seconds, 3) for shot in strongest)),
+        sound_track=found.sound.index if found.sound else None,
+    )

@@ -1,0 +1,163 @@
+"""Decoded pictures as JPEG files: turned as displayed, in their proportions, not larger than wanted."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+import av
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+from vvwatch.processors.media.graphs import forget_colours
+
+_TALLEST: Final = 2
+"""How high a picture may be for the width that is wanted: pictures of telephones stand, but towers are shrunk."""
+
+_ODDEST: Final = Fraction(8)
+_QUALITY: Final = 4
+_UNSPECIFIED: Final = 2
+_FULL_RANGE: Final = 2
+_STANDARD_HEIGHT: Final = 576
+_MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "bt470bg", 7: "smpte240m", 9: "bt2020"}
+_AS_JPEG: Final = "out_color_matrix=bt470bg:out_range=pc"
+_PQ: Final = 16
+_PQ_TO_SDR: Final = (
+    "st(0, pow(clip((val-64)/876, 0, 1), 1/78.84375));"
+    "st(1, 49.26*pow(max(ld(0)-0.8359375, 0)/(18.8515625-18.6875*ld(0)), 1/0.1593017578));"
+    "64+876*min(1, pow(ld(1)*(1+ld(1)/24)/(1+ld(1)), 1/2.2))"
+)
+"""Brightness in nits, with paper white (203) as 1, bent so that lights of 1000 nits are not lost."""
+
+
+_ORIENTATION: Final = re.compile(
+    rb"\x12\x01\x03\0\x01\0\0\0([\x01-\x08])\0|\x01\x12\0\x03\0\0\0\x01\0([\x01-\x08])"
+)
+"""The tag of EXIF: PyAV tells of a mirrored still only how far it is turned."""
+
+
+class Turn(NamedTuple):
+    """How a picture is to be shown: mirrored left to right, and then turned clockwise."""
+
+    mirrored: bool = False
+    degrees: int = 0
+
+    @property
+    def filters(self) -> list[tuple[str, str]]:
+        """The filters that do it."""
+        turns = {
+            90: [("transpose", "clock")],
+            180: [("hflip", ""), ("vflip", "")],
+            270: [("transpose", "cclock")],
+        }
+        return [*([("hflip", "")] if self.mirrored else []), *turns.get(self.degrees, [])]
+
+
+_MIRRORED: Final = {
+    2: (Turn(False, 180), Turn(True, 0)),
+    4: (Turn(False, 0), Turn(True, 180)),
+    5: (Turn(False, 90), Turn(True, 270)),
+    7: (Turn(False, 270), Turn(True, 90)),
+}
+"""For each mirrored orientation what PyAV makes of it, and what it is."""
+
+
+def turn_of(frame: VideoFrame) -> Turn:
+    """Return how `frame` says that it is to be shown, by right angles.
+
+    The matrix itself would tell of mirroring too, but PyAV 18.1 crashes over the side data of some pictures.
+    """
+    return Turn(False, -frame.rotation % 360 // 90 * 90)
+
+
+def still_turn(frame: VideoFrame, ends: bytes) -> Turn:
+    """Return the turn of a picture that may be mirrored, by the tag in one of the `ends` of its file."""
+    turn = turn_of(frame)
+    tags = {found[1] or found[2] for found in _ORIENTATION.finditer(ends)}
+    mirrored = (_MIRRORED[tag[0]] for tag in tags if tag[0] in _MIRRORED)
+    return next((found for shown_as, found in mirrored if shown_as == turn), turn)
+
+
+def shown_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width: int) -> tuple[int, int]:
+    """Return how large a picture of `size` pixels, each as wide as `aspect` says, is drawn within `width`."""
+    wide, high = Fraction(size[0]), Fraction(size[1])
+    if aspect is not None and 1 / _ODDEST <= aspect <= _ODDEST:
+        wide, high = (wide * aspect, high) if aspect > 1 else (wide, high / aspect)
+    if turn.degrees % 180:
+        wide, high = high, wide
+    scale = min(Fraction(1), width / wide, width * _TALLEST / high)
+    return max(1, round(wide * scale)), max(1, round(high * scale))
+
+
+def jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: int) -> bytes:
+    """Return `frame` as displayed, as a JPEG file; the same for the same frame each time."""
+    drawn = _drawn(frame, turn, shown_size((frame.width, frame.height), aspect, turn, width))
+    encoder: Any = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = drawn.width, drawn.height, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.thread_count = 1
+    encoder.qmin = encoder.qmax = _QUALITY
+    encoder.options = {"flags": "+bitexact"}
+    drawn.pts = 0
+    return b"".join(bytes(packet) for packet in [*encoder.encode(drawn), *encoder.encode(None)])
+
+
+def _drawn(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> VideoFrame:
+    matrix, is_pq = _matrix_of(frame), frame.color_trc == _PQ
+    forget_colours(frame)
+    frame.pts, frame.time_base = 0, Fraction(1)
+    wide, high = size if turn.degrees % 180 == 0 else size[::-1]
+    scaled = f"{wide}:{high}:flags=area+accurate_rnd+bitexact"
+    graph = Graph()
+    graph.threads = 1
+    source: Any = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    if _is_transparent(frame):
+        end = _linked(graph, source, ("scale", scaled), *turn.filters, ("format", "rgba"))
+        end = _over_white(graph, end, size)
+        end = _linked(graph, end, ("scale", _AS_JPEG))
+    elif is_pq:
+        lit = ("lutyuv", f"y='{_PQ_TO_SDR}'")
+        end = _linked(graph, source, ("scale", scaled), ("format", "yuv420p10le"), lit)
+        end = _linked(graph, end, ("scale", f"{matrix}:{_AS_JPEG}"), *turn.filters)
+    else:
+        end = _linked(graph, source, ("scale", f"{scaled}:{matrix}:{_AS_JPEG}"), *turn.filters)
+    sink = _linked(graph, end, ("format", "yuvj420p"), ("buffersink", ""))
+    graph.configure(auto_buffer=False)
+    source.push(frame)
+    drawn: VideoFrame = sink.pull()
+    return drawn
+
+
+def _linked(graph: Graph, end: Any, *filters: tuple[str, str]) -> Any:
+    """Add filters in a row behind `end`, and return the last."""
+    for name, arguments in filters:
+        added = graph.add(name, arguments or None)
+        end.link_to(added)
+        end = added
+    return end
+
+
+def _over_white(graph: Graph, end: Any, size: tuple[int, int]) -> Any:
+    paper, overlay = (
+        graph.add("color", f"c=white:s={size[0]}x{size[1]}:r=1"),
+        graph.add("overlay", "format=rgb"),
+    )
+    paper.link_to(overlay, 0, 0)
+    end.link_to(overlay, 0, 1)
+    return overlay
+
+
+def _is_transparent(frame: VideoFrame) -> bool:
+    return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+
+
+def _matrix_of(frame: VideoFrame) -> str:
+    """Return the option that says how colours are stored, where it is known: by the size where nobody says."""
+    matrix = _MATRICES.get(int(frame.colorspace))
+    is_studio_range = frame.color_range != _FULL_RANGE
+    if int(frame.colorspace) == _UNSPECIFIED and is_studio_range and frame.height > _STANDARD_HEIGHT:
+        matrix = "bt709"
+    return f"in_color_matrix={matrix or 'auto'}"

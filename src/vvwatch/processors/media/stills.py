@@ -1,0 +1,122 @@
+"""The decode pass over one picture, whole or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from av.packet import Packet
+from av.stream import Stream
+
+from vvwatch.processors.media.findings import Survey
+from vvwatch.processors.media.measurements import Pictures
+from vvwatch.processors.media.opening import Bounds, Medium, decodable, picture_failure
+from vvwatch.processors.media.reading import Reader
+from vvwatch.processors.media.structure import heif_picture
+from vvwatch.processors.media.tiles import merged, visible_parts
+from vvwatch.processors.media.tracks import PictureTrack
+
+_ANIMATIONS: Final = frozenset({"gif", "apng"})
+_LATER_PIXELS: Final = 20_000_000
+"""So much of an animation is decoded behind its first picture; it only serves the verdict."""
+
+
+def look(medium: Medium, bounds: Bounds) -> Survey:
+    """Decode a picture, every tile of it when it has tiles; of an animation the first picture is measured.
+
+    Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels,
+    StorageUnavailable when the file cannot be read.
+    """
+    tracks = _picture_parts(medium, bounds)
+    waiting = set(tracks)
+    packets = iter(Reader(medium, bounds, lambda _: None))
+    for packet in packets:
+        if packet.stream.index in waiting:
+            tracks[packet.stream.index].feed(packet)
+        waiting = {index for index in waiting if tracks[index].last_frame is None}
+        if not waiting:
+            break
+    for track in tracks.values():
+        track.finish()
+    if waiting or any(track.failed or track.damaged for track in tracks.values()):
+        raise picture_failure(medium)
+    damage = (*medium.damage, *_damage_behind_the_first(medium, packets, tracks))
+    main = tracks[medium.pictures.index] if medium.pictures else next(iter(tracks.values()))
+    return Survey(
+        0.0,
+        _whole_picture(medium, main, list(tracks.values())),
+        None,
+        damage,
+        (f"the picture could not be measured: {main.unmeasured}",) if main.unmeasured else (),
+        _rotation(medium, main),
+    )
+
+
+def _damage_behind_the_first(
+    medium: Medium, packets: Iterator[Packet[Any]], tracks: Mapping[int, PictureTrack]
+) -> Iterator[str]:
+    """What is wrong with the later pictures of an animation, as far as they are looked at."""
+    if medium.container.format.name not in _ANIMATIONS or medium.pictures is None:
+        return
+    track = tracks[medium.pictures.index]
+    track.stop_measuring()
+    pixels = medium.pictures.codec_context.width * medium.pictures.codec_context.height
+    for packet in islice(packets, max(1, _LATER_PIXELS // max(1, pixels))):
+        if packet.stream.index == track.stream.index:
+            track.feed(packet)
+    if track.failed or track.damaged:
+        yield f"corrupt: {track.failed + track.damaged} of the later pictures of the animation are damaged"
+
+
+def _picture_parts(medium: Medium, bounds: Bounds) -> dict[int, PictureTrack]:
+    streams = [stream for stream in medium.container.streams.video if decodable(stream)]
+    crops = dict(zip((stream.index for stream in _tiles(medium)), _parts(medium), strict=False))
+    tracks = {
+        stream.index: PictureTrack(stream, 0, bounds, crop=crops.get(stream.index)) for stream in streams
+    }
+    for track in tracks.values():
+        track.insist()
+    return tracks
+
+
+def _tiles(medium: Medium) -> list[Stream]:
+    """The streams that are tiles of the picture, row by row, or all that are as large as the main one."""
+    if medium.pictures is None:
+        return []
+    picture = heif_picture(medium.source)
+    streams = {s.id: s for s in medium.container.streams.video if decodable(s)}
+    if picture is not None and picture.tiles and all(tile in streams for tile in picture.tiles):
+        return [streams[tile] for tile in picture.tiles]
+    size = _coded_size(medium.pictures)
+    return [stream for stream in streams.values() if _coded_size(stream) == size]
+
+
+def _parts(medium: Medium) -> list[tuple[int, int]]:
+    picture = heif_picture(medium.source)
+    tiles = _tiles(medium)
+    if picture is None or not tiles:
+        return []
+    whole = picture.width, picture.height
+    if picture.rotation_degrees % 180:
+        whole = picture.height, picture.width
+    return visible_parts(whole, _coded_size(tiles[0]), len(tiles))
+
+
+def _coded_size(stream: Any) -> tuple[int, int]:
+    return stream.codec_context.width, stream.codec_context.height
+
+
+def _whole_picture(medium: Medium, main: PictureTrack, tracks: Sequence[PictureTrack]) -> Pictures:
+    parts = _parts(medium)
+    indexes = {stream.index for stream in _tiles(medium)[: len(parts)]}
+    tiles = [track.series for track in tracks if track.stream.index in indexes]
+    if not parts or not all(tile.luma for tile in tiles):
+        return main.series
+    return merged(tiles, parts)
+
+
+def _rotation(medium: Medium, main: PictureTrack) -> int | None:
+    """A HEIF file turns the whole, whatever its parts say."""
+    picture = heif_picture(medium.source)
+    return main.rotation_degrees if picture is None else picture.rotation_degrees

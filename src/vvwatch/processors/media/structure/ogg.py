@@ -1,0 +1,65 @@
+"""Ogg: pages, each with its length; the last of each stream is marked."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from vvwatch.processors.media.structure.source import ByteSource, Structure, cut_within, followed
+
+_MARK: Final = b"OggS"
+_HEAD_BYTES: Final = 27
+_LONGEST_PAGE: Final = 27 + 255 + 255 * 255
+_MOST_TAIL_BYTES: Final = 64 << 20
+_LAST: Final = 4
+
+
+class Page(NamedTuple):
+    """One page: what its flags say, and where it ends."""
+
+    flags: int
+    end: int
+
+
+def is_ogg(head: bytes) -> bool:
+    """Whether a file with these first bytes is Ogg."""
+    return head[:4] == _MARK
+
+
+def examine_ogg(source: ByteSource) -> Structure:
+    """Looks whether the last page is whole and marked as the last of a stream.
+
+    Streams that lie side by side end one after the other: the last page of the file belongs to the longest. Streams
+    that follow one another each have a marked end.
+    """
+    start = source.last(_MARK, _MOST_TAIL_BYTES)
+    page = _page_at(source, start)
+    if page is None and start > 0 and source.size - start >= _LONGEST_PAGE:
+        page = _earlier(source, start)  # the mark stood there by chance
+    if (
+        page is None
+        or page.end > source.size
+        or (0 < source.size - page.end < 4 and _begins_a_page(source, page))
+    ):
+        return cut_within("an Ogg page")
+    if not page.flags & _LAST:
+        return Structure(damage="truncated: the last Ogg page is not the end of a stream")
+    return followed("the Ogg stream", page.end, source, hide=True)
+
+
+def _begins_a_page(source: ByteSource, page: Page) -> bool:
+    return _MARK.startswith(source.at(page.end, 4))
+
+
+def _earlier(source: ByteSource, before: int) -> Page | None:
+    start = source.last(_MARK, _LONGEST_PAGE, before)
+    return _page_at(source, start) if start >= 0 else None
+
+
+def _page_at(source: ByteSource, start: int) -> Page | None:
+    """The page at `start`, None when its head is not whole."""
+    head = source.at(start, _HEAD_BYTES + 255)
+    if len(head) < _HEAD_BYTES or len(head) < _HEAD_BYTES + head[26] or head[4]:
+        return None
+    lengths = head[_HEAD_BYTES : _HEAD_BYTES + head[26]]
+    end = start + _HEAD_BYTES + len(lengths) + sum(lengths)
+    return Page(head[5], end)

@@ -1,0 +1,302 @@
+"""RIFF and what grew out of it: WAV, RF64, BW64, W64, AVI and WebP. Chunks with a length each, often a placeholder."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from vvwatch.processors.media.structure.source import (
+    SOUND,
+    ByteSource,
+    Structure,
+    cut_within,
+    followed,
+    truncated,
+)
+
+_U32: Final = 0xFFFFFFFF
+_NAME: Final = re.compile(rb"[A-Za-z0-9_ ]{4}")
+_MOST_CHUNKS: Final = 4096
+_MOST_FRAMES: Final = 200_000
+_SLACK: Final = 8
+"""Some recorders write the size of the whole file where the size after the first eight bytes belongs."""
+
+_PLACEHOLDERS: Final = (0x7F000000, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFF000, _U32)
+_PLAYED_PADDING: Final = 64 << 10
+_LARGEST_SAMPLE: Final = 8
+_W64_RIFF: Final = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_W64_TAIL: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_W64_UNKNOWN: Final = 1 << 62
+
+
+class Chunk(NamedTuple):
+    """One chunk: its name, where its content begins, how long that says it is."""
+
+    name: bytes
+    content: int
+    length: int
+
+
+class _Sound(NamedTuple):
+    """The samples of a file: where they begin, how many bytes of them the header states, and how they are packed."""
+
+    start: int
+    stated: int
+    block: int
+    bytes_per_second: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.stated
+
+
+def is_riff(head: bytes) -> bool:
+    """Whether a file with these first bytes is of the RIFF family, W64 included."""
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") or head == _W64_RIFF
+
+
+def examine_riff(source: ByteSource) -> Structure:
+    """Holds the lengths of the chunks against the file; takes samples behind the stated end where it can."""
+    head = source.at(0, 16)
+    if head == _W64_RIFF:
+        return _examine_w64(source)
+    if head[8:12] == b"WAVE":
+        return _examine_wave(source)
+    if head[8:12] == b"AVI ":
+        return _examine_avi(source)
+    end = 8 + int.from_bytes(head[4:8], "little")
+    if end - 8 in (0, _U32):
+        return SOUND
+    if _is_cut(source, 0, end):
+        return truncated(_riff_name(head), end, source.size)
+    return followed(f"the {_riff_name(head)}", end + end % 2, source)
+
+
+def is_placeholder(size: int, block: int = 1) -> bool:
+    """Whether writers put a 32-bit size like this where they cannot know: a round one, or just below."""
+    return size == 0 or any(-4096 <= known - size < max(block, 4096) for known in _PLACEHOLDERS if known > 0)
+
+
+def _riff_name(head: bytes) -> str:
+    return f"RIFF chunk '{head[8:12].decode('latin-1').strip()}'"
+
+
+def _chunks(source: ByteSource, start: int) -> Iterator[Chunk]:
+    for _ in range(_MOST_CHUNKS):
+        head = source.at(start, 8)
+        if len(head) < 8 or not _NAME.fullmatch(head[:4]):
+            return
+        length = int.from_bytes(head[4:], "little")
+        yield Chunk(head[:4], start + 8, length)
+        start += 8 + length + length % 2
+
+
+def _examine_wave(source: ByteSource) -> Structure:
+    wide: tuple[int, int] | None = None
+    block, rate = 1, 0
+    for chunk in _chunks(source, 12):
+        if chunk.name == b"ds64":
+            wide = chunk.content + 8, source.number(chunk.content + 8, 8, "little")
+        elif chunk.name == b"fmt ":
+            rate = source.number(chunk.content + 8, 4, "little")
+            block = source.number(chunk.content + 12, 2, "little") or 1
+        elif chunk.name == b"data":
+            return _judged_data(source, chunk, (block, rate), wide)
+    return _riff_ended(source)
+
+
+def _judged_data(
+    source: ByteSource, data: Chunk, packing: tuple[int, int], wide: tuple[int, int] | None
+) -> Structure:
+    """What the samples of a WAV say; `wide` is where a 64-bit length stands, and what it is."""
+    is_wide = wide is not None and data.length == _U32
+    stated = wide[1] if wide is not None and is_wide else data.length
+    sound = _Sound(data.content, stated, *packing)
+    if sound.end <= source.size and stated and _is_tidy(source, sound.end):
+        ended = _riff_ended(source)
+        if is_wide or not _is_padded(source, sound, stated):
+            return ended
+        return replace(ended, patches=((data.content - 4, struct.pack("<I", stated - 1)),))
+    place = wide[0] if wide is not None and is_wide else data.content - 4
+    is_open = stated >= _W64_UNKNOWN or stated == 0 if is_wide else is_placeholder(stated, packing[0])
+    if is_open and (sound.end > source.size or stated == 0):
+        return _taken(source, sound, place, is_wide=is_wide)
+    if sound.end > source.size:
+        return truncated("the sound of the WAV", sound.end, source.size)
+    return _behind(source, sound, _taken(source, sound, place, is_wide=is_wide))
+
+
+def _is_tidy(source: ByteSource, end: int) -> bool:
+    """Whether nothing but further chunks, or one byte that pads, stands from `end` on."""
+    end += end % 2
+    last = end
+    for chunk in _chunks(source, end):
+        last = chunk.content + chunk.length
+        if last > source.size:
+            return False
+    return source.size - last <= 1
+
+
+def _is_padded(source: ByteSource, sound: _Sound, length: int) -> bool:
+    """Whether the last of `length` bytes of samples pads a chunk of odd length, which some writers count in.
+
+    Decoders of coded blocks take it for a block of which the rest is missing.
+    """
+    is_rest = sound.block > _LARGEST_SAMPLE and length % 2 == 0 and length % sound.block == 1
+    return is_rest and source.at(sound.start + length - 1, 1) == b"\0"
+
+
+def _taken(source: ByteSource, sound: _Sound, place: int, *, is_wide: bool) -> Structure:
+    """A header whose length at `place` is read as all that is there."""
+    length = source.size - sound.start
+    length -= _is_padded(source, sound, length)
+    if is_wide:
+        return Structure(patches=((place, struct.pack("<Q", length)),))
+    if length < _U32:
+        return Structure(patches=((place, struct.pack("<I", length)),))
+    # Only the header of an RF64 has room for such a length.
+    form = next((chunk for chunk in _chunks(source, 12) if chunk.name == b"fmt "), None)
+    described = source.at(form.content - 8, 8 + form.length + form.length % 2) if form else b""
+    wide = struct.pack("<4sIQQQI", b"ds64", 28, sound.start + length, length, 0, 0)
+    head = b"RF64" + struct.pack("<I", _U32) + b"WAVE" + wide + described + b"data" + struct.pack("<I", _U32)
+    return Structure(head=(sound.start, head))
+
+
+def _behind(source: ByteSource, sound: _Sound, taken: Structure) -> Structure:
+    """What stands behind the stated end of the samples: a few bytes, or a part that the header does not tell of."""
+    ended = _riff_ended(source)
+    if ended.damage:
+        return ended
+    rest = source.size - sound.end
+    content = source.at(sound.end, _PLAYED_PADDING)
+    is_padding = rest < _PLAYED_PADDING and not content.strip(b"\0")
+    if is_padding or rest < (sound.bytes_per_second or _PLAYED_PADDING):
+        return followed("the samples", sound.end, source)
+    return replace(taken, warnings=(_stale(sound, source),))
+
+
+def _stale(sound: _Sound, source: ByteSource) -> str:
+    stated, whole = sound.stated, source.size - sound.start
+    if not sound.bytes_per_second:
+        return f"the header states {stated:,} bytes of sound, the file holds {whole:,}: all of them are used"
+    seconds = f"{stated / sound.bytes_per_second:.1f} s of sound, the file holds {whole / sound.bytes_per_second:.1f} s"
+    return f"the header states {seconds}: all of it is used"
+
+
+def _riff_ended(source: ByteSource) -> Structure:
+    """The outermost length held against the file, where it is no placeholder."""
+    head = source.at(0, 12)
+    length = int.from_bytes(head[4:8], "little")
+    if head[:4] != b"RIFF" or is_placeholder(length):
+        return SOUND
+    end = 8 + length
+    if _is_cut(source, 0, end):
+        return truncated(_riff_name(head), end, source.size)
+    return SOUND
+
+
+def _is_cut(source: ByteSource, start: int, end: int) -> bool:
+    """Whether a RIFF from `start` lacks its end; where it lacks little, its chunks tell a cut from a miscount."""
+    if end <= source.size:
+        return False
+    if end > source.size + _SLACK:
+        return True
+    last = max((chunk.content + chunk.length for chunk in _chunks(source, start + 12)), default=0)
+    return last > source.size
+
+
+def _examine_w64(source: ByteSource) -> Structure:
+    """Like a WAV, with names of 16 bytes and lengths of 64 bits that count their own heads."""
+    place, block, rate = 40, 1, 0
+    for _ in range(_MOST_CHUNKS):
+        head = source.at(place, 24)
+        if len(head) < 24 or head[4:16] != _W64_TAIL:
+            break
+        length = int.from_bytes(head[16:], "little")
+        if head[:4] == b"fmt ":
+            rate = source.number(place + 32, 4, "little")
+            block = source.number(place + 36, 2, "little") or 1
+        if head[:4] == b"data":
+            return _judged_w64(source, place, length, (block, rate))
+        if length < 24:
+            break
+        place += length + -length % 8
+    end = source.number(16, 8, "little")
+    return truncated("the W64", end, source.size) if 40 < end < _W64_UNKNOWN and end > source.size else SOUND
+
+
+def _judged_w64(source: ByteSource, place: int, length: int, packing: tuple[int, int]) -> Structure:
+    start = place + 24
+    sound = _Sound(start, max(0, length - 24), *packing)
+    patch = struct.pack("<Q", source.size - place)
+    taken = Structure(patches=((16, struct.pack("<Q", source.size)), (place + 16, patch)))
+    is_open = length <= 24 or length >= _W64_UNKNOWN or is_placeholder(length, packing[0])
+    if is_open and (sound.end > source.size or length <= 24):
+        return taken
+    if sound.end > source.size:
+        return truncated("the sound of the W64", sound.end, source.size)
+    end = sound.end + -sound.end % 8
+    if end >= source.size or source.at(end + 4, 12) == _W64_TAIL or source.at(end, 4) in (b"levl", b"list"):
+        return SOUND
+    judged = _behind(source, sound, taken)
+    return judged if judged.patches else replace(judged, end=sound.end)
+
+
+def _examine_avi(source: ByteSource) -> Structure:
+    """Each RIFF of an AVI in turn (OpenDML has several); pictures behind the last one are named."""
+    place = 0
+    while source.at(place, 4) == b"RIFF":
+        head = source.at(place, 12)
+        length = int.from_bytes(head[4:8], "little")
+        if place == 0 and is_placeholder(length) and 8 + length != source.size:
+            return _walked_avi(source, 12)
+        end = place + 8 + length
+        if _is_cut(source, place, end):
+            return truncated(_riff_name(head), end, source.size)
+        place = end + length % 2
+    return _behind_avi(source, place)
+
+
+def _behind_avi(source: ByteSource, end: int) -> Structure:
+    """What stands behind the last RIFF; FFmpeg reads on where pictures and sound go on."""
+    if not _is_frame(source.at(end, 4)):
+        return followed("the AVI", end, source)
+    walked = _walked_avi(source, end)
+    if walked.damage:
+        return walked
+    behind = source.size - end
+    told = (
+        f"the header states {end:,} bytes, {behind:,} more of pictures and sound follow: all of them are used"
+    )
+    return Structure(warnings=(told,), has_length=False)
+
+
+def _is_frame(name: bytes) -> bool:
+    return name[:2].isdigit() and name[2:] in (b"dc", b"db", b"wb", b"pc", b"tx")
+
+
+def _walked_avi(source: ByteSource, start: int) -> Structure:
+    """An AVI that was not closed: its frames from `start` on, as far as is cheap."""
+    for chunk in _avi_frames(source, start):
+        if chunk.content + chunk.length > source.size:
+            return replace(cut_within("an AVI chunk"), has_length=False)
+    return Structure(has_length=False)
+
+
+def _avi_frames(source: ByteSource, place: int) -> Iterator[Chunk]:
+    names: Sequence[bytes] = (b"LIST", b"JUNK", b"idx1", b"INFO")
+    movi = place > 12
+    for _ in range(_MOST_FRAMES):
+        head = source.at(place, 12)
+        if len(head) < 8 or not (_is_frame(head[:4]) or head[:4] in names or head[:2] == b"ix"):
+            return
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] == b"LIST" and head[8:12] in (b"movi", b"rec "):
+            movi, place = True, place + 12
+            continue
+        if movi or head[:4] != b"LIST":
+            yield Chunk(head[:4], place + 8, length)
+        place += 8 + length + length % 2

@@ -1,0 +1,175 @@
+"""Reading at offsets of an open file, what is said about its structure, and a view of it with a mended header."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_MIB: Final = 1 << 20
+_LOOKED_AHEAD: Final = 32 * _MIB
+_NAMED_BEHIND: Final = 64
+_FILLS: Final = (b"\0", b"\xff")
+_MOST_FILLED_BYTES: Final = 4 << 30
+
+
+class ByteSource:
+    """Reads at offsets of an open file, whose own position stays where it is."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+
+    def at(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer at the end of the file, none outside it.
+
+        Both come from the bytes of the file, so they may be any numbers.
+        """
+        return os.pread(self._fd, count, offset) if count > 0 and 0 <= offset < self.size else b""
+
+    def number(self, offset: int, count: int, order: str = "big") -> int:
+        """The unsigned integer of `count` bytes at `offset`; what is behind the end of the file counts as zeros."""
+        read = self.at(offset, count).ljust(count, b"\0")
+        return int.from_bytes(read, "big" if order == "big" else "little")
+
+    def last(self, pattern: bytes, most: int, before: int | None = None) -> int:
+        """Where `pattern` last begins in the `most` bytes before `before` or the end of the file; -1 if nowhere."""
+        end = self.size if before is None else before
+        floor = max(0, end - most)
+        window = 64 << 10
+        while end > floor:
+            start = max(floor, end - window)
+            place = self.at(start, end - start).rfind(pattern)
+            if place >= 0:
+                return start + place
+            end = start + len(pattern) - 1 if start > floor else floor
+            window = min(2 * window, _MIB)
+        return -1
+
+    def filled_from(self) -> int:
+        """Where the zeros or ones begin that fill the end of the file; its size where nothing fills it."""
+        value = self.at(max(0, self.size - 1), 1)
+        end = self.size
+        while value in _FILLS and end > 0:
+            start = max(0, end - _MIB, self.size - _MOST_FILLED_BYTES)
+            kept = len(self.at(start, end - start).rstrip(value))
+            end = start + kept
+            if kept or start == self.size - _MOST_FILLED_BYTES:
+                break
+        return end
+
+    def failure_near(self, offset: int) -> OSError | None:
+        """The error that reading gives around `offset`, at the start or at the end; None when it gives none.
+
+        FFmpeg reports malformed bytes as input errors and input errors as the end of the file: only a read of our
+        own can tell a broken file from a broken disk.
+        """
+        last = self.size - _MIB
+        places = (0, *range(max(0, offset - _MIB), min(last, offset + _LOOKED_AHEAD), _MIB), max(0, last))
+        try:
+            for place in places:
+                self.at(place, _MIB)
+        except OSError as error:
+            return error
+        return None
+
+    def failure(self, report: Callable[[float], None], most: int) -> OSError | None:
+        """The error that reading the first `most` bytes gives; None when it gives none. Calls `report` meanwhile."""
+        try:
+            for place in range(0, min(most, self.size), _MIB):
+                self.at(place, _MIB)
+                report(0.0)
+        except OSError as error:
+            return error
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What the bytes of a file say about it before anything is decoded.
+
+    `damage` names bytes that are missing; `warnings` what is odd but harms nothing. `encrypted` names what is
+    encrypted of it, `unsupported` a coding without a decoder. `patches` (offset, bytes) mend sizes that a writer
+    left open, `head` (length, bytes) puts another head in place of the first bytes, `end` is where the media ends
+    when something stands behind it that a demuxer would trip over.
+    `has_length` is False where the length that the header states is a placeholder.
+    """
+
+    damage: str | None = None
+    warnings: tuple[str, ...] = ()
+    encrypted: str | None = None
+    unsupported: str | None = None
+    patches: tuple[tuple[int, bytes], ...] = ()
+    head: tuple[int, bytes] | None = None
+    end: int | None = None
+    has_length: bool = True
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether the file has to be read through a `View`."""
+        return bool(self.patches or self.head) or self.end is not None
+
+
+SOUND: Final = Structure()
+"""A structure that knows of nothing wrong."""
+
+
+class View:
+    """A file as `structure` mends it, for a demuxer: `read`, `seek` and `tell` of a binary file."""
+
+    def __init__(self, source: ByteSource, structure: Structure) -> None:
+        self._source = source
+        self._patches = structure.patches
+        replaced, head = structure.head or (0, b"")
+        self._head, self._shift = head, len(head) - replaced
+        self._end = (source.size if structure.end is None else structure.end) + self._shift
+        self._place = 0
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, at most `count`; none at the end."""
+        start = self._place
+        count = max(0, min(count, self._end - start))
+        if start < len(self._head):
+            content = bytearray(self._head[start : start + count])
+        else:
+            content = bytearray(self._source.at(start - self._shift, count))
+            self._mend(content, start - self._shift)
+        self._place += len(content)
+        return bytes(content)
+
+    def _mend(self, content: bytearray, start: int) -> None:
+        for offset, patch in self._patches:
+            first, last = max(offset, start), min(offset + len(patch), start + len(content))
+            if first < last:
+                content[first - start : last - start] = patch[first - offset : last - offset]
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to `offset`, counted as `whence` says; returns the new place."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._end}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def tell(self) -> int:
+        """The place of the next read."""
+        return self._place
+
+
+def truncated(what: str, end: int, size: int) -> Structure:
+    """That `what` should go on to byte `end` and the file does not."""
+    return Structure(damage=f"truncated: {what} ends at byte {end:,} but the file has {size:,} bytes")
+
+
+def cut_within(what: str) -> Structure:
+    """That the file ends within `what`."""
+    return Structure(damage=f"truncated: the file ends within {what}")
+
+
+def followed(what: str, end: int, source: ByteSource, *, hide: bool = False) -> Structure:
+    """That `what` is whole and ends at `end`, whatever stands behind it; `hide` keeps a demuxer from reading that."""
+    behind = source.size - end
+    if behind <= 0:
+        return SOUND
+    content = source.at(end, min(behind, _NAMED_BEHIND))
+    kind = "zeros" if not content.strip(b"\0") else "bytes that do not belong to it"
+    return Structure(warnings=(f"{behind:,} {kind} behind the end of {what}",), end=end if hide else None)

@@ -1,0 +1,129 @@
+"""The decode pass: media is read once from start to end, and what is seen, heard and broken is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from vvwatch.errors import MediaUnreadable
+from vvwatch.processors.media.extents import COVERS
+from vvwatch.processors.media.findings import Survey, damage_of, told, warnings_of
+from vvwatch.processors.media.holes import OggPages, ogg_pages
+from vvwatch.processors.media.opening import (
+    Bounds,
+    Medium,
+    check_all_readable,
+    check_readable,
+    check_seconds,
+    decodable,
+)
+from vvwatch.processors.media.reading import Reader
+from vvwatch.processors.media.tracks import PictureTrack, SoundTrack, Track
+
+_SILENT_PEAK: Final = 0.001
+_MEASURED_SOUNDS: Final = 8
+
+
+def survey(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> Survey:
+    """Decode the whole of a video or sound; calls `report` with the fraction done after each packet.
+
+    Of pictures that no other needs a part is decoded, of further tracks of pictures those that stand by
+    themselves. Raises MediaUnreadable when nothing of it could be decoded, MediaLimit beyond `bounds`,
+    StorageUnavailable when the file cannot be read.
+    """
+    if medium.container.format.name != "matroska,webm":  # whose duration is that of a subtitle, if need be
+        check_seconds(medium.duration_seconds or 0, bounds)
+    tracks = _tracks(medium, bounds)
+    reader = Reader(medium, bounds, report)
+    for packet in reader:
+        # The empty packets that drain the decoders at the end all claim to be of stream 0 in `stream_index`.
+        if packet.stream.index in tracks:
+            track = tracks[packet.stream.index]
+            if reader.at_joint:
+                track.forgive()
+            track.feed(packet)
+    for track in tracks.values():
+        track.finish()
+    return _findings(medium, reader, tracks, bounds, report)
+
+
+def _tracks(medium: Medium, bounds: Bounds) -> dict[int, Track]:
+    tracks: dict[int, Track] = {}
+    for pictures in _moving(medium):
+        is_main = pictures is medium.pictures
+        track = PictureTrack(pictures, medium.origin_seconds, bounds, measured=is_main)
+        if is_main:
+            track.skim()
+        else:
+            track.glance()
+        tracks[pictures.index] = track
+    for number, sounds in enumerate(s for s in medium.container.streams.audio if decodable(s)):
+        measured = number < _MEASURED_SOUNDS or sounds is medium.sounds
+        tracks[sounds.index] = SoundTrack(sounds, medium.origin_seconds, measured=measured)
+    return tracks
+
+
+def _moving(medium: Medium) -> Iterator[Any]:
+    for stream in medium.container.streams.video:
+        if decodable(stream) and not stream.disposition & COVERS and medium.pictures is not None:
+            yield stream
+
+
+def _findings(
+    medium: Medium,
+    reader: Reader,
+    tracks: Mapping[int, Track],
+    bounds: Bounds,
+    report: Callable[[float], None],
+) -> Survey:
+    pages = ogg_pages(medium.source) if medium.container.format.name == "ogg" else OggPages()
+    every = list(tracks.values())
+    damage = (*medium.damage, *damage_of(medium, reader, every, pages))
+    if damage:
+        check_all_readable(medium.source, report)
+    else:
+        check_readable(medium.source, reader.place)  # some demuxers take a failed read for the end
+    if all(track.last_frame is None for track in every):
+        what = (
+            "nothing in it could be decoded"
+            if any(t.packets for t in every)
+            else "no picture and no sound in it"
+        )
+        raise MediaUnreadable("; ".join((what, *damage)), "Upload the file again.")
+    pictures, sounds = _main_pictures(medium, tracks), _main_sounds(medium, tracks)
+    duration = _duration(reader, every, damage, pages)
+    check_seconds(duration, bounds)
+    measured = [track for track in (pictures, sounds) if track is not None]
+    return Survey(
+        duration,
+        pictures.series if pictures else None,
+        sounds.series if sounds else None,
+        damage,
+        tuple(warnings_of(medium, reader, measured, pages)),
+        pictures.rotation_degrees if pictures else None,
+        sounds.stream if sounds else None,
+        tuple(told(track, measured) for track in every),
+    )
+
+
+def _main_pictures(medium: Medium, tracks: Mapping[int, Track]) -> PictureTrack | None:
+    track = tracks.get(medium.pictures.index) if medium.pictures else None
+    return track if isinstance(track, PictureTrack) else None
+
+
+def _main_sounds(medium: Medium, tracks: Mapping[int, Track]) -> SoundTrack | None:
+    """The sound that the container prefers, unless it is silent and another one is not."""
+    sounds = [track for track in tracks.values() if isinstance(track, SoundTrack)]
+    preferred = next((t for t in sounds if t.stream is medium.sounds), sounds[0] if sounds else None)
+    if preferred is None or preferred.series.peak > _SILENT_PEAK:
+        return preferred
+    return next((track for track in sounds if track.series.peak > _SILENT_PEAK), preferred)
+
+
+def _duration(reader: Reader, tracks: Sequence[Track], damage: Sequence[str], pages: OggPages) -> float:
+    """To the end of the last packet; of damaged media to that of the last that was decoded."""
+    decoded = max(track.last_frame or 0.0 for track in tracks)
+    if reader.stopped and len(pages.links) > 1 and pages.seconds is not None:
+        return round(pages.seconds, 3)
+    found = min(reader.duration_seconds, decoded + reader.usual_step()) if damage else reader.duration_seconds
+    return round(found or decoded, 3)

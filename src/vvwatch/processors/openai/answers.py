@@ -1,0 +1,123 @@
+"""What a model answered, read as JSON: within bounds, in a time that grows no faster than the text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from vvwatch.processors.validation import DEEPEST, TOO_DEEP, check_extent
+
+_MOST_STARTS: Final = 16
+_MOST_MARKS: Final = 100_000
+_MOST_VALUES: Final = 20_000
+_FENCE: Final = "```"
+_THOUGHT: Final = "</think>"
+_MARKS: Final = '"\\{}[]'
+_MARK: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
+"""A text in quotes, or a bracket outside of them."""
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in an answer: the whole of it, or what stands in a fence, or the first that is balanced.
+
+    Halves of characters and NUL, which no database takes, become U+FFFD. Raises ValueError, saying why there is none.
+    """
+    if sum(map(text.count, _MARKS)) > _MOST_MARKS:
+        raise ValueError(f"the answer has more than {_MOST_MARKS:,} brackets and quotation marks")
+    reason = "there is no JSON object in the answer"
+    for candidate in _candidates(text.rpartition(_THOUGHT)[2].strip()):
+        try:
+            value = _loaded(candidate)
+        except ValueError as error:
+            reason = f"the answer is not JSON: {error}"
+            continue
+        if isinstance(value, dict):
+            return value
+        reason = "the answer is JSON, but no object"
+    raise ValueError(reason)
+
+
+def _candidates(text: str) -> Iterator[str]:
+    if text.startswith(("{", "[")):
+        yield text
+    start = text.find(_FENCE)
+    end = text.find(_FENCE, start + 3)
+    if 0 <= start < end:
+        yield text[start + 3 : end].removeprefix("json").strip()
+    yield from _balanced(text)
+
+
+def _balanced(text: str) -> Iterator[str]:
+    """The stretches from a brace to its partner that do not lie in one another; the search ends after many marks."""
+    start, left = text.find("{"), _MOST_MARKS
+    for _ in range(_MOST_STARTS):
+        if start < 0 or left <= 0:
+            return
+        end, left = _partner(text, start, left)
+        if end is not None:
+            yield text[start:end]
+        start = text.find("{", end or start + 1)
+
+
+def _partner(text: str, start: int, most_marks: int) -> tuple[int | None, int]:
+    """Where the object that begins at `start` ends, and how many marks may be looked at after that.
+
+    None when it does not end; none may be when it goes too deep, for what lies in it is not the answer.
+    """
+    depth = looked_at = 0
+    for looked_at, mark in enumerate(_MARK.finditer(text, start), 1):
+        depth += _STEPS.get(mark[0], 0)
+        if depth == 0:
+            return mark.end(), most_marks - looked_at
+        if depth > DEEPEST or looked_at == most_marks:
+            return None, 0
+    return None, most_marks - looked_at
+
+
+_STEPS: Final = {"{": 1, "[": 1, "}": -1, "]": -1}
+
+
+def _loaded(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    except ValueError as error:
+        raise ValueError(str(error).partition(":")[0]) from None
+    check_extent(value, _MOST_VALUES)
+    return _storable(value)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return number
+
+
+def storable(text: str) -> str:
+    """Return the text as any database takes it."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_storable(each) for each in value]
+    if isinstance(value, dict):
+        named = {storable(name): _storable(each) for name, each in value.items()}
+        if len(named) < len(value):
+            raise ValueError("names in it differ only in characters that cannot be stored")
+        return named
+    return value

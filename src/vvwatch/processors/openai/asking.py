@@ -1,0 +1,112 @@
+"""A question until its answer fits: once more with more room, once more with what was wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vvwatch.core.media import Segment
+from vvwatch.processors.openai import prompting
+from vvwatch.processors.openai.answers import read_object
+from vvwatch.processors.openai.calls import Caller, Failed, Question
+from vvwatch.processors.openai.coercion import coerced
+from vvwatch.processors.openai.dialect import Shape
+from vvwatch.processors.openai.replies import Reply
+from vvwatch.processors.openai.troubles import Kind
+from vvwatch.processors.validation import call_aside, validate
+
+_LONGEST_ERROR: Final = 1000
+_LONGEST_TEXT: Final = 20_000
+_ROOMIER: Final = 4
+_MISFIT: Final = "the answer does not fit the schema: "
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a question: metadata that fit the schema, or why there are none, and the text of the model."""
+
+    metadata: dict[str, Any] | None
+    text: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The segment that an outcome is of, and what could not be taken out of it."""
+
+    start: float
+    end: float
+    warning: str | None = None
+
+
+class Conversation:
+    """Asks a model until there is an outcome."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def result(self, question: Question, span: Span | None = None) -> Outcome:
+        """Return what came of it, recorded; with `span` as a segment of the item.
+
+        Raises Trouble where another request might help: a shorter one, one without pictures. Its call is closed.
+        """
+        means, text = {"room", "errors"}, ""
+        while True:
+            said = await self._caller.ask(question)
+            if isinstance(said, Failed):
+                return await self._failed(said, question, span, text)
+            text = said.reply.text
+            outcome = await call_aside(len(text), _outcome, said.reply, question.shape)
+            mean = _mean(said.reply, outcome)
+            if mean not in means:
+                await self._caller.keep(said, _kept(question, outcome, span))
+                return outcome
+            means.remove(mean)
+            await self._caller.keep(said)
+            question = _again(question, said.reply, outcome, mean)
+
+    async def _failed(self, said: Failed, question: Question, span: Span | None, text: str) -> Outcome:
+        if said.trouble.kind in {Kind.CONTEXT, Kind.PICTURES, Kind.SOUND}:
+            await self._caller.end(said.call, said.trouble)
+            raise said.trouble
+        outcome = Outcome(None, text, said.trouble.message)
+        await self._caller.end(said.call, said.trouble, _kept(question, outcome, span))
+        return outcome
+
+
+def _mean(reply: Reply, outcome: Outcome) -> str:
+    """What may help to a better answer; empty when it is good, or was refused."""
+    if outcome.error is None or reply.refusal is not None:
+        return ""
+    return "room" if reply.is_cut else "errors"
+
+
+def _again(question: Question, reply: Reply, outcome: Outcome, mean: str) -> Question:
+    if mean == "room":
+        return question.again(most_tokens=question.most_tokens * _ROOMIER)
+    return question.again(
+        prompting.corrections(reply.text, (outcome.error or "").removeprefix(_MISFIT).split("\n"))
+    )
+
+
+def _kept(question: Question, outcome: Outcome, span: Span | None) -> tuple[int, Segment] | None:
+    return None if span is None else (question.ordinal, segment_of(outcome, span))
+
+
+def segment_of(outcome: Outcome, span: Span) -> Segment:
+    """Return the outcome as a segment: where it failed, without metadata and with the text of the model."""
+    text = outcome.text if outcome.error is None else outcome.text[:_LONGEST_TEXT]
+    return Segment(span.start, span.end, outcome.metadata or {}, text, span.warning, outcome.error)
+
+
+def _outcome(reply: Reply, shape: Shape) -> Outcome:
+    if reply.refusal is not None:
+        return Outcome(None, reply.text, reply.refusal)
+    try:
+        metadata = coerced(read_object(reply.text), shape.schema)
+        if misfits := validate(shape.schema, metadata):
+            raise ValueError(_MISFIT + "\n".join(misfits))  # told as an answer that is no JSON is
+    except ValueError as error:
+        cut = "the answer was cut off: it is longer than max_output_tokens allows\n" if reply.is_cut else ""
+        return Outcome(None, reply.text, f"{cut}{error}"[:_LONGEST_ERROR])
+    return Outcome(metadata, prompting.told(metadata))

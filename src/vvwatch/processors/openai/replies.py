@@ -1,0 +1,145 @@
+"""The answer of an endpoint, whatever shape its dialect gives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vvwatch.processors.openai.answers import storable
+from vvwatch.processors.openai.troubles import Kind, Trouble, readable, trouble_of
+from vvwatch.processors.validation import check_values
+
+MOST_CHARACTERS: Final = 1 << 20
+"""How much of an answer is kept."""
+_LONGEST_NAME: Final = 200
+_MOST_TOKENS: Final = 10**9
+_MOST_VALUES: Final = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answered. `refusal` is why it would not; tokens are None where the endpoint does not count."""
+
+    text: str
+    finish: str = ""
+    refusal: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer ended because it may not be longer."""
+        return self.finish in {"length", "max_tokens", "MAX_TOKENS"}
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the endpoint says how many tokens it used."""
+        return self.input_tokens is not None and self.output_tokens is not None
+
+    def recorded(self) -> str:
+        """Return the reply as the journal keeps it."""
+        return json.dumps([self.text, self.finish, self.refusal, self.model], ensure_ascii=False)
+
+    @classmethod
+    def from_record(cls, record: str) -> Reply:
+        """Return the reply that an earlier life was given."""
+        text, finish, refusal, model = json.loads(record)
+        return cls(text, finish, refusal, model)
+
+
+def read_reply(body: bytes) -> Reply:
+    """Return what the body of a 200 says. Raises Trouble when it holds an error, or is no answer at all."""
+    said = parsed(body)
+    if not isinstance(said, dict):
+        raise Trouble(Kind.GARBLED, "the endpoint answered 200 with something that is no answer")
+    if not said.get("error") and "choices" not in said:
+        raise Trouble(Kind.GARBLED, "the endpoint answered 200 without an answer in it")
+    choices = said.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    choice = choice if isinstance(choice, dict) else {}
+    error = said.get("error") or choice.get("error")
+    if error:
+        raise _trouble_inside(error)
+    message = choice.get("message")
+    return _reply(message if isinstance(message, dict) else {}, choice, said)
+
+
+def parsed(body: bytes) -> Any:
+    """Return the JSON in a body, or its beginning as text where it is none."""
+    try:
+        check_values(body, _MOST_VALUES)
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:4000].decode("utf-8", "replace")
+
+
+def _reply(message: Mapping[str, Any], choice: Mapping[str, Any], said: Mapping[str, Any]) -> Reply:
+    usage = said.get("usage")
+    used = usage if isinstance(usage, dict) else {}
+    finish = _name(choice.get("finish_reason"))
+    return Reply(
+        storable(_text(message, choice)[:MOST_CHARACTERS]),
+        finish,
+        _refusal(message, finish),
+        _model(said.get("model")),
+        _count(used.get("prompt_tokens", used.get("input_tokens"))),
+        _count(used.get("completion_tokens", used.get("output_tokens"))),
+    )
+
+
+def _trouble_inside(error: Any) -> Trouble:
+    code = error.get("code", error.get("status")) if isinstance(error, dict) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    return trouble_of(status, {"error": error}, {}, 0.0)
+
+
+def _text(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """The content; where there is none, what the model would hand to a tool."""
+    content = message.get("content", choice.get("text"))
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    if isinstance(content, dict):
+        return json.dumps(content)
+    if isinstance(content, str) and content.strip():
+        return content
+    return _arguments(message)
+
+
+def _arguments(message: Mapping[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    call = calls[0] if isinstance(calls, list) and calls else {"function": message.get("function_call")}
+    function = call.get("function") if isinstance(call, dict) else None
+    given = function.get("arguments") if isinstance(function, dict) else None
+    if isinstance(given, dict):
+        return json.dumps(given)
+    return given if isinstance(given, str) else ""
+
+
+def _refusal(message: Mapping[str, Any], finish: str) -> str | None:
+    said = message.get("refusal")
+    if isinstance(said, str) and said.strip():
+        return f"the model refused: {readable(said)}"
+    if finish in {"content_filter", "SAFETY", "safety", "refusal"}:
+        return f"the endpoint held the answer back ({finish})"
+    return None
+
+
+def _name(value: Any) -> str:
+    return storable(value)[:_LONGEST_NAME] if isinstance(value, str) else ""
+
+
+def _model(value: Any) -> str | None:
+    """The name of the model; a server may tell the path of its weights, which is nobody's business."""
+    name = _name(value)
+    is_path = name.startswith(("/", "\\", "./", "~")) or name.endswith((".gguf", ".safetensors", ".bin"))
+    return (name.replace("\\", "/").rpartition("/")[2] if is_path else name) or None
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
+        return None
+    return value

@@ -1,0 +1,184 @@
+"""What an endpoint says when it does not answer, sorted by what helps."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from vvwatch.core.money import Usage
+
+_LONGEST: Final = 300
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
+_KEYS: Final = re.compile(r"\b(sk|pk|key|AIza|gsk|hf|xai)[-_][\w.*-]{6,}|\bBearer\s+\S+", re.ASCII)
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]+")
+
+
+class Kind(StrEnum):
+    """What helps against a trouble."""
+
+    BUSY = "busy"
+    """To be asked less often, and later."""
+    AWAY = "away"
+    """To be asked again later."""
+    KEY = "key"
+    """Another key: nobody may ask before that."""
+    MONEY = "money"
+    """Money on the account: nobody may ask before that."""
+    ADDRESS = "address"
+    """Another base_url: nobody may ask before that."""
+    MODEL = "model"
+    """Another model, or this one to be fetched: nobody may ask before that."""
+    GARBLED = "garbled"
+    """To be asked once more, and no more: an answer came, perhaps paid for, that is none."""
+    FORMAT = "format"
+    """Another way of asking for JSON."""
+    PARAMETER = "parameter"
+    """To leave a parameter out, or to name it otherwise."""
+    CONTEXT = "context"
+    """A shorter request."""
+    PICTURES = "pictures"
+    """Another model: this one takes no pictures."""
+    SOUND = "sound"
+    """Another model: this one takes no sound."""
+    REFUSED = "refused"
+    """Nothing: the same request is refused again."""
+
+
+class Trouble(Exception):
+    """Raised when there is no answer; `message` names no secret and fits in a line.
+
+    `is_paid`: the endpoint may have worked for it all the same, and want to be paid. `usage` is what it may have used.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        retry_after_seconds: float | None = None,
+        *,
+        is_paid: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+        self.is_paid = is_paid or kind is Kind.GARBLED
+        self.usage = Usage(cost_usd=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    kind: Kind
+    words: re.Pattern[str]
+    statuses: tuple[int, ...] = ()
+
+
+def _said(kind: Kind, words: str, *statuses: int) -> _Rule:
+    return _Rule(kind, re.compile(words, re.IGNORECASE | re.ASCII), statuses)
+
+
+_RULES: Final = (
+    _said(
+        Kind.MONEY,
+        r"insufficient_quota|billing|credit balance|insufficient (credits|funds|balance)",
+        400, 402, 403, 429,
+    ),
+    _said(
+        Kind.PICTURES,
+        r"image input is not supported|(not|n't) support(ed)? (image|vision|multimodal)|no endpoints? .*image|"
+        r"(image|vision|multimodal)[\w ]{0,30} (is|are) not (supported|enabled)|image_url.{0,60}(only|not) support|"
+        r"not a multimodal model|missing data required for image input|mmproj",
+    ),
+    _said(
+        Kind.SOUND,
+        r"(audio)[\w ]{0,30} (is|are) not (supported|enabled)|(not|n't) support(ed)? (input_)?audio|"
+        r"input_audio.{0,60}(only|not) support",
+    ),
+    _said(Kind.MODEL, r"model_not_found|(no such|unknown|invalid|not a valid) model", 400, 404),
+    _said(Kind.MODEL, r"\bmodels?\b.{0,120}(not found|not exist)", 404),
+    _said(
+        Kind.CONTEXT,
+        r"context_length_exceeded|exceed_context_size|(maximum|max|available) context|context (window|length|size)|"
+        r"prompt is too long|too many (input )?tokens|input token count",
+        400, 413, 422, 500,
+    ),
+    _said(
+        Kind.PARAMETER,
+        r"max_completion_tokens|unsupported (parameter|value)[^.]{0,40}(max_tokens|temperature)|"
+        r"['\"`]?(temperature|max_tokens)['\"`]? (is|does) not support",
+        400, 422,
+    ),
+    _said(Kind.FORMAT, r"response_format|json_schema|json_object|grammar", 400, 404, 415, 422, 500, 501),
+    _said(Kind.FORMAT, r"json mode|structured[ _]output|schema", 400, 404, 415, 422),
+)  # fmt: skip
+"""The first that fits by its words, and by its statuses where it has any."""
+_BY_STATUS: Final[Mapping[int, Kind]] = {
+    401: Kind.KEY,
+    402: Kind.MONEY,
+    403: Kind.KEY,
+    408: Kind.AWAY,
+    409: Kind.AWAY,
+    425: Kind.AWAY,
+    429: Kind.BUSY,
+}
+
+
+def trouble_of(status: int, body: Any, headers: Mapping[str, str], now: float) -> Trouble:
+    """Return what an answer means that is none: `body` is its JSON, or its text; `now` is epoch seconds."""
+    said = _text_of(body)
+    words = readable(said)
+    kind = _kind(status, said[:4000])
+    message = f"the endpoint answered {status}" + (f": {words}" if words else "")
+    return Trouble(kind, message, retry_after(headers, now) if kind in {Kind.BUSY, Kind.AWAY} else None)
+
+
+def _kind(status: int, said: str) -> Kind:
+    for rule in _RULES:
+        if (not rule.statuses or status in rule.statuses) and rule.words.search(said):
+            return rule.kind
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return Kind.AWAY if status >= 500 else Kind.REFUSED
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return for how many seconds the endpoint asks to be left alone, bounded; None when it does not say.
+
+    `headers` has lower-case names.
+    """
+    for name, per_second in (("retry-after-ms", 1000), ("x-ms-retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            seconds = _seconds(headers[name], now) / per_second
+        except (KeyError, ValueError, OverflowError, TypeError):
+            continue
+        if not math.isnan(seconds):
+            return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
+    return None
+
+
+def _seconds(text: str, now: float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return parsedate_to_datetime(text).timestamp() - now
+
+
+def readable(text: str) -> str:
+    """Return the text on one line, shortened, without what looks like a key."""
+    line = _KEYS.sub("•••", _UNPRINTABLE.sub(" ", text[: 4 * _LONGEST])).strip()
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _text_of(body: Any) -> str:
+    if isinstance(body, str):
+        return "" if "<html" in body[:1000].lower() or "<!doctype" in body[:1000].lower() else body
+    said = body.get("error", body.get("detail", body.get("message", ""))) if isinstance(body, dict) else body
+    if isinstance(said, dict):
+        parts = [said.get(name) for name in ("message", "code", "type", "param")]
+        return " ".join(str(part) for part in parts if isinstance(part, str | int) and part is not None)
+    return str(said)[:4000] if said else ""

@@ -1,0 +1,183 @@
+"""Processes that are spoken to over pipes, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any, TypeVarTuple, cast
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+
+from vvwatch.core.shortages import no_folder
+
+_Args = TypeVarTuple("_Args")
+
+
+@asynccontextmanager
+async def private_folder(work_dir: Path, prefix: str = "item-") -> AsyncIterator[Path]:
+    """Make an empty folder below `work_dir` for the life of the block. Raises MachineShortage."""
+    folder = await anyio.to_thread.run_sync(_make_folder, work_dir, prefix)
+    try:
+        yield folder
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(_remove_folder, folder)
+
+
+def _make_folder(work_dir: Path, prefix: str) -> Path:
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=work_dir))
+    except OSError as error:
+        raise no_folder(error) from error
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        folder.rmdir()  # an empty one goes without a descriptor, of which there may be none
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    env: Mapping[str, str],
+    grace_seconds: float,
+    pass_fds: Sequence[int] = (),
+    umask: int = -1,
+) -> AsyncIterator[Process]:
+    """Run `command` in `folder` for the life of the block, in a session of its own.
+
+    However the block ends, the process and its group are gone then. Raises OSError when it cannot be started.
+    """
+    process = await begun(
+        command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=folder, env=env, pass_fds=pass_fds, umask=umask
+    )
+    try:
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            await end(process, grace_seconds)
+            # Whatever the child started and left behind is in its group still, and holds the number of that group.
+            signal_group(process, signal.SIGKILL)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    await stream.aclose()
+            await _close_pipes(process)
+
+
+async def begun(command: Sequence[str], **how: Any) -> Process:
+    """Start `command` in a session of its own; `how` goes to anyio. Raises OSError when it cannot be started."""
+    _install_watcher()
+    try:
+        # Shielded: cancelled halfway, a process would run that nobody knows of.
+        with anyio.CancelScope(shield=True):
+            process = await anyio.open_process(command, start_new_session=True, **how)
+    except RuntimeError as error:  # a thread that the system does not grant
+        raise BlockingIOError(errno.EAGAIN, str(error)) from error
+    return process
+
+
+if sys.version_info < (3, 12):
+
+    class _Watcher(asyncio.ThreadedChildWatcher):
+        """Ends a child that the system grants no thread to wait for; asyncio would leave it running, with its pipes."""
+
+        def add_child_handler(
+            self, pid: int, callback: Callable[[int, int, *_Args], object], *args: *_Args
+        ) -> None:
+            try:
+                super().add_child_handler(pid, callback, *args)
+            except RuntimeError:
+                cast("Any", self)._threads.pop(pid, None)  # noqa: SLF001  # it keeps what it could not start
+                os.kill(pid, signal.SIGKILL)
+                _, status = os.waitpid(pid, 0)
+                callback(pid, os.waitstatus_to_exitcode(status), *args)
+                raise
+
+    def _install_watcher() -> None:
+        if type(asyncio.get_child_watcher()) is asyncio.ThreadedChildWatcher:
+            asyncio.set_child_watcher(_Watcher())
+
+else:
+
+    def _install_watcher() -> None:
+        """Do nothing: newer versions wait for children without threads."""
+
+
+async def _close_pipes(process: Process) -> None:
+    """Close our ends of the pipes: the event loop does that only when everybody else has closed theirs."""
+    transport = cast("Any", process)._process._transport  # noqa: SLF001  # there is no other way to it
+    transport.close()
+    await anyio.lowlevel.checkpoint()
+
+
+async def send(stdin: ByteSendStream, request: bytes) -> None:
+    """Send all of `request` and close `stdin`; whoever does not listen misses it."""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+        await stdin.send(request)
+    await stdin.aclose()
+
+
+async def keep_tail(
+    stderr: ByteReceiveStream, tail: bytearray, most_bytes: int, most_read_bytes: float = math.inf
+) -> bool:
+    """Keep the last bytes of `stderr` in `tail`; return False, at once, when there are more than may be read."""
+    read = 0
+    async for chunk in stderr:
+        tail += chunk
+        del tail[:-most_bytes]
+        read += len(chunk)
+        if read > most_read_bytes:
+            return False
+    return True
+
+
+async def exited(process: Process) -> None:
+    """Return when the process itself is over; others may hold its pipes open still, and `wait` waits for those."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):  # not on this system
+        await process.wait()
+        return
+    try:
+        await anyio.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def signal_group(process: Process, number: signal.Signals) -> None:
+    """Send a signal to all of the process's group that are still there."""
+    with suppress(ProcessLookupError, PermissionError):  # denied: on macOS, when only zombies are left in it
+        os.killpg(process.pid, number)
+
+
+async def end(process: Process, grace_seconds: float, *, gently: bool = False) -> None:
+    """Wait for the process to go: by itself when `gently`, then asked to, then made to."""
+    signals = (None, signal.SIGTERM, signal.SIGKILL) if gently else (signal.SIGTERM, signal.SIGKILL)
+    for number in signals:
+        if process.returncode is not None:
+            return
+        if number is not None:
+            signal_group(process, number)
+        # Bounded even after SIGKILL: a process stuck in a read of a dead network share dies when the share does.
+        with anyio.move_on_after(grace_seconds):
+            await process.wait()

@@ -1,0 +1,82 @@
+"""Which folder opens the processors of each type, and what all of them are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from vvwatch.config import Config, Secret
+from vvwatch.config.processors import TechnicalProcessorTable
+from vvwatch.core.processors import TECHNICAL, Rates
+from vvwatch.errors import ProcessorPaused
+from vvwatch.ports import Clock
+from vvwatch.ports.processing import Limiter, Processor
+from vvwatch.processors.media.isolation import Limits
+
+_MODULES: Final[Mapping[str, str]] = {
+    "command": "vvwatch.processors.command.processor",
+    "openai": "vvwatch.processors.openai.processor",
+    "technical": "vvwatch.processors.technical.processor",
+    "videovector": "vvwatch.processors.videovector.processor",
+}
+"""The module of each type; it has a function `open_processor` (see Opener), and is loaded where it is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the daemon gives to processors.
+
+    `limits` bounds a confined child, `work_dir` holds private folders: what lies there while nothing is processed is
+    left over from a crash. `limiter` makes a processor's limiter of its name and rates. `emit` is telemetry's.
+    """
+
+    limits: Limits
+    work_dir: Path
+    clock: Clock
+    limiter: Callable[[str, Rates], Limiter]
+    emit: Callable[..., None]
+
+
+class Opener(Protocol):
+    """Makes a processor of its name, its table (the one of its type) and its API key. Starts and asks nothing yet."""
+
+    def __call__(self, name: str, table: Any, api_key: Secret | None, resources: Resources, /) -> Processor:
+        """Return the processor. Raises InvalidInput when a package that it needs is not installed."""
+        ...
+
+
+class ClosedLimiter:
+    """Implements `Limiter` for who only asks what processors would do: no call is ever made."""
+
+    def slot(self, tokens: int = 0) -> AbstractAsyncContextManager[None]:  # noqa: ARG002  # the port's name
+        """Raises ProcessorPaused."""
+        raise ProcessorPaused("no processor is called here", "start the daemon: vvwatch run")
+
+    def hold_back(self, seconds: float) -> None:
+        """Do nothing."""
+
+    async def pause(self, error: Exception) -> None:
+        """Do nothing."""
+
+
+_: type[Limiter] = ClosedLimiter
+
+
+def open_processors(config: Config, resources: Resources) -> dict[str, Processor]:
+    """Return all processors by name, the built-in one included. Raises InvalidInput."""
+    return {name: open_processor(config, name, resources) for name in (TECHNICAL, *config.processors)}
+
+
+def open_processor(config: Config, name: str, resources: Resources) -> Processor:
+    """Return the processor of this name. Raises InvalidInput."""
+    table = config.processors.get(name, TechnicalProcessorTable())
+    return _opener(table.type)(name, table, config.processor_secrets.get(name), resources)
+
+
+def _opener(kind: str) -> Opener:
+    opener: Opener = import_module(_MODULES[kind]).open_processor
+    return opener

@@ -1,0 +1,133 @@
+"""A seccomp filter: the few system calls that a process still needs, and no others.
+
+What is refused fails with an error instead of ending the process: libraries ask for much that they can do without, and
+an item must not be lost because a C library asks one question more than the one that was tried here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from vvwatch.processors.sandbox.system_calls import (
+    ALLOWED,
+    ARCHITECTURES,
+    CREATES_FILES,
+    FIRST_OF_ALL_ARCHITECTURES,
+    NUMBERS,
+    Rule,
+    failure,
+    libc,
+)
+
+_PR_GET_SECCOMP: Final = 21
+_PR_SET_SECCOMP: Final = 22
+_SECCOMP_MODE_FILTER: Final = 2
+
+# Classic BPF, and what `struct seccomp_data` holds where.
+_LOAD_WORD: Final = 0x20
+_JUMP_IF_EQUAL: Final = 0x15
+_JUMP_IF_AT_LEAST: Final = 0x35
+_AND: Final = 0x54
+_RETURN: Final = 0x06
+_INSTRUCTION: Final = struct.Struct("=HBBI")
+_NUMBER_AT: Final = 0
+_ARCHITECTURE_AT: Final = 4
+_ARGUMENTS_AT: Final = 16
+
+_ALLOW: Final = 0x7FFF0000
+_KILL_PROCESS: Final = 0x80000000
+_FAIL: Final = 0x00050000
+_REFUSED: Final = _FAIL | errno.EPERM
+_UNKNOWN: Final = _FAIL | errno.ENOSYS
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction of classic BPF: `struct sock_filter`."""
+
+    code: int
+    if_true: int
+    if_false: int
+    operand: int
+
+
+def program(machine: str, pid: int, *, creates_files: bool) -> list[Instruction]:
+    """Return the filter for the process `pid` on `machine` (as of `uname -m`); raises KeyError for an unknown one.
+
+    Allowed are computing, memory that is never executable, threads, signals to itself, and reading and writing what
+    is open; `creates_files` adds creating files that were not there. All else fails: with ENOSYS what is newer
+    than Linux 5.0, so that a C library takes the older way, and with EPERM the rest. Calls in the convention of
+    another architecture end the process.
+    """
+    numbers = NUMBERS[machine]
+    calls = {**ALLOWED, **(CREATES_FILES if creates_files else {})}
+    parts = [
+        _load(_ARCHITECTURE_AT),
+        Instruction(_JUMP_IF_EQUAL, 1, 0, ARCHITECTURES[machine]),
+        _return(_KILL_PROCESS),
+        _load(_NUMBER_AT),
+    ]
+    for name, rule in calls.items():
+        parts += _call(numbers[name], rule(pid) if callable(rule) else rule)
+    return [
+        *parts,
+        Instruction(_JUMP_IF_AT_LEAST, 0, 1, FIRST_OF_ALL_ARCHITECTURES),
+        _return(_UNKNOWN),
+        _return(_REFUSED),
+    ]
+
+
+def is_available() -> bool:
+    """Whether there is a filter for this system: Linux on a known architecture, with seccomp in its kernel."""
+    known = sys.platform == "linux" and sys.maxsize > 1 << 32 and os.uname().machine in ARCHITECTURES
+    return known and libc().prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) >= 0
+
+
+def install(*, creates_files: bool) -> bool:
+    """Filter the system calls of this thread and those that it starts; for good.
+
+    Returns False, and has done nothing, on a system for which there is no filter. Needs `no_new_privs`; raises OSError
+    where there is one and the kernel refuses it.
+    """
+    if not is_available():
+        return False
+    machine = os.uname().machine
+    code = b"".join(
+        _INSTRUCTION.pack(each.code, each.if_true, each.if_false, each.operand)
+        for each in program(machine, os.getpid(), creates_files=creates_files)
+    )
+    filters = ctypes.create_string_buffer(code, len(code))
+    header = struct.pack("@HP", len(code) // _INSTRUCTION.size, ctypes.addressof(filters))
+    if libc().prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(header), 0, 0):
+        raise failure("PR_SET_SECCOMP")
+    return True
+
+
+def _call(number: int, rule: Rule) -> Iterator[Instruction]:
+    """Yield what allows the call `number` when the rule holds; of arguments the kernel takes the low words."""
+    if not rule:
+        yield Instruction(_JUMP_IF_EQUAL, 0, 1, number)
+        yield _return(_ALLOW)
+        return
+    yield Instruction(_JUMP_IF_EQUAL, 0, 4 * len(rule) + 1, number)
+    for index, mask, value in rule:
+        yield _load(_ARGUMENTS_AT + 8 * index)
+        yield Instruction(_AND, 0, 0, mask)
+        yield Instruction(_JUMP_IF_EQUAL, 0, 1, value)
+        yield _return(_ALLOW)
+    yield _return(_REFUSED)
+
+
+def _load(offset: int) -> Instruction:
+    return Instruction(_LOAD_WORD, 0, 0, offset)
+
+
+def _return(action: int) -> Instruction:
+    return Instruction(_RETURN, 0, 0, action)

@@ -1,0 +1,62 @@
+"""The sandbox tried on this machine: a process enters it, tries to get out, and tells what it reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import vvwatch
+from vvwatch.processors.sandbox import Sandbox, enter
+
+_START: Final = (
+    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
+    "from vvwatch.processors.sandbox.trial import main; main()"
+)
+COMMAND: Final = (sys.executable, "-I", "-c", _START, str(Path(vvwatch.__file__).parents[1]))
+_SECONDS: Final = 8.0
+_LAST_WORDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What held a process, and which of the attempts `reached` something: `files`, `network`, `processes`."""
+
+    sandbox: Sandbox
+    reached: tuple[str, ...]
+
+
+def tried() -> Trial:
+    """Return what the sandbox is worth here. Blocks. Raises OSError, with a reason, when it cannot be entered."""
+    try:
+        done = subprocess.run(COMMAND, capture_output=True, timeout=_SECONDS, check=True, env={})  # noqa: S603
+        said = json.loads(done.stdout)
+        return Trial(Sandbox(said["landlock"], seccomp=said["seccomp"]), tuple(said["reached"]))
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode(errors="replace").strip()[-_LAST_WORDS:]
+        raise OSError(words or f"exit status {error.returncode}") from error
+    except (subprocess.TimeoutExpired, ValueError, KeyError) as error:
+        raise OSError(str(error)) from error
+
+
+def main() -> None:
+    """Enter, try, and write what came of it as JSON to stdout."""
+    sandbox = enter()
+    attempts: dict[str, Callable[[], object]] = {
+        "files": lambda: os.open(os.devnull, os.O_RDONLY),
+        "network": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+        "processes": lambda: os.kill(os.getppid(), 0),
+    }
+    reached = []
+    for name, attempt in attempts.items():
+        with suppress(OSError):
+            attempt()
+            reached.append(name)
+    print(json.dumps({"landlock": sandbox.landlock, "seccomp": sandbox.seccomp, "reached": reached}))  # noqa: T201

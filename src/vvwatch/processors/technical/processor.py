@@ -1,0 +1,115 @@
+"""The technical processor: FFmpeg's measurements of one item, taken in a confined process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from vvwatch.config import Secret
+from vvwatch.config.processors import TechnicalProcessorTable
+from vvwatch.core.media import Probe, ProcessingResult, RunSettings
+from vvwatch.core.money import Forecast, Workload
+from vvwatch.core.objects import MEDIA_TYPES
+from vvwatch.core.processors import TECHNICAL, ProcessorInfo
+from vvwatch.errors import InvalidInput
+from vvwatch.ports.processing import Item, Prober, Processor, Prompt
+from vvwatch.processors.media.asking import Answer, Progress, ask, check_settings, strictly, understood
+from vvwatch.processors.media.isolation import Limits
+from vvwatch.processors.registry import Opener, Resources
+from vvwatch.processors.technical.prompt import TECHNICAL_PROMPT, as_asked, is_answerable
+
+__all__ = ["TECHNICAL_PROMPT", "Limits", "TechnicalProcessor"]
+
+_PROBE: Final = TypeAdapter(Probe)
+_RESULT: Final = TypeAdapter(ProcessingResult)
+
+
+class TechnicalProcessor:
+    """Implements `Processor` and `Prober` without a model: shots, silences, brightness, motion, loudness, damage.
+
+    `work_dir` holds the children's empty working directories; what is found in it when no item is being processed
+    is left over from a crash and may be removed.
+    """
+
+    def __init__(self, *, limits: Limits, work_dir: Path, info: ProcessorInfo | None = None) -> None:
+        self.info = info or ProcessorInfo(TECHNICAL, TECHNICAL)
+        self._limits = limits
+        self._work_dir = work_dir
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Raises InvalidInput unless the prompt asks for exactly what is measured here."""
+        if prompt.json_schema != TECHNICAL_PROMPT["json_schema"] or not is_answerable(_whole_schema(prompt)):
+            raise InvalidInput(
+                "the technical processor cannot fill the schema of this prompt",
+                "it answers the prompt 'technical' only; any other needs a model or a command: declare it as"
+                " [processors.NAME], and give its name as processing_model",
+            )
+
+    async def probe(self, fd: int) -> Probe:
+        """What the container says, and what its structure lacks; a picture is decoded, to be sure that it can be."""
+        answer = await self._ask({"task": "probe"}, fd, lambda _: None, self._limits.of_probe())
+        return understood(_probe, answer.of("probe"))
+
+    def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
+        """Return that it costs nothing."""
+        return Forecast()
+
+    async def process(self, item: Item) -> ProcessingResult:
+        """Decode the whole item and measure it segment by segment; damaged media gives what could be read of it."""
+        async with item.open() as fd:
+            return await self.measure(fd, item.prompt, item.settings, item.progress)
+
+    async def measure(
+        self, fd: int, prompt: Prompt, settings: RunSettings, progress: Progress
+    ) -> ProcessingResult:
+        """Return the measurements of what `fd` is open on; raises as `process`."""
+        self.check_prompt(prompt)
+        check_settings(settings)
+        task = {"task": "process", "settings": asdict(settings)}
+        answer = await self._ask(task, fd, progress, self._limits)
+        result = understood(_result, answer)
+        progress(1.0)
+        return replace(result, metadata=as_asked(result.metadata, _whole_schema(prompt)))
+
+    async def aclose(self) -> None:
+        """Do nothing: no process outlives its item."""
+
+    async def _ask(self, task: Mapping[str, Any], fd: int, progress: Progress, limits: Limits) -> Answer:
+        return await ask(task, fd, progress, limits=limits, work_dir=self._work_dir)
+
+
+def open_processor(
+    name: str,
+    table: TechnicalProcessorTable,
+    api_key: Secret | None,  # noqa: ARG001  # it needs none
+    resources: Resources,
+) -> TechnicalProcessor:
+    """Return the built-in processor."""
+    return TechnicalProcessor(limits=resources.limits, work_dir=resources.work_dir, info=table.info(name))
+
+
+_: type[Processor] = TechnicalProcessor
+_opens: Opener = open_processor
+_is_prober: type[Prober] = TechnicalProcessor
+
+
+def _whole_schema(prompt: Prompt) -> Any:
+    """What `prompt` asks for of the whole; all that there is when it does not say."""
+    level = TECHNICAL_PROMPT["video_level"] if prompt.video_level is None else prompt.video_level
+    return level.get("json_schema")
+
+
+def _probe(fields: Mapping[str, Any]) -> Probe:
+    probe = strictly(_PROBE, fields)
+    if probe.media_type not in MEDIA_TYPES.values():
+        raise ValueError(probe.media_type)
+    return probe
+
+
+def _result(answer: Answer) -> ProcessingResult:
+    result = strictly(_RESULT, answer.of("result"))
+    return replace(result, segments=(*answer.lists["segments"], *result.segments))

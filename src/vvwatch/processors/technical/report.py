@@ -1,0 +1,141 @@
+"""A survey told as results: metadata in the shape of the technical prompt's schemas, and a sentence for people."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from vvwatch.core.media import Probe, ProcessingResult, RunSettings, Segment
+from vvwatch.core.segments import Boundary, Span, plan
+from vvwatch.processors.media import measurements as measure
+from vvwatch.processors.media.findings import Survey
+from vvwatch.processors.media.measurements import Pictures, Sounds
+
+_OPENINGS: Final = {
+    "start": "From the start",
+    "cut": "Opened by a cut",
+    "dissolve": "Opened by a dissolve",
+    "silence": "Opened by a silence",
+    "interval": "After a fixed length",
+    "length": "After the longest length",
+}
+
+
+def result_of(
+    probe: Probe, survey: Survey, settings: RunSettings, warnings: tuple[str, ...]
+) -> ProcessingResult:
+    """The segments that `settings` ask for with their measurements, and those of the whole.
+
+    Raises ValueError for `fixed` segments without a length.
+    """
+    shots = measure.shot_changes(survey.pictures) if survey.pictures else ()
+    silences = survey.sounds.silences if survey.sounds else []
+    spans = plan(probe.media_type, survey.duration_seconds, settings, shots, silences)
+    metadata = _whole(probe, survey, shots, len(spans))
+    return ProcessingResult(
+        segments=tuple(_segment(survey, span, shots) for span in spans),
+        metadata=metadata,
+        metadata_text=_whole_text(metadata),
+        damage=survey.damage,
+        warnings=(*warnings, *survey.warnings),
+        probe=probe,
+    )
+
+
+def _segment(survey: Survey, span: Span, shots: Sequence[Boundary]) -> Segment:
+    # A picture has no duration, yet there is one to look at.
+    until = span.end_time if span.end_time > span.start_time else span.start_time + 1
+    metadata = {
+        "opened_by": span.opened_by,
+        "scene_score": None if span.strength is None else round(span.strength, 1),
+        "shot_changes": _shots_within(span, shots),
+        **_seen(survey.pictures, span.start_time, until),
+        **_heard(survey.sounds, span.start_time, until),
+    }
+    return Segment(span.start_time, span.end_time, metadata, _segment_text(span, metadata))
+
+
+def _shots_within(span: Span, shots: Sequence[Boundary]) -> int:
+    # Spans begin at whole milliseconds, so the shot that opens one may come a hair later.
+    first = bisect_right(shots, span.start_time + 0.001, key=lambda shot: shot.at_seconds)
+    last = bisect_left(shots, span.end_time, key=lambda shot: shot.at_seconds)
+    return max(0, last - first)
+
+
+def _seen(pictures: Pictures | None, start: float, end: float) -> dict[str, float | None]:
+    series = pictures or Pictures()
+    return {
+        "mean_luma": measure.mean_luma(series, start, end),
+        "black_ratio": measure.black_ratio(series, start, end),
+        "frozen_ratio": measure.frozen_ratio(series, start, end),
+        "motion": measure.motion(series, start, end),
+    }
+
+
+def _heard(sounds: Sounds | None, start: float, end: float) -> dict[str, float | None]:
+    return {
+        "loudness_lufs": measure.loudness(sounds, start, end) if sounds else None,
+        "silence_ratio": measure.silence_ratio(sounds, start, end) if sounds else None,
+    }
+
+
+def _whole(probe: Probe, survey: Survey, shots: Sequence[Boundary], segments: int) -> dict[str, Any]:
+    sounds, end = survey.sounds, survey.duration_seconds
+    said = {name: value for name, value in asdict(probe).items() if name != "damage"}
+    return {
+        "probe": said,
+        "loudness": {
+            "integrated_lufs": measure.loudness(sounds, 0, end) if sounds else None,
+            "range_lu": sounds.range_lu if sounds else None,
+            "true_peak_dbtp": measure.peak_dbtp(sounds) if sounds else None,
+            "silence_ratio": measure.silence_ratio(sounds, 0, end) if sounds else None,
+        },
+        "counts": {
+            "segments": segments,
+            "cuts": sum(shot.cause == "cut" for shot in shots),
+            "dissolves": sum(shot.cause == "dissolve" for shot in shots),
+            "silences": len(sounds.silences) if sounds else 0,
+        },
+        "tracks": list(survey.tracks),
+        "analysed_seconds": survey.duration_seconds,
+        "damage": list(survey.damage),
+    }
+
+
+def _segment_text(span: Span, metadata: dict[str, Any]) -> str:
+    score = metadata["scene_score"]
+    opening = _OPENINGS[span.opened_by] + (f" of strength {score:g}" if score is not None else "")
+    told = [
+        _told(metadata["shot_changes"] or None, "{:d} shot changes"),
+        _told(metadata["mean_luma"], "brightness {:g}"),
+        _told(metadata["motion"], "motion {:g} %"),
+        _told(metadata["black_ratio"] or None, "{:.0%} black"),
+        _told(metadata["frozen_ratio"] or None, "{:.0%} still"),
+        _told(metadata["loudness_lufs"], "loudness {:g} LUFS"),
+        _told(metadata["silence_ratio"] or None, "{:.0%} silent"),
+    ]
+    return f"{opening}: {', '.join(filter(None, told)) or 'nothing to measure'}."
+
+
+def _whole_text(metadata: dict[str, Any]) -> str:
+    probe, counts, loudness = metadata["probe"], metadata["counts"], metadata["loudness"]
+    told = [
+        f"{probe['media_type'].capitalize()} ({probe['container']})",
+        _told(probe["duration_seconds"], "{:g} s"),
+        _told(probe["width"], "{:d}x" + str(probe["height"])),
+        _told(probe["video_codec"], "pictures {}"),
+        _told(probe["audio_codec"], "sound {}"),
+        _told(loudness["integrated_lufs"], "loudness {:g} LUFS"),
+        f"segments {counts['segments']}",
+        _told(counts["cuts"] or None, "cuts {}"),
+        _told(counts["dissolves"] or None, "dissolves {}"),
+        _told(counts["silences"] or None, "silences {}"),
+    ]
+    damage = metadata["damage"]
+    return ", ".join(filter(None, told)) + "." + (f" Damaged: {'; '.join(damage)}." if damage else "")
+
+
+def _told(value: object, form: str) -> str:
+    return "" if value is None else form.format(value)

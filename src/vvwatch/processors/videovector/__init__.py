@@ -1,0 +1,1 @@
+"""A hosted VideoVector, or another vvwatch, as a processor, by the official SDK."""

@@ -1,0 +1,124 @@
+"""The HTTP client below the SDK: what is sent is read in threads, what comes back is bounded and remembered.
+
+The SDK tells of a failure in its own words and drops the status and the headers of what it could not read. They are
+kept here for the call that is under way, so that its failure can be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio.to_thread
+import httpx
+
+from vvwatch.processors.validation import values_in
+
+_BLOCK_BYTES: Final = 1 << 20
+_MOST_VALUES: Final = 500_000
+_CODINGS: Final = ("", "identity")
+
+
+@dataclass
+class Seen:
+    """What came back for the last request of a call; `status` None: nothing."""
+
+    status: int | None = None
+    content_type: str = ""
+    location: str = ""
+    retry_after: str = ""
+    fault: str = ""
+
+    def clear(self) -> None:
+        """Forget what came back before."""
+        self.status = None
+        self.content_type = self.location = self.retry_after = self.fault = ""
+
+
+SEEN: Final[ContextVar[Seen]] = ContextVar("seen")
+"""Where the call that is under way finds what came back."""
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """The body of an answer, up to `limit` bytes, and up to so many values as can be read without holding all up."""
+
+    def __init__(self, body: httpx.AsyncByteStream, limit: int) -> None:
+        self._body = body
+        self._limit = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        taken = values = 0
+        async for chunk in self._body:
+            taken += len(chunk)
+            values += values_in(chunk)
+            if taken > self._limit:
+                raise _faulty(f"with more than {self._limit >> 20} MiB")
+            if values > _MOST_VALUES:
+                raise _faulty(f"with more than {_MOST_VALUES:,} values")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+def _faulty(fault: str) -> httpx.ReadError:
+    SEEN.get().fault = fault
+    return httpx.ReadError(fault)
+
+
+class _ReadInThreads(httpx.AsyncByteStream):
+    """The body of a request with a file: reading that may block, so it is done in threads, a block at a time."""
+
+    def __init__(self, body: httpx.SyncByteStream) -> None:
+        self._chunks = iter(body)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while block := await anyio.to_thread.run_sync(_block, self._chunks):
+            yield block
+
+
+def _block(chunks: Iterator[bytes]) -> bytes:
+    block = bytearray()
+    for chunk in chunks:
+        block += chunk
+        if len(block) >= _BLOCK_BYTES:
+            break
+    return bytes(block)
+
+
+def http_client(
+    base_url: str, headers: Mapping[str, str], *, stall_seconds: float, answer_bytes: int
+) -> httpx.AsyncClient:
+    """Return a client for the SDK. It follows no redirect and takes no proxy or password from the environment."""
+
+    async def sending(request: httpx.Request) -> None:
+        SEEN.get().clear()
+        if isinstance(request.stream, httpx.SyncByteStream) and _is_form(request):
+            request.stream = _ReadInThreads(request.stream)
+
+    async def received(response: httpx.Response) -> None:
+        seen = SEEN.get()
+        seen.status = response.status_code
+        seen.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        seen.location = response.headers.get("location", "")
+        seen.retry_after = response.headers.get("retry-after", "")
+        coding = response.headers.get("content-encoding", "").strip().lower()
+        if coding not in _CODINGS:
+            raise _faulty(f"in the coding {coding[:40]!r}, which nobody asked for")
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Bounded(response.stream, answer_bytes)
+
+    hooks: dict[str, list[Any]] = {"request": [sending], "response": [received]}
+    return httpx.AsyncClient(
+        base_url=base_url,
+        headers={**headers, "Accept-Encoding": "identity"},
+        timeout=httpx.Timeout(stall_seconds, connect=min(stall_seconds, 15.0)),
+        event_hooks=hooks,
+        trust_env=False,
+    )
+
+
+def _is_form(request: httpx.Request) -> bool:
+    return str(request.headers.get("content-type", "")).startswith("multipart/form-data")

@@ -1,0 +1,33 @@
+"""A file that is to be written to a store, in parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from anyio import to_thread
+
+
+async def read_parts(source: Path, part_bytes: int) -> AsyncGenerator[bytes]:
+    """The content of a file in parts of `part_bytes`, the last one shorter; none of an empty file.
+
+    Nothing is open between two parts: who stops half-way need not close it.
+    """
+    start = 0
+    while part := await to_thread.run_sync(_read, source, start, part_bytes):
+        start += len(part)
+        yield part
+
+
+def _read(source: Path, start: int, length: int) -> bytes:
+    with source.open("rb") as file:
+        file.seek(start)
+        return file.read(length)
+
+
+def digested(source: Path) -> tuple[int, str]:
+    """How many bytes a file has, and their SHA-256 in hex; blocks."""
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return file.tell(), digest.hexdigest()

@@ -1,0 +1,176 @@
+"""Limits on what a store sends back: no redirect is followed, and each reply has limits of bytes and seconds.
+
+Every client of a store makes its session here. What streams a medium has no limit of bytes: `hanging` watches over it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, Mapping
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from anyio import move_on_after
+
+from vvwatch.errors import StorageUnavailable
+
+MOST_BYTES: Final = 16 << 20
+"""Of one reply: more than a page of the longest keys has on S3 and GCS. Azure is asked for fewer blobs instead."""
+
+MOST_REFUSAL_BYTES: Final = 65_536
+"""Of a reply that is no success, which is cut off there; of a token reply."""
+
+LARGE_BYTES: Final = 1 << 20
+"""A larger reply is parsed in a worker thread."""
+
+_HEAD_SECONDS = 90.0
+_BODY_SECONDS = 60.0
+_LEAST_BYTES_PER_SECOND: Final = 8_192
+"""An upload that is slower than this fails."""
+
+_HOST: Final = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
+_LATER: Final = "it is tried again by itself"
+
+
+class ReplyRefused(StorageUnavailable):
+    """Raised for a reply beyond a limit. It is not asked for again at once: the same would come."""
+
+    def about(self, what: str) -> Self:
+        """Return the same error with what cannot be done because of it."""
+        return type(self)(f"{what}: {self.message}", self.hint)
+
+
+class ReplyTooLarge(ReplyRefused):
+    """Raised for a reply of too many bytes."""
+
+
+class Reply(aiohttp.ClientResponse):
+    """A reply that is read whole within the limits. Of one that is no success the beginning is kept."""
+
+    most_bytes: ClassVar[int] = MOST_BYTES
+
+    async def read(self) -> bytes:
+        """Return the whole body, decoded. Raises ReplyRefused and aiohttp's errors."""
+        if self._body is None:
+            try:
+                self._body = await self._collected()
+            except BaseException:
+                self.close()
+                raise
+        return self._body
+
+    async def _collected(self) -> bytes:
+        if self.status >= 300:
+            return await beginning(self.content.iter_any(), MOST_REFUSAL_BYTES)
+        if self.method != "HEAD" and (self.content_length or 0) > self.most_bytes:
+            raise _too_large(self.most_bytes)
+        return await collected(self.content.iter_any(), self.most_bytes)
+
+
+class TokenReply(Reply):
+    """A reply with a token in it. Raises ReplyRefused for a redirect as well."""
+
+    most_bytes = MOST_REFUSAL_BYTES
+
+    async def _collected(self) -> bytes:
+        if is_redirect(self.status, self.headers):
+            hint = "check proxy and the address of the service that gives tokens"
+            refusal = redirected("no sign-in", self.headers["Location"], hint)
+            raise ReplyRefused(refusal.message, refusal.hint)
+        return await super()._collected()
+
+
+class NoRedirects:
+    """A session that follows no redirect, whatever the SDK asks that holds it."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    def request(self, method: str, url: Any, **options: Any) -> Any:
+        """Send a request, as aiohttp does; a redirect is its reply."""
+        return self._session.request(method, url, **{**options, "allow_redirects": False})
+
+    def get(self, url: Any, **options: Any) -> Any:
+        """Send a GET."""
+        return self.request("GET", url, **options)
+
+    def post(self, url: Any, **options: Any) -> Any:
+        """Send a POST."""
+        return self.request("POST", url, **options)
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._session.close()
+
+
+def new_session(*, tokens: bool = False, **options: Any) -> aiohttp.ClientSession:
+    """Return a session whose replies have limits; those with `tokens` lower ones. `options` are aiohttp's.
+
+    Its requests raise ReplyRefused when no whole head of a reply comes in time.
+    """
+    reply = TokenReply if tokens else Reply
+    return aiohttp.ClientSession(response_class=reply, middlewares=(_head_in_time,), **options)
+
+
+async def collected(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
+    """Return all of a body. Raises ReplyRefused when it is too large, or does not come in time."""
+    found, size = list[bytes](), 0
+    with move_on_after(_BODY_SECONDS):
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > most_bytes:
+                raise _too_large(most_bytes)
+            found.append(chunk)
+        return b"".join(found)
+    raise _too_slow(f"no whole reply came within {_BODY_SECONDS:.0f} s")
+
+
+async def beginning(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
+    """Return the beginning of a body, as much as comes in time."""
+    found = bytearray()
+    with move_on_after(_BODY_SECONDS):
+        async for chunk in chunks:
+            found += chunk
+            if len(found) >= most_bytes:
+                break
+    return bytes(found[:most_bytes])
+
+
+def is_redirect(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a reply sends elsewhere; GCS says 308 of an upload that wants more, and names no address."""
+    return 300 <= status < 400 and bool(headers.get("Location"))
+
+
+def redirected(what: str, location: str, hint: str) -> StorageUnavailable:
+    """Return the error for a redirect to `location`, of which the host is named; `hint` says what to set."""
+    try:
+        host = urlsplit(location).netloc.rpartition("@")[2]
+    except ValueError:
+        host = ""
+    where = host if _HOST.fullmatch(host) else "another address"
+    return StorageUnavailable(
+        f"{what}: the endpoint answered with a redirect to {where}: vvwatch does not follow redirects", hint
+    )
+
+
+async def _head_in_time(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    sent = request.headers.get("Content-Length", "")
+    body_seconds = int(sent) / _LEAST_BYTES_PER_SECOND if sent.isdecimal() else 0.0
+    with move_on_after(_HEAD_SECONDS + body_seconds):
+        return await handler(request)
+    raise _too_slow("no whole head of a reply came in time")
+
+
+def _too_large(most_bytes: int) -> ReplyTooLarge:
+    size = f"{most_bytes >> 20} MiB" if most_bytes >= 1 << 20 else f"{most_bytes >> 10} KiB"
+    return ReplyTooLarge(
+        f"the reply is larger than {size}",
+        f"check endpoint_url and proxy: no such store sends so much; {_LATER}",
+    )
+
+
+def _too_slow(why: str) -> ReplyRefused:
+    return ReplyRefused(f"the store is too slow: {why}", f"check the line and the store; {_LATER}")

@@ -1,0 +1,53 @@
+"""What the catalogue says of an event, and the short forms in which it says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vvwatch.telemetry.metrics import Update, count
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """What an event is: its level when the caller names none, its meaning, the metrics it moves."""
+
+    level: str
+    doc: str
+    updates: tuple[Update, ...] = ()
+    troubles: tuple[str, ...] | None = None
+    """The fields that tell its troubles apart: each is logged once, then at growing intervals. None: always logged."""
+
+
+def debug(doc: str, *updates: Update) -> EventSpec:
+    """Return an event that is logged for who looks for a fault."""
+    return EventSpec("debug", doc, updates)
+
+
+def info(doc: str, *updates: Update) -> EventSpec:
+    """Return an event that is logged as news."""
+    return EventSpec("info", doc, updates)
+
+
+def warning(doc: str, *updates: Update) -> EventSpec:
+    """Return an event that is logged as a warning."""
+    return EventSpec("warning", doc, updates)
+
+
+def error(doc: str, *updates: Update) -> EventSpec:
+    """Return an event that is logged as an error."""
+    return EventSpec("error", doc, updates)
+
+
+def once(spec: EventSpec, *troubles: str) -> EventSpec:
+    """Equal troubles are those with the same values in these fields."""
+    return replace(spec, troubles=troubles)
+
+
+def failure(step: str) -> Update:
+    """Return what counts a failure of this step by its type."""
+    return count("errors_total", "error_type", step=step)
+
+
+def retry(step: str) -> Update:
+    """Return what counts another try of this step."""
+    return count("step_retries_total", step=step)

@@ -1,0 +1,50 @@
+"""Which stores were asked and have not answered yet: a store that hangs is neither well nor has it failed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+from vvwatch.ports import Clock, SourceHealth
+
+T = TypeVar("T")
+_NOTED_SECONDS: Final = 5.0
+_HINT: Final = "look at the store and the network to it; what is asked is waited for until its time-out"
+
+
+class Silence:
+    """Remembers since when each connector's store owes an answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._asked: dict[object, tuple[str, float]] = {}
+
+    @contextmanager
+    def asking(self, connector_id: str) -> Iterator[None]:
+        """In the block the store is asked for something; it ends with the answer."""
+        question = object()
+        self._asked[question] = connector_id, self._clock.now()
+        try:
+            yield
+        finally:
+            del self._asked[question]
+
+    async def awaited(self, connector_id: str, answers: AsyncIterator[T]) -> AsyncIterator[T]:
+        """The same answers, each of which is waited for."""
+        while True:
+            with self.asking(connector_id):
+                try:
+                    answer = await anext(answers)
+                except StopAsyncIteration:
+                    return
+            yield answer
+
+    def health(self) -> dict[str, SourceHealth]:
+        """Connector id to how it is, of those that owe an answer for a while."""
+        now, found = self._clock.now(), dict[str, SourceHealth]()
+        for connector_id, since in sorted(self._asked.values(), key=lambda asked: asked[1], reverse=True):
+            if now - since >= _NOTED_SECONDS:
+                reason = f"its store has not answered for {now - since:.0f} s"
+                found[connector_id] = SourceHealth("degraded", reason, _HINT, since)
+        return found

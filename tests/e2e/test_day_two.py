@@ -1,0 +1,48 @@
+"""What is wrong shows, whatever else goes on: a failure among many files, paused exports, an emptied inbox."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from tests import samples
+from tests.daemon_process import Daemon, wait_until
+from tests.e2e.conftest import Make
+
+PICTURES = 55
+
+
+def status(daemon: Daemon) -> Any:
+    return daemon.get("/status")
+
+
+def attention(daemon: Daemon, kind: str) -> list[Any]:
+    return [each for each in status(daemon)["attention"] if each["kind"] == kind]
+
+
+def jobs(daemon: Daemon) -> list[Any]:
+    return [job for job in daemon.get("/import-jobs?limit=200") if job["completed_at"]]
+
+
+@pytest.mark.timeout(300)
+def test_a_failure_stays_in_sight_and_an_emptied_inbox_may_be_believed(make: Make) -> None:
+    daemon = make(automation="max_objects = 1")
+    whole = samples.video(daemon.base / "whole.mp4", seconds=2).read_bytes()
+    (daemon.incoming / "cut.mp4").write_bytes(whole[: len(whole) // 3])
+    with daemon:
+        wait_until(lambda: bool(attention(daemon, "import_job")), "the clip has failed", 60)
+        first = samples.image(daemon.incoming / "000.jpg")
+        for number in range(1, PICTURES):
+            shutil.copy(first, daemon.incoming / f"{number:03}.jpg")
+        wait_until(lambda: len(jobs(daemon)) > PICTURES, "everything is imported", 200)
+        [found] = attention(daemon, "import_job")
+        assert found["what"].startswith("cut.mp4: ")
+
+        for path in daemon.incoming.glob("*.jpg"):
+            path.unlink()
+        wait_until(lambda: "missing" in str(status(daemon)["automations"][0]["remarks"]), "it is doubted", 60)
+        code, _ = daemon.call("POST", "/indexes/idx_main/automations/import/scan?accept_missing=true", None)
+        assert code == 202
+        wait_until(lambda: not status(daemon)["automations"][0]["remarks"], "it is believed", 60)

@@ -1,0 +1,74 @@
+"""Why a receiver could not be reached is said in words that tell what to mend."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+import pytest
+
+from vvwatch.senders.causes import cause_of
+from vvwatch.workflow.findings import advice
+
+
+def certificate(message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = message
+    return error
+
+
+def tls(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("root", "cause", "fix"),
+    [
+        (OSError(errno.ECONNREFUSED, ""), "the connection was refused", "start the receiver"),
+        (OSError(errno.EHOSTUNREACH, ""), "the host cannot be reached", "look at the network"),
+        (
+            certificate("certificate has expired"),
+            "the TLS certificate is not accepted: certificate has expired",
+            "renew",
+        ),
+        (
+            tls("WRONG_VERSION_NUMBER"),
+            "TLS failed: what listens there speaks plain http",
+            "let the receiver speak https",
+        ),
+        (tls("NO_PROTOCOLS_AVAILABLE"), "TLS failed: no protocols available", "TLS 1.2"),
+        (socket.gaierror(-2, "unknown"), "the host name does not resolve", "correct the host"),
+    ],
+)
+def test_the_root_of_a_failure_is_told_with_what_mends_it(root: Exception, cause: str, fix: str) -> None:
+    failure = ConnectionError("all attempts failed")
+    failure.__cause__ = ExceptionGroup("several", [root])
+    assert cause_of(failure).startswith(cause)
+    assert fix in advice(cause_of(failure))
+
+
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [
+        ("no answer within 10 s", "answer with a status of 2xx first"),
+        ("the receiver answered 404", "correct the path"),
+        ("the receiver answered 503", "look at the receiver's own log"),
+        ("the receiver answered 301", "redirects are not followed"),
+        ("the host 'hook.example' does not resolve", "mend the name service"),
+        ("the host 'hook.example' resolves to a private address", "[webhooks] allow_networks"),
+        (
+            "the host 'hook.example' resolves to a link-local, reserved or cloud metadata address",
+            "no option allows",
+        ),
+        ("something else", "let its receiver answer with a status of 2xx"),
+    ],
+)
+def test_what_a_receiver_answered_is_told_with_what_mends_it(error: str, fix: str) -> None:
+    assert fix in advice(error)
+
+
+def test_what_is_not_known_is_not_guessed() -> None:
+    assert cause_of(ValueError("secret")) == ""
