@@ -40,7 +40,7 @@ from vvwatch.clock import SystemClock  # noqa: E402
 from vvwatch.config import load  # noqa: E402
 from vvwatch.daemon.wiring import House, build  # noqa: E402
 from vvwatch.ports import Job, Kind, Lane  # noqa: E402
-from vvwatch.store.database import Tx  # noqa: E402
+from vvwatch.store.db.database import Tx  # noqa: E402
 from vvwatch.telemetry import Telemetry  # noqa: E402
 
 A_DAY = 86_400.0

@@ -41,15 +41,16 @@ from vvwatch.collector import relax  # noqa: E402
 from vvwatch.core.store_notes import StoreNotes  # noqa: E402
 from vvwatch.core.windows import WindowPolicy  # noqa: E402
 from vvwatch.ports import Capabilities, Hint, Storage  # noqa: E402
-from vvwatch.sources.sqs import SqsQueue  # noqa: E402
-from vvwatch.storage.s3 import S3Credentials, S3Location  # noqa: E402
-from vvwatch.store import automations, catalog  # noqa: E402
-from vvwatch.store.catalog import ConnectorSpec, PromptSpec  # noqa: E402
-from vvwatch.store.database import Tx  # noqa: E402
-from vvwatch.store.sqlite import SqliteDatabase  # noqa: E402
+from vvwatch.providers.s3.queue import SqsQueue  # noqa: E402
+from vvwatch.providers.s3.storage import S3Credentials, S3Location  # noqa: E402
+from vvwatch.store.catalog import catalog  # noqa: E402
+from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec  # noqa: E402
+from vvwatch.store.db.database import Tx  # noqa: E402
+from vvwatch.store.db.sqlite import SqliteDatabase  # noqa: E402
+from vvwatch.store.watching import automations  # noqa: E402
 from vvwatch.telemetry import Telemetry, configure_logging  # noqa: E402
-from vvwatch.workflow.consuming import Consumer  # noqa: E402
-from vvwatch.workflow.watch import Watcher  # noqa: E402
+from vvwatch.workflow.watching.queue_consumer import Consumer  # noqa: E402
+from vvwatch.workflow.watching.watcher import Watcher  # noqa: E402
 
 LEAST_PER_SECOND = 1_000
 MOST_DELAY_SECONDS = 2.0

@@ -23,8 +23,8 @@ import anyio
 from vvwatch.clock import SystemClock
 from vvwatch.errors import StorageError
 from vvwatch.ports import Hint
-from vvwatch.sources.folder import FolderSource
-from vvwatch.storage.local import LocalStorage
+from vvwatch.providers.local.source import FolderSource
+from vvwatch.providers.local.storage import LocalStorage
 
 _FOLDERS = 100
 _ROUNDS = 10

@@ -21,10 +21,11 @@ import anyio
 from vvwatch.clock import SystemClock
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import WindowPolicy
-from vvwatch.store import automations, catalog, ledger, windows
-from vvwatch.store.catalog import ConnectorSpec, PromptSpec
-from vvwatch.store.database import Tx
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.catalog import catalog
+from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.sqlite import SqliteDatabase
+from vvwatch.store.watching import automations, ledger, windows
 
 PAGE = 1000
 

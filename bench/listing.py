@@ -34,8 +34,8 @@ import anyio
 import anyio.to_thread
 
 from vvwatch.collector import relax
-from vvwatch.storage.remote import RemoteStorage
-from vvwatch.storage.spool import Spool
+from vvwatch.providers.remote import RemoteStorage
+from vvwatch.providers.spool import Spool
 
 HERE = Path(__file__).parent
 SERVICES = ("s3", "gcs", "azure")
@@ -99,14 +99,14 @@ def opened(service: str, port: int) -> RemoteStorage:
     spool = Spool(Path(tempfile.gettempdir()), 0)
     endpoint = f"http://127.0.0.1:{port}"
     if service == "s3":
-        from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage
+        from vvwatch.providers.s3.storage import S3Credentials, S3Location, S3Storage
 
         return S3Storage(S3Location("bucket", "us-east-1", endpoint), S3Credentials("id", SECRET), spool)
     if service == "gcs":
-        from vvwatch.storage.gcs import GcsLocation, GcsStorage
+        from vvwatch.providers.gcs.storage import GcsLocation, GcsStorage
 
         return GcsStorage(GcsLocation("bucket", endpoint), None, spool)
-    from vvwatch.storage.azure import AzureAccountKey, AzureLocation, AzureStorage
+    from vvwatch.providers.azure.storage import AzureAccountKey, AzureLocation, AzureStorage
 
     location = AzureLocation("account", "bucket", f"{endpoint}/account")
     return AzureStorage(location, AzureAccountKey(SECRET), spool)

@@ -33,13 +33,14 @@ from vvwatch.collector import relax
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind
-from vvwatch.storage.remote import RemoteStorage
-from vvwatch.store import automations, catalog, ledger, reconciles
-from vvwatch.store.catalog import ConnectorSpec, PromptSpec
-from vvwatch.store.database import Tx
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.providers.remote import RemoteStorage
+from vvwatch.store.catalog import catalog
+from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.sqlite import SqliteDatabase
+from vvwatch.store.watching import automations, ledger, scans
 from vvwatch.telemetry import Telemetry, configure_logging
-from vvwatch.workflow.watch import Watcher
+from vvwatch.workflow.watching.watcher import Watcher
 
 MOST_CPU_SECONDS = 6.0
 MOST_TIMES_BARE = 2.0
@@ -119,7 +120,7 @@ async def sweep(storage: RemoteStorage, database: SqliteDatabase) -> None:
     telemetry = Telemetry("bench", configure_logging("json", "error", io.StringIO()))
     watcher = Watcher(database, SystemClock(), telemetry, lambda _: storage, lambda: 0.5)
     await watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
-    [report] = await database.read(reconciles.latest, row.id, 1)
+    [report] = await database.read(scans.latest, row.id, 1)
     if not report.proof or report.remark or report.created:
         sys.exit(f"the sweep did not find everything as it was: {report}")
 

@@ -35,11 +35,11 @@ from vvwatch.config import load  # noqa: E402
 from vvwatch.core.networks import PRIVATE, AddressPolicy  # noqa: E402
 from vvwatch.daemon.wiring import House, build  # noqa: E402
 from vvwatch.ports import Kind  # noqa: E402
-from vvwatch.store import webhooks  # noqa: E402
-from vvwatch.store.database import Tx  # noqa: E402
-from vvwatch.store.events import announce  # noqa: E402
+from vvwatch.store.db.database import Tx  # noqa: E402
+from vvwatch.store.delivery import webhooks  # noqa: E402
+from vvwatch.store.delivery.events import announce  # noqa: E402
+from vvwatch.store.delivery.webhooks import WebhookSpec  # noqa: E402
 from vvwatch.store.schema import deliveries  # noqa: E402
-from vvwatch.store.webhooks import WebhookSpec  # noqa: E402
 from vvwatch.telemetry import Telemetry  # noqa: E402
 
 LEAST_PER_SECOND = 300

@@ -13,10 +13,10 @@ from anyio.from_thread import start_blocking_portal
 from tests.clock import FakeClock
 from tests.postgres_server import PostgresServer
 from vvwatch.ports import Clock
-from vvwatch.store.database import Database
-from vvwatch.store.postgres import PostgresDatabase
+from vvwatch.store.db.database import Database
+from vvwatch.store.db.postgres import PostgresDatabase
+from vvwatch.store.db.sqlite import SqliteDatabase
 from vvwatch.store.schema import tables_of
-from vvwatch.store.sqlite import SqliteDatabase
 
 DIALECTS = ("sqlite", "postgresql")
 BLANK = "blank"

@@ -16,13 +16,13 @@ import pytest
 from tests import deployments
 from tests.daemon_process import ADMIN_KEY
 from tests.deployments import CONFIG, REPLICAS, ROOT, Deployed
-from vvwatch.api.guards import PROBES
-from vvwatch.api.probes import router
+from vvwatch.api.http.guards import PROBES
+from vvwatch.api.routes.probes import router
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import Config, ConfigInvalid, load
 from vvwatch.config.loading import _OTHER_VARIABLES, ENVIRONMENT
 from vvwatch.daemon.lifecycle import _CLOSING_SECONDS
-from vvwatch.store.secret_keys import find_keys
+from vvwatch.store.admin.secret_keys import find_keys
 
 DAEMON_BYTES = 1 << 28  # what it takes itself, above what its decoding children may
 SECRET_KEY = "c2l4dGVlbi1ieXRlcy1hbmQtc2l4dGVlbi1ieXRlcyE="

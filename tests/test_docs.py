@@ -13,7 +13,7 @@ from click import Context
 
 from tests import samples
 from tests.daemon_process import ADMIN_KEY
-from tests.storage.gcs_places import service_account
+from tests.providers.gcs.gcs_places import service_account
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import load
 from vvwatch.config.connectors import CloudConnector

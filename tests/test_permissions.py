@@ -14,11 +14,11 @@ import yaml
 
 from tests.emulators.moto import make_user
 from tests.emulators.s3_server import S3Server, make_bucket, raw_client
-from tests.storage.s3_buckets import adapter
+from tests.providers.s3.s3_buckets import adapter
 from vvwatch.errors import AccessDenied
-from vvwatch.sources.sqs import SqsQueue
-from vvwatch.sources.sqs_policy import statement
-from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage
+from vvwatch.providers.s3.policy import statement
+from vvwatch.providers.s3.queue import SqsQueue
+from vvwatch.providers.s3.storage import S3Credentials, S3Location, S3Storage
 
 PERMISSIONS = Path(__file__).parents[1] / "config" / "permissions"
 BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"

@@ -8,11 +8,11 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from tests.api.described import DescribedTransport
+from tests.api.openapi.described import DescribedTransport
 from vvwatch.api.app import create_app
-from vvwatch.api.context import ApiContext
+from vvwatch.api.http.context import ApiContext
 from vvwatch.core.keys import Scope
-from vvwatch.store import keys
+from vvwatch.store.admin import keys
 
 BASE_URL = "http://127.0.0.1:8787"
 ADMIN_KEY = "sk_live_" + "a" * 48

@@ -16,16 +16,16 @@ from tests.databases import Databases
 from tests.fakes import FakeStorage
 from tests.processing import FakeProcessor
 from tests.store.pipeline import RESULT, RecordingSink
-from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.api.http.context import ApiContext, ApiSettings
 from vvwatch.core.processors import ProcessorNames
-from vvwatch.storage.uploads import UploadsFolder
-from vvwatch.store.database import Database
-from vvwatch.store.encryption import SecretBox
+from vvwatch.providers.local.uploads import UploadsFolder
+from vvwatch.store.db.database import Database
+from vvwatch.store.db.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.exports import Exports
-from vvwatch.workflow.reading import Reading
-from vvwatch.workflow.refusals import RefusedRequests
-from vvwatch.workflow.uploads import Uploads
+from vvwatch.workflow.pipeline.exports import Exports
+from vvwatch.workflow.pipeline.reading import Reading
+from vvwatch.workflow.pipeline.uploads import Uploads
+from vvwatch.workflow.upkeep.refusals import RefusedRequests
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import httpx2
 
 from tests.api.asking import ADMIN_KEY
 from vvwatch.api.app import create_app
-from vvwatch.api.context import ApiContext
+from vvwatch.api.http.context import ApiContext
 from vvwatch.clock import SystemClock
 from vvwatch.core.connections import ConnectionLimits
 from vvwatch.daemon.serving import Connections, WebServer, address, bound

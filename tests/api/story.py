@@ -19,13 +19,16 @@ from vvwatch.core.networks import PUBLIC_ONLY
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.ports import Kind
-from vvwatch.store import deliveries, exports, imports, ledger, runs, webhooks, windows
-from vvwatch.store.database import Database, Tx
-from vvwatch.store.deliveries import Attempted, Ended
-from vvwatch.store.encryption import SecretBox
-from vvwatch.store.imports import FileOutcome
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.delivery import deliveries, exports, webhooks
+from vvwatch.store.delivery.deliveries import Attempted, Ended
+from vvwatch.store.delivery.webhooks import WebhookSpec
+from vvwatch.store.imports import imports
+from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.runs import runs
 from vvwatch.store.schema import import_jobs, media
-from vvwatch.store.webhooks import WebhookSpec
+from vvwatch.store.watching import ledger, windows
 
 INDEX = "idx_main"
 CONNECTOR = "conn_in"

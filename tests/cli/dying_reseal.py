@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vvwatch.cli.root import vvwatch
-from vvwatch.store import resealing
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.admin import resealing
+from vvwatch.store.db.sqlite import SqliteDatabase
 
 
 def arm(fatal: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from vvwatch.cli.story import Story, after
+from vvwatch.cli.dev_story import Story, after
 
 Event = tuple[float, str, dict[str, Any]]
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from vvwatch.cli import dev as dev_command
-from vvwatch.cli.answers import answers
-from vvwatch.cli.trial import Trial, configured
+from vvwatch.cli.dev_answers import answers
+from vvwatch.cli.dev_config import Trial, configured
 from vvwatch.config import Config
 from vvwatch.config.processors import CommandProcessor, OpenAIProcessor
 

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from tests.cli.fake_daemon import KEY, FakeDaemon, refusal
-from vvwatch.cli import place
+from vvwatch.cli import local_daemon
 from vvwatch.cli.client import Client, connect
 from vvwatch.cli.failures import Failure
-from vvwatch.cli.place import state_dir
+from vvwatch.cli.local_daemon import state_dir
 
 
 def test_the_address_and_the_key_are_those_the_daemon_left(daemon: FakeDaemon, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_the_state_of_the_service_is_found_with_its_own_file(
 ) -> None:
     """The file that is shipped names no state_dir: systemd does, but only to the daemon."""
     service = left_address(tmp_path / "lib", daemon.url)
-    monkeypatch.setattr(place, "_SERVICE_STATE", service)
+    monkeypatch.setattr(local_daemon, "_SERVICE_STATE", service)
     config = tmp_path / "vvwatch.toml"
     config.write_text("")
     environ = {"HOME": str(tmp_path / "home")}

@@ -23,7 +23,7 @@ from tests.cli.answers import (
 )
 from tests.cli.conftest import Run
 from tests.cli.fake_daemon import FakeDaemon, refusal, serving
-from vvwatch.cli.trial import state_of
+from vvwatch.cli.dev_config import state_of
 
 
 @pytest.mark.parametrize("name", ["a", "A", "idx_a", "auto_a"])

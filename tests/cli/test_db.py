@@ -21,9 +21,10 @@ from tests.cli.conftest import Run
 from tests.fault_proxy import free_port
 from tests.postgres_server import PostgresServer
 from vvwatch.clock import SystemClock
-from vvwatch.store import migrations, moving
-from vvwatch.store.opening import place_at
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.admin import moving
+from vvwatch.store.db import migrations
+from vvwatch.store.db.opening import place_at
+from vvwatch.store.db.sqlite import SqliteDatabase
 
 VERSION_1 = Path(__file__).parents[1] / "store" / "v1.sql"
 PASSWORD = "planted-password"

@@ -15,13 +15,13 @@ from cryptography.fernet import Fernet
 
 from tests.cli.conftest import Run
 from tests.postgres_server import PostgresServer
-from tests.store.test_resealing import furnish, opened
+from tests.store.admin.test_resealing import furnish, opened
 from vvwatch.clock import SystemClock
-from vvwatch.store import nodes
-from vvwatch.store.database import Tx
-from vvwatch.store.nodes import Life
-from vvwatch.store.opening import Place, place_at
-from vvwatch.store.secret_keys import KEY_FILE, find_keys
+from vvwatch.store.admin import nodes
+from vvwatch.store.admin.nodes import Life
+from vvwatch.store.admin.secret_keys import KEY_FILE, find_keys
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.opening import Place, place_at
 
 DYING_RESEAL = Path(__file__).with_name("dying_reseal.py")
 FILE = "sqlite:///vvwatch.db"

@@ -17,7 +17,7 @@ from tests import samples
 from tests.cli.conftest import Run
 from tests.cli.fake_daemon import FakeDaemon
 from tests.model_server import ModelServer
-from vvwatch.cli.trial import state_of
+from vvwatch.cli.dev_config import state_of
 from vvwatch.errors import StoreLocked
 
 COMMAND = (sys.executable, "-m", "vvwatch", "dev")

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from tests.cli.stories import DEMO, told
-from vvwatch.cli.live import Scene, render, shown
-from vvwatch.cli.story import Story, after
+from vvwatch.cli.dev_live import Scene, render, shown
+from vvwatch.cli.dev_story import Story, after
 
 SCENE = Scene(Path("/in"), "*.mp4", Path("/in-exports"), Path("/state/dev-1"), 3.0, 18.0)
 

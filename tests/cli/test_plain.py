@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.stories import DEMO, told
-from vvwatch.cli.plain import _LINES, line, path_of, summary
-from vvwatch.cli.story import Story, after
-from vvwatch.cli.telling import Lines
-from vvwatch.cli.trial import Trial
+from vvwatch.cli.dev_config import Trial
+from vvwatch.cli.dev_output import Lines
+from vvwatch.cli.dev_plain import _LINES, line, path_of, summary
+from vvwatch.cli.dev_story import Story, after
 from vvwatch.telemetry import CATALOGUE
 
 SAID = """\

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.stories import DEMO, told
-from vvwatch.cli.story import _CHANGES, Artefact, Story, Trouble, after, has_failures, reason_of
+from vvwatch.cli.dev_story import _CHANGES, Artefact, Story, Trouble, after, has_failures, reason_of
 from vvwatch.telemetry import CATALOGUE
 
 

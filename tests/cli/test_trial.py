@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from vvwatch.cli.dev_config import Trial, configured, planned
 from vvwatch.cli.failures import Failure
-from vvwatch.cli.trial import Trial, configured, planned
 
 ENVIRON = {"HOME": "/home/somebody"}
 

@@ -16,8 +16,9 @@ import pytest
 from tests.api.asking import ADMIN_KEY
 from tests.api.serving import served
 from tests.api.story import CONNECTOR, INDEX, Story
-from vvwatch.api.context import ApiContext
-from vvwatch.store import catalog, keys
+from vvwatch.api.http.context import ApiContext
+from vvwatch.store.admin import keys
+from vvwatch.store.catalog import catalog
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(7200)]
 

@@ -30,8 +30,8 @@ from tests.emulators.stores import ODD, STORES
 from tests.fakes import FakeStorage
 from tests.http_faults import Answer, HttpFaultProxy
 from vvwatch.ports import Storage
-from vvwatch.storage.local import LocalStorage
-from vvwatch.storage.spool import Spool
+from vvwatch.providers.local.storage import LocalStorage
+from vvwatch.providers.spool import Spool
 
 SPOOL_BYTES = 1 << 30
 AT_ONCE = 8
@@ -174,14 +174,14 @@ class S3Place(Cloud):
         self.storage = self.over(self.address)
 
     def over(self, address: tuple[str, int], *, bucket: str = "") -> Storage:
-        from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage
+        from vvwatch.providers.s3.storage import S3Credentials, S3Location, S3Storage
 
         location = S3Location(bucket or self.bucket, self._server.region, _http(address), path_style=True)
         credentials = S3Credentials(self._server.access_key_id, self._server.secret_access_key)
         return S3Storage(location, credentials, self.spool)
 
     def shrink_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from vvwatch.storage.s3_client import S3Client
+        from vvwatch.providers.s3.client import S3Client
 
         whole = S3Client.list
 
@@ -196,7 +196,7 @@ class S3Place(Cloud):
 
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in {"_ATTEMPTS": 1, "_CONNECT_SECONDS": PATIENCE, "_READ_SECONDS": PATIENCE}.items():
-            monkeypatch.setattr(f"vvwatch.storage.s3_client.{name}", value)
+            monkeypatch.setattr(f"vvwatch.providers.s3.client.{name}", value)
 
     def facts(self, key: str) -> tuple[str, str]:
         head = self._client.head_object(Bucket=self.bucket, Key=key)
@@ -253,12 +253,12 @@ class GcsPlace(Cloud):
         self.storage = self.over(self.address)
 
     def over(self, address: tuple[str, int], *, bucket: str = "") -> Storage:
-        from vvwatch.storage.gcs import GcsLocation, GcsStorage
+        from vvwatch.providers.gcs.storage import GcsLocation, GcsStorage
 
         return GcsStorage(GcsLocation(bucket or self.bucket, _http(address)), None, self.spool)
 
     def shrink_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vvwatch.storage.gcs.PAGE_KEYS", self.page_objects)
+        monkeypatch.setattr("vvwatch.providers.gcs.storage.PAGE_KEYS", self.page_objects)
 
     def shrink_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in ("gcs", "gcs_upload"):
@@ -266,8 +266,8 @@ class GcsPlace(Cloud):
 
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         patience = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)
-        monkeypatch.setattr("vvwatch.storage.gcs_session._TIMEOUT", patience)
-        monkeypatch.setattr("vvwatch.storage.gcs_session._PAUSES_SECONDS", ())
+        monkeypatch.setattr("vvwatch.providers.gcs.session._TIMEOUT", patience)
+        monkeypatch.setattr("vvwatch.providers.gcs.session._PAUSES_SECONDS", ())
 
     def excuse(self, proxy: HttpFaultProxy, *, reached: int, size: int, skip: int = 0) -> None:
         """Asked how far an upload has got, the emulator takes it for ended there."""
@@ -307,21 +307,21 @@ class AzurePlace(Cloud):
         self.storage = self.over(self.address)
 
     def over(self, address: tuple[str, int], *, bucket: str = "") -> Storage:
-        from vvwatch.storage.azure import AzureAccountKey, AzureLocation, AzureStorage
+        from vvwatch.providers.azure.storage import AzureAccountKey, AzureLocation, AzureStorage
 
         endpoint_url = f"{_http(address)}/{self._server.account}"
         location = AzureLocation(self._server.account, bucket or self.bucket, endpoint_url)
         return AzureStorage(location, AzureAccountKey(self._server.account_key), self.spool)
 
     def shrink_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vvwatch.storage.azure._PAGE_BLOBS", self.page_objects)
+        monkeypatch.setattr("vvwatch.providers.azure.storage._PAGE_BLOBS", self.page_objects)
 
     def shrink_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vvwatch.storage.azure._PART_BYTES", PART_BYTES)
+        monkeypatch.setattr("vvwatch.providers.azure.storage._PART_BYTES", PART_BYTES)
 
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in {"_RETRIES": 0, "_CONNECT_SECONDS": PATIENCE, "_READ_SECONDS": PATIENCE}.items():
-            monkeypatch.setattr(f"vvwatch.storage.azure_client.{name}", value)
+            monkeypatch.setattr(f"vvwatch.providers.azure.client.{name}", value)
 
     def cannot_hold(self, key: str) -> bool:
         """It takes a backslash for a slash, and fails to list what XML 1.0 has no character for."""

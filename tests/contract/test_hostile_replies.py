@@ -14,14 +14,14 @@ import pytest
 
 from tests.hostile_store import HostileStore, endless, hostile_store, replied, trickled
 from vvwatch.errors import StorageError, StorageUnavailable
-from vvwatch.sources.pubsub import PubSubQueue
-from vvwatch.sources.sqs import SqsQueue
-from vvwatch.sources.storage_queue import StorageQueue
-from vvwatch.storage import replies
-from vvwatch.storage.azure import AzureAccountKey, AzureLocation, AzureStorage
-from vvwatch.storage.gcs import GcsLocation, GcsStorage
-from vvwatch.storage.s3 import S3Credentials, S3Location, S3Storage
-from vvwatch.storage.spool import Spool
+from vvwatch.providers import replies
+from vvwatch.providers.azure.queue import StorageQueue
+from vvwatch.providers.azure.storage import AzureAccountKey, AzureLocation, AzureStorage
+from vvwatch.providers.gcs.queue import PubSubQueue
+from vvwatch.providers.gcs.storage import GcsLocation, GcsStorage
+from vvwatch.providers.s3.queue import SqsQueue
+from vvwatch.providers.s3.storage import S3Credentials, S3Location, S3Storage
+from vvwatch.providers.spool import Spool
 
 pytestmark = pytest.mark.anyio
 

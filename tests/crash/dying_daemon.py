@@ -19,9 +19,9 @@ from pgqueuer.adapters.persistence.queries import Queries
 
 from vvwatch.config import load
 from vvwatch.daemon import ServeOptions, serve
-from vvwatch.store.database import Tx
-from vvwatch.store.postgres import PostgresDatabase
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.postgres import PostgresDatabase
+from vvwatch.store.db.sqlite import SqliteDatabase
 
 
 def die() -> None:

@@ -18,12 +18,12 @@ from tests.emulators.azurite import Azurite, make_container
 from tests.emulators.fake_gcs import FakeGcs
 from tests.emulators.fake_gcs import make_bucket as make_gcs_bucket
 from tests.emulators.s3_server import S3Server, make_bucket, raw_client
-from tests.storage.gcs_places import service_account
+from tests.providers.gcs.gcs_places import service_account
 from vvwatch.config import load
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.state import DaemonState, app_for
 from vvwatch.daemon.wiring import House, build
-from vvwatch.store import catalog
+from vvwatch.store.catalog import catalog
 from vvwatch.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio

@@ -20,10 +20,11 @@ from vvwatch.daemon.state import DaemonState, app_for
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind
-from vvwatch.store import audit, connector_changes
-from vvwatch.store.database import Tx
-from vvwatch.store.encryption import SecretBox
+from vvwatch.store.admin import audit
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.schema import connectors, import_automations, webhooks
+from vvwatch.store.watching import connector_changes
 from vvwatch.telemetry import Telemetry, configure_logging
 
 pytestmark = pytest.mark.anyio

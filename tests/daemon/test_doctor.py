@@ -9,7 +9,7 @@ import pytest
 
 from tests.daemon.test_cloud_wiring import started
 from tests.emulators.s3_server import S3Server
-from tests.sources.s3_queues import Place, place_of
+from tests.providers.s3.s3_queues import Place, place_of
 from vvwatch.ports import Finding
 
 pytestmark = pytest.mark.anyio

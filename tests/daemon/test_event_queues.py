@@ -22,7 +22,7 @@ from tests.emulators.azurite import Azurite, make_container, make_queue
 from tests.emulators.fake_gcs import make_bucket, notifying_gcs
 from tests.emulators.pubsub import PubSub
 from tests.emulators.s3_server import S3Server
-from tests.sources.test_azure_events import change, encoded
+from tests.providers.azure.test_events import change, encoded
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -22,8 +22,8 @@ from vvwatch.daemon.serving import listening
 from vvwatch.daemon.storages import Storages
 from vvwatch.errors import ConfigInvalid, StoreLocked, StoreUnavailable
 from vvwatch.notify import Notifier
-from vvwatch.store import ownership, sqlite_engine
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.db import ownership, sqlite_engine
+from vvwatch.store.db.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 

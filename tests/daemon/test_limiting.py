@@ -7,7 +7,7 @@ import pytest
 
 from vvwatch.config import Config, load
 from vvwatch.daemon.limiting import fingerprints
-from vvwatch.store.encryption import SecretBox
+from vvwatch.store.db.encryption import SecretBox
 
 BOX = SecretBox(base64.urlsafe_b64encode(bytes(range(32))))
 GPT = """

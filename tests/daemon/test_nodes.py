@@ -18,11 +18,12 @@ from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.wiring import House, build
 from vvwatch.errors import OnAnotherNode, SecretKeyMismatch
 from vvwatch.ports import Kind
-from vvwatch.sources.folder import FolderSource
-from vvwatch.store import automations, keys
-from vvwatch.store.queues import queue_of
+from vvwatch.providers.local.source import FolderSource
+from vvwatch.store.admin import keys
+from vvwatch.store.admin.secret_keys import KEY_FILE
+from vvwatch.store.db.queues import queue_of
 from vvwatch.store.schema import connectors, import_automations
-from vvwatch.store.secret_keys import KEY_FILE
+from vvwatch.store.watching import automations
 from vvwatch.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio

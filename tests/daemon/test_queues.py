@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.daemon.test_storages import APPLICATION, AZURE, EMULATORS, KEY, S3, Live, row
-from tests.storage.gcs_places import service_account
+from tests.providers.gcs.gcs_places import service_account
 from vvwatch.daemon.queues import open_queue
 from vvwatch.errors import CredentialsRefused, InvalidInput
-from vvwatch.sources.pubsub import PubSubQueue
-from vvwatch.sources.sqs import SqsQueue
-from vvwatch.sources.storage_queue import StorageQueue
+from vvwatch.providers.azure.queue import StorageQueue
+from vvwatch.providers.gcs.queue import PubSubQueue
+from vvwatch.providers.s3.queue import SqsQueue
 
 pytestmark = pytest.mark.anyio
 

@@ -17,9 +17,9 @@ from vvwatch.daemon.files import write_private
 from vvwatch.daemon.state_dir import Prepared, prepare
 from vvwatch.daemon.wiring import build
 from vvwatch.errors import VvwatchError
-from vvwatch.storage.creation import create
+from vvwatch.providers.local.creation import create
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.documents import Document
+from vvwatch.workflow.pipeline.documents import Document
 
 pytestmark = pytest.mark.anyio
 

@@ -12,15 +12,15 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from tests.storage.gcs_places import service_account
+from tests.providers.gcs.gcs_places import service_account
 from vvwatch.config import Config, load
 from vvwatch.daemon.storages import Storages
 from vvwatch.errors import Conflict, CredentialsRefused, InvalidInput, StorageUnavailable, StoreError
-from vvwatch.storage.azure import AzureStorage
-from vvwatch.storage.gcs import GcsStorage
-from vvwatch.storage.s3 import S3Storage
-from vvwatch.storage.spool import Spool
-from vvwatch.store.encryption import SecretBox
+from vvwatch.providers.azure.storage import AzureStorage
+from vvwatch.providers.gcs.storage import GcsStorage
+from vvwatch.providers.s3.storage import S3Storage
+from vvwatch.providers.spool import Spool
+from vvwatch.store.db.encryption import SecretBox
 
 pytestmark = pytest.mark.anyio
 
@@ -254,7 +254,7 @@ def test_what_is_not_installed_is_named_with_what_to_install(
     live: Live, monkeypatch: pytest.MonkeyPatch, provider: str, package: str
 ) -> None:
     for name in list(sys.modules):
-        if name.startswith(f"vvwatch.storage.{provider}") and name != "vvwatch.storage.gcs_credentials":
+        if name.startswith(f"vvwatch.storage.{provider}") and name != "vvwatch.providers.gcs.credentials":
             monkeypatch.delitem(sys.modules, name)
         if name == package or name.startswith(f"{package}."):
             monkeypatch.setitem(sys.modules, name, None)

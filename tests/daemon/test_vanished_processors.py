@@ -17,11 +17,12 @@ from vvwatch.core.processors import ProcessorInfo, ProcessorNames
 from vvwatch.daemon import ServeOptions, serve
 from vvwatch.daemon.declaring import declare
 from vvwatch.daemon.wiring import House, build
-from vvwatch.store import catalog, runs
-from vvwatch.store.database import Tx
-from vvwatch.store.queries import attention
-from vvwatch.store.queries.runs import processors_in_use
-from vvwatch.store.run_pieces import everything
+from vvwatch.store.admin import attention
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import runs
+from vvwatch.store.runs.batches import everything
+from vvwatch.store.runs.run_queries import processors_in_use
 from vvwatch.store.schema import import_automations, run_items
 from vvwatch.telemetry import Telemetry
 

@@ -16,9 +16,9 @@ from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind, Page, Storage
 from vvwatch.store.schema import objects
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.reading import Attempt, Judgement, Reading
-from vvwatch.workflow.troubles import Troubles
-from vvwatch.workflow.watch import Watcher
+from vvwatch.workflow.pipeline.import_retries import Troubles
+from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading
+from vvwatch.workflow.watching.watcher import Watcher
 
 
 class Glasses:

@@ -27,19 +27,20 @@ from vvwatch.core.retries import Bound, Patience
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Message
-from vvwatch.store import automations, catalog, windows
-from vvwatch.store.catalog import ConnectorSpec, PromptSpec
-from vvwatch.store.database import P, T, Tx
+from vvwatch.store.catalog import catalog
+from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec
+from vvwatch.store.db.database import P, T, Tx
+from vvwatch.store.db.sqlite import SqliteDatabase
 from vvwatch.store.schema import import_automations
-from vvwatch.store.sqlite import SqliteDatabase
+from vvwatch.store.watching import automations, windows
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.consuming import Consumer
-from vvwatch.workflow.housekeeping import put_again
-from vvwatch.workflow.imports import Imports
-from vvwatch.workflow.reading import Reading
-from vvwatch.workflow.troubles import Troubles
-from vvwatch.workflow.watch import Watcher
-from vvwatch.workflow.windows import Windows
+from vvwatch.workflow.pipeline.import_retries import Troubles
+from vvwatch.workflow.pipeline.imports import Imports
+from vvwatch.workflow.pipeline.reading import Reading
+from vvwatch.workflow.upkeep.housekeeping import put_again
+from vvwatch.workflow.watching.queue_consumer import Consumer
+from vvwatch.workflow.watching.watcher import Watcher
+from vvwatch.workflow.watching.windows import Windows
 
 QUIET_SECONDS = 100.0
 MAX_WAIT_SECONDS = 400.0

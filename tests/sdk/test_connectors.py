@@ -11,9 +11,9 @@ import videovector
 
 from tests.emulators.azurite import make_container
 from tests.emulators.fake_gcs import make_bucket
+from tests.providers.gcs.gcs_places import service_account
 from tests.sdk.twins import Twin, problems
 from tests.sdk.world import BUCKET, World
-from tests.storage.gcs_places import service_account
 
 
 def s3(sdk: Twin, world: World, **changes: Any) -> Any:

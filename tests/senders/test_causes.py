@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from vvwatch.senders.causes import cause_of
-from vvwatch.workflow.findings import advice
+from vvwatch.workflow.upkeep.findings import advice
 
 
 def certificate(message: str) -> ssl.SSLCertVerificationError:

@@ -9,10 +9,13 @@ from tests.store.pipeline import PROBE, RESULT, RecordingSink, obj, prepare
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.networks import AddressPolicy
 from vvwatch.ports import Kind, Written
-from vvwatch.store import exports, imports, ledger, runs, webhooks, windows
-from vvwatch.store.database import Database, Tx
-from vvwatch.store.encryption import SecretBox
-from vvwatch.store.imports import FileOutcome
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.delivery import exports, webhooks
+from vvwatch.store.imports import imports
+from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.runs import runs
+from vvwatch.store.watching import ledger, windows
 
 BOX = SecretBox(base64.urlsafe_b64encode(bytes(range(32))))
 URI = "file:///in/results/done.json"

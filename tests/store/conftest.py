@@ -9,7 +9,7 @@ import pytest
 from tests.clock import FakeClock
 from tests.databases import Databases
 from tests.store.pipeline import RecordingSink
-from vvwatch.store.database import Database
+from vvwatch.store.db.database import Database
 
 
 @pytest.fixture

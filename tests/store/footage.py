@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from tests.store.pipeline import jobs_of, prepare
 from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.ports import Job, Kind
-from vvwatch.store import catalog, run_course, runs
-from vvwatch.store.database import Database, Tx
-from vvwatch.store.queries import runs as queries
-from vvwatch.store.run_pieces import All, everything
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.runs import course, runs
+from vvwatch.store.runs import run_queries as queries
+from vvwatch.store.runs.batches import All, everything
 from vvwatch.store.schema import events, media, prompt_runs, run_items
 
 INDEX = "idx_main"
@@ -82,7 +83,7 @@ async def led(database: Database) -> int:
     steps = 0
     while jobs := jobs_of(database).take(Kind.RUN):
         for job in jobs:
-            await database.write(run_course.advance, job)
+            await database.write(course.advance, job)
             steps += 1
     return steps
 

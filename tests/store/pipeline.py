@@ -11,9 +11,10 @@ from vvwatch.core.media import Probe, ProcessingResult, Segment
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind
-from vvwatch.store import automations, catalog
-from vvwatch.store.catalog import ConnectorSpec, PromptSpec
-from vvwatch.store.database import Database, Tx
+from vvwatch.store.catalog import catalog
+from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.watching import automations
 
 POLICY = WindowPolicy(300, 1800, 10_000)
 PROBE = Probe("video", "mov,mp4", 4.0, width=160, height=90)

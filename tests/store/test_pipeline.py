@@ -15,11 +15,14 @@ from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.core.runs import RunStatus
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind, Written
-from vvwatch.store import automations, deliveries, exports, imports, ledger, runs, webhooks, windows
-from vvwatch.store.database import Database, Tx, sweep
-from vvwatch.store.deliveries import Attempted, Ended, Noted
-from vvwatch.store.encryption import SecretBox
-from vvwatch.store.imports import FileOutcome
+from vvwatch.store.db.database import Database, Tx, sweep
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.delivery import deliveries, exports, webhooks
+from vvwatch.store.delivery.deliveries import Attempted, Ended, Noted
+from vvwatch.store.delivery.webhooks import WebhookSpec
+from vvwatch.store.imports import imports
+from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.runs import runs
 from vvwatch.store.schema import deliveries as delivery_table
 from vvwatch.store.schema import (
     events,
@@ -31,7 +34,7 @@ from vvwatch.store.schema import (
     run_items,
 )
 from vvwatch.store.schema import webhooks as webhook_table
-from vvwatch.store.webhooks import WebhookSpec
+from vvwatch.store.watching import automations, ledger, windows
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from tests.clock import FakeClock
 from tests.postgres_server import PostgresServer
 from tests.store.busy import busy
-from vvwatch.store import ledger
-from vvwatch.store.database import Tx
-from vvwatch.store.opening import Place, place_at
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.opening import Place, place_at
 from vvwatch.store.schema import facts, import_files, indexes, media, nodes, objects, segment_results, windows
+from vvwatch.store.watching import ledger
 
 NUMBERS = count()
 

@@ -14,7 +14,7 @@ from tests.daemon_process import ADMIN_KEY
 from tests.receiver import Receiver
 from tests.sdk.world import World
 from tests.wire.conftest import Make, refused, told
-from vvwatch.api.auth import SCOPES
+from vvwatch.api.http.auth import SCOPES
 
 KEY = re.compile(r"sk_live_[0-9a-f]{48}")
 EXPORT_KEYS = {

@@ -11,9 +11,9 @@ from tests.clock import FakeClock
 from tests.databases import Databases
 from tests.fakes import FakeStorage
 from tests.store.pipeline import RecordingSink
-from vvwatch.store.database import Database
+from vvwatch.store.db.database import Database
 from vvwatch.telemetry import Telemetry, configure_logging
-from vvwatch.workflow.watch import Watcher
+from vvwatch.workflow.watching.watcher import Watcher
 
 
 class Told(list[tuple[str, dict[str, object]]]):

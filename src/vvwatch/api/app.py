@@ -10,56 +10,58 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from vvwatch.api import (
+from vvwatch.api.compat import (
+    authentication,
+    failed_segments,
+    llm_calls,
+    processing,
+    search,
+    unavailable,
+    usage,
+)
+from vvwatch.api.http import errors
+from vvwatch.api.http.broadcast import Broadcast
+from vvwatch.api.http.context import ApiContext, ApiSettings
+from vvwatch.api.http.guards import BoundedBody, Failures, Heads, OwnHost, RequestIds
+from vvwatch.api.openapi import documentation
+from vvwatch.api.openapi.description import about, described
+from vvwatch.api.openapi.reference import page
+from vvwatch.api.routes import (
     api_keys,
     attachments,
     attention,
     audit_trail,
-    authentication,
     automation_list,
     automations,
     connectors,
     deletions,
     doctor,
-    documentation,
-    errors,
     event_stream,
     explain,
     exports,
-    failed_segments,
     import_actions,
     import_jobs,
+    import_object,
     indexes,
-    llm_calls,
     media_contents,
     media_grants,
     probes,
-    processing,
     processors,
     prompt_runs,
     prompts,
     quarantine,
     rate_limits,
-    reconciles,
-    registering,
     run_requests,
     run_results,
-    search,
+    scans,
     segments,
     status,
-    unavailable,
     uploads,
-    usage,
     video_actions,
     videos,
     webhooks,
     windows,
 )
-from vvwatch.api.broadcast import Broadcast
-from vvwatch.api.context import ApiContext, ApiSettings
-from vvwatch.api.description import about, described
-from vvwatch.api.guards import BoundedBody, Failures, Heads, OwnHost, RequestIds
-from vvwatch.api.reference import page
 from vvwatch.core.rate_limits import Meter
 
 _RESOURCES: Final = (
@@ -73,7 +75,7 @@ _RESOURCES: Final = (
     segments,
     uploads,
     attachments,
-    registering,
+    import_object,
     video_actions,
     videos,
     import_jobs,
@@ -94,7 +96,7 @@ _RESOURCES: Final = (
     usage,
     unavailable,
     windows,
-    reconciles,
+    scans,
     explain,
     status,
     attention,

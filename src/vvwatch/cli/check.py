@@ -21,7 +21,7 @@ from vvwatch.daemon.packages import check_packages
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import ClosedLimiter, Resources, open_processor
-from vvwatch.workflow.prompts import check_prompts
+from vvwatch.workflow.pipeline.prompts import check_prompts
 
 
 @click.command(

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from vvwatch import __version__
 from vvwatch.cli.failures import FAILURE, REFUSED, TRY_LATER, UNREACHABLE, USAGE, Failure
-from vvwatch.cli.place import address, admin_key, api_key, state_dir
+from vvwatch.cli.local_daemon import address, admin_key, api_key, state_dir
 
 _TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_ANSWER: Final = 64 << 20

@@ -10,11 +10,11 @@ from typing import Final
 
 import click
 
+from vvwatch.cli.local_daemon import state_dir
 from vvwatch.cli.output import several
-from vvwatch.cli.place import state_dir
 from vvwatch.clock import SystemClock
 from vvwatch.config import load
-from vvwatch.store.opening import Place, place_at
+from vvwatch.store.db.opening import Place, place_at
 
 _TELL_SECONDS: Final = 5.0
 

@@ -16,11 +16,12 @@ from vvwatch.cli.db_secrets import reseal, reset_secrets
 from vvwatch.cli.failures import FAILURE, USAGE, Failure
 from vvwatch.cli.options import config_option, json_option, state_dir_option
 from vvwatch.cli.output import columns, plain, several, show_json, size
-from vvwatch.store import invariants, migrations
-from vvwatch.store.invariants import Finding
-from vvwatch.store.moving import Moved, copy, require_whole
-from vvwatch.store.opening import Place
-from vvwatch.store.secret_keys import KEY_FILE
+from vvwatch.store.admin import invariants
+from vvwatch.store.admin.invariants import Finding
+from vvwatch.store.admin.moving import Moved, copy, require_whole
+from vvwatch.store.admin.secret_keys import KEY_FILE
+from vvwatch.store.db import migrations
+from vvwatch.store.db.opening import Place
 
 _KEY_NOTE: Final = (
     f"its secrets open only with the key they were sealed with: {KEY_FILE} in the state directory, "
@@ -107,7 +108,7 @@ def backup(file: Path, url: str | None, config: str | None, state: str | None, *
         )
     if not place.file.exists():
         raise Failure("there is no database", "look at --database-url and --state-dir", where=place.name)
-    from vvwatch.store.sqlite_upkeep import back_up  # noqa: PLC0415  # only what is asked for
+    from vvwatch.store.db.sqlite_upkeep import back_up  # noqa: PLC0415  # only what is asked for
 
     size_bytes = back_up(place.file, file)
     if as_json:

@@ -13,16 +13,18 @@ import click
 from vvwatch.cli.commands import Command
 from vvwatch.cli.databases import place_of, progress, url_option
 from vvwatch.cli.failures import USAGE, Failure
+from vvwatch.cli.local_daemon import state_dir
 from vvwatch.cli.options import config_option, json_option, state_dir_option
 from vvwatch.cli.output import columns, plain, show_json
-from vvwatch.cli.place import state_dir
 from vvwatch.core.audit import CLI, Origin
-from vvwatch.store import audit, facts, nodes, resealing, sealing
-from vvwatch.store.database import Tx
-from vvwatch.store.encryption import SecretBox
-from vvwatch.store.opening import Place
-from vvwatch.store.resealing import Resealed
-from vvwatch.store.secret_keys import KeySource, find_keys
+from vvwatch.store.admin import audit, nodes, resealing
+from vvwatch.store.admin.resealing import Resealed
+from vvwatch.store.admin.secret_keys import KeySource, find_keys
+from vvwatch.store.catalog import settings
+from vvwatch.store.db import sealing
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.db.opening import Place
 
 _ROTATION: Final = (
     "on several nodes: add a new key as another line to the secret key of every node, then run vvwatch db reseal with "
@@ -66,13 +68,13 @@ def reset_secrets(
     click.echo("the present key seals all secrets from now on")
 
 
-async def _reset(place: Place, box: SecretBox) -> facts.Reset:
+async def _reset(place: Place, box: SecretBox) -> settings.Reset:
     async with place.database.opened():
         return await place.database.write(_reset_recorded, box)
 
 
-def _reset_recorded(tx: Tx, box: SecretBox) -> facts.Reset:
-    done = facts.reset_secrets(tx, box)
+def _reset_recorded(tx: Tx, box: SecretBox) -> settings.Reset:
+    done = settings.reset_secrets(tx, box)
     audit.record(tx, Origin(CLI), "secrets.reset", "", asdict(done))
     return done
 

@@ -14,14 +14,14 @@ from typing import Final
 import anyio
 import click
 
-from vvwatch.cli.answering import Answering, answering_options
 from vvwatch.cli.commands import Command
+from vvwatch.cli.dev_config import Trial, configured, forget, make_folder, planned, watched_already
+from vvwatch.cli.dev_output import Lines, teller
+from vvwatch.cli.dev_processor import Answering, answering_options
+from vvwatch.cli.dev_story import has_failures
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.options import json_option
 from vvwatch.cli.output import animated
-from vvwatch.cli.story import has_failures
-from vvwatch.cli.telling import Lines, teller
-from vvwatch.cli.trial import Trial, configured, forget, make_folder, planned, watched_already
 from vvwatch.config import Config
 from vvwatch.errors import StoreLocked
 from vvwatch.processors.sandbox import hide_memory

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command
 from vvwatch.cli.output import plain, show_json
 

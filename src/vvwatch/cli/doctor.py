@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE, Failure
 from vvwatch.cli.output import plain, several, show_json

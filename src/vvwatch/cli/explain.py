@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 
 import click
 
-from vvwatch.cli.asking import naming_a_daemon
 from vvwatch.cli.client import connect
+from vvwatch.cli.client_options import naming_a_daemon
 from vvwatch.cli.commands import Command
 from vvwatch.cli.output import ago, plain, several, show_json, size, until
 
@@ -47,7 +47,7 @@ def _trial_on(target: str, environ: Mapping[str, str]) -> str | None:
     path = unquote(target.removeprefix("file://"))
     if given or "://" in path:
         return None
-    from vvwatch.cli.trial import state_above  # noqa: PLC0415  # as slow as all that reads configurations
+    from vvwatch.cli.dev_config import state_above  # noqa: PLC0415  # as slow as all that reads configurations
     from vvwatch.config import default_state_dir  # noqa: PLC0415  # as above
 
     found = None if (default_state_dir(environ) / "address").exists() else state_above(path, environ)

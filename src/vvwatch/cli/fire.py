@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command
 from vvwatch.cli.hold import window_of
 from vvwatch.cli.output import plain, several, show_json

@@ -9,9 +9,9 @@ import click
 from vvwatch.cli.client import Client
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import Failure
+from vvwatch.cli.local_daemon import address, state_dir
 from vvwatch.cli.options import config_option, json_option, state_dir_option, url_option
 from vvwatch.cli.output import show_json
-from vvwatch.cli.place import address, state_dir
 
 _TIMEOUT_SECONDS = 5.0
 

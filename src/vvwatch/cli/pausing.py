@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import Failure
-from vvwatch.cli.naming import called
+from vvwatch.cli.lookup import called
 from vvwatch.cli.output import plain, show_json
 
 _exports_option = click.option(

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command, Family
 from vvwatch.cli.output import columns, dollars, plain, show_json, until
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, RefusedRequest, segment
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.jobs import failed_segments, files_of

@@ -25,7 +25,7 @@ _COMMANDS = {
     "explain": ("explain", "Tell an object's whole life, and why."),
     "scan": ("scan", "Look for new objects now."),
     "windows": ("windows", "The windows in which objects gather."),
-    "reconciles": ("reconciles", "What each sweep of a location came to."),
+    "reconciles": ("scans", "What each sweep of a location came to."),
     "processors": ("processors", "Who answers prompts; resume one that is paused."),
     "fire": ("fire", "Close a window now."),
     "hold": ("hold", "Keep a window open."),

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client, segment
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
-from vvwatch.cli.naming import Watched, called, watched
+from vvwatch.cli.lookup import Watched, called, watched
 from vvwatch.cli.output import plain, several, show_json
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import click
 
-from vvwatch.cli.asking import asking
 from vvwatch.cli.client import Client
+from vvwatch.cli.client_options import asking
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE
 from vvwatch.cli.output import (
@@ -29,7 +29,7 @@ from vvwatch.cli.output import (
     until,
 )
 from vvwatch.cli.overview import Document, overview
-from vvwatch.cli.reconciles import left_out, result
+from vvwatch.cli.scans import left_out, result
 
 _HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
 _SPARE = ("LAST IMPORT", "INDEX")

@@ -11,7 +11,7 @@ element by element. The names of results are those of the v2 API. Nothing that c
 in it: built again, a document has the same bytes.
 
 The builders take the store's rows: anything with the columns of `store.schema` as attributes. A run has what its calls
-came to as well (see `store.exports`).
+came to as well (see `store.delivery.exports`).
 """
 
 from __future__ import annotations

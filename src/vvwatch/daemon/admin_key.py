@@ -26,7 +26,7 @@ def admin_key(config: Config) -> str:
 
 
 def note_source(config: Config, environ: Mapping[str, str]) -> None:
-    """Let commands on this machine find the admin key, or name where it is: see `vvwatch.cli.place`."""
+    """Let commands on this machine find the admin key, or name where it is: see `vvwatch.cli.local_daemon`."""
     path = config.state_dir / SOURCE_NAME
     if config.admin_key is None:
         path.unlink(missing_ok=True)

@@ -16,9 +16,9 @@ from vvwatch.daemon.state import measured, watched
 from vvwatch.daemon.wiring import House
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.notify import Notifier
-from vvwatch.store.database import Traffic
-from vvwatch.workflow.deletions import Deleting
-from vvwatch.workflow.housekeeping import GRACE_SECONDS, Pruning, put_again
+from vvwatch.store.db.database import Traffic
+from vvwatch.workflow.upkeep.deletions import Deleting
+from vvwatch.workflow.upkeep.housekeeping import GRACE_SECONDS, Pruning, put_again
 
 _SWEEP_SECONDS = 60.0
 _DELETING_SECONDS = 1.0

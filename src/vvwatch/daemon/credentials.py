@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vvwatch.config import CloudConnector, Config
 from vvwatch.config.lines import key_lines, nearest_line
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
-from vvwatch.storage.gcs_credentials import checked_credentials
+from vvwatch.providers.gcs.credentials import checked_credentials
 
 
 def check_credentials(config: Config) -> None:

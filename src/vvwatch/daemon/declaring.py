@@ -18,10 +18,14 @@ from vvwatch.daemon.credentials import check_credentials
 from vvwatch.daemon.wiring import House
 from vvwatch.errors import StoreError
 from vvwatch.processors.technical.processor import TECHNICAL_PROMPT
-from vvwatch.store import audit, automations, catalog, facts, keys, moving, sealing, webhooks
-from vvwatch.store.catalog import ConnectorSpec, PromptSpec
-from vvwatch.store.database import Tx
-from vvwatch.store.encryption import SecretBox
+from vvwatch.store.admin import audit, keys, moving
+from vvwatch.store.catalog import catalog, settings
+from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec
+from vvwatch.store.db import sealing
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.delivery import webhooks
+from vvwatch.store.delivery.webhooks import WebhookSpec
 from vvwatch.store.schema import (
     api_keys,
     connectors,
@@ -31,8 +35,8 @@ from vvwatch.store.schema import (
     prompts,
 )
 from vvwatch.store.schema import webhooks as webhook_table
-from vvwatch.store.webhooks import WebhookSpec
-from vvwatch.workflow.prompts import check_prompts
+from vvwatch.store.watching import automations
+from vvwatch.workflow.pipeline.prompts import check_prompts
 
 
 async def declare(house: House, config: Config) -> None:
@@ -49,7 +53,7 @@ def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
     before = _declared(tx)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
     keys.seed_admin(tx, key, _admin_key_id(config))
-    facts.check_key(tx, box, shared=config.replicated)
+    settings.check_key(tx, box, shared=config.replicated)
     if not config.replicated:
         catalog.reach_all(tx)
     for name in config.connectors:

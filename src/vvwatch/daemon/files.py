@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vvwatch import private_files
 from vvwatch.config import Config
-from vvwatch.store.ownership import Ownership
+from vvwatch.store.db.ownership import Ownership
 
 
 def write_private(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ from vvwatch.core.money import Forecast, Workload
 from vvwatch.ports.processing import Processor
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import ClosedLimiter, Resources, open_processors
-from vvwatch.workflow.prompts import chosen
+from vvwatch.workflow.pipeline.prompts import chosen
 
 USUAL_SECONDS = 600.0
 """How long a media item is supposed to be when nobody says."""

@@ -32,11 +32,11 @@ from vvwatch.daemon.wiring import House, build
 from vvwatch.descriptors import raise_limit
 from vvwatch.errors import StoreUnavailable
 from vvwatch.notify import Notifier
-from vvwatch.store import nodes
-from vvwatch.store.nodes import Life
+from vvwatch.store.admin import nodes
+from vvwatch.store.admin.nodes import Life
 from vvwatch.telemetry import Telemetry, configure_logging
-from vvwatch.workflow import sandboxing
-from vvwatch.workflow.housekeeping import put_again
+from vvwatch.workflow.upkeep import sandbox_report
+from vvwatch.workflow.upkeep.housekeeping import put_again
 
 _SEEN_SECONDS = 15.0
 _BEATS = 3  # signs of life within a heartbeat
@@ -130,7 +130,7 @@ class _Daemon:
         await put_again(house.database, house.sink, house.telemetry)
         house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
         self._warn(house.config)
-        sandboxing.warn(house.telemetry)
+        sandbox_report.warn(house.telemetry)
         listener = listener_of(house.config)
         tls = tls_of(house.config)
         where = address(listener, tls)

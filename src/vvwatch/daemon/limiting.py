@@ -13,10 +13,10 @@ from vvwatch.core.events import canonical_json
 from vvwatch.core.processors import Rates
 from vvwatch.ports import Clock
 from vvwatch.processors.limiting import SharedLimiter
-from vvwatch.store.database import Database
-from vvwatch.store.encryption import SecretBox
+from vvwatch.store.db.database import Database
+from vvwatch.store.db.encryption import SecretBox
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pauses import Pauses, StoredQuota
+from vvwatch.workflow.pipeline.pauses import Pauses, StoredQuota
 
 _PURPOSE: Final = "processor fingerprints"
 

@@ -23,9 +23,9 @@ from vvwatch.daemon.forecasting import USUAL_SECONDS, Forecaster, Work
 from vvwatch.daemon.storages import Storages
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Storage
-from vvwatch.storage.spool import Spool
-from vvwatch.store.encryption import SecretBox
-from vvwatch.workflow.preview import ended
+from vvwatch.providers.spool import Spool
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.workflow.listings import closing
 
 _MOST_OBJECTS: Final = 1_000_000
 _LONGEST_SECONDS: Final = 120.0
@@ -156,7 +156,7 @@ async def _counted(storage: Storage, automation: Automation) -> Size:
     rules = ObjectFilter(automation.prefix, automation.pattern, automation.recursive, automation.exclude)
     with anyio.move_on_after(_LONGEST_SECONDS):
         listing = storage.list(automation.prefix, recursive=automation.recursive, skips=rules.skips)
-        async with ended(listing) as pages:
+        async with closing(listing) as pages:
             async for page in pages:
                 found = Size(found.objects + len(page.objects), found.calls + page.calls, complete=False)
                 if found.objects >= _MOST_OBJECTS:

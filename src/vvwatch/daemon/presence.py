@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vvwatch.api.wire import moment
+from vvwatch.api.http.wire import moment
 from vvwatch.daemon.wiring import House
-from vvwatch.store import nodes
-from vvwatch.store.nodes import Life
+from vvwatch.store.admin import nodes
+from vvwatch.store.admin.nodes import Life
 
 
 async def be_seen(house: House, life: Life) -> None:

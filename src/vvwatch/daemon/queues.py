@@ -28,13 +28,13 @@ def open_queue(storages: Storages, connector: sa.Row[Any]) -> EventQueue:
 
 def _sqs(events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None) -> EventQueue:
     with needing("s3"):
-        from vvwatch.sources.sqs import SqsQueue  # noqa: PLC0415  # only what is asked for
+        from vvwatch.providers.s3.queue import SqsQueue  # noqa: PLC0415  # only what is asked for
     return SqsQueue(events["queue"], *s3_way(location, credentials))
 
 
 def _pubsub(events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None) -> EventQueue:
     with needing("gcs"):
-        from vvwatch.sources.pubsub import PubSubQueue  # noqa: PLC0415
+        from vvwatch.providers.gcs.queue import PubSubQueue  # noqa: PLC0415
     return PubSubQueue(events["queue"], gcs_place(location), credentials, events.get("endpoint_url", ""))
 
 
@@ -42,7 +42,7 @@ def _storage_queue(
     events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None
 ) -> EventQueue:
     with needing("azure"):
-        from vvwatch.sources.storage_queue import StorageQueue  # noqa: PLC0415
+        from vvwatch.providers.azure.queue import StorageQueue  # noqa: PLC0415
     return StorageQueue(events["queue"], *azure_way(location, credentials))
 
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from vvwatch import __version__
 from vvwatch.api.app import create_app
-from vvwatch.api.context import ApiContext, ApiSettings
+from vvwatch.api.http.context import ApiContext, ApiSettings
 from vvwatch.config import Config
 from vvwatch.config.processors import budgets_of
 from vvwatch.core.connections import affordable_streams
@@ -22,9 +22,8 @@ from vvwatch.core.shortages import CODES
 from vvwatch.daemon.wiring import House
 from vvwatch.errors import ProcessorPaused, StoreUnavailable
 from vvwatch.ports import Kind
-from vvwatch.store import automations, nodes
-from vvwatch.store.database import ENTITIES, JobSink, Tx
-from vvwatch.store.queries import shortages
+from vvwatch.store.admin import nodes, shortages
+from vvwatch.store.db.database import ENTITIES, JobSink, Tx
 from vvwatch.store.schema import (
     deliveries,
     import_automations,
@@ -33,6 +32,7 @@ from vvwatch.store.schema import (
     segment_retries,
     windows,
 )
+from vvwatch.store.watching import automations
 
 _UPLOAD_WAIT_SECONDS = 5.0
 _SOON_SECONDS = 2.0

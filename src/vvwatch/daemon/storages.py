@@ -25,14 +25,14 @@ from vvwatch.errors import (
 )
 from vvwatch.extras import install_command
 from vvwatch.ports import Storage
-from vvwatch.storage.local import LocalStorage
-from vvwatch.storage.spool import Spool
-from vvwatch.store.encryption import SecretBox
+from vvwatch.providers.local.storage import LocalStorage
+from vvwatch.providers.spool import Spool
+from vvwatch.store.db.encryption import SecretBox
 
 if TYPE_CHECKING:
-    from vvwatch.storage.azure import AzureAccountKey, AzureClientSecret, AzureLocation
-    from vvwatch.storage.gcs import GcsLocation
-    from vvwatch.storage.s3 import S3Credentials, S3Location
+    from vvwatch.providers.azure.storage import AzureAccountKey, AzureClientSecret, AzureLocation
+    from vvwatch.providers.gcs.storage import GcsLocation
+    from vvwatch.providers.s3.storage import S3Credentials, S3Location
 
 _CLOSING_SECONDS = 5.0
 
@@ -164,7 +164,7 @@ class Storages:
 
 def s3_way(location: Mapping[str, Any], credentials: str | None) -> tuple[S3Location, S3Credentials | None]:
     """The bucket, and the access key to it."""
-    from vvwatch.storage.s3 import S3Credentials, S3Location  # noqa: PLC0415  # only what is asked for
+    from vvwatch.providers.s3.storage import S3Credentials, S3Location  # noqa: PLC0415  # only what is asked for
 
     names = ("bucket", "region", "endpoint_url", "path_style", "ca_file", "proxy", "requester_pays")
     own = None if credentials is None else S3Credentials(**json.loads(credentials))
@@ -173,7 +173,7 @@ def s3_way(location: Mapping[str, Any], credentials: str | None) -> tuple[S3Loca
 
 def gcs_place(location: Mapping[str, Any]) -> GcsLocation:
     """The bucket."""
-    from vvwatch.storage.gcs import GcsLocation  # noqa: PLC0415
+    from vvwatch.providers.gcs.storage import GcsLocation  # noqa: PLC0415
 
     names = ("bucket", "endpoint_url", "ca_file", "proxy", "user_project")
     return GcsLocation(**_picked(location, names))
@@ -183,7 +183,7 @@ def azure_way(
     location: Mapping[str, Any], credentials: str | None
 ) -> tuple[AzureLocation, AzureAccountKey | AzureClientSecret | None]:
     """The container, and who asks for it."""
-    from vvwatch.storage.azure import AzureAccountKey, AzureClientSecret, AzureLocation  # noqa: PLC0415
+    from vvwatch.providers.azure.storage import AzureAccountKey, AzureClientSecret, AzureLocation  # noqa: PLC0415
 
     names = ("storage_account", "container", "endpoint_url", "authority_url", "ca_file", "proxy")
     parts = None if credentials is None else json.loads(credentials)
@@ -193,19 +193,19 @@ def azure_way(
 
 def _s3(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
     with needing("s3"):
-        from vvwatch.storage.s3 import S3Storage  # noqa: PLC0415
+        from vvwatch.providers.s3.storage import S3Storage  # noqa: PLC0415
     return S3Storage(*s3_way(location, credentials), spool)
 
 
 def _gcs(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
     with needing("gcs"):
-        from vvwatch.storage.gcs import GcsStorage  # noqa: PLC0415
+        from vvwatch.providers.gcs.storage import GcsStorage  # noqa: PLC0415
     return GcsStorage(gcs_place(location), credentials, spool)
 
 
 def _azure(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
     with needing("azure"):
-        from vvwatch.storage.azure import AzureStorage  # noqa: PLC0415
+        from vvwatch.providers.azure.storage import AzureStorage  # noqa: PLC0415
     return AzureStorage(*azure_way(location, credentials), spool)
 
 

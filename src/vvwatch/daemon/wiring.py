@@ -30,34 +30,34 @@ from vvwatch.ports.processing import Processor
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import Resources, open_processors
 from vvwatch.processors.technical.processor import TechnicalProcessor
+from vvwatch.providers.local.identity import place_of
+from vvwatch.providers.local.source import FolderSource
+from vvwatch.providers.local.uploads import UploadsFolder
+from vvwatch.providers.spool import Spool
 from vvwatch.senders.downloads import Downloads
 from vvwatch.senders.guard import Guard
 from vvwatch.senders.http import HttpSender
-from vvwatch.sources.folder import FolderSource
-from vvwatch.sources.places import place_of
-from vvwatch.storage.spool import Spool
-from vvwatch.storage.uploads import UploadsFolder
-from vvwatch.store.database import Database, JobSink
-from vvwatch.store.encryption import SecretBox
-from vvwatch.store.opening import needing_postgresql
-from vvwatch.store.queries.runs import processors_in_use
-from vvwatch.store.queues import FETCH, queue_name
-from vvwatch.store.secret_keys import find_keys
+from vvwatch.store.admin.secret_keys import find_keys
+from vvwatch.store.db.database import Database, JobSink
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.db.opening import needing_postgresql
+from vvwatch.store.db.queues import FETCH, queue_name
+from vvwatch.store.runs.run_queries import processors_in_use
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.attachments import Attachments
-from vvwatch.workflow.deliveries import Deliveries, DeliveryPolicy
-from vvwatch.workflow.exports import Exports
-from vvwatch.workflow.imports import Imports
-from vvwatch.workflow.one_time import OneTimeImports
-from vvwatch.workflow.pauses import Pauses
-from vvwatch.workflow.reading import Reading
-from vvwatch.workflow.refusals import RefusedRequests
-from vvwatch.workflow.runs import Runs
-from vvwatch.workflow.subscriptions import Subscriptions
-from vvwatch.workflow.troubles import Troubles
-from vvwatch.workflow.uploads import Uploads
-from vvwatch.workflow.watch import MOST_OF_A_CONNECTOR, Watcher
-from vvwatch.workflow.windows import Windows
+from vvwatch.workflow.pipeline.attachments import Attachments
+from vvwatch.workflow.pipeline.deliveries import Deliveries, DeliveryPolicy
+from vvwatch.workflow.pipeline.exports import Exports
+from vvwatch.workflow.pipeline.import_retries import Troubles
+from vvwatch.workflow.pipeline.imports import Imports
+from vvwatch.workflow.pipeline.pauses import Pauses
+from vvwatch.workflow.pipeline.reading import Reading
+from vvwatch.workflow.pipeline.runs import Runs
+from vvwatch.workflow.pipeline.uploads import Uploads
+from vvwatch.workflow.upkeep.refusals import RefusedRequests
+from vvwatch.workflow.watching.one_time import OneTimeImports
+from vvwatch.workflow.watching.subscriptions import Subscriptions
+from vvwatch.workflow.watching.watcher import MOST_OF_A_CONNECTOR, Watcher
+from vvwatch.workflow.watching.windows import Windows
 
 _SCAN_SLOTS = MOST_OF_A_CONNECTOR + 1
 _WINDOW_SLOTS = 4
@@ -332,14 +332,14 @@ def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, D
         _report(telemetry, job, error)
 
     if not config.replicated:
-        from vvwatch.store.sqlite import SqliteDatabase  # noqa: PLC0415  # only what is asked for
-        from vvwatch.store.sqlite_engine import SqliteEngine  # noqa: PLC0415
+        from vvwatch.store.db.sqlite import SqliteDatabase  # noqa: PLC0415  # only what is asked for
+        from vvwatch.store.db.sqlite_engine import SqliteEngine  # noqa: PLC0415
 
         file = SqliteDatabase(config.database_path, clock)
         return clock, file, SqliteEngine(file, report)
     with needing_postgresql():
-        from vvwatch.store.postgres import DatabaseClock, PostgresDatabase  # noqa: PLC0415
-        from vvwatch.store.postgres_engine import PgQueuerEngine  # noqa: PLC0415
+        from vvwatch.store.db.postgres import DatabaseClock, PostgresDatabase  # noqa: PLC0415
+        from vvwatch.store.db.postgres_engine import PgQueuerEngine  # noqa: PLC0415
     url, common = config.database_url, DatabaseClock(clock)
     server = PostgresDatabase(url, common)
     return common, server, PgQueuerEngine(server, url, report, config.node.heartbeat_seconds)

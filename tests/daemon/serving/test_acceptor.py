@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.clock import FakeClock
-from vvwatch.api.broadcast import Broadcast
+from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.core.connections import ConnectionLimits
 from vvwatch.daemon.serving import Connections, WebServer, bound
 from vvwatch.telemetry import Telemetry

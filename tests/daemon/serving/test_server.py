@@ -20,7 +20,7 @@ from fastapi.responses import StreamingResponse
 from tests.clock import FakeClock
 from tests.tls import Tls as Certificate
 from tests.tls import certificate
-from vvwatch.api.broadcast import Broadcast
+from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.core.connections import ConnectionLimits, Timeouts
 from vvwatch.daemon.serving import Connections, Tls, WebServer, bound
 from vvwatch.telemetry import Telemetry

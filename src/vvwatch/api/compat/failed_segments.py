@@ -1,0 +1,239 @@
+"""What failed in a prompt run, and trying it again.
+
+A segment that failed has its own id. `seg_<item>_whole` stands for all of a media item that failed as a whole, or that
+has nothing of what the prompt asks about the whole, and is retried like a segment. An item each of whose segments
+failed can be retried by either.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from fastapi import Query, Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.pagination import Cursor, cut, decode_number
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.routes.prompt_runs import MT_PER_USD, unpriced
+from vvwatch.core.budgets import usd
+from vvwatch.core.identities import WHOLE, segment_id
+from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus, Results, RetryStatus
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import call_queries, segment_retries
+from vvwatch.store.runs import failure_queries as queries
+from vvwatch.store.runs.failure_queries import FailedItem
+
+router = resource_router("prompt runs")
+
+_EXTRACTION: Final = "field_extraction"
+_PROCESSING: Final = "processing"
+_LONGEST_ANSWER: Final = 2_000
+_VIDEO_LEVEL: Final = "video_level"
+_SEGMENT_FAILED: Final = "segment_failed"
+
+
+class OperationCounts(Resource):
+    """How often each operation failed; `processing` counts items that failed as a whole, or whose whole is missing."""
+
+    field_extraction: int = 0
+    transcription: int = 0
+    image_embedding: int = 0
+    processing: int = 0
+
+
+class FailedSegment(Resource):
+    """A segment that failed; times in seconds. Without times it stands for a media item as a whole.
+
+    `failure_stage` is then `processing` when all of the item failed, `video_level` when only what is said of the whole
+    is missing.
+    """
+
+    segment_id: str
+    failed_operations: list[str]
+    field_extraction_error: str | None
+    transcription_error: str | None = None
+    image_embedding_error: str | None = None
+    failure_stage: str
+    failure_message: str | None
+    failure_code: str | None
+    answer_text: Annotated[str | None, Field(description="what was answered, shortened")] = None
+    retryable: bool
+    start_time: float | None
+    end_time: float | None
+    projection_only: bool = False
+
+
+class FailedVideo(Resource):
+    """What failed in one media item. The segments of an old run may be dropped; their number stays."""
+
+    video_id: str
+    failed_segments: int
+    operation_counts: OperationCounts
+    segments: list[FailedSegment]
+
+
+class FailedSegments(Resource):
+    """What failed in a run. The counts are of all of it, `videos` of one page."""
+
+    run_id: str
+    status: str
+    videos_with_failures: int
+    failed_segments: int
+    operation_counts: OperationCounts
+    videos: list[FailedVideo]
+    next_cursor: Annotated[str | None, Field(description="where the next page of `videos` begins")]
+
+
+class SegmentRetryStatus(Resource):
+    """How far a retry is: `pending`, `processing`, `completed` or `failed`."""
+
+    run_id: str
+    retry_id: str
+    status: str
+    video_id: str
+    segment_id: str
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    error: str | None
+    billing_estimated_mt: float = 0.0
+    billing_actual_mt: float = 0.0
+    billing_status: str | None = None
+    billing_error: str | None = None
+    field_extraction_succeeded: bool | None
+    transcription_succeeded: bool | None = None
+    image_embedding_succeeded: bool | None = None
+
+
+class SegmentRetry(SegmentRetryStatus):
+    """A retry that has begun."""
+
+    message: str
+    idempotency_key: str | None = None
+
+
+@router.get("/prompt-runs/{run_id}/failed-segments")
+async def list_failed_segments(
+    context: Context,
+    run_id: str,
+    limit: Annotated[int, Query(ge=1, le=1000, description="how many media items")] = 1000,
+    cursor: Cursor = None,
+) -> FailedSegments:
+    """What failed in a run, by media item."""
+    found = await context.database.read(queries.of_run, run_id, decode_number(cursor) or 0, limit + 1)
+    here, next_cursor = cut(found.items, limit, lambda each: each.item.id)
+    retryable = found.run.results == Results.KEPT
+    return FailedSegments(
+        run_id=run_id,
+        status=found.run.status,
+        videos_with_failures=found.item_count,
+        failed_segments=found.segment_count + found.whole_count,
+        operation_counts=OperationCounts(field_extraction=found.segment_count, processing=found.whole_count),
+        videos=[_video(each, retryable=retryable) for each in here],
+        next_cursor=next_cursor,
+    )
+
+
+def _video(found: FailedItem, *, retryable: bool) -> FailedVideo:
+    item = found.item
+    wholes: list[FailedSegment] = []
+    if item.status == ItemStatus.FAILED and item.error_code != SEGMENTS_FAILED:
+        wholes = [_whole(item, _PROCESSING, retryable=retryable)]
+        segments, counts = [], OperationCounts(processing=1)
+    else:
+        stands = retryable and item.status != ItemStatus.CANCELLED
+        if item.error_code == WHOLE_FAILED:
+            wholes = [_whole(item, _VIDEO_LEVEL, retryable=stands)]
+        segments = [_segment(row, retryable=stands) for row in found.segments]
+        counts = OperationCounts(field_extraction=item.failed_segment_count, processing=len(wholes))
+    return FailedVideo(
+        video_id=item.media_id,
+        failed_segments=counts.field_extraction + counts.processing,
+        operation_counts=counts,
+        segments=[*wholes, *segments],
+    )
+
+
+def _segment(row: sa.Row[Any], *, retryable: bool) -> FailedSegment:
+    return FailedSegment(
+        segment_id=segment_id(row.run_item_id, row.ordinal),
+        failed_operations=[_EXTRACTION],
+        field_extraction_error=row.error,
+        failure_stage=_EXTRACTION,
+        failure_message=row.error,
+        failure_code=_SEGMENT_FAILED,
+        answer_text=row.metadata_text[:_LONGEST_ANSWER] or None,
+        retryable=retryable,
+        start_time=row.start_time,
+        end_time=row.end_time,
+    )
+
+
+def _whole(item: sa.Row[Any], stage: str, *, retryable: bool) -> FailedSegment:
+    return FailedSegment(
+        segment_id=segment_id(item.id, WHOLE),
+        failed_operations=[_PROCESSING],
+        field_extraction_error=None,
+        failure_stage=stage,
+        failure_message=item.error_message,
+        failure_code=item.error_code,
+        retryable=retryable,
+        start_time=None,
+        end_time=None,
+    )
+
+
+@router.post(
+    "/prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retry",
+    status_code=202,
+    response_model=SegmentRetry,
+)
+async def retry_segment(once: Idempotent, run_id: str, video_id: str, segment_id: str) -> Response:
+    """Process a segment again that failed, or with `seg_…_whole` all that failed of an item.
+
+    What is found replaces the failure, and nothing else; the counts and the status of the run follow.
+    """
+    return await once(lambda tx: _retried(tx, run_id, video_id, segment_id))
+
+
+def _retried(tx: Tx, run_id: str, video_id: str, segment_id: str) -> SegmentRetry:
+    row = segment_retries.request(tx, run_id, video_id, segment_id)
+    return SegmentRetry(**_told(row, run_id, video_id, segment_id), message="the segment is processed again")
+
+
+def _told(row: sa.Row[Any], run_id: str, video_id: str, segment_id: str) -> dict[str, Any]:
+    ended = row.status in (RetryStatus.COMPLETED, RetryStatus.FAILED)
+    return {
+        "run_id": run_id,
+        "retry_id": row.id,
+        "status": row.status,
+        "video_id": video_id,
+        "segment_id": segment_id,
+        "created_at": moment(row.created_at),
+        "started_at": moment(row.started_at),
+        "completed_at": moment(row.completed_at),
+        "error": row.error_message if row.status == RetryStatus.FAILED else None,
+        "field_extraction_succeeded": row.status == RetryStatus.COMPLETED if ended else None,
+    }
+
+
+@router.get("/prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retries/{retry_id}")
+async def get_segment_retry(
+    context: Context, run_id: str, video_id: str, segment_id: str, retry_id: str
+) -> SegmentRetryStatus:
+    """How far a retry is."""
+    return await context.database.read(_standing, run_id, video_id, segment_id, retry_id)
+
+
+def _standing(tx: Tx, run_id: str, video_id: str, segment_id: str, retry_id: str) -> SegmentRetryStatus:
+    row = segment_retries.find(tx, run_id, video_id, segment_id, retry_id)
+    calls, unknown, cost = call_queries.sums_of_retry(tx, row)
+    return SegmentRetryStatus(
+        **_told(row, run_id, video_id, segment_id),
+        billing_actual_mt=usd(cost) * MT_PER_USD,
+        billing_error=unpriced(unknown, calls) if unknown else None,
+    )

@@ -1,0 +1,101 @@
+"""The ledger of a run: each call of a model, what it used, and what it cost as far as anybody knows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import sqlalchemy as sa
+from fastapi import Query, Request, Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.core.budgets import usd
+from vvwatch.core.identities import segment_id
+from vvwatch.store.runs import call_queries
+
+router = resource_router("prompt runs")
+
+
+class LlmCall(Resource):
+    """A call of a model. Of one whose `segment_id` is null the whole media item was the subject.
+
+    `status` is `started`, `completed` or `failed`; a call that failed and was made again under its key counts in
+    `attempts`. Texts that were sent and answered are not kept.
+    """
+
+    llm_call_id: str
+    prompt_run_id: str
+    prompt_id: str
+    video_id: str | None
+    segment_id: str | None
+    user_id: str
+    processor: str
+    model: str
+    purpose: str
+    status: str
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cost_usd: Annotated[float | None, Field(description="null: nobody knows the price, which is not zero")]
+    video_seconds: float
+    segment_start_time: float | None
+    segment_end_time: float | None
+    invoked_at: str | None
+    completed_at: str | None
+    duration_ms: int | None
+    error_message: str | None
+
+
+@router.get("/prompt-runs/{run_id}/llm-calls")
+async def list_llm_calls(
+    context: Context,
+    request: Request,
+    response: Response,
+    run_id: str,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="how many calls")] = 10_000,
+    after: Annotated[
+        str | None, Query(max_length=100, description="the `llm_call_id` behind which to go on")
+    ] = None,
+) -> list[LlmCall]:
+    """The calls of models that a run made, in the order in which they began. They go with the run's results.
+
+    Where there are more, the header `Link` has the address of the next ones.
+    """
+    run, rows = await context.database.read(call_queries.of_run, run_id, after, limit + 1)
+    if len(rows) > limit:
+        query = urlencode({"limit": limit, "after": rows[limit - 1].id})
+        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    return [_shown(run, row) for row in rows[:limit]]
+
+
+def _shown(run: sa.Row[Any], row: sa.Row[Any]) -> LlmCall:
+    begun, ended = row.invoked_at, row.completed_at
+    start, end = row.start_time, row.end_time
+    return LlmCall(
+        llm_call_id=row.id,
+        prompt_run_id=row.run_id,
+        prompt_id=run.prompt_id,
+        video_id=row.media_id,
+        segment_id=None if row.ordinal < 0 else segment_id(row.run_item_id, row.ordinal),
+        user_id=run.executed_by,
+        processor=row.processor,
+        model=row.model,
+        purpose=row.purpose,
+        status=row.status,
+        attempts=row.attempts,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        total_tokens=row.input_tokens + row.output_tokens,
+        cost_usd=None if row.cost_nanousd is None else usd(row.cost_nanousd),
+        video_seconds=0.0 if start is None or end is None else max(end - start, 0.0),
+        segment_start_time=start,
+        segment_end_time=end,
+        invoked_at=moment(begun),
+        completed_at=moment(ended),
+        duration_ms=None if ended is None or begun is None else max(round((ended - begun) * 1000), 0),
+        error_message=row.error,
+    )

@@ -1,0 +1,131 @@
+"""Processing in one request: a prompt over what an import makes, over media, over an index or the playground."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Request, Response
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from vvwatch.api.compat.unavailable import no_model
+from vvwatch.api.http.auth import PREFIX, resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import Resource
+from vvwatch.api.routes import prompts
+from vvwatch.api.routes.prompt_runs import PromptRun
+from vvwatch.api.routes.prompts import Prompt
+from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, SegmentSeconds
+from vvwatch.api.routes.run_requests import VideoIds, begun, tell_requested
+from vvwatch.core.media import FIXED_SECONDS
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import target_queries
+from vvwatch.store.runs.target_queries import Target
+
+router = resource_router("workflow")
+
+_HERE: Final = ("video_ids", "index_id", "index_name")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class ProcessBody(RunOptions):
+    """A prompt, and what to run it over; nothing named is the playground.
+
+    `segmentation_mode` is of video and audio alike; `advanced_transcription` and `create_image_embeddings` are other
+    names of `enable_transcription` and `enable_image_embedding`.
+    """
+
+    prompt_id: PromptId | None = None
+    prompt_instruction: Annotated[str, Field(max_length=12_000)] | None = None
+    import_job_id: Annotated[Id | None, Field(description="the run begins when this import has ended")] = None
+    video_ids: Annotated[VideoIds | None, BeforeValidator(_listed)] = None
+    index_id: Id | None = None
+    index_name: Id | None = None
+    segmentation_mode: Literal["content_aware", "fixed"] | None = None
+    fixed_segment_duration_seconds: SegmentSeconds | None = None
+    advanced_transcription: bool | None = None
+    create_image_embeddings: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> ProcessBody:
+        if (self.prompt_id is None) == (self.prompt_instruction is None):
+            raise PydanticCustomError("prompt", "give either prompt_id or prompt_instruction")
+        if self.import_job_id is not None and any(getattr(self, name) is not None for name in _HERE):
+            raise PydanticCustomError("target", "import_job_id goes with no other target")
+        if self.index_id is not None and self.index_name is not None:
+            raise PydanticCustomError("target", "give either index_id or index_name")
+        if self.segmentation_mode != "fixed" and self.fixed_segment_duration_seconds is not None:
+            text = "fixed_segment_duration_seconds goes with segmentation_mode fixed only"
+            raise PydanticCustomError("stray_duration", text)
+        return self
+
+    def options(self) -> RunOptions:
+        """What was sent of the options, by whichever name."""
+        sent = self.model_dump(include=set(RunOptions.model_fields), exclude_unset=True)
+        if self.segmentation_mode is not None:
+            seconds = self.fixed_segment_duration_seconds
+            seconds = FIXED_SECONDS if self.segmentation_mode == "fixed" and seconds is None else seconds
+            for kind in ("video", "audio"):
+                sent |= {
+                    f"{kind}_segmentation_type": self.segmentation_mode,
+                    f"{kind}_segment_duration": seconds,
+                }
+        others = {
+            "enable_transcription": self.advanced_transcription,
+            "enable_image_embedding": self.create_image_embeddings,
+        }
+        return RunOptions(**sent | {name: value for name, value in others.items() if value is not None})
+
+
+class Processing(Resource):
+    """A run that has begun, or waits for its import, and where to look how far it is."""
+
+    run_id: str
+    prompt: Prompt
+    run: PromptRun
+    status_url: str
+    results_url: str
+    prompt_created_inline: bool = False
+
+
+@router.post("/workflow/process", status_code=202, response_model=Processing)
+async def process_media(context: Context, once: Idempotent, request: Request, body: ProcessBody) -> Response:
+    """Run a prompt over media. With the id of an import that goes on, the run waits until that has ended."""
+    if body.prompt_id is None:
+        raise no_model(
+            "writing a prompt", "make one yourself with POST /api/v2/prompts, and send its prompt_id"
+        )
+    prompt_id, by = body.prompt_id, request.state.key_id
+    return await once(
+        lambda tx: _processed(tx, context, prompt_id, body, by),
+        lambda made: tell_requested(context, made.run_id, prompt_id, by),
+    )
+
+
+def _processed(tx: Tx, context: ApiContext, prompt_id: str, body: ProcessBody, by: str) -> Processing:
+    further: dict[str, Any] = {"executed_by": by}
+    if body.import_job_id is None:
+        target = _target(tx, body)
+    else:
+        target, further["import_job_id"] = target_queries.of_import(tx, body.import_job_id)
+    run = begun(tx, context, prompt_id, body.options(), target, **further)
+    return Processing(
+        run_id=run.run_id,
+        prompt=prompts.shown(catalog.get_prompt(tx, prompt_id)),
+        run=run,
+        status_url=f"{PREFIX}/prompt-runs/{run.run_id}",
+        results_url=f"{PREFIX}/workflow/runs/{run.run_id}/results",
+    )
+
+
+def _target(tx: Tx, body: ProcessBody) -> Target:
+    """Raises NotFound, or InvalidInput when there is nothing to process."""
+    index_id = body.index_id if body.index_name is None else target_queries.index_named(tx, body.index_name)
+    if body.video_ids is not None:
+        return target_queries.of_videos(tx, body.video_ids, index_id)
+    return target_queries.of_playground(tx) if index_id is None else target_queries.of_index(tx, index_id)

@@ -1,0 +1,327 @@
+"""Search without a model: conditions over the metadata that prompt runs found.
+
+Every request looks at a bounded part, and for a bounded time; the cursor of a page that is not full leads to where
+the search stopped, so that following cursors comes past everything once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import anyio
+import anyio.to_thread
+from fastapi import Query
+from pydantic import ValidationError
+
+from vvwatch.api.compat.search_bodies import FilterBody, SearchBody
+from vvwatch.api.compat.unavailable import no_model
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.pagination import Pagination, decode, encode
+from vvwatch.api.http.wire import Marker, Resource
+from vvwatch.core.conditions import Condition, all_hold
+from vvwatch.core.identities import segment_id
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import search_queries, target_queries
+from vvwatch.store.runs.search_queries import Chunk, Found, Level, Place, Scope
+
+router = resource_router("search")
+
+_WINDOW: Final = 100
+_MOST_SECONDS: Final = 2.0
+_MOST_LOOKED_AT: Final = 50_000
+_PREVIEW_CHARACTERS: Final = 200
+
+
+class SearchResult(Resource):
+    """A segment, or a media item as a whole, whose metadata meets the conditions."""
+
+    result_type: Level
+    result_id: str
+    video_id: str
+    video_uri: str
+    video_name: str
+    media_type: str
+    segment_id: str | None
+    start_time: float | None
+    end_time: float | None
+    text_content: str
+    content_preview: str
+    metadata_text: str
+    metadata: dict[str, Any]
+    extracted_metadata: dict[str, Any]
+    matched_field_paths: list[str]
+    run_id: str
+    source_run_id: str
+    prompt_run_id: str
+    prompt_id: str
+    source_index_id: str
+    similarity_score: float | None = None
+    thumbnail_available: bool = False
+    gif_available: bool = False
+    marker: Marker = Marker()
+
+
+class FilterPage(Resource):
+    """A page of results, in each of the two shapes that clients know."""
+
+    results: list[SearchResult]
+    next_page_token: str | None
+    total_shown: int
+    data: list[SearchResult]
+    pagination: Pagination
+
+
+class WorkflowPagination(Resource):
+    """`truncated`: there are more results than `result_window`, and no cursor leads to them."""
+
+    limit: int
+    count: int
+    has_more: bool
+    next_cursor: str | None
+    result_window: int = _WINDOW
+    truncated: bool
+
+
+class SearchScope(Resource):
+    """Where was looked; null is everywhere."""
+
+    index_id: str | None
+    video_ids: list[str] | None
+    prompt_run_ids: list[str] | None
+
+
+class Coverage(Resource):
+    """How much was looked at for this page, and whether that was all that was left."""
+
+    examined: int
+    complete: bool
+
+
+class SearchPage(Resource):
+    """A page of results."""
+
+    data: list[SearchResult]
+    mode: Literal["vector", "condition"]
+    result_level: Level
+    scope: SearchScope
+    coverage: Coverage
+    warnings: list[str]
+    pagination: WorkflowPagination
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for, and where."""
+
+    conditions: tuple[Condition, ...]
+    level: Level
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """`place` is where the next page begins; None when there is none."""
+
+    results: list[SearchResult]
+    place: Place | None
+    examined: int
+    full: bool
+
+
+@router.post("/search/filter/playground")
+async def filter_playground(context: Context, body: FilterBody) -> FilterPage:
+    """Segments of the playground whose metadata meets all conditions."""
+    return await _filtered(context, body, body.index_ids or [catalog.PLAYGROUND_ID], body.index_ids)
+
+
+@router.post("/search/filter/{index_id}")
+async def filter_index(context: Context, index_id: str, body: FilterBody) -> FilterPage:
+    """Segments of an index whose metadata meets all conditions, those of the newest run first."""
+    return await _filtered(context, body, body.index_ids or [index_id], [index_id, *body.index_ids])
+
+
+async def _filtered(
+    context: ApiContext, body: FilterBody, index_ids: Sequence[str], named: Sequence[str]
+) -> FilterPage:
+    scope = Scope(index_ids=tuple(index_ids), run_ids=tuple(body.run_ids))
+    await context.database.read(search_queries.require, Scope(tuple(named), scope.run_ids))
+    wanted = _Search(tuple(condition.meant() for condition in body.conditions), "segment", scope)
+    found = await _page(context, wanted, _place(_decoded(body.cursor)), body.page_size)
+    cursor = None if found.place is None else _encoded(list(found.place))
+    return FilterPage(
+        results=found.results,
+        next_page_token=cursor,
+        total_shown=len(found.results),
+        data=found.results,
+        pagination=Pagination(limit=body.page_size, has_more=cursor is not None, next_cursor=cursor),
+    )
+
+
+@router.post("/workflow/search")
+async def search_results(context: Context, body: SearchBody) -> SearchPage:
+    """What meets all `filters`, newest run first; a search by `query` needs a model, which there is not.
+
+    Without an index, media or runs it is the playground that is searched, as `/workflow/process` puts media there.
+    """
+    if body.filters is None:
+        raise no_model(
+            "a search by a query", "give filters, conditions over the metadata, instead of a query"
+        )
+    return await _searched(context, body, None, 0)
+
+
+@router.get("/workflow/search/page")
+async def search_results_page(
+    context: Context, cursor: Annotated[str, Query(min_length=1, max_length=32_768)]
+) -> SearchPage:
+    """The next page of a search."""
+    given = _decoded(cursor)
+    if not isinstance(given, list) or len(given) != 3 or not isinstance(given[2], int):
+        raise _foreign_cursor()
+    try:
+        body = SearchBody.model_validate(given[0])
+    except ValidationError:
+        raise _foreign_cursor() from None
+    if body.filters is None or not 0 <= given[2] < _WINDOW:
+        raise _foreign_cursor()
+    return await _searched(context, body, _place(given[1]), given[2])
+
+
+async def _searched(context: ApiContext, body: SearchBody, after: Place | None, before: int) -> SearchPage:
+    """The page behind `after`, when `before` results were shown on earlier ones."""
+    scope = await context.database.read(_scope, body)
+    conditions = tuple(condition.meant() for condition in body.filters or ())
+    limit = min(body.limit, _WINDOW - before)
+    found = await _page(context, _Search(conditions, body.result_level, scope), after, limit)
+    count = before + len(found.results)
+    goes_on = found.place is not None and count < _WINDOW
+    asked = body.model_dump(exclude_defaults=True)
+    return SearchPage(
+        data=found.results,
+        mode="condition",
+        result_level=body.result_level,
+        scope=SearchScope(
+            index_id=next(iter(scope.index_ids), None),
+            video_ids=list(scope.video_ids) or None,
+            prompt_run_ids=list(scope.run_ids) or None,
+        ),
+        coverage=Coverage(examined=found.examined, complete=found.place is None),
+        warnings=[] if found.full or not goes_on else [_NOT_FULL],
+        pagination=WorkflowPagination(
+            limit=body.limit,
+            count=len(found.results),
+            has_more=goes_on,
+            next_cursor=_encoded([asked, found.place, count]) if goes_on else None,
+            truncated=found.place is not None and not goes_on,
+        ),
+    )
+
+
+_PLAYGROUND: Final = Scope(index_ids=(catalog.PLAYGROUND_ID,))
+_NOT_FULL: Final = "the page is not full: there is much to look at, and the next cursor goes on with it"
+
+
+def _scope(tx: Tx, body: SearchBody) -> Scope:
+    """Where to look. Raises NotFound for what is not there."""
+    index_id = body.index_id if body.index_name is None else target_queries.index_named(tx, body.index_name)
+    scope = Scope(
+        () if index_id is None else (index_id,), _listed(body.prompt_run_ids), _listed(body.video_ids)
+    )
+    search_queries.require(tx, scope)
+    return scope if any((scope.index_ids, scope.run_ids, scope.video_ids)) else _PLAYGROUND
+
+
+def _listed(ids: str | list[str]) -> tuple[str, ...]:
+    return (ids,) if isinstance(ids, str) else tuple(dict.fromkeys(ids))
+
+
+async def _page(context: ApiContext, wanted: _Search, after: Place | None, limit: int) -> _Page:
+    """Results behind `after`, until the page is full, nothing is left, or enough was looked at."""
+    until = anyio.current_time() + _MOST_SECONDS
+    met: list[SearchResult] = []
+    places: list[Place] = []
+    place, examined = after, 0
+    while True:
+        part = await context.database.read(search_queries.chunk, wanted.scope, wanted.level, place)
+        for found, result in await anyio.to_thread.run_sync(_meeting, wanted, part):
+            met.append(result)
+            places.append(found.place)
+        place, examined = part.place, examined + len(part.found)
+        if len(met) > limit:
+            return _Page(met[:limit], places[limit - 1], examined, full=True)
+        if place is None or examined >= _MOST_LOOKED_AT or anyio.current_time() >= until:
+            return _Page(met, place, examined, full=len(met) == limit)
+
+
+def _meeting(wanted: _Search, part: Chunk) -> list[tuple[Found, SearchResult]]:
+    """What of a chunk meets the conditions; not in the event loop, since documents may be large."""
+    documents = ((found, json.loads(found.metadata or "{}")) for found in part.found)
+    return [
+        (found, _result(wanted, found, document))
+        for found, document in documents
+        if all_hold(wanted.conditions, document)
+    ]
+
+
+def _result(wanted: _Search, found: Found, document: dict[str, Any]) -> SearchResult:
+    item, segment = found.item, found.segment
+    text = item.video_metadata_text if segment is None else segment.metadata_text
+    named = None if segment is None else segment_id(item.id, segment.ordinal)
+    return SearchResult(
+        result_type=wanted.level,
+        result_id=f"video:{item.media_id}:{item.run_id}"
+        if named is None
+        else f"segment:{named}:{item.run_id}",
+        video_id=item.media_id,
+        video_uri=item.uri,
+        video_name=item.title,
+        media_type=item.media_type,
+        segment_id=named,
+        start_time=segment and segment.start_time,
+        end_time=segment and segment.end_time,
+        text_content=text,
+        content_preview=text[:_PREVIEW_CHARACTERS],
+        metadata_text=text,
+        metadata=document,
+        extracted_metadata=document,
+        matched_field_paths=list(dict.fromkeys(condition.field for condition in wanted.conditions)),
+        run_id=item.run_id,
+        source_run_id=item.run_id,
+        prompt_run_id=item.run_id,
+        prompt_id=item.prompt_id,
+        source_index_id=item.index_id,
+    )
+
+
+def _encoded(content: list[Any]) -> str:
+    return encode(json.dumps(content, separators=(",", ":")))
+
+
+def _decoded(cursor: str | None) -> Any:
+    """What was encoded; None for no cursor. Raises ApiError (400)."""
+    text = decode(cursor)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise _foreign_cursor() from None
+
+
+def _place(given: Any) -> Place | None:
+    if given is None:
+        return None
+    is_place = isinstance(given, list) and [type(part) for part in given] == [str, str, int]
+    if not is_place or not -1 <= given[2] <= search_queries.WHOLE or not (given[0] + given[1]).isascii():
+        raise _foreign_cursor()
+    return Place(*given)
+
+
+def _foreign_cursor() -> ApiError:
+    return ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")

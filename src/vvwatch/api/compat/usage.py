@@ -1,0 +1,236 @@
+"""What was done in a month, and in those before. Nothing is billed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.wire import USER_ID, Resource
+from vvwatch.core.events import iso
+from vvwatch.errors import InvalidInput
+from vvwatch.store.runs import usage_queries
+from vvwatch.store.runs.usage_queries import METRICS
+
+router = resource_router("usage")
+
+Figures = dict[str, float]
+_NAMES: Final = tuple(metric.name for metric in METRICS)
+_UNITS: Final = {metric.name: metric.unit for metric in METRICS}
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
+
+Moment = Annotated[datetime | None, Query(description="a date or a moment, of UTC where it names no zone")]
+
+
+class UsageTotals(Resource):
+    """The figures that clients know by name. Tokens and searches are not counted here, nor is storage: it is yours."""
+
+    total_tokens: int = 0
+    total_searches: int = 0
+    total_storage_bytes: int | None = None
+    total_videos_uploaded: int
+    total_videos_processed: int
+    total_segments_created: int
+
+
+class Usage(Resource):
+    """What was done in the month that is under way."""
+
+    user_id: str
+    period_start: str
+    period_end: str
+    metrics: Figures
+    model_usage: dict[str, Figures]
+    auth_usage: dict[str, dict[str, str | float]]
+    totals: UsageTotals
+
+
+class UsagePeriod(Resource):
+    """What was done in one month."""
+
+    summary_id: str
+    period_start: str
+    period_end: str
+    metrics: Figures
+    model_usage: dict[str, Figures]
+    auth_usage: dict[str, dict[str, str | float]]
+    totals: dict[str, int]
+
+
+class UsageHistory(Resource):
+    """Months, newest first."""
+
+    user_id: str
+    periods: list[UsagePeriod]
+
+
+class UsageBreakdown(Resource):
+    """What was done in a stretch of time."""
+
+    user_id: str
+    period_start: str
+    period_end: str
+    breakdown: Figures
+    totals: UsageTotals
+
+
+class UsageDetail(Resource):
+    """One thing that counted."""
+
+    event_id: str
+    metric_type: str
+    value: float
+    unit: str
+    timestamp: str
+    metadata: dict[str, Any]
+
+
+class MetricType(Resource):
+    """Something that is counted."""
+
+    type: str
+    description: str
+    unit: str
+
+
+@router.get("/usage")
+async def get_usage(context: Context) -> Usage:
+    """What was done in this month."""
+    since, until = _month(_date(context.clock.now()))
+    figures = await context.database.read(usage_queries.between, since, until)
+    return Usage(
+        user_id=USER_ID,
+        period_start=iso(since),
+        period_end=iso(until),
+        metrics=figures,
+        model_usage={},
+        auth_usage={},
+        totals=_totals(figures),
+    )
+
+
+@router.get("/usage/history")
+async def get_usage_history(
+    context: Context,
+    start_date: Moment = None,
+    end_date: Moment = None,
+    limit: Annotated[int, Query(ge=1, le=24, description="how many months at most")] = 12,
+) -> UsageHistory:
+    """Month by month, newest first; a month in which nothing was done has zeros."""
+    now = context.clock.now()
+    first, last = _stretch(start_date, end_date, 0.0, now)
+    months = list(_months(first, min(last, now), limit))
+    found = await context.database.read(usage_queries.periods, months)
+    shown = [_period(since, until, figures) for (since, until), figures in zip(months, found, strict=True)]
+    return UsageHistory(user_id=USER_ID, periods=shown)
+
+
+@router.get("/usage/details")
+async def list_usage_details(
+    context: Context,
+    metric_type: Annotated[str | None, Query(description="one of GET /usage/metric-types")] = None,
+    start_date: Moment = None,
+    end_date: Moment = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[UsageDetail]:
+    """What counted, newest first: for one metric, or for all of them."""
+    if metric_type is not None and metric_type not in _NAMES:
+        raise InvalidInput("there is no such metric", f"the metrics are {', '.join(_NAMES)}")
+    since, until = _stretch(start_date, end_date, *_month(_date(context.clock.now())))
+    found: list[UsageDetail] = []
+    for metric in (metric_type,) if metric_type else _NAMES:
+        rows = await context.database.read(usage_queries.details, metric, since, until, limit)
+        found += [_detail(metric, row) for row in rows]
+    return sorted(found, key=lambda detail: detail.timestamp, reverse=True)[:limit]
+
+
+@router.get("/usage/breakdown")
+async def get_usage_breakdown(
+    context: Context, start_date: Moment = None, end_date: Moment = None
+) -> UsageBreakdown:
+    """What was done in a stretch of time; without dates in this month."""
+    since, until = _stretch(start_date, end_date, *_month(_date(context.clock.now())))
+    figures = await context.database.read(usage_queries.between, since, until)
+    return UsageBreakdown(
+        user_id=USER_ID,
+        period_start=iso(since),
+        period_end=iso(until),
+        breakdown=figures,
+        totals=_totals(figures),
+    )
+
+
+@router.get("/usage/metric-types")
+async def list_metric_types() -> list[MetricType]:
+    """All that is counted."""
+    return [MetricType(type=metric.name, description=metric.meaning, unit=metric.unit) for metric in METRICS]
+
+
+def _stretch(start: datetime | None, end: datetime | None, first: float, last: float) -> tuple[float, float]:
+    """From when to when, in epoch seconds; `first` and `last` where nothing is said."""
+    since = first if start is None else _epoch(start)
+    until = last if end is None else _epoch(end)
+    if since > until:
+        raise InvalidInput("start_date is after end_date", "swap them")
+    return since, until
+
+
+def _epoch(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _date(epoch: float) -> datetime:
+    return datetime.fromtimestamp(max(epoch, 0.0), UTC)
+
+
+def _month(moment: datetime) -> tuple[float, float]:
+    """The month that has the moment, from its first second to that of the next."""
+    year = min(max(moment.year, _FIRST_YEAR), _LAST_YEAR)
+    until = datetime(year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
+    return datetime(year, moment.month, 1, tzinfo=UTC).timestamp(), until.timestamp()
+
+
+def _months(first: float, last: float, limit: int) -> Iterator[tuple[float, float]]:
+    """The newest months, at most `limit`, that have something between these moments; newest first."""
+    since, until = _month(_date(last))
+    while limit and until > max(first, 0.0):
+        yield since, until
+        since, until = _month(_date(since - 1)) if since > 0 else (0.0, 0.0)
+        limit -= 1
+
+
+def _totals(figures: Figures) -> UsageTotals:
+    return UsageTotals(
+        total_videos_uploaded=int(figures["media_imported"]),
+        total_videos_processed=int(figures["media_processed"]),
+        total_segments_created=int(figures["segments_created"]),
+    )
+
+
+def _period(since: float, until: float, figures: Figures) -> UsagePeriod:
+    totals = {name: value for name, value in _totals(figures).model_dump().items() if value is not None}
+    return UsagePeriod(
+        summary_id=f"usage_{iso(since)[:7]}",
+        period_start=iso(since),
+        period_end=iso(until),
+        metrics=figures,
+        model_usage={},
+        auth_usage={},
+        totals=totals,
+    )
+
+
+def _detail(metric: str, row: usage_queries.Detail) -> UsageDetail:
+    return UsageDetail(
+        event_id="_".join(("use", metric, *row.of.values())),
+        metric_type=metric,
+        value=row.value,
+        unit=_UNITS[metric],
+        timestamp=iso(row.at),
+        metadata=row.of,
+    )

@@ -1,0 +1,38 @@
+"""What a JSON body may cost: how much it holds is found before it is parsed.
+
+Parsing and validation keep the interpreter to themselves, in whatever thread they run: only a bound keeps them short.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastapi import Request
+
+from vvwatch.api.http.errors import too_large
+
+MOST_VALUES: Final = 12_000
+"""How many values (fields, items, tables and lists) the JSON of a body may hold."""
+
+_TEXT: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BEFORE_A_VALUE: Final = (b",", b"[", b"{")
+
+
+async def check_values(request: Request) -> None:
+    """Read the body. Raises ApiError (413) when its JSON holds more than MOST_VALUES values."""
+    if _has_many(await request.body()):
+        raise too_large(f"a body may hold at most {MOST_VALUES:,} values: send less at once")
+
+
+def _has_many(body: bytes) -> bool:
+    """Whether the JSON of `body` holds more than MOST_VALUES values; what its texts say does not count."""
+    if _separators(body) <= MOST_VALUES:
+        return False
+    # A value has two texts at most, one of them its name: so many need not be cut out first.
+    texts = (body.count(b'"') - body.count(b'\\"')) // 2
+    return texts > 2 * MOST_VALUES or _separators(_TEXT.sub(b"", body)) > MOST_VALUES
+
+
+def _separators(body: bytes) -> int:
+    return sum(map(body.count, _BEFORE_A_VALUE))

@@ -1,0 +1,111 @@
+"""Events for all who listen: one reader for any number of streams, and the newest events in memory for them.
+
+Idle streams cost nothing but their heartbeats. The reader looks when a transaction of this process announced
+something, and once a second for what other replicas announced; it rests while nobody listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import anyio
+import sqlalchemy as sa
+
+from vvwatch.api.http.errors import ApiError
+from vvwatch.store.db.database import Database
+from vvwatch.store.db.signals import Signal
+from vvwatch.store.delivery import feed
+from vvwatch.store.delivery.feed import FIRST, Position, Tail, position_of
+
+_LOOK_SECONDS: Final = 1.0
+_SOON_SECONDS: Final = 0.2  # where a running transaction holds events up
+_REST_SECONDS: Final = 0.02  # so that a burst is read in few looks
+_REMEMBERED: Final = 500
+
+
+class Broadcast:
+    """What the streams of one server share; one API key may have `most_per_key` of them open."""
+
+    def __init__(self, most_per_key: int) -> None:
+        self._most_per_key = most_per_key
+        self._listeners = Counter[str]()
+        self._reader: asyncio.Task[None] | None = None
+        self._recent: deque[sa.Row[Any]] = deque(maxlen=_REMEMBERED)
+        self._since: Position | None = None  # `_recent` holds all behind it; None: not known yet
+        self._moved = Signal()
+        self.closed = False
+
+    def close(self) -> None:
+        """Let every stream end, and those that come."""
+        self.closed = True
+        self._moved.give()
+
+    @contextmanager
+    def heard(self, database: Database, key_id: str) -> Iterator[None]:
+        """There is one listener more, of this API key. Raises ApiError (429) when it has all that it may have."""
+        if self._listeners[key_id] >= self._most_per_key:
+            raise ApiError(
+                429,
+                "too_many_streams",
+                f"this API key has {self._most_per_key:,} event streams open, and may have no more",
+                "close those that nobody reads; the server's [api] max_streams_per_key is the limit",
+            )
+        self._listeners[key_id] += 1
+        if self._reader is None:
+            self._reader = asyncio.get_running_loop().create_task(self._read(database))
+        try:
+            yield
+        finally:
+            self._listeners[key_id] -= 1
+            if not self._listeners[key_id]:
+                del self._listeners[key_id]
+            if not self._listeners:
+                self._reader.cancel()
+                self._forget()
+
+    async def following(self, database: Database, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
+        """The next events behind `after`, at most `limit`."""
+        if self._since is None or after < self._since:
+            return await database.read(feed.following, after, limit)
+        return [row for row in self._recent if position_of(row) > after][:limit]
+
+    async def news(self, after: Position, seconds: float) -> bool:
+        """Return when there is something behind `after` (True), when all is to end, or when the time is over."""
+        with anyio.move_on_after(seconds):
+            while not self.closed and self._newest() <= after:
+                await self._moved.wait(self._moved.times)
+        return self._newest() > after
+
+    def _forget(self) -> None:
+        self._reader, self._since, self._moved = None, None, Signal()
+        self._recent.clear()
+
+    def _newest(self) -> Position:
+        return position_of(self._recent[-1]) if self._recent else (self._since or FIRST)
+
+    async def _read(self, database: Database) -> None:
+        """Remember what comes, as long as this task is not cancelled."""
+        while True:
+            seen, tail = database.announced.times, None
+            with suppress(Exception):  # whatever it is, a look is tried again; streams find out themselves
+                tail = await self._look(database)
+            await anyio.sleep(_REST_SECONDS)
+            with anyio.move_on_after(_LOOK_SECONDS if tail is None or tail.whole else _SOON_SECONDS):
+                await database.announced.wait(seen)
+
+    async def _look(self, database: Database) -> Tail:
+        tail = await database.read(feed.tail)
+        if self._since is None:
+            self._since = tail.position
+            self._moved.give()
+        while rows := await database.read(feed.following, self._newest(), _REMEMBERED):
+            for row in rows:
+                if len(self._recent) == _REMEMBERED:
+                    self._since = position_of(self._recent[0])
+                self._recent.append(row)
+            self._moved.give()
+        return tail

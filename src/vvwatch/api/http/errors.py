@@ -1,0 +1,243 @@
+"""Every refusal and failure leaves in one envelope; here alone errors become statuses.
+
+`{"error": {"code", "message", "details", "request_id", "timestamp"}, "request_id"}`. `details.hint` says what to
+try, `details.errors[]` where a body or a parameter is wrong; `error.retry_after` and the header Retry-After say in how
+many seconds to try again, where that can help. What was sent is never repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from vvwatch.api.http.wire import Resource
+from vvwatch.config.words import words_of
+from vvwatch.core.events import iso
+from vvwatch.core.shortages import shortage_in
+from vvwatch.errors import (
+    Conflict,
+    InvalidInput,
+    MachineShortage,
+    NotFound,
+    OnAnotherNode,
+    OutsideLocation,
+    StorageError,
+    StorageThrottled,
+    StorageUnavailable,
+    StoreUnavailable,
+    VvwatchError,
+)
+
+REQUEST_ID: Final = "vvwatch.request_id"
+"""Where the request's id stands in its scope."""
+HEADERS: Final = "vvwatch.headers"
+"""Where in the scope stands what else the answer says in its headers, be it a refusal or not."""
+
+_STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
+    (InvalidInput, 422),
+    (NotFound, 404),
+    (Conflict, 409),
+    (OutsideLocation, 422),
+    (OnAnotherNode, 409),
+    (StorageUnavailable, 503),
+    (StorageError, 502),
+    (StoreUnavailable, 503),
+    (MachineShortage, 503),
+)
+_PAUSE_SECONDS: Final = 5.0  # where nobody knows how long something will be away
+_LONGEST_PAUSE_SECONDS: Final = 3600.0
+_MOST_PROBLEMS: Final = 100
+_CODES: Final = {404: "resource_route_not_found", 405: "method_not_allowed"}
+
+
+class ErrorBody(Resource):
+    """What went wrong. `code` is for machines, `message` for people."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = Field(default_factory=dict)
+    request_id: str
+    timestamp: str
+    retry_after: int | None = None
+
+
+class ErrorEnvelope(Resource):
+    """What every answer with a status of 400 or more holds."""
+
+    error: ErrorBody
+    request_id: str
+
+
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {"model": ErrorEnvelope, "description": "Refused"}
+}
+"""What any route may answer besides its own, as OpenAPI is told."""
+
+
+class ApiError(VvwatchError):
+    """Raised where the API itself says no: with a status and a code of its own, and perhaps when to try again."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        hint: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.retry_after_seconds = retry_after_seconds
+        self.status = status
+        self.code = code  # type: ignore[misc]  # one class for the codes that only the API knows
+
+
+def too_large(hint: str) -> ApiError:
+    """The refusal of a body that is larger than the `hint` allows."""
+    return ApiError(413, "body_too_large", "the body is too large", hint)
+
+
+def envelope(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    details: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    retry_after: int | None = None,
+) -> JSONResponse:
+    """The answer that carries an error; `retry_after` is in seconds."""
+    request_id = request.scope.get(REQUEST_ID, "")
+    moment = iso(request.app.state.context.clock.now())
+    body = ErrorBody(
+        code=code,
+        message=message,
+        details=dict(details or {}),
+        request_id=request_id,
+        timestamp=moment,
+        retry_after=retry_after,
+    )
+    content = ErrorEnvelope(error=body, request_id=request_id).model_dump(exclude_none=True)
+    pause = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return JSONResponse(content, status, headers={**(headers or {}), **pause, "X-Request-ID": request_id})
+
+
+def refusal(request: Request, error: VvwatchError) -> JSONResponse:
+    """The answer for an error that a person can act on."""
+    status, code = _meaning(error)
+    details = {"hint": error.hint} if error.hint else {}
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return envelope(request, status, code, error.message, details, headers, _retry_after(error, status))
+
+
+def _retry_after(error: VvwatchError, status: int) -> int | None:
+    """Whole seconds after which it is worth trying again; None where it is not, or where that is up to the client."""
+    told = error.retry_after_seconds if isinstance(error, ApiError | StorageThrottled) else None
+    if told is None and status == 503:
+        told = _PAUSE_SECONDS
+    return None if told is None else max(1, math.ceil(min(told, _LONGEST_PAUSE_SECONDS)))
+
+
+def _meaning(error: VvwatchError) -> tuple[int, str]:
+    if isinstance(error, ApiError):
+        return error.status, error.code
+    if isinstance(error, NotFound):
+        return 404, f"resource_{error.resource}_not_found"
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), error.code
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer every error in the envelope."""
+    app.add_exception_handler(VvwatchError, _on_known)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
+
+
+async def _on_known(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, VvwatchError)  # noqa: S101  # registered for it
+    return refusal(request, error)
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
+    if isinstance(error.body, bytes) and any(item["loc"][0] == "body" for item in error.errors()):
+        what = "the body is not said to be JSON"
+        return _unreadable(request, what, "send Content-Type: application/json")
+    if isinstance(error.__cause__, json.JSONDecodeError):
+        return _unreadable(request, f"the body is not JSON (at character {error.__cause__.pos + 1})")
+    errors = [_problem(item) for item in error.errors()[:_MOST_PROBLEMS]]
+    message = "; ".join(f"{item['where']}: {item['what']}" for item in errors[:3])
+    return envelope(request, 422, "validation_error", message, {"errors": errors})
+
+
+def _unreadable(request: Request, what: str, hint: str = "") -> JSONResponse:
+    problem = {"where": "body", "what": what}
+    details = {"errors": [problem | {"hint": hint} if hint else problem]}
+    return envelope(request, 422, "validation_error", what, details | ({"hint": hint} if hint else {}))
+
+
+def _problem(found: Mapping[str, Any]) -> dict[str, str]:
+    """Where and what; the offending value stays out of it, since it may be a secret in the wrong place."""
+    what, allowed = words_of(found)
+    problem = {"where": ".".join(map(str, found["loc"])), "what": what}
+    context = {"allowed": allowed, **found.get("ctx", {})}
+    return problem | {name: context[name] for name in ("allowed", "hint") if context.get(name)}
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
+    status = error.status_code
+    if status == 413:
+        return refusal(request, too_large(error.detail))
+    if status == 400:  # what FastAPI says of every body that it cannot read
+        is_form = request.headers.get("content-type", "").startswith("multipart/")
+        why = f"the form cannot be read: {error.detail}" if is_form else _why_unreadable(error.__cause__)
+        return _unreadable(request, why)
+    code = _CODES.get(status, f"http_{status}")
+    message = f"{request.method} {request.scope['path']}: {error.detail}"
+    return envelope(
+        request, status, code, message, headers=_allowed(request) if status == 405 else error.headers
+    )
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """All methods of the path: each route by itself knows only its own."""
+    known, route = request.app.state.methods, getattr(request.scope.get("route"), "path", "")
+    methods = known.get(request.scope["path"]) or known.get(route, set())
+    heads = {"HEAD"} if "GET" in methods else set()
+    return {"Allow": ", ".join(sorted(methods | heads))}
+
+
+def _why_unreadable(cause: BaseException | None) -> str:
+    if isinstance(cause, UnicodeDecodeError):
+        return f"the body is not JSON (at byte {cause.start + 1}: it is not valid UTF-8)"
+    return "the body is not JSON that can be read: it is nested too deeply, or holds too long a number"
+
+
+async def _on_gone(request: Request, _error: Exception) -> JSONResponse:
+    """Who asked went away in the middle of the request: nothing was done, and nothing of ours is wrong."""
+    return envelope(request, 408, "request_timeout", "the request stopped arriving")
+
+
+def failure(request: Request, error: Exception) -> JSONResponse:
+    """The answer for an error that nobody expected. The log alone has what it is, with the id of the request.
+
+    Where this machine lacks something, the answer says what, and when to ask again.
+    """
+    shortage = shortage_in(error)
+    if shortage is not None:
+        request.app.state.context.telemetry.emit("machine.shortage", reason=shortage.code, error=shortage)
+        return refusal(request, shortage)
+    asked = {"method": request.scope["method"], "path": request.scope["path"]}
+    request_id = request.scope.get(REQUEST_ID, "")
+    request.app.state.context.telemetry.emit("request.failed", request_id=request_id, **asked, error=error)
+    return envelope(request, 500, "internal_error", "something went wrong inside vvwatch; its log says what")

@@ -1,0 +1,94 @@
+"""Pages of long lists: opaque cursors, and the two shapes that pages have."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from fastapi import Query
+
+from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.wire import Resource
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+
+_MARK: Final = "after:"
+_LARGEST: Final = 2**63 - 1
+_MOST_DIGITS: Final = 19
+
+Cursor = Annotated[str | None, Query(max_length=8192, description="where the page before this one ended")]
+Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+class Pagination(Resource):
+    """How a page lies in its list; `has_more` comes with the cursor of the next page."""
+
+    limit: int
+    has_more: bool
+    next_cursor: str | None
+
+
+class Page(Resource, Generic[T]):
+    """A part of a list."""
+
+    data: list[T]
+    pagination: Pagination
+
+
+class Items(Resource, Generic[T]):
+    """A part of a list whose whole length is known."""
+
+    items: list[T]
+    next_cursor: str | None
+    total: int
+
+
+def encode(last: str | int) -> str:
+    """The cursor of the page after `last`."""
+    return base64.urlsafe_b64encode(f"{_MARK}{last}".encode()).decode().rstrip("=")
+
+
+def decode(cursor: str | None) -> str | None:
+    """What `encode` was given; None for the first page: no cursor, or an empty one. Raises ApiError (400)."""
+    if not cursor:
+        return None
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    if not text.startswith(_MARK):
+        raise ApiError(
+            400, "invalid_cursor", "the cursor is not one that this server gave", "begin without one"
+        )
+    return text.removeprefix(_MARK)
+
+
+def decode_number(cursor: str | None) -> int | None:
+    """As `decode`, for a list that is numbered."""
+    text = decode(cursor)
+    if text is None:
+        return None
+    digits = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    if not digits or int(text) > _LARGEST:
+        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
+    return int(text)
+
+
+def page(
+    rows: Sequence[Row], limit: int, shown: Callable[[Row], T], last: Callable[[Row], str | int]
+) -> Page[T]:
+    """A page of `limit` from rows that were read one beyond it."""
+    here, next_cursor = cut(rows, limit, last)
+    pagination = Pagination(limit=limit, has_more=next_cursor is not None, next_cursor=next_cursor)
+    return Page(data=[shown(row) for row in here], pagination=pagination)
+
+
+def cut(
+    rows: Sequence[Any], limit: int, last: Callable[[Any], str | int]
+) -> tuple[Sequence[Any], str | None]:
+    """The first `limit` rows, and the cursor of what follows when there was a row more."""
+    here = rows[:limit]
+    return here, encode(last(here[-1])) if len(rows) > limit else None

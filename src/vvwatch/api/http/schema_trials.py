@@ -1,0 +1,69 @@
+"""Schemas from outside are tried on sample data in a process of their own, which ends when its time is over.
+
+A few lines of schema can ask for more steps than anyone has time for, and no thread could be stopped in them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from subprocess import CalledProcessError
+from typing import Any, Final
+
+import anyio
+
+import vvwatch
+from vvwatch.api.http.errors import ApiError
+
+_CHILD: Final = """
+import json, resource, sys
+root = sys.argv[1]
+root in sys.path or sys.path.insert(0, root)
+from vvwatch.core.json_schemas import misfit
+from vvwatch.processors import sandbox
+sandbox.limit(resource.RLIMIT_AS, {memory_bytes})
+sandbox.limit(resource.RLIMIT_CPU, {cpu_seconds})
+sandbox.limit(resource.RLIMIT_FSIZE, 0)
+sandbox.enter()
+json.dump(misfit(*json.load(sys.stdin)), sys.stdout)
+"""
+"""It has the limits and the sandbox of a process that decodes media, before it reads what came from outside."""
+
+_SECONDS: Final = 5.0
+_MEMORY_BYTES: Final = 1 << 30
+_ROOT: Final = str(Path(vvwatch.__file__).parents[1])
+_MOST: Final = 2
+
+
+class Trials:
+    """Tries schemas, only a few at once."""
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
+        self._under_way = 0
+
+    async def misfit(self, schema: dict[str, Any], sample: dict[str, Any]) -> str | None:
+        """Why `schema` is none, or `sample` does not fit it; None when it does. Raises ApiError (429) when busy."""
+        if self._under_way >= _MOST:
+            message = "schemas of others are being tried"
+            raise ApiError(429, "rate_limit_exceeded", message, "ask again", retry_after_seconds=1)
+        self._under_way += 1
+        try:
+            with anyio.fail_after(self._seconds):
+                return await _tried(schema, sample)
+        except TimeoutError:
+            return f"the schema takes longer than {self._seconds:g} s to be tried"
+        except CalledProcessError:
+            return "the schema cannot be tried: it takes more than a process may have"
+        finally:
+            self._under_way -= 1
+
+
+async def _tried(schema: dict[str, Any], sample: dict[str, Any]) -> str | None:
+    given = json.dumps([schema, sample]).encode()
+    code = _CHILD.format(memory_bytes=_MEMORY_BYTES, cpu_seconds=math.ceil(_SECONDS))
+    ended = await anyio.run_process([sys.executable, "-I", "-c", code, _ROOT], input=given, env={})
+    reason: str | None = json.loads(ended.stdout)
+    return reason

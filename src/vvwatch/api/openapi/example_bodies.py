@@ -1,0 +1,112 @@
+"""Whole bodies among the examples of the API's description; the story is that of `example_values`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vvwatch.api.openapi.example_values import FOUND, SCHEMA, example_id
+
+_CONNECTOR: Final = {"name": "rushes", "scopes": ["import", "export"], "import_mode": "all"}
+_WEBHOOK: Final = {
+    "name": "archive",
+    "url": "https://example.com/hooks/vvwatch",
+    "events": ["import_job.completed", "export.ready"],
+}
+_PROMPT: Final = {
+    "name": "Subjects",
+    "prompt_text": "Name the subject of every shot.",
+    "json_schema": SCHEMA,
+}
+
+WHOLE: Final[Mapping[str, Any]] = {
+    "ApiKeyBody": {"name": "n8n", "scopes": ["read"], "expires_in_days": 90},
+    "AzureConnectorBody": {
+        **_CONNECTOR,
+        "storage_account": "studiorushes",
+        "container": "rushes",
+        "tenant_id": "00000000-0000-0000-0000-000000000001",
+        "client_id": "00000000-0000-0000-0000-000000000002",
+        "client_secret": "the-secret-of-the-application",
+    },
+    "AttachmentsBody": {
+        "files": [
+            {
+                "file_id": "1",
+                "download_url": "https://files.example.com/a.mp4",
+                "file_name": "a.mp4",
+                "mime_type": "video/mp4",
+            }
+        ],
+        "index_id": example_id("idx"),
+    },
+    "BatchBody": {"video_ids": [example_id("vid")]},
+    "BrowseBody": {"prefix": "dailies/", "pattern": "*.mp4", "limit": 100},
+    "ConnectorChanges": {"name": "rushes of today", "import_mode": "new_only"},
+    "ExportAutomationBody": {
+        "destination_connector_id": example_id("conn"),
+        "destination_subpath": "results",
+    },
+    "FilterBody": {
+        "conditions": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],
+        "page_size": 50,
+    },
+    "GcsConnectorForm": {
+        "name": "rushes",
+        "bucket": "studio-rushes",
+        "gcp_project_id": "studio-prod",
+        "credentials_file": "the JSON key of a service account",
+    },
+    "ImportAutomationBody": {
+        "connector_id": example_id("conn"),
+        "source_prefix": "dailies/",
+        "file_pattern": "*.{mp4,mov}",
+        "debounce_interval": "10m",
+        "prompt_preset": {"prompt_id": example_id("prompt"), "video_segmentation_type": "smart"},
+    },
+    "ImportJobBody": {
+        "connector_id": example_id("conn"),
+        "index_id": example_id("idx"),
+        "source_prefix": "dailies/",
+        "file_pattern": "*.{mp4,mov}",
+        "recursive": True,
+    },
+    "IndexBody": {"name": "dailies", "description": "What was shot today"},
+    "IndexChanges": {"name": "dailies of today"},
+    "LocalConnectorBody": {"name": "rushes", "path": "/srv/media/rushes"},
+    "ProcessBody": {"index_id": example_id("idx"), "prompt_id": example_id("prompt")},
+    "PromptBody": _PROMPT,
+    "PromptChanges": {"prompt_text": "Name the subject of every shot, in one word."},
+    "RunBody": {
+        "prompt_id": example_id("prompt"),
+        "target": {"type": "videos", "video_ids": [example_id("vid")]},
+        "video_segmentation_type": "smart",
+    },
+    "S3ConnectorBody": {
+        **_CONNECTOR,
+        "bucket": "studio-rushes",
+        "region": "eu-central-1",
+        "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE",
+        "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    },
+    "Marker": {"marker_id": None, "color": None, "note": None, "updated_at": None},
+    "SchemaTrial": {"json_schema": SCHEMA, "sample_data": FOUND},
+    "StopState": {
+        "requested_at": None,
+        "requested_by": None,
+        "mode": None,
+        "observed_at": None,
+        "completed_at": None,
+    },
+    "SearchBody": {
+        "filters": [{"field": "subject", "operator": "contains", "type": "string", "value": "clapper"}],
+        "index_id": example_id("idx"),
+        "limit": 10,
+    },
+    "SignedUrlBody": {"gcs_uri": f"vvwatch://exports/{example_id('exp')}.json"},
+    "SegmentsBody": {"video_ids": [example_id("vid")]},
+    "WebhookBody": {**_WEBHOOK, "metadata": {"team": "red"}},
+    "WebhookChange": {"status": "paused"},
+    "WorkflowForm": {"file": "(the bytes of the file)", "index_name": "dailies"},
+}
+"""The examples of schemas whose fields do not all go together."""

@@ -1,0 +1,101 @@
+"""Examples for the description of the API, made from its schemas.
+
+The same name has the same value wherever it stands, so that the ids of one example are found in the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from vvwatch.api.openapi.example_bodies import WHOLE
+from vvwatch.api.openapi.example_values import IDS, NULL_ENDINGS, VALUES, example_id
+
+Schema = Mapping[str, Any]
+
+REFERENCE: Final = "#/components/schemas/"
+UNKNOWN: Final = "…"
+"""Stands for a text that no table names. A test finds it, and says which name to add to `example_values`."""
+
+_MOMENT: Final = "2026-09-21T14:13:20.000Z"
+_NONE: Final = object()
+_GUESSED: Final = frozenset({"object", "integer", "number", "boolean"})
+
+
+class Examples:
+    """Makes examples of the schemas of one document."""
+
+    def __init__(self, schemas: Mapping[str, Schema]) -> None:
+        self._schemas = schemas
+
+    def of(self, schema: Schema, name: str = "", owner: str = "") -> Any:
+        """An example of `schema`, which describes the field `name` of the schema called `owner`."""
+        found = _told(schema, name, owner)
+        if found is not _NONE:
+            return found
+        if reference := schema.get("$ref"):
+            return self.named(reference.removeprefix(REFERENCE), name)
+        if options := schema.get("anyOf") or schema.get("oneOf"):
+            return self._of_options(options, name, owner)
+        return self._made(schema, name, owner)
+
+    def named(self, component: str, name: str = "") -> Any:
+        """An example of a schema by what the document calls it, where it describes a field `name`."""
+        schema = self._schemas[component]
+        if component in WHOLE:
+            return WHOLE[component]
+        return self._object(schema, component) if "properties" in schema else self.of(schema, name)
+
+    def _of_options(self, options: Sequence[Schema], name: str, owner: str) -> Any:
+        """Of what may be null only what is known is shown: what the tables name, ids, moments and what has fields."""
+        real = [option for option in options if option.get("type") != "null"]
+        example = self.of(real[0], name, owner)
+        is_guess = real[0].get("type") in _GUESSED or example == UNKNOWN or name.endswith(NULL_ENDINGS)
+        return None if is_guess and len(real) < len(options) else example
+
+    def _made(self, schema: Schema, name: str, owner: str) -> Any:
+        kind = schema.get("type")
+        if kind == "object":
+            return self._object(schema, owner)
+        if kind == "array":
+            return self._items(schema.get("items", {}), name.removesuffix("s"), owner)
+        return _text(name) if kind == "string" else _plain(schema)
+
+    def _items(self, schema: Schema, name: str, owner: str) -> list[Any]:
+        """One of them, unless nothing is known of it."""
+        if "$ref" in schema:
+            return [self.of(schema)]
+        example = self.of(schema, name, owner)
+        return [] if example in (UNKNOWN, {}) else [example]
+
+    def _object(self, schema: Schema, owner: str) -> Any:
+        if schema.get("title") in WHOLE:
+            return WHOLE[schema["title"]]
+        return {name: self.of(inner, name, owner) for name, inner in schema.get("properties", {}).items()}
+
+
+def _told(schema: Schema, name: str, owner: str) -> Any:
+    """What the tables, or the schema itself, say; `_NONE` when they say nothing."""
+    for key in (f"{owner}.{name}", name):
+        if key in VALUES:
+            return VALUES[key]
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("default") is not None:
+        return schema["default"]
+    return schema["enum"][0] if "enum" in schema else _NONE
+
+
+def _text(name: str) -> str:
+    if name.endswith("_at"):
+        return _MOMENT
+    prefix = next((IDS[each] for each in IDS if name.endswith(each)), None)
+    return UNKNOWN if prefix is None else example_id(prefix)
+
+
+_PLAIN: Final[Mapping[str, Any]] = {"integer": 0, "number": 0, "boolean": False, "null": None}
+
+
+def _plain(schema: Schema) -> Any:
+    """A number or a truth value of which nothing else is known."""
+    return schema.get("minimum", _PLAIN.get(str(schema.get("type")), {}))

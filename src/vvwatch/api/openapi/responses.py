@@ -1,0 +1,261 @@
+"""Which refusals a route can answer with, so that the description of the API is whole without saying it per route.
+
+Most follows from what the route is: whether it wants a key, names something, takes a body or an Idempotency-Key,
+has pages. What does not follow stands in one table here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from vvwatch.api.http.auth import UNCOUNTED
+
+Operation = Mapping[str, Any]
+
+
+class Refusal(NamedTuple):
+    """What a code means: the status that it comes with, and an answer that is typical of it."""
+
+    status: int
+    message: str
+    hint: str = ""
+    retry_after: int | None = None
+
+
+_HOST_HINT: Final = "use the address that it listens on, or set public_url in its configuration"
+
+CODES: Final[Mapping[str, Refusal]] = {
+    "invalid_cursor": Refusal(400, "the cursor is not one that this server gave", "begin without one"),
+    "import_job_not_retryable": Refusal(
+        400,
+        "a retry requires an attachment job; this one imports from a connector",
+        "retry single files: POST /api/v2/import-jobs/{job_id}/files/{file_id}/retry",
+    ),
+    "authentication_invalid_api_key": Refusal(
+        401, "a valid API key is needed", "send it as X-API-Key: sk_live_…"
+    ),
+    "authorization_insufficient_scope": Refusal(
+        403,
+        "this needs a key with the scope 'write'",
+        "the key has read; make another one with vvwatch keys",
+    ),
+    "authentication_invalid_token": Refusal(
+        401, "the token is not valid, or not any more", "ask for another one"
+    ),
+    "authorization_foreign_token": Refusal(403, "the token opens something else", "ask for one for this"),
+    "host_not_allowed": Refusal(403, "this server does not answer to that Host", _HOST_HINT),
+    "origin_not_allowed": Refusal(
+        403,
+        "a page of another origin may not change anything",
+        "changes are made by clients, or by pages of this server itself",
+    ),
+    "resource_route_not_found": Refusal(404, "GET /api/v2/nothing: Not Found"),
+    "conflict": Refusal(
+        409, "the state of the resource forbids it", "the message and this hint say what to do"
+    ),
+    "idempotency_request_mismatch": Refusal(
+        409, "the Idempotency-Key came with another request before", "use a new key for another request"
+    ),
+    "idempotency_request_in_progress": Refusal(
+        409, "the first request with this key is under way", "ask again with the same key", 1
+    ),
+    "on_another_node": Refusal(409, "the folder is on another node", "ask that node"),
+    "request_timeout": Refusal(408, "the file stopped arriving", "send it again"),
+    "media_changed": Refusal(409, "another version stands where the original stood"),
+    "media_archived": Refusal(409, "the original stands in an archive class", "restore it in the store"),
+    "media_gone": Refusal(410, "the original of video 'vid_…' is gone", "it is not in the store any more"),
+    "range_not_satisfiable": Refusal(416, "no byte is in the range that was asked for"),
+    "insufficient_storage": Refusal(507, "there is no room for the file", "free some space on the server"),
+    "model_not_configured": Refusal(
+        422, "no processor answers to the model 'gpt-5'", "use one of: technical, gpt, gemini-*"
+    ),
+    "not_available": Refusal(404, "this is not part of this server"),
+    "body_too_large": Refusal(413, "the body is too large", "at most 1,048,576 bytes are read"),
+    "validation_error": Refusal(422, "body.name: is too short"),
+    "outside_location": Refusal(422, "the prefix would leave the connector's location", "leave `..` out"),
+    "rate_limit_exceeded": Refusal(
+        429,
+        "too many requests: wait for 12 s",
+        "the server's [api] requests_per_minute and requests_per_hour set the limits of each key",
+        12,
+    ),
+    "access_denied": Refusal(502, "the store refuses this identity", "grant it s3:ListBucket"),
+    "storage_error": Refusal(502, "the store of objects said no"),
+    "store_unavailable": Refusal(503, "the database does not take reads or writes now", "", 5),
+    "storage_unavailable": Refusal(503, "the store does not answer", "", 5),
+    "storage_throttled": Refusal(503, "the store asks for fewer requests", "", 5),
+    "credentials_refused": Refusal(503, "the store does not know these credentials", "send new ones", 5),
+    "browse_timed_out": Refusal(
+        504, "listing took more than 30 s", "give a longer prefix or a smaller limit"
+    ),
+}
+"""Every code but those of resources that are not found, which all read `resource_<what>_not_found`."""
+
+STATUSES: Final[Mapping[int, str]] = {
+    400: "What was sent does not fit here",
+    401: "There is no valid API key",
+    403: "The key, the Host or the Origin may not do this",
+    404: "There is no such resource",
+    409: "The state of the resource, or an earlier request, forbids it",
+    408: "The request stopped arriving",
+    410: "It was there and is no more",
+    413: "The body is too large",
+    416: "Nothing is in the range that was asked for",
+    422: "What was sent cannot be used; `details.errors` says where it is wrong",
+    429: "Too many requests: try again after Retry-After",
+    502: "The store of objects refused",
+    503: "Not now: try again after Retry-After",
+    504: "The store of objects took too long",
+    507: "There is no room for it",
+}
+"""What each status means."""
+
+RESOURCES: Final[Mapping[str, str]] = {
+    "connector_id": "connector",
+    "delivery_id": "delivery",
+    "export_id": "export",
+    "file_id": "import_file",
+    "index_id": "index",
+    "job_id": "import_job",
+    "key_id": "api_key",
+    "prompt_id": "prompt",
+    "run_id": "prompt_run",
+    "segment_id": "segment",
+    "video_id": "video",
+    "webhook_id": "webhook",
+}
+"""The names that paths have for resources, and what a refusal calls those."""
+
+_STORAGE: Final = (
+    "on_another_node",
+    "outside_location",
+    "access_denied",
+    "storage_error",
+    "storage_unavailable",
+    "storage_throttled",
+    "credentials_refused",
+)
+_BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
+    "GET /media/{video_id}/content": (
+        "media_changed",
+        "media_archived",
+        "media_gone",
+        "range_not_satisfiable",
+        *_STORAGE,
+    ),
+    "POST /videos": ("resource_object_not_found", *_STORAGE),
+    "POST /prompt-runs/estimate": ("conflict",),
+    "POST /videos/signed-url": ("resource_video_not_found",),
+    "POST /prompt-runs/{run_id}/videos/{video_id}/segments/{segment_id}/retry": ("model_not_configured",),
+    "POST /videos/{video_id}/process": ("model_not_configured",),
+    "POST /workflow/search": ("model_not_configured",),
+    "POST /workflow/media-grants": ("not_available",),
+    "POST /videos/upload": ("request_timeout", "insufficient_storage"),
+    "POST /workflow/upload": ("request_timeout", "insufficient_storage"),
+    "GET /exports/{export_id}/download": ("conflict", "resource_export_part_not_found"),
+    "GET /explain": ("resource_connector_not_found", *_STORAGE),
+    "GET /doctor": ("resource_connector_not_found",),
+    "POST /doctor/repair": ("resource_connector_not_found", "conflict"),
+    "POST /connectors/local": ("conflict", "outside_location"),
+    "POST /connectors/{connector_id}/browse": (*_STORAGE, "browse_timed_out"),
+    "POST /connectors/{connector_id}/test": _STORAGE,
+    "PATCH /connectors/{connector_id}": _STORAGE,
+    "GET /indexes/{index_id}/automations/import/preview": _STORAGE,
+    "PUT /indexes/{index_id}/automations/import": _STORAGE,
+    "POST /import-jobs/{job_id}/retry": ("import_job_not_retryable",),
+}
+"""What else a route can answer with, by method and path below `/api/v2`."""
+
+
+def codes_of(name: str, operation: Operation, fields: Collection[str] = ()) -> Iterator[str]:
+    """The codes of all refusals that a route can give.
+
+    `name` is its method and its path below `/api/v2`, `fields` are the names of all that its body may hold.
+    """
+    yield from _guard_codes(name, operation)
+    if "{rest}" in name:
+        yield "resource_route_not_found"
+    if not any(status < "300" for status in operation["responses"]):
+        # It says what it is not, whatever is asked.
+        yield "not_available" if "404" in operation["responses"] else "model_not_configured"
+    else:
+        yield from _resource_codes(name)
+        yield from _named_codes(fields)
+        yield from _input_codes(name, operation, fields)
+        yield from _BESIDES.get(name, ())
+
+
+def _input_codes(name: str, operation: Operation, fields: Collection[str]) -> Iterator[str]:
+    """Of what comes with the request."""
+    parameters = {each["name"].lower(): each["in"] for each in operation.get("parameters", ())}
+    if "token" in parameters:
+        yield from ("authentication_invalid_token", "authorization_foreign_token")
+    if any(each.endswith("cursor") for each in (*parameters, *fields)):
+        yield "invalid_cursor"
+    if "idempotency-key" in parameters:
+        yield from ("conflict", "idempotency_request_mismatch", "idempotency_request_in_progress")
+    elif not name.startswith("GET ") and "{" in name:
+        yield "conflict"
+    if "processing_model" in fields:
+        yield "model_not_configured"
+    if "requestBody" in operation:
+        yield "body_too_large"
+    if "requestBody" in operation or {"path", "query"} & set(parameters.values()):
+        yield "validation_error"
+
+
+def is_counted(name: str, operation: Operation) -> bool:
+    """Whether a limit counts the requests for a route, and its answers tell how many are left."""
+    security = operation.get("security", ())
+    return bool(security) and {} not in security and name not in UNCOUNTED
+
+
+def _guard_codes(name: str, operation: Operation) -> Iterator[str]:
+    """Of what stands before the route."""
+    yield "host_not_allowed"
+    if not name.startswith("GET "):
+        yield "origin_not_allowed"
+    if operation.get("security"):
+        yield from ("authentication_invalid_api_key", "authorization_insufficient_scope", "store_unavailable")
+    if is_counted(name, operation):
+        yield "rate_limit_exceeded"
+
+
+def _resource_codes(name: str) -> Iterator[str]:
+    """Of what its path names."""
+    suffix = "_deletion" if name.endswith("/deletion") else ""
+    for parameter in re.findall(r"\{(\w+)\}", name):
+        yield f"resource_{RESOURCES.get(parameter, parameter.removesuffix('_id'))}{suffix}_not_found"
+    if "/automations/" in name:
+        yield "resource_automation_not_found"
+
+
+def _named_codes(fields: Collection[str]) -> Iterator[str]:
+    """Of what its body names. A client's own name for a file is none of a resource."""
+    for field in fields:
+        for parameter, resource in RESOURCES.items():
+            if field.removesuffix("s").endswith(parameter) and parameter != "file_id":
+                yield f"resource_{resource}_not_found"
+
+
+def refusal_of(code: str) -> Refusal:
+    """What a code means. Raises KeyError for one that no refusal has."""
+    found = re.fullmatch(r"resource_(\w+)_not_found", code)
+    if found is None or code in CODES:
+        return CODES[code]
+    return Refusal(404, f"no {found[1].replace('_', ' ')} with this id")
+
+
+def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
+    """The codes, each once, grouped by their statuses, the smallest first."""
+    found: dict[int, list[str]] = {}
+    for code in sorted(set(codes)):
+        found.setdefault(refusal_of(code).status, []).append(code)
+    return dict(sorted(found.items()))
+
+
+def with_status(status: int) -> list[str]:
+    """All codes that come with a status, for a route that names only that."""
+    return [code for code, refusal in CODES.items() if refusal.status == status]

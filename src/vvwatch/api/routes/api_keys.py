@@ -1,0 +1,147 @@
+"""API keys. The hosted service lets only signed-in operators at them; here a key with the scope `admin` may."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from fastapi import Response
+from pydantic import Field
+
+from vvwatch.api.http.auditing import Audited
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.idempotency import Idempotent, ShownOnce
+from vvwatch.api.http.wire import Body, Resource, Visible, moment
+from vvwatch.core.keys import Scope
+from vvwatch.store.admin import keys
+from vvwatch.store.db.database import Tx
+
+router = resource_router("api keys")
+
+_DAY_SECONDS: Final = 86_400.0
+_RANDOM_BYTES: Final = 24
+_ROTATE: Final = "if you do not have it, POST /api-keys/{key_id}/rotate with another Idempotency-Key"
+
+Scopes = Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))]
+
+
+class ApiKeyBody(Body):
+    """A new key."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100), Visible]
+    scopes: Scopes = Field(default_factory=lambda: [Scope.READ])
+    expires_in_days: Annotated[int, Field(ge=1, le=365)] | None = None
+
+
+class ApiKey(Resource):
+    """A key without itself: of it only the beginning is known."""
+
+    key_id: str
+    key_prefix: str
+    name: str
+    scopes: list[str]
+    created_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None
+    expires_at: str | None
+    is_active: bool
+
+
+class NewApiKey(ApiKey, ShownOnce):
+    """A key, shown this once."""
+
+    key: str
+
+    def instead(self) -> tuple[str, str]:
+        """What the request did, and how to get another key."""
+        return f"the first request made key {self.key_id!r} and showed it: that answer is not kept", _ROTATE
+
+
+class RotatedApiKey(ShownOnce):
+    """The key that takes the place of another one, shown this once."""
+
+    old_key_id: str
+    new_key: NewApiKey
+
+    def instead(self) -> tuple[str, str]:
+        """What the request did, and how to get another key."""
+        return self.new_key.instead()
+
+
+class Deleted(Resource):
+    """What became of the key."""
+
+    message: str
+
+
+def _columns(row: sa.Row[Any], now: float) -> dict[str, Any]:
+    return {
+        "key_id": row.id,
+        "key_prefix": row.key_prefix,
+        "name": row.name,
+        "scopes": row.scopes,
+        "created_at": moment(row.created_at),
+        "last_used_at": moment(row.last_used_at),
+        "revoked_at": moment(row.revoked_at),
+        "expires_at": moment(row.expires_at),
+        "is_active": keys.is_active(row, now),
+    }
+
+
+def _shown(row: sa.Row[Any], now: float) -> ApiKey:
+    return ApiKey(**_columns(row, now))
+
+
+@router.post("/api-keys", status_code=201, response_model=NewApiKey)
+async def create_api_key(once: Idempotent, body: ApiKeyBody) -> Response:
+    """Make a key. The first answer alone shows it: the same Idempotency-Key again is answered with 409."""
+    random = secrets.token_bytes(_RANDOM_BYTES)
+    return await once(lambda tx: _made(tx, body, random))
+
+
+def _made(tx: Tx, body: ApiKeyBody, random: bytes) -> NewApiKey:
+    days = body.expires_in_days
+    expires_at = None if days is None else tx.now + days * _DAY_SECONDS
+    row, key = keys.create(tx, body.name, list(dict.fromkeys(body.scopes)), random, expires_at)
+    return NewApiKey(**_columns(row, tx.now), key=key)
+
+
+@router.get("/api-keys")
+async def list_api_keys(context: Context) -> list[ApiKey]:
+    """All keys, oldest first."""
+    now = context.clock.now()
+    return [_shown(row, now) for row in await context.database.read(keys.list_all)]
+
+
+@router.get("/api-keys/{key_id}")
+async def get_api_key(context: Context, key_id: str) -> ApiKey:
+    """One key."""
+    return _shown(await context.database.read(keys.get, key_id), context.clock.now())
+
+
+@router.delete("/api-keys/{key_id}")
+async def delete_api_key(audited: Audited, key_id: str) -> Deleted:
+    """Forget a key: it opens nothing any more and is listed no longer. The operator's own key can only be revoked."""
+    row = await audited.write(lambda tx: keys.delete(tx, key_id))
+    return Deleted(message=f"key {row.name!r} ({row.id}) was deleted")
+
+
+@router.post("/api-keys/{key_id}/revoke", response_model=ApiKey)
+async def revoke_api_key(once: Idempotent, key_id: str) -> Response:
+    """Make a key worthless, for good. The last key with the scope `admin` cannot be revoked."""
+    return await once(lambda tx: _shown(keys.withdraw(tx, key_id), tx.now))
+
+
+@router.post("/api-keys/{key_id}/rotate", response_model=RotatedApiKey)
+async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
+    """Another key with the same name, scopes and end in the place of this one, which is revoked at once."""
+    random = secrets.token_bytes(_RANDOM_BYTES)
+
+    def rotated(tx: Tx) -> RotatedApiKey:
+        row, key = keys.rotate(tx, key_id, random)
+        once.audit.details["new_key_id"] = row.id
+        return RotatedApiKey(old_key_id=key_id, new_key=NewApiKey(**_columns(row, tx.now), key=key))
+
+    return await once(rotated)

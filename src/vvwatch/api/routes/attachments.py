@@ -1,0 +1,107 @@
+"""Files of other hosts: an import job that fetches them, each from an address that opens it for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import Body, Visible
+from vvwatch.api.routes import import_jobs
+from vvwatch.api.routes.import_jobs import ImportJob
+from vvwatch.api.routes.uploads import Destination, IndexId, Title, destination, require_one_index
+from vvwatch.core.uploads import title_of
+from vvwatch.errors import DeliveryRefused, InvalidInput
+from vvwatch.senders.guard import Guard
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import fetching
+from vvwatch.store.imports import job_queries as queries
+from vvwatch.store.imports.fetching import Attachment
+
+router = resource_router("uploads")
+
+
+class AttachmentFile(Body):
+    """A file to fetch. Its format is told by `file_name` or `mime_type`, else by the address or the host's answer."""
+
+    download_url: Annotated[str, Field(min_length=1, max_length=4096)]
+    file_id: Annotated[str, Field(min_length=1, max_length=255), Visible]
+    file_name: Annotated[str | None, Field(max_length=1024)] = None
+    mime_type: Annotated[str | None, Field(max_length=255)] = None
+
+
+class AttachmentsBody(Body):
+    """Files to fetch. Without an index they go to the playground; without a title each is called like its file."""
+
+    files: Annotated[list[AttachmentFile], Field(min_length=1, max_length=100)]
+    index_id: IndexId | None = None
+    index_name: Annotated[str, Field(min_length=1, max_length=255), Visible] | None = None
+    title: Title | None = None
+
+
+class AttachmentsJob(ImportJob):
+    """The import job, and where its media go."""
+
+    destination: Destination
+
+
+@router.post("/workflow/attachments", status_code=202, response_model=AttachmentsJob)
+async def import_attachments(context: Context, once: Idempotent, body: AttachmentsBody) -> Response:
+    """Fetch files of other hosts and import them. One that cannot be had fails with `attachment_download_failed`."""
+    require_one_index(body.index_id, body.index_name)
+    wanted = _wanted(context, body)
+
+    def effect(tx: Tx) -> AttachmentsJob:
+        goes_to = destination(tx, body.index_id, body.index_name)
+        connector = context.uploads.connector(tx)
+        job_id = tx.new_id("job")
+        fetching.create(tx, context.box, job_id, goes_to.index_id, connector.id, wanted)
+        job = import_jobs.shown(queries.view(tx, job_id))
+        return AttachmentsJob(**job.model_dump(), destination=goes_to)
+
+    return await once(effect)
+
+
+def _wanted(context: ApiContext, body: AttachmentsBody) -> list[tuple[Attachment, str]]:
+    """What to fetch, and what to call it. Raises InvalidInput for an address that is not asked, or an id twice."""
+    guard = _guard(context)
+    if len({file.file_id for file in body.files}) < len(body.files):
+        raise InvalidInput("files: two have the same file_id", "give each its own")
+    return [(_attachment(guard, file), _title(body, number)) for number, file in enumerate(body.files, 1)]
+
+
+def _attachment(guard: Guard, file: AttachmentFile) -> Attachment:
+    _require_address(guard, file.file_id, file.download_url)
+    return Attachment(file.file_id, file.download_url, file.file_name or "", file.mime_type or "")
+
+
+def _require_address(guard: Guard, file_id: str, url: str) -> None:
+    try:
+        guard.checked(url)
+    except (DeliveryRefused, ValueError) as error:
+        what = error.message if isinstance(error, DeliveryRefused) else "the address cannot be read"
+        raise InvalidInput(
+            f"download_url of file {file_id!r}: {what}", "give a whole https address"
+        ) from None
+
+
+def require_addresses(context: ApiContext, refreshed: Sequence[Mapping[str, Any]]) -> None:
+    """Raises InvalidInput when one of these files, which are fetched again, has an address that is not asked."""
+    for file in refreshed:
+        _require_address(_guard(context), file["file_id"], file["download_url"])
+
+
+def _guard(context: ApiContext) -> Guard:
+    return Guard(context.settings.attachment_policy, "attachments")
+
+
+def _title(body: AttachmentsBody, number: int) -> str:
+    file = body.files[number - 1]
+    if body.title is None:
+        return title_of(file.file_name or file.file_id)
+    return body.title if len(body.files) == 1 else f"{body.title[:240]} ({number})"

@@ -1,0 +1,248 @@
+"""What needs somebody: told by the server, over everything, each with what to type next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import Path
+
+from vvwatch.api.http.auditing import Audited
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.routes.status_bodies import Attention
+from vvwatch.core.shortages import remedy
+from vvwatch.store.admin import attention as queries
+from vvwatch.store.admin import nodes
+from vvwatch.store.admin.attention import Failure
+from vvwatch.store.admin.audit import BadKeys
+from vvwatch.store.admin.shortages import Waiting
+from vvwatch.store.admin.status_queries import State
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs.processor_queries import Standing
+from vvwatch.workflow.upkeep.findings import (
+    bad_keys_trouble,
+    mend_pause,
+    mend_waiting,
+    next_step,
+    shortage,
+    webhook_trouble,
+)
+
+MOST_TOLD: Final = 50
+"""So many of the newest failures of each kind are told one by one."""
+
+router = resource_router("status")
+
+Document = dict[str, Any]
+_BAD: Final = frozenset({"degraded", "failed"})
+
+
+class Dismissed(Resource):
+    """What is not shown any more: the failure, and those that said the same."""
+
+    dismissed: list[str]
+
+
+@router.post("/attention/{attention_id}/dismiss", **extension("Dismiss a failure"))
+async def dismiss_attention(
+    context: Context,
+    audited: Audited,
+    attention_id: Annotated[
+        str, Path(description="an import job, a prompt run, an export, a delivery or a node")
+    ],
+) -> Dismissed:
+    """Stop showing a failure, and those that say the same. Later failures are shown again."""
+    after = since(context.clock.now())
+    dismissed = await audited.write(lambda tx: _dismissed(tx, attention_id, after))
+    return Dismissed(dismissed=list(dismissed))
+
+
+def _dismissed(tx: Tx, attention_id: str, after: float) -> Sequence[str]:
+    if nodes.dismiss(tx, attention_id):
+        return [attention_id]
+    return queries.dismiss(tx, attention_id, after)
+
+
+def since(now: float) -> float:
+    """Failures after that moment need attention."""
+    return now - queries.RECENT_SECONDS
+
+
+def attention(found: State, daemon: Document) -> list[Attention]:
+    """All that needs somebody: first what hinders everything, then what hinders an automation, then what failed."""
+    return [
+        *_database(daemon.get("database") or {}),
+        *_connections(daemon.get("pressure")),
+        *_shortages(found.shortages),
+        *_nodes(daemon.get("nodes") or ()),
+        *_processors(found.processors),
+        *_unwell("connector", daemon.get("connectors") or {}),
+        *_automations(found, daemon.get("sources") or {}),
+        *_unwell("queue", daemon.get("queues") or {}),
+        *failed(found),
+        *_webhooks(found.webhooks),
+        *_bad_keys(found.bad_keys),
+    ]
+
+
+def _bad_keys(found: Sequence[BadKeys]) -> Iterator[Attention]:
+    for each in found:
+        what, fix = bad_keys_trouble(each)
+        yield Attention(
+            kind="address",
+            attention_id=each.address,
+            state="failed",
+            what=what,
+            fix=fix,
+            count=each.times,
+            since=moment(each.first_at),
+        )
+
+
+def _database(database: Document) -> Iterator[Attention]:
+    if not database.get("writable", True):
+        what = database.get("error") or "the database cannot be written to"
+        fix = "make room on its disk, or look at the disk's health"
+        yield Attention(kind="database", attention_id="database", state="failed", what=what, fix=fix)
+
+
+def _connections(pressure: Document | None) -> Iterator[Attention]:
+    if pressure is not None:
+        yield Attention(
+            kind="connections",
+            attention_id="connections",
+            state="waiting",
+            what=f"{pressure['what']}; those without a request make room for new ones",
+            fix=pressure["hint"],
+            since=moment(pressure["since"]),
+        )
+
+
+def _shortages(found: Iterable[Waiting]) -> Iterator[Attention]:
+    for each in found:
+        yield Attention(
+            kind="machine",
+            attention_id=each.code,
+            state="waiting",
+            what=shortage(each),
+            fix=remedy(each.code, each.message),
+            count=each.count,
+            since=moment(each.since),
+            next_try_at=moment(each.next_at),
+        )
+
+
+def _nodes(found: Any) -> Iterator[Attention]:
+    for each in found:
+        if each["loss"]:
+            yield Attention(
+                kind="node",
+                attention_id=each["name"],
+                state="failed" if each["waiting"] else "waiting",
+                what=each["loss"],
+                fix=each["remedy"],
+                since=moment(each["seen_at"] or None),
+            )
+
+
+def _processors(found: Standing) -> Iterator[Attention]:
+    for row in found.paused:
+        yield Attention(
+            kind="processor",
+            attention_id=row.name,
+            state="waiting",
+            what=f"is paused: {row.message}",
+            fix=mend_pause(row),
+            since=moment(row.paused_at),
+            next_try_at=moment(row.until),
+        )
+    for row in found.waiting:
+        yield Attention(
+            kind="prompt_run",
+            attention_id=row.run_id,
+            state="waiting",
+            what=f"waits for the processor {row.processor}: {row.message}",
+            fix=mend_waiting(row.code),
+            count=row.items,
+            next_try_at=moment(row.next_at),
+        )
+
+
+def _unwell(kind: str, sources: Document) -> Iterator[Attention]:
+    for name, health in sources.items():
+        if health["state"] in _BAD:
+            yield _of_health(kind, name, health)
+
+
+def _of_health(kind: str, name: str, health: Document) -> Attention:
+    return Attention(
+        kind=kind,
+        attention_id=name,
+        state="waiting",
+        what=health.get("reason", ""),
+        fix=health.get("hint", ""),
+        since=moment(health.get("since") or None),
+    )
+
+
+def _automations(found: State, sources: Document) -> Iterator[Attention]:
+    for row in found.automations:
+        if row.last_error:
+            times = f" ({row.failures:,} scans in a row)" if row.failures > 1 else ""
+            yield Attention(
+                kind="automation",
+                attention_id=row.id,
+                state="waiting",
+                what=f"{row.last_error}{times}",
+                fix=row.last_error_hint or "",
+                count=max(row.failures, 1),
+                since=moment(row.failing_since),
+                next_try_at=moment(row.next_at),
+            )
+        elif sources.get(row.id, {}).get("state") in _BAD:
+            yield _of_health("source", row.id, sources[row.id])
+
+
+def failed(found: State) -> Iterator[Attention]:
+    """What failed: of each kind the newest one by one, and the newest for each other reason."""
+    told, reasons = Counter[str](), set[tuple[str, str, str]]()
+    for each in found.failures.found:
+        reason = each.kind, each.about, each.reason
+        if told[each.kind] < MOST_TOLD or reason not in reasons:
+            told[each.kind] += 1
+            reasons.add(reason)
+            yield _failed(each)
+
+
+def _failed(each: Failure) -> Attention:
+    waits = each.state == "waiting"
+    return Attention(
+        kind=each.kind,
+        attention_id=each.id,
+        state=each.state,
+        what=each.what,
+        fix=next_step(each),
+        count=each.failed,
+        alike=len(each.ids),
+        since=moment(each.last_at),
+        next_try_at=moment(each.next_try_at),
+        dismissable=not waits,
+    )
+
+
+def _webhooks(rows: Any) -> Iterator[Attention]:
+    for row in rows:
+        what, fix = webhook_trouble(row)
+        yield Attention(
+            kind="webhook",
+            attention_id=row.id,
+            state="failed" if row.status == "disabled" else "waiting",
+            what=what,
+            fix=fix,
+            count=row.failure_count,
+            since=moment(row.last_failure_at),
+            next_try_at=moment(row.probe_at) if row.status == "active" else None,
+        )

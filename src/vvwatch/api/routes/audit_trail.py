@@ -1,0 +1,87 @@
+"""The audit trail: who changed what, and who was refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Query
+from pydantic import AwareDatetime
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.pagination import Cursor, Page, decode, page
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.store.admin import audit
+from vvwatch.store.admin.audit import Wanted
+
+router = resource_router("audit")
+
+
+class AuditEntry(Resource):
+    """One change, or equal refusals within an hour: `times` of them, from `at` to `last_at`.
+
+    `actor` is the id of an API key, or `config` (the configuration file), `cli` (a command on the database) or `daemon`
+    (the daemon itself); of a refusal it is empty unless the key is known. `action` is `index.created`, `key.revoked`, …
+    and `request.refused`; `outcome` is `done` or `refused`. `route` is below `/api/v2`. `details` name the fields that
+    were changed, or the reason of a refusal, and hold no secrets.
+    """
+
+    audit_id: str
+    at: str | None
+    last_at: str | None
+    actor: str
+    actor_name: str
+    action: str
+    outcome: str
+    resource_id: str
+    route: str
+    request_id: str
+    address: str
+    times: int
+    details: dict[str, Any]
+
+
+@router.get("/audit", **extension("Who changed what, and who was refused"))
+async def list_audit(
+    context: Context,
+    actor: Annotated[
+        str, Query(max_length=200, description="the id of a key, or `config`, `cli`, `daemon`")
+    ] = "",
+    action: Annotated[
+        str, Query(max_length=100, description="`index.deleted`, or `index` for all that was done to indexes")
+    ] = "",
+    resource_id: Annotated[str, Query(max_length=200, description="what was changed")] = "",
+    since: Annotated[AwareDatetime | None, Query(description="from this moment on")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="before this moment")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Cursor = None,
+) -> Page[AuditEntry]:
+    """The audit trail, newest first. An entry is kept for `[retention] audit`."""
+    wanted = Wanted(
+        actor=actor,
+        action=action,
+        resource_id=resource_id,
+        since=None if since is None else since.timestamp(),
+        until=None if until is None else until.timestamp(),
+    )
+    rows = await context.database.read(audit.newest, wanted, decode(cursor), limit)
+    return page(rows, limit, _shown, lambda row: str(row.id))
+
+
+def _shown(row: sa.Row[Any]) -> AuditEntry:
+    return AuditEntry(
+        audit_id=row.id,
+        at=moment(row.at),
+        last_at=moment(row.last_at or row.at),
+        actor=row.actor,
+        actor_name=row.actor_name,
+        action=row.action,
+        outcome=row.outcome,
+        resource_id=row.resource_id,
+        route=row.route,
+        request_id=row.request_id,
+        address=row.address,
+        times=row.times,
+        details=row.details or {},
+    )

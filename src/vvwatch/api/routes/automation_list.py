@@ -1,0 +1,53 @@
+"""Every index and its automations, in one answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.wire import Resource
+from vvwatch.api.routes.automations import status_of
+from vvwatch.store.watching.automation_queries import IndexAutomations, index_automations
+
+router = resource_router("automations")
+
+
+class AutomationSummary(Resource):
+    """An automation of an index: `active`, `paused` or `disabled`."""
+
+    automation_id: str
+    index_id: str
+    status: str
+
+
+class IndexSummary(Resource):
+    """An index and its automations; null for one that it does not have."""
+
+    index_id: str
+    index_name: str
+    import_automation: AutomationSummary | None
+    export_automation: AutomationSummary | None
+
+
+@router.get("/automations", **extension("Every index and its automations"))
+async def list_automations(context: Context) -> list[IndexSummary]:
+    """All indexes, oldest first, with the ids, names and states of their automations."""
+    return [_shown(each) for each in await context.database.read(index_automations)]
+
+
+def _shown(found: IndexAutomations) -> IndexSummary:
+    return IndexSummary(
+        index_id=found.index.id,
+        index_name=found.index.name,
+        import_automation=_summary(found.importing),
+        export_automation=_summary(found.exporting),
+    )
+
+
+def _summary(row: sa.Row[Any] | None) -> AutomationSummary | None:
+    if row is None:
+        return None
+    return AutomationSummary(automation_id=row.id, index_id=row.index_id, status=status_of(row))

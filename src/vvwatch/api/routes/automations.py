@@ -1,0 +1,398 @@
+"""Automations: per index, what is watched and imported, and where results are delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import Depends, Query, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field, model_validator
+
+from vvwatch.api.http.auditing import Audit, Audited
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import Body, Resource, moment
+from vvwatch.api.routes.left_out import LeftOutBody
+from vvwatch.api.routes.previews import ImportPreview, pattern_warnings, previewed
+from vvwatch.api.routes.run_options import PromptId, RunOptions, asked_of, processor_of
+from vvwatch.api.routes.windows import by_index, tell_closed
+from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
+from vvwatch.config.models import Automation as Usual
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.media import with_lengths
+from vvwatch.core.processors import ProcessorNames
+from vvwatch.core.schedules import scan_seconds
+from vvwatch.core.windows import WindowPolicy, default_max_wait
+from vvwatch.errors import Conflict, NotFound, OutsideLocation
+from vvwatch.ports import Storage
+from vvwatch.store.db.database import Tx
+from vvwatch.store.watching import automations, windows
+from vvwatch.store.watching.automation_queries import ImportState, import_parts, import_state
+from vvwatch.store.watching.automations import ExportSpec, ImportSpec
+from vvwatch.store.watching.dry_run import present_import, rehearse_import
+from vvwatch.store.watching.windows import Closed
+
+router = resource_router("automations")
+router.dependencies.append(Depends(by_index))
+
+_USUAL: Final = Usual()
+"""What an automation of the configuration file has when it does not say otherwise."""
+
+_SHORTEST_SETTLE_SECONDS: Final = 0.2
+
+
+class PromptPreset(RunOptions):
+    """A prompt and how its runs cut and treat media."""
+
+    prompt_id: PromptId
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_lengths(cls, given: Any) -> Any:
+        return with_lengths(given) if isinstance(given, Mapping) else given
+
+
+class ImportAutomationBody(LeftOutBody):
+    """What to watch, how long to gather, and what to do with what came."""
+
+    enabled: bool = True
+    paused: bool = False
+    connector_id: Annotated[str, Field(min_length=1)]
+    source_prefix: Annotated[KeyPrefix, Field(max_length=1024)] = _USUAL.prefix
+    file_pattern: Pattern = _USUAL.pattern
+    recursive: bool = _USUAL.recursive
+    debounce_interval: Literal["5m", "10m", "1h", "1d"]
+    prompt_preset: PromptPreset
+    import_mode_override: Literal["all", "new_only"] | None = None
+
+
+class ExportAutomationBody(Body):
+    """Where the results of each prompt run go."""
+
+    enabled: bool = True
+    paused: bool = False
+    destination_connector_id: Annotated[str, Field(min_length=1)]
+    destination_subpath: Annotated[Subpath, Field(max_length=1024)] | None = None
+
+
+class ImportAutomation(Resource):
+    """An import automation. `next_run_at` is when the open window closes if nothing more arrives."""
+
+    automation_id: str
+    index_id: str
+    status: str
+    enabled: bool
+    paused: bool
+    connector_id: str
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    exclude: list[str]
+    min_size_bytes: int | None
+    max_size_bytes: int | None
+    debounce_interval: str
+    prompt_preset: dict[str, Any]
+    prompt_version: int | None
+    import_mode_override: str | None
+    declared: bool
+    last_scan_at: str | None
+    last_triggered_at: str | None
+    last_import_job_id: str | None
+    last_run_id: str | None
+    last_error: str | None
+    last_error_hint: str | None
+    next_scan_at: str | None
+    next_run_at: str | None
+    warnings: list[str]
+    created_at: str | None
+    updated_at: str | None
+
+
+class ExportAutomation(Resource):
+    """An export automation; it runs when a prompt run of the index ends."""
+
+    automation_id: str
+    index_id: str
+    status: str
+    enabled: bool
+    paused: bool
+    destination_connector_id: str
+    destination_subpath: str | None
+    declared: bool
+    last_triggered_at: str | None
+    last_export_id: str | None
+    last_error: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+def status_of(row: sa.Row[Any]) -> str:
+    """`active`, `paused` or `disabled`."""
+    if not row.enabled:
+        return "disabled"
+    return "paused" if row.paused else "active"
+
+
+def _import_shown(state: ImportState, names: ProcessorNames) -> ImportAutomation:
+    row = state.row
+    preset = dict(row.prompt_preset)
+    version = preset.pop("prompt_version", None)
+    return ImportAutomation(
+        automation_id=row.id,
+        index_id=row.index_id,
+        status=status_of(row),
+        enabled=row.enabled,
+        paused=row.paused,
+        connector_id=row.connector_id,
+        source_prefix=row.source_prefix,
+        file_pattern=row.file_pattern,
+        recursive=row.recursive,
+        exclude=row.exclude_patterns or [],
+        min_size_bytes=row.min_size_bytes,
+        max_size_bytes=row.max_size_bytes,
+        debounce_interval=row.debounce_interval,
+        prompt_preset=preset,
+        prompt_version=version,
+        import_mode_override=row.import_mode_override,
+        declared=row.declared,
+        last_scan_at=moment(row.last_scan_at),
+        last_triggered_at=moment(row.last_triggered_at),
+        last_import_job_id=row.last_import_job_id,
+        last_run_id=row.last_run_id,
+        last_error=row.last_error,
+        last_error_hint=row.last_error_hint,
+        next_scan_at=moment(row.next_at),
+        next_run_at=_next_run_at(state),
+        warnings=[*pattern_warnings(row.file_pattern), *_model_warnings(preset, names)],
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+def _model_warnings(preset: Mapping[str, Any], names: ProcessorNames) -> Iterator[str]:
+    """What has happened to the processor since the preset was made."""
+    model = preset.get("processing_model")
+    if names.find(model, preset["prompt_id"]) is None:
+        yield f"no processor answers to the model {model!r}: its runs fail; use one of: {names.choices()}"
+
+
+def _undone_warnings(preset: PromptPreset, names: ProcessorNames) -> list[str]:
+    """What was asked for in so many words, and the processor does not do."""
+    reasons = names.choose(preset.processing_model, preset.prompt_id).not_done(preset.model_dump())
+    named = {f"enable_{feature}": why for feature, why in reasons.items()}
+    return [f"{name}: {why}" for name, why in named.items() if name in preset.model_fields_set]
+
+
+def _next_run_at(state: ImportState) -> str | None:
+    closes = state.window is not None and not state.window.held and status_of(state.row) == "active"
+    return moment(state.window.due_at) if state.window is not None and closes else None
+
+
+def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
+    return ExportAutomation(
+        automation_id=row.id,
+        index_id=row.index_id,
+        status=status_of(row),
+        enabled=row.enabled,
+        paused=row.paused,
+        destination_connector_id=row.destination_connector_id,
+        destination_subpath=row.destination_subpath,
+        declared=row.declared,
+        last_triggered_at=moment(row.last_triggered_at),
+        last_export_id=row.last_export_id,
+        last_error=row.last_error,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+@router.get("/indexes/{index_id}/automations/import")
+async def get_import_automation(context: Context, index_id: str) -> ImportAutomation:
+    """The import automation of an index."""
+    state = await context.database.read(import_state, index_id)
+    return _import_shown(state, context.database.processors)
+
+
+@router.put("/indexes/{index_id}/automations/import", response_model=ImportAutomation | ImportPreview)
+async def put_import_automation(
+    context: Context,
+    once: Idempotent,
+    index_id: str,
+    body: ImportAutomationBody,
+    dry_run: Annotated[bool, Query(description="change nothing, and tell what would newly match")] = False,
+) -> ImportPreview | Response:
+    """Make or replace the import automation of an index. What was imported before is not forgotten."""
+    if not dry_run and (given := await once.given()) is not None:
+        return given
+    await _check_parts(context, index_id, body)
+    spec = _spec(context, body)
+    if dry_run:
+        return await previewed(context, await context.database.write(rehearse_import, index_id, spec))
+    left: Closed | None = None
+    names = context.database.processors
+    undone = _undone_warnings(body.prompt_preset, names)
+
+    def save(tx: Tx) -> ImportAutomation:
+        nonlocal left
+        state, left = _save_import(tx, index_id, spec)
+        shown = _import_shown(state, names)
+        return shown.model_copy(update={"warnings": shown.warnings + undone})
+
+    response = await once.changing(body.model_fields_set)(save)
+    if left is not None:
+        tell_closed(context, left)
+    return response
+
+
+@router.get(
+    "/indexes/{index_id}/automations/import/preview", **extension("What a scan would find, changing nothing")
+)
+async def preview_import_automation(context: Context, index_id: str) -> ImportPreview:
+    """List the location now and tell what would newly be picked up; nothing is."""
+    return await previewed(context, await context.database.read(present_import, index_id))
+
+
+async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
+    """Raises RequestValidationError for a prefix that the connector cannot have, InvalidInput for a prompt that
+    the preset's processor cannot do.
+    """
+    preset = body.prompt_preset
+    processor = processor_of(context, preset.processing_model, preset.prompt_id)
+    parts = await context.database.read(import_parts, index_id, body.connector_id, preset.prompt_id)
+    storage = await context.open_storage(parts.connector)
+    check_prefix(storage, body.source_prefix)
+    await anyio.to_thread.run_sync(processor.check_prompt, asked_of(parts.prompt))
+
+
+def check_prefix(storage: Storage, prefix: str) -> None:
+    """Raises RequestValidationError for a prefix that the connector cannot have, as the body's own check does."""
+    try:
+        if prefix:
+            storage.uri(prefix.removesuffix("/"))
+    except OutsideLocation as error:
+        found = {"loc": ("body", "source_prefix"), "msg": error.message, "ctx": {"hint": error.hint}}
+        raise RequestValidationError([found]) from error
+
+
+def _spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
+    scale = context.settings.debounce_scale
+    quiet = parse_duration(body.debounce_interval) * scale
+    return ImportSpec(
+        connector_id=body.connector_id,
+        source_prefix=body.source_prefix,
+        file_pattern=body.file_pattern,
+        recursive=body.recursive,
+        debounce_interval=body.debounce_interval,
+        policy=WindowPolicy(quiet, default_max_wait(quiet), _USUAL.max_objects),
+        scan_seconds=scan_seconds(quiet),
+        settle_seconds=max(min(scale, 1.0) * _USUAL.settle_seconds, _SHORTEST_SETTLE_SECONDS),
+        preset=body.prompt_preset.model_dump(),
+        enabled=body.enabled,
+        paused=body.paused,
+        process_existing=_USUAL.process_existing,
+        import_mode_override=body.import_mode_override,
+        exclude=body.exclude or (),
+        min_size_bytes=body.min_size_bytes,
+        max_size_bytes=body.max_size_bytes,
+    )
+
+
+def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, Closed | None]:
+    """The automation as it is now, and the window that it had to close for that."""
+    left = None
+    with suppress(NotFound):
+        found = automations.get_import(tx, index_id)
+        if found.connector_id != spec.connector_id and not found.declared:
+            left = windows.leave_connector(tx, found.id)
+    automations.save_import(tx, index_id, spec)
+    return import_state(tx, index_id), left
+
+
+@router.post("/indexes/{index_id}/automations/import/pause")
+async def pause_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
+    """Stop watching for a while; the configuration and the open window are kept."""
+    state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=True))
+    return _import_shown(state, context.database.processors)
+
+
+@router.post("/indexes/{index_id}/automations/import/resume")
+async def resume_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
+    """Go on watching; a scan finds what arrived meanwhile."""
+    state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=False))
+    return _import_shown(state, context.database.processors)
+
+
+def _pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportState:
+    automations.pause_import(tx, index_id, paused=paused)
+    return import_state(tx, index_id)
+
+
+@router.post(
+    "/indexes/{index_id}/automations/import/scan", status_code=202, **extension("List the location now")
+)
+async def scan_import_automation(
+    context: Context,
+    audited: Audited,
+    index_id: str,
+    accept_missing: Annotated[bool, Query(description="what a complete listing misses is gone")] = False,
+) -> ImportAutomation:
+    """Look for new objects now; what is found joins the window as always.
+
+    Where most of what is known is missing at once, nothing is taken for gone for a while; `accept_missing` says that
+    it is, so that it counts as new when it comes again.
+    """
+    scan = partial(_scan_import, accept_missing=accept_missing)
+    state = await audited.write(lambda tx: scan(tx, index_id))
+    return _import_shown(state, context.database.processors)
+
+
+def _scan_import(tx: Tx, index_id: str, *, accept_missing: bool) -> ImportState:
+    row = automations.get_import(tx, index_id)
+    if status_of(row) != "active":
+        raise Conflict(
+            f"automation {row.id!r} is {status_of(row)}: nothing is scanned", "resume or enable it"
+        )
+    automations.scan_now(tx, row.id, accept_missing=accept_missing)
+    return import_state(tx, index_id)
+
+
+@router.get("/indexes/{index_id}/automations/export")
+async def get_export_automation(context: Context, index_id: str) -> ExportAutomation:
+    """The export automation of an index."""
+    return _export_shown(await context.database.read(automations.get_export, index_id))
+
+
+@router.put("/indexes/{index_id}/automations/export", response_model=ExportAutomation)
+async def put_export_automation(once: Idempotent, index_id: str, body: ExportAutomationBody) -> Response:
+    """Make or replace the export automation of an index."""
+    spec = ExportSpec(
+        destination_connector_id=body.destination_connector_id,
+        destination_subpath=body.destination_subpath or None,
+        enabled=body.enabled,
+        paused=body.paused,
+    )
+    save = once.changing(body.model_fields_set)
+    return await save(lambda tx: _export_shown(automations.save_export(tx, index_id, spec)))
+
+
+@router.post("/indexes/{index_id}/automations/export/pause")
+async def pause_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
+    """Stop exporting for a while; the configuration is kept."""
+    return await _export_paused(audited, index_id, paused=True)
+
+
+@router.post("/indexes/{index_id}/automations/export/resume")
+async def resume_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
+    """Go on exporting, beginning with the runs that ended meanwhile."""
+    return await _export_paused(audited, index_id, paused=False)
+
+
+async def _export_paused(audited: Audit, index_id: str, *, paused: bool) -> ExportAutomation:
+    pause = partial(automations.pause_export, paused=paused)
+    return await audited.write(lambda tx: _export_shown(pause(tx, index_id)))

@@ -1,0 +1,179 @@
+"""What requests about connectors may hold. Secrets are taken and never given back, nor repeated by a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import UploadFile
+from pydantic import AfterValidator, ConfigDict, Field, Json, SecretStr
+
+from vvwatch.api.http.wire import Body, Visible
+from vvwatch.api.routes.connector_events import EventsBody
+from vvwatch.config.clouds import (
+    AccessKeyId,
+    Container,
+    ExportBasePath,
+    GcsBucket,
+    Identity,
+    Project,
+    Region,
+    S3Bucket,
+    StorageAccount,
+    unusable_secret,
+)
+from vvwatch.config.fields import refused
+
+MOST_FILE_BYTES: Final = 65_536
+"""The size of the largest file of credentials that is taken."""
+
+Scope = Literal["import", "export"]
+Name = Annotated[str, Field(min_length=1, max_length=100), Visible]
+Scopes = Annotated[list[Scope], Field(min_length=1, max_length=2)]
+ImportMode = Literal["all", "new_only"]
+BasePath = Annotated[ExportBasePath, Field(max_length=1024)]
+
+
+def _usable(secret: SecretStr) -> SecretStr:
+    if why := unusable_secret(secret.get_secret_value()):
+        raise refused(*why)
+    return secret
+
+
+Key = Annotated[SecretStr, AfterValidator(_usable)]
+KeyFile = Annotated[SecretStr, Field(min_length=1, max_length=MOST_FILE_BYTES)]
+
+
+def _import_only() -> list[Scope]:
+    return ["import"]
+
+
+class _ConnectorBody(Body):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class NewConnector(_ConnectorBody):
+    """What every new connector has."""
+
+    name: Name
+    scopes: Scopes = Field(default_factory=_import_only)
+    import_mode: ImportMode = "all"
+    export_base_path: BasePath | None = None
+
+
+class LocalConnectorBody(NewConnector):
+    """A new connector for a local folder below one of the roots that the configuration allows.
+
+    `shared`: every node mounts the folder at this path. Else it belongs to the node that is asked.
+    """
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+    shared: bool = False
+
+
+class S3ConnectorBody(NewConnector):
+    """A new connector for a bucket of S3, or of the compatible store that the configuration's `[storage.s3]` names."""
+
+    bucket: S3Bucket
+    region: Region
+    aws_access_key_id: AccessKeyId = Field(repr=False, json_schema_extra={"writeOnly": True})
+    aws_secret_access_key: Key
+    events: EventsBody | None = None
+
+    def location(self) -> dict[str, Any]:
+        """Where the objects are, as the database keeps it."""
+        return self.model_dump(include={"bucket", "region"})
+
+    def credentials(self) -> dict[str, str]:
+        """The access key."""
+        return secrets_in(self, "s3")
+
+
+class AzureConnectorBody(NewConnector):
+    """A new connector for a container of an Azure storage account, with the secret of a registered application."""
+
+    storage_account: StorageAccount
+    container: Container
+    tenant_id: Identity
+    client_id: Identity
+    client_secret: Key
+    events: EventsBody | None = None
+
+    def location(self) -> dict[str, Any]:
+        """Where the objects are, as the database keeps it."""
+        return self.model_dump(include={"storage_account", "container"})
+
+    def credentials(self) -> dict[str, str]:
+        """The application and its secret."""
+        return secrets_in(self, "azure")
+
+
+class GcsConnectorForm(NewConnector):
+    """A new connector for a bucket of Google Cloud Storage.
+
+    `credentials_file` is the JSON key of a service account, 1 byte to 64 KiB; `events` are JSON in a text.
+    """
+
+    bucket: GcsBucket
+    gcp_project_id: Project
+    credentials_file: Annotated[UploadFile, Field(json_schema_extra={"writeOnly": True})]
+    events: Json[EventsBody] | None = None
+
+    def location(self) -> dict[str, Any]:
+        """Where the objects are, as the database keeps it."""
+        return {"bucket": self.bucket, "project": self.gcp_project_id}
+
+
+class ConnectorChanges(_ConnectorBody):
+    """What to change; what is left out stays. Where the objects are stays as it is: make another connector.
+
+    `export_base_path` null or empty: the location itself. `status`: `disabled` puts the connector aside, and all that
+    uses it waits; `active` takes it up again. Credentials are only taken, never shown, each by connectors of its
+    provider alone: `aws_access_key_id` and `aws_secret_access_key` by s3; `tenant_id`, `client_id` and
+    `client_secret` by azure, where what is left out stays; `credentials_json`, the text of a service account's JSON
+    key, by gcs. New credentials, scopes, an export path and `active` are tested as by `/test`. `events` null: nothing
+    tells of changes any more.
+    """
+
+    name: Name = Field(default_factory=str)
+    scopes: Scopes = Field(default_factory=_import_only)
+    import_mode: ImportMode = Field(default_factory=lambda: "all")
+    export_base_path: BasePath | None = None
+    status: Literal["active", "disabled"] = Field(default_factory=lambda: "active")
+    aws_access_key_id: AccessKeyId = Field(
+        default_factory=str, repr=False, json_schema_extra={"writeOnly": True}
+    )
+    aws_secret_access_key: Key = Field(default_factory=lambda: SecretStr(""))
+    tenant_id: Identity = Field(default_factory=str)
+    client_id: Identity = Field(default_factory=str)
+    client_secret: Key = Field(default_factory=lambda: SecretStr(""))
+    credentials_json: KeyFile = Field(default_factory=lambda: SecretStr(""))
+    events: EventsBody | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What was sent of all but the credentials."""
+        return self.model_dump(include=self.model_fields_set - set(CREDENTIALS))
+
+
+CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
+    "aws_access_key_id": ("s3", "access_key_id"),
+    "aws_secret_access_key": ("s3", "secret_access_key"),
+    "tenant_id": ("azure", "tenant_id"),
+    "client_id": ("azure", "client_id"),
+    "client_secret": ("azure", "client_secret"),
+    "credentials_json": ("gcs", "credentials_json"),
+}
+"""The fields that hold credentials: whose they are, and what the sealed document calls them."""
+
+
+def secrets_in(body: _ConnectorBody, provider: str) -> dict[str, str]:
+    """The credentials of a provider that were sent, in clear, as the sealed document calls them."""
+    return {
+        name: _clear(getattr(body, field))
+        for field, (owner, name) in CREDENTIALS.items()
+        if owner == provider and field in body.model_fields_set
+    }
+
+
+def _clear(value: str | SecretStr) -> str:
+    return value if isinstance(value, str) else value.get_secret_value()

@@ -1,0 +1,105 @@
+"""What requests and answers say of the queue in which a connector's store tells of changes.
+
+A queue that is named over the API lies with the provider itself, or at the host of the store that the configuration
+names: an API key buys no request into the daemon's network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+
+from vvwatch.api.http.wire import Body, Resource
+from vvwatch.config.clouds import PubSubSubscription, SqsQueueUrl, StorageQueueUrl
+
+_LONGEST_SECONDS: Final = 366 * 86_400.0
+_QUEUES: Final[Mapping[str, TypeAdapter[str]]] = {
+    "s3": TypeAdapter(SqsQueueUrl),
+    "gcs": TypeAdapter(PubSubSubscription),
+    "azure": TypeAdapter(StorageQueueUrl),
+}
+_OWN_HOSTS: Final = {
+    "s3": re.compile(r"sqs\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"),
+    "azure": re.compile(r"[a-z0-9]{3,24}\.queue\.core\.windows\.net"),
+}
+_ALLOWED: Final = {
+    "s3": "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
+    "azure": "https://ACCOUNT.queue.core.windows.net/QUEUE",
+}
+
+Seconds = Annotated[float, Field(ge=1, le=_LONGEST_SECONDS)]
+
+
+class EventsBody(Body):
+    """The queue that tells of changes: the URL of an SQS queue, `projects/P/subscriptions/S` of Pub/Sub, or the URL of
+    a storage queue that Event Grid fills.
+
+    `exclusive`: nobody else reads it, and what no automation wants is deleted; `shared`: that is left to others. All
+    is listed every `sweep_seconds` as long as the queue works; what that finds counts as missed after `late_seconds`.
+    """
+
+    queue: Annotated[str, Field(min_length=1, max_length=1024)]
+    mode: Literal["exclusive", "shared"] = "exclusive"
+    sweep_seconds: Seconds = 3600.0
+    late_seconds: Annotated[float, Field(ge=0, le=_LONGEST_SECONDS)] = 60.0
+
+
+class Events(Resource):
+    """The queue that tells of changes, and how far it is trusted."""
+
+    queue: str
+    mode: str
+    sweep_seconds: float
+    late_seconds: float
+
+
+def shown_events(document: Mapping[str, Any] | None) -> Events | None:
+    """The events of a connector's row as they are answered."""
+    return None if document is None else Events(**{name: document[name] for name in Events.model_fields})
+
+
+def kept_events(
+    body: EventsBody | None, provider: str, store_hosts: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """What the database keeps of them. Raises RequestValidationError for a queue that connectors may not have."""
+    if body is None:
+        return None
+    if provider not in _QUEUES:
+        raise _unusable(
+            (), "belong to connectors of s3, gcs and azure", "", "a folder tells of changes by itself"
+        )
+    try:
+        queue = _QUEUES[provider].validate_python(body.queue)
+    except ValidationError as error:
+        [detail] = error.errors(include_url=False)
+        context = detail["ctx"]
+        raise _unusable(("queue",), context["what"], context["allowed"], context["hint"]) from None
+    if provider in _OWN_HOSTS and not _is_theirs(queue, provider, store_hosts.get(provider, "")):
+        hint = "queues elsewhere are declared in the configuration file"
+        raise _unusable(("queue",), "does not lie with the provider", _ALLOWED[provider], hint)
+    return {**body.model_dump(), "queue": queue}
+
+
+def _is_theirs(queue: str, provider: str, store_host: str) -> bool:
+    parts = urlsplit(queue)
+    host = parts.hostname or ""
+    own = parts.scheme == "https" and _port(queue) == 443 and _OWN_HOSTS[provider].fullmatch(host)
+    return bool(own) or host == store_host
+
+
+def _port(url: str) -> int | None:
+    """The port that a URL asks for; None for one that cannot be."""
+    try:
+        return urlsplit(url).port or 443
+    except ValueError:
+        return None
+
+
+def _unusable(loc: tuple[str, ...], what: str, allowed: str, hint: str) -> RequestValidationError:
+    context = {"allowed": allowed, "hint": hint}
+    return RequestValidationError([{"loc": ("body", "events", *loc), "msg": what, "ctx": context}])

@@ -1,0 +1,88 @@
+"""Deleting an index or a media item: accepted at once, carried out in the background, and told of for ever.
+
+From the acceptance on the resource answers 404; its deletion goes on answering, also when all is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.api.http.auditing import Audited
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.wire import Resource
+from vvwatch.core.deletions import DeletionStatus
+from vvwatch.store.admin import deletions
+from vvwatch.store.admin.deletions import INDEX, VIDEO
+
+router = resource_router("deletions")
+
+_PAUSE_SECONDS: Final = 1
+
+
+class Deletion(Resource):
+    """How far it has come; `retry_after_seconds` says when to ask again and is null when all is gone."""
+
+    deletion_id: str
+    status: DeletionStatus
+    retry_after_seconds: int | None
+
+
+class IndexDeletion(Deletion):
+    """The deletion of an index."""
+
+    index_id: str
+
+
+class VideoDeletion(Deletion):
+    """The deletion of a media item."""
+
+    video_id: str
+
+
+def _shown(row: sa.Row[Any]) -> dict[str, Any]:
+    ended = row.status == DeletionStatus.DELETED
+    pause = None if ended else _PAUSE_SECONDS
+    status = DeletionStatus(row.status)
+    return {"deletion_id": row.id, "status": status, "retry_after_seconds": pause}
+
+
+def _of_index(row: sa.Row[Any]) -> IndexDeletion:
+    return IndexDeletion(index_id=row.resource_id, **_shown(row))
+
+
+def _of_video(row: sa.Row[Any]) -> VideoDeletion:
+    return VideoDeletion(video_id=row.resource_id, **_shown(row))
+
+
+@router.delete("/indexes/{index_id}", status_code=202)
+async def delete_index(audited: Audited, index_id: str) -> IndexDeletion:
+    """Delete an index: its automations stop, imports and runs under way end, then all of it goes, its ledger included.
+
+    What was delivered elsewhere stays there. Asked again, it tells how far it has come.
+    """
+    return await audited.write(lambda tx: _of_index(deletions.delete_index(tx, index_id)))
+
+
+@router.get("/indexes/{index_id}/deletion")
+async def get_index_deletion(context: Context, index_id: str) -> IndexDeletion:
+    """How far the deletion of an index has come; also long after."""
+    return _of_index(await context.database.read(deletions.find, INDEX, index_id))
+
+
+@router.delete("/videos/{video_id}", status_code=202)
+async def delete_video(audited: Audited, video_id: str) -> VideoDeletion:
+    """Delete a media item and what runs found in it; runs that still have it to process go on without.
+
+    The object that it was made of is left alone and stays known: it is not imported again, another version of it is.
+    Exports that were made before keep it. Asked again, it tells how far it has come.
+    """
+    return await audited.write(lambda tx: _of_video(deletions.delete_video(tx, video_id)))
+
+
+@router.get("/videos/{video_id}/deletion")
+async def get_video_deletion(context: Context, video_id: str) -> VideoDeletion:
+    """How far the deletion of a media item has come; also long after."""
+    return _of_video(await context.database.read(deletions.find, VIDEO, video_id))

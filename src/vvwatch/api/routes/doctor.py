@@ -1,0 +1,136 @@
+"""The daemon examined and repaired: what is not well, and the very line that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from fastapi import Query
+
+from vvwatch import ports
+from vvwatch.api.http.auditing import Audited
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.ports import SourceHealth
+from vvwatch.ports.processing import Examinable
+from vvwatch.store.catalog import catalog
+from vvwatch.workflow.upkeep.examination import Examiner, Found, Health
+
+router = resource_router("doctor")
+
+ConnectorId = Annotated[str | None, Query(description="only this connector and what uses it")]
+_WORST_FIRST: Final = ("problem", "warning", "ok")
+
+
+class Finding(Resource):
+    """One thing that was looked at.
+
+    `about` is `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`, `webhook`, `address` (of
+    clients), or what failed: `import_job`, `prompt_run`, `export` or `delivery`; `id` is that of the resource, a queue
+    has its connector's.
+    `state` is `ok`, `warning` or `problem`. `fix` is the line that mends it.
+    """
+
+    about: str
+    id: str
+    subject: str
+    state: str
+    detail: str
+    fix: str
+    repairable: bool
+
+
+class Examination(Resource):
+    """What was found; `state` is the worst of it."""
+
+    state: str
+    examined_at: str | None
+    findings: Sequence[Finding]
+
+
+class Repair(Examination):
+    """What was found at the event queues after the repair; `repaired` is what was not well before and is now."""
+
+    repaired: Sequence[Finding]
+
+
+@router.get("/doctor", **extension("Examine everything"))
+async def examine(context: Context, connector_id: ConnectorId = None) -> Examination:
+    """Look at the host, the database and everything the daemon talks to; nothing is changed."""
+    status = await context.status()
+    found = await _examiner(context).examine(_health(status), connector_id)
+    hosts = [] if connector_id else [*_pressed(status.get("pressure")), *_reachable(context)]
+    return Examination(**_examined(context, [*hosts, *found]))
+
+
+def _reachable(context: ApiContext) -> list[Found]:
+    """Where URLs that API users choose may lead."""
+    settings = context.settings
+    policies = {"webhooks": settings.webhook_policy, "attachments": settings.attachment_policy}
+    details = {
+        table: ", ".join(["public addresses", *map(str, policy.allow_networks)])
+        for table, policy in policies.items()
+    }
+    return [
+        Found("host", "", ports.Finding(f"addresses of {table}", "ok", detail))
+        for table, detail in details.items()
+    ]
+
+
+@router.post("/doctor/repair", **extension("Repair what can be"))
+async def repair(context: Context, audited: Audited, connector_id: ConnectorId = None) -> Repair:
+    """Mend notifications and the policies of event queues, keeping all else as it is."""
+    await audited.write(lambda tx: connector_id and catalog.get_connector(tx, connector_id), _id_of)
+    done = await _examiner(context).repair(connector_id)
+    return Repair(**_examined(context, done.found), repaired=_shown(done.mended))
+
+
+def _id_of(connector: sa.Row[Any] | str | None) -> str:
+    return getattr(connector, "id", "")
+
+
+def _examiner(context: ApiContext) -> Examiner:
+    state_dir = context.settings.state_dir
+    able = {name: each for name, each in context.processors.items() if isinstance(each, Examinable)}
+    return Examiner(
+        context.database, context.clock, context.storages, context.queues, state_dir, processors=able
+    )
+
+
+def _pressed(pressure: dict[str, Any] | None) -> list[Found]:
+    """The limit of connections that was reached a short while ago."""
+    if pressure is None:
+        return []
+    return [Found("host", "", ports.Finding("connections", "warning", pressure["what"], pressure["hint"]))]
+
+
+def _health(status: dict[str, Any]) -> Health:
+    return Health(*(_told(status.get(name) or {}) for name in ("sources", "queues")))
+
+
+def _told(sources: dict[str, dict[str, Any]]) -> dict[str, SourceHealth]:
+    return {name: SourceHealth(**health) for name, health in sources.items()}
+
+
+def _examined(context: ApiContext, found: Iterable[Found]) -> dict[str, Any]:
+    findings = _shown(found)
+    states = {finding.state for finding in findings}
+    worst = next((state for state in _WORST_FIRST if state in states), "ok")
+    return {"state": worst, "examined_at": moment(context.clock.now()), "findings": findings}
+
+
+def _shown(found: Iterable[Found]) -> list[Finding]:
+    return [
+        Finding(
+            about=each.about,
+            id=each.id,
+            subject=each.finding.subject,
+            state=each.finding.state,
+            detail=each.finding.detail,
+            fix=each.finding.fix,
+            repairable=each.finding.repairable,
+        )
+        for each in found
+    ]

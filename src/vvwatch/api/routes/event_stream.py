@@ -1,0 +1,229 @@
+"""Server-sent events: what webhooks are told, to whoever keeps a connection open.
+
+Each event comes with its id; a client that says the last one it heard (Last-Event-ID) goes on behind it, also after a
+restart, or at another replica: none is missed and none comes twice. When that can no longer be, because it has been
+away for longer than events are kept, the stream begins with an event `reset`: what happened meanwhile is not told, so
+look at the objects themselves. Lines without data come in between; they move the id on past events that were left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import anyio
+import sqlalchemy as sa
+from fastapi import Header, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from vvwatch.api.http.auth import authorize, resource_router
+from vvwatch.api.http.broadcast import Broadcast
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.streams import in_time
+from vvwatch.api.http.wire import USER_ID, Resource, moment
+from vvwatch.core.events import EVENT_TYPES, canonical_json
+from vvwatch.core.keys import Scope
+from vvwatch.errors import InvalidInput, VvwatchError
+from vvwatch.store.delivery import feed
+from vvwatch.store.delivery.feed import FIRST, position_of
+
+router = resource_router("events")
+
+_PATH: Final = "/processing/events/stream"
+_RETRY_MILLISECONDS: Final = 2_000
+_HEARTBEAT_SECONDS: Final = 15.0
+_STALLED_SECONDS: Final = 30.0
+_MOST_IDS: Final = 100
+
+
+class StreamedEvent(Resource):
+    """One event, as the data of a server-sent event; `payload` is the `data` that webhooks get."""
+
+    event_id: str
+    event_type: str
+    user_id: str
+    run_id: str | None
+    video_id: str | None
+    segment_id: str | None
+    index_id: str | None
+    created_at: str | None
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which events a stream is for; what is None or empty restricts nothing."""
+
+    run_id: str | None
+    index_id: str | None
+    video_ids: frozenset[str]
+    event_types: frozenset[str]
+
+    def covers(self, row: sa.Row[Any]) -> bool:
+        """Whether the event of this row is one of them."""
+        data = row.data or {}
+        return (
+            (not self.event_types or row.type in self.event_types)
+            and (self.index_id is None or row.index_id == self.index_id)
+            and (self.run_id is None or data.get("run_id") == self.run_id)
+            and (not self.video_ids or data.get("video_id") in self.video_ids)
+        )
+
+
+class _EventStream(StreamingResponse):
+    """Counts among the listeners while it lasts, and ends when its reader takes nothing for too long."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, lines: AsyncIterator[bytes], broadcast: Broadcast, context: ApiContext, key_id: str
+    ) -> None:
+        super().__init__(lines, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._broadcast = broadcast
+        self._database = context.database
+        self._key_id = key_id
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        with self._broadcast.heard(self._database, self._key_id):
+            await super().__call__(scope, receive, send)
+
+    async def stream_response(self, send: Send) -> None:
+        with suppress(TimeoutError):
+            await super().stream_response(in_time(send, _STALLED_SECONDS))
+
+
+def _texts(given: list[str] | None) -> frozenset[str]:
+    """What came in one parameter with commas, or in several."""
+    found = frozenset(text for each in given or () for text in each.split(",") if text)
+    if len(found) > _MOST_IDS:
+        raise InvalidInput(f"these are more than {_MOST_IDS}", "name fewer, or leave the filter out")
+    return found
+
+
+def _known(event_types: frozenset[str]) -> frozenset[str]:
+    unknown = sorted(event_types - set(EVENT_TYPES))
+    if unknown:
+        raise InvalidInput(f"there is no event {unknown[0]!r}", "GET /api/v2/webhooks/events lists them")
+    return event_types
+
+
+@router.get(
+    _PATH,
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Events as they happen, until one side closes the connection.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def stream_events(
+    request: Request,
+    context: Context,
+    run_id: Annotated[str | None, Query(max_length=200, description="only events of this prompt run")] = None,
+    index_id: Annotated[str | None, Query(max_length=200, description="only events of this index")] = None,
+    video_ids: Annotated[list[str] | None, Query(description="only events of these media")] = None,
+    event_types: Annotated[list[str] | None, Query(description="only these events")] = None,
+    batch_size: Annotated[int, Query(ge=1, le=500, description="how many are read at once")] = 100,
+    last_event_id: Annotated[str, Header(max_length=200, description="go on behind this event")] = "",
+) -> StreamingResponse:
+    """Events as they happen, as text/event-stream; each one's data is a JSON object. Only opening it is counted.
+
+    One API key may keep 100 of them open, or as many as the server is configured for; one more is refused with 429.
+    """
+    wanted = _Wanted(run_id or None, index_id or None, _texts(video_ids), _known(_texts(event_types)))
+    stream = _Stream(request, context, wanted, batch_size)
+    beginning = await stream.begin(last_event_id)
+    return _EventStream(stream.lines(beginning), stream.broadcast, context, request.state.key_id)
+
+
+class _Stream:
+    """One stream, from its beginning."""
+
+    def __init__(self, request: Request, context: ApiContext, wanted: _Wanted, batch_size: int) -> None:
+        self.broadcast: Broadcast = request.app.state.broadcast
+        self._request = request
+        self._context = context
+        self._wanted = wanted
+        self._batch_size = batch_size
+        self._position = FIRST
+        self._told = FIRST
+
+    async def begin(self, last_event_id: str) -> bytes:
+        """Find out where to go on; returns how the stream begins."""
+        retry = b"retry: %d\n" % _RETRY_MILLISECONDS
+        known = await self._context.database.read(feed.find, last_event_id) if last_event_id else None
+        if known is not None:
+            self._position = self._told = known
+            return retry + b"\n"
+        self._position = (await self._context.database.read(feed.tail)).position
+        return retry + (self._reset() if last_event_id else self._id() + b"\n")
+
+    async def lines(self, beginning: bytes) -> AsyncIterator[bytes]:
+        """The stream, until the server stops, the key is worth nothing any more, or the database is away."""
+        yield beginning
+        due = anyio.current_time() + _HEARTBEAT_SECONDS
+        with suppress(VvwatchError):
+            while not self.broadcast.closed:
+                if events := await self._next():
+                    yield events
+                else:
+                    await self.broadcast.news(self._position, due - anyio.current_time())
+                if anyio.current_time() >= due and not self.broadcast.closed:
+                    yield await self._heartbeat()
+                    due = anyio.current_time() + _HEARTBEAT_SECONDS
+
+    async def _next(self) -> bytes:
+        """Events that are there; nothing when there are none behind the position."""
+        while rows := await self.broadcast.following(
+            self._context.database, self._position, self._batch_size
+        ):
+            self._position = position_of(rows[-1])
+            if mine := [row for row in rows if self._wanted.covers(row)]:
+                self._told = position_of(mine[-1])
+                return b"".join(map(_event, mine))
+        return b""
+
+    async def _heartbeat(self) -> bytes:
+        """A sign of life, while the key is good.
+
+        Past events that were left out it moves the id on, so that they are not read again.
+        """
+        await authorize(self._request, Scope.READ, counted=False)
+        return b": \n\n" if self._told == self._position else self._id() + b"\n"
+
+    def _id(self) -> bytes:
+        self._told = self._position
+        return b"id: %s\n" % self._position.event_id.encode()
+
+    def _reset(self) -> bytes:
+        said = {
+            "message": "what happened since the last event that you heard is no longer known",
+            "hint": "look at the objects themselves; what happens from now on follows",
+        }
+        return b"event: reset\n" + self._id() + b"data: %s\n\n" % canonical_json(said)
+
+
+def _event(row: sa.Row[Any]) -> bytes:
+    return b"id: %s\ndata: %s\n\n" % (row.id.encode(), canonical_json(shown(row).model_dump()))
+
+
+def shown(row: sa.Row[Any]) -> StreamedEvent:
+    """The event as it is told."""
+    data = row.data or {}
+    return StreamedEvent(
+        event_id=row.id,
+        event_type=row.type,
+        user_id=USER_ID,
+        run_id=data.get("run_id"),
+        video_id=data.get("video_id"),
+        segment_id=data.get("segment_id"),
+        index_id=row.index_id,
+        created_at=moment(row.created_at),
+        payload=data,
+    )

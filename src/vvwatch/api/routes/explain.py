@@ -1,0 +1,298 @@
+"""Why an object was, or was not, imported, processed, exported and announced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Query
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.routes.automations import status_of
+from vvwatch.api.routes.explain_text import fate
+from vvwatch.api.routes.object_state import Here, Standing, look
+from vvwatch.api.routes.object_text import Facts, file_status
+from vvwatch.api.routes.resolve_uri import reaching
+from vvwatch.api.routes.videos import Video
+from vvwatch.api.routes.videos import shown as shown_video
+from vvwatch.core.filters import ObjectFilter, Verdict, explain
+from vvwatch.core.identities import segment_id
+from vvwatch.core.locations import check_key
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.versions import is_same_version
+from vvwatch.errors import InvalidInput
+from vvwatch.store.catalog import catalog
+from vvwatch.store.watching.explain_queries import IndexLife, VersionLife, life
+
+router = resource_router("explain")
+
+
+class FilterVerdict(Resource):
+    """What an automation's filter says of the object."""
+
+    accepted: bool
+    reason: str
+    explanation: str
+    detail: str
+
+
+class Observed(Resource):
+    """Why a scan left the object alone, and the import job that reported it."""
+
+    version: str
+    reason: str
+    detail: str
+    seen_at: str | None
+    import_job_id: str | None
+
+
+class FailedStretch(Resource):
+    """A segment that failed; times in seconds."""
+
+    segment_id: str
+    start_time: float
+    end_time: float
+    error: str
+
+
+class RunStep(Resource):
+    """What a prompt run made of the media item, and the first of its segments that failed."""
+
+    run_id: str
+    prompt_id: str | None
+    processor: str
+    status: str
+    attempts: int
+    segment_count: int
+    failed_segment_count: int
+    error_code: str | None
+    error_message: str | None
+    failed_segments: list[FailedStretch]
+
+
+class ExportStep(Resource):
+    """An export that holds the results."""
+
+    export_id: str
+    run_id: str | None
+    status: str
+    destination_uri: str | None
+    last_error: str | None
+
+
+class DeliveryStep(Resource):
+    """A webhook that was told."""
+
+    delivery_id: str
+    webhook_id: str
+    webhook_name: str
+    event_type: str
+    status: str
+    attempts: int
+    error_message: str | None
+
+
+class VersionHistory(Resource):
+    """What became of one version. Without a window it is known and is not imported.
+
+    A sweep that began at `absent_since` did not find it; at `gone_at` it was gone, by `gone_proof`: `sweeps` (two in a
+    row), `event` or `person`.
+    """
+
+    version: str
+    is_current: bool
+    absent_since: str | None
+    gone_at: str | None
+    gone_proof: str | None
+    window_id: str | None
+    window_state: str | None
+    window_held: bool
+    window_due_at: str | None
+    window_reason: str | None
+    import_job_id: str | None
+    import_job_status: str | None
+    file_status: str | None
+    file_reason: str | None
+    file_message: str | None
+    video: Video | None
+    runs: list[RunStep]
+    exports: list[ExportStep]
+    deliveries: list[DeliveryStep]
+
+
+class IndexHistory(Resource):
+    """What became of the object in one index, and the one sentence that sums it up."""
+
+    index_id: str
+    automation_id: str | None
+    automation_status: str | None
+    export_status: str | None
+    conclusion: str
+    verdict: FilterVerdict | None
+    observed: Observed | None
+    versions: list[VersionHistory]
+
+
+class Place(Resource):
+    """The object as one connector reaches it."""
+
+    connector_id: str
+    key: str
+    uri: str
+    standing: Standing
+    own_export_id: str | None
+    indexes: list[IndexHistory]
+
+
+class Explanation(Resource):
+    """An object's whole life, through every connector that reaches it."""
+
+    places: list[Place]
+
+
+@router.get("/explain", **extension("An object's whole life, and why"))
+async def explain_object(
+    context: Context,
+    uri: Annotated[str | None, Query(max_length=8192, description="an address, or an absolute path")] = None,
+    connector_id: Annotated[str | None, Query(max_length=200)] = None,
+    key: Annotated[str | None, Query(max_length=4096)] = None,
+) -> Explanation:
+    """What is known of an object, named by its address or by a connector and a key."""
+    if uri and not connector_id and not key:
+        located = await reaching(context, uri)
+    elif connector_id and key and not uri:
+        located = [(await context.database.read(catalog.get_connector, connector_id), key)]
+    else:
+        raise InvalidInput("give either uri, or connector_id and key")
+    return Explanation(places=[await _place(context, row, at) for row, at in located])
+
+
+async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
+    check_key(key)
+    here = await look(context, row, key)
+    known = await context.database.read(life, row.id, key, here.uri)
+    exists = here.standing.exists
+    facts = Facts(context.clock.now(), here.obj, exists, row.import_mode, known.own_export_id)
+    return Place(
+        connector_id=row.id,
+        key=key,
+        uri=here.uri,
+        standing=here.standing,
+        own_export_id=known.own_export_id,
+        indexes=[_index_history(facts, here, key, index) for index in known.indexes],
+    )
+
+
+def _index_history(facts: Facts, here: Here, key: str, index: IndexLife) -> IndexHistory:
+    verdict = None if index.automation is None else _judged(index.automation, key, facts.obj)
+    return IndexHistory(
+        index_id=index.index_id,
+        automation_id=index.automation.id if index.automation is not None else None,
+        automation_status=status_of(index.automation) if index.automation is not None else None,
+        export_status=status_of(index.exporting) if index.exporting is not None else None,
+        conclusion=fate(facts, here, verdict, index),
+        verdict=None if verdict is None else _verdict(verdict),
+        observed=None if index.observation is None else _observed(index.observation),
+        versions=[_version(version, facts) for version in (*index.gone, *index.versions)],
+    )
+
+
+def _judged(automation: sa.Row[Any], key: str, obj: StorageObject | None) -> Verdict:
+    rules = ObjectFilter.of(automation)
+    return rules.name_verdict(key) if obj is None else rules.verdict(obj)
+
+
+def _verdict(verdict: Verdict) -> FilterVerdict:
+    return FilterVerdict(
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        explanation=explain(verdict.reason),
+        detail=verdict.detail,
+    )
+
+
+def _observed(row: sa.Row[Any]) -> Observed:
+    return Observed(
+        version=row.version,
+        reason=row.reason,
+        detail=row.detail,
+        seen_at=moment(row.seen_at),
+        import_job_id=row.job_id,
+    )
+
+
+def _version(found: VersionLife, facts: Facts) -> VersionHistory:
+    window, job, file = found.window, found.job, found.file
+    return VersionHistory(
+        version=found.version,
+        is_current=found.gone_at is None
+        and facts.obj is not None
+        and is_same_version(facts.obj.version, found.version),
+        absent_since=moment(found.absent_since),
+        gone_at=moment(found.gone_at),
+        gone_proof=found.proof or None,
+        window_id=window.id if window is not None else None,
+        window_state=window.state if window is not None else None,
+        window_held=window is not None and window.held and window.state == "open",
+        window_due_at=moment(window.due_at) if window is not None else None,
+        window_reason=window.reason if window is not None else None,
+        import_job_id=job.id if job is not None else None,
+        import_job_status=job.status if job is not None else None,
+        file_status=file_status(found),
+        file_reason=file.reason if file is not None else None,
+        file_message=file.message if file is not None else None,
+        video=shown_video(found.media.row) if found.media is not None else None,
+        runs=[]
+        if found.media is None
+        else [_run(row, found.failed.get(row.id, ())) for row in found.media.items],
+        exports=[_export(row) for row in found.exports],
+        deliveries=[_delivery(row) for row in found.deliveries],
+    )
+
+
+def _run(row: sa.Row[Any], failed: Sequence[sa.Row[Any]]) -> RunStep:
+    return RunStep(
+        run_id=row.run_id,
+        prompt_id=row.run_prompt_id,
+        processor=row.run_processor,
+        status=row.status,
+        attempts=row.attempts,
+        segment_count=row.segment_count,
+        failed_segment_count=row.failed_segment_count,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        failed_segments=[
+            FailedStretch(
+                segment_id=segment_id(row.id, each.ordinal),
+                start_time=each.start_time,
+                end_time=each.end_time,
+                error=each.error,
+            )
+            for each in failed
+        ],
+    )
+
+
+def _export(row: sa.Row[Any]) -> ExportStep:
+    return ExportStep(
+        export_id=row.id,
+        run_id=row.run_id,
+        status=row.status,
+        destination_uri=row.destination_uri,
+        last_error=row.last_error,
+    )
+
+
+def _delivery(row: sa.Row[Any]) -> DeliveryStep:
+    return DeliveryStep(
+        delivery_id=row.id,
+        webhook_id=row.webhook_id,
+        webhook_name=row.webhook_name,
+        event_type=row.event_type,
+        status=row.status,
+        attempts=row.attempts,
+        error_message=row.error_message,
+    )

@@ -1,0 +1,145 @@
+"""One sentence about an object in an index, as `object_text` has it, with what only time or other hands explain.
+
+It waits for a person, settles, was missed by a sweep, is gone, or nobody can look where it should stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from vvwatch.api.http.wire import moment
+from vvwatch.api.routes.automations import status_of
+from vvwatch.api.routes.object_state import Here
+from vvwatch.api.routes.object_text import Facts, concluded, find_version
+from vvwatch.core.filters import Reason, Verdict, explain
+from vvwatch.core.imports import FileStatus
+from vvwatch.core.versions import is_same_version
+from vvwatch.store.watching.explain_queries import IndexLife, VersionLife
+
+_EXISTING: Final = "not imported: it was there before the automation began, and process_existing is false"
+_UNFILLED: Final = "most of it is holes that are not filled yet (it is taken an hour after its last change)"
+_PROOFS: Final = {
+    "sweeps": "two sweeps in a row did not find it",
+    "person": "a person said that what was missing is gone",
+    "event": "an event said that it was removed, and it was looked for in vain",
+}
+
+
+def fate(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) -> str:
+    """The sentence, without a full stop."""
+    index = _with_present_observation(facts, index)
+    if facts.own_export_id is not None:
+        return concluded(facts, verdict, index)
+    life = find_version(facts, index)
+    if life is None:
+        return _unrecorded(facts, here, verdict, index) or concluded(facts, verdict, index)
+    told = _waiting(index, life) or _left_out(index, life) or concluded(facts, verdict, index)
+    return told + _held_back(index, life) + _missed(facts, life)
+
+
+def _with_present_observation(facts: Facts, index: IndexLife) -> IndexLife:
+    """Without what was observed of another version than the one that stands there now."""
+    seen = index.observation
+    if seen is None or facts.obj is None or not seen.version:
+        return index
+    return index if is_same_version(seen.version, facts.obj.version) else replace(index, observation=None)
+
+
+def _waiting(index: IndexLife, life: VersionLife) -> str | None:
+    """Why a window that is open does not close, where that is not for lack of quiet."""
+    window = life.window
+    overtaken = life.file is not None and life.file.version != life.version
+    if window is None or window.state != "open" or overtaken:
+        return None
+    if window.held:
+        return f"it waits in window {window.id}, which is held until somebody releases or fires it"
+    if index.automation is not None and status_of(index.automation) != "active":
+        return f"it waits in window {window.id}, and the automation is {status_of(index.automation)}"
+    return None
+
+
+def _left_out(index: IndexLife, life: VersionLife) -> str | None:
+    """Why a version is known and not imported, where another one or the automation tells it."""
+    others = [*index.versions, *index.gone]
+    if life.window is not None or life.file is not None or life.media is not None:
+        return None
+    if any(other.window is not None or other.job is not None for other in others):
+        return f"not imported: {explain(Reason.NEW_ONLY_KNOWN_KEY)}"
+    return _EXISTING if index.automation is not None and not index.automation.process_existing else None
+
+
+def _held_back(index: IndexLife, life: VersionLife) -> str:
+    """That what was found in it is not delivered, where a person stopped that."""
+    exporting = index.exporting
+    if exporting is None or life.media is None or life.exports or status_of(exporting) == "active":
+        return ""
+    goes_on = f": `vvwatch resume {index.index_id} --exports` goes on" if exporting.enabled else ""
+    return f"; exports are {status_of(exporting)}, so nothing of it is delivered{goes_on}"
+
+
+def _missed(facts: Facts, life: VersionLife) -> str:
+    if facts.exists is not False:
+        return ""
+    if life.absent_since is None:
+        return "; nothing stands there now"
+    since = moment(life.absent_since)
+    return (
+        f"; nothing stands there now, as the sweep of {since} saw; if the next one agrees, it counts as gone"
+    )
+
+
+def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) -> str | None:
+    """What a version that is not in the ledger is: gone, out of sight, or on its way; None where a rule tells."""
+    if facts.exists is not True and index.gone:
+        return _gone(facts, verdict, index)
+    if facts.exists is not True and index.unimported is not None:
+        return f"it was deleted before its import: skipped by import job {index.unimported.job_id}"
+    if index.automation is None or verdict is None or not verdict.accepted or index.observation is not None:
+        return None
+    if facts.exists is None:
+        return f"it would match, but whether it stands there is not known: {here.standing.error}"
+    if here.irregular is not None:
+        return f"not picked up: {explain(Reason(here.irregular.reason))} ({here.irregular.detail})"
+    reasons: Sequence[Callable[[Facts, Here, IndexLife], str | None]] = (_stopped, _known_key, _settling)
+    found = (reason(facts, here, index) for reason in reasons if facts.exists)
+    return next(filter(None, found), None)
+
+
+def _gone(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+    last = index.gone[-1]
+    before = concluded(replace(facts, obj=None), verdict, replace(index, versions=(last,)))
+    return f"gone since {moment(last.gone_at)}: {_PROOFS.get(last.proof, last.proof)}; before that: {before}"
+
+
+def _stopped(_: Facts, here: Here, index: IndexLife) -> str | None:
+    """Nobody looks, whatever the object is."""
+    assert index.automation is not None  # noqa: S101  # asked for above
+    if status_of(index.automation) != "active":
+        return None
+    if here.status == "disabled":
+        return "it matches, but the connector is disabled"
+    if index.automation.last_error:
+        return f"it matches and is new, but the last scan failed: {index.automation.last_error}"
+    return None
+
+
+def _known_key(facts: Facts, _: Here, index: IndexLife) -> str | None:
+    """Only the first version counts, and there was one; one that could not be imported is none."""
+    assert index.automation is not None  # noqa: S101  # asked for above
+    mode = index.automation.import_mode_override or facts.import_mode
+    lives = [*index.versions, *index.gone]
+    known = any(life.file is None or life.file.status != FileStatus.FAILED for life in lives)
+    return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
+
+
+def _settling(facts: Facts, here: Here, index: IndexLife) -> str | None:
+    assert index.automation is not None  # noqa: S101  # asked for above
+    if here.atomic or facts.obj is None or status_of(index.automation) != "active":
+        return None
+    if here.in_use:
+        return f"not picked up yet: a writer has it open, or {_UNFILLED}; {explain(Reason.SETTLING)}"
+    still_seconds = facts.now - facts.obj.changed_at
+    settling = still_seconds < index.automation.settle_seconds
+    return f"not picked up yet: {explain(Reason.SETTLING)}" if settling else None

@@ -1,0 +1,287 @@
+"""Exports: results as one document, for download or delivered to a connector."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from fastapi import Query, Request, Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import PREFIX, extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.links import EXPORT, link, secure_origin
+from vvwatch.api.http.streams import Streamed, attachment, file_chunks
+from vvwatch.api.http.wire import USER_ID, Body, Resource, moment
+from vvwatch.api.routes.segments import Id
+from vvwatch.core.exports import ExportStatus, QueueStatus
+from vvwatch.errors import Conflict, InvalidInput, NotFound
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery import export_queries
+from vvwatch.store.delivery import exports as export_store
+from vvwatch.store.delivery.exports import Destination
+from vvwatch.store.imports import retrying
+
+router = resource_router("exports")
+
+Text = Annotated[str, Field(max_length=1024)]
+
+
+class ExportBody(Body):
+    """Where results go; without a connector they are downloaded."""
+
+    destination_connector_id: Id | None = None
+    destination_subpath: Text | None = None
+    result_scope: Literal["all", "matches"] = "all"
+
+    def destination(self) -> Destination:
+        """Raises InvalidInput for a choice of results that there is not."""
+        if self.result_scope != "all":
+            raise InvalidInput(
+                "result_scope 'matches' wants a run that selects among its media, which none does here",
+                "leave it out: everything that was found is exported",
+            )
+        return Destination(self.destination_connector_id, self.destination_subpath or None)
+
+
+class IndexExportBody(ExportBody):
+    """Whose results go where; without runs those of all that have ended."""
+
+    prompt_run_ids: Annotated[list[Id], Field(max_length=1000)] | None = None
+
+
+class ExportParams(Resource):
+    """What was asked for. Clients accept these four keys and no other."""
+
+    prompt_run_ids: list[str] | None
+    destination_connector_id: str | None
+    destination_base_path: str | None
+    destination_subpath: str | None
+
+
+class ExportPart(Resource):
+    """One file of a document that is for download, a whole document by itself; the first is at `download_url`."""
+
+    number: int
+    size_bytes: int
+    sha256: str
+    download_url: str
+
+
+class Export(Resource):
+    """An export. Size and digest are those of its file; of a document in several parts, of the first."""
+
+    export_id: str
+    user_id: str
+    export_type: str
+    target_id: str
+    index_id: str | None
+    run_id: str | None
+    automation_id: str | None
+    status: str
+    queue_status: str | None
+    attempts: int
+    max_attempts: int
+    created_at: str | None
+    available_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+    destination_type: str
+    destination_connector_id: str | None
+    destination_base_path: str | None
+    destination_subpath: str | None
+    destination_uri: str | None
+    gcs_uri: str | None
+    download_url: str | None
+    file_size_bytes: int | None
+    sha256: str | None
+    parts: list[ExportPart] | None
+    result_scope: str = "all"
+    error_message: str | None
+    last_error: str | None
+    export_params: ExportParams | None
+
+
+class CreatedExport(Resource):
+    """An export that has begun."""
+
+    export_id: str
+    status: str
+
+
+class DownloadUrl(Resource):
+    """An address that needs no key; null where there is none. Clients accept these five keys and no other."""
+
+    export_id: str
+    status: str
+    destination_type: str
+    destination_connector_id: str | None
+    download_url: str | None
+
+
+def shown(row: sa.Row[Any]) -> Export:
+    """The export as it is answered."""
+    downloadable = _is_downloadable(row)
+    return Export(
+        export_id=row.id,
+        user_id=USER_ID,
+        export_type=row.export_type,
+        target_id=row.target_id,
+        index_id=row.index_id,
+        run_id=row.run_id,
+        automation_id=row.automation_id,
+        status=row.status,
+        queue_status=row.queue_status,
+        attempts=row.attempts,
+        max_attempts=row.max_attempts,
+        created_at=moment(row.created_at),
+        available_at=moment(row.available_at),
+        started_at=moment(row.started_at),
+        completed_at=moment(row.completed_at),
+        updated_at=moment(row.updated_at),
+        destination_type=row.destination_type,
+        destination_connector_id=row.destination_connector_id,
+        destination_base_path=row.destination_base_path,
+        destination_subpath=row.destination_subpath,
+        destination_uri=row.destination_uri,
+        gcs_uri=f"vvwatch://exports/{row.id}.json" if downloadable else row.destination_uri,
+        download_url=_download_path(row) if downloadable else None,
+        file_size_bytes=row.file_size_bytes,
+        sha256=row.sha256,
+        parts=_parts(row) if downloadable else None,
+        error_message=row.error_message,
+        last_error=row.last_error,
+        export_params=_params(row),
+    )
+
+
+def _is_downloadable(row: sa.Row[Any]) -> bool:
+    done = row.status == ExportStatus.COMPLETED and row.queue_status == QueueStatus.SUCCEEDED
+    return bool(done and row.destination_type == "download")
+
+
+def _download_path(row: sa.Row[Any]) -> str:
+    return f"{PREFIX}/exports/{quote(row.id, safe='')}/download"
+
+
+def _parts(row: sa.Row[Any]) -> list[ExportPart]:
+    whole = {"size_bytes": row.file_size_bytes or 0, "sha256": row.sha256 or ""}
+    return [
+        ExportPart(number=number, download_url=f"{_download_path(row)}?part={number}", **part)
+        for number, part in enumerate(row.parts or [whole], 1)
+    ]
+
+
+def _params(row: sa.Row[Any]) -> ExportParams:
+    restricted = row.export_type == "index" and row.run_id is not None
+    return ExportParams(
+        prompt_run_ids=[row.run_id] if restricted else row.prompt_run_ids,
+        destination_connector_id=row.destination_connector_id,
+        destination_base_path=row.destination_base_path,
+        destination_subpath=row.destination_subpath,
+    )
+
+
+@router.post("/exports/index/{index_id}", status_code=202, response_model=CreatedExport)
+async def export_index(once: Idempotent, index_id: str, body: IndexExportBody | None = None) -> Response:
+    """Export what the prompt runs of an index have found: of all that have ended by now, or of those named."""
+    wanted = body or IndexExportBody()
+    to, run_ids = wanted.destination(), wanted.prompt_run_ids
+    return await once(lambda tx: _created(export_store.request_index(tx, index_id, run_ids, to)))
+
+
+@router.post("/exports/prompt-run/{run_id}", status_code=202, response_model=CreatedExport)
+async def export_prompt_run(once: Idempotent, run_id: str, body: ExportBody | None = None) -> Response:
+    """Export what a prompt run has found, once it has ended."""
+    to = (body or ExportBody()).destination()
+    return await once(lambda tx: _created(export_store.request_run(tx, run_id, to)))
+
+
+def _created(row: sa.Row[Any]) -> CreatedExport:
+    return CreatedExport(export_id=row.id, status=row.status)
+
+
+@router.get("/exports")
+async def list_exports(context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[Export]:
+    """Exports, newest first."""
+    return [shown(row) for row in await context.database.read(export_queries.newest, limit)]
+
+
+@router.get("/exports/{export_id}")
+async def get_export(context: Context, export_id: str) -> Export:
+    """One export."""
+    return shown(await context.database.read(export_queries.get, export_id))
+
+
+_Part = Query(ge=1, description="which part, of a document in several")
+_Token = Query(description="stands for a key, for this export alone: see download-url")
+_DOCUMENT: dict[str, Any] = {
+    "description": "The document, or this part of it",
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+
+
+@router.get("/exports/{export_id}/download", response_class=Response, responses={200: _DOCUMENT})
+async def download_export(
+    context: Context,
+    export_id: str,
+    part: Annotated[int, _Part] = 1,
+    token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # the route's guard has looked at it
+) -> Response:
+    """The document of a completed export that is not delivered to a connector: always all of it, of one part."""
+    row = await context.database.read(export_queries.get, export_id)
+    if not _is_downloadable(row):
+        raise Conflict(f"export {export_id!r} cannot be downloaded", _why_not(row))
+    found = _parts(row)
+    if part > len(found):
+        raise NotFound("export_part", str(part), f"export {export_id!r} has {len(found)}")
+    path = await context.document(row, part)
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Disposition": attachment(path.name),
+        "Cache-Control": "private, no-store",
+    }
+    return Streamed(file_chunks(path), found[part - 1].size_bytes, headers)
+
+
+def _why_not(row: sa.Row[Any]) -> str:
+    if row.destination_type == "connector":
+        return f"it goes to connector {row.destination_connector_id}: see its destination_uri"
+    return f"it is {row.status}: wait until it has completed"
+
+
+@router.post("/exports/{export_id}/download-url")
+async def mint_download_url(context: Context, request: Request, export_id: str) -> DownloadUrl:
+    """An address at which the document of a completed export can be downloaded without a key for 15 minutes.
+
+    It is null for an export that has not completed or is delivered to a connector, and where it would be in clear
+    text: see `[api] download_urls`.
+    """
+    row = await context.database.read(export_queries.get, export_id)
+    origin = secure_origin(request) if _is_downloadable(row) else None
+    return DownloadUrl(
+        export_id=row.id,
+        status=row.status,
+        destination_type=row.destination_type,
+        destination_connector_id=row.destination_connector_id,
+        download_url=None if origin is None else link(request, origin, PREFIX, EXPORT, row.id).url,
+    )
+
+
+@router.post(
+    "/exports/{export_id}/retry",
+    status_code=202,
+    response_model=Export,
+    **extension("Try a failed export again"),
+)
+async def retry_export(once: Idempotent, export_id: str) -> Response:
+    """Build and deliver a failed export again, under the name it had."""
+    return await once(lambda tx: _retried(tx, export_id))
+
+
+def _retried(tx: Tx, export_id: str) -> Export:
+    retrying.retry_export(tx, export_id)
+    return shown(export_queries.get(tx, export_id))

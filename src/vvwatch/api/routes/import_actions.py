@@ -1,0 +1,162 @@
+"""What can be asked of import jobs: begin one, cancel it, try again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import Body, Resource
+from vvwatch.api.routes.attachments import require_addresses
+from vvwatch.api.routes.automations import check_prefix
+from vvwatch.api.routes.connector_bodies import ImportMode
+from vvwatch.api.routes.import_jobs import ImportJob, shown
+from vvwatch.api.routes.left_out import LeftOutBody
+from vvwatch.config.fields import KeyPrefix, Pattern
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import attachments, cancellation, fetching, job_queries, one_time, retrying
+from vvwatch.store.imports.imports import ATTACHMENTS
+from vvwatch.store.imports.one_time import OneTime
+
+router = resource_router("import jobs")
+
+_MOST_REFRESHED: Final = 1_000
+
+
+class ImportJobBody(LeftOutBody):
+    """What to import once. `source_prefix` may be a whole key; `import_mode_override` null: as the connector says."""
+
+    connector_id: Annotated[str, Field(min_length=1)]
+    index_id: Annotated[str, Field(min_length=1)]
+    source_prefix: Annotated[KeyPrefix, Field(max_length=1024)] = ""
+    file_pattern: Pattern = "*"
+    recursive: bool = True
+    import_mode_override: ImportMode | None = None
+
+
+class RefreshedFile(Body):
+    """Where an attachment is to be had now."""
+
+    file_id: Annotated[str, Field(min_length=1, max_length=512)]
+    download_url: Annotated[str, Field(min_length=1, max_length=4096)]
+    file_name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    mime_type: Annotated[str, Field(max_length=255)] | None = None
+
+
+class RetryBody(Body):
+    """Attachments whose address has changed since; the other failed ones are tried where they were."""
+
+    files: Annotated[list[RefreshedFile], Field(max_length=_MOST_REFRESHED)] = Field(default_factory=list)
+
+
+class Retried(Resource):
+    """What a retry brought about."""
+
+    job_id: str
+    file_id: str
+    path: str
+    status: str
+    message: str
+
+
+@router.post("/import-jobs", status_code=202, response_model=ImportJob)
+async def create_import_job(context: Context, once: Idempotent, body: ImportJobBody) -> Response:
+    """List a connector once, and import what matches.
+
+    Unlike an automation, a job with the mode `all` imports also what was imported before; with `new_only` it leaves out
+    every key of which the index has had a version. What it imports, no automation of the index imports again. Files
+    that are being written are waited for up to a minute, and are skipped when they do not come to rest.
+    """
+    if (given := await once.given()) is not None:
+        return given
+    connector = await context.database.read(one_time.require_usable, body.connector_id, body.index_id)
+    check_prefix(await context.open_storage(connector), body.source_prefix)
+    wanted = OneTime(
+        connector_id=body.connector_id,
+        index_id=body.index_id,
+        source_prefix=body.source_prefix,
+        file_pattern=body.file_pattern,
+        recursive=body.recursive,
+        import_mode=body.import_mode_override,
+        exclude=body.exclude or (),
+        min_size_bytes=body.min_size_bytes,
+        max_size_bytes=body.max_size_bytes,
+    )
+    return await once(lambda tx: _shown(tx, one_time.create(tx, wanted).id))
+
+
+def _shown(tx: Tx, job_id: str) -> ImportJob:
+    return shown(job_queries.view(tx, job_id))
+
+
+@router.post("/import-jobs/{job_id}/cancel", response_model=ImportJob)
+async def cancel_import_job(context: Context, once: Idempotent, job_id: str) -> Response:
+    """Stop a job. What was imported stays, every other file is skipped with the reason `cancelled`, no run begins.
+
+    The files of an automation's job stay known: no scan brings them again by itself, a retry of the file does. Those
+    of a one-time job are as new as before it: another job, or an automation that watches them, may import them.
+    """
+
+    def cancel(tx: Tx) -> ImportJob:
+        cancellation.cancel(tx, job_id)
+        return _shown(tx, job_id)
+
+    def tell(cancelled: ImportJob) -> None:
+        counts = cancelled.progress.model_dump(include={"imported", "failed", "skipped"})
+        context.telemetry.emit("import.cancelled", import_job=job_id, **counts)
+
+    return await once(cancel, tell)
+
+
+@router.post("/import-jobs/{job_id}/retry", response_model=ImportJob)
+async def retry_import_job(
+    context: Context, once: Idempotent, job_id: str, body: RetryBody | None = None
+) -> Response:
+    """Try the failed files of an attachment job again. Files of connectors are retried one by one."""
+    refreshed = [file.model_dump() for file in body.files] if body is not None else []
+    require_addresses(context, refreshed)
+
+    def retry(tx: Tx) -> ImportJob:
+        _require_attachments(job_queries.get(tx, job_id).source_kind, job_id)
+        attachments.retry(tx, job_id, [fetching.renewed(tx, context.box, file) for file in refreshed])
+        return _shown(tx, job_id)
+
+    return await once(retry)
+
+
+def _require_attachments(source_kind: str, job_id: str) -> None:
+    if source_kind != ATTACHMENTS:
+        raise ApiError(
+            400,
+            "import_job_not_retryable",
+            f"a retry requires an attachment job; the source of this one is {source_kind!r}",
+            f"retry single files: POST /api/v2/import-jobs/{job_id}/files/{{file_id}}/retry",
+        )
+
+
+@router.post(
+    "/import-jobs/{job_id}/files/{file_id}/retry",
+    status_code=202,
+    response_model=Retried,
+    **extension("Let a failed or skipped file count as new"),
+)
+async def retry_import_file(once: Idempotent, job_id: str, file_id: str) -> Response:
+    """Forget that the file's object was seen: the next scan takes it into a window and a job of its own."""
+    return await once(lambda tx: _retried(tx, job_id, file_id))
+
+
+def _retried(tx: Tx, job_id: str, file_id: str) -> Retried:
+    found = retrying.retry_file(tx, job_id, file_id)
+    when = "the scan that begins now" if found.scanning else "the next scan, or one-time job, that finds it,"
+    return Retried(
+        job_id=job_id,
+        file_id=file_id,
+        path=found.file.key,
+        status="eligible",
+        message=f"the object counts as new again; {when} takes it into an import job of its own",
+    )

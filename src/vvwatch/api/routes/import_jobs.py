@@ -1,0 +1,329 @@
+"""Import jobs: what became of each file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from fastapi import Query
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.pagination import Cursor, Items, cut, decode
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.objects import base_name
+from vvwatch.errors import InvalidInput
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import cancellation, job_queries
+from vvwatch.store.imports.imports import ATTACHMENTS
+from vvwatch.store.imports.job_queries import JobView
+
+router = resource_router("import jobs")
+
+_PHASES: Final = (ImportStatus.SCANNING, ImportStatus.IMPORTING)
+
+FilesLimit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class Progress(Resource):
+    """How far a job has come; a file is one part."""
+
+    total_files: int
+    imported: int
+    failed: int
+    skipped: int
+    bytes_transferred: int
+    current_file: str | None
+    parts_total: int
+    parts_completed: int
+    parts_failed: int
+
+
+class Execution(Resource):
+    """The prompt run that follows the import."""
+
+    status: str
+    run_id: str | None
+    error_code: str | None
+    error: str | None
+
+
+class ImportOutput(Resource):
+    """A media item that the job made."""
+
+    file_id: str
+    file_name: str
+    source_ordinal: int
+    part_index: int
+    part_count: int
+    source_start_seconds: float
+    source_end_seconds: float
+    video_id: str
+    title: str
+    status: str
+
+
+class FailedFile(Resource):
+    """A file that could not be imported, and why."""
+
+    file_id: str
+    path: str
+    error: str
+    error_code: str | None
+
+
+class SkippedFile(Resource):
+    """A file that was left alone, and why."""
+
+    file_id: str
+    path: str
+    reason: str
+    message: str | None
+
+
+class Failure(Resource):
+    """Why a file could not be imported."""
+
+    error_code: str | None
+    message: str | None
+    refresh_required: bool
+
+
+class ImportSourceFile(Resource):
+    """One file of the job's manifest. `next_retry_at`: its object is tried again by itself, after `retries` times."""
+
+    file_id: str
+    file_name: str
+    path: str
+    version: str
+    size_bytes: int
+    source_ordinal: int
+    status: str
+    attempts: int
+    part_count: int | None
+    parts_completed: int | None
+    parts_failed: int | None
+    failure: Failure | None
+    skip_reason: str | None
+    message: str | None
+    video_id: str | None
+    retries: int
+    next_retry_at: str | None
+
+
+class ImportJob(Resource):
+    """An import job. `video_ids`, `failed_files` and `skipped_files` hold the first hundred of each, in lists ten."""
+
+    job_id: str
+    status: str
+    phase: str | None
+    source_kind: str
+    connector_id: str | None
+    target_index_id: str
+    automation_id: str | None
+    window_id: str | None
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    exclude: list[str]
+    min_size_bytes: int | None
+    max_size_bytes: int | None
+    progress: Progress
+    outputs: Items[ImportOutput]
+    execution: Execution
+    video_ids: list[str]
+    failed_files: list[FailedFile]
+    failed_files_next_cursor: str | None
+    skipped_files: list[SkippedFile]
+    error_message: str | None
+    created_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+
+
+def shown(view: JobView) -> ImportJob:
+    """The job as it is answered."""
+    job = view.job
+    outputs = _outputs(view.outputs, view.limit, job.imported)
+    failed, failed_cursor = cut(view.failed, view.limit, lambda row: row.key)
+    return ImportJob(
+        job_id=job.id,
+        status=job.status,
+        phase=job.status if job.status in _PHASES else None,
+        source_kind=job.source_kind,
+        connector_id=job.connector_id,
+        target_index_id=job.index_id,
+        automation_id=job.automation_id,
+        window_id=job.window_id,
+        source_prefix=job.source_prefix,
+        file_pattern=job.file_pattern,
+        recursive=job.recursive,
+        exclude=job.exclude_patterns or [],
+        min_size_bytes=job.min_size_bytes,
+        max_size_bytes=job.max_size_bytes,
+        progress=_progress(job, view.current_file),
+        outputs=outputs,
+        execution=_execution(job),
+        video_ids=[item.video_id for item in outputs.items],
+        failed_files=[_failed_file(row) for row in failed],
+        failed_files_next_cursor=failed_cursor,
+        skipped_files=[_skipped_file(row) for row in view.skipped],
+        error_message=job.error_message,
+        created_at=moment(job.created_at),
+        started_at=moment(job.started_at),
+        completed_at=moment(job.completed_at),
+        updated_at=moment(job.updated_at),
+    )
+
+
+def _progress(job: sa.Row[Any], current_file: str | None) -> Progress:
+    return Progress(
+        total_files=job.total_files,
+        imported=job.imported,
+        failed=job.failed,
+        skipped=job.skipped,
+        bytes_transferred=job.bytes_transferred,
+        current_file=current_file,
+        parts_total=job.total_files - job.skipped,
+        parts_completed=job.imported,
+        parts_failed=job.failed,
+    )
+
+
+def _execution(job: sa.Row[Any]) -> Execution:
+    return Execution(
+        status=job.execution_status,
+        run_id=job.run_id,
+        error_code=None,
+        error=None,
+    )
+
+
+def _outputs(rows: Any, limit: int, total: int) -> Items[ImportOutput]:
+    here, next_cursor = cut(rows, limit, lambda row: row.key)
+    return Items(items=[_output(row) for row in here], next_cursor=next_cursor, total=total)
+
+
+def _output(row: sa.Row[Any]) -> ImportOutput:
+    return ImportOutput(
+        file_id=str(row.id),
+        file_name=base_name(row.key),
+        source_ordinal=row.ordinal,
+        part_index=0,
+        part_count=1,
+        source_start_seconds=0.0,
+        source_end_seconds=row.media_duration_seconds or 0.0,
+        video_id=row.media_id,
+        title=row.media_title,
+        status=row.media_status,
+    )
+
+
+def _failed_file(row: sa.Row[Any]) -> FailedFile:
+    why = row.message or row.reason or "it could not be imported"
+    return FailedFile(file_id=str(row.id), path=row.key, error=why, error_code=row.reason)
+
+
+def _skipped_file(row: sa.Row[Any]) -> SkippedFile:
+    return SkippedFile(file_id=str(row.id), path=row.key, reason=row.reason or "skipped", message=row.message)
+
+
+def _source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
+    status, reason, message = cancellation.told(job, row)
+    failed, skipped = status == FileStatus.FAILED, status == FileStatus.SKIPPED
+    failure = Failure(error_code=reason, message=message, refresh_required=job.source_kind == ATTACHMENTS)
+    return ImportSourceFile(
+        file_id=str(row.id),
+        file_name=base_name(row.key),
+        path=row.key,
+        version=row.version,
+        size_bytes=row.size_bytes,
+        source_ordinal=row.ordinal,
+        status=status,
+        attempts=row.attempts,
+        part_count=None if skipped else 1,
+        parts_completed=None if skipped else int(row.status == FileStatus.IMPORTED),
+        parts_failed=None if skipped else int(failed),
+        failure=failure if failed else None,
+        skip_reason=reason if skipped else None,
+        message=message,
+        video_id=row.media_id if status == FileStatus.IMPORTED else None,
+        retries=row.tries or 0,
+        next_retry_at=moment(row.retry_at),
+    )
+
+
+@router.get("/import-jobs")
+async def list_import_jobs(
+    context: Context,
+    status: Annotated[str | None, Query(max_length=20, description="in either case")] = None,
+    index_id: Annotated[str | None, Query()] = None,
+    automation_only: Annotated[bool, Query()] = False,
+    connector_id: Annotated[str | None, Query(description="an extension")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 200,
+) -> list[ImportJob]:
+    """Import jobs, newest first."""
+    found = await context.database.read(
+        job_queries.newest,
+        status=_status(status),
+        index_id=index_id,
+        connector_id=connector_id,
+        automation_only=automation_only,
+        limit=limit,
+    )
+    return [shown(view) for view in found]
+
+
+def _status(text: str | None) -> ImportStatus | None:
+    try:
+        return ImportStatus(text.lower()) if text else None
+    except ValueError:
+        known = ", ".join(ImportStatus)
+        raise InvalidInput(f"no import job has the status {text!r}", f"one of {known}") from None
+
+
+@router.get("/import-jobs/{job_id}")
+async def get_import_job(context: Context, job_id: str) -> ImportJob:
+    """One import job."""
+    return shown(await context.database.read(job_queries.view, job_id))
+
+
+@router.get("/import-jobs/{job_id}/files")
+async def list_import_files(
+    context: Context,
+    job_id: str,
+    failed_only: Annotated[bool, Query()] = False,
+    limit: FilesLimit = 100,
+    cursor: Cursor = None,
+) -> Items[ImportSourceFile]:
+    """The files of a job, by path. Of what a one-time job left alone the first thousand are listed; all are counted."""
+    job, rows = await context.database.read(
+        _files_page, job_id, decode(cursor), limit + 1, failed_only=failed_only
+    )
+    here, next_cursor = cut(rows, limit, lambda row: row.key)
+    total = job.failed if failed_only else job.total_files - job.unlisted
+    return Items(items=[_source_file(row, job) for row in here], next_cursor=next_cursor, total=total)
+
+
+def _files_page(
+    tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool
+) -> tuple[sa.Row[Any], Any]:
+    job = job_queries.get(tx, job_id)
+    rows = job_queries.files(tx, job_id, after, limit, failed_only=failed_only)
+    return job, rows
+
+
+@router.get("/import-jobs/{job_id}/outputs")
+async def list_import_outputs(
+    context: Context, job_id: str, limit: FilesLimit = 100, cursor: Cursor = None
+) -> Items[ImportOutput]:
+    """The media that a job made, by path of their files."""
+    rows, total = await context.database.read(_outputs_page, job_id, decode(cursor), limit + 1)
+    return _outputs(rows, limit, total)
+
+
+def _outputs_page(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[Any, int]:
+    job = job_queries.get(tx, job_id)
+    return job_queries.outputs(tx, job_id, after, limit), job.imported

@@ -1,0 +1,99 @@
+"""Media that stand in a store already: one object below a connector, named by its address."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import Body
+from vvwatch.api.routes import import_jobs
+from vvwatch.api.routes.import_jobs import ImportJob
+from vvwatch.api.routes.resolve_uri import key_at_any, plain_addresses
+from vvwatch.api.routes.uploads import IndexId, Title
+from vvwatch.core.locations import check_key
+from vvwatch.core.objects import StorageObject, media_type
+from vvwatch.core.uploads import FORMATS
+from vvwatch.errors import InvalidInput, ObjectNotFound
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import import_object, one_time
+from vvwatch.store.imports import job_queries as queries
+
+router = resource_router("videos")
+
+
+class VideoBody(Body):
+    """An object: s3://bucket/key, gs://bucket/key, https://ACCOUNT.blob.core.windows.net/container/key, file:///path.
+
+    Without `source_connector_id` the oldest connector that imports from there is taken.
+    """
+
+    title: Title
+    video_uri: Annotated[str, Field(min_length=1, max_length=8192)]
+    index_id: IndexId
+    source_connector_id: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+
+
+@router.post("/videos", status_code=202, response_model=ImportJob)
+async def create_video(context: Context, once: Idempotent, body: VideoBody) -> Response:
+    """Import one object of a connector into an index, where it stands. It has to be there, and a media file."""
+    if (given := await once.given()) is not None:
+        return given
+    connector, key = await _located(context, body)
+    await context.database.read(one_time.require_usable, connector.id, body.index_id)
+    obj = await _found(context, connector, key)
+
+    def effect(tx: Tx) -> ImportJob:
+        job = import_object.create(tx, body.index_id, connector.id, obj, body.title)
+        return import_jobs.shown(queries.view(tx, job.id))
+
+    return await once(effect)
+
+
+async def _located(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], str]:
+    """The connector, and the key of the object in it. Raises InvalidInput where none reaches it."""
+    addresses = await anyio.to_thread.run_sync(plain_addresses, body.video_uri)
+    for row in await _candidates(context, body.source_connector_id):
+        if key := await key_at_any(context, row, addresses):
+            check_key(key)
+            if media_type(key) is None:
+                raise InvalidInput(f"video_uri: {key!r} has no known format", f"one of: {FORMATS}")
+            return row, key
+    which = (
+        f"connector {body.source_connector_id!r} does not reach"
+        if body.source_connector_id
+        else "no connector imports from"
+    )
+    raise InvalidInput(
+        f"video_uri: {which} {body.video_uri!r}",
+        "make a connector with the scope import for its bucket, container or folder",
+    )
+
+
+async def _candidates(context: ApiContext, connector_id: str | None) -> list[sa.Row[Any]]:
+    if connector_id is not None:
+        return [await context.database.read(catalog.get_connector, connector_id)]
+    rows = await context.database.read(catalog.list_connectors)
+    return [row for row in rows if "import" in row.scopes and row.status != catalog.DISABLED]
+
+
+async def _found(context: ApiContext, connector: sa.Row[Any], key: str) -> StorageObject:
+    """The object as the store has it. Raises ApiError (404) where there is none, InvalidInput for one of no use."""
+    storage = await context.open_storage(connector)
+    try:
+        obj = await storage.stat(key)
+    except ObjectNotFound as error:
+        what = f"connector {connector.id!r} has no object {key!r}"
+        raise ApiError(404, "resource_object_not_found", what, error.hint) from error
+    if obj.archived or not obj.size_bytes:
+        what = "is archived" if obj.archived else "is empty"
+        raise InvalidInput(f"the object {key!r} {what}", "restore it first" if obj.archived else "")
+    return obj

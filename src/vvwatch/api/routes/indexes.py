@@ -1,0 +1,85 @@
+"""Indexes: where media and their results are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Query, Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import USER_ID, Body, Resource, Visible, moment
+from vvwatch.store.catalog import catalog
+
+router = resource_router("indexes")
+
+
+class IndexBody(Body):
+    """A new index."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255), Visible]
+    description: Annotated[str | None, Field(max_length=500)] = None
+
+
+class IndexChanges(Body):
+    """What is to be different in an index. What is left out stays, a description of null is taken away."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255), Visible] = ""
+    description: Annotated[str | None, Field(max_length=500)] = None
+
+
+class Index(Resource):
+    """An index."""
+
+    index_id: str
+    name: str
+    user_id: str
+    description: str | None
+    sort_order: int
+    is_default: bool
+    created_at: str | None
+
+
+def shown(row: sa.Row[Any]) -> Index:
+    """The index as it is answered."""
+    return Index(
+        index_id=row.id,
+        name=row.name,
+        user_id=USER_ID,
+        description=row.description,
+        sort_order=0,
+        is_default=row.is_default,
+        created_at=moment(row.created_at),
+    )
+
+
+@router.post("/indexes", status_code=201, response_model=Index)
+async def create_index(once: Idempotent, body: IndexBody) -> Response:
+    """Make an index."""
+    return await once(lambda tx: shown(catalog.create_index(tx, body.name, body.description)))
+
+
+@router.get("/indexes")
+async def list_indexes(
+    context: Context,
+    include_defaults: Annotated[bool, Query(description="also the playground, once it is used")] = True,
+) -> list[Index]:
+    """All indexes, oldest first."""
+    found = await context.database.read(catalog.list_indexes, include_defaults=include_defaults)
+    return [shown(row) for row in found]
+
+
+@router.get("/indexes/{index_id}")
+async def get_index(context: Context, index_id: str) -> Index:
+    """One index."""
+    return shown(await context.database.read(catalog.get_index, index_id))
+
+
+@router.patch("/indexes/{index_id}", response_model=Index, **extension("Rename or describe an index."))
+async def change_index(once: Idempotent, index_id: str, body: IndexChanges) -> Response:
+    """Change an index's name or description. One that the configuration file declares is changed there."""
+    changes = body.model_dump(exclude_unset=True)
+    return await once.changing(changes)(lambda tx: shown(catalog.change_index(tx, index_id, changes)))

@@ -1,0 +1,133 @@
+"""The originals of media, streamed from where they stand: to a key, or to an address that was given for one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from hashlib import sha256
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Query, Request, Response
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.errors import HEADERS, ApiError
+from vvwatch.api.http.links import MEDIA
+from vvwatch.api.http.streams import Streamed, attachment
+from vvwatch.core.content_types import content_type
+from vvwatch.core.objects import base_name
+from vvwatch.core.ranges import NoSuchRange, Stretch, stretch
+from vvwatch.errors import Conflict, ObjectArchived, ObjectChanged, ObjectNotFound
+from vvwatch.ports import Storage
+from vvwatch.store.catalog import catalog
+from vvwatch.store.imports import original_queries
+
+router = resource_router("videos")
+
+_Token = Query(description="stands for a key, for this media item alone: see media-grants")
+_BYTES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The original",
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    206: {"description": "The part of it that Range asks for"},
+    410: {"description": "The original is gone"},
+    416: {"description": "No byte is in the range that was asked for"},
+}
+
+
+@router.get(
+    MEDIA.path,
+    response_class=Response,
+    responses=_BYTES,
+    **extension("The original of a media item"),
+)
+async def get_content(
+    context: Context,
+    request: Request,
+    video_id: str,
+    token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # the route's guard has looked at it
+) -> Response:
+    """The bytes of a media item as they stand in its connector, all or one range; never those of another version."""
+    found = await _Original.of(context, video_id)
+    wanted = found.asked_for(request)
+    if wanted is None:
+        return Streamed(found.opened(), found.row.size_bytes, found.headers)
+    told = found.headers | {"Content-Range": wanted.content_range(found.row.size_bytes)}
+    return Streamed(found.opened(wanted.start, wanted.length), wanted.length, told, 206)
+
+
+class _Original:
+    """The object that a media row was made of."""
+
+    def __init__(self, row: sa.Row[Any], storage: Storage) -> None:
+        self.row = row
+        self._storage = storage
+        self._etag = f'"{sha256(row.version.encode()).hexdigest()[:32]}"'
+
+    @classmethod
+    async def of(cls, context: ApiContext, video_id: str) -> _Original:
+        """Raises NotFound for the media item, ApiError (409, 410) when its connector cannot be asked for it."""
+        row, connector = await context.database.read(original_queries.place, video_id)
+        if connector is None or connector.status == catalog.DELETED:
+            raise _gone(video_id, "the connector that it came from was deleted")
+        if connector.status == catalog.DISABLED:
+            message = f"connector {connector.id!r}, which has the original of video {video_id!r}, is disabled"
+            raise Conflict(message, "set its status to active")
+        return cls(row, await context.open_storage(connector))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is told of it, whichever part is answered."""
+        return {
+            "Content-Type": content_type(self.row.key),
+            "Content-Disposition": attachment(file_name(self.row)),
+            "Content-Security-Policy": "sandbox",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+            "Accept-Ranges": "bytes",
+            "ETag": self._etag,
+        }
+
+    def asked_for(self, request: Request) -> Stretch | None:
+        """The stretch that the request wants, None for all. Raises ApiError (416)."""
+        if request.headers.get("if-range", self._etag) != self._etag:
+            return None
+        size_bytes = self.row.size_bytes
+        try:
+            return stretch(request.headers.get("range"), size_bytes)
+        except NoSuchRange as error:
+            request.scope.setdefault(HEADERS, {})["Content-Range"] = f"bytes */{size_bytes}"
+            raise ApiError(416, "range_not_satisfiable", error.message, error.hint) from None
+
+    @asynccontextmanager
+    async def opened(self, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As `Storage.stream`. Raises ApiError when the bytes are not there as they were."""
+        row = self.row
+        with _told(row.id):
+            async with self._storage.stream(row.key, row.version, start, length) as chunks:
+                yield chunks
+
+
+@contextmanager
+def _told(video_id: str) -> Iterator[None]:
+    """What a store says of an original, in answers that tell whether it is worth asking again."""
+    try:
+        yield
+    except ObjectNotFound:
+        raise _gone(video_id, "it was removed or moved") from None
+    except ObjectChanged:
+        message = f"the original of video {video_id!r} was replaced by another version"
+        raise ApiError(409, "media_changed", message, "what was imported of it stays as it is") from None
+    except ObjectArchived as error:
+        raise ApiError(409, "media_archived", error.message, error.hint) from None
+
+
+def _gone(video_id: str, why: str) -> ApiError:
+    return ApiError(410, "media_gone", f"the original of video {video_id!r} is gone", why)
+
+
+def file_name(row: sa.Row[Any]) -> str:
+    """What the original of a media row is called."""
+    return base_name(row.key) or str(row.id)

@@ -1,0 +1,111 @@
+"""What stands at a key now: the store is asked, and nobody waits for long."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+import sqlalchemy as sa
+
+from vvwatch.api.http.context import ApiContext
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import ObjectNotFound, StorageError, VvwatchError
+from vvwatch.ports import Irregularity, Storage
+from vvwatch.workflow.listings import closing
+
+_LONGEST_SECONDS: Final = 10.0  # a person waits for the answer
+
+
+class Standing(Resource):
+    """What stands at the key now; `error` says why that is not known, or why what stands there is no object."""
+
+    exists: bool | None
+    version: str | None
+    size_bytes: int | None
+    modified_at: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What is true at the connector: its status, the object, and what stands in its place (`irregular`).
+
+    `atomic`: its objects are whole when they are seen; else `in_use` tells whether a writer visibly has this one open.
+    """
+
+    uri: str
+    status: str
+    obj: StorageObject | None
+    standing: Standing
+    atomic: bool = True
+    in_use: bool = False
+    irregular: Irregularity | None = None
+
+
+async def look(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
+    """What stands at the key of a connector. A store that cannot be opened or does not answer is part of the answer.
+
+    Raises what opening raises where only the storage knows the address.
+    """
+    try:
+        storage = await context.open_storage(row)
+    except VvwatchError as error:
+        addresses = context.addresses(row)
+        if not addresses:
+            raise
+        return Here(addresses[0].of(key), row.status, None, _unknown(error.message))
+    uri = storage.uri(key)
+    try:
+        with anyio.fail_after(_LONGEST_SECONDS):
+            return await _looked(row, storage, uri, key)
+    except StorageError as error:
+        return Here(uri, row.status, None, _unknown(error.message))
+    except TimeoutError:
+        what = f"the store did not answer for {_LONGEST_SECONDS:g} seconds"
+        return Here(uri, row.status, None, _unknown(what))
+
+
+async def _looked(row: sa.Row[Any], storage: Storage, uri: str, key: str) -> Here:
+    atomic = storage.capabilities.atomic_writes
+    try:
+        obj = await storage.stat(key)
+    except ObjectNotFound:
+        found = None if atomic else await _irregular(storage, key)
+        return Here(uri, row.status, None, _nothing(found), atomic, irregular=found)
+    in_use = False
+    if not atomic:
+        with suppress(StorageError):
+            in_use = key in await storage.in_use([key])
+    return Here(uri, row.status, obj, _there(obj), atomic, in_use)
+
+
+async def _irregular(storage: Storage, key: str) -> Irregularity | None:
+    """What a listing makes of the key, if it is there and cannot be an object."""
+    with suppress(StorageError):
+        async with closing(storage.list(key, recursive=False)) as pages:
+            async for page in pages:
+                if found := next((each for each in page.irregular if each.key == key), None):
+                    return found
+    return None
+
+
+def _there(obj: StorageObject) -> Standing:
+    return Standing(
+        exists=True,
+        version=obj.version,
+        size_bytes=obj.size_bytes,
+        modified_at=moment(obj.modified_at),
+        error=None,
+    )
+
+
+def _nothing(found: Irregularity | None) -> Standing:
+    error = None if found is None else found.detail
+    return Standing(exists=False, version=None, size_bytes=None, modified_at=None, error=error)
+
+
+def _unknown(error: str) -> Standing:
+    return Standing(exists=None, version=None, size_bytes=None, modified_at=None, error=error)

@@ -1,0 +1,106 @@
+"""One sentence about an object in an index: where it is, or what stands in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.api.http.wire import moment
+from vvwatch.api.routes.automations import status_of
+from vvwatch.core.filters import Reason, Verdict, explain
+from vvwatch.core.imports import FileStatus
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.versions import is_same_version
+from vvwatch.store.watching.explain_queries import IndexLife, VersionLife
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is true of the object whatever the index. `exists` None: the store does not say."""
+
+    now: float
+    obj: StorageObject | None
+    exists: bool | None
+    import_mode: str
+    own_export_id: str | None
+
+
+def concluded(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+    """The sentence, without a full stop."""
+    if facts.own_export_id is not None:
+        return f"not imported: {explain(Reason.OWN_OUTPUT)} ({facts.own_export_id})"
+    recorded = find_version(facts, index)
+    if recorded is not None:
+        return _stage(recorded)
+    if facts.exists is False and index.observation is None:
+        return "nothing stands at this key, and nothing that stood there was seen"
+    return _why_not(verdict, index)
+
+
+def find_version(facts: Facts, index: IndexLife) -> VersionLife | None:
+    """Return the version that is at the key now, or the last known one when it is not known what is there."""
+    if facts.obj is None:
+        return index.versions[-1] if index.versions else None
+    return next((life for life in index.versions if is_same_version(life.version, facts.obj.version)), None)
+
+
+def _stage(life: VersionLife) -> str:
+    if life.window is None and life.file is None and life.media is None:
+        return (
+            "not imported: it was there before the automation began, is an export of our own, "
+            "or is a later version under import mode new_only"
+        )
+    if life.window is not None and life.file is not None and life.file.version != life.version:
+        return f"a newer version took its place before window {life.window.id} closed"
+    if life.media is not None:
+        media = life.media.row
+        lacks = _lacking(life.media.items[0]) if life.media.items else ""
+        return f"imported as {media.id} by {media.import_job_id}; it is {media.status}{lacks}"
+    if life.file is not None and file_status(life) != FileStatus.WAITING:
+        return _of_file(life.file) + _tried_again(life.trouble)
+    assert life.window is not None  # noqa: S101  # without one there is a file that does not wait
+    if life.file is None and life.window.state == "closed":
+        return f"import job {life.window.import_job_id} made no media of it; why is no longer kept"
+    return f"it waits in window {life.window.id}, due at {moment(life.window.due_at)}"
+
+
+def _lacking(item: sa.Row[Any]) -> str:
+    """What its newest run could not process."""
+    failed = item.failed_segment_count
+    return f", but {failed:,} of {item.segment_count:,} segments failed" if failed else ""
+
+
+def file_status(life: VersionLife) -> str | None:
+    """The status of its file: in an open window it waits for the import job to be."""
+    if life.file is None or life.window is None or life.window.state == "closed":
+        return None if life.file is None else life.file.status
+    return FileStatus.WAITING
+
+
+def _of_file(file: sa.Row[Any]) -> str:
+    why = file.message or file.reason or "no reason is known"
+    if file.status == FileStatus.PENDING:
+        return f"import job {file.job_id} is about to import it" + (f" again: {why}" if file.message else "")
+    return f"{file.status} by import job {file.job_id}: {why}"
+
+
+def _tried_again(trouble: sa.Row[Any] | None) -> str:
+    if trouble is None:
+        return ""
+    again = f"tried again by itself {trouble.tries} times, " if trouble.tries else ""
+    return f"; {again}next at {moment(trouble.retry_at)}"
+
+
+def _why_not(verdict: Verdict | None, index: IndexLife) -> str:
+    if index.automation is None or verdict is None:
+        return "no automation of this index watches the connector"
+    if not verdict.accepted:
+        detail = f" ({verdict.detail})" if verdict.detail else ""
+        return f"not picked up: {explain(verdict.reason)}{detail}"
+    if index.observation is not None:
+        return f"not picked up: {index.observation.detail or index.observation.reason}"
+    if status_of(index.automation) != "active":
+        return f"it matches, but the automation is {status_of(index.automation)}"
+    return f"it matches and is new; the next scan is due at {moment(index.automation.next_at)}"

@@ -1,0 +1,91 @@
+"""A dry run: what an import automation would pick up, as it is or as it is to be."""
+
+from __future__ import annotations
+
+from vvwatch.api.http.context import ApiContext
+from vvwatch.api.http.wire import Resource
+from vvwatch.core.filters import ObjectFilter
+from vvwatch.core.patterns import HINT, regular_expression_in
+from vvwatch.store.watching.dry_run import Parts
+from vvwatch.workflow.watching.preview import Preview, preview, told
+from vvwatch.workflow.watching.watch_state import Watched
+
+
+class Declined(Resource):
+    """How many objects a rule leaves alone, and what the rule says of each."""
+
+    reason: str
+    count: int
+    explanation: str
+
+
+class ImportPreview(Resource):
+    """What a listing came to that changed nothing.
+
+    `matched` objects pass all rules: the `new` ones would be picked up, the `known` ones were before. `new_keys` are
+    the first hundred. A listing that is not `complete` stopped where `stopped_because` says.
+    """
+
+    dry_run: bool
+    index_id: str
+    connector_id: str
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    exclude: list[str]
+    min_size_bytes: int | None
+    max_size_bytes: int | None
+    import_mode: str
+    listed: int
+    matched: int
+    new: int
+    known: int
+    declined: list[Declined]
+    new_keys: list[str]
+    complete: bool
+    stopped_because: str | None
+    warnings: list[str]
+
+
+async def previewed(context: ApiContext, parts: Parts) -> ImportPreview:
+    """What the automation would pick up. Raises StorageError when its location cannot be listed."""
+    row, connector = parts
+    storage = await context.open_storage(connector)
+    rules = ObjectFilter.of(row)
+    mode = row.import_mode_override or connector.import_mode
+    watched = Watched(row, connector, storage, rules, mode == "new_only")
+    return _shown(parts, mode, await preview(context.database, watched))
+
+
+def pattern_warnings(pattern: str) -> list[str]:
+    """What is doubtful about a pattern."""
+    why = regular_expression_in(pattern)
+    return [f"{pattern!r} {why}; {HINT}"] if why else []
+
+
+def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
+    row, _ = parts
+    return ImportPreview(
+        dry_run=True,
+        index_id=row.index_id,
+        connector_id=row.connector_id,
+        source_prefix=row.source_prefix,
+        file_pattern=row.file_pattern,
+        recursive=row.recursive,
+        exclude=row.exclude_patterns or [],
+        min_size_bytes=row.min_size_bytes,
+        max_size_bytes=row.max_size_bytes,
+        import_mode=mode,
+        listed=found.listed,
+        matched=found.matched,
+        new=found.new,
+        known=found.known,
+        declined=[
+            Declined(reason=reason, count=count, explanation=told(reason))
+            for reason, count in found.declined.most_common()
+        ],
+        new_keys=found.new_keys,
+        complete=not found.stopped,
+        warnings=pattern_warnings(row.file_pattern),
+        stopped_because=found.stopped or None,
+    )

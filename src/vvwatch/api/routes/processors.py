@@ -1,0 +1,138 @@
+"""The processors: whether they work, what they did today, and how much they may still spend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from fastapi import Path
+
+from vvwatch.api.http.auditing import Audited
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.core import budgets
+from vvwatch.core.budgets import Standing
+from vvwatch.core.processors import ProcessorInfo
+from vvwatch.errors import NotFound
+from vvwatch.store.runs import processor_queries as queries
+from vvwatch.store.runs.processor_queries import Figures
+from vvwatch.workflow.pipeline.pauses import Pauses
+from vvwatch.workflow.upkeep.findings import mend_pause
+
+router = resource_router("processors")
+
+
+class ProcessorDay(Resource):
+    """What calls used since the day began (UTC). With `unpriced_calls` the cost is a least: nobody knows theirs."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    unpriced_calls: int
+
+
+class ProcessorBudget(Resource):
+    """A budget in force: its `table` and `option` in the configuration, and the `most` that may be spent or called.
+
+    `used` and `left` are null where each item or run has its own; what calls under way may cost counts as used. It
+    begins anew at `until`.
+    """
+
+    table: str
+    option: str
+    most: float
+    used: float | None
+    left: float | None
+    until: str | None
+
+
+class Processor(Resource):
+    """A processor, `active` or `paused`: since when, until when (null: until it is mended), why, and what mends it.
+
+    Its id is its name in the configuration. `models` are globs over what a `processing_model` may be for it.
+    """
+
+    processor_id: str
+    name: str
+    type: str
+    models: Sequence[str]
+    state: str
+    paused_at: str | None
+    until: str | None
+    reason: str | None
+    fix: str | None
+    calls_in_flight: int
+    today: ProcessorDay
+    budgets: Sequence[ProcessorBudget]
+
+
+@router.get("/processors", **extension("Every processor and how it stands"))
+async def list_processors(context: Context) -> list[Processor]:
+    """All processors that are configured, in that order: whether they work, and what they spend."""
+    return await _shown(context, context.database.processors.infos.values())
+
+
+@router.post("/processors/{processor_id}/resume", **extension("Resume a paused processor"))
+async def resume_processor(
+    context: Context,
+    audited: Audited,
+    processor_id: Annotated[str, Path(description="its name in the configuration")],
+) -> Processor:
+    """Let a paused processor go on. What waits for it is due at once; of one that is not paused nothing changes."""
+    info = context.database.processors.infos.get(processor_id)
+    if info is None:
+        known = ", ".join(context.database.processors.infos)
+        raise NotFound("processor", processor_id, f"there is: {known}")
+    await Pauses(context.database, context.telemetry, {}).resume(processor_id, audited.write)
+    [shown] = await _shown(context, [info])
+    return shown
+
+
+async def _shown(context: ApiContext, infos: Iterable[ProcessorInfo]) -> list[Processor]:
+    infos, now = list(infos), context.clock.now()
+    scopes = {scope for info in infos for scope in budgets.period_scopes(info.name, now)}
+    found = await context.database.read(queries.figures, [info.name for info in infos], scopes)
+    return [_processor(context, info, found, now) for info in infos]
+
+
+def _processor(context: ApiContext, info: ProcessorInfo, found: Figures, now: float) -> Processor:
+    pause, today = found.paused.get(info.name), found.today.get(info.name)
+    in_flight = {**context.calls_in_flight(), **found.in_flight}
+    spent = {
+        scope: budgets.Spent(row.calls, row.cost_nanousd, row.reserved_nanousd)
+        for scope, row in found.spent.items()
+    }
+    return Processor(
+        processor_id=info.name,
+        name=info.name,
+        type=info.type,
+        models=info.models,
+        state="active" if pause is None else "paused",
+        paused_at=None if pause is None else moment(pause.paused_at),
+        until=None if pause is None else moment(pause.until),
+        reason=None if pause is None else pause.message,
+        fix=None if pause is None else mend_pause(pause),
+        calls_in_flight=in_flight.get(info.name, 0),
+        today=ProcessorDay(
+            calls=0 if today is None else today.calls,
+            input_tokens=0 if today is None else today.input_tokens,
+            output_tokens=0 if today is None else today.output_tokens,
+            cost_usd=0.0 if today is None else budgets.usd(today.cost_nanousd),
+            unpriced_calls=0 if today is None else today.unpriced_calls,
+        ),
+        budgets=[_budget(each) for each in budgets.standing(context.budgets, info.name, now, spent)],
+    )
+
+
+def _budget(found: Standing) -> ProcessorBudget:
+    left = None if found.used is None else max(found.most - found.used, 0.0)
+    return ProcessorBudget(
+        table=found.table,
+        option=found.option,
+        most=found.most,
+        used=found.used,
+        left=left,
+        until=moment(found.until),
+    )

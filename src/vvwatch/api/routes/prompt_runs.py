@@ -1,0 +1,340 @@
+"""Prompt runs: a prompt over the media of an import, and what it found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from fastapi import Query
+from pydantic import Field
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.pagination import Cursor, Limit, Page, decode, decode_number, page
+from vvwatch.api.http.wire import Marker, Resource, moment
+from vvwatch.core import artifact
+from vvwatch.core.budgets import usd
+from vvwatch.core.media import RunSettings
+from vvwatch.core.processors import undone
+from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
+from vvwatch.store.runs import run_queries
+from vvwatch.store.runs.run_queries import ItemView, RunView, Tally
+
+router = resource_router("prompt runs")
+
+_NOT_DONE: Final = (
+    "what was asked for and the processor does not do: `transcription`, `image_embedding`, with why"
+)
+MT_PER_USD: Final = 1_000
+"""The units of account of this API are thousandths of a US dollar here."""
+_MT: Final = "what its calls cost, in thousandths of a US dollar"
+_KINDS: Final = ("video", "audio", "image")
+_ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.FAILED, ItemStatus.PARTIAL, ItemStatus.CANCELLED)
+
+
+class StopState(Resource):
+    """How a request to stop went: who asked when, and when all that was under way had ended."""
+
+    requested_at: str | None = None
+    requested_by: str | None = None
+    mode: str | None = None
+    observed_at: str | None = None
+    completed_at: str | None = None
+
+
+class RunCost(Resource):
+    """What the calls of models came to. `unpriced_calls`: of so many nobody knows the price; then `usd` is a least.
+
+    `reserved_usd` is what calls that are under way may cost.
+    """
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    unpriced_calls: int = 0
+    reserved_usd: float = 0.0
+
+
+class PromptRun(Resource):
+    """A prompt run. Counters are of media items, by type and by how they ended."""
+
+    run_id: str
+    prompt_id: str
+    prompt_name: str
+    prompt_type: str
+    prompt_version: int
+    executed_at: str | None
+    executed_by: str
+    status: str
+    run_context: dict[str, Any]
+    import_job_id: str | None
+    total_videos: int
+    completed_videos: int
+    failed_videos: int
+    partial_videos: int
+    cancelled_videos: int
+    total_audios: int
+    completed_audios: int
+    failed_audios: int
+    partial_audios: int
+    cancelled_audios: int
+    total_images: int
+    completed_images: int
+    failed_images: int
+    partial_images: int
+    cancelled_images: int
+    total_segments: int
+    completed_segments: int
+    field_extraction_failures: int
+    transcription_failures: int
+    image_embedding_failures: int
+    field_extraction_succeeded: bool | None
+    transcription_succeeded: bool | None
+    image_embedding_succeeded: bool | None
+    error_message: str | None
+    video_segmentation_type: str
+    audio_segmentation_type: str
+    image_segmentation_type: str
+    video_segment_duration: int | None
+    audio_segment_duration: int | None
+    created_new_segments: bool
+    processing_model: str | None
+    total_video_seconds: float
+    enable_transcription: bool
+    enable_image_embedding: bool
+    not_done: Annotated[dict[str, str], Field(description=_NOT_DONE)]
+    video_level_enabled: bool
+    video_level_total_items: int
+    video_level_completed_items: int
+    video_level_failed_items: int
+    video_level_partial_items: int
+    stop_state: StopState
+    cost: RunCost
+    billing_estimated_mt: float
+    billing_actual_mt: Annotated[float, Field(description=_MT)]
+    billing_status: str | None
+    billing_error: str | None
+    marker: Marker
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+
+
+class SegmentRunResult(Resource):
+    """What a prompt run found in one segment; times in seconds from the start of the media item."""
+
+    result_type: str = "segment"
+    result_id: str
+    segment_id: str
+    video_id: str
+    run_id: str
+    prompt_id: str
+    prompt_run_id: str
+    video_name: str
+    source_index_id: str | None
+    executed_at: str | None
+    start_time: float
+    end_time: float
+    metadata: dict[str, Any]
+    metadata_text: str
+    processing_warning: str | None
+    field_extraction_succeeded: bool
+    field_extraction_error: str | None
+    transcription_succeeded: bool | None = None
+    transcription_error: str | None = None
+    image_embedding_succeeded: bool | None = None
+    image_embedding_error: str | None = None
+    thumbnail_available: bool = False
+    gif_available: bool = False
+    marker: Marker = Marker()
+    metadata_markers: dict[str, Marker] = Field(default_factory=dict)
+
+
+class PromptRunVideoResult(Resource):
+    """What a prompt run found out about a media item as a whole. `damage` names what is wrong with it."""
+
+    result_type: str = "video"
+    result_id: str
+    run_id: str
+    prompt_id: str
+    prompt_run_id: str
+    video_id: str
+    video_name: str
+    source_index_id: str | None
+    executed_at: str | None
+    status: str
+    metadata: dict[str, Any]
+    metadata_text: str
+    processing_warning: str | None
+    successful_segment_count: int
+    failed_segment_count: int
+    error_code: str | None
+    error_message: str | None
+    damage: list[str]
+    warnings: list[str]
+    started_at: str | None
+    completed_at: str | None
+    marker: Marker = Marker()
+
+
+def shown(view: RunView) -> PromptRun:
+    """The run as it is answered."""
+    run = view.run
+    return PromptRun(
+        run_id=run.id,
+        prompt_id=run.prompt_id,
+        prompt_name=run.prompt["name"],
+        prompt_type="custom",
+        prompt_version=run.prompt_version,
+        executed_at=moment(run.created_at),
+        executed_by=run.executed_by,
+        status=run.status,
+        run_context=run.context or {"type": "index", "index_id": run.index_id},
+        import_job_id=run.import_job_id or (run.context or {}).get("import_job_id"),
+        **_counted(view.tally),
+        **_segments(run),
+        error_message=run.error_message,
+        **asdict(RunSettings(**run.settings)),
+        not_done=run.not_done or {},
+        image_segmentation_type="image",
+        created_new_segments=run.total_segments > 0,
+        total_video_seconds=view.tally.seconds,
+        **_video_level(run, view.tally.whole_failed),
+        stop_state=_stop_state(run),
+        **_billed(_cost(view.spent)),
+        marker=Marker(),
+        started_at=moment(run.started_at),
+        completed_at=moment(run.completed_at),
+        updated_at=moment(run.updated_at),
+    )
+
+
+def _cost(spent: sa.Row[Any] | None) -> RunCost:
+    if spent is None:
+        return RunCost()
+    return RunCost(
+        calls=spent.calls,
+        input_tokens=spent.input_tokens,
+        output_tokens=spent.output_tokens,
+        usd=usd(spent.cost_nanousd),
+        unpriced_calls=spent.unpriced_calls,
+        reserved_usd=usd(spent.reserved_nanousd),
+    )
+
+
+def unpriced(unknown: int, calls: int) -> str:
+    """Return what stands beside a sum in which the cost of some calls is missing."""
+    return f"nobody knows what {unknown} of {calls} calls cost: the sum is a least"
+
+
+def _billed(cost: RunCost) -> dict[str, Any]:
+    return {
+        "cost": cost,
+        "billing_estimated_mt": 0.0,
+        "billing_actual_mt": cost.usd * MT_PER_USD,
+        "billing_status": None,
+        "billing_error": unpriced(cost.unpriced_calls, cost.calls) if cost.unpriced_calls else None,
+    }
+
+
+def _stop_state(run: sa.Row[Any]) -> StopState:
+    if run.stop is None:
+        return StopState()
+    return StopState(
+        requested_at=moment(run.stop["requested_at"]),
+        requested_by=run.stop["requested_by"],
+        mode=run.stop["mode"],
+        observed_at=moment(run.stop["observed_at"]),
+        completed_at=moment(run.completed_at),
+    )
+
+
+def _counted(tally: Tally) -> dict[str, Any]:
+    """`total_videos`, `completed_videos`, … for each media type."""
+    counters: dict[str, Any] = {}
+    for kind in _KINDS:
+        items = {status: count for (its_kind, status), count in tally.items.items() if its_kind == kind}
+        counters[f"total_{kind}s"] = sum(items.values())
+        counters |= {f"{end.value}_{kind}s": items.get(end.value, 0) for end in _ENDS}
+    return counters
+
+
+def _segments(run: sa.Row[Any]) -> dict[str, Any]:
+    """Each segment has one operation: filling the prompt's fields; an item that failed as a whole has none filled."""
+    failures = run.total_segments - run.completed_segments
+    ended = not TRANSITIONS[RunStatus(run.status)]
+    return {
+        "total_segments": run.total_segments,
+        "completed_segments": run.completed_segments,
+        "field_extraction_failures": failures,
+        "field_extraction_succeeded": failures == run.failed_items == 0 if ended else None,
+        "transcription_failures": 0,
+        "image_embedding_failures": 0,
+        **{name: value for name, value in undone(run.not_done).items() if name.endswith("_succeeded")},
+    }
+
+
+def _video_level(run: sa.Row[Any], whole_failed: int) -> dict[str, Any]:
+    """What is said of wholes is partial where it is of media that are damaged, or of which some segments failed."""
+    enabled = run.prompt["video_level"] is not None
+    return {
+        "video_level_enabled": enabled,
+        "video_level_total_items": run.total_items if enabled else 0,
+        "video_level_completed_items": run.completed_items if enabled else 0,
+        "video_level_failed_items": run.failed_items + whole_failed if enabled else 0,
+        "video_level_partial_items": run.partial_items - whole_failed if enabled else 0,
+    }
+
+
+@router.get("/prompt-runs")
+async def list_prompt_runs(
+    context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 200
+) -> list[PromptRun]:
+    """Prompt runs, newest first."""
+    return [shown(view) for view in await context.database.read(run_queries.newest, limit)]
+
+
+@router.get("/indexes/{index_id}/prompt-runs")
+async def list_index_prompt_runs(
+    context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
+) -> Page[PromptRun]:
+    """The prompt runs of an index, newest first."""
+    found = await context.database.read(run_queries.page, index_id, decode(cursor), limit + 1)
+    return page(found, limit, shown, lambda view: view.run.id)
+
+
+@router.get("/prompt-runs/{run_id}")
+async def get_prompt_run(context: Context, run_id: str) -> PromptRun:
+    """One prompt run."""
+    return shown(await context.database.read(run_queries.view, run_id))
+
+
+@router.get("/prompt-runs/{run_id}/results")
+async def list_results(
+    context: Context,
+    run_id: str,
+    video_id: Annotated[str, Query(min_length=1)],
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[SegmentRunResult]:
+    """What a run found in one media item, segment by segment."""
+    after = decode_number(cursor)
+    first = -1 if after is None else after
+    found = await context.database.read(run_queries.segments, run_id, video_id, first, limit + 1)
+    return page(found.segments, limit, lambda row: _segment(found, row), lambda row: row.ordinal)
+
+
+def _segment(found: ItemView, row: sa.Row[Any]) -> SegmentRunResult:
+    document = artifact.segment_document(found.run, found.item, row)
+    return SegmentRunResult(**document, prompt_run_id=found.run.id)
+
+
+@router.get("/prompt-runs/{run_id}/videos/{video_id}/video-result")
+async def get_video_result(context: Context, run_id: str, video_id: str) -> PromptRunVideoResult:
+    """What a run found in a media item as a whole."""
+    found = await context.database.read(run_queries.item, run_id, video_id)
+    document = artifact.video_result_document(found.run, found.item)
+    warning = "; ".join(document["warnings"]) or None
+    return PromptRunVideoResult(**document, prompt_run_id=found.run.id, processing_warning=warning)

@@ -1,0 +1,278 @@
+"""Prompts: what is asked of each media item, and in which form it is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import Query, Response
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from vvwatch.api.http.auditing import Audited
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.schema_trials import Trials
+from vvwatch.api.http.wire import USER_ID, Body, Document, Resource, Visible, moment
+from vvwatch.api.routes.run_options import RunOptions
+from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.store.catalog import catalog, prompts
+from vvwatch.store.catalog.catalog import PromptSpec
+from vvwatch.store.db.database import Tx
+
+router = resource_router("prompts")
+
+_trials: Final = Trials()
+
+Fields = Annotated[list[str], Field(max_length=1000)]
+
+
+def _no_filter(value: Any) -> None:
+    if value is not None:
+        text = "media are selected by a model, and there is none here: leave it out, or null"
+        raise PydanticCustomError("selection_filter", text)
+
+
+NoFilter = Annotated[
+    None, BeforeValidator(_no_filter), Field(description="there is no model that would select")
+]
+
+
+class VideoLevelBody(Body):
+    """What is asked about a whole item, from what was found in its segments."""
+
+    instructions_text: Annotated[str, Field(min_length=1, max_length=12_000)]
+    json_schema: Document
+    included_segment_fields: Fields | None = None
+
+
+class SemanticIndexingBody(Body):
+    """Fields that are left out of semantic search."""
+
+    disabled_segment_fields: Fields = Field(default_factory=list)
+    disabled_video_level_fields: Fields = Field(default_factory=list)
+
+
+class PromptBody(Body):
+    """A new prompt."""
+
+    name: Annotated[str, Field(min_length=3, max_length=100), Visible]
+    description: Annotated[str, Field(max_length=500)] = ""
+    prompt_text: Annotated[str, Field(min_length=10, max_length=5000)]
+    json_schema: Document
+    video_level: VideoLevelBody | None = None
+    semantic_indexing: SemanticIndexingBody | None = None
+    execution_config: RunOptions | None = None
+    selection_filter: NoFilter = None
+
+
+class PromptChanges(Body):
+    """What is to be different in a prompt; what is left out, or null, stays. An empty description is one."""
+
+    name: Annotated[str, Field(min_length=3, max_length=100), Visible] | None = None
+    description: Annotated[str | None, Field(max_length=500)] = None
+    prompt_text: Annotated[str | None, Field(min_length=10, max_length=5000)] = None
+    json_schema: Document | None = None
+    video_level: VideoLevelBody | None = None
+    semantic_indexing: SemanticIndexingBody | None = None
+    execution_config: RunOptions | None = None
+    selection_filter: NoFilter = None
+    clear_video_level: Annotated[bool, Field(description="take `video_level` away")] = False
+    clear_selection_filter: Annotated[bool, Field(description="there is no filter to clear here")] = False
+
+    @model_validator(mode="after")
+    def _one_wish(self) -> PromptChanges:
+        if self.clear_video_level and self.video_level is not None:
+            raise PydanticCustomError("video_level", "give video_level or clear_video_level, not both")
+        return self
+
+    def columns(self) -> dict[str, Any]:
+        """The values to set."""
+        values = self.model_dump(exclude_none=True, exclude={"clear_video_level", "clear_selection_filter"})
+        return values | ({"video_level": None} if self.clear_video_level else {})
+
+
+class SchemaTrial(Body):
+    """A schema, and what is to fit it."""
+
+    json_schema: Document
+    sample_data: Document
+
+
+class SchemaVerdict(Resource):
+    """Whether the data fits the schema; where not, `error` says why."""
+
+    valid: bool
+    validated_data: dict[str, Any] | None
+    error: str | None
+    message: str
+
+
+class PromptUsage(Resource):
+    """Whether automations, or import jobs under way, ask the prompt; `used_by` names some of them."""
+
+    prompt_id: str
+    name: str
+    is_active: bool
+    is_in_use: bool
+    used_by: list[str]
+    created_at: str | None
+    schema_properties_count: int
+
+
+class Message(Resource):
+    """What was done."""
+
+    message: str
+
+
+class Prompt(Resource):
+    """A prompt."""
+
+    prompt_id: str
+    user_id: str
+    name: str
+    description: str
+    prompt_text: str
+    json_schema: dict[str, Any]
+    video_level: dict[str, Any] | None
+    semantic_indexing: dict[str, Any]
+    execution_config: dict[str, Any] | None
+    selection_filter: None = None
+    prompt_version: int
+    is_active: bool
+    is_default: bool
+    declared: bool
+    created_at: str | None
+    updated_at: str | None
+
+
+class Prompts(Resource):
+    """All prompts."""
+
+    prompts: list[Prompt]
+    total_count: int
+    active_count: int
+
+
+def shown(row: sa.Row[Any]) -> Prompt:
+    """The prompt as it is answered."""
+    return Prompt(
+        prompt_id=row.id,
+        user_id=USER_ID,
+        name=row.name,
+        description=row.description,
+        prompt_text=row.prompt_text,
+        json_schema=row.json_schema,
+        video_level=row.video_level,
+        semantic_indexing=row.semantic_indexing or SemanticIndexingBody().model_dump(),
+        execution_config=row.execution_config,
+        prompt_version=row.prompt_version,
+        is_active=row.is_active,
+        is_default=row.is_default,
+        declared=row.declared,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+@router.post("/prompts", status_code=201, response_model=Prompt)
+async def create_prompt(context: Context, once: Idempotent, body: PromptBody) -> Response:
+    """Make a prompt. Its schema describes an object, refers only to itself and is of bounded size."""
+    _check_model(context, body)
+    await _check_schemas(body)
+    spec = PromptSpec(**body.model_dump(exclude_none=True))
+    return await once(lambda tx: shown(catalog.create_prompt(tx, spec)))
+
+
+def _check_model(context: ApiContext, body: PromptBody | PromptChanges) -> None:
+    """Raises ModelNotConfigured for a `processing_model` that no processor answers to."""
+    if body.execution_config is not None and body.execution_config.processing_model:
+        context.database.processors.choose(body.execution_config.processing_model)
+
+
+async def _check_schemas(body: PromptBody | PromptChanges) -> None:
+    """Raises InvalidInput for one that cannot be used; in a thread, so that nobody waits for it to be found out."""
+    for asked in (body, body.video_level):
+        if asked is not None and asked.json_schema is not None:
+            await anyio.to_thread.run_sync(check_json_schema, asked.json_schema)
+
+
+@router.get("/prompts")
+async def list_prompts(
+    context: Context,
+    active_only: Annotated[bool, Query()] = True,
+    include_defaults: Annotated[bool, Query()] = True,
+) -> Prompts:
+    """Prompts, oldest first, with how many there are at all."""
+    everything = await context.database.read(catalog.list_prompts, include_defaults=include_defaults)
+    return Prompts(
+        prompts=[shown(row) for row in everything if row.is_active or not active_only],
+        total_count=len(everything),
+        active_count=sum(row.is_active for row in everything),
+    )
+
+
+@router.get("/prompts/{prompt_id}")
+async def get_prompt(context: Context, prompt_id: str) -> Prompt:
+    """One prompt."""
+    return shown(await context.database.read(catalog.get_prompt, prompt_id))
+
+
+@router.put("/prompts/{prompt_id}", response_model=Prompt)
+async def change_prompt(context: Context, once: Idempotent, prompt_id: str, body: PromptChanges) -> Response:
+    """Change a prompt, which makes a new version; runs that began before keep to theirs.
+
+    Automations ask the new version from their next import on, and keep their own settings.
+    """
+    _check_model(context, body)
+    await _check_schemas(body)
+    changes = body.columns()
+    return await once.changing(changes)(lambda tx: shown(prompts.change(tx, prompt_id, changes)))
+
+
+@router.delete("/prompts/{prompt_id}")
+async def delete_prompt(
+    audited: Audited,
+    prompt_id: str,
+    force: Annotated[bool, Query(description="also when it is used: it is only deactivated then")] = False,
+) -> Message:
+    """Delete a prompt. Runs keep what they asked; what uses the prompt goes on with it, deactivated for all others."""
+    users = await audited.write(lambda tx: prompts.delete(tx, prompt_id, force=force))
+    if users:
+        return Message(message=f"prompt {prompt_id} is deactivated; it is still used by {', '.join(users)}")
+    return Message(message=f"prompt {prompt_id} is deleted")
+
+
+@router.post("/prompts/test-schema")
+async def test_schema(body: SchemaTrial) -> SchemaVerdict:
+    """Try a schema on sample data. A schema that cannot be used is a verdict too, not an error; nothing is fetched."""
+    error = await _trials.misfit(body.json_schema, body.sample_data)
+    if error is not None:
+        return SchemaVerdict(valid=False, validated_data=None, error=error, message="the data does not fit")
+    return SchemaVerdict(
+        valid=True, validated_data=body.sample_data, error=None, message="the data fits the schema"
+    )
+
+
+@router.get("/prompts/{prompt_id}/usage")
+async def get_prompt_usage(context: Context, prompt_id: str) -> PromptUsage:
+    """Who uses a prompt now. Runs under way do not: each has a copy of what it asks."""
+    return await context.database.read(_usage, prompt_id)
+
+
+def _usage(tx: Tx, prompt_id: str) -> PromptUsage:
+    row = catalog.get_prompt(tx, prompt_id)
+    users = prompts.users_of(tx, prompt_id)
+    properties = row.json_schema.get("properties")
+    return PromptUsage(
+        prompt_id=row.id,
+        name=row.name,
+        is_active=row.is_active,
+        is_in_use=bool(users),
+        used_by=users,
+        created_at=moment(row.created_at),
+        schema_properties_count=len(properties) if isinstance(properties, dict) else 0,
+    )

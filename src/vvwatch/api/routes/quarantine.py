@@ -1,0 +1,60 @@
+"""What the queue of a connector told that no automation could use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Query
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.watching import quarantine
+
+router = resource_router("connectors")
+
+
+class QuarantinedMessage(Resource):
+    """A message that nobody took: `malformed`, `foreign` or `unmatched`, in words, and its beginning.
+
+    `times`: how often it came. `deleted`: it is no longer in the queue, which belongs to the connector alone.
+    """
+
+    message_id: str
+    reason: str
+    detail: str
+    excerpt: str
+    first_seen_at: str | None
+    last_seen_at: str | None
+    times: int
+    deleted: bool
+
+
+@router.get("/connectors/{connector_id}/quarantine", **extension("Messages that no automation could use"))
+async def list_quarantine(
+    context: Context, connector_id: str, limit: Annotated[int, Query(ge=1, le=quarantine.MOST_KEPT)] = 50
+) -> list[QuarantinedMessage]:
+    """Messages of a connector's queue that were put aside, the latest first; the last thousand are kept."""
+    return [_shown(row) for row in await context.database.read(_latest, connector_id, limit)]
+
+
+def _latest(tx: Tx, connector_id: str, limit: int) -> Sequence[sa.Row[Any]]:
+    catalog.get_connector(tx, connector_id)
+    return quarantine.latest(tx, connector_id, limit)
+
+
+def _shown(row: sa.Row[Any]) -> QuarantinedMessage:
+    return QuarantinedMessage(
+        message_id=row.message_id,
+        reason=row.reason,
+        detail=row.detail,
+        excerpt=row.excerpt,
+        first_seen_at=moment(row.first_seen_at),
+        last_seen_at=moment(row.last_seen_at),
+        times=row.times,
+        deleted=row.deleted,
+    )

@@ -1,0 +1,94 @@
+"""Which connectors reach an object, by what a person calls it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote, unquote_to_bytes
+
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch.api.http.context import ApiContext
+from vvwatch.api.http.errors import ApiError
+from vvwatch.errors import InvalidInput, VvwatchError
+from vvwatch.ports import Storage
+from vvwatch.store.catalog import catalog
+
+_PROBE: Final = "x"
+
+
+async def reaching(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
+    """Each connector that reaches the address, with its key there; raises ApiError (404) when none does."""
+    addresses = await anyio.to_thread.run_sync(plain_addresses, uri)
+    found, whole = [], []
+    for row in await context.database.read(catalog.list_connectors):
+        key = await key_at_any(context, row, addresses)
+        if key:
+            found.append((row, key))
+        elif key == "":
+            whole.append(row.id)
+    if whole and not found:
+        raise InvalidInput(f"{uri!r} is all of connector {whole[0]!r}, not an object", "name a file in it")
+    if not found:
+        hint = "`vvwatch status` shows what is watched"
+        if uri.startswith(("/", "file:")):
+            hint += "; an object in a cloud is named by its address, as s3://BUCKET/KEY"
+        raise ApiError(404, "resource_connector_not_found", f"no connector reaches {uri!r}", hint)
+    return found
+
+
+async def key_at_any(context: ApiContext, row: sa.Row[Any], addresses: Sequence[str]) -> str | None:
+    """The key of the first address that the connector reaches, as `key_in` returns it."""
+    for address in addresses:
+        key = await key_in(context, row, address)
+        if key is not None:
+            return key
+    return None
+
+
+async def key_in(context: ApiContext, row: sa.Row[Any], address: str) -> str | None:
+    """The key of the address in a connector, empty for the connector itself; None where that does not reach it.
+
+    An object store's address says all. Where a folder really lies only the folder tells.
+    """
+    if known := context.addresses(row):
+        return next((key for each in known if (key := each.key_at(address)) is not None), None)
+    try:
+        storage = await context.open_storage(row)
+        base = _base(storage)
+        return "" if address.rstrip("/") == base.rstrip("/") else _key_at(storage, address)
+    except VvwatchError:
+        return None
+
+
+def plain_addresses(uri: str) -> list[str]:
+    """The addresses that `uri` may mean; a path of this machine first with the links of its folder resolved.
+
+    As it is written it may still name what a link within a watched folder hides, of which there is a story to tell.
+    """
+    path = _decode(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
+    if not path.startswith("/") or "\0" in path:
+        return [uri]
+    folder, name = os.path.split(path)
+    resolved = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118  # text, not a file
+    return list(dict.fromkeys(f"file://{quote(os.fsencode(each))}" for each in (resolved, path)))
+
+
+def _decode(quoted: str) -> str:
+    return os.fsdecode(unquote_to_bytes(quoted.encode(errors="surrogatepass")))
+
+
+def _base(storage: Storage) -> str:
+    """What the addresses of all its objects begin with."""
+    return storage.uri(_PROBE).removesuffix(_PROBE)
+
+
+def _key_at(storage: Storage, address: str) -> str | None:
+    base = _base(storage)
+    if not address.startswith(base) or address == base:
+        return None
+    rest = address.removeprefix(base)
+    decoded = unquote_to_bytes(rest).decode(errors="backslashreplace")  # as listings spell what is not UTF-8
+    return next((key for key in (decoded, rest) if storage.uri(key) == address), decoded)

@@ -1,0 +1,56 @@
+"""How a prompt run cuts and treats media, wherever a request says it: automations, runs, prompts, import jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from pydantic import AfterValidator, Field, ValidationError
+
+from vvwatch.api.http.context import ApiContext
+from vvwatch.api.http.wire import Body
+from vvwatch.config import ids
+from vvwatch.config.words import words_of
+from vvwatch.errors import InvalidInput
+from vvwatch.ports.processing import Processor, Prompt
+
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+PromptId = Annotated[Id, AfterValidator(ids.prompt_id)]
+"""The id of a prompt; the name of one of the configuration file stands for its id."""
+SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
+
+
+class RunOptions(Body):
+    """How a run cuts and treats media. Fixed segments without a length have ten seconds."""
+
+    video_segmentation_type: Literal["smart", "content_aware", "fixed"] = "smart"
+    video_segment_duration: SegmentSeconds | None = None
+    audio_segmentation_type: Literal["content_aware", "fixed"] = "content_aware"
+    audio_segment_duration: SegmentSeconds | None = None
+    processing_model: Annotated[str, Field(max_length=200)] | None = None
+    enable_transcription: bool = True
+    enable_image_embedding: bool = True
+
+
+def check_together(settings: Mapping[str, Any]) -> None:
+    """Raises InvalidInput for options that do not go together, though each may be one, and be from elsewhere."""
+    try:
+        RunOptions(**settings)
+    except ValidationError as error:
+        raise InvalidInput(
+            " ".join(words_of(error.errors()[0])).strip(), "send it, or leave out what needs it"
+        ) from error
+
+
+def processor_of(context: ApiContext, name: str | None, prompt_id: str) -> Processor:
+    """Return the processor that a `processing_model` names, or the usual one of the prompt.
+
+    Raises ModelNotConfigured.
+    """
+    return context.processors[context.database.processors.choose(name, prompt_id).name]
+
+
+def asked_of(prompt: sa.Row[tuple[object, ...]]) -> Prompt:
+    """The prompt of a row, as processors take it."""
+    return Prompt(prompt.prompt_text, prompt.json_schema, prompt.video_level)

@@ -1,0 +1,226 @@
+"""Prompt runs as they are asked for: begun, estimated, cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Request, Response
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import Body, Resource
+from vvwatch.api.routes.prompt_runs import MT_PER_USD, PromptRun, shown
+from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, asked_of, check_together, processor_of
+from vvwatch.core import budgets
+from vvwatch.core.budgets import Payer
+from vvwatch.core.estimates import segments_between
+from vvwatch.core.media import RunSettings, with_lengths
+from vvwatch.core.money import Forecast, Workload, together
+from vvwatch.errors import Conflict
+from vvwatch.ports import Priority
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import course, runs, spending, target_queries
+from vvwatch.store.runs import run_queries as queries
+from vvwatch.store.runs.target_queries import Target
+
+router = resource_router("prompt runs")
+
+_MOST_VIDEOS: Final = 10_000
+_OPTIONS: Final = set(RunOptions.model_fields)
+
+VideoIds = Annotated[list[Id], Field(min_length=1, max_length=_MOST_VIDEOS)]
+
+
+class RunTarget(Body):
+    """What to run over: an index, some media (of an index, if one is named), or the playground."""
+
+    type: Literal["index", "videos", "playground"]
+    index_id: Id | None = None
+    video_ids: VideoIds | None = None
+
+    @model_validator(mode="after")
+    def _names_it(self) -> RunTarget:
+        if self.type == "index" and self.index_id is None:
+            raise PydanticCustomError("target", "index_id is needed when type is index")
+        if (self.type == "videos") != (self.video_ids is not None):
+            raise PydanticCustomError("target", "video_ids are needed when type is videos, and only then")
+        return self
+
+    def found(self, tx: Tx) -> Target:
+        """The media; raises NotFound, or InvalidInput when there are none."""
+        if self.video_ids is not None:
+            return target_queries.of_videos(tx, self.video_ids, self.index_id)
+        if self.type == "index" and self.index_id is not None:
+            return target_queries.of_index(tx, self.index_id)
+        return target_queries.of_playground(tx)
+
+
+class RunBody(RunOptions):
+    """A run to be. An option that is left out is as the prompt's `execution_config` has it."""
+
+    prompt_id: PromptId
+    target: RunTarget
+
+
+class EstimatedMedia(Resource):
+    """Media of one type: how many, how long together, into how many segments they will be cut, and what that takes.
+
+    Calls, tokens and US dollars are at most; `usd` is null where a price is unknown, which is not zero.
+    """
+
+    items: int
+    seconds: float
+    segments_at_least: int
+    segments_at_most: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    usd: float | None
+
+
+class EstimateBreakdown(EstimatedMedia):
+    """What a run will have to do, altogether and by media type."""
+
+    by_media_type: dict[str, EstimatedMedia]
+
+
+class PromptRunCostEstimate(Resource):
+    """What a run costs at most, in thousandths of a US dollar, and what the budgets leave for it.
+
+    `estimated_mt` is 0 where a price is unknown (`breakdown.usd` is null), `current_balance_mt` where nothing limits
+    the run. A run for which a budget does not suffice waits when it has reached it: `shortages` names each.
+    """
+
+    estimated_mt: float
+    breakdown: EstimateBreakdown
+    sufficient_balance: bool
+    current_balance_mt: float
+    processor: str
+    shortages: list[str]
+
+
+def begun(
+    tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions, target: Target, **further: Any
+) -> PromptRun:
+    """A run of the prompt over the target; `further` goes to `runs.start`.
+
+    Raises NotFound, or InvalidInput for options or a prompt that no processor can do, Conflict for a deactivated one.
+    """
+    run_id = runs.start(
+        tx,
+        index_id=target.index_id,
+        prompt_id=prompt_id,
+        settings=settled(tx, context, prompt_id, options),
+        media_ids=target.media_ids,
+        priority=Priority.MANUAL,
+        context=target.context,
+        **further,
+    )
+    return shown(queries.view(tx, run_id))
+
+
+def tell_requested(context: ApiContext, run_id: str, prompt_id: str, by: str) -> None:
+    """Log who asked for the run; those that follow an import are told of by the import."""
+    context.telemetry.emit("run.requested", run=run_id, prompt=prompt_id, requested_by=by)
+
+
+def settled(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) -> dict[str, Any]:
+    """All options of a run: those that were sent, the prompt's own, the usual ones. Raises as `begun`."""
+    prompt = catalog.get_prompt(tx, prompt_id)
+    if not prompt.is_active:
+        raise Conflict(f"prompt {prompt_id!r} is deactivated", "GET /prompts lists those that are active")
+    sent = options.model_dump(include=_OPTIONS, exclude_unset=True)
+    settings = RunOptions().model_dump() | (prompt.execution_config or {}) | sent
+    check_together(settings)
+    processor_of(context, settings["processing_model"], prompt_id).check_prompt(asked_of(prompt))
+    return with_lengths(settings)
+
+
+@router.post("/prompt-runs/execute", status_code=202, response_model=PromptRun)
+async def execute_prompt(context: Context, once: Idempotent, request: Request, body: RunBody) -> Response:
+    """Run a prompt over media that were imported. Of many media, the first are begun while others still come in."""
+    by = request.state.key_id
+
+    def effect(tx: Tx) -> PromptRun:
+        return begun(tx, context, body.prompt_id, body, body.target.found(tx), executed_by=by)
+
+    return await once(effect, lambda run: tell_requested(context, run.run_id, body.prompt_id, by))
+
+
+@router.post("/prompt-runs/estimate")
+async def estimate_prompt_run(context: Context, body: RunBody) -> PromptRunCostEstimate:
+    """Tell how much a run would have to do and what it may cost, and begin nothing."""
+    return await context.database.read(_estimated, context, body)
+
+
+def _estimated(tx: Tx, context: ApiContext, body: RunBody) -> PromptRunCostEstimate:
+    settings = RunSettings(**settled(tx, context, body.prompt_id, body))
+    processor = processor_of(context, settings.processing_model, body.prompt_id)
+    prompt = asked_of(catalog.get_prompt(tx, body.prompt_id))
+    parts = {}
+    for amount in target_queries.amounts(tx, body.target.found(tx)):
+        least, most = segments_between(amount, settings)
+        work = Workload(amount.media_type, amount.count, amount.seconds, least, most)
+        parts[amount.media_type] = work, processor.forecast(work, prompt, settings)
+    return _balanced(tx, context, processor.info.name, parts)
+
+
+def _balanced(
+    tx: Tx, context: ApiContext, processor: str, parts: Mapping[str, tuple[Workload, Forecast]]
+) -> PromptRunCostEstimate:
+    """Hold what there is to do against the budgets."""
+    forecast = together(each for _, each in parts.values())
+    breakdown = EstimateBreakdown(
+        **_sums([work for work, _ in parts.values()], forecast),
+        by_media_type={kind: EstimatedMedia(**_sums([work], each)) for kind, (work, each) in parts.items()},
+    )
+    spent = spending.spent(tx, budgets.scopes(Payer("", 0, processor), tx.now))
+    known = context.budgets, processor, tx.now, spent
+    missing = budgets.shortages(*known, forecast, breakdown.items)
+    return PromptRunCostEstimate(
+        estimated_mt=(forecast.cost_usd or 0.0) * MT_PER_USD,
+        breakdown=breakdown,
+        sufficient_balance=not missing,
+        current_balance_mt=(budgets.left_usd(*known) or 0.0) * MT_PER_USD,
+        processor=processor,
+        shortages=missing,
+    )
+
+
+def _sums(works: Sequence[Workload], forecast: Forecast) -> dict[str, Any]:
+    return {
+        "items": sum(work.items for work in works),
+        "seconds": sum(work.seconds for work in works),
+        "segments_at_least": sum(work.segments_at_least for work in works),
+        "segments_at_most": sum(work.segments_at_most for work in works),
+        "calls": forecast.calls,
+        "input_tokens": forecast.input_tokens,
+        "output_tokens": forecast.output_tokens,
+        "usd": forecast.cost_usd,
+    }
+
+
+@router.post("/prompt-runs/{run_id}/cancel", response_model=PromptRun)
+async def cancel_prompt_run(context: Context, once: Idempotent, request: Request, run_id: str) -> Response:
+    """Stop a run: what is under way ends as it would, nothing new begins. One that has ended stays as it is.
+
+    It is `cancelled` when the last item has ended; `stop_state` tells meanwhile that it is to stop. Nothing is
+    exported by the automation of its index.
+    """
+    before: list[str] = []
+
+    def effect(tx: Tx) -> PromptRun:
+        before[:] = [queries.get(tx, run_id).status]
+        course.cancel(tx, run_id, request.state.key_id)
+        return shown(queries.view(tx, run_id))
+
+    def tell(run: PromptRun) -> None:
+        if run.status not in before:
+            context.telemetry.emit("run.finished", run=run_id, status=run.status)
+
+    return await once(effect, tell)

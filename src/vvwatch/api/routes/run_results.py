@@ -1,0 +1,111 @@
+"""What a prompt run found in all of its media, as clients of the shortened workflow read it.
+
+Elsewhere a prompt may have a filter that selects among its results; here none has, so there is nothing filtered.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Query
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.pagination import Cursor, Page, decode, page
+from vvwatch.api.http.wire import Resource
+from vvwatch.api.routes.prompt_runs import PromptRunVideoResult, SegmentRunResult
+from vvwatch.core import artifact
+from vvwatch.store.runs import result_queries
+from vvwatch.store.runs.result_queries import Place, Result, Results
+
+router = resource_router("prompt runs")
+
+_READERS: Final = {"segment": result_queries.segments, "video": result_queries.videos}
+
+
+class SelectionSummary(Resource):
+    """What a prompt's filter selected; there is none."""
+
+    status: str = "not_configured"
+    selected_media_count: int = 0
+    selected_video_count: int = 0
+    selected_segment_count: int = 0
+
+
+class WorkflowResults(Resource):
+    """The results of a run. `filtered` is null: nothing selects among them."""
+
+    run_id: str
+    status: str
+    result_level: Literal["segment", "video"]
+    selection_summary: SelectionSummary
+    filtered: Page[SegmentRunResult] | Page[PromptRunVideoResult] | None
+    unfiltered: Page[SegmentRunResult] | Page[PromptRunVideoResult] | None
+
+
+@router.get("/workflow/runs/{run_id}/results")
+async def list_workflow_results(
+    context: Context,
+    run_id: str,
+    result_level: Annotated[
+        Literal["segment", "video"], Query(description="each segment, or each media item as a whole")
+    ] = "segment",
+    view: Annotated[
+        Literal["filtered", "unfiltered", "both"], Query(description="which of the two streams to read")
+    ] = "both",
+    limit: Annotated[int, Query(ge=1, le=50)] = 50,
+    video_id: Annotated[str | None, Query(max_length=200, description="only of this media item")] = None,
+    filtered_cursor: Cursor = None,
+    unfiltered_cursor: Cursor = None,
+) -> WorkflowResults:
+    """What a run found in all of its media so far."""
+    _place(filtered_cursor)
+    after = _place(unfiltered_cursor)
+    reader = _READERS[result_level]
+    found = await context.database.read(reader, run_id, video_id or None, after, limit + 1)
+    return WorkflowResults(
+        run_id=run_id,
+        status=found.run.status,
+        result_level=result_level,
+        selection_summary=SelectionSummary(),
+        filtered=None,
+        unfiltered=None if view == "filtered" else _shown(found, result_level, limit),
+    )
+
+
+def _shown(found: Results, level: str, limit: int) -> Page[SegmentRunResult] | Page[PromptRunVideoResult]:
+    if level == "video":
+        return page(found.results, limit, lambda result: _video(found.run, result), _mark)
+    return page(found.results, limit, lambda result: _segment(found.run, result), _mark)
+
+
+def _segment(run: Any, result: Result) -> SegmentRunResult:
+    document = artifact.segment_document(run, result.item, result.segment)
+    return SegmentRunResult(**document, prompt_run_id=run.id)
+
+
+def _video(run: Any, result: Result) -> PromptRunVideoResult:
+    document = artifact.video_result_document(run, result.item)
+    warning = "; ".join(document["warnings"]) or None
+    return PromptRunVideoResult(**document, prompt_run_id=run.id, processing_warning=warning)
+
+
+def _mark(result: Result) -> str:
+    return json.dumps(result.place)
+
+
+def _place(cursor: str | None) -> Place | None:
+    """Where a page ended; raises ApiError (400)."""
+    text = decode(cursor)
+    if text is None:
+        return None
+    try:
+        media_id, ordinal = json.loads(text)
+        media_id.encode()  # JSON may hold half a character
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        media_id, ordinal = "", None
+    if type(ordinal) is not int or not -1 <= ordinal <= 2**53:
+        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
+    return Place(media_id, ordinal)

@@ -1,0 +1,94 @@
+"""Sweeps: what each listing of everything came to, held against the ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Depends, Query
+
+from vvwatch.api.http.auth import extension, resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.routes.windows import by_index
+from vvwatch.core.filters import explain_known
+from vvwatch.core.store_notes import say
+from vvwatch.store.db.database import Tx
+from vvwatch.store.watching import automations, scans
+from vvwatch.store.watching.watch_queries import last_sweeps
+
+_PATH = "/indexes/{index_id}/automations/import/reconciles"
+
+
+router = resource_router("reconciles")
+
+
+class LeftOut(Resource):
+    """How many entries of a listing can be no objects for one reason, and what the reason is."""
+
+    reason: str
+    count: int
+    explanation: str
+
+
+class Reconcile(Resource):
+    """What a sweep came to.
+
+    `matched` of the `listed` objects pass the filter; of those `known` were in the ledger, `created` have new keys
+    and `changed` new versions. `gone` were in the ledger and are no more. `recovered` should have been told of by
+    an event and were not. `proof`: it may tell what is gone; `remark` says why it may not, or is not complete.
+    `left_out` are entries that would have been wanted and can be no objects. `store_notes` say what the store does
+    that weakens what can be promised.
+    """
+
+    reconcile_id: str
+    automation_id: str
+    started_at: str | None
+    finished_at: str | None
+    complete: bool
+    proof: bool
+    remark: str
+    listed: int
+    matched: int
+    known: int
+    created: int
+    changed: int
+    gone: int
+    recovered: int
+    list_calls: int
+    cost_usd: float
+    duration_seconds: float
+    left_out: list[LeftOut]
+    store_notes: list[str]
+
+
+def shown(row: sa.Row[Any]) -> Reconcile:
+    """The report as it is answered."""
+    made = ("reconcile_id", "left_out", "store_notes")
+    own = {name: getattr(row, name) for name in Reconcile.model_fields if name not in made}
+    moments = {name: moment(own[name]) for name in ("started_at", "finished_at")}
+    left_out = [
+        LeftOut(reason=reason, count=count, explanation=explain_known(reason))
+        for reason, count in (row.left_out or {}).items()
+    ]
+    notes = list(map(say, row.odd or ()))
+    return Reconcile(**own | moments, reconcile_id=row.id, left_out=left_out, store_notes=notes)
+
+
+@router.get(_PATH, dependencies=[Depends(by_index)], **extension("Reports of sweeps, newest first"))
+async def list_reconciles(
+    context: Context, index_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 20
+) -> list[Reconcile]:
+    """What the latest sweeps of an index's import automation came to, newest first."""
+    return [shown(row) for row in await context.database.read(_newest, index_id, limit)]
+
+
+@router.get("/reconciles", **extension("The latest sweep of each import automation"))
+async def list_latest_reconciles(context: Context) -> list[Reconcile]:
+    """What the latest sweep of each import automation came to, by automation."""
+    found = await context.database.read(last_sweeps)
+    return [shown(found[automation_id]) for automation_id in sorted(found)]
+
+
+def _newest(tx: Tx, index_id: str, limit: int) -> list[sa.Row[Any]]:
+    return list(scans.latest(tx, automations.get_import(tx, index_id).id, limit))

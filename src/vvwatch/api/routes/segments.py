@@ -1,0 +1,179 @@
+"""Segments of media: what prompt runs found in each stretch, whichever run it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import anyio.to_thread
+import sqlalchemy as sa
+from fastapi import Query
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.pagination import Cursor, Limit, Page, decode, page
+from vvwatch.api.http.wire import Body, Marker, Resource, moment
+from vvwatch.core.identities import segment_id
+from vvwatch.core.processors import undone
+from vvwatch.errors import InvalidInput
+from vvwatch.store.runs import segment_queries
+from vvwatch.store.runs.segment_queries import Found, Place
+
+router = resource_router("videos")
+
+_MOST_TOGETHER: Final = 10_000
+_LARGEST: Final = 2**63 - 1
+
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Segment(Resource):
+    """What a prompt run found in one stretch of a media item; times in seconds from its start."""
+
+    segment_id: str
+    video_id: str
+    start_time: float
+    end_time: float
+    gcs_uri: str | None = None
+    thumbnail_gcs_uri: str | None = None
+    gif_gcs_uri: str | None = None
+    thumbnail_uri: str | None = None
+    gif_uri: str | None = None
+    processed: bool
+    processing_failed: bool
+    segment_status: str
+    failure_stage: str | None
+    failure_message: str | None
+    attempt_id: str | None = None
+    status_source: str | None = None
+    metadata: dict[str, Any] | None
+    metadata_text: str | None
+    created_at: str | None
+    processed_at: str | None
+    error_message: str | None
+    processing_warning: str | None
+    thumbnail_data: str | None = None
+    thumbnail_available: bool = False
+    gif_data: str | None = None
+    gif_available: bool = False
+    from_run_id: str
+    marker: Marker = Marker()
+    metadata_markers: dict[str, Marker] = Field(default_factory=dict)
+    field_extraction_succeeded: bool
+    transcription_succeeded: bool | None = None
+    image_embedding_succeeded: bool | None = None
+    field_extraction_error: str | None
+    transcription_error: str | None = None
+    image_embedding_error: str | None = None
+
+
+class Target(Body):
+    """A media item, and perhaps the run whose segments are wanted; without, it is the latest that found any."""
+
+    video_id: Id
+    run_id: Id | None = None
+
+
+class SegmentsBody(Body):
+    """Media whose segments are wanted: either by their ids alone, or each with a run."""
+
+    video_ids: Annotated[list[Id], Field(min_length=1, max_length=50)] | None = None
+    targets: Annotated[list[Target], Field(min_length=1, max_length=50)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> SegmentsBody:
+        if (self.video_ids is None) == (self.targets is None):
+            raise PydanticCustomError("targets", "give either video_ids or targets")
+        return self
+
+    def wanted(self) -> dict[tuple[str, str | None], None]:
+        """Each target once, in the order of the request."""
+        if self.targets is not None:
+            return {(target.video_id, target.run_id): None for target in self.targets}
+        return {(video_id, None): None for video_id in self.video_ids or ()}
+
+
+class VideoSegments(Resource):
+    """The segments of one media item; `run_id` is the run that was asked for."""
+
+    video_id: str
+    run_id: str | None
+    segments: list[Segment]
+
+
+def shown(row: sa.Row[Any]) -> Segment:
+    """The segment as it is answered."""
+    found_at = moment(row.found_at)
+    return Segment(
+        segment_id=segment_id(row.run_item_id, row.ordinal),
+        video_id=row.media_id,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        processed=row.error is None,
+        processing_failed=row.error is not None,
+        segment_status="completed" if row.error is None else "failed",
+        failure_stage=None if row.error is None else "field_extraction",
+        failure_message=row.error,
+        metadata=row.metadata or {},
+        metadata_text=row.metadata_text,
+        created_at=found_at,
+        processed_at=found_at,
+        error_message=row.error,
+        processing_warning=row.warning,
+        from_run_id=row.run_id,
+        field_extraction_succeeded=row.error is None,
+        field_extraction_error=row.error,
+        **undone(row.not_done),
+    )
+
+
+@router.get("/videos/{video_id}/segments")
+async def list_segments(
+    context: Context,
+    video_id: str,
+    run_id: Annotated[str | None, Query(description="only what this run found")] = None,
+    latest_run: Annotated[bool, Query(description="only what the latest run found; false: all runs")] = True,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[Segment]:
+    """What was found in a media item, newest run first and from its beginning on; none before a run ends with it."""
+    after = _place(cursor)
+    wanted = video_id, run_id or None, latest_run, after, limit + 1
+    rows = await context.database.read(segment_queries.page, *wanted)
+    return page(rows, limit, shown, lambda row: f"{row.run_item_id}.{row.ordinal}")
+
+
+def _place(cursor: str | None) -> Place | None:
+    """Where a page ended; raises ApiError (400)."""
+    text = decode(cursor)
+    if text is None:
+        return None
+    numbers = text.split(".")
+    if len(numbers) != 2 or not all(map(_is_number, numbers)):
+        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
+    return Place(*map(int, numbers))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= _LARGEST
+
+
+@router.post("/videos/batch/segments")
+async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
+    """The segments of several media items. Unknown ones are left out."""
+    found = await context.database.read(segment_queries.of_many, body.wanted(), _MOST_TOGETHER + 1)
+    if sum(len(each.rows) for each in found) > _MOST_TOGETHER:
+        hint = "ask for fewer, or for /videos/{id}/segments of each, which has pages"
+        raise InvalidInput(f"these have more than {_MOST_TOGETHER} segments together", hint)
+    return await anyio.to_thread.run_sync(_together, found)
+
+
+def _together(found: Sequence[Found]) -> list[VideoSegments]:
+    """Not in the event loop, since there may be thousands of segments."""
+    return [
+        VideoSegments(video_id=each.media_id, run_id=each.run_id, segments=[shown(row) for row in each.rows])
+        for each in found
+    ]

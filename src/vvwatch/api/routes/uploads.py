@@ -1,0 +1,212 @@
+"""Media that come in a request: the file is kept on this machine, and an import job makes a media item of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import anyio
+import sqlalchemy as sa
+from anyio import to_thread
+from fastapi import Request, Response
+from pydantic import Field
+
+from vvwatch.api.http.auth import PREFIX, resource_router
+from vvwatch.api.http.context import ApiContext, Context
+from vvwatch.api.http.errors import ApiError
+from vvwatch.api.http.forms import FileForm
+from vvwatch.api.http.idempotency import Idempotent
+from vvwatch.api.http.wire import Body, Resource, Visible
+from vvwatch.api.routes import import_jobs, videos
+from vvwatch.api.routes.import_jobs import ImportJob
+from vvwatch.api.routes.videos import Video
+from vvwatch.core.imports import TERMINAL
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.uploads import FORMATS, file_name, title_of
+from vvwatch.errors import InvalidInput, SpoolFull
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import imports, media_queries, uploads
+from vvwatch.store.imports import job_queries as queries
+from vvwatch.store.imports.imports import NewFile
+
+router = resource_router("uploads")
+
+BODIES: Final = (f"POST {PREFIX}/videos/upload", f"POST {PREFIX}/workflow/upload")
+"""The routes that take a file; their bodies may be as large as `max_upload_bytes`."""
+
+_POLL_SECONDS: Final = 0.1
+
+Title = Annotated[str, Field(min_length=1, max_length=255), Visible]
+IndexId = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class VideoForm(Body):
+    """What comes with a file."""
+
+    title: Title
+    index_id: IndexId | None = None
+
+
+class WorkflowForm(Body):
+    """What may come with a file. Without an index it goes to the playground."""
+
+    title: Title | None = None
+    index_id: IndexId | None = None
+    index_name: Annotated[str, Field(min_length=1, max_length=255), Visible] | None = None
+
+
+class Destination(Resource):
+    """Where media go; `index_created` says whether the index was made for them."""
+
+    type: Literal["playground", "index"]
+    index_id: str
+    index_name: str
+    index_created: bool
+
+
+class WorkflowUpload(ImportJob):
+    """The import job, the media item that it is about to make, and where that goes."""
+
+    video: Video
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A file that arrived, for a job to come."""
+
+    job_id: str
+    form: FileForm
+    file: StorageObject
+
+
+def _form(model: type[Body]) -> dict[str, Any]:
+    """How a form with a file is described."""
+    schema = model.model_json_schema()
+    file = {"type": "string", "format": "binary", "description": f"A media file, one of: {FORMATS}"}
+    schema["properties"] = {"file": file, **schema["properties"]}
+    schema["required"] = ["file", *schema.get("required", ())]
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.post("/videos/upload", status_code=202, response_model=ImportJob, openapi_extra=_form(VideoForm))
+async def upload_video(request: Request, context: Context, once: Idempotent) -> Response:
+    """Send a media file into an index, or the playground. Its media item is made by the import job."""
+    async with _received(request, context) as upload:
+        form = upload.form.fields(VideoForm)
+
+        def effect(tx: Tx) -> ImportJob:
+            index = destination(tx, form.index_id, None)
+            _import(tx, context, upload, index.index_id, form.title)
+            return import_jobs.shown(queries.view(tx, upload.job_id))
+
+        return await once.of(upload.form.content())(effect)
+
+
+@router.post(
+    "/workflow/upload", status_code=201, response_model=WorkflowUpload, openapi_extra=_form(WorkflowForm)
+)
+async def upload_to_workflow(request: Request, context: Context, once: Idempotent) -> Response:
+    """Send a media file into an index, which is made when its name is new, or the playground.
+
+    The import, which is short, is waited for a while; the `video` can be asked for when its job has ended.
+    """
+    async with _received(request, context) as upload:
+        form = upload.form.fields(WorkflowForm)
+        require_one_index(form.index_id, form.index_name)
+
+        def effect(tx: Tx) -> WorkflowUpload:
+            goes_to = destination(tx, form.index_id, form.index_name)
+            title = form.title or title_of(upload.form.name)
+            media_id = _import(tx, context, upload, goes_to.index_id, title)
+            job = queries.view(tx, upload.job_id)
+            item = _to_be(context, upload.file, media_id, job.job, title)
+            return WorkflowUpload(**import_jobs.shown(job).model_dump(), video=item, destination=goes_to)
+
+        async def then(made: WorkflowUpload) -> WorkflowUpload:
+            return await _awaited(context, made)
+
+        return await once.of(upload.form.content()).followed(effect, then)
+
+
+async def _awaited(context: ApiContext, made: WorkflowUpload) -> WorkflowUpload:
+    """The answer when the import has ended; as it was when that takes too long."""
+    with anyio.move_on_after(context.settings.upload_wait_seconds):
+        while (now := await context.database.read(_ended, made)) is None:
+            await context.clock.sleep(_POLL_SECONDS)
+        return now
+    return made
+
+
+def _ended(tx: Tx, made: WorkflowUpload) -> WorkflowUpload | None:
+    job = queries.view(tx, made.job_id)
+    if job.job.status not in TERMINAL:
+        return None
+    found = media_queries.present_among(tx, [made.video.video_id])
+    item = videos.shown(found[0].row) if found else made.video
+    return WorkflowUpload(**import_jobs.shown(job).model_dump(), video=item, destination=made.destination)
+
+
+@asynccontextmanager
+async def _received(request: Request, context: ApiContext) -> AsyncIterator[_Upload]:
+    """The file of a request, on the disk for good. It goes with the block unless a job was made that names it."""
+    kept = context.uploads
+    async with kept.job() as job_id, kept.arriving() as arriving:
+        form = FileForm(arriving, file_name)
+        try:
+            await to_thread.run_sync(kept.folder.room.require, _told_bytes(request))
+            await form.read(request)
+            file = await kept.place(arriving, f"{job_id}/0/{form.name}")
+        except SpoolFull as error:
+            raise ApiError(507, "insufficient_storage", error.message, error.hint) from error
+        yield _Upload(job_id, form, file)
+
+
+def _told_bytes(request: Request) -> int:
+    told = request.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else 0
+
+
+def require_one_index(index_id: str | None, index_name: str | None) -> None:
+    """Raises InvalidInput when both are given."""
+    if index_id and index_name:
+        raise InvalidInput("index_id and index_name are both given", "give one of them, or neither")
+
+
+def destination(tx: Tx, index_id: str | None, index_name: str | None) -> Destination:
+    """The index of this id or this name, which is made when it is new; the playground without either.
+
+    Raises NotFound for the id.
+    """
+    created = False
+    if index_id:
+        row = catalog.get_index(tx, index_id)
+    elif index_name:
+        row, created = catalog.index_named(tx, index_name)
+    else:
+        row = catalog.playground(tx)
+    kind: Literal["playground", "index"] = "playground" if row.is_default else "index"
+    return Destination(type=kind, index_id=row.id, index_name=row.name, index_created=created)
+
+
+def _import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, title: str) -> str:
+    """Make the import job; the id of the media item to come."""
+    file = upload.file
+    imports.create_sealed(
+        tx,
+        job_id=upload.job_id,
+        index_id=index_id,
+        connector_id=context.uploads.connector(tx).id,
+        source_kind="upload",
+        files=[NewFile(file.key, file.version, file.size_bytes, file.modified_at, title=title)],
+    )
+    return uploads.reserve(tx, upload.job_id)[0]
+
+
+def _to_be(context: ApiContext, file: StorageObject, media_id: str, job: sa.Row[Any], title: str) -> Video:
+    """The media item as it will be."""
+    uri = context.uploads.folder.uri(file.key)
+    return videos.to_be(media_id, job, file, title=title, uri=uri)

@@ -1,0 +1,301 @@
+"""Media items, which the v2 API calls videos whatever their type."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from fastapi import Query
+from pydantic import Field
+
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.pagination import Cursor, Limit, Page, decode, page
+from vvwatch.api.http.wire import Body, Marker, Resource, moment
+from vvwatch.api.routes import prompt_runs
+from vvwatch.api.routes.prompt_runs import PromptRun
+from vvwatch.api.routes.segments import Id
+from vvwatch.core.identities import segment_id
+from vvwatch.core.objects import StorageObject, media_type
+from vvwatch.core.runs import WHOLE_FAILED, ItemStatus
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import media_queries
+from vvwatch.store.imports.media_queries import MediaView
+from vvwatch.store.runs import run_queries
+
+router = resource_router("videos")
+
+
+_MOST_SEGMENTS: Final = 1_000
+_MOST_OF_MANY: Final = 100
+"""How many segments of each run are named, of one media item and of several."""
+
+
+class SegmentProcessing(Resource):
+    """What became of one segment in a prompt run; times in seconds from the start."""
+
+    segment_id: str
+    video_id: str
+    status: str
+    start_time: float
+    end_time: float
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+    error_message: str | None
+    failure_stage: str | None
+    attempt_id: str | None = None
+
+
+class VideoLevelProcessing(Resource):
+    """How far a prompt run has come with a media item as a whole."""
+
+    status: str
+    result_available: bool
+    successful_segment_count: int
+    failed_segment_count: int
+    started_at: str | None
+    completed_at: str | None
+    updated_at: str | None
+    error_message: str | None
+    attempt_id: str | None = None
+
+
+class RunProcessing(Resource):
+    """How far one prompt run has come with a media item."""
+
+    run_id: str
+    prompt_id: str | None
+    status: str
+    total_segments: int
+    pending_segments: int
+    processing_segments: int
+    successful_segments: int
+    failed_segments: int
+    created_at: str | None
+    updated_at: str | None
+    error_message: str | None
+    attempt_id: str | None = None
+    video_level: VideoLevelProcessing | None
+    segments: list[SegmentProcessing]
+
+
+class Video(Resource):
+    """A media item.
+
+    `processing_status` has its prompt runs, newest first; lists leave out their segments. `metadata_keys` are the keys
+    that the schemas of the runs with results give.
+    """
+
+    video_id: str
+    index_id: str
+    title: str
+    video_uri: str
+    status: str
+    media_type: str
+    duration_seconds: float | None
+    size_bytes: int
+    source_connector_id: str | None
+    source_key: str
+    source_version: str
+    import_job_id: str
+    probe: dict[str, Any] | None
+    processing_status: list[RunProcessing] | None
+    metadata_keys: list[str] | None
+    marker: Marker
+    created_at: str | None
+    updated_at: str | None
+
+
+class VideoWithDetails(Video):
+    """A media item with pictures of it: there are none here."""
+
+    gif_data: str | None = None
+    first_thumbnail: str | None = None
+
+
+class VideoStatus(Resource):
+    """Where a media item stands, and each of its runs with it."""
+
+    video_id: str
+    status: str
+    processing_status: list[RunProcessing]
+
+
+class BatchBody(Body):
+    """Which media are wanted."""
+
+    video_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
+
+
+def shown(
+    row: sa.Row[Any], processing: list[RunProcessing] | None = None, keys: list[str] | None = None
+) -> Video:
+    """The media item as it is answered."""
+    return Video(
+        video_id=row.id,
+        index_id=row.index_id,
+        title=row.title,
+        video_uri=row.uri,
+        status=row.status,
+        media_type=row.media_type,
+        duration_seconds=row.duration_seconds,
+        size_bytes=row.size_bytes,
+        source_connector_id=None if catalog.is_uploads(row.connector_id) else row.connector_id,
+        source_key=row.key,
+        source_version=row.version,
+        import_job_id=row.import_job_id,
+        probe=row.probe,
+        processing_status=processing,
+        metadata_keys=keys,
+        marker=Marker(),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+def to_be(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, uri: str) -> Video:
+    """The media item that an import job is about to make of a file that was sent in."""
+    return Video(
+        video_id=media_id,
+        index_id=job.index_id,
+        title=title,
+        video_uri=uri,
+        status="not_processed",
+        media_type=media_type(file.key) or "video",
+        duration_seconds=None,
+        size_bytes=file.size_bytes,
+        source_connector_id=None,
+        source_key=file.key,
+        source_version=file.version,
+        import_job_id=job.id,
+        probe=None,
+        processing_status=None,
+        metadata_keys=None,
+        marker=Marker(),
+        created_at=moment(job.created_at),
+        updated_at=moment(job.created_at),
+    )
+
+
+def _processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
+    """Segments are known when the item ends, so none are pending before."""
+    return RunProcessing(
+        run_id=item.run_id,
+        prompt_id=item.run_prompt_id,
+        status=item.status,
+        total_segments=item.segment_count,
+        pending_segments=0,
+        processing_segments=0,
+        successful_segments=item.segment_count - item.failed_segment_count,
+        failed_segments=item.failed_segment_count,
+        created_at=moment(item.run_created_at),
+        updated_at=moment(item.completed_at or item.started_at),
+        error_message=_error(item),
+        video_level=_video_level(item) if view.prompts[item.run_id]["video_level"] else None,
+        segments=[_segment(item, row) for row in view.segments.get(item.id, ())],
+    )
+
+
+def _error(item: sa.Row[Any]) -> str | None:
+    return None if item.status == ItemStatus.COMPLETED else item.error_message
+
+
+def _has_results(item: sa.Row[Any]) -> bool:
+    return item.status in (ItemStatus.COMPLETED, ItemStatus.PARTIAL)
+
+
+def _video_level(item: sa.Row[Any]) -> VideoLevelProcessing:
+    is_missing = item.error_code == WHOLE_FAILED
+    return VideoLevelProcessing(
+        status=ItemStatus.FAILED if is_missing else item.status,
+        result_available=_has_results(item) and not is_missing,
+        successful_segment_count=item.segment_count - item.failed_segment_count,
+        failed_segment_count=item.failed_segment_count,
+        started_at=moment(item.started_at),
+        completed_at=moment(item.completed_at),
+        updated_at=moment(item.completed_at or item.started_at),
+        error_message=_error(item),
+    )
+
+
+def _segment(item: sa.Row[Any], row: sa.Row[Any]) -> SegmentProcessing:
+    ended_at = moment(item.completed_at)
+    return SegmentProcessing(
+        segment_id=segment_id(item.id, row.ordinal),
+        video_id=item.media_id,
+        status="completed" if row.error is None else "failed",
+        start_time=row.start_time,
+        end_time=row.end_time,
+        started_at=moment(item.started_at),
+        completed_at=ended_at,
+        updated_at=ended_at,
+        error_message=row.error,
+        failure_stage=None if row.error is None else "field_extraction",
+    )
+
+
+def _whole(view: MediaView) -> Video:
+    return shown(view.row, [_processing(view, item) for item in view.items], _keys(view))
+
+
+def _keys(view: MediaView) -> list[str]:
+    schemas = (view.prompts[item.run_id]["json_schema"] for item in view.items if _has_results(item))
+    return sorted({key for schema in schemas for key in schema.get("properties", {})})
+
+
+@router.get("/videos/{video_id}")
+async def get_video(context: Context, video_id: str) -> Video:
+    """One media item, with its prompt runs, newest first."""
+    return _whole(await context.database.read(media_queries.present, video_id, _MOST_SEGMENTS))
+
+
+@router.get("/indexes/{index_id}/videos")
+async def list_videos(
+    context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Video]:
+    """The media of an index, newest first."""
+    rows = await context.database.read(media_queries.page, index_id, decode(cursor), limit + 1)
+    return page(rows, limit, _whole, lambda view: view.row.id)
+
+
+@router.get("/playground/videos")
+async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
+    """The media of the playground, newest first: what was sent in for no index of its own."""
+    rows = await context.database.read(media_queries.in_playground, decode(cursor), limit + 1)
+    return page(rows, limit, _whole, lambda view: view.row.id)
+
+
+@router.get("/videos/{video_id}/prompt-runs")
+async def list_video_prompt_runs(
+    context: Context, video_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 200
+) -> list[PromptRun]:
+    """The prompt runs that have a media item, newest first."""
+    found = await context.database.read(_runs_of, video_id, limit)
+    return [prompt_runs.shown(view) for view in found]
+
+
+def _runs_of(tx: Tx, video_id: str, limit: int) -> list[run_queries.RunView]:
+    return [run_queries.view(tx, run_id) for run_id in media_queries.run_ids(tx, video_id, limit)]
+
+
+@router.post("/videos/batch")
+async def batch_videos(context: Context, body: BatchBody) -> list[VideoWithDetails]:
+    """Several media items in the order of the request, each once. Unknown ones are left out."""
+    found = await context.database.read(media_queries.present_among, body.video_ids, _MOST_OF_MANY)
+    return [VideoWithDetails(**_whole(view).model_dump()) for view in found]
+
+
+@router.post("/videos/batch/status")
+async def batch_status(context: Context, body: BatchBody) -> list[VideoStatus]:
+    """Where several media items stand, in the order of the request, each once. Unknown ones are left out."""
+    found = await context.database.read(media_queries.present_among, body.video_ids, _MOST_OF_MANY)
+    return [
+        VideoStatus(
+            video_id=view.row.id,
+            status=view.row.status,
+            processing_status=[_processing(view, item) for item in view.items],
+        )
+        for view in found
+    ]

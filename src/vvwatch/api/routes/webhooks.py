@@ -1,0 +1,318 @@
+"""Webhooks, and the log of what was delivered to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from fastapi import Query, Response
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from vvwatch.api.http.auditing import Audited
+from vvwatch.api.http.auth import resource_router
+from vvwatch.api.http.context import Context
+from vvwatch.api.http.idempotency import Idempotent, ShownOnce
+from vvwatch.api.http.wire import Body, Resource, ShortDocument, Visible, moment
+from vvwatch.core.deliveries import DeliveryStatus
+from vvwatch.core.events import EVENT_TYPES, envelope
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery import delivery_queries, webhooks
+from vvwatch.store.delivery.delivery_queries import DeliveryView
+from vvwatch.store.delivery.webhooks import WebhookSpec
+from vvwatch.store.imports import retrying
+from vvwatch.workflow.pipeline.deliveries import what_failed
+
+router = resource_router("webhooks")
+
+Unique = AfterValidator(lambda names: list(dict.fromkeys(names)))
+Ids = Annotated[list[str], Field(min_length=1, max_length=1000)]
+
+
+class WebhookBody(Body):
+    """A new webhook; without `index_ids` it is told of every index."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100), Visible]
+    url: str
+    events: Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES))]
+    index_ids: Ids | None = None
+    metadata: ShortDocument | None = None
+
+
+Status = Literal["active", "paused"]
+
+
+class WebhookChange(Body):
+    """What is to change; only `index_ids` (every index) and `metadata` (none) can be null."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100), Visible] = ""
+    url: str = ""
+    events: Annotated[list[str], Field(min_length=1, max_length=len(EVENT_TYPES)), Unique] = Field(
+        default_factory=list
+    )
+    index_ids: Annotated[Ids, Unique] | None = None
+    status: Status = "active"
+    metadata: ShortDocument | None = None
+
+
+class Webhook(Resource):
+    """A webhook; its secret is shown only when it is made."""
+
+    webhook_id: str
+    name: str
+    url: str
+    events: list[str]
+    index_ids: list[str] | None
+    status: str
+    failure_count: int
+    last_failure_at: str | None
+    last_success_at: str | None
+    created_at: str | None
+    updated_at: str | None
+    metadata: dict[str, Any] | None
+    declared: bool
+
+
+class NewWebhook(Webhook):
+    """A webhook with the secret that signs what it is sent."""
+
+    secret: str
+
+
+class Attempt(Resource):
+    """One attempt to deliver; without a duration it was cut short when the daemon died."""
+
+    attempt_id: str
+    number: int
+    started_at: str | None
+    duration_seconds: float | None
+    response_status_code: int | None
+    response_body: str | None
+    error_message: str | None
+
+
+class WebhookDelivery(Resource):
+    """One event on its way to one webhook."""
+
+    delivery_id: str
+    webhook_id: str
+    event_type: str
+    status: str
+    attempts: int
+    last_attempt_at: str | None
+    next_retry_at: str | None
+    response_status_code: int | None
+    response_body: str | None
+    error_message: str | None
+    created_at: str | None
+    completed_at: str | None
+    payload: dict[str, Any]
+
+
+class WholeDelivery(WebhookDelivery):
+    """A delivery with all its attempts."""
+
+    attempt_log: list[Attempt]
+
+
+class NewSecret(ShownOnce):
+    """The secret that signs from now on; it is shown this once."""
+
+    webhook_id: str
+    new_secret: str
+
+    def instead(self) -> tuple[str, str]:
+        """What the request did, and how to get another secret."""
+        return (
+            f"the first request gave webhook {self.webhook_id!r} another secret and showed it: that answer is not kept",
+            "if you do not have the secret, ask again with another Idempotency-Key",
+        )
+
+
+class Tested(Resource):
+    """What came of a test: the receiver's HTTP status, if it answered, and what went wrong, if anything did."""
+
+    success: bool
+    status_code: int | None
+    error: str | None
+
+
+class Deleted(Resource):
+    """What became of the webhook."""
+
+    message: str
+    status: str
+
+
+def _columns(row: sa.Row[Any]) -> dict[str, Any]:
+    return {
+        "webhook_id": row.id,
+        "name": row.name,
+        "url": row.url,
+        "events": row.events,
+        "index_ids": row.index_ids,
+        "status": row.status,
+        "failure_count": row.failure_count,
+        "last_failure_at": moment(row.last_failure_at),
+        "last_success_at": moment(row.last_success_at),
+        "created_at": moment(row.created_at),
+        "updated_at": moment(row.updated_at),
+        "metadata": row.metadata,
+        "declared": row.declared,
+    }
+
+
+def _delivery(view: DeliveryView) -> dict[str, Any]:
+    row, event = view.delivery, view.event
+    retrying_at = row.next_at if row.status == DeliveryStatus.RETRYING else None
+    return {
+        "delivery_id": row.id,
+        "webhook_id": row.webhook_id,
+        "event_type": event.type,
+        "status": row.status,
+        "attempts": row.attempts,
+        "last_attempt_at": moment(row.last_attempt_at),
+        "next_retry_at": moment(retrying_at),
+        "response_status_code": row.response_status_code,
+        "response_body": row.response_body,
+        "error_message": row.error_message,
+        "created_at": moment(row.created_at),
+        "completed_at": moment(row.completed_at),
+        "payload": envelope(event.id, event.type, event.data, event.created_at, view.webhook.metadata),
+    }
+
+
+def _attempt(row: sa.Row[Any]) -> Attempt:
+    return Attempt(
+        attempt_id=f"{row.delivery_id}-{row.number}",
+        number=row.number,
+        started_at=moment(row.started_at),
+        duration_seconds=row.duration_seconds,
+        response_status_code=row.response_status_code,
+        response_body=row.response_body,
+        error_message=row.error_message,
+    )
+
+
+def _whole(view: DeliveryView) -> WholeDelivery:
+    return WholeDelivery(**_delivery(view), attempt_log=[_attempt(row) for row in view.attempts])
+
+
+@router.get("/webhooks/events")
+async def list_events() -> list[str]:
+    """The events that webhooks may ask for."""
+    return list(EVENT_TYPES)
+
+
+@router.get("/webhooks/deliveries/{delivery_id}")
+async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
+    """One delivery, attempt by attempt."""
+    return _whole(await context.database.read(delivery_queries.view, delivery_id))
+
+
+@router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery)
+async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
+    """Send a failed delivery once more, under the same id."""
+    return await once(lambda tx: _retried(tx, delivery_id))
+
+
+def _retried(tx: Tx, delivery_id: str) -> WholeDelivery:
+    retrying.retry_delivery(tx, delivery_id)
+    return _whole(delivery_queries.view(tx, delivery_id))
+
+
+@router.post("/webhooks", status_code=201, response_model=NewWebhook)
+async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) -> Response:
+    """Make a webhook. The answer alone shows its secret; so does the answer to the same Idempotency-Key again."""
+    spec = WebhookSpec(
+        name=body.name,
+        url=body.url,
+        events=tuple(dict.fromkeys(body.events)),
+        index_ids=None if body.index_ids is None else tuple(dict.fromkeys(body.index_ids)),
+        metadata=body.metadata,
+    )
+    claim, policy = await once.claim(), context.settings.webhook_policy
+    once.audit.details["name"] = body.name
+    row, secret, is_new = await once.audit.write(
+        lambda tx: webhooks.create(tx, context.box, spec, policy, claim),
+        lambda made: made[0].id if made[2] else None,
+    )
+    return once.answer(NewWebhook(**_columns(row), secret=secret), replayed=not is_new)
+
+
+@router.get("/webhooks")
+async def list_webhooks(context: Context) -> list[Webhook]:
+    """All webhooks, oldest first."""
+    return [Webhook(**_columns(row)) for row in await context.database.read(webhooks.list_all)]
+
+
+@router.get("/webhooks/{webhook_id}")
+async def get_webhook(context: Context, webhook_id: str) -> Webhook:
+    """One webhook."""
+    return Webhook(**_columns(await context.database.read(webhooks.get, webhook_id)))
+
+
+@router.delete("/webhooks/{webhook_id}")
+async def delete_webhook(context: Context, audited: Audited, webhook_id: str) -> Deleted:
+    """Forget a webhook that was made over the API, and its secret. What waited for it is not sent any more."""
+    row = await audited.write(lambda tx: webhooks.delete(tx, context.box, webhook_id))
+    return Deleted(message=f"webhook {row.name!r} ({row.id}) was deleted", status=webhooks.DELETED)
+
+
+@router.patch("/webhooks/{webhook_id}", response_model=Webhook)
+async def change_webhook(
+    context: Context, once: Idempotent, webhook_id: str, body: WebhookChange
+) -> Response:
+    """Change what is given. Of what happens while it is paused nothing is ever sent.
+
+    Setting the status to active forgives what failed, and what waited from before goes on.
+    """
+    values = body.model_dump(exclude_unset=True)
+    policy = context.settings.webhook_policy
+    change = once.changing(values)
+    return await change(lambda tx: Webhook(**_columns(webhooks.change(tx, webhook_id, values, policy))))
+
+
+@router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret)
+async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> Response:
+    """Give a webhook another secret. It signs all that is sent from now on, also what was tried before.
+
+    The first answer alone shows it: the same Idempotency-Key again is answered with 409.
+    """
+
+    def rotated(tx: Tx) -> NewSecret:
+        return NewSecret(webhook_id=webhook_id, new_secret=webhooks.rotate(tx, context.box, webhook_id))
+
+    return await once(rotated)
+
+
+@router.post("/webhooks/{webhook_id}/test", response_model=Tested)
+async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> Response:
+    """Send a test event now, signed as every other, and say what came of it. A paused webhook can be tested too."""
+    found: list[sa.Row[Any]] = []
+
+    def looked(tx: Tx) -> Tested:
+        found.append(webhooks.get(tx, webhook_id))
+        return Tested(success=False, status_code=None, error="the server stopped while it was sending")
+
+    async def sent(_: Tested) -> Tested:
+        reply = await context.test_webhook(found[-1])
+        error = what_failed(reply)
+        return Tested(success=error is None, status_code=reply.status_code, error=error)
+
+    return await once.followed(looked, sent)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+@router.get("/webhooks/{webhook_id}/deliveries")
+async def list_deliveries(
+    context: Context,
+    webhook_id: str,
+    status: Annotated[DeliveryStatus | None, BeforeValidator(_lower), Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+) -> list[WebhookDelivery]:
+    """What was and is being delivered to a webhook, newest first."""
+    found = await context.database.read(delivery_queries.newest, webhook_id, status, limit)
+    return [WebhookDelivery(**_delivery(view)) for view in found]

@@ -1,0 +1,173 @@
+"""Tells a running daemon's story: as lines, as JSON lines, or as a live view on a terminal."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vvwatch.cli.dev_answers import answers
+from vvwatch.cli.dev_config import Trial
+from vvwatch.cli.dev_plain import labelled, line, path_of, summary
+from vvwatch.cli.dev_story import Fields, Story, after
+from vvwatch.cli.output import coloured, to_json
+from vvwatch.core.durations import parse_duration
+from vvwatch.core.events import iso
+from vvwatch.core.windows import default_max_wait
+from vvwatch.errors import Problem
+
+
+class Lines:
+    """One line an event, in plain words."""
+
+    def __init__(self, trial: Trial, *, once: bool = False, now: Callable[[], float] = time.time) -> None:
+        self.story = Story()
+        self._once = once
+        self._trial = trial
+        self._now = now
+        self._lock = threading.Lock()
+
+    def begin(self, warnings: Iterable[Problem]) -> None:
+        """Say what is going to be done."""
+        pattern = "" if self._trial.pattern == "*" else f" ({self._trial.pattern})"
+        self._say(labelled("watching", f"{self._trial.folder}{pattern}"))
+        if self._trial.answering:
+            self._say(labelled("asking", self._trial.answering.who))
+        self._say(labelled("exports", f"go to {self._trial.exports}"))
+        self._say(labelled("log", str(self._trial.log_file)))
+        self._say(labelled("look", f"vvwatch status --state-dir {shlex.quote(str(self._trial.state_dir))}"))
+        for warning in warnings:
+            self._say(labelled("warning", str(warning)))
+
+    def note(self, words: str) -> None:
+        """Say something that is no event."""
+        self._say(labelled("demo", words))
+
+    def announce(self, text: str) -> None:
+        """Say that the daemon is ready, in its own words."""
+        self._say(text)
+
+    def observe(self, event: str, fields: Fields) -> None:
+        """Take in an event of the daemon and tell it; from any thread. Never raises for lack of a reader."""
+        with self._lock:
+            at, before = self._now(), self.story
+            self.story = after(before, event, fields, at)
+            if event != "run.item_waits" or self.story.waiting != before.waiting:
+                self._tell(event, fields, at)
+
+    def shown(self) -> AbstractContextManager[None]:
+        """For the time in which events are observed."""
+        return nullcontext()
+
+    def end(self) -> None:
+        """Say what came of it."""
+        self._say_answers()
+        for text in summary(self.story):
+            self._say(text)
+
+    def _say_answers(self) -> None:
+        if self._trial.answering:
+            for text in answers(Path(path_of(made.uri)) for made in self.story.artefacts):
+                self._say(text)
+
+    def _tell(self, event: str, fields: Fields, at: float) -> None:
+        words = line(event, fields, at)
+        is_planned_end = self._once and event == "daemon.draining"
+        if words is not None and not is_planned_end:
+            self._say(words)
+
+    def _say(self, text: str) -> None:
+        try:
+            click.echo(text)
+        except OSError:
+            # The reader has left: the rest goes nowhere, and the work that is being told goes on.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.close(nowhere)
+
+
+class JsonLines(Lines):
+    """One JSON object an event: `event`, `at` and the event's own fields; the last one is `dev.finished`."""
+
+    def begin(self, warnings: Iterable[Problem]) -> None:
+        """The event `dev.started`: the folders, the log, and doubts about the configuration."""
+        trial = self._trial
+        folders = {"folder": trial.folder, "exports": trial.exports, "state_dir": trial.state_dir}
+        self._print("dev.started", **folders, log=trial.log_file, warnings=list(map(str, warnings)))
+
+    def note(self, words: str) -> None:
+        """The event `dev.noted`."""
+        self._print("dev.noted", message=words)
+
+    def announce(self, text: str) -> None:
+        """The event `dev.ready`."""
+        self._print("dev.ready", message=text, address=text.rpartition(" ")[2])
+
+    def end(self) -> None:
+        """The event `dev.finished`, with the counts, the troubles and the exports."""
+        story = self.story
+        counts = {
+            name: getattr(story, name) for name in ("accepted", "imported", "failed", "skipped", "exported")
+        }
+        troubles = [asdict(each) for each in story.troubles]
+        exports = [asdict(each) for each in story.artefacts]
+        self._print("dev.finished", **counts, troubles=troubles, exports=exports)
+
+    def _tell(self, event: str, fields: Fields, at: float) -> None:  # noqa: ARG002  # as its parent
+        self._print(event, **fields)
+
+    def _print(self, event: str, **fields: Any) -> None:
+        document = {"event": event, "at": iso(self._now()), **fields}
+        self._say(to_json(document))
+
+
+class LiveView(Lines):
+    """A block on the terminal that is drawn anew."""
+
+    def announce(self, text: str) -> None:
+        """Nothing: the address stands in the view."""
+
+    def begin(self, warnings: Iterable[Problem]) -> None:
+        """Only the doubts about the configuration: the rest stands in the view."""
+        for warning in warnings:
+            self._say(labelled("warning", str(warning)))
+
+    def end(self) -> None:
+        """The counts; the failures and exports too when the view had no room for all of them."""
+        from vvwatch.cli.dev_live import MOST_ARTEFACTS, MOST_TROUBLES  # noqa: PLC0415  # as below
+
+        self._say_answers()
+        story, told = self.story, list(summary(self.story))
+        whole = len(story.troubles) > MOST_TROUBLES or len(story.artefacts) > MOST_ARTEFACTS
+        for text in told if whole else told[-1:]:
+            self._say(text)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw until the block ends."""
+        # Here, because it takes a tenth of a second to import and only terminals need it.
+        from vvwatch.cli.dev_live import Scene, render, shown, terminal  # noqa: PLC0415
+
+        trial, quiet = self._trial, parse_duration(self._trial.debounce)
+        scene = Scene(
+            trial.folder, trial.pattern, trial.exports, trial.state_dir, quiet, default_max_wait(quiet)
+        )
+        with shown(lambda rows: render(self.story, scene, self._now(), rows), terminal(coloured())):
+            yield
+
+    def _tell(self, event: str, fields: Fields, at: float) -> None:
+        """Nothing: the view draws the story by itself."""
+
+
+def teller(trial: Trial, *, once: bool, for_programs: bool, on_terminal: bool) -> Lines:
+    """The teller that suits the reader."""
+    kind = JsonLines if for_programs else LiveView if on_terminal else Lines
+    return kind(trial, once=once)

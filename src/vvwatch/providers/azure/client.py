@@ -1,0 +1,290 @@
+"""Requests to one container of Azure Blob Storage, with the SDK's signing, retries and transport.
+
+The SDK's own methods are passed by: they parse a listing twice, hold whole blobs, and hide the headers that matter.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from azure.core.credentials import AccessToken
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
+from azure.storage.blob.aio import ContainerClient, LinearRetry
+
+from vvwatch.core.locations import azure_address
+from vvwatch.errors import CredentialsRefused, StorageUnavailable
+from vvwatch.providers.azure.errors import READ, Asked, Operation, Refused, not_signed_in, told
+from vvwatch.providers.replies import MOST_BYTES, MOST_REFUSAL_BYTES, beginning, collected, new_session
+
+_CONNECT_SECONDS: Final = 10
+_READ_SECONDS: Final = 60
+_RETRIES: Final = 2
+_WAIT_SECONDS: Final = 0.5
+_PUBLIC_AUTHORITY: Final = "https://login.microsoftonline.com"
+NOTHING_IN_RANGE: Final = 416
+
+logging.getLogger("azure").setLevel(logging.WARNING)  # below, it has several lines for each request
+logging.getLogger("azure.identity").setLevel(logging.ERROR)  # what goes wrong there is raised and told by us
+
+
+@dataclass(frozen=True, slots=True)
+class AzureLocation:
+    """A container. `endpoint_url` is the address of its account, and `authority_url` that of Entra ID.
+
+    Where they are empty they are those of the public cloud; `ca_file` and `proxy` hold for both.
+    """
+
+    storage_account: str
+    container: str
+    endpoint_url: str = ""
+    authority_url: str = ""
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AzureClientSecret:
+    """An application of Entra ID, which gives tokens for its secret."""
+
+    tenant_id: str
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AzureAccountKey:
+    """A key of the storage account, which may do everything."""
+
+    account_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to the container, or to the blob at `key`; nothing is sent with it when `content` is None."""
+
+    method: str
+    key: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+
+
+class AzureClient:
+    """Asks one container. None for `credentials`: the identity of the machine.
+
+    Needs no event loop until it is asked something. Reads files: make it in a worker thread. Raises
+    CredentialsRefused for credentials that could not be used or would travel in clear, StorageUnavailable when
+    the CA file cannot be read.
+    """
+
+    def __init__(
+        self, location: AzureLocation, credentials: AzureClientSecret | AzureAccountKey | None
+    ) -> None:
+        self.address = azure_address(location.storage_account, location.container, location.endpoint_url)
+        self._by_key = isinstance(credentials, AzureAccountKey)
+        self._container_url = self.address.base.removesuffix("/")
+        account_url = self._container_url.removesuffix(f"/{location.container}")
+        tls = _tls(location.ca_file)
+        self._tokens: _Tokens | None = None
+        if isinstance(credentials, AzureAccountKey):
+            key = {"account_name": location.storage_account, "account_key": credentials.account_key}
+        else:
+            self._tokens = _tokens(location, credentials, account_url, tls)
+        self._client = ContainerClient(
+            account_url,
+            location.container,
+            credential=self._tokens or key,
+            transport=_transport(tls, tokens=False),
+            retry_policy=_retries(),
+            proxies=_proxies(account_url, location.proxy),
+            permit_redirects=False,
+        )
+        self._pipeline = self._client._client._client  # noqa: SLF001 - nothing public sends a request of one's own
+
+    async def aclose(self) -> None:
+        """End every connection."""
+        await self._client.close()
+        if self._tokens:
+            await self._tokens.close()
+
+    def asked(self, operation: Operation, key: str = "") -> Asked:
+        """What a request is for; without a key for the container itself."""
+        return Asked(operation, self.address.of(key) if key else self._container_url, self._by_key)
+
+    @asynccontextmanager
+    async def answer(self, operation: Operation, request: Request) -> AsyncIterator[AsyncHttpResponse]:
+        """The answer to a request, its body still under way; also one that nothing is in the range asked for.
+
+        Raises StorageError for every other one that is no success, and when there is none.
+        """
+        asked = self.asked(operation, request.key)
+        with told(asked):
+            response = await self._pipeline.send_request(self._built(request), stream=True)
+        try:
+            if response.status_code >= 300 and response.status_code != NOTHING_IN_RANGE:
+                await self._require_there(request, response.status_code)
+                with told(asked):
+                    raise Refused(response.status_code, response.headers)
+            yield response
+        finally:
+            await response.close()
+
+    async def _require_there(self, request: Request, status: int) -> None:
+        """Raise ObjectNotFound when that is why a condition does not hold: Azure does not say which."""
+        if status == 412 and "If-Match" in request.headers:
+            async with self.answer(READ, Request("HEAD", request.key)):
+                return
+
+    async def chunks(
+        self, operation: Operation, key: str, response: AsyncHttpResponse
+    ) -> AsyncGenerator[bytes]:
+        """The body as it comes and as it is stored. Raises StorageUnavailable when it breaks off."""
+        with told(self.asked(operation, key)):
+            async for chunk in response.iter_raw():
+                yield chunk
+
+    async def whole(self, operation: Operation, key: str, response: AsyncHttpResponse) -> bytes:
+        """The whole body within the limits of a reply, or the beginning of a refusal. Raises StorageUnavailable."""
+        with told(self.asked(operation, key)):
+            chunks = self.chunks(operation, key, response)
+            if response.status_code >= 300:
+                return await beginning(chunks, MOST_REFUSAL_BYTES)
+            return await collected(chunks, MOST_BYTES)
+
+    def _built(self, request: Request) -> HttpRequest:
+        path = f"/{quote(request.key)}" if request.key else ""
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        headers = {"x-ms-version": self._client.api_version, **request.headers}
+        content = None
+        if request.content is not None:
+            headers |= {
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(len(request.content)),
+            }
+            content = BytesIO(request.content) if request.content else None  # sent in pieces
+        return HttpRequest(
+            request.method, self._container_url + path + query, headers=headers, content=content
+        )
+
+
+class _Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK hides its type
+    """The SDK's transport with one TLS context: of its own it makes one a request, and no connection is used twice."""
+
+    def __init__(self, tls: ssl.SSLContext | bool, *, tokens: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+        self._tokens = tokens
+        self.session: aiohttp.ClientSession | None
+
+    async def open(self) -> None:
+        """As the SDK's, in a session with limits. A blob comes as it is stored, a token decoded."""
+        if self.session is None and not self._has_been_opened:
+            jar = aiohttp.DummyCookieJar()
+            self.session = new_session(tokens=self._tokens, cookie_jar=jar, auto_decompress=self._tokens)
+        await super().open()
+
+    def _build_ssl_config(self, cert: object, verify: object) -> ssl.SSLContext | bool:  # noqa: ARG002
+        return self._tls
+
+
+class _Tokens(AsyncTokenCredential):
+    """A credential whose failures the retries of the pipeline leave alone: the same secret is not better twice."""
+
+    def __init__(self, credential: AsyncTokenCredential, *, ambient: bool) -> None:
+        self._credential = credential
+        self._ambient = ambient
+
+    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """A token that lives. Raises StorageUnavailable, which is no error of the SDK."""
+        try:
+            return await self._credential.get_token(*scopes, **options)
+        except AzureError as error:
+            raise not_signed_in(error, ambient=self._ambient) from None
+
+    async def close(self) -> None:
+        """End the connections to whom gives tokens."""
+        await self._credential.close()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _tokens(
+    location: AzureLocation, secret: AzureClientSecret | None, account_url: str, tls: ssl.SSLContext | bool
+) -> _Tokens:
+    if not account_url.startswith("https://"):
+        raise CredentialsRefused(
+            f"{account_url!r} is not asked with a token, which would travel in clear",
+            "use an https:// endpoint_url, or an account key",
+        )
+    options: dict[str, Any] = {
+        "transport": _transport(tls, tokens=True),
+        "proxies": _proxies(location.authority_url or _PUBLIC_AUTHORITY, location.proxy),
+        "retry_total": _RETRIES,
+        "retry_status": 0,  # it would wait for as long as the answer says
+        "retry_backoff_factor": _WAIT_SECONDS,
+    }
+    if location.authority_url:
+        options |= {"authority": location.authority_url, "disable_instance_discovery": True}
+    if secret is None:
+        return _Tokens(DefaultAzureCredential(**options), ambient=True)
+    try:
+        credential = ClientSecretCredential(
+            secret.tenant_id, secret.client_id, secret.client_secret, **options
+        )
+    except ValueError:
+        raise CredentialsRefused(
+            "the credentials cannot be those of an application",
+            "check tenant_id, client_id and authority_url",
+        ) from None
+    return _Tokens(credential, ambient=False)
+
+
+def _retries() -> LinearRetry:
+    """After a pause between none and twice `_WAIT_SECONDS`; that need not be whole, whatever the SDK's types say."""
+    wait: Any = _WAIT_SECONDS
+    return LinearRetry(wait, retry_total=_RETRIES, random_jitter_range=wait)
+
+
+def _transport(tls: ssl.SSLContext | bool, *, tokens: bool) -> _Transport:
+    """Without the settings of the environment: they would have ~/.netrc read with each request."""
+    return _Transport(
+        tls,
+        tokens=tokens,
+        connection_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        use_env_settings=False,
+    )
+
+
+def _tls(ca_file: str) -> ssl.SSLContext | bool:
+    """True is the context that everybody shares."""
+    try:
+        return ssl.create_default_context(cafile=ca_file) if ca_file else True
+    except OSError as error:
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise StorageUnavailable(
+            f"the CA file {ca_file!r} cannot be used: {reason}",
+            "give ca_file the certificate of an authority, as PEM",
+        ) from None
+
+
+def _proxies(url: str, proxy: str) -> dict[str, str]:
+    """By which proxy `url` is reached: the one that is set, or that of the environment."""
+    parts = urlsplit(url)
+    if not proxy and not proxy_bypass(parts.hostname or ""):
+        proxy = getproxies().get(parts.scheme, "")
+    return {parts.scheme: proxy} if proxy else {}

@@ -1,0 +1,268 @@
+"""What Azure Blob Storage and Entra ID refuse, and how requests fail under way, in our words.
+
+No text of an answer is passed on: of a refusal only its code is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import aiohttp
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+
+from vvwatch.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    ObjectArchived,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutsideLocation,
+    StorageError,
+    StorageThrottled,
+    StorageUnavailable,
+)
+from vvwatch.providers.replies import ReplyRefused, is_redirect, redirected
+
+LATER: Final = "it is tried again by itself"
+_ARCHIVED: Final = ("BlobArchived", "BlobBeingRehydrated")
+_THERE: Final = ("BlobAlreadyExists", "UnauthorizedBlobOverwrite", "InvalidBlockList")
+_UNHEARD_OF: Final = ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation")
+_NO_CONTAINER: Final = ("ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled")
+_NO_SUCH_NAME: Final = ("InvalidUri", "InvalidResourceName", "OutOfRangeInput")
+_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+_SKEW_SECONDS: Final = 300.0
+"""From here on a wrong clock is worth naming; the service refuses at 900."""
+
+_SIGN_IN_CODE: Final = re.compile(r"AADSTS\d{1,9}", re.ASCII)
+_SIGN_IN_HINTS: Final = {
+    "AADSTS7000215": "the client secret is wrong: give the value of the secret, not its id",
+    "AADSTS7000222": "the client secret has expired: make a new one for the application",
+    "AADSTS700016": "the tenant does not know the application: correct client_id or tenant_id",
+    "AADSTS90002": "there is no such tenant: correct tenant_id",
+    "AADSTS900023": "there is no such tenant: correct tenant_id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something done in a container: the role that it takes, and what it means when its condition does not hold."""
+
+    verb: str
+    role: str
+    conflict: type[ObjectChanged | ObjectExists] = ObjectChanged
+
+
+LIST: Final = Operation("listed", "Storage Blob Data Reader")
+READ: Final = Operation("read", "Storage Blob Data Reader")
+CREATE: Final = Operation("created", "Storage Blob Data Contributor", ObjectExists)
+DELETE: Final = Operation("deleted", "Storage Blob Data Contributor")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request was for: the operation, the address it was done to, whether the account's key signed it."""
+
+    operation: Operation
+    uri: str
+    by_key: bool
+
+    @property
+    def failure(self) -> str:
+        """The beginning of a sentence about its failure."""
+        return f"{self.uri!r} cannot be {self.operation.verb}"
+
+
+class Refused(Exception):
+    """An answer that is no success. It does not leave the modules of this store."""
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+        code = headers.get("x-ms-error-code", "")
+        self.code = code if re.fullmatch(r"\w{1,80}", code, re.ASCII) else ""
+
+
+@contextmanager
+def told(asked: Asked) -> Iterator[None]:
+    """What the store and the network say, in our words."""
+    try:
+        yield
+    except ReplyRefused as refused:
+        raise refused.about(asked.failure) from None
+    except Refused as refused:
+        raise _meaning(refused, asked) from None
+    except ClientAuthenticationError:
+        raise _unsigned(asked) from None
+    except (AzureError, aiohttp.ClientError, OSError) as error:
+        raise _unanswered(error, asked.failure, "storage_account and endpoint_url") from None
+
+
+def strange(asked: Asked) -> StorageUnavailable:
+    """An answer that is a success and still not what it should be."""
+    return StorageUnavailable(
+        f"{asked.failure}: something else than Azure Blob Storage answered",
+        f"check endpoint_url and proxy; {LATER}",
+    )
+
+
+def not_signed_in(error: AzureError, *, ambient: bool) -> StorageUnavailable:
+    """Why there is no token: the application is refused, the machine has no identity, or Entra ID does not answer."""
+    if not isinstance(error, ClientAuthenticationError):
+        return _unanswered(error, "no sign-in at Entra ID", "authority_url")
+    found = _SIGN_IN_CODE.search(str(error.message))
+    if found:
+        hint = _SIGN_IN_HINTS.get(found[0], "look the code up in the documentation of Entra ID")
+        return CredentialsRefused(f"Entra ID refuses the application ({found[0]})", hint)
+    if ambient:
+        return CredentialsRefused(
+            "no sign-in at Entra ID: this machine has no identity there",
+            "give it a managed identity, or the connector tenant_id, client_id and a client secret",
+        )
+    return StorageUnavailable(
+        "no sign-in at Entra ID: it is out of order, or something else answered",
+        f"check authority_url and proxy; {LATER}",
+    )
+
+
+def _meaning(refused: Refused, asked: Asked) -> StorageError:
+    return (
+        _of_the_object(refused, asked) or _of_the_identity(refused, asked) or _of_the_service(refused, asked)
+    )
+
+
+def _of_the_object(refused: Refused, asked: Asked) -> StorageError | None:
+    code, what = refused.code, asked.failure
+    if code == "BlobNotFound":
+        return ObjectNotFound(f"{what}: it is not there")
+    if code in _ARCHIVED:
+        return ObjectArchived(
+            f"{what}: it is in the archive tier", "set its tier to hot or cool; it is read when that is done"
+        )
+    if code in _THERE or refused.status == 412:
+        return _conflicting(code, asked)
+    if code in _NO_SUCH_NAME:
+        nowhere = OutsideLocation if asked.operation is CREATE else ObjectNotFound
+        return nowhere(f"{what}: the store has no such names ({code})")
+    return None
+
+
+def _conflicting(code: str, asked: Asked) -> StorageError:
+    if code.startswith("Lease"):
+        return StorageError(
+            f"{asked.failure}: somebody holds a lease on it", "break the lease, or wait for its end"
+        )
+    if asked.operation.conflict is ObjectExists:
+        return ObjectExists(
+            f"{asked.failure}: a blob stands there", "choose another name or remove that blob"
+        )
+    return ObjectChanged(
+        f"{asked.failure}: it is not the version that was asked for", "the new version is picked up by itself"
+    )
+
+
+def _of_the_identity(refused: Refused, asked: Asked) -> StorageError | None:
+    code, what = refused.code, asked.failure
+    if code == "KeyBasedAuthenticationNotPermitted":
+        return CredentialsRefused(
+            f"{what}: the account takes no keys",
+            "allow them there, or give a client secret in place of the key",
+        )
+    # so says Azurite of a wrong key; Azure means a network rule, which concerns no single blob either
+    wrong_key = asked.by_key and code == "AuthorizationFailure"
+    if code in _UNHEARD_OF or refused.status == 401 or wrong_key:
+        return CredentialsRefused(
+            f"{what}: the credentials are not accepted ({code or refused.status})",
+            _skew(refused.headers.get("Date")) or "check them, and the network rules of the storage account",
+        )
+    if refused.status == 403:
+        return AccessDenied(
+            f"{what}: the identity has no right to ({code or refused.status})",
+            f"grant the role {asked.operation.role} on the container, and check the account's network rules",
+        )
+    return None
+
+
+def _of_the_service(refused: Refused, asked: Asked) -> StorageError:
+    status, code, what = refused.status, refused.code, asked.failure
+    if is_redirect(status, refused.headers):
+        location = refused.headers["Location"]
+        return redirected(what, location, "set storage_account or endpoint_url to where it is; check proxy")
+    if status in (429, 503):
+        retry_after = _seconds(refused.headers.get("Retry-After"))
+        return StorageThrottled(f"{what}: the store asks for fewer requests", LATER, retry_after)
+    if code in _NO_CONTAINER or (status == 404 and code == "ResourceNotFound"):
+        return StorageUnavailable(
+            f"{what}: there is no such container ({code})",
+            "create it, or correct container and storage_account; vvwatch goes on when it is there",
+        )
+    if not code and status < 500:
+        return strange(asked)
+    message = f"{what}: the store answered {status} {code}".rstrip()
+    if status in (408, 409) or status >= 500:
+        return StorageUnavailable(message, LATER)
+    return StorageError(message, "look the code up in the documentation of Azure Blob Storage")
+
+
+def _unsigned(asked: Asked) -> CredentialsRefused:
+    return CredentialsRefused(
+        f"{asked.failure}: the account key cannot sign", "give the key as Azure shows it, base64"
+    )
+
+
+def _unanswered(error: Exception, what: str, address: str) -> StorageUnavailable:
+    """A request that came to no answer or to half of one; the settings `address` say where it went."""
+    cause = getattr(error, "inner_exception", None) or error
+    if isinstance(cause, ssl.SSLError):
+        return StorageUnavailable(
+            f"{what}: no TLS with {_place(cause)}: {_tls_reason(cause)}",
+            "set ca_file to the certificate of the authority that signed the server's, and check the address",
+        )
+    if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return StorageUnavailable(f"{what}: the proxy does not let it through", f"check proxy; {LATER}")
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        number = cause.os_error.errno or 0  # a resolver's are negative
+        reason = os.strerror(number) if number > 0 else cause.os_error.strerror
+        return StorageUnavailable(
+            f"{what}: {_place(cause)} cannot be reached: {reason}", f"check {address}; {LATER}"
+        )
+    if isinstance(cause, TimeoutError):
+        return StorageUnavailable(f"{what}: no answer in time", LATER)
+    return StorageUnavailable(f"{what}: the connection broke off ({type(cause).__name__})", LATER)
+
+
+def _place(error: Exception) -> str:
+    return f"{error.host}:{error.port}" if isinstance(error, aiohttp.ClientConnectorError) else "the server"
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    found = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+    return getattr(found, "verify_message", "") or getattr(found, "reason", "") or "it broke off"
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if retry_after is None or not retry_after.isdecimal():
+        return None
+    return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _skew(date: str | None) -> str:
+    """The hint when this machine's clock is the likely reason; empty when it is not."""
+    try:
+        ahead = time.time() - parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return ""
+    if abs(ahead) < _SKEW_SECONDS:
+        return ""
+    side = "ahead of" if ahead > 0 else "behind"
+    return f"set this machine's clock: it is {abs(ahead):,.0f} seconds {side} the store's"

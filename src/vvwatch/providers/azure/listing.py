@@ -1,0 +1,292 @@
+"""A page of Azure's listing, read blob by blob without a parser; whatever is odd about it is left to an XML parser.
+
+That costs a fiftieth of what the SDK's own parsing does. It rests on what a field holds being escaped, and on the
+order of the first fields of a blob. Both are checked, and a page that is not just so is parsed as XML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from email.utils import parsedate_to_datetime
+from functools import lru_cache, partial
+from itertools import compress, repeat
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+from xml.etree.ElementTree import Element
+
+from anyio import to_thread
+from anyio.lowlevel import checkpoint
+
+from vvwatch.core.filters import Reason
+from vvwatch.core.locations import check_key
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import InvalidInput
+from vvwatch.ports import Irregularity
+from vvwatch.providers.listing import (
+    MOST_ETAG_CHARACTERS,
+    MOST_SIZE_DIGITS,
+    ListedPage,
+    long_etag,
+    long_key,
+    moments,
+)
+from vvwatch.providers.markup import events_of
+from vvwatch.providers.versions import bare, version_of
+
+_MAX_KEY_CHARACTERS: Final = 1_024
+_PIECE_BYTES: Final = 1 << 18
+"""What is read in one go: about 400 blobs, in a millisecond or two."""
+
+_MOST_ENTRIES: Final = 10_000
+"""Twice what is asked for."""
+
+_HEAD: Final = re.compile(
+    r'(?:<\?xml[^<>]*\?>\s*)?<EnumerationResults(?: (?:ServiceEndpoint|ContainerName)="[^"<>]*")*>'
+    r"(?:<(\w+)(?: ?/>|>[^<]*</\1>))*<Blobs>"
+)
+_TAIL: Final = re.compile(r"</Blobs><NextMarker(?: ?/>|>([^<]*)</NextMarker>)</EnumerationResults>\s*")
+_BLOB: Final = re.compile(
+    r"<Blob><Name>([^<]*+)</Name>(?:<VersionId>[^<]*+</VersionId>)?+"
+    r"(?:<IsCurrentVersion>true</IsCurrentVersion>)?+"
+    r"<Properties>(?:<Creation-Time>[^<]*+</Creation-Time>)?+"
+    r"<Last-Modified>(\w{3}, \d\d \w{3} \d{4}) (\d\d:\d\d):(\d\d) GMT</Last-Modified>"
+    rf'<Etag>([^<"&]{{1,{MOST_ETAG_CHARACTERS}}}+)</Etag>'
+    rf"<Content-Length>(\d{{1,{MOST_SIZE_DIGITS}}}+)</Content-Length>((?:<(?!/?Blob>)[^<]*+)*+)</Blob>",
+    re.ASCII,
+)
+_WIDTH: Final = 1 + _BLOB.groups
+"""Into how many pieces a blob splits: what stands before it, and its fields."""
+_make: Final = partial(tuple.__new__, StorageObject)
+"""As `StorageObject._make`, in a third of the time."""
+_FOLDER: Final = re.compile(
+    r"<BlobPrefix><Name>([^<]*)</Name>(?:<Properties>.*?</Properties>)?</BlobPrefix>", re.DOTALL
+)
+_ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
+_ESCAPED: Final = re.compile(r"&(?:lt|gt|quot|apos|amp);|&")
+_NO_CHARACTER: Final = re.compile("[\0-\x08\x0b-\x1f\ufffe\uffff]")
+"""What XML does not have, and the carriage return, of which a parser makes a line feed."""
+
+_END: Final = "</Blob>"
+_ARCHIVED: Final = "<AccessTier>Archive</AccessTier>"
+_DIRECTORY: Final = "<ResourceType>directory</ResourceType>"
+_DATE: Final = re.compile(r"(\w{3}, \d\d \w{3} \d{4}) (\d\d:\d\d):(\d\d) GMT", re.ASCII)
+
+
+class ParsedPage(NamedTuple):
+    """One answer, and the marker that the next one is asked for with; empty behind the last."""
+
+    listed: ListedPage
+    next_marker: str
+
+
+class Odd(Exception):
+    """The page is not as Azure writes it; it may be XML all the same."""
+
+
+class _Entries(NamedTuple):
+    objects: list[StorageObject]
+    folders: list[str]
+    irregular: list[Irregularity]
+
+    def add(self, objects: Sequence[StorageObject]) -> None:
+        """Take the objects, those that cannot be asked for as irregularities."""
+        if _all_usable([obj.key for obj in objects]):
+            self.objects.extend(objects)
+            return
+        self.objects.extend(obj for obj in objects if usable(obj.key))
+        self.irregular.extend(_unusable(obj.key) for obj in objects if not usable(obj.key))
+
+
+async def parsed_page(body: bytes) -> ParsedPage:
+    """The page in `body`. Raises ValueError when that is no listing, or not all of one."""
+    if body.count(_END.encode()) > _MOST_ENTRIES:
+        raise ValueError("more blobs than were asked for")
+    try:
+        return await read_page(body)
+    except Odd:
+        return await to_thread.run_sync(parse_page, body)
+
+
+async def read_page(body: bytes) -> ParsedPage:
+    """The page without a parser, piece by piece. Raises Odd."""
+    start, end = body.find(b"<Blobs>") + len(b"<Blobs>"), max(0, body.rfind(b"</Blobs>"))
+    head, tail = _HEAD.fullmatch(body[:start].decode("utf-8-sig")), _TAIL.fullmatch(body[end:].decode())
+    if not head or not tail:
+        raise Odd
+    found = _Entries([], [], [])
+    for piece in _pieces(body, start, end):
+        _read(piece.decode(), found)
+        await checkpoint()
+    marker = _unescaped(tail[1] or "")
+    _require_plain([*found.folders, marker])
+    return ParsedPage(ListedPage(*found), marker)
+
+
+def parse_page(body: bytes) -> ParsedPage:
+    """The page by an XML parser. Raises ValueError."""
+    found, path = _Entries([], [], []), list[str]()
+    whole, marker = False, None
+    for event, element in events_of(body.decode("utf-8-sig")):
+        if event == "start":
+            path.append(element.tag)
+            continue
+        if path == ["EnumerationResults", "NextMarker"]:
+            marker = element.text or ""
+        elif path == ["EnumerationResults", "Blobs"]:
+            whole = True
+        elif len(path) == 3 and path[:2] == ["EnumerationResults", "Blobs"]:
+            _take(element, found)
+            element.clear()  # to take down all of a page's elements at once would hold up the loop
+        path.pop()
+    if not whole or marker is None:
+        raise ValueError("not the shape of a listing")
+    return ParsedPage(ListedPage(*found), marker)
+
+
+def usable(key: str) -> bool:
+    """Whether a blob at `key` can be asked for: Azure makes other names of '.' and '..' segments and backslashes."""
+    try:
+        check_key(key)
+    except InvalidInput:
+        return False
+    return (
+        len(key) <= _MAX_KEY_CHARACTERS and "\\" not in key and not {".", ".."}.intersection(key.split("/"))
+    )
+
+
+def epoch_seconds(date: str) -> float:
+    """The moment of an HTTP date. Raises ValueError."""
+    found = _DATE.fullmatch(date)
+    if not found:
+        raise ValueError("a time is no HTTP date")
+    return next(moments(_day, *([part] for part in found.groups())))
+
+
+@lru_cache(maxsize=4096)
+def _day(beginning: str) -> float:
+    return parsedate_to_datetime(f"{beginning} 00:00:00 GMT").timestamp()
+
+
+def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
+    """The stretch of the page cut into pieces, behind the end of a blob each."""
+    while (found := body.find(_END.encode(), start + _PIECE_BYTES, end)) >= 0:
+        cut = found + len(_END)
+        yield body[start:cut]
+        start = cut
+    yield body[start:end]
+
+
+def _read(piece: str, found: _Entries) -> None:
+    if "!" in piece and "<!" in piece:
+        raise Odd
+    split = _BLOB.split(piece)
+    between, names, days, minutes, seconds, etags, sizes, others = (
+        split[column::_WIDTH] for column in range(_WIDTH)
+    )
+    for text in filter(None, between):
+        if _behind_folders(text, found.folders) != len(text):
+            raise Odd
+    keys = [_unescaped(name) for name in names] if "&" in piece else names
+    _require_plain(keys)
+    try:
+        times = list(moments(_day, days, minutes, seconds))
+    except ValueError:
+        raise Odd from None
+    archived = [_ARCHIVED in other for other in others] if _ARCHIVED in piece else repeat(False)
+    objects = map(_make, zip(keys, etags, map(int, sizes), times, times, archived))  # noqa: B905  # one may be endless
+    files = [_DIRECTORY not in other for other in others] if _DIRECTORY in piece else repeat(True)
+    found.add(list(compress(objects, files)))
+
+
+def _behind_folders(text: str, folders: list[str]) -> int:
+    """Where the folders end that `text` begins with; they are added to `folders`."""
+    end = 0
+    while folder := _FOLDER.match(text, end):
+        folders.append(_unescaped(folder[1]))
+        end = folder.end()
+    return end
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(_character, text) if "&" in text else text
+
+
+def _character(escaped: re.Match[str]) -> str:
+    if escaped[0] == "&":  # of something else
+        raise Odd
+    return _ENTITIES[escaped[0]]
+
+
+def _require_plain(texts: Sequence[str]) -> None:
+    """Raise Odd when they hold what XML has not, or what a parser would read otherwise."""
+    joined = "".join(texts)
+    if not joined.isprintable() and _NO_CHARACTER.search(joined):
+        raise Odd
+
+
+def _take(element: Element, found: _Entries) -> None:
+    name = element.find("Name")
+    is_blob = element.tag == "Blob" and element.find("Properties") is not None
+    if name is None or not (is_blob or element.tag == "BlobPrefix"):
+        raise ValueError("not the shape of a blob")
+    try:
+        key = _decoded(name)
+    except UnicodeDecodeError as error:
+        printable = error.object.decode(errors="backslashreplace")
+        found.irregular.append(Irregularity(printable, "undecodable_name", "its name is no UTF-8; rename it"))
+        return
+    if element.tag == "BlobPrefix":
+        found.folders.append(key)
+    elif not _is_no_object(element):
+        described = _object(key, element)
+        if isinstance(described, Irregularity):
+            found.irregular.append(described)
+        else:
+            found.add([described])
+
+
+def _decoded(name: Element) -> str:
+    text = name.text or ""
+    if len(name):
+        raise ValueError("a name is no text")
+    return unquote_to_bytes(text).decode() if name.get("Encoded") == "true" else text
+
+
+def _is_no_object(blob: Element) -> bool:
+    """Whether it is a directory, or a snapshot or deleted blob, which nobody asked for."""
+    directory = blob.findtext("Properties/ResourceType") == "directory"
+    return directory or blob.findtext("Deleted") == "true" or blob.find("Snapshot") is not None
+
+
+def _object(key: str, blob: Element) -> StorageObject | Irregularity:
+    fields = [blob.findtext(f"Properties/{name}") for name in ("Etag", "Content-Length", "Last-Modified")]
+    etag, size, date = (field or "" for field in fields)
+    lacking = [] if size.isascii() and size.isdecimal() and len(size) <= MOST_SIZE_DIGITS else ["size"]
+    try:
+        at = epoch_seconds(date)
+    except ValueError:
+        lacking.append("time of change")
+    if lacking:
+        told = " or ".join(lacking)
+        return Irregularity(key, Reason.INCOMPLETE_ENTRY, f"the store's listing does not give its {told}")
+    if len(etag) > MOST_ETAG_CHARACTERS:
+        return long_etag(key)
+    archived = blob.findtext("Properties/AccessTier") == "Archive"
+    version = bare(etag) or version_of("", at, int(size))
+    return StorageObject(key, version, int(size), at, at, archived)
+
+
+def _all_usable(keys: Sequence[str]) -> bool:
+    """Whether each of a page's keys is usable, asked of all at once: a tenth of the price."""
+    joined = f"/{'/'.join(keys)}/"
+    if "" in keys or len(max(keys, key=len, default="")) > _MAX_KEY_CHARACTERS:
+        return False
+    return not any(part in joined for part in ("/./", "/../", "\\", "\0"))
+
+
+def _unusable(key: str) -> Irregularity:
+    if len(key) > _MAX_KEY_CHARACTERS:
+        return long_key(key.replace("\0", "\\x00"), f"{_MAX_KEY_CHARACTERS:,} characters")
+    detail = "Azure makes another name of its key: '.' and '..' segments and backslashes; rename it"
+    return Irregularity(key.replace("\0", "\\x00"), "unusable_key", detail)

@@ -1,0 +1,277 @@
+"""A container of Azure Blob Storage as a storage. A blob's version is its ETag, which any write to it changes."""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from email.utils import formatdate
+from pathlib import Path
+from typing import Final
+
+from anyio import Lock, Semaphore
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import Oddity
+from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageUnavailable
+from vvwatch.ports import Capabilities
+from vvwatch.providers.azure.client import (
+    NOTHING_IN_RANGE,
+    AzureAccountKey,
+    AzureClient,
+    AzureClientSecret,
+    AzureLocation,
+    Request,
+)
+from vvwatch.providers.azure.errors import CREATE, DELETE, LATER, LIST, READ, Operation, strange
+from vvwatch.providers.azure.listing import ParsedPage, epoch_seconds, parsed_page, usable
+from vvwatch.providers.listing import Continuations, ListedPage
+from vvwatch.providers.parts import read_parts
+from vvwatch.providers.remote import Incoming, RemoteStorage
+from vvwatch.providers.replies import ReplyRefused, ReplyTooLarge
+from vvwatch.providers.spool import Spool
+from vvwatch.providers.versions import bare, is_timed, taken_apart, version_of
+
+__all__ = ["AzureAccountKey", "AzureClientSecret", "AzureLocation", "AzureStorage"]
+
+_PAGE_BLOBS: Final = 5_000
+"""The most that Azure gives at once."""
+_PAGES_RECEIVED: Final = 3
+"""How many pages arrive at a time, each of some MiB; others that were asked for wait, paused."""
+_MOST_HALVINGS: Final = 2
+"""A page of a quarter of the blobs has room for the longest names."""
+
+_ATTEMPTS: Final = 3
+_PART_BYTES: Final = 8 << 20
+_MOST_PARTS: Final = 50_000
+
+
+class AzureStorage(RemoteStorage):
+    """The blobs of one container. Make it in a worker thread; raises as `AzureClient`.
+
+    A backslash, and a segment '.' or '..', is something else for Azure than for us: such keys are listed as
+    irregular, are not found, and cannot be created. A listing's price is that of list operations in the hot tier,
+    https://azure.microsoft.com/pricing/details/storage/blobs.
+    """
+
+    capabilities = Capabilities(atomic_writes=True, list_usd=0.055 / 10_000)
+
+    def __init__(
+        self, location: AzureLocation, credentials: AzureClientSecret | AzureAccountKey | None, spool: Spool
+    ) -> None:
+        super().__init__(spool)
+        self._client = AzureClient(location, credentials)
+        self._parsing = Lock()
+        self._receiving = Semaphore(_PAGES_RECEIVED)
+        self._halvings = 0
+
+    def uri(self, key: str) -> str:
+        """The https address of `key`."""
+        return self._client.address.of(key)
+
+    async def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:  # noqa: ARG002  # Azure has no such start
+        """As `Lister.pages`."""
+        marker, folders = "", set[str]()
+        continuations = Continuations(repr(self.uri("")))
+        while True:
+            page = await self._page(prefix, "/" if level else "", marker)
+            self._note_versions(page.listed.objects)
+            fresh = [folder for folder in page.listed.folders if folder not in folders]
+            folders.update(fresh)
+            yield ListedPage(page.listed.objects, fresh, page.listed.irregular)
+            if not page.next_marker:
+                return
+            continuations.follow(page.next_marker, page.listed)
+            marker = page.next_marker
+
+    async def stat(self, key: str) -> StorageObject:
+        """As `Storage.stat`."""
+        there = await self._stat(key, {})
+        if Oddity.NO_VERSIONS not in self.notes.odd:
+            return there
+        page = await self._page(key, "", "")
+        listed = next((obj for obj in page.listed.objects if obj.key == key), there)
+        same = listed[2:4] == there[2:4]
+        return there._replace(version=listed.version) if same else there
+
+    @asynccontextmanager
+    async def opened(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[Incoming]:
+        """As `RemoteStorage.opened`."""
+        _require_findable(key)
+        headers = _unchanged(version)
+        if start or length is not None:
+            headers["x-ms-range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        async with self._client.answer(READ, Request("GET", key, headers=headers)) as response:
+            if response.status_code == NOTHING_IN_RANGE:
+                found = await self._stat_version(key, version)
+                yield Incoming(found.size_bytes, _nothing())
+                return
+            try:
+                size, md5 = _stretch(response.headers, start)
+                if is_timed(version):
+                    at = epoch_seconds(response.headers["Last-Modified"])
+                    self._require_version(key, version, version_of("", at, size))
+            except (ValueError, LookupError):
+                raise strange(self._client.asked(READ, key)) from None
+            async with aclosing(self._client.chunks(READ, key, response)) as chunks:
+                yield Incoming(size, chunks, md5)
+        if is_timed(version):  # nothing in the answer tells that it was not replaced meanwhile
+            await self._stat_version(key, version)
+
+    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+        """As `RemoteStorage.create`. Blocks of a failed upload are nowhere to be seen and go within a week."""
+        if not usable(key):
+            raise OutsideLocation(
+                f"{self.uri(key)!r} cannot be created: Azure would make another name of {key!r}"
+            )
+        headers = {
+            "If-None-Match": "*",
+            "x-ms-blob-content-type": content_type,
+            "x-ms-meta-sha256": sha256,
+        }
+        if size_bytes > _PART_BYTES:
+            blocks = await self._staged(key, source, size_bytes)
+            request = Request("PUT", key, {"comp": "blocklist"}, headers, blocks)
+        else:
+            content = b"".join([part async for part in read_parts(source, _PART_BYTES)])
+            request = Request("PUT", key, {}, headers | {"x-ms-blob-type": "BlockBlob"}, content)
+        await self._done(CREATE, request)
+
+    async def remove(self, key: str, version: str) -> None:
+        """As `RemoteStorage.remove`."""
+        _require_findable(key)
+        if is_timed(version):
+            await self._stat_version(key, version)
+        await self._done(DELETE, Request("DELETE", key, headers=_unchanged(version)))
+
+    async def aclose(self) -> None:
+        """As `Storage.aclose`."""
+        await self._client.aclose()
+
+    def _note_versions(self, objects: Sequence[StorageObject]) -> None:
+        """A blob without an ETag has a time for its version, and what events tell is another one."""
+        if any(is_timed(obj.version) for obj in objects):
+            self.notes.note(Oddity.NO_VERSIONS)
+            self.notes.versions_shown = False
+
+    async def _page(self, prefix: str, delimiter: str, marker: str) -> ParsedPage:
+        query = {"restype": "container", "comp": "list", "prefix": prefix}
+        query |= {"delimiter": delimiter, "marker": marker}
+        body = await self._page_body({name: value for name, value in query.items() if value})
+        try:
+            async with (
+                self._parsing
+            ):  # one page at a time: else a turn of the loop is as long as there are pages
+                return await parsed_page(body)
+        except ValueError as error:
+            raise StorageUnavailable(
+                f"the listing of {self.uri('')!r} cannot be understood: {error}",
+                f"check endpoint_url and proxy; {LATER}",
+            ) from None
+
+    async def _page_body(self, query: Mapping[str, str]) -> bytes:
+        """The body of a page; of fewer blobs from now on where one is too large."""
+        while True:
+            halvings = self._halvings
+            wanted = {**query, "maxresults": str(_PAGE_BLOBS >> halvings)}
+            try:
+                return await self._body(Request("GET", query=wanted))
+            except ReplyTooLarge:
+                if halvings == _MOST_HALVINGS:
+                    raise
+                self._halvings = max(self._halvings, halvings + 1)
+
+    async def _body(self, request: Request) -> bytes:
+        """The body of a listing. One that breaks off is asked for again: the SDK's own attempts end before it."""
+        attempts = 0
+        while True:
+            attempts += 1
+            async with self._client.answer(LIST, request) as response:
+                self.heard(response.headers.get("Date"))
+                try:
+                    async with self._receiving:
+                        return await self._client.whole(LIST, "", response)
+                except ReplyRefused:
+                    raise
+                except StorageUnavailable:
+                    if attempts == _ATTEMPTS:
+                        raise
+
+    async def _stat(self, key: str, condition: Mapping[str, str]) -> StorageObject:
+        _require_findable(key)
+        headers = await self._done(READ, Request("HEAD", key, headers=condition))
+        if headers.get("x-ms-resource-type") == "directory":
+            raise ObjectNotFound(f"{self.uri(key)!r} is a folder")
+        try:
+            return _described(key, headers)
+        except (ValueError, LookupError):
+            raise strange(self._client.asked(READ, key)) from None
+
+    async def _staged(self, key: str, source: Path, size_bytes: int) -> bytes:
+        """The list of the file's blocks, which now wait to be made a blob.
+
+        Their ids are of this upload only: two uploads to one key never mix.
+        """
+        upload = secrets.token_hex(8)
+        blocks: list[str] = []
+        part_bytes = max(_PART_BYTES, -(-size_bytes // _MOST_PARTS))
+        async for part in read_parts(source, part_bytes):
+            block = b64encode(f"{upload}-{len(blocks):05}".encode()).decode()
+            await self._done(CREATE, Request("PUT", key, {"comp": "block", "blockid": block}, content=part))
+            blocks.append(f"<Uncommitted>{block}</Uncommitted>")
+        return f"<BlockList>{''.join(blocks)}</BlockList>".encode()
+
+    async def _done(self, operation: Operation, request: Request) -> Mapping[str, str]:
+        """The headers of the answer, whose body nobody needs: read to its end, so that the connection can go on."""
+        async with self._client.answer(operation, request) as response:
+            await self._client.whole(operation, request.key, response)
+            return response.headers
+
+
+def _require_findable(key: str) -> None:
+    if not usable(key):
+        raise ObjectNotFound(f"{key!r} is no key that Azure can have")
+
+
+def _unchanged(version: str) -> dict[str, str]:
+    """The condition that holds for no other version, as far as a request can say it."""
+    modified = taken_apart(version).modified
+    if modified is None:
+        return {"If-Match": f'"{version}"'}
+    return {"If-Unmodified-Since": formatdate(modified, usegmt=True)}
+
+
+def _described(key: str, headers: Mapping[str, str]) -> StorageObject:
+    at, size = epoch_seconds(headers["Last-Modified"]), int(headers["Content-Length"])
+    archived = headers.get("x-ms-access-tier") == "Archive"
+    return StorageObject(key, bare(headers.get("ETag")) or version_of("", at, size), size, at, at, archived)
+
+
+def _stretch(headers: Mapping[str, str], start: int) -> tuple[int, bytes | None]:
+    """The size of the whole blob and its MD5, from the headers of an answer that begins at `start`."""
+    size, md5 = headers["Content-Length"], headers.get("x-ms-blob-content-md5")
+    if content_range := headers.get("Content-Range"):
+        stretch, _, size = content_range.removeprefix("bytes ").partition("/")
+        begins = int(stretch.partition("-")[0])
+    else:
+        begins, md5 = 0, md5 or headers.get("Content-MD5")
+    if begins != start:
+        raise ValueError("another stretch than was asked for")
+    return int(size), _digest(md5)
+
+
+def _digest(md5: str | None) -> bytes | None:
+    """What cannot be an MD5 vouches for nothing: whoever writes a blob may write any there."""
+    try:
+        digest = b64decode(md5 or "", validate=True)
+    except ValueError:
+        return None
+    return digest if len(digest) == 16 else None
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,219 @@
+"""What Google Cloud Storage refuses, and how requests fail under way, in our words.
+
+No text of an answer is passed on: of a message only what has a known form is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from vvwatch.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    StorageError,
+    StorageThrottled,
+    StorageUnavailable,
+)
+from vvwatch.providers.replies import ReplyRefused, is_redirect, redirected
+
+LATER: Final = "it is tried again by itself"
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+_PASSING: Final = frozenset((408, 429, 500, 502, 503, 504))
+_RATE_LIMITS: Final = frozenset(("rateLimitExceeded", "userRateLimitExceeded"))
+_MESSAGE_CHARACTERS: Final = 500
+_LACKS: Final = re.compile(
+    r"(?:(Anonymous caller|[\w.+-]+@[\w.-]+) )?does not have ([a-z]+\.[\w.]+) access", re.ASCII
+)
+_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something done in a bucket: what it takes, and what it means when its condition does not hold.
+
+    What is `of_object` needs one to be there: when it is not found, the bucket is not suspected.
+    """
+
+    verb: str
+    permission: str
+    role: str
+    conflict: type[ObjectChanged | ObjectExists]
+    of_object: bool
+
+
+LIST: Final = Operation("listed", "storage.objects.list", "Storage Object Viewer", ObjectChanged, False)
+READ: Final = Operation("read", "storage.objects.get", "Storage Object Viewer", ObjectChanged, True)
+CREATE: Final = Operation("created", "storage.objects.create", "Storage Object User", ObjectExists, False)
+DELETE: Final = Operation("deleted", "storage.objects.delete", "Storage Object User", ObjectChanged, True)
+
+
+class Refused(Exception):
+    """An answer that is no success. It does not leave the modules of this store."""
+
+    def __init__(self, status: int, body: bytes = b"", headers: Mapping[str, str] = _NO_HEADERS) -> None:
+        super().__init__(status)
+        self.status = status
+        self.reason, self.message = _told_in(body)
+        self.retry_after_seconds = _seconds(headers.get("Retry-After"))
+        self.location = headers["Location"] if is_redirect(status, headers) else ""
+
+
+FAILURES: Final = (Refused, aiohttp.ClientError, OSError)
+"""How a request ends that has no success."""
+
+
+def passes(error: Exception) -> bool:
+    """Whether the same request may succeed in a moment; after a 401 it may with a fresh token."""
+    if isinstance(error, Refused):
+        return error.status == 401 or (error.status in _PASSING and error.retry_after_seconds is None)
+    return not isinstance(error, ssl.SSLError)
+
+
+@contextmanager
+def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
+    """What the store and the network say of `uri`, in our words."""
+    what = f"{uri!r} cannot be {operation.verb}"
+    try:
+        yield
+    except ReplyRefused as refused:
+        raise refused.about(what) from None
+    except Refused as refused:
+        raise _meaning(_Case(refused, operation, bucket, what)) from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise unanswered(error, what) from None
+
+
+def unanswered(error: Exception, what: str) -> StorageUnavailable:
+    """A request, `what` it was for said first, that came to no answer or to half of one."""
+    if isinstance(error, ssl.SSLError):
+        return StorageUnavailable(
+            f"{what}: no TLS with {_place(error)}: {_tls_reason(error)}",
+            "set ca_file to the certificate of the authority that signed the server's, and check the address",
+        )
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return StorageUnavailable(f"{what}: the proxy does not let it through", "check proxy; " + LATER)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        reason = error.os_error.strerror or type(error.os_error).__name__
+        return StorageUnavailable(f"{what}: {_place(error)} cannot be reached: {reason}", LATER)
+    if isinstance(error, TimeoutError):
+        return StorageUnavailable(f"{what}: no answer in time", LATER)
+    return StorageUnavailable(f"{what}: the connection broke off ({type(error).__name__})", LATER)
+
+
+def strange(what: str) -> StorageUnavailable:
+    """An answer that is a success and still not what it should be."""
+    return StorageUnavailable(
+        f"{what}: something else than Google Cloud Storage answered", "check endpoint_url and proxy; " + LATER
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A refusal, and what was wanted."""
+
+    refused: Refused
+    operation: Operation
+    bucket: str
+    what: str
+
+
+def _meaning(case: _Case) -> StorageError:
+    refused = case.refused
+    if refused.location:
+        return redirected(case.what, refused.location, "set endpoint_url to where the bucket is; check proxy")
+    if "requester pays" in refused.message:
+        return AccessDenied(
+            f"{case.what}: whoever uses bucket {case.bucket!r} pays for it",
+            "set user_project to a project that pays; it takes serviceusage.services.use there",
+        )
+    if refused.status in (429, 503) or refused.reason in _RATE_LIMITS:
+        message = f"{case.what}: the store asks for fewer requests"
+        return StorageThrottled(message, LATER, refused.retry_after_seconds)
+    return _MEANINGS.get(refused.status, _other)(case)
+
+
+def _unknown(case: _Case) -> CredentialsRefused:
+    return CredentialsRefused(
+        f"{case.what}: the credentials are not accepted",
+        "make a new key for the service account; to an http:// endpoint none is sent",
+    )
+
+
+def _denied(case: _Case) -> AccessDenied:
+    lacks = _LACKS.search(case.refused.message)
+    permission = lacks[2] if lacks else case.operation.permission
+    role = f", which the role {case.operation.role} has" if permission == case.operation.permission else ""
+    who = (lacks and lacks[1]) or "this identity"
+    return AccessDenied(
+        f"{case.what}: {who} may not ({case.refused.reason or 403})",
+        f"grant {permission} on bucket {case.bucket!r}{role}",
+    )
+
+
+def _missing(case: _Case) -> StorageError:
+    if case.operation.of_object and "bucket does not exist" not in case.refused.message:
+        return ObjectNotFound(f"{case.what}: it is not there")
+    return StorageUnavailable(
+        f"{case.what}: there is no bucket {case.bucket!r}",
+        "create it or correct the name; vvwatch goes on when it is there",
+    )
+
+
+def _conflicting(case: _Case) -> StorageError:
+    if case.operation.conflict is ObjectExists:
+        return ObjectExists(f"{case.what}: one stands there", "choose another name or remove that object")
+    return ObjectChanged(
+        f"{case.what}: it is not the version that was asked for", "the new version is picked up by itself"
+    )
+
+
+def _other(case: _Case) -> StorageError:
+    status = case.refused.status
+    message = f"{case.what}: the store answered {status} {case.refused.reason}".rstrip()
+    if 400 <= status < 500 and status not in _PASSING:
+        return StorageError(message, "check the bucket's name and its rules")
+    return StorageUnavailable(message, LATER)
+
+
+_MEANINGS: Final[dict[int, Callable[[_Case], StorageError]]] = {
+    401: _unknown,
+    403: _denied,
+    404: _missing,
+    412: _conflicting,
+}
+
+
+def _told_in(body: bytes) -> tuple[str, str]:
+    """The code and the message of a refusal's body, which is text where media were asked for."""
+    try:
+        error = json.loads(body)["error"]
+        reason, message = str(error["errors"][0]["reason"]), str(error["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        reason, message = "", body.decode(errors="replace")
+    return reason if re.fullmatch(r"\w{1,60}", reason) else "", message[:_MESSAGE_CHARACTERS]
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if retry_after is None or not retry_after.isdecimal():
+        return None
+    return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _place(error: Exception) -> str:
+    return f"{error.host}:{error.port}" if isinstance(error, aiohttp.ClientConnectorError) else "the server"
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    found = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+    return getattr(found, "verify_message", "") or getattr(found, "reason", "") or "it broke off"

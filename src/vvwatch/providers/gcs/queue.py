@@ -1,0 +1,143 @@
+"""A subscription of Pub/Sub, to which a bucket of Google Cloud Storage tells its changes.
+
+It is pulled through the REST interface: an answer with many messages costs one parse, and one request deletes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from anyio import move_on_after, to_thread
+
+from vvwatch.errors import InvalidInput
+from vvwatch.ports import Finding, Message
+from vvwatch.providers.gcs.errors import FAILURES, Refused, passes, strange
+from vvwatch.providers.gcs.events import told as told_of_bucket
+from vvwatch.providers.gcs.listing import json_of
+from vvwatch.providers.gcs.queue_checks import Examination
+from vvwatch.providers.gcs.queue_requests import PULL, PubSubSession, posted, told
+from vvwatch.providers.gcs.session import Answer, GcsLocation, GcsSession, Request
+from vvwatch.providers.messages import moment
+from vvwatch.providers.replies import ReplyTooLarge
+
+_SUBSCRIPTION: Final = re.compile(
+    r"projects/[a-z0-9][a-z0-9.:-]{1,99}/subscriptions/(?!goog)[A-Za-z][\w.~+%-]{2,254}", re.ASCII
+)
+_MOST_MESSAGES: Final = 500
+"""In one request; of notifications that is 1 MiB."""
+_WAIT_SECONDS: Final = 20.0
+"""After this the service is not asked any further, which would go on holding back its answer for as long again."""
+_RELEASED_FOR_SECONDS: Final = 30
+"""At once they would come back to us, who are as near as others are, and again, without a pause."""
+_TIMED_OUT: Final = 504
+
+
+class PubSubQueue:
+    """The messages of `subscription` (`projects/P/subscriptions/S`) that tell of a bucket; as `ports.EventQueue`.
+
+    `credentials` is the JSON of a service account, None whoever this machine is; `endpoint_url` that of an emulator,
+    which gets none when it is http. Made in a worker thread. Raises InvalidInput for a name or credentials that
+    cannot be used.
+    """
+
+    def __init__(
+        self, subscription: str, location: GcsLocation, credentials: str | None, endpoint_url: str = ""
+    ) -> None:
+        if not _SUBSCRIPTION.fullmatch(subscription):
+            raise InvalidInput(
+                f"{subscription!r} is no subscription of Pub/Sub",
+                "it is written projects/PROJECT/subscriptions/NAME",
+            )
+        self._subscription = subscription
+        self._bucket = location.bucket
+        self._session = PubSubSession(location, credentials, endpoint_url)
+        self._storage = GcsSession(location, credentials)
+        self._examination = Examination(subscription, location.bucket, self._session, self._storage)
+        self._most = _MOST_MESSAGES
+
+    async def receive(self) -> Sequence[Message]:
+        """As `EventQueue.receive`."""
+        content = {"maxMessages": self._most}
+        request = posted(self._session.address(self._subscription, "pull"), content)
+        answer = None
+        try:
+            with move_on_after(_WAIT_SECONDS), told(PULL, self._subscription):
+                answer = await self._pulled(request)
+        except ReplyTooLarge:
+            self._most = max(1, self._most // 2)
+            raise
+        if answer is None:
+            return ()
+        try:
+            messages = await to_thread.run_sync(messages_in, answer.body, self._bucket)
+        except ValueError:
+            raise strange(f"{self._subscription!r} cannot be pulled from") from None
+        self._most = _MOST_MESSAGES
+        return messages
+
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
+        """As `EventQueue.acknowledge`."""
+        await self._tell_each("acknowledge", messages, {})
+
+    async def release(self, messages: Sequence[Message]) -> None:
+        """As `EventQueue.release`; others have them after half a minute."""
+        await self._tell_each("modifyAckDeadline", messages, {"ackDeadlineSeconds": _RELEASED_FOR_SECONDS})
+
+    async def examine(self) -> Sequence[Finding]:
+        """As `EventQueue.examine`."""
+        return await self._examination.findings()
+
+    async def repair(self) -> Sequence[Finding]:
+        """As `EventQueue.repair`."""
+        return await self._examination.repaired()
+
+    async def aclose(self) -> None:
+        """As `EventQueue.aclose`."""
+        await self._session.aclose()
+        await self._storage.aclose()
+
+    async def _pulled(self, request: Request) -> Answer | None:
+        """The answer; None where the service says that there was nothing in time.
+
+        One attempt more and no third: what cannot be reached must be told before the wait is over, as a failure.
+        """
+        try:
+            return await self._session.ask_once(request)
+        except FAILURES as error:
+            if isinstance(error, Refused) and error.status == _TIMED_OUT:
+                return None
+            if isinstance(error, TimeoutError) or not passes(error):
+                raise
+        return await self._session.ask_once(request)
+
+    async def _tell_each(self, verb: str, messages: Sequence[Message], content: dict[str, int]) -> None:
+        """Tell something of the messages. Where deliveries are exactly once, some are refused as too old."""
+        url = self._session.address(self._subscription, verb)
+        for start in range(0, len(messages), _MOST_MESSAGES):
+            receipts = [message.receipt for message in messages[start : start + _MOST_MESSAGES]]
+            with told(PULL, self._subscription):
+                try:
+                    await self._session.ask(posted(url, {"ackIds": receipts, **content}))
+                except Refused as refused:
+                    if refused.status != 400:
+                        raise
+
+
+def messages_in(body: bytes, bucket: str) -> list[Message]:
+    """The messages in the answer to a pull. Raises ValueError when it is none."""
+    try:
+        received = json_of(body or b"{}").get("receivedMessages", ())
+        if len(received) > _MOST_MESSAGES:
+            raise ValueError("more messages than were asked for")
+        return [_message(each["ackId"], each["message"], bucket) for each in received]
+    except (LookupError, TypeError, AttributeError, RecursionError):
+        raise ValueError("not the shape of an answer to a pull") from None
+
+
+def _message(receipt: str, message: dict[str, str], bucket: str) -> Message:
+    events, refusal = told_of_bucket(message, bucket)
+    return Message(
+        str(receipt), str(message["messageId"]), events, refusal, moment(message.get("publishTime"))
+    )

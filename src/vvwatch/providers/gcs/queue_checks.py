@@ -1,0 +1,162 @@
+"""Whether a bucket's notifications reach a subscription, all of them, and how to have it so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from yarl import URL
+
+from vvwatch.errors import AccessDenied, StorageError
+from vvwatch.ports import Finding
+from vvwatch.providers.gcs.queue_requests import (
+    CONFIGURE,
+    LIST_CONFIGURATIONS,
+    LOOK,
+    PULL,
+    PubSubSession,
+    answered,
+    posted,
+)
+from vvwatch.providers.gcs.session import GcsSession, Request
+
+_EVENTS: Final = ("OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE")
+_LEAST_DEADLINE_SECONDS: Final = 30
+_DELETED_TOPIC: Final = "_deleted-topic_"
+_SERVICE: Final = "//pubsub.googleapis.com/"
+
+
+class Examination:
+    """Asks for the subscription and for what the bucket notifies of."""
+
+    def __init__(self, subscription: str, bucket: str, pubsub: PubSubSession, storage: GcsSession) -> None:
+        self._subscription = subscription
+        self._bucket = bucket
+        self._uri = f"gs://{bucket}"
+        self._pubsub = pubsub
+        self._storage = storage
+
+    async def findings(self) -> list[Finding]:
+        """What is found, the subscription first. Never raises: what cannot be asked is a finding."""
+        try:
+            described = await self._described()
+        except AccessDenied as error:
+            return [Finding("queue", "warning", error.message, self._grant(LOOK.role)), await self._right()]
+        except StorageError as error:
+            return [Finding("queue", "problem", error.message, error.hint)]
+        found = [*self._of_subscription(described), await self._right()]
+        topic = _topic(described)
+        return [*found, await self._notifications(topic)] if topic else found
+
+    async def repaired(self) -> list[Finding]:
+        """Have the bucket notify of everything that matters, in a configuration of its own; what is found then."""
+        try:
+            topic = _topic(await self._described())
+            if topic and not _telling(await self._configurations(), topic):
+                content = {
+                    "topic": f"{_SERVICE}{topic}",
+                    "event_types": _EVENTS,
+                    "payload_format": "JSON_API_V1",
+                }
+                await answered(self._storage, posted(self._address(), content), CONFIGURE, self._uri)
+        except StorageError as error:
+            hint = f"{error.hint}; the bucket's service agent needs roles/pubsub.publisher on the topic"
+            return [*await self.findings(), Finding("notifications", "problem", error.message, hint)]
+        return await self.findings()
+
+    async def _described(self) -> dict[str, Any]:
+        request = Request("GET", self._pubsub.address(self._subscription))
+        return await answered(self._pubsub, request, LOOK, self._subscription)
+
+    async def _configurations(self) -> list[Mapping[str, Any]]:
+        request = Request("GET", self._address())
+        answer = await answered(self._storage, request, LIST_CONFIGURATIONS, self._uri)
+        items = answer.get("items", ())
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+    def _address(self) -> URL:
+        objects = self._storage.objects()
+        return (objects.parent / "notificationConfigs").with_query(objects.query)
+
+    async def _right(self) -> Finding:
+        """Whether messages may be taken: asked for, since to try it would hold messages back from others."""
+        url = self._pubsub.address(self._subscription, "testIamPermissions")
+        try:
+            request = posted(url, {"permissions": [PULL.permission]})
+            answer = await answered(self._pubsub, request, PULL, self._subscription)
+        except StorageError as error:
+            return Finding("rights", "problem", error.message, error.hint)
+        if answer.get("permissions") != [PULL.permission]:
+            detail = f"this identity has no {PULL.permission} on {self._subscription}"
+            return Finding("rights", "problem", detail, self._grant(PULL.role))
+        return Finding("rights", "ok", "messages can be received, released and deleted")
+
+    def _of_subscription(self, described: Mapping[str, Any]) -> list[Finding]:
+        """What of the subscription itself keeps events from us; an `ok` when nothing does."""
+        found: list[Finding] = []
+        if _topic(described) is None:
+            anew = self._command("create", "--topic=TOPIC --ack-deadline=60")
+            fix = f"{self._command('delete')} && {anew}"
+            found.append(Finding("queue", "problem", "its topic was deleted: nothing comes any more", fix))
+        push = described.get("pushConfig")
+        if isinstance(push, dict) and push.get("pushEndpoint"):
+            fix = self._command("modify-push-config", "--push-endpoint=''")
+            found.append(Finding("queue", "problem", "it pushes its messages elsewhere", fix))
+        if described.get("filter"):
+            detail = f"it lets through only what its filter wants: {str(described['filter'])[:256]}"
+            found.append(Finding("queue", "warning", detail, "create one without a filter"))
+        deadline = described.get("ackDeadlineSeconds")
+        if isinstance(deadline, int) and deadline < _LEAST_DEADLINE_SECONDS:
+            fix = self._command("update", "--ack-deadline=60")
+            detail = f"messages come again after {deadline} seconds, which a busy database may need"
+            found.append(Finding("queue", "warning", detail, fix))
+        return found or [Finding("queue", "ok", f"it is there, of {_topic(described)}")]
+
+    async def _notifications(self, topic: str) -> Finding:
+        try:
+            configurations = await self._configurations()
+        except StorageError as error:
+            return Finding("notifications", "warning", error.message, error.hint)
+        telling = _telling(configurations, topic)
+        fix = (
+            f"gcloud storage buckets notifications create {self._uri} --topic={topic} "
+            f"--event-types={','.join(_EVENTS)} --payload-format=json"
+        )
+        if not telling:
+            detail = f"{self._uri} does not notify {topic} of new objects"
+            return Finding("notifications", "problem", detail, fix, repairable=True)
+        if prefixes := _prefixes(telling):
+            detail = f"{self._uri} notifies {topic} only of what is below {', '.join(prefixes)}"
+            return Finding("notifications", "warning", detail, fix)
+        if not any(each.get("payload_format") == "JSON_API_V1" for each in telling):
+            detail = "its notifications have no payload: each new object costs a request"
+            return Finding("notifications", "warning", detail, fix)
+        return Finding("notifications", "ok", f"{self._uri} notifies {topic} of new objects")
+
+    def _grant(self, role: str) -> str:
+        return self._command("add-iam-policy-binding", f"--member=serviceAccount:ACCOUNT --role={role}")
+
+    def _command(self, verb: str, flags: str = "") -> str:
+        return f"gcloud pubsub subscriptions {verb} {self._subscription} {flags}".rstrip()
+
+
+def _topic(described: Mapping[str, Any]) -> str | None:
+    topic = described.get("topic")
+    return topic if isinstance(topic, str) and topic != _DELETED_TOPIC else None
+
+
+def _telling(configurations: Sequence[Mapping[str, Any]], topic: str) -> list[Mapping[str, Any]]:
+    """Those that tell the topic of new objects."""
+    return [each for each in configurations if each.get("topic") == f"{_SERVICE}{topic}" and _tells(each)]
+
+
+def _tells(configuration: Mapping[str, Any]) -> bool:
+    """Without event types it tells of everything."""
+    types = configuration.get("event_types")
+    return not types or (isinstance(types, list) and _EVENTS[0] in types)
+
+
+def _prefixes(telling: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What they are confined to; empty when one of them is not."""
+    prefixes = [str(each.get("object_name_prefix") or "") for each in telling]
+    return [] if "" in prefixes else [repr(prefix) for prefix in prefixes]

@@ -1,0 +1,114 @@
+"""Requests to Pub/Sub's REST interface, in the session of the storage, and what it refuses in our words."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+from yarl import URL
+
+from vvwatch.errors import AccessDenied, ObjectChanged, StorageError, StorageUnavailable
+from vvwatch.providers.gcs import errors
+from vvwatch.providers.gcs.errors import LATER, Refused
+from vvwatch.providers.gcs.session import Answer, GcsLocation, GcsSession, Request
+from vvwatch.providers.gcs.token import GcsToken
+
+_SERVICE: Final = "https://pubsub.googleapis.com"
+_SCOPE: Final = "https://www.googleapis.com/auth/pubsub"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Something done with a resource: what it takes."""
+
+    verb: str
+    permission: str
+    role: str
+
+
+PULL: Final = Right("pulled from", "pubsub.subscriptions.consume", "roles/pubsub.subscriber")
+LOOK: Final = Right("looked at", "pubsub.subscriptions.get", "roles/pubsub.viewer")
+LIST_CONFIGURATIONS: Final = Right(
+    "asked what it notifies of", "storage.buckets.get", "roles/storage.legacyBucketReader"
+)
+CONFIGURE: Final = Right("made to notify", "storage.buckets.update", "roles/storage.legacyBucketOwner")
+
+
+class Asks(Protocol):
+    """Sends requests: a session of the storage."""
+
+    async def ask(self, request: Request) -> Answer:
+        """The whole answer; raises Refused, aiohttp's errors, TimeoutError, and StorageUnavailable."""
+        ...
+
+
+class PubSubSession(GcsSession):
+    """Asks Pub/Sub with its own scope, at `endpoint_url` or where everybody does; as GcsSession."""
+
+    def __init__(self, location: GcsLocation, credentials: str | None, endpoint_url: str) -> None:
+        super().__init__(replace(location, endpoint_url=endpoint_url, user_project=""), credentials)
+        self._service = (endpoint_url or _SERVICE).rstrip("/")
+
+    def address(self, resource: str, verb: str = "") -> URL:
+        """The address of a resource such as `projects/P/subscriptions/S`, or of something done with it."""
+        return URL(f"{self._service}/v1/{quote(resource)}{':' * bool(verb)}{verb}", encoded=True)
+
+    def _prepared(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
+        tls, token = super()._prepared()
+        token.scopes = _SCOPE
+        return tls, token
+
+
+def posted(url: URL, content: Mapping[str, Any]) -> Request:
+    """A request with JSON in it."""
+    return Request("POST", url, {"Content-Type": "application/json"}, json.dumps(content).encode())
+
+
+async def answered(session: Asks, request: Request, right: Right, resource: str) -> dict[str, Any]:
+    """The JSON object that answers a request. Raises StorageError."""
+    with told(right, resource):
+        answer = await session.ask(request)
+    try:
+        found = json.loads(answer.body or b"{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise errors.strange(f"{resource!r} cannot be {right.verb}")
+    return found
+
+
+@contextmanager
+def told(right: Right, resource: str) -> Iterator[None]:
+    """What Pub/Sub, the bucket's configuration and the network say of `resource`, in our words."""
+    operation = errors.Operation(right.verb, right.permission, right.role, ObjectChanged, of_object=False)
+    with errors.told(operation, resource, resource):
+        try:
+            yield
+        except Refused as refused:
+            meaning = _meaning(refused, right, resource)
+            if meaning is None:
+                raise
+            raise meaning from None
+
+
+def _meaning(refused: Refused, right: Right, resource: str) -> StorageError | None:
+    what = f"{resource!r} cannot be {right.verb}"
+    if refused.status == 403:
+        return AccessDenied(
+            f"{what}: this identity may not",
+            f"grant {right.permission} on {resource!r}, which the role {right.role} has",
+        )
+    if refused.status == 404:
+        make = f"gcloud pubsub subscriptions create {resource} --topic=TOPIC --ack-deadline=60"
+        hint = make if resource.startswith("projects/") else "create it or correct its name"
+        return StorageUnavailable(f"{what}: it is not there", hint)
+    if refused.status == 400:
+        return StorageUnavailable(
+            f"{what}: the service does not understand (400)", f"check the name; {LATER}"
+        )
+    return None

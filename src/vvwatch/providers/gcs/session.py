@@ -1,0 +1,187 @@
+"""Requests to Google Cloud Storage's JSON API: the SDK's headers, one session, a few attempts."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from anyio import CancelScope, Lock, sleep, to_thread
+from gcloud.aio.storage import Storage
+from yarl import URL
+
+from vvwatch.errors import StorageUnavailable
+from vvwatch.providers.gcs.credentials import checked_credentials
+from vvwatch.providers.gcs.errors import FAILURES, Refused, passes
+from vvwatch.providers.gcs.token import GcsToken
+from vvwatch.providers.replies import is_redirect, new_session
+
+_SERVICE: Final = "https://storage.googleapis.com"
+_CONNECTIONS: Final = 64
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_PAUSES_SECONDS: Final = (0.1, 0.4)
+_RESUME: Final = 308
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class GcsLocation:
+    """A bucket and the way to it; `user_project` pays for requests where the requester pays."""
+
+    bucket: str
+    endpoint_url: str = ""
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
+    user_project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked. The body of `raw` answers is left as it is stored."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    raw: bool = False
+
+
+class Answer(NamedTuple):
+    """A success, or the 308 of an upload that wants more."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class GcsSession:
+    """Asks for things in one bucket; connects when it is first asked.
+
+    An `http://` endpoint gets no credentials. Raises InvalidInput for credentials that cannot be used; its methods
+    raise Refused, aiohttp's errors, TimeoutError, and StorageUnavailable.
+    """
+
+    def __init__(self, location: GcsLocation, credentials: str | None) -> None:
+        self._location = location
+        self._root = (location.endpoint_url or _SERVICE).rstrip("/")
+        self._in_clear = not self._root.lower().startswith("https://")
+        if credentials is not None:
+            credentials = checked_credentials(credentials, any_token_uri=bool(location.endpoint_url))
+        self._credentials = credentials
+        self._turn = Lock(fast_acquire=True)
+        self._storage: Storage | None = None
+
+    def objects(self, key: str | None = None, **query: str) -> URL:
+        """The address of the bucket's listing, or of the object at `key`."""
+        name = "" if key is None else "/" + quote(key, safe="")
+        return self._url(f"/storage/v1/b/{self._bucket}/o{name}", query)
+
+    def uploads(self, **query: str) -> URL:
+        """The address that new objects are sent to."""
+        return self._url(f"/upload/storage/v1/b/{self._bucket}/o", query)
+
+    def at_root(self, address: str) -> URL:
+        """`address`, which the service gave, at the host that was configured, whatever host it names.
+
+        Raises ValueError when it is none.
+        """
+        return URL(f"{URL(self._root).origin()}{URL(address, encoded=True).raw_path_qs}", encoded=True)
+
+    async def ask(self, request: Request) -> Answer:
+        """The whole answer. Raises ReplyRefused for one beyond the limits."""
+        return await _patiently(lambda: self.ask_once(request))
+
+    async def ask_once(self, request: Request) -> Answer:
+        """As `ask`, in a single attempt."""
+        async with await self._sent(request) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def open(self, request: Request) -> aiohttp.ClientResponse:
+        """The answer with its body still to be read; to be entered as a context by the caller."""
+        return await _patiently(lambda: self._sent(request))
+
+    async def aclose(self) -> None:
+        """End every connection."""
+        storage, self._storage = self._storage, None
+        if storage is not None:
+            with CancelScope(shield=True):  # to close the first session must not end before the second one
+                await storage.token.close()
+                await storage.session.session.close()
+
+    @property
+    def _bucket(self) -> str:
+        return quote(self._location.bucket, safe="")
+
+    def _url(self, path: str, query: Mapping[str, str]) -> URL:
+        named = {**query, "userProject": self._location.user_project}
+        encoded = urlencode({name: value for name, value in named.items() if value})
+        return URL(f"{self._root}{path}?{encoded}", encoded=True)
+
+    async def _sent(self, request: Request) -> aiohttp.ClientResponse:
+        storage = await self._connected()
+        headers = {**request.headers, **await storage._headers()}  # noqa: SLF001  # the SDK's own requests add them
+        response = await storage.session.session.request(
+            request.method,
+            request.url,
+            headers=headers,
+            data=io.BytesIO(request.body) if request.body else None,
+            allow_redirects=False,
+            auto_decompress=not request.raw,
+        )
+        resumes = response.status == _RESUME and not is_redirect(_RESUME, response.headers)
+        if response.status < 300 or resumes:
+            return response
+        if response.status == 401:
+            storage.token.access_token_refresh_after = 0  # another one is fetched for the next attempt
+        async with response:
+            raise Refused(response.status, await response.read(), response.headers)
+
+    async def _connected(self) -> Storage:
+        async with self._turn:
+            if self._storage is None:
+                tls, token = await to_thread.run_sync(self._prepared)
+                connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls)
+                proxy = self._location.proxy or None
+                session = new_session(connector=connector, timeout=_TIMEOUT, proxy=proxy)
+                token.attach(connector, proxy)
+                self._storage = Storage(
+                    token=token,
+                    session=session,  # type: ignore[arg-type]  # typed for the SDK's other build
+                    api_root=self._root,
+                    api_is_dev=self._in_clear,
+                )
+            return self._storage
+
+    def _prepared(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
+        """What reads files."""
+        return _tls(self._location.ca_file), GcsToken("{}" if self._in_clear else self._credentials)
+
+
+async def _patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
+    for pause in _PAUSES_SECONDS:
+        try:
+            return await attempt()
+        except FAILURES as error:
+            if not passes(error):
+                raise
+        await sleep(pause)
+    return await attempt()
+
+
+def _tls(ca_file: str) -> ssl.SSLContext | bool:
+    """The usual authorities, and the one in `ca_file`: the token may come from somewhere else than the objects."""
+    if not ca_file:
+        return True
+    try:
+        context = ssl.create_default_context()
+        context.load_verify_locations(ca_file)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"the ca_file {ca_file!r} cannot be read: {error.strerror or error}",
+            "it should be readable, and hold certificates in PEM form",
+        ) from error
+    return context

@@ -1,0 +1,125 @@
+"""New objects of Google Cloud Storage: small ones in one request, large ones in parts of a resumable upload."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from anyio import move_on_after, open_file
+from gcloud.aio.storage.storage import choose_boundary, encode_multipart_formdata
+from yarl import URL
+
+from vvwatch.errors import StorageUnavailable
+from vvwatch.providers.gcs.errors import FAILURES, LATER, Refused, passes, strange
+from vvwatch.providers.gcs.session import Answer, GcsSession, Request
+
+PART_BYTES: Final = 8 << 20
+"""What is held in memory of an upload. The service wants a multiple of 256 KiB."""
+
+_STANDSTILLS: Final = 5
+_ABORT_SECONDS: Final = 5.0
+_JSON: Final = "application/json; charset=UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object to be made from the file `source`."""
+
+    key: str
+    source: Path
+    size_bytes: int
+    sha256: str
+    content_type: str
+
+    @property
+    def resource(self) -> bytes:
+        """What the service is told of it."""
+        told = {"name": self.key, "contentType": self.content_type, "metadata": {"sha256": self.sha256}}
+        return json.dumps(told).encode()
+
+
+async def upload(session: GcsSession, new: NewObject) -> None:
+    """Make the object, whole or not at all, if none stands at its key: else the service refuses with a 412.
+
+    Raises as `GcsSession` does.
+    """
+    if new.size_bytes <= PART_BYTES:
+        await _in_one(session, new)
+    else:
+        await _in_parts(session, new)
+
+
+async def _in_one(session: GcsSession, new: NewObject) -> None:
+    content = await _read(new.source, 0)
+    parts = [({"Content-Type": _JSON}, new.resource), ({"Content-Type": new.content_type}, content)]
+    body, content_type = encode_multipart_formdata(parts, choose_boundary())
+    url = session.uploads(uploadType="multipart", ifGenerationMatch="0")
+    await session.ask(Request("POST", url, {"Content-Type": content_type}, body))
+
+
+async def _in_parts(session: GcsSession, new: NewObject) -> None:
+    async with _begun(session, new) as url:
+        start, standstills = 0, 0
+        while True:
+            answer = await _part_sent(session, url, new, start)
+            if answer.status != 308:
+                return
+            reached = _reached(answer)
+            standstills = standstills + 1 if reached <= start else 0
+            if standstills > _STANDSTILLS:
+                raise StorageUnavailable(f"the upload of {new.key!r} does not get on", LATER)
+            start = reached
+
+
+@asynccontextmanager
+async def _begun(session: GcsSession, new: NewObject) -> AsyncIterator[URL]:
+    """The address of a resumable upload, which is given up when the block fails."""
+    headers = {
+        "Content-Type": _JSON,
+        "X-Upload-Content-Type": new.content_type,
+        "X-Upload-Content-Length": str(new.size_bytes),
+    }
+    begin = session.uploads(uploadType="resumable", ifGenerationMatch="0")
+    answer = await session.ask(Request("POST", begin, headers, new.resource))
+    try:
+        url = session.at_root(answer.headers["Location"])
+    except (LookupError, ValueError):
+        raise strange(f"no upload of {new.key!r} can be begun") from None
+    try:
+        yield url
+    except BaseException:
+        with move_on_after(_ABORT_SECONDS, shield=True), suppress(*FAILURES, StorageUnavailable):
+            await session.ask_once(Request("DELETE", url))
+        raise
+
+
+async def _part_sent(session: GcsSession, url: URL, new: NewObject, start: int) -> Answer:
+    """The answer to the part that begins at `start`; when none came, how far the upload has got."""
+    content = await _read(new.source, start)
+    stretch = f"bytes {start}-{start + len(content) - 1}/{new.size_bytes}"
+    headers = {"Content-Type": new.content_type, "Content-Range": stretch}
+    try:
+        return await session.ask_once(Request("PUT", url, headers, content))
+    except FAILURES as error:
+        if isinstance(error, Refused) and error.status in (404, 410):
+            raise StorageUnavailable(f"the store has given up the upload of {new.key!r}", LATER) from None
+        if not passes(error):
+            raise
+    return await session.ask(Request("PUT", url, {"Content-Range": f"bytes */{new.size_bytes}"}))
+
+
+def _reached(answer: Answer) -> int:
+    """How many bytes the service has; none without a Range."""
+    stretch = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
+    return int(stretch[1]) + 1 if stretch else 0
+
+
+async def _read(source: Path, start: int) -> bytes:
+    async with await open_file(source, "rb") as file:
+        await file.seek(start)
+        return await file.read(PART_BYTES)

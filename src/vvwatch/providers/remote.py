@@ -1,0 +1,369 @@
+"""What the object stores share: reading into the spool, writes that are looked at, and the test of a connector."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    suppress,
+)
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from vvwatch.core.locations import check_key
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import StoreNotes
+from vvwatch.errors import (
+    InvalidInput,
+    ObjectArchived,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutsideLocation,
+    StorageError,
+    StorageUnavailable,
+)
+from vvwatch.ports import Capabilities, Excerpt, Page, Written
+from vvwatch.providers.digests import StatedDigests, new_digest
+from vvwatch.providers.listing import ListedPage, cut
+from vvwatch.providers.parts import digested
+from vvwatch.providers.sharding import sharded
+from vvwatch.providers.spool import Spool, SpoolFile
+from vvwatch.providers.unanswered import Hanging, TooSlow, entered, in_time
+
+_EXCERPT_BYTES: Final = 4 << 20
+"""How much of the start, and of the end, tells what an object is."""
+
+_POURED_BYTES: Final = 1 << 20
+_INTERRUPTIONS: Final = 5
+_PROGRESS_BYTES: Final = 64 << 20
+"""How much has to come before another interruption counts as the first one."""
+
+_CHECK_CONTENT: Final = b"vvwatch tests whether it can write here, and removes this again.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A body under way: `size_bytes` of the whole object, `chunks` of what was asked for.
+
+    `md5` is the digest that the store states of the whole object's bytes, if it does; it may be wrong.
+    """
+
+    size_bytes: int
+    chunks: AsyncIterator[bytes]
+    md5: bytes | None = None
+
+
+class RemoteStorage(ABC):
+    """`ports.Storage` for a service with whole objects, on top of what each service does in its own way."""
+
+    capabilities = Capabilities(atomic_writes=True)
+    any_prefix = True
+    """Whether a listing may begin in the middle of a name. Where it may not, no listing is split."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.notes = StoreNotes()
+        self._digests = StatedDigests(self.notes)
+        self._heard: str | None = None
+        self.clock_ahead_seconds = 0.0
+
+    @abstractmethod
+    def uri(self, key: str) -> str:
+        """As `Storage.uri`."""
+
+    @abstractmethod
+    def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:
+        """As `Lister.pages`."""
+
+    @abstractmethod
+    async def stat(self, key: str) -> StorageObject:
+        """As `Storage.stat`."""
+
+    @abstractmethod
+    def opened(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AbstractAsyncContextManager[Incoming]:
+        """That version's bytes from `start` on, at most `length`, streamed; nothing behind its end.
+
+        Raises ObjectChanged, ObjectNotFound, ObjectArchived, AccessDenied; StorageUnavailable also from the
+        iterator, when the body breaks off.
+        """
+
+    @abstractmethod
+    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+        """Make the object from the file `source`, whole or not at all; in parts when it is large.
+
+        The sha256 (hex) is kept with the object as metadata. Raises ObjectExists when one stands there.
+        """
+
+    @abstractmethod
+    async def remove(self, key: str, version: str) -> None:
+        """Delete that version. Raises ObjectChanged, ObjectNotFound."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """As `Storage.aclose`."""
+
+    async def restored(self, keys: Sequence[str]) -> Collection[str]:  # noqa: ARG002
+        """As `Storage.restored`; of a service whose listing tells it, none."""
+        return ()
+
+    async def in_use(self, keys: Sequence[str]) -> Collection[str]:  # noqa: ARG002  # nobody writes to an object
+        """As `Storage.in_use`."""
+        return ()
+
+    def heard(self, date: str | None) -> None:
+        """Note the service's clock: the Date header of an answer that just came. One without sense is no news."""
+        if date == self._heard:
+            return
+        self._heard = date
+        with suppress(ValueError, OverflowError):
+            there = parsedate_to_datetime(date or "").replace(tzinfo=UTC)  # HTTP knows no other zone
+            self.clock_ahead_seconds = there.timestamp() - time.time()
+
+    async def list(
+        self,
+        prefix: str,
+        *,
+        recursive: bool,
+        after: str = "",
+        skips: Callable[[str], bool] | None = None,  # noqa: ARG002  # a listing of keys passes over nothing
+    ) -> AsyncIterator[Page]:
+        """As `Storage.list`; a large prefix is listed in parallel."""
+        serial = after or not recursive or not self.any_prefix
+        pages = self.pages(prefix, level=not recursive, after=after) if serial else sharded(self, prefix)
+        async with aclosing(pages):
+            async for listed in pages:
+                for page in cut(listed):
+                    yield page
+
+    @asynccontextmanager
+    async def descriptor(self, key: str, version: str) -> AsyncIterator[int]:
+        """As `Storage.descriptor`: one download, whose length and digest are held against the store's."""
+        async with AsyncExitStack() as held:
+            async with self._begun(key, version) as incoming:
+                size = incoming.size_bytes
+                file = await held.enter_async_context(self._spool.file(size, (0, size)))
+                digest = new_digest()
+                received = await self._poured(incoming, file, (0, size), digest)
+            md5, interruptions = incoming.md5, _INTERRUPTIONS
+            while received < size and interruptions:
+                async with self._begun(key, version, received) as incoming:
+                    more = await self._poured(incoming, file, (received, size - received), digest)
+                received += more
+                interruptions = interruptions - 1 if more < _PROGRESS_BYTES else _INTERRUPTIONS
+            _require_whole(key, received, size)
+            self._digests.judge(key, version, md5, digest.digest())
+            yield file.descriptor
+
+    @asynccontextmanager
+    async def _begun(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[Incoming]:
+        """As `opened`, but nothing is waited for without end."""
+        async with AsyncExitStack() as body:
+            answer = await entered(body, self.opened(key, version, start, length), key)
+            async with aclosing(in_time(answer.chunks, key)) as chunks:
+                yield replace(answer, chunks=chunks)
+
+    @asynccontextmanager
+    async def excerpt(self, key: str, version: str) -> AsyncIterator[Excerpt]:
+        """As `Storage.excerpt`: by at most two requests."""
+        async with AsyncExitStack() as held:
+            async with self._begun(key, version, 0, _EXCERPT_BYTES) as head:
+                size = head.size_bytes
+                tail = max(_EXCERPT_BYTES, size - _EXCERPT_BYTES)
+                first = (0, min(size, _EXCERPT_BYTES))
+                last = (tail, max(0, size - tail))
+                whole = tail == _EXCERPT_BYTES
+                file = await held.enter_async_context(self._spool.file(size, first, last))
+                digest = new_digest()
+                _require_whole(key, await self._poured(head, file, first, digest), first[1])
+            if size > tail:
+                async with self._begun(key, version, tail) as end:
+                    _require_whole(key, await self._poured(end, file, last, digest), last[1])
+            if whole:
+                self._digests.judge(key, version, head.md5, digest.digest())
+            yield Excerpt(file.descriptor, whole=whole)
+
+    @asynccontextmanager
+    async def stream(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As `Storage.stream`: one download, which goes on where it was interrupted."""
+        async with AsyncExitStack() as body:
+            incoming = await body.enter_async_context(self._begun(key, version, start, length))
+            end = incoming.size_bytes if length is None else min(incoming.size_bytes, start + length)
+            yield self._streamed(key, version, (start, end), incoming, body)
+
+    async def _streamed(
+        self, key: str, version: str, stretch: tuple[int, int], incoming: Incoming, body: AsyncExitStack
+    ) -> AsyncIterator[bytes]:
+        """The bytes of the stretch (start, end); `incoming` is the first body of them, `body` holds the present one."""
+        at, end = stretch
+        interruptions = _INTERRUPTIONS
+        while True:
+            begun = at
+            try:
+                async for chunk in incoming.chunks:
+                    at += len(chunk)
+                    _require_room(at, end)
+                    yield chunk
+            except StorageUnavailable as broken:  # how much has come tells that it broke off
+                if isinstance(broken, TooSlow) or (isinstance(broken, Hanging) and at == begun):
+                    raise
+            if at < end:
+                interruptions = interruptions - 1 if at - begun < _PROGRESS_BYTES else _INTERRUPTIONS
+            if at >= end or not interruptions:
+                break
+            await body.aclose()
+            incoming = await body.enter_async_context(self._begun(key, version, at, end - at))
+        _require_whole(key, at, end)
+
+    async def write(self, key: str, source: Path, *, content_type: str) -> Written:
+        """As `Storage.write`; what stands there afterwards is read back, whoever wrote it."""
+        _require_possible(key)
+        size_bytes, sha256 = await to_thread.run_sync(digested, source)
+        with suppress(ObjectExists):  # perhaps by an attempt of ours whose answer was lost
+            await self.create(key, source, size_bytes, sha256, content_type)
+        return await self._verified(key, size_bytes, sha256)
+
+    async def delete(self, key: str, version: str) -> None:
+        """As `Storage.delete`."""
+        try:
+            await self.remove(key, version)
+        except ObjectNotFound:
+            return
+
+    async def check(self, *, read: bool, write_below: str | None) -> None:
+        """As `Storage.check`; one object is read, if there is one."""
+        if read:
+            await self._check_reading()
+        if write_below is not None:
+            await self._check_writing(write_below)
+
+    async def _stat_version(self, key: str, version: str) -> StorageObject:
+        there = await self.stat(key)
+        self._require_version(key, version, there.version)
+        return there
+
+    def _require_version(self, key: str, version: str, found: str) -> None:
+        if found != version:
+            raise ObjectChanged(
+                f"{self.uri(key)!r} is not the version that was asked for",
+                "the new version is picked up by itself",
+            )
+
+    async def _require_none(self, key: str) -> None:
+        """Before many bytes travel in vain; and not every compatible server minds the condition."""
+        try:
+            await self.stat(key)
+        except ObjectNotFound:
+            return
+        raise ObjectExists(f"an object stands at {self.uri(key)!r}", "choose another name or remove it")
+
+    async def _check_reading(self) -> None:
+        async with aclosing(self.pages("")) as pages:
+            first = await anext(pages, None)
+        for obj in first.objects if first else ():
+            if obj.size_bytes and not obj.archived:
+                try:
+                    async with self._begun(obj.key, obj.version, 0, 1):
+                        return
+                except (ObjectArchived, ObjectChanged, ObjectNotFound):
+                    continue
+
+    async def _check_writing(self, below: str) -> None:
+        folder = below.strip("/")
+        key = f"{folder}/" * bool(folder) + f".vvwatch-check-{secrets.token_hex(8)}"
+        async with self._spool.file(len(_CHECK_CONTENT), (0, len(_CHECK_CONTENT))) as file:
+            await self._spool.write(file, _CHECK_CONTENT, 0)
+            written = await self.write(key, Path(f"/dev/fd/{file.descriptor}"), content_type="text/plain")
+        await self.delete(key, written.version)
+
+    async def _poured(
+        self, incoming: Incoming, file: SpoolFile, stretch: tuple[int, int], digest: hashlib._Hash
+    ) -> int:
+        """Write and digest what comes, up to its end or to where it breaks off; returns how many bytes.
+
+        More than the stretch (start, length) has room for is an error: the spool is bounded.
+        """
+        start, length = stretch
+        received, buffer = 0, bytearray()
+
+        async def flush() -> None:
+            nonlocal received
+            data = bytes(buffer)
+            await self._spool.write(file, data, start + received)
+            await to_thread.run_sync(digest.update, data)
+            received += len(data)
+            buffer.clear()
+
+        try:
+            async for chunk in incoming.chunks:
+                buffer += chunk
+                _require_room(received + len(buffer), length)
+                if len(buffer) >= _POURED_BYTES:
+                    await flush()
+        except StorageUnavailable as broken:  # how much has come tells that it broke off
+            if isinstance(broken, TooSlow) or (isinstance(broken, Hanging) and not received + len(buffer)):
+                raise
+        await flush()
+        return received
+
+    async def _verified(self, key: str, size_bytes: int, sha256: str) -> Written:
+        try:
+            there = await self.stat(key)
+            equal = there.size_bytes == size_bytes and await self._sha256(there) == sha256
+        except (ObjectChanged, ObjectNotFound):
+            raise StorageUnavailable(
+                f"{key!r} was changed while it was looked at", "it is looked at again by itself"
+            ) from None
+        if equal:
+            return Written(self.uri(key), size_bytes, sha256, there.version)
+        raise ObjectExists(f"other content stands at {key!r}", "choose another name or remove that object")
+
+    async def _sha256(self, obj: StorageObject) -> str:
+        digest, received = hashlib.sha256(), 0
+        if obj.size_bytes:
+            async with self._begun(obj.key, obj.version) as incoming:
+                async for chunk in incoming.chunks:
+                    digest.update(chunk)
+                    received += len(chunk)
+        _require_whole(obj.key, received, obj.size_bytes)
+        return digest.hexdigest()
+
+
+def _require_possible(key: str) -> None:
+    try:
+        check_key(key)
+    except InvalidInput as error:
+        raise OutsideLocation(error.message, error.hint) from None
+
+
+def _require_room(received: int, length: int) -> None:
+    if received > length:
+        raise StorageError(
+            f"the store sends more than the {length:,} bytes that the object has",
+            "if the object is kept compressed, store it as it is",
+        )
+
+
+def _require_whole(key: str, received: int, length: int) -> None:
+    if received != length:
+        raise StorageUnavailable(
+            f"{key!r} broke off after {received:,} of {length:,} bytes", "it is read again by itself"
+        )

@@ -1,0 +1,232 @@
+"""The SDK's client of one bucket: made once, on first use, with a parser of our own for listings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiobotocore.config import AioConfig
+from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
+from anyio import Lock, to_thread
+from botocore.exceptions import ClientError
+from botocore.handlers import _handle_200_error
+
+from vvwatch.core.locations import s3_address
+from vvwatch.providers.replies import LARGE_BYTES, MOST_REFUSAL_BYTES
+from vvwatch.providers.s3.errors import LIST, READ, NotOffered, Operation, strange, told, wordless
+from vvwatch.providers.s3.listing import Listing, NoListing, parsed
+from vvwatch.providers.s3.transport import AwsTransport, aws_session
+
+_CONNECTIONS: Final = 64
+_CONNECT_SECONDS: Final = 10
+_READ_SECONDS: Final = 60
+_ATTEMPTS: Final = 3
+
+for _sdk in ("aiobotocore", "botocore"):
+    logging.getLogger(_sdk).setLevel(logging.INFO)  # at DEBUG they tell session tokens and signatures
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """A bucket and the way to it. A bucket at an `endpoint_url` is always addressed by path."""
+
+    bucket: str
+    region: str
+    endpoint_url: str = ""
+    path_style: bool = False
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
+    requester_pays: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class S3Credentials:
+    """An access key; with a session token it is a temporary one."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
+
+
+class Answer(dict[str, Any]):
+    """What the service says, by the SDK's names. Asked for what it did not say it raises StorageUnavailable."""
+
+    def __init__(self, said: Mapping[str, Any], what: str) -> None:
+        super().__init__(said)
+        self._what = what
+
+    def __missing__(self, name: str) -> Any:
+        """For a service may say less than S3 does."""
+        raise strange(self._what, f"the answer has no {name}")
+
+
+class S3Client:
+    """Requests about the objects of one bucket. Raises the errors of `errors`.
+
+    Without credentials it is whoever this machine is: the SDK's chain of environment, files and roles.
+    """
+
+    def __init__(self, location: S3Location, credentials: S3Credentials | None) -> None:
+        self.address = s3_address(location.bucket, location.endpoint_url)
+        self._location = location
+        self._credentials = credentials
+        self._common = {"Bucket": location.bucket} | (
+            {"RequestPayer": "requester"} if location.requester_pays else {}
+        )
+        self._made = AsyncExitStack()
+        self._making = Lock(fast_acquire=True)
+        self._parsing = Lock()
+        self._client: Any = None
+
+    def told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
+        """The block's failures at `key` in our words."""
+        return told(operation, self._location.bucket, self.address.of(key))
+
+    async def ask(self, name: str, operation: Operation, key: str, **parameters: Any) -> Answer:
+        """The answer to the request that the SDK calls `name`, about the object at `key`."""
+        with self.told(operation, key):
+            request = getattr(await self._connected(), name)
+            return self._answer(operation, key, await request(**self._common, Key=key, **parameters))
+
+    async def ask_if(
+        self, condition: Mapping[str, str], name: str, operation: Operation, key: str, **parameters: Any
+    ) -> Answer:
+        """As `ask`, on a condition, which a server that does not offer it is not bothered with."""
+        try:
+            return await self.ask(name, operation, key, **condition, **parameters)
+        except NotOffered:
+            return await self.ask(name, operation, key, **parameters)
+
+    async def head(self, key: str) -> Answer:
+        """The answer to a HEAD of the object at `key`."""
+        with self.told(READ, key):
+            client = await self._connected()
+            try:
+                answer = await client.head_object(**self._common, Key=key)
+            except ClientError as error:
+                if not wordless(error):
+                    raise
+                answer = await client.get_object(**self._common, Key=key)  # a refusal says why
+                answer["Body"].close()
+            return self._answer(READ, key, answer)
+
+    async def list(self, prefix: str, parameters: Mapping[str, Any]) -> tuple[Listing, str | None]:
+        """A page of what starts with `prefix`, and the server's Date."""
+        with self.told(LIST, prefix):
+            client = await self._connected()
+            try:
+                answer = await client.list_objects_v2(
+                    **self._common,
+                    Prefix=prefix,
+                    EncodingType="url",  # else XML could not carry every key
+                    OptionalObjectAttributes=["RestoreStatus"],
+                    **parameters,
+                )
+            except NoListing as error:
+                raise strange(f"{self.address.of(prefix)!r} cannot be listed", str(error)) from None
+        return answer["Listing"], answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+
+    async def aclose(self) -> None:
+        """End every connection."""
+        await self._made.aclose()
+
+    def _answer(self, operation: Operation, key: str, said: Mapping[str, Any]) -> Answer:
+        return Answer(said, f"{self.address.of(key)!r} cannot be {operation.verb}")
+
+    async def _connected(self) -> Any:
+        async with self._making:
+            if self._client is None:
+                self._client = await to_thread.run_sync(self._make)
+            return self._client
+
+    def _make(self) -> Any:
+        """Reads files and thinks for a while, so that it is done in a thread; the client is bound to no loop yet."""
+        client = asyncio.run(self._made.enter_async_context(self._new_client()))
+        client.meta.events.unregister("before-parse.s3.*", _handle_200_error)
+        client.meta.events.register("before-parse.s3.*", _find_error)
+        client.meta.events.register("before-call.s3.HeadBucket", refuse)
+        return client
+
+    def _new_client(self) -> Any:
+        session = aws_session(response_parser_factory=_Parsers(self._parsing))
+        key = self._credentials
+        return session.create_client(
+            "s3",
+            region_name=self._location.region or None,
+            endpoint_url=self._location.endpoint_url or None,
+            verify=self._location.ca_file or None,
+            config=self._config(),
+            aws_access_key_id=key and key.access_key_id,
+            aws_secret_access_key=key and key.secret_access_key,
+            aws_session_token=(key and key.session_token) or None,
+        )
+
+    def _config(self) -> AioConfig:
+        location = self._location
+        by_path = location.path_style or location.endpoint_url
+        return AioConfig(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=_CONNECTIONS,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
+            s3={"addressing_style": "path" if by_path else "auto"},
+            http_session_cls=AwsTransport,
+            ignore_configured_endpoint_urls=True,  # the location says where it is
+            request_checksum_calculation="when_required",  # not every compatible server knows the others
+            response_checksum_validation="when_required",  # what comes is held against its MD5
+        )
+
+
+class _Parsers(AioResponseParserFactory):  # type: ignore[misc]  # the SDK ships no types
+    """The SDK's parsers, with ours for S3. It parses one page at a time: else one turn of the loop parses many."""
+
+    def __init__(self, parsing: Lock) -> None:
+        super().__init__()
+        self._parsing = parsing
+
+    def create_parser(self, name: str) -> Any:
+        """The parser of a protocol."""
+        return _Parser(self._parsing, **self._defaults) if name == "rest-xml" else super().create_parser(name)
+
+
+class _Parser(AioRestXMLParser):  # type: ignore[misc]  # the SDK ships no types
+    def __init__(self, parsing: Lock, **defaults: Any) -> None:
+        super().__init__(**defaults)
+        self._parsing = parsing
+
+    async def parse(self, response: dict[str, Any], shape: Any) -> Any:
+        """As the SDK's, but for a page of a listing. Raises NoListing."""
+        if response["status_code"] != 200 or not _is_listing(shape):
+            return await super().parse(response, shape)
+        body, metadata = response["body"], {"HTTPStatusCode": 200, "HTTPHeaders": response["headers"]}
+        async with self._parsing:
+            large = len(body) > LARGE_BYTES
+            listing = await to_thread.run_sync(parsed, body) if large else parsed(body)
+        return {"Listing": listing, "ResponseMetadata": metadata}
+
+
+def _is_listing(shape: Any) -> bool:
+    return shape is not None and shape.name == "ListObjectsV2Output"
+
+
+def _find_error(operation_model: Any, response_dict: dict[str, Any], **context: Any) -> None:
+    """Make an error of an answer that has one in its body, in spite of its status 200, so that it is asked again.
+
+    The SDK parses every answer for that; one that looks like a listing has its own parser, which sees it.
+    """
+    body, listing = response_dict["body"], _is_listing(operation_model.output_shape)
+    if not listing or (len(body) <= MOST_REFUSAL_BYTES and b"<ListBucketResult" not in body[:200]):
+        _handle_200_error(operation_model=operation_model, response_dict=response_dict, **context)
+
+
+def refuse(**context: Any) -> None:  # noqa: ARG001
+    """Where an answer sends elsewhere and not whereto, the SDK asks by a HEAD of the bucket.
+
+    When that is sent elsewhere as well, it asks again, and so on without end.
+    """
+    raise ClientError({"ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")

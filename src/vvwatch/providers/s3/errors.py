@@ -1,0 +1,329 @@
+"""What S3 refuses, and how requests to it fail under way, in our words.
+
+No text of an answer is passed on: of an error only its code is taken, and what of its message has a known form.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.parsers import ResponseParserError
+
+from vvwatch.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    ObjectArchived,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    StorageError,
+    StorageThrottled,
+    StorageUnavailable,
+)
+from vvwatch.providers.replies import ReplyRefused, redirected
+
+LATER: Final = "it is tried again by itself"
+_NO_CREDENTIALS: Final = (
+    CredentialRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+_LACKS: Final = re.compile(r"is not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)", re.ASCII)
+_CODE: Final = re.compile(r"[\w.]{1,64}", re.ASCII)
+_REGION: Final = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
+_NOT_IMPLEMENTED: Final = 501
+_LONGEST_RETRY_AFTER_SECONDS: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something done in a bucket: what it takes, and what it means when its condition does not hold."""
+
+    verb: str
+    permission: str
+    conflict: type[ObjectChanged | ObjectExists] = ObjectChanged
+    of_bucket: bool = False
+
+
+LIST: Final = Operation("listed", "s3:ListBucket", of_bucket=True)
+READ: Final = Operation("read", "s3:GetObject")
+CREATE: Final = Operation("created", "s3:PutObject", conflict=ObjectExists)
+ABORT: Final = Operation("given up", "s3:AbortMultipartUpload")
+DELETE: Final = Operation("deleted", "s3:DeleteObject")
+
+
+class NotOffered(StorageUnavailable):
+    """Raised when the store does not know what was asked for. It does not leave the modules of this store."""
+
+
+class ArgumentRefused(StorageUnavailable):
+    """Raised when the store calls what was asked for invalid. It does not leave the modules of this store."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """An answer of the service that is no success, and what it was an answer to."""
+
+    code: str
+    status: int
+    error: Mapping[str, Any]
+    headers: Mapping[str, str]
+    operation: Operation
+    bucket: str
+    what: str
+
+    @property
+    def region(self) -> str:
+        """Where the bucket is, when the answer tells."""
+        said = str(self.error.get("Region") or self.headers.get("x-amz-bucket-region") or "")
+        return said if _REGION.fullmatch(said) else ""
+
+
+@contextmanager
+def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
+    """What the service and the network say of `uri`, in our words."""
+    what = f"{uri!r} cannot be {operation.verb}"
+    try:
+        yield
+    except ReplyRefused as refused:
+        raise refused.about(what) from None
+    except ClientError as error:
+        raise _meaning(_refusal(error, operation, bucket, what)) from None
+    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, ValueError) as error:
+        raise _unanswered(error, what) from None
+
+
+def wordless(error: ClientError) -> bool:
+    """Whether the refusal says nothing of its reason: that to a HEAD never does."""
+    status = _status(error)
+    return (400 <= status < 500 or status == _NOT_IMPLEMENTED) and error.response.get("Error", {}).get(
+        "Code"
+    ) == str(status)
+
+
+def strange(what: str, why: str) -> StorageUnavailable:
+    """An answer that is a success and still not what it should be; `what` it was for is said first."""
+    return StorageUnavailable(f"{what}: {why}", "check endpoint_url and proxy; " + LATER)
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _refusal(error: ClientError, operation: Operation, bucket: str, what: str) -> _Refusal:
+    said = error.response.get("Error", {})
+    code = str(said.get("Code", ""))
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    printable = code if _CODE.fullmatch(code) else ""
+    return _Refusal(printable, _status(error), said, headers, operation, bucket, what)
+
+
+def _meaning(refusal: _Refusal) -> StorageError:
+    if refusal.code in _BY_CODE:
+        return _BY_CODE[refusal.code](refusal)
+    if refusal.status in _BY_STATUS:
+        return _BY_STATUS[refusal.status](refusal)
+    return StorageUnavailable(
+        f"{refusal.what}: the store answered {refusal.status} {refusal.code}".rstrip(), LATER
+    )
+
+
+def _missing(refusal: _Refusal) -> StorageError:
+    if refusal.operation.of_bucket or refusal.operation is CREATE:
+        return _no_bucket(refusal)
+    return ObjectNotFound(f"{refusal.what}: it is not there")
+
+
+def _no_bucket(refusal: _Refusal) -> StorageUnavailable:
+    return StorageUnavailable(
+        f"{refusal.what}: there is no bucket {refusal.bucket!r}",
+        "create it or correct the name; vvwatch goes on when it is there",
+    )
+
+
+def _no_upload(refusal: _Refusal) -> StorageUnavailable:
+    return StorageUnavailable(f"{refusal.what}: the store has dropped the upload", "it begins anew by itself")
+
+
+def _conflicting(refusal: _Refusal) -> StorageError:
+    if refusal.operation.conflict is ObjectExists:
+        return ObjectExists(
+            f"{refusal.what}: an object stands there", "choose another name or remove that object"
+        )
+    return ObjectChanged(
+        f"{refusal.what}: it is not the version that was asked for", "the new version is picked up by itself"
+    )
+
+
+def _archived(refusal: _Refusal) -> ObjectArchived:
+    return ObjectArchived(
+        f"{refusal.what}: it is archived", "restore it; vvwatch goes on when it can be read"
+    )
+
+
+def _denied(refusal: _Refusal) -> AccessDenied:
+    lacks = _LACKS.search(str(refusal.error.get("Message", "")))
+    permission = lacks[1] if lacks else refusal.operation.permission
+    resource = refusal.bucket if refusal.operation.of_bucket else f"{refusal.bucket}/*"
+    where = f" on arn:aws:s3:::{resource}" if permission.startswith("s3:") else " on the bucket's key"
+    rest = "; without s3:ListBucket an object that is not there looks so, too"
+    return AccessDenied(
+        f"{refusal.what}: these credentials have no right to ({refusal.code or refusal.status})",
+        f"grant {permission}{where}{rest if refusal.operation is READ else ''}",
+    )
+
+
+def _refused(why: str, hint: str) -> Callable[[_Refusal], CredentialsRefused]:
+    return lambda refusal: CredentialsRefused(f"{refusal.what}: {why} ({refusal.code})", hint)
+
+
+def _malformed(refusal: _Refusal) -> StorageError:
+    if refusal.region:
+        return _elsewhere(refusal)
+    return _refused("the credentials are malformed", "check the access key id and the region")(refusal)
+
+
+def _elsewhere(refusal: _Refusal) -> StorageUnavailable:
+    location = refusal.headers.get("location", "")
+    if location and not refusal.region:
+        return redirected(refusal.what, location, "set endpoint_url or region to where the bucket is")
+    hint = f"set region to {refusal.region!r}" if refusal.region else "set region to the bucket's own"
+    return StorageUnavailable(f"{refusal.what}: bucket {refusal.bucket!r} is in another region", hint)
+
+
+def _throttled(refusal: _Refusal) -> StorageThrottled:
+    after = refusal.headers.get("retry-after", "")
+    seconds = min(float(after), _LONGEST_RETRY_AFTER_SECONDS) if after.isdecimal() else None
+    return StorageThrottled(f"{refusal.what}: the store asks for fewer requests", LATER, seconds)
+
+
+def _not_offered(refusal: _Refusal) -> NotOffered:
+    return NotOffered(f"{refusal.what}: the store does not offer that ({refusal.code})", LATER)
+
+
+def _invalid(refusal: _Refusal) -> ArgumentRefused:
+    return ArgumentRefused(f"{refusal.what}: the store calls the request invalid ({refusal.code})", LATER)
+
+
+_UNKNOWN: Final = _refused("the store does not know the access key", "check the access key id")
+_EXPIRED: Final = _refused("the credentials have expired", "give new ones")
+
+_BY_CODE: Final[Mapping[str, Callable[[_Refusal], StorageError]]] = {
+    "AccessDenied": _denied,
+    "AccountProblem": _denied,
+    "AllAccessDisabled": _denied,
+    "AuthorizationHeaderMalformed": _malformed,
+    "ConditionalRequestConflict": lambda refusal: StorageUnavailable(
+        f"{refusal.what}: someone else writes there just now", LATER
+    ),
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "IllegalLocationConstraintException": _elsewhere,
+    "InvalidAccessKeyId": _UNKNOWN,
+    "InvalidClientTokenId": _UNKNOWN,
+    "InvalidArgument": _invalid,
+    "InvalidObjectState": _archived,
+    "InvalidRange": _conflicting,
+    "InvalidToken": _refused("the session token is not valid", "give one that belongs to the access key"),
+    "KeyTooLongError": _missing,
+    "NoSuchBucket": _no_bucket,
+    "NoSuchKey": _missing,
+    "NoSuchUpload": _no_upload,
+    "NotImplemented": _not_offered,
+    "PermanentRedirect": _elsewhere,
+    "PreconditionFailed": _conflicting,
+    "RequestExpired": _EXPIRED,
+    "RequestLimitExceeded": _throttled,
+    "RequestTimeTooSkewed": _refused(
+        "this machine's clock and the store's are too far apart", "set the clock of this machine, say by NTP"
+    ),
+    "ServiceUnavailable": _throttled,
+    "SignatureDoesNotMatch": _refused("the signature is wrong", "check the secret access key"),
+    "SlowDown": _throttled,
+    "TemporaryRedirect": _elsewhere,
+    "Throttling": _throttled,
+    "ThrottlingException": _throttled,
+    "TokenRefreshRequired": _EXPIRED,
+    "TooManyRequests": _throttled,
+}
+_BY_STATUS: Final[Mapping[int, Callable[[_Refusal], StorageError]]] = {
+    301: _elsewhere,
+    302: _elsewhere,
+    303: _elsewhere,
+    307: _elsewhere,
+    308: _elsewhere,
+    401: _refused("the credentials are not accepted", "check them"),
+    403: _denied,
+    404: _missing,
+    405: _missing,  # a delete marker stands there
+    412: _conflicting,
+    416: _conflicting,
+    429: _throttled,
+    501: _not_offered,
+    503: _throttled,
+}
+
+
+def _unanswered(error: Exception, what: str) -> StorageError:
+    """A request that came to no answer, or to one that cannot be read; or that could not even be made."""
+    if isinstance(error, _NO_CREDENTIALS):
+        return CredentialsRefused(
+            f"{what}: this machine has no credentials for it ({type(error).__name__})",
+            "give the machine a role or the daemon's environment credentials, or the connector an access key",
+        )
+    why, hint = _broken(error)
+    return StorageUnavailable(f"{what}: {why}", hint)
+
+
+def _broken(error: Exception) -> tuple[str, str]:
+    cause = error.kwargs.get("error") if isinstance(error, BotoCoreError) else None
+    if isinstance(error, SSLError):
+        return (
+            f"no TLS with the server: {_tls_reason(cause)}",
+            "set ca_file to the certificate of the authority that signed the server's, and check the address",
+        )
+    if isinstance(cause, FileNotFoundError | ssl.SSLError):
+        return f"ca_file cannot be used: {_tls_reason(cause)}", "check ca_file"
+    if isinstance(error, ProxyConnectionError):
+        return "the proxy does not let it through", "check proxy; " + LATER
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return f"{cause.host}:{cause.port} cannot be reached: {_reason(cause.os_error)}", LATER
+    if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+        return "no answer in time", LATER
+    return f"it broke off ({type(error).__name__})", "check the connector's settings; " + LATER
+
+
+def _reason(error: OSError) -> str:
+    """Its strerror is asyncio's, and repeats the address."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or type(error).__name__
+
+
+def _tls_reason(cause: Any) -> str:
+    found = getattr(cause, "certificate_error", cause)
+    told = (getattr(found, name, None) for name in ("verify_message", "reason", "strerror"))
+    return str(next(filter(None, told), "it broke off"))

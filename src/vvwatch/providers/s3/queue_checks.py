@@ -1,0 +1,254 @@
+"""Whether the events of a bucket reach a queue of SQS, all of them, and whether we may take them.
+
+There are three ways into the queue: from the bucket itself, through an SNS topic and through EventBridge. Of the
+latter two only the ends are seen: what the bucket tells, and whom the queue lets send.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vvwatch.errors import AccessDenied
+from vvwatch.ports import Finding
+from vvwatch.providers.s3.errors import strange
+from vvwatch.providers.s3.notifications import (
+    CREATED,
+    EVENT_BRIDGE,
+    QUEUES,
+    TOPICS,
+    Rule,
+    completed,
+    configuration,
+    rules_of,
+    unheard,
+)
+from vvwatch.providers.s3.policy import lets_send, statement, with_statement
+from vvwatch.providers.s3.queue_client import SqsClient
+from vvwatch.providers.s3.queue_errors import Missing, NotTaken
+
+_NO_RECEIPT: Final = "vvwatch-looks-whether-it-may"
+_EVENT_BYTES: Final = 65_536
+_LEAST_RETENTION_SECONDS: Final = 86_400
+_ELSEWHERE: Final = (
+    "another destination hears of these: have the bucket tell an SNS topic or EventBridge instead, and both from "
+    "there; the queue's policy has to let sns.amazonaws.com or events.amazonaws.com send"
+)
+
+
+class Examination:
+    """Looks at a queue and at the notifications of its bucket, and mends them. Raises the errors of `sqs_errors`."""
+
+    def __init__(self, client: SqsClient) -> None:
+        self._client = client
+        self._way = Way(client.address.arn, f"arn:{client.address.partition}:s3:::{client.location.bucket}")
+
+    async def examine(self) -> list[Finding]:
+        """As `EventQueue.examine`."""
+        try:
+            attributes = await self._attributes()
+        except Missing as error:
+            return [Finding("queue", "problem", error.message, error.hint)]
+        except AccessDenied as error:
+            found = [Finding("queue", "problem", error.message, error.hint)]
+            policy = None
+        else:
+            found = self._of_attributes(attributes)
+            policy = self._policy(attributes)
+        found += await self._of_rights()
+        try:
+            config = await self._configuration()
+        except (AccessDenied, Missing, NotTaken) as error:
+            return [*found, Finding("notifications", "warning", error.message, error.hint)]
+        return [*found, *self._way.examined(config, policy)]
+
+    async def repair(self) -> list[Finding]:
+        """As `EventQueue.repair`. Another's change of the same settings in the same moment would be lost."""
+        policy = self._policy(await self._attributes())
+        config = await self._configuration()
+        found = self._way.examined(config, policy)
+        subjects = {finding.subject for finding in found if finding.repairable}
+        if "queue policy" in subjects:
+            wanted = with_statement(policy, statement(self._way.queue_arn, self._way.bucket_arn))
+            attributes = {"Policy": json.dumps(wanted)}
+            await self._client.of_queue(
+                "set_queue_attributes", "sqs:SetQueueAttributes", Attributes=attributes
+            )
+        declined = await self._notify(config) if "notifications" in subjects else []
+        return [*await self.examine(), *declined]
+
+    async def _notify(self, config: Mapping[str, Any]) -> list[Finding]:
+        """Have the bucket tell the queue of everything; what stands in the way."""
+        wanted = completed(config, QUEUES, self._way.queue_arn)
+        name, permission = "put_bucket_notification_configuration", "s3:PutBucketNotification"
+        try:
+            await self._client.of_bucket(name, permission, NotificationConfiguration=wanted)
+        except NotTaken as error:
+            fix = "the queue's new policy may need a minute: try again then; else another configuration overlaps"
+            return [Finding("notifications", "problem", error.message, fix)]
+        return []
+
+    async def _attributes(self) -> dict[str, str]:
+        answer = await self._client.of_queue(
+            "get_queue_attributes", "sqs:GetQueueAttributes", AttributeNames=["All"]
+        )
+        return dict(answer.get("Attributes", {}))
+
+    async def _configuration(self) -> dict[str, Any]:
+        name, permission = "get_bucket_notification_configuration", "s3:GetBucketNotification"
+        return configuration(await self._client.of_bucket(name, permission))
+
+    def _policy(self, attributes: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            policy = json.loads(attributes.get("Policy") or "{}")
+        except ValueError:
+            policy = None
+        if not isinstance(policy, dict):
+            raise strange(
+                f"queue {self._client.address.url!r} cannot be used", "its policy is no JSON object"
+            )
+        return policy
+
+    def _of_attributes(self, attributes: Mapping[str, str]) -> list[Finding]:
+        found = []
+        if _number(attributes, "MaximumMessageSize", _EVENT_BYTES) < _EVENT_BYTES:
+            why = f"events of more than {attributes['MaximumMessageSize']} bytes do not fit into it"
+            found.append(self._unfit("problem", why, f"MaximumMessageSize={_EVENT_BYTES}"))
+        if attributes.get("KmsMasterKeyId", "").endswith("alias/aws/sqs"):
+            why = "it is encrypted with a key of AWS, which S3 and SNS may not use"
+            found.append(self._unfit("problem", why, "SqsManagedSseEnabled=true"))
+        if _number(attributes, "DelaySeconds", 0):
+            why = f"it holds every event back for {attributes['DelaySeconds']} s"
+            found.append(self._unfit("warning", why, "DelaySeconds=0"))
+        retention = _number(attributes, "MessageRetentionPeriod", _LEAST_RETENTION_SECONDS)
+        if retention < _LEAST_RETENTION_SECONDS:
+            why = f"it forgets events after {retention} s; what vvwatch was down for, only a sweep finds"
+            found.append(self._unfit("warning", why, "MessageRetentionPeriod=345600"))
+        return found or [Finding("queue", "ok", "it is there")]
+
+    def _unfit(self, state: str, why: str, setting: str) -> Finding:
+        address = self._client.address
+        return Finding(
+            "queue",
+            state,
+            why,
+            f"aws sqs set-queue-attributes --region {address.region} --queue-url {shlex.quote(address.url)} "
+            f"--attributes {setting}",
+        )
+
+    async def _of_rights(self) -> list[Finding]:
+        """Whether each thing may be done that is done to messages: one is looked at, none is taken."""
+        receipt = {"ReceiptHandle": _NO_RECEIPT}
+        one = {"MaxNumberOfMessages": 1, "WaitTimeSeconds": 0, "VisibilityTimeout": 0}
+        denied = [
+            await self._denied("receive_message", "sqs:ReceiveMessage", one),
+            await self._denied("delete_message", "sqs:DeleteMessage", receipt),
+            await self._denied(
+                "change_message_visibility",
+                "sqs:ChangeMessageVisibility",
+                {**receipt, "VisibilityTimeout": 0},
+            ),
+        ]
+        found = [finding for finding in denied if finding]
+        return found or [Finding("rights", "ok", "messages can be received, released and deleted")]
+
+    async def _denied(self, name: str, permission: str, parameters: Mapping[str, Any]) -> Finding | None:
+        try:
+            await self._client.of_queue(name, permission, **parameters)
+        except AccessDenied as error:
+            return Finding("rights", "problem", error.message, error.hint)
+        except NotTaken:  # who has no right is told so first
+            pass
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """From a bucket to a queue."""
+
+    queue_arn: str
+    bucket_arn: str
+
+    def examined(self, config: Mapping[str, Any], policy: Mapping[str, Any] | None) -> list[Finding]:
+        """What is good and bad about it; an unknown `policy` is passed over."""
+        direct = rules_of(config, QUEUES, self.queue_arn)
+        if any(rule.tells(CREATED) for rule in direct):
+            return [*self._sender(policy), *self._of_rules(direct, QUEUES, config)]
+        topics = rules_of(config, TOPICS)
+        heard = [rule for rule in topics if self._lets(policy, "sns.amazonaws.com", rule.arn)]
+        if any(rule.tells(CREATED) for rule in heard):
+            return self._of_rules(heard, TOPICS, config)
+        if EVENT_BRIDGE in config and self._lets(policy, "events.amazonaws.com"):
+            return [
+                Finding(
+                    "notifications",
+                    "ok",
+                    "EventBridge is told of everything; a rule of it has to send 'Object Created', 'Object Deleted' "
+                    "and 'Object Restore Completed' to the queue",
+                )
+            ]
+        untold = self._untold(config)
+        return [*(self._sender(policy) if untold.repairable else ()), untold]
+
+    def _lets(self, policy: Mapping[str, Any] | None, service: str, source_arn: str = "") -> bool:
+        return policy is None or lets_send(policy, service, self.queue_arn, source_arn)
+
+    def _sender(self, policy: Mapping[str, Any] | None) -> list[Finding]:
+        if policy is None:
+            return []
+        if self._lets(policy, "s3.amazonaws.com", self.bucket_arn):
+            return [Finding("queue policy", "ok", "the bucket may send to the queue")]
+        fix = json.dumps(statement(self.queue_arn, self.bucket_arn))
+        return [
+            Finding("queue policy", "problem", "the bucket may not send to the queue", fix, repairable=True)
+        ]
+
+    def _of_rules(self, rules: Sequence[Rule], kind: str, config: Mapping[str, Any]) -> list[Finding]:
+        """Of the rules by which the queue, or topics that may send to it, hear of new objects."""
+        telling = [rule for rule in rules if rule.tells(CREATED)]
+        partly = [(rule, missed) for rule in telling if (missed := rule.missed())]
+        found = [
+            self._mended(
+                "problem",
+                f"the queue does not hear of objects {rule.scope!r} that appear by {', '.join(missed)}",
+                kind,
+                rule.arn,
+                config,
+            )
+            for rule, missed in partly
+        ]
+        if silent := unheard(rules):
+            detail = f"the queue does not hear of {' and '.join(silent)}; such changes wait for a sweep"
+            found.append(self._mended("warning", detail, kind, telling[0].arn, config))
+        scopes = [rule.scope for rule in telling if rule.scope != "*"]
+        if len(scopes) == len(telling):
+            detail = f"the queue hears of {', '.join(map(repr, scopes))} only; all else waits for a sweep"
+            found.append(Finding("notifications", "warning", detail))
+        return found or [Finding("notifications", "ok", "the queue hears of all new objects")]
+
+    def _untold(self, config: Mapping[str, Any]) -> Finding:
+        return self._mended(
+            "problem", "the bucket does not tell the queue of new objects", QUEUES, self.queue_arn, config
+        )
+
+    def _mended(self, state: str, detail: str, kind: str, arn: str, config: Mapping[str, Any]) -> Finding:
+        """The finding, with what sets the notifications right, where that can be."""
+        wanted = completed(config, kind, arn)
+        if wanted is None:
+            return Finding("notifications", state, detail, _ELSEWHERE)
+        if wanted == config:  # what is missing here, another destination hears of
+            return Finding("notifications", state, detail)
+        bucket = self.bucket_arn.rpartition(":")[2]
+        fix = (
+            f"aws s3api put-bucket-notification-configuration --bucket {bucket} "
+            f"--notification-configuration {shlex.quote(json.dumps(wanted))}"
+        )
+        return Finding("notifications", state, detail, fix, repairable=kind == QUEUES)
+
+
+def _number(attributes: Mapping[str, str], name: str, otherwise: int) -> int:
+    said = attributes.get(name, "")
+    return int(said) if said.isdecimal() else otherwise

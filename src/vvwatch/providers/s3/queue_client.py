@@ -1,0 +1,110 @@
+"""The SDK's clients of a queue and of the bucket that it hears of: each made once, on first use."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from aiobotocore.config import AioConfig
+from anyio import Lock, to_thread
+
+from vvwatch.providers.s3.client import S3Credentials, S3Location, refuse
+from vvwatch.providers.s3.queue_address import QueueAddress
+from vvwatch.providers.s3.queue_errors import Errand, told
+from vvwatch.providers.s3.transport import AwsTransport, aws_session
+
+LONG_POLL_SECONDS: Final = 20
+"""The longest that SQS waits for a message."""
+
+_CONNECTIONS: Final = 32
+_CONNECT_SECONDS: Final = 10
+_READ_SECONDS: Final = LONG_POLL_SECONDS + 20
+_ATTEMPTS: Final = 3
+
+
+class SqsClient:
+    """Requests about a queue, and about the notifications of a bucket. Raises the errors of `sqs_errors`.
+
+    Without credentials it is whoever this machine is: the SDK's chain of environment, files and roles.
+    """
+
+    def __init__(
+        self, address: QueueAddress, location: S3Location, credentials: S3Credentials | None
+    ) -> None:
+        self.address = address
+        self.location = location
+        self._credentials = credentials
+        self._made = AsyncExitStack()
+        self._making = Lock(fast_acquire=True)
+        self._clients: dict[str, Any] = {}
+
+    async def of_queue(self, name: str, permission: str, **parameters: Any) -> dict[str, Any]:
+        """The answer to the request about the queue that the SDK calls `name`."""
+        address = self.address
+        missing = f"aws sqs create-queue --queue-name {address.name} --region {address.region}"
+        errand = Errand(f"queue {address.url!r} cannot be used", permission, address.arn, missing)
+        return await self._ask(errand, "sqs", name, QueueUrl=address.url, **parameters)
+
+    async def of_bucket(self, name: str, permission: str, **parameters: Any) -> dict[str, Any]:
+        """The answer to the request about the bucket that the SDK calls `name`."""
+        bucket = self.location.bucket
+        what = f"the notifications of bucket {bucket!r} cannot be seen or set"
+        missing = "create the bucket or correct its name"
+        errand = Errand(what, permission, f"arn:{self.address.partition}:s3:::{bucket}", missing)
+        return await self._ask(errand, "s3", name, Bucket=bucket, **parameters)
+
+    async def aclose(self) -> None:
+        """End every connection."""
+        await self._made.aclose()
+
+    async def _ask(self, errand: Errand, service: str, name: str, **parameters: Any) -> dict[str, Any]:
+        with told(errand):
+            client = await self._connected(service)
+            answer: dict[str, Any] = await getattr(client, name)(**parameters)
+            return answer
+
+    async def _connected(self, service: str) -> Any:
+        async with self._making:
+            if service not in self._clients:
+                self._clients[service] = await to_thread.run_sync(self._make, service)
+            return self._clients[service]
+
+    def _make(self, service: str) -> Any:
+        """Reads files and thinks for a while, so that it is done in a thread; the client is bound to no loop yet."""
+        client = asyncio.run(self._made.enter_async_context(self._new_client(service)))
+        client.meta.events.register("before-call.s3.HeadBucket", refuse)
+        return client
+
+    def _new_client(self, service: str) -> Any:
+        session = aws_session()
+        queue = service == "sqs"
+        key = self._credentials
+        return session.create_client(
+            service,
+            region_name=self.address.region if queue else self.location.region or None,
+            endpoint_url=self.address.endpoint_url if queue else self.location.endpoint_url or None,
+            verify=self.location.ca_file or None,
+            config=self._config(),
+            aws_access_key_id=key and key.access_key_id,
+            aws_secret_access_key=key and key.secret_access_key,
+            aws_session_token=(key and key.session_token) or None,
+        )
+
+    def _config(self) -> AioConfig:
+        location = self.location
+        by_path = location.path_style or location.endpoint_url
+        return AioConfig(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=_CONNECTIONS,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
+            s3={"addressing_style": "path" if by_path else "auto"},
+            http_session_cls=AwsTransport,
+            ignore_configured_endpoint_urls=True,  # the location says where it is
+            request_checksum_calculation="when_required",  # not every compatible server knows the others
+            response_checksum_validation="when_required",
+            parameter_validation=False,  # this and the SDK's own user agent cost a third of a request's time
+            user_agent="vvwatch",
+        )

@@ -1,0 +1,153 @@
+"""What SQS refuses, and S3 about its notifications, in our words; as `errors` does it for objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from botocore.exceptions import ClientError
+
+from vvwatch.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    StorageError,
+    StorageThrottled,
+    StorageUnavailable,
+)
+from vvwatch.providers.replies import redirected
+from vvwatch.providers.s3.errors import LATER, Operation
+from vvwatch.providers.s3.errors import told as broken_told
+
+_CODE: Final = re.compile(r"[\w.]{1,64}", re.ASCII)
+_LACKS: Final = re.compile(r"is not authorized to perform: (kms:[A-Za-z]+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something asked of a service: `what` cannot be done without it, what it takes, and on which resource."""
+
+    what: str
+    permission: str
+    arn: str
+    missing: str = ""
+    """What to do when the thing that is asked about does not exist."""
+
+
+class NotTaken(StorageUnavailable):
+    """Raised when a service does not take a request for what it says. It does not leave the modules of this queue."""
+
+
+class Missing(StorageUnavailable):
+    """Raised when the thing that is asked about does not exist."""
+
+
+@contextmanager
+def told(errand: Errand) -> Iterator[None]:
+    """What the service and the network say, in our words; no text of an answer is passed on."""
+    with broken_told(Operation("asked", errand.permission), errand.arn, errand.arn):
+        try:
+            yield
+        except ClientError as error:
+            raise _meaning(error, errand) from None
+
+
+def _meaning(error: ClientError, errand: Errand) -> StorageError:
+    said, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    if 300 <= status < 400 and (location := metadata.get("HTTPHeaders", {}).get("location", "")):
+        return redirected(
+            errand.what, location, "set the queue's URL, endpoint_url and region to where they are"
+        )
+    code = str(said.get("Code", ""))
+    code = code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.") if _CODE.fullmatch(code) else ""
+    if code.upper().startswith("KMS") and "Denied" in code:
+        return _no_key(errand, str(said.get("Message", "")), code)
+    meaning = _BY_CODE.get(code) or _BY_STATUS.get(status) or _strange
+    return meaning(errand, code or str(status))
+
+
+def _no_key(errand: Errand, message: str, code: str) -> AccessDenied:
+    lacks = _LACKS.search(message)
+    return AccessDenied(
+        f"{errand.what}: its key may not be used ({code})",
+        f"grant {lacks[1] if lacks else 'kms:Decrypt'} on the key that encrypts {errand.arn}",
+    )
+
+
+def _denied(errand: Errand, code: str) -> AccessDenied:
+    return AccessDenied(
+        f"{errand.what}: these credentials have no right to ({code})",
+        f"grant {errand.permission} on {errand.arn}",
+    )
+
+
+def _missing(errand: Errand, code: str) -> Missing:
+    return Missing(f"{errand.what}: {errand.arn} does not exist ({code})", errand.missing or LATER)
+
+
+def _throttled(errand: Errand, code: str) -> StorageThrottled:
+    return StorageThrottled(f"{errand.what}: the service asks for fewer requests ({code})", LATER)
+
+
+def _not_taken(errand: Errand, code: str) -> NotTaken:
+    return NotTaken(f"{errand.what}: the service does not take that ({code})", LATER)
+
+
+def _strange(errand: Errand, code: str) -> StorageUnavailable:
+    return StorageUnavailable(f"{errand.what}: the service answered {code}", LATER)
+
+
+def _refused(why: str, hint: str) -> Callable[[Errand, str], CredentialsRefused]:
+    return lambda errand, code: CredentialsRefused(f"{errand.what}: {why} ({code})", hint)
+
+
+_UNKNOWN: Final = _refused("the service does not know the access key", "check the access key id")
+_EXPIRED: Final = _refused("the credentials have expired", "give new ones")
+_UNSIGNED: Final = _refused("the signature is wrong", "check the secret access key, the region and the clock")
+
+_BY_CODE: Final[Mapping[str, Callable[[Errand, str], StorageError]]] = {
+    "AccessDenied": _denied,
+    "AccessDeniedException": _denied,
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "InvalidAccessKeyId": _UNKNOWN,
+    "InvalidArgument": _not_taken,
+    "InvalidClientTokenId": _UNKNOWN,
+    "InvalidParameterValue": _not_taken,
+    "InvalidSecurity": lambda errand, code: StorageUnavailable(
+        f"{errand.what}: the service wants https ({code})", "give the queue's URL with https"
+    ),
+    "InvalidSignatureException": _UNSIGNED,
+    "InvalidToken": _refused("the session token is not valid", "give one that belongs to the access key"),
+    "MethodNotAllowed": _not_taken,
+    "NoSuchBucket": _missing,
+    "NonExistentQueue": _missing,
+    "NotImplemented": _not_taken,
+    "OverLimit": _throttled,  # too many messages are in flight
+    "QueueDeletedRecently": _missing,
+    "QueueDoesNotExist": _missing,
+    "ReceiptHandleIsInvalid": _not_taken,
+    "RequestExpired": _EXPIRED,
+    "RequestThrottled": _throttled,
+    "RequestTimeTooSkewed": _refused(
+        "this machine's clock and the service's are too far apart",
+        "set the clock of this machine, say by NTP",
+    ),
+    "SignatureDoesNotMatch": _UNSIGNED,
+    "SlowDown": _throttled,
+    "Throttling": _throttled,
+    "ThrottlingException": _throttled,
+    "TooManyRequestsException": _throttled,
+    "UnrecognizedClientException": _UNKNOWN,
+}
+_BY_STATUS: Final[Mapping[int, Callable[[Errand, str], StorageError]]] = {
+    401: _refused("the credentials are not accepted", "check them"),
+    403: _denied,
+    404: _missing,
+    429: _throttled,
+    501: _not_taken,
+    503: _throttled,
+}

@@ -1,0 +1,235 @@
+"""A bucket of S3, or of a store that speaks its protocol, as a storage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from vvwatch.core.locations import check_key
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.store_notes import Oddity
+from vvwatch.errors import (
+    InvalidInput,
+    ObjectChanged,
+    ObjectNotFound,
+    OutsideLocation,
+    StorageError,
+    StorageUnavailable,
+)
+from vvwatch.ports import Capabilities
+from vvwatch.providers.listing import Continuations, ListedPage
+from vvwatch.providers.remote import Incoming, RemoteStorage
+from vvwatch.providers.s3.client import Answer, S3Client, S3Credentials, S3Location
+from vvwatch.providers.s3.entries import ListedEntries, described, etag_of, is_complete
+from vvwatch.providers.s3.errors import DELETE, READ, ArgumentRefused, strange
+from vvwatch.providers.s3.listing import LONGEST_KEY_BYTES
+from vvwatch.providers.s3.reading import Wanted, sent
+from vvwatch.providers.s3.tasks import side_by_side
+from vvwatch.providers.s3.upload import PART_BYTES, NewObject, upload
+from vvwatch.providers.spool import Spool
+from vvwatch.providers.versions import taken_apart, version_of
+
+__all__ = ["S3Credentials", "S3Location", "S3Storage"]
+
+_CHUNK_BYTES: Final = 1 << 17
+_HEADS_AT_ONCE: Final = 8
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+_T = TypeVar("_T")
+
+
+class S3Storage(RemoteStorage):
+    """The objects of a bucket. Without credentials it is asked as whoever this machine is.
+
+    A listing's price is that of us-east-1, https://aws.amazon.com/s3/pricing.
+    """
+
+    capabilities = Capabilities(
+        atomic_writes=True, start_after=True, versions_recur=True, list_usd=0.005 / 1_000
+    )
+
+    def __init__(self, location: S3Location, credentials: S3Credentials | None, spool: Spool) -> None:
+        super().__init__(spool)
+        self._location = location
+        self._client = S3Client(location, credentials)
+        self.notes.versions_shown = promised = not location.endpoint_url
+        self._listing = ListedEntries(self._client, self.notes, promised=promised)
+        self._directory = location.bucket.endswith("--x-s3")
+        self.any_prefix = not self._directory
+        if self._directory:  # it lists in no order, and knows no StartAfter
+            self.capabilities = replace(self.capabilities, start_after=False)
+
+    def uri(self, key: str) -> str:
+        """As `Storage.uri`."""
+        return self._client.address.of(key)
+
+    async def pages(self, prefix: str, *, level: bool = False, after: str = "") -> AsyncGenerator[ListedPage]:
+        """As `Lister.pages`."""
+        asked = ({"Delimiter": "/"} if level else {}) | ({"StartAfter": after} if after else {})
+        folders: set[str] = set()
+        continuations = Continuations(repr(self.uri(prefix)))
+        while True:
+            listing, date = await self._client.list(prefix, asked)
+            self.heard(date)
+            if listing.page.objects:
+                self.notes.versions_shown = self._listing.shown_by(listing.page)
+            yield _fresh(listing.page, folders)
+            token = listing.next_token
+            if not token:
+                return
+            continuations.follow(token, listing.page)
+            asked["ContinuationToken"] = token
+
+    async def stat(self, key: str) -> StorageObject:
+        """As `Storage.stat`. The version is the one that a listing tells: at a compatible store both are asked."""
+        _require_possible(key, ObjectNotFound)
+        answer = await self._client.head(key)
+        if self._listing.agrees and is_complete(answer):
+            return described(key, answer)
+        with suppress(StorageError):  # who may read need not have the right to list
+            listed = await self._listing.entry(key)
+            if listed is not None:
+                return self._listing.judged(listed, key, answer)
+        return described(key, answer)
+
+    async def restored(self, keys: Sequence[str]) -> Collection[str]:
+        """As `Storage.restored`; one that may not be looked at is none."""
+        found: set[str] = set()
+
+        async def look(key: str) -> None:
+            try:
+                archived = (await self.stat(key)).archived
+            except StorageUnavailable:
+                raise
+            except StorageError:  # gone, denied, or encrypted with a key of someone's own
+                return
+            if not archived:
+                found.add(key)
+
+        await side_by_side(_HEADS_AT_ONCE, look, _each(keys))
+        return found
+
+    @asynccontextmanager
+    async def opened(
+        self, key: str, version: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[Incoming]:
+        """As `RemoteStorage.opened`."""
+        _require_possible(key, ObjectNotFound)
+        wanted = Wanted(key, version, start, length)
+        if start >= wanted.version.size_bytes:  # there is nothing to send, and no range can say so
+            there = await self._stat_version(key, version)
+            yield Incoming(there.size_bytes, _each(()))
+            return
+        answer = await self._answer(wanted)
+        with closing(answer["Body"]) as body:
+            part = sent(wanted, answer)
+            if part is None:
+                raise strange(f"{self.uri(key)!r} cannot be read", "not the range came that was asked for")
+            shown = await self._is_shown(wanted, answer, part.whole_bytes)
+            if part.skipped_bytes or part.most_bytes is not None:
+                self.notes.note(Oddity.NO_RANGES)
+            async with aclosing(part.of(self._chunks(key, body))) as chunks:
+                yield Incoming(part.whole_bytes, chunks, self._md5(answer))
+        if not shown:
+            await self._stat_version(key, version)
+
+    async def _answer(self, wanted: Wanted) -> Answer:
+        """The body as it was asked for; as it can be had, where the store refuses the range or the condition."""
+        key = wanted.key
+        try:
+            return await self._client.ask("get_object", READ, key, **wanted.condition, **wanted.stretch)
+        except (ObjectChanged, ArgumentRefused) as refused:
+            if not self._location.endpoint_url:
+                raise
+            await self._stat_version(key, wanted.text)
+            why = Oddity.NO_RANGES if isinstance(refused, ArgumentRefused) else Oddity.NO_CONDITIONS
+        with suppress(ObjectChanged, ArgumentRefused):
+            kept = {} if why is Oddity.NO_RANGES else wanted.stretch
+            answer = await self._client.ask("get_object", READ, key, **kept)
+            self.notes.note(why)
+            return answer
+        return await self._client.ask("get_object", READ, key)
+
+    async def _is_shown(self, wanted: Wanted, answer: Answer, whole_bytes: int) -> bool:
+        """Whether the answer itself shows that it is of the version; else it has to be looked at again afterwards.
+
+        Raises ObjectChanged when it is of another one, also by what a listing tells now.
+        """
+        said = taken_apart(version_of(etag_of(answer), _modified_at(answer), whole_bytes))
+        asked = wanted.version
+        if asked.etag and (asked.etag, asked.size_bytes) == (said.etag, said.size_bytes):
+            return True
+        if asked.modified is None or (asked.modified // 1, asked.size_bytes) != (
+            _modified_at(answer),
+            whole_bytes,
+        ):
+            await self._require_listed(wanted, answer, whole_bytes)
+        return False
+
+    async def _require_listed(self, wanted: Wanted, answer: Answer, whole_bytes: int) -> None:
+        """Raise ObjectChanged unless the listing still calls what came by the version that was asked for."""
+        listed = await self._listing.entry(wanted.key) if self._location.endpoint_url else None
+        found = "" if listed is None else listed.version
+        self._require_version(wanted.key, wanted.text, found)
+        assert listed is not None  # noqa: S101  # no version is empty
+        self._listing.judged(listed, wanted.key, {**answer, "ContentLength": whole_bytes}, strict=True)
+
+    async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
+        """As `RemoteStorage.create`."""
+        _require_possible(key, OutsideLocation)
+        if self._location.endpoint_url or size_bytes > PART_BYTES:
+            await self._require_none(key)
+        await upload(self._client, NewObject(key, source, size_bytes, sha256, content_type))
+
+    async def remove(self, key: str, version: str) -> None:
+        """As `RemoteStorage.remove`; where the bucket keeps old versions, it keeps this one as well."""
+        await self._stat_version(key, version)  # not every compatible server minds the condition
+        etag = taken_apart(version).etag
+        condition = {"IfMatch": f'"{etag}"'} if etag and self._listing.agrees else {}
+        await self._client.ask_if(condition, "delete_object", DELETE, key)
+
+    async def aclose(self) -> None:
+        """As `Storage.aclose`."""
+        await self._client.aclose()
+
+    async def _chunks(self, key: str, body: Any) -> AsyncGenerator[bytes]:
+        with self._client.told(READ, key):
+            async for chunk in body.iter_chunks(_CHUNK_BYTES):
+                yield chunk
+
+    def _md5(self, answer: Answer) -> bytes | None:
+        """Of the whole object: its ETag, unless it was made of parts or encrypted with a key of someone's own."""
+        own_key = "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "AES256") != "AES256"
+        etag = etag_of(answer)  # a directory bucket's is anything
+        return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not own_key and not self._directory else None
+
+
+async def _each(items: Iterable[_T]) -> AsyncIterator[_T]:
+    for item in items:
+        yield item
+
+
+def _require_possible(key: str, error: type[StorageError]) -> None:
+    try:
+        check_key(key)
+        possible = len(key.encode()) <= LONGEST_KEY_BYTES
+    except InvalidInput:
+        possible = False
+    if not possible:
+        raise error(f"no object can stand at {key!r}", "keys are UTF-8 without NUL, of at most 1,024 bytes")
+
+
+def _fresh(page: ListedPage, known: set[str]) -> ListedPage:
+    """The page without folders that came before: some servers repeat them on the next page."""
+    folders = [folder for folder in page.folders if folder not in known]
+    known.update(folders)
+    return ListedPage(page.objects, folders, page.irregular)
+
+
+def _modified_at(answer: Answer) -> float:
+    """When the object was changed, in epoch seconds; where the answer does not tell it, a time that no object has."""
+    modified = answer.get("LastModified")
+    return -1.0 if modified is None else modified.timestamp() // 1.0

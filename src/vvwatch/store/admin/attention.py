@@ -1,0 +1,378 @@
+"""What failed and needs somebody, over everything there is: counted, and the newest of it in words.
+
+A failure needs attention until it is tried again, dismissed, or older than the caller wants to know. Each part reads an
+index of exactly that, and no more than a bounded number of its entries; the number of queries never depends on how
+much there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.runs import ItemStatus
+from vvwatch.errors import Conflict, InvalidInput
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import (
+    deliveries,
+    exports,
+    import_files,
+    import_jobs,
+    media,
+    prompt_runs,
+    run_items,
+    segment_results,
+    troubles,
+    webhooks,
+)
+from vvwatch.store.schema.outbox import DELIVERY_NEEDS_ATTENTION
+from vvwatch.store.schema.results import (
+    EXPORT_NEEDS_ATTENTION,
+    EXPORT_WAITS,
+    FILE_FAILED,
+    ITEM_LACKS,
+    JOB_NEEDS_ATTENTION,
+    RUN_NEEDS_ATTENTION,
+)
+
+RECENT_SECONDS: Final = 86_400.0
+"""A failure that is older needs nobody any more: who did not act on it in a day will not."""
+
+NEWEST: Final = 200
+"""So many of the newest failures of each kind are told in words; the others are counted."""
+
+MOST_COUNTED: Final = 10_000
+"""Counts stop there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Failures that say the same: `kind` is import_job, prompt_run, export or delivery, `id` the newest of `ids`.
+
+    `state` is `failed`, or `waiting` for what is tried again by itself at `next_try_at`. `failed` is how many pieces
+    failed in all of them: files, items (of a run without failed items: segments), exports, deliveries. `last_at` is
+    when it happened last.
+    """
+
+    kind: str
+    id: str
+    ids: tuple[str, ...]
+    state: str
+    what: str
+    failed: int
+    last_at: float | None
+    next_try_at: float | None = None
+    about: str = ""
+    """The index of a job, a run or an export; the webhook of a delivery."""
+    reason: str = ""
+    """Why, without what it happened to."""
+    job_id: str = ""
+    """The import job whose media a run is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """`found` are the newest; `counts` how many import_jobs, import_files, prompt_runs, … there are of each kind."""
+
+    found: Sequence[Failure]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Where one kind of failure stands: when it happened, how many pieces failed, and why."""
+
+    table: sa.Table
+    at: sa.Column[Any]
+    needed: sa.ColumnElement[bool]
+    failed: sa.ColumnElement[Any]
+    reason: sa.ColumnElement[Any]
+
+
+def failures(tx: Tx, since: float) -> Failures:
+    """What failed after `since` and was neither tried again nor dismissed, and what waits because it failed."""
+    found = [
+        *_jobs(tx, since),
+        *_runs(tx, since),
+        *_exports(tx, since),
+        *_waiting(tx),
+        *_deliveries(tx, since),
+    ]
+    jobs, runs = _sum(tx, _JOBS, since), _sum(tx, _RUNS, since)
+    counts = {
+        "import_jobs": jobs[0],
+        "import_files": jobs[1],
+        "prompt_runs": runs[0],
+        "run_items": runs[1],
+        "segments": _sum(tx, replace(_RUNS, failed=_FAILED_SEGMENTS), since)[1],
+        "exports": _sum(tx, _EXPORTS, since)[0],
+        "exports_waiting": _count(tx, sa.select(exports.c.id).where(EXPORT_WAITS)),
+        "deliveries": _sum(tx, _DELIVERIES, since)[0],
+    }
+    return Failures(found, counts)
+
+
+def dismiss(tx: Tx, identifier: str, since: float) -> tuple[str, ...]:
+    """Nobody is to be told of this failure any more, nor of those that say the same; returns the ids of all.
+
+    Raises InvalidInput for an id of another kind, NotFound, and Conflict for what has not failed.
+    """
+    kind = _KINDS.get(identifier.partition("_")[0])
+    if kind is None:
+        raise InvalidInput(
+            f"{identifier!r} is nothing that can be dismissed",
+            "an import job (job_…), a prompt run (run_…), an export (exp_…) or a delivery (del_…)",
+        )
+    name, table, needed, look = kind
+    row = tx.require(table, name, identifier)
+    same = next((each.ids for each in look(tx, since) if identifier in each.ids), (identifier,))
+    its = table.c.webhook_id == row.webhook_id if table is deliveries else table.c.id.in_(same)
+    dismissed = sa.update(table).where(its, needed).values(dismissed_at=tx.now)
+    done = tuple(tx.execute(dismissed.returning(table.c.id)).scalars())
+    if identifier not in done:
+        raise Conflict(f"{name} {identifier!r} needs no attention", "only what has failed can be dismissed")
+    return done
+
+
+def _chosen(tx: Tx, part: _Part, since: float) -> list[str]:
+    """The ids of the newest, and of the newest for each other reason: what fails often hides nothing else."""
+    table = part.table
+    found = sa.select(table.c.id).where(part.needed, part.at > since).order_by(part.at.desc())
+    newest = list(tx.execute(found.limit(NEWEST)).scalars())
+    if len(newest) < NEWEST:
+        return newest
+    rows = sa.select(table.c.id, table.c.index_id, part.reason.label("reason")).where(
+        part.needed, part.at > since
+    )
+    some = rows.order_by(part.at.desc()).limit(MOST_COUNTED).subquery()
+    first = sa.select(sa.func.max(some.c.id).label("id")).group_by(some.c.index_id, some.c.reason)
+    others = tx.execute(first.order_by(sa.text("id DESC")).limit(NEWEST)).scalars()
+    return list(dict.fromkeys([*newest, *others]))
+
+
+def _sum(tx: Tx, part: _Part, since: float) -> tuple[int, int]:
+    """How many rows there are, and how many pieces of them failed."""
+    wanted = part.needed, part.at > since
+    some = sa.select(part.failed.label("failed")).where(*wanted).limit(MOST_COUNTED).subquery()
+    totals = sa.select(sa.func.count().label("rows"), sa.func.sum(some.c.failed).label("failed"))
+    total = tx.all(totals.select_from(some))[0]
+    return int(total.rows), int(total.failed or 0)
+
+
+def _count(tx: Tx, rows: sa.Select[Any]) -> int:
+    some = rows.limit(MOST_COUNTED).subquery()
+    return int(tx.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+
+
+def _jobs(tx: Tx, since: float) -> list[Failure]:
+    """Each with the first of its files that failed, and when the object of that is tried again by itself."""
+    table, file = import_jobs, import_files.alias("file")
+    chosen = sa.select(table, file.c.key, file.c.message, troubles.c.retry_at).select_from(table)
+    chosen = chosen.outerjoin(file, file.c.id == _first_file())
+    chosen = chosen.outerjoin(troubles, troubles.c.file_id == file.c.id)
+    rows = tx.all(chosen.where(table.c.id.in_(_chosen(tx, _JOBS, since))).order_by(table.c.updated_at.desc()))
+    return _grouped(
+        Failure(
+            kind="import_job",
+            id=row.id,
+            ids=(row.id,),
+            state="failed",
+            what=_first_of(row.key, row.message, row.error_message, row.failed - row.retried),
+            failed=row.failed - row.retried,
+            last_at=row.updated_at,
+            next_try_at=row.retry_at,
+            about=row.index_id,
+            reason=row.message or row.error_message or "",
+        )
+        for row in rows
+    )
+
+
+def _runs(tx: Tx, since: float) -> list[Failure]:
+    """Each with the first of its items that failed, or where none did, the first segment of one."""
+    table, item, piece = prompt_runs, run_items.alias("item"), segment_results.alias("piece")
+    columns = media.c.title, item.c.error_message.label("message"), piece.c.start_time, piece.c.end_time
+    chosen = sa.select(table, *columns, piece.c.error.label("segment_error")).select_from(table)
+    chosen = chosen.outerjoin(item, item.c.id == _first_item()).outerjoin(
+        media, media.c.id == item.c.media_id
+    )
+    its_segment = piece.c.run_item_id == item.c.id, piece.c.ordinal == _first_segment(item)
+    chosen = chosen.outerjoin(piece, sa.and_(*its_segment, item.c.status != ItemStatus.FAILED))
+    rows = tx.all(chosen.where(table.c.id.in_(_chosen(tx, _RUNS, since))).order_by(table.c.updated_at.desc()))
+    return _grouped(map(_run, rows))
+
+
+def _run(row: sa.Row[Any]) -> Failure:
+    segments = 0 if row.failed_items else row.total_segments - row.completed_segments
+    message = row.message if row.segment_error is None else row.segment_error
+    name = row.title
+    if row.segment_error is not None:
+        name = f"{row.title}, {row.start_time:.10g} to {row.end_time:.10g} s"
+    failed = segments or row.failed_items or row.missing_wholes
+    return Failure(
+        kind="prompt_run",
+        id=row.id,
+        ids=(row.id,),
+        state="failed",
+        what=_first_of(name, message, row.error_message, failed, segments > 0),
+        failed=failed,
+        last_at=row.updated_at,
+        about=row.index_id or "",
+        reason=message or row.error_message or "",
+        job_id=row.import_job_id or "",
+    )
+
+
+def _first_file() -> sa.ScalarSelect[Any]:
+    """The id of the first file of a job that failed."""
+    first = sa.select(sa.func.min(import_files.c.id)).where(
+        import_files.c.job_id == import_jobs.c.id, FILE_FAILED
+    )
+    return first.correlate(import_jobs).scalar_subquery()
+
+
+def _first_item() -> sa.ScalarSelect[Any]:
+    """The id of the first item of a run that failed; where none did, of the first that lacks segments."""
+    first = sa.select(run_items.c.id).where(run_items.c.run_id == prompt_runs.c.id, ITEM_LACKS)
+    lacks_segments = run_items.c.status != ItemStatus.FAILED
+    return first.order_by(lacks_segments, run_items.c.id).limit(1).correlate(prompt_runs).scalar_subquery()
+
+
+def _first_segment(item: sa.FromClause) -> sa.ScalarSelect[Any]:
+    """The ordinal of the first segment of an item that failed."""
+    table = segment_results
+    first = sa.select(sa.func.min(table.c.ordinal)).where(
+        table.c.run_item_id == item.c.id, table.c.error.is_not(None)
+    )
+    return first.correlate(item).scalar_subquery()
+
+
+def _first_of(
+    name: str | None, message: str | None, error: str | None, failed: int, of_segments: bool = False
+) -> str:
+    if name is None:
+        return error or "failed"
+    unit = (" segment" if failed == 2 else " segments") if of_segments else ""
+    rest = f" (and {failed - 1:,} more{unit})" if failed > 1 else ""
+    return f"{name}: {message or 'failed'}{rest}"
+
+
+def _exports(tx: Tx, since: float) -> list[Failure]:
+    chosen = sa.select(exports).where(exports.c.id.in_(_chosen(tx, _EXPORTS, since)))
+    rows = tx.all(chosen.order_by(exports.c.completed_at.desc()))
+    return _grouped(_export(row, "failed", row.error_message or "failed", row.completed_at) for row in rows)
+
+
+def _waiting(tx: Tx) -> list[Failure]:
+    """Exports that failed for now, and are tried again."""
+    chosen = sa.select(exports).where(EXPORT_WAITS).order_by(exports.c.id.desc()).limit(NEWEST)
+    return _grouped(_export(row, "waiting", row.last_error, row.updated_at) for row in tx.all(chosen))
+
+
+def _export(row: sa.Row[Any], state: str, what: str, last_at: float | None) -> Failure:
+    next_at = row.next_at if state == "waiting" else None
+    return Failure("export", row.id, (row.id,), state, what, 1, last_at, next_at, row.index_id or "", what)
+
+
+def _deliveries(tx: Tx, since: float) -> list[Failure]:
+    """Those that were given up, of each webhook together."""
+    table = deliveries
+    needed = DELIVERY_NEEDS_ATTENTION, table.c.completed_at > since
+    chosen = sa.select(table.c.id, table.c.webhook_id).where(*needed).order_by(table.c.completed_at.desc())
+    some = chosen.limit(MOST_COUNTED).subquery()
+    newest = sa.func.max(some.c.id).label("id"), sa.func.count().label("failed")
+    grouped = sa.select(*newest).group_by(some.c.webhook_id).subquery()
+    joined = sa.select(table, grouped.c.failed, webhooks.c.name).select_from(table)
+    joined = (
+        joined.join(grouped, grouped.c.id == table.c.id)
+        .join(webhooks, webhooks.c.id == table.c.webhook_id)
+        .order_by(table.c.id.desc())
+    )
+    return [_given_up(row) for row in tx.all(joined.limit(NEWEST))]
+
+
+def _given_up(row: sa.Row[Any]) -> Failure:
+    times = "was" if row.failed == 1 else f"and {row.failed - 1:,} more were"
+    what = f"an event for {row.name} {times} given up: {row.error_message or 'it was not taken'}"
+    return Failure(
+        "delivery",
+        row.id,
+        (row.id,),
+        "failed",
+        what,
+        row.failed,
+        row.completed_at,
+        None,
+        row.webhook_id,
+        row.webhook_id,
+    )
+
+
+def _grouped(found: Iterable[Failure]) -> list[Failure]:
+    """Those that say the same together, under the newest, which comes first."""
+    groups: dict[tuple[str, str, str], Failure] = {}
+    for each in found:
+        known = groups.get((each.about, each.state, each.what))
+        groups[each.about, each.state, each.what] = (
+            each
+            if known is None
+            else replace(known, ids=(*known.ids, *each.ids), failed=known.failed + each.failed)
+        )
+    return list(groups.values())
+
+
+_ONE: Final[sa.ColumnElement[int]] = sa.literal_column("1")
+_reason_of_file = import_files.alias("its_file")
+_reason_of_item = run_items.alias("its_item")
+_reason_of_segment = (
+    sa.select(segment_results.c.error)
+    .where(
+        segment_results.c.run_item_id == _reason_of_item.c.id,
+        segment_results.c.ordinal == _first_segment(_reason_of_item),
+    )
+    .correlate(_reason_of_item)
+    .scalar_subquery()
+)
+_FAILED_SEGMENTS: Final = prompt_runs.c.total_segments - prompt_runs.c.completed_segments
+_JOBS: Final = _Part(
+    import_jobs,
+    import_jobs.c.updated_at,
+    JOB_NEEDS_ATTENTION,
+    import_jobs.c.failed - import_jobs.c.retried,
+    sa.func.coalesce(
+        sa.select(_reason_of_file.c.message).where(_reason_of_file.c.id == _first_file()).scalar_subquery(),
+        import_jobs.c.error_message,
+    ),
+)
+_RUNS: Final = _Part(
+    prompt_runs,
+    prompt_runs.c.updated_at,
+    RUN_NEEDS_ATTENTION,
+    prompt_runs.c.failed_items,
+    sa.func.coalesce(
+        sa.select(
+            sa.case(
+                (_reason_of_item.c.status == ItemStatus.FAILED, _reason_of_item.c.error_message),
+                else_=sa.func.coalesce(_reason_of_segment, _reason_of_item.c.error_message),
+            )
+        )
+        .where(_reason_of_item.c.id == _first_item())
+        .scalar_subquery(),
+        prompt_runs.c.error_message,
+    ),
+)
+_EXPORTS: Final = _Part(
+    exports, exports.c.completed_at, EXPORT_NEEDS_ATTENTION, _ONE, exports.c.error_message
+)
+_DELIVERIES: Final = _Part(
+    deliveries, deliveries.c.completed_at, DELIVERY_NEEDS_ATTENTION, _ONE, deliveries.c.error_message
+)
+_KINDS: Final = {
+    "job": ("import_job", import_jobs, JOB_NEEDS_ATTENTION, _jobs),
+    "run": ("prompt_run", prompt_runs, RUN_NEEDS_ATTENTION, _runs),
+    "exp": ("export", exports, EXPORT_NEEDS_ATTENTION, _exports),
+    "del": ("delivery", deliveries, DELIVERY_NEEDS_ATTENTION, _deliveries),
+}

@@ -1,0 +1,136 @@
+"""The audit trail. A change commits with its entry, so there is never one without the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.audit import BAD_KEYS, REFUSED, Entry, Origin, Refusals, bounded
+from vvwatch.core.identities import new_id
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import audit
+from vvwatch.store.schema.catalogue import REFUSED as IS_REFUSED
+
+PREFIX: Final = "aud"
+AT_ONCE: Final = 500
+"""How many rows are looked for, and at most dropped, at once."""
+
+_MOST_ADDRESSES: Final = 20
+_RECENT_SECONDS: Final = 3600.0
+_MANY: Final = 20
+_LONGEST_ID: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows to list; what is None or empty does not matter. `since` and `until` are epoch seconds.
+
+    `action` may be a resource's kind alone: `index` stands for `index.created`, `index.deleted`, …
+    """
+
+    actor: str = ""
+    action: str = ""
+    resource_id: str = ""
+    since: float | None = None
+    until: float | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """The conditions on rows."""
+        columns = audit.c
+        equal = {columns.actor: self.actor, columns.resource_id: self.resource_id}
+        found = [column == value for column, value in equal.items() if value]
+        if "." in self.action:
+            found.append(columns.action == self.action)
+        elif self.action:
+            found += [columns.action > f"{self.action}.", columns.action < f"{self.action}/"]
+        if self.since is not None:
+            found.append(columns.id >= new_id(PREFIX, self.since, bytes(10)))
+        if self.until is not None:
+            found.append(columns.id < new_id(PREFIX, self.until, bytes(10)))
+        return found
+
+
+def record(
+    tx: Tx, origin: Origin, action: str, resource_id: str, details: Mapping[str, Any] | None = None
+) -> Entry:
+    """Keep, with what this transaction changes, who asked for it. `details` hold names, never values of secrets."""
+    entry = Entry(tx.new_id(PREFIX), origin, action, str(resource_id)[:_LONGEST_ID], bounded(details or {}))
+    tx.insert(
+        audit,
+        id=entry.id,
+        at=tx.now,
+        action=action,
+        resource_id=entry.resource_id,
+        details=entry.details or None,
+        **_columns(origin),
+    )
+    return entry
+
+
+def _columns(origin: Origin) -> dict[str, str]:
+    return {name: getattr(origin, name) for name in Origin.__slots__}
+
+
+def keep_refusals(tx: Tx, found: Sequence[Refusals]) -> None:
+    """Keep refusals, each in the row of its id: what was kept of it before is replaced."""
+    insert = tx.upsert(audit)
+    for each in found:
+        values = {
+            "at": each.first_at,
+            "last_at": each.last_at,
+            "times": each.times,
+            "action": REFUSED,
+            "outcome": "refused",
+            "details": {"reason": each.reason.value},
+            **_columns(each.origin),
+        }
+        statement = insert.values(id=each.id, **values)
+        tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def newest(tx: Tx, wanted: Wanted, before: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+    """The newest rows, `limit` and one more if there is one; with `before`, those older than that id."""
+    conditions = wanted.conditions() + ([audit.c.id < before] if before else [])
+    return tx.all(sa.select(audit).where(*conditions).order_by(audit.c.id.desc()).limit(limit + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class BadKeys:
+    """How often keys that open nothing came from one address, and from when to when."""
+
+    address: str
+    times: int
+    first_at: float
+    last_at: float
+
+
+def bad_keys(tx: Tx) -> list[BadKeys]:
+    """Addresses from which such keys came twenty times or more, and last within an hour; the busiest first."""
+    since = tx.now - _RECENT_SECONDS
+    columns = audit.c
+    wanted = sa.select(columns.address, columns.details, columns.times, columns.at, columns.last_at)
+    newest_first = wanted.where(IS_REFUSED, columns.last_at > since).order_by(columns.last_at.desc())
+    found: dict[str, BadKeys] = {}
+    for row in tx.all(newest_first.limit(AT_ONCE)):
+        if row.details["reason"] in BAD_KEYS:
+            known = found.get(row.address, BadKeys(row.address, 0, row.at, row.last_at))
+            first, last = min(known.first_at, row.at), max(known.last_at, row.last_at)
+            found[row.address] = BadKeys(row.address, known.times + row.times, first, last)
+    many = [each for each in found.values() if each.times >= _MANY]
+    return sorted(many, key=lambda each: -each.times)[:_MOST_ADDRESSES]
+
+
+def old(tx: Tx, before: float, after: str) -> Sequence[str]:
+    """The next rows, from the one behind `after`, that are older than that."""
+    wanted = audit.c.id > after, audit.c.id < new_id(PREFIX, before, bytes(10))
+    return (
+        tx.execute(sa.select(audit.c.id).where(*wanted).order_by(audit.c.id).limit(AT_ONCE)).scalars().all()
+    )
+
+
+def drop(tx: Tx, ids: Sequence[str]) -> int:
+    """Drop these rows; returns how many there were."""
+    return tx.execute(sa.delete(audit).where(audit.c.id.in_(ids))).rowcount

@@ -1,0 +1,163 @@
+"""API keys: stored as digests, shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.keys import Scope, allows, digest, format_key
+from vvwatch.errors import Conflict
+from vvwatch.store.catalog.ceilings import require_room
+from vvwatch.store.db import idempotency
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import api_keys
+
+ADMIN_KEY_ID: Final = "key_admin"
+"""The id of the key that the operator brings along; bringing another one puts that in its place."""
+
+_SHOWN: Final = len("sk_live_") + 6
+_USE_NOTED_EVERY_SECONDS: Final = 60.0
+
+
+def create(
+    tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None = None
+) -> tuple[sa.Row[Any], str]:
+    """A new key made of 24 random bytes: its row, and the key itself, which is shown this once. Raises LimitReached."""
+    require_room(tx, api_keys)
+    return _created(tx, name, scopes, random, expires_at)
+
+
+def _created(
+    tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None
+) -> tuple[sa.Row[Any], str]:
+    key_id, key = tx.new_id("key"), format_key(random)
+    tx.insert(api_keys, id=key_id, created_at=tx.now, expires_at=expires_at, **_columns(name, scopes, key))
+    return get(tx, key_id), key
+
+
+def get(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """The key's row; raises NotFound."""
+    return tx.require(api_keys, "api_key", key_id)
+
+
+def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """All keys, revoked and expired ones too, oldest first."""
+    return tx.all(sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
+
+
+def revoke(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """The key, revoked for good; revoking twice keeps the first moment. Raises NotFound."""
+    found = get(tx, key_id)
+    if found.revoked_at is None:
+        tx.update(api_keys, key_id, revoked_at=tx.now)
+        idempotency.forget(tx, key_id)
+    return get(tx, key_id)
+
+
+def withdraw(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """As `revoke`, for who asks with a key. Raises Conflict for the last key that may administer."""
+    _keep_an_admin(tx, get(tx, key_id))
+    return revoke(tx, key_id)
+
+
+def delete(tx: Tx, key_id: str) -> sa.Row[Any]:
+    """Forget a key altogether. Raises NotFound, and Conflict for the last key that may administer, or a seeded one."""
+    found = _own(tx, key_id, "deleted", "revoke it: that is for good")
+    _keep_an_admin(tx, found)
+    tx.execute(sa.delete(api_keys).where(api_keys.c.id == key_id))
+    idempotency.forget(tx, key_id)
+    return found
+
+
+def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[sa.Row[Any], str]:
+    """Another key in the place of this one, which is revoked: its row, and the key itself, which is shown this once.
+
+    Name, scopes and the moment it expires stay. Raises NotFound, and Conflict for a key that opens nothing any more
+    or is seeded.
+    """
+    found = _own(tx, key_id, "rotated", "bring another one with VVWATCH_ADMIN_KEY and restart")
+    if not is_active(found, tx.now):
+        raise Conflict(f"key {key_id!r} is revoked or has expired: it cannot be rotated", "make a new one")
+    made = _created(tx, found.name, [Scope(scope) for scope in found.scopes], random, found.expires_at)
+    revoke(tx, key_id)
+    return made
+
+
+def _own(tx: Tx, key_id: str, what: str, instead: str) -> sa.Row[Any]:
+    """A key that was made here; one that the operator brought would come again with the next start."""
+    found = get(tx, key_id)
+    if key_id.startswith(ADMIN_KEY_ID):
+        raise Conflict(f"key {key_id!r} is the operator's own: it cannot be {what}", instead)
+    return found
+
+
+def _keep_an_admin(tx: Tx, leaving: sa.Row[Any]) -> None:
+    """Nobody can lock everybody out by mistake."""
+    if not (is_active(leaving, tx.now) and allows(leaving.scopes, Scope.ADMIN)):
+        return
+    active = api_keys.c.revoked_at.is_(None), sa.func.coalesce(api_keys.c.expires_at, tx.now + 1) > tx.now
+    administers = sa.type_coerce(api_keys.c.scopes, sa.Text).contains(f'"{Scope.ADMIN.value}"')
+    others = sa.select(api_keys.c.id).where(api_keys.c.id != leaving.id, administers, *active).limit(1)
+    if tx.first(others) is None:
+        message = f"key {leaving.id!r} is the last one with the scope 'admin'"
+        raise Conflict(message, "make another one with this scope first")
+
+
+def is_active(row: sa.Row[Any], now: float) -> bool:
+    """Whether the key opens anything at `now`."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
+
+
+def known(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+    """The key with this digest, active or not; None for one that vvwatch did not make."""
+    return tx.first(sa.select(api_keys).where(api_keys.c.digest == key_digest))
+
+
+def find(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+    """The active key with this digest, or None."""
+    row = known(tx, key_digest)
+    return row if row is not None and is_active(row, tx.now) else None
+
+
+def is_still(tx: Tx, key_id: str, created_at: float) -> bool:
+    """Whether the key that was made under this id at that moment opens anything now.
+
+    The id of the operator's key goes on with the next key that they bring; the moment tells the two apart.
+    """
+    row = tx.first(sa.select(api_keys).where(api_keys.c.id == key_id))
+    return row is not None and row.created_at == created_at and is_active(row, tx.now)
+
+
+def is_use_worth_noting(row: sa.Row[Any], now: float) -> bool:
+    """Whether the key's last use was noted long enough ago to note this one."""
+    return row.last_used_at is None or abs(now - row.last_used_at) >= _USE_NOTED_EVERY_SECONDS
+
+
+def note_use(tx: Tx, key_id: str) -> None:
+    """Keep that the key was used now."""
+    tx.update(api_keys, key_id, last_used_at=tx.now)
+
+
+def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> sa.Row[Any]:
+    """Let `key` administer, in place of what was seeded under `key_id` before. A known key is left as it is."""
+    known = tx.first(sa.select(api_keys).where(api_keys.c.digest == digest(key)))
+    if known is not None:
+        return known
+    values = {**_columns("admin", [Scope.ADMIN], key), "created_at": tx.now}
+    if tx.first(sa.select(api_keys.c.id).where(api_keys.c.id == key_id)) is None:
+        tx.insert(api_keys, id=key_id, **values)
+    else:
+        idempotency.forget(tx, key_id)
+        tx.update(api_keys, key_id, **values, revoked_at=None, expires_at=None, last_used_at=None)
+    return get(tx, key_id)
+
+
+def _columns(name: str, scopes: Sequence[Scope], key: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "digest": digest(key),
+        "key_prefix": key[:_SHOWN],
+        "scopes": [scope.value for scope in scopes],
+    }

@@ -1,0 +1,244 @@
+"""Moving house: all that an installation knows, from one database to another, of whichever engine.
+
+Rows go in the order of their keys, a batch in a transaction that also notes how far it came; so a copy that was
+killed goes on where it was. Until both sides are compared, the target says that it is not whole, and no daemon
+starts on it: it would take for new what has not arrived yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.errors import Conflict, StoreError, StoreLocked
+from vvwatch.store.db import migrations
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.opening import Place
+from vvwatch.store.db.rows import OWN_FACTS, Key, Row, alike, batch, digest, domain_tables, joined, key_of
+from vvwatch.store.schema import connectors, facts
+
+_COPYING, _INSTALLATION = OWN_FACTS
+_BATCH_ROWS: Final = 5_000
+_MOST_CONNECTORS: Final = 1_000_000
+_AGAIN: Final = "stop the daemon, or wait for the other copy, and run the same command again"
+
+Told = Callable[[str, int], None]
+"""Told of each batch: the table, and how many of its rows this run has copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A table that is equal on both sides: its rows, how many of them this run copied, and their checksum."""
+
+    table: str
+    rows: int
+    copied: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far a copy of `installation` came: all tables before `table`, and of that all rows up to `after`."""
+
+    installation: str
+    node: str
+    table: str
+    after: Key | None = None
+
+    def stored(self) -> bytes:
+        return json.dumps([self.installation, self.node, self.table, self.after]).encode()
+
+
+def require_whole(tx: Tx) -> None:
+    """Raises StoreError for the target of a copy that has not ended."""
+    if _fact(tx, _COPYING) is not None:
+        raise StoreError(
+            "this database is a copy that has not ended", "run the same `vvwatch db copy` again: it goes on"
+        )
+
+
+async def copy(source: Place, target: Place, node: str, told: Told) -> list[Moved]:
+    """Copy everything, or go on copying; returns what both sides hold, table by table, when they are equal.
+
+    Local folders that every node was to reach become those of `node`; "" names none. The source is left as it is.
+    Raises Conflict when the target holds something else or `node` is missing, StoreLocked when a daemon works on
+    either side, StoreError when the schemas or, afterwards, the rows differ.
+    """
+    async with source.database.visited() as found:
+        migrations.require_latest(found, source.name)
+    async with source.database.opened(), target.database.opened():
+        return await _Copy(source, target, node, told).run()
+
+
+class _Copy:
+    def __init__(self, source: Place, target: Place, node: str, told: Told) -> None:
+        self._source = source
+        self._target = target
+        self._node = node
+        self._told = told
+        self._copied: dict[sa.Table, int] = {}
+
+    async def run(self) -> list[Moved]:
+        await self._require_alone()
+        installation = await self._source.database.read(_departing, self._node, self._target)
+        mark = await self._target.database.write(_begun, installation, self._node)
+        if mark is not None:
+            mark = await self._all_tables(mark)
+        moved = [await self._compared(table) for table in domain_tables()]
+        self._require_equal(moved)
+        if mark is not None:
+            await self._require_alone()
+            await self._target.database.write(_ended, mark)
+        return [each for each, _ in moved]
+
+    async def _require_alone(self) -> None:
+        for place in (self._source, self._target):
+            if await place.database.read(place.upkeep.in_use):
+                raise StoreLocked(f"a daemon works on {place.name}", _AGAIN)
+
+    async def _all_tables(self, mark: _Mark) -> _Mark:
+        tables = domain_tables()
+        names = [table.name for table in tables]
+        for table in tables[names.index(mark.table) :]:
+            if table.name != mark.table:
+                mark = await self._noted(mark, replace(mark, table=table.name, after=None))
+            mark = await self._rows(table, mark)
+            await self._number(table)
+        return mark
+
+    async def _noted(self, mark: _Mark, next_mark: _Mark) -> _Mark:
+        await self._target.database.write(_advance, mark, next_mark)
+        return next_mark
+
+    async def _rows(self, table: sa.Table, mark: _Mark) -> _Mark:
+        while rows := await self._source.database.read(batch, table, mark.after, _BATCH_ROWS):
+            next_mark = replace(mark, after=key_of(table, rows[-1]))
+            arriving = self._arriving(table, rows)
+            await self._target.database.write(_appended, self._target, table, arriving, mark, next_mark)
+            mark = next_mark
+            self._copied[table] = self._copied.get(table, 0) + len(rows)
+            self._told(table.name, self._copied[table])
+        return mark
+
+    async def _number(self, table: sa.Table) -> None:
+        """No id is given twice, not even that of a row that is gone."""
+        if table.autoincrement_column is not None:
+            given = await self._source.database.read(self._source.upkeep.last_number, table)
+            await self._target.database.write(_numbered, self._target, table, given)
+
+    def _arriving(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
+        return _settled(alike(table, rows), self._node) if table is connectors else alike(table, rows)
+
+    async def _compared(self, table: sa.Table) -> tuple[Moved, Moved]:
+        """The table as it is to arrive, and as it stands."""
+        there = await self._summed(self._source, table, lambda rows: self._arriving(table, rows))
+        here = await self._summed(self._target, table, lambda rows: alike(table, rows))
+        return there, here
+
+    async def _summed(self, place: Place, table: sa.Table, form: Callable[[list[Row]], list[Row]]) -> Moved:
+        count, total, after = 0, 0, None
+        while rows := await place.database.read(batch, table, after, _BATCH_ROWS):
+            count, after = count + len(rows), key_of(table, rows[-1])
+            total = joined(total, digest(form(rows)))
+        return Moved(table.name, count, self._copied.get(table, 0), f"{total:032x}")
+
+    def _require_equal(self, moved: Sequence[tuple[Moved, Moved]]) -> None:
+        differing = [
+            f"{there.table} ({there.rows} rows in the source, {here.rows} in the target)"
+            for there, here in moved
+            if there != here
+        ]
+        if differing:
+            raise StoreError(
+                f"the databases differ in {', '.join(differing)}",
+                "one of them was changed since the copy began: copy anew, into an empty database",
+            )
+
+
+def _departing(tx: Tx, node: str, target: Place) -> str:
+    """The installation that leaves, when everything it has can be found from the new place."""
+    require_whole(tx)
+    homeless = [row[0] for row in batch(tx, connectors, None, _MOST_CONNECTORS) if _needs_node(row)]
+    if homeless and not node and target.file is None:
+        raise Conflict(
+            f"local folders belong to one machine, and nothing says to which: {', '.join(homeless)}",
+            "name the node that has them with --node NAME, or declare them shared = true and start the daemon once",
+        )
+    return installation(tx)
+
+
+def installation(tx: Tx) -> str:
+    """What tells an installation from others, wherever it has moved to."""
+    found = _fact(tx, _INSTALLATION)
+    return repr(migrations.made_at(tx.conn)) if found is None else found.decode()
+
+
+def _needs_node(row: Row) -> bool:
+    values = dict(zip(connectors.c.keys(), row, strict=True))
+    shared = json.loads(values["settings"] or "{}").get("shared")
+    return values["provider"] == "local" and not shared and not values["node"]
+
+
+def _settled(rows: Sequence[Row], node: str) -> list[Row]:
+    """Connectors, with `node` as the one that has the local folders of none."""
+    place = connectors.c.keys().index("node")
+    return [(*row[:place], node, *row[place + 1 :]) if _needs_node(row) else row for row in rows]
+
+
+def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
+    """How far the copy is; None when it has ended before."""
+    stored = _fact(tx, _COPYING)
+    if stored is not None:
+        mark = _Mark(*json.loads(stored))
+        if (mark.installation, mark.node) != (installation, node):
+            raise Conflict(
+                "another copy into this database has not ended",
+                "end that one first, or take an empty database",
+            )
+        return mark
+    known = _fact(tx, _INSTALLATION)
+    if known is not None and known.decode() == installation:
+        return None
+    if any(tx.first(sa.select(table).limit(1)) is not None for table in domain_tables()):
+        raise Conflict(
+            "the target holds something that did not come from this source",
+            "copy into an empty database, on which no daemon has run",
+        )
+    mark = _Mark(installation, node, domain_tables()[0].name)
+    tx.insert(facts, name=_COPYING, value=mark.stored())
+    tx.insert(facts, name=_INSTALLATION, value=installation.encode())
+    return mark
+
+
+def _appended(
+    tx: Tx, target: Place, table: sa.Table, rows: Sequence[Row], mark: _Mark, next_mark: _Mark
+) -> None:
+    _advance(tx, mark, next_mark)
+    target.upkeep.append(tx, table, rows)
+
+
+def _advance(tx: Tx, mark: _Mark, next_mark: _Mark) -> None:
+    """Move the mark from where this process has put it: of two copies that run at once one ends here."""
+    ours = facts.c.name == _COPYING, facts.c.value == mark.stored()
+    if not tx.execute(sa.update(facts).where(*ours).values(value=next_mark.stored())).rowcount:
+        raise StoreLocked("another copy into this database is at work", _AGAIN)
+
+
+def _numbered(tx: Tx, target: Place, table: sa.Table, given: int) -> None:
+    column: Any = table.autoincrement_column
+    largest = tx.execute(sa.select(sa.func.max(column))).scalar() or 0
+    target.upkeep.go_on_after(tx, table, max(given, largest))
+
+
+def _ended(tx: Tx, mark: _Mark) -> None:
+    _advance(tx, mark, mark)
+    tx.execute(sa.delete(facts).where(facts.c.name == _COPYING))
+
+
+def _fact(tx: Tx, name: str) -> bytes | None:
+    found = tx.first(sa.select(facts.c.value).where(facts.c.name == name))
+    return None if found is None else bytes(found.value)

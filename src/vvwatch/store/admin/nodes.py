@@ -1,0 +1,148 @@
+"""The nodes that share a database: who works, and who died. Nothing durable rests on them.
+
+A node that ends in order says so. One that says nothing for its heartbeat is lost: the engine gives its work to the
+others, and it is told for a day, or until it is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.locking import by_locks
+from vvwatch.store.schema import connectors, nodes
+
+HEARTBEAT_SECONDS: Final = 60.0
+"""How long one of an older version may be silent, which does not say it of itself."""
+
+TOLD_SECONDS: Final = 86_400.0
+"""For so long a node that is lost is told, unless it comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What a node says of itself; `held` are the pieces of work that it has under way, by their kind."""
+
+    name: str
+    version: str
+    address: str
+    started_at: float
+    heartbeat_seconds: float
+    held: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node. `lost_at` is its last sign of life, when it gives none any more, and `held` what it had under way then.
+
+    `waiting` are the connectors that only it reaches and that wait for it.
+    """
+
+    name: str
+    version: str
+    address: str
+    started_at: float
+    seen_at: float
+    waiting: tuple[str, ...]
+    lost_at: float | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> str:
+        """What is to be said of it when it is lost."""
+        since = datetime.fromtimestamp(self.seen_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        told = f"gave no sign of life since {since}" if self.seen_at else "was never seen"
+        held = ", ".join(f"{count} {kind}" for kind, count in sorted(self.held.items()))
+        told += "; its work was taken over" + (f" (it held {held})" if held else "")
+        return told + (f", but only it reaches {', '.join(self.waiting)}" if self.waiting else "")
+
+    @property
+    def remedy(self) -> str:
+        """What helps when it is lost."""
+        if self.waiting:
+            return "start it, or declare another node for the folder, or shared = true"
+        return "start it, or look at its log for why it ended; this is shown for a day"
+
+
+@by_locks
+def note(tx: Tx, life: Life) -> float | None:
+    """Keep that this node works; returns the last sign of a life of it that ended without a word, if there was one.
+
+    Who was not seen for a day is forgotten. Each node changes its own row, so none waits for another.
+    """
+    before = tx.first(sa.select(nodes).where(nodes.c.name == life.name))
+    values = {
+        "version": life.version,
+        "address": life.address,
+        "started_at": life.started_at,
+        "heartbeat_seconds": life.heartbeat_seconds,
+        "held": dict(life.held),
+        "seen_at": tx.now,
+        "missed_at": None,
+    }
+    insert = tx.upsert(nodes).values(name=life.name, **values)
+    tx.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
+    tx.execute(sa.delete(nodes).where(nodes.c.seen_at < tx.now - TOLD_SECONDS))
+    broken_off = before is not None and (before.started_at != life.started_at or before.missed_at is not None)
+    return before.seen_at if before is not None and broken_off else None
+
+
+@by_locks
+def miss(tx: Tx) -> list[Node]:
+    """The nodes that are lost and that no other node has missed yet: of all that ask, one is told."""
+    missed = sa.update(nodes).where(nodes.c.missed_at.is_(None), _silent(tx.now)).values(missed_at=tx.now)
+    rows = tx.all(missed.returning(nodes))
+    owned = _owned(tx) if rows else ()
+    return [_node(row.name, row, owned, tx.now) for row in rows]
+
+
+def leave(tx: Tx, name: str) -> None:
+    """The node ends in order."""
+    tx.execute(sa.delete(nodes).where(nodes.c.name == name))
+
+
+def dismiss(tx: Tx, name: str) -> bool:
+    """Tell no more of a node that is lost; False when there is none of that name."""
+    return bool(tx.execute(sa.delete(nodes).where(nodes.c.name == name, _silent(tx.now))).rowcount)
+
+
+def present(tx: Tx) -> list[Node]:
+    """The nodes by name: those that work, those that are lost, and those that others wait for."""
+    owned = _owned(tx)
+    known = {row.name: row for row in tx.all(sa.select(nodes))}
+    names = sorted({*known, *(row.node for row in owned)})
+    everybody = (_node(name, known.get(name), owned, tx.now) for name in names)
+    return [node for node in everybody if node.waiting or node.seen_at > tx.now - TOLD_SECONDS]
+
+
+def all_lost(tx: Tx) -> list[Node]:
+    """The nodes that are lost, or that others wait for."""
+    return [node for node in present(tx) if node.lost_at is not None or node.waiting]
+
+
+def lost(tx: Tx) -> int:
+    """How many nodes are lost."""
+    recent = nodes.c.seen_at > tx.now - TOLD_SECONDS
+    return int(tx.execute(sa.select(sa.func.count()).where(_silent(tx.now), recent)).scalar_one())
+
+
+def _silent(now: float) -> sa.ColumnElement[bool]:
+    return nodes.c.seen_at < now - sa.func.coalesce(nodes.c.heartbeat_seconds, HEARTBEAT_SECONDS)
+
+
+def _owned(tx: Tx) -> Sequence[sa.Row[Any]]:
+    return tx.all(sa.select(connectors.c.node, connectors.c.id).where(connectors.c.node != ""))
+
+
+def _node(name: str, row: sa.Row[Any] | None, owned: Sequence[sa.Row[Any]], now: float) -> Node:
+    theirs = tuple(sorted(each.id for each in owned if each.node == name))
+    if row is None:
+        return Node(name, "", "", 0.0, 0.0, theirs)
+    works = row.seen_at >= now - (row.heartbeat_seconds or HEARTBEAT_SECONDS)
+    life = name, row.version, row.address, row.started_at, row.seen_at
+    return Node(*life, ()) if works else Node(*life, theirs, row.seen_at, row.held or {})

@@ -1,0 +1,136 @@
+"""Sealing everything anew with the newest key, so that the keys before it can go.
+
+First the newest key becomes the one that seals (`store.db.sealing`), and only then all that is stored is sealed anew,
+some rows in a transaction. Whatever interrupts this, each secret is sealed by a key of the ring, and the next run does
+what is left. At the end everything is looked at once more: only then an old key may be thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.audit import CLI, Origin
+from vvwatch.errors import StoreError
+from vvwatch.store.admin import audit
+from vvwatch.store.db import sealing
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.imports.imports import ATTACHMENTS
+from vvwatch.store.schema import connectors, import_files, import_jobs, receipts, webhooks
+
+_AT_ONCE: Final = 200
+
+SEALED: Final[Mapping[str, sa.Column[Any]]] = {
+    "webhooks": webhooks.c.secret,
+    "connectors": connectors.c.credentials,
+    "receipts": receipts.c.answer,
+    "import_files": import_files.c.origin,
+}
+"""Every column that holds what was sealed, by its table; that of `import_files` holds it inside of a document."""
+
+Progress = Callable[[str, int], None]
+"""Called after each transaction with the table, and how many of its secrets were sealed anew so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """How many secrets of a table were looked at, and how many of them an old key had sealed."""
+
+    table: str
+    secrets: int
+    resealed: int
+
+
+async def reseal(database: Database, box: SecretBox, progress: Progress) -> list[Resealed]:
+    """Seal everything with the newest key of `box`; afterwards nothing is sealed by another.
+
+    Raises StoreError for what no key of `box` opens, before anything is changed.
+    """
+    for table in SEALED:
+        await _walked(database, box, table, progress, dry=True)
+    await database.write(_begin, box)
+    done = [await _walked(database, box, table, progress) for table in SEALED]
+    for table in SEALED:
+        left = await _walked(database, box, table, progress, dry=True)
+        if left.resealed:
+            raise StoreError(
+                f"{left.resealed} secrets of {table} are still sealed by an old key",
+                "run the same command again",
+            )
+    return done
+
+
+def _begin(tx: Tx, box: SecretBox) -> None:
+    mark = sealing.mark(tx)
+    if mark is None or not box.is_newest(mark):
+        sealing.begin_anew(tx, box)
+        audit.record(tx, Origin(CLI), "secrets.resealed", "")
+
+
+async def _walked(
+    database: Database, box: SecretBox, table: str, progress: Progress, *, dry: bool = False
+) -> Resealed:
+    """All secrets of a table, page by page. Each page is a writing transaction also where it only looks.
+
+    So it cannot miss what a transaction is about to commit that began earlier: see `store.db.sealing`.
+    """
+    seen = changed = 0
+    after: str | None = ""
+    while after is not None:
+        found, old, after = await database.write(_page, box, table, after, dry=dry)
+        seen, changed = seen + found, changed + old
+        if not dry and old:
+            progress(table, changed)
+    return Resealed(table, seen, changed)
+
+
+def _page(tx: Tx, box: SecretBox, table: str, after: str, *, dry: bool) -> tuple[int, int, str | None]:
+    """The next secrets: how many they are, how many of them are sealed anew, or would be, and where the page ends."""
+    column = SEALED[table]
+    rows, last = _in_origins(tx, after) if table == "import_files" else _in_column(tx, column, after)
+    old = 0
+    for row_id, sealed, put in rows:
+        fresh = box.renewed(sealed)
+        if fresh is None:
+            continue
+        old += 1
+        if not dry:
+            tx.update(column.table, row_id, **{column.name: put(fresh)})
+    return len(rows), old, last
+
+
+_Found = tuple[str, bytes, Callable[[bytes], Any]]
+"""The id of a row, what is sealed in it, and what its column holds once that is sealed anew."""
+
+
+def _in_column(tx: Tx, column: sa.Column[Any], after: str) -> tuple[list[_Found], str | None]:
+    identity = column.table.c.id
+    page = tx.all(sa.select(identity, column).where(identity > after).order_by(identity).limit(_AT_ONCE))
+    found: list[_Found] = [(row_id, bytes(sealed), bytes) for row_id, sealed in map(tuple, page) if sealed]
+    return found, page[-1].id if len(page) == _AT_ONCE else None
+
+
+def _in_origins(tx: Tx, after: str) -> tuple[list[_Found], str | None]:
+    """Files of other hosts: only their jobs have any, and those are found without reading all files."""
+    jobs = import_jobs.c.source_kind == ATTACHMENTS, import_jobs.c.id > after
+    page = tx.execute(
+        sa.select(import_jobs.c.id).where(*jobs).order_by(import_jobs.c.id).limit(_AT_ONCE // 10)
+    )
+    job_ids = page.scalars().all()
+    files = sa.select(import_files.c.id, import_files.c.origin).where(import_files.c.job_id.in_(job_ids))
+    found = list(_origins(tx.all(files)))
+    return found, job_ids[-1] if len(job_ids) == _AT_ONCE // 10 else None
+
+
+def _origins(rows: Sequence[sa.Row[Any]]) -> Iterator[_Found]:
+    for row in rows:
+        if row.origin and row.origin.get("sealed_url"):
+            yield row.id, row.origin["sealed_url"].encode(), _origin(row.origin)
+
+
+def _origin(known: Mapping[str, Any]) -> Callable[[bytes], Any]:
+    return lambda fresh: {**known, "sealed_url": fresh.decode()}

@@ -1,0 +1,185 @@
+"""Retention: what is over for long enough is dropped, oldest first, a little in each transaction.
+
+What is to go is looked for on a snapshot, which holds nobody up, and looked at again by the transaction that drops
+it. Names sort by the time of their making, so what is young enough is not read at all. What stays for ever: the
+ledger with its windows, media, what we wrote ourselves, runs and their items with all that they counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from vvwatch.core import imports, runs
+from vvwatch.core.deliveries import TRANSITIONS as DELIVERY_TRANSITIONS
+from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
+from vvwatch.core.identities import new_id
+from vvwatch.core.runs import Results
+from vvwatch.store.db import event_order
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import journal, llm_calls
+from vvwatch.store.schema import (
+    deliveries,
+    delivery_attempts,
+    events,
+    exports,
+    import_files,
+    import_jobs,
+    prompt_runs,
+    run_items,
+    segment_results,
+)
+
+AT_ONCE: Final = 500
+"""How many rows are looked for, and at most dropped, at once."""
+
+_ENDED_DELIVERY: Final = tuple(status for status, after in DELIVERY_TRANSITIONS.items() if not after)
+_ENDED_EXPORT: Final = tuple(status for status, after in EXPORT_TRANSITIONS.items() if not after)
+
+
+def _made_before(table: sa.Table, prefix: str, before: float) -> sa.ColumnElement[bool]:
+    """Whether its name was given before that moment."""
+    return table.c.id < new_id(prefix, before, bytes(10))
+
+
+def _ids(tx: Tx, table: sa.Table, after: str, *wanted: sa.ColumnElement[bool]) -> Sequence[str]:
+    chosen = sa.select(table.c.id).where(table.c.id > after, *wanted).order_by(table.c.id).limit(AT_ONCE)
+    return tx.execute(chosen).scalars().all()
+
+
+def _over(table: sa.Table, ended: Sequence[str], before: float) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.status.in_(ended), table.c.completed_at < before
+
+
+def old_deliveries(tx: Tx, before: float, after: str) -> Sequence[str]:
+    """The next deliveries, from the one behind `after`, that ended before that moment."""
+    over = _over(deliveries, _ENDED_DELIVERY, before)
+    return _ids(tx, deliveries, after, _made_before(deliveries, "del", before), *over)
+
+
+def drop_deliveries(tx: Tx, before: float, ids: Sequence[str]) -> int:
+    """Drop those of these deliveries that are still over, with their attempts; returns how many."""
+    over = _over(deliveries, _ENDED_DELIVERY, before)
+    gone = tx.execute(sa.select(deliveries.c.id).where(deliveries.c.id.in_(ids), *over)).scalars().all()
+    tx.execute(sa.delete(delivery_attempts).where(delivery_attempts.c.delivery_id.in_(gone)))
+    return tx.execute(sa.delete(deliveries).where(deliveries.c.id.in_(gone))).rowcount
+
+
+def _untold() -> sa.ColumnElement[bool]:
+    """No delivery, and not the newest: others are ordered behind the newest (see `store.delivery.event_order`)."""
+    newest = (
+        sa.select(events.c.id).order_by(events.c.place.desc(), events.c.id.desc()).limit(1).scalar_subquery()
+    )
+    return sa.and_(~sa.exists().where(deliveries.c.event_id == events.c.id), events.c.id != newest)
+
+
+def old_events(tx: Tx, before: float, after: str) -> Sequence[str]:
+    """The next events, from the one behind `after`, that are older than that and have no delivery left."""
+    old = events.c.created_at < before
+    return _ids(tx, events, after, _made_before(events, "evt", before), old, _untold())
+
+
+def drop_events(tx: Tx, before: float, ids: Sequence[str]) -> int:
+    """Drop those of these events that have no delivery; returns how many."""
+    wanted = events.c.id.in_(ids), events.c.created_at < before, _untold()
+    gone = tx.execute(sa.delete(events).where(*wanted).returning(events.c.place)).scalars().all()
+    event_order.drop(tx, gone)
+    return len(gone)
+
+
+def old_import_jobs(tx: Tx, before: float, after: str) -> Sequence[str]:
+    """The next import jobs, from the one behind `after`, that ended before that moment."""
+    over = _over(import_jobs, tuple(imports.TERMINAL), before)
+    return _ids(tx, import_jobs, after, _made_before(import_jobs, "job", before), *over)
+
+
+def drop_files(tx: Tx, job_ids: Sequence[str]) -> int:
+    """Drop some files of these import jobs, which are over; returns how many, none when there are no more."""
+    some = sa.select(import_files.c.id).where(import_files.c.job_id.in_(job_ids)).limit(AT_ONCE)
+    return tx.execute(sa.delete(import_files).where(import_files.c.id.in_(some))).rowcount
+
+
+def drop_import_jobs(tx: Tx, before: float, ids: Sequence[str]) -> int:
+    """Drop those of these import jobs that have no file left; returns how many."""
+    over = _over(import_jobs, tuple(imports.TERMINAL), before)
+    empty = ~sa.exists().where(import_files.c.job_id == import_jobs.c.id)
+    return tx.execute(sa.delete(import_jobs).where(import_jobs.c.id.in_(ids), *over, empty)).rowcount
+
+
+def _result_free(before: float) -> tuple[sa.ColumnElement[bool], ...]:
+    """Runs that ended long enough ago, with results, which no export under way is built from."""
+    whole = sa.and_(exports.c.run_id.is_(None), exports.c.index_id == prompt_runs.c.index_id)
+    mine = sa.or_(exports.c.run_id == prompt_runs.c.id, whole)
+    return (
+        *_over(prompt_runs, tuple(runs.TERMINAL), before),
+        prompt_runs.c.results != Results.DROPPED,
+        ~sa.exists().where(mine, exports.c.status.not_in(_ENDED_EXPORT)),
+    )
+
+
+def old_runs(tx: Tx, before: float, after: str) -> Sequence[str]:
+    """The next runs, from the one behind `after`, whose results can go."""
+    return _ids(tx, prompt_runs, after, _made_before(prompt_runs, "run", before), *_result_free(before))
+
+
+def begin_dropping(tx: Tx, before: float, run_id: str) -> bool:
+    """Let nothing more be built from the run's results; False when something is being built from them again."""
+    chosen = prompt_runs.c.id == run_id, *_result_free(before)
+    return bool(tx.execute(sa.update(prompt_runs).where(*chosen).values(results=Results.DROPPING)).rowcount)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Items whose segments, from the one with the number `first`, are dropped together."""
+
+    item_ids: tuple[int, ...]
+    first: int = 0
+
+
+def portions(tx: Tx, run_id: str, after: int) -> tuple[int, Sequence[Portion]]:
+    """The next items of a run in portions, and the last of these items; none when all were seen."""
+    table = run_items
+    wanted = table.c.run_id == run_id, table.c.id > after
+    chosen = sa.select(table.c.id, table.c.segment_count).where(*wanted).order_by(table.c.id)
+    rows = [(row.id, row.segment_count) for row in tx.all(chosen.limit(AT_ONCE))]
+    return (rows[-1][0] if rows else after), list(_portions(rows))
+
+
+def _portions(items: Sequence[tuple[int, int]]) -> Iterator[Portion]:
+    """As many items together as have few enough segments; one that has too many is dropped from its end."""
+    some: tuple[int, ...] = ()
+    room = AT_ONCE
+    for item_id, count in items:
+        if count > room and some:
+            yield Portion(some)
+            some, room = (), AT_ONCE
+        for first in range(count - AT_ONCE, 0, -AT_ONCE):
+            yield Portion((item_id,), first)
+        some, room = (*some, item_id), room - min(count, AT_ONCE)
+    if some:
+        yield Portion(some)
+
+
+def drop_results(tx: Tx, portion: Portion) -> int:
+    """Drop the portion's segments, and with the last of them the items' documents and calls; returns how many items.
+
+    What was spent stays counted in the run, the day and the month.
+    """
+    table = segment_results
+    chosen = table.c.run_item_id.in_(portion.item_ids), table.c.ordinal >= portion.first
+    tx.execute(sa.delete(table).where(*chosen))
+    if portion.first:
+        return 0
+    journal.forget(tx, portion.item_ids)
+    llm_calls.forget(tx, portion.item_ids)
+    items = run_items.c.id.in_(portion.item_ids)
+    tx.execute(sa.update(run_items).where(items).values(video_metadata=None, video_metadata_text=""))
+    return len(portion.item_ids)
+
+
+def end_dropping(tx: Tx, run_id: str) -> None:
+    """The run's results are gone."""
+    tx.update(prompt_runs, run_id, results=Results.DROPPED)

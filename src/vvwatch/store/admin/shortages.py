@@ -1,0 +1,63 @@
+"""What waits because a machine is short of something: counted, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core import shortages
+from vvwatch.core.imports import FileStatus
+from vvwatch.core.runs import ItemStatus
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import import_files, run_items
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Files and items of runs, `count` in all, that wait because of `code`; `message` is that of one of them.
+
+    The first has waited since `since`; the next is tried at `next_at`. Both are epoch seconds.
+    """
+
+    code: str
+    message: str
+    count: int
+    since: float
+    next_at: float
+
+
+def waiting(tx: Tx) -> Sequence[Waiting]:
+    """Return what waits, by code. Reads no more than what is in the engine's hands."""
+    files, items = import_files.c, run_items.c
+    rows = [
+        *tx.all(_counted(files, files.reason, files.message, FileStatus.PENDING)),
+        *tx.all(_counted(items, items.error_code, items.error_message, ItemStatus.PENDING)),
+    ]
+    return [_together(code, its) for code in shortages.CODES if (its := [r for r in rows if r.code == code])]
+
+
+def _counted(
+    table: Any, code: sa.ColumnElement[Any], message: sa.ColumnElement[Any], pending: str
+) -> sa.Select[Any]:
+    told = (
+        code.label("code"),
+        sa.func.max(message).label("message"),
+        sa.func.count().label("count"),
+        sa.func.min(table.failing_since).label("since"),
+        sa.func.min(table.next_at).label("next_at"),
+    )
+    waits = table.next_at.is_not(None), table.status == pending, code.in_(shortages.CODES)
+    return sa.select(*told).where(*waits).group_by(code)
+
+
+def _together(code: str, rows: Sequence[sa.Row[Any]]) -> Waiting:
+    return Waiting(
+        code,
+        rows[0].message or "",
+        sum(int(row._mapping["count"]) for row in rows),
+        min(row.since or row.next_at for row in rows),
+        min(row.next_at for row in rows),
+    )

@@ -1,0 +1,117 @@
+"""The state of everything, for one answer: so many queries whatever the number of automations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.store.admin import audit, shortages
+from vvwatch.store.admin.attention import MOST_COUNTED, Failures, failures
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import processor_queries
+from vvwatch.store.schema import (
+    connectors,
+    export_automations,
+    exports,
+    import_automations,
+    import_jobs,
+    indexes,
+    prompt_runs,
+    webhooks,
+    windows,
+)
+from vvwatch.store.watching import watch_queries
+
+NEWEST: Final = 50
+"""So much of the work under way is told of each kind; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What has not ended: the newest of it, and how much there is (at most `MOST_COUNTED`)."""
+
+    newest: Sequence[sa.Row[Any]]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything in the database that tells how the daemon is doing.
+
+    `automations` are all import automations, joined with their index (`index_name`) and connector
+    (`connector_status`, `events`). `exporting` is by index, `windows` (open ones) and `sweeps` (the last of each) by
+    automation, `refused` (messages that told nothing) by connector. `webhooks` are those that failed last,
+    `processors` those that are paused and the runs that wait for one, `shortages` what waits for a machine,
+    `bad_keys` the addresses from which keys come that open nothing.
+    """
+
+    automations: Sequence[sa.Row[Any]]
+    exporting: Mapping[str, sa.Row[Any]]
+    windows: Mapping[str, sa.Row[Any]]
+    sweeps: Mapping[str, sa.Row[Any]]
+    refused: Mapping[str, int]
+    jobs: UnderWay
+    runs: UnderWay
+    exports: UnderWay
+    failures: Failures
+    webhooks: Sequence[sa.Row[Any]]
+    processors: processor_queries.Standing
+    shortages: Sequence[shortages.Waiting]
+    bad_keys: Sequence[audit.BadKeys]
+
+
+def state(tx: Tx, since: float) -> State:
+    """The state of everything; failures and refused messages are those after `since`."""
+    return State(
+        automations=_automations(tx),
+        exporting={row.index_id: row for row in tx.all(sa.select(export_automations))},
+        windows={
+            row.automation_id: row for row in tx.all(sa.select(windows).where(windows.c.state == "open"))
+        },
+        sweeps=watch_queries.last_sweeps(tx),
+        refused=_refused(tx, since),
+        jobs=_under_way(tx, import_jobs),
+        runs=_under_way(tx, prompt_runs),
+        exports=_under_way(tx, exports),
+        failures=failures(tx, since),
+        webhooks=troubled_webhooks(tx),
+        processors=processor_queries.standing(tx),
+        shortages=shortages.waiting(tx),
+        bad_keys=audit.bad_keys(tx),
+    )
+
+
+def troubled_webhooks(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """Webhooks whose last attempts failed."""
+    wanted = webhooks.c.failure_count > 0, webhooks.c.status != "deleted"
+    return tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id))
+
+
+def _automations(tx: Tx) -> Sequence[sa.Row[Any]]:
+    table = import_automations
+    told = (
+        indexes.c.name.label("index_name"),
+        connectors.c.status.label("connector_status"),
+        connectors.c.events,
+    )
+    joined = sa.select(table, *told).join(indexes, indexes.c.id == table.c.index_id)
+    return tx.all(joined.join(connectors, connectors.c.id == table.c.connector_id).order_by(table.c.index_id))
+
+
+def _refused(tx: Tx, since: float) -> dict[str, int]:
+    refused: dict[str, int] = {}
+    for row in watch_queries.refused_messages(tx, since):
+        refused[row.connector_id] = refused.get(row.connector_id, 0) + row.messages
+    return refused
+
+
+def _under_way(tx: Tx, table: sa.Table) -> UnderWay:
+    goes_on = table.c.completed_at.is_(None)
+    newest = tx.all(sa.select(table).where(goes_on).order_by(table.c.id.desc()).limit(NEWEST))
+    if len(newest) < NEWEST:
+        return UnderWay(newest, len(newest))
+    some = sa.select(table.c.id).where(goes_on).limit(MOST_COUNTED).subquery()
+    return UnderWay(newest, int(tx.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()))

@@ -1,0 +1,317 @@
+"""What automations are made of: connectors, indexes and prompts.
+
+Each can be made over the API or declared in the configuration file; `declare_*` brings the stored row in line
+with the file, keeps its id and its history, and leaves it untouched when nothing changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.json_schemas import check_json_schema
+from vvwatch.core.processors import TECHNICAL_PROMPT_ID
+from vvwatch.errors import Conflict, NotFound
+from vvwatch.store.catalog import subscribers
+from vvwatch.store.catalog.ceilings import require_room
+from vvwatch.store.catalog.deleted import kept, require_kept, restore
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import connectors, indexes, prompts
+
+DEFAULT_PROMPT_ID: Final = TECHNICAL_PROMPT_ID
+"""The prompt that exists without being made."""
+
+PLAYGROUND_ID: Final = "idx__playground"
+"""The index of what names none; no declared one can be called so."""
+
+_UPLOADS_ID: Final = "conn__uploads"
+
+DECLARED_HINT: Final = "it is declared in the configuration file: edit it there and reload"
+
+DISABLED: Final = "disabled"
+"""The status of a connector that may not be used for a while."""
+DELETED: Final = "deleted"
+"""The status of a connector that is gone: its row stays for the history that refers to it, without credentials."""
+_PUT_ASIDE: Final = (DISABLED, DELETED)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec:
+    """What a user sets for a connector. `settings` is the provider's location, `credentials` is sealed JSON.
+
+    `node` is the only node that reaches it; empty when every one does. `events` has the queue that tells of changes
+    (`queue`, `mode`, `sweep_seconds`, `late_seconds`, perhaps `endpoint_url`); None when nothing does.
+    """
+
+    name: str
+    provider: str
+    settings: Mapping[str, Any]
+    scopes: tuple[str, ...] = ("import",)
+    import_mode: str = "all"
+    export_base_path: str | None = None
+    credentials: bytes | None = field(default=None, repr=False)
+    node: str = ""
+    events: Mapping[str, Any] | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The row's values."""
+        events = None if self.events is None else dict(self.events)
+        settings, scopes = dict(self.settings), list(self.scopes)
+        return {**asdict(self), "settings": settings, "scopes": scopes, "events": events}
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """What a user sets for a prompt."""
+
+    name: str
+    prompt_text: str
+    json_schema: Mapping[str, Any]
+    description: str = ""
+    video_level: Mapping[str, Any] | None = None
+    semantic_indexing: Mapping[str, Any] | None = None
+    execution_config: Mapping[str, Any] | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The row's values."""
+        return asdict(self)
+
+
+def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
+    """A new connector, `testing` until its first test is recorded.
+
+    Raises Conflict when its queue is another's, LimitReached.
+    """
+    require_room(tx, connectors)
+    connector_id = tx.new_id("conn")
+    require_own_queue(tx, connector_id, spec.events)
+    moments = {"created_at": tx.now, "updated_at": tx.now}
+    tx.insert(connectors, id=connector_id, status="testing", **moments, **spec.columns())
+    return get_connector(tx, connector_id)
+
+
+def get_connector(tx: Tx, connector_id: str) -> sa.Row[Any]:
+    """The connector; raises NotFound, also for one that was deleted, and for that of uploads: nobody has it in hand."""
+    row = tx.require(connectors, "connector", connector_id)
+    if row.status == DELETED or row.builtin:
+        raise NotFound("connector", connector_id)
+    return row
+
+
+def list_connectors(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """All connectors that were not deleted, oldest first; not those of uploads."""
+    there = sa.select(connectors).where(connectors.c.status != DELETED, ~connectors.c.builtin)
+    return tx.all(there.order_by(connectors.c.created_at, connectors.c.id))
+
+
+def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[Any]:
+    """The connector as the configuration file has it; one that was disabled or deleted over the API is there again.
+
+    With another queue than before all of it is listed again, to begin from.
+    """
+    found = tx.first(sa.select(connectors).where(connectors.c.id == connector_id))
+    _declare(tx, connectors, connector_id, spec.columns(), {"updated_at": tx.now})
+    if found is not None and found.status in _PUT_ASIDE:
+        tx.update(connectors, connector_id, status="active", updated_at=tx.now)
+    row = get_connector(tx, connector_id)
+    if found is not None and found.events != row.events:
+        subscribers.list_again(tx, connector_id)
+    return row
+
+
+def uploads_id(node: str) -> str:
+    """The id of the connector of what is uploaded to `node`, empty where there is only one; none is declared so."""
+    return f"{_UPLOADS_ID}_{node}" if node else _UPLOADS_ID
+
+
+def is_uploads(connector_id: str | None) -> bool:
+    """Whether this is the id of such a connector."""
+    return (connector_id or "").startswith(_UPLOADS_ID)
+
+
+def uploads(tx: Tx, node: str, root: str) -> sa.Row[Any]:
+    """The connector of what is uploaded to a node, which keeps it below `root`. It is made when it is not there."""
+    found = sa.select(connectors).where(connectors.c.id == uploads_id(node))
+    own = {"id": uploads_id(node), "name": "uploads", "provider": "local", "settings": {"root": root}}
+    moments = {"created_at": tx.now, "updated_at": tx.now}
+    if tx.first(found) is None:
+        tx.insert_new(connectors, [{**own, "scopes": ["import"], "node": node, "builtin": True, **moments}])
+    row = tx.execute(found).one()
+    if row.settings["root"] == root:
+        return row
+    tx.update(connectors, row.id, settings={"root": root}, updated_at=tx.now)
+    return tx.execute(found).one()
+
+
+def uploads_moved(tx: Tx, node: str, root: str) -> None:
+    """What was uploaded to a node, if anything was, stands below `root` now."""
+    if tx.first(sa.select(connectors.c.id).where(connectors.c.id == uploads_id(node))) is not None:
+        uploads(tx, node, root)
+
+
+def require_own_queue(tx: Tx, connector_id: str, events: Mapping[str, Any] | None) -> None:
+    """Raises Conflict when another connector has the same queue and one of the two does not share it."""
+    if not events:
+        return
+    for row in list_connectors(tx):
+        same = row.id != connector_id and row.events and row.events["queue"] == events["queue"]
+        if same and "exclusive" in (row.events["mode"], events["mode"]):
+            raise Conflict(
+                f"the queue of these events is that of connector {row.id!r} as well",
+                "give each a queue of its own, or both the mode shared",
+            )
+
+
+def reach_all(tx: Tx) -> None:
+    """There is one node, and it reaches every connector."""
+    tx.execute(sa.update(connectors).where(connectors.c.node != "").values(node=""))
+
+
+def record_test(tx: Tx, connector_id: str, error: str | None) -> sa.Row[Any]:
+    """Keep how a test of the connector ended; `error` None means that it passed. Raises NotFound.
+
+    One that was disabled meanwhile stays so.
+    """
+    found = get_connector(tx, connector_id)
+    status = "failed" if error else "active"
+    tx.update(
+        connectors,
+        connector_id,
+        status=found.status if found.status == DISABLED else status,
+        last_tested_at=tx.now,
+        last_test_result="failed" if error else "success",
+        last_test_error=error,
+    )
+    return get_connector(tx, connector_id)
+
+
+def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[Any]:
+    """A new index. Raises LimitReached."""
+    require_room(tx, indexes)
+    index_id = tx.new_id("idx")
+    tx.insert(indexes, id=index_id, name=name, description=description, created_at=tx.now)
+    return get_index(tx, index_id)
+
+
+def get_index(tx: Tx, index_id: str) -> sa.Row[Any]:
+    """The index; raises NotFound, also for one that was deleted."""
+    require_kept(tx, "index", index_id)
+    return tx.require(indexes, "index", index_id)
+
+
+def list_indexes(tx: Tx, *, include_defaults: bool = True) -> Sequence[sa.Row[Any]]:
+    """All indexes that were not deleted, oldest first; perhaps without the playground."""
+    wanted = [kept(indexes.c.id)] if include_defaults else [kept(indexes.c.id), ~indexes.c.is_default]
+    return tx.all(sa.select(indexes).where(*wanted).order_by(indexes.c.created_at, indexes.c.id))
+
+
+def playground(tx: Tx) -> sa.Row[Any]:
+    """The index of what names none; it is made when it is not there."""
+    found = sa.select(indexes).where(indexes.c.id == PLAYGROUND_ID)
+    if tx.first(found) is None:
+        made = {"id": PLAYGROUND_ID, "name": "Playground", "is_default": True, "created_at": tx.now}
+        tx.insert_new(indexes, [made])
+    return tx.execute(found).one()
+
+
+def index_named(tx: Tx, name: str) -> tuple[sa.Row[Any], bool]:
+    """The oldest index with this very name, and whether it had to be made."""
+    named = sa.select(indexes).where(indexes.c.name == name, kept(indexes.c.id))
+    found = tx.first(named.order_by(indexes.c.created_at, indexes.c.id).limit(1))
+    return (create_index(tx, name), True) if found is None else (found, False)
+
+
+def require_own_index(tx: Tx, index_id: str, hint: str = DECLARED_HINT) -> sa.Row[Any]:
+    """The index, if the API may change or delete it. Raises NotFound, or Conflict (`hint`: it is declared)."""
+    row = get_index(tx, index_id)
+    if row.declared:
+        raise Conflict(f"index {index_id!r} is read-only here", hint)
+    if row.is_default:
+        raise Conflict(f"index {index_id!r} is built in", "make an index of your own")
+    return row
+
+
+def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
+    """Set columns of the index. Raises as `require_own_index`."""
+    require_own_index(tx, index_id)
+    if changes:
+        tx.update(indexes, index_id, **changes)
+    return get_index(tx, index_id)
+
+
+def declare_index(tx: Tx, index_id: str, name: str, description: str | None = None) -> sa.Row[Any]:
+    """The index as the configuration file has it. Raises Conflict while one with this id is being deleted."""
+    restore(tx, "index", index_id)
+    _declare(tx, indexes, index_id, {"name": name, "description": description}, {})
+    return get_index(tx, index_id)
+
+
+def create_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
+    """A new prompt, version 1. Its schemas are taken as they are. Raises LimitReached."""
+    require_room(tx, prompts)
+    prompt_id = tx.new_id("prompt")
+    tx.insert(prompts, id=prompt_id, created_at=tx.now, updated_at=tx.now, **spec.columns())
+    return get_prompt(tx, prompt_id)
+
+
+def get_prompt(tx: Tx, prompt_id: str) -> sa.Row[Any]:
+    """The prompt; raises NotFound."""
+    return tx.require(prompts, "prompt", prompt_id)
+
+
+def list_prompts(tx: Tx, *, include_defaults: bool) -> Sequence[sa.Row[Any]]:
+    """Prompts, oldest first, also those that were deactivated."""
+    wanted = [] if include_defaults else [~prompts.c.is_default]
+    return tx.all(sa.select(prompts).where(*wanted).order_by(prompts.c.created_at, prompts.c.id))
+
+
+def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> sa.Row[Any]:
+    """The prompt as the configuration file has it; a change makes a new version. Raises InvalidInput.
+
+    One that was deactivated over the API is active again.
+    """
+    _check_schemas(spec)
+    _declare(tx, prompts, prompt_id, {**spec.columns(), "is_active": True}, _next_version(tx))
+    return get_prompt(tx, prompt_id)
+
+
+def seed_default_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
+    """The prompt that exists without being made, as this version of the program has it."""
+    _declare(tx, prompts, DEFAULT_PROMPT_ID, spec.columns(), _next_version(tx))
+    tx.update(prompts, DEFAULT_PROMPT_ID, is_default=True)
+    return get_prompt(tx, DEFAULT_PROMPT_ID)
+
+
+def _next_version(tx: Tx) -> dict[str, Any]:
+    return {"updated_at": tx.now, "prompt_version": prompts.c.prompt_version + 1}
+
+
+def _check_schemas(spec: PromptSpec) -> None:
+    check_json_schema(spec.json_schema)
+    if spec.video_level is not None:
+        check_json_schema(spec.video_level["json_schema"])
+
+
+def _declare(
+    tx: Tx, table: sa.Table, identifier: str, values: Mapping[str, Any], changed: Mapping[str, Any]
+) -> None:
+    """Insert the row, or update it, `changed` included, when one of `values` differs."""
+    found = tx.first(sa.select(table).where(table.c.id == identifier))
+    if found is None:
+        moments = {"updated_at": tx.now} if "updated_at" in table.c else {}
+        tx.insert(table, id=identifier, declared=True, created_at=tx.now, **moments, **values)
+    elif not found.declared or not all(
+        is_same(found._mapping[name], value) for name, value in values.items()
+    ):
+        tx.update(table, identifier, declared=True, **values, **changed)
+
+
+def is_same(stored: Any, value: Any) -> bool:
+    """Whether a column has this value already. In a document, true is not 1."""
+    if isinstance(stored, dict) and isinstance(value, dict):
+        return json.dumps(stored, sort_keys=True) == json.dumps(value, sort_keys=True)
+    return bool(stored == value)

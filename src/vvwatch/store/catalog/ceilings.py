@@ -1,0 +1,43 @@
+"""How many of each thing may be made: beyond that, lists and scans would take from everybody.
+
+What the configuration file declares is not refused: who writes it has the machine anyway. It counts for what is made
+over the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import sqlalchemy as sa
+
+from vvwatch.errors import LimitReached
+from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import api_keys, connectors, indexes, prompts, webhooks
+
+MOST: Final = 1_000
+"""How many there may be of each."""
+
+_KINDS: Final[Mapping[sa.Table, tuple[str, str]]] = {
+    api_keys: ("API keys", "delete those that are revoked or expired: DELETE /api/v2/api-keys/{key_id}"),
+    connectors: ("connectors", "delete those that nothing uses: DELETE /api/v2/connectors/{connector_id}"),
+    indexes: ("indexes", "delete those that are done: DELETE /api/v2/indexes/{index_id}"),
+    prompts: ("prompts", "delete those that nothing uses: DELETE /api/v2/prompts/{prompt_id}"),
+    webhooks: ("webhooks", "delete those that nobody receives: DELETE /api/v2/webhooks/{webhook_id}"),
+}
+"""What may be made, what it is called, and how to make room. Automations are one of each sort for an index."""
+
+
+def require_room(tx: Tx, table: sa.Table) -> None:
+    """Raises LimitReached when there are as many of this table as there may be; deleted ones do not count."""
+    there = (
+        kept(table.c.id)
+        if table is indexes
+        else table.c.status != "deleted"
+        if "status" in table.c
+        else sa.true()
+    )
+    if tx.execute(sa.select(sa.func.count()).select_from(table).where(there)).scalar_one() >= MOST:
+        what, remedy = _KINDS[table]
+        raise LimitReached(f"there are {MOST:,} {what}, and no more may be made", remedy)

@@ -1,0 +1,77 @@
+"""Prompts as they are edited over the API: changed, put aside, deleted; and who asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core import imports
+from vvwatch.errors import Conflict
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import import_automations, import_jobs, prompts
+
+_MOST_NAMED: Final = 5
+
+
+def change(tx: Tx, prompt_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
+    """Set columns of the prompt; a new version, unless they all were so. Runs ask the version they began with.
+
+    Its schemas are taken as they are. Raises NotFound, or Conflict when the prompt is not the API's.
+    """
+    row = _editable(tx, prompt_id)
+    news = {name: value for name, value in changes.items() if not catalog.is_same(row._mapping[name], value)}
+    if news:
+        tx.update(prompts, prompt_id, updated_at=tx.now, prompt_version=row.prompt_version + 1, **news)
+    return catalog.get_prompt(tx, prompt_id)
+
+
+def delete(tx: Tx, prompt_id: str, *, force: bool) -> list[str]:
+    """Delete the prompt; returns who uses it, for whom it is only deactivated. Runs keep what they asked.
+
+    Raises NotFound, or Conflict when it is not the API's, or is used and there is no `force`.
+    """
+    _editable(tx, prompt_id)
+    users = users_of(tx, prompt_id)
+    if users and not force:
+        raise Conflict(
+            f"prompt {prompt_id!r} is used by {', '.join(users)}",
+            "give them another prompt, or deactivate it for all others with force=true",
+        )
+    if users:
+        tx.update(prompts, prompt_id, is_active=False, updated_at=tx.now)
+    else:
+        tx.execute(sa.delete(prompts).where(prompts.c.id == prompt_id))
+    return users
+
+
+def _editable(tx: Tx, prompt_id: str) -> sa.Row[Any]:
+    row = catalog.get_prompt(tx, prompt_id)
+    if row.is_default:
+        raise Conflict(f"prompt {prompt_id!r} comes with vvwatch", "make one of your own like it")
+    if row.declared:
+        raise Conflict(f"prompt {prompt_id!r} is read-only here", catalog.DECLARED_HINT)
+    return row
+
+
+def users_of(tx: Tx, prompt_id: str) -> list[str]:
+    """Some of the automations that ask the prompt, and of the import jobs that are about to, named for a person."""
+    names = sorted(_users(tx, prompt_id))
+    return names if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], "others like it"]
+
+
+def _users(tx: Tx, prompt_id: str) -> Iterator[str]:
+    automations = sa.select(import_automations.c.index_id, import_automations.c.prompt_preset)
+    for row in tx.all(automations):
+        if _asks(row, prompt_id):
+            yield f"the import automation of index {row.index_id}"
+    going = import_jobs.c.status.not_in(imports.TERMINAL)
+    for row in tx.all(sa.select(import_jobs.c.id, import_jobs.c.prompt_preset).where(going)):
+        if _asks(row, prompt_id):
+            yield f"import job {row.id}"
+
+
+def _asks(row: sa.Row[Any], prompt_id: str) -> bool:
+    return bool(row.prompt_preset) and row.prompt_preset.get("prompt_id") == prompt_id

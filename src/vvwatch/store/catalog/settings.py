@@ -1,0 +1,89 @@
+"""What an installation knows about itself."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from vvwatch.errors import SecretKeyMismatch, StoreError
+from vvwatch.store.db import sealing
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.schema import connectors, receipts, webhooks
+
+_LOST: Final = "when it is lost for good, `vvwatch db reset-secrets` forgets what it sealed"
+
+
+def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
+    """See that `box` has the key that this installation's secrets were sealed with; the first one to come sets it.
+
+    The keys are read again where they have changed, and those that are no longer there are forgotten.
+
+    Raises SecretKeyMismatch for another key: nothing that was sealed could be opened, and no other node could open
+    what this one seals. Raises InvalidInput when the keys cannot be read.
+    """
+    box.refresh()
+    mark = sealing.mark(tx)
+    known = _any_sealed(tx) if mark is None else mark
+    try:
+        if known is not None:
+            box.follow(known)
+            box.settle(known)
+    except StoreError as error:
+        who = "this node has" if shared else "there is"
+        where = "VVWATCH_SECRET_KEY, or secret.key in its state directory"
+        give = (
+            f"give every node the same key: {where}"
+            if shared
+            else f"give it back the key that it had: {where}"
+        )
+        raise SecretKeyMismatch(
+            f"{who} another secret key than the one that the database's secrets were sealed with",
+            f"{give}; {_LOST}",
+        ) from error
+    if mark is None:
+        sealing.begin(tx, box)
+
+
+def _any_sealed(tx: Tx) -> bytes | None:
+    """Something that the key sealed, of a database that does not say which it was."""
+    for column in (webhooks.c.secret, connectors.c.credentials):
+        found = tx.execute(sa.select(column).where(column.is_not(None)).limit(1)).scalar()
+        if found:
+            return bytes(found)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What lost its secret: webhooks are disabled and have a new one, connectors have none."""
+
+    webhooks: tuple[str, ...]
+    connectors: tuple[str, ...]
+
+
+def reset_secrets(tx: Tx, box: SecretBox) -> Reset:
+    """Forget all that another key sealed, and go on with the key of `box`.
+
+    Webhooks of the API are disabled until their secret is rotated; those that the configuration declares get theirs
+    back at the next start, as connectors do. Answers kept for repeated requests are dropped.
+    """
+    sealing.begin_anew(tx, box)
+    lost = {"status": "disabled", "updated_at": tx.now, "last_error": _ROTATE}
+    hooks = [row.id for row in tx.all(sa.select(webhooks.c.id).where(webhooks.c.status != "deleted"))]
+    for webhook_id in hooks:
+        tx.update(webhooks, webhook_id, secret=sealing.seal(tx, box, secrets.token_urlsafe(32)), **lost)
+    gone = sa.update(connectors).where(connectors.c.credentials.is_not(None))
+    without = (
+        tx.execute(gone.values(credentials=None, updated_at=tx.now).returning(connectors.c.id))
+        .scalars()
+        .all()
+    )
+    tx.execute(sa.delete(receipts))
+    return Reset(tuple(hooks), tuple(without))
+
+
+_ROTATE: Final = "its secret was lost: rotate it, and give the new one to the receiver"

@@ -1,0 +1,147 @@
+"""Fair shares: of each import job and each run, only so many pieces of work are in the engine's hands at once.
+
+When one ends, the next is put; so a bucket with a million objects stands beside the others, not before them, and
+the engine's queue stays short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.errors import ItemBudgetReached
+from vvwatch.ports import Kind, Priority
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.locking import by_locks
+from vvwatch.store.schema import import_files, import_jobs, prompt_runs, run_items
+
+_SOON_SECONDS: Final = 5.0  # replicas' clocks differ a little, and transactions overtake each other
+_MOST_MANUAL: Final = 100  # a person waits for the beginning; everybody else must not wait for the end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """The pieces of work of a whole: their table, the column that names the whole, and who waits in which order.
+
+    Of the whole: its table, the statuses in which it has work, and the columns that count the pieces it was fed
+    and that ended. `waits_alone` holds for a piece that waits for something that no other piece waits for.
+    """
+
+    kind: Kind
+    table: sa.Table
+    whole: sa.ColumnElement[str]
+    order: sa.ColumnElement[int]
+    pending: str
+    wholes: sa.Table
+    working: tuple[str, ...]
+    ended: tuple[str, ...]
+    waits_alone: sa.ColumnElement[bool] | None = None
+
+
+FILES: Final = Pieces(
+    Kind.IMPORT_FILE,
+    import_files,
+    import_files.c.job_id,
+    import_files.c.ordinal,
+    FileStatus.PENDING,
+    import_jobs,
+    (ImportStatus.IMPORTING,),
+    ("imported", "failed"),
+)
+ITEMS: Final = Pieces(
+    Kind.RUN_ITEM,
+    run_items,
+    run_items.c.run_id,
+    run_items.c.id,
+    ItemStatus.PENDING,
+    prompt_runs,
+    (RunStatus.PENDING, RunStatus.PROCESSING),
+    ("completed_items", "partial_items", "failed_items"),
+    run_items.c.error_code == ItemBudgetReached.code,
+)
+_ALL: Final = {pieces.kind: pieces for pieces in (FILES, ITEMS)}
+
+
+def feed(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
+    """Put the next pieces of `whole` (an import job or a run), up to its share; returns how many.
+
+    The caller has changed or guarded the whole: nobody else feeds it meanwhile.
+    What waits for another try takes no share, so that it holds up nobody; but no more than a share of it may wait
+    before the whole waits: when a storage is away, trying all of a million objects would help none. What waits for
+    something of its own, such as more money for this one item, is not counted: it says nothing of the others.
+    """
+    table = pieces.table
+    in_hand = tx.execute(_in_hand(pieces, whole.id, tx.now)).one()
+    room = min(whole.concurrency - in_hand.busy, 2 * whole.concurrency - in_hand.held)
+    if room <= 0:
+        return 0
+    fresh = (
+        sa.select(table.c.id, table.c.revision)
+        .where(pieces.whole == whole.id, *_fresh(pieces))
+        .order_by(pieces.order)
+        .limit(room)
+    )
+    begun = in_hand.busy + sum(whole._mapping[name] for name in pieces.ended)
+    rows = tx.all(fresh)
+    for position, row in enumerate(rows):
+        priority = _priority(whole.priority, first=in_hand.busy + position == 0, begun=begun + position)
+        tx.put(pieces.kind, row.id, row.revision, tx.now, priority)
+    return len(rows)
+
+
+def _in_hand(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]:
+    """How many pieces are in the engine's hands and due, and how many with those that wait for another try."""
+    next_at = pieces.table.c.next_at
+    due = sa.func.count(sa.case((next_at <= now + _SOON_SECONDS, 1)))
+    alone = sa.false() if pieces.waits_alone is None else pieces.waits_alone
+    waits_alone = sa.and_(next_at > now + _SOON_SECONDS, sa.func.coalesce(alone, sa.false()))
+    held = sa.func.count(sa.case((sa.not_(waits_alone), 1)))
+    counts = due.label("busy"), held.label("held")
+    return sa.select(*counts).where(pieces.whole == whole, next_at.is_not(None))
+
+
+def _fresh(pieces: Pieces) -> tuple[sa.ColumnElement[bool], ...]:
+    """What was never put. The status stands in the text of the statement, where planners see that an index has it."""
+    table = pieces.table
+    pending = sa.literal(str(pieces.pending), literal_execute=True)
+    return table.c.status == pending, table.c.next_at.is_(None)
+
+
+def _priority(wanted: int, *, first: bool, begun: int) -> Priority:
+    """The first piece of a whole goes before everybody's surplus, and what a person waits for before all."""
+    if wanted >= Priority.MANUAL and begun < _MOST_MANUAL:
+        return Priority.MANUAL
+    return Priority.NORMAL if first else Priority.SURPLUS
+
+
+def starving(tx: Tx) -> Sequence[tuple[Kind, str]]:
+    """Import jobs and runs with pieces that were never put and room for them: none ends that would put the next.
+
+    Each is the kind of its pieces, and its id. Reads what waits, not what is over.
+    """
+    return [(pieces.kind, row.id) for pieces in _ALL.values() for row in tx.all(_starving(pieces, tx.now))]
+
+
+def _starving(pieces: Pieces, now: float) -> sa.Select[Any]:
+    wholes = pieces.wholes
+    waiting = sa.select(pieces.whole).where(*_fresh(pieces)).distinct()
+    due = pieces.table.c.next_at <= now + _SOON_SECONDS
+    busy = sa.select(sa.func.count()).where(pieces.whole == wholes.c.id, due).scalar_subquery()
+    return (
+        sa.select(wholes.c.id)
+        .where(wholes.c.id.in_(waiting), wholes.c.status.in_(pieces.working), busy < wholes.c.concurrency)
+        .order_by(wholes.c.id)
+    )
+
+
+@by_locks
+def feed_again(tx: Tx, kind: Kind, whole_id: str) -> int:
+    """Put what a starving whole has room for, if it still works; returns how many pieces."""
+    pieces = _ALL[kind]
+    whole = tx.guard(pieces.wholes, whole_id)
+    return feed(tx, pieces, whole) if whole is not None and whole.status in pieces.working else 0

@@ -1,0 +1,300 @@
+"""Several nodes: PostgreSQL. A transaction is SERIALIZABLE, so that a function means here what it means on one
+writer; what loses a race runs again, and what may have been committed does not. Those that run for every object keep
+order by row locks instead (`by_locks`), and wait for each other where they meet.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Concatenate, Final
+
+import anyio
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from vvwatch.core.processors import ProcessorNames
+from vvwatch.errors import StoreError, StoreUnavailable
+from vvwatch.ports import Clock
+from vvwatch.store.db import migrations
+from vvwatch.store.db.database import JobSink, P, T, Traffic, Tx, tell_nobody
+from vvwatch.store.db.locking import Overtaken, is_by_locks
+from vvwatch.store.db.signals import Signal
+
+DAEMON: Final = "vvwatch"
+"""What the server calls the sessions of a running daemon."""
+
+_CONNECTIONS: Final = 10
+_CONNECT_SECONDS: Final = 10.0
+_COMMAND_SECONDS: Final = 60.0
+_CHECK_SECONDS: Final = 5.0
+_MOST_RACES: Final = 40
+_FIRST_PAUSE_SECONDS: Final = 0.002
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+_DUPLICATE_SECONDS: Final = 0.05  # several may have been about to insert the same; then it is there
+_SETUP_LOCK: Final = 7_662_841_001  # advisory: one replica at a time brings the schema up to date
+
+# A frozen process must not keep others from the rows that it holds.
+_SERVER_SETTINGS: Final = {
+    "idle_in_transaction_session_timeout": "15s",
+    "lock_timeout": "30s",
+    "jit": "off",
+    # A scan of a whole table conflicts with every writer to it, and the planner prefers one where it believes the
+    # table to be as empty as it was at its last look.
+    "enable_seqscan": "off",
+    "timezone": "UTC",
+}
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LOST_RACE: Final = ("40001", "40P01")
+_DUPLICATE: Final = "23505"
+_LOCK_TIMEOUT: Final = "55P03"
+_AWAY: Final = ("08", "25006", "25P03", "28", "3D", "53", "55P03", "57", "58", "XX")
+_BUSY_HINT: Final = (
+    "nothing is lost, and the work is tried again by itself; if this stays, look at "
+    "vvwatch_database_reruns_total, run fewer nodes, or give the server more processors or a faster disk"
+)
+_HINT: Final = (
+    "look whether the server runs, takes connections with these credentials and has room on its disk"
+)
+
+
+class PostgresDatabase:
+    """The database at `url` (postgresql://user@host/name); open it as an async context manager.
+
+    The server lists its sessions under `name`.
+    """
+
+    def __init__(self, url: str, clock: Clock, name: str = DAEMON) -> None:
+        self.clock = clock
+        self.sink: JobSink | None = None
+        self.works = True
+        self.trouble = ""
+        self.tell: Callable[[StoreUnavailable | None], None] = tell_nobody
+        self.traffic = Traffic()
+        self.announced = Signal()
+        self.processors = ProcessorNames()
+        self._serial = count()
+        self._engine = _engine(url, name)
+        self._writer = self._engine.execution_options(isolation_level="SERIALIZABLE")
+        self._locker = self._engine.execution_options(isolation_level="READ COMMITTED")
+        self._reader = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[int]:
+        """Bring the schema up to date; close every connection at the end. Yields the schema version found.
+
+        Raises StoreUnavailable when the server does not let us in, SchemaTooNew when a newer version wrote it.
+        """
+        try:
+            found = await self._migrated()
+            await self.check()
+            yield found
+        finally:
+            await self._engine.dispose()
+
+    @asynccontextmanager
+    async def visited(self) -> AsyncIterator[int]:
+        """Only read, beside whoever works on it; nothing is made or changed. Yields the schema version found.
+
+        Raises StoreUnavailable when the server does not let us in.
+        """
+        try:
+            yield await self.read(_version)
+        finally:
+            await self._engine.dispose()
+
+    async def _migrated(self) -> int:
+        try:
+            async with self._engine.begin() as conn:
+                await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_SETUP_LOCK)))
+                return await conn.run_sync(migrations.migrate, self.clock.now())
+        except Exception as error:
+            raise self._told(error) from error
+
+    async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` in one durable transaction, serializable or `by_locks`; again, when another was first."""
+
+        def work(conn: sa.Connection) -> tuple[T, Tx]:
+            tx = Tx(conn, self.clock.now(), self._serial, processors=self.processors)
+            result = fn(tx, *args, **kwargs)
+            if tx.jobs and self.sink is not None:
+                self.sink.write(tx)
+            return result, tx
+
+        result, done = await self._tried(self._locker if is_by_locks(fn) else self._writer, work)
+        self.traffic.transactions += 1
+        if done.place is not None:
+            self.announced.give()
+        return result
+
+    async def read(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` on a read-only snapshot."""
+        return await self._tried(self._reader, lambda conn: fn(Tx(conn, self.clock.now()), *args, **kwargs))
+
+    async def check(self) -> None:
+        """Prove that a transaction goes through, and set the clock by the server's; raises StoreUnavailable.
+
+        A line that is silent is as bad as one that is cut, and nothing here is worth waiting for it.
+        """
+        try:
+            with anyio.fail_after(_CHECK_SECONDS):
+                now = await self.write(_moment)
+        except TimeoutError as error:
+            silence = TimeoutError(f"no answer within {_CHECK_SECONDS:g} s")
+            raise self._told(silence) from error
+        if isinstance(self.clock, DatabaseClock):
+            self.clock.set(now)
+
+    async def _tried(self, engine: AsyncEngine, work: Callable[[sa.Connection], T]) -> T:
+        for pause_seconds in _pauses():
+            worked = False
+            try:
+                async with engine.begin() as conn:
+                    result = await conn.run_sync(work)
+                    worked = True
+            except Exception as error:
+                if not _may_run_again(error, committing=worked, paused_seconds=pause_seconds):
+                    raise self._told(error) from error
+            else:
+                self._came_back()
+                return result
+            self.traffic.reruns += 1
+            await anyio.sleep(pause_seconds * random.random())  # noqa: S311  # so that rivals part
+        raise _busy(f"a transaction met others at its rows {_MOST_RACES} times in a row")
+
+    def _told(self, error: Exception) -> Exception:
+        """`error` as one of ours when the database is to blame, else as it is."""
+        if sqlstate(error) == _LOCK_TIMEOUT:
+            return _busy(f"a transaction waited {_SERVER_SETTINGS['lock_timeout']} for rows that others hold")
+        if not is_away(error):
+            return error
+        lost = StoreUnavailable(f"the database does not work: {reason(error)}", _HINT)
+        self.lost(lost)
+        return lost
+
+    def lost(self, error: StoreUnavailable) -> None:
+        """The server does not work; whoever listens is told."""
+        self.works, self.trouble = False, error.message
+        self.tell(error)
+
+    def _came_back(self) -> None:
+        if not self.works:
+            self.works, self.trouble = True, ""
+            self.tell(None)
+
+
+class DatabaseClock:
+    """The server's time, so that replicas agree and a node whose clock is set does nothing early or late.
+
+    Between two looks at the server (`set`) the node's monotonic clock carries it on.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        self._own = own
+        self._ahead = own.now() - own.monotonic()
+
+    def now(self) -> float:
+        """Epoch seconds, UTC."""
+        return self._own.monotonic() + self._ahead
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start, of this node."""
+        return self._own.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        await self._own.sleep(seconds)
+
+    def set(self, now: float) -> None:
+        """The server said that it is `now`."""
+        self._ahead = now - self._own.monotonic()
+
+
+def _engine(url: str, name: str) -> AsyncEngine:
+    async def connect() -> asyncpg.Connection:
+        return await connected(url, name)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_COMMAND_SECONDS,
+        hide_parameters=True,
+    )
+
+
+async def connected(url: str, name: str = DAEMON) -> asyncpg.Connection:
+    """A new connection. Raises what `is_away` knows when there is none to be had, StoreError for a wrong `url`."""
+    settings = {**_SERVER_SETTINGS, "application_name": name}
+    try:
+        return await asyncpg.connect(
+            url, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=settings
+        )
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        said = f"the address of the database cannot be used: {reason(error)}"
+        raise StoreError(said, "see database_url") from error
+
+
+def _version(tx: Tx) -> int:
+    return migrations.version(tx.conn)
+
+
+def _busy(why: str) -> StoreUnavailable:
+    """The server is well, but too many work on the same things at once."""
+    return StoreUnavailable(f"the database is too busy just now: {why}", _BUSY_HINT)
+
+
+def _moment(tx: Tx) -> float:
+    """The server's time, from a transaction that it has to write down."""
+    epoch = sa.extract("epoch", sa.func.clock_timestamp())
+    return float(tx.execute(sa.select(epoch, sa.func.pg_current_xact_id())).scalar_one())
+
+
+def _pauses() -> Iterator[float]:
+    """The longest pause after each attempt; the first is so short that it marks the first."""
+    return (min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**races) for races in range(_MOST_RACES))
+
+
+def _may_run_again(error: Exception, *, committing: bool, paused_seconds: float) -> bool:
+    """Whether the transaction surely came to nothing, and another attempt may fare better."""
+    if isinstance(error, Overtaken) or sqlstate(error) in _LOST_RACE:
+        return True
+    if sqlstate(error) == _DUPLICATE:
+        return paused_seconds <= _DUPLICATE_SECONDS
+    return paused_seconds <= _FIRST_PAUSE_SECONDS and is_away(error) and not committing
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """The SQLSTATE that the server gave, or an empty text."""
+    while error is not None:
+        found = getattr(error, "sqlstate", None)
+        if found:
+            return str(found)
+        error = getattr(error, "orig", None) or error.__cause__
+    return ""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the server is not there, is in trouble, or does not let us in."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # a value that cannot be sent is ours to mend
+    if isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError):
+        return True
+    if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return sqlstate(error).startswith(_AWAY) or isinstance(
+        getattr(error, "orig", None) and error.__cause__, OSError
+    )
+
+
+def reason(error: BaseException) -> str:
+    """What the server or the network said, on one line, without statements and parameters."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).partition("\n")[0] or type(cause).__name__

@@ -1,0 +1,137 @@
+"""What moving, keeping and checking a database needs of SQLite alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from vvwatch.errors import Conflict, StoreError
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.rows import Row
+
+_numbers = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
+_NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+_MOST_TOLD: Final = 20
+
+
+def in_use(tx: Tx) -> bool:  # noqa: ARG001  # as on PostgreSQL
+    """Never: who works on the file has locked it."""
+    return False
+
+
+def append(tx: Tx, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert whole rows."""
+    tx.insert_tuples(_insert(table), tuple(table.c.keys()), rows)
+
+
+@cache
+def _insert(table: sa.Table) -> sa.Insert:
+    """One and the same statement for every batch, so that it is compiled once."""
+    return sa.insert(table)
+
+
+def last_number(tx: Tx, table: sa.Table) -> int:
+    """The largest id that `table` ever gave; 0 where it gives none, or gives the largest there is and one."""
+    found = sa.select(_numbers.c.seq).where(_numbers.c.name == table.name)
+    return int(tx.execute(found).scalar() or 0)
+
+
+def go_on_after(tx: Tx, table: sa.Table, number: int) -> None:
+    """Let the next id that `table` gives be larger than `number` and than all that are there."""
+    if table.dialect_options["sqlite"]["autoincrement"]:
+        tx.execute(sa.delete(_numbers).where(_numbers.c.name == table.name))
+        tx.execute(sa.insert(_numbers).values(name=table.name, seq=number))
+
+
+def damage(tx: Tx) -> list[str]:
+    """What is wrong with the file itself: its pages and indexes, and references to rows that are not there."""
+    pages = [str(row[0]) for row in tx.conn.exec_driver_sql(f"PRAGMA integrity_check({_MOST_TOLD})")]
+    references = tx.conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST_TOLD)
+    return [
+        *(line for line in pages if line != "ok"),
+        *(f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there" for row in references),
+    ]
+
+
+def back_up(path: Path, file: Path) -> int:
+    """Write the database at `path` as of now to the new file `file`, whole or not at all; returns its size in bytes.
+
+    Whoever owns the database goes on meanwhile. Raises Conflict when `file` is there, StoreError when the copy
+    cannot be made or is damaged.
+    """
+    if file.exists() or file.is_symlink():
+        raise _there(file)
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        try:
+            _written(path, draft)
+            size = draft.stat().st_size
+            _publish(draft, file)
+        finally:
+            draft.unlink(missing_ok=True)
+    except (OSError, sa.exc.DatabaseError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error.orig)
+        raise StoreError(
+            f"cannot write the backup {file}: {reason}", "choose a folder that may be written to and has room"
+        ) from error
+    return size
+
+
+def _written(path: Path, draft: Path) -> None:
+    _executed(path, "VACUUM INTO ?", str(draft))
+    found = [str(row[0]) for row in _executed(draft, "PRAGMA integrity_check")]
+    if found != ["ok"]:
+        raise StoreError(
+            f"the backup would be damaged: {found[0]}", "look at the database with `vvwatch db check`"
+        )
+    handle = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _executed(path: Path, statement: str, *values: str) -> Sequence[Row]:
+    """Run one statement outside of transactions, on a connection that cannot write to `path`."""
+    engine = sa.create_engine(
+        f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true", poolclass=sa.NullPool
+    )
+    raw = engine.raw_connection()
+    try:
+        raw.driver_connection.isolation_level = None  # type: ignore[union-attr]
+        cursor = raw.cursor()
+        cursor.execute(statement, values)
+        return cursor.fetchall()
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise sa.exc.DatabaseError(statement, None, error) from error
+    finally:
+        raw.close()
+
+
+def _publish(draft: Path, file: Path) -> None:
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        raise _there(file) from None
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        draft.rename(file)  # FAT and some network shares; that nothing stands there was looked at before
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _there(file: Path) -> Conflict:
+    return Conflict(f"{file} is there already", "choose a new name: a backup overwrites nothing")

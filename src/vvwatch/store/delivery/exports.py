@@ -1,0 +1,358 @@
+"""Exports: made once per terminal run by the index's automation, or because somebody asks; delivered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.exports import ExportStatus, ExportType, QueueStatus, check_transition, destination_key
+from vvwatch.core.runs import TERMINAL, Results, RunStatus
+from vvwatch.errors import Conflict, InvalidInput
+from vvwatch.ports import Job, Kind, Priority, Written
+from vvwatch.store.catalog import catalog
+from vvwatch.store.catalog.deleted import kept, require_kept
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.schema import (
+    connectors,
+    export_automations,
+    exports,
+    llm_calls,
+    media,
+    prompt_runs,
+    run_items,
+    segment_results,
+)
+
+_EXPORTED = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_FAILURES)
+
+
+def check_destination(base_path: str | None, subpath: str | None) -> None:
+    """Raises InvalidInput when the subpath would leave the connector's export base path."""
+    destination_key(base_path, subpath, "exp_check")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an export goes; without a connector it is downloaded."""
+
+    connector_id: str | None = None
+    subpath: str | None = None
+
+
+def request_index(
+    tx: Tx, index_id: str, run_ids: Sequence[str] | None = None, to: Destination | None = None
+) -> sa.Row[Any]:
+    """Export what the runs of an index, or these of them, have found when they have ended.
+
+    Raises NotFound (index, connector), InvalidInput for a run of another index or a destination that cannot be
+    one, Conflict for a run whose results are no longer kept.
+    """
+    catalog.get_index(tx, index_id)
+    wanted = list(dict.fromkeys(run_ids or ())) or None
+    if wanted is not None:
+        _require_runs(tx, index_id, wanted)
+    values = {"target_id": index_id, "index_id": index_id, "prompt_run_ids": wanted}
+    return _request(tx, to or Destination(), export_type=ExportType.INDEX, **values)
+
+
+def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> sa.Row[Any]:
+    """Export what a run has found. Raises as `request_index`, and Conflict for a run that has not ended."""
+    run = tx.require(prompt_runs, "prompt_run", run_id)
+    require_kept(tx, "prompt_run", run_id, *([run.index_id] if run.index_id else []))
+    if run.status not in TERMINAL:
+        raise Conflict(f"prompt run {run_id!r} is {run.status}", "export it when it has ended")
+    require_results([run])
+    values = {"target_id": run_id, "index_id": run.index_id, "run_id": run_id}
+    return _request(tx, to or Destination(), export_type=ExportType.PROMPT_RUN, **values)
+
+
+def _require_runs(tx: Tx, index_id: str, run_ids: Sequence[str]) -> None:
+    table = prompt_runs
+    found = tx.all(sa.select(table).where(table.c.id.in_(run_ids), table.c.index_id == index_id))
+    strange = sorted(set(run_ids) - {run.id for run in found})
+    if strange:
+        raise InvalidInput(
+            f"index {index_id!r} has no prompt run {', '.join(map(repr, strange[:3]))}",
+            "GET /indexes/{index_id}/prompt-runs lists them",
+        )
+    require_results(found)
+
+
+def require_results(runs: Sequence[sa.Row[Any]]) -> None:
+    """Raises Conflict for a run whose results were dropped, or are about to be.
+
+    An artefact without them would pass for one of media in which there was nothing to find.
+    """
+    for run in runs:
+        if run.results != Results.KEPT:
+            raise Conflict(
+                f"the results of prompt run {run.id!r} are no longer kept",
+                "[retention] in the configuration says how long results are kept",
+            )
+
+
+def _request(tx: Tx, to: Destination, **values: Any) -> sa.Row[Any]:
+    export_id = tx.new_id("exp")
+    moments = {"created_at": tx.now, "available_at": tx.now, "updated_at": tx.now}
+    tx.insert(exports, id=export_id, **values, **_destination(tx, to), **moments)
+    tx.put(Kind.EXPORT, export_id, 0, tx.now, Priority.MANUAL)
+    return tx.require(exports, "export", export_id)
+
+
+def _destination(tx: Tx, to: Destination) -> dict[str, Any]:
+    if to.connector_id is None:
+        if to.subpath:
+            raise InvalidInput("destination_subpath needs a destination_connector_id", "name a connector")
+        return {}
+    connector = catalog.get_connector(tx, to.connector_id)
+    if "export" not in connector.scopes:
+        hint = "add 'export' to its scopes, or name another connector"
+        raise InvalidInput(f"connector {connector.id!r} does not have the scope 'export'", hint)
+    check_destination(connector.export_base_path, to.subpath)
+    return {
+        "destination_type": "connector",
+        "destination_connector_id": connector.id,
+        "destination_base_path": connector.export_base_path,
+        "destination_subpath": to.subpath,
+    }
+
+
+def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
+    """Export a run's results, while they are kept, by its index's automation; once per run.
+
+    Returns the id of a new export.
+    """
+    automation = tx.first(
+        sa.select(export_automations).where(
+            export_automations.c.index_id == run.index_id,
+            export_automations.c.enabled,
+            ~export_automations.c.paused,
+        )
+    )
+    exportable = run.status in _EXPORTED and run.results == Results.KEPT
+    if automation is None or not exportable or _exists(tx, automation.id, run.id):
+        return None
+    connector = tx.execute(
+        sa.select(connectors).where(connectors.c.id == automation.destination_connector_id)
+    ).one()
+    export_id = tx.new_id("exp")
+    tx.insert(
+        exports,
+        id=export_id,
+        export_type="index",
+        target_id=run.index_id,
+        index_id=run.index_id,
+        run_id=run.id,
+        automation_id=automation.id,
+        destination_type="connector",
+        destination_connector_id=connector.id,
+        destination_base_path=connector.export_base_path,
+        destination_subpath=automation.destination_subpath,
+        created_at=tx.now,
+        available_at=tx.now,
+        updated_at=tx.now,
+    )
+    tx.put(Kind.EXPORT, export_id, 0, tx.now)
+    tx.update(export_automations, automation.id, last_export_id=export_id, last_triggered_at=tx.now)
+    return export_id
+
+
+def runs_of(automation_id: str) -> sa.Select[Any]:
+    """The ids of the runs that an automation has exported."""
+    return sa.select(exports.c.run_id).where(exports.c.automation_id == automation_id)
+
+
+def _exists(tx: Tx, automation_id: str, run_id: str) -> bool:
+    found = sa.select(exports.c.id).where(
+        exports.c.automation_id == automation_id, exports.c.run_id == run_id
+    )
+    return tx.first(found) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportWork:
+    """One export to build and deliver; `connector` is None for a download."""
+
+    export: sa.Row[Any]
+    connector: sa.Row[Any] | None
+    runs: Sequence[sa.Row[Any]]
+
+
+def begin(tx: Tx, job: Job) -> ExportWork | None:
+    """Note the attempt and return the work; None for a stale job."""
+    table = exports
+    row = tx.touch(
+        job,
+        attempts=table.c.attempts + 1,
+        status=ExportStatus.PROCESSING,
+        queue_status=QueueStatus.RUNNING,
+        started_at=sa.func.coalesce(table.c.started_at, tx.now),
+        updated_at=tx.now,
+    )
+    if row is None:
+        return None
+    connector = tx.first(sa.select(connectors).where(connectors.c.id == row.destination_connector_id))
+    return ExportWork(row, connector, runs_in(tx, row))
+
+
+def again(tx: Tx, export_id: str) -> ExportWork:
+    """What a completed export for download was built from."""
+    row = tx.require(exports, "export", export_id)
+    return ExportWork(row, None, runs_in(tx, row))
+
+
+def runs_in(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+    """Its only run, or those that had ended when it was made: of the ones asked for, or of all with results."""
+    table = prompt_runs
+    ended = table.c.index_id == export.index_id, table.c.completed_at <= export.created_at
+    if export.run_id:
+        wanted: tuple[sa.ColumnElement[bool], ...] = (table.c.id == export.run_id,)
+    elif export.prompt_run_ids:
+        wanted = (*ended, table.c.id.in_(export.prompt_run_ids))
+    else:
+        wanted = (*ended, table.c.results == Results.KEPT)
+    return tx.all(sa.select(table, *_COST).where(*wanted).order_by(table.c.id))
+
+
+def _sum(name: str, what: sa.ColumnElement[Any]) -> sa.Label[Any]:
+    """Summed over the calls of a run but for those of retries: after it has ended it stays as it is."""
+    its = llm_calls.c.run_id == prompt_runs.c.id, llm_calls.c.generation == ""
+    return sa.func.coalesce(sa.select(sa.func.sum(what)).where(*its).scalar_subquery(), 0).label(name)
+
+
+_COST: Final = (
+    _sum("call_count", llm_calls.c.attempts),
+    _sum("input_tokens", llm_calls.c.input_tokens),
+    _sum("output_tokens", llm_calls.c.output_tokens),
+    _sum("cost_nanousd", llm_calls.c.cost_nanousd),
+    _sum("unpriced_call_count", sa.case((llm_calls.c.cost_nanousd.is_(None), 1), else_=0)),
+)
+"""What the calls of a run came to."""
+
+
+def with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
+    """Those of these ids whose exports may need a file here: they are for download, or under way."""
+    table = exports
+    needed = sa.or_(table.c.destination_type == "download", table.c.completed_at.is_(None))
+    return set(tx.execute(sa.select(table.c.id).where(table.c.id.in_(export_ids), needed)).scalars())
+
+
+def items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Row[Any]]:
+    """The next run items of a run joined with their media (columns prefixed `media_`), by id."""
+    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
+    return tx.all(
+        sa.select(run_items, *columns)
+        .join(media, media.c.id == run_items.c.media_id)
+        .where(run_items.c.run_id == run_id, run_items.c.id > after_item_id, kept(media.c.id))
+        .order_by(run_items.c.id)
+        .limit(limit)
+    )
+
+
+def segments(tx: Tx, run_item_id: int) -> Sequence[sa.Row[Any]]:
+    """The segment results of one run item, in order."""
+    table = segment_results
+    return tx.all(sa.select(table).where(table.c.run_item_id == run_item_id).order_by(table.c.ordinal))
+
+
+def is_current(tx: Tx, job: Job) -> bool:
+    """Whether it is still this job that delivers the export."""
+    return tx.current(job) is not None
+
+
+def finish(
+    tx: Tx, job: Job, written: Written, *, delivered: bool, parts: Sequence[Written] = ()
+) -> sa.Row[Any] | None:
+    """End the export with what was written; announces `export.ready`. None for a stale job.
+
+    `parts` are the files of a document for download: `written`, and more where it had to be divided.
+    """
+    _check(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
+    row = tx.claim(
+        job,
+        status=ExportStatus.COMPLETED,
+        queue_status=QueueStatus.SUCCEEDED,
+        file_size_bytes=written.size_bytes,
+        sha256=written.sha256,
+        parts=_digests(parts) if len(parts) > 1 else None,
+        destination_uri=written.uri if delivered else None,
+        completed_at=tx.now,
+        updated_at=tx.now,
+        last_error=None,
+    )
+    if row is not None:
+        _note_automation(tx, row, None)
+        announce(tx, "export.ready", row.id, row.index_id, event_data(row))
+    return row
+
+
+def _digests(parts: Sequence[Written]) -> list[dict[str, Any]]:
+    return [{"size_bytes": part.size_bytes, "sha256": part.sha256} for part in parts]
+
+
+def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> None:
+    """Try again later; `message` says why. Without `counts` that was no attempt."""
+    _check(ExportStatus.PENDING, QueueStatus.QUEUED)
+    row = tx.claim(
+        job,
+        status=ExportStatus.PENDING,
+        queue_status=QueueStatus.QUEUED,
+        last_error=message,
+        attempts=exports.c.attempts - int(not counts),
+        available_at=at,
+        updated_at=tx.now,
+    )
+    if row is not None:
+        _note_automation(tx, row, message)
+        tx.put(Kind.EXPORT, row.id, row.revision, at)
+
+
+def fail(tx: Tx, job: Job, message: str) -> sa.Row[Any] | None:
+    """Give up; announces `export.failed`. None for a stale job."""
+    _check(ExportStatus.FAILED, QueueStatus.DEAD_LETTER)
+    row = tx.claim(
+        job,
+        status=ExportStatus.FAILED,
+        queue_status=QueueStatus.DEAD_LETTER,
+        error_message=message,
+        last_error=message,
+        completed_at=tx.now,
+        updated_at=tx.now,
+    )
+    if row is not None:
+        _note_automation(tx, row, message)
+        announce(tx, "export.failed", row.id, row.index_id, event_data(row))
+    return row
+
+
+def _check(status: ExportStatus, queue_status: QueueStatus) -> None:
+    """What `begin` began may become this: the fence lets nothing else get here."""
+    check_transition(ExportStatus.PROCESSING, status)
+    check_transition(QueueStatus.RUNNING, queue_status)
+
+
+def _note_automation(tx: Tx, export: sa.Row[Any], error: str | None) -> None:
+    if export.automation_id:
+        tx.update(export_automations, export.automation_id, last_error=error)
+
+
+def event_data(export: sa.Row[Any]) -> dict[str, Any]:
+    """What webhooks are told of an export."""
+    return {
+        "export_id": export.id,
+        "export_type": export.export_type,
+        "target_id": export.target_id,
+        "index_id": export.index_id,
+        "run_id": export.run_id,
+        "status": export.status,
+        "destination_type": export.destination_type,
+        "destination_connector_id": export.destination_connector_id,
+        "destination_uri": export.destination_uri,
+        "file_size_bytes": export.file_size_bytes,
+        "sha256": export.sha256,
+        "error_message": export.error_message,
+    }

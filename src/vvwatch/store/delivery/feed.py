@@ -1,0 +1,73 @@
+"""Events in the order in which they are told; see `store.delivery.event_order` for why none is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from vvwatch.store.db import event_order
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import events
+
+
+class Position(NamedTuple):
+    """Where an event stands among all; they compare as they are told."""
+
+    place: int
+    event_id: str
+
+
+FIRST: Final = Position(-1, "evt_0")
+"""Before every event."""
+
+
+class Tail(NamedTuple):
+    """The newest event that may be told, and whether there are none that have to wait."""
+
+    position: Position
+    whole: bool
+
+
+def position_of(row: sa.Row[Any]) -> Position:
+    """Where the event of this row stands."""
+    return Position(row.place, row.id)
+
+
+def tail(tx: Tx) -> Tail:
+    """What is told up to now."""
+    told = _newest(tx, _may_be_told(tx))
+    return Tail(told, told == _newest(tx, []))
+
+
+def find(tx: Tx, event_id: str) -> Position | None:
+    """Where an event stands, when none behind it was dropped.
+
+    None too for one that is not there: it was dropped itself, or belongs to another installation.
+    """
+    dropped = event_order.dropped(tx)
+    if event_id == FIRST.event_id:
+        return None if dropped else FIRST
+    row = tx.first(sa.select(events.c.place, events.c.id).where(events.c.id == event_id))
+    return None if row is None or row.place <= dropped else position_of(row)
+
+
+def following(tx: Tx, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
+    """The next events behind `after`; whoever goes on from the last of them misses none."""
+    later = sa.tuple_(events.c.place, events.c.id) > sa.tuple_(
+        sa.literal(after.place), sa.literal(after.event_id)
+    )
+    chosen = sa.select(events).where(later, *_may_be_told(tx))
+    return tx.all(chosen.order_by(events.c.place, events.c.id).limit(limit))
+
+
+def _may_be_told(tx: Tx) -> list[sa.ColumnElement[bool]]:
+    bound = event_order.bound(tx)
+    return [] if bound is None else [events.c.place < bound]
+
+
+def _newest(tx: Tx, wanted: Sequence[sa.ColumnElement[bool]]) -> Position:
+    newest = sa.select(events.c.place, events.c.id).where(*wanted)
+    row = tx.first(newest.order_by(events.c.place.desc(), events.c.id.desc()).limit(1))
+    return FIRST if row is None else position_of(row)

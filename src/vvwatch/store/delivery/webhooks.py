@@ -1,0 +1,227 @@
+"""Webhooks: who is told of which events, and the secret that signs what they are told."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+import sqlalchemy as sa
+
+from vvwatch.core.deliveries import TRANSITIONS, DeliveryStatus
+from vvwatch.core.events import EVENT_TYPES
+from vvwatch.core.networks import AddressPolicy, Reach
+from vvwatch.errors import Conflict, InvalidInput, NotFound
+from vvwatch.store.catalog.ceilings import require_room
+from vvwatch.store.db import sealing
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.db.idempotency import Claim
+from vvwatch.store.delivery.deliveries import resume
+from vvwatch.store.schema import deliveries, indexes, webhooks
+
+DELETED: Final = "deleted"
+"""The status of a webhook that is gone: its row stays for the deliveries that refer to it."""
+
+_LONGEST_URL: Final = 2048
+_DIGITS: Final = 32  # of the id that follows from a claim: enough that no two ever meet
+_UNDER_WAY: Final = tuple(status for status, after in TRANSITIONS.items() if after)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSpec:
+    """What a user sets for a webhook. `index_ids` None: events of every index."""
+
+    name: str
+    url: str
+    events: tuple[str, ...]
+    index_ids: tuple[str, ...] | None = None
+    metadata: dict[str, Any] | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The row's values."""
+        index_ids = None if self.index_ids is None else list(self.index_ids)
+        return {**asdict(self), "events": list(self.events), "index_ids": index_ids}
+
+
+def new_secret() -> str:
+    """A fresh signing secret."""
+    return f"whsec_{secrets.token_urlsafe(32)}"
+
+
+def create(
+    tx: Tx, box: SecretBox, spec: WebhookSpec, policy: AddressPolicy, claim: Claim | None = None
+) -> tuple[sa.Row[Any], str, bool]:
+    """A new active webhook, its secret, which is shown with it alone, and that it is new.
+
+    With a `claim` it belongs to that as long as it is there: the same claim gets it again, as it is by then. After its
+    deletion the claim makes it again, under the same id and with another secret. Raises InvalidInput for an address
+    or an event that cannot be, NotFound for an unknown index, RequestMismatch.
+    """
+    webhook_id = f"wh_{claim.id[:_DIGITS]}" if claim else tx.new_id("wh")
+    found = tx.first(sa.select(webhooks).where(webhooks.c.id == webhook_id))
+    if claim and found is not None and found.status != DELETED:
+        claim.require(found.made_by)
+        return found, box.open(found.secret), False
+    _check(tx, spec, policy)
+    require_room(tx, webhooks)
+    secret = new_secret()
+    values = {
+        **_fresh(tx.now, spec),
+        "secret": sealing.seal(tx, box, secret),
+        "made_by": claim.content if claim else None,
+    }
+    if found is None:
+        tx.insert(webhooks, id=webhook_id, **values)
+    else:
+        tx.update(webhooks, webhook_id, **values)
+    return get(tx, webhook_id), secret, True
+
+
+def _fresh(now: float, spec: WebhookSpec) -> dict[str, Any]:
+    """The columns of a webhook that nothing was sent to yet."""
+    told = {"failure_count": 0, "last_failure_at": None, "last_success_at": None, "probe_at": None}
+    return {"status": "active", **told, "created_at": now, "updated_at": now, **spec.columns()}
+
+
+def get(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+    """The webhook; raises NotFound, also for one that was deleted."""
+    row = tx.require(webhooks, "webhook", webhook_id)
+    if row.status == DELETED:
+        raise NotFound("webhook", webhook_id)
+    return row
+
+
+def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """All webhooks that were not deleted, oldest first."""
+    there = sa.select(webhooks).where(webhooks.c.status != DELETED)
+    return tx.all(there.order_by(webhooks.c.created_at, webhooks.c.id))
+
+
+def delete(tx: Tx, box: SecretBox, webhook_id: str) -> sa.Row[Any]:
+    """Forget the webhook and its secret; returns what it was. What waits for it ends as failed.
+
+    Raises NotFound, or Conflict when the configuration file owns it.
+    """
+    row = _own(tx, webhook_id)
+    forgotten = sealing.seal(tx, box, new_secret())
+    tx.update(webhooks, webhook_id, status=DELETED, secret=forgotten, updated_at=tx.now)
+    tx.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.webhook_id == webhook_id, deliveries.c.status.in_(_UNDER_WAY))
+        .values(
+            status=DeliveryStatus.FAILED,
+            error_message="the webhook was deleted",
+            completed_at=tx.now,
+            revision=deliveries.c.revision + 1,
+            next_at=None,
+            held=False,
+        )
+    )
+    return row
+
+
+def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: AddressPolicy) -> sa.Row[Any]:
+    """Change what is named in `values`: columns of the spec, `status` active or paused.
+
+    An event that happens while the webhook is not active is never sent to it. What waited before goes on when the
+    status is set to active, which also forgives what failed. Raises as `delete` and `create`.
+    """
+    row = _own(tx, webhook_id)
+    spec = {name: getattr(row, name) for name in WebhookSpec.__slots__} | values
+    wanted = WebhookSpec(**{name: spec[name] for name in WebhookSpec.__slots__})
+    _check(tx, wanted, policy, known=row.index_ids or ())
+    status = values.get("status", row.status)
+    tx.update(webhooks, webhook_id, **wanted.columns(), status=status, updated_at=tx.now)
+    if values.get("status") == "active":
+        resume(tx, webhook_id)
+    return get(tx, webhook_id)
+
+
+def rotate(tx: Tx, box: SecretBox, webhook_id: str) -> str:
+    """A new secret, shown this once: it signs whatever is sent from now on, retries too. Raises as `delete`."""
+    _own(tx, webhook_id)
+    secret = new_secret()
+    tx.update(webhooks, webhook_id, secret=sealing.seal(tx, box, secret), updated_at=tx.now)
+    return secret
+
+
+def _own(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+    """The webhook, if the API may change it. Raises NotFound, or Conflict when the configuration file owns it."""
+    row = get(tx, webhook_id)
+    if row.declared:
+        raise Conflict(
+            f"webhook {webhook_id!r} is read-only here",
+            "it is declared in the configuration file: change it there",
+        )
+    return row
+
+
+def declare(
+    tx: Tx, box: SecretBox, webhook_id: str, spec: WebhookSpec, secret: str, policy: AddressPolicy
+) -> sa.Row[Any]:
+    """The webhook as the configuration file has it, active: declaring it anew forgives what failed before.
+
+    Raises InvalidInput or NotFound as `create`.
+    """
+    _check(tx, spec, policy)
+    found = tx.first(sa.select(webhooks).where(webhooks.c.id == webhook_id))
+    is_kept = found is not None and box.open(found.secret) == secret
+    sealed = found.secret if found is not None and is_kept else sealing.seal(tx, box, secret)
+    state = {"secret": sealed, "declared": True, "status": "active", "failure_count": 0}
+    values = {**spec.columns(), **state, "updated_at": tx.now}
+    if found is None:
+        tx.insert(webhooks, id=webhook_id, created_at=tx.now, **values)
+    else:
+        tx.update(webhooks, webhook_id, **values)
+        resume(tx, webhook_id)
+    return get(tx, webhook_id)
+
+
+def _check(tx: Tx, spec: WebhookSpec, policy: AddressPolicy, known: Sequence[str] = ()) -> None:
+    """`known` indexes may be gone by now."""
+    check_url(spec.url, policy)
+    unknown = [name for name in spec.events if name not in EVENT_TYPES]
+    if unknown or not spec.events:
+        what = f"no event is called {unknown[0]!r}" if unknown else "a webhook needs at least one event"
+        raise InvalidInput(what, f"the events are {', '.join(EVENT_TYPES)}")
+    for index_id in set(spec.index_ids or ()).difference(known):
+        if tx.first(sa.select(indexes.c.id).where(indexes.c.id == index_id)) is None:
+            raise NotFound("index", index_id)
+
+
+def check_url(url: str, policy: AddressPolicy) -> None:
+    """Raises InvalidInput unless `url` may be a webhook's address.
+
+    What its name resolves to is checked when something is sent there.
+    """
+    parts = _split(url)
+    if parts.scheme != "https" and not (policy.allow_http and parts.scheme == "http"):
+        raise InvalidInput(
+            "a webhook's url must begin with https://",
+            "the server permits http:// only with allow_http in [webhooks] of its configuration",
+        )
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput("a webhook's url may not hold a user name or password", "sign with its secret")
+    reached = policy.reach_of_host(parts.hostname or "")
+    if reached is Reach.NEVER:
+        what = f"{parts.hostname} is a link-local, reserved or cloud metadata address"
+        raise InvalidInput(what, "no option allows these: use another address")
+    if reached is Reach.PRIVATE:
+        raise InvalidInput(
+            f"{parts.hostname} is not a public address",
+            "the server permits it only if allow_networks in [webhooks] of its configuration names its network",
+        )
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound or len(url) > _LONGEST_URL or not url.isprintable() or " " in url or parts.fragment:
+        raise InvalidInput("a webhook's url must be a whole address", "for example https://example.com/hook")
+    return parts

@@ -1,0 +1,110 @@
+"""Files that are to be fetched from an address before they are imported. The address may open them: it is sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import sqlalchemy as sa
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.uploads import file_name
+from vvwatch.errors import InvalidInput
+from vvwatch.ports import Job, Kind
+from vvwatch.store.db import sealing
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.imports import imports
+from vvwatch.store.imports.imports import NewFile
+
+UNNAMED: Final = "attachment"
+"""What a file is called until what it is fetched from tells its format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of somebody else's: where it can be had, for a while, and how they call it."""
+
+    file_id: str
+    download_url: str = field(repr=False)
+    file_name: str = ""
+    mime_type: str = ""
+
+
+def origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any]:
+    """What a file of a job remembers of where it comes from."""
+    return {
+        "file_id": attachment.file_id,
+        "file_name": attachment.file_name,
+        "mime_type": attachment.mime_type,
+        "sealed_url": sealing.seal(tx, box, attachment.download_url).decode(),
+    }
+
+
+def renewed(tx: Tx, box: SecretBox, refreshed: Mapping[str, Any]) -> dict[str, Any]:
+    """What comes in place of parts of an `origin`: whatever is there, its `download_url` sealed."""
+    own = {name: value for name, value in refreshed.items() if name != "download_url"}
+    return {**own, "sealed_url": sealing.seal(tx, box, refreshed["download_url"]).decode()}
+
+
+def attachment_of(box: SecretBox, known: dict[str, Any]) -> Attachment:
+    """What `origin` was made of. Raises StoreError when another key has sealed it."""
+    url = box.open(known["sealed_url"].encode())
+    return Attachment(known["file_id"], url, known["file_name"], known["mime_type"])
+
+
+def name_of(attachment: Attachment, told_type: str = "") -> str | None:
+    """What its file is to be called; None when neither its names nor its types tell a format."""
+    last = unquote(urlsplit(attachment.download_url).path).rpartition("/")[2]
+    for name, kind in ((attachment.file_name or last, attachment.mime_type), (last, told_type)):
+        try:
+            return file_name(name, kind)
+        except InvalidInput:
+            continue
+    return None
+
+
+def create(
+    tx: Tx,
+    box: SecretBox,
+    job_id: str,
+    index_id: str,
+    connector_id: str,
+    wanted: Sequence[tuple[Attachment, str]],
+) -> sa.Row[Any]:
+    """An import job that fetches these, each under a title."""
+    files = [
+        NewFile(
+            key=f"{job_id}/{ordinal}/{name_of(each) or UNNAMED}",
+            version="",
+            size_bytes=0,
+            origin=origin(tx, box, each),
+            title=title,
+        )
+        for ordinal, (each, title) in enumerate(wanted)
+    ]
+    return imports.create_sealed(
+        tx,
+        job_id=job_id,
+        index_id=index_id,
+        connector_id=connector_id,
+        source_kind=imports.ATTACHMENTS,
+        files=files,
+        concurrency=1,  # a host that hangs must not have every place of this machine
+    )
+
+
+def is_awaited(tx: Tx, job: Job) -> bool:
+    """Whether it is still this job that fetches the file: what another has put in its place must stay."""
+    return tx.current(job) is not None
+
+
+def fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
+    """The file stands where `obj` says, and is to be imported: the same attempt goes on. Nothing for a stale job."""
+    where = {"key": obj.key, "version": obj.version}
+    what = {"size_bytes": obj.size_bytes, "modified_at": obj.modified_at}
+    row = tx.claim(job, **where, **what)
+    if row is not None:
+        tx.put(Kind.IMPORT_FILE, row.id, row.revision, tx.now, job.priority)

@@ -1,0 +1,33 @@
+"""One object of a connector, named by a person and imported at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import imports, one_time
+from vvwatch.store.imports.imports import NewFile
+from vvwatch.store.schema import import_files
+from vvwatch.store.watching import claims, ledger
+
+
+def create(tx: Tx, index_id: str, connector_id: str, obj: StorageObject, title: str) -> sa.Row[Any]:
+    """An import job of that object alone, which no automation of the index imports again; returns the job.
+
+    It is imported whatever was before. Raises NotFound, InvalidInput or Conflict for the connector or the index.
+    """
+    one_time.require_usable(tx, connector_id, index_id)
+    claimed = claims.claim(tx, ledger.scope(tx, index_id, connector_id), [(obj.key, obj.version)])
+    job = imports.create_sealed(
+        tx,
+        job_id=tx.new_id("job"),
+        index_id=index_id,
+        connector_id=connector_id,
+        source_kind="register",
+        files=[NewFile(obj.key, obj.version, obj.size_bytes, obj.modified_at, title=title)],
+    )
+    tx.execute(sa.update(import_files).where(import_files.c.job_id == job.id).values(claimed=bool(claimed)))
+    return job

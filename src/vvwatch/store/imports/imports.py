@@ -1,0 +1,386 @@
+"""Import jobs: a closed window becomes a job, each of its files ends once, the last one ends the job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core import imports as machine
+from vvwatch.core.filters import Reason, explain
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.media import Probe
+from vvwatch.core.objects import base_name
+from vvwatch.core.retries import Patience
+from vvwatch.errors import ObjectArchived, ObjectChanged
+from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db import fairness
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.locking import Overtaken, by_locks
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.imports import unreadable
+from vvwatch.store.runs import runs
+from vvwatch.store.schema import (
+    connectors,
+    import_automations,
+    import_files,
+    import_jobs,
+    media,
+)
+from vvwatch.store.watching import ledger
+
+ATTACHMENTS: Final = "attachments"
+"""The `source_kind` of jobs whose files are fetched from addresses."""
+
+GONE: Final = "gone"
+"""Why a file was skipped whose object was deleted before it could be imported."""
+
+_PROGRESS_STEPS = 4
+_FOUND_AGAIN = (ObjectChanged.code, GONE, ObjectArchived.code)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """How one file of an import ended. `reason` is for machines, `message` for people.
+
+    `patience`: it failed with an object that is tried again by itself, so often.
+    """
+
+    status: FileStatus
+    reason: str | None = None
+    message: str | None = None
+    probe: Probe | None = None
+    uri: str = ""
+    patience: Patience | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileEnd:
+    """What ending a file brought about: the job's id, and its final status when this was the last file."""
+
+    job_id: str
+    job_status: ImportStatus | None
+    run_id: str | None
+    imported: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file of a job whose manifest is complete from the start.
+
+    One that has to be fetched has an empty `version`; `origin` says from where. `title` is that of its media.
+    """
+
+    key: str
+    version: str
+    size_bytes: int
+    modified_at: float | None = None
+    origin: dict[str, Any] | None = None
+    title: str | None = None
+
+
+def create_sealed(
+    tx: Tx,
+    *,
+    job_id: str,
+    index_id: str,
+    connector_id: str,
+    source_kind: str,
+    files: Sequence[NewFile],
+    title: str = "",
+    prompt_preset: dict[str, Any] | None = None,
+    concurrency: int = runs.CONCURRENCY,
+) -> sa.Row[Any]:
+    """An import job with exactly these files (at least one, each key once), which begins at once; returns it.
+
+    `source_kind` is upload, attachments or register. `title` is that of the media of files without one.
+    """
+    tx.insert(
+        import_jobs,
+        id=job_id,
+        index_id=index_id,
+        connector_id=connector_id,
+        source_kind=source_kind,
+        status=ImportStatus.IMPORTING,
+        priority=Priority.MANUAL,
+        concurrency=concurrency,
+        prompt_preset=prompt_preset,
+        execution_status="pending" if prompt_preset else "not_requested",
+        total_files=len(files),
+        created_at=tx.now,
+        started_at=tx.now,
+        updated_at=tx.now,
+    )
+    rows = [
+        {
+            **asdict(file),
+            "job_id": job_id,
+            "ordinal": ordinal,
+            "title": file.title or title or None,
+            "status": FileStatus.PENDING,
+        }
+        for ordinal, file in enumerate(files)
+    ]
+    tx.execute(sa.insert(import_files), rows)
+    if not catalog.is_uploads(connector_id):
+        unreadable.forget(tx, ledger.scope(tx, index_id, connector_id), [file.key for file in files])
+    job = get(tx, job_id)
+    fairness.feed(tx, fairness.FILES, job)
+    announce(tx, "import_job.started", job.id, job.index_id, event_data(job))
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class FileWork:
+    """One file to import, with all that is needed to do it.
+
+    `attempt` is the number of this one, of those that this machine was not too short of something for.
+    """
+
+    file: sa.Row[Any]
+    job: sa.Row[Any]
+    connector: sa.Row[Any]
+
+    @property
+    def attempt(self) -> int:
+        return int(self.file.attempts) - int(self.file.waits) + 1
+
+
+def begin_file(tx: Tx, job: Job) -> FileWork | None:
+    """The work, which is only read: an import has no effect outside. None for a stale job, or an import that ended.
+
+    How an attempt ends is what counts it. An ended import tells its files by itself.
+    """
+    file = tx.current(job)
+    if file is None or file.status != FileStatus.PENDING:
+        return None
+    import_job = get(tx, file.job_id)
+    if import_job.status in machine.TERMINAL:
+        return None
+    connector = tx.first(sa.select(connectors).where(connectors.c.id == import_job.connector_id))
+    assert connector is not None  # noqa: S101  # connectors in use are not deleted
+    return FileWork(file, import_job, connector)
+
+
+@by_locks
+def retry_file(
+    tx: Tx,
+    job: Job,
+    at: float,
+    message: str,
+    failures: int = 0,
+    since: float | None = None,
+    *,
+    waits_for: str | None = None,
+) -> None:
+    """Look at the file again later; `message` says why.
+
+    `failures` in a row, the first at `since`, were its object's own: the store answered for others. `waits_for` is the
+    code of what this machine was short of, which is no attempt at the file.
+    """
+    pending = tx.current(job)
+    import_job = None if pending is None else tx.guard(import_jobs, pending.job_id)
+    if import_job is None or import_job.status in machine.TERMINAL:
+        return
+    waits = import_files.c.waits + int(waits_for is not None)
+    counted = {"failures": failures, "failing_since": since, "waits": waits}
+    told = {"reason": waits_for, "message": message}
+    row = tx.claim(job, attempts=import_files.c.attempts + 1, **told, **counted)
+    if row is not None:
+        tx.put(Kind.IMPORT_FILE, row.id, row.revision, at)
+        fairness.feed(tx, fairness.FILES, import_job)
+
+
+@by_locks
+def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
+    """End the file: media, failed or skipped. The last one ends the job and starts its run.
+
+    Nothing happens when the job has ended meanwhile, as a cancelled one has. A file may have the id of its media
+    reserved.
+    """
+    pending = tx.current(job)
+    if pending is None or get(tx, pending.job_id).status in machine.TERMINAL:
+        return None
+    machine.check_transition(pending.status, outcome.status)
+    media_id = None
+    if outcome.status is FileStatus.IMPORTED:
+        media_id = pending.media_id or tx.new_id("vid")
+    file = tx.claim(
+        job,
+        status=outcome.status,
+        reason=outcome.reason,
+        message=outcome.message,
+        media_id=media_id,
+        attempts=import_files.c.attempts + 1,
+    )
+    if file is None:  # it ended since it was read
+        return None
+    if media_id is not None and outcome.probe is not None:
+        _create_media(tx, media_id, file, outcome.probe, outcome.uri)
+    import_job = _count(tx, file, outcome.status)
+    if outcome.reason in _FOUND_AGAIN:
+        _make_eligible(tx, import_job, file)
+    if outcome.patience is not None:
+        unreadable.record(tx, import_job, file, outcome.patience)
+    if import_job.imported + import_job.failed + import_job.skipped < import_job.total_files:
+        fairness.feed(tx, fairness.FILES, import_job)
+        _announce_progress(tx, import_job)
+        return FileEnd(import_job.id, None, None)
+    return finish_job(tx, import_job)
+
+
+def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
+    """What was replaced, away or archived was never imported: what stands there at the next scan counts as new."""
+    ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
+    if job.automation_id:
+        if file.reason == ObjectArchived.code:
+            _await_restore(tx, job.automation_id, file)
+        automation = tx.guard(import_automations, job.automation_id)
+        if automation is not None and automation.enabled and not automation.paused:
+            tx.nudge(Kind.SCAN, automation, tx.now)
+
+
+def _await_restore(tx: Tx, automation_id: str, file: sa.Row[Any]) -> None:
+    seen = {
+        "key": file.key,
+        "version": file.version,
+        "reason": Reason.ARCHIVED,
+        "detail": explain(Reason.ARCHIVED),
+        "size_bytes": file.size_bytes,
+    }
+    ledger.observe(tx, automation_id, [seen], reported_in=file.job_id)
+
+
+def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: str) -> None:
+    import_job = get(tx, file.job_id)
+    title = file.title or base_name(file.key)
+    tx.insert(
+        media,
+        id=media_id,
+        index_id=import_job.index_id,
+        connector_id=import_job.connector_id,
+        import_file_id=file.id,
+        import_job_id=import_job.id,
+        title=title,
+        uri=uri,
+        key=file.key,
+        version=file.version,
+        size_bytes=file.size_bytes,
+        media_type=probe.media_type,
+        duration_seconds=probe.duration_seconds,
+        probe=asdict(probe),
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    data = {
+        "video_id": media_id,
+        "index_id": import_job.index_id,
+        "title": title,
+        "media_type": probe.media_type,
+        "status": "not_processed",
+        "job_id": import_job.id,
+    }
+    announce(tx, "media.created", media_id, import_job.index_id, data)
+
+
+def _count(tx: Tx, file: sa.Row[Any], status: FileStatus) -> sa.Row[Any]:
+    """The job, with a file more that has ended so; all who end one of its files meet here, as late as may be.
+
+    Raises Overtaken when the job has ended since it was read.
+    """
+    column = import_jobs.c[status.value]
+    size = file.size_bytes if status is FileStatus.IMPORTED else 0
+    news = {import_jobs.c.dismissed_at: None} if status is FileStatus.FAILED else {}
+    row = tx.execute(
+        sa.update(import_jobs)
+        .where(import_jobs.c.id == file.job_id, import_jobs.c.status.not_in(machine.TERMINAL))
+        .values(
+            {
+                column: column + 1,
+                import_jobs.c.bytes_transferred: import_jobs.c.bytes_transferred + size,
+                import_jobs.c.updated_at: tx.now,
+                **news,
+            }
+        )
+        .returning(import_jobs)
+    ).first()
+    if row is None:
+        raise Overtaken
+    return row
+
+
+def _announce_progress(tx: Tx, job: sa.Row[Any]) -> None:
+    done = job.imported + job.failed + job.skipped
+    step = _PROGRESS_STEPS * done // job.total_files
+    if step and step > _PROGRESS_STEPS * (done - 1) // job.total_files:
+        announce(tx, "import_job.progress", f"{_course(job)}:{step}", job.index_id, event_data(job))
+
+
+def _course(job: sa.Row[Any]) -> str:
+    """What its events are of: the job, or one that is tried again, each time anew."""
+    retried = job.source_kind == ATTACHMENTS and job.attempts
+    return f"{job.id}:{job.attempts}" if retried else str(job.id)
+
+
+def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
+    """End a job whose files have all ended, and start its run."""
+    status, event_type = machine.outcome(job.total_files, job.imported, job.failed, job.skipped)
+    machine.check_transition(job.status, status)
+    error = None
+    if status is ImportStatus.FAILED:
+        error = f"none of {job.failed} files could be imported; first: {_first_failure(tx, job.id)}"
+    run_id = runs.after_import(tx, job)
+    tx.update(
+        import_jobs,
+        job.id,
+        status=status,
+        error_message=error,
+        completed_at=tx.now,
+        updated_at=tx.now,
+        run_id=run_id,
+        execution_status="submitted" if run_id else "not_requested",
+    )
+    if run_id and job.automation_id:
+        tx.update(import_automations, job.automation_id, last_run_id=run_id)
+    ended = get(tx, job.id)
+    announce(tx, event_type, _course(job), job.index_id, event_data(ended))
+    return FileEnd(job.id, status, run_id, ended.imported, ended.failed, ended.skipped)
+
+
+def _first_failure(tx: Tx, job_id: str) -> str:
+    row = tx.first(
+        sa.select(import_files)
+        .where(import_files.c.job_id == job_id, import_files.c.status == FileStatus.FAILED)
+        .order_by(import_files.c.ordinal)
+    )
+    return f"{row.key}: {row.message}" if row is not None else ""
+
+
+def get(tx: Tx, job_id: str) -> sa.Row[Any]:
+    """The job; it exists."""
+    return tx.execute(sa.select(import_jobs).where(import_jobs.c.id == job_id)).one()
+
+
+def event_data(job: sa.Row[Any]) -> dict[str, Any]:
+    """What webhooks are told of an import job."""
+    return {
+        "job_id": job.id,
+        "index_id": job.index_id,
+        "connector_id": job.connector_id,
+        "automation_id": job.automation_id,
+        "status": job.status,
+        "run_id": job.run_id,
+        "progress": {
+            "total_files": job.total_files,
+            "imported": job.imported,
+            "failed": job.failed,
+            "skipped": job.skipped,
+            "bytes_transferred": job.bytes_transferred,
+        },
+        "error_message": job.error_message,
+    }

@@ -1,0 +1,122 @@
+"""Import jobs and their manifests as they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import import_files, import_jobs, media, troubles
+
+_WHOLE: Final = 100
+_BRIEF: Final = 10
+
+_in_trouble = sa.and_(troubles.c.file_id == import_files.c.id, troubles.c.retry_at.is_not(None))
+_files = sa.select(import_files, troubles.c.tries, troubles.c.retry_at).outerjoin(troubles, _in_trouble)
+_outputs = sa.select(
+    import_files,
+    media.c.title.label("media_title"),
+    media.c.status.label("media_status"),
+    media.c.duration_seconds.label("media_duration_seconds"),
+).join(media, media.c.id == import_files.c.media_id)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with the first `limit` files of each kind, and one more imported or failed one when there are more.
+
+    `current_file` is the key of one that is worked on.
+    """
+
+    job: sa.Row[Any]
+    limit: int
+    outputs: Sequence[sa.Row[Any]]
+    failed: Sequence[sa.Row[Any]]
+    skipped: Sequence[sa.Row[Any]]
+    current_file: str | None
+
+
+def get(tx: Tx, job_id: str) -> sa.Row[Any]:
+    """The job; raises NotFound."""
+    return tx.require(import_jobs, "import_job", job_id)
+
+
+def view(tx: Tx, job_id: str) -> JobView:
+    """The job with its first hundred files of each kind; raises NotFound."""
+    return _view(tx, get(tx, job_id), _WHOLE)
+
+
+def newest(
+    tx: Tx,
+    *,
+    status: str | None,
+    index_id: str | None,
+    connector_id: str | None = None,
+    automation_only: bool,
+    limit: int,
+) -> list[JobView]:
+    """Jobs with their first ten files of each kind, newest first."""
+    table = import_jobs
+    wanted = [table.c.status == status] if status else []
+    wanted += [table.c.index_id == index_id] if index_id else []
+    wanted += [table.c.connector_id == connector_id] if connector_id else []
+    wanted += [table.c.automation_id.is_not(None)] if automation_only else []
+    found = tx.all(sa.select(table).where(*wanted).order_by(table.c.id.desc()).limit(limit))
+    return [_view(tx, job, _BRIEF) for job in found]
+
+
+def files(
+    tx: Tx, job_id: str, after_key: str | None, limit: int, *, failed_only: bool
+) -> Sequence[sa.Row[Any]]:
+    """Files of a job in the order of their keys, from the one after `after_key`.
+
+    `retry_at` is when one whose object was not given is tried again by itself, `tries` how often that was in vain.
+    """
+    status = FileStatus.FAILED if failed_only else None
+    return _listed(tx, _files, job_id, status, after_key, limit)
+
+
+def outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+    """Imported files of a job with their media (columns prefixed `media_`), by key, from after `after_key`."""
+    return _listed(tx, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
+
+
+def _view(tx: Tx, job: sa.Row[Any], limit: int) -> JobView:
+    more = limit + 1
+    return JobView(
+        job,
+        limit,
+        outputs(tx, job.id, None, more) if job.imported else (),
+        _listed(tx, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
+        _listed(tx, _files, job.id, FileStatus.SKIPPED, None, limit) if job.skipped else (),
+        _current_file(tx, job.id) if job.status == ImportStatus.IMPORTING else None,
+    )
+
+
+def _current_file(tx: Tx, job_id: str) -> str | None:
+    """Of those in the engine's hands, the one that is due for longest: it is at work, or the next to be."""
+    table = import_files
+    begun = table.c.job_id == job_id, table.c.next_at.is_not(None)
+    key: str | None = tx.execute(
+        sa.select(table.c.key).where(*begun).order_by(table.c.next_at).limit(1)
+    ).scalar()
+    return key
+
+
+def _listed(
+    tx: Tx,
+    selection: sa.Select[Any],
+    job_id: str,
+    status: FileStatus | None,
+    after_key: str | None,
+    limit: int,
+) -> Sequence[sa.Row[Any]]:
+    """By key, which the unique index of (job, key) gives without sorting."""
+    wanted = [import_files.c.job_id == job_id]
+    wanted += [import_files.c.status == status] if status else []
+    wanted += [import_files.c.key > after_key] if after_key is not None else []
+    return tx.all(selection.where(*wanted).order_by(import_files.c.key).limit(limit))

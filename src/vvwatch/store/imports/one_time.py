@@ -1,0 +1,271 @@
+"""One-time import jobs: what a connector has is listed once, and gathered into the manifest page by page.
+
+A listing that broke off begins again; what it had gathered stays, and what it left alone is counted anew. So nothing
+is in the manifest twice, however often that happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core import imports as machine
+from vvwatch.core.filters import Reason, check_rules, explain
+from vvwatch.core.imports import FileStatus, ImportStatus
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import Conflict
+from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db import fairness
+from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.imports import cancellation, imports, unreadable
+from vvwatch.store.imports.imports import FileEnd
+from vvwatch.store.schema import connectors, import_files, import_jobs
+from vvwatch.store.watching import claims, ledger
+from vvwatch.store.watching.automations import require_connector
+
+MOST_LISTED: Final = 1_000
+"""Of what a job leaves alone, this many files are listed with their reasons; all are counted."""
+
+NEW_ONLY: Final = "new_only"
+_COLUMNS: Final = ("job_id", "ordinal", "key", "version", "size_bytes", "modified_at", "status", "claimed")
+_insert = sa.insert(import_files)
+_BEGUN: Final = (ImportStatus.PENDING, ImportStatus.SCANNING)
+
+
+@dataclass(frozen=True, slots=True)
+class OneTime:
+    """What a user asks for. `import_mode` None: the connector's."""
+
+    connector_id: str
+    index_id: str
+    source_prefix: str = ""
+    file_pattern: str = "*"
+    recursive: bool = True
+    import_mode: str | None = None
+    exclude: Sequence[str] = ()
+    min_size_bytes: int | None = None
+    max_size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """Something that stands there and is not imported, and why: `reason` for machines, `detail` for people."""
+
+    key: str
+    version: str
+    size_bytes: int
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The work of listing: the job as it stands, and its connector. `row.attempts` tells it from earlier tries."""
+
+    row: sa.Row[Any]
+    connector: sa.Row[Any]
+
+
+def require_usable(tx: Tx, connector_id: str, index_id: str) -> sa.Row[Any]:
+    """The connector, if a job may import from it into the index now. Raises NotFound, InvalidInput or Conflict."""
+    catalog.get_index(tx, index_id)
+    row = require_connector(tx, connector_id, "import")
+    if row.status == catalog.DISABLED:
+        raise Conflict(f"connector {connector_id!r} is disabled", "PATCH its status to active")
+    return row
+
+
+def create(tx: Tx, wanted: OneTime) -> sa.Row[Any]:
+    """A job that begins at once; returns it. Raises as `require_usable`, and InvalidInput for the rules."""
+    connector = require_usable(tx, wanted.connector_id, wanted.index_id)
+    rules = {
+        "source_prefix": wanted.source_prefix,
+        "file_pattern": wanted.file_pattern,
+        "recursive": wanted.recursive,
+        "exclude_patterns": list(wanted.exclude) or None,
+        "min_size_bytes": wanted.min_size_bytes,
+        "max_size_bytes": wanted.max_size_bytes,
+    }
+    check_rules(rules)
+    job_id = tx.new_id("job")
+    tx.insert(
+        import_jobs,
+        id=job_id,
+        index_id=wanted.index_id,
+        connector_id=wanted.connector_id,
+        **rules,
+        import_mode=wanted.import_mode or connector.import_mode,
+        status=ImportStatus.PENDING,
+        priority=Priority.MANUAL,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    tx.put(Kind.IMPORT_JOB, job_id, 0, tx.now, Priority.MANUAL)
+    return imports.get(tx, job_id)
+
+
+def begin(tx: Tx, job: Job) -> Listing | None:
+    """Note the attempt and return the work; None when the job is stale or has nothing to list."""
+    row = tx.current(job)
+    if row is None or row.status not in _BEGUN:
+        return None
+    connector = tx.require(connectors, "connector", row.connector_id)
+    if row.status == ImportStatus.PENDING:
+        machine.check_transition(row.status, ImportStatus.SCANNING)
+    row = tx.touch(
+        job,
+        status=ImportStatus.SCANNING,
+        attempts=row.attempts + 1,
+        total_files=row.total_files - row.unlisted,
+        skipped=row.skipped - row.unlisted,
+        unlisted=0,
+        error_message=None,
+        started_at=sa.func.coalesce(import_jobs.c.started_at, tx.now),
+        updated_at=tx.now,
+    )
+    assert row is not None  # noqa: S101  # it was read in this transaction
+    announce(tx, "import_job.started", row.id, row.index_id, imports.event_data(row))
+    return Listing(row, connector)
+
+
+def take(
+    tx: Tx, job: Job, listing: Listing, wanted: Sequence[StorageObject], left: Sequence[LeftAlone]
+) -> sa.Row[Any] | None:
+    """Gather what was listed; returns the job, or None when this listing is not the one that counts any more."""
+    row = _listed_by(tx, job, listing)
+    if row is None:
+        return None
+    there = _listed(tx, row.id, [*(obj.key for obj in wanted), *(each.key for each in left)])
+    fresh = {obj.key: obj for obj in wanted if obj[:2] not in _gathered(there)}
+    strange = [key for key in fresh if key not in there]
+    scope_id = ledger.scope(tx, row.index_id, row.connector_id)
+    known = claims.imported(tx, scope_id, strange) if row.import_mode == NEW_ONLY else set()
+    left = [*left, *(_known(fresh.pop(key)) for key in strange if key in known)]
+    left = list({each.key: each for each in left if each.key not in there and each.key not in fresh}.values())
+    overtaken = [(key, there[key].version) for key in fresh if key in there and there[key].claimed]
+    claims.release(tx, row.index_id, row.connector_id, overtaken)
+    new = [fresh[key] for key in strange if key not in known]
+    taken_up = [obj for obj in fresh.values() if obj.key in there]
+    claimed = claims.claim(tx, scope_id, [obj[:2] for obj in fresh.values()])
+    unreadable.forget(tx, scope_id, list(fresh))
+    _gather(tx, row, new, claimed)
+    _take_up(tx, row, taken_up, claimed)
+    unlisted = _pass_over(tx, row, left, len(new))
+    return tx.touch(
+        job,
+        total_files=row.total_files + len(new) + len(left),
+        skipped=row.skipped + len(left) - sum(_is_skipped(there[obj.key]) for obj in taken_up),
+        unlisted=row.unlisted + unlisted,
+        updated_at=tx.now,
+    )
+
+
+def _listed_by(tx: Tx, job: Job, listing: Listing) -> sa.Row[Any] | None:
+    row = tx.current(job)
+    mine = row is not None and (row.status, row.attempts) == (ImportStatus.SCANNING, listing.row.attempts)
+    return row if mine else None
+
+
+def _listed(tx: Tx, job_id: str, keys: Sequence[str]) -> dict[str, sa.Row[Any]]:
+    if not keys:
+        return {}
+    columns = import_files.c
+    chosen = sa.select(columns.key, columns.version, columns.status, columns.claimed)
+    rows = tx.execute(chosen.where(columns.job_id == job_id, one_of(columns.key)), {"keys": json.dumps(keys)})
+    return {row.key: row for row in rows}
+
+
+def _is_skipped(file: sa.Row[Any]) -> bool:
+    return bool(file.status == FileStatus.SKIPPED)
+
+
+def _gathered(there: Mapping[str, sa.Row[Any]]) -> set[tuple[str, str]]:
+    return {(row.key, row.version) for row in there.values() if row.status == FileStatus.PENDING}
+
+
+def _known(obj: StorageObject) -> LeftAlone:
+    reason = Reason.NEW_ONLY_KNOWN_KEY
+    return LeftAlone(obj.key, obj.version, obj.size_bytes, reason, explain(reason))
+
+
+def _gather(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:
+    first = job.total_files - job.unlisted
+    pending = FileStatus.PENDING.value
+    rows = [(job.id, first + n, *obj[:4], pending, obj[:2] in claimed) for n, obj in enumerate(new)]
+    if rows:
+        tx.insert_tuples(_insert, _COLUMNS, rows)
+
+
+def _take_up(tx: Tx, job: sa.Row[Any], found: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:
+    """Versions take the places of those that stand in the manifest under the same keys."""
+    for obj in found:
+        now = {
+            "version": obj.version,
+            "size_bytes": obj.size_bytes,
+            "modified_at": obj.modified_at,
+            "claimed": obj[:2] in claimed,
+            "status": FileStatus.PENDING,
+            "reason": None,
+            "message": None,
+        }
+        mine = import_files.c.job_id == job.id, import_files.c.key == obj.key
+        tx.execute(sa.update(import_files).where(*mine).values(now))
+
+
+def _pass_over(tx: Tx, job: sa.Row[Any], left: Sequence[LeftAlone], gathered: int) -> int:
+    """List what is left alone, as far as there is room, behind what was gathered; returns how many are not listed."""
+    room = max(MOST_LISTED - (job.skipped - job.unlisted), 0)
+    first = job.total_files - job.unlisted + gathered
+    rows = [
+        {
+            "job_id": job.id,
+            "ordinal": first + position,
+            "key": each.key,
+            "version": each.version,
+            "size_bytes": each.size_bytes,
+            "status": FileStatus.SKIPPED,
+            "reason": each.reason,
+            "message": each.detail,
+        }
+        for position, each in enumerate(left[:room])
+    ]
+    if rows:
+        tx.execute(sa.insert(import_files), rows)
+    return len(left[room:])
+
+
+def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
+    """Everything was listed: the import begins. The end, when there was nothing to import."""
+    if _listed_by(tx, job, listing) is None:
+        return None
+    row = tx.claim(job, status=ImportStatus.IMPORTING, updated_at=tx.now)
+    assert row is not None  # noqa: S101  # it was read in this transaction
+    machine.check_transition(ImportStatus.SCANNING, ImportStatus.IMPORTING)
+    if row.total_files == row.skipped:
+        return imports.finish_job(tx, row)
+    fairness.feed(tx, fairness.FILES, row)
+    return FileEnd(row.id, None, None)
+
+
+def list_again(tx: Tx, job: Job, listing: Listing, at: float, message: str) -> None:
+    """Begin the listing again later; `message` says why."""
+    if _listed_by(tx, job, listing) is None:
+        return
+    row = tx.claim(job, error_message=message, updated_at=tx.now)
+    if row is not None:
+        tx.put(Kind.IMPORT_JOB, row.id, row.revision, at, Priority.MANUAL)
+
+
+def fail(tx: Tx, job: Job, listing: Listing, message: str) -> FileEnd | None:
+    """It cannot be listed: the job has failed, and what it had gathered is given back in pieces."""
+    row = _listed_by(tx, job, listing)
+    if row is None:
+        return None
+    machine.check_transition(row.status, ImportStatus.FAILED)
+    return cancellation.stop(tx, row, ImportStatus.FAILED, message)

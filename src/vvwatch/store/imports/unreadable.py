@@ -1,0 +1,219 @@
+"""Objects whose import failed because their store did not give them: each is tried again by itself, at growing pauses.
+
+A try only reads. What can be read again is taken up: the ledger forgets the version, so that it joins a window and an
+import job of its own; what no automation found gets a job at once. A try that a crash cuts short is made again when
+its lease is over. A version that was imported otherwise meanwhile, replaced or deleted is in no trouble any more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.retries import Patience
+from vvwatch.errors import AccessDenied
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.imports import handled
+from vvwatch.store.schema import (
+    connectors,
+    import_automations,
+    import_jobs,
+    ledger_scopes,
+    objects,
+    troubles,
+    windows,
+)
+from vvwatch.store.watching import ledger
+
+LEASE_SECONDS: Final = 300.0
+"""How long nobody else makes a try that somebody has begun."""
+
+_SHORTEST_RECHECK_SECONDS: Final = 30.0
+_SKEW_SECONDS: Final = 5.0
+_MOST_BROUGHT_FORWARD: Final = 500
+_KEPT_SECONDS: Final = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An object to try, and its connector. `trouble.retry_at` is when the lease of the try ends."""
+
+    trouble: sa.Row[Any]
+    connector: sa.Row[Any]
+
+
+def record(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patience) -> None:
+    """Note that the file of the job failed with an object that is worth another try; one that failed before goes on."""
+    if job.connector_id is None or catalog.is_uploads(job.connector_id):
+        return
+    scope_id = ledger.scope(tx, job.index_id, job.connector_id)
+    known = tx.first(sa.select(troubles).where(*_at(scope_id, file.key, file.version)))
+    tries = known.tries + 1 if known is not None else 0
+    row = {
+        "scope_id": scope_id,
+        "key": file.key,
+        "version": file.version,
+        "job_id": job.id,
+        "file_id": file.id,
+        "automation_id": job.automation_id,
+        "reason": file.reason,
+        "message": file.message or "",
+        "tries": tries,
+        "first_failed_at": known.first_failed_at if known is not None else tx.now,
+        "failed_at": tx.now,
+        "retry_at": tx.now + _delay(tx, job.automation_id, file.reason, tries, patience),
+        "begun_by": "",
+    }
+    upsert = tx.upsert(troubles).values(row)
+    keyed = ["scope_id", "key", "version"]
+    changed = {name: upsert.excluded[name] for name in row if name not in keyed}
+    tx.execute(upsert.on_conflict_do_update(index_elements=keyed, set_=changed))
+
+
+def _delay(tx: Tx, automation_id: str | None, reason: str, tries: int, patience: Patience) -> float:
+    """What is denied may be granted at any time, and to ask costs little: not much later than a scan would."""
+    if reason != AccessDenied.code:
+        return patience.delay(tries)
+    scans = sa.select(import_automations.c.scan_seconds).where(import_automations.c.id == automation_id)
+    seconds = float(tx.execute(scans).scalar() or 0.0)
+    return patience.delay(tries, max(seconds, _SHORTEST_RECHECK_SECONDS))
+
+
+def _at(scope_id: int, key: str, version: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return troubles.c.scope_id == scope_id, troubles.c.key == key, troubles.c.version == version
+
+
+def due(tx: Tx, node: str, most: int) -> Sequence[sa.Row[Any]]:
+    """Some that are to be tried now and that this node gets at, those that wait longest first."""
+    automation = import_automations
+    found = (
+        sa.select(troubles.c.scope_id, troubles.c.key, troubles.c.version)
+        .join(ledger_scopes, ledger_scopes.c.id == troubles.c.scope_id)
+        .join(connectors, connectors.c.id == ledger_scopes.c.connector_id)
+        .outerjoin(automation, automation.c.id == troubles.c.automation_id)
+        .where(
+            _is_due(tx.now),
+            connectors.c.status == "active",
+            connectors.c.node.in_(("", node)),
+            sa.or_(troubles.c.automation_id.is_(None), sa.and_(automation.c.enabled, ~automation.c.paused)),
+        )
+    )
+    return tx.all(found.order_by(troubles.c.retry_at).limit(most))
+
+
+def _is_due(now: float) -> sa.ColumnElement[bool]:
+    """Also what was planned by a clock that was set back since."""
+    table = troubles.c
+    planned = sa.and_(table.retry_at.is_not(None), table.failed_at > now + _SKEW_SECONDS)
+    return sa.or_(table.retry_at <= now, planned)
+
+
+def begin(tx: Tx, scope_id: int, key: str, version: str, node: str) -> Due | None:
+    """Take a try that is due, before anybody else does; None when there is none any more."""
+    taken = sa.update(troubles).where(*_at(scope_id, key, version), _is_due(tx.now))
+    planned_by = sa.case((troubles.c.failed_at > tx.now, tx.now), else_=troubles.c.failed_at)
+    lease = {"retry_at": tx.now + LEASE_SECONDS, "begun_by": node, "failed_at": planned_by}
+    row = tx.first(taken.values(lease).returning(troubles))
+    if row is None:
+        return None
+    if not is_known(tx, row):
+        _end(tx, row)
+        return None
+    of_scope = ledger_scopes.c.connector_id == connectors.c.id, ledger_scopes.c.id == scope_id
+    connector = tx.execute(sa.select(connectors).where(*of_scope)).one()
+    return Due(row, connector)
+
+
+def give_back(tx: Tx, node: str) -> None:
+    """The node starts: what it had begun before is to be tried again at once."""
+    mine = troubles.c.begun_by == node, troubles.c.retry_at.is_not(None)
+    tx.execute(sa.update(troubles).where(*mine).values(begun_by="", retry_at=tx.now))
+
+
+def is_known(tx: Tx, trouble: sa.Row[Any]) -> bool:
+    """Whether what failed is still what the ledger has of the version, if it came with a window: nobody took it up."""
+    if trouble.automation_id is None:
+        return tx.first(sa.select(import_jobs.c.id).where(import_jobs.c.id == trouble.job_id)) is not None
+    here = objects.c.scope_id == trouble.scope_id, objects.c.key == trouble.key
+    its = sa.select(windows.c.import_job_id).join(objects, objects.c.window_seq == windows.c.seq)
+    taken_by = tx.execute(its.where(*here, objects.c.version == trouble.version)).scalar()
+    return bool(taken_by == trouble.job_id)
+
+
+def end_try(tx: Tx, begun: sa.Row[Any], **values: Any) -> bool:
+    """Whether the try counted: its lease still held, and nothing came of the object meanwhile."""
+    its = *_at(begun.scope_id, begun.key, begun.version), troubles.c.retry_at == begun.retry_at
+    changed = sa.update(troubles).where(*its, troubles.c.job_id == begun.job_id).values(begun_by="", **values)
+    count = int(tx.execute(changed).rowcount)
+    return count == 1
+
+
+def put_off(tx: Tx, begun: sa.Row[Any], reason: str, message: str, patience: Patience) -> float | None:
+    """The object is not given still: when it is tried next. None when that try counts no more."""
+    tries = begun.tries + 1
+    delay = _delay(tx, begun.automation_id, reason, tries, patience)
+    told = {"tries": tries, "reason": reason, "message": message, "failed_at": tx.now}
+    return tx.now + delay if end_try(tx, begun, retry_at=tx.now + delay, **told) else None
+
+
+def bring_forward(tx: Tx, scope_id: int, reason: str) -> None:
+    """Try soon what failed alike beside an object that is given again: what was granted or mended is seldom one."""
+    table = troubles.c
+    alike = table.scope_id == scope_id, table.reason == reason, table.retry_at > tx.now
+    some = sa.select(table.key).where(*alike, table.begun_by == "").order_by(table.retry_at)
+    keys = [row.key for row in tx.all(some.limit(_MOST_BROUGHT_FORWARD))]
+    if keys:
+        mine = table.scope_id == scope_id, table.key.in_(keys), table.retry_at > tx.now
+        tx.execute(sa.update(troubles).where(*mine).values(retry_at=tx.now))
+
+
+def wait(tx: Tx, begun: sa.Row[Any], seconds: float) -> None:
+    """The store is away as a whole: the try counts for nothing."""
+    end_try(tx, begun, retry_at=tx.now + seconds)
+
+
+def leave(tx: Tx, begun: sa.Row[Any]) -> None:
+    """The version is gone, or another has taken its place: found again it counts as new."""
+    if end_try(tx, begun, retry_at=None):
+        scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == begun.scope_id)).one()
+        ledger.forget(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
+        handled.note_retried(tx, begun.file_id)
+        _end(tx, begun)
+
+
+def _end(tx: Tx, trouble: sa.Row[Any]) -> None:
+    tx.execute(sa.delete(troubles).where(*_at(trouble.scope_id, trouble.key, trouble.version)))
+
+
+def forget(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
+    """Somebody else takes care of what stands at these keys: it is not tried by itself, unless that fails as well."""
+    those = troubles.c.scope_id == scope_id, troubles.c.retry_at.is_not(None), one_of(troubles.c.key)
+    tx.execute(sa.update(troubles).where(*those).values(retry_at=None), {"keys": json.dumps(list(keys))})
+
+
+def of_files(tx: Tx, file_ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
+    """The trouble that each of these files of import jobs is in and that is not over."""
+    if not file_ids:
+        return {}
+    table = troubles
+    rows = tx.all(sa.select(table).where(table.c.file_id.in_(file_ids), table.c.retry_at.is_not(None)))
+    return {row.file_id: row for row in rows}
+
+
+def prune(tx: Tx, most: int = 500) -> int:
+    """Drop what was taken up long ago and did not fail again, and what nobody watches any more; returns how many."""
+    table, automations = troubles.c, import_automations.c.id
+    taken_up = sa.and_(table.retry_at.is_(None), table.failed_at < tx.now - _KEPT_SECONDS)
+    watched = sa.exists().where(automations == table.automation_id)
+    unwatched = sa.and_(table.automation_id.is_not(None), ~watched)
+    chosen = tx.all(
+        sa.select(table.scope_id, table.key, table.version).where(sa.or_(taken_up, unwatched)).limit(most)
+    )
+    for row in chosen:
+        tx.execute(sa.delete(troubles).where(*_at(row.scope_id, row.key, row.version)))
+    return len(chosen)

@@ -1,0 +1,41 @@
+"""What was sent in, as import jobs of files that stand on this node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from vvwatch.core.imports import TERMINAL
+from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import import_files, import_jobs, media
+
+
+def reserve(tx: Tx, job_id: str) -> list[str]:
+    """Ids for the media that the files of a job will be, in the order of the files."""
+    files = tx.all(
+        sa.select(import_files.c.id).where(import_files.c.job_id == job_id).order_by(import_files.c.ordinal)
+    )
+    reserved = [(row.id, tx.new_id("vid")) for row in files]
+    for file_id, media_id in reserved:
+        tx.update(import_files, file_id, media_id=media_id)
+    return [media_id for _, media_id in reserved]
+
+
+def is_known(tx: Tx, job_id: str) -> bool:
+    """Whether there is such a job."""
+    return tx.first(sa.select(import_jobs.c.id).where(import_jobs.c.id == job_id)) is not None
+
+
+def wanted(tx: Tx, job_ids: Sequence[str]) -> set[str]:
+    """The keys below these jobs that something needs: media that were not deleted, and imports under way."""
+    there = sa.select(media.c.key).where(
+        media.c.import_job_id.in_(job_ids), kept(media.c.id), kept(media.c.index_id)
+    )
+    arriving = (
+        sa.select(import_files.c.key)
+        .join(import_jobs, import_jobs.c.id == import_files.c.job_id)
+        .where(import_jobs.c.id.in_(job_ids), import_jobs.c.status.not_in(TERMINAL))
+    )
+    return set(tx.execute(sa.union(there, arriving)).scalars())

@@ -1,0 +1,189 @@
+"""What a run does to all of its items: they come in, and are called off, a piece in each transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.runs import ItemStatus
+from vvwatch.core.tallies import tallied
+from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.db.database import Tx, one_of, upsert
+from vvwatch.store.runs import llm_calls
+from vvwatch.store.runs.journal import Counted
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
+
+AT_ONCE: Final = 2000
+"""How many items come in, or are called off, at once."""
+
+TOTAL: Final = "total"
+"""What a tally calls all items of a type."""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """All media `of` an `index` or an `import_job` with this id, from the one behind `after` on, in their order.
+
+    `upto` names the last one that belongs to it; None: nothing more is added. `awaited`: the import is still to end.
+    """
+
+    of: str
+    id: str
+    after: str = ""
+    upto: str | None = None
+    awaited: bool = False
+
+
+# What the media belong to, and their order in it, as an index has it.
+_WHOLES: Final[Mapping[str, tuple[sa.Column[Any], sa.Column[Any]]]] = {
+    "index": (media.c.index_id, media.c.id),
+    "import_job": (media.c.import_job_id, media.c.key),
+}
+
+
+_PENDING: Final = sa.literal(str(ItemStatus.PENDING), literal_execute=True)
+FRESH: Final = run_items.c.status == _PENDING, run_items.c.next_at.is_(None)
+"""Items that were never put, as the index on them says it."""
+
+
+MEDIA_STATUS: Final[Mapping[str, str]] = {
+    ItemStatus.COMPLETED: "processed",
+    ItemStatus.PARTIAL: "processed",
+    ItemStatus.FAILED: "failed",
+}
+"""How media stands when a run has ended with it, by how that went."""
+
+_LAST_END: Final = (
+    sa.select(sa.case(MEDIA_STATUS, value=run_items.c.status))
+    .where(run_items.c.media_id == media.c.id, run_items.c.status.in_(MEDIA_STATUS))
+    .order_by(run_items.c.completed_at.desc(), run_items.c.id.desc())
+    .limit(1)
+    .correlate(media)
+    .scalar_subquery()
+)
+
+
+@cache
+def _adding(dialect: str) -> Any:
+    return upsert(dialect, run_items).on_conflict_do_nothing()
+
+
+def add(tx: Tx, run_id: str, media_ids: Sequence[str]) -> None:
+    """These media are items of the run, in this order."""
+    if media_ids:
+        rows = [(run_id, media_id) for media_id in media_ids]
+        tx.insert_tuples(_adding(tx.conn.dialect.name), ("run_id", "media_id"), rows)
+
+
+def tallied_all(
+    tx: Tx, tally: Mapping[str, Any] | None, media_ids: Sequence[str], status: str
+) -> Mapping[str, Any] | None:
+    """The tally with these media as well, as `total` (with their seconds) or as ended in this status."""
+    if tally is None or not media_ids:
+        return tally
+    seconds = sa.func.coalesce(sa.func.sum(media.c.duration_seconds), 0.0).label("seconds")
+    grouped = sa.select(media.c.media_type, sa.func.count().label("number"), seconds).where(
+        one_of(media.c.id)
+    )
+    keys = {"keys": json.dumps(list(media_ids))}
+    for row in tx.execute(grouped.group_by(media.c.media_type), keys).all():
+        more = {status: row.number} | ({"seconds": row.seconds} if status == TOTAL else {})
+        tally = tallied(tally, row.media_type, **more)
+    return tally
+
+
+def everything(tx: Tx, index_id: str) -> All:
+    """All media that an index has now."""
+    last = tx.execute(sa.select(sa.func.max(media.c.id)).where(media.c.index_id == index_id)).scalar()
+    return All("index", index_id, upto=last or "")
+
+
+def chosen(whole: All) -> sa.Select[Any]:
+    """The ids of its media that were kept, and their `place`."""
+    belongs, order = _WHOLES[whole.of]
+    wanted = [belongs == whole.id, order > whole.after, kept(media.c.id)]
+    wanted += [order <= whole.upto] if whole.upto is not None else []
+    return sa.select(media.c.id, order.label("place")).where(*wanted).order_by(order)
+
+
+def fill(tx: Tx, run: sa.Row[Any]) -> sa.Row[Any]:
+    """Let the next of its media be items of the run; returns it as it is then, `filling` NULL when it is whole."""
+    whole = All(**run.filling)
+    rows = tx.all(chosen(whole).limit(AT_ONCE))
+    ids = [row.id for row in rows]
+    add(tx, run.id, ids)
+    tally = tallied_all(tx, run.tally, ids, TOTAL)
+    rest = asdict(whole) | {"after": rows[-1].place} if len(rows) == AT_ONCE else None
+    return changed(tx, run, total_items=run.total_items + len(rows), filling=rest, tally=tally)
+
+
+def call_off(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool = False) -> sa.Row[Any]:
+    """Let the next of `which` items of the run be cancelled, or all, as they are `few`; the run as it is then."""
+    table = run_items
+    some = (
+        sa.select(table.c.id)
+        .where(table.c.run_id == run.id, *which)
+        .order_by(table.c.id)
+        .limit(None if few else AT_ONCE)
+    )
+    ended = {
+        "status": ItemStatus.CANCELLED,
+        "completed_at": tx.now,
+        "revision": table.c.revision + 1,
+        "next_at": None,
+    }
+    update = sa.update(table).where(table.c.id.in_(some)).values(ended)
+    gone = tx.all(update.returning(table.c.id, table.c.media_id, table.c.attempts))
+    begun = [row for row in gone if row.attempts]
+    let_go(tx, [row.media_id for row in begun])
+    found = _kept(tx, [row.id for row in begun])
+    tally = tallied_all(tx, run.tally, [row.media_id for row in gone], ItemStatus.CANCELLED)
+    return changed(
+        tx,
+        run,
+        cancelled_items=run.cancelled_items + len(gone),
+        total_segments=run.total_segments + found.segments,
+        completed_segments=run.completed_segments + found.good,
+        tally=tally,
+    )
+
+
+def _kept(tx: Tx, item_ids: Sequence[int]) -> Counted:
+    """What items that were called off have found until then, which counts."""
+    for item_id in item_ids:
+        llm_calls.close(tx, item_id)
+    results = segment_results
+    counts = sa.func.count().label("segments"), sa.func.count(results.c.error).label("failed")
+    chosen = sa.select(results.c.run_item_id, *counts).where(results.c.run_item_id.in_(item_ids))
+    rows = tx.all(chosen.group_by(results.c.run_item_id))
+    for row in rows:
+        tx.update(run_items, row.run_item_id, **Counted(row.segments, row.failed).columns)
+    return Counted(sum(row.segments for row in rows), sum(row.failed for row in rows))
+
+
+def let_go(tx: Tx, media_ids: Sequence[str]) -> None:
+    """Media that no other run processes stand as the last one left them that came to an end with them."""
+    if media_ids:
+        another = run_items.c.media_id == media.c.id, run_items.c.status == ItemStatus.PROCESSING
+        begun = media.c.id.in_(media_ids), media.c.status == "processing", ~sa.exists().where(*another)
+        stands = sa.func.coalesce(_LAST_END, "not_processed")
+        tx.execute(sa.update(media).where(*begun).values(status=stands, updated_at=tx.now))
+
+
+def has_fresh(tx: Tx, run_id: str) -> bool:
+    """Whether the run has items that were never put."""
+    return (
+        tx.first(sa.select(run_items.c.id).where(run_items.c.run_id == run_id, *FRESH).limit(1)) is not None
+    )
+
+
+def changed(tx: Tx, run: sa.Row[Any], **values: Any) -> sa.Row[Any]:
+    """The run with these columns."""
+    table = prompt_runs
+    update = sa.update(table).where(table.c.id == run.id).values(updated_at=tx.now, **values)
+    return tx.execute(update.returning(table)).one()

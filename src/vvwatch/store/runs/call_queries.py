@@ -1,0 +1,33 @@
+"""The calls of models that a run made, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import run_queries
+from vvwatch.store.schema import llm_calls
+
+
+def of_run(tx: Tx, run_id: str, after: str | None, limit: int) -> tuple[sa.Row[Any], Sequence[sa.Row[Any]]]:
+    """Return the run, and its calls in the order in which they were begun, from the one behind `after` on.
+
+    Raises NotFound.
+    """
+    run = run_queries.get(tx, run_id)
+    table = llm_calls
+    columns = [column for column in table.c if column is not table.c.answer]
+    wanted = table.c.run_id == run_id, table.c.id > (after or "")
+    return run, tx.all(sa.select(*columns).where(*wanted).order_by(table.c.id).limit(limit))
+
+
+def sums_of_retry(tx: Tx, retry: sa.Row[Any]) -> tuple[int, int, int]:
+    """Return how many calls of a retry have ended, how many of those without a price, and what the others cost."""
+    table = llm_calls
+    mine = table.c.run_item_id == retry.run_item_id, table.c.generation == retry.id
+    rows = tx.all(sa.select(table.c.cost_nanousd).where(*mine, table.c.completed_at.is_not(None)))
+    costs = [row.cost_nanousd for row in rows]
+    return len(costs), costs.count(None), sum(cost or 0 for cost in costs)

@@ -1,0 +1,68 @@
+"""How a prompt run ends: with the last of its items, or before; its end is told, and fires its export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core import runs as machine
+from vvwatch.core.runs import RunStatus
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery import exports
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.runs.batches import changed
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended, and the export that it fired."""
+
+    run_id: str
+    status: RunStatus
+    export_id: str | None
+
+
+def ended_items(run: sa.Row[Any]) -> int:
+    """How many of its items have ended."""
+    count: int = run.completed_items + run.partial_items + run.failed_items + run.cancelled_items
+    return count
+
+
+def settle(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+    """End the run if it is whole and the last of its items has ended; None when it goes on, or had ended before."""
+    if run.filling is not None or ended_items(run) < run.total_items or run.status in machine.TERMINAL:
+        return None
+    if run.stop is not None:
+        return end(tx, run, RunStatus.CANCELLED)
+    status = machine.outcome(run.total_items, run.completed_items, run.partial_items, run.failed_items)
+    error = f"none of {run.failed_items} items could be processed"
+    return end(tx, run, status, error if status is RunStatus.FAILED else None)
+
+
+def end(tx: Tx, run: sa.Row[Any], status: RunStatus, error: str | None = None) -> RunEnd:
+    """The run ends so, and fires its export."""
+    machine.check_transition(run.status, status)
+    ended = changed(tx, run, status=status, error_message=error, completed_at=tx.now)
+    announce(tx, machine.EVENTS[status], run.id, run.index_id, event_data(ended))
+    return RunEnd(run.id, status, exports.fire(tx, ended))
+
+
+def event_data(run: sa.Row[Any]) -> dict[str, Any]:
+    """What webhooks are told of a prompt run."""
+    return {
+        "run_id": run.id,
+        "prompt_id": run.prompt_id,
+        "index_id": run.index_id,
+        "status": run.status,
+        "total_items": run.total_items,
+        "completed_items": run.completed_items,
+        "partial_items": run.partial_items,
+        "failed_items": run.failed_items,
+        "cancelled_items": run.cancelled_items,
+        "total_segments": run.total_segments,
+        "completed_segments": run.completed_segments,
+        "error_message": run.error_message,
+        "not_done": run.not_done or {},
+    }

@@ -1,0 +1,69 @@
+"""What failed in a prompt run: segments, and media items that failed as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import run_queries
+from vvwatch.store.schema import run_items, segment_results
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item with failures: its row, and the segments of it that failed, in order, as far as they are kept."""
+
+    item: sa.Row[Any]
+    segments: Sequence[sa.Row[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Some of a run's items with failures, and over all of them: how many, with how many segments, how many whole.
+
+    An item has failed as a whole, or what is said of the whole is missing; one each of whose segments failed has
+    failed by those.
+    """
+
+    run: sa.Row[Any]
+    items: Sequence[FailedItem]
+    item_count: int
+    segment_count: int
+    whole_count: int
+
+
+def of_run(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
+    """The failures of the items behind `after_item`. Raises NotFound."""
+    run = run_queries.get(tx, run_id)
+    code = sa.func.coalesce(run_items.c.error_code, "")
+    failed = sa.and_(run_items.c.status == ItemStatus.FAILED, code != SEGMENTS_FAILED)
+    lacks = sa.or_(failed, code == WHOLE_FAILED)
+    wanted = (
+        run_items.c.run_id == run_id,
+        sa.or_(lacks, run_items.c.failed_segment_count > 0),
+        run_queries.there(),
+    )
+    whole = sa.func.coalesce(sa.func.sum(sa.case((lacks, 1), else_=0)), 0)
+    of_results = sa.case((failed, 0), else_=run_items.c.failed_segment_count)
+    segments = sa.func.coalesce(sa.func.sum(of_results), 0)
+    counts = tx.execute(sa.select(sa.func.count(), segments, whole).where(*wanted)).one()
+    some = (
+        sa.select(run_items).where(*wanted, run_items.c.id > after_item).order_by(run_items.c.id).limit(limit)
+    )
+    rows = tx.all(some)
+    found = _failed_segments(tx, [row.id for row in rows])
+    return Failures(run, [FailedItem(row, found.get(row.id, ())) for row in rows], *map(int, counts))
+
+
+def _failed_segments(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, Sequence[sa.Row[Any]]]:
+    table = segment_results
+    wanted = table.c.run_item_id.in_(item_ids), table.c.error.is_not(None)
+    found: dict[int, list[sa.Row[Any]]] = {}
+    for row in tx.all(sa.select(table).where(*wanted).order_by(table.c.run_item_id, table.c.ordinal)):
+        found.setdefault(row.run_item_id, []).append(row)
+    return found

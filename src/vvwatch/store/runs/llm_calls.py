@@ -1,0 +1,363 @@
+"""The ledger of paid calls: each is stored before it is made, with what it may cost, and settled when it has ended.
+
+A call has a key that follows from what is asked, so that the same question has the same key after a crash. An answer
+is kept until its item ends. Many begin and end at once; they share a transaction, which takes rows in one order:
+items, then spending.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core import budgets
+from vvwatch.core.budgets import Budgets
+from vvwatch.core.media import Segment
+from vvwatch.core.money import CallStatus, Usage
+from vvwatch.core.runs import TERMINAL, Results
+from vvwatch.errors import RunStopped, VvwatchError
+from vvwatch.ports.processing import Call, CallIntent
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.locking import by_locks
+from vvwatch.store.runs import journal, processor_states, spending
+from vvwatch.store.runs.journal import Held, Owner
+from vvwatch.store.runs.spending import Change
+from vvwatch.store.schema import llm_calls, prompt_runs
+
+_LOST: Final = "it ended without an answer that was kept; what it may have cost is counted"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call that is about to be made: for whom, and what."""
+
+    owner: Owner
+    intent: CallIntent
+
+    @cached_property
+    def step_key(self) -> str:
+        """What names the question, in whatever form it is asked."""
+        owner, intent = self.owner, self.intent
+        named = owner.run_id, owner.media_id, owner.generation, str(intent.ordinal), intent.purpose
+        return _hashed(*named, str(intent.step))
+
+    @cached_property
+    def key(self) -> str:
+        """The idempotency key."""
+        return f"vw-{_hashed(self.step_key, self.intent.variant)}"
+
+
+def _hashed(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:48]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a call ended, and the segment that came of it; or, without a call, a segment alone."""
+
+    owner: Owner
+    call: Call | None = None
+    status: CallStatus = CallStatus.COMPLETED
+    usage: Usage = field(default_factory=Usage)
+    answer: str | None = None
+    error: str | None = None
+    model: str | None = None
+    segment: tuple[int, Segment] | None = None
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether there is an answer to a call."""
+        return self.call is not None and self.status is CallStatus.COMPLETED
+
+
+Begun = Call | VvwatchError
+"""A call that may be made, or why it may not."""
+
+
+@by_locks
+def turn(tx: Tx, wanted: Sequence[Asked | Ended], limits: Budgets) -> list[Begun | None]:
+    """Let calls end, then others begin, all in one transaction; returns what is answered to each.
+
+    To one that begins the call, or why it may not be made: Superseded, RunStopped, ProcessorPaused, BudgetReached. To
+    one that has ended None, or Superseded.
+    """
+    held = journal.held(tx, [each.owner for each in wanted])
+    ends = [each for each in wanted if isinstance(each, Ended)]
+    begins = [each for each in wanted if isinstance(each, Asked)]
+    if ends:
+        _end_all(tx, ends, held)
+    begun = iter(_begin_all(tx, begins, held, limits) if begins else ())
+    return [next(begun) if isinstance(each, Asked) else _refused(each, held) for each in wanted]
+
+
+def _refused(ended: Ended, held: Held) -> VvwatchError | None:
+    return None if ended.owner in held.owners else journal.superseded(ended.owner)
+
+
+def _begin_all(tx: Tx, asked: Sequence[Asked], held: Held, limits: Budgets) -> list[Begun]:
+    opening = _Opening(tx, asked, held, limits)
+    begun = [opening.begun(each) for each in asked]
+    opening.store()
+    return begun
+
+
+class _Opening:
+    """One transaction's view of those who want to begin a call, and what it will write."""
+
+    def __init__(self, tx: Tx, asked: Sequence[Asked], held: Held, limits: Budgets) -> None:
+        self._tx = tx
+        self._held = held.owners
+        self._limits = limits
+        owners = [each.owner for each in asked]
+        self._runs = {row.id: row for row in tx.execute(_runs, {"ids": sorted({o.run_id for o in owners})})}
+        self._paused = processor_states.paused(tx, {owner.processor for owner in owners})
+        self._known = _known(tx, {each.step_key for each in asked})
+        places = {scope for owner in owners for scope in budgets.scopes(owner.payer, tx.now)}
+        self._spent = spending.hold(tx, places)
+        self._changes: dict[str, Change] = {}
+        self._new: list[dict[str, Any]] = []
+        self._again: list[dict[str, Any]] = []
+
+    def begun(self, asked: Asked) -> Begun:
+        """Return the call, or why it may not be made."""
+        owner, known = asked.owner, self._known.setdefault(asked.step_key, {})
+        if owner not in self._held:
+            return journal.superseded(owner)
+        for key, before in known.items():
+            if before["answer"] is not None:
+                return Call(before["id"], key, before["answer"])
+        stopped = self._stopped(owner)
+        if stopped is not None:
+            return stopped
+        if owner.processor in self._paused:
+            return self._paused[owner.processor]
+        row = known.get(asked.key)
+        if row is not None and row["status"] == CallStatus.STARTED:
+            return Call(row["id"], asked.key)
+        estimate = asked.intent.estimate.cost_usd
+        refused = budgets.refusal(self._limits, owner.payer, self._tx.now, self._spent, estimate)
+        return refused or self._reserved(asked, row, budgets.nanos(estimate))
+
+    def _stopped(self, owner: Owner) -> RunStopped | None:
+        """Why nothing new may begin: a retry outlives its run, but not the run's results."""
+        run = self._runs[owner.run_id]
+        if run.has_stopped and not owner.generation:
+            return RunStopped(f"prompt run {owner.run_id} was cancelled")
+        if run.results != Results.KEPT:
+            return RunStopped(f"the results of prompt run {owner.run_id} were dropped meanwhile")
+        return None
+
+    def _reserved(self, asked: Asked, row: Mapping[str, Any] | None, estimate: int | None) -> Call:
+        for scope in budgets.scopes(asked.owner.payer, self._tx.now):
+            change = self._changes.setdefault(scope, Change())
+            change.calls += 1
+            change.reserved_nanousd += estimate or 0
+            self._spent[scope].calls += 1
+            self._spent[scope].reserved += estimate or 0
+        started = {
+            "status": CallStatus.STARTED,
+            "reserved_nanousd": estimate,
+            "model": asked.intent.model,
+            "invoked_at": self._tx.now,
+        }
+        call_id = self._tx.new_id("call") if row is None else row["id"]
+        if row is None:
+            self._new.append({"id": call_id, **_described(asked), **started})
+        else:
+            self._again.append({"its_id": call_id, **started})
+        self._known[asked.step_key][asked.key] = {
+            "id": call_id,
+            "answer": None,
+            "status": CallStatus.STARTED,
+        }
+        return Call(call_id, asked.key)
+
+    def store(self) -> None:
+        """Write the calls and what they may cost."""
+        spending.add(self._tx, self._changes)
+        if self._new:
+            self._tx.execute(sa.insert(llm_calls), self._new)
+        if self._again:
+            self._tx.execute(_begin_again, self._again)
+
+
+_begin_again = (
+    sa.update(llm_calls)
+    .where(llm_calls.c.id == sa.bindparam("its_id"))
+    .values(
+        **{
+            name: sa.bindparam(name, type_=llm_calls.c[name].type)
+            for name in ("status", "reserved_nanousd", "model", "invoked_at")
+        },
+        attempts=llm_calls.c.attempts + 1,
+        completed_at=None,
+        error=None,
+    )
+)
+
+
+def _described(asked: Asked) -> dict[str, Any]:
+    owner, intent = asked.owner, asked.intent
+    return {
+        "key": asked.key,
+        "step_key": asked.step_key,
+        "run_id": owner.run_id,
+        "run_item_id": owner.item_id,
+        "media_id": owner.media_id,
+        "processor": owner.processor,
+        "generation": owner.generation,
+        "ordinal": intent.ordinal,
+        "purpose": intent.purpose,
+        "step": intent.step,
+        "variant": intent.variant,
+        "start_time": intent.start_time,
+        "end_time": intent.end_time,
+    }
+
+
+_runs = sa.select(
+    prompt_runs.c.id,
+    prompt_runs.c.results,
+    sa.or_(prompt_runs.c.stop.is_not(None), prompt_runs.c.status.in_(sorted(TERMINAL))).label("has_stopped"),
+).where(prompt_runs.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+_of_steps = sa.select(
+    llm_calls.c.step_key, llm_calls.c.key, llm_calls.c.id, llm_calls.c.status, llm_calls.c.answer
+).where(llm_calls.c.step_key.in_(sa.bindparam("keys", expanding=True)))
+
+
+def _known(tx: Tx, step_keys: Iterable[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The calls of earlier lives, by question and key."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in tx.execute(_of_steps, {"keys": sorted(step_keys)}):
+        found.setdefault(row.step_key, {})[row.key] = dict(row._mapping)
+    return found
+
+
+def _end_all(tx: Tx, ended: Sequence[Ended], held: Held) -> None:
+    """Settle calls and store the segments that came of them, of those whose items are held.
+
+    An answer is kept also where another one has the item by now, who would have to ask for it again.
+    """
+    ours = [
+        each for each in ended if each.owner in held.owners or (each.owner in held.outdated and each.is_paid)
+    ]
+    started = _started(tx, [each.call.id for each in ours if each.call is not None])
+    settled = {}
+    for each in ours:
+        if each.call is not None and each.call.id in started:
+            row = started[each.call.id]
+            told = {"status": each.status, "answer": each.answer, "error": each.error}
+            told["model"] = each.model or row.model
+            settled[row.id] = _settlement(tx, row, each.usage, _cost(each), **told)
+    _settle(tx, [started[call_id] for call_id in settled], list(settled.values()))
+    segments = {(each.owner, each.segment[0]): each.segment[1] for each in ours if each.segment is not None}
+    journal.keep(tx, [(owner, ordinal, segment) for (owner, ordinal), segment in segments.items()])
+
+
+_of_ids = sa.select(llm_calls).where(
+    llm_calls.c.id.in_(sa.bindparam("ids", expanding=True)), llm_calls.c.status == CallStatus.STARTED
+)
+
+
+def _started(tx: Tx, ids: Sequence[str]) -> Mapping[str, sa.Row[Any]]:
+    """Those of the calls whose end nobody has told yet."""
+    return {row.id: row for row in tx.execute(_of_ids, {"ids": ids})} if ids else {}
+
+
+def _settlement(tx: Tx, row: sa.Row[Any], usage: Usage, cost: int | None, **told: Any) -> dict[str, Any]:
+    """What the row says afterwards. Each time that it is made a call adds to what it used."""
+    is_known = cost is not None and (row.attempts == 1 or row.cost_nanousd is not None)
+    return {
+        "its_id": row.id,
+        "input_tokens": row.input_tokens + usage.input_tokens,
+        "output_tokens": row.output_tokens + usage.output_tokens,
+        "cost_nanousd": (row.cost_nanousd or 0) + (cost or 0) if is_known else None,
+        "completed_at": tx.now,
+        "model": row.model,
+        **told,
+    }
+
+
+def _cost(ended: Ended) -> int | None:
+    """Billionths of a dollar; None: nobody knows. A call that failed before anything was used cost nothing."""
+    usage = ended.usage
+    is_unused = not usage.input_tokens and not usage.output_tokens
+    if usage.cost_usd is None and ended.status is CallStatus.FAILED and is_unused:
+        return 0
+    return budgets.nanos(usage.cost_usd)
+
+
+_end = (
+    sa.update(llm_calls)
+    .where(llm_calls.c.id == sa.bindparam("its_id"))
+    .values(
+        **{
+            name: sa.bindparam(name, type_=llm_calls.c[name].type)
+            for name in (
+                "status",
+                "input_tokens",
+                "output_tokens",
+                "cost_nanousd",
+                "answer",
+                "error",
+                "model",
+                "completed_at",
+            )
+        },
+        reserved_nanousd=None,
+    )
+)
+
+
+def _settle(tx: Tx, rows: Sequence[sa.Row[Any]], settled: Sequence[Mapping[str, Any]]) -> None:
+    """Write how calls ended, and count what they used where their reservation was counted."""
+    if not rows:
+        return
+    tx.execute(_end, list(settled))
+    changes: dict[str, Change] = {}
+    for row, now in zip(rows, settled, strict=True):
+        cost, was = now["cost_nanousd"], row.cost_nanousd
+        for scope in budgets.scopes(_payer(row), row.invoked_at):
+            change = changes.setdefault(scope, Change())
+            change.input_tokens += now["input_tokens"] - row.input_tokens
+            change.output_tokens += now["output_tokens"] - row.output_tokens
+            change.cost_nanousd += (cost or 0) - (was or 0)
+            change.unpriced_calls += (cost is None) - (was is None and row.attempts > 1)
+            change.reserved_nanousd -= row.reserved_nanousd or 0
+    spending.add(tx, changes)
+
+
+def _payer(row: sa.Row[Any]) -> budgets.Payer:
+    return budgets.Payer(row.run_id, row.run_item_id, row.processor)
+
+
+def close(tx: Tx, item_id: int, generation: str = "") -> None:
+    """Let go of the answers of an item that ends. Of a call that nobody saw end, what it may have cost is counted."""
+    table = llm_calls
+    its = table.c.run_item_id == item_id, table.c.generation == generation
+    open_ = sa.or_(table.c.answer.is_not(None), table.c.status == CallStatus.STARTED)
+    rows = tx.all(sa.update(table).where(*its, open_).values(answer=None).returning(table))
+    _lose(tx, [row for row in rows if row.status == CallStatus.STARTED])
+
+
+def _lose(tx: Tx, lost: Sequence[sa.Row[Any]]) -> None:
+    told = {"status": CallStatus.FAILED, "answer": None, "error": _LOST}
+    _settle(tx, lost, [_settlement(tx, row, Usage(), row.reserved_nanousd, **told) for row in lost])
+
+
+def forget(tx: Tx, item_ids: Sequence[int]) -> None:
+    """Drop the calls of items whose results go; what they cost stays counted in the run, the day and the month.
+
+    A retry may still be making some of them: what these may cost is counted as well, and no budget holds it for ever.
+    """
+    its = llm_calls.c.run_item_id.in_(item_ids)
+    _lose(tx, tx.all(sa.select(llm_calls).where(its, llm_calls.c.status == CallStatus.STARTED)))
+    tx.execute(sa.delete(llm_calls).where(its))
+    spending.forget(tx, map(budgets.item_scope, item_ids))

@@ -1,0 +1,44 @@
+"""How a media item stands, as runs come to it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.media import Probe
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.schema import media
+
+
+def correct_probe(tx: Tx, media_id: str, probe: Probe | None) -> float:
+    """Let the media item say what `probe` does, which has seen the whole; returns by how many seconds it is longer."""
+    row = tx.first(sa.select(media).where(media.c.id == media_id, media.c.status != "deleted"))
+    if probe is None or row is None:
+        return 0.0
+    told = {
+        "duration_seconds": probe.duration_seconds,
+        "probe": {**asdict(probe), "damage": list(probe.damage)},
+    }
+    if any(row._mapping[name] != value for name, value in told.items()):
+        tx.update(media, media_id, updated_at=tx.now, **told)
+    return (probe.duration_seconds or 0.0) - (row.duration_seconds or 0.0)
+
+
+def tell(
+    tx: Tx, event_type: str, run: sa.Row[Any], row: sa.Row[Any], status: str, error: str | None = None
+) -> None:
+    """The media item stands so since the run has come to it; `row` is its own."""
+    tx.update(media, row.id, status=status, updated_at=tx.now)
+    data = {
+        "video_id": row.id,
+        "index_id": row.index_id,
+        "run_id": run.id,
+        "title": row.title,
+        "media_type": row.media_type,
+        "status": status,
+        "error": error,
+    }
+    announce(tx, event_type, f"{run.id}:{row.id}", row.index_id, data)

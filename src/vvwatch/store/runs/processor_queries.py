@@ -1,0 +1,74 @@
+"""How processors stand: which are paused, what they did today, and which runs wait because of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.budgets import day_scope
+from vvwatch.core.runs import ItemStatus
+from vvwatch.errors import BudgetReached, ProcessorUnavailable
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import processor_states, quotas, spending
+from vvwatch.store.schema import prompt_runs, run_items
+
+_MOST_WAITING: Final = 50
+_TOLD: Final = (BudgetReached.code, ProcessorUnavailable.code)
+"""Why items wait; of a pause the processor itself is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """By processor: why it is paused, what it did today, how many calls of it are in flight; `spent` is by scope."""
+
+    paused: Mapping[str, sa.Row[Any]]
+    today: Mapping[str, sa.Row[Any]]
+    in_flight: Mapping[str, int]
+    spent: Mapping[str, sa.Row[Any]]
+
+
+def figures(tx: Tx, names: Iterable[str], scopes: Iterable[str]) -> Figures:
+    """Return how these processors stand, and what was spent in these scopes."""
+    days = {day_scope(tx.now, name): name for name in names}
+    spent = spending.of(tx, {*days, *scopes})
+    return Figures(
+        paused={row.name: row for row in processor_states.all_paused(tx)},
+        today={name: spent[scope] for scope, name in days.items() if scope in spent},
+        in_flight=quotas.in_flight(tx),
+        spent=spent,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What does not go on: the processors that are paused, and the runs that wait.
+
+    A run that waits has `run_id`, `processor`, `code`, `message`, how many `items` wait, and `next_at`.
+    """
+
+    paused: Sequence[sa.Row[Any]]
+    waiting: Sequence[sa.Row[Any]]
+
+
+def standing(tx: Tx) -> Standing:
+    """Return what does not go on because of a processor. A run whose processor is paused is not told beside it."""
+    paused = processor_states.all_paused(tx)
+    item, names = run_items.c, [row.name for row in paused]
+    waiting = (
+        sa.select(
+            item.run_id,
+            prompt_runs.c.processor,
+            item.error_code.label("code"),
+            sa.func.min(item.error_message).label("message"),
+            sa.func.count().label("items"),
+            sa.func.min(item.next_at).label("next_at"),
+        )
+        .join(prompt_runs, prompt_runs.c.id == item.run_id)
+        .where(item.next_at > tx.now, item.status == ItemStatus.PENDING, item.error_code.in_(_TOLD))
+        .where(prompt_runs.c.processor.not_in(names))
+        .group_by(item.run_id, prompt_runs.c.processor, item.error_code)
+    )
+    return Standing(paused, tx.all(waiting.order_by(item.run_id).limit(_MOST_WAITING)))

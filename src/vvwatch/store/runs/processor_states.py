@@ -1,0 +1,129 @@
+"""Which processors are paused, why, and until when: the same for all nodes.
+
+A pause that has no end of its own ends when the processor's configuration has changed, or when a person says so. Then
+all that waited for it is due at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.events import iso
+from vvwatch.errors import ProcessorPaused
+from vvwatch.ports import Kind
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.schema import processor_states, prompt_runs, run_items, segment_retries
+
+_MOST_NUDGED: Final = 500
+_TABLE: Final = processor_states.c
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a processor is paused: `hint` mends it. `until` is epoch seconds; None: until it is mended.
+
+    `fingerprint` is that of the configuration that the processor had.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    until: float | None = None
+    fingerprint: str = ""
+
+
+_paused: Final = sa.select(processor_states).where(
+    _TABLE.name.in_(sa.bindparam("names", expanding=True)),
+    _TABLE.paused_at.is_not(None),
+    sa.or_(_TABLE.until.is_(None), _TABLE.until > sa.bindparam("now", type_=sa.Float)),
+)
+
+
+def paused(tx: Tx, names: Iterable[str]) -> dict[str, ProcessorPaused]:
+    """Return those of the processors that nobody may ask now, with the reason."""
+    found = tx.execute(_paused, {"names": sorted(names), "now": tx.now})
+    return {row.name: ProcessorPaused(row.message, row.hint, row.until) for row in found}
+
+
+def pause_of(tx: Tx, name: str) -> ProcessorPaused | None:
+    """Return why a processor may not be asked now; None when it may."""
+    return paused(tx, [name]).get(name)
+
+
+def all_paused(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """Return the rows of the processors that are paused now, by name."""
+    return tx.all(sa.select(processor_states).where(*_is_paused(tx.now)).order_by(_TABLE.name))
+
+
+def _is_paused(now: float) -> tuple[sa.ColumnElement[bool], ...]:
+    return _TABLE.paused_at.is_not(None), sa.or_(_TABLE.until.is_(None), _TABLE.until > now)
+
+
+def pause(tx: Tx, name: str, why: Pause) -> bool:
+    """Pause the processor, and announce it. False when it is paused already; then the first reason stands."""
+    if pause_of(tx, name) is not None:
+        return False
+    told = {
+        "paused_at": tx.now,
+        "until": why.until,
+        "code": why.code,
+        "message": why.message,
+        "hint": why.hint,
+        "fingerprint": why.fingerprint,
+    }
+    insert = tx.upsert(processor_states).values(name=name, **told)
+    tx.execute(insert.on_conflict_do_update(index_elements=["name"], set_=told))
+    until = None if why.until is None else iso(why.until)
+    data = {"code": why.code, "message": why.message, "hint": why.hint, "until": until}
+    announce(tx, "processor.paused", f"{name}:{tx.now}", None, {"processor": name, "scope": "all", **data})
+    return True
+
+
+def resume(tx: Tx, name: str) -> bool:
+    """End the processor's pause, and announce it; False when it is not paused. `nudge` what waited for it."""
+    ended = sa.update(processor_states).where(_TABLE.name == name, _TABLE.paused_at.is_not(None))
+    row = tx.first(ended.values(paused_at=None).returning(processor_states))
+    if row is None:
+        return False
+    announce(tx, "processor.resumed", f"{name}:{tx.now}", None, {"processor": name})
+    return True
+
+
+def renew(tx: Tx, fingerprints: Mapping[str, str]) -> list[str]:
+    """End the pauses of processors whose configuration is not the one that was paused; returns their names.
+
+    One that is in the configuration no more cannot be mended nor resumed: what waits for it has to be told that it is
+    gone.
+    """
+    changed = [row.name for row in all_paused(tx) if row.fingerprint != fingerprints.get(row.name)]
+    return [name for name in changed if resume(tx, name)]
+
+
+def nudge(tx: Tx, name: str) -> int:
+    """Make due what waits for this processor; returns how much. 0: there is no more of it."""
+    items = (
+        sa.select(run_items)
+        .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+        .where(prompt_runs.c.processor == name, *_waits(run_items, tx.now))
+    )
+    retries = (
+        sa.select(segment_retries)
+        .join(run_items, run_items.c.id == segment_retries.c.run_item_id)
+        .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+        .where(prompt_runs.c.processor == name, *_waits(segment_retries, tx.now))
+    )
+    waiting = [(Kind.RUN_ITEM, row) for row in tx.all(items.limit(_MOST_NUDGED))]
+    waiting += [(Kind.SEGMENT_RETRY, row) for row in tx.all(retries.limit(_MOST_NUDGED))]
+    for kind, row in waiting:
+        tx.nudge(kind, row, tx.now)
+    return len(waiting)
+
+
+def _waits(table: sa.Table, now: float) -> tuple[sa.ColumnElement[bool], ...]:
+    """It found its processor away, paused or out of budget, and is to be tried again later."""
+    return table.c.next_at > now, table.c.waits > 0, table.c.completed_at.is_(None)

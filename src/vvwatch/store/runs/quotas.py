@@ -1,0 +1,102 @@
+"""What an endpoint allows, shared by the nodes that call it: its schedule in stretches of time, its calls in flight.
+
+A stretch is a node's own: nobody else's calls fall into it, and what passes unused is lost. Slots for calls in flight
+are divided anew whenever a node asks; who has more than its share gives the rest back as its calls end.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.limits import LEASE_SECONDS, Ask, Lease, share_slots
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.locking import by_locks
+from vvwatch.store.schema import processor_leases, processor_quotas
+
+_FURTHEST_SECONDS: Final = 3_600.0
+"""No stretch begins later: after the clock was set back, what was planned by the old one counts no more."""
+
+
+@by_locks
+def lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> Lease:
+    """Return what the node may use of the processor from now on; of all nodes `most` calls are in flight."""
+    quota = _patient(tx, _guarded(tx, name), ask.patience_seconds)
+    slots = _slots(tx, name, node, ask, most)
+    if not ask.seconds:
+        return Lease(slots, held_until=quota.held_until)
+    planned = quota.next_at if quota.next_at <= tx.now + _FURTHEST_SECONDS else 0.0
+    begins_at = max(tx.now + ask.after_seconds, planned, quota.held_until)
+    _change(tx, name, next_at=begins_at + ask.seconds)
+    return Lease(slots, begins_at, begins_at + ask.seconds, quota.held_until)
+
+
+@by_locks
+def give_back(tx: Tx, name: str, node: str, ends_at: float | None, unused_seconds: float) -> None:
+    """Let the other nodes have everything: the slots, and what is left of the node's stretch if none follows it."""
+    quota = _guarded(tx, name)
+    table = processor_leases.c
+    tx.execute(sa.delete(processor_leases).where(table.name == name, table.node == node))
+    if ends_at is not None and ends_at == quota.next_at and unused_seconds > 0:
+        _change(tx, name, next_at=ends_at - unused_seconds)
+
+
+def in_flight(tx: Tx) -> dict[str, int]:
+    """Return how many calls are under way on all nodes, by processor, as of a second ago."""
+    table = processor_leases.c
+    held = sa.select(table.name, sa.func.sum(table.in_flight).label("calls")).where(table.expires_at > tx.now)
+    return {row.name: int(row.calls) for row in tx.all(held.group_by(table.name))}
+
+
+def _guarded(tx: Tx, name: str) -> sa.Row[Any]:
+    """The processor's row, which nobody else changes before this transaction ends."""
+    insert = tx.upsert(processor_quotas).values(name=name).on_conflict_do_nothing()
+    tx.execute(insert)
+    same = sa.update(processor_quotas).where(processor_quotas.c.name == name)
+    return tx.execute(same.values(name=name).returning(processor_quotas)).one()
+
+
+def _change(tx: Tx, name: str, **values: float) -> None:
+    tx.execute(sa.update(processor_quotas).where(processor_quotas.c.name == name).values(values))
+
+
+def _patient(tx: Tx, quota: sa.Row[Any], seconds: float) -> sa.Row[Any]:
+    """The processor's row after the endpoint asked for so much patience."""
+    held_until = tx.now + seconds
+    if not seconds or held_until <= quota.held_until:
+        return quota
+    table = processor_quotas
+    held = sa.update(table).where(table.c.name == quota.name).values(held_until=held_until)
+    return tx.execute(held.returning(table)).one()
+
+
+def _slots(tx: Tx, name: str, node: str, ask: Ask, most: int) -> int:
+    """How many calls the node may have in flight; what it has more than that it holds until they end."""
+    table = processor_leases
+    tx.execute(sa.delete(table).where(table.c.name == name, table.c.expires_at <= tx.now))
+    rows = {row.node: row for row in tx.all(sa.select(table).where(table.c.name == name))}
+    mine = rows.pop(node, None)
+    got_at = {other: row.got_at for other, row in rows.items()} | {node: mine.got_at if mine else 0.0}
+    wants = {other: row.wants for other, row in rows.items()} | {node: ask.wants}
+    order = sorted(wants, key=lambda each: (got_at[each], each))
+    share = share_slots(most, {each: wants[each] for each in order})[node]
+    slots: int = max(min(share, most - sum(row.slots for row in rows.values())), 0)
+    before = mine.slots if mine else 0
+    _keep(
+        tx,
+        name=name,
+        node=node,
+        wants=ask.wants,
+        slots=max(slots, ask.in_flight),
+        in_flight=ask.in_flight,
+        got_at=tx.now if slots > before else got_at[node],
+        expires_at=tx.now + LEASE_SECONDS,
+    )
+    return slots
+
+
+def _keep(tx: Tx, **row: Any) -> None:
+    keys = list(processor_leases.primary_key)
+    upsert = tx.upsert(processor_leases).values(row)
+    tx.execute(upsert.on_conflict_do_update(index_elements=keys, set_=row))

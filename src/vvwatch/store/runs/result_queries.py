@@ -1,0 +1,82 @@
+"""What a prompt run found in all of its media, as it is looked at page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from vvwatch.core.runs import ItemStatus
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import run_queries
+from vvwatch.store.schema import media, run_items, segment_results
+
+_ENDED = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED)
+
+
+class Place(NamedTuple):
+    """A result in the order of media, and in each from its beginning; as a whole a media item has the ordinal -1."""
+
+    media_id: str
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One result: an item as in `runs.ItemView`, and its segment; None for the item as a whole."""
+
+    item: sa.Row[Any]
+    segment: sa.Row[Any] | None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.item.media_id, -1 if self.segment is None else self.segment.ordinal)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A run and some of its results."""
+
+    run: sa.Row[Any]
+    results: Sequence[Result]
+
+
+def segments(tx: Tx, run_id: str, video_id: str | None, after: Place | None, limit: int) -> Results:
+    """Segments behind `after`, perhaps of one media item only. Raises NotFound for the run, or a video not in it."""
+    run = _run(tx, run_id, video_id)
+    table, wanted = segment_results, _of(run_id, video_id)
+    if after is not None:
+        later = sa.or_(run_items.c.media_id > after.media_id, table.c.ordinal > after.ordinal)
+        wanted += [run_items.c.media_id >= after.media_id, later]
+    chosen = sa.select(table).join(run_items, run_items.c.id == table.c.run_item_id).where(*wanted)
+    rows = tx.all(chosen.order_by(run_items.c.media_id, table.c.ordinal).limit(limit))
+    items = {item.id: item for item in _items(tx, [run_items.c.id.in_({row.run_item_id for row in rows})])}
+    return Results(run, [Result(items[row.run_item_id], row) for row in rows])
+
+
+def videos(tx: Tx, run_id: str, video_id: str | None, after: Place | None, limit: int) -> Results:
+    """As `segments`, but the media that the run has ended with, each as a whole."""
+    run = _run(tx, run_id, video_id)
+    wanted = [*_of(run_id, video_id), run_items.c.status.in_(_ENDED)]
+    wanted += [run_items.c.media_id > after.media_id] if after is not None else []
+    return Results(run, [Result(item, None) for item in _items(tx, wanted, limit)])
+
+
+def _run(tx: Tx, run_id: str, video_id: str | None) -> sa.Row[Any]:
+    return run_queries.get(tx, run_id) if video_id is None else run_queries.item(tx, run_id, video_id).run
+
+
+def _of(run_id: str, video_id: str | None) -> list[sa.ColumnElement[bool]]:
+    there: list[sa.ColumnElement[bool]] = [run_items.c.run_id == run_id, run_queries.there()]
+    return there if video_id is None else [*there, run_items.c.media_id == video_id]
+
+
+def _items(
+    tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], limit: int | None = None
+) -> Sequence[sa.Row[Any]]:
+    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
+    chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id).where(*wanted)
+    return tx.all(chosen.order_by(run_items.c.media_id).limit(limit))

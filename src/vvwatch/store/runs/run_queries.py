@@ -1,0 +1,167 @@
+"""Prompt runs and their results as they are looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.budgets import run_scope
+from vvwatch.core.runs import TERMINAL, ItemStatus, RunStatus
+from vvwatch.core.tallies import WHOLE_FAILED
+from vvwatch.errors import NotFound
+from vvwatch.store.catalog import catalog
+from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.db.database import Tx
+from vvwatch.store.runs import spending
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results, segment_retries
+
+_ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, ItemStatus.CANCELLED)
+
+
+@dataclass
+class Tally:
+    """What a run's items came to: how many of each (media type, status), and how long they are together.
+
+    `whole_failed` of those that are partial lack what is said of the whole.
+    """
+
+    items: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: float = 0.0
+    whole_failed: int = 0
+
+    def call_off(self) -> None:
+        """What waits in a run that was broken off is cancelled, though its rows are told so one after the other."""
+        for kind in {kind for kind, _ in self.items}:
+            self.items[kind, ItemStatus.CANCELLED] += self.items.pop((kind, ItemStatus.PENDING), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run and its tally. `spent`: what its calls came to (a row of `spending`), None when it made none."""
+
+    run: sa.Row[Any]
+    tally: Tally
+    spent: sa.Row[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """One media item of a run, with its run, and some of its segment results in order.
+
+    `item` is a row of `run_items` with the columns of its `media` row prefixed `media_`.
+    """
+
+    run: sa.Row[Any]
+    item: sa.Row[Any]
+    segments: Sequence[sa.Row[Any]]
+
+
+def get(tx: Tx, run_id: str) -> sa.Row[Any]:
+    """The run; raises NotFound."""
+    return tx.require(prompt_runs, "prompt_run", run_id)
+
+
+def processors_in_use(tx: Tx) -> set[str]:
+    """Return the processors that runs and retries wait for."""
+    runs = sa.select(prompt_runs.c.processor).where(prompt_runs.c.status.not_in(TERMINAL))
+    retries = (
+        sa.select(prompt_runs.c.processor)
+        .join(run_items, run_items.c.run_id == prompt_runs.c.id)
+        .join(segment_retries, segment_retries.c.run_item_id == run_items.c.id)
+        .where(segment_retries.c.next_at.is_not(None))
+    )
+    return set(tx.execute(sa.union(runs, retries)).scalars())
+
+
+def view(tx: Tx, run_id: str) -> RunView:
+    """The run with its tally; raises NotFound."""
+    return _views(tx, [get(tx, run_id)])[0]
+
+
+def newest(tx: Tx, limit: int) -> list[RunView]:
+    """Runs, newest first."""
+    return _views(tx, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
+
+
+def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
+    """Runs of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
+    catalog.get_index(tx, index_id)
+    wanted = [prompt_runs.c.index_id == index_id]
+    wanted += [prompt_runs.c.id < before_id] if before_id is not None else []
+    chosen = sa.select(prompt_runs).where(*wanted).order_by(prompt_runs.c.id.desc()).limit(limit)
+    return _views(tx, tx.all(chosen))
+
+
+def _views(tx: Tx, found: Sequence[sa.Row[Any]]) -> list[RunView]:
+    tallies = {run.id: _kept(run.tally) for run in found if run.tally is not None}
+    tallies |= _tallies(tx, [run.id for run in found if run.tally is None])
+    for run in found:
+        if run.status == RunStatus.CANCELLED:
+            tallies[run.id].call_off()
+    spent = spending.of(tx, [run_scope(run.id) for run in found])
+    return [RunView(run, tallies[run.id], spent.get(run_scope(run.id))) for run in found]
+
+
+def _kept(tally: Mapping[str, Mapping[str, Any]]) -> Tally:
+    """As it stands in the run; what has not ended is pending here, whether it was begun or not."""
+    found = Tally()
+    for media_type, counts in tally.items():
+        ends = {status: counts.get(status, 0) for status in _ENDS}
+        found.items.update({(media_type, status): number for status, number in ends.items()})
+        found.items[media_type, ItemStatus.PENDING] = counts["total"] - sum(ends.values())
+        found.seconds += counts["seconds"]
+        found.whole_failed += counts.get(WHOLE_FAILED, 0)
+    return found
+
+
+def _tallies(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, Tally]:
+    """Of runs that keep none: one grouped read for all."""
+    tallies = {run_id: Tally() for run_id in run_ids}
+    groups = (
+        sa.select(
+            run_items.c.run_id,
+            media.c.media_type,
+            run_items.c.status,
+            sa.func.count().label("count"),
+            sa.func.coalesce(sa.func.sum(media.c.duration_seconds), 0.0).label("seconds"),
+        )
+        .join(media, media.c.id == run_items.c.media_id)
+        .where(run_items.c.run_id.in_(run_ids))
+        .group_by(run_items.c.run_id, media.c.media_type, run_items.c.status)
+    )
+    for group in tx.all(groups) if run_ids else ():
+        tally = tallies[group.run_id]
+        tally.items[group.media_type, group.status] += group._mapping["count"]
+        tally.seconds += group.seconds
+    return tallies
+
+
+def there() -> sa.ColumnElement[bool]:
+    """Whether neither the media of an item nor its index was deleted."""
+    its = media.c.id == run_items.c.media_id, kept(media.c.id), kept(media.c.index_id)
+    return sa.exists().where(*its).correlate(run_items)
+
+
+def item(tx: Tx, run_id: str, media_id: str) -> ItemView:
+    """One media item of a run, without its segments. Raises NotFound for the run, or a video not in it."""
+    run = get(tx, run_id)
+    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
+    chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
+    its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, there()
+    found = tx.first(chosen.where(*its))
+    if found is None:
+        raise NotFound("video", media_id, f"it is not part of prompt run {run_id}")
+    return ItemView(run, found, ())
+
+
+def segments(tx: Tx, run_id: str, media_id: str, after_ordinal: int, limit: int) -> ItemView:
+    """As `item`, with the segments that follow `after_ordinal`."""
+    found = item(tx, run_id, media_id)
+    table = segment_results
+    following = table.c.run_item_id == found.item.id, table.c.ordinal > after_ordinal
+    rows = tx.all(sa.select(table).where(*following).order_by(table.c.ordinal).limit(limit))
+    return ItemView(found.run, found.item, rows)

@@ -1,0 +1,368 @@
+"""Prompt runs: one item per media, each ends once, the last one ends the run and fires its export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core import runs as machine
+from vvwatch.core.identities import WHOLE
+from vvwatch.core.media import ProcessingResult, with_lengths
+from vvwatch.core.retries import Patience
+from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.core.tallies import WHOLE_FAILED, tallied
+from vvwatch.errors import ProcessorPaused
+from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store.db import fairness
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.locking import by_locks
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.runs import journal, llm_calls, media_items, processor_states
+from vvwatch.store.runs.batches import MEDIA_STATUS, TOTAL, All, add, changed, fill, let_go, tallied_all
+from vvwatch.store.runs.endings import RunEnd, ended_items, event_data, settle
+from vvwatch.store.runs.journal import Counted
+from vvwatch.store.schema import (
+    connectors,
+    import_jobs,
+    media,
+    prompt_runs,
+    prompts,
+    run_items,
+    segment_retries,
+)
+
+CONCURRENCY: Final = 16
+"""How many items of a run are under way at once, unless an automation says otherwise."""
+
+LOOK_AGAIN_SECONDS: Final = 5.0
+"""How often a run that waits for an import looks whether that has ended, should nobody tell it."""
+
+_PROGRESS_STEPS = 4
+
+
+def after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
+    """The run that follows an import, which ends: the one that waits for it, or one of its preset; None for none."""
+    following = tx.first(sa.select(prompt_runs).where(prompt_runs.c.import_job_id == import_job.id))
+    if following is None:
+        return start_for_import(tx, import_job) if import_job.imported and import_job.prompt_preset else None
+    if following.filling is not None and following.filling["awaited"]:
+        tx.nudge(Kind.RUN, following, tx.now, Priority.MANUAL)
+    run_id: str = following.id
+    return run_id
+
+
+def start_for_import(tx: Tx, import_job: sa.Row[Any]) -> str:
+    """A run of the preset's prompt over exactly the media that the import made; returns its id."""
+    preset = dict(import_job.prompt_preset)
+    settings = {name: value for name, value in preset.items() if name not in ("prompt_id", "prompt_version")}
+    return start(
+        tx,
+        index_id=import_job.index_id,
+        prompt_id=preset["prompt_id"],
+        settings=settings,
+        media_ids=All("import_job", import_job.id),
+        priority=import_job.priority,
+        concurrency=import_job.concurrency,
+        executed_by=import_job.automation_id or "import",
+        import_job_id=import_job.id,
+        context={"type": "index", "index_id": import_job.index_id},
+    )
+
+
+def start(
+    tx: Tx,
+    *,
+    index_id: str | None,
+    prompt_id: str,
+    settings: Mapping[str, Any],
+    media_ids: Sequence[str] | All,
+    priority: int = Priority.NORMAL,
+    concurrency: int = CONCURRENCY,
+    executed_by: str,
+    import_job_id: str | None = None,
+    context: Mapping[str, Any],
+) -> str:
+    """A run over these media, which exist; returns its id. Raises NotFound for the prompt.
+
+    Of a large whole only the first are items of it at once, the others follow. `settings` are those of a preset,
+    `context` is what the run was asked to run over, as it is told.
+    """
+    run_id = tx.new_id("run")
+    named = () if isinstance(media_ids, All) else media_ids
+    tx.insert(
+        prompt_runs,
+        id=run_id,
+        index_id=index_id,
+        prompt_id=prompt_id,
+        **_asked(tx, prompt_id),
+        **tx.processors.treatment(with_lengths(settings), prompt_id),
+        priority=priority,
+        concurrency=concurrency,
+        import_job_id=import_job_id,
+        executed_by=executed_by,
+        total_items=len(named),
+        tally=tallied_all(tx, {}, named, TOTAL),
+        filling=asdict(media_ids) if isinstance(media_ids, All) else None,
+        context=dict(context),
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    add(tx, run_id, named)
+    awaited = isinstance(media_ids, All) and media_ids.awaited
+    if import_job_id is not None:
+        stands = "pending" if awaited else "submitted"
+        tx.update(import_jobs, import_job_id, run_id=run_id, execution_status=stands)
+    if awaited:
+        tx.put(Kind.RUN, run_id, 0, tx.now + LOOK_AGAIN_SECONDS)
+    else:
+        take_in(tx, get(tx, run_id))
+    return run_id
+
+
+def _asked(tx: Tx, prompt_id: str) -> dict[str, Any]:
+    """The prompt as it is now, whatever becomes of it."""
+    prompt = tx.require(prompts, "prompt", prompt_id)
+    names = ("name", "prompt_text", "json_schema", "video_level")
+    return {
+        "prompt_version": prompt.prompt_version,
+        "prompt": {name: prompt._mapping[name] for name in names},
+    }
+
+
+def take_in(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+    """Let the next media be items of the run, until it is whole; how it ended, when there is nothing to do."""
+    run = fill(tx, run) if run.filling is not None else run
+    fairness.feed(tx, fairness.ITEMS, run)
+    announce(tx, "prompt_run.started", run.id, run.index_id, event_data(run))
+    if run.filling is not None:
+        tx.put(Kind.RUN, run.id, run.revision, tx.now)
+    return settle(tx, run)
+
+
+def get(tx: Tx, run_id: str) -> sa.Row[Any]:
+    """The run; it exists."""
+    return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id)).one()
+
+
+def locked(tx: Tx, run_id: str) -> sa.Row[Any]:
+    """The run as it stands, which the caller is about to change; all who end one of its items meet here."""
+    return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id).with_for_update()).one()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemWork:
+    """One media item to process, with all that is needed to do it. `paused`: why its processor may not be asked."""
+
+    item: sa.Row[Any]
+    run: sa.Row[Any]
+    media: sa.Row[Any]
+    connector: sa.Row[Any]
+    paused: ProcessorPaused | None = None
+
+
+@by_locks
+def begin_item(tx: Tx, job: Job) -> ItemWork | None:
+    """Note the attempt and return the work; None when the job is stale or the run has ended."""
+    table = run_items
+    item = tx.touch(
+        job,
+        attempts=table.c.attempts + 1,
+        status=ItemStatus.PROCESSING,
+        started_at=sa.func.coalesce(table.c.started_at, tx.now),
+    )
+    if item is None:
+        return None
+    run = get(tx, item.run_id)
+    row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
+    if run.status in machine.TERMINAL:
+        cancel_item(tx, job)
+        return None
+    if row.status == "deleted":  # while the run took it in
+        fail_item(tx, job, "video_deleted", "the video was deleted")
+        return None
+    if run.status == RunStatus.PENDING:
+        _begin(tx, run.id)
+    connector = tx.execute(sa.select(connectors).where(connectors.c.id == row.connector_id)).one()
+    if item.attempts == 1:
+        media_items.tell(tx, "media.processing.started", run, row, "processing")
+    return ItemWork(item, run, row, connector, processor_states.pause_of(tx, run.processor))
+
+
+def _begin(tx: Tx, run_id: str) -> None:
+    pending = prompt_runs.c.id == run_id, prompt_runs.c.status == RunStatus.PENDING
+    begun = {"status": RunStatus.PROCESSING, "started_at": tx.now, "updated_at": tx.now}
+    tx.execute(sa.update(prompt_runs).where(*pending).values(begun))
+
+
+@by_locks
+def retry_item(
+    tx: Tx,
+    job: Job,
+    at: float,
+    code: str,
+    message: str,
+    failures: int = 0,
+    since: float | None = None,
+    *,
+    waits: bool = False,
+) -> ItemEnd | None:
+    """Process the item again later; `message` says why. In a run that is to stop nothing is tried again: it ends.
+
+    `failures` in a row, the first at `since`, were its object's own: the store answered for others. `waits`: its
+    processor was away, paused or out of budget, which is no attempt at the item.
+    """
+    found = tx.current(job)
+    run = None if found is None else tx.guard(prompt_runs, found.run_id)
+    if run is None:
+        return None
+    if run.stop is not None:
+        return cancel_item(tx, job) if waits else fail_item(tx, job, code, message)
+    counted = {"failures": failures, "failing_since": since, "waits": run_items.c.waits + int(waits)}
+    told = {"error_code": code if waits else None, "error_message": message}
+    row = tx.claim(job, status=ItemStatus.PENDING, **told, **counted)
+    if row is not None:
+        tx.put(Kind.RUN_ITEM, row.id, row.revision, at)
+        fairness.feed(tx, fairness.ITEMS, run)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEnd:
+    """What ending an item brought about: the run's final status when it was the last one."""
+
+    run_id: str
+    status: ItemStatus
+    message: str | None
+    run_status: RunStatus | None = None
+    export_id: str | None = None
+
+
+@by_locks
+def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
+    """Keep the item's results; damaged media is partial, never passed as good."""
+    columns = item_columns(result)
+    item = tx.claim(job, completed_at=tx.now, **columns)
+    if item is None:
+        return None
+    journal.replace(tx, item.id, result.segments)
+    llm_calls.close(tx, item.id)
+    more_seconds = media_items.correct_probe(tx, item.media_id, result.probe)
+    found = Counted(item.segment_count, item.failed_segment_count)
+    return _end_item(tx, item, columns["status"], found, more_seconds)
+
+
+def item_columns(result: ProcessingResult) -> dict[str, Any]:
+    """What an item's row says of what was found in it, but for its segments."""
+    failed = sum(1 for segment in result.segments if segment.error is not None)
+    ended = machine.ending(result)
+    return {
+        "status": ended.status,
+        "error_code": ended.code,
+        "error_message": ended.message,
+        "damage": list(result.damage),
+        "warnings": list(result.warnings),
+        "video_metadata": result.metadata,
+        "video_metadata_text": result.metadata_text,
+        "segment_count": len(result.segments),
+        "failed_segment_count": failed,
+    }
+
+
+@by_locks
+def fail_item(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> ItemEnd | None:
+    """End the item without results. With `patience` it is tried again by itself, some time after its run."""
+    told = {"status": ItemStatus.FAILED, "error_code": code, "error_message": message}
+    item, found = _closed(tx, job, **told)
+    if item is None:
+        return None
+    if patience is not None and locked(tx, item.run_id).stop is None:
+        plan_retry(tx, item.id, message, 1, patience)
+    return _end_item(tx, item, ItemStatus.FAILED, found)
+
+
+@by_locks
+def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
+    """End the item because its run was cancelled; the segments that it has stay. None for a stale job."""
+    item, found = _closed(tx, job, status=ItemStatus.CANCELLED)
+    if item is None:
+        return None
+    row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
+    run = _count(tx, locked(tx, item.run_id), row, ItemStatus.CANCELLED, found)
+    let_go(tx, [item.media_id])
+    end = settle(tx, run)
+    if end is None:
+        return ItemEnd(run.id, ItemStatus.CANCELLED, None)
+    return ItemEnd(run.id, ItemStatus.CANCELLED, None, end.status, end.export_id)
+
+
+def _closed(tx: Tx, job: Job, **told: Any) -> tuple[sa.Row[Any] | None, Counted]:
+    """The item, which has ended before it was done, and what it has found until then, which counts."""
+    item = tx.claim(job, completed_at=tx.now, **told)
+    if item is None:
+        return None, Counted()
+    llm_calls.close(tx, item.id)
+    found = journal.counted(tx, item.id)
+    if found.segments:
+        tx.update(run_items, item.id, **found.columns)
+    return item, found
+
+
+def plan_retry(tx: Tx, item_id: int, message: str, tries: int, patience: Patience) -> None:
+    """Let the whole item be tried again by itself, for the how many-eth time; not beside another try of it."""
+    retry_id = tx.new_id("retry")
+    row = {"id": retry_id, "run_item_id": item_id, "ordinal": WHOLE, "created_at": tx.now}
+    if tx.insert_new(segment_retries, [{**row, "tries": tries, "error_message": message}]):
+        tx.put(Kind.SEGMENT_RETRY, retry_id, 0, tx.now + patience.delay(tries - 1))
+
+
+def _end_item(
+    tx: Tx, item: sa.Row[Any], status: ItemStatus, found: Counted, more_seconds: float = 0.0
+) -> ItemEnd:
+    machine.check_transition(ItemStatus.PROCESSING, status)
+    row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
+    more = {"seconds": more_seconds, WHOLE_FAILED: int(item.error_code == machine.WHOLE_FAILED)}
+    run = _count(tx, locked(tx, item.run_id), row, status, found, **more)
+    event_type = "media.processing.failed" if status is ItemStatus.FAILED else "media.processing.completed"
+    media_items.tell(tx, event_type, run, row, MEDIA_STATUS[status], item.error_message)
+    end = settle(tx, run)
+    if end is not None:
+        return ItemEnd(run.id, status, item.error_message, end.status, end.export_id)
+    fairness.feed(tx, fairness.ITEMS, run)
+    _announce_progress(tx, run)
+    return ItemEnd(run.id, status, item.error_message)
+
+
+def _count(
+    tx: Tx,
+    run: sa.Row[Any],
+    row: sa.Row[Any],
+    status: ItemStatus,
+    found: Counted,
+    **more: float,
+) -> sa.Row[Any]:
+    """The run, with an item more that has ended so; `row` is its media, `more` is tallied."""
+    columns = prompt_runs.c
+    grown = {
+        f"{status.value}_items": 1,
+        "total_segments": found.segments,
+        "completed_segments": found.good,
+        "missing_wholes": more.get(WHOLE_FAILED, 0),
+    }
+    changes = {name: number for name, number in more.items() if number}
+    tally = tallied(run.tally, row.media_type, **{status.value: 1}, **changes)
+    is_news = status is ItemStatus.FAILED or found.good < found.segments or more.get(WHOLE_FAILED)
+    news = {"dismissed_at": None} if is_news else {}
+    return changed(
+        tx, run, tally=tally, **news, **{name: columns[name] + number for name, number in grown.items()}
+    )
+
+
+def _announce_progress(tx: Tx, run: sa.Row[Any]) -> None:
+    """Of a run that is whole: before that nobody knows how far it is."""
+    done = ended_items(run)
+    step = _PROGRESS_STEPS * done // run.total_items if run.filling is None and run.stop is None else 0
+    if step and step > _PROGRESS_STEPS * (done - 1) // run.total_items:
+        announce(tx, "prompt_run.progress", f"{run.id}:{step}", run.index_id, event_data(run))

@@ -1,0 +1,223 @@
+"""What prompt runs found, read a little at a time for a search that has to look at all of it.
+
+Newest run first, in it the newest media item first, in that from its beginning: an order in which nothing that is
+already there moves when something is added. Documents are left as text, so that whoever reads them decides where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+import sqlalchemy as sa
+
+from vvwatch.store.catalog import catalog
+from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import media_queries
+from vvwatch.store.runs import run_queries
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
+
+Level = Literal["segment", "video"]
+
+WHOLE: Final = 2**53
+"""The ordinal of a place behind all segments of a media item."""
+
+_NO_MEDIA: Final = ""  # before every other id: all of the run was looked at
+_RUNS_AT_ONCE: Final = 64
+_ITEMS_AT_ONCE: Final = 1_000
+_WHOLE_AT_ONCE: Final = 100
+_SEGMENTS_AT_ONCE: Final = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to look; an empty part restricts nothing."""
+
+    index_ids: tuple[str, ...] = ()
+    run_ids: tuple[str, ...] = ()
+    video_ids: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Up to where was looked, and there all of it with `ordinal` and less."""
+
+    run_id: str
+    media_id: str
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One result: what `item` (of `run_items`, with some of its run and media) found, in a `segment` or as a whole.
+
+    `metadata` is JSON text.
+    """
+
+    item: sa.Row[Any]
+    segment: sa.Row[Any] | None
+    metadata: str | None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.item.run_id, self.item.media_id, self.segment.ordinal if self.segment else WHOLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some results in their order, and up to where that was everything; None when nothing is behind them."""
+
+    found: Sequence[Found]
+    place: Place | None
+
+
+class _Items(NamedTuple):
+    rows: Sequence[sa.Row[Any]]
+    behind: Place | None  # where to go on when all of them were looked at; None when there is nothing more
+
+
+def require(tx: Tx, scope: Scope) -> None:
+    """Raises NotFound for an index, a run or a media item of the scope that is not there."""
+    for index_id in scope.index_ids:
+        catalog.get_index(tx, index_id)
+    for run_id in scope.run_ids:
+        run_queries.get(tx, run_id)
+    for video_id in scope.video_ids:
+        media_queries.get(tx, video_id)
+
+
+def chunk(tx: Tx, scope: Scope, level: Level, after: Place | None) -> Chunk:
+    """The next results behind `after`, as many as are quickly read; perhaps none, although more may follow."""
+    items = _of_media(tx, scope, level, after) if scope.video_ids else _of_runs(tx, scope, level, after)
+    if level == "video":
+        return Chunk([Found(row, None, row.video_metadata) for row in items.rows], items.behind)
+    return _segments(tx, items, after)
+
+
+def _of_media(tx: Tx, scope: Scope, level: Level, after: Place | None) -> _Items:
+    wanted: list[sa.ColumnElement[bool]] = [run_items.c.media_id.in_(scope.video_ids)]
+    wanted += [run_items.c.run_id.in_(scope.run_ids)] if scope.run_ids else []
+    rows = _page(tx, wanted, after)
+    behind = _behind(rows[-1]) if len(rows) == _ITEMS_AT_ONCE else None
+    return _with_results(tx, scope, level, rows, behind)
+
+
+def _of_runs(tx: Tx, scope: Scope, level: Level, after: Place | None) -> _Items:
+    """Of so many runs that their items are read together, or of one, a part."""
+    found = _runs(tx, scope, after)
+    together, items = 0, 0
+    for run in found:
+        if together and items + run.total_items > _ITEMS_AT_ONCE:
+            break
+        together, items = together + 1, items + run.total_items
+    taken = [run.id for run in found[:together]]
+    rows = _page(tx, [run_items.c.run_id.in_(taken)], after) if taken else []
+    is_last = together == len(found) < _RUNS_AT_ONCE
+    behind = None if is_last else Place(taken[-1], _NO_MEDIA, WHOLE)
+    if len(rows) == _ITEMS_AT_ONCE:
+        behind = _behind(rows[-1])
+    return _with_results(tx, scope, level, rows, behind)
+
+
+def _runs(tx: Tx, scope: Scope, after: Place | None) -> Sequence[sa.Row[Any]]:
+    columns = prompt_runs.c
+    wanted: list[sa.ColumnElement[bool]] = []
+    wanted += [columns.id.in_(scope.run_ids)] if scope.run_ids else []
+    if after is not None:
+        wanted += [columns.id < after.run_id if after.media_id == _NO_MEDIA else columns.id <= after.run_id]
+    if scope.index_ids:  # a run over chosen media is of none
+        wanted += [sa.or_(columns.index_id.in_(scope.index_ids), columns.index_id.is_(None))]
+    chosen = sa.select(columns.id, columns.total_items).where(*wanted)
+    return tx.all(chosen.order_by(columns.id.desc()).limit(_RUNS_AT_ONCE))
+
+
+def _page(tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: Place | None) -> Sequence[sa.Row[Any]]:
+    """Items behind `after`, be there results or not; that in which it lies is one, unless it was looked at wholly."""
+    columns = run_items.c
+    if after is not None:
+        earlier = columns.media_id < after.media_id
+        rest = earlier if after.ordinal >= WHOLE else columns.media_id <= after.media_id
+        wanted = [*wanted, columns.run_id <= after.run_id, sa.or_(columns.run_id < after.run_id, rest)]
+    has_document = columns.video_metadata.is_not(None).label("has_document")
+    chosen = sa.select(columns.id, columns.run_id, columns.media_id, columns.segment_count, has_document)
+    return tx.all(
+        chosen.where(*wanted).order_by(columns.run_id.desc(), columns.media_id.desc()).limit(_ITEMS_AT_ONCE)
+    )
+
+
+def _with_results(
+    tx: Tx, scope: Scope, level: Level, rows: Sequence[sa.Row[Any]], behind: Place | None
+) -> _Items:
+    """Those of these items that found something, whole; not too many of them."""
+    good = [row for row in rows if (row.segment_count if level == "segment" else row.has_document)]
+    if len(good) > _WHOLE_AT_ONCE:
+        good = good[:_WHOLE_AT_ONCE]
+        behind = _behind(good[-1])
+    wanted = [run_items.c.id.in_([row.id for row in good]), kept(media.c.id), kept(media.c.index_id)]
+    wanted += [media.c.index_id.in_(scope.index_ids)] if scope.index_ids else []
+    chosen = sa.select(*_COLUMNS).join(media, media.c.id == run_items.c.media_id)
+    chosen = chosen.join(prompt_runs, prompt_runs.c.id == run_items.c.run_id).where(*wanted)
+    whole = tx.all(chosen.order_by(run_items.c.run_id.desc(), run_items.c.media_id.desc())) if good else []
+    return _Items(whole, behind)
+
+
+_COLUMNS: Final = (
+    run_items.c.id,
+    run_items.c.run_id,
+    run_items.c.media_id,
+    run_items.c.segment_count,
+    sa.type_coerce(run_items.c.video_metadata, sa.Text).label("video_metadata"),
+    run_items.c.video_metadata_text,
+    prompt_runs.c.prompt_id,
+    media.c.title,
+    media.c.uri,
+    media.c.media_type,
+    media.c.index_id,
+)
+
+
+def _segments(tx: Tx, items: _Items, after: Place | None) -> Chunk:
+    """Segments of as many of the items as are read together, or of one, a part."""
+    taken, count = 0, 0
+    for row in items.rows:
+        if taken and count + row.segment_count > _SEGMENTS_AT_ONCE:
+            break
+        taken, count = taken + 1, count + row.segment_count
+    of = {row.id: row for row in items.rows[:taken]}
+    begun = items.rows[0].id if taken and after and _is_in(items.rows[0], after) else None
+    rows = _good_segments(tx, list(of), begun, after.ordinal if after else -1)
+    order = {item_id: number for number, item_id in enumerate(of)}
+    found = [
+        Found(of[row.run_item_id], row, row.metadata)
+        for row in sorted(rows, key=lambda row: (order[row.run_item_id], row.ordinal))
+    ]
+    if len(rows) == _SEGMENTS_AT_ONCE:
+        return Chunk(found, found[-1].place)
+    return Chunk(found, items.behind if taken == len(items.rows) else _behind(items.rows[taken - 1]))
+
+
+def _good_segments(tx: Tx, item_ids: Sequence[int], begun: int | None, ordinal: int) -> Sequence[sa.Row[Any]]:
+    columns = segment_results.c
+    wanted: list[sa.ColumnElement[bool]] = [columns.run_item_id.in_(item_ids), columns.error.is_(None)]
+    wanted += [sa.or_(columns.run_item_id != begun, columns.ordinal > ordinal)] if begun is not None else []
+    read = sa.select(
+        columns.run_item_id,
+        columns.ordinal,
+        columns.start_time,
+        columns.end_time,
+        sa.type_coerce(columns.metadata, sa.Text).label("metadata"),
+        columns.metadata_text,
+    ).where(*wanted)
+    if len(item_ids) == 1:
+        read = read.order_by(columns.ordinal).limit(_SEGMENTS_AT_ONCE)
+    return tx.all(read) if item_ids else []
+
+
+def _is_in(item: sa.Row[Any], place: Place) -> bool:
+    return (item.run_id, item.media_id) == (place.run_id, place.media_id)
+
+
+def _behind(item: sa.Row[Any]) -> Place:
+    return Place(item.run_id, item.media_id, WHOLE)

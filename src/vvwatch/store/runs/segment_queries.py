@@ -1,0 +1,97 @@
+"""Segments of media as they are looked at: what prompt runs found in each stretch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from vvwatch.store.db.database import Tx
+from vvwatch.store.imports import media_queries
+from vvwatch.store.runs import run_queries
+from vvwatch.store.schema import prompt_runs, run_items, segment_results
+
+
+class Place(NamedTuple):
+    """A segment in the order of lists: newest run first, in it from the beginning."""
+
+    item_id: int
+    ordinal: int
+
+
+class Found(NamedTuple):
+    """The segments of a media item, by the run that was asked for."""
+
+    media_id: str
+    run_id: str | None
+    rows: Sequence[sa.Row[Any]]
+
+
+def page(
+    tx: Tx, media_id: str, run_id: str | None, latest: bool, after: Place | None, limit: int
+) -> Sequence[sa.Row[Any]]:
+    """Segments of a media item behind `after`, with `media_id`, `run_id`, `found_at` and the run's `not_done`.
+
+    Of one run, of the `latest` that found any (a list that was begun keeps to its run), or of all. Raises NotFound
+    for the media item or the run.
+    """
+    media_queries.get(tx, media_id)
+    if run_id is not None:
+        run_queries.get(tx, run_id)
+    elif latest:
+        return _of_item(tx, after.item_id if after else _latest(tx, media_id), media_id, after, limit)
+    wanted = [run_items.c.media_id == media_id]
+    wanted += [run_items.c.run_id == run_id] if run_id is not None else []
+    return _found(tx, wanted, after, limit)
+
+
+def _of_item(
+    tx: Tx, item_id: int | None, media_id: str, after: Place | None, limit: int
+) -> Sequence[sa.Row[Any]]:
+    wanted = [run_items.c.id == item_id, run_items.c.media_id == media_id]
+    return [] if item_id is None else _found(tx, wanted, after, limit)
+
+
+def _found(
+    tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: Place | None, limit: int
+) -> Sequence[sa.Row[Any]]:
+    table = segment_results
+    columns = run_items.c.media_id, run_items.c.run_id, run_items.c.completed_at.label("found_at")
+    chosen = (
+        sa.select(table, *columns, prompt_runs.c.not_done)
+        .join(run_items, run_items.c.id == table.c.run_item_id)
+        .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+        .where(*wanted)
+    )
+    if after is not None:
+        later = sa.and_(table.c.run_item_id == after.item_id, table.c.ordinal > after.ordinal)
+        chosen = chosen.where(sa.or_(table.c.run_item_id < after.item_id, later))
+    return tx.all(chosen.order_by(table.c.run_item_id.desc(), table.c.ordinal).limit(limit))
+
+
+def _latest(tx: Tx, media_id: str) -> int | None:
+    found = run_items.c.media_id == media_id, run_items.c.segment_count > 0
+    newest: int | None = tx.execute(sa.select(sa.func.max(run_items.c.id)).where(*found)).scalar()
+    return newest
+
+
+def of_many(tx: Tx, targets: Mapping[tuple[str, str | None], None], limit: int) -> list[Found]:
+    """Of each target, a media item and perhaps one of its runs, the segments; by the latest run where none is named.
+
+    At most `limit` rows together: what is behind them is left out, as are media that are not there.
+    """
+    there = {view.row.id for view in media_queries.present_among(tx, [media_id for media_id, _ in targets])}
+    found = []
+    for media_id, run_id in targets:
+        if media_id in there:
+            rows = _target(tx, media_id, run_id, limit)
+            found.append(Found(media_id, run_id, rows))
+            limit -= len(rows)
+    return found
+
+
+def _target(tx: Tx, media_id: str, run_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+    if run_id is None:
+        return _of_item(tx, _latest(tx, media_id), media_id, None, limit)
+    return _found(tx, [run_items.c.media_id == media_id, run_items.c.run_id == run_id], None, limit)

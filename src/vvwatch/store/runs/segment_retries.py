@@ -1,0 +1,380 @@
+"""Retries of what failed in a run: one segment, or a whole item; what is found replaces the failure, and only that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core import tallies
+from vvwatch.core.exports import ExportStatus
+from vvwatch.core.identities import WHOLE, segment_of
+from vvwatch.core.media import ProcessingResult, Segment
+from vvwatch.core.retries import Patience
+from vvwatch.core.runs import (
+    EVENTS,
+    SEGMENTS_FAILED,
+    WHOLE_FAILED,
+    ItemStatus,
+    Results,
+    RetryStatus,
+    RunStatus,
+    corrected,
+    ending,
+)
+from vvwatch.core.tallies import tallied
+from vvwatch.errors import Conflict, NotFound
+from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery import exports
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.runs import journal, llm_calls, media_items, processor_states, runs
+from vvwatch.store.runs import run_queries as queries
+from vvwatch.store.runs.batches import changed
+from vvwatch.store.runs.endings import event_data
+from vvwatch.store.runs.runs import ItemWork
+from vvwatch.store.schema import connectors, media, prompt_runs, run_items, segment_results, segment_retries
+from vvwatch.store.schema import exports as exports_table
+
+_DELETED: Final = "video_deleted", "the video was deleted"
+_DROPPED: Final = "results_dropped", "the results of the run were dropped meanwhile"
+_WITH_RESULTS: Final = ItemStatus.COMPLETED, ItemStatus.PARTIAL
+_EXPORT_SECONDS: Final = 2.0  # an export that is being built from the run is waited for
+_SAME_SECONDS: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class RetryEnd:
+    """How a retry ended: its error where it failed, and how the run stands now where that is new."""
+
+    retry_id: str
+    run_id: str
+    error: str | None
+    run_status: RunStatus | None = None
+    export_id: str | None = None
+
+
+def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> sa.Row[Any]:
+    """Try a segment again that failed, or an item that failed as a whole. What would be tried later by itself is now.
+
+    Raises NotFound, or Conflict for what did not fail, is being tried already, or has lost its results, and
+    ModelNotConfigured where no processor answers to the run's model.
+    """
+    found = queries.item(tx, run_id, media_id)
+    ordinal = _ordinal(tx, found.item, segment_id)
+    if found.run.results != Results.KEPT:
+        raise Conflict(
+            f"the results of prompt run {run_id!r} were dropped: they are over [retention]",
+            "run the prompt anew",
+        )
+    _require_alone(tx, found.item.id, ordinal, segment_id)
+    _find_processor(tx, found.run)
+    retry_id = tx.new_id("retry")
+    row = {"id": retry_id, "run_item_id": found.item.id, "ordinal": ordinal, "created_at": tx.now}
+    if not tx.insert_new(segment_retries, [row]):
+        planned = _planned(tx, found.item.id, ordinal)
+        if planned is not None:
+            tx.nudge(Kind.SEGMENT_RETRY, planned, tx.now, Priority.MANUAL)
+            return get(tx, planned.id)
+        raise Conflict(f"segment {segment_id!r} is being tried again already", "wait for that to end")
+    tx.put(Kind.SEGMENT_RETRY, retry_id, 0, tx.now, Priority.MANUAL)
+    return get(tx, retry_id)
+
+
+def _require_alone(tx: Tx, item_id: int, ordinal: int, segment_id: str) -> None:
+    """Raises Conflict where the item is retried as a whole beside one of its segments: one would undo the other."""
+    table = segment_retries
+    open_ = table.c.run_item_id == item_id, table.c.status.in_((RetryStatus.PENDING, RetryStatus.PROCESSING))
+    other = table.c.ordinal != WHOLE if ordinal == WHOLE else table.c.ordinal == WHOLE
+    if tx.first(sa.select(table.c.id).where(*open_, other).limit(1)) is not None:
+        what = "one of its segments" if ordinal == WHOLE else "all of the media item"
+        raise Conflict(f"{what} is being tried again beside {segment_id!r}", "wait for that to end")
+
+
+def _find_processor(tx: Tx, run: sa.Row[Any]) -> None:
+    """Give a run whose processor is not configured (any more) to the one that answers to its model now."""
+    if run.processor not in tx.processors.infos:
+        tx.processors.choose(run.settings.get("processing_model"), run.prompt_id)
+        asked = {**run.settings, **{f"enable_{feature}": True for feature in run.not_done or ()}}
+        tx.update(prompt_runs, run.id, **tx.processors.treatment(asked, run.prompt_id))
+
+
+def _planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
+    """The try that would be made later by itself."""
+    table = segment_retries
+    mine = table.c.run_item_id == item_id, table.c.ordinal == ordinal, table.c.tries > 0
+    waits = table.c.status == RetryStatus.PENDING, table.c.next_at > tx.now
+    return tx.first(sa.select(table).where(*mine, *waits))
+
+
+def _ordinal(tx: Tx, item: sa.Row[Any], segment_id: str) -> int:
+    """Which segment of the item that is; raises NotFound, or Conflict when it did not fail."""
+    item_id, ordinal = segment_of(segment_id) or (0, 0)
+    if item_id != item.id:
+        raise NotFound("segment", segment_id, "GET …/failed-segments tells what can be retried")
+    if ordinal == WHOLE:
+        failed = item.status == ItemStatus.FAILED or item.error_code == WHOLE_FAILED
+    elif item.status not in _WITH_RESULTS and item.error_code != SEGMENTS_FAILED:
+        raise Conflict(
+            f"segment {segment_id!r} belongs to a media item that is {item.status}",
+            "GET …/failed-segments tells what can be retried",
+        )
+    else:
+        row = tx.first(sa.select(segment_results.c.error).where(*_its(item.id, ordinal)))
+        if row is None:
+            raise NotFound("segment", segment_id, "GET …/failed-segments tells what can be retried")
+        failed = row.error is not None
+    if not failed:
+        raise Conflict(f"segment {segment_id!r} did not fail", "GET …/failed-segments tells what did")
+    return ordinal
+
+
+def _its(item_id: int, ordinal: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return segment_results.c.run_item_id == item_id, segment_results.c.ordinal == ordinal
+
+
+def get(tx: Tx, retry_id: str) -> sa.Row[Any]:
+    """The retry; it exists."""
+    return tx.execute(sa.select(segment_retries).where(segment_retries.c.id == retry_id)).one()
+
+
+def find(tx: Tx, run_id: str, media_id: str, segment_id: str, retry_id: str) -> sa.Row[Any]:
+    """This retry of this segment. Raises NotFound."""
+    found = queries.item(tx, run_id, media_id)
+    wanted = segment_retries.c.id == retry_id, segment_retries.c.run_item_id == found.item.id
+    row = tx.first(sa.select(segment_retries).where(*wanted))
+    if row is None or segment_of(segment_id) != (found.item.id, row.ordinal):
+        raise NotFound("segment_retry", retry_id)
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class RetryWork:
+    """One retry to make, with all that is needed to do it."""
+
+    retry: sa.Row[Any]
+    work: ItemWork
+
+
+def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
+    """Note the attempt and return the work, or how it ended; None when the job is stale or an export comes first."""
+    table = segment_retries
+    started = sa.func.coalesce(table.c.started_at, tx.now)
+    row = tx.touch(job, attempts=table.c.attempts + 1, status=RetryStatus.PROCESSING, started_at=started)
+    if row is None:
+        return None
+    item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
+    run = runs.get(tx, item.run_id)
+    source = _source(tx, item)
+    if source is None:
+        return fail(tx, job, *_DELETED)
+    if _is_exported(tx, run):
+        _wait(tx, job)
+        return None
+    connector = tx.execute(sa.select(connectors).where(connectors.c.id == source.connector_id)).one()
+    paused = processor_states.pause_of(tx, run.processor)
+    return RetryWork(row, ItemWork(item, run, source, connector, paused))
+
+
+def _source(tx: Tx, item: sa.Row[Any]) -> sa.Row[Any] | None:
+    """The media of the item; None when it was deleted."""
+    there = media.c.id == item.media_id, kept(media.c.id), kept(media.c.index_id)
+    return tx.first(sa.select(media).where(*there))
+
+
+def _is_exported(tx: Tx, run: sa.Row[Any]) -> bool:
+    """Whether something is being built from the run's results, which may not change meanwhile."""
+    table = exports_table
+    reads = sa.or_(table.c.run_id == run.id, table.c.index_id == run.index_id)
+    building = table.c.status == ExportStatus.PROCESSING
+    return tx.first(sa.select(table.c.id).where(building, reads).limit(1)) is not None
+
+
+def _wait(tx: Tx, job: Job) -> None:
+    row = tx.claim(job, attempts=segment_retries.c.attempts - 1, status=RetryStatus.PENDING)
+    if row is not None:
+        tx.put(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now + _EXPORT_SECONDS, Priority.MANUAL)
+
+
+def again(
+    tx: Tx,
+    job: Job,
+    at: float,
+    message: str,
+    failures: int = 0,
+    since: float | None = None,
+    *,
+    waits: bool = False,
+) -> None:
+    """Make the retry later; `message` says why. `failures`, `since` and `waits` as of `runs.retry_item`."""
+    more = segment_retries.c.waits + int(waits)
+    counted = {"failures": failures, "failing_since": since, "waits": more}
+    row = tx.claim(job, error_message=message, status=RetryStatus.PENDING, **counted)
+    if row is not None:
+        tx.put(Kind.SEGMENT_RETRY, row.id, row.revision, at)
+
+
+def fail(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> RetryEnd | None:
+    """End the retry; what had failed stays as it was. None for a stale job.
+
+    With `patience` the item, where it failed as a whole, is tried again by itself after a longer pause.
+    """
+    row = _end(tx, job, RetryStatus.FAILED, error_code=code, error_message=message)
+    if row is None:
+        return None
+    if patience is not None and row.ordinal == WHOLE:
+        runs.plan_retry(tx, row.run_item_id, message, row.tries + 1, patience)
+    return RetryEnd(row.id, _run_id(tx, row), message)
+
+
+def leave(tx: Tx, which: sa.ColumnElement[bool]) -> None:
+    """End the retries under way of `which` media and runs, which go: what works on them makes no call any more."""
+    table = segment_retries
+    chosen = (
+        sa.select(table.c.id, table.c.revision)
+        .join(run_items, run_items.c.id == table.c.run_item_id)
+        .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
+        .join(media, media.c.id == run_items.c.media_id)
+        .where(table.c.status == RetryStatus.PROCESSING, which)
+    )
+    for row in tx.all(chosen.order_by(table.c.id)):
+        fail(tx, Job(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now), *_DELETED)
+
+
+def _end(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> sa.Row[Any] | None:
+    """What a retry of a whole item has found stays for the next one, unless this one has put it in its place."""
+    row = tx.claim(job, status=status, completed_at=tx.now, **values)
+    if row is not None:
+        llm_calls.close(tx, row.run_item_id, row.id)
+        if status is RetryStatus.COMPLETED or row.ordinal != WHOLE:
+            journal.forget_retried(tx, row.run_item_id, None if row.ordinal == WHOLE else row.ordinal)
+    return row
+
+
+def _run_id(tx: Tx, row: sa.Row[Any]) -> str:
+    chosen = sa.select(run_items.c.run_id).where(run_items.c.id == row.run_item_id)
+    return str(tx.execute(chosen).scalar_one())
+
+
+def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
+    """Let what was found replace the failure; counts follow. None for a stale job, or while an export goes first."""
+    row = tx.current(job)
+    if row is None:
+        return None
+    item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
+    run, source = runs.get(tx, item.run_id), _source(tx, item)
+    if source is None or run.results != Results.KEPT:
+        return fail(tx, job, *(_DELETED if source is None else _DROPPED))
+    if _is_exported(tx, run):
+        _wait(tx, job)
+        return None
+    if row.ordinal == WHOLE:
+        return _finish_whole(tx, job, _Retried(row, item, run, source), result)
+    found = _same(tx, item, row.ordinal, result)
+    if found is None or found.error is not None:
+        return _still_failed(tx, job, item, row.ordinal, found)
+    _end(tx, job, RetryStatus.COMPLETED, error_message=None)
+    _put_in_place(tx, item, row.ordinal, found)
+    return _corrected(tx, row, _mended(tx, _Retried(row, item, run, source), result))
+
+
+@dataclass(frozen=True, slots=True)
+class _Retried:
+    """What a retry is of: its own row, the item, the run, and the media, as they were before."""
+
+    row: sa.Row[Any]
+    item: sa.Row[Any]
+    run: sa.Row[Any]
+    source: sa.Row[Any]
+
+
+def _finish_whole(tx: Tx, job: Job, of: _Retried, result: ProcessingResult) -> RetryEnd:
+    """Put what was found in place. Where that is as little as before, the retry has failed."""
+    ended = ending(result)
+    is_vain = ended.code == SEGMENTS_FAILED or ended.code == WHOLE_FAILED == of.item.error_code
+    status = RetryStatus.FAILED if is_vain else RetryStatus.COMPLETED
+    told = (ended.code, ended.message) if is_vain else (None, None)
+    _end(tx, job, status, error_code=told[0], error_message=told[1])
+    return _corrected(tx, of.row, _replaced(tx, of, result), told[1])
+
+
+def _same(tx: Tx, item: sa.Row[Any], ordinal: int, result: ProcessingResult) -> Segment | None:
+    """The stretch of before, if the media was cut there again."""
+    before = tx.execute(sa.select(segment_results).where(*_its(item.id, ordinal))).one()
+    found = result.segments[ordinal] if ordinal < len(result.segments) else None
+    if found is None or abs(found.start_time - before.start_time) > _SAME_SECONDS:
+        return None
+    return found if abs(found.end_time - before.end_time) <= _SAME_SECONDS else None
+
+
+def _still_failed(
+    tx: Tx, job: Job, item: sa.Row[Any], ordinal: int, found: Segment | None
+) -> RetryEnd | None:
+    if found is None:
+        return fail(tx, job, "segment_moved", "the media is not cut there any more: run the prompt anew")
+    _put_in_place(tx, item, ordinal, found)
+    return fail(tx, job, "segment_failed", found.error or "")
+
+
+def _put_in_place(tx: Tx, item: sa.Row[Any], ordinal: int, found: Segment) -> None:
+    tx.execute(sa.update(segment_results).where(*_its(item.id, ordinal)).values(asdict(found)))
+
+
+def _mended(tx: Tx, of: _Retried, result: ProcessingResult) -> sa.Row[Any]:
+    """One segment of the item less has failed; the run as it counts then."""
+    item, found = of.item, journal.counted(tx, of.item.id)
+    columns: dict[str, Any] = dict(_standing(tx, item, result))
+    if item.status == ItemStatus.FAILED:
+        columns |= {"video_metadata": result.metadata, "video_metadata_text": result.metadata_text}
+        media_items.tell(tx, "media.processing.completed", of.run, of.source, "processed")
+    tx.update(run_items, item.id, **found.columns, **columns)
+    return _counted(tx, of, columns, completed_segments=item.failed_segment_count - found.failed)
+
+
+def _standing(tx: Tx, item: sa.Row[Any], result: ProcessingResult) -> Mapping[str, Any]:
+    """How the item stands with the segments that are in place. Nobody asks again about a whole that is missing."""
+    if item.error_code == WHOLE_FAILED:
+        return {"status": item.status, "error_code": item.error_code, "error_message": item.error_message}
+    segments, damage = tuple(journal.of_item(tx, item.id).values()), tuple(item.damage or ())
+    ended = ending(ProcessingResult(segments, {}, "", damage, whole_error=result.whole_error))
+    return {"status": ended.status, "error_code": ended.code, "error_message": ended.message}
+
+
+def _replaced(tx: Tx, of: _Retried, result: ProcessingResult) -> sa.Row[Any]:
+    """The item has been processed as a whole; the run as it counts then."""
+    item, columns = of.item, runs.item_columns(result)
+    tx.update(run_items, item.id, completed_at=tx.now, **columns)
+    journal.replace(tx, item.id, result.segments)
+    journal.forget_retried(tx, item.id)
+    if columns["status"] != ItemStatus.FAILED:
+        media_items.tell(tx, "media.processing.completed", of.run, of.source, "processed")
+    count, failed = columns["segment_count"], columns["failed_segment_count"]
+    before = item.segment_count, item.segment_count - item.failed_segment_count
+    grown = {"total_segments": count - before[0], "completed_segments": count - failed - before[1]}
+    return _counted(tx, of, columns, **grown)
+
+
+def _counted(tx: Tx, of: _Retried, columns: Mapping[str, Any], **grown: int) -> sa.Row[Any]:
+    """The run, with an item whose `columns` now say how it stands."""
+    ends = Counter({str(columns["status"]): 1})
+    ends[of.item.status] -= 1
+    more = grown | {f"{end}_items": number for end, number in ends.items()}
+    wholes = (columns["error_code"] == WHOLE_FAILED) - (of.item.error_code == WHOLE_FAILED)
+    more["missing_wholes"] = wholes
+    tally = tallied(of.run.tally, of.source.media_type, **ends, **{tallies.WHOLE_FAILED: wholes})
+    return changed(tx, of.run, tally=tally, **{name: prompt_runs.c[name] + more[name] for name in more})
+
+
+def _corrected(tx: Tx, row: sa.Row[Any], run: sa.Row[Any], error: str | None = None) -> RetryEnd:
+    """A run that has ended has ended as it would have with this result: that is told, and exported, once each."""
+    counts = run.total_items, run.completed_items, run.partial_items, run.failed_items
+    status = corrected(RunStatus(run.status), *counts)
+    if status == run.status:
+        return RetryEnd(row.id, run.id, error)
+    run = changed(tx, run, status=status, error_message=None)
+    announce(tx, EVENTS[status], run.id, run.index_id, event_data(run))
+    return RetryEnd(row.id, run.id, error, status, exports.fire(tx, run))

@@ -1,0 +1,95 @@
+"""What was spent, counted once where each call belongs: its item, its run, its day and its month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.budgets import Spent
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import spending
+
+
+@dataclass(slots=True)
+class Change:
+    """By how much the counts of a scope grow."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nanousd: int = 0
+    unpriced_calls: int = 0
+    reserved_nanousd: int = 0
+
+
+_COUNTS: Final = tuple(field.name for field in fields(Change))
+_MOST: Final = 2**62
+
+
+def _grown(name: str) -> sa.ColumnElement[int]:
+    """The count with what is added. It stops where a larger one would not fit: whoever says it counts nonsense."""
+    count = spending.c[name]
+    return sa.case((count > _MOST, count), else_=count + sa.bindparam(f"more_{name}"))
+
+
+_add = (
+    sa.update(spending)
+    .where(spending.c.scope == sa.bindparam("its_scope"))
+    .values({name: _grown(name) for name in _COUNTS})
+)
+
+
+def hold(tx: Tx, scopes: Iterable[str]) -> dict[str, Spent]:
+    """Return what was spent in each scope; nobody else spends there before this transaction ends.
+
+    They are held in the order of their names, so that of two who want the same neither waits for the other in vain.
+    """
+    wanted = sorted(set(scopes))
+    found = _held(tx, wanted)
+    missing = [{"scope": scope} for scope in wanted if scope not in found]
+    if missing:
+        tx.execute(tx.upsert(spending).on_conflict_do_nothing(), missing)
+        found = _held(tx, wanted)
+    return found
+
+
+_held_scopes = (
+    sa.select(spending.c.scope, spending.c.calls, spending.c.cost_nanousd, spending.c.reserved_nanousd)
+    .where(spending.c.scope.in_(sa.bindparam("scopes", expanding=True)))
+    .order_by(spending.c.scope)
+    .with_for_update()
+)
+
+
+def _held(tx: Tx, scopes: list[str]) -> dict[str, Spent]:
+    return {row[0]: Spent(*row[1:]) for row in tx.execute(_held_scopes, {"scopes": scopes})}
+
+
+def add(tx: Tx, changes: Mapping[str, Change]) -> None:
+    """Count what came in; the scopes are there, held or to be held now in the order of their names."""
+    rows = [
+        {"its_scope": scope} | {f"more_{name}": getattr(changes[scope], name) for name in _COUNTS}
+        for scope in sorted(changes)
+    ]
+    if rows:
+        tx.execute(_add, rows)
+
+
+def of(tx: Tx, scopes: Iterable[str]) -> Mapping[str, sa.Row[Any]]:
+    """Return the counts of those scopes in which anything was spent."""
+    chosen = sa.select(spending).where(spending.c.scope.in_(list(scopes)))
+    return {row.scope: row for row in tx.all(chosen)}
+
+
+def spent(tx: Tx, scopes: Iterable[str]) -> Mapping[str, Spent]:
+    """Return what was spent in those scopes, without holding them."""
+    found = of(tx, scopes)
+    return {scope: Spent(row.calls, row.cost_nanousd, row.reserved_nanousd) for scope, row in found.items()}
+
+
+def forget(tx: Tx, scopes: Iterable[str]) -> None:
+    """Drop the counts of scopes that are gone."""
+    tx.execute(sa.delete(spending).where(spending.c.scope.in_(list(scopes))))

@@ -1,0 +1,73 @@
+"""Automations as they are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import export_automations, import_automations
+from vvwatch.store.watching import automations, window_queries
+
+
+@dataclass(frozen=True, slots=True)
+class ImportState:
+    """An import automation and the window that is open for it."""
+
+    row: sa.Row[Any]
+    window: sa.Row[Any] | None
+
+    @property
+    def automation_id(self) -> str:
+        """The automation's id."""
+        return str(self.row.id)
+
+
+def import_state(tx: Tx, index_id: str) -> ImportState:
+    """The index's import automation. Raises NotFound for the index or the automation."""
+    row = automations.get_import(tx, index_id)
+    return ImportState(row, window_queries.open_one(tx, row.id))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportParts:
+    """What an import automation to be is made of."""
+
+    connector: sa.Row[Any]
+    prompt: sa.Row[Any]
+
+
+def import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> ImportParts:
+    """The parts of an import automation to be, for an index that exists.
+
+    Raises NotFound (index, connector, prompt) or InvalidInput for a connector without the scope `import`.
+    """
+    catalog.get_index(tx, index_id)
+    connector = automations.require_connector(tx, connector_id, "import")
+    return ImportParts(connector, catalog.get_prompt(tx, prompt_id))
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAutomations:
+    """An index and its automations; None where it has none."""
+
+    index: sa.Row[Any]
+    importing: sa.Row[Any] | None
+    exporting: sa.Row[Any] | None
+
+
+def index_automations(tx: Tx) -> list[IndexAutomations]:
+    """Every index that was not deleted, oldest first, in three queries whatever their number."""
+    importing, exporting = _by_index(tx, import_automations), _by_index(tx, export_automations)
+    return [
+        IndexAutomations(row, importing.get(row.id), exporting.get(row.id))
+        for row in catalog.list_indexes(tx)
+    ]
+
+
+def _by_index(tx: Tx, table: sa.Table) -> dict[str, sa.Row[Any]]:
+    wanted = sa.select(table.c.index_id, table.c.id, table.c.enabled, table.c.paused)
+    return {row.index_id: row for row in tx.all(wanted)}

@@ -1,0 +1,372 @@
+"""Automations: what is watched, and where results go. One of each per index, editable in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.cadence import Learnt
+from vvwatch.core.filters import check_rules, rules_of
+from vvwatch.core.runs import TERMINAL
+from vvwatch.core.windows import WindowPolicy
+from vvwatch.errors import Conflict, InvalidInput, NotFound
+from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.db.locking import by_locks
+from vvwatch.store.delivery import exports
+from vvwatch.store.schema import (
+    connectors,
+    export_automations,
+    import_automations,
+    prompt_runs,
+    prompts,
+    windows,
+)
+from vvwatch.store.watching import ledger, scans
+from vvwatch.store.watching import windows as gathering
+from vvwatch.store.watching.scans import Report
+
+_DECLARED_HINT = "it is declared in the configuration file: edit it there and reload"
+_SIZES = ("min_size_bytes", "max_size_bytes")
+_RULES = ("source_prefix", "file_pattern", "recursive", "exclude_patterns", *_SIZES)
+_WATCHED = ("connector_id", *_RULES, "import_mode_override")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSpec:
+    """What a user sets for an import automation. `preset` holds `prompt_id` and the run settings.
+
+    `concurrency` None: as it was, or the usual one. `max_list_calls_per_hour` None: as many as scans take.
+    """
+
+    connector_id: str
+    source_prefix: str
+    file_pattern: str
+    recursive: bool
+    debounce_interval: str
+    policy: WindowPolicy
+    scan_seconds: float
+    settle_seconds: float
+    preset: dict[str, Any]
+    enabled: bool = True
+    paused: bool = False
+    process_existing: bool = True
+    import_mode_override: str | None = None
+    concurrency: int | None = None
+    max_list_calls_per_hour: int | None = None
+    exclude: Sequence[str] = ()
+    min_size_bytes: int | None = None
+    max_size_bytes: int | None = None
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """What a user sets for an export automation."""
+
+    destination_connector_id: str
+    destination_subpath: str | None = None
+    enabled: bool = True
+    paused: bool = False
+    declared: bool = False
+
+
+def get_import(tx: Tx, index_id: str) -> sa.Row[Any]:
+    """The index's import automation. Raises NotFound for the index or the automation."""
+    return _get(tx, import_automations, index_id)
+
+
+def get_export(tx: Tx, index_id: str) -> sa.Row[Any]:
+    """The index's export automation. Raises NotFound for the index or the automation."""
+    return _get(tx, export_automations, index_id)
+
+
+def _get(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
+    catalog.get_index(tx, index_id)
+    row = tx.first(sa.select(table).where(table.c.index_id == index_id))
+    if row is None:
+        raise NotFound("automation", index_id, "create it with PUT")
+    return row
+
+
+def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
+    """The connector, if it may be used for `scope`; raises NotFound or InvalidInput."""
+    row = catalog.get_connector(tx, connector_id)
+    if scope not in row.scopes:
+        raise InvalidInput(
+            f"connector {connector_id!r} lacks the scope {scope!r}",
+            f"its scopes are {', '.join(row.scopes)}; use a connector that has it",
+        )
+    return row
+
+
+def save_import(
+    tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | None = None, *, rescan: bool = True
+) -> sa.Row[Any]:
+    """Create or replace the index's import automation and start it; what was imported is not forgotten.
+
+    Without `rescan`, one that is the same and has its next scan ahead goes on as it was.
+    Raises NotFound (index, connector, prompt), InvalidInput, or Conflict when the configuration file owns it.
+    """
+    catalog.get_index(tx, index_id)
+    require_connector(tx, spec.connector_id, "import")
+    prompt = tx.require(prompts, "prompt", str(spec.preset.get("prompt_id", "")))
+    found = tx.first(sa.select(import_automations).where(import_automations.c.index_id == index_id))
+    _check_owner(found, declared=spec.declared)
+    values = _import_values(tx, index_id, spec, prompt.prompt_version)
+    check_rules(values)
+    if found is None:
+        fresh = _free_id(tx, import_automations, automation_id)
+        moments = {"created_at": tx.now, "updated_at": tx.now}
+        tx.insert(import_automations, id=fresh, index_id=index_id, **moments, **values)
+    elif _differs(found, values):
+        values["updated_at"] = tx.now
+        if found.connector_id != spec.connector_id:
+            gathering.leave_connector(tx, found.id)
+        if _differs(found, values, _WATCHED):
+            begun = _begun_anew(found, spec.connector_id, tx.now).document()
+            values |= {"generation": found.generation + 1, "baseline_done": False, "cadence": begun}
+        tx.update(import_automations, found.id, **values)
+        gathering.reschedule(tx, found.id)
+    elif found.next_at is not None and not rescan:
+        return found
+    return _resumed(tx, get_import(tx, index_id))
+
+
+def _begun_anew(found: sa.Row[Any], connector_id: str, now: float) -> Learnt:
+    """What its first listing after an edit has to know: what it wanted before and has not taken yet is not old."""
+    if found.connector_id != connector_id:
+        return Learnt(since=now)
+    if found.baseline_done:
+        return Learnt(since=now, covered=list(rules_of(found)))
+    before = Learnt.of(found.cadence)
+    return Learnt(since=before.since, covered=before.covered)
+
+
+def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int) -> dict[str, Any]:
+    share = {} if spec.concurrency is None else {"concurrency": spec.concurrency}
+    return share | {
+        "connector_id": spec.connector_id,
+        "scope_id": ledger.scope(tx, index_id, spec.connector_id),
+        "enabled": spec.enabled,
+        "paused": spec.paused,
+        "source_prefix": spec.source_prefix,
+        "file_pattern": spec.file_pattern,
+        "recursive": spec.recursive,
+        "exclude_patterns": list(spec.exclude) or None,
+        "min_size_bytes": spec.min_size_bytes,
+        "max_size_bytes": spec.max_size_bytes,
+        "debounce_interval": spec.debounce_interval,
+        "quiet_seconds": spec.policy.quiet_seconds,
+        "max_wait_seconds": spec.policy.max_wait_seconds,
+        "max_objects": spec.policy.max_objects,
+        "scan_seconds": spec.scan_seconds,
+        "settle_seconds": spec.settle_seconds,
+        "process_existing": spec.process_existing,
+        "prompt_preset": {**spec.preset, "prompt_version": prompt_version},
+        "import_mode_override": spec.import_mode_override,
+        "max_list_calls_per_hour": spec.max_list_calls_per_hour,
+        "declared": spec.declared,
+    }
+
+
+def _free_id(tx: Tx, table: sa.Table, wanted: str | None) -> str:
+    """The wanted id, unless an automation of another index has it."""
+    taken = wanted is None or tx.first(sa.select(table.c.id).where(table.c.id == wanted)) is not None
+    return tx.new_id("auto") if wanted is None or taken else wanted
+
+
+def _differs(found: sa.Row[Any], values: dict[str, Any], names: Iterable[str] | None = None) -> bool:
+    return any(found._mapping[name] != values[name] for name in names or values)
+
+
+def _check_owner(found: sa.Row[Any] | None, *, declared: bool) -> None:
+    if found is not None and found.declared and not declared:
+        raise Conflict(f"automation {found.id!r} is read-only here", _DECLARED_HINT)
+
+
+def pause_import(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
+    """Stop or go on for a while; the configuration and the open window are kept. Idempotent."""
+    found = get_import(tx, index_id)
+    tx.update(import_automations, found.id, paused=paused, updated_at=tx.now)
+    return _resumed(tx, get_import(tx, index_id))
+
+
+def _resumed(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+    """Scan at once when active (a full reconcile), and look at the open window; else nothing is due."""
+    if not row.enabled or row.paused:
+        tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
+        return get_import(tx, row.index_id)
+    tx.update(import_automations, row.id, cadence=Learnt.of(row.cadence).anew().document())
+    tx.nudge(Kind.SCAN, row, tx.now)
+    waiting = tx.first(sa.select(windows).where(windows.c.automation_id == row.id, windows.c.state == "open"))
+    if waiting is not None:
+        tx.nudge(Kind.WINDOW, waiting, tx.now)
+    return get_import(tx, row.index_id)
+
+
+def active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+    """The import automation and its connector, if it is to pick up objects; else None."""
+    table = import_automations
+    row = tx.first(sa.select(table).where(table.c.id == automation_id, table.c.enabled, ~table.c.paused))
+    return None if row is None else (row, tx.require(connectors, "connector", row.connector_id))
+
+
+def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
+    """Every active import automation with its connector, unless that is disabled."""
+    table = import_automations
+    rows = tx.all(sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id))
+    by_id = {row.id: row for row in catalog.list_connectors(tx) if row.status != catalog.DISABLED}
+    return [(row, by_id[row.connector_id]) for row in rows if row.connector_id in by_id]
+
+
+def exporting(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """Every export automation."""
+    return tx.all(sa.select(export_automations).order_by(export_automations.c.id))
+
+
+def is_any(tx: Tx) -> bool:
+    """Whether there is an import automation, or one was there."""
+    return tx.first(sa.select(import_automations.c.id).limit(1)) is not None
+
+
+def last_edit(tx: Tx) -> tuple[object, ...]:
+    """Something that differs whenever an import automation or a connector was made or edited.
+
+    Also where the clock was set back meanwhile: each moment counts, not the latest.
+    """
+    edits = [
+        tx.execute(sa.select(sa.func.count(), sa.func.sum(table.c.updated_at))).one()
+        for table in (import_automations, connectors)
+    ]
+    generations = tx.execute(sa.select(sa.func.sum(import_automations.c.generation))).scalar()
+    return (generations, *(value for row in edits for value in row))
+
+
+def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+    """The automation to scan and its connector; None for a stale job or an automation that stands still."""
+    row = tx.current(job)
+    return None if row is None else active(tx, row.id)
+
+
+_WELL: Final = {"last_error": None, "last_error_hint": None, "failing_since": None, "failures": 0}
+
+
+@by_locks
+def scanned(
+    tx: Tx,
+    job: Job,
+    wait_seconds: float,
+    learnt: Learnt | None = None,
+    report: Report | None = None,
+    swept: Mapping[str, Any] | None = None,
+) -> None:
+    """The scan is complete: note it with what was learnt, and what a sweep came to, and put the next one.
+
+    `swept` are the columns that only a sweep has something to say of.
+    """
+    taught = {} if learnt is None else {"cadence": learnt.document()}
+    whole = {} if swept is None else {**swept, "accept_missing": False}
+    done = {"last_scan_at": tx.now, "baseline_done": True, **_WELL}
+    _end_scan(tx, job, wait_seconds, report, done | taught | whole)
+
+
+@by_locks
+def scan_failed(
+    tx: Tx, job: Job, wait_seconds: float, error: str, hint: str, report: Report | None = None
+) -> None:
+    """The scan proved nothing: say why and look again soon."""
+    columns = import_automations.c
+    failing = {
+        "failing_since": sa.func.coalesce(columns.failing_since, tx.now),
+        "failures": columns.failures + 1,
+        "accept_missing": False,
+    }
+    _end_scan(tx, job, wait_seconds, report, {"last_error": error, "last_error_hint": hint, **failing})
+
+
+@by_locks
+def put_scan_off(tx: Tx, job: Job, wait_seconds: float) -> None:
+    """Put the same scan again, later: nothing was looked at."""
+    row = tx.claim(job)
+    if row is not None:
+        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds, job.priority)
+
+
+def _end_scan(tx: Tx, job: Job, wait_seconds: float, report: Report | None, values: dict[str, Any]) -> None:
+    row = tx.claim(job, **values)
+    if row is not None:
+        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
+        if report is not None:
+            scans.record(tx, row, report)
+
+
+def unheard(tx: Tx, connector_id: str) -> None:
+    """Nothing tells of changes there any more: scans come when they would have come without."""
+    for row, connector in all_active(tx):
+        due = max((row.last_scan_at or 0.0) + row.scan_seconds, tx.now)
+        if connector.id == connector_id and row.next_at is not None and row.next_at > due:
+            tx.nudge(Kind.SCAN, row, due)
+
+
+def scan_now(tx: Tx, automation_id: str, *, accept_missing: bool = False) -> None:
+    """Make an active automation's next scan due now, before others: a person waits for it.
+
+    `accept_missing`: all that it misses, if it is complete, is gone.
+    """
+    row = tx.require(import_automations, "automation", automation_id)
+    if row.enabled and not row.paused:
+        if accept_missing:
+            tx.update(import_automations, row.id, accept_missing=True)
+        tx.nudge(Kind.SCAN, row, tx.now, Priority.MANUAL)
+
+
+def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | None = None) -> sa.Row[Any]:
+    """Create or replace the index's export automation.
+
+    Raises NotFound (index, connector), InvalidInput, or Conflict when the configuration file owns it.
+    """
+    catalog.get_index(tx, index_id)
+    connector = require_connector(tx, spec.destination_connector_id, "export")
+    exports.check_destination(connector.export_base_path, spec.destination_subpath)
+    found = tx.first(sa.select(export_automations).where(export_automations.c.index_id == index_id))
+    _check_owner(found, declared=spec.declared)
+    values = {
+        "destination_connector_id": spec.destination_connector_id,
+        "destination_subpath": spec.destination_subpath,
+        "enabled": spec.enabled,
+        "paused": spec.paused,
+        "declared": spec.declared,
+        "updated_at": tx.now,
+    }
+    if found is None:
+        fresh = _free_id(tx, export_automations, automation_id)
+        tx.insert(export_automations, id=fresh, index_id=index_id, created_at=tx.now, **values)
+    else:
+        tx.update(export_automations, found.id, **values)
+    return _caught_up(tx, get_export(tx, index_id))
+
+
+def pause_export(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
+    """Stop or go on for a while; on resume, runs that ended meanwhile are exported. Idempotent."""
+    found = get_export(tx, index_id)
+    tx.update(export_automations, found.id, paused=paused, updated_at=tx.now)
+    return _caught_up(tx, get_export(tx, index_id))
+
+
+def _caught_up(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+    """Export what ended since the automation was made and was not exported, when it is active."""
+    if row.enabled and not row.paused:
+        ended = sa.select(prompt_runs).where(
+            prompt_runs.c.index_id == row.index_id,
+            prompt_runs.c.status.in_(TERMINAL),
+            prompt_runs.c.completed_at >= row.created_at,
+            prompt_runs.c.id.not_in(exports.runs_of(row.id)),
+        )
+        for run in tx.all(ended):
+            exports.fire(tx, run)
+    return get_export(tx, row.index_id)

@@ -1,0 +1,136 @@
+"""What import jobs that no window made put into the ledger, so that no automation imports it again.
+
+A version that such jobs take is recorded under a mark instead of a window. The mark counts them: given back by all,
+the ledger is what it was. It is -1, -3, -5, … where the ledger did not have the version, and -2, -4, … where it had
+it as known and not to be imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.imports import FileStatus
+from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.schema import import_files, import_jobs, ledger_scopes, objects, tombstones, windows
+from vvwatch.store.watching import absences, ledger
+
+_NEW: Final = -1
+_ONE: Final = 2
+
+Pair = tuple[str, str]
+"""Key and version."""
+
+
+def _of_windows(table: sa.Table) -> sa.Select[Any]:
+    """Keys of versions that windows took, with what became of the file; NULL when that is not known (any more)."""
+    file = import_files.c
+    its_file = sa.and_(
+        file.job_id == windows.c.import_job_id, file.key == table.c.key, file.version == table.c.version
+    )
+    return (
+        sa.select(table.c.key, file.status)
+        .select_from(table)
+        .outerjoin(windows, windows.c.seq == table.c.window_seq)
+        .outerjoin(import_files, its_file)
+        .where(_here(table), table.c.window_seq > ledger.NOT_IMPORTED)
+    )
+
+
+def _of_claims(table: sa.Table) -> sa.Select[Any]:
+    """Keys of versions that jobs without a window took, with `failed` where none of these jobs has another word."""
+    files = (
+        sa.select(import_files.c.key)
+        .select_from(ledger_scopes)
+        .join(
+            import_jobs,
+            sa.and_(
+                import_jobs.c.index_id == ledger_scopes.c.index_id,
+                import_jobs.c.connector_id == ledger_scopes.c.connector_id,
+                import_jobs.c.window_id.is_(None),
+            ),
+        )
+        .join(import_files, import_files.c.job_id == import_jobs.c.id)
+        .where(
+            ledger_scopes.c.id == table.c.scope_id,
+            import_files.c.key == table.c.key,
+            import_files.c.version == table.c.version,
+        )
+        .correlate(table)
+    )
+    others = files.where(import_files.c.status != FileStatus.FAILED)
+    status = sa.case((sa.and_(files.exists(), ~others.exists()), FileStatus.FAILED), else_=None)
+    return sa.select(table.c.key, status).where(_here(table), table.c.window_seq < ledger.NOT_IMPORTED)
+
+
+def _here(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.scope_id == sa.bindparam("scope_id"), one_of(table.c.key))
+
+
+_taken_up = [of(table) for of in (_of_windows, _of_claims) for table in (objects, tombstones)]
+_of_no_window = sa.select(objects.c.key, objects.c.version).where(
+    objects.c.scope_id == sa.bindparam("scope_id"),
+    objects.c.window_seq <= ledger.NOT_IMPORTED,
+    one_of(objects.c.key),
+)
+_one = (
+    objects.c.scope_id == sa.bindparam("its_scope"),
+    objects.c.key == sa.bindparam("its_key"),
+    objects.c.version == sa.bindparam("its_version"),
+)
+_mark = objects.c.window_seq
+_insert = sa.insert(objects)
+_take = sa.update(objects).where(*_one).values(window_seq=_mark - _ONE)
+_give = sa.update(objects).where(*_one, _mark < _NEW).values(window_seq=_mark + _ONE)
+_remove = sa.delete(objects).where(*_one, _mark == _NEW)
+
+
+def _among(scope_id: int, keys: Sequence[str]) -> dict[str, Any]:
+    return {"scope_id": scope_id, "keys": json.dumps(keys)}
+
+
+def _each(scope_id: int, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
+    return [{"its_scope": scope_id, "its_key": key, "its_version": version} for key, version in pairs]
+
+
+def imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
+    """Those of `keys` of which the ledger has, or once had, a version that was taken to be imported.
+
+    One whose import failed does not count: a file that was mended under its key is its first.
+    """
+    if not keys:
+        return set()
+    given = _among(scope_id, keys)
+    found = (pair for each in _taken_up for pair in tx.pairs(each, given))
+    return {key for key, status in found if status != FileStatus.FAILED}
+
+
+def claim(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> set[Pair]:
+    """Record versions; returns those that no window has, which the caller may give back."""
+    if not pairs:
+        return set()
+    keys = [key for key, _ in pairs]
+    known = set(pairs).intersection(ledger.recorded(tx, scope_id, keys))
+    absent = [(scope_id, *pair, _NEW) for pair in sorted(pairs) if pair not in known]
+    if absent:
+        tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), absent)
+    taken = known.intersection(tx.pairs(_of_no_window, _among(scope_id, keys))) if known else set()
+    if taken:
+        tx.execute(_take, _each(scope_id, sorted(taken)))
+    return set(pairs) - known | taken
+
+
+def release(tx: Tx, index_id: str, connector_id: str, pairs: Sequence[Pair]) -> None:
+    """Give claimed versions back, once each: they are to the ledger what they were before."""
+    if not pairs:
+        return
+    scopes = ledger_scopes.c.index_id == index_id, ledger_scopes.c.connector_id == connector_id
+    scope_id = tx.execute(sa.select(ledger_scopes.c.id).where(*scopes)).scalar()
+    if scope_id is None:  # with an index its ledger goes
+        return
+    tx.execute(_remove, _each(scope_id, pairs))
+    tx.execute(_give, _each(scope_id, pairs))
+    absences.found_again(tx, scope_id, [key for key, _ in pairs])

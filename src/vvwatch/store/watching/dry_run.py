@@ -1,0 +1,32 @@
+"""Import automations as they would be watched: tried out in a transaction that leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.watching import automations
+from vvwatch.store.watching.automations import ImportSpec
+
+Parts = tuple[sa.Row[Any], sa.Row[Any]]
+"""An import automation and its connector."""
+
+
+def present_import(tx: Tx, index_id: str) -> Parts:
+    """The index's import automation as it is. Raises NotFound for the index or the automation."""
+    row = automations.get_import(tx, index_id)
+    return row, catalog.get_connector(tx, row.connector_id)
+
+
+def rehearse_import(tx: Tx, index_id: str, spec: ImportSpec) -> Parts:
+    """The automation as `automations.save_import` would leave it, which is then undone. Raises what that raises."""
+    attempt = tx.conn.begin_nested()
+    try:
+        automations.save_import(tx, index_id, spec)
+        return present_import(tx, index_id)
+    finally:
+        attempt.rollback()
+        tx.jobs.clear()

@@ -1,0 +1,237 @@
+"""An object's life as the database knows it: ledger, window, import file, media, runs, exports, deliveries, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.events import EVENT_TYPES
+from vvwatch.store.db.database import Tx
+from vvwatch.store.delivery import delivery_queries
+from vvwatch.store.imports import media_queries
+from vvwatch.store.imports.imports import GONE
+from vvwatch.store.imports.media_queries import MediaView
+from vvwatch.store.schema import (
+    absences,
+    export_automations,
+    exports,
+    import_automations,
+    import_files,
+    import_jobs,
+    ledger_scopes,
+    objects,
+    observations,
+    outputs,
+    reconciles,
+    segment_results,
+    tombstones,
+    troubles,
+    windows,
+)
+from vvwatch.store.schema import media as media_table
+from vvwatch.store.watching.ledger import NOT_IMPORTED
+
+_MOST_RUNS: Final = 10
+_MOST_SEGMENTS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLife:
+    """What became of one version; `window` None: it is known and is not to be imported, unless there is a `file` or
+    `media` of it, which an import job has that no window made.
+
+    `file` is the row of the import job's manifest, which may hold a newer version that took its place. `file` and
+    `job` None though the window is closed: they are no longer kept. `absent_since` is when the sweep began that did
+    not find it any more, `gone_at` when that was concluded, by `proof` (`sweeps` or `event`). `trouble`: its store
+    did not give it, and it is tried again by itself. `failed` has the first segments that failed by their run's item.
+    """
+
+    version: str
+    window: sa.Row[Any] | None
+    file: sa.Row[Any] | None
+    job: sa.Row[Any] | None
+    media: MediaView | None
+    exports: Sequence[sa.Row[Any]]
+    deliveries: Sequence[sa.Row[Any]]
+    absent_since: float | None = None
+    gone_at: float | None = None
+    proof: str = ""
+    trouble: sa.Row[Any] | None = None
+    failed: Mapping[int, Sequence[sa.Row[Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLife:
+    """What became of an object in one index; `automation` None: nothing watches the connector for it any more.
+
+    `versions` are those in the ledger, `gone` those that were; each with the latest last. Without any, `unimported` is
+    the file of the last import job that found the object deleted.
+    """
+
+    index_id: str
+    automation: sa.Row[Any] | None
+    observation: sa.Row[Any] | None
+    versions: Sequence[VersionLife]
+    gone: Sequence[VersionLife] = ()
+    exporting: sa.Row[Any] | None = None
+    unimported: sa.Row[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What became of an object in all indexes; `own_export_id`: an export of ours is what stands there."""
+
+    own_export_id: str | None
+    indexes: Sequence[IndexLife]
+
+
+def life(tx: Tx, connector_id: str, key: str, uri: str) -> Life:
+    """All that is known of the object at `key` of the connector, whose address is `uri`."""
+    table = ledger_scopes
+    scopes = tx.all(sa.select(table).where(table.c.connector_id == connector_id).order_by(table.c.id))
+    own = tx.execute(sa.select(outputs.c.export_id).where(outputs.c.uri == uri)).scalar()
+    return Life(own, [_index_life(tx, scope, key) for scope in scopes])
+
+
+def _index_life(tx: Tx, scope: sa.Row[Any], key: str) -> IndexLife:
+    automation = tx.first(sa.select(import_automations).where(import_automations.c.scope_id == scope.id))
+    its_exports = export_automations.c.index_id == scope.index_id
+    exporting = tx.first(sa.select(export_automations).where(its_exports))
+    observation = None
+    if automation is not None:
+        seen = observations.c.automation_id == automation.id, observations.c.key == key
+        observation = tx.first(sa.select(observations).where(*seen))
+    recorded, gone = _recorded(tx, scope.id, key), _gone(tx, scope.id, key)
+    unimported = None if recorded or gone else _unimported(tx, scope, key)
+    return IndexLife(scope.index_id, automation, observation, recorded, gone, exporting, unimported)
+
+
+def _unimported(tx: Tx, scope: sa.Row[Any], key: str) -> sa.Row[Any] | None:
+    jobs, files = import_jobs.c, import_files.c
+    of_scope = jobs.index_id == scope.index_id, jobs.connector_id == scope.connector_id
+    found = sa.select(import_files).join(import_jobs, jobs.id == files.job_id).where(*of_scope)
+    return tx.first(found.where(files.key == key, files.reason == GONE).order_by(jobs.id.desc()).limit(1))
+
+
+def _recorded(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
+    known = sa.select(objects.c.version, objects.c.window_seq).where(
+        objects.c.scope_id == scope_id, objects.c.key == key
+    )
+    rows, absent = tx.all(known.order_by(objects.c.window_seq)), _absent(tx, scope_id, key)
+    lives = [_version_life(tx, scope_id, key, row.version, row.window_seq) for row in rows]
+    return [
+        replace(life, absent_since=absent.get(life.version)) for life in sorted(lives, key=_first_known_at)
+    ]
+
+
+def _first_known_at(life: VersionLife) -> float:
+    """When a window or an import job got the version; 0 for one that neither has.
+
+    The order of windows does not tell: a version that was registered, or imported once, has none.
+    """
+    if life.window is not None:
+        return float(life.window.opened_at)
+    if life.job is not None:
+        return float(life.job.created_at)
+    return 0.0 if life.media is None else float(life.media.row.created_at)
+
+
+def _absent(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
+    """Version to the moment at which the sweep began that missed it."""
+    missed = sa.select(absences.c.version, reconciles.c.started_at).where(
+        absences.c.scope_id == scope_id, absences.c.key == key
+    )
+    of_sweep = reconciles.c.id == absences.c.reconcile_id
+    return {row.version: row.started_at for row in tx.all(missed.join(reconciles, of_sweep))}
+
+
+def _gone(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
+    table = tombstones
+    graves = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
+    lives = [
+        replace(
+            _version_life(tx, scope_id, key, row.version, row.window_seq),
+            gone_at=row.gone_at,
+            proof=row.proof,
+        )
+        for row in tx.all(graves.order_by(table.c.gone_at, table.c.window_seq))
+    ]
+    return sorted(lives, key=lambda life: (life.gone_at, _first_known_at(life)))
+
+
+def _version_life(tx: Tx, scope_id: int, key: str, version: str, window_seq: int) -> VersionLife:
+    window = tx.first(sa.select(windows).where(windows.c.seq == window_seq))
+    if window is None and window_seq == NOT_IMPORTED:
+        return VersionLife(version, None, None, None, None, (), ())
+    job_id = _claimant(tx, scope_id, key, version) if window is None else window.import_job_id
+    file = tx.first(sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key))
+    job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
+    item = _media(tx, file, job_id, key, version)
+    made = _exports(tx, item)
+    told = delivery_queries.of_occurrences(tx, _occurrences(job_id, item, made))
+    trouble, failed = _trouble(tx, scope_id, key, job_id), _failed_segments(tx, item)
+    return VersionLife(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
+
+
+def _failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[sa.Row[Any]]]:
+    """Those of the newest runs."""
+    table = segment_results
+    lacking = [each.id for each in item.items if each.failed_segment_count] if item is not None else []
+    wanted = (
+        sa.select(table).where(table.c.error.is_not(None)).order_by(table.c.ordinal).limit(_MOST_SEGMENTS)
+    )
+    return {each: tx.all(wanted.where(table.c.run_item_id == each)) for each in lacking[:_MOST_RUNS]}
+
+
+def _trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> sa.Row[Any] | None:
+    table = troubles
+    its = table.c.scope_id == scope_id, table.c.key == key, table.c.job_id == job_id
+    return tx.first(sa.select(table).where(*its, table.c.retry_at.is_not(None)))
+
+
+def _claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
+    """The job that took the version although no window made it; that of its media when its files are gone."""
+    jobs, files, made = import_jobs.c, import_files.c, media_table.c
+    scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == scope_id)).one()
+    of_scope = (
+        jobs.index_id == scope.index_id,
+        jobs.connector_id == scope.connector_id,
+        jobs.window_id.is_(None),
+    )
+    this = files.key == key, files.version == version
+    taken = sa.select(jobs.id).join(import_files, files.job_id == jobs.id).where(*of_scope, *this)
+    found = tx.execute(taken.order_by(files.claimed.desc(), jobs.id.desc()).limit(1)).scalar()
+    if found is None:
+        there = made.index_id == scope.index_id, made.connector_id == scope.connector_id
+        its = sa.select(made.import_job_id).where(*there, made.key == key, made.version == version)
+        found = tx.execute(its.order_by(made.id.desc()).limit(1)).scalar()
+    return found or ""
+
+
+def _media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str) -> MediaView | None:
+    """What the file became; when the manifest is no longer kept, what the job made of this version."""
+    table = media_table
+    made = table.c.import_job_id == job_id, table.c.key == key, table.c.version == version
+    wanted = made if file is None else (table.c.id == file.media_id,)
+    found = tx.first(sa.select(table.c.id).where(*wanted))
+    return None if found is None else media_queries.view(tx, found.id)
+
+
+def _exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:
+    run_ids = [row.run_id for row in item.items] if item is not None else []
+    if item is None or not run_ids:
+        return ()
+    wanted = exports.c.index_id == item.row.index_id, exports.c.run_id.in_(run_ids)
+    return tx.all(sa.select(exports).where(*wanted).order_by(exports.c.id))
+
+
+def _occurrences(job_id: str, item: MediaView | None, made: Sequence[sa.Row[Any]]) -> list[str]:
+    """Every occurrence that could have told of the object; steps of progress are left out."""
+    subjects = [job_id, *(row.id for row in made)]
+    if item is not None:
+        runs = [row.run_id for row in item.items]
+        subjects += [item.row.id, *runs, *(f"{run_id}:{item.row.id}" for run_id in runs)]
+    return [f"{event_type}:{subject}" for event_type in EVENT_TYPES for subject in subjects]

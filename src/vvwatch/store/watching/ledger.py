@@ -1,0 +1,242 @@
+"""The ledger: every object version that was ever accepted, once, for ever. Never a high-water mark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.imports import FileStatus
+from vvwatch.core.ledger import Diff, diff, joined
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.presence import Presence
+from vvwatch.core.versions import is_same_version
+from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.schema import (
+    import_files,
+    ledger_scopes,
+    objects,
+    observations,
+    outputs,
+    tombstones,
+    windows,
+)
+from vvwatch.store.watching import absences
+
+NOT_IMPORTED = 0
+"""The window of versions that are known but not to be imported (existing before the start, `new_only`)."""
+
+_range = (
+    sa.select(objects.c.key, objects.c.version)
+    .where(
+        objects.c.scope_id == sa.bindparam("scope_id"),
+        objects.c.key.between(sa.bindparam("lowest"), sa.bindparam("highest")),
+    )
+    .limit(sa.bindparam("most"))
+)
+_among = sa.select(objects.c.key, objects.c.version).where(
+    objects.c.scope_id == sa.bindparam("scope_id"), one_of(objects.c.key)
+)
+_insert = sa.insert(objects)
+_pair: Final = itemgetter(0, 1)
+_OBSERVED: Final = ("version", "reason", "detail", "size_bytes")
+
+
+def scope(tx: Tx, index_id: str, connector_id: str) -> int:
+    """The number under which (index, connector) keeps its ledger; made on first use."""
+    tx.insert_new(ledger_scopes, [{"index_id": index_id, "connector_id": connector_id}])
+    found = sa.select(ledger_scopes.c.id).where(
+        ledger_scopes.c.index_id == index_id, ledger_scopes.c.connector_id == connector_id
+    )
+    return int(tx.execute(found).scalar_one())
+
+
+def recorded(tx: Tx, scope_id: int, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """(key, version) of all that is recorded under these keys, and perhaps under neighbours of theirs."""
+    return tx.pairs_among(_range, _among, {"scope_id": scope_id}, keys)
+
+
+def compare(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> Diff:
+    """Objects held against the ledger, where the ledger is read: only what is new travels on."""
+    return diff(found, recorded(tx, scope_id, [obj.key for obj in found]))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What came of holding a part of a listing against the ledger; the last sweep had not found the keys `missed`."""
+
+    diff: Diff
+    missed: list[str]
+
+
+def hold(tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: Presence | None) -> Held:
+    """Runs of objects held against the ledger, each of keys that stand close together; `seen` notes what it has.
+
+    Read page by page: what lies between the pages of different folders is not looked at.
+    """
+    differences = [_held(tx, scope_id, run, seen) for run in runs]
+    keys = (obj[0] for run in runs for obj in run)
+    return Held(joined(differences), absences.missed_among(tx, scope_id, keys))
+
+
+def _held(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence | None) -> Diff:
+    if seen is None or not run:
+        return compare(tx, scope_id, run)
+    lowest, highest, most = run[0].key, run[-1].key, 2 * len(run) + 100
+    rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
+    if rows == list(map(_pair, run)):  # nothing changed, as almost always
+        seen.cover(lowest, highest, len(rows))
+        return Diff([], [], len(rows))
+    return _sought(tx, scope_id, run, seen)
+
+
+def _sought(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence) -> Diff:
+    keys = [obj.key for obj in run]
+    lowest, highest, most = min(keys), max(keys), 2 * len(keys) + 100
+    rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
+    crowded = len(rows) == most  # with strangers: then the rest of the range is not read
+    if crowded:
+        rows = tx.pairs(_among, {"scope_id": scope_id, "keys": json.dumps(keys)})
+    theirs = set(keys).intersection(key for key, _ in rows)
+    if crowded or not all(key in theirs for key, _ in rows):
+        seen.add(theirs, sum(key in theirs for key, _ in rows))
+    elif rows:
+        seen.cover(lowest, highest, len(rows))
+    return diff(run, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Firsts:
+    """Keys that had a version: it was taken, or, of those `awaited`, it is being imported, which may fail."""
+
+    taken: set[str]
+    awaited: set[str]
+
+
+def firsts(tx: Tx, scope_id: int, keys: Sequence[str]) -> Firsts:
+    """Those of `keys` that have a version, or had one that is gone; one that could not be imported is none."""
+    given = {"scope_id": scope_id, "keys": json.dumps(keys)}
+    living, gone = (tx.pairs(_fates(table), given) for table in (objects, tombstones))
+    awaited = {key for key, status in living if status == FileStatus.PENDING}
+    had = {key for key, status in (*living, *gone) if status != FileStatus.FAILED}
+    return Firsts(had - awaited, awaited)
+
+
+def _fates(table: sa.Table) -> sa.Select[Any]:
+    """What became of the versions that a window took, and NULL for the others; in an open window they wait."""
+    file = import_files.c
+    gathers = windows.c.state == "open"
+    status = sa.case((gathers, FileStatus.WAITING.value), else_=file.status)
+    its_file = sa.and_(
+        file.job_id == windows.c.import_job_id, file.key == table.c.key, file.version == table.c.version
+    )
+    return (
+        sa.select(table.c.key, status)
+        .select_from(table)
+        .outerjoin(windows, windows.c.seq == table.c.window_seq)
+        .outerjoin(import_files, its_file)
+        .where(table.c.scope_id == sa.bindparam("scope_id"), one_of(table.c.key))
+    )
+
+
+def forget(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
+    """Remove a version, and those that were declined because of it: found again, they count as new."""
+    scope_id = scope(tx, index_id, connector_id)
+    here = objects.c.scope_id == scope_id, objects.c.key == key
+    known = tx.execute(sa.select(objects.c.version).where(*here)).scalars()
+    same = [each for each in known if is_same_version(each, version)]
+    again = sa.or_(objects.c.version.in_(same), objects.c.window_seq == NOT_IMPORTED)
+    tx.execute(sa.delete(objects).where(*here, again))
+    absences.found_again(tx, scope_id, [key])
+
+
+def record(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:
+    """Record versions under a window; the caller holds the automation and knows that they are new."""
+    rows = [(scope_id, obj.key, obj.version, window_seq) for obj in sorted(page)]
+    tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), rows)
+
+
+def supersede(tx: Tx, scope_id: int, keys: Collection[str], window_seq: int) -> None:
+    """Forget the versions that joined this window and lose their place in it: found again, they are new."""
+    if keys:
+        here = objects.c.scope_id == scope_id, objects.c.window_seq == window_seq, one_of(objects.c.key)
+        tx.execute(sa.delete(objects).where(*here), {"keys": json.dumps(list(keys))})
+
+
+def own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
+    """Which of these addresses we wrote ourselves."""
+    if not uris:
+        return set()
+    return set(tx.execute(sa.select(outputs.c.uri).where(outputs.c.uri.in_(uris))).scalars())
+
+
+def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
+    """Note, before the writes, that what will stand at `uris` is ours and never an input."""
+    tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now} for uri in uris])
+
+
+def observe(
+    tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]], reported_in: str | None = None
+) -> list[dict[str, Any]]:
+    """Keep why objects were not picked up; returns those of these observations that are news.
+
+    Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays as it is,
+    so that an object is reported as skipped once per version and reason, where it was not yet `reported_in` a job.
+    """
+    news = _news(tx, automation_id, seen)
+    if news:
+        common = {"automation_id": automation_id, "seen_at": tx.now, "job_id": reported_in}
+        insert = tx.upsert(observations)
+        values = {name: insert.excluded[name] for name in (*_OBSERVED, "seen_at", "job_id")}
+        keyed = ["automation_id", "key"]
+        tx.execute(
+            insert.on_conflict_do_update(index_elements=keyed, set_=values), [common | row for row in news]
+        )
+    return news
+
+
+def observed_as(
+    tx: Tx, automation_id: str, reason: str, among: Sequence[StorageObject]
+) -> set[tuple[str, str]]:
+    """(key, version) of those objects that were observed for just this reason."""
+    found = sa.select(observations.c.key, observations.c.version).where(
+        observations.c.automation_id == automation_id,
+        observations.c.reason == reason,
+        observations.c.key.in_([obj.key for obj in among]),
+    )
+    return {(row.key, row.version) for row in tx.all(found)}
+
+
+def has_news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:
+    """Whether `observe` would keep anything."""
+    return bool(_news(tx, automation_id, seen))
+
+
+def _news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = tx.all(
+        sa.select(observations.c.key, observations.c.version, observations.c.reason).where(
+            observations.c.automation_id == automation_id,
+            observations.c.key.in_([row["key"] for row in seen]),
+        )
+    )
+    before = {row.key: row for row in known}
+    return [row for row in seen if not _is_known(before.get(row["key"]), row)]
+
+
+def _is_known(before: sa.Row[Any] | None, seen: dict[str, Any]) -> bool:
+    if before is None or before.reason != seen["reason"]:
+        return False
+    return is_same_version(before.version, seen["version"])
+
+
+def forget_observations(tx: Tx, automation_id: str, keys: Sequence[str]) -> None:
+    """Objects that were picked up after all are no longer observed."""
+    tx.execute(
+        sa.delete(observations).where(
+            observations.c.automation_id == automation_id, observations.c.key.in_(keys)
+        )
+    )

@@ -1,0 +1,91 @@
+"""The reports of sweeps: what each came to, and whether it proves anything. The last 200 of an automation are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import reconciles
+from vvwatch.store.watching import absences
+
+KEPT: Final = 200
+
+_NEWS: Final = ("created", "changed", "gone", "recovered")
+_PLACE: Final = ("id", "started_at", "finished_at")
+_STANDING: Final = ("complete", "proof", "remark")
+_SEEN: Final = ("left_out", "odd")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one sweep came to; moments are epoch seconds.
+
+    `proof`: what it did not find may be taken for gone. `remark` says why not, or what is missing for the first time.
+    `matched` objects passed the filter, `known` are those of them that the ledger had. `created` and `changed`
+    joined a window; of these, events should have told `recovered` before. `gone` left the ledger. What a listing in
+    shards shows twice counts twice. `left_out` has, by reason, how many entries would have been wanted and can be no
+    objects; `odd` is what was known of the store then, by `store_notes.Oddity`.
+    """
+
+    id: str
+    started_at: float
+    finished_at: float
+    complete: bool
+    proof: bool
+    remark: str
+    listed: int
+    matched: int
+    known: int
+    created: int
+    changed: int
+    gone: int
+    recovered: int
+    list_calls: int
+    cost_usd: float
+    duration_seconds: float
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    odd: Sequence[str] = ()
+
+    def figures(self) -> dict[str, Any]:
+        """All but its name and its moments."""
+        return {name: value for name, value in asdict(self).items() if name not in _PLACE}
+
+
+def record(tx: Tx, automation: sa.Row[Any], report: Report) -> None:
+    """Keep the report. One without news takes the place of the one before, if that said the same."""
+    if report.proof:
+        absences.end_sweep(tx, automation.scope_id, report.id)
+    last = tx.first(_of(automation.id).limit(1))
+    values = {**asdict(report), "left_out": dict(report.left_out), "odd": list(report.odd)}
+    if last is not None and _says_the_same(last, values):
+        tx.execute(sa.delete(reconciles).where(reconciles.c.seq == last.seq))
+    tx.insert(reconciles, automation_id=automation.id, **values)
+    _forget_oldest(tx, automation.id)
+
+
+def _says_the_same(row: sa.Row[Any], values: dict[str, Any]) -> bool:
+    quiet = not any(row._mapping[name] or values[name] for name in _NEWS)
+    names_absent = values["proof"] and values["remark"]  # they name it as the sweep that missed them first
+    told = all((row._mapping[name] or type(values[name])()) == values[name] for name in _SEEN)
+    return (
+        quiet and told and not names_absent and all(row._mapping[name] == values[name] for name in _STANDING)
+    )
+
+
+def _of(automation_id: str) -> sa.Select[Any]:
+    its = sa.select(reconciles).where(reconciles.c.automation_id == automation_id)
+    return its.order_by(reconciles.c.seq.desc())
+
+
+def _forget_oldest(tx: Tx, automation_id: str) -> None:
+    old = _of(automation_id).with_only_columns(reconciles.c.id).offset(KEPT).limit(KEPT)
+    tx.execute(sa.delete(reconciles).where(reconciles.c.id.in_(tx.execute(old).scalars().all())))
+
+
+def latest(tx: Tx, automation_id: str, most: int) -> Sequence[sa.Row[Any]]:
+    """The latest reports of an automation, at most so many, the last sweep first."""
+    return tx.all(_of(automation_id).limit(most))

@@ -1,0 +1,53 @@
+"""How well automations are watched: what their sweeps came to, and what their queues told that nobody could use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Tx
+from vvwatch.store.schema import connectors, import_automations, quarantine, reconciles
+
+
+def watched(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """Every import automation that may be scanned, with its connector's `connector_status` and `events`."""
+    joined = sa.select(import_automations, connectors.c.status.label("connector_status"), connectors.c.events)
+    joined = joined.join(connectors, connectors.c.id == import_automations.c.connector_id)
+    active = import_automations.c.enabled, ~import_automations.c.paused
+    return tx.all(
+        joined.where(*active, connectors.c.status != catalog.DELETED).order_by(import_automations.c.id)
+    )
+
+
+def last_sweeps(tx: Tx) -> dict[str, sa.Row[Any]]:
+    """Automation id to the report of its latest sweep."""
+    return _latest(tx, sa.true())
+
+
+def last_complete_sweeps(tx: Tx) -> dict[str, sa.Row[Any]]:
+    """Automation id to the report of its latest sweep that was complete."""
+    return _latest(tx, reconciles.c.complete)
+
+
+def _latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, sa.Row[Any]]:
+    """By the order in which they came, whatever the clock said: one look into the index for each automation."""
+    own = reconciles.c.automation_id == import_automations.c.id
+    last = sa.select(sa.func.max(reconciles.c.seq)).where(own, wanted).correlate(import_automations)
+    met = reconciles.c.seq == last.scalar_subquery()
+    found = tx.all(sa.select(reconciles).select_from(import_automations).join(reconciles, met))
+    return {row.automation_id: row for row in found}
+
+
+def refused_messages(tx: Tx, since: float) -> Sequence[sa.Row[Any]]:
+    """By `connector_id` and `reason`, how many `messages` were refused since then, and `detail` of one."""
+    table = quarantine
+    grouped = sa.select(
+        table.c.connector_id,
+        table.c.reason,
+        sa.func.count().label("messages"),
+        sa.func.max(table.c.detail).label("detail"),
+    ).where(table.c.last_seen_at >= since)
+    return tx.all(grouped.group_by(table.c.connector_id, table.c.reason).order_by("connector_id", "reason"))

@@ -1,0 +1,94 @@
+"""Attachments: the file of an import that has to be fetched is fetched, then it is imported like any other.
+
+These are two pieces of work: a host that hangs holds up other fetching, and no import. Nothing of a file counts before
+it is whole and its row says so: who dies on the way begins again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+from anyio import to_thread
+
+from vvwatch.errors import AttachmentRefused
+from vvwatch.ports import Job
+from vvwatch.providers.local.uploads import Arriving
+from vvwatch.senders.downloads import Download, Downloads
+from vvwatch.store.db.database import Database
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.imports import fetching
+from vvwatch.store.imports.fetching import Attachment
+from vvwatch.store.imports.imports import FileWork
+from vvwatch.workflow.pipeline.uploads import Uploads
+
+_PIECE_BYTES: Final = 1 << 20
+_LOOK_SECONDS: Final = 10.0
+
+
+class Attachments:
+    """Fetches attachments into the uploads of this node."""
+
+    def __init__(self, database: Database, box: SecretBox, uploads: Uploads, downloads: Downloads) -> None:
+        self._database = database
+        self._box = box
+        self._uploads = uploads
+        self._downloads = downloads
+
+    async def fetched(self, job: Job, work: FileWork) -> bool:
+        """Whether the file was still to be fetched. It is in its place then, and work is made to import it.
+
+        Raises AttachmentRefused, AttachmentUnavailable, MachineShortage.
+        """
+        if work.file.version or not work.file.origin:
+            return False
+        with self._uploads.holding(work.job.id):
+            await self._fetch(job, work)
+        return True
+
+    async def clear(self, job_id: str) -> None:
+        """Remove what was sent in or fetched for a job that ended, and that became no media."""
+        await self._uploads.clear(job_id)
+
+    async def _fetch(self, job: Job, work: FileWork) -> None:
+        attachment = fetching.attachment_of(self._box, work.file.origin)
+        async with self._uploads.arriving() as arriving:
+            async with self._downloads.file(attachment.download_url) as download:
+                name = _named(attachment, download)
+                await _filled(arriving, self._awaited(job, download.pieces))
+            if not await self._database.read(fetching.is_awaited, job):
+                return
+            if not arriving.size_bytes:
+                raise AttachmentRefused("the file is empty", "look at its address")
+            obj = await self._uploads.place(arriving, f"{work.job.id}/{work.file.ordinal}/{name}")
+            await self._database.write(fetching.fetched, job, obj)
+
+    async def _awaited(self, job: Job, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces, as long as it is this job that fetches them: where a host is slow, people cancel."""
+        looked = time.monotonic()
+        async for piece in pieces:
+            if time.monotonic() - looked >= _LOOK_SECONDS:
+                if not await self._database.read(fetching.is_awaited, job):
+                    return
+                looked = time.monotonic()
+            yield piece
+
+
+def _named(attachment: Attachment, download: Download) -> str:
+    name = fetching.name_of(attachment, download.content_type)
+    if name is None:
+        kind = download.content_type.partition(";")[0] or "no type"
+        hint = "name its format: file_name or mime_type"
+        raise AttachmentRefused(f"the file has no known format ({kind[:80]!r})", hint)
+    return name
+
+
+async def _filled(arriving: Arriving, pieces: AsyncIterator[bytes]) -> None:
+    waiting = bytearray()
+    async for piece in pieces:
+        waiting += piece
+        if len(waiting) >= _PIECE_BYTES:
+            await to_thread.run_sync(arriving.write, waiting)
+            waiting = bytearray()
+    await to_thread.run_sync(arriving.write, waiting)

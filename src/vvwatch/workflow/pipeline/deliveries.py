@@ -1,0 +1,167 @@
+"""Webhook deliveries: signed, retried with backoff, each attempt noted before it is made and after."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.deliveries import Answer, DeliveryStatus, classify
+from vvwatch.core.events import TEST_EVENT, canonical_json, envelope
+from vvwatch.core.identities import new_id
+from vvwatch.core.retries import delivery_delay
+from vvwatch.core.signatures import sign
+from vvwatch.errors import MachineShortage, StoreError
+from vvwatch.ports import Clock, Job, Reply, Sender
+from vvwatch.store.db.database import Database
+from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.delivery import deliveries
+from vvwatch.store.delivery.deliveries import Attempted, DeliveryWork, Ended, Noted
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline.batcher import Together
+from vvwatch.workflow.pipeline.commits import kept
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """When to try again, and after how many failures in a row a webhook is disabled."""
+
+    delays: Sequence[float]
+    disable_after: int
+
+
+_SHORTAGE_SECONDS = 30.0
+_TOLD_AS = {
+    DeliveryStatus.DELIVERED: "delivery.sent",
+    DeliveryStatus.RETRYING: "delivery.retried",
+    DeliveryStatus.FAILED: "delivery.failed",
+}
+
+
+class Deliveries:
+    """Delivers events to webhooks through `sender`."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        sender: Sender,
+        box: SecretBox,
+        policy: DeliveryPolicy,
+        sample: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._sender = sender
+        self._box = box
+        self._policy = policy
+        self._sample = sample
+        self._begun = Together(self._begin)
+        self._noted = Together(self._finish)
+
+    async def _begin(self, jobs: Sequence[Job]) -> Sequence[DeliveryWork | None]:
+        return await self._database.write(deliveries.begin_all, jobs)
+
+    async def _finish(self, ended: Sequence[Ended]) -> Sequence[Noted]:
+        policy = self._policy
+        return await kept(
+            self._database, self._clock, deliveries.finish_all, ended, policy.disable_after, policy.delays
+        )
+
+    async def deliver(self, job: Job) -> None:
+        """Handle one attempt of a delivery."""
+        work = await self._begun(job)
+        if work is None:
+            return
+        names = {
+            "X-Delivery-ID": work.delivery.id,
+            "X-Delivery-Attempt-Id": f"{work.delivery.id}-{work.delivery.attempts}",
+            "Idempotency-Key": work.delivery.id,
+        }
+        reply = await self._post(work.webhook, _envelope(work), names)
+        if reply.shortage is not None:
+            await self._wait(job, work, reply.shortage)
+            return
+        answer = classify(reply.status_code)
+        attempted = Attempted(reply.status_code, reply.body, what_failed(reply), reply.duration_seconds)
+        status, retry_at = self._next(work, answer, reply.retry_after_seconds)
+        gone = answer is Answer.GONE
+        noted = await self._noted(Ended(job, work.delivery.attempts, attempted, status, retry_at, gone))
+        if noted is not Noted.STALE:
+            self._announce(work, attempted, status)
+        if noted is Noted.DISABLED:
+            self._telemetry.emit("webhook.disabled", webhook=work.webhook.id, name=work.webhook.name)
+
+    async def _wait(self, job: Job, work: DeliveryWork, shortage: MachineShortage) -> None:
+        """Put off what this machine could not send: no attempt is counted."""
+        at, number = self._clock.now() + _SHORTAGE_SECONDS, work.delivery.attempts
+        await kept(self._database, self._clock, deliveries.put_back, job, number, at, shortage.message)
+        self._telemetry.emit("machine.shortage", reason=shortage.code, error=shortage)
+
+    def _next(
+        self, work: DeliveryWork, answer: Answer, retry_after: float | None
+    ) -> tuple[DeliveryStatus, float | None]:
+        if answer is Answer.DELIVERED:
+            return DeliveryStatus.DELIVERED, None
+        if answer is Answer.GONE:
+            return DeliveryStatus.FAILED, None
+        wait = delivery_delay(work.delivery.attempts, self._sample(), retry_after, self._policy.delays)
+        if wait is None:
+            return DeliveryStatus.FAILED, None
+        return DeliveryStatus.RETRYING, self._clock.now() + wait
+
+    async def test(self, webhook: sa.Row[Any]) -> Reply:
+        """Send a test event now, signed as every other, whatever the webhook's status. It counts for nothing."""
+        now = self._clock.now()
+        event_id = new_id("evt_test", now, secrets.token_bytes(10))
+        told = envelope(event_id, TEST_EVENT, {"webhook_id": webhook.id}, now, webhook.metadata)
+        return await self._post(webhook, told, {"Idempotency-Key": event_id})
+
+    async def _post(self, webhook: sa.Row[Any], told: Mapping[str, Any], names: Mapping[str, str]) -> Reply:
+        """Sign the very bytes that are sent, with the webhook's secret of this moment."""
+        body = canonical_json(told)
+        try:
+            signature = sign(self._box.open(webhook.secret), body)
+        except StoreError as closed:  # the secret cannot be opened
+            return Reply(None, "", closed.message, 0.0)
+        headers = {
+            "Content-Type": "application/json",
+            "X-Webhook-ID": webhook.id,
+            "X-Event-Type": told["event"],
+            "X-Webhook-Signature": signature,
+        }
+        return await self._sender.post(webhook.url, body, headers | dict(names))
+
+    def _announce(self, work: DeliveryWork, attempted: Attempted, status: DeliveryStatus) -> None:
+        self._telemetry.emit(
+            _TOLD_AS[status],
+            delivery=work.delivery.id,
+            webhook=work.webhook.id,
+            event_type=work.event.type,
+            attempt=work.delivery.attempts,
+            status_code=attempted.status_code,
+            error=attempted.error or "",
+            error_type=_error_type(attempted) if attempted.error else "",
+            duration_seconds=round(attempted.duration_seconds, 3),
+        )
+
+
+def what_failed(reply: Reply) -> str | None:
+    """Why a receiver did not take what it was sent; None when it did."""
+    if classify(reply.status_code) is Answer.DELIVERED:
+        return None
+    return reply.error or f"the receiver answered {reply.status_code}"
+
+
+def _envelope(work: DeliveryWork) -> dict[str, Any]:
+    event = work.event
+    return envelope(event.id, event.type, event.data, event.created_at, work.webhook.metadata)
+
+
+def _error_type(attempted: Attempted) -> str:
+    return "no_answer" if attempted.status_code is None else f"http_{attempted.status_code}"

@@ -1,0 +1,278 @@
+"""Export: build one JSON artefact from a run's results and deliver it under a name reserved beforehand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch import private_files
+from vvwatch.core import artifact
+from vvwatch.core.events import canonical_json
+from vvwatch.core.exports import destination_key, manifest_key
+from vvwatch.core.objects import base_name
+from vvwatch.core.shortages import own_shortage, shortage_in
+from vvwatch.errors import Conflict, MachineShortage, ObjectExists, ObjectNotFound, VvwatchError
+from vvwatch.ports import Clock, Job, Storage, Written
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.delivery import exports
+from vvwatch.store.delivery.exports import ExportWork
+from vvwatch.store.watching import ledger
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline.commits import kept
+from vvwatch.workflow.pipeline.documents import MOST_BYTES, Document, abandoned
+from vvwatch.workflow.pipeline.reading import Reading, expected
+
+_ITEMS_PER_PAGE = 50
+_SEGMENTS_PER_PAGE = 2_000
+_EXPORTS_AT_ONCE = 500
+_MOST_MANIFEST_BYTES = 65_536
+_JSON = "application/json"
+_SHORTAGE_SECONDS = 30.0
+
+
+class Exports:
+    """Builds artefacts in `folder` and delivers them; `most_bytes` bounds each file that is for download."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        reading: Reading,
+        folder: Path,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._reading = reading
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._rebuilding = anyio.Lock()
+
+    def prepare(self) -> None:
+        """Make the folder; what a dead process was writing there is of no use to anybody."""
+        private_files.make_folder(self._folder)
+        for path in self._folder.iterdir():
+            if path.suffix != ".json":
+                path.unlink()
+
+    async def sweep(self) -> int:
+        """Remove the documents of exports that were delivered or are gone; returns how many files."""
+        paths = await anyio.to_thread.run_sync(lambda: list(self._folder.glob("*.json")))
+        ids = sorted({path.name.partition(".")[0] for path in paths})
+        needed: set[str] = set()
+        for start in range(0, len(ids), _EXPORTS_AT_ONCE):
+            some = ids[start : start + _EXPORTS_AT_ONCE]
+            needed |= await self._database.read(exports.with_documents, some)
+        strays = [path for path in paths if path.name.partition(".")[0] not in needed]
+        await anyio.to_thread.run_sync(_remove, strays)
+        return len(strays)
+
+    async def export(self, job: Job) -> None:
+        """Handle one export."""
+        work = await self._database.write(exports.begin, job)
+        if work is None:
+            return
+        try:
+            parts = await self._built(work)
+            written = parts[0]
+            if work.connector is not None:
+                written = await self._delivered(job, work, work.connector)
+        except Exception as failure:  # noqa: BLE001  # one export's trouble must not go on for ever
+            short = own_shortage(failure) if isinstance(failure, OSError) else None
+            await self._failed(job, work, short or _expected(job, failure))
+            return
+        delivered = work.connector is not None
+        ended = await kept(
+            self._database, self._clock, exports.finish, job, written, delivered=delivered, parts=parts
+        )
+        if ended is not None:
+            self._telemetry.emit(
+                "export.finished",
+                export=work.export.id,
+                run=work.export.run_id or "",
+                uri=written.uri if delivered else "",
+                size_bytes=written.size_bytes,
+            )
+
+    async def document(self, export: sa.Row[Any], part: int = 1) -> Path:
+        """The file of a completed export that is for download; when another node has it, it is built here again.
+
+        Of one in several parts, the one with this number. Raises Conflict when what it was built from is no longer
+        there.
+        """
+        path = self._path(export.id, part)
+        size_bytes = export.parts[part - 1]["size_bytes"] if export.parts else export.file_size_bytes
+        if not await anyio.to_thread.run_sync(_is_there, path, size_bytes):
+            async with self._rebuilding:
+                if not _is_there(path, size_bytes):
+                    await self._rebuild(export)
+        return path
+
+    async def _rebuild(self, export: sa.Row[Any]) -> None:
+        built = await self._built(await self._database.read(exports.again, export.id))
+        digests = [part["sha256"] for part in export.parts or ({"sha256": export.sha256},)]
+        if [written.sha256 for written in built] != digests:
+            for number in range(1, len(built) + 1):
+                self._path(export.id, number).unlink()
+            raise Conflict(
+                f"the document of export {export.id!r} is gone",
+                "it is not in this node's state directory, and the results have changed since; export anew",
+            )
+
+    async def _failed(self, job: Job, work: ExportWork, error: VvwatchError | OSError) -> None:
+        message = error.message if isinstance(error, VvwatchError) else f"{error.strerror}: the artefact"
+        transient = isinstance(error, OSError) or error.transient
+        attempts = work.export.attempts
+        if isinstance(error, MachineShortage):
+            again = self._clock.now() + _SHORTAGE_SECONDS
+            await self._database.write(exports.retry, job, again, message, counts=False)
+            self._telemetry.emit("machine.shortage", reason=error.code, error=error)
+            return
+        if transient and attempts < work.export.max_attempts:
+            again = self._clock.now() + min(5.0 * 2**attempts, 600.0)
+            await self._database.write(exports.retry, job, again, message)
+            self._telemetry.emit("export.retried", export=work.export.id, attempt=attempts, error=error)
+            return
+        await self._database.write(exports.fail, job, message)
+        self._telemetry.emit(
+            "export.failed", export=work.export.id, run=work.export.run_id or "", error=error
+        )
+
+    def _path(self, export_id: str, part: int = 1) -> Path:
+        return self._folder / f"{export_id}{f'.{part}' if part > 1 else ''}.json"
+
+    async def _built(self, work: ExportWork) -> list[Written]:
+        """The artefact's bytes depend on the database alone: while the results stay, building again gives the same."""
+        document = await anyio.to_thread.run_sync(self._begun, work)
+        with abandoned(document):
+            for run in work.runs:
+                after = 0
+                while page := await self._database.read(_page, run.id, after):
+                    await anyio.to_thread.run_sync(_add, document, run, page)
+                    after = page[-1][0].id
+            return await anyio.to_thread.run_sync(document.end)
+
+    def _begun(self, work: ExportWork) -> Document:
+        """What a connector takes may have any size, and is one file."""
+        head = artifact.document_head(work.export, work.runs)
+        most_bytes = self._most_bytes if work.connector is None else None
+        return Document(partial(self._path, work.export.id), head, most_bytes)
+
+    async def _delivered(self, job: Job, work: ExportWork, connector: sa.Row[Any]) -> Written:
+        """What was built is written there; here it is kept no longer, also when that fails."""
+        path = self._path(work.export.id)
+        manifest = path.with_suffix(".manifest")
+        try:
+            storage = await self._reading.storage(connector)
+            return await self._placed(job, work, storage, path, manifest)
+        finally:
+            _remove([path, manifest])
+
+    async def _placed(
+        self, job: Job, work: ExportWork, storage: Storage, path: Path, manifest: Path
+    ) -> Written:
+        try:
+            return await self._written(work, storage, path, manifest)
+        except ObjectExists:
+            left = await self._left(job, work, storage)
+            return left or await self._written(work, storage, path, manifest)
+
+    async def _written(self, work: ExportWork, storage: Storage, path: Path, manifest: Path) -> Written:
+        row = work.export
+        key, last = _keys(row)
+        await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
+        written = await storage.write(key, path, content_type=_JSON)
+        text = _manifest(row, written.size_bytes, written.sha256)
+        await anyio.to_thread.run_sync(private_files.write, manifest, text)
+        await storage.write(last, manifest, content_type=_JSON)
+        return written
+
+    async def _left(self, job: Job, work: ExportWork, storage: Storage) -> Written | None:
+        """What an earlier attempt has left there, built before the results changed.
+
+        With its manifest it is whole, and counts; without it nobody takes it for one, and it goes: then None. Raises
+        ObjectExists when another manifest stands there.
+        """
+        row = work.export
+        key, last = _keys(row)
+        there = await storage.stat(key)
+        document = await _read(storage, last)
+        if document is None:
+            if await self._database.read(exports.is_current, job):
+                await storage.delete(key, there.version)
+            return None
+        digest = _digest(document)
+        if document != _manifest(row, there.size_bytes, digest):
+            raise ObjectExists(f"another manifest stands at {last!r}", "remove it, and retry the export")
+        return Written(storage.uri(key), there.size_bytes, digest, there.version)
+
+
+def _keys(export: sa.Row[Any]) -> tuple[str, str]:
+    key = destination_key(export.destination_base_path, export.destination_subpath, export.id)
+    return key, manifest_key(key)
+
+
+def _manifest(export: sa.Row[Any], size_bytes: int, sha256: str) -> bytes:
+    document = artifact.manifest(export, base_name(_keys(export)[0]), size_bytes, sha256)
+    return canonical_json(document) + b"\n"
+
+
+def _digest(manifest: bytes) -> str:
+    try:
+        return str(json.loads(manifest)["files"][0]["sha256"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+
+
+async def _read(storage: Storage, key: str) -> bytes | None:
+    """The start of what stands there, which is all of a manifest; None for nothing."""
+    try:
+        obj = await storage.stat(key)
+        async with storage.stream(key, obj.version, 0, _MOST_MANIFEST_BYTES) as pieces:
+            return b"".join([piece async for piece in pieces])
+    except ObjectNotFound:
+        return None
+
+
+_Item = tuple[sa.Row[Any], Sequence[sa.Row[Any]]]
+
+
+def _page(tx: Tx, run_id: str, after: int) -> list[_Item]:
+    """The next items with their segments: as many as have few together, but one at least."""
+    page: list[_Item] = []
+    segments = 0
+    for row in exports.items(tx, run_id, after, _ITEMS_PER_PAGE):
+        segments += row.segment_count
+        if page and segments > _SEGMENTS_PER_PAGE:
+            break
+        page.append((row, exports.segments(tx, row.id)))
+    return page
+
+
+def _add(document: Document, run: sa.Row[Any], page: Sequence[_Item]) -> None:
+    for row, segments in page:
+        document.add(artifact.media_document(run, row, segments))
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _is_there(path: Path, size_bytes: int) -> bool:
+    return path.exists() and path.stat().st_size == size_bytes
+
+
+def _expected(job: Job, failure: Exception) -> VvwatchError | OSError:
+    """What went wrong; a shortage of this machine where one led to it."""
+    error = failure if isinstance(failure, OSError) else expected(job, failure)
+    return shortage_in(error) or error

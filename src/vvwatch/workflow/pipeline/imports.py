@@ -1,0 +1,159 @@
+"""Import: each file of a job is verified and probed, and becomes media, a failed or a skipped file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.imports import FileStatus
+from vvwatch.core.media import Probe
+from vvwatch.core.versions import is_same_version
+from vvwatch.errors import MachineShortage, MediaError, ObjectArchived, ObjectChanged, ObjectNotFound
+from vvwatch.ports import Job, Storage
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Database
+from vvwatch.store.imports import imports
+from vvwatch.store.imports.imports import FileOutcome, FileWork
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline.attachments import Attachments
+from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, expected
+
+
+class Imports:
+    """Imports files."""
+
+    def __init__(
+        self,
+        database: Database,
+        telemetry: Telemetry,
+        reading: Reading,
+        attachments: Attachments | None = None,
+    ) -> None:
+        self._database = database
+        self._telemetry = telemetry
+        self._reading = reading
+        self._attachments = attachments
+
+    async def file(self, job: Job) -> None:
+        """Handle one file of an import job."""
+        work = await self._database.read(imports.begin_file, job)
+        if work is None:
+            return
+        started = self._reading.clock.monotonic()
+        try:
+            if self._attachments is not None and await self._attachments.fetched(job, work):
+                return
+            outcome = await self._probed(work)
+        except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
+            judged = await self._reading.judged(expected(job, failure), _attempt(work, started))
+            if judged.again_at is not None:
+                await self._try_again(job, work, judged, judged.again_at)
+                return
+            outcome = self._failure(judged)
+        end = await self._database.write(imports.finish_file, job, outcome)
+        self._announce(work, outcome, end)
+        await self._clear(work, end)
+
+    async def _clear(self, work: FileWork, end: imports.FileEnd | None) -> None:
+        """When the last file of an upload's job ended, remove those that were refused."""
+        if self._attachments is None or end is None or end.job_status is None:
+            return
+        if (end.failed or end.skipped) and catalog.is_uploads(work.job.connector_id):
+            await self._attachments.clear(end.job_id)
+
+    async def _try_again(self, job: Job, work: FileWork, judged: Judgement, at: float) -> None:
+        error = judged.error
+        args = at, error.message, judged.failures, judged.since
+        waits_for = error.code if judged.waits else None
+        await self._database.write(imports.retry_file, job, *args, waits_for=waits_for)
+        if isinstance(error, MachineShortage):
+            self._telemetry.emit("machine.shortage", reason=error.code, error=error)
+            return
+        self._telemetry.emit(
+            "import.file_retried",
+            import_job=work.job.id,
+            object_key=work.file.key,
+            attempt=work.attempt,
+            error=error,
+        )
+
+    async def _probed(self, work: FileWork) -> FileOutcome:
+        storage = await self._reading.storage(work.connector)
+        file = work.file
+        probe = await self._sketched(storage, file)
+        if probe is None:
+            async with storage.descriptor(file.key, file.version) as descriptor:
+                probe = await self._reading.prober.probe(descriptor)
+        self._reading.gave(work.connector)
+        if not storage.capabilities.atomic_writes:
+            now = await storage.stat(file.key)
+            if not is_same_version(now.version, file.version):
+                raise ObjectChanged("it changed while it was read", "its new version is imported by itself")
+        note = storage.notes.remark_on(file.key, file.version)
+        return _judged(probe, storage.uri(file.key), note)
+
+    async def _sketched(self, storage: Storage, file: sa.Row[Any]) -> Probe | None:
+        """The probe of an excerpt; None when only the whole can tell, as of whatever looks damaged with gaps."""
+        async with storage.excerpt(file.key, file.version) as excerpt:
+            try:
+                probe = await self._reading.prober.probe(excerpt.descriptor)
+            except MediaError:
+                if excerpt.whole:
+                    raise
+                return None
+        return probe if excerpt.whole or not probe.damage else None
+
+    @staticmethod
+    def _failure(judged: Judgement) -> FileOutcome:
+        """A version that is gone, was replaced or has to be restored first is skipped; anything else failed."""
+        error = judged.error
+        if isinstance(error, ObjectNotFound):
+            return FileOutcome(
+                FileStatus.SKIPPED, imports.GONE, f"{error.message}: it was deleted before its import"
+            )
+        if isinstance(error, ObjectChanged | ObjectArchived):
+            return FileOutcome(FileStatus.SKIPPED, error.code, error.message)
+        return FileOutcome(FileStatus.FAILED, error.code, error.message, patience=judged.patience)
+
+    def _announce(self, work: FileWork, outcome: FileOutcome, end: imports.FileEnd | None) -> None:
+        if end is None:
+            return
+        told = {
+            "import_job": end.job_id,
+            "object_key": work.file.key,
+            "reason": outcome.reason or "",
+            "message": outcome.message or "",
+        }
+        self._telemetry.emit("import.file_finished", status=outcome.status.value, **told)
+        if outcome.status is FileStatus.FAILED:
+            self._telemetry.emit("import.file_failed", **told)
+        if end.job_status is not None:
+            self._telemetry.emit(
+                "import.finished",
+                import_job=end.job_id,
+                automation=work.job.automation_id or "",
+                status=end.job_status.value,
+                imported=end.imported,
+                failed=end.failed,
+                skipped=end.skipped,
+            )
+        if end.run_id is not None:
+            self._telemetry.emit("run.started", run=end.run_id, import_job=end.job_id, items=end.imported)
+
+
+def _judged(probe: Probe, uri: str, note: str) -> FileOutcome:
+    if probe.damage:
+        return FileOutcome(FileStatus.FAILED, "media_damaged", "; ".join(probe.damage))
+    return FileOutcome(FileStatus.IMPORTED, None, note or None, probe, uri)
+
+
+def _attempt(work: FileWork, started: float) -> Attempt:
+    file = work.file
+    what = work.connector, file.key, file.version, file
+    return Attempt(*what, work.attempt, started, _is_listed(work.job), waits=file.waits)
+
+
+def _is_listed(job: sa.Row[Any]) -> bool:
+    """Whether a listing found what the job imports."""
+    return bool(job.automation_id or job.source_kind == "connector")

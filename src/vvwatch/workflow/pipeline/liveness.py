@@ -1,0 +1,171 @@
+"""Whether a store answers apart from one object: what tells the object's own trouble from a store that is away."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+import anyio
+
+from vvwatch.core.objects import StorageObject
+from vvwatch.errors import AccessDenied, StorageError, StorageUnavailable
+from vvwatch.ports import Storage
+from vvwatch.workflow.listings import closing
+
+_LOOK_SECONDS: Final = 40.0
+_READ_SECONDS: Final = 5.0
+_LASTS_SECONDS: Final = 5.0
+_MOST_READ: Final = 4
+_MOST_PAGES: Final = 4
+_BEHIND_SLASH: Final = "0"
+"""The character that follows the slash: a key with it in place of a folder's slash lies behind all of the folder."""
+
+
+class Standing(Enum):
+    """How a store stands, apart from one object: `REFUSES` says that it may not be listed, and answers so."""
+
+    ANSWERS = "answers"
+    REFUSES = "refuses"
+    AWAY = "away"
+
+
+@dataclass
+class Liveness:
+    """What stores did lately, in monotonic seconds. Lives in memory: after a start it is found out anew."""
+
+    _answered: dict[str, float] = field(default_factory=dict)
+    _looked: dict[tuple[str, str, bool], tuple[float, Standing]] = field(default_factory=dict)
+
+    def note(self, connector_id: str, now: float) -> None:
+        """The store has just given an object."""
+        self._answered[connector_id] = now
+
+    def has_answered(self, connector_id: str, since: float) -> bool:
+        """Whether it gave an object since then."""
+        return self._answered.get(connector_id, -1.0) >= since
+
+    async def standing(
+        self,
+        connector_id: str,
+        key: str,
+        now: Callable[[], float],
+        open_storage: Callable[[], Awaitable[Storage]],
+        sample: float,
+        *,
+        reads: bool,
+    ) -> Standing:
+        """How the store stands beside the object at `key`; what was found a moment ago counts.
+
+        `sample` in [0, 1) chooses among neighbours. `reads`: an answer to a listing is not enough where neighbours are
+        there to be read.
+        """
+        folder = key[: key.rfind("/") + 1]
+        which = connector_id, folder, reads
+        self._forget_old(now())
+        if which not in self._looked:
+            found = await _looked(open_storage, folder, key, sample, reads=reads)
+            self._looked[which] = (now(), found)
+            return found
+        return self._looked[which][1]
+
+    def _forget_old(self, now: float) -> None:
+        for which in [which for which, (at, _) in self._looked.items() if now - at >= _LASTS_SECONDS]:
+            del self._looked[which]
+
+
+async def _looked(
+    open_storage: Callable[[], Awaitable[Storage]], folder: str, key: str, sample: float, *, reads: bool
+) -> Standing:
+    with anyio.move_on_after(_LOOK_SECONDS):
+        try:
+            storage = await open_storage()
+            async with closing(storage.list(folder, recursive=False)) as pages:
+                page = await anext(pages, None)
+        except AccessDenied:
+            return Standing.REFUSES
+        except StorageError:
+            return Standing.AWAY
+        neighbours = _neighbours(page.objects, key, sample) if page and reads else []
+        if not neighbours or await _is_any_given(storage, neighbours):
+            return Standing.ANSWERS
+        return await _looked_elsewhere(storage, folder, sample)
+    return Standing.AWAY
+
+
+async def _looked_elsewhere(storage: Storage, folder: str, sample: float) -> Standing:
+    """What lost an object may have lost its whole folder: whether something is given that lies farther away."""
+    for place in _above(folder):
+        try:
+            others = await _outside(storage, place, folder)
+        except StorageError:  # who may list the folder need not have the right to list more
+            break
+        if others and await _is_any_given(storage, _neighbours(others, "", sample)):
+            return Standing.ANSWERS
+    return Standing.AWAY
+
+
+def _above(folder: str) -> list[str]:
+    """The folder that the folder lies in, and the root."""
+    parent = folder[: folder.rstrip("/").rfind("/") + 1]
+    return list(dict.fromkeys((parent, ""))) if folder else []
+
+
+async def _outside(storage: Storage, place: str, folder: str) -> list[StorageObject]:
+    """Some objects at the place but none in the folder, which may fill the first pages, or many of them."""
+    afters = [""]
+    if storage.capabilities.start_after:
+        afters.append(folder[:-1] + _BEHIND_SLASH)
+    for after in afters:
+        async with closing(storage.list(place, recursive=True, after=after)) as pages:
+            for _ in range(_MOST_PAGES):
+                page = await anext(pages, None)
+                if page is None:
+                    break
+                if others := [obj for obj in page.objects if not obj.key.startswith(folder)]:
+                    return others
+    return []
+
+
+def _neighbours(objects: Sequence[StorageObject], key: str, sample: float) -> list[StorageObject]:
+    """A few that lie apart, others each time: what lost one object may have lost the next."""
+    others = [obj for obj in objects if obj.key != key and obj.size_bytes and not obj.archived]
+    many, first = len(others), int(sample * len(others))
+    chosen = [
+        others[(first + position * many // _MOST_READ) % many]
+        for position in range(_MOST_READ if many else 0)
+    ]
+    return list(dict.fromkeys(chosen))
+
+
+async def _is_any_given(storage: Storage, neighbours: Sequence[StorageObject]) -> bool:
+    """Whether one of them is answered for, be it with a refusal. Mostly the first is; else the rest, side by side."""
+    if not neighbours or await _is_given(storage, neighbours[0]):
+        return bool(neighbours)
+    given = False
+
+    async def ask(obj: StorageObject) -> None:
+        nonlocal given
+        if await _is_given(storage, obj):
+            given = True
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for obj in neighbours[1:]:
+            tasks.start_soon(ask, obj)
+    return given
+
+
+async def _is_given(storage: Storage, obj: StorageObject) -> bool:
+    with anyio.move_on_after(_READ_SECONDS):
+        try:
+            async with storage.stream(obj.key, obj.version, 0, 1) as chunks:
+                async for _ in chunks:
+                    break
+        except StorageUnavailable:
+            return False
+        except StorageError:
+            return True
+        return True
+    return False

@@ -1,0 +1,138 @@
+"""Pauses of processors: told once, however many items wait; when one is over, they are due at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from vvwatch.core.limits import Ask, Lease
+from vvwatch.errors import BudgetReached, ProcessorPaused, VvwatchError
+from vvwatch.ports.processing import Quota
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.db.locking import by_locks
+from vvwatch.store.delivery.events import announce
+from vvwatch.store.runs import processor_states, quotas
+from vvwatch.store.runs.processor_states import Pause
+from vvwatch.telemetry import Telemetry
+
+Write = Callable[[Callable[[Tx], bool]], Awaitable[bool]]
+
+_DAY_SECONDS: Final = 86_400.0
+
+
+class Pauses:
+    """Pauses and resumes processors. `fingerprints` are those of their configurations."""
+
+    def __init__(self, database: Database, telemetry: Telemetry, fingerprints: Mapping[str, str]) -> None:
+        self._database = database
+        self._telemetry = telemetry
+        self._fingerprints = fingerprints
+
+    async def pause(self, name: str, error: Exception) -> None:
+        """Pause the processor until its configuration changes or a person resumes it."""
+        await self._pause(name, _reason(error, self._fingerprints.get(name, "")))
+
+    async def paused(self, name: str) -> ProcessorPaused | None:
+        """Return why the processor is paused; None when it is not."""
+        return await self._database.read(processor_states.pause_of, name)
+
+    async def resume(self, name: str, write: Write | None = None) -> bool:
+        """End the pause of a processor, whatever its reason; False when there was none. What waits for it is due.
+
+        `write` runs the transaction, in place of the database alone.
+        """
+        was_paused = await (write or self._database.write)(partial(_resume, name))
+        self._tell_resumed([name] if was_paused else [], "a person resumed it")
+        await self._nudge([name])
+        return was_paused
+
+    async def renew(self, *, all_of_them: bool = False) -> None:
+        """End the pauses of processors whose configuration is another one now, or that are gone from it; or all.
+
+        What waits for a processor is due after a start: a budget without a period pauses nothing, and may be higher.
+        """
+        known = {} if all_of_them else self._fingerprints
+        changed = await self._database.write(processor_states.renew, known)
+        why = "it was started again" if all_of_them else "its configuration has changed"
+        self._tell_resumed(changed, why)
+        await self._nudge({*self._fingerprints, *changed})
+
+    async def note_budget(self, name: str, run_id: str, error: BudgetReached) -> None:
+        """Note that a budget is used up for an item of the run; that is told once, not for each item.
+
+        A budget with an end, as that of a day, holds back all that the processor does until then.
+        """
+        if error.until is not None:
+            await self._pause(name, _reason(error, self._fingerprints.get(name, "")))
+        elif await self._database.write(_tell_budget, name, run_id, error):
+            self._telemetry.emit("budget.reached", processor=name, run=run_id, error=error)
+
+    async def _pause(self, name: str, why: Pause) -> None:
+        if await self._database.write(processor_states.pause, name, why):
+            told = {"processor": name, "reason": why.code, "message": why.message, "hint": why.hint}
+            self._telemetry.emit("processor.paused", **told, until_at=why.until)
+
+    def _tell_resumed(self, names: Sequence[str], why: str) -> None:
+        for name in names:
+            self._telemetry.emit("processor.resumed", processor=name, reason=why)
+
+    async def _nudge(self, names: Iterable[str]) -> None:
+        for name in names:
+            while await self._database.write(processor_states.nudge, name):
+                pass
+
+
+def _resume(name: str, tx: Tx) -> bool:
+    return processor_states.resume(tx, name)
+
+
+def _reason(error: Exception, fingerprint: str) -> Pause:
+    if not isinstance(error, VvwatchError):
+        return Pause("processor_error", str(error) or type(error).__name__, fingerprint=fingerprint)
+    until = error.until if isinstance(error, ProcessorPaused) else None
+    return Pause(error.code, error.message, error.hint, until, fingerprint)
+
+
+def _tell_budget(tx: Tx, name: str, run_id: str, error: BudgetReached) -> bool:
+    """Announce that a budget without a period is used up; False when that was told of the run today."""
+    data = {"processor": name, "scope": "run", "run_id": run_id, "code": error.code, "until": None}
+    told = {"message": error.message, "hint": error.hint}
+    occurrence = f"{name}:{run_id}:{int(tx.now // _DAY_SECONDS)}"
+    return announce(tx, "processor.paused", occurrence, None, data | told) is not None
+
+
+@by_locks
+def _lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> tuple[Lease, ProcessorPaused | None]:
+    return quotas.lease(tx, name, node, ask, most), processor_states.pause_of(tx, name)
+
+
+class StoredQuota:
+    """Implements `Quota` on the database. `node` is this node's name where there are others; else empty."""
+
+    def __init__(self, database: Database, pauses: Pauses, name: str, most: int, node: str) -> None:
+        self.is_shared = bool(node)
+        self._database = database
+        self._pauses = pauses
+        self._name = name
+        self._most = most
+        self._node = node
+
+    async def lease(self, ask: Ask) -> tuple[Lease, ProcessorPaused | None]:
+        """Return what this node may use from now on, and the pause that forbids it."""
+        return await self._database.write(_lease, self._name, self._node, ask, self._most)
+
+    async def give_back(self, ends_at: float | None, unused_seconds: float) -> None:
+        """Let others have everything."""
+        await self._database.write(quotas.give_back, self._name, self._node, ends_at, unused_seconds)
+
+    async def pause(self, error: Exception) -> None:
+        """Pause the processor on all nodes."""
+        await self._pauses.pause(self._name, error)
+
+    async def paused(self) -> ProcessorPaused | None:
+        """Return why the processor is paused."""
+        return await self._pauses.paused(self._name)
+
+
+_: type[Quota] = StoredQuota

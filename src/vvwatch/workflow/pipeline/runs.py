@@ -1,0 +1,239 @@
+"""Prompt run: each media item goes through its processor; damage is said, never passed as good."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from vvwatch.core.budgets import NO_BUDGETS, Budgets
+from vvwatch.core.identities import WHOLE
+from vvwatch.core.media import ProcessingResult, RunSettings
+from vvwatch.core.runs import ItemStatus, RunStatus
+from vvwatch.errors import BudgetReached, Interrupted, MachineShortage, RunStopped, Superseded, VvwatchError
+from vvwatch.ports import Job, Storage
+from vvwatch.ports.processing import Item, Prompt
+from vvwatch.store.db.database import Database
+from vvwatch.store.runs import course, runs, segment_retries
+from vvwatch.store.runs.journal import Owner
+from vvwatch.store.runs.runs import ItemEnd, ItemWork
+from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.pipeline.commits import kept
+from vvwatch.workflow.pipeline.journal import ItemJournal, Ledger
+from vvwatch.workflow.pipeline.pauses import Pauses
+from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, expected
+
+_SETTINGS = tuple(field.name for field in fields(RunSettings))
+
+
+class Runs:
+    """Leads runs from their first item to their last, and processes the items."""
+
+    def __init__(
+        self,
+        database: Database,
+        telemetry: Telemetry,
+        reading: Reading,
+        budgets: Budgets = NO_BUDGETS,
+        pauses: Pauses | None = None,
+    ) -> None:
+        self._database = database
+        self._ledger = Ledger(database, telemetry, budgets)
+        self._pauses = pauses or Pauses(database, telemetry, {})
+        self._telemetry = telemetry
+        self._reading = reading
+
+    async def course(self, job: Job) -> None:
+        """Take a run's next step: its items come in, or are called off."""
+        end = await self._database.write(course.advance, job)
+        if end is not None:
+            self._tell_end(end.run_id, end.status, end.export_id)
+
+    async def item(self, job: Job) -> None:
+        """Handle one item of a prompt run."""
+        work = await self._database.write(runs.begin_item, job)
+        if work is None:
+            return
+        started = self._reading.clock.monotonic()
+        try:
+            result = await self._processed(job, work)
+            end = await kept(self._database, self._reading.clock, runs.finish_item, job, result)
+        except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
+            end = await self._troubled(job, work, expected(job, failure), started)
+        self._announce(work, end, self._reading.clock.monotonic() - started)
+
+    async def _troubled(
+        self, job: Job, work: ItemWork, error: VvwatchError, started: float
+    ) -> ItemEnd | None:
+        """Try the item again, soon or some time after its run has ended, or let it have failed."""
+        if isinstance(error, Interrupted):
+            return await self._interrupted(job, error)
+        judged = await self._reading.judged(error, _attempt(work, work.item, started))
+        error, again = judged.error, judged.again_at
+        await self._note_pause(work, error)
+        if again is None:
+            told = error.code, error.message, judged.patience
+            return await self._database.write(runs.fail_item, job, *told)
+        counted = error.code, error.message, judged.failures, judged.since
+        end = await self._database.write(runs.retry_item, job, again, *counted, waits=judged.waits)
+        self._tell_trouble(work, judged, end)
+        return end
+
+    async def _interrupted(self, job: Job, error: Interrupted) -> ItemEnd | None:
+        """Let an item of a cancelled run end with what it has; of one that is somebody else's say nothing."""
+        if not isinstance(error, RunStopped):
+            return None
+        return await kept(self._database, self._reading.clock, runs.cancel_item, job)
+
+    async def retry(self, job: Job) -> None:
+        """Try a segment again that failed, or an item that failed as a whole."""
+        begun = await self._database.write(segment_retries.begin, job)
+        if not isinstance(begun, RetryWork):
+            self._tell_retry(begun)
+            return
+        started = self._reading.clock.monotonic()
+        try:
+            result = await self._processed(job, begun.work, begun.retry)
+            end = await kept(self._database, self._reading.clock, segment_retries.finish, job, result)
+        except Exception as failure:  # noqa: BLE001  # as with items
+            end = await self._retry_troubled(job, begun, expected(job, failure), started)
+        self._tell_retry(end)
+
+    async def _retry_troubled(
+        self, job: Job, begun: RetryWork, error: VvwatchError, started: float
+    ) -> RetryEnd | None:
+        if isinstance(error, Superseded):
+            return None
+        judged = await self._reading.judged(error, _attempt(begun.work, begun.retry, started))
+        error = judged.error
+        await self._note_pause(begun.work, error)
+        if judged.again_at is not None:
+            counted = error.message, judged.failures, judged.since
+            again = segment_retries.again
+            await self._database.write(again, job, judged.again_at, *counted, waits=judged.waits)
+            if isinstance(error, MachineShortage):
+                self._telemetry.emit("machine.shortage", reason=error.code, error=error)
+            return None
+        return await self._database.write(
+            segment_retries.fail, job, error.code, error.message, judged.patience
+        )
+
+    async def _note_pause(self, work: ItemWork, error: VvwatchError) -> None:
+        if isinstance(error, BudgetReached):
+            await self._pauses.note_budget(work.run.processor, work.run.id, error)
+
+    def _tell_retry(self, end: RetryEnd | None) -> None:
+        if end is None:
+            return
+        self._telemetry.emit(
+            "run.segment_retried", run=end.run_id, retry=end.retry_id, message=end.error or ""
+        )
+        self._tell_end(end.run_id, end.run_status, end.export_id)
+
+    async def _processed(
+        self, job: Job, work: ItemWork, retry: sa.Row[Any] | None = None
+    ) -> ProcessingResult:
+        if work.paused is not None:
+            raise work.paused
+        processor = self._reading.processor(work.run)
+        storage = await self._reading.storage(work.connector)
+        item = self._item(storage, job, work, retry)
+        processor.check_prompt(item.prompt)
+        return await processor.process(item)
+
+    def _item(self, storage: Storage, job: Job, work: ItemWork, retry: sa.Row[Any] | None) -> Item:
+        owner = _owner(job, work, retry)
+        row, preset, prompt = work.media, work.run.settings or {}, work.run.prompt
+        settings = RunSettings(**{name: preset[name] for name in _SETTINGS if preset.get(name) is not None})
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[int]:
+            async with storage.descriptor(row.key, row.version) as descriptor:
+                self._reading.gave(work.connector)
+                yield descriptor
+
+        return Item(
+            run_id=work.run.id,
+            media_id=row.id,
+            generation=owner.generation,
+            only=owner.only,
+            prompt=Prompt(prompt["prompt_text"], prompt["json_schema"], prompt["video_level"]),
+            settings=settings,
+            connector_id=work.connector.id,
+            key=row.key,
+            title=row.title,
+            uri=row.uri,
+            media_type=row.media_type,
+            size_bytes=row.size_bytes,
+            duration_seconds=row.duration_seconds,
+            probe=row.probe or {},
+            journal=ItemJournal(self._ledger, owner),
+            open=opened,
+            progress=lambda fraction: self._note(work, fraction),
+        )
+
+    def _note(self, work: ItemWork, fraction: float) -> None:
+        self._telemetry.emit(
+            "run.item_progressed",
+            run=work.run.id,
+            media=work.media.id,
+            object_key=work.media.key,
+            fraction=round(fraction, 3),
+        )
+
+    def _tell_trouble(self, work: ItemWork, judged: Judgement, end: ItemEnd | None) -> None:
+        if end is not None:
+            return
+        told = {"run": work.run.id, "media": work.media.id, "error": judged.error}
+        if isinstance(judged.error, MachineShortage):
+            self._telemetry.emit("machine.shortage", reason=judged.error.code, error=judged.error)
+        elif judged.waits:
+            self._telemetry.emit("run.item_waits", processor=work.run.processor, **told)
+        else:
+            self._telemetry.emit("run.item_retried", attempt=work.item.attempts, **told)
+
+    def _announce(self, work: ItemWork, end: ItemEnd | None, seconds: float) -> None:
+        if end is None:
+            return
+        told = {
+            "run": end.run_id,
+            "media": work.media.id,
+            "object_key": work.media.key,
+            "message": end.message or "",
+        }
+        self._telemetry.emit(
+            "run.item_finished", status=end.status.value, duration_seconds=round(seconds, 3), **told
+        )
+        if end.status is ItemStatus.FAILED:
+            self._telemetry.emit("run.item_failed", **told)
+        if end.status is ItemStatus.PARTIAL:
+            self._telemetry.emit("run.item_partial", **told)
+        self._tell_end(end.run_id, end.run_status, end.export_id)
+
+    def _tell_end(self, run_id: str, status: RunStatus | None, export_id: str | None) -> None:
+        if status is not None:
+            self._telemetry.emit("run.finished", run=run_id, status=status.value)
+        if export_id is not None:
+            self._telemetry.emit("export.started", export=export_id, run=run_id)
+
+
+def _attempt(work: ItemWork, counted: sa.Row[Any], started: float) -> Attempt:
+    """`counted` is the row of the item, or of its retry."""
+    media = work.media
+    is_listed = str(work.run.executed_by).startswith("auto_")
+    is_planned = bool(counted._mapping.get("tries"))
+    number = counted.attempts - counted.waits
+    told = counted, number, started, is_listed, is_planned, counted.waits
+    return Attempt(work.connector, media.key, media.version, *told)
+
+
+def _owner(job: Job, work: ItemWork, retry: sa.Row[Any] | None) -> Owner:
+    processor = work.run.processor
+    if retry is None:
+        return Owner(job, work.run.id, work.item.id, work.media.id, processor, work.item.attempts)
+    only = None if retry.ordinal == WHOLE else retry.ordinal
+    return Owner(job, work.run.id, work.item.id, work.media.id, processor, retry.attempts, retry.id, only)

@@ -1,0 +1,78 @@
+"""Deletions that were accepted are carried out here, in pieces, as long as the daemon runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from vvwatch.ports import Clock
+from vvwatch.store.admin import deletions
+from vvwatch.store.admin.clearing import STEPS, take
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.telemetry import Telemetry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Deleting:
+    """Carries out deletions, in transactions so short that nobody waits for one of them.
+
+    It pauses after each for as long as that took: it has the database for half of the time at most. It stops early
+    when `stopping` says so; nothing is lost by that, the next pass goes on. Several nodes may do it at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._stopping = stopping
+
+    async def run(self) -> int:
+        """One pass over all deletions that have not ended, and how many it tried to end.
+
+        What cannot be done now is told and tried by the next.
+        """
+        begun = await self._database.read(deletions.unfinished)
+        for deletion in begun:
+            try:
+                await self._carry_out(deletion)
+            except Exception as error:  # noqa: BLE001  # one that breaks must not hold up the others
+                self._telemetry.emit("task.failed", task=f"deletion of {deletion.resource_id}", error=error)
+        return len(begun)
+
+    async def _carry_out(self, deletion: sa.Row[Any]) -> None:
+        total = 0
+        while rows := await self._pass(deletion):
+            total += rows
+        if not self._stopping():
+            await self._paced(deletions.finish, deletion)
+            what = {"resource": deletion.resource, "id": deletion.resource_id}
+            self._telemetry.emit("deletion.finished", **what, rows=total)
+
+    async def _pass(self, deletion: sa.Row[Any]) -> int:
+        """All steps once; what a transaction that overlapped the acceptance has made since is found by the next."""
+        if self._stopping():
+            return 0
+        await self._paced(deletions.drain, deletion)
+        total = 0
+        for step in STEPS[deletion.resource]:
+            while not self._stopping() and (rows := await self._paced(take, deletion, step)):
+                total += rows
+        return total
+
+    async def _paced(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        started = self._clock.monotonic()
+        result = await self._database.write(fn, *args, **kwargs)
+        took = self._clock.monotonic() - started
+        if took > 0:
+            await self._clock.sleep(took)
+        return result

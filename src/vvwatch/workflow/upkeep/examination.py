@@ -1,0 +1,330 @@
+"""The daemon examined by itself: the host, the database, and everything it talks to. Nothing is changed by looking.
+
+Each part has its own time, and what does not end in it holds up nobody: it is left behind, and told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch.errors import OnAnotherNode, StorageThrottled, VvwatchError
+from vvwatch.ports import Clock, EventQueue, Finding, SourceHealth, Storage
+from vvwatch.ports.processing import Examinable
+from vvwatch.store.admin import attention, audit, nodes, shortages, status_queries
+from vvwatch.store.admin.attention import Failure
+from vvwatch.store.admin.database_queries import condition
+from vvwatch.store.catalog import catalog
+from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.runs import processor_states
+from vvwatch.store.watching import automations, watch_queries
+from vvwatch.workflow.upkeep import findings, host, sandbox_report
+
+T = TypeVar("T")
+_AT_ONCE: Final = 32
+_LONGEST_SECONDS: Final = 10.0
+_LONGEST_REPAIR_SECONDS: Final = 20.0
+_REFUSED_WITHIN_SECONDS: Final = 86_400.0
+_SUBJECTS: Final = {
+    "host": "host",
+    "database": "writing",
+    "connector": "access",
+    "queue": "queue",
+    "processor": "answers",
+}
+_USES: Final = {"import": "listed and read", "export": "written to"}
+_LOG: Final = "journalctl -u vvwatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding, and what it is about: `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`,
+    `webhook` or `address` (of clients); or what failed: `import_job`, `prompt_run`, `export` or `delivery`.
+
+    `id` is that of the node, processor, connector (also for its queue) or resource; empty for host and database.
+    """
+
+    about: str
+    id: str
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What was not well and is now (`mended`), and all that is found at the queues then."""
+
+    mended: Sequence[Found]
+    found: Sequence[Found]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What sources say of themselves: those of automations, and the queues of connectors."""
+
+    automations: Mapping[str, SourceHealth]
+    connectors: Mapping[str, SourceHealth]
+
+    def of(self, row: sa.Row[Any]) -> SourceHealth | None:
+        """What tells this automation of changes; None where listings alone do."""
+        return self.automations.get(row.id) or self.connectors.get(row.connector_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    about: str
+    id: str
+    work: Callable[[], Awaitable[Iterable[Finding]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    connectors: Sequence[sa.Row[Any]]
+    automations: Sequence[sa.Row[Any]]
+    sweeps: Mapping[str, sa.Row[Any]]
+    refused: Sequence[sa.Row[Any]]
+    webhooks: Sequence[sa.Row[Any]]
+    exporting: Mapping[str, sa.Row[Any]]
+    failures: Sequence[Failure]
+    nodes: Sequence[nodes.Node]
+    paused: Sequence[sa.Row[Any]]
+    shortages: Sequence[shortages.Waiting]
+    bad_keys: Sequence[audit.BadKeys]
+
+
+class Examiner:
+    """Examines and repairs. `open_storage` and `open_queue` take a connector's row and may block.
+
+    A queue is opened for the examination alone and closed after it; None where the connector has none. `state_dir`
+    is where the database and the spool are. `processors` are those that can look at what they depend on.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        open_storage: Callable[[sa.Row[Any]], Storage],
+        open_queue: Callable[[sa.Row[Any]], EventQueue | None],
+        state_dir: Path | None,
+        seconds: float = _LONGEST_SECONDS,
+        processors: Mapping[str, Examinable] = MappingProxyType({}),
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._open_storage = open_storage
+        self._open_queue = open_queue
+        self._state_dir = state_dir
+        self._seconds = seconds
+        self._processors = processors
+
+    async def examine(self, health: Health, connector_id: str | None = None) -> list[Found]:
+        """Everything that is found; with `connector_id` only at it and what uses it. Raises NotFound."""
+        rows = await self._database.read(_rows, connector_id, self._clock.now())
+        parts = [] if connector_id else [*self._host(rows), self._its_database(), *self._upstreams()]
+        parts += [each for row in rows.connectors for each in self._connector(row)]
+        found = await _side_by_side(parts, self._seconds)
+        return found + _judged(rows, health, self._clock.now())
+
+    async def repair(self, connector_id: str | None = None) -> Repaired:
+        """Mend what the queues call repairable. Raises NotFound."""
+        rows = await self._database.read(_rows, connector_id, self._clock.now())
+        mended: list[Found] = []
+        parts = [
+            _Part("queue", row.id, partial(self._repaired, row, mended))
+            for row in _with_queues(rows.connectors)
+        ]
+        found = await _side_by_side(parts, max(self._seconds, _LONGEST_REPAIR_SECONDS))
+        return Repaired(mended, found)
+
+    def _host(self, rows: _Rows) -> list[_Part]:
+        """What the machine grants; counting folders may meet one that does not answer, so that stands apart."""
+        watched = {row.connector_id for row in rows.automations}
+        roots = [Path(row.settings["root"]) for row in rows.connectors if row.id in watched and _is_own(row)]
+        looks = (
+            partial(host.examined, self._state_dir),
+            partial(host.watching, roots),
+            sandbox_report.examined,
+        )
+        return [
+            _Part("host", "", partial(anyio.to_thread.run_sync, look, abandon_on_cancel=True))
+            for look in looks
+        ]
+
+    def _its_database(self) -> _Part:
+        async def look() -> Iterable[Finding]:
+            await self._database.check()
+            return [
+                Finding("writing", "ok", "a transaction goes through"),
+                *findings.of_database(await self._database.read(condition)),
+            ]
+
+        return _Part("database", "", look)
+
+    def _upstreams(self) -> list[_Part]:
+        """What processors depend on: endpoints, programs, other services."""
+        return [
+            _Part("processor", name, partial(_answers, processor))
+            for name, processor in self._processors.items()
+        ]
+
+    def _connector(self, row: sa.Row[Any]) -> list[_Part]:
+        if row.status == catalog.DISABLED:
+            return [_Part("connector", row.id, _disabled)]
+        parts = [_Part("connector", row.id, partial(self._access, row))]
+        return parts + [_Part("queue", each.id, partial(self._queue, each)) for each in _with_queues([row])]
+
+    async def _access(self, row: sa.Row[Any]) -> Iterable[Finding]:
+        """As a test of the connector does; it is not recorded as one."""
+        storage = await anyio.to_thread.run_sync(self._open_storage, row, abandon_on_cancel=True)
+        below = (row.export_base_path or "") if "export" in row.scopes else None
+        await storage.check(read="import" in row.scopes, write_below=below)
+        use = " and ".join(words for scope, words in _USES.items() if scope in row.scopes)
+        return [Finding("access", "ok", f"can be {use}"), findings.of_clock(storage.clock_ahead_seconds)]
+
+    async def _queue(self, row: sa.Row[Any]) -> Iterable[Finding]:
+        queue = await self._opened(row)
+        if queue is None:
+            return ()
+        try:
+            return await queue.examine()
+        finally:
+            await queue.aclose()
+
+    async def _repaired(self, row: sa.Row[Any], mended: list[Found]) -> Iterable[Finding]:
+        queue = await self._opened(row)
+        if queue is None:
+            return ()
+        try:
+            before = await queue.examine()
+            wrong = [each for each in before if each.repairable and each.state != "ok"]
+            after = await queue.repair() if wrong else before
+        finally:
+            await queue.aclose()
+        ill = {each.subject for each in after if each.state != "ok"}
+        mended += [Found("queue", row.id, each) for each in wrong if each.subject not in ill]
+        return after
+
+    async def _opened(self, row: sa.Row[Any]) -> EventQueue | None:
+        return await anyio.to_thread.run_sync(self._open_queue, row, abandon_on_cancel=True)
+
+
+def _rows(tx: Tx, connector_id: str | None, now: float) -> _Rows:
+    if connector_id is not None:
+        catalog.get_connector(tx, connector_id)
+    there = [row for row in catalog.list_connectors(tx) if connector_id in (None, row.id)]
+    wanted = {row.id for row in there}
+    refused = watch_queries.refused_messages(tx, now - _REFUSED_WITHIN_SECONDS)
+    return _Rows(
+        connectors=there,
+        automations=[row for row in watch_queries.watched(tx) if row.connector_id in wanted],
+        sweeps=watch_queries.last_complete_sweeps(tx),
+        refused=[row for row in refused if row.connector_id in wanted],
+        webhooks=() if connector_id else status_queries.troubled_webhooks(tx),
+        exporting={
+            row.id: row for row in automations.exporting(tx) if row.destination_connector_id in wanted
+        },
+        failures=() if connector_id else attention.failures(tx, now - attention.RECENT_SECONDS).found,
+        nodes=() if connector_id else nodes.all_lost(tx),
+        paused=() if connector_id else processor_states.all_paused(tx),
+        shortages=() if connector_id else shortages.waiting(tx),
+        bad_keys=() if connector_id else audit.bad_keys(tx),
+    )
+
+
+def _with_queues(rows: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
+    return [row for row in rows if row.events and row.status != catalog.DISABLED]
+
+
+def _is_own(row: sa.Row[Any]) -> bool:
+    """Whether the kernel is asked about the connector's folder: of others' writes to a share it tells nothing."""
+    return row.provider == "local" and not row.settings.get("shared")
+
+
+def _judged(rows: _Rows, health: Health, now: float) -> list[Found]:
+    """What needs nothing but what is known."""
+    found = [Found("host", "", findings.of_shortage(each)) for each in rows.shortages]
+    found += [Found("queue", row.connector_id, findings.of_refused(row)) for row in rows.refused]
+    for row in rows.automations:
+        judged = findings.of_automation(row, health.of(row), rows.sweeps.get(row.id), now)
+        found += [Found("automation", row.id, each) for each in judged]
+    for row in rows.exporting.values():
+        found += [Found("automation", row.id, each) for each in findings.of_exports(row)]
+    found += [Found(each.kind, each.id, findings.of_failure(each)) for each in rows.failures]
+    found += [Found("processor", row.name, findings.of_pause(row)) for row in rows.paused]
+    found += [Found("address", each.address, findings.of_bad_keys(each)) for each in rows.bad_keys]
+    found += [Found("node", node.name, findings.of_node(node)) for node in rows.nodes]
+    return found + [Found("webhook", row.id, findings.of_webhook(row)) for row in rows.webhooks]
+
+
+async def _answers(processor: Examinable) -> Iterable[Finding]:
+    wrong = await processor.examine()
+    if not wrong:
+        return [Finding("answers", "ok", "can do its work")]
+    return [Finding("answers", "problem", error.message, error.hint or _LOG) for error in wrong]
+
+
+async def _disabled() -> Iterable[Finding]:
+    return [Finding("access", "ok", "is disabled: nothing is asked of it")]
+
+
+async def _side_by_side(parts: Sequence[_Part], seconds: float) -> list[Found]:
+    """What the parts find, in their order, each within so many seconds."""
+    results: list[Iterable[Finding]] = [()] * len(parts)
+    slots = anyio.Semaphore(_AT_ONCE)
+
+    async def one(place: int, part: _Part) -> None:
+        async with slots:
+            results[place] = await _looked(part, seconds)
+
+    async with anyio.create_task_group() as tasks:
+        for place, part in enumerate(parts):
+            tasks.start_soon(one, place, part)
+    return [
+        Found(part.about, part.id, each)
+        for part, result in zip(parts, results, strict=True)
+        for each in result
+    ]
+
+
+async def _looked(part: _Part, seconds: float) -> Iterable[Finding]:
+    subject = _SUBJECTS[part.about]
+    try:
+        return await _within(seconds, part.work)
+    except TimeoutError:
+        which = "" if part.about == "processor" else part.id
+        fix = f"vvwatch doctor {which}".rstrip()
+        return [Finding(subject, "problem", f"no answer within {seconds:g} s", fix)]
+    except OnAnotherNode as error:
+        return [Finding(subject, "ok", error.message)]
+    except VvwatchError as error:
+        state = "warning" if isinstance(error, StorageThrottled) else "problem"
+        return [Finding(subject, state, error.message, error.hint or _LOG)]
+    except Exception as error:  # noqa: BLE001  # what breaks here must not hide the rest; it may hold secrets
+        return [Finding(subject, "problem", f"the examination broke: {type(error).__name__}", _LOG)]
+
+
+async def _within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` comes to. Raises TimeoutError; what then sits in a thread is not waited for."""
+    task = asyncio.ensure_future(work())
+    task.add_done_callback(_heard)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+    if not done:
+        raise TimeoutError
+    return task.result()
+
+
+def _heard(task: asyncio.Future[Any]) -> None:
+    """The end of what was left behind is nobody's error any more."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,319 @@
+"""What the database tells of connectors, queues, automations and webhooks, judged: is it well, and what mends it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from math import ceil
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from vvwatch.core.absence import Doubt
+from vvwatch.core.cadence import Learnt
+from vvwatch.core.events import iso
+from vvwatch.core.filters import explain_known
+from vvwatch.core.shortages import remedy
+from vvwatch.core.store_notes import say
+from vvwatch.errors import BudgetReached, ItemBudgetReached, ProcessorUnavailable
+from vvwatch.ports import Finding, SourceHealth
+from vvwatch.store.admin.attention import Failure
+from vvwatch.store.admin.audit import BadKeys
+from vvwatch.store.admin.database_queries import Condition
+from vvwatch.store.admin.nodes import Node
+from vvwatch.store.admin.shortages import Waiting
+from vvwatch.store.db import migrations
+
+_COMPATIBILITY: Final = "look the store up in docs/compatibility.md, which says what is done about it"
+_LARGE_WAL_BYTES: Final = 256 << 20
+_SKEW_NOTED_SECONDS: Final = 60.0
+_SKEW_REFUSED_SECONDS: Final = 900.0
+"""Signed requests that are dated further off are refused (S3, Azure: 15 minutes)."""
+_LATE: Final = (2, 300.0)
+_FAR_TOO_LATE: Final = (5, 3600.0)
+_SOURCE_STATES: Final = {"degraded": "warning", "failed": "problem"}
+_REFUSED: Final = {
+    "malformed": "look who else writes to the queue; only the store's own notifications belong there",
+    "foreign": "let the notifications of other buckets go to a queue of their own",
+    "unmatched": "narrow the notification to the prefixes that are watched",
+}
+
+
+def of_database(condition: Condition) -> Iterator[Finding]:
+    """Findings about a database that takes writes."""
+    newest = migrations.LATEST
+    state = "ok" if condition.schema == newest else "problem"
+    fix = "" if state == "ok" else "sudo systemctl restart vvwatch"
+    yield Finding("schema", state, f"version {condition.schema} of {newest} ({condition.dialect})", fix)
+    yield Finding("size", "ok", f"{condition.size_bytes / 1e6:.1f} MB")
+    if condition.wal_bytes is not None:
+        large = condition.wal_bytes > _LARGE_WAL_BYTES
+        detail = f"{condition.wal_bytes / 1e6:.1f} MB wait to be brought into the database"
+        fix = (
+            "sudo systemctl restart vvwatch  # something reads for so long that they cannot be"
+            if large
+            else ""
+        )
+        yield Finding("write-ahead log", "warning" if large else "ok", detail, fix)
+
+
+def of_clock(ahead_seconds: float) -> Finding:
+    """What it means that the store's clock is so much ahead of this machine's."""
+    skew = abs(ahead_seconds)
+    if skew < _SKEW_NOTED_SECONDS:
+        return Finding("clock", "ok", f"the store's and this machine's differ by {skew:.1f} s")
+    where = "ahead of" if ahead_seconds > 0 else "behind"
+    state = "problem" if skew >= _SKEW_REFUSED_SECONDS else "warning"
+    detail = f"the store's clock is {skew:.0f} s {where} this machine's"
+    return Finding("clock", state, detail, "sudo timedatectl set-ntp true")
+
+
+def of_automation(
+    row: sa.Row[Any], source: SourceHealth | None, swept: sa.Row[Any] | None, now: float
+) -> Iterator[Finding]:
+    """Findings about an active automation; `source` tells it of changes, `swept` is its last complete sweep."""
+    if row.last_error:
+        yield Finding("listing", "problem", row.last_error, row.last_error_hint or f"vvwatch scan {row.id}")
+    yield from _of_doubt(row)
+    yield _of_source(source, now)
+    yield _of_sweep(row, swept, now)
+    yield from _of_listing(row, swept)
+    learnt = Learnt.of(row.cadence)
+    if learnt.stretched:
+        wanted = ceil(learnt.calls * 3600 / row.scan_seconds)
+        detail = (
+            f"is listed less often than wanted, to keep to {row.max_list_calls_per_hour} requests an hour"
+        )
+        yield Finding(
+            "cadence", "warning", detail, f"max_list_calls_per_hour = {wanted}  # of the automation"
+        )
+
+
+def _of_doubt(row: sa.Row[Any]) -> Iterator[Finding]:
+    if (trouble := missing_trouble(row)) is not None:
+        yield Finding("missing", "warning", *trouble)
+
+
+def missing_trouble(row: sa.Row[Any]) -> tuple[str, str] | None:
+    """Why what an automation misses is not taken for gone, and what to type if it is; None when nothing is doubted."""
+    doubt = Doubt.of(row.doubt)
+    if doubt is None:
+        return None
+    seen = "once" if doubt.times == 1 else f"{doubt.times} times"
+    place = "" if doubt.proven else "; another file system is there now, or none"
+    return (
+        f"{doubt.why} ({seen} since {iso(doubt.since)}{place})",
+        f"vvwatch scan {row.index_id} --accept-missing",
+    )
+
+
+def _of_source(source: SourceHealth | None, now: float) -> Finding:
+    if source is None:
+        return Finding("changes", "ok", "are learnt of by listing")
+    since = f" for {now - source.since:.0f} s" if source.since else ""
+    why = f": {source.reason}" if source.reason else ""
+    detail = f"are told of; the source has been {source.state}{since}{why}"
+    state = _SOURCE_STATES.get(source.state, "ok")
+    return Finding(
+        "changes", state, detail, source.hint or ("" if state == "ok" else "journalctl -u vvwatch")
+    )
+
+
+def _of_sweep(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Finding:
+    last_at = row.last_scan_at if swept is None else swept.finished_at
+    age = now - max(last_at or row.created_at or now, row.updated_at or 0.0)
+    known = (
+        "none was complete yet" if last_at is None else f"the last one was complete {now - last_at:.0f} s ago"
+    )
+    period = sweep_seconds(row)
+    detail = f"{known}; one is due every {period:.0f} s"
+    if age <= _bound(_LATE, period):
+        return Finding("sweep", "ok", detail)
+    state = "problem" if age > _bound(_FAR_TOO_LATE, period) else "warning"
+    return Finding("sweep", state, detail, f"vvwatch scan {row.id}")
+
+
+def _of_listing(row: sa.Row[Any], swept: sa.Row[Any] | None) -> Iterator[Finding]:
+    """What stands in the listing and can be no object, and what the store does otherwise than it should."""
+    for reason, count in ((swept and swept.left_out) or {}).items():
+        detail = f"left out: {count}, {explain_known(reason)}"
+        yield Finding("listing", "warning", detail, f"vvwatch scan {row.id} --dry-run")
+    for oddity in (swept and swept.odd) or ():
+        yield Finding("store", "warning", say(oddity), _COMPATIBILITY)
+
+
+def _bound(limit: tuple[int, float], period: float) -> float:
+    times, seconds = limit
+    return times * period + seconds
+
+
+def sweep_seconds(row: sa.Row[Any]) -> float:
+    """How far apart the complete sweeps of an automation are meant to be; `row` has its connector's `events`."""
+    learnt = Learnt.of(row.cadence)
+    if learnt.full_at and learnt.next_full_at and learnt.next_full_at > learnt.full_at:
+        return learnt.next_full_at - learnt.full_at
+    if row.events and (seconds := row.events.get("sweep_seconds")):
+        return float(seconds)
+    return float(row.scan_seconds)
+
+
+def of_refused(row: sa.Row[Any]) -> Finding:
+    """What messages that told nothing of the connector's location say about its queue."""
+    detail = f"{row.messages} in the last day are {row.reason}: {row.detail}"
+    return Finding("messages", "warning", detail, _REFUSED.get(row.reason, ""))
+
+
+def of_node(node: Node) -> Finding:
+    """A node that ended without a word. Where nobody else can do its work, that is a problem."""
+    return Finding("alive", "problem" if node.waiting else "warning", node.loss, node.remedy)
+
+
+def of_shortage(waiting: Waiting) -> Finding:
+    """What waits because a machine is short of something; it goes on by itself."""
+    return Finding("waiting", "problem", shortage(waiting), remedy(waiting.code, waiting.message))
+
+
+def shortage(waiting: Waiting) -> str:
+    """What a machine is short of, and how much waits for it."""
+    several = "1 file waits" if waiting.count == 1 else f"{waiting.count:,} files wait"
+    return f"{waiting.message}: {several}, and no attempt is counted"
+
+
+def of_webhook(row: sa.Row[Any]) -> Finding:
+    """A webhook that was given up, or is about to be; its address is not told, for it may hold a secret."""
+    what, fix = webhook_trouble(row)
+    return Finding("delivery", "problem" if row.status == "disabled" else "warning", what, fix)
+
+
+def webhook_trouble(row: sa.Row[Any]) -> tuple[str, str]:
+    """Why a webhook is not told what happens, and what mends it."""
+    several = "once" if row.failure_count == 1 else f"{row.failure_count} times in a row"
+    disabled = row.status == "disabled"
+    cause = f": {row.last_error}" if row.last_error else ""
+    what = f"{row.name!r} failed {several}{' and is disabled' if disabled else ''}{cause}"
+    anew = "reload the configuration" if row.declared else "set its status to active"
+    return what, f"{advice(row.last_error or '')}{f', then {anew}' if disabled else ''}"
+
+
+_ADVICE: Final = (
+    ("the connection was refused", "start the receiver, or correct the port in the webhook's url"),
+    (
+        "the TLS certificate",
+        "name its authority as ca_file in [webhooks], renew it, or correct the webhook's host",
+    ),
+    ("TLS failed: what listens", "let the receiver speak https, or correct the port in the webhook's url"),
+    ("TLS failed", "let the receiver offer TLS 1.2 or newer"),
+    ("no answer within", "let the receiver answer with a status of 2xx first, and do its work after that"),
+    ("the host cannot be reached", "look at the network and the firewall between here and the receiver"),
+    ("does not resolve", "correct the host in the webhook's url, or mend the name service"),
+    ("resolves to a link-local", "correct the host in the webhook's url: no option allows such an address"),
+    (
+        "resolves to a private address",
+        "correct the host in the webhook's url, or name its network in [webhooks] allow_networks",
+    ),
+    ("the address is not https", "use https, or set allow_http in [webhooks]"),
+    ("the receiver answered 401", "let the receiver accept requests that carry the webhook's signature"),
+    ("the receiver answered 403", "let the receiver accept requests that carry the webhook's signature"),
+    ("the receiver answered 404", "correct the path in the webhook's url"),
+    ("the receiver answered 405", "let the receiver take POST requests at that path"),
+    ("the receiver answered 3", "name the final address in the webhook's url: redirects are not followed"),
+    ("the receiver answered 410", "the receiver asked for no more events: correct the webhook's url"),
+    ("the receiver answered 5", "look at the receiver's own log: it broke while it took the event"),
+)
+
+
+def advice(error: str) -> str:
+    """What mends a webhook whose last attempt failed so."""
+    found = next((told for words, told in _ADVICE if words in error), "")
+    return found or "let its receiver answer with a status of 2xx"
+
+
+def remarks(row: sa.Row[Any], sweep: sa.Row[Any] | None, exporting: sa.Row[Any] | None) -> Iterator[str]:
+    """What is worth knowing of an automation and is no failure; `row` is active or not."""
+    active, swept = row.enabled and not row.paused, sweep is not None and sweep.complete
+    if active and swept and sweep is not None and sweep.listed and not sweep.matched:
+        yield f"{sweep.listed:,} listed, none matches {row.file_pattern}"
+    if (trouble := missing_trouble(row)) is not None:
+        yield f"{trouble[0]}; `{trouble[1]}` accepts it now"
+    if exporting is not None and exporting.enabled and exporting.paused:
+        yield f"exports are paused: results are not delivered until `{resume_exports(row.index_id)}`"
+
+
+def of_exports(row: sa.Row[Any]) -> Iterator[Finding]:
+    """Findings about an export automation."""
+    if row.enabled and row.paused:
+        detail = f"are paused: what is found in {row.index_id} is not delivered"
+        yield Finding("exports", "warning", detail, resume_exports(row.index_id))
+
+
+def of_failure(failure: Failure) -> Finding:
+    """What failed and needs somebody; what waits hinders the work that is under way now."""
+    waits = failure.state == "waiting"
+    detail = f"{failure.what}; it is tried again by itself" if waits else failure.what
+    return Finding(failure.state, "problem" if waits else "warning", detail, next_step(failure))
+
+
+_NEXT: Final = {
+    "import_job": "vvwatch jobs show {id}",
+    "export": "vvwatch retry {id}",
+    "delivery": "vvwatch retry {id}",
+}
+
+
+def next_step(failure: Failure) -> str:
+    """What to type next; a run that was asked for over the API has no import job that tells of it."""
+    if failure.state == "waiting":
+        return "mend that: no retry is needed"
+    if failure.kind != "prompt_run":
+        return _NEXT[failure.kind].format(id=failure.id)
+    return f"vvwatch jobs show {failure.job_id}" if failure.job_id else f"vvwatch retry {failure.id}"
+
+
+_RESTART: Final = "sudo systemctl restart vvwatch"
+_OR_RESTART: Final = f"; after a change of the configuration or a key instead: {_RESTART}"
+
+
+def of_pause(row: sa.Row[Any]) -> Finding:
+    """A processor that nobody may ask; `row` is its state."""
+    return Finding("paused", "problem", row.message, mend_pause(row))
+
+
+def mend_pause(row: sa.Row[Any]) -> str:
+    """What ends the pause of a processor: what its error said, and the line that lets it go on."""
+    if row.code == BudgetReached.code:
+        return f"{row.hint}, then {_RESTART}"
+    line = f"vvwatch processors resume {shlex.quote(row.name)}"
+    if line in row.hint:
+        return f"{row.hint}{_OR_RESTART}"
+    joint = ": " if row.hint.endswith("resume the processor") else ", then: "
+    return f"{row.hint}{joint}{line}{_OR_RESTART}" if row.hint else f"{line}{_OR_RESTART}"
+
+
+_RAISE: Final = f"raise the budget in vvwatch.toml, then {_RESTART}"
+_WAITS: Final = {
+    BudgetReached.code: _RAISE,
+    ItemBudgetReached.code: _RAISE,
+    ProcessorUnavailable.code: "vvwatch doctor",
+}
+
+
+def mend_waiting(code: str) -> str:
+    """What helps items that wait for their processor because of this."""
+    return _WAITS.get(code, "vvwatch processors")
+
+
+def resume_exports(index_id: str) -> str:
+    """The line that lets the exports of an index go on."""
+    return f"vvwatch resume {index_id} --exports"
+
+
+def bad_keys_trouble(found: BadKeys) -> tuple[str, str]:
+    """What clients at an address did, and what to do about it."""
+    what = f"sent keys that open nothing {found.times:,} times since {iso(found.first_at)}"
+    return what, "vvwatch audit --action request.refused  # a client with an old key, or somebody who guesses"
+
+
+def of_bad_keys(found: BadKeys) -> Finding:
+    """The finding about an address from which keys are tried."""
+    what, fix = bad_keys_trouble(found)
+    return Finding("refused keys", "warning", what, fix)

@@ -1,0 +1,140 @@
+"""What the messages of one batch tell which automation. Pure: it decides, and nothing is done yet."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from vvwatch.core.changes import EventKind, ObjectEvent, Order
+from vvwatch.core.locations import check_key
+from vvwatch.errors import InvalidInput
+from vvwatch.ports import Hint, Message
+from vvwatch.store.catalog.subscribers import Place
+from vvwatch.store.watching.quarantine import Refused
+
+_MOST_TOLD: Final = 20
+_UNKEYED: Final = "names no key that an object could have"
+_UNMATCHED: Final = "no automation watches what it tells of"
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of a batch: `hints` by automation, and what each message waits for.
+
+    `wanted` has the automations that have to take in what a message tells before it may go; one for which there
+    are none needs no more than deletion. `refused` are the messages that nobody takes, and why.
+    """
+
+    hints: dict[str, Hint] = field(default_factory=dict)
+    wanted: list[tuple[Message, frozenset[str]]] = field(default_factory=list)
+    refused: list[tuple[Message, Refused]] = field(default_factory=list)
+
+
+def matched(messages: Iterable[Message], places: Iterable[Place], order: Order) -> Batch:
+    """Match messages, in the order in which they came, with the places of their connector.
+
+    What only automations that stand still would want needs no more than deletion: they list everything when they go
+    on. An event that a later one of its key has overtaken adds nothing.
+    """
+    matching = _Matching(_Prefixes(places), order)
+    for message in messages:
+        matching.add(message)
+    matching.batch.hints = matching.hints()
+    return matching.batch
+
+
+class _Prefixes:
+    """Finds the places that a key lies in, however many there are."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        self._places: dict[str, list[Place]] = defaultdict(list)
+        for place in places:
+            self._places[place.prefix].append(place)
+        self._lengths = sorted({len(prefix) for prefix in self._places})
+
+    def of(self, key: str) -> Iterator[Place]:
+        for length in self._lengths:
+            yield from self._places.get(key[:length], ())
+
+
+class _Matching:
+    def __init__(self, prefixes: _Prefixes, order: Order) -> None:
+        self.batch = Batch()
+        self._prefixes = prefixes
+        self._order = order
+        self._latest: dict[tuple[str, ...], ObjectEvent] = {}
+
+    def add(self, message: Message) -> None:
+        refusal = message.refusal
+        events = [event for each in message.events if (event := _usable(each))]
+        found = [place for event in events for place in self._places(event)]
+        if refusal is not None:
+            self._refuse(message, refusal.reason, refusal.detail, refusal.excerpt)
+        elif message.events and not events:
+            self._refuse(message, "malformed", _UNKEYED, _told(message.events))
+        elif events and not found:
+            self._refuse(message, "unmatched", _UNMATCHED, _told(events))
+        else:
+            wanting = frozenset(place.automation_id for place in found if place.active)
+            self.batch.wanted.append((message, wanting))
+            for event in events:
+                self._gather(event)
+
+    def hints(self) -> dict[str, Hint]:
+        told: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for event in self._latest.values():
+            for key in event.keys:
+                name, item = _part(event, key)
+                for place in self._prefixes.of(key):
+                    if place.active:
+                        told[place.automation_id][name].append(item)
+        return {
+            automation_id: Hint(**{name: tuple(items) for name, items in parts.items()})
+            for automation_id, parts in told.items()
+        }
+
+    def _places(self, event: ObjectEvent) -> Iterator[Place]:
+        for key in event.keys:
+            yield from self._prefixes.of(key)
+
+    def _gather(self, event: ObjectEvent) -> None:
+        if not self._order.is_overtaken(event):
+            self._latest[event.keys] = _later(self._latest.get(event.keys), event)
+
+    def _refuse(self, message: Message, reason: str, detail: str, excerpt: str) -> None:
+        self.batch.refused.append((message, Refused(message.id, reason, detail, excerpt)))
+
+
+def _usable(event: ObjectEvent) -> ObjectEvent | None:
+    """The event with those spellings of its key at which an object can stand."""
+    keys = tuple(key for key in event.keys if _is_key(key))
+    return event if keys == event.keys else replace(event, keys=keys) if keys else None
+
+
+def _is_key(key: str) -> bool:
+    try:
+        check_key(key)
+    except InvalidInput:
+        return False
+    return True
+
+
+def _later(known: ObjectEvent | None, event: ObjectEvent) -> ObjectEvent:
+    """What is to be followed of two events of one key; where nothing tells which came later, the store is asked."""
+    if known is None or known == event or event.sequencer:
+        return event
+    kind = EventKind.REMOVED if EventKind.REMOVED in (known.kind, event.kind) else event.kind
+    return replace(event, kind=kind, found=None)
+
+
+def _part(event: ObjectEvent, key: str) -> tuple[str, Any]:
+    """The field of a hint that tells of the event, and what it holds."""
+    if event.kind is EventKind.REMOVED:
+        return "removed", key
+    return ("keys", key) if event.found is None else ("objects", event.found)
+
+
+def _told(events: Sequence[ObjectEvent]) -> str:
+    return "\n".join(f"{event.kind} {event.keys[0] if event.keys else ''}" for event in events[:_MOST_TOLD])

@@ -1,0 +1,347 @@
+"""From change to window: listings and hints become accepted objects, each version once.
+
+A listing is the truth, a hint is the speed; both end in the same place. Between two whole listings that a budget
+keeps apart, only the ends are looked at, where new keys are likely: that decides nothing.
+
+Objects of a store whose writes are not atomic must settle first: the same version at two looks, `settle_seconds` of
+monotonic time apart, and no writer that holds them open. What is still settling lives in memory only: the next
+listing finds it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import sqlalchemy as sa
+
+from vvwatch.core.cadence import (
+    Learnt,
+    Pace,
+    after_failure,
+    after_full,
+    after_poll,
+    ends,
+    learnt_ends,
+    retry_pause,
+)
+from vvwatch.core.filters import ObjectFilter
+from vvwatch.core.objects import StorageObject
+from vvwatch.core.schedules import jittered
+from vvwatch.core.settling import Sighting, remaining, settled
+from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, VvwatchError
+from vvwatch.ports import Clock, Hint, Job, Priority, Storage
+from vvwatch.store.db.database import Database
+from vvwatch.store.watching import absences, automations, ledger
+from vvwatch.store.watching.scans import Report
+from vvwatch.telemetry import Telemetry
+from vvwatch.workflow.watching.intake import Intake
+from vvwatch.workflow.watching.scanner import Reconciler
+from vvwatch.workflow.watching.watch_state import Tally, Watched
+
+_MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
+_TAKEN_AT_ONCE = 4_000  # messages may tell of more than one statement has room for
+_RETRY_SECONDS = 30.0
+_SWEEP_SECONDS = 3_600.0
+_LATE_SECONDS = 60.0
+_PUT_OFF_SECONDS = 5.0
+MOST_OF_A_CONNECTOR = 3
+"""Scans at once: less than there is room for, so that a store that is slow for ever holds up its own scans only."""
+
+
+class Watcher:
+    """Watches automations. `open_storage` opens the storage of a connector's row."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        telemetry: Telemetry,
+        open_storage: Callable[[sa.Row[Any]], Storage],
+        sample: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._telemetry = telemetry
+        self._open_storage = open_storage
+        self._sample = sample
+        self._watched: dict[str, Watched] = {}
+        self._intake = Intake(database, clock, telemetry, sample)
+        self.reconciler = Reconciler(database, clock, self._intake, sample)
+        self._looking = 0
+        self._scanning = Counter[str]()
+        self._told: set[tuple[str, str]] = set()
+        self.listens: Callable[[str], bool] = lambda _: False
+        """Whether the events of a connector (its id) tell of every change; its listings then only prove it."""
+
+    async def scan(self, job: Job) -> None:
+        """Handle a scan: list the whole prefix, take in what is new and what is gone, and put the next scan.
+
+        Where that takes more requests than are allowed, look between two whole listings where new keys are likely.
+        """
+        found = await self._database.read(automations.to_scan, job)
+        if found is None:
+            return
+        row, connector = found
+        if self._scanning[connector.id] >= MOST_OF_A_CONNECTOR:
+            await self._database.write(automations.put_scan_off, job, _PUT_OFF_SECONDS)
+            return
+        learnt = Learnt.of(row.cadence)
+        full = job.priority is Priority.MANUAL or learnt.full_is_due(self._clock.now())
+        tally = Tally(started=self._clock.monotonic())
+        self._looking += 1
+        self._scanning[connector.id] += 1
+        try:
+            watched = await self._watch(row, connector)
+            await (self._sweep if full else self._poll)(job, watched, learnt, tally)
+        except VvwatchError as error:
+            await self._failed(job, row, error, tally.calls)
+        finally:
+            self._looking -= 1
+            self._scanning[connector.id] -= 1
+
+    async def _sweep(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
+        pace = self._pace(watched)
+        if learnt.full_at is not None and self.listens(watched.connector.id):
+            tally.late_seconds = _of_events(watched.connector, "late_seconds", _LATE_SECONDS)
+        swept = await self.reconciler.sweep(job, watched, tally)
+        self._tell_oddities(watched)
+        report = swept.report
+        self._telemetry.emit("reconcile.finished", automation=watched.row.id, **report.figures())
+        if swept.error is not None:
+            await self._failed(job, watched.row, swept.error, tally.calls, report)
+            return
+        hot: Mapping[str, str] = {}
+        if pace.calls_per_hour is not None and watched.storage.capabilities.start_after:
+            hot = learnt_ends(learnt.hot, watched.row.source_prefix, swept.last_key, tally.newest)
+        taught, wait = after_full(pace, self._clock.now(), tally.calls, hot)
+        told = {"doubt": swept.doubt and swept.doubt.document(), "place": swept.place}
+        await self._done(job, watched, taught, wait, tally, report, told)
+        if swept.doubt is not None and not report.proof:
+            self._telemetry.emit("reconcile.doubted", automation=watched.row.id, remark=report.remark)
+
+    def _tell_oddities(self, watched: Watched) -> None:
+        """Say what the store does otherwise than it should, once as long as the process lives."""
+        connector_id = watched.connector.id
+        for oddity, told in watched.storage.notes.odd.items():
+            if (connector_id, oddity) not in self._told:
+                self._told.add((connector_id, oddity))
+                self._telemetry.emit("store.odd", connector=connector_id, oddity=oddity, message=told)
+
+    async def _poll(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
+        """Look where new keys are likely. What else is new is found by the next sweep."""
+        pace, hot = self._pace(watched), dict(learnt.hot)
+        for prefix, after in ends(hot, pace).items():
+            hot[prefix] = await self.reconciler.look(watched, prefix, tally, after)
+        whole = watched.row.source_prefix
+        hot = learnt_ends(hot, whole, hot.get(whole, ""), tally.newest)
+        taught, wait = after_poll(learnt, pace, self._clock.now(), tally.calls, hot)
+        await self._done(job, watched, taught, wait, tally)
+
+    def _pace(self, watched: Watched) -> Pace:
+        """How often it is to be listed: less often where events tell of what is new."""
+        row, seconds = watched.row, watched.row.scan_seconds
+        listens = self.listens(watched.connector.id)
+        if listens:
+            seconds = max(seconds, _of_events(watched.connector, "sweep_seconds", _SWEEP_SECONDS))
+        polls = watched.storage.capabilities.start_after and not listens
+        return Pace(seconds, row.max_list_calls_per_hour, polls)
+
+    async def _failed(
+        self, job: Job, row: sa.Row[Any], error: VvwatchError, calls: int, report: Report | None = None
+    ) -> None:
+        """The longer it fails, the later the next try; told once, and then at growing intervals."""
+        pace = Pace(row.scan_seconds, row.max_list_calls_per_hour, polls=False)
+        pause = retry_pause(min(row.scan_seconds, _RETRY_SECONDS), row.failures)
+        wait = after_failure(pace, jittered(pause, 0.1, self._sample()), calls)
+        await self._database.write(automations.scan_failed, job, wait, error.message, error.hint, report)
+        self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
+
+    async def _done(
+        self,
+        job: Job,
+        watched: Watched,
+        learnt: Learnt,
+        wait: float,
+        tally: Tally,
+        report: Report | None = None,
+        swept: Mapping[str, Any] | None = None,
+    ) -> None:
+        jitter = jittered(1.0, 0.1, self._sample())
+        wait *= max(jitter, 1.0) if learnt.stretched else jitter  # never sooner than the budget allows
+        await self._database.write(automations.scanned, job, wait, learnt, report, swept)
+        past = self._telemetry.over("scan.failed", automation=watched.row.id)
+        if past is not None:
+            self._telemetry.emit(
+                "scan.recovered",
+                automation=watched.row.id,
+                failures=past.times,
+                outage_seconds=round(past.lasted_seconds),
+            )
+        self._telemetry.emit(
+            "scan.finished",
+            automation=watched.row.id,
+            listed=tally.listed,
+            accepted=tally.accepted,
+            skipped=tally.skipped,
+            settling=tally.settling,
+            list_calls=tally.calls,
+            stretched=learnt.stretched,
+            duration_seconds=round(self._clock.monotonic() - tally.started, 3),
+        )
+
+    async def deaf(self, connector_id: str) -> None:
+        """Events tell nothing of the connector any more: what they would have told is listed as soon as without."""
+        await self._database.write(automations.unheard, connector_id)
+
+    async def notice(self, automation_id: str, hint: Hint) -> bool:
+        """Follow a hint; what cannot be followed now (the answer is False) is found by the next scan."""
+        self._looking += 1
+        try:
+            return await self._followed(automation_id, hint)
+        except VvwatchError as error:
+            self._telemetry.emit("hint.failed", automation=automation_id, error=error)
+            return False
+        finally:
+            self._looking -= 1
+
+    async def _followed(self, automation_id: str, hint: Hint) -> bool:
+        found = await self._database.read(automations.active, automation_id)
+        if found is None:
+            return False
+        watched = await self._watch(*found)
+        for prefix in _merged(hint.rescan):
+            narrowed = _narrowed(watched.row.source_prefix, prefix)
+            if narrowed is not None:
+                await self.reconciler.look(watched, narrowed, Tally())
+        shown = watched.storage.notes.versions_shown
+        told = () if shown else tuple(obj.key for obj in hint.objects)
+        touched, _ = await self._looked_up(watched, (*hint.keys, *told))
+        returned = await self._without_removed(watched, hint.removed)
+        seen = [*(hint.objects if shown else ()), *touched, *returned]
+        for start in range(0, len(seen), _TAKEN_AT_ONCE):
+            await self._intake.take(watched, seen[start : start + _TAKEN_AT_ONCE], Tally())
+        return True
+
+    async def _without_removed(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
+        """Bury what was known of keys at which nothing stands any more; returns what stands at the others.
+
+        What is known is read first: a version that comes while it is looked is not one that went.
+        """
+        if not keys:
+            return []
+        scope_id = watched.row.scope_id
+        known = await self._database.read(ledger.recorded, scope_id, keys)
+        there, gone = await self._looked_up(watched, keys)
+        if buried := [pair for pair in known if pair[0] in gone]:
+            await self._database.write(absences.bury, scope_id, buried)
+        return there
+
+    async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
+        """The automation's watched state, made anew when its settings changed."""
+        known = self._watched.get(row.id)
+        if known is not None and known.is_of(row, connector):
+            known.row = row
+            return known
+        self._watched.pop(row.id, None)  # what was settling there has nobody to look at it, if opening fails
+        watched = Watched(
+            row,
+            connector,
+            await self._opened(connector),
+            ObjectFilter.of(row),
+            (row.import_mode_override or connector.import_mode) == "new_only",
+        )
+        self._watched[row.id] = watched
+        return watched
+
+    async def _opened(self, connector: sa.Row[Any]) -> Storage:
+        with self.reconciler.silence.asking(connector.id):
+            return await anyio.to_thread.run_sync(self._open_storage, connector)
+
+    async def _looked_up(
+        self, watched: Watched, keys: Sequence[str]
+    ) -> tuple[list[StorageObject], list[str]]:
+        """What stands at the keys that could matter, and those of them at which nothing does."""
+        found, gone = [], []
+        for key in filter(watched.covers, dict.fromkeys(keys)):
+            try:
+                found.append(await watched.storage.stat(key))
+            except StorageUnavailable:
+                raise
+            except StorageError as error:
+                watched.settling.pop(key, None)  # gone, or the next listing tells what is wrong with it
+                if isinstance(error, ObjectNotFound):
+                    gone.append(key)
+        return found, gone
+
+    def settling(self) -> int:
+        """How many objects are waiting to settle."""
+        return sum(len(watched.settling) for watched in self._watched.values())
+
+    def busy(self) -> bool:
+        """Whether a look is under way, from the listing to what is accepted of it."""
+        return self._looking > 0
+
+    async def settle(self) -> None:
+        """Look again at what is settling, until cancelled."""
+        while True:
+            waits = [wait for watched in self._watched.values() for wait in self._waits(watched)]
+            if waits:
+                await self._clock.sleep(min(max(min(waits), 0.05), 1.0))
+                await self._settle_all()
+            else:
+                self._intake.unsettled = anyio.Event()
+                await self._intake.unsettled.wait()
+
+    def _waits(self, watched: Watched) -> list[float]:
+        now = self._clock.monotonic()
+        seconds = watched.row.settle_seconds
+        return [remaining(sighting, seconds, now) for sighting in watched.settling.values()]
+
+    async def _settle_all(self) -> None:
+        now = self._clock.monotonic()
+        for automation_id, watched in list(self._watched.items()):
+            seconds = watched.row.settle_seconds
+            due = {key: seen for key, seen in watched.settling.items() if settled(seen, seconds, now)}
+            if not due:
+                continue
+            rescan = (watched.row.source_prefix,) if len(due) > _MOST_LOOKED_UP else ()
+            done = await self.notice(automation_id, Hint(() if rescan else tuple(due), rescan))
+            _put_off(watched, due, None if done else now)
+
+    def forget(self) -> None:
+        """Take every automation's connector and settings anew at its next look."""
+        self._watched.clear()
+
+
+def _of_events(connector: sa.Row[Any], name: str, usual: float) -> float:
+    return float((connector.events or {}).get(name, usual))
+
+
+def _put_off(watched: Watched, due: Mapping[str, Sighting], now: float | None) -> None:
+    """What was due and was not met: it is gone (`now` None), or could not be looked at and settles anew."""
+    for key, seen in due.items():
+        if watched.settling.get(key) is seen:
+            if now is None:
+                del watched.settling[key]
+            else:
+                watched.settling[key] = seen._replace(since=now)
+
+
+def _merged(prefixes: Sequence[str]) -> list[str]:
+    """The prefixes without those that another one covers."""
+    kept: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not kept or not prefix.startswith(kept[-1]):
+            kept.append(prefix)
+    return kept
+
+
+def _narrowed(source_prefix: str, prefix: str) -> str | None:
+    """The part of `prefix` that the automation watches; None when they do not meet."""
+    if prefix.startswith(source_prefix):
+        return prefix
+    return source_prefix if source_prefix.startswith(prefix) else None
