@@ -1,0 +1,39 @@
+"""Turn rows into the dataclasses of `store.models`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+Model = TypeVar("Model")
+
+
+def columns(model: type[Any], *tables: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    """Return the columns that `model` has fields for, each from the first of `tables` that has one of its name.
+
+    A field that no table has is left out: the query adds it under the field's name.
+    """
+    found = (
+        next((t.c[name] for t in tables if name in t.c), None)
+        for name in (field.name for field in fields(model))
+    )
+    return [column for column in found if column is not None]
+
+
+def model_of(model: type[Model], row: sa.Row[Any]) -> Model:
+    """Return `row` as a `model`, whose fields its columns name. Raises TypeError if the names differ."""
+    return model(**row._mapping)
+
+
+def models_of(model: type[Model], rows: Iterable[sa.Row[Any]]) -> list[Model]:
+    """Return `rows` as a list of `model`."""
+    return [model_of(model, row) for row in rows]
+
+
+def first_of(model: type[Model], result: sa.CursorResult[Any] | sa.Result[Any]) -> Model | None:
+    """Return the first row of `result` as a `model`, or None without any."""
+    row = result.first()
+    return None if row is None else model_of(model, row)
