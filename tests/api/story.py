@@ -22,7 +22,7 @@ from vvwatch.ports import Kind
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import deliveries, exports, webhooks
-from vvwatch.store.delivery.deliveries import Attempted, Ended
+from vvwatch.store.delivery.deliveries import AttemptResult, EndedAttempt
 from vvwatch.store.delivery.webhooks import WebhookSpec
 from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome
@@ -137,8 +137,8 @@ async def deliver(database: Database, status: DeliveryStatus = DeliveryStatus.DE
     for job in jobs_of(database).take(Kind.DELIVERY):
         [work] = await database.write(deliveries.begin_all, [job])
         assert work is not None
-        answer = Attempted(200 if status is DeliveryStatus.DELIVERED else 500, "ok", None, 0.25)
-        ended = Ended(job, work.delivery.attempts, answer, status)
+        answer = AttemptResult(200 if status is DeliveryStatus.DELIVERED else 500, "ok", None, 0.25)
+        ended = EndedAttempt(job, work.delivery.attempts, answer, status)
         await database.write(deliveries.finish_all, [ended], 20, DELIVERY_DELAYS)
 
 

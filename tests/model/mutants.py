@@ -16,7 +16,7 @@ from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind, Page, Storage
 from vvwatch.store.schema import objects
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.import_retries import Troubles
+from vvwatch.workflow.pipeline.import_retries import ImportRetries
 from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading
 from vvwatch.workflow.watching.watcher import Watcher
 
@@ -145,7 +145,7 @@ class NeverTriesAgain(Process):
         self.troubles = Idle(*(getattr(self.troubles, field.name) for field in fields(self.troubles)))
 
 
-class Idle(Troubles):
+class Idle(ImportRetries):
     async def round(self) -> int:
         return 0
 

@@ -34,7 +34,7 @@ from vvwatch.store.db.sqlite import SqliteDatabase
 from vvwatch.store.schema import import_automations
 from vvwatch.store.watching import automations, windows
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.import_retries import Troubles
+from vvwatch.workflow.pipeline.import_retries import ImportRetries
 from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.upkeep.housekeeping import put_again
@@ -135,7 +135,7 @@ class Process:
         sample = random.Random(world.setup.seed).random
         reading = self.reading(clock, lambda _: world.store, prober, {}, 5, sample, self.bound, _PATIENCE)
         self.watcher = self.make_watcher(telemetry)
-        self.troubles = Troubles(database, telemetry, reading, self.watcher.notice, "")
+        self.troubles = ImportRetries(database, telemetry, reading, self.watcher.notice, "")
         self.watcher.listens = lambda _: world.listens
         self.consumer = Consumer(
             database,

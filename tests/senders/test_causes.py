@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 
-from vvwatch.senders.causes import cause_of
+from vvwatch.senders.causes import describe_cause
 from vvwatch.workflow.upkeep.findings import advice
 
 
@@ -46,8 +46,8 @@ def tls(reason: str) -> ssl.SSLError:
 def test_the_root_of_a_failure_is_told_with_what_mends_it(root: Exception, cause: str, fix: str) -> None:
     failure = ConnectionError("all attempts failed")
     failure.__cause__ = ExceptionGroup("several", [root])
-    assert cause_of(failure).startswith(cause)
-    assert fix in advice(cause_of(failure))
+    assert describe_cause(failure).startswith(cause)
+    assert fix in advice(describe_cause(failure))
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_what_a_receiver_answered_is_told_with_what_mends_it(error: str, fix: st
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
-    assert cause_of(ValueError("secret")) == ""
+    assert describe_cause(ValueError("secret")) == ""

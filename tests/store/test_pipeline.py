@@ -18,7 +18,7 @@ from vvwatch.ports import Job, Kind, Written
 from vvwatch.store.db.database import Database, Tx, sweep
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import deliveries, exports, webhooks
-from vvwatch.store.delivery.deliveries import Attempted, Ended, Noted
+from vvwatch.store.delivery.deliveries import AttemptResult, EndedAttempt, FinishResult
 from vvwatch.store.delivery.webhooks import WebhookSpec
 from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome
@@ -176,25 +176,25 @@ async def test_each_attempt_is_noted_before_it_is_made(database: Database, clock
     assert first is not None
     assert second is not None
     assert (first.delivery.attempts, second.delivery.attempts) == (1, 2)
-    answer = Attempted(200, "ok", None, 0.1)
-    args = [Ended(job, 2, answer, DeliveryStatus.DELIVERED)], 20, DELIVERY_DELAYS
-    assert await database.write(deliveries.finish_all, *args) == [Noted.KEPT]
-    assert await database.write(deliveries.finish_all, *args) == [Noted.STALE]
+    answer = AttemptResult(200, "ok", None, 0.1)
+    args = [EndedAttempt(job, 2, answer, DeliveryStatus.DELIVERED)], 20, DELIVERY_DELAYS
+    assert await database.write(deliveries.finish_all, *args) == [FinishResult.KEPT]
+    assert await database.write(deliveries.finish_all, *args) == [FinishResult.STALE]
     assert (await one(database, delivery_table)).status == "delivered"
 
 
 async def test_a_failing_webhook_is_disabled_and_then_told_nothing(
     database: Database, clock: FakeClock
 ) -> None:
-    job, noted = await delivery(database, clock), list[Noted]()
+    job, noted = await delivery(database, clock), list[FinishResult]()
     for number in (1, 2, 3):
         assert await database.write(deliveries.begin_all, [job]) != [None]
-        answer = Attempted(500, "", None, 0.1)
-        ended = Ended(job, number, answer, DeliveryStatus.RETRYING, clock.now())
+        answer = AttemptResult(500, "", None, 0.1)
+        ended = EndedAttempt(job, number, answer, DeliveryStatus.RETRYING, clock.now())
         noted += await database.write(deliveries.finish_all, [ended], 3, DELIVERY_DELAYS)
         [job] = jobs_of(database).take(Kind.DELIVERY)
     assert (await one(database, webhook_table)).status == "disabled"
-    assert noted == [Noted.KEPT, Noted.KEPT, Noted.DISABLED]
+    assert noted == [FinishResult.KEPT, FinishResult.KEPT, FinishResult.DISABLED]
     assert await database.write(deliveries.begin_all, [job]) == [None]
     assert (await one(database, delivery_table)).status == "retrying"
 

@@ -47,7 +47,7 @@ from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.attachments import Attachments
 from vvwatch.workflow.pipeline.deliveries import Deliveries, DeliveryPolicy
 from vvwatch.workflow.pipeline.exports import Exports
-from vvwatch.workflow.pipeline.import_retries import Troubles
+from vvwatch.workflow.pipeline.import_retries import ImportRetries
 from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.pauses import Pauses
 from vvwatch.workflow.pipeline.reading import Reading
@@ -98,7 +98,7 @@ class House:
     windows: Windows
     one_time: OneTimeImports
     imports: Imports
-    troubles: Troubles
+    troubles: ImportRetries
     runs: Runs
     exports: Exports
     deliveries: Deliveries
@@ -237,7 +237,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         windows=Windows(database, telemetry),
         one_time=OneTimeImports(database, clock, telemetry, reading),
         imports=Imports(database, telemetry, reading, Attachments(database, box, uploads, downloads)),
-        troubles=Troubles(database, telemetry, reading, watcher.notice, config.node.name),
+        troubles=ImportRetries(database, telemetry, reading, watcher.notice, config.node.name),
         runs=Runs(database, telemetry, reading, _budgets(config), pauses),
         exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
         deliveries=Deliveries(database, clock, telemetry, sender, box, _policy(config), sample),

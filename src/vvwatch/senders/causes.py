@@ -19,27 +19,27 @@ _BY_ERRNO: Final = {
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 
-def cause_of(failure: BaseException) -> str:
+def describe_cause(failure: BaseException) -> str:
     """What lies at the root of an error of a connection; empty when nothing known does."""
-    chain = list(_chain(failure))
+    chain = list(_list_causes(failure))
     for error in chain:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"the TLS certificate is not accepted: {error.verify_message or error.reason}"
         if isinstance(error, ssl.SSLError):
-            return _of_tls(error)
+            return _describe_tls(error)
         if isinstance(error, socket.gaierror):
             return "the host name does not resolve"
     errors = (error.errno for error in chain if isinstance(error, OSError))
     return next((_BY_ERRNO[number] for number in errors if number in _BY_ERRNO), "")
 
 
-def _of_tls(error: ssl.SSLError) -> str:
+def _describe_tls(error: ssl.SSLError) -> str:
     if error.reason in _NOT_TLS:
         return "TLS failed: what listens there speaks plain http"
     return f"TLS failed: {(error.reason or 'no agreement').lower().replace('_', ' ')}"
 
 
-def _chain(failure: BaseException) -> Iterator[BaseException]:
+def _list_causes(failure: BaseException) -> Iterator[BaseException]:
     """The error, what led to it, and the parts of groups."""
     seen: set[int] = set()
     waiting = [failure]

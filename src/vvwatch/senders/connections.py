@@ -46,7 +46,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def _load_trust(ca_file: Path | None) -> ssl.SSLContext:
     """The authorities to trust: those of this machine ($SSL_CERT_FILE included) and those of `ca_file`."""
     context = httpx2.create_ssl_context(trust_env=False)
     context.load_default_certs()
@@ -71,7 +71,7 @@ class Connections:
     def __init__(self, guard: Guard, ca_file: Path | None = None) -> None:
         """`ca_file` has further authorities in PEM form. Raises InvalidInput when it cannot be used."""
         self._pool = httpcore2.AsyncConnectionPool(
-            _trust(ca_file),
+            _load_trust(ca_file),
             max_connections=None,
             max_keepalive_connections=_KEPT,
             keepalive_expiry=_KEPT_SECONDS,

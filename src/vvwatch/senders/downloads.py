@@ -71,12 +71,12 @@ class Downloads:
     def _failure(self, host: str, error: Exception) -> AttachmentRefused:
         if isinstance(error, DeliveryRefused):
             if getattr(error.__context__, "errno", None) == socket.EAI_AGAIN:
-                return _later(error.message)
+                return _retry_later(error.message)
             return AttachmentRefused(error.message, "give an address that the server may ask")
         if isinstance(error, httpcore2.TimeoutException):
-            return _later(f"{host!r} did not answer within {self._timeout_seconds:g} s")
+            return _retry_later(f"{host!r} did not answer within {self._timeout_seconds:g} s")
         if isinstance(error, _BROKEN):
-            return _later(f"the connection to {host!r} failed: {type(error).__name__}")
+            return _retry_later(f"the connection to {host!r} failed: {type(error).__name__}")
         return AttachmentRefused(f"{host!r} redirects to what is no address", "give the last address")
 
     @asynccontextmanager
@@ -87,7 +87,7 @@ class Downloads:
                 if response.status == 200:
                     yield response
                     return
-                url = _onward(url, response)
+                url = _resolve_redirect(url, response)
         raise AttachmentRefused(
             f"{urlsplit(url).hostname!r} redirects without an end", "give the last address"
         )
@@ -121,7 +121,7 @@ class Downloads:
                 raise self._too_large(host)
             took = time.monotonic() - started
             if took > _GRACE_SECONDS and taken < took * _SLOWEST_BYTES_PER_SECOND:
-                raise _later(f"{host!r} sends too slowly: {taken:,} bytes in {took:.0f} s")
+                raise _retry_later(f"{host!r} sends too slowly: {taken:,} bytes in {took:.0f} s")
             yield piece
 
     def _too_large(self, host: str) -> AttachmentRefused:
@@ -129,7 +129,7 @@ class Downloads:
         return AttachmentRefused(f"the file at {host!r} has more than {self._max_bytes:,} bytes", hint)
 
 
-def _onward(url: str, response: httpcore2.Response) -> str:
+def _resolve_redirect(url: str, response: httpcore2.Response) -> str:
     """Where a redirect leads. Raises what any other answer means."""
     status, host = response.status, urlsplit(url).hostname
     if status in _REDIRECTS:
@@ -137,10 +137,10 @@ def _onward(url: str, response: httpcore2.Response) -> str:
             if name.lower() == b"location":
                 return urljoin(url, value.decode(errors="replace"))
     if status in _AGAIN or status >= 500:
-        raise _later(f"{host!r} answered {status}")
+        raise _retry_later(f"{host!r} answered {status}")
     hint = "the address may have expired: retry the job with a fresh one"
     raise AttachmentRefused(f"{host!r} answered {status}", hint)
 
 
-def _later(message: str) -> AttachmentUnavailable:
+def _retry_later(message: str) -> AttachmentUnavailable:
     return AttachmentUnavailable(message, "it is tried again; after that, retry the job with a fresh address")

@@ -29,7 +29,7 @@ class Guard:
         if parts.scheme != "https" and not (parts.scheme == "http" and self.policy.allow_http):
             hint = f"use https, or allow http in [{self.table}]"
             raise DeliveryRefused("the address is not https", hint)
-        host, port = _destination(parts)
+        host, port = _split_destination(parts)
         path = quote(parts.path or "/", safe=_PLAIN) + (
             f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else ""
         )
@@ -59,7 +59,7 @@ class Guard:
         return addresses
 
 
-def _destination(parts: SplitResult) -> tuple[str, int | None]:
+def _split_destination(parts: SplitResult) -> tuple[str, int | None]:
     """The host as headers and certificates spell it, and the port if one is given. Raises DeliveryRefused."""
     try:
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port

@@ -20,7 +20,7 @@ import httpcore2
 from vvwatch.core.shortages import shortage_in
 from vvwatch.errors import DeliveryRefused, MachineShortage
 from vvwatch.ports import Reply
-from vvwatch.senders.causes import cause_of
+from vvwatch.senders.causes import describe_cause
 from vvwatch.senders.connections import Connections
 from vvwatch.senders.guard import Guard
 
@@ -63,7 +63,7 @@ class HttpSender:
         if isinstance(failure, httpcore2.TimeoutException):
             return f"no answer within {self._timeout_seconds:g} s"
         if isinstance(failure, httpcore2.NetworkError | httpcore2.ProtocolError):
-            return cause_of(failure) or f"{type(failure).__name__}: the connection failed"
+            return describe_cause(failure) or f"{type(failure).__name__}: the connection failed"
         return f"{type(failure).__name__}: it could not be sent"
 
     async def _exchange(
@@ -73,12 +73,12 @@ class HttpSender:
         ends_at = anyio.current_time() + self._timeout_seconds
         asked = self._connections.answer("POST", target, whole, self._timeout_seconds, content=body)
         async with asked as response:
-            text = await _beginning(response, ends_at)
+            text = await _read_beginning(response, ends_at)
         answered = {name.lower(): value for name, value in response.headers}
-        return response.status, text, _retry_after(answered.get(b"retry-after", b"").decode("latin-1"))
+        return response.status, text, _parse_retry_after(answered.get(b"retry-after", b"").decode("latin-1"))
 
 
-async def _beginning(response: httpcore2.Response, ends_at: float) -> str:
+async def _read_beginning(response: httpcore2.Response, ends_at: float) -> str:
     """What comes of the body until then: the status alone says what became of the message."""
     kept = b""
     with anyio.CancelScope(deadline=ends_at), suppress(httpcore2.NetworkError, httpcore2.ProtocolError):
@@ -89,18 +89,18 @@ async def _beginning(response: httpcore2.Response, ends_at: float) -> str:
     return kept[:_KEPT_BODY_BYTES].decode("utf-8", "replace")
 
 
-def _retry_after(value: str | None) -> float | None:
+def _parse_retry_after(value: str | None) -> float | None:
     """Seconds to wait by a Retry-After header (RFC 9110 §10.2.3), bounded; None when absent or unreadable."""
     if not value:
         return None
     try:
-        seconds = _seconds_until(value)
+        seconds = _seconds_until_date(value)
     except (ValueError, OverflowError):
         return None
     return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
 
 
-def _seconds_until(value: str) -> float:
+def _seconds_until_date(value: str) -> float:
     try:
         return float(value)
     except ValueError:

@@ -249,7 +249,7 @@ async def test_a_crash_begins_again_and_doubles_nothing(
         if place == "on the way":
             dying.setattr("vvwatch.providers.local.uploads.Arriving.become", dies)
         elif place == "before its row says so":
-            dying.setattr(fetching, "fetched", dies)
+            dying.setattr(fetching, "note_fetched", dies)
         else:
             dying.setattr(Imports, "_probed", dies_late)
         if place == "after its row says so":
@@ -292,14 +292,14 @@ async def test_one_that_two_fetch_stays_as_the_first_has_it(
 ) -> None:
     job = await near.post(PATH, wanted(host, "/a.mp4"), status=202)
     [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
-    filled = attachments._filled
+    filled = attachments._fill_file
 
     async def overtaken(*args: Any) -> None:
-        monkeypatch.setattr(attachments, "_filled", filled)
+        monkeypatch.setattr(attachments, "_fill_file", filled)
         await work.file(piece)
         await filled(*args)
 
-    monkeypatch.setattr(attachments, "_filled", overtaken)
+    monkeypatch.setattr(attachments, "_fill_file", overtaken)
     await work.file(piece)
     assert len(host.asked) == 2
     await worked(work, database)
@@ -312,7 +312,7 @@ async def test_of_one_that_is_cancelled_no_more_is_fetched(
 ) -> None:
     await near.post(PATH, wanted(host, "/a.mp4"), status=202)
     [piece] = jobs_of(database).take(Kind.IMPORT_FILE)
-    filled, sizes = attachments._filled, list[int]()
+    filled, sizes = attachments._fill_file, list[int]()
 
     async def cancelled(arriving: Any, *rest: Any) -> None:
         await database.write(lambda tx: tx.claim(piece))
@@ -320,7 +320,7 @@ async def test_of_one_that_is_cancelled_no_more_is_fetched(
         sizes.append(arriving.size_bytes)
 
     monkeypatch.setattr(attachments, "_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(attachments, "_filled", cancelled)
+    monkeypatch.setattr(attachments, "_fill_file", cancelled)
     await work.file(piece)
     assert sizes == [0]
     assert jobs_of(database).take(Kind.IMPORT_FILE) == []
@@ -394,7 +394,7 @@ async def test_a_repetition_fetches_nothing_twice(near: Api, host: FileHost, dat
 
 def test_what_a_file_is_called_comes_from_wherever_it_is_told() -> None:
     def name(url: str, told_type: str = "", **given: str) -> str | None:
-        return fetching.name_of(fetching.Attachment("1", url, **given), told_type)
+        return fetching.choose_file_name(fetching.Attachment("1", url, **given), told_type)
 
     assert name("https://x/a%20b.mp4?c=d") == "a b.mp4"
     assert name("https://x/a", file_name="b.mov") == "b.mov"

@@ -66,7 +66,7 @@ async def test_a_file_that_is_tried_again_by_itself_says_when(
     def record(tx: Tx) -> None:
         [file] = tx.all(sa.select(import_files).where(import_files.c.key == "b.mp4"))
         for _ in range(3):
-            unreadable.record(tx, imports.get(tx, story.job_id), file, Patience(15.0, 3_600.0))
+            unreadable.record_failure(tx, imports.get(tx, story.job_id), file, Patience(15.0, 3_600.0))
 
     await database.write(record)
     found = await explained(api, "b.mp4")

@@ -14,7 +14,7 @@ from tests.store.pipeline import jobs_of
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.ports import Kind
 from vvwatch.store.db.database import Database, Tx
-from vvwatch.store.delivery.exports import again
+from vvwatch.store.delivery.exports import load_work
 from vvwatch.store.schema import exports
 
 pytestmark = pytest.mark.anyio
@@ -110,7 +110,7 @@ async def test_every_node_has_the_document(
     run_id = story.run_id if of_one_run else None
     export_id = await direct(database, run_id=run_id, created_at=clock.now())
     maker = documents_in(tmp_path / "another", database, clock, storage)
-    [written] = await maker._built(await database.read(again, export_id))
+    [written] = await maker._built(await database.read(load_work, export_id))
     told = {"sha256": written.sha256, "file_size_bytes": written.size_bytes}
     await database.write(lambda tx: tx.update(exports, export_id, **told))
     clock.advance(10)

@@ -207,7 +207,7 @@ async def test_no_export_passes_dropped_results_for_none(
         await database.write(retrying.retry_export, story.export_id)
     await database.write(lambda tx: tx.execute(sa.delete(export_table)))
     run = await only(database, prompt_runs)
-    assert await database.write(exports.fire, run) is None
+    assert await database.write(exports.request_automatic, run) is None
 
 
 async def test_an_item_that_is_tried_again_is_not_announced_again(

@@ -29,7 +29,7 @@ def tell(tx: Tx, *subjects: str) -> None:
 
 
 async def told(database: Database, after: Position = FIRST, limit: int = 100) -> list[str]:
-    rows: Sequence[sa.Row[Any]] = await database.read(feed.following, after, limit)
+    rows: Sequence[sa.Row[Any]] = await database.read(feed.list_after, after, limit)
     return [row.data["video_id"] for row in rows]
 
 
@@ -46,26 +46,26 @@ async def test_whoever_goes_on_from_the_last_misses_none_and_hears_none_twice(da
     for subject in "abcdefg":
         await database.write(tell, subject)
     heard, position = [], FIRST
-    while rows := await database.read(feed.following, position, 3):
+    while rows := await database.read(feed.list_after, position, 3):
         heard += [row.data["video_id"] for row in rows]
         position = feed.position_of(rows[-1])
     assert heard == list("abcdefg")
-    tail = await database.read(feed.tail)
+    tail = await database.read(feed.get_tail)
     assert tail == (position, True)
 
 
 async def test_an_event_is_found_again_by_its_id(database: Database) -> None:
     await database.write(tell, "a", "b")
-    [first, _] = await database.read(feed.following, FIRST, 2)
-    position = await database.read(feed.find, first.id)
+    [first, _] = await database.read(feed.list_after, FIRST, 2)
+    position = await database.read(feed.find_position, first.id)
     assert position is not None
     assert await told(database, position) == ["b"]
-    assert await database.read(feed.find, "evt_unknown") is None
-    assert await database.read(feed.find, FIRST.event_id) == FIRST
+    assert await database.read(feed.find_position, "evt_unknown") is None
+    assert await database.read(feed.find_position, FIRST.event_id) == FIRST
 
 
 async def test_without_events_the_tail_is_before_all(database: Database) -> None:
-    assert await database.read(feed.tail) == (FIRST, True)
+    assert await database.read(feed.get_tail) == (FIRST, True)
 
 
 async def test_what_was_announced_before_is_announced_no_second_time(database: Database) -> None:
@@ -78,7 +78,7 @@ async def test_the_newest_event_outlives_retention_so_that_no_place_is_given_twi
     database: Database, clock: FakeClock
 ) -> None:
     await database.write(tell, "a", "b")
-    last = (await database.read(feed.tail)).position
+    last = (await database.read(feed.get_tail)).position
     clock.advance(1e6)
     before = clock.now() - 10
     found = await database.read(retention.old_events, before, "")
@@ -93,11 +93,11 @@ async def test_before_every_event_is_nowhere_when_the_first_of_them_is_gone(
 ) -> None:
     for subject in ("a", "b"):
         await database.write(tell, subject)
-    assert await database.read(feed.find, FIRST.event_id) == FIRST
+    assert await database.read(feed.find_position, FIRST.event_id) == FIRST
     clock.advance(1e6)
     found = await database.read(retention.old_events, clock.now(), "")
     assert await database.write(retention.drop_events, clock.now(), found) == 1
-    assert await database.read(feed.find, FIRST.event_id) is None
+    assert await database.read(feed.find_position, FIRST.event_id) is None
 
 
 async def test_who_goes_on_from_before_a_dropped_event_is_told_that(
@@ -105,10 +105,10 @@ async def test_who_goes_on_from_before_a_dropped_event_is_told_that(
 ) -> None:
     for subject in ("a", "b", "c"):
         await database.write(tell, subject)
-    first, second, third = [row.id for row in await database.read(feed.following, FIRST, 3)]
+    first, second, third = [row.id for row in await database.read(feed.list_after, FIRST, 3)]
     clock.advance(1e6)
     assert await database.write(retention.drop_events, clock.now(), [second]) == 1
-    found = [await database.read(feed.find, each) for each in (first, second, third)]
+    found = [await database.read(feed.find_position, each) for each in (first, second, third)]
     assert [position is None for position in found] == [True, True, False]
 
 
@@ -162,10 +162,10 @@ async def test_an_event_waits_for_transactions_that_began_before_it_and_may_stil
         await slow(other, "slow")
         await database.write(tell, "quick")
         assert await told(database) == ["first"]
-        assert (await database.read(feed.tail)).whole is False
+        assert (await database.read(feed.get_tail)).whole is False
         await transaction.commit()
         assert await told(database) == ["first", "slow", "quick"]
-        assert (await database.read(feed.tail)).whole is True
+        assert (await database.read(feed.get_tail)).whole is True
     finally:
         await other.close()
 
@@ -184,7 +184,7 @@ async def test_of_two_transactions_that_overlap_the_one_that_commits_last_is_not
         await slow(late, "two")
         await slow(early, "one")
         await two.commit()
-        heard = await database.read(feed.following, FIRST, 10)
+        heard = await database.read(feed.list_after, FIRST, 10)
         assert [row.data["video_id"] for row in heard] == ["first"]
         await one.commit()
         assert await told(database, feed.position_of(heard[-1])) == ["one", "two"]
@@ -220,7 +220,7 @@ async def test_in_another_cluster_places_go_on_where_they_were(database: Databas
 
     await database.write(move)
     assert await told(database) == ["a"]
-    last = (await database.read(feed.tail)).position
+    last = (await database.read(feed.get_tail)).position
     await database.write(tell, "b")
     assert await told(database, last) == ["b"]
     assert await told(database) == ["a", "b"]

@@ -26,7 +26,7 @@ from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Database, Tx, sweep
 from vvwatch.store.imports import attachments, cancellation, imports, one_time, retrying
 from vvwatch.store.imports.imports import FileOutcome, NewFile
-from vvwatch.store.imports.one_time import LeftAlone, Listing, OneTime
+from vvwatch.store.imports.one_time import Listing, OneTimeSpec, SkippedObject
 from vvwatch.store.schema import import_files, import_jobs, objects
 
 JOB_ID: Final = "job_it"
@@ -73,8 +73,8 @@ class Stage:
         """A page with some of few objects, in few versions, now and then the wrong ones."""
         names = self.random.sample("abcdefg", 4)
         found = [obj(f"{name}.mp4", self.random.choice(("v1", "v2"))) for name in names[:3]]
-        left = LeftAlone(f"{names[-1]}.mp4", "v0", 0, Reason.ZERO_BYTE, "it is empty")
-        await self._listed(one_time.take, found, [left])
+        left = SkippedObject(f"{names[-1]}.mp4", "v0", 0, Reason.ZERO_BYTE, "it is empty")
+        await self._listed(one_time.record_listed, found, [left])
 
     async def _seal(self) -> None:
         await self._listed(one_time.seal)
@@ -117,7 +117,7 @@ class Stage:
     async def _tell(self) -> None:
         job = self._job(Kind.IMPORT_JOB)
         if job is not None:
-            await self.database.write(cancellation.tell_files, job)
+            await self.database.write(cancellation.skip_files, job)
 
     async def _retry(self) -> None:
         row = await self.database.read(imports.get, self.job_id)
@@ -146,7 +146,7 @@ class Stage:
 def _asked(tx: Tx, kind: str) -> str:
     prepare(tx, paused=True)
     if kind != imports.ATTACHMENTS:
-        return str(one_time.create(tx, OneTime("conn_in", "idx_main", import_mode=kind)).id)
+        return str(one_time.create(tx, OneTimeSpec("conn_in", "idx_main", import_mode=kind)).id)
     files = [NewFile(f"{JOB_ID}/{n}", "", 0, origin={"file_id": str(n)}) for n in range(5)]
     imports.create_sealed(
         tx, job_id=JOB_ID, index_id="idx_main", connector_id="conn_in", source_kind=kind, files=files
@@ -156,7 +156,7 @@ def _asked(tx: Tx, kind: str) -> str:
 
 async def _played(databases: Databases, kind: str, steps: Sequence[str], seed: int) -> None:
     clock = FakeClock()
-    small = mock.patch.object(cancellation, "AT_ONCE", 2), mock.patch.object(one_time, "MOST_LISTED", 1)
+    small = mock.patch.object(cancellation, "BATCH_FILES", 2), mock.patch.object(one_time, "MOST_LISTED", 1)
     with small[0], small[1], databases.fresh("sqlite", clock) as database:
         database.sink = RecordingSink()
         async with database.opened():

@@ -97,7 +97,7 @@ async def test_a_file_of_a_cancelled_job_is_retried_before_it_was_told(
     await database.write(cancellation.cancel, file.job_id)
     assert (await database.write(retrying.retry_file, file.job_id, str(file.id))).scanning
     [job] = jobs_of(database).take(Kind.IMPORT_JOB)
-    assert await database.write(cancellation.tell_files, job) == 1
+    assert await database.write(cancellation.skip_files, job) == 1
     again = await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
     assert again.count == 1
 

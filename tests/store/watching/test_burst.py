@@ -97,8 +97,8 @@ class Node:
         [work] = await self.database.write(deliveries.begin_all, [job])
         if work is not None:
             self.delivered.append(work.delivery.id)
-            attempted = deliveries.Attempted(200, "", None, 0.001)
-            ended = deliveries.Ended(job, work.delivery.attempts, attempted, DeliveryStatus.DELIVERED)
+            attempted = deliveries.AttemptResult(200, "", None, 0.001)
+            ended = deliveries.EndedAttempt(job, work.delivery.attempts, attempted, DeliveryStatus.DELIVERED)
             await self.database.write(deliveries.finish_all, [ended], 20, [1.0])
 
 

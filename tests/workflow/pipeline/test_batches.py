@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from vvwatch.errors import StoreUnavailable
-from vvwatch.workflow.pipeline.batcher import Together
+from vvwatch.workflow.pipeline.batcher import Batcher
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ class Office:
         self.asked: list[Sequence[int]] = []
         self.error: Exception | None = None
         self.answers: dict[int, int] = {}
-        self.together = Together(self.do)
+        self.together = Batcher(self.do)
 
     async def do(self, numbers: Sequence[int]) -> Sequence[int]:
         self.asked.append(list(numbers))

@@ -25,9 +25,9 @@ from vvwatch.store.delivery import webhooks
 from vvwatch.store.delivery.deliveries import (
     SHARE,
     UNTRIED_SHARE,
-    Attempted,
-    Ended,
-    Noted,
+    AttemptResult,
+    EndedAttempt,
+    FinishResult,
     begin_all,
     finish_all,
 )
@@ -179,7 +179,7 @@ async def test_a_try_keeps_its_delivery_id_and_signs_with_the_newest_secret(offi
     office.sender.answers = lambda _: BROKEN if len(office.sender.posts) == 1 else OK
     await office.tell("media.created", "vid_1")
     await office.work()
-    secret = await office.database.write(webhooks.rotate, BOX, webhook_id)
+    secret = await office.database.write(webhooks.rotate_secret, BOX, webhook_id)
     await office.work(60)
     first, second = office.sender.posts
     assert first.headers["X-Delivery-ID"] == second.headers["X-Delivery-ID"]
@@ -331,9 +331,9 @@ async def test_what_fails_together_counts_as_one_failure(office: Office) -> None
     assert len(jobs) == SHARE
     works = await office.database.write(begin_all, jobs)
     office.clock.advance(10)
-    silence = Attempted(None, "", "no answer", 10.0)
+    silence = AttemptResult(None, "", "no answer", 10.0)
     for job in jobs:
-        ended = Ended(job, 1, silence, DeliveryStatus.RETRYING, office.clock.now() + 30)
+        ended = EndedAttempt(job, 1, silence, DeliveryStatus.RETRYING, office.clock.now() + 30)
         await office.database.write(finish_all, [ended], 20, DELAYS)
     hook = await office.webhook(webhook_id)
     assert (len(works), hook.status, hook.failure_count) == (SHARE, "active", 1)
@@ -455,10 +455,10 @@ async def test_a_stale_job_that_comes_along_neither_gets_nor_ends_what_another_w
     stale = replace(job, revision=job.revision - 1)
     works = await office.database.write(begin_all, [stale, replace(job), job])
     assert [work is not None for work in works] == [False, False, True]
-    taken = Attempted(200, "ok", None, 0.1)
-    ended = [Ended(each, 1, taken, DeliveryStatus.DELIVERED) for each in (stale, replace(job), job)]
+    taken = AttemptResult(200, "ok", None, 0.1)
+    ended = [EndedAttempt(each, 1, taken, DeliveryStatus.DELIVERED) for each in (stale, replace(job), job)]
     noted = await office.database.write(finish_all, ended, 20, DELAYS)
-    assert noted == [Noted.STALE, Noted.STALE, Noted.KEPT]
+    assert noted == [FinishResult.STALE, FinishResult.STALE, FinishResult.KEPT]
 
 
 async def test_a_test_is_signed_and_counts_for_nothing(office: Office, told: Told) -> None:

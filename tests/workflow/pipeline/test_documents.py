@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vvwatch.errors import Conflict
-from vvwatch.workflow.pipeline.documents import Document, abandoned
+from vvwatch.workflow.pipeline.documents import Document, abandon_on_error
 
 HEAD = {"schema": "s", "runs": []}
 Element = dict[str, Any]
@@ -68,7 +68,7 @@ def test_without_a_bound_it_is_one_file(tmp_path: Path) -> None:
 def test_what_is_too_large_for_any_file_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     document = Document(partial(named, tmp_path), HEAD, 1_000)
     document.add(element(1, 800))
-    with pytest.raises(Conflict, match="vid_2") as caught, abandoned(document):
+    with pytest.raises(Conflict, match="vid_2") as caught, abandon_on_error(document):
         document.add(element(2, 901))
     assert "destination_connector_id" in caught.value.hint
     assert list(tmp_path.iterdir()) == []

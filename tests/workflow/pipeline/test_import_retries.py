@@ -31,13 +31,13 @@ from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.db.sqlite import SqliteDatabase
 from vvwatch.store.imports import one_time, retrying
 from vvwatch.store.imports import unreadable as store
-from vvwatch.store.imports.one_time import OneTime
+from vvwatch.store.imports.one_time import OneTimeSpec
 from vvwatch.store.schema import import_files, import_jobs, media, objects, prompt_runs, troubles
 from vvwatch.store.watching import automations, windows
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.import_retries import AT_ONCE, Troubles
+from vvwatch.workflow.pipeline.import_retries import AT_ONCE, ImportRetries
 from vvwatch.workflow.pipeline.imports import Imports
-from vvwatch.workflow.pipeline.liveness import Standing
+from vvwatch.workflow.pipeline.liveness import StoreState
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.watching.one_time import OneTimeImports
 from vvwatch.workflow.watching.watcher import Watcher
@@ -76,8 +76,8 @@ class Place:
         self.one_time = OneTimeImports(self.database, self.clock, self.telemetry, self.reading)
         self.troubles = self.node("")
 
-    def node(self, name: str) -> Troubles:
-        return Troubles(self.database, self.telemetry, self.reading, self.watcher.notice, name)
+    def node(self, name: str) -> ImportRetries:
+        return ImportRetries(self.database, self.telemetry, self.reading, self.watcher.notice, name)
 
     @property
     def sink(self) -> RecordingSink:
@@ -254,7 +254,7 @@ async def test_a_lost_folder_that_fills_the_first_pages_hides_no_other(place: Pl
     standing = await place.reading.liveness.standing(
         "in", gone[0], place.clock.monotonic, lambda: place.reading.storage(CONNECTOR), 0.5, reads=True
     )
-    assert standing is Standing.ANSWERS
+    assert standing is StoreState.ANSWERS
 
 
 @pytest.mark.parametrize("error", [CredentialsRefused("unknown key"), SpoolFull("no room")])
@@ -422,7 +422,7 @@ async def test_a_try_that_a_crash_cuts_short_is_made_again(place: Place, step: s
     del place.storage.refused["b.mp4"]
     place.clock.advance(20)
     [trouble] = await place.rows(troubles)
-    due = await place.database.write(store.begin, trouble.scope_id, trouble.key, trouble.version, "one")
+    due = await place.database.write(store.begin_try, trouble.scope_id, trouble.key, trouble.version, "one")
     assert due is not None
     if step == "take_up":
         await place.database.write(retrying.take_up, due.trouble)
@@ -474,7 +474,7 @@ async def test_looking_for_what_is_due_reads_nothing_that_waits(database: Databa
         said.append((statement, parameters))
 
     sa.event.listen(database._reader, "before_cursor_execute", listen)
-    await database.read(store.due, "node", 16)
+    await database.read(store.list_due, "node", 16)
     sa.event.remove(database._reader, "before_cursor_execute", listen)
     [(text, given)] = [each for each in said if "troubles" in each[0]]
 
@@ -503,7 +503,7 @@ async def test_a_file_of_a_one_time_job_comes_by_itself_in_a_job_of_its_own(plac
     place.storage.put("b.mp4", b"x")
     place.storage.refused["b.mp4"] = LOST
     place.sink.take(Kind.SCAN)
-    await place.database.write(one_time.create, OneTime("conn_in", "idx_main"))
+    await place.database.write(one_time.create, OneTimeSpec("conn_in", "idx_main"))
     await place.one_time.advance(place.sink.take(Kind.IMPORT_JOB)[-1])
     await place.work(60)
     assert await place.imported() == ["a.mp4"]

@@ -22,7 +22,7 @@ from vvwatch.errors import (
     VvwatchError,
 )
 from vvwatch.ports import Job, Kind
-from vvwatch.workflow.pipeline.reading import Reading, expected
+from vvwatch.workflow.pipeline.reading import Reading, to_known_error
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_a_run_whose_processor_is_not_there_is_told_so(reading: Reading, process
 def test_what_nobody_foresaw_is_tried_a_few_times_and_then_ends() -> None:
     bug = RuntimeError("bug")
     with pytest.raises(RuntimeError, match="bug"):
-        expected(Job(Kind.IMPORT_FILE, "1", 0, 0.0, attempt=5), bug)
-    assert "RuntimeError" in expected(Job(Kind.IMPORT_FILE, "1", 0, 0.0, attempt=6), bug).message
+        to_known_error(Job(Kind.IMPORT_FILE, "1", 0, 0.0, attempt=5), bug)
+    assert "RuntimeError" in to_known_error(Job(Kind.IMPORT_FILE, "1", 0, 0.0, attempt=6), bug).message
 
 
 def test_of_several_causes_the_one_that_says_most_counts() -> None:
@@ -79,9 +79,9 @@ def test_of_several_causes_the_one_that_says_most_counts() -> None:
         ([stopped, ExceptionGroup("", [lost, away])], lost),
     ]
     for causes, said in several:
-        assert expected(job, ExceptionGroup("", causes)) is said
+        assert to_known_error(job, ExceptionGroup("", causes)) is said
     with pytest.raises(ExceptionGroup):
-        expected(job, ExceptionGroup("", [away, RuntimeError("bug")]))
+        to_known_error(job, ExceptionGroup("", [away, RuntimeError("bug")]))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from vvwatch.store.admin import invariants
 from vvwatch.store.db.database import Database, sweep
 from vvwatch.store.imports import cancellation, imports, one_time
 from vvwatch.store.imports.imports import FileOutcome
-from vvwatch.store.imports.one_time import OneTime
+from vvwatch.store.imports.one_time import OneTimeSpec
 from vvwatch.store.schema import events, import_files, import_jobs, media, objects, prompt_runs
 from vvwatch.store.watching import automations, ledger, windows
 from vvwatch.telemetry import Telemetry
@@ -107,7 +107,7 @@ def listing_of(
 
 
 async def asked(database: Database, **wanted: Any) -> str:
-    row = await database.write(one_time.create, OneTime("conn_in", "idx_main", **wanted))
+    row = await database.write(one_time.create, OneTimeSpec("conn_in", "idx_main", **wanted))
     return str(row.id)
 
 
@@ -591,7 +591,7 @@ async def test_a_large_job_is_cancelled_in_pieces_and_can_be_imported_anew(
     assert await database.write(imports.begin_file, busy[1]) is None
     [job] = jobs_of(database).take(Kind.IMPORT_JOB)
     pieces = 0
-    while await database.write(cancellation.tell_files, job):
+    while await database.write(cancellation.skip_files, job):
         pieces += 1
         assert await is_sound(database)
     assert pieces >= 3

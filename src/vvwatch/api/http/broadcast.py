@@ -70,7 +70,7 @@ class Broadcast:
     async def following(self, database: Database, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
         """The next events behind `after`, at most `limit`."""
         if self._since is None or after < self._since:
-            return await database.read(feed.following, after, limit)
+            return await database.read(feed.list_after, after, limit)
         return [row for row in self._recent if position_of(row) > after][:limit]
 
     async def news(self, after: Position, seconds: float) -> bool:
@@ -98,11 +98,11 @@ class Broadcast:
                 await database.announced.wait(seen)
 
     async def _look(self, database: Database) -> Tail:
-        tail = await database.read(feed.tail)
+        tail = await database.read(feed.get_tail)
         if self._since is None:
             self._since = tail.position
             self._moved.give()
-        while rows := await database.read(feed.following, self._newest(), _REMEMBERED):
+        while rows := await database.read(feed.list_after, self._newest(), _REMEMBERED):
             for row in rows:
                 if len(self._recent) == _REMEMBERED:
                     self._since = position_of(self._recent[0])

@@ -61,7 +61,7 @@ async def import_attachments(context: Context, once: Idempotent, body: Attachmen
         connector = context.uploads.connector(tx)
         job_id = tx.new_id("job")
         fetching.create(tx, context.box, job_id, goes_to.index_id, connector.id, wanted)
-        job = import_jobs.shown(queries.view(tx, job_id))
+        job = import_jobs.shown(queries.get_view(tx, job_id))
         return AttachmentsJob(**job.model_dump(), destination=goes_to)
 
     return await once(effect)

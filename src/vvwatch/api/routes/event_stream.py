@@ -157,11 +157,13 @@ class _Stream:
     async def begin(self, last_event_id: str) -> bytes:
         """Find out where to go on; returns how the stream begins."""
         retry = b"retry: %d\n" % _RETRY_MILLISECONDS
-        known = await self._context.database.read(feed.find, last_event_id) if last_event_id else None
+        known = (
+            await self._context.database.read(feed.find_position, last_event_id) if last_event_id else None
+        )
         if known is not None:
             self._position = self._told = known
             return retry + b"\n"
-        self._position = (await self._context.database.read(feed.tail)).position
+        self._position = (await self._context.database.read(feed.get_tail)).position
         return retry + (self._reset() if last_event_id else self._id() + b"\n")
 
     async def lines(self, beginning: bytes) -> AsyncIterator[bytes]:

@@ -207,7 +207,7 @@ def _created(row: sa.Row[Any]) -> CreatedExport:
 @router.get("/exports")
 async def list_exports(context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[Export]:
     """Exports, newest first."""
-    return [shown(row) for row in await context.database.read(export_queries.newest, limit)]
+    return [shown(row) for row in await context.database.read(export_queries.list_newest, limit)]
 
 
 @router.get("/exports/{export_id}")

@@ -21,7 +21,7 @@ from vvwatch.config.fields import KeyPrefix, Pattern
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import attachments, cancellation, fetching, job_queries, one_time, retrying
 from vvwatch.store.imports.imports import ATTACHMENTS
-from vvwatch.store.imports.one_time import OneTime
+from vvwatch.store.imports.one_time import OneTimeSpec
 
 router = resource_router("import jobs")
 
@@ -76,7 +76,7 @@ async def create_import_job(context: Context, once: Idempotent, body: ImportJobB
         return given
     connector = await context.database.read(one_time.require_usable, body.connector_id, body.index_id)
     check_prefix(await context.open_storage(connector), body.source_prefix)
-    wanted = OneTime(
+    wanted = OneTimeSpec(
         connector_id=body.connector_id,
         index_id=body.index_id,
         source_prefix=body.source_prefix,
@@ -91,7 +91,7 @@ async def create_import_job(context: Context, once: Idempotent, body: ImportJobB
 
 
 def _shown(tx: Tx, job_id: str) -> ImportJob:
-    return shown(job_queries.view(tx, job_id))
+    return shown(job_queries.get_view(tx, job_id))
 
 
 @router.post("/import-jobs/{job_id}/cancel", response_model=ImportJob)
@@ -123,7 +123,7 @@ async def retry_import_job(
 
     def retry(tx: Tx) -> ImportJob:
         _require_attachments(job_queries.get(tx, job_id).source_kind, job_id)
-        attachments.retry(tx, job_id, [fetching.renewed(tx, context.box, file) for file in refreshed])
+        attachments.retry(tx, job_id, [fetching.seal_refreshed(tx, context.box, file) for file in refreshed])
         return _shown(tx, job_id)
 
     return await once(retry)

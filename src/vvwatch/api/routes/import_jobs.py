@@ -231,7 +231,7 @@ def _skipped_file(row: sa.Row[Any]) -> SkippedFile:
 
 
 def _source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
-    status, reason, message = cancellation.told(job, row)
+    status, reason, message = cancellation.describe_file(job, row)
     failed, skipped = status == FileStatus.FAILED, status == FileStatus.SKIPPED
     failure = Failure(error_code=reason, message=message, refresh_required=job.source_kind == ATTACHMENTS)
     return ImportSourceFile(
@@ -266,7 +266,7 @@ async def list_import_jobs(
 ) -> list[ImportJob]:
     """Import jobs, newest first."""
     found = await context.database.read(
-        job_queries.newest,
+        job_queries.list_newest,
         status=_status(status),
         index_id=index_id,
         connector_id=connector_id,
@@ -287,7 +287,7 @@ def _status(text: str | None) -> ImportStatus | None:
 @router.get("/import-jobs/{job_id}")
 async def get_import_job(context: Context, job_id: str) -> ImportJob:
     """One import job."""
-    return shown(await context.database.read(job_queries.view, job_id))
+    return shown(await context.database.read(job_queries.get_view, job_id))
 
 
 @router.get("/import-jobs/{job_id}/files")
@@ -311,7 +311,7 @@ def _files_page(
     tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool
 ) -> tuple[sa.Row[Any], Any]:
     job = job_queries.get(tx, job_id)
-    rows = job_queries.files(tx, job_id, after, limit, failed_only=failed_only)
+    rows = job_queries.list_files(tx, job_id, after, limit, failed_only=failed_only)
     return job, rows
 
 
@@ -326,4 +326,4 @@ async def list_import_outputs(
 
 def _outputs_page(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[Any, int]:
     job = job_queries.get(tx, job_id)
-    return job_queries.outputs(tx, job_id, after, limit), job.imported
+    return job_queries.list_outputs(tx, job_id, after, limit), job.imported

@@ -53,7 +53,7 @@ async def create_video(context: Context, once: Idempotent, body: VideoBody) -> R
 
     def effect(tx: Tx) -> ImportJob:
         job = import_object.create(tx, body.index_id, connector.id, obj, body.title)
-        return import_jobs.shown(queries.view(tx, job.id))
+        return import_jobs.shown(queries.get_view(tx, job.id))
 
     return await once(effect)
 

@@ -69,7 +69,7 @@ class _Original:
     @classmethod
     async def of(cls, context: ApiContext, video_id: str) -> _Original:
         """Raises NotFound for the media item, ApiError (409, 410) when its connector cannot be asked for it."""
-        row, connector = await context.database.read(original_queries.place, video_id)
+        row, connector = await context.database.read(original_queries.find_source, video_id)
         if connector is None or connector.status == catalog.DELETED:
             raise _gone(video_id, "the connector that it came from was deleted")
         if connector.status == catalog.DISABLED:

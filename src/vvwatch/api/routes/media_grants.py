@@ -74,7 +74,7 @@ async def grant_media(context: Context, request: Request, body: MediaGrantBody) 
     for the whole under a segment's name would be taken for the segment.
     """
     wanted = body.video_id, body.run_id, body.segment_id
-    row = await context.database.read(original_queries.wanted, *wanted)
+    row = await context.database.read(original_queries.require_original, *wanted)
     if body.segment_id is not None:
         raise ApiError(404, "not_available", "a segment by itself cannot be downloaded", _WHOLE_FILE)
     return grant(request, row, run_id=body.run_id)

@@ -101,7 +101,7 @@ async def upload_video(request: Request, context: Context, once: Idempotent) -> 
         def effect(tx: Tx) -> ImportJob:
             index = destination(tx, form.index_id, None)
             _import(tx, context, upload, index.index_id, form.title)
-            return import_jobs.shown(queries.view(tx, upload.job_id))
+            return import_jobs.shown(queries.get_view(tx, upload.job_id))
 
         return await once.of(upload.form.content())(effect)
 
@@ -122,7 +122,7 @@ async def upload_to_workflow(request: Request, context: Context, once: Idempoten
             goes_to = destination(tx, form.index_id, form.index_name)
             title = form.title or title_of(upload.form.name)
             media_id = _import(tx, context, upload, goes_to.index_id, title)
-            job = queries.view(tx, upload.job_id)
+            job = queries.get_view(tx, upload.job_id)
             item = _to_be(context, upload.file, media_id, job.job, title)
             return WorkflowUpload(**import_jobs.shown(job).model_dump(), video=item, destination=goes_to)
 
@@ -142,10 +142,10 @@ async def _awaited(context: ApiContext, made: WorkflowUpload) -> WorkflowUpload:
 
 
 def _ended(tx: Tx, made: WorkflowUpload) -> WorkflowUpload | None:
-    job = queries.view(tx, made.job_id)
+    job = queries.get_view(tx, made.job_id)
     if job.job.status not in TERMINAL:
         return None
-    found = media_queries.present_among(tx, [made.video.video_id])
+    found = media_queries.list_kept_views(tx, [made.video.video_id])
     item = videos.shown(found[0].row) if found else made.video
     return WorkflowUpload(**import_jobs.shown(job).model_dump(), video=item, destination=made.destination)
 
@@ -203,7 +203,7 @@ def _import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, title: 
         source_kind="upload",
         files=[NewFile(file.key, file.version, file.size_bytes, file.modified_at, title=title)],
     )
-    return uploads.reserve(tx, upload.job_id)[0]
+    return uploads.reserve_media(tx, upload.job_id)[0]
 
 
 def _to_be(context: ApiContext, file: StorageObject, media_id: str, job: sa.Row[Any], title: str) -> Video:

@@ -83,7 +83,7 @@ def _processed(
 @router.post("/videos/signed-url")
 async def get_signed_url(context: Context, request: Request, body: SignedUrlBody) -> SignedUrl:
     """An address of this server at which the original can be downloaded without a key for an hour."""
-    row = await context.database.read(media_queries.at, body.gcs_uri)
+    row = await context.database.read(media_queries.find_by_uri, body.gcs_uri)
     if row is None:
         raise NotFound("video", body.gcs_uri, "give the video_uri of a media item")
     made = grant(request, row)

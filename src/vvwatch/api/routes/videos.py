@@ -248,7 +248,7 @@ def _keys(view: MediaView) -> list[str]:
 @router.get("/videos/{video_id}")
 async def get_video(context: Context, video_id: str) -> Video:
     """One media item, with its prompt runs, newest first."""
-    return _whole(await context.database.read(media_queries.present, video_id, _MOST_SEGMENTS))
+    return _whole(await context.database.read(media_queries.get_kept_view, video_id, _MOST_SEGMENTS))
 
 
 @router.get("/indexes/{index_id}/videos")
@@ -256,14 +256,14 @@ async def list_videos(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Video]:
     """The media of an index, newest first."""
-    rows = await context.database.read(media_queries.page, index_id, decode(cursor), limit + 1)
+    rows = await context.database.read(media_queries.list_page, index_id, decode(cursor), limit + 1)
     return page(rows, limit, _whole, lambda view: view.row.id)
 
 
 @router.get("/playground/videos")
 async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
     """The media of the playground, newest first: what was sent in for no index of its own."""
-    rows = await context.database.read(media_queries.in_playground, decode(cursor), limit + 1)
+    rows = await context.database.read(media_queries.list_playground, decode(cursor), limit + 1)
     return page(rows, limit, _whole, lambda view: view.row.id)
 
 
@@ -277,20 +277,20 @@ async def list_video_prompt_runs(
 
 
 def _runs_of(tx: Tx, video_id: str, limit: int) -> list[run_queries.RunView]:
-    return [run_queries.view(tx, run_id) for run_id in media_queries.run_ids(tx, video_id, limit)]
+    return [run_queries.view(tx, run_id) for run_id in media_queries.list_run_ids(tx, video_id, limit)]
 
 
 @router.post("/videos/batch")
 async def batch_videos(context: Context, body: BatchBody) -> list[VideoWithDetails]:
     """Several media items in the order of the request, each once. Unknown ones are left out."""
-    found = await context.database.read(media_queries.present_among, body.video_ids, _MOST_OF_MANY)
+    found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MOST_OF_MANY)
     return [VideoWithDetails(**_whole(view).model_dump()) for view in found]
 
 
 @router.post("/videos/batch/status")
 async def batch_status(context: Context, body: BatchBody) -> list[VideoStatus]:
     """Where several media items stand, in the order of the request, each once. Unknown ones are left out."""
-    found = await context.database.read(media_queries.present_among, body.video_ids, _MOST_OF_MANY)
+    found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MOST_OF_MANY)
     return [
         VideoStatus(
             video_id=view.row.id,

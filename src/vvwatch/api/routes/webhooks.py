@@ -20,7 +20,7 @@ from vvwatch.store.delivery import delivery_queries, webhooks
 from vvwatch.store.delivery.delivery_queries import DeliveryView
 from vvwatch.store.delivery.webhooks import WebhookSpec
 from vvwatch.store.imports import retrying
-from vvwatch.workflow.pipeline.deliveries import what_failed
+from vvwatch.workflow.pipeline.deliveries import describe_failure
 
 router = resource_router("webhooks")
 
@@ -206,7 +206,7 @@ async def list_events() -> list[str]:
 @router.get("/webhooks/deliveries/{delivery_id}")
 async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
     """One delivery, attempt by attempt."""
-    return _whole(await context.database.read(delivery_queries.view, delivery_id))
+    return _whole(await context.database.read(delivery_queries.get_view, delivery_id))
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery)
@@ -217,7 +217,7 @@ async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
 
 def _retried(tx: Tx, delivery_id: str) -> WholeDelivery:
     retrying.retry_delivery(tx, delivery_id)
-    return _whole(delivery_queries.view(tx, delivery_id))
+    return _whole(delivery_queries.get_view(tx, delivery_id))
 
 
 @router.post("/webhooks", status_code=201, response_model=NewWebhook)
@@ -280,7 +280,9 @@ async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> 
     """
 
     def rotated(tx: Tx) -> NewSecret:
-        return NewSecret(webhook_id=webhook_id, new_secret=webhooks.rotate(tx, context.box, webhook_id))
+        return NewSecret(
+            webhook_id=webhook_id, new_secret=webhooks.rotate_secret(tx, context.box, webhook_id)
+        )
 
     return await once(rotated)
 
@@ -296,7 +298,7 @@ async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> R
 
     async def sent(_: Tested) -> Tested:
         reply = await context.test_webhook(found[-1])
-        error = what_failed(reply)
+        error = describe_failure(reply)
         return Tested(success=error is None, status_code=reply.status_code, error=error)
 
     return await once.followed(looked, sent)
@@ -314,5 +316,5 @@ async def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> list[WebhookDelivery]:
     """What was and is being delivered to a webhook, newest first."""
-    found = await context.database.read(delivery_queries.newest, webhook_id, status, limit)
+    found = await context.database.read(delivery_queries.list_newest, webhook_id, status, limit)
     return [WebhookDelivery(**_delivery(view)) for view in found]

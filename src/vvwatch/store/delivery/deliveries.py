@@ -42,7 +42,7 @@ class DeliveryWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted:
+class AttemptResult:
     """What one attempt came to; `status_code` None: no answer, `error` says why."""
 
     status_code: int | None
@@ -51,9 +51,9 @@ class Attempted:
     duration_seconds: float
 
 
-def put_new(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> None:
+def create_delivery(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> None:
     """A delivery of the event to the webhook, still to be fed. `about` is the object it tells of, '' for none."""
-    before = _last_under_way(tx, webhook.id, about)
+    before = _lock_last_unfinished(tx, webhook.id, about)
     tx.insert(
         deliveries,
         id=tx.new_id("del"),
@@ -66,22 +66,24 @@ def put_new(tx: Tx, webhook: sa.Row[Any], event_id: str, about: str) -> None:
     )
 
 
-def feed(tx: Tx, webhook: sa.Row[Any]) -> None:
+def feed_webhook(tx: Tx, webhook: sa.Row[Any]) -> None:
     """Put the next deliveries of an active webhook, up to its share, oldest first."""
     if webhook.status != "active":
         return
-    room = _room(tx, webhook)
+    room = _count_room(tx, webhook)
     if room <= 0:
         # Whoever ends a delivery of it meanwhile waits here, and then sees what waits; or has made room by now.
-        webhook = _guarded(tx, webhook.id)
-        room = _room(tx, webhook)
+        webhook = _lock_webhook(tx, webhook.id)
+        room = _count_room(tx, webhook)
     if room > 0:
         at = max(tx.now, webhook.probe_at or 0.0)
-        chosen = _waiting(webhook.id).limit(room).with_for_update(skip_locked=True)  # or others put them
-        _put(tx, [(row.id, row.revision) for row in tx.all(chosen)], at)
+        chosen = (
+            _select_waiting(webhook.id).limit(room).with_for_update(skip_locked=True)
+        )  # or others put them
+        _enqueue(tx, [(row.id, row.revision) for row in tx.all(chosen)], at)
 
 
-def _put(tx: Tx, revisions: Sequence[tuple[str, int]], at: float) -> None:
+def _enqueue(tx: Tx, revisions: Sequence[tuple[str, int]], at: float) -> None:
     """As `tx.put`, for many at once."""
     if not revisions:
         return
@@ -91,7 +93,7 @@ def _put(tx: Tx, revisions: Sequence[tuple[str, int]], at: float) -> None:
     tx.jobs += [Job(Kind.DELIVERY, ref, revision, at, queue=queue) for ref, revision in revisions]
 
 
-def _room(tx: Tx, webhook: sa.Row[Any]) -> int:
+def _count_room(tx: Tx, webhook: sa.Row[Any]) -> int:
     next_at = deliveries.c.next_at
     due = sa.func.count(sa.case((next_at <= tx.now + _SOON_SECONDS, 1))).label("busy")
     in_hand = sa.select(due, sa.func.count().label("held")).where(
@@ -106,13 +108,13 @@ def _room(tx: Tx, webhook: sa.Row[Any]) -> int:
     return share - int(found.busy)
 
 
-def _waiting(webhook_id: str) -> sa.Select[Any]:
+def _select_waiting(webhook_id: str) -> sa.Select[Any]:
     table = deliveries
     waits = table.c.webhook_id == webhook_id, table.c.completed_at.is_(None), table.c.next_at.is_(None)
     return sa.select(table.c.id, table.c.revision).where(*waits, ~table.c.held).order_by(table.c.id)
 
 
-def _first_under_way(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
+def _find_unfinished(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElement[Any]) -> sa.Row[Any] | None:
     if not about:
         return None
     table = deliveries
@@ -120,16 +122,16 @@ def _first_under_way(tx: Tx, webhook_id: str, about: str, order: sa.ColumnElemen
     return tx.first(sa.select(table.c.id, table.c.place, table.c.held).where(*same).order_by(order).limit(1))
 
 
-def _last_under_way(tx: Tx, webhook_id: str, about: str) -> sa.Row[Any] | None:
+def _lock_last_unfinished(tx: Tx, webhook_id: str, about: str) -> sa.Row[Any] | None:
     """The last delivery of what is told of the object, which does not end before this transaction does."""
-    while (last := _first_under_way(tx, webhook_id, about, deliveries.c.place.desc())) is not None:
+    while (last := _find_unfinished(tx, webhook_id, about, deliveries.c.place.desc())) is not None:
         same = deliveries.c.id == last.id, deliveries.c.completed_at.is_(None)
         if tx.first(sa.select(deliveries.c.id).where(*same).with_for_update()) is not None:
             return last
     return None
 
 
-def resume(tx: Tx, webhook_id: str) -> None:
+def resume_webhook(tx: Tx, webhook_id: str) -> None:
     """Forgive the webhook what failed, and let all that waits go on now, in its share."""
     tx.update(webhooks, webhook_id, failure_count=0, probe_at=None)
     table = deliveries
@@ -139,7 +141,7 @@ def resume(tx: Tx, webhook_id: str) -> None:
         .where(table.c.webhook_id == webhook_id, *naps)
         .values(next_at=None, revision=table.c.revision + 1)
     )
-    feed(tx, _webhook(tx, webhook_id))
+    feed_webhook(tx, _get_webhook(tx, webhook_id))
 
 
 @by_locks
@@ -149,23 +151,23 @@ def begin_all(tx: Tx, jobs: Sequence[Job]) -> list[DeliveryWork | None]:
     What waits for a webhook that is paused or disabled goes on when that is active again. A receiver that failed too
     often is asked by one delivery at a time; what a person lets be tried again does not wait for that.
     """
-    found = _rows(tx, deliveries, [job.ref for job in jobs], locked=True)
+    found = _load_rows(tx, deliveries, [job.ref for job in jobs], locked=True)
     current = {job.ref: job for job in jobs if _is_current(job, found)}
-    hooks = _rows(tx, webhooks, [found[ref].webhook_id for ref in current])
-    hooks |= {name: _guarded(tx, name) for name in sorted(hooks) if hooks[name].probe_at is not None}
+    hooks = _load_rows(tx, webhooks, [found[ref].webhook_id for ref in current])
+    hooks |= {name: _lock_webhook(tx, name) for name in sorted(hooks) if hooks[name].probe_at is not None}
     starting = []
     for ref, job in current.items():
         row = found[ref]
         hook = hooks[row.webhook_id]
         if hook.status != "active":
-            _put_off(tx, job, row, None)
-        elif _left_alone(tx, hook) and job.priority is not Priority.MANUAL:
-            _put_off(tx, job, row, hook.probe_at)
+            _postpone(tx, job, row, None)
+        elif _is_probed(tx, hook) and job.priority is not Priority.MANUAL:
+            _postpone(tx, job, row, hook.probe_at)
         else:
             starting.append(ref)
             if hook.probe_at is not None:
-                hooks[hook.id] = _probed(tx, hook.id)
-    work = _attempts(tx, starting, hooks)
+                hooks[hook.id] = _reserve_probe(tx, hook.id)
+    work = _start_attempts(tx, starting, hooks)
     return [work.get(job.ref) if current.get(job.ref) is job else None for job in jobs]
 
 
@@ -174,38 +176,40 @@ def _is_current(job: Job, found: Mapping[str, sa.Row[Any]]) -> bool:
     return job.ref in found and found[job.ref].revision == job.revision
 
 
-def _rows(tx: Tx, table: sa.Table, ids: Sequence[str], *, locked: bool = False) -> dict[str, sa.Row[Any]]:
+def _load_rows(
+    tx: Tx, table: sa.Table, ids: Sequence[str], *, locked: bool = False
+) -> dict[str, sa.Row[Any]]:
     chosen = sa.select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
     return {row.id: row for row in tx.all(chosen.with_for_update() if locked else chosen)} if ids else {}
 
 
-def _probed(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def _reserve_probe(tx: Tx, webhook_id: str) -> sa.Row[Any]:
     """The others wait until this one has its answer."""
     tx.update(webhooks, webhook_id, probe_at=tx.now + _PROBE_SECONDS)
-    return _webhook(tx, webhook_id)
+    return _get_webhook(tx, webhook_id)
 
 
-def _attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, sa.Row[Any]]) -> dict[str, DeliveryWork]:
+def _start_attempts(tx: Tx, ids: Sequence[str], hooks: Mapping[str, sa.Row[Any]]) -> dict[str, DeliveryWork]:
     """These deliveries at work, with a new attempt each."""
     if not ids:
         return {}
     table = deliveries
     begun = {"status": DeliveryStatus.PROCESSING, "last_attempt_at": tx.now, "attempts": table.c.attempts + 1}
     tx.execute(sa.update(table).where(table.c.id.in_(ids)).values(**begun))
-    rows = _rows(tx, table, ids)
+    rows = _load_rows(tx, table, ids)
     number = [
         {"delivery_id": each.id, "number": each.attempts, "started_at": tx.now} for each in rows.values()
     ]
     tx.execute(sa.insert(delivery_attempts), number)
-    told = _rows(tx, events, [row.event_id for row in rows.values()])
+    told = _load_rows(tx, events, [row.event_id for row in rows.values()])
     return {row.id: DeliveryWork(row, told[row.event_id], hooks[row.webhook_id]) for row in rows.values()}
 
 
-def _left_alone(tx: Tx, webhook: sa.Row[Any]) -> bool:
+def _is_probed(tx: Tx, webhook: sa.Row[Any]) -> bool:
     return webhook.probe_at is not None and webhook.probe_at > tx.now
 
 
-def _put_off(tx: Tx, job: Job, row: sa.Row[Any], at: float | None) -> None:
+def _postpone(tx: Tx, job: Job, row: sa.Row[Any], at: float | None) -> None:
     """Without an attempt. `at` None: until the webhook is active again."""
     status = DeliveryStatus.RETRYING if row.attempts else DeliveryStatus.PENDING
     moved = tx.claim(job, status=status)
@@ -213,7 +217,7 @@ def _put_off(tx: Tx, job: Job, row: sa.Row[Any], at: float | None) -> None:
         tx.put(Kind.DELIVERY, moved.id, moved.revision, at)
 
 
-def put_back(tx: Tx, job: Job, number: int, at: float, message: str) -> None:
+def undo_attempt(tx: Tx, job: Job, number: int, at: float, message: str) -> None:
     """Undo the attempt `number`, which this machine could not make, and make it `at`; `message` says why."""
     attempts = deliveries.c.attempts - 1
     row = tx.claim(job, status=DeliveryStatus.RETRYING, attempts=attempts, error_message=message)
@@ -224,7 +228,7 @@ def put_back(tx: Tx, job: Job, number: int, at: float, message: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedAttempt:
     """How the attempt `number` of a job's delivery ended, and what becomes of the delivery.
 
     `retry_at` is when it is tried again. `gone`: the receiver asked never to be told again.
@@ -232,13 +236,13 @@ class Ended:
 
     job: Job
     number: int
-    attempted: Attempted
+    attempted: AttemptResult
     status: DeliveryStatus
     retry_at: float | None = None
     gone: bool = False
 
 
-class Noted(Enum):
+class FinishResult(Enum):
     """What came of noting how an attempt ended."""
 
     STALE = "stale"
@@ -249,7 +253,9 @@ class Noted(Enum):
 
 
 @by_locks
-def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Sequence[float]) -> list[Noted]:
+def finish_all(
+    tx: Tx, ended: Sequence[EndedAttempt], disable_after: int, delays: Sequence[float]
+) -> list[FinishResult]:
     """Keep what came of attempts and move their deliveries on.
 
     A webhook is disabled when its receiver is gone, or after so many failures in a row. `delays`, as for a single
@@ -257,23 +263,23 @@ def finish_all(tx: Tx, ended: Sequence[Ended], disable_after: int, delays: Seque
     """
     for each in ended:
         check_transition(DeliveryStatus.PROCESSING, each.status)
-    found = _rows(tx, deliveries, [each.job.ref for each in ended], locked=True)
-    _keep_attempts(tx, ended)
+    found = _load_rows(tx, deliveries, [each.job.ref for each in ended], locked=True)
+    _save_attempts(tx, ended)
     valid = {each.job.ref: each for each in ended if _is_current(each.job, found)}
     if valid:
-        _move(tx, list(valid.values()))
-    by_webhook: dict[str, list[Ended]] = {}
+        _update_deliveries(tx, list(valid.values()))
+    by_webhook: dict[str, list[EndedAttempt]] = {}
     for ref, each in valid.items():
         by_webhook.setdefault(found[ref].webhook_id, []).append(each)
-    noted = dict.fromkeys(valid, Noted.KEPT)
+    noted = dict.fromkeys(valid, FinishResult.KEPT)
     for webhook_id, own in sorted(by_webhook.items()):  # locked in this order
-        _release(tx, [found[each.job.ref] for each in own if each.retry_at is None])
-        if _note(tx, webhook_id, own, found, disable_after, delays):
-            noted[own[-1].job.ref] = Noted.DISABLED
-    return [noted[each.job.ref] if valid.get(each.job.ref) is each else Noted.STALE for each in ended]
+        _release_next(tx, [found[each.job.ref] for each in own if each.retry_at is None])
+        if _update_webhook(tx, webhook_id, own, found, disable_after, delays):
+            noted[own[-1].job.ref] = FinishResult.DISABLED
+    return [noted[each.job.ref] if valid.get(each.job.ref) is each else FinishResult.STALE for each in ended]
 
 
-def _keep_attempts(tx: Tx, ended: Sequence[Ended]) -> None:
+def _save_attempts(tx: Tx, ended: Sequence[EndedAttempt]) -> None:
     table = delivery_attempts
     mine = table.c.delivery_id == sa.bindparam("ref"), table.c.number == sa.bindparam("attempt")
     rows = [
@@ -281,14 +287,14 @@ def _keep_attempts(tx: Tx, ended: Sequence[Ended]) -> None:
             "ref": each.job.ref,
             "attempt": each.number,
             "duration_seconds": each.attempted.duration_seconds,
-            **_answer(each.attempted),
+            **_response_columns(each.attempted),
         }
         for each in ended
     ]
     tx.execute(sa.update(table).where(*mine), rows)
 
 
-def _answer(attempted: Attempted) -> dict[str, Any]:
+def _response_columns(attempted: AttemptResult) -> dict[str, Any]:
     return {
         "response_status_code": attempted.status_code,
         "response_body": attempted.body,
@@ -296,14 +302,14 @@ def _answer(attempted: Attempted) -> dict[str, Any]:
     }
 
 
-def _move(tx: Tx, ended: Sequence[Ended]) -> None:
+def _update_deliveries(tx: Tx, ended: Sequence[EndedAttempt]) -> None:
     table = deliveries
     rows = [
         {
             "ref": each.job.ref,
             "status": each.status,
             "completed_at": tx.now if each.retry_at is None else None,
-            **_answer(each.attempted),
+            **_response_columns(each.attempted),
         }
         for each in ended
     ]
@@ -311,26 +317,26 @@ def _move(tx: Tx, ended: Sequence[Ended]) -> None:
     tx.execute(sa.update(table).where(table.c.id == sa.bindparam("ref")).values(**moved), rows)
 
 
-def _release(tx: Tx, over: Sequence[sa.Row[Any]]) -> None:
+def _release_next(tx: Tx, over: Sequence[sa.Row[Any]]) -> None:
     """Let each object's next event follow, unless an earlier one is under way again."""
-    if not over or not _holds(tx, over[0].webhook_id):
+    if not over or not _has_held(tx, over[0].webhook_id):
         return
     for row in over:
-        following = _first_under_way(tx, row.webhook_id, row.about, deliveries.c.place)
+        following = _find_unfinished(tx, row.webhook_id, row.about, deliveries.c.place)
         if following is not None and following.held:
             tx.update(deliveries, following.id, held=False)
 
 
-def _holds(tx: Tx, webhook_id: str) -> bool:
+def _has_held(tx: Tx, webhook_id: str) -> bool:
     table = deliveries
     waits = table.c.webhook_id == webhook_id, table.c.completed_at.is_(None), table.c.next_at.is_(None)
     return tx.first(sa.select(table.c.id).where(*waits, table.c.held).limit(1)) is not None
 
 
-def _note(
+def _update_webhook(
     tx: Tx,
     webhook_id: str,
-    ended: Sequence[Ended],
+    ended: Sequence[EndedAttempt],
     rows: Mapping[str, sa.Row[Any]],
     disable_after: int,
     delays: Sequence[float],
@@ -339,8 +345,8 @@ def _note(
 
     Returns whether it was disabled.
     """
-    before = _guarded(tx, webhook_id)
-    failures, values = _failures(before, ended, rows), dict[str, Any]()
+    before = _lock_webhook(tx, webhook_id)
+    failures, values = _count_failures(before, ended, rows), dict[str, Any]()
     for each in ended:
         delivered = each.status is DeliveryStatus.DELIVERED
         values["last_success_at" if delivered else "last_failure_at"] = tx.now
@@ -354,12 +360,14 @@ def _note(
         values |= {"status": "disabled", "updated_at": tx.now}
     tx.update(webhooks, webhook_id, failure_count=failures, **values)
     if before.probe_at is not None and not failures:
-        resume(tx, webhook_id)
-    _retry(tx, webhook_id, ended)
+        resume_webhook(tx, webhook_id)
+    _schedule_retries(tx, webhook_id, ended)
     return disabled
 
 
-def _failures(before: sa.Row[Any], ended: Sequence[Ended], rows: Mapping[str, sa.Row[Any]]) -> int:
+def _count_failures(
+    before: sa.Row[Any], ended: Sequence[EndedAttempt], rows: Mapping[str, sa.Row[Any]]
+) -> int:
     """How often in a row it has failed by now. What was under way together fails together, and counts as one."""
     failures, most = before.failure_count, before.failure_count + 1
     for each in ended:
@@ -370,21 +378,21 @@ def _failures(before: sa.Row[Any], ended: Sequence[Ended], rows: Mapping[str, sa
     return int(failures)
 
 
-def _retry(tx: Tx, webhook_id: str, ended: Sequence[Ended]) -> None:
-    webhook = _webhook(tx, webhook_id)
+def _schedule_retries(tx: Tx, webhook_id: str, ended: Sequence[EndedAttempt]) -> None:
+    webhook = _get_webhook(tx, webhook_id)
     for each in ended:
         if each.retry_at is not None:
             at = max(each.retry_at, webhook.probe_at or 0.0)
             tx.put(Kind.DELIVERY, each.job.ref, each.job.revision + 1, at)
-    feed(tx, webhook)
+    feed_webhook(tx, webhook)
 
 
-def _guarded(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def _lock_webhook(tx: Tx, webhook_id: str) -> sa.Row[Any]:
     """The webhook as it stands, of which nobody else ends a delivery before this transaction does."""
     row = tx.guard(webhooks, webhook_id)
     assert row is not None  # noqa: S101  # a foreign key keeps it
     return row
 
 
-def _webhook(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def _get_webhook(tx: Tx, webhook_id: str) -> sa.Row[Any]:
     return tx.execute(sa.select(webhooks).where(webhooks.c.id == webhook_id)).one()

@@ -24,24 +24,24 @@ class DeliveryView:
     attempts: Sequence[sa.Row[Any]]
 
 
-def view(tx: Tx, delivery_id: str) -> DeliveryView:
+def get_view(tx: Tx, delivery_id: str) -> DeliveryView:
     """The delivery, attempt by attempt; raises NotFound."""
     row = tx.require(deliveries, "delivery", delivery_id)
     table = delivery_attempts
     made = tx.all(sa.select(table).where(table.c.delivery_id == delivery_id).order_by(table.c.number))
-    return DeliveryView(row, _event(tx, row.event_id), webhooks.get(tx, row.webhook_id), made)
+    return DeliveryView(row, _get_event(tx, row.event_id), webhooks.get(tx, row.webhook_id), made)
 
 
-def newest(tx: Tx, webhook_id: str, status: str | None, limit: int) -> list[DeliveryView]:
+def list_newest(tx: Tx, webhook_id: str, status: str | None, limit: int) -> list[DeliveryView]:
     """Deliveries of a webhook, newest first; raises NotFound for the webhook."""
     webhook = webhooks.get(tx, webhook_id)
     wanted = [deliveries.c.webhook_id == webhook_id]
     wanted += [deliveries.c.status == status] if status else []
     found = tx.all(sa.select(deliveries).where(*wanted).order_by(deliveries.c.id.desc()).limit(limit))
-    return [DeliveryView(row, _event(tx, row.event_id), webhook, ()) for row in found]
+    return [DeliveryView(row, _get_event(tx, row.event_id), webhook, ()) for row in found]
 
 
-def of_occurrences(tx: Tx, occurrences: Sequence[str]) -> Sequence[sa.Row[Any]]:
+def list_by_occurrences(tx: Tx, occurrences: Sequence[str]) -> Sequence[sa.Row[Any]]:
     """Deliveries of these events, with `event_type`, `event_at` and `webhook_name`, in the order of the events."""
     columns = events.c.type.label("event_type"), events.c.created_at.label("event_at")
     chosen = (
@@ -53,5 +53,5 @@ def of_occurrences(tx: Tx, occurrences: Sequence[str]) -> Sequence[sa.Row[Any]]:
     return tx.all(chosen.order_by(events.c.id, deliveries.c.id))
 
 
-def _event(tx: Tx, event_id: str) -> sa.Row[Any]:
+def _get_event(tx: Tx, event_id: str) -> sa.Row[Any]:
     return tx.execute(sa.select(events).where(events.c.id == event_id)).one()

@@ -27,15 +27,15 @@ def announce(tx: Tx, event_type: str, subject: str, index_id: str | None, data: 
     }
     if not tx.insert_new(events, [row]):
         return None
-    listeners = _listeners(tx, event_type, index_id)
+    listeners = _find_listeners(tx, event_type, index_id)
     for webhook in listeners:
-        deliveries.put_new(tx, webhook, event_id, object_of(event_type, data))
+        deliveries.create_delivery(tx, webhook, event_id, object_of(event_type, data))
     for webhook in listeners:  # deliveries are locked before webhooks, as where they end
-        deliveries.feed(tx, webhook)
+        deliveries.feed_webhook(tx, webhook)
     return event_id
 
 
-def _listeners(tx: Tx, event_type: str, index_id: str | None) -> list[sa.Row[Any]]:
+def _find_listeners(tx: Tx, event_type: str, index_id: str | None) -> list[sa.Row[Any]]:
     active = tx.all(sa.select(webhooks).where(webhooks.c.status == "active").order_by(webhooks.c.id))
     return [hook for hook in active if event_type in hook.events and _covers(hook.index_ids, index_id)]
 

@@ -16,6 +16,6 @@ def get(tx: Tx, export_id: str) -> sa.Row[Any]:
     return tx.require(exports, "export", export_id)
 
 
-def newest(tx: Tx, limit: int) -> Sequence[sa.Row[Any]]:
+def list_newest(tx: Tx, limit: int) -> Sequence[sa.Row[Any]]:
     """Exports, newest first."""
     return tx.all(sa.select(exports).order_by(exports.c.id.desc()).limit(limit))

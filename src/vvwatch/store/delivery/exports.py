@@ -56,7 +56,7 @@ def request_index(
     if wanted is not None:
         _require_runs(tx, index_id, wanted)
     values = {"target_id": index_id, "index_id": index_id, "prompt_run_ids": wanted}
-    return _request(tx, to or Destination(), export_type=ExportType.INDEX, **values)
+    return _create(tx, to or Destination(), export_type=ExportType.INDEX, **values)
 
 
 def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> sa.Row[Any]:
@@ -67,7 +67,7 @@ def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> sa.Row[An
         raise Conflict(f"prompt run {run_id!r} is {run.status}", "export it when it has ended")
     require_results([run])
     values = {"target_id": run_id, "index_id": run.index_id, "run_id": run_id}
-    return _request(tx, to or Destination(), export_type=ExportType.PROMPT_RUN, **values)
+    return _create(tx, to or Destination(), export_type=ExportType.PROMPT_RUN, **values)
 
 
 def _require_runs(tx: Tx, index_id: str, run_ids: Sequence[str]) -> None:
@@ -95,15 +95,15 @@ def require_results(runs: Sequence[sa.Row[Any]]) -> None:
             )
 
 
-def _request(tx: Tx, to: Destination, **values: Any) -> sa.Row[Any]:
+def _create(tx: Tx, to: Destination, **values: Any) -> sa.Row[Any]:
     export_id = tx.new_id("exp")
     moments = {"created_at": tx.now, "available_at": tx.now, "updated_at": tx.now}
-    tx.insert(exports, id=export_id, **values, **_destination(tx, to), **moments)
+    tx.insert(exports, id=export_id, **values, **_resolve_destination(tx, to), **moments)
     tx.put(Kind.EXPORT, export_id, 0, tx.now, Priority.MANUAL)
     return tx.require(exports, "export", export_id)
 
 
-def _destination(tx: Tx, to: Destination) -> dict[str, Any]:
+def _resolve_destination(tx: Tx, to: Destination) -> dict[str, Any]:
     if to.connector_id is None:
         if to.subpath:
             raise InvalidInput("destination_subpath needs a destination_connector_id", "name a connector")
@@ -121,7 +121,7 @@ def _destination(tx: Tx, to: Destination) -> dict[str, Any]:
     }
 
 
-def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
+def request_automatic(tx: Tx, run: sa.Row[Any]) -> str | None:
     """Export a run's results, while they are kept, by its index's automation; once per run.
 
     Returns the id of a new export.
@@ -134,7 +134,7 @@ def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
         )
     )
     exportable = run.status in _EXPORTED and run.results == Results.KEPT
-    if automation is None or not exportable or _exists(tx, automation.id, run.id):
+    if automation is None or not exportable or _is_exported(tx, automation.id, run.id):
         return None
     connector = tx.execute(
         sa.select(connectors).where(connectors.c.id == automation.destination_connector_id)
@@ -161,12 +161,12 @@ def fire(tx: Tx, run: sa.Row[Any]) -> str | None:
     return export_id
 
 
-def runs_of(automation_id: str) -> sa.Select[Any]:
+def select_exported_runs(automation_id: str) -> sa.Select[Any]:
     """The ids of the runs that an automation has exported."""
     return sa.select(exports.c.run_id).where(exports.c.automation_id == automation_id)
 
 
-def _exists(tx: Tx, automation_id: str, run_id: str) -> bool:
+def _is_exported(tx: Tx, automation_id: str, run_id: str) -> bool:
     found = sa.select(exports.c.id).where(
         exports.c.automation_id == automation_id, exports.c.run_id == run_id
     )
@@ -196,16 +196,16 @@ def begin(tx: Tx, job: Job) -> ExportWork | None:
     if row is None:
         return None
     connector = tx.first(sa.select(connectors).where(connectors.c.id == row.destination_connector_id))
-    return ExportWork(row, connector, runs_in(tx, row))
+    return ExportWork(row, connector, list_runs(tx, row))
 
 
-def again(tx: Tx, export_id: str) -> ExportWork:
+def load_work(tx: Tx, export_id: str) -> ExportWork:
     """What a completed export for download was built from."""
     row = tx.require(exports, "export", export_id)
-    return ExportWork(row, None, runs_in(tx, row))
+    return ExportWork(row, None, list_runs(tx, row))
 
 
-def runs_in(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+def list_runs(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
     """Its only run, or those that had ended when it was made: of the ones asked for, or of all with results."""
     table = prompt_runs
     ended = table.c.index_id == export.index_id, table.c.completed_at <= export.created_at
@@ -218,30 +218,30 @@ def runs_in(tx: Tx, export: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
     return tx.all(sa.select(table, *_COST).where(*wanted).order_by(table.c.id))
 
 
-def _sum(name: str, what: sa.ColumnElement[Any]) -> sa.Label[Any]:
+def _sum_calls(name: str, what: sa.ColumnElement[Any]) -> sa.Label[Any]:
     """Summed over the calls of a run but for those of retries: after it has ended it stays as it is."""
     its = llm_calls.c.run_id == prompt_runs.c.id, llm_calls.c.generation == ""
     return sa.func.coalesce(sa.select(sa.func.sum(what)).where(*its).scalar_subquery(), 0).label(name)
 
 
 _COST: Final = (
-    _sum("call_count", llm_calls.c.attempts),
-    _sum("input_tokens", llm_calls.c.input_tokens),
-    _sum("output_tokens", llm_calls.c.output_tokens),
-    _sum("cost_nanousd", llm_calls.c.cost_nanousd),
-    _sum("unpriced_call_count", sa.case((llm_calls.c.cost_nanousd.is_(None), 1), else_=0)),
+    _sum_calls("call_count", llm_calls.c.attempts),
+    _sum_calls("input_tokens", llm_calls.c.input_tokens),
+    _sum_calls("output_tokens", llm_calls.c.output_tokens),
+    _sum_calls("cost_nanousd", llm_calls.c.cost_nanousd),
+    _sum_calls("unpriced_call_count", sa.case((llm_calls.c.cost_nanousd.is_(None), 1), else_=0)),
 )
 """What the calls of a run came to."""
 
 
-def with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
+def find_with_documents(tx: Tx, export_ids: Sequence[str]) -> set[str]:
     """Those of these ids whose exports may need a file here: they are for download, or under way."""
     table = exports
     needed = sa.or_(table.c.destination_type == "download", table.c.completed_at.is_(None))
     return set(tx.execute(sa.select(table.c.id).where(table.c.id.in_(export_ids), needed)).scalars())
 
 
-def items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Row[Any]]:
+def list_items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Row[Any]]:
     """The next run items of a run joined with their media (columns prefixed `media_`), by id."""
     columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
     return tx.all(
@@ -253,7 +253,7 @@ def items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[sa.Ro
     )
 
 
-def segments(tx: Tx, run_item_id: int) -> Sequence[sa.Row[Any]]:
+def list_segments(tx: Tx, run_item_id: int) -> Sequence[sa.Row[Any]]:
     """The segment results of one run item, in order."""
     table = segment_results
     return tx.all(sa.select(table).where(table.c.run_item_id == run_item_id).order_by(table.c.ordinal))
@@ -271,14 +271,14 @@ def finish(
 
     `parts` are the files of a document for download: `written`, and more where it had to be divided.
     """
-    _check(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
+    _check_transition(ExportStatus.COMPLETED, QueueStatus.SUCCEEDED)
     row = tx.claim(
         job,
         status=ExportStatus.COMPLETED,
         queue_status=QueueStatus.SUCCEEDED,
         file_size_bytes=written.size_bytes,
         sha256=written.sha256,
-        parts=_digests(parts) if len(parts) > 1 else None,
+        parts=_describe_parts(parts) if len(parts) > 1 else None,
         destination_uri=written.uri if delivered else None,
         completed_at=tx.now,
         updated_at=tx.now,
@@ -290,13 +290,13 @@ def finish(
     return row
 
 
-def _digests(parts: Sequence[Written]) -> list[dict[str, Any]]:
+def _describe_parts(parts: Sequence[Written]) -> list[dict[str, Any]]:
     return [{"size_bytes": part.size_bytes, "sha256": part.sha256} for part in parts]
 
 
 def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> None:
     """Try again later; `message` says why. Without `counts` that was no attempt."""
-    _check(ExportStatus.PENDING, QueueStatus.QUEUED)
+    _check_transition(ExportStatus.PENDING, QueueStatus.QUEUED)
     row = tx.claim(
         job,
         status=ExportStatus.PENDING,
@@ -313,7 +313,7 @@ def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> 
 
 def fail(tx: Tx, job: Job, message: str) -> sa.Row[Any] | None:
     """Give up; announces `export.failed`. None for a stale job."""
-    _check(ExportStatus.FAILED, QueueStatus.DEAD_LETTER)
+    _check_transition(ExportStatus.FAILED, QueueStatus.DEAD_LETTER)
     row = tx.claim(
         job,
         status=ExportStatus.FAILED,
@@ -329,7 +329,7 @@ def fail(tx: Tx, job: Job, message: str) -> sa.Row[Any] | None:
     return row
 
 
-def _check(status: ExportStatus, queue_status: QueueStatus) -> None:
+def _check_transition(status: ExportStatus, queue_status: QueueStatus) -> None:
     """What `begin` began may become this: the fence lets nothing else get here."""
     check_transition(ExportStatus.PROCESSING, status)
     check_transition(QueueStatus.RUNNING, queue_status)

@@ -35,13 +35,13 @@ def position_of(row: sa.Row[Any]) -> Position:
     return Position(row.place, row.id)
 
 
-def tail(tx: Tx) -> Tail:
+def get_tail(tx: Tx) -> Tail:
     """What is told up to now."""
-    told = _newest(tx, _may_be_told(tx))
-    return Tail(told, told == _newest(tx, []))
+    told = _find_newest(tx, _is_visible(tx))
+    return Tail(told, told == _find_newest(tx, []))
 
 
-def find(tx: Tx, event_id: str) -> Position | None:
+def find_position(tx: Tx, event_id: str) -> Position | None:
     """Where an event stands, when none behind it was dropped.
 
     None too for one that is not there: it was dropped itself, or belongs to another installation.
@@ -53,21 +53,21 @@ def find(tx: Tx, event_id: str) -> Position | None:
     return None if row is None or row.place <= dropped else position_of(row)
 
 
-def following(tx: Tx, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
+def list_after(tx: Tx, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
     """The next events behind `after`; whoever goes on from the last of them misses none."""
     later = sa.tuple_(events.c.place, events.c.id) > sa.tuple_(
         sa.literal(after.place), sa.literal(after.event_id)
     )
-    chosen = sa.select(events).where(later, *_may_be_told(tx))
+    chosen = sa.select(events).where(later, *_is_visible(tx))
     return tx.all(chosen.order_by(events.c.place, events.c.id).limit(limit))
 
 
-def _may_be_told(tx: Tx) -> list[sa.ColumnElement[bool]]:
+def _is_visible(tx: Tx) -> list[sa.ColumnElement[bool]]:
     bound = event_order.bound(tx)
     return [] if bound is None else [events.c.place < bound]
 
 
-def _newest(tx: Tx, wanted: Sequence[sa.ColumnElement[bool]]) -> Position:
+def _find_newest(tx: Tx, wanted: Sequence[sa.ColumnElement[bool]]) -> Position:
     newest = sa.select(events.c.place, events.c.id).where(*wanted)
     row = tx.first(newest.order_by(events.c.place.desc(), events.c.id.desc()).limit(1))
     return FIRST if row is None else position_of(row)

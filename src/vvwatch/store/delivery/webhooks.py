@@ -19,7 +19,7 @@ from vvwatch.store.db import sealing
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.db.idempotency import Claim
-from vvwatch.store.delivery.deliveries import resume
+from vvwatch.store.delivery.deliveries import resume_webhook
 from vvwatch.store.schema import deliveries, indexes, webhooks
 
 DELETED: Final = "deleted"
@@ -65,11 +65,11 @@ def create(
     if claim and found is not None and found.status != DELETED:
         claim.require(found.made_by)
         return found, box.open(found.secret), False
-    _check(tx, spec, policy)
+    _check_spec(tx, spec, policy)
     require_room(tx, webhooks)
     secret = new_secret()
     values = {
-        **_fresh(tx.now, spec),
+        **_initial_values(tx.now, spec),
         "secret": sealing.seal(tx, box, secret),
         "made_by": claim.content if claim else None,
     }
@@ -80,7 +80,7 @@ def create(
     return get(tx, webhook_id), secret, True
 
 
-def _fresh(now: float, spec: WebhookSpec) -> dict[str, Any]:
+def _initial_values(now: float, spec: WebhookSpec) -> dict[str, Any]:
     """The columns of a webhook that nothing was sent to yet."""
     told = {"failure_count": 0, "last_failure_at": None, "last_success_at": None, "probe_at": None}
     return {"status": "active", **told, "created_at": now, "updated_at": now, **spec.columns()}
@@ -105,7 +105,7 @@ def delete(tx: Tx, box: SecretBox, webhook_id: str) -> sa.Row[Any]:
 
     Raises NotFound, or Conflict when the configuration file owns it.
     """
-    row = _own(tx, webhook_id)
+    row = _require_api_made(tx, webhook_id)
     forgotten = sealing.seal(tx, box, new_secret())
     tx.update(webhooks, webhook_id, status=DELETED, secret=forgotten, updated_at=tx.now)
     tx.execute(
@@ -129,26 +129,26 @@ def change(tx: Tx, webhook_id: str, values: dict[str, Any], policy: AddressPolic
     An event that happens while the webhook is not active is never sent to it. What waited before goes on when the
     status is set to active, which also forgives what failed. Raises as `delete` and `create`.
     """
-    row = _own(tx, webhook_id)
+    row = _require_api_made(tx, webhook_id)
     spec = {name: getattr(row, name) for name in WebhookSpec.__slots__} | values
     wanted = WebhookSpec(**{name: spec[name] for name in WebhookSpec.__slots__})
-    _check(tx, wanted, policy, known=row.index_ids or ())
+    _check_spec(tx, wanted, policy, known=row.index_ids or ())
     status = values.get("status", row.status)
     tx.update(webhooks, webhook_id, **wanted.columns(), status=status, updated_at=tx.now)
     if values.get("status") == "active":
-        resume(tx, webhook_id)
+        resume_webhook(tx, webhook_id)
     return get(tx, webhook_id)
 
 
-def rotate(tx: Tx, box: SecretBox, webhook_id: str) -> str:
+def rotate_secret(tx: Tx, box: SecretBox, webhook_id: str) -> str:
     """A new secret, shown this once: it signs whatever is sent from now on, retries too. Raises as `delete`."""
-    _own(tx, webhook_id)
+    _require_api_made(tx, webhook_id)
     secret = new_secret()
     tx.update(webhooks, webhook_id, secret=sealing.seal(tx, box, secret), updated_at=tx.now)
     return secret
 
 
-def _own(tx: Tx, webhook_id: str) -> sa.Row[Any]:
+def _require_api_made(tx: Tx, webhook_id: str) -> sa.Row[Any]:
     """The webhook, if the API may change it. Raises NotFound, or Conflict when the configuration file owns it."""
     row = get(tx, webhook_id)
     if row.declared:
@@ -166,7 +166,7 @@ def declare(
 
     Raises InvalidInput or NotFound as `create`.
     """
-    _check(tx, spec, policy)
+    _check_spec(tx, spec, policy)
     found = tx.first(sa.select(webhooks).where(webhooks.c.id == webhook_id))
     is_kept = found is not None and box.open(found.secret) == secret
     sealed = found.secret if found is not None and is_kept else sealing.seal(tx, box, secret)
@@ -176,11 +176,11 @@ def declare(
         tx.insert(webhooks, id=webhook_id, created_at=tx.now, **values)
     else:
         tx.update(webhooks, webhook_id, **values)
-        resume(tx, webhook_id)
+        resume_webhook(tx, webhook_id)
     return get(tx, webhook_id)
 
 
-def _check(tx: Tx, spec: WebhookSpec, policy: AddressPolicy, known: Sequence[str] = ()) -> None:
+def _check_spec(tx: Tx, spec: WebhookSpec, policy: AddressPolicy, known: Sequence[str] = ()) -> None:
     """`known` indexes may be gone by now."""
     check_url(spec.url, policy)
     unknown = [name for name in spec.events if name not in EVENT_TYPES]
@@ -197,7 +197,7 @@ def check_url(url: str, policy: AddressPolicy) -> None:
 
     What its name resolves to is checked when something is sent there.
     """
-    parts = _split(url)
+    parts = _split_url(url)
     if parts.scheme != "https" and not (policy.allow_http and parts.scheme == "http"):
         raise InvalidInput(
             "a webhook's url must begin with https://",
@@ -216,7 +216,7 @@ def check_url(url: str, policy: AddressPolicy) -> None:
         )
 
 
-def _split(url: str) -> SplitResult:
+def _split_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)

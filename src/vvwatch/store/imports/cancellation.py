@@ -21,7 +21,7 @@ from vvwatch.store.runs import runs
 from vvwatch.store.schema import import_files, import_jobs, prompt_runs
 from vvwatch.store.watching import claims
 
-AT_ONCE: Final = 500
+BATCH_FILES: Final = 500
 """How many files are told at once."""
 
 REASONS: Final = {
@@ -39,13 +39,13 @@ def cancel(tx: Tx, job_id: str) -> sa.Row[Any]:
             f"import job {job_id!r} is {row.status}", "only one that has not ended can be cancelled"
         )
     machine.check_transition(row.status, ImportStatus.CANCELLED)
-    stop(tx, row, ImportStatus.CANCELLED)
+    end_job(tx, row, ImportStatus.CANCELLED)
     return imports.get(tx, job_id)
 
 
-def stop(tx: Tx, row: sa.Row[Any], status: ImportStatus, message: str | None = None) -> FileEnd:
+def end_job(tx: Tx, row: sa.Row[Any], status: ImportStatus, message: str | None = None) -> FileEnd:
     """End the job, as its row stands now, with `status`. No run begins, but one that waits for it goes on without."""
-    run_id = _awaited(tx, row)
+    run_id = _resume_run(tx, row)
     tx.update(
         import_jobs,
         row.id,
@@ -64,19 +64,19 @@ def stop(tx: Tx, row: sa.Row[Any], status: ImportStatus, message: str | None = N
     return FileEnd(ended.id, status, run_id, ended.imported, ended.failed, ended.skipped)
 
 
-def _awaited(tx: Tx, row: sa.Row[Any]) -> str | None:
+def _resume_run(tx: Tx, row: sa.Row[Any]) -> str | None:
     waits = sa.select(prompt_runs.c.id).where(prompt_runs.c.import_job_id == row.id)
     return None if tx.first(waits) is None else runs.after_import(tx, row)
 
 
-def told(job: sa.Row[Any], file: sa.Row[Any]) -> tuple[str, str | None, str | None]:
+def describe_file(job: sa.Row[Any], file: sa.Row[Any]) -> tuple[str, str | None, str | None]:
     """Status, reason and message of a file, also of one that is not yet told that its job was stopped."""
     if job.status in REASONS and file.status == FileStatus.PENDING:
         return FileStatus.SKIPPED, *REASONS[job.status]
     return file.status, file.reason, file.message
 
 
-def tell_files(tx: Tx, job: Job) -> int:
+def skip_files(tx: Tx, job: Job) -> int:
     """Tell some files of a stopped job that they are skipped; returns how many, 0 when all know.
 
     What a job that no window made had claimed is to the ledger what it was before. What came with a window stays
@@ -85,7 +85,7 @@ def tell_files(tx: Tx, job: Job) -> int:
     row = tx.current(job)
     if row is None or row.status not in REASONS:
         return 0
-    files = _unended(tx, row.id, held=True) or _unended(tx, row.id, held=False)
+    files = _list_unfinished(tx, row.id, held=True) or _list_unfinished(tx, row.id, held=False)
     if not files:
         tx.claim(job)
         return 0
@@ -98,7 +98,7 @@ def tell_files(tx: Tx, job: Job) -> int:
     return len(files)
 
 
-def _unended(tx: Tx, job_id: str, *, held: bool) -> list[sa.Row[Any]]:
+def _list_unfinished(tx: Tx, job_id: str, *, held: bool) -> list[sa.Row[Any]]:
     """Some of its files that have not ended: those in the engine's hands, or those that were never put.
 
     The status stands in the text of the statement, where planners see that an index has it.
@@ -106,4 +106,4 @@ def _unended(tx: Tx, job_id: str, *, held: bool) -> list[sa.Row[Any]]:
     table = import_files
     pending = table.c.status == sa.literal(str(FileStatus.PENDING), literal_execute=True)
     put = table.c.next_at.is_not(None) if held else table.c.next_at.is_(None)
-    return list(tx.all(sa.select(table).where(table.c.job_id == job_id, pending, put).limit(AT_ONCE)))
+    return list(tx.all(sa.select(table).where(table.c.job_id == job_id, pending, put).limit(BATCH_FILES)))

@@ -33,7 +33,7 @@ class Attachment:
     mime_type: str = ""
 
 
-def origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any]:
+def seal_origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any]:
     """What a file of a job remembers of where it comes from."""
     return {
         "file_id": attachment.file_id,
@@ -43,19 +43,19 @@ def origin(tx: Tx, box: SecretBox, attachment: Attachment) -> dict[str, Any]:
     }
 
 
-def renewed(tx: Tx, box: SecretBox, refreshed: Mapping[str, Any]) -> dict[str, Any]:
+def seal_refreshed(tx: Tx, box: SecretBox, refreshed: Mapping[str, Any]) -> dict[str, Any]:
     """What comes in place of parts of an `origin`: whatever is there, its `download_url` sealed."""
     own = {name: value for name, value in refreshed.items() if name != "download_url"}
     return {**own, "sealed_url": sealing.seal(tx, box, refreshed["download_url"]).decode()}
 
 
-def attachment_of(box: SecretBox, known: dict[str, Any]) -> Attachment:
+def open_attachment(box: SecretBox, known: dict[str, Any]) -> Attachment:
     """What `origin` was made of. Raises StoreError when another key has sealed it."""
     url = box.open(known["sealed_url"].encode())
     return Attachment(known["file_id"], url, known["file_name"], known["mime_type"])
 
 
-def name_of(attachment: Attachment, told_type: str = "") -> str | None:
+def choose_file_name(attachment: Attachment, told_type: str = "") -> str | None:
     """What its file is to be called; None when neither its names nor its types tell a format."""
     last = unquote(urlsplit(attachment.download_url).path).rpartition("/")[2]
     for name, kind in ((attachment.file_name or last, attachment.mime_type), (last, told_type)):
@@ -77,10 +77,10 @@ def create(
     """An import job that fetches these, each under a title."""
     files = [
         NewFile(
-            key=f"{job_id}/{ordinal}/{name_of(each) or UNNAMED}",
+            key=f"{job_id}/{ordinal}/{choose_file_name(each) or UNNAMED}",
             version="",
             size_bytes=0,
-            origin=origin(tx, box, each),
+            origin=seal_origin(tx, box, each),
             title=title,
         )
         for ordinal, (each, title) in enumerate(wanted)
@@ -101,7 +101,7 @@ def is_awaited(tx: Tx, job: Job) -> bool:
     return tx.current(job) is not None
 
 
-def fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
+def note_fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
     """The file stands where `obj` says, and is to be imported: the same attempt goes on. Nothing for a stale job."""
     where = {"key": obj.key, "version": obj.version}
     what = {"size_bytes": obj.size_bytes, "modified_at": obj.modified_at}

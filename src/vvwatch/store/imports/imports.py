@@ -222,11 +222,11 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
         return None
     if media_id is not None and outcome.probe is not None:
         _create_media(tx, media_id, file, outcome.probe, outcome.uri)
-    import_job = _count(tx, file, outcome.status)
+    import_job = _count_file(tx, file, outcome.status)
     if outcome.reason in _FOUND_AGAIN:
         _make_eligible(tx, import_job, file)
     if outcome.patience is not None:
-        unreadable.record(tx, import_job, file, outcome.patience)
+        unreadable.record_failure(tx, import_job, file, outcome.patience)
     if import_job.imported + import_job.failed + import_job.skipped < import_job.total_files:
         fairness.feed(tx, fairness.FILES, import_job)
         _announce_progress(tx, import_job)
@@ -288,7 +288,7 @@ def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: s
     announce(tx, "media.created", media_id, import_job.index_id, data)
 
 
-def _count(tx: Tx, file: sa.Row[Any], status: FileStatus) -> sa.Row[Any]:
+def _count_file(tx: Tx, file: sa.Row[Any], status: FileStatus) -> sa.Row[Any]:
     """The job, with a file more that has ended so; all who end one of its files meet here, as late as may be.
 
     Raises Overtaken when the job has ended since it was read.
@@ -318,10 +318,12 @@ def _announce_progress(tx: Tx, job: sa.Row[Any]) -> None:
     done = job.imported + job.failed + job.skipped
     step = _PROGRESS_STEPS * done // job.total_files
     if step and step > _PROGRESS_STEPS * (done - 1) // job.total_files:
-        announce(tx, "import_job.progress", f"{_course(job)}:{step}", job.index_id, event_data(job))
+        announce(
+            tx, "import_job.progress", f"{_describe_progress(job)}:{step}", job.index_id, event_data(job)
+        )
 
 
-def _course(job: sa.Row[Any]) -> str:
+def _describe_progress(job: sa.Row[Any]) -> str:
     """What its events are of: the job, or one that is tried again, each time anew."""
     retried = job.source_kind == ATTACHMENTS and job.attempts
     return f"{job.id}:{job.attempts}" if retried else str(job.id)
@@ -333,7 +335,7 @@ def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
     machine.check_transition(job.status, status)
     error = None
     if status is ImportStatus.FAILED:
-        error = f"none of {job.failed} files could be imported; first: {_first_failure(tx, job.id)}"
+        error = f"none of {job.failed} files could be imported; first: {_find_first_failure(tx, job.id)}"
     run_id = runs.after_import(tx, job)
     tx.update(
         import_jobs,
@@ -348,11 +350,11 @@ def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
     if run_id and job.automation_id:
         tx.update(import_automations, job.automation_id, last_run_id=run_id)
     ended = get(tx, job.id)
-    announce(tx, event_type, _course(job), job.index_id, event_data(ended))
+    announce(tx, event_type, _describe_progress(job), job.index_id, event_data(ended))
     return FileEnd(job.id, status, run_id, ended.imported, ended.failed, ended.skipped)
 
 
-def _first_failure(tx: Tx, job_id: str) -> str:
+def _find_first_failure(tx: Tx, job_id: str) -> str:
     row = tx.first(
         sa.select(import_files)
         .where(import_files.c.job_id == job_id, import_files.c.status == FileStatus.FAILED)

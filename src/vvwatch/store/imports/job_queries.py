@@ -34,7 +34,7 @@ class JobView:
 
     job: sa.Row[Any]
     limit: int
-    outputs: Sequence[sa.Row[Any]]
+    list_outputs: Sequence[sa.Row[Any]]
     failed: Sequence[sa.Row[Any]]
     skipped: Sequence[sa.Row[Any]]
     current_file: str | None
@@ -45,12 +45,12 @@ def get(tx: Tx, job_id: str) -> sa.Row[Any]:
     return tx.require(import_jobs, "import_job", job_id)
 
 
-def view(tx: Tx, job_id: str) -> JobView:
+def get_view(tx: Tx, job_id: str) -> JobView:
     """The job with its first hundred files of each kind; raises NotFound."""
-    return _view(tx, get(tx, job_id), _WHOLE)
+    return _load_view(tx, get(tx, job_id), _WHOLE)
 
 
-def newest(
+def list_newest(
     tx: Tx,
     *,
     status: str | None,
@@ -66,10 +66,10 @@ def newest(
     wanted += [table.c.connector_id == connector_id] if connector_id else []
     wanted += [table.c.automation_id.is_not(None)] if automation_only else []
     found = tx.all(sa.select(table).where(*wanted).order_by(table.c.id.desc()).limit(limit))
-    return [_view(tx, job, _BRIEF) for job in found]
+    return [_load_view(tx, job, _BRIEF) for job in found]
 
 
-def files(
+def list_files(
     tx: Tx, job_id: str, after_key: str | None, limit: int, *, failed_only: bool
 ) -> Sequence[sa.Row[Any]]:
     """Files of a job in the order of their keys, from the one after `after_key`.
@@ -77,27 +77,27 @@ def files(
     `retry_at` is when one whose object was not given is tried again by itself, `tries` how often that was in vain.
     """
     status = FileStatus.FAILED if failed_only else None
-    return _listed(tx, _files, job_id, status, after_key, limit)
+    return _list_by_key(tx, _files, job_id, status, after_key, limit)
 
 
-def outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def list_outputs(tx: Tx, job_id: str, after_key: str | None, limit: int) -> Sequence[sa.Row[Any]]:
     """Imported files of a job with their media (columns prefixed `media_`), by key, from after `after_key`."""
-    return _listed(tx, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
+    return _list_by_key(tx, _outputs, job_id, FileStatus.IMPORTED, after_key, limit)
 
 
-def _view(tx: Tx, job: sa.Row[Any], limit: int) -> JobView:
+def _load_view(tx: Tx, job: sa.Row[Any], limit: int) -> JobView:
     more = limit + 1
     return JobView(
         job,
         limit,
-        outputs(tx, job.id, None, more) if job.imported else (),
-        _listed(tx, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
-        _listed(tx, _files, job.id, FileStatus.SKIPPED, None, limit) if job.skipped else (),
-        _current_file(tx, job.id) if job.status == ImportStatus.IMPORTING else None,
+        list_outputs(tx, job.id, None, more) if job.imported else (),
+        _list_by_key(tx, _files, job.id, FileStatus.FAILED, None, more) if job.failed else (),
+        _list_by_key(tx, _files, job.id, FileStatus.SKIPPED, None, limit) if job.skipped else (),
+        _find_current_file(tx, job.id) if job.status == ImportStatus.IMPORTING else None,
     )
 
 
-def _current_file(tx: Tx, job_id: str) -> str | None:
+def _find_current_file(tx: Tx, job_id: str) -> str | None:
     """Of those in the engine's hands, the one that is due for longest: it is at work, or the next to be."""
     table = import_files
     begun = table.c.job_id == job_id, table.c.next_at.is_not(None)
@@ -107,7 +107,7 @@ def _current_file(tx: Tx, job_id: str) -> str | None:
     return key
 
 
-def _listed(
+def _list_by_key(
     tx: Tx,
     selection: sa.Select[Any],
     job_id: str,

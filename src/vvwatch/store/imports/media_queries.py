@@ -37,25 +37,25 @@ def get(tx: Tx, media_id: str) -> sa.Row[Any]:
     return row
 
 
-def view(tx: Tx, media_id: str) -> MediaView:
+def get_view(tx: Tx, media_id: str) -> MediaView:
     """The media item with its runs, newest first, also when it was deleted; raises NotFound."""
-    return _views(tx, [tx.require(media, "video", media_id)])[0]
+    return _load_views(tx, [tx.require(media, "video", media_id)])[0]
 
 
-def present(tx: Tx, media_id: str, most_segments: int = 0) -> MediaView:
+def get_kept_view(tx: Tx, media_id: str, most_segments: int = 0) -> MediaView:
     """As `view`, of one that was not deleted, with so many segments of each run."""
-    return _views(tx, [get(tx, media_id)], most_segments)[0]
+    return _load_views(tx, [get(tx, media_id)], most_segments)[0]
 
 
-def present_among(tx: Tx, media_ids: Sequence[str], most_segments: int = 0) -> list[MediaView]:
+def list_kept_views(tx: Tx, media_ids: Sequence[str], most_segments: int = 0) -> list[MediaView]:
     """Those of these media that are there and were not deleted, in this order, each once."""
     there = media.c.id.in_(media_ids), kept(media.c.id), kept(media.c.index_id)
     found = {row.id: row for row in tx.all(sa.select(media).where(*there))}
     rows = [found[media_id] for media_id in dict.fromkeys(media_ids) if media_id in found]
-    return _views(tx, rows, most_segments)
+    return _load_views(tx, rows, most_segments)
 
 
-def _views(tx: Tx, rows: Sequence[sa.Row[Any]], most_segments: int = 0) -> list[MediaView]:
+def _load_views(tx: Tx, rows: Sequence[sa.Row[Any]], most_segments: int = 0) -> list[MediaView]:
     """One read for the runs of all, one for their prompts and one for their segments."""
     items: dict[str, list[sa.Row[Any]]] = {row.id: [] for row in rows}
     columns = (prompt_runs.c[name].label(f"run_{name}") for name in ("prompt_id", "processor", "created_at"))
@@ -65,18 +65,18 @@ def _views(tx: Tx, rows: Sequence[sa.Row[Any]], most_segments: int = 0) -> list[
     for item in tx.all(of_these):
         items[item.media_id].append(item)
     its_runs = run_items.c.media_id.in_(items)
-    prompts = _prompts(tx, its_runs)
-    segments = _segments(tx, its_runs, most_segments)
+    prompts = _load_prompts(tx, its_runs)
+    segments = _load_segments(tx, its_runs, most_segments)
     return [MediaView(row, items[row.id], prompts, segments) for row in rows]
 
 
-def _prompts(tx: Tx, its_runs: sa.ColumnElement[bool]) -> dict[str, Mapping[str, Any]]:
+def _load_prompts(tx: Tx, its_runs: sa.ColumnElement[bool]) -> dict[str, Mapping[str, Any]]:
     run_ids = sa.select(run_items.c.run_id).where(its_runs)
     chosen = sa.select(prompt_runs.c.id, prompt_runs.c.prompt).where(prompt_runs.c.id.in_(run_ids))
     return {row.id: row.prompt for row in tx.all(chosen)}
 
 
-def _segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mapping[int, list[sa.Row[Any]]]:
+def _load_segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mapping[int, list[sa.Row[Any]]]:
     found: defaultdict[int, list[sa.Row[Any]]] = defaultdict(list)
     if not most:
         return found
@@ -88,31 +88,31 @@ def _segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mapping[in
     return found
 
 
-def at(tx: Tx, uri: str) -> sa.Row[Any] | None:
+def find_by_uri(tx: Tx, uri: str) -> sa.Row[Any] | None:
     """The newest media item of this address; None when there is none that was not deleted. Looks through all media."""
     there = media.c.uri == uri, kept(media.c.id), kept(media.c.index_id)
     return tx.first(sa.select(media).where(*there).order_by(media.c.id.desc()).limit(1))
 
 
-def run_ids(tx: Tx, media_id: str, limit: int) -> Sequence[str]:
+def list_run_ids(tx: Tx, media_id: str, limit: int) -> Sequence[str]:
     """The prompt runs that have the media item, newest first. Raises NotFound."""
     get(tx, media_id)
     chosen = sa.select(run_items.c.run_id).where(run_items.c.media_id == media_id)
     return tx.execute(chosen.order_by(run_items.c.run_id.desc()).limit(limit)).scalars().all()
 
 
-def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
+def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
     """Media of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
     catalog.get_index(tx, index_id)
-    return _newest(tx, index_id, before_id, limit)
+    return _list_newest(tx, index_id, before_id, limit)
 
 
-def in_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[MediaView]:
+def list_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[MediaView]:
     """As `page`, of the playground, which may not be there yet."""
-    return _newest(tx, catalog.PLAYGROUND_ID, before_id, limit)
+    return _list_newest(tx, catalog.PLAYGROUND_ID, before_id, limit)
 
 
-def _newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
+def _list_newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
     wanted = [media.c.index_id == index_id, kept(media.c.id)]
     wanted += [media.c.id < before_id] if before_id is not None else []
-    return _views(tx, tx.all(sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit)))
+    return _load_views(tx, tx.all(sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit)))

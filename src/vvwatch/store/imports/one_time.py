@@ -39,7 +39,7 @@ _BEGUN: Final = (ImportStatus.PENDING, ImportStatus.SCANNING)
 
 
 @dataclass(frozen=True, slots=True)
-class OneTime:
+class OneTimeSpec:
     """What a user asks for. `import_mode` None: the connector's."""
 
     connector_id: str
@@ -54,7 +54,7 @@ class OneTime:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftAlone:
+class SkippedObject:
     """Something that stands there and is not imported, and why: `reason` for machines, `detail` for people."""
 
     key: str
@@ -81,7 +81,7 @@ def require_usable(tx: Tx, connector_id: str, index_id: str) -> sa.Row[Any]:
     return row
 
 
-def create(tx: Tx, wanted: OneTime) -> sa.Row[Any]:
+def create(tx: Tx, wanted: OneTimeSpec) -> sa.Row[Any]:
     """A job that begins at once; returns it. Raises as `require_usable`, and InvalidInput for the rules."""
     connector = require_usable(tx, wanted.connector_id, wanted.index_id)
     rules = {
@@ -134,19 +134,19 @@ def begin(tx: Tx, job: Job) -> Listing | None:
     return Listing(row, connector)
 
 
-def take(
-    tx: Tx, job: Job, listing: Listing, wanted: Sequence[StorageObject], left: Sequence[LeftAlone]
+def record_listed(
+    tx: Tx, job: Job, listing: Listing, wanted: Sequence[StorageObject], left: Sequence[SkippedObject]
 ) -> sa.Row[Any] | None:
     """Gather what was listed; returns the job, or None when this listing is not the one that counts any more."""
-    row = _listed_by(tx, job, listing)
+    row = _find_current(tx, job, listing)
     if row is None:
         return None
-    there = _listed(tx, row.id, [*(obj.key for obj in wanted), *(each.key for each in left)])
-    fresh = {obj.key: obj for obj in wanted if obj[:2] not in _gathered(there)}
+    there = _find_files(tx, row.id, [*(obj.key for obj in wanted), *(each.key for each in left)])
+    fresh = {obj.key: obj for obj in wanted if obj[:2] not in _select_pending(there)}
     strange = [key for key in fresh if key not in there]
     scope_id = ledger.scope(tx, row.index_id, row.connector_id)
     known = claims.imported(tx, scope_id, strange) if row.import_mode == NEW_ONLY else set()
-    left = [*left, *(_known(fresh.pop(key)) for key in strange if key in known)]
+    left = [*left, *(_skip_known(fresh.pop(key)) for key in strange if key in known)]
     left = list({each.key: each for each in left if each.key not in there and each.key not in fresh}.values())
     overtaken = [(key, there[key].version) for key in fresh if key in there and there[key].claimed]
     claims.release(tx, row.index_id, row.connector_id, overtaken)
@@ -154,9 +154,9 @@ def take(
     taken_up = [obj for obj in fresh.values() if obj.key in there]
     claimed = claims.claim(tx, scope_id, [obj[:2] for obj in fresh.values()])
     unreadable.forget(tx, scope_id, list(fresh))
-    _gather(tx, row, new, claimed)
-    _take_up(tx, row, taken_up, claimed)
-    unlisted = _pass_over(tx, row, left, len(new))
+    _add_files(tx, row, new, claimed)
+    _replace_versions(tx, row, taken_up, claimed)
+    unlisted = _add_skipped(tx, row, left, len(new))
     return tx.touch(
         job,
         total_files=row.total_files + len(new) + len(left),
@@ -166,13 +166,13 @@ def take(
     )
 
 
-def _listed_by(tx: Tx, job: Job, listing: Listing) -> sa.Row[Any] | None:
+def _find_current(tx: Tx, job: Job, listing: Listing) -> sa.Row[Any] | None:
     row = tx.current(job)
     mine = row is not None and (row.status, row.attempts) == (ImportStatus.SCANNING, listing.row.attempts)
     return row if mine else None
 
 
-def _listed(tx: Tx, job_id: str, keys: Sequence[str]) -> dict[str, sa.Row[Any]]:
+def _find_files(tx: Tx, job_id: str, keys: Sequence[str]) -> dict[str, sa.Row[Any]]:
     if not keys:
         return {}
     columns = import_files.c
@@ -185,16 +185,16 @@ def _is_skipped(file: sa.Row[Any]) -> bool:
     return bool(file.status == FileStatus.SKIPPED)
 
 
-def _gathered(there: Mapping[str, sa.Row[Any]]) -> set[tuple[str, str]]:
+def _select_pending(there: Mapping[str, sa.Row[Any]]) -> set[tuple[str, str]]:
     return {(row.key, row.version) for row in there.values() if row.status == FileStatus.PENDING}
 
 
-def _known(obj: StorageObject) -> LeftAlone:
+def _skip_known(obj: StorageObject) -> SkippedObject:
     reason = Reason.NEW_ONLY_KNOWN_KEY
-    return LeftAlone(obj.key, obj.version, obj.size_bytes, reason, explain(reason))
+    return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, explain(reason))
 
 
-def _gather(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:
+def _add_files(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:
     first = job.total_files - job.unlisted
     pending = FileStatus.PENDING.value
     rows = [(job.id, first + n, *obj[:4], pending, obj[:2] in claimed) for n, obj in enumerate(new)]
@@ -202,7 +202,9 @@ def _gather(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: set
         tx.insert_tuples(_insert, _COLUMNS, rows)
 
 
-def _take_up(tx: Tx, job: sa.Row[Any], found: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:
+def _replace_versions(
+    tx: Tx, job: sa.Row[Any], found: Sequence[StorageObject], claimed: set[claims.Pair]
+) -> None:
     """Versions take the places of those that stand in the manifest under the same keys."""
     for obj in found:
         now = {
@@ -218,7 +220,7 @@ def _take_up(tx: Tx, job: sa.Row[Any], found: Sequence[StorageObject], claimed: 
         tx.execute(sa.update(import_files).where(*mine).values(now))
 
 
-def _pass_over(tx: Tx, job: sa.Row[Any], left: Sequence[LeftAlone], gathered: int) -> int:
+def _add_skipped(tx: Tx, job: sa.Row[Any], left: Sequence[SkippedObject], gathered: int) -> int:
     """List what is left alone, as far as there is room, behind what was gathered; returns how many are not listed."""
     room = max(MOST_LISTED - (job.skipped - job.unlisted), 0)
     first = job.total_files - job.unlisted + gathered
@@ -242,7 +244,7 @@ def _pass_over(tx: Tx, job: sa.Row[Any], left: Sequence[LeftAlone], gathered: in
 
 def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
     """Everything was listed: the import begins. The end, when there was nothing to import."""
-    if _listed_by(tx, job, listing) is None:
+    if _find_current(tx, job, listing) is None:
         return None
     row = tx.claim(job, status=ImportStatus.IMPORTING, updated_at=tx.now)
     assert row is not None  # noqa: S101  # it was read in this transaction
@@ -255,7 +257,7 @@ def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
 
 def list_again(tx: Tx, job: Job, listing: Listing, at: float, message: str) -> None:
     """Begin the listing again later; `message` says why."""
-    if _listed_by(tx, job, listing) is None:
+    if _find_current(tx, job, listing) is None:
         return
     row = tx.claim(job, error_message=message, updated_at=tx.now)
     if row is not None:
@@ -264,8 +266,8 @@ def list_again(tx: Tx, job: Job, listing: Listing, at: float, message: str) -> N
 
 def fail(tx: Tx, job: Job, listing: Listing, message: str) -> FileEnd | None:
     """It cannot be listed: the job has failed, and what it had gathered is given back in pieces."""
-    row = _listed_by(tx, job, listing)
+    row = _find_current(tx, job, listing)
     if row is None:
         return None
     machine.check_transition(row.status, ImportStatus.FAILED)
-    return cancellation.stop(tx, row, ImportStatus.FAILED, message)
+    return cancellation.end_job(tx, row, ImportStatus.FAILED, message)

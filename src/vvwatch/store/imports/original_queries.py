@@ -14,7 +14,7 @@ from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import connectors, run_items, segment_results
 
 
-def wanted(tx: Tx, media_id: str, run_id: str | None, segment_id: str | None) -> sa.Row[Any]:
+def require_original(tx: Tx, media_id: str, run_id: str | None, segment_id: str | None) -> sa.Row[Any]:
     """The media item. Raises NotFound for it, for a run that does not have it, or a segment that is not of both."""
     row = media_queries.get(tx, media_id)
     if run_id is not None:
@@ -34,7 +34,7 @@ def _require_segment(tx: Tx, media_id: str, run_id: str | None, segment_id: str)
         raise NotFound("segment", segment_id, f"it is not a segment of video {media_id}")
 
 
-def place(tx: Tx, media_id: str) -> tuple[sa.Row[Any], sa.Row[Any] | None]:
+def find_source(tx: Tx, media_id: str) -> tuple[sa.Row[Any], sa.Row[Any] | None]:
     """The media item and the connector that its original came from, if there still is one. Raises NotFound."""
     row = media_queries.get(tx, media_id)
     connector = sa.select(connectors).where(connectors.c.id == row.connector_id)

@@ -33,7 +33,7 @@ _LARGEST_ID = 2**63 - 1
 
 def retry_delivery(tx: Tx, delivery_id: str) -> None:
     """Send a failed delivery once more, under the same id. Raises NotFound or Conflict."""
-    found = delivery_queries.view(tx, delivery_id)
+    found = delivery_queries.get_view(tx, delivery_id)
     _require_failed("delivery", found.delivery)
     if found.webhook.status != "active":
         raise Conflict(
@@ -54,7 +54,7 @@ def retry_export(tx: Tx, export_id: str) -> None:
     """Build and deliver a failed export again, with all its attempts before it. Raises NotFound or Conflict."""
     found = export_queries.get(tx, export_id)
     _require_failed("export", found)
-    export_store.require_results(export_store.runs_in(tx, found))
+    export_store.require_results(export_store.list_runs(tx, found))
     tx.update(
         exports,
         export_id,
@@ -71,7 +71,7 @@ def retry_export(tx: Tx, export_id: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Eligible:
+class EligibleFile:
     """An object that counts as new again; `scanning` tells whether an active automation looks for it now."""
 
     file: sa.Row[Any]
@@ -79,7 +79,7 @@ class Eligible:
     scanning: bool
 
 
-def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
+def retry_file(tx: Tx, job_id: str, file_id: str) -> EligibleFile:
     """Forget that the object of a failed or skipped file was seen, so that the next scan takes it as new.
 
     The job keeps its record of what happened; the object joins a window and an import job of its own.
@@ -93,22 +93,22 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> Eligible:
             "retry the whole job when they are attachments; send an upload again",
         )
     catalog.get_index(tx, job.index_id)
-    file = _file(tx, job_id, file_id)
-    status, _, _ = cancellation.told(job, file)
+    file = _find_file(tx, job_id, file_id)
+    status, _, _ = cancellation.describe_file(job, file)
     if status not in (FileStatus.FAILED, FileStatus.SKIPPED):
         raise Conflict(f"file {file.id} of import job {job_id!r} is {status}", "only failed or skipped")
     ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
     unreadable.forget(tx, ledger.scope(tx, job.index_id, job.connector_id), [file.key])
     handled.note_retried(tx, file.id)
-    automation = _watching(tx, job)
+    automation = _find_automation(tx, job)
     if automation is None:
-        return Eligible(file, job, scanning=False)
+        return EligibleFile(file, job, scanning=False)
     ledger.forget_observations(tx, automation.id, [file.key])
     automations.scan_now(tx, automation.id)
-    return Eligible(file, job, scanning=automation.enabled and not automation.paused)
+    return EligibleFile(file, job, scanning=automation.enabled and not automation.paused)
 
 
-def _file(tx: Tx, job_id: str, file_id: str) -> sa.Row[Any]:
+def _find_file(tx: Tx, job_id: str, file_id: str) -> sa.Row[Any]:
     known = file_id.isascii() and file_id.isdecimal() and len(file_id) < 20 and int(file_id) <= _LARGEST_ID
     wanted = import_files.c.job_id == job_id, import_files.c.id == (int(file_id) if known else -1)
     row = tx.first(sa.select(import_files).where(*wanted))
@@ -117,7 +117,7 @@ def _file(tx: Tx, job_id: str, file_id: str) -> sa.Row[Any]:
     return row
 
 
-def _watching(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:
+def _find_automation(tx: Tx, job: sa.Row[Any]) -> sa.Row[Any] | None:
     """The automation that would find the object again."""
     table = import_automations
     wanted = table.c.index_id == job.index_id, table.c.connector_id == job.connector_id
@@ -138,7 +138,7 @@ def take_up(tx: Tx, begun: sa.Row[Any]) -> TakenUp | None:
         return None
     handled.note_retried(tx, begun.file_id)
     if begun.automation_id is None:
-        return TakenUp(None, _new_job(tx, begun))
+        return TakenUp(None, _create_job(tx, begun))
     scope = tx.execute(
         sa.select(schema.ledger_scopes).where(schema.ledger_scopes.c.id == begun.scope_id)
     ).one()
@@ -147,7 +147,7 @@ def take_up(tx: Tx, begun: sa.Row[Any]) -> TakenUp | None:
     return TakenUp(begun.automation_id, None)
 
 
-def _new_job(tx: Tx, begun: sa.Row[Any]) -> str:
+def _create_job(tx: Tx, begun: sa.Row[Any]) -> str:
     """A job of its own, as the one in which it failed was."""
     job = imports.get(tx, begun.job_id)
     file = tx.first(sa.select(import_files).where(import_files.c.id == begun.file_id))

@@ -40,19 +40,19 @@ _KEPT_SECONDS: Final = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueTry:
     """An object to try, and its connector. `trouble.retry_at` is when the lease of the try ends."""
 
     trouble: sa.Row[Any]
     connector: sa.Row[Any]
 
 
-def record(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patience) -> None:
+def record_failure(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patience) -> None:
     """Note that the file of the job failed with an object that is worth another try; one that failed before goes on."""
     if job.connector_id is None or catalog.is_uploads(job.connector_id):
         return
     scope_id = ledger.scope(tx, job.index_id, job.connector_id)
-    known = tx.first(sa.select(troubles).where(*_at(scope_id, file.key, file.version)))
+    known = tx.first(sa.select(troubles).where(*_match_version(scope_id, file.key, file.version)))
     tries = known.tries + 1 if known is not None else 0
     row = {
         "scope_id": scope_id,
@@ -66,7 +66,7 @@ def record(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patience) -> N
         "tries": tries,
         "first_failed_at": known.first_failed_at if known is not None else tx.now,
         "failed_at": tx.now,
-        "retry_at": tx.now + _delay(tx, job.automation_id, file.reason, tries, patience),
+        "retry_at": tx.now + _compute_delay(tx, job.automation_id, file.reason, tries, patience),
         "begun_by": "",
     }
     upsert = tx.upsert(troubles).values(row)
@@ -75,7 +75,7 @@ def record(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patience) -> N
     tx.execute(upsert.on_conflict_do_update(index_elements=keyed, set_=changed))
 
 
-def _delay(tx: Tx, automation_id: str | None, reason: str, tries: int, patience: Patience) -> float:
+def _compute_delay(tx: Tx, automation_id: str | None, reason: str, tries: int, patience: Patience) -> float:
     """What is denied may be granted at any time, and to ask costs little: not much later than a scan would."""
     if reason != AccessDenied.code:
         return patience.delay(tries)
@@ -84,11 +84,11 @@ def _delay(tx: Tx, automation_id: str | None, reason: str, tries: int, patience:
     return patience.delay(tries, max(seconds, _SHORTEST_RECHECK_SECONDS))
 
 
-def _at(scope_id: int, key: str, version: str) -> tuple[sa.ColumnElement[bool], ...]:
+def _match_version(scope_id: int, key: str, version: str) -> tuple[sa.ColumnElement[bool], ...]:
     return troubles.c.scope_id == scope_id, troubles.c.key == key, troubles.c.version == version
 
 
-def due(tx: Tx, node: str, most: int) -> Sequence[sa.Row[Any]]:
+def list_due(tx: Tx, node: str, most: int) -> Sequence[sa.Row[Any]]:
     """Some that are to be tried now and that this node gets at, those that wait longest first."""
     automation = import_automations
     found = (
@@ -113,20 +113,20 @@ def _is_due(now: float) -> sa.ColumnElement[bool]:
     return sa.or_(table.retry_at <= now, planned)
 
 
-def begin(tx: Tx, scope_id: int, key: str, version: str, node: str) -> Due | None:
+def begin_try(tx: Tx, scope_id: int, key: str, version: str, node: str) -> DueTry | None:
     """Take a try that is due, before anybody else does; None when there is none any more."""
-    taken = sa.update(troubles).where(*_at(scope_id, key, version), _is_due(tx.now))
+    taken = sa.update(troubles).where(*_match_version(scope_id, key, version), _is_due(tx.now))
     planned_by = sa.case((troubles.c.failed_at > tx.now, tx.now), else_=troubles.c.failed_at)
     lease = {"retry_at": tx.now + LEASE_SECONDS, "begun_by": node, "failed_at": planned_by}
     row = tx.first(taken.values(lease).returning(troubles))
     if row is None:
         return None
     if not is_known(tx, row):
-        _end(tx, row)
+        _delete(tx, row)
         return None
     of_scope = ledger_scopes.c.connector_id == connectors.c.id, ledger_scopes.c.id == scope_id
     connector = tx.execute(sa.select(connectors).where(*of_scope)).one()
-    return Due(row, connector)
+    return DueTry(row, connector)
 
 
 def give_back(tx: Tx, node: str) -> None:
@@ -147,7 +147,7 @@ def is_known(tx: Tx, trouble: sa.Row[Any]) -> bool:
 
 def end_try(tx: Tx, begun: sa.Row[Any], **values: Any) -> bool:
     """Whether the try counted: its lease still held, and nothing came of the object meanwhile."""
-    its = *_at(begun.scope_id, begun.key, begun.version), troubles.c.retry_at == begun.retry_at
+    its = *_match_version(begun.scope_id, begun.key, begun.version), troubles.c.retry_at == begun.retry_at
     changed = sa.update(troubles).where(*its, troubles.c.job_id == begun.job_id).values(begun_by="", **values)
     count = int(tx.execute(changed).rowcount)
     return count == 1
@@ -156,7 +156,7 @@ def end_try(tx: Tx, begun: sa.Row[Any], **values: Any) -> bool:
 def put_off(tx: Tx, begun: sa.Row[Any], reason: str, message: str, patience: Patience) -> float | None:
     """The object is not given still: when it is tried next. None when that try counts no more."""
     tries = begun.tries + 1
-    delay = _delay(tx, begun.automation_id, reason, tries, patience)
+    delay = _compute_delay(tx, begun.automation_id, reason, tries, patience)
     told = {"tries": tries, "reason": reason, "message": message, "failed_at": tx.now}
     return tx.now + delay if end_try(tx, begun, retry_at=tx.now + delay, **told) else None
 
@@ -172,22 +172,22 @@ def bring_forward(tx: Tx, scope_id: int, reason: str) -> None:
         tx.execute(sa.update(troubles).where(*mine).values(retry_at=tx.now))
 
 
-def wait(tx: Tx, begun: sa.Row[Any], seconds: float) -> None:
+def wait_for_store(tx: Tx, begun: sa.Row[Any], seconds: float) -> None:
     """The store is away as a whole: the try counts for nothing."""
     end_try(tx, begun, retry_at=tx.now + seconds)
 
 
-def leave(tx: Tx, begun: sa.Row[Any]) -> None:
+def drop_replaced(tx: Tx, begun: sa.Row[Any]) -> None:
     """The version is gone, or another has taken its place: found again it counts as new."""
     if end_try(tx, begun, retry_at=None):
         scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == begun.scope_id)).one()
         ledger.forget(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
         handled.note_retried(tx, begun.file_id)
-        _end(tx, begun)
+        _delete(tx, begun)
 
 
-def _end(tx: Tx, trouble: sa.Row[Any]) -> None:
-    tx.execute(sa.delete(troubles).where(*_at(trouble.scope_id, trouble.key, trouble.version)))
+def _delete(tx: Tx, trouble: sa.Row[Any]) -> None:
+    tx.execute(sa.delete(troubles).where(*_match_version(trouble.scope_id, trouble.key, trouble.version)))
 
 
 def forget(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
@@ -196,7 +196,7 @@ def forget(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
     tx.execute(sa.update(troubles).where(*those).values(retry_at=None), {"keys": json.dumps(list(keys))})
 
 
-def of_files(tx: Tx, file_ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
+def find_by_files(tx: Tx, file_ids: Sequence[int]) -> dict[int, sa.Row[Any]]:
     """The trouble that each of these files of import jobs is in and that is not over."""
     if not file_ids:
         return {}
@@ -215,5 +215,5 @@ def prune(tx: Tx, most: int = 500) -> int:
         sa.select(table.scope_id, table.key, table.version).where(sa.or_(taken_up, unwatched)).limit(most)
     )
     for row in chosen:
-        tx.execute(sa.delete(troubles).where(*_at(row.scope_id, row.key, row.version)))
+        tx.execute(sa.delete(troubles).where(*_match_version(row.scope_id, row.key, row.version)))
     return len(chosen)

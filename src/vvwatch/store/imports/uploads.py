@@ -12,7 +12,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import import_files, import_jobs, media
 
 
-def reserve(tx: Tx, job_id: str) -> list[str]:
+def reserve_media(tx: Tx, job_id: str) -> list[str]:
     """Ids for the media that the files of a job will be, in the order of the files."""
     files = tx.all(
         sa.select(import_files.c.id).where(import_files.c.job_id == job_id).order_by(import_files.c.ordinal)
@@ -28,7 +28,7 @@ def is_known(tx: Tx, job_id: str) -> bool:
     return tx.first(sa.select(import_jobs.c.id).where(import_jobs.c.id == job_id)) is not None
 
 
-def wanted(tx: Tx, job_ids: Sequence[str]) -> set[str]:
+def list_needed_keys(tx: Tx, job_ids: Sequence[str]) -> set[str]:
     """The keys below these jobs that something needs: media that were not deleted, and imports under way."""
     there = sa.select(media.c.key).where(
         media.c.import_job_id.in_(job_ids), kept(media.c.id), kept(media.c.index_id)

@@ -46,7 +46,7 @@ def end(tx: Tx, run: sa.Row[Any], status: RunStatus, error: str | None = None) -
     machine.check_transition(run.status, status)
     ended = changed(tx, run, status=status, error_message=error, completed_at=tx.now)
     announce(tx, machine.EVENTS[status], run.id, run.index_id, event_data(ended))
-    return RunEnd(run.id, status, exports.fire(tx, ended))
+    return RunEnd(run.id, status, exports.request_automatic(tx, ended))
 
 
 def event_data(run: sa.Row[Any]) -> dict[str, Any]:

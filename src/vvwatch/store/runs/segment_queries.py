@@ -81,7 +81,7 @@ def of_many(tx: Tx, targets: Mapping[tuple[str, str | None], None], limit: int) 
 
     At most `limit` rows together: what is behind them is left out, as are media that are not there.
     """
-    there = {view.row.id for view in media_queries.present_among(tx, [media_id for media_id, _ in targets])}
+    there = {view.row.id for view in media_queries.list_kept_views(tx, [media_id for media_id, _ in targets])}
     found = []
     for media_id, run_id in targets:
         if media_id in there:

@@ -377,4 +377,4 @@ def _corrected(tx: Tx, row: sa.Row[Any], run: sa.Row[Any], error: str | None = N
         return RetryEnd(row.id, run.id, error)
     run = changed(tx, run, status=status, error_message=None)
     announce(tx, EVENTS[status], run.id, run.index_id, event_data(run))
-    return RetryEnd(row.id, run.id, error, status, exports.fire(tx, run))
+    return RetryEnd(row.id, run.id, error, status, exports.request_automatic(tx, run))

@@ -365,8 +365,8 @@ def _caught_up(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
             prompt_runs.c.index_id == row.index_id,
             prompt_runs.c.status.in_(TERMINAL),
             prompt_runs.c.completed_at >= row.created_at,
-            prompt_runs.c.id.not_in(exports.runs_of(row.id)),
+            prompt_runs.c.id.not_in(exports.select_exported_runs(row.id)),
         )
         for run in tx.all(ended):
-            exports.fire(tx, run)
+            exports.request_automatic(tx, run)
     return get_export(tx, row.index_id)

@@ -171,7 +171,7 @@ def _version_life(tx: Tx, scope_id: int, key: str, version: str, window_seq: int
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
     item = _media(tx, file, job_id, key, version)
     made = _exports(tx, item)
-    told = delivery_queries.of_occurrences(tx, _occurrences(job_id, item, made))
+    told = delivery_queries.list_by_occurrences(tx, _occurrences(job_id, item, made))
     trouble, failed = _trouble(tx, scope_id, key, job_id), _failed_segments(tx, item)
     return VersionLife(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
 
@@ -217,7 +217,7 @@ def _media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str
     made = table.c.import_job_id == job_id, table.c.key == key, table.c.version == version
     wanted = made if file is None else (table.c.id == file.media_id,)
     found = tx.first(sa.select(table.c.id).where(*wanted))
-    return None if found is None else media_queries.view(tx, found.id)
+    return None if found is None else media_queries.get_view(tx, found.id)
 
 
 def _exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:

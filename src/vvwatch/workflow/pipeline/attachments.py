@@ -52,17 +52,17 @@ class Attachments:
         await self._uploads.clear(job_id)
 
     async def _fetch(self, job: Job, work: FileWork) -> None:
-        attachment = fetching.attachment_of(self._box, work.file.origin)
+        attachment = fetching.open_attachment(self._box, work.file.origin)
         async with self._uploads.arriving() as arriving:
             async with self._downloads.file(attachment.download_url) as download:
-                name = _named(attachment, download)
-                await _filled(arriving, self._awaited(job, download.pieces))
+                name = _name_file(attachment, download)
+                await _fill_file(arriving, self._awaited(job, download.pieces))
             if not await self._database.read(fetching.is_awaited, job):
                 return
             if not arriving.size_bytes:
                 raise AttachmentRefused("the file is empty", "look at its address")
             obj = await self._uploads.place(arriving, f"{work.job.id}/{work.file.ordinal}/{name}")
-            await self._database.write(fetching.fetched, job, obj)
+            await self._database.write(fetching.note_fetched, job, obj)
 
     async def _awaited(self, job: Job, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The pieces, as long as it is this job that fetches them: where a host is slow, people cancel."""
@@ -75,8 +75,8 @@ class Attachments:
             yield piece
 
 
-def _named(attachment: Attachment, download: Download) -> str:
-    name = fetching.name_of(attachment, download.content_type)
+def _name_file(attachment: Attachment, download: Download) -> str:
+    name = fetching.choose_file_name(attachment, download.content_type)
     if name is None:
         kind = download.content_type.partition(";")[0] or "no type"
         hint = "name its format: file_name or mime_type"
@@ -84,7 +84,7 @@ def _named(attachment: Attachment, download: Download) -> str:
     return name
 
 
-async def _filled(arriving: Arriving, pieces: AsyncIterator[bytes]) -> None:
+async def _fill_file(arriving: Arriving, pieces: AsyncIterator[bytes]) -> None:
     waiting = bytearray()
     async for piece in pieces:
         waiting += piece

@@ -18,7 +18,7 @@ MOST: int = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Asked(Generic[T, R]):
+class _Call(Generic[T, R]):
     item: T
     results: Sequence[R] = ()
     error: Exception | None = None
@@ -27,7 +27,7 @@ class _Asked(Generic[T, R]):
     """Whether it is done by itself, as something that it was done with could not be done."""
 
 
-class Together(Generic[T, R]):
+class Batcher(Generic[T, R]):
     """Calls `do` with what was asked for meanwhile; it answers each in its place, or raises.
 
     What it raises of our own errors is raised to all. Any other is the fault of one of them: each is done by itself.
@@ -36,11 +36,11 @@ class Together(Generic[T, R]):
     def __init__(self, do: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
         self._do = do
         self._turn = anyio.Lock()
-        self._waiting: list[_Asked[T, R]] = []
+        self._waiting: list[_Call[T, R]] = []
 
     async def __call__(self, item: T) -> R:
         """What is answered to `item`; raises what `do` raises."""
-        mine = _Asked[T, R](item)
+        mine = _Call[T, R](item)
         self._waiting.append(mine)
         try:
             async with self._turn:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _AGAIN_SECONDS = 1.0
 
 
-async def kept(
+async def write_until_committed(
     database: Database,
     clock: Clock,
     fn: Callable[Concatenate[Tx, P], T],

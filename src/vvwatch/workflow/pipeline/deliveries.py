@@ -19,10 +19,10 @@ from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import deliveries
-from vvwatch.store.delivery.deliveries import Attempted, DeliveryWork, Ended, Noted
+from vvwatch.store.delivery.deliveries import AttemptResult, DeliveryWork, EndedAttempt, FinishResult
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.batcher import Together
-from vvwatch.workflow.pipeline.commits import kept
+from vvwatch.workflow.pipeline.batcher import Batcher
+from vvwatch.workflow.pipeline.commits import write_until_committed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,15 @@ class Deliveries:
         self._box = box
         self._policy = policy
         self._sample = sample
-        self._begun = Together(self._begin)
-        self._noted = Together(self._finish)
+        self._begun = Batcher(self._begin)
+        self._noted = Batcher(self._finish)
 
     async def _begin(self, jobs: Sequence[Job]) -> Sequence[DeliveryWork | None]:
         return await self._database.write(deliveries.begin_all, jobs)
 
-    async def _finish(self, ended: Sequence[Ended]) -> Sequence[Noted]:
+    async def _finish(self, ended: Sequence[EndedAttempt]) -> Sequence[FinishResult]:
         policy = self._policy
-        return await kept(
+        return await write_until_committed(
             self._database, self._clock, deliveries.finish_all, ended, policy.disable_after, policy.delays
         )
 
@@ -83,24 +83,30 @@ class Deliveries:
             "X-Delivery-Attempt-Id": f"{work.delivery.id}-{work.delivery.attempts}",
             "Idempotency-Key": work.delivery.id,
         }
-        reply = await self._post(work.webhook, _envelope(work), names)
+        reply = await self._post(work.webhook, _build_envelope(work), names)
         if reply.shortage is not None:
             await self._wait(job, work, reply.shortage)
             return
         answer = classify(reply.status_code)
-        attempted = Attempted(reply.status_code, reply.body, what_failed(reply), reply.duration_seconds)
+        attempted = AttemptResult(
+            reply.status_code, reply.body, describe_failure(reply), reply.duration_seconds
+        )
         status, retry_at = self._next(work, answer, reply.retry_after_seconds)
         gone = answer is Answer.GONE
-        noted = await self._noted(Ended(job, work.delivery.attempts, attempted, status, retry_at, gone))
-        if noted is not Noted.STALE:
+        noted = await self._noted(
+            EndedAttempt(job, work.delivery.attempts, attempted, status, retry_at, gone)
+        )
+        if noted is not FinishResult.STALE:
             self._announce(work, attempted, status)
-        if noted is Noted.DISABLED:
+        if noted is FinishResult.DISABLED:
             self._telemetry.emit("webhook.disabled", webhook=work.webhook.id, name=work.webhook.name)
 
     async def _wait(self, job: Job, work: DeliveryWork, shortage: MachineShortage) -> None:
         """Put off what this machine could not send: no attempt is counted."""
         at, number = self._clock.now() + _SHORTAGE_SECONDS, work.delivery.attempts
-        await kept(self._database, self._clock, deliveries.put_back, job, number, at, shortage.message)
+        await write_until_committed(
+            self._database, self._clock, deliveries.undo_attempt, job, number, at, shortage.message
+        )
         self._telemetry.emit("machine.shortage", reason=shortage.code, error=shortage)
 
     def _next(
@@ -137,7 +143,7 @@ class Deliveries:
         }
         return await self._sender.post(webhook.url, body, headers | dict(names))
 
-    def _announce(self, work: DeliveryWork, attempted: Attempted, status: DeliveryStatus) -> None:
+    def _announce(self, work: DeliveryWork, attempted: AttemptResult, status: DeliveryStatus) -> None:
         self._telemetry.emit(
             _TOLD_AS[status],
             delivery=work.delivery.id,
@@ -146,22 +152,22 @@ class Deliveries:
             attempt=work.delivery.attempts,
             status_code=attempted.status_code,
             error=attempted.error or "",
-            error_type=_error_type(attempted) if attempted.error else "",
+            error_type=_classify_error(attempted) if attempted.error else "",
             duration_seconds=round(attempted.duration_seconds, 3),
         )
 
 
-def what_failed(reply: Reply) -> str | None:
+def describe_failure(reply: Reply) -> str | None:
     """Why a receiver did not take what it was sent; None when it did."""
     if classify(reply.status_code) is Answer.DELIVERED:
         return None
     return reply.error or f"the receiver answered {reply.status_code}"
 
 
-def _envelope(work: DeliveryWork) -> dict[str, Any]:
+def _build_envelope(work: DeliveryWork) -> dict[str, Any]:
     event = work.event
     return envelope(event.id, event.type, event.data, event.created_at, work.webhook.metadata)
 
 
-def _error_type(attempted: Attempted) -> str:
+def _classify_error(attempted: AttemptResult) -> str:
     return "no_answer" if attempted.status_code is None else f"http_{attempted.status_code}"

@@ -44,7 +44,7 @@ class _Part:
         self.size_bytes += len(data)
 
     def end(self, tail: bytes) -> None:
-        with _opened(os.open(self.draft, _AGAIN)) as self.file:
+        with _open_binary(os.open(self.draft, _AGAIN)) as self.file:
             self.write(tail)
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -83,7 +83,7 @@ class Document:
         self._parts[-1].file.close()
         count = len(self._parts)
         for number, part in enumerate(self._parts, 1):
-            part.end(_tail(number, count))
+            part.end(_build_tail(number, count))
         for part in self._parts:
             part.draft.replace(part.path)
         return [Written("", part.size_bytes, part.digest.hexdigest()) for part in self._parts]
@@ -99,7 +99,7 @@ class Document:
             self._parts[-1].file.close()
         path = self._path(len(self._parts) + 1)
         draft = path.with_suffix(".part")
-        self._parts.append(_Part(path, draft, _opened(private_files.create_again(draft))))
+        self._parts.append(_Part(path, draft, _open_binary(private_files.create_again(draft))))
         self._parts[-1].write(self._head)
 
     def _has_room(self, size_bytes: int) -> bool:
@@ -107,11 +107,11 @@ class Document:
         return self._most_bytes is None or whole <= self._most_bytes
 
 
-def _opened(descriptor: int) -> BinaryIO:
+def _open_binary(descriptor: int) -> BinaryIO:
     return os.fdopen(descriptor, "wb")
 
 
-def _tail(number: int, count: int) -> bytes:
+def _build_tail(number: int, count: int) -> bytes:
     """One file alone says nothing of parts."""
     if count == 1:
         return b"]}\n"
@@ -119,7 +119,7 @@ def _tail(number: int, count: int) -> bytes:
 
 
 @contextmanager
-def abandoned(document: Document) -> Iterator[None]:
+def abandon_on_error(document: Document) -> Iterator[None]:
     """Abandon the document when the block does not come to its end."""
     try:
         yield

@@ -25,9 +25,9 @@ from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.exports import ExportWork
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.commits import kept
-from vvwatch.workflow.pipeline.documents import MOST_BYTES, Document, abandoned
-from vvwatch.workflow.pipeline.reading import Reading, expected
+from vvwatch.workflow.pipeline.commits import write_until_committed
+from vvwatch.workflow.pipeline.documents import MOST_BYTES, Document, abandon_on_error
+from vvwatch.workflow.pipeline.reading import Reading, to_known_error
 
 _ITEMS_PER_PAGE = 50
 _SEGMENTS_PER_PAGE = 2_000
@@ -71,9 +71,9 @@ class Exports:
         needed: set[str] = set()
         for start in range(0, len(ids), _EXPORTS_AT_ONCE):
             some = ids[start : start + _EXPORTS_AT_ONCE]
-            needed |= await self._database.read(exports.with_documents, some)
+            needed |= await self._database.read(exports.find_with_documents, some)
         strays = [path for path in paths if path.name.partition(".")[0] not in needed]
-        await anyio.to_thread.run_sync(_remove, strays)
+        await anyio.to_thread.run_sync(_remove_files, strays)
         return len(strays)
 
     async def export(self, job: Job) -> None:
@@ -88,10 +88,10 @@ class Exports:
                 written = await self._delivered(job, work, work.connector)
         except Exception as failure:  # noqa: BLE001  # one export's trouble must not go on for ever
             short = own_shortage(failure) if isinstance(failure, OSError) else None
-            await self._failed(job, work, short or _expected(job, failure))
+            await self._failed(job, work, short or _to_known_error(job, failure))
             return
         delivered = work.connector is not None
-        ended = await kept(
+        ended = await write_until_committed(
             self._database, self._clock, exports.finish, job, written, delivered=delivered, parts=parts
         )
         if ended is not None:
@@ -111,14 +111,14 @@ class Exports:
         """
         path = self._path(export.id, part)
         size_bytes = export.parts[part - 1]["size_bytes"] if export.parts else export.file_size_bytes
-        if not await anyio.to_thread.run_sync(_is_there, path, size_bytes):
+        if not await anyio.to_thread.run_sync(_has_size, path, size_bytes):
             async with self._rebuilding:
-                if not _is_there(path, size_bytes):
+                if not _has_size(path, size_bytes):
                     await self._rebuild(export)
         return path
 
     async def _rebuild(self, export: sa.Row[Any]) -> None:
-        built = await self._built(await self._database.read(exports.again, export.id))
+        built = await self._built(await self._database.read(exports.load_work, export.id))
         digests = [part["sha256"] for part in export.parts or ({"sha256": export.sha256},)]
         if [written.sha256 for written in built] != digests:
             for number in range(1, len(built) + 1):
@@ -153,11 +153,11 @@ class Exports:
     async def _built(self, work: ExportWork) -> list[Written]:
         """The artefact's bytes depend on the database alone: while the results stay, building again gives the same."""
         document = await anyio.to_thread.run_sync(self._begun, work)
-        with abandoned(document):
+        with abandon_on_error(document):
             for run in work.runs:
                 after = 0
-                while page := await self._database.read(_page, run.id, after):
-                    await anyio.to_thread.run_sync(_add, document, run, page)
+                while page := await self._database.read(_load_page, run.id, after):
+                    await anyio.to_thread.run_sync(_add_page, document, run, page)
                     after = page[-1][0].id
             return await anyio.to_thread.run_sync(document.end)
 
@@ -175,7 +175,7 @@ class Exports:
             storage = await self._reading.storage(connector)
             return await self._placed(job, work, storage, path, manifest)
         finally:
-            _remove([path, manifest])
+            _remove_files([path, manifest])
 
     async def _placed(
         self, job: Job, work: ExportWork, storage: Storage, path: Path, manifest: Path
@@ -188,10 +188,10 @@ class Exports:
 
     async def _written(self, work: ExportWork, storage: Storage, path: Path, manifest: Path) -> Written:
         row = work.export
-        key, last = _keys(row)
+        key, last = _choose_keys(row)
         await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
         written = await storage.write(key, path, content_type=_JSON)
-        text = _manifest(row, written.size_bytes, written.sha256)
+        text = _build_manifest(row, written.size_bytes, written.sha256)
         await anyio.to_thread.run_sync(private_files.write, manifest, text)
         await storage.write(last, manifest, content_type=_JSON)
         return written
@@ -203,37 +203,37 @@ class Exports:
         ObjectExists when another manifest stands there.
         """
         row = work.export
-        key, last = _keys(row)
+        key, last = _choose_keys(row)
         there = await storage.stat(key)
-        document = await _read(storage, last)
+        document = await _read_object(storage, last)
         if document is None:
             if await self._database.read(exports.is_current, job):
                 await storage.delete(key, there.version)
             return None
-        digest = _digest(document)
-        if document != _manifest(row, there.size_bytes, digest):
+        digest = _parse_digest(document)
+        if document != _build_manifest(row, there.size_bytes, digest):
             raise ObjectExists(f"another manifest stands at {last!r}", "remove it, and retry the export")
         return Written(storage.uri(key), there.size_bytes, digest, there.version)
 
 
-def _keys(export: sa.Row[Any]) -> tuple[str, str]:
+def _choose_keys(export: sa.Row[Any]) -> tuple[str, str]:
     key = destination_key(export.destination_base_path, export.destination_subpath, export.id)
     return key, manifest_key(key)
 
 
-def _manifest(export: sa.Row[Any], size_bytes: int, sha256: str) -> bytes:
-    document = artifact.manifest(export, base_name(_keys(export)[0]), size_bytes, sha256)
+def _build_manifest(export: sa.Row[Any], size_bytes: int, sha256: str) -> bytes:
+    document = artifact.manifest(export, base_name(_choose_keys(export)[0]), size_bytes, sha256)
     return canonical_json(document) + b"\n"
 
 
-def _digest(manifest: bytes) -> str:
+def _parse_digest(manifest: bytes) -> str:
     try:
         return str(json.loads(manifest)["files"][0]["sha256"])
     except (ValueError, TypeError, LookupError, RecursionError):
         return ""
 
 
-async def _read(storage: Storage, key: str) -> bytes | None:
+async def _read_object(storage: Storage, key: str) -> bytes | None:
     """The start of what stands there, which is all of a manifest; None for nothing."""
     try:
         obj = await storage.stat(key)
@@ -246,33 +246,33 @@ async def _read(storage: Storage, key: str) -> bytes | None:
 _Item = tuple[sa.Row[Any], Sequence[sa.Row[Any]]]
 
 
-def _page(tx: Tx, run_id: str, after: int) -> list[_Item]:
+def _load_page(tx: Tx, run_id: str, after: int) -> list[_Item]:
     """The next items with their segments: as many as have few together, but one at least."""
     page: list[_Item] = []
     segments = 0
-    for row in exports.items(tx, run_id, after, _ITEMS_PER_PAGE):
+    for row in exports.list_items(tx, run_id, after, _ITEMS_PER_PAGE):
         segments += row.segment_count
         if page and segments > _SEGMENTS_PER_PAGE:
             break
-        page.append((row, exports.segments(tx, row.id)))
+        page.append((row, exports.list_segments(tx, row.id)))
     return page
 
 
-def _add(document: Document, run: sa.Row[Any], page: Sequence[_Item]) -> None:
+def _add_page(document: Document, run: sa.Row[Any], page: Sequence[_Item]) -> None:
     for row, segments in page:
         document.add(artifact.media_document(run, row, segments))
 
 
-def _remove(paths: Sequence[Path]) -> None:
+def _remove_files(paths: Sequence[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
 
 
-def _is_there(path: Path, size_bytes: int) -> bool:
+def _has_size(path: Path, size_bytes: int) -> bool:
     return path.exists() and path.stat().st_size == size_bytes
 
 
-def _expected(job: Job, failure: Exception) -> VvwatchError | OSError:
+def _to_known_error(job: Job, failure: Exception) -> VvwatchError | OSError:
     """What went wrong; a shortage of this machine where one led to it."""
-    error = failure if isinstance(failure, OSError) else expected(job, failure)
+    error = failure if isinstance(failure, OSError) else to_known_error(job, failure)
     return shortage_in(error) or error

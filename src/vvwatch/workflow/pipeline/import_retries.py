@@ -24,7 +24,7 @@ from vvwatch.errors import (
 from vvwatch.ports import Hint
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.imports import retrying, unreadable
-from vvwatch.store.imports.unreadable import Due
+from vvwatch.store.imports.unreadable import DueTry
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.reading import Attempt, Reading
 
@@ -38,7 +38,7 @@ _AWAY_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Troubles:
+class ImportRetries:
     """Makes the tries that are due and that the node called `node` gets at.
 
     `notice` lets an automation look at keys.
@@ -76,13 +76,13 @@ class Troubles:
 
         async def one(row: sa.Row[Any]) -> None:
             try:
-                due = await self._written(unreadable.begin, row.scope_id, row.key, row.version, self.node)
+                due = await self._written(unreadable.begin_try, row.scope_id, row.key, row.version, self.node)
                 if due is not None and await self._tried(due):
                     taken.append(due.trouble)
             except Exception as error:  # noqa: BLE001  # its lease ends, and then it is tried again
                 self.telemetry.emit("task.failed", task="troubles", error=error)
 
-        rows = await self.database.read(unreadable.due, self.node, AT_ONCE)
+        rows = await self.database.read(unreadable.list_due, self.node, AT_ONCE)
         async with anyio.create_task_group() as tasks:
             for row in rows:
                 tasks.start_soon(one, row)
@@ -96,7 +96,7 @@ class Troubles:
         async with self._writing:
             return await self.database.write(transaction, *args, **named)
 
-    async def _tried(self, due: Due) -> bool:
+    async def _tried(self, due: DueTry) -> bool:
         started = self.reading.clock.monotonic()
         try:
             with anyio.fail_after(_READ_SECONDS):
@@ -107,12 +107,12 @@ class Troubles:
         self.reading.gave(due.connector)
         return await self._take_up(due)
 
-    async def _read(self, due: Due) -> None:
+    async def _read(self, due: DueTry) -> None:
         storage = await self.reading.storage(due.connector)
         async with storage.excerpt(due.trouble.key, due.trouble.version):
             pass
 
-    async def _failed(self, due: Due, error: VvwatchError, started: float) -> bool:
+    async def _failed(self, due: DueTry, error: VvwatchError, started: float) -> bool:
         begun, connector = due.trouble, due.connector
         never = _NEVER, _NEVER.attempts
         attempt = Attempt(connector, begun.key, begun.version, *never, started, is_planned=True)
@@ -120,10 +120,10 @@ class Troubles:
         if isinstance(judged.error, ObjectArchived):
             return await self._take_up(due)
         if isinstance(judged.error, ObjectNotFound | ObjectChanged):
-            await self._written(unreadable.leave, begun)
+            await self._written(unreadable.drop_replaced, begun)
             return False
         if judged.patience is None:
-            await self._written(unreadable.wait, begun, _AWAY_SECONDS)
+            await self._written(unreadable.wait_for_store, begun, _AWAY_SECONDS)
             return False
         told = begun.reason if error.transient else error.code, judged.error.message
         again = await self._written(unreadable.put_off, begun, *told, judged.patience)
@@ -138,7 +138,7 @@ class Troubles:
             )
         return False
 
-    async def _take_up(self, due: Due) -> bool:
+    async def _take_up(self, due: DueTry) -> bool:
         """State first: should the process die here, the next scan finds the object as new."""
         begun = due.trouble
         taken = await self._written(retrying.take_up, begun)

@@ -17,7 +17,7 @@ from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome, FileWork
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.attachments import Attachments
-from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, expected
+from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
 
 
 class Imports:
@@ -46,7 +46,7 @@ class Imports:
                 return
             outcome = await self._probed(work)
         except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
-            judged = await self._reading.judged(expected(job, failure), _attempt(work, started))
+            judged = await self._reading.judged(to_known_error(job, failure), _to_attempt(work, started))
             if judged.again_at is not None:
                 await self._try_again(job, work, judged, judged.again_at)
                 return
@@ -91,7 +91,7 @@ class Imports:
             if not is_same_version(now.version, file.version):
                 raise ObjectChanged("it changed while it was read", "its new version is imported by itself")
         note = storage.notes.remark_on(file.key, file.version)
-        return _judged(probe, storage.uri(file.key), note)
+        return _to_outcome(probe, storage.uri(file.key), note)
 
     async def _sketched(self, storage: Storage, file: sa.Row[Any]) -> Probe | None:
         """The probe of an excerpt; None when only the whole can tell, as of whatever looks damaged with gaps."""
@@ -142,13 +142,13 @@ class Imports:
             self._telemetry.emit("run.started", run=end.run_id, import_job=end.job_id, items=end.imported)
 
 
-def _judged(probe: Probe, uri: str, note: str) -> FileOutcome:
+def _to_outcome(probe: Probe, uri: str, note: str) -> FileOutcome:
     if probe.damage:
         return FileOutcome(FileStatus.FAILED, "media_damaged", "; ".join(probe.damage))
     return FileOutcome(FileStatus.IMPORTED, None, note or None, probe, uri)
 
 
-def _attempt(work: FileWork, started: float) -> Attempt:
+def _to_attempt(work: FileWork, started: float) -> Attempt:
     file = work.file
     what = work.connector, file.key, file.version, file
     return Attempt(*what, work.attempt, started, _is_listed(work.job), waits=file.waits)

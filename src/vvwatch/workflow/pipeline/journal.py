@@ -16,8 +16,8 @@ from vvwatch.store.runs import journal, llm_calls
 from vvwatch.store.runs.journal import Owner
 from vvwatch.store.runs.llm_calls import Asked, Begun, Ended
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.batcher import Together
-from vvwatch.workflow.pipeline.commits import kept
+from vvwatch.workflow.pipeline.batcher import Batcher
+from vvwatch.workflow.pipeline.commits import write_until_committed
 
 
 class Ledger:
@@ -27,10 +27,12 @@ class Ledger:
         self.database = database
         self._telemetry = telemetry
         self._budgets = budgets
-        self._turn = Together(self._turned)
+        self._turn = Batcher(self._turned)
 
     async def _turned(self, wanted: Sequence[Asked | Ended]) -> Sequence[Begun | None]:
-        return await kept(self.database, self.database.clock, llm_calls.turn, wanted, self._budgets)
+        return await write_until_committed(
+            self.database, self.database.clock, llm_calls.turn, wanted, self._budgets
+        )
 
     async def begin(self, asked: Asked) -> Call:
         """Store that a call is about to be made. Raises what says that it may not."""
@@ -76,7 +78,7 @@ class ItemJournal:
 
     async def keep_plan(self, plan: Plan) -> None:
         """Store the cuts of the item."""
-        await kept(self._database, self._clock, journal.keep_plan, self._owner, plan)
+        await write_until_committed(self._database, self._clock, journal.keep_plan, self._owner, plan)
 
     async def segments(self) -> Mapping[int, Segment]:
         """Return the segments that have a result, by ordinal."""
@@ -118,7 +120,7 @@ class ItemJournal:
 
     async def note(self, state: Mapping[str, Any]) -> None:
         """Store a small JSON object of the processor's own."""
-        await kept(self._database, self._clock, journal.note, self._owner, state)
+        await write_until_committed(self._database, self._clock, journal.note, self._owner, state)
 
     async def noted(self) -> Mapping[str, Any]:
         """Return what `note` stored last."""

@@ -23,7 +23,7 @@ _BEHIND_SLASH: Final = "0"
 """The character that follows the slash: a key with it in place of a folder's slash lies behind all of the folder."""
 
 
-class Standing(Enum):
+class StoreState(Enum):
     """How a store stands, apart from one object: `REFUSES` says that it may not be listed, and answers so."""
 
     ANSWERS = "answers"
@@ -36,7 +36,7 @@ class Liveness:
     """What stores did lately, in monotonic seconds. Lives in memory: after a start it is found out anew."""
 
     _answered: dict[str, float] = field(default_factory=dict)
-    _looked: dict[tuple[str, str, bool], tuple[float, Standing]] = field(default_factory=dict)
+    _check_store: dict[tuple[str, str, bool], tuple[float, StoreState]] = field(default_factory=dict)
 
     def note(self, connector_id: str, now: float) -> None:
         """The store has just given an object."""
@@ -55,7 +55,7 @@ class Liveness:
         sample: float,
         *,
         reads: bool,
-    ) -> Standing:
+    ) -> StoreState:
         """How the store stands beside the object at `key`; what was found a moment ago counts.
 
         `sample` in [0, 1) chooses among neighbours. `reads`: an answer to a listing is not enough where neighbours are
@@ -65,7 +65,7 @@ class Liveness:
         which = connector_id, folder, reads
         self._forget_old(now())
         if which not in self._looked:
-            found = await _looked(open_storage, folder, key, sample, reads=reads)
+            found = await _check_store(open_storage, folder, key, sample, reads=reads)
             self._looked[which] = (now(), found)
             return found
         return self._looked[which][1]
@@ -75,44 +75,44 @@ class Liveness:
             del self._looked[which]
 
 
-async def _looked(
+async def _check_store(
     open_storage: Callable[[], Awaitable[Storage]], folder: str, key: str, sample: float, *, reads: bool
-) -> Standing:
+) -> StoreState:
     with anyio.move_on_after(_LOOK_SECONDS):
         try:
             storage = await open_storage()
             async with closing(storage.list(folder, recursive=False)) as pages:
                 page = await anext(pages, None)
         except AccessDenied:
-            return Standing.REFUSES
+            return StoreState.REFUSES
         except StorageError:
-            return Standing.AWAY
-        neighbours = _neighbours(page.objects, key, sample) if page and reads else []
-        if not neighbours or await _is_any_given(storage, neighbours):
-            return Standing.ANSWERS
-        return await _looked_elsewhere(storage, folder, sample)
-    return Standing.AWAY
+            return StoreState.AWAY
+        neighbours = _choose_neighbours(page.objects, key, sample) if page and reads else []
+        if not neighbours or await _can_read_any(storage, neighbours):
+            return StoreState.ANSWERS
+        return await _check_elsewhere(storage, folder, sample)
+    return StoreState.AWAY
 
 
-async def _looked_elsewhere(storage: Storage, folder: str, sample: float) -> Standing:
+async def _check_elsewhere(storage: Storage, folder: str, sample: float) -> StoreState:
     """What lost an object may have lost its whole folder: whether something is given that lies farther away."""
-    for place in _above(folder):
+    for place in _list_parents(folder):
         try:
-            others = await _outside(storage, place, folder)
+            others = await _find_outside(storage, place, folder)
         except StorageError:  # who may list the folder need not have the right to list more
             break
-        if others and await _is_any_given(storage, _neighbours(others, "", sample)):
-            return Standing.ANSWERS
-    return Standing.AWAY
+        if others and await _can_read_any(storage, _choose_neighbours(others, "", sample)):
+            return StoreState.ANSWERS
+    return StoreState.AWAY
 
 
-def _above(folder: str) -> list[str]:
+def _list_parents(folder: str) -> list[str]:
     """The folder that the folder lies in, and the root."""
     parent = folder[: folder.rstrip("/").rfind("/") + 1]
     return list(dict.fromkeys((parent, ""))) if folder else []
 
 
-async def _outside(storage: Storage, place: str, folder: str) -> list[StorageObject]:
+async def _find_outside(storage: Storage, place: str, folder: str) -> list[StorageObject]:
     """Some objects at the place but none in the folder, which may fill the first pages, or many of them."""
     afters = [""]
     if storage.capabilities.start_after:
@@ -128,7 +128,7 @@ async def _outside(storage: Storage, place: str, folder: str) -> list[StorageObj
     return []
 
 
-def _neighbours(objects: Sequence[StorageObject], key: str, sample: float) -> list[StorageObject]:
+def _choose_neighbours(objects: Sequence[StorageObject], key: str, sample: float) -> list[StorageObject]:
     """A few that lie apart, others each time: what lost one object may have lost the next."""
     others = [obj for obj in objects if obj.key != key and obj.size_bytes and not obj.archived]
     many, first = len(others), int(sample * len(others))
@@ -139,15 +139,15 @@ def _neighbours(objects: Sequence[StorageObject], key: str, sample: float) -> li
     return list(dict.fromkeys(chosen))
 
 
-async def _is_any_given(storage: Storage, neighbours: Sequence[StorageObject]) -> bool:
+async def _can_read_any(storage: Storage, neighbours: Sequence[StorageObject]) -> bool:
     """Whether one of them is answered for, be it with a refusal. Mostly the first is; else the rest, side by side."""
-    if not neighbours or await _is_given(storage, neighbours[0]):
+    if not neighbours or await _can_read(storage, neighbours[0]):
         return bool(neighbours)
     given = False
 
     async def ask(obj: StorageObject) -> None:
         nonlocal given
-        if await _is_given(storage, obj):
+        if await _can_read(storage, obj):
             given = True
             tasks.cancel_scope.cancel()
 
@@ -157,7 +157,7 @@ async def _is_any_given(storage: Storage, neighbours: Sequence[StorageObject]) -
     return given
 
 
-async def _is_given(storage: Storage, obj: StorageObject) -> bool:
+async def _can_read(storage: Storage, obj: StorageObject) -> bool:
     with anyio.move_on_after(_READ_SECONDS):
         try:
             async with storage.stream(obj.key, obj.version, 0, 1) as chunks:

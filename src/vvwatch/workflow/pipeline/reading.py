@@ -45,7 +45,7 @@ from vvwatch.errors import (
 from vvwatch.ports import Clock, Job, Storage
 from vvwatch.ports.processing import Prober, Processor
 from vvwatch.workflow.listings import closing
-from vvwatch.workflow.pipeline.liveness import Liveness, Standing
+from vvwatch.workflow.pipeline.liveness import Liveness, StoreState
 
 _RETRY_BASE_SECONDS: Final = 2.0
 _RETRY_CAP_SECONDS: Final = 300.0
@@ -69,15 +69,15 @@ _OF_THE_VERSION: Final = (
 )
 
 
-def expected(job: Job, error: Exception) -> VvwatchError:
+def to_known_error(job: Job, error: Exception) -> VvwatchError:
     """`error` as one of ours. One that nobody foresaw is raised for the engine to try again, but not for ever.
 
     Of several that came at once it is the one that says most of what is to be done.
     """
-    causes = list(_causes(error))
+    causes = list(_flatten_causes(error))
     ours = [cause for cause in causes if isinstance(cause, VvwatchError)]
     if len(ours) == len(causes):
-        return min(ours, key=_rank)
+        return min(ours, key=_rank_error)
     if (short := shortage_in(error)) is not None:
         return short
     if job.attempt < _UNEXPECTED_ATTEMPTS:
@@ -85,16 +85,16 @@ def expected(job: Job, error: Exception) -> VvwatchError:
     return MediaError(f"{type(error).__name__}: something that vvwatch does not foresee", "look at the log")
 
 
-def _causes(error: Exception) -> Iterator[Exception]:
+def _flatten_causes(error: Exception) -> Iterator[Exception]:
     """What tasks that ran beside each other failed of."""
     if not isinstance(error, ExceptionGroup):
         yield error
         return
     for each in error.exceptions:
-        yield from _causes(each)
+        yield from _flatten_causes(each)
 
 
-def _rank(error: VvwatchError) -> int:
+def _rank_error(error: VvwatchError) -> int:
     """Who has lost the item may say nothing of it; who has to wait is not to blame it."""
     kinds = Superseded, RunStopped, ProcessorPaused, ProcessorUnavailable, MachineShortage
     return next((rank for rank, kind in enumerate(kinds) if isinstance(error, kind)), len(kinds))
@@ -184,7 +184,7 @@ class Reading:
 
     async def judged(self, error: VvwatchError, attempt: Attempt) -> Judgement:
         """Whose trouble it is: this machine's, the store's, the object's, or the media's; and what is to be done."""
-        short = _shortage_behind(error)
+        short = _find_shortage(error)
         if short is not None or isinstance(error, _WAITED_FOR):
             return self._waited_for(short or error, attempt)
         error = await self._held_against_listing(error, attempt)
@@ -197,7 +197,7 @@ class Reading:
         since = _failing_since(attempt, now) if attempt.row.failures else now
         if not error.transient:
             return Judgement(error, None, failures, since, self.patience)
-        asked = _asked(error)
+        asked = _requested_wait(error)
         reached = attempt.is_planned or self.bound.is_reached(failures, since, now)
         if reached or asked > self.bound.seconds:
             told = f"{error.message}; the store answers for others ({attempt.number} attempts)"
@@ -232,13 +232,13 @@ class Reading:
         wait = backoff(
             attempts, base_seconds=_RETRY_BASE_SECONDS, cap_seconds=cap_seconds, sample=self.sample()
         )
-        return self.clock.now() + max(wait, _asked(error))
+        return self.clock.now() + max(wait, _requested_wait(error))
 
     def _looked_at_again(self, error: VvwatchError, waits: int) -> float:
         """When to ask again a processor that is away or paused: now and then, whatever it asks for."""
         if isinstance(error, ProcessorClosing):
             return self.clock.now()
-        asked = _asked(error)
+        asked = _requested_wait(error)
         if isinstance(error, ProcessorPaused) and error.until is not None:
             asked = error.until - self.clock.now() + _JITTER_SECONDS * self.sample()
         usual = backoff(
@@ -259,9 +259,9 @@ class Reading:
             self.sample(),
             reads=not is_denied,
         )
-        if standing is Standing.REFUSES:
+        if standing is StoreState.REFUSES:
             return not (is_denied and attempt.is_listed)
-        return standing is Standing.ANSWERS
+        return standing is StoreState.ANSWERS
 
     async def _held_against_listing(self, error: VvwatchError, attempt: Attempt) -> VvwatchError:
         """Not there, or another version: unless the store lists just this one, which it then has and does not give."""
@@ -279,7 +279,7 @@ class Reading:
         return StorageUnavailable(f"{error.message}, yet the store lists it", "it is tried again by itself")
 
 
-def _shortage_behind(error: VvwatchError) -> MachineShortage | None:
+def _find_shortage(error: VvwatchError) -> MachineShortage | None:
     """The shortage that the error is, or that led to it; what is said of the media or by a pause stays as it is."""
     return None if isinstance(error, MediaError | ProcessorPaused) else shortage_in(error)
 
@@ -288,7 +288,7 @@ def _failing_since(attempt: Attempt, now: float) -> float:
     return min(attempt.row.failing_since or now, now)
 
 
-def _asked(error: VvwatchError) -> float:
+def _requested_wait(error: VvwatchError) -> float:
     """For how many seconds of patience the store asks."""
     if isinstance(error, StorageThrottled | ProcessorUnavailable):
         return error.retry_after_seconds or 0.0

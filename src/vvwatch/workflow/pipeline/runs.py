@@ -22,10 +22,10 @@ from vvwatch.store.runs.journal import Owner
 from vvwatch.store.runs.runs import ItemEnd, ItemWork
 from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.commits import kept
+from vvwatch.workflow.pipeline.commits import write_until_committed
 from vvwatch.workflow.pipeline.journal import ItemJournal, Ledger
 from vvwatch.workflow.pipeline.pauses import Pauses
-from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, expected
+from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
 
 _SETTINGS = tuple(field.name for field in fields(RunSettings))
 
@@ -61,9 +61,11 @@ class Runs:
         started = self._reading.clock.monotonic()
         try:
             result = await self._processed(job, work)
-            end = await kept(self._database, self._reading.clock, runs.finish_item, job, result)
+            end = await write_until_committed(
+                self._database, self._reading.clock, runs.finish_item, job, result
+            )
         except Exception as failure:  # noqa: BLE001  # one file's trouble must not hold up its job for ever
-            end = await self._troubled(job, work, expected(job, failure), started)
+            end = await self._troubled(job, work, to_known_error(job, failure), started)
         self._announce(work, end, self._reading.clock.monotonic() - started)
 
     async def _troubled(
@@ -87,7 +89,7 @@ class Runs:
         """Let an item of a cancelled run end with what it has; of one that is somebody else's say nothing."""
         if not isinstance(error, RunStopped):
             return None
-        return await kept(self._database, self._reading.clock, runs.cancel_item, job)
+        return await write_until_committed(self._database, self._reading.clock, runs.cancel_item, job)
 
     async def retry(self, job: Job) -> None:
         """Try a segment again that failed, or an item that failed as a whole."""
@@ -98,9 +100,11 @@ class Runs:
         started = self._reading.clock.monotonic()
         try:
             result = await self._processed(job, begun.work, begun.retry)
-            end = await kept(self._database, self._reading.clock, segment_retries.finish, job, result)
+            end = await write_until_committed(
+                self._database, self._reading.clock, segment_retries.finish, job, result
+            )
         except Exception as failure:  # noqa: BLE001  # as with items
-            end = await self._retry_troubled(job, begun, expected(job, failure), started)
+            end = await self._retry_troubled(job, begun, to_known_error(job, failure), started)
         self._tell_retry(end)
 
     async def _retry_troubled(

@@ -114,7 +114,7 @@ class Uploads:
         """Remove what nothing names of a job that ended: files that were refused. What fails is left to a sweep."""
         with suppress(StoreError, OSError):
             files = await to_thread.run_sync(self.folder.files, [job_id])
-            wanted = await self._database.read(uploads.wanted, [job_id]) if files else set()
+            wanted = await self._database.read(uploads.list_needed_keys, [job_id]) if files else set()
             for key in files.keys() - wanted:
                 await to_thread.run_sync(self.folder.remove, key, files[key])
 
@@ -122,7 +122,7 @@ class Uploads:
         """Whoever begins to hold a job after the files were looked for may name one of them that nobody named then."""
         self._touched = set(self._held)
         files = await to_thread.run_sync(self.folder.files, job_ids)
-        wanted = await self._database.read(uploads.wanted, job_ids) if files else set()
+        wanted = await self._database.read(uploads.list_needed_keys, job_ids) if files else set()
         strays = [key for key in files if key not in wanted and key.partition("/")[0] not in self._touched]
         for key in strays:
             await to_thread.run_sync(self.folder.remove, key, files[key])

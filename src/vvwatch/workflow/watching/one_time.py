@@ -17,11 +17,11 @@ from vvwatch.ports import Clock, Irregularity, Job, Page, Storage
 from vvwatch.store.db.database import Database
 from vvwatch.store.imports import cancellation, one_time
 from vvwatch.store.imports.imports import FileEnd
-from vvwatch.store.imports.one_time import LeftAlone, Listing
+from vvwatch.store.imports.one_time import Listing, SkippedObject
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.listings import closing
-from vvwatch.workflow.pipeline.reading import Reading, expected
+from vvwatch.workflow.pipeline.reading import Reading, to_known_error
 from vvwatch.workflow.watching.watch_state import left_out
 
 _SETTLE_SECONDS: Final = 5.0
@@ -74,7 +74,7 @@ class OneTimeImports:
         """In transactions so short that nobody waits for one, with a pause after each."""
         while True:
             started = self._clock.monotonic()
-            if not await self._database.write(cancellation.tell_files, job):
+            if not await self._database.write(cancellation.skip_files, job):
                 return
             took = self._clock.monotonic() - started
             if took > 0:
@@ -110,7 +110,7 @@ class OneTimeImports:
 
     async def _failed(self, job: Job, listing: Listing, failure: Exception) -> None:
         """A storage that is away is waited for; what a person has to mend before all else has failed."""
-        error = expected(job, failure)
+        error = to_known_error(job, failure)
         again = self._reading.again_at(error, listing.row.attempts)
         if again is None:
             end = await self._database.write(one_time.fail, job, listing, error.message)
@@ -144,7 +144,7 @@ class OneTimeImports:
 
     async def _judged(
         self, look: _Look, objects: Sequence[StorageObject]
-    ) -> tuple[list[StorageObject], list[LeftAlone]]:
+    ) -> tuple[list[StorageObject], list[SkippedObject]]:
         """What of these passes the rules, and of the others those of which a person would want to hear."""
         found = await self._thawed(look, await self._without_own(look, objects))
         verdicts = [(obj, look.filter.verdict(obj)) for obj in found]
@@ -155,10 +155,12 @@ class OneTimeImports:
         ]
         return [obj for obj, verdict in verdicts if verdict.accepted], left
 
-    async def _take(self, look: _Look, wanted: Sequence[StorageObject], left: Sequence[LeftAlone]) -> None:
+    async def _take(
+        self, look: _Look, wanted: Sequence[StorageObject], left: Sequence[SkippedObject]
+    ) -> None:
         if not wanted and not left:
             return
-        taken = await self._database.write(one_time.take, look.job, look.listing, wanted, left)
+        taken = await self._database.write(one_time.record_listed, look.job, look.listing, wanted, left)
         if taken is None:
             raise _Overtaken
         look.files = taken.total_files - taken.skipped
@@ -221,10 +223,10 @@ async def _there(storage: Storage, key: str) -> StorageObject | None:
         return None
 
 
-def _left(obj: StorageObject, reason: Reason, detail: str = "") -> LeftAlone:
+def _left(obj: StorageObject, reason: Reason, detail: str = "") -> SkippedObject:
     told = f"{explain(reason)} ({detail})" if detail else explain(reason)
-    return LeftAlone(obj.key, obj.version, obj.size_bytes, reason, told)
+    return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, told)
 
 
-def _irregular(found: Irregularity) -> LeftAlone:
-    return LeftAlone(found.key, "", 0, Reason(found.reason), found.detail)
+def _irregular(found: Irregularity) -> SkippedObject:
+    return SkippedObject(found.key, "", 0, Reason(found.reason), found.detail)
