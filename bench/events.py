@@ -49,7 +49,7 @@ from vvwatch.store.db.database import Tx  # noqa: E402
 from vvwatch.store.db.sqlite import SqliteDatabase  # noqa: E402
 from vvwatch.store.watching import automations  # noqa: E402
 from vvwatch.telemetry import Telemetry, configure_logging  # noqa: E402
-from vvwatch.workflow.watching.queue_consumer import Consumer  # noqa: E402
+from vvwatch.workflow.watching.queue_consumer import QueueConsumer  # noqa: E402
 from vvwatch.workflow.watching.watcher import Watcher  # noqa: E402
 
 LEAST_PER_SECOND = 1_000
@@ -209,7 +209,7 @@ class Bench:
         self.delays: list[float] = []
         self.at, self.queue_url = at, queue_url
         self._watcher = Watcher(database, SystemClock(), telemetry, lambda _: storage, lambda: 0.5)
-        self.consumer = Consumer(
+        self.consumer = QueueConsumer(
             database, SystemClock(), telemetry, self._notice, lambda: 0.5, "bench", self.queue, exclusive=True
         )
 

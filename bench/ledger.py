@@ -118,7 +118,7 @@ async def main(count: int) -> None:
             automation_id, scope_id = await database.write(prepare, count)
 
             async def new(page: Sequence[StorageObject]) -> None:
-                await database.write(windows.accept, automation_id, 0, page)
+                await database.write(windows.accept_objects, automation_id, 0, page)
 
             async def known(page: Sequence[StorageObject]) -> None:
                 difference = await database.read(ledger.compare, scope_id, page)

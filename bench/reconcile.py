@@ -106,7 +106,7 @@ def known(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> None:
     """Put into the ledger what is not there: in shards, some keys come twice."""
     difference = ledger.compare(tx, scope_id, found)
     if difference.created:
-        ledger.record(tx, scope_id, difference.created, ledger.NOT_IMPORTED)
+        ledger.record_versions(tx, scope_id, difference.created, ledger.NOT_IMPORTED)
 
 
 async def fill(storage: RemoteStorage, database: SqliteDatabase) -> None:
@@ -116,11 +116,11 @@ async def fill(storage: RemoteStorage, database: SqliteDatabase) -> None:
 
 
 async def sweep(storage: RemoteStorage, database: SqliteDatabase) -> None:
-    [(row, _)] = await database.read(automations.all_active)
+    [(row, _)] = await database.read(automations.list_active)
     telemetry = Telemetry("bench", configure_logging("json", "error", io.StringIO()))
     watcher = Watcher(database, SystemClock(), telemetry, lambda _: storage, lambda: 0.5)
     await watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
-    [report] = await database.read(scans.latest, row.id, 1)
+    [report] = await database.read(scans.list_reports, row.id, 1)
     if not report.proof or report.remark or report.created:
         sys.exit(f"the sweep did not find everything as it was: {report}")
 

@@ -82,7 +82,7 @@ async def told(database: Database, clock: FakeClock, storage: FakeStorage) -> St
     webhook = await _webhook(database)
     found = [storage.put("a.mp4", b"aaaa"), storage.put("b.mp4", b"bb")]
     seen = {"version": "v", "detail": "txt", "reason": "unsupported_media_type", "size_bytes": 1}
-    await database.write(ledger.observe, automation.id, [{"key": "c.txt", **seen}])
+    await database.write(ledger.record_observations, automation.id, [{"key": "c.txt", **seen}])
     await window(database, clock, automation, found)
     await _imported(database, storage)
     await _processed(database)
@@ -103,10 +103,10 @@ async def window(
     database: Database, clock: FakeClock, automation: sa.Row[Any], found: list[StorageObject]
 ) -> None:
     """A window with these objects, closed by its quiet time."""
-    await database.write(windows.accept, automation.id, automation.generation, found)
+    await database.write(windows.accept_objects, automation.id, automation.generation, found)
     clock.advance(300)
     for job in jobs_of(database).take(Kind.WINDOW):
-        await database.write(windows.close, job)
+        await database.write(windows.close_due, job)
 
 
 async def _imported(database: Database, storage: FakeStorage) -> None:

@@ -106,7 +106,7 @@ async def test_a_folders_events_are_heard_where_it_is_and_of_a_shared_one_nowher
     nodes: tuple[House, House],
 ) -> None:
     for house, heard in zip(nodes, ({"auto_one"}, set[str]()), strict=True):
-        active = await house.database.read(automations.all_active)
+        active = await house.database.read(automations.list_active)
         sources = {row.id: house.subscriptions._make(row, connector) for row, connector in active}
         assert {name for name, source in sources.items() if isinstance(source, FolderSource)} == heard
 

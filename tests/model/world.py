@@ -38,9 +38,9 @@ from vvwatch.workflow.pipeline.import_retries import ImportRetries
 from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.upkeep.housekeeping import put_again
-from vvwatch.workflow.watching.queue_consumer import Consumer
+from vvwatch.workflow.watching.queue_consumer import QueueConsumer
 from vvwatch.workflow.watching.watcher import Watcher
-from vvwatch.workflow.watching.windows import Windows
+from vvwatch.workflow.watching.windows import WindowCloser
 
 QUIET_SECONDS = 100.0
 MAX_WAIT_SECONDS = 400.0
@@ -50,9 +50,9 @@ ROUND_SECONDS = 60.0
 _HOUSEKEEPING_SECONDS = 60.0
 _MOST_JOBS = 2_000
 _STEERS: Final[Mapping[str, Callable[[Tx, str], object]]] = {
-    "hold": windows.hold,
-    "release": windows.release,
-    "fire": windows.fire_open,
+    "hold": windows.hold_window,
+    "release": windows.release_window,
+    "fire": windows.fire_open_window,
 }
 _MOST_ROUNDS = 20
 _BOUND, _PATIENCE = Bound(3, 45.0), Patience(15.0, 240.0)
@@ -137,7 +137,7 @@ class Process:
         self.watcher = self.make_watcher(telemetry)
         self.troubles = ImportRetries(database, telemetry, reading, self.watcher.notice, "")
         self.watcher.listens = lambda _: world.listens
-        self.consumer = Consumer(
+        self.consumer = QueueConsumer(
             database,
             clock,
             telemetry,
@@ -149,7 +149,7 @@ class Process:
         )
         self.handlers: dict[Kind, Callable[[Job], Awaitable[None]]] = {
             Kind.SCAN: self.watcher.scan,
-            Kind.WINDOW: Windows(database, telemetry).advance,
+            Kind.WINDOW: WindowCloser(database, telemetry).advance,
             Kind.IMPORT_FILE: Imports(database, telemetry, reading).file,
         }
 

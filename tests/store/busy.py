@@ -27,19 +27,22 @@ async def busy(database: Database, clock: FakeClock) -> None:
     await database.write(_webhook)
     automation = await database.write(prepare)
     for key in ("done.mp4", "processing.mp4"):
-        await database.write(windows.accept, automation.id, automation.generation, [obj(key)])
+        await database.write(windows.accept_objects, automation.id, automation.generation, [obj(key)])
         await _import(database, clock, sink, key)
         if key == "done.mp4":
             await _export(database, sink)
     await database.write(
-        windows.accept, automation.id, automation.generation, [obj("bad.mp4"), obj("c.mp4"), obj("d.mp4")]
+        windows.accept_objects,
+        automation.id,
+        automation.generation,
+        [obj("bad.mp4"), obj("c.mp4"), obj("d.mp4")],
     )
     clock.advance(400)
-    await database.write(windows.close, sink.take(Kind.WINDOW)[-1])
+    await database.write(windows.close_due, sink.take(Kind.WINDOW)[-1])
     failed = FileOutcome(FileStatus.FAILED, "unreadable", "it is cut short")
     await database.write(imports.finish_file, sink.take(Kind.IMPORT_FILE)[0], failed)
     await database.write(
-        windows.accept, automation.id, automation.generation, [obj("e.mp4"), obj("bad.mp4", "v2")]
+        windows.accept_objects, automation.id, automation.generation, [obj("e.mp4"), obj("bad.mp4", "v2")]
     )
 
 
@@ -52,7 +55,7 @@ def _webhook(tx: Tx) -> None:
 
 async def _import(database: Database, clock: FakeClock, sink: RecordingSink, key: str) -> None:
     clock.advance(400)
-    await database.write(windows.close, sink.take(Kind.WINDOW)[-1])
+    await database.write(windows.close_due, sink.take(Kind.WINDOW)[-1])
     outcome = FileOutcome(FileStatus.IMPORTED, probe=PROBE, uri=f"file:///in/{key}")
     await database.write(imports.finish_file, sink.take(Kind.IMPORT_FILE)[0], outcome)
 

@@ -50,9 +50,9 @@ async def one(database: Database, table: sa.Table) -> sa.Row[Any]:
 async def close_window(database: Database, clock: FakeClock, *keys: str) -> list[Job]:
     """A closed window with these objects; returns the jobs of its files, in order."""
     row = await database.write(prepare)
-    await database.write(windows.accept, row.id, row.generation, [obj(key) for key in keys])
+    await database.write(windows.accept_objects, row.id, row.generation, [obj(key) for key in keys])
     clock.advance(300)
-    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[0])
+    await database.write(windows.close_due, jobs_of(database).take(Kind.WINDOW)[0])
     return jobs_of(database).take(Kind.IMPORT_FILE)
 
 
@@ -231,18 +231,18 @@ async def test_what_was_replaced_or_away_counts_as_new_again(
     [job] = await close_window(database, clock, "a.mp4")
     automation = await one(database, import_automations)
     declined = [obj("a.mp4", "v2")]
-    await database.write(windows.acknowledge, automation.id, automation.generation, declined)
+    await database.write(windows.acknowledge_objects, automation.id, automation.generation, declined)
     jobs_of(database).take(Kind.SCAN)
     await database.write(imports.finish_file, job, FileOutcome(FileStatus.SKIPPED, code, "it moved"))
-    assert await database.read(ledger.recorded, automation.scope_id, ["a.mp4"]) == []
+    assert await database.read(ledger.list_recorded, automation.scope_id, ["a.mp4"]) == []
     [scan] = jobs_of(database).take(Kind.SCAN)
     assert scan.run_at == clock.now()
 
 
 async def test_a_clock_that_was_set_back_holds_nothing_up(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
-    await database.write(automations.scanned, jobs_of(database).take(Kind.SCAN)[0], 60)
-    await database.write(windows.accept, row.id, row.generation, [obj("a.mp4")])
+    await database.write(automations.record_scan, jobs_of(database).take(Kind.SCAN)[0], 60)
+    await database.write(windows.accept_objects, row.id, row.generation, [obj("a.mp4")])
     clock.jump(-86_400)
     jobs_of(database).jobs.clear()
     await database.write(sweep, jobs_of(database), 5.0)
@@ -277,16 +277,16 @@ async def test_what_a_clock_that_is_ahead_saw_for_the_first_time_is_not_held_up_
         assert {job.kind for job in jobs_of(database).jobs if job.run_at == clock.now()} == kinds
         [scan] = jobs_of(database).take(Kind.SCAN)
         clock.jump(28_800)
-        await database.write(automations.scan_failed, scan, 30.0, "no network", "")
+        await database.write(automations.record_scan_failure, scan, 30.0, "no network", "")
 
 
 async def test_a_shorter_debounce_reaches_the_open_window(database: Database, clock: FakeClock) -> None:
     row = await database.write(prepare)
-    await database.write(windows.accept, row.id, row.generation, [obj("a.mp4")])
+    await database.write(windows.accept_objects, row.id, row.generation, [obj("a.mp4")])
     await database.write(prepare, WindowPolicy(10, 60, 10_000))
     job = jobs_of(database).take(Kind.WINDOW)[-1]
     assert job.run_at == clock.now()
-    assert await database.write(windows.close, job) is None
+    assert await database.write(windows.close_due, job) is None
     [job] = jobs_of(database).take(Kind.WINDOW)
     assert job.run_at == clock.now() + 10
 
@@ -294,6 +294,6 @@ async def test_a_shorter_debounce_reaches_the_open_window(database: Database, cl
 async def test_keys_that_lie_far_apart_are_found_without_reading_between(database: Database) -> None:
     row = await database.write(prepare)
     many = [obj(f"{n:05}.mp4") for n in range(3000)]
-    await database.write(ledger.record, row.scope_id, many, 1)
-    found = await database.read(ledger.recorded, row.scope_id, ["00000.mp4", "02999.mp4", "99999.mp4"])
+    await database.write(ledger.record_versions, row.scope_id, many, 1)
+    found = await database.read(ledger.list_recorded, row.scope_id, ["00000.mp4", "02999.mp4", "99999.mp4"])
     assert sorted(found) == [("00000.mp4", "v1"), ("02999.mp4", "v1")]

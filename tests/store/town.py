@@ -60,7 +60,7 @@ def _rarities(tx: Tx) -> None:
     tx.insert(facts, name="seal", value=bytes(range(256)))
     tx.insert(indexes, id="idx_NULL", name="", description=None, created_at=None)
     tx.insert(nodes, name="old", version="1", address="", started_at=0.0, seen_at=tx.now)
-    scope = ledger.scope(tx, "idx_NULL", "conn_in")
+    scope = ledger.ensure_scope(tx, "idx_NULL", "conn_in")
     keys = sorted({"a", "B", "ä", "Z/é", "z", "Z", "😀", "\ue000", "a/", "a-", "a" * 900})
     tx.insert_tuples(
         sa.insert(objects),

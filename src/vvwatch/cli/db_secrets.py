@@ -68,12 +68,12 @@ def reset_secrets(
     click.echo("the present key seals all secrets from now on")
 
 
-async def _reset(place: Place, box: SecretBox) -> settings.Reset:
+async def _reset(place: Place, box: SecretBox) -> settings.SecretsReset:
     async with place.database.opened():
         return await place.database.write(_reset_recorded, box)
 
 
-def _reset_recorded(tx: Tx, box: SecretBox) -> settings.Reset:
+def _reset_recorded(tx: Tx, box: SecretBox) -> settings.SecretsReset:
     done = settings.reset_secrets(tx, box)
     audit.record(tx, Origin(CLI), "secrets.reset", "", asdict(done))
     return done

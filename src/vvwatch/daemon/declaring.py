@@ -55,7 +55,7 @@ def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
     keys.seed_admin(tx, key, _admin_key_id(config))
     settings.check_key(tx, box, shared=config.replicated)
     if not config.replicated:
-        catalog.reach_all(tx)
+        catalog.clear_connector_nodes(tx)
     for name in config.connectors:
         _declare_connector(tx, config, box, name)
     for name, index in config.indexes.items():

@@ -159,7 +159,7 @@ def _told(node: nodes.Node) -> dict[str, Any]:
 async def tell_of_nothing(house: House, announce: Callable[[str], None]) -> None:
     """Say what to do where nothing is watched: a daemon that does nothing looks like one that works."""
     try:
-        is_idle = not await house.database.read(automations.is_any)
+        is_idle = not await house.database.read(automations.has_import_automations)
     except StoreUnavailable:  # which is logged as an outage; this must not end the daemon
         return
     if not is_idle:
@@ -200,7 +200,7 @@ async def measured(house: House) -> dict[str, Any]:
 
 async def watched(house: House) -> dict[str, set[str]]:
     """The ids of what is at work now, by the label that metrics have for it."""
-    pairs = await house.database.read(automations.all_active)
+    pairs = await house.database.read(automations.list_active)
     return {
         "automation": {automation.id for automation, _ in pairs},
         "connector": {connector.id for _, connector in pairs if connector.events},

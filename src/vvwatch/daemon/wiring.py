@@ -56,10 +56,10 @@ from vvwatch.workflow.pipeline.uploads import Uploads
 from vvwatch.workflow.upkeep.refusals import RefusedRequests
 from vvwatch.workflow.watching.one_time import OneTimeImports
 from vvwatch.workflow.watching.subscriptions import Subscriptions
-from vvwatch.workflow.watching.watcher import MOST_OF_A_CONNECTOR, Watcher
-from vvwatch.workflow.watching.windows import Windows
+from vvwatch.workflow.watching.watcher import MAX_SCANS_PER_CONNECTOR, Watcher
+from vvwatch.workflow.watching.windows import WindowCloser
 
-_SCAN_SLOTS = MOST_OF_A_CONNECTOR + 1
+_SCAN_SLOTS = MAX_SCANS_PER_CONNECTOR + 1
 _WINDOW_SLOTS = 4
 _IMPORT_JOB_SLOTS = 4
 _FETCH_SLOTS = 16
@@ -95,7 +95,7 @@ class House:
     pauses: Pauses
     limiters: Limiters
     watcher: Watcher
-    windows: Windows
+    windows: WindowCloser
     one_time: OneTimeImports
     imports: Imports
     troubles: ImportRetries
@@ -234,7 +234,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         pauses=pauses,
         limiters=limiters,
         watcher=watcher,
-        windows=Windows(database, telemetry),
+        windows=WindowCloser(database, telemetry),
         one_time=OneTimeImports(database, clock, telemetry, reading),
         imports=Imports(database, telemetry, reading, Attachments(database, box, uploads, downloads)),
         troubles=ImportRetries(database, telemetry, reading, watcher.notice, config.node.name),

@@ -66,7 +66,7 @@ async def test_an_index_is_processed(api: Api, database: Database, name: str) ->
 
 async def test_nothing_named_is_the_playground(api: Api, database: Database) -> None:
     [video] = await shot(database, 1)
-    await database.write(lambda tx: tx.update(media, video, index_id=catalog.playground(tx).id))
+    await database.write(lambda tx: tx.update(media, video, index_id=catalog.ensure_playground(tx).id))
     assert (await process(api))["run"]["run_context"]["is_playground"] is True
 
 

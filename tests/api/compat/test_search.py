@@ -340,7 +340,7 @@ async def test_the_playground_is_searched_even_before_it_is_made(searched: Api, 
     assert (await searched.post("/search/filter/playground", {"conditions": [EVERY]}))["data"] == []
 
     def play(tx: Tx) -> None:
-        video(tx, "vid_p", catalog.playground(tx).id)
+        video(tx, "vid_p", catalog.ensure_playground(tx).id)
         run(tx, "run_p", catalog.PLAYGROUND_ID, {"vid_p": [{"n": 6}]})
 
     await database.write(play)

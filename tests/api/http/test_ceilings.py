@@ -32,7 +32,7 @@ async def test_the_next_one_is_refused_and_there_is_room_again_after_a_deletion(
 ) -> None:
     path, name, body = BODIES[what]
     there = len(await api.get(path))
-    monkeypatch.setattr(ceilings, "MOST", max(there, 1) + 2)
+    monkeypatch.setattr(ceilings, "MAX_PER_KIND", max(there, 1) + 2)
     made = []
     for number in range(10):
         answer = await api.client.post(f"/api/v2{path}", json={"name": f"name {number}", **body})
@@ -57,7 +57,7 @@ async def test_a_key_is_rotated_and_a_repeated_request_answered_when_there_are_m
     made = await api.post("/api-keys", {"name": "a"}, status=201)
     once: dict[str, Any] = {"headers": {"Idempotency-Key": "k"}, "json": {"name": "i"}, "status": 201}
     index = await api.ask("POST", "/indexes", **once)
-    monkeypatch.setattr(ceilings, "MOST", 1)
+    monkeypatch.setattr(ceilings, "MAX_PER_KIND", 1)
     await api.error("POST", "/api-keys", 409, json={"name": "b"})
     assert (await api.post(f"/api-keys/{made['key_id']}/rotate"))["old_key_id"] == made["key_id"]
     assert await api.ask("POST", "/indexes", **once) == index
@@ -66,6 +66,6 @@ async def test_a_key_is_rotated_and_a_repeated_request_answered_when_there_are_m
 async def test_what_the_file_declares_is_not_refused(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ceilings, "MOST", 0)
+    monkeypatch.setattr(ceilings, "MAX_PER_KIND", 0)
     await database.write(catalog.declare_index, "idx_a", "a")
     await database.write(keys.seed_admin, "sk_live_" + "b" * 48)

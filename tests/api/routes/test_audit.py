@@ -243,7 +243,7 @@ async def test_what_steers_a_pipeline_has_an_entry(
     api: Api, story: Story, database: Database, storage: FakeStorage
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [storage.put("d.mp4", b"d")])
+    await database.write(windows.accept_objects, row.id, row.generation, [storage.put("d.mp4", b"d")])
     path = f"/indexes/{INDEX}/automations/import"
     for step in ("window/hold", "window/hold", "window/release", "window/fire", "pause", "resume"):
         await api.post(f"{path}/{step}")

@@ -418,7 +418,7 @@ async def test_the_open_window_can_be_watched(
     assert await api.get(f"{path}/window") == {"window": None}
     row = await database.read(automations.get_import, index)
     found = [storage.put("a.mp4", b"aaaa")]
-    await database.write(windows.accept, row.id, row.generation, found)
+    await database.write(windows.accept_objects, row.id, row.generation, found)
     window = (await api.get(f"{path}/window"))["window"]
     assert window == {
         "window_id": window["window_id"],

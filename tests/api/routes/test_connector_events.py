@@ -19,7 +19,7 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.schema import connectors
 from vvwatch.store.watching import quarantine
-from vvwatch.store.watching.quarantine import Refused
+from vvwatch.store.watching.quarantine import RefusedMessage
 
 pytestmark = pytest.mark.anyio
 
@@ -156,11 +156,13 @@ async def test_the_identity_of_the_machine_is_lent_to_no_queue(api: Api) -> None
 
 async def test_the_quarantine_is_shown_latest_first(api: Api) -> None:
     connector = (await made(api, "s3", {"queue": SQS}))["connector_id"]
-    hostile = Refused("m1", "malformed", "it is no JSON", "<script>\0")
+    hostile = RefusedMessage("m1", "malformed", "it is no JSON", "<script>\0")
     database = api.context.database
-    await database.write(quarantine.keep, connector, [hostile], deleted=True)
+    await database.write(quarantine.keep_messages, connector, [hostile], deleted=True)
     api.context.clock.advance(1)  # type: ignore[attr-defined]
-    await database.write(quarantine.keep, connector, [Refused("m2", "foreign", "other", "{}")], deleted=False)
+    await database.write(
+        quarantine.keep_messages, connector, [RefusedMessage("m2", "foreign", "other", "{}")], deleted=False
+    )
     found = await api.get(f"/connectors/{connector}/quarantine")
     assert [each["message_id"] for each in found] == ["m2", "m1"]
     assert (found[1]["times"], found[1]["deleted"], found[0]["deleted"]) == (1, True, False)
@@ -173,9 +175,9 @@ async def test_the_quarantine_is_shown_latest_first(api: Api) -> None:
 async def test_a_deleted_connector_leaves_no_messages(api: Api) -> None:
     connector = (await made(api, "s3", {"queue": SQS}))["connector_id"]
     await api.context.database.write(
-        quarantine.keep, connector, [Refused("m1", "foreign", "", "{}")], deleted=True
+        quarantine.keep_messages, connector, [RefusedMessage("m1", "foreign", "", "{}")], deleted=True
     )
     await api.ask("DELETE", f"/connectors/{connector}")
-    assert await api.context.database.read(quarantine.latest, connector, 10) == []
+    assert await api.context.database.read(quarantine.list_messages, connector, 10) == []
     row = await api.context.database.read(lambda tx: tx.require(connectors, "connector", connector))
     assert row.events is None

@@ -160,7 +160,7 @@ async def test_its_automation_stands_still_from_the_first(
     [automation] = await database.read(lambda tx: tx.all(sa.select(import_automations)))
     assert (automation.enabled, automation.next_at) == (False, None)
     found = [storage.put("late.mp4", b"late")]
-    taken = await database.write(windows.accept, automation.id, automation.generation, found)
+    taken = await database.write(windows.accept_objects, automation.id, automation.generation, found)
     assert taken.count == 0
 
 
@@ -278,10 +278,10 @@ async def test_a_deleted_video_is_not_imported_again(
     await api.ask("DELETE", f"/videos/{free.video_id}", status=202)
     [automation] = await database.read(lambda tx: tx.all(sa.select(import_automations)))
     same = [storage._objects["a.mp4"][0]]
-    taken = await database.write(windows.accept, automation.id, automation.generation, same)
+    taken = await database.write(windows.accept_objects, automation.id, automation.generation, same)
     assert taken.count == 0
     newer = [storage.put("a.mp4", b"another")]
-    taken = await database.write(windows.accept, automation.id, automation.generation, newer)
+    taken = await database.write(windows.accept_objects, automation.id, automation.generation, newer)
     assert taken.count == 1
 
 

@@ -49,10 +49,10 @@ async def waiting(database: Database) -> list[str]:
     return sorted(row.key for row in await database.read(lambda tx: tx.all(query)))
 
 
-async def due_window(database: Database, clock: FakeClock) -> windows.Closed | None:
+async def due_window(database: Database, clock: FakeClock) -> windows.ClosedWindow | None:
     """Run the latest job of the window there is, if it is due."""
     job = jobs_of(database).take(Kind.WINDOW)[-1]
-    return await database.write(windows.close, job) if job.run_at <= clock.now() else None
+    return await database.write(windows.close_due, job) if job.run_at <= clock.now() else None
 
 
 async def test_filter_widened(
@@ -118,7 +118,9 @@ async def test_what_is_watched_changes_at_once(
     old = await database.read(automations.get_import, INDEX)
     await api.put(PATH, {**BODY, **change})
     late = [storage.put("late.mp4", b"x")]
-    assert await database.write(windows.accept, old.id, old.generation, late) == windows.NOTHING
+    assert (
+        await database.write(windows.accept_objects, old.id, old.generation, late) == windows.NOTHING_ACCEPTED
+    )
     await scan(database, watcher)
     still = next(iter(change)) in ("recursive", "max_size_bytes")
     assert await waiting(database) == (["late.mp4"] if still else [])
@@ -138,7 +140,7 @@ async def test_one_that_stands_still_does_nothing_and_finds_all_when_it_goes_on(
     change: dict[str, bool],
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [storage.put("before.mp4", b"x")])
+    await database.write(windows.accept_objects, row.id, row.generation, [storage.put("before.mp4", b"x")])
     stale = Job(Kind.SCAN, row.id, row.revision, clock.now())
     assert (await api.put(PATH, {**BODY, **change}))["status"] == state
     missed = storage.put("meanwhile.mp4", b"x")
@@ -158,7 +160,7 @@ async def test_a_resumed_one_closes_what_was_overdue(
     api: Api, story: Story, storage: FakeStorage, database: Database, clock: FakeClock
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [storage.put("a2.mp4", b"x")])
+    await database.write(windows.accept_objects, row.id, row.generation, [storage.put("a2.mp4", b"x")])
     await api.post(f"{PATH}/pause")
     clock.advance(10_000)
     await api.put(PATH, {**BODY, "debounce_interval": "10m"})
@@ -171,13 +173,13 @@ async def test_a_new_interval_is_the_open_windows_too(
     api: Api, story: Story, storage: FakeStorage, database: Database, clock: FakeClock
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [storage.put("d.mp4", b"x")])
+    await database.write(windows.accept_objects, row.id, row.generation, [storage.put("d.mp4", b"x")])
     for interval, due_in in (("1h", 3_600), ("10m", 600), ("5m", 300)):
         saved = await api.put(PATH, {**BODY, "debounce_interval": interval})
         assert saved["next_run_at"] == (await api.get(f"{PATH}/window"))["window"]["due_at"]
         assert await due_window(database, clock) is None
         row = await database.read(automations.get_import, INDEX)
-        window = await database.write(windows.open_window, row.id)
+        window = await database.write(windows.find_open_window, row.id)
         assert window is not None
         assert (window.due_at, window.next_at) == (clock.now() + due_in, clock.now() + due_in)
 
@@ -186,7 +188,7 @@ async def test_another_connector_takes_nothing_that_gathered_for_the_first(
     api: Api, story: Story, storage: FakeStorage, database: Database, watcher: Watcher
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [storage.put("d.mp4", b"x")])
+    await database.write(windows.accept_objects, row.id, row.generation, [storage.put("d.mp4", b"x")])
     await api.post(f"{PATH}/window/hold")
     jobs_of(database).jobs.clear()
     other = await api.connector("import", name="other")

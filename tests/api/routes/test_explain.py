@@ -103,7 +103,7 @@ async def test_a_waiting_file_says_until_when(
     api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [storage.put("d.mp4", b"d")])
+    await database.write(windows.accept_objects, row.id, row.generation, [storage.put("d.mp4", b"d")])
     found = await explained(api, "d.mp4")
     assert "it waits in window win_" in found["conclusion"]
     assert found["conclusion"].endswith("due at 2026-09-21T14:23:20.000Z")
@@ -117,11 +117,11 @@ async def test_a_version_that_was_overtaken_says_so(
     row = await database.read(automations.get_import, INDEX)
     first = storage.put("d.mp4", b"d")
     for version in (first, first._replace(version="later")):
-        await database.write(windows.accept, row.id, row.generation, [version])
+        await database.write(windows.accept_objects, row.id, row.generation, [version])
     assert "it matches and is new" in (await explained(api, "d.mp4"))["conclusion"]
-    window = await database.write(windows.open_window, row.id)
+    window = await database.write(windows.find_open_window, row.id)
     assert window is not None
-    await database.write(ledger.record, row.scope_id, [first], window.seq)
+    await database.write(ledger.record_versions, row.scope_id, [first], window.seq)
     assert "a newer version took its place" in (await explained(api, "d.mp4"))["conclusion"]
 
 
@@ -172,7 +172,7 @@ async def test_a_version_that_is_known_and_not_wanted(
     api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.acknowledge, row.id, row.generation, [storage.put("old.mp4", b"o")])
+    await database.write(windows.acknowledge_objects, row.id, row.generation, [storage.put("old.mp4", b"o")])
     found = await explained(api, "old.mp4")
     assert found["conclusion"].startswith("not imported: ")
     assert found["versions"][0]["window_id"] is None

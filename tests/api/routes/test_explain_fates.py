@@ -34,7 +34,7 @@ PATH = f"/indexes/{INDEX}/automations/import"
 
 async def gather(database: Database, obj: StorageObject) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [obj])
+    await database.write(windows.accept_objects, row.id, row.generation, [obj])
 
 
 async def set_automation(database: Database, **values: Any) -> None:
@@ -125,7 +125,9 @@ async def test_a_later_version_under_new_only_says_so(
     api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.acknowledge, row.id, row.generation, [storage.put("a.mp4", b"again")])
+    await database.write(
+        windows.acknowledge_objects, row.id, row.generation, [storage.put("a.mp4", b"again")]
+    )
     assert (await explained(api, "a.mp4"))["conclusion"].startswith("not imported: import mode new_only")
 
 
@@ -133,7 +135,7 @@ async def test_what_was_there_before_the_automation_says_so(
     api: Api, story: Story, storage: FakeStorage, database: Database
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.acknowledge, row.id, row.generation, [storage.put("old.mp4", b"o")])
+    await database.write(windows.acknowledge_objects, row.id, row.generation, [storage.put("old.mp4", b"o")])
     await set_automation(database, process_existing=False)
     conclusion = (await explained(api, "old.mp4"))["conclusion"]
     assert conclusion.endswith("before the automation began, and process_existing is false")
@@ -144,7 +146,7 @@ async def test_what_was_observed_of_another_version_explains_nothing(
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
     seen = {"key": "e.mp4", "version": "v1", "reason": "zero_byte", "detail": "it is empty", "size_bytes": 0}
-    await database.write(ledger.observe, row.id, [seen])
+    await database.write(ledger.record_observations, row.id, [seen])
     storage.put("e.mp4", b"now it has content")
     assert (await explained(api, "e.mp4"))["conclusion"].startswith("it matches and is new")
 

@@ -20,8 +20,8 @@ from vvwatch.store.db.database import Database
 from vvwatch.store.schema import import_automations, ledger_scopes, objects, observations
 from vvwatch.store.watching import automations, dry_run, ledger
 from vvwatch.store.watching.automations import ImportSpec
-from vvwatch.workflow.watching.preview import Bounds, preview
-from vvwatch.workflow.watching.watch_state import Watched
+from vvwatch.workflow.watching.preview import PreviewLimits, preview_import
+from vvwatch.workflow.watching.watch_state import WatchState
 
 pytestmark = pytest.mark.anyio
 
@@ -152,10 +152,10 @@ async def test_a_location_that_cannot_be_listed_says_so(api: Api, story: Story, 
     await api.error("GET", f"/indexes/{index}/automations/import/preview", 404)
 
 
-async def watched(database: Database, storage: FakeStorage) -> Watched:
-    row, connector = await database.read(dry_run.present_import, INDEX)
+async def watched(database: Database, storage: FakeStorage) -> WatchState:
+    row, connector = await database.read(dry_run.get_saved_import, INDEX)
     rules = ObjectFilter(row.source_prefix, row.file_pattern, row.recursive)
-    return Watched(row, connector, storage, rules, new_only=False)
+    return WatchState(row, connector, storage, rules, new_only=False)
 
 
 async def test_a_preview_of_very_much_stops_and_says_so(
@@ -163,7 +163,7 @@ async def test_a_preview_of_very_much_stops_and_says_so(
 ) -> None:
     for number in range(2_500):
         storage.put(f"{number:04}.mp4", b"x")
-    found = await preview(database, await watched(database, storage), Bounds(objects=1_500))
+    found = await preview_import(database, await watched(database, storage), PreviewLimits(objects=1_500))
     assert (found.listed, found.stopped) == (2_000, "2,000 objects were listed")
     assert len(found.new_keys) == 100
 
@@ -179,7 +179,7 @@ class Stuck(FakeStorage):
 
 
 async def test_a_store_that_hangs_is_not_waited_for(story: Story, database: Database) -> None:
-    found = await preview(database, await watched(database, Stuck()), Bounds(seconds=2))
+    found = await preview_import(database, await watched(database, Stuck()), PreviewLimits(seconds=2))
     assert (found.listed, found.new, found.stopped) == (1, 1, "2 seconds were over")
     assert found.declined == {"not_a_regular_file": 1}
 
@@ -193,5 +193,5 @@ async def test_what_was_there_before_is_told_apart(
     storage.put("young.mp4", b"x")
     values = {"process_existing": False, "baseline_done": False}
     await database.write(lambda tx: tx.update(import_automations, there.row.id, **values))
-    found = await preview(database, await watched(database, storage))
+    found = await preview_import(database, await watched(database, storage))
     assert (found.new_keys, found.declined["existing"]) == (["young.mp4"], 1)

@@ -92,7 +92,7 @@ async def test_a_run_over_the_playground(api: Api, database: Database) -> None:
     refused = await api.error("POST", "/prompt-runs/execute", 422, json=body({"type": "playground"}))
     assert "nothing to process" in refused["message"]
     [video] = await shot(database, 1)
-    await database.write(lambda tx: tx.update(media, video, index_id=catalog.playground(tx).id))
+    await database.write(lambda tx: tx.update(media, video, index_id=catalog.ensure_playground(tx).id))
     run = await execute(api, {"type": "playground"})
     assert (run["run_context"]["is_playground"], run["total_videos"]) == (True, 1)
 

@@ -17,12 +17,12 @@ from vvwatch.core.store_notes import say
 from vvwatch.store.db.database import Database
 from vvwatch.store.schema import connectors, import_automations, quarantine
 from vvwatch.store.watching import automations
-from vvwatch.store.watching.scans import Report, record
+from vvwatch.store.watching.scans import ScanReport, record_report
 
 pytestmark = pytest.mark.anyio
 
 PATH = f"/indexes/{INDEX}/automations/import/reconciles"
-REPORT = Report(
+REPORT = ScanReport(
     id="rec_1",
     started_at=1_790_000_000.0,
     finished_at=1_790_000_002.5,
@@ -44,10 +44,10 @@ REPORT = Report(
 )
 
 
-async def swept(database: Database, *reports: Report) -> None:
+async def swept(database: Database, *reports: ScanReport) -> None:
     for report in reports:
         automation = await database.read(automations.get_import, INDEX)
-        await database.write(record, automation, report)
+        await database.write(record_report, automation, report)
 
 
 async def test_sweeps_come_newest_first(api: Api, story: Story, database: Database) -> None:

@@ -31,7 +31,7 @@ from vvwatch.store.schema import (
     webhooks,
 )
 from vvwatch.store.watching import automations
-from vvwatch.store.watching.scans import record
+from vvwatch.store.watching.scans import record_report
 
 pytestmark = pytest.mark.anyio
 
@@ -248,7 +248,7 @@ async def test_the_number_of_queries_does_not_grow(api: Api, story: Story, datab
 async def test_what_matches_nothing_is_told(api: Api, story: Story, database: Database) -> None:
     automation = await database.read(automations.get_import, INDEX)
     nothing = replace(REPORT, listed=20_000, matched=0, known=0, created=0, changed=0)
-    await database.write(record, automation, nothing)
+    await database.write(record_report, automation, nothing)
     await database.write(lambda tx: tx.update(import_automations, automation.id, file_pattern="*.jpg"))
     [told] = (await api.get("/status"))["automations"]
     assert "20,000 listed, none matches *.jpg" in told["remarks"]

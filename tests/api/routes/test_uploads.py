@@ -649,7 +649,7 @@ async def test_the_folder_moves_with_the_state(database: Database, clock: FakeCl
 
 async def test_what_is_made_when_needed_is_made_once(database: Database) -> None:
     for _ in range(2):
-        await database.write(catalog.playground)
+        await database.write(catalog.ensure_playground)
     assert await database.read(lambda tx: len(tx.all(sa.select(indexes)))) == 1
 
 

@@ -23,7 +23,7 @@ async def test_windows_come_newest_first(
 ) -> None:
     row = await database.read(automations.get_import, INDEX)
     found = [storage.put("d.mp4", b"d")]
-    await database.write(windows.accept, row.id, row.generation, found)
+    await database.write(windows.accept_objects, row.id, row.generation, found)
     open_one, closed = await api.get("/windows")
     assert (open_one["state"], open_one["max_objects"]) == ("open", 10_000)
     assert closed == {
@@ -55,7 +55,7 @@ async def gather(database: Database, storage: FakeStorage, *keys: str) -> None:
     """New objects join the open window."""
     row = await database.read(automations.get_import, INDEX)
     found = [storage.put(key, b"new") for key in keys]
-    await database.write(windows.accept, row.id, row.generation, found)
+    await database.write(windows.accept_objects, row.id, row.generation, found)
 
 
 async def test_a_window_is_held_released_and_held_again(

@@ -125,7 +125,7 @@ def _next_numbers(tx: Tx) -> tuple[int, int, int]:
     tx.insert(import_files, job_id="job_next", key="next")
     automation = tx.execute(sa.select(windows.c.automation_id)).scalars().first()
     tx.insert(windows, id="win_next", automation_id=automation, import_job_id="job_next", state="closed")
-    scope = ledger.scope(tx, "idx_next", "conn_next")
+    scope = ledger.ensure_scope(tx, "idx_next", "conn_next")
     return last(tx, import_files.c.id), last(tx, windows.c.seq), scope
 
 

@@ -133,7 +133,7 @@ async def test_what_was_imported_stays_known(
     await pruning(database, clock, telling).run(SOON)
     again = [obj(found.key, found.version) for found in known]
     assert len(again) == 2
-    assert (await database.write(windows.accept, row.id, row.generation, again)).count == 0
+    assert (await database.write(windows.accept_objects, row.id, row.generation, again)).count == 0
 
 
 async def test_a_run_keeps_what_it_counted(
@@ -357,9 +357,9 @@ async def test_a_story_that_goes_on_after_it_is_whole(
     clock.advance(2 * DAY)
     await pruning(database, clock, telling).run(SOON)
     row = await database.read(automations.get_import, INDEX)
-    await database.write(windows.accept, row.id, row.generation, [obj("later.mp4")])
+    await database.write(windows.accept_objects, row.id, row.generation, [obj("later.mp4")])
     clock.advance(300)
     for job in jobs_of(database).take(Kind.WINDOW):
-        await database.write(windows.close, job)
+        await database.write(windows.close_due, job)
     await deliver(database)
     assert await counts(database, import_jobs, import_files) == [1, 1]

@@ -48,9 +48,9 @@ async def started(database: Database, clock: FakeClock, files: int, concurrency:
     """An import job of so many files; returns the jobs that were put for them."""
     row = await automation(database, concurrency=concurrency)
     found = [obj(f"{number:06}.mp4") for number in range(files)]
-    await database.write(windows.accept, row.id, row.generation, found)
+    await database.write(windows.accept_objects, row.id, row.generation, found)
     clock.advance(300)
-    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[-1])
+    await database.write(windows.close_due, jobs_of(database).take(Kind.WINDOW)[-1])
     return jobs_of(database).take(Kind.IMPORT_FILE)
 
 
@@ -208,10 +208,10 @@ async def test_what_is_over_is_not_fed(database: Database, clock: FakeClock) -> 
 async def test_a_window_fired_by_hand_goes_first_to_the_end(database: Database) -> None:
     row = await automation(database, concurrency=2)
     accepted = await database.write(
-        windows.accept, row.id, row.generation, [obj(f"{n}.mp4") for n in range(3)]
+        windows.accept_objects, row.id, row.generation, [obj(f"{n}.mp4") for n in range(3)]
     )
     assert accepted.window_id is not None
-    await database.write(windows.fire, accepted.window_id)
+    await database.write(windows.fire_window, accepted.window_id)
     waiting = jobs_of(database).take(Kind.IMPORT_FILE)
     while waiting:
         assert {job.priority for job in waiting} == {Priority.MANUAL}
@@ -224,9 +224,9 @@ async def test_a_window_fired_by_hand_goes_first_to_the_end(database: Database) 
 async def test_even_what_is_done_by_hand_starves_nobody(database: Database, clock: FakeClock) -> None:
     row = await automation(database, concurrency=200)
     found = [obj(f"{number:03}.mp4") for number in range(200)]
-    accepted = await database.write(windows.accept, row.id, row.generation, found)
+    accepted = await database.write(windows.accept_objects, row.id, row.generation, found)
     assert accepted.window_id is not None
-    await database.write(windows.fire, accepted.window_id)
+    await database.write(windows.fire_window, accepted.window_id)
     given = Counter(job.priority for job in jobs_of(database).take(Kind.IMPORT_FILE))
     assert given == {Priority.MANUAL: 100, Priority.SURPLUS: 100}
 

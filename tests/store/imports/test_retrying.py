@@ -25,9 +25,9 @@ FAILED = FileOutcome(FileStatus.FAILED, "media_unreadable", "not media")
 async def failed_file(database: Database, clock: FakeClock) -> tuple[sa.Row[Any], sa.Row[Any]]:
     """The automation, and a file of its only job that could not be imported."""
     automation = await database.write(_prepared)
-    await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
+    await database.write(windows.accept_objects, automation.id, automation.generation, [obj("a.mp4")])
     clock.advance(300)
-    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[0])
+    await database.write(windows.close_due, jobs_of(database).take(Kind.WINDOW)[0])
     await database.write(imports.finish_file, jobs_of(database).take(Kind.IMPORT_FILE)[0], FAILED)
     return automation, await database.read(lambda tx: tx.execute(sa.select(import_files)).one())
 
@@ -40,10 +40,10 @@ async def test_a_failed_file_counts_as_new_again(database: Database, clock: Fake
     automation, file = await failed_file(database, clock)
     jobs_of(database).take(Kind.SCAN)
     offered = automation.id, automation.generation, [obj("a.mp4")]
-    assert (await database.write(windows.accept, *offered)).count == 0
+    assert (await database.write(windows.accept_objects, *offered)).count == 0
     assert (await database.write(retrying.retry_file, file.job_id, str(file.id))).scanning
     assert jobs_of(database).take(Kind.SCAN)[0].run_at == clock.now()
-    assert (await database.write(windows.accept, *offered)).count == 1
+    assert (await database.write(windows.accept_objects, *offered)).count == 1
     job = await database.read(lambda tx: tx.execute(sa.select(import_jobs)).one())
     assert (job.failed, job.status) == (1, "failed")
 
@@ -53,7 +53,7 @@ async def test_versions_declined_because_of_it_are_new_again_too(
 ) -> None:
     automation, file = await failed_file(database, clock)
     later = [obj("a.mp4", "v2"), obj("b.mp4")]
-    await database.write(windows.acknowledge, automation.id, automation.generation, later)
+    await database.write(windows.acknowledge_objects, automation.id, automation.generation, later)
     await database.write(retrying.retry_file, file.job_id, str(file.id))
     left = await database.read(lambda tx: tx.all(sa.select(objects.c.key)))
     assert [row.key for row in left] == ["b.mp4"]
@@ -61,9 +61,9 @@ async def test_versions_declined_because_of_it_are_new_again_too(
 
 async def test_other_versions_that_were_imported_stay_known(database: Database, clock: FakeClock) -> None:
     automation, file = await failed_file(database, clock)
-    await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4", "v2")])
+    await database.write(windows.accept_objects, automation.id, automation.generation, [obj("a.mp4", "v2")])
     await database.write(retrying.retry_file, file.job_id, str(file.id))
-    known = await database.read(ledger.recorded, automation.scope_id, ["a.mp4"])
+    known = await database.read(ledger.list_recorded, automation.scope_id, ["a.mp4"])
     assert known == [("a.mp4", "v2")]
 
 
@@ -90,15 +90,15 @@ async def test_a_file_of_a_cancelled_job_is_retried_before_it_was_told(
     database: Database, clock: FakeClock
 ) -> None:
     automation = await database.write(_prepared)
-    await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
+    await database.write(windows.accept_objects, automation.id, automation.generation, [obj("a.mp4")])
     clock.advance(300)
-    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[0])
+    await database.write(windows.close_due, jobs_of(database).take(Kind.WINDOW)[0])
     file = await database.read(lambda tx: tx.execute(sa.select(import_files)).one())
     await database.write(cancellation.cancel, file.job_id)
     assert (await database.write(retrying.retry_file, file.job_id, str(file.id))).scanning
     [job] = jobs_of(database).take(Kind.IMPORT_JOB)
     assert await database.write(cancellation.skip_files, job) == 1
-    again = await database.write(windows.accept, automation.id, automation.generation, [obj("a.mp4")])
+    again = await database.write(windows.accept_objects, automation.id, automation.generation, [obj("a.mp4")])
     assert again.count == 1
 
 

@@ -24,7 +24,7 @@ KEYS = ["a/1.mp4", "a/2.mp4", "b/1.mp4"]
 @pytest.fixture
 async def row(database: Database) -> sa.Row[Any]:
     row = await database.write(prepare)
-    await database.write(windows.accept, row.id, 0, [obj(key) for key in KEYS])
+    await database.write(windows.accept_objects, row.id, 0, [obj(key) for key in KEYS])
     return row
 
 
@@ -36,8 +36,8 @@ async def pairs(database: Database, table: sa.Table) -> list[Pair]:
 async def judged(database: Database, row: sa.Row[Any], sweep: str, *lacking: Pair) -> int:
     """As the end of a sweep that lacked these."""
     job = Job(Kind.SCAN, row.id, row.revision, 0.0)
-    gone = await database.write(absences.judge, job, row.scope_id, sweep, lacking)
-    await database.write(absences.end_sweep, row.scope_id, sweep)
+    gone = await database.write(absences.record_missing, job, row.scope_id, sweep, lacking)
+    await database.write(absences.drop_stale_absences, row.scope_id, sweep)
     return gone
 
 
@@ -68,9 +68,9 @@ async def test_judging_twice_for_one_sweep_changes_nothing(database: Database, r
     job = Job(Kind.SCAN, row.id, row.revision, 0.0)
     for _ in range(2):
         lost = [("a/1.mp4", "v1")]
-        assert await database.write(absences.judge, job, row.scope_id, "rec_1", lost) == 0
+        assert await database.write(absences.record_missing, job, row.scope_id, "rec_1", lost) == 0
     for gone in (1, 0):
-        assert await database.write(absences.judge, job, row.scope_id, "rec_2", lost) == gone
+        assert await database.write(absences.record_missing, job, row.scope_id, "rec_2", lost) == gone
 
 
 async def test_a_stale_sweep_judges_nothing(database: Database, row: sa.Row[Any]) -> None:
@@ -83,23 +83,23 @@ async def test_what_was_found_or_forgotten_in_between_is_not_absent(
     database: Database, row: sa.Row[Any]
 ) -> None:
     await judged(database, row, "rec_1", ("a/1.mp4", "v1"), ("b/1.mp4", "v1"))
-    held = await database.read(ledger.hold, row.scope_id, [[obj("a/1.mp4")]], None)
+    held = await database.read(ledger.compare_pages, row.scope_id, [[obj("a/1.mp4")]], None)
     assert held.missed == ["a/1.mp4"]
-    await database.write(absences.found_again, row.scope_id, held.missed)
-    await database.write(ledger.forget, "idx_main", "conn_in", "b/1.mp4", "v1")
+    await database.write(absences.clear_absences, row.scope_id, held.missed)
+    await database.write(ledger.forget_version, "idx_main", "conn_in", "b/1.mp4", "v1")
     assert await pairs(database, absence_table) == []
 
 
 async def test_a_verified_removal_buries_every_version_and_the_same_is_new_again(
     database: Database, row: sa.Row[Any]
 ) -> None:
-    await database.write(windows.acknowledge, row.id, 0, [obj("a/1.mp4", "v2")])
+    await database.write(windows.acknowledge_objects, row.id, 0, [obj("a/1.mp4", "v2")])
     for again in range(2):
         known = [("a/1.mp4", "v1"), ("a/1.mp4", "v2"), ("never", "v1")]
-        assert await database.write(absences.bury, row.scope_id, known) == 2 - again
+        assert await database.write(absences.mark_gone, row.scope_id, known) == 2 - again
         gone = await database.read(lambda tx: tx.all(sa.select(tombstones.c.key).distinct()))
         assert [each.key for each in gone] == ["a/1.mp4"]
-        accepted = await database.write(windows.accept, row.id, 0, [obj("a/1.mp4")])
+        accepted = await database.write(windows.accept_objects, row.id, 0, [obj("a/1.mp4")])
         assert accepted.count == 1
     graves = await database.read(lambda tx: tx.all(sa.select(tombstones)))
     assert {grave.proof for grave in graves} == {"event"}
@@ -112,21 +112,21 @@ async def test_what_is_lacking_is_told_chunk_by_chunk_and_only_of_the_prefix(
     monkeypatch.setattr(absences, "CHUNK_ROWS", 2)
     versions = [obj("a/2.mp4", f"v{number}") for number in range(2, 6)]
     for each in [*versions, obj("a0"), obj("a"), obj("a/z.txt")]:
-        await database.write(windows.acknowledge, row.id, 0, [each])
+        await database.write(windows.acknowledge_objects, row.id, 0, [each])
     seen = Presence(10, 1)
     seen.add(["a/1.mp4"], 1)
     lacking: list[Pair] = []
     after, found = None, 0
     while True:
         args = row.scope_id, "a/", after, seen, lambda key: key.endswith(".mp4")
-        chunk = await database.read(absences.lacking, *args)
+        chunk = await database.read(absences.read_missing, *args)
         lacking += chunk.lacking
         found += chunk.seen
         if (after := chunk.last) is None:
             break
     assert lacking == [("a/2.mp4", f"v{number}") for number in range(1, 6)]
     assert found == 1
-    assert await database.read(absences.live, row.scope_id, "a/") == 7
+    assert await database.read(absences.count_live, row.scope_id, "a/") == 7
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ async def test_what_is_lacking_is_told_chunk_by_chunk_and_only_of_the_prefix(
     [("", ""), ("a/", "a0"), ("z\U0010ffff", "{"), ("\U0010ffff", ""), ("\ud7ff", "\ue000")],
 )
 def test_the_end_of_a_prefix_is_behind_all_that_begin_with_it(prefix: str, end: str) -> None:
-    assert absences._end(prefix) == end
+    assert absences._prefix_end(prefix) == end
 
 
 async def test_holding_pages_against_the_ledger_notes_what_it_has_and_no_stranger(
     database: Database, row: sa.Row[Any]
 ) -> None:
     strangers = [obj(f"a/1.mp4.{number:03}") for number in range(200)]
-    await database.write(windows.accept, row.id, 0, strangers)
+    await database.write(windows.accept_objects, row.id, 0, strangers)
     for pages in ([[obj("a/1.mp4"), obj("a/2.mp4"), obj("new.mp4")]], [[obj("a/1.mp4")], [obj("a/2.mp4")]]):
         seen = Presence(10, 1)
-        held = await database.read(ledger.hold, row.scope_id, pages, seen)
+        held = await database.read(ledger.compare_pages, row.scope_id, pages, seen)
         assert held.diff.known == 2
         assert seen.at_least() == 2
         keys = [*KEYS, "new.mp4", *(each.key for each in strangers)]

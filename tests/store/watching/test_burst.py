@@ -79,7 +79,7 @@ class Node:
         pass
 
     async def _window(self, job: Job) -> None:
-        await self.database.write(windows.close, job)
+        await self.database.write(windows.close_due, job)
 
     async def _file(self, job: Job) -> None:
         if await self.database.read(imports.begin_file, job) is not None:
@@ -159,7 +159,7 @@ async def drop(node: Node, automation: sa.Row[Any], count: int, at_once: int) ->
     """List the objects page by page, as a scan does, while the other nodes import what has gathered."""
     for first in range(0, count, at_once):
         page = [obj(f"day/{number:05}.mov") for number in range(first, first + at_once)]
-        await node.database.write(windows.accept, automation.id, automation.generation, page)
+        await node.database.write(windows.accept_objects, automation.id, automation.generation, page)
 
 
 def gathering(tx: Tx) -> int:

@@ -68,12 +68,12 @@ async def test_what_is_gathered_or_under_way_keeps_its_connector(
     database: Database, clock: FakeClock
 ) -> None:
     row = await database.write(made)
-    await database.write(windows.accept, row.id, row.generation, [obj("a.mp4")])
+    await database.write(windows.accept_objects, row.id, row.generation, [obj("a.mp4")])
     await database.write(put_aside, import_automations)
     assert "import automation" in await refusal(database), "its window holds what was not imported yet"
     await database.write(lambda tx: tx.update(import_automations, row.id, enabled=True))
     clock.advance(300)
-    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[0])
+    await database.write(windows.close_due, jobs_of(database).take(Kind.WINDOW)[0])
     await database.write(put_aside, import_automations)
     [file] = jobs_of(database).take(Kind.IMPORT_FILE)
     assert "import job job_" in await refusal(database)
@@ -109,7 +109,7 @@ async def test_a_deleted_connector_is_found_no_more_and_keeps_no_credentials(dat
     connector = await database.write(catalog.create_connector, SPEC)
     await database.write(connector_changes.delete, connector.id)
     assert await database.read(catalog.list_connectors) == []
-    for ask in (catalog.get_connector, connector_changes.editable):
+    for ask in (catalog.get_connector, connector_changes.require_editable):
         with pytest.raises(NotFound):
             await database.read(ask, connector.id)
     for edit in (connector_changes.delete, lambda tx, row_id: catalog.record_test(tx, row_id, None)):

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from tests.store.pipeline import prepare
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import scans
-from vvwatch.store.watching.scans import Report
+from vvwatch.store.watching.scans import ScanReport
 
 pytestmark = pytest.mark.anyio
 
-QUIET = Report(
+QUIET = ScanReport(
     id="rec_1",
     started_at=1.0,
     finished_at=2.0,
@@ -40,13 +40,13 @@ async def row(database: Database) -> sa.Row[Any]:
     return await database.write(prepare)
 
 
-async def kept(database: Database, row: sa.Row[Any], *reports: Report) -> list[Report]:
+async def kept(database: Database, row: sa.Row[Any], *reports: ScanReport) -> list[ScanReport]:
     """What is told after a sweep a second came to each of these, the latest first."""
     for number, report in enumerate(reports):
         numbered = replace(report, id=f"rec_{number:04}", started_at=float(number))
-        await database.write(scans.record, row, numbered)
-    found = await database.read(scans.latest, row.id, 1_000)
-    return [Report(**{name: each._mapping[name] for name in Report.__slots__}) for each in found]
+        await database.write(scans.record_report, row, numbered)
+    found = await database.read(scans.list_reports, row.id, 1_000)
+    return [ScanReport(**{name: each._mapping[name] for name in ScanReport.__slots__}) for each in found]
 
 
 async def test_a_sweep_without_news_takes_the_place_of_the_one_before(

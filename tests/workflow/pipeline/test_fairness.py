@@ -56,10 +56,10 @@ def watch(
     )
     row = automations.save_import(tx, f"idx_{name}", spec)
     found = [obj(f"{number:05}.mp4") for number in range(files)]
-    accepted = windows.accept(tx, row.id, row.generation, found)
+    accepted = windows.accept_objects(tx, row.id, row.generation, found)
     if by_hand:
         assert accepted.window_id is not None
-        windows.fire(tx, accepted.window_id)
+        windows.fire_window(tx, accepted.window_id)
 
 
 class Importing:

@@ -96,7 +96,7 @@ class Place:
     async def close(self) -> None:
         if jobs := self.sink.take(Kind.WINDOW):
             self.clock.advance(300)
-            await self.database.write(windows.close, jobs[-1])
+            await self.database.write(windows.close_due, jobs[-1])
 
     async def work(self, seconds: float) -> None:
         """What is due is imported, for so long."""

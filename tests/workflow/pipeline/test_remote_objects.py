@@ -59,7 +59,7 @@ async def gather(
         storage.put(name, b"x")
     await scan(database, watcher)
     clock.advance(300)
-    await database.write(windows.close, jobs_of(database).take(Kind.WINDOW)[-1])
+    await database.write(windows.close_due, jobs_of(database).take(Kind.WINDOW)[-1])
 
 
 class Prober:

@@ -42,7 +42,7 @@ def second(tx: Tx, prefix: str) -> sa.Row[Any]:
     """Another automation of the same connector, in another index."""
     catalog.declare_index(tx, "idx_second", "second")
     [row] = tx.all(sa.select(import_automations))
-    scope = ledger.scope(tx, "idx_second", row.connector_id)
+    scope = ledger.ensure_scope(tx, "idx_second", row.connector_id)
     own = {"id": "auto_second", "index_id": "idx_second", "source_prefix": prefix, "scope_id": scope}
     tx.insert(import_automations, **{**row._mapping, **own})
     automations.pause_import(tx, "idx_second", paused=False)

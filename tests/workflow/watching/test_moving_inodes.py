@@ -42,7 +42,7 @@ async def scan(database: Database, watcher: Watcher) -> sa.Row[tuple[object, ...
     watcher._clock.advance(1)
     [job] = jobs_of(database).take(Kind.SCAN)[-1:]
     await watcher.scan(job)
-    [report] = await database.read(scans.latest, job.ref, 1)
+    [report] = await database.read(scans.list_reports, job.ref, 1)
     return report
 
 
@@ -115,10 +115,10 @@ async def test_what_was_reported_as_skipped_is_not_reported_again_under_the_othe
     row = await database.write(prepare)
     seen = {"key": "a.txt", "reason": "unsupported_media_type", "detail": "", "size_bytes": 5}
     noted, now = ({**seen, "version": version} for version in (file_version(7, 5, 9), loose_version(5, 9)))
-    assert await database.write(ledger.observe, row.id, [noted]) == [noted]
-    assert await database.write(ledger.observe, row.id, [now]) == []
+    assert await database.write(ledger.record_observations, row.id, [noted]) == [noted]
+    assert await database.write(ledger.record_observations, row.id, [now]) == []
     changed = {**seen, "version": loose_version(6, 9)}
-    assert await database.write(ledger.observe, row.id, [changed]) == [changed]
+    assert await database.write(ledger.record_observations, row.id, [changed]) == [changed]
 
 
 async def test_a_retried_file_is_new_again_in_whichever_form_it_was_noted(
@@ -129,6 +129,6 @@ async def test_a_retried_file_is_new_again_in_whichever_form_it_was_noted(
     await scan(database, watcher)
     show(storage, None)
     version = storage._objects["03.mp4"][0].version
-    await database.write(ledger.forget, row.index_id, row.connector_id, "03.mp4", version)
+    await database.write(ledger.forget_version, row.index_id, row.connector_id, "03.mp4", version)
     report = await scan(database, watcher)
     assert (report.created, report.known) == (1, 19)

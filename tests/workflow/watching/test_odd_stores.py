@@ -20,7 +20,7 @@ from vvwatch.store.db.database import Database
 from vvwatch.store.schema import objects, observations
 from vvwatch.store.watching import scans, watch_queries
 from vvwatch.workflow.upkeep import findings
-from vvwatch.workflow.watching.preview import preview
+from vvwatch.workflow.watching.preview import preview_import
 from vvwatch.workflow.watching.watcher import Watcher
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ async def scan(database: Database, watcher: Watcher, clock: FakeClock) -> sa.Row
     clock.advance(1)
     [job] = jobs_of(database).take(Kind.SCAN)[-1:]
     await watcher.scan(job)
-    [report] = await database.read(scans.latest, job.ref, 1)
+    [report] = await database.read(scans.list_reports, job.ref, 1)
     return report
 
 
@@ -61,8 +61,8 @@ async def keys(database: Database, table: sa.Table = objects) -> list[str]:
 
 
 async def doctor(database: Database) -> list[Finding]:
-    [row] = await database.read(watch_queries.watched)
-    sweeps = await database.read(watch_queries.last_complete_sweeps)
+    [row] = await database.read(watch_queries.list_watched)
+    sweeps = await database.read(watch_queries.map_last_complete_scans)
     return list(findings.of_automation(row, None, sweeps.get(row.id), 0.0))
 
 
@@ -87,7 +87,7 @@ async def test_what_is_left_out_is_counted_by_reason_and_told_in_its_own_words(
         assert told[f"left out: {count}, {explain(Reason(reason))}"] == "warning"
     [watched] = watcher._watched.values()
     storage.irregular = storage.irregular[:3]
-    declined = (await preview(database, watched)).declined
+    declined = (await preview_import(database, watched)).declined
     assert declined == {"incomplete_entry": 4, "key_too_long": 2, "folder_with_content": 1}  # listed twice
 
 
@@ -117,7 +117,7 @@ async def test_a_report_that_leaves_out_the_same_takes_the_place_of_the_one_befo
     for count in (0, 0, 1, 1, 2, 2):
         storage.irregular = [Irregularity(f"{n}.mp4", Reason.KEY_TOO_LONG, "") for n in range(count)]
         report = await scan(database, watcher, clock)
-    reports = await database.read(scans.latest, report.automation_id, 10)
+    reports = await database.read(scans.list_reports, report.automation_id, 10)
     assert [each.left_out for each in reports] == [{"key_too_long": 2}, {"key_too_long": 1}, {}, {}]
 
 

@@ -393,10 +393,10 @@ async def test_a_file_that_failed_and_was_mended_is_the_first_of_its_key(
         await listed(database, listing)
     else:
         await resume(database)
-        await database.write(windows.accept, automation.id, automation.generation, [broken])
+        await database.write(windows.accept_objects, automation.id, automation.generation, [broken])
         clock.advance(3600)
         for job in jobs_of(database).take(Kind.WINDOW):
-            await database.write(windows.close, job)
+            await database.write(windows.close_due, job)
     await fail_all(database)
     again = await listed(database, listing, import_mode="new_only")
     assert await fates(database, again.id) == {"a.mp4": "pending"}, "the very version may be asked for again"
@@ -418,7 +418,9 @@ async def test_what_a_job_imports_no_automation_imports_again(
     await listed(database, listing)
     await resume(database)
     fresh = storage.put("b.mp4", b"x")
-    result = await database.write(windows.accept, automation.id, automation.generation, [known, fresh])
+    result = await database.write(
+        windows.accept_objects, automation.id, automation.generation, [known, fresh]
+    )
     assert result.count == 1
 
 
@@ -433,13 +435,13 @@ async def test_what_two_jobs_took_is_known_until_both_are_cancelled(
     found = storage.put("a.mp4", b"x")
     if existing:
         await resume(database)
-        await database.write(windows.acknowledge, automation.id, automation.generation, [found])
+        await database.write(windows.acknowledge_objects, automation.id, automation.generation, [found])
     before = await recorded(database)
     jobs = [await listed(database, listing) for _ in range(3)]
     for job in jobs:
         await resume(database)
         offered = automation.id, automation.generation, [found]
-        assert (await database.write(windows.accept, *offered)).count == 0
+        assert (await database.write(windows.accept_objects, *offered)).count == 0
         await database.write(cancellation.cancel, job.id)
         await told_all(database, listing)
     assert await recorded(database) == before
@@ -451,7 +453,7 @@ async def test_what_an_automation_passed_over_as_existing_is_new_to_a_job_once(
 ) -> None:
     await resume(database)
     found = storage.put("a.mp4", b"x")
-    await database.write(windows.acknowledge, automation.id, automation.generation, [found])
+    await database.write(windows.acknowledge_objects, automation.id, automation.generation, [found])
     first = await listed(database, listing, import_mode="new_only")
     second = await listed(database, listing, import_mode="new_only")
     assert await fates(database, first.id) == {"a.mp4": "pending"}
@@ -609,10 +611,10 @@ async def test_the_files_of_a_cancelled_window_do_not_come_again_by_themselves(
 ) -> None:
     await resume(database)
     found = [storage.put(f"{number}.mp4", b"x") for number in range(3)]
-    await database.write(windows.accept, automation.id, automation.generation, found)
+    await database.write(windows.accept_objects, automation.id, automation.generation, found)
     clock.advance(300)
     [closing] = jobs_of(database).take(Kind.WINDOW)
-    closed = await database.write(windows.close, closing)
+    closed = await database.write(windows.close_due, closing)
     assert closed is not None
     await import_all(database, most=1)
     await database.write(cancellation.cancel, closed.import_job_id)
@@ -622,7 +624,7 @@ async def test_the_files_of_a_cancelled_window_do_not_come_again_by_themselves(
         "cancelled",
         "imported",
     ]
-    result = await database.write(windows.accept, automation.id, automation.generation, found)
+    result = await database.write(windows.accept_objects, automation.id, automation.generation, found)
     assert result.count == 0
     assert await database.read(lambda tx: tx.all(sa.select(prompt_runs))) == []
     assert await is_sound(database)

@@ -29,7 +29,7 @@ from vvwatch.store.db.database import Database
 from vvwatch.store.schema import import_files, objects, windows
 from vvwatch.store.watching import automations, quarantine
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.watching.queue_consumer import Consumer
+from vvwatch.workflow.watching.queue_consumer import QueueConsumer
 from vvwatch.workflow.watching.watcher import Watcher
 
 pytestmark = pytest.mark.anyio
@@ -46,9 +46,9 @@ def queue() -> FakeQueue:
 @pytest.fixture
 def make(
     database: Database, clock: FakeClock, telemetry: Telemetry, watcher: Watcher, queue: FakeQueue
-) -> Callable[..., Consumer]:
-    def make(open_queue: Any = None, *, exclusive: bool = True) -> Consumer:
-        return Consumer(
+) -> Callable[..., QueueConsumer]:
+    def make(open_queue: Any = None, *, exclusive: bool = True) -> QueueConsumer:
+        return QueueConsumer(
             database,
             clock,
             telemetry,
@@ -63,7 +63,7 @@ def make(
 
 
 @asynccontextmanager
-async def running(consumer: Consumer) -> AsyncIterator[Consumer]:
+async def running(consumer: QueueConsumer) -> AsyncIterator[QueueConsumer]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(consumer.run)
         yield consumer
@@ -75,7 +75,7 @@ async def emptied(queue: FakeQueue) -> None:
 
 
 async def put_aside(database: Database) -> dict[str, tuple[str, int, bool]]:
-    rows = await database.read(quarantine.latest, "conn_in", 2_000)
+    rows = await database.read(quarantine.list_messages, "conn_in", 2_000)
     return {row.message_id: (row.reason, row.times, row.deleted) for row in rows}
 
 
@@ -95,7 +95,7 @@ def database_away(database: Database, transaction: str) -> Iterator[None]:
 
 
 async def test_a_batch_is_one_transaction(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage, told: Told
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage, told: Told
 ) -> None:
     await database.write(prepare)
     for number in range(200):
@@ -112,7 +112,7 @@ async def test_a_batch_is_one_transaction(
 
 async def test_event_then_list_once(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     watcher: Watcher,
@@ -132,7 +132,7 @@ async def test_event_then_list_once(
 
 
 async def test_nothing_is_acknowledged_before_it_is_committed(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     await database.write(prepare)
     queue.send(created(storage.put("a.mp4", b"x")))
@@ -149,7 +149,7 @@ async def test_nothing_is_acknowledged_before_it_is_committed(
 
 
 async def test_slow_job_no_redelivery_a_death_before_the_acknowledgement_doubles_nothing(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     """Trap 17: committed and not acknowledged comes again and is absorbed; nothing waits for the processing."""
     await database.write(prepare)
@@ -176,7 +176,7 @@ async def test_slow_job_no_redelivery_a_death_before_the_acknowledgement_doubles
 
 
 async def test_what_is_in_hand_when_it_ends_is_left_to_others_at_once(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     await database.write(prepare)
     queue.most = 1
@@ -202,7 +202,7 @@ async def test_what_is_in_hand_when_it_ends_is_left_to_others_at_once(
 @pytest.mark.parametrize("exclusive", [True, False], ids=["exclusive", "shared"])
 async def test_poison_matrix(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     told: Told,
@@ -231,7 +231,7 @@ async def test_poison_matrix(
 
 
 async def test_what_comes_back_in_a_shared_queue_is_counted_and_does_not_spin(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, clock: FakeClock
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, clock: FakeClock
 ) -> None:
     await database.write(prepare)
     noise = queue.send(refusal=FOREIGN)
@@ -245,7 +245,7 @@ async def test_what_comes_back_in_a_shared_queue_is_counted_and_does_not_spin(
 
 
 async def test_what_only_a_paused_automation_wants_is_no_poison(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     """Its listing when it goes on finds the object."""
     row = await database.write(prepare)
@@ -259,7 +259,7 @@ async def test_what_only_a_paused_automation_wants_is_no_poison(
 
 
 async def test_create_delete_swapped(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     """Trap 15: an overtaken event is nothing; where no order is told, the store is asked."""
     await database.write(prepare)
@@ -288,7 +288,7 @@ def replace_version(found: StorageObject, version: str) -> StorageObject:
 
 
 async def test_each_spelling_of_a_key_is_asked_for(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     await database.write(prepare, source_prefix="in a/")
     storage.put("in a/b+c.mp4", b"x")
@@ -301,7 +301,7 @@ async def test_each_spelling_of_a_key_is_asked_for(
 
 async def test_while_the_database_is_away_nothing_is_acknowledged(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     clock: FakeClock,
@@ -326,7 +326,7 @@ async def test_while_the_database_is_away_nothing_is_acknowledged(
 
 async def test_a_store_that_is_away_holds_up_what_has_to_be_looked_up(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     clock: FakeClock,
@@ -356,7 +356,7 @@ async def test_a_store_that_is_away_holds_up_what_has_to_be_looked_up(
 )
 async def test_a_queue_that_fails_is_asked_again_for_ever(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     clock: FakeClock,
@@ -383,7 +383,7 @@ async def test_a_queue_that_fails_is_asked_again_for_ever(
 
 async def test_messages_that_cannot_be_deleted_are_told_and_do_not_spin(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     clock: FakeClock,
@@ -404,7 +404,7 @@ async def test_messages_that_cannot_be_deleted_are_told_and_do_not_spin(
 
 
 async def test_what_another_node_has_taken_meanwhile_is_no_trouble_any_more(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     await database.write(prepare)
     queue.send(created("a.mp4"))
@@ -423,7 +423,7 @@ async def test_what_another_node_has_taken_meanwhile_is_no_trouble_any_more(
 
 
 async def test_a_queue_that_cannot_be_opened_is_tried_again(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, clock: FakeClock
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, clock: FakeClock
 ) -> None:
     tried = []
 
@@ -445,7 +445,7 @@ async def test_a_queue_that_cannot_be_opened_is_tried_again(
 
 async def test_a_fault_of_ours_ends_no_daemon(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     clock: FakeClock,
@@ -473,7 +473,7 @@ def _broken(_: str) -> str:
 
 async def test_a_broken_automation_holds_up_none_of_its_neighbours(
     database: Database,
-    make: Callable[..., Consumer],
+    make: Callable[..., QueueConsumer],
     queue: FakeQueue,
     storage: FakeStorage,
     watcher: Watcher,
@@ -494,7 +494,7 @@ async def test_a_broken_automation_holds_up_none_of_its_neighbours(
 
 
 async def test_each_automation_takes_what_lies_in_its_prefix(
-    database: Database, make: Callable[..., Consumer], queue: FakeQueue, storage: FakeStorage
+    database: Database, make: Callable[..., QueueConsumer], queue: FakeQueue, storage: FakeStorage
 ) -> None:
     first = await database.write(prepare)
     await database.write(second, "b/")

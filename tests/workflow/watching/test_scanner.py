@@ -39,7 +39,7 @@ async def scan(database: Database, watcher: Watcher) -> sa.Row[Any]:
     watcher._clock.advance(1)
     [job] = jobs_of(database).take(Kind.SCAN)[-1:]
     await watcher.scan(job)
-    [report] = await database.read(scans.latest, job.ref, 1)
+    [report] = await database.read(scans.list_reports, job.ref, 1)
     return report
 
 
@@ -239,7 +239,7 @@ async def test_two_sources_one_db(
             "settle_seconds",
         ]
         same = {name: first._mapping[name] for name in names}
-        wanted = {"connector_id": "conn_other", "policy": windows.policy(first), "preset": preset, **same}
+        wanted = {"connector_id": "conn_other", "policy": windows.policy_of(first), "preset": preset, **same}
         automations.save_import(tx, "idx_other", automations.ImportSpec(**wanted))
 
     await database.write(prepare)
@@ -320,7 +320,7 @@ async def test_drop_10pct_events(
     storage.moment = clock.now()
     storage.put("just now.mp4", b"x")
     await watcher.scan(job)
-    [report] = await database.read(scans.latest, row.id, 1)
+    [report] = await database.read(scans.list_reports, row.id, 1)
     assert (report.created, report.recovered, report.known) == (11, 10, 90)
     assert len(await imported(database)) == 101
 
@@ -423,7 +423,7 @@ async def test_new_partition_appears(
     storage.put("zoo/part/00001.mp4", b"x")
     storage.put("cam/2026/11/22/late.mp4", b"x")
     storage.put("a/first.mp4", b"x")
-    reports = len(await database.read(scans.latest, await automation(database), 10))
+    reports = len(await database.read(scans.list_reports, await automation(database), 10))
     [job] = jobs_of(database).take(Kind.SCAN)
     assert job.run_at - clock.now() < 300
     clock.advance(job.run_at - clock.now())
@@ -433,7 +433,7 @@ async def test_new_partition_appears(
     found = set(await imported(database))
     assert {"zoo/part/00001.mp4", "cam/2026/11/22/late.mp4"} <= found
     assert "a/first.mp4" not in found
-    assert len(await database.read(scans.latest, job.ref, 10)) == reports
+    assert len(await database.read(scans.list_reports, job.ref, 10)) == reports
     clock.advance((await cadence(database))["next_full_at"] - clock.now())
     assert (await scan(database, watcher)).created == 1
 

@@ -139,10 +139,10 @@ async def test_an_edit_of_the_connector_replaces_its_consumer(
 async def test_an_edit_is_seen_also_when_the_clock_was_set_back(database: Database, clock: FakeClock) -> None:
     await database.write(with_events)
     await database.write(second, "b/")
-    before = await database.read(automations.last_edit)
+    before = await database.read(automations.read_edit_marker)
     clock.jump(-3600)
     await database.write(automations.pause_import, "idx_main", paused=True)
-    assert await database.read(automations.last_edit) != before
+    assert await database.read(automations.read_edit_marker) != before
 
 
 async def test_a_reload_opens_every_queue_anew(

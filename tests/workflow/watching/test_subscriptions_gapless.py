@@ -19,7 +19,7 @@ from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.schema import import_automations, import_files, windows
 from vvwatch.store.watching import automations
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.watching.queue_consumer import Consumer
+from vvwatch.workflow.watching.queue_consumer import QueueConsumer
 from vvwatch.workflow.watching.watcher import Watcher
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,7 @@ class World:
         queue.acknowledge = self._interrupted(queue.acknowledge)  # type: ignore[method-assign, assignment]
         telemetry = Telemetry("test")
         notice = self._interrupted(watcher.notice)
-        self.consumer = Consumer(
+        self.consumer = QueueConsumer(
             database,
             clock,
             telemetry,
@@ -210,7 +210,7 @@ async def test_subscribe_first_then_list_an_automation_made_while_a_message_is_u
         await database.write(second, "b/")
         return await watcher.notice(automation_id, hint)
 
-    consumer = Consumer(
+    consumer = QueueConsumer(
         database, clock, Telemetry("test"), notice, lambda: 0.5, "conn_in", lambda: queue, exclusive=True
     )
     for key in ("a/1.mp4", "b/1.mp4"):

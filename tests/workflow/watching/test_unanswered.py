@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.clock import FakeClock
-from vvwatch.workflow.watching.unanswered import Silence
+from vvwatch.workflow.watching.unanswered import UnansweredStores
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_who_owes_an_answer_for_a_while_is_told_until_it_comes() -> None:
     clock = FakeClock()
-    silence, seen = Silence(clock), list[dict[str, float]]()
+    silence, seen = UnansweredStores(clock), list[dict[str, float]]()
 
     async def slow() -> AsyncIterator[int]:
         for number, seconds in enumerate((1, 20, 1)):
@@ -29,7 +29,7 @@ async def test_who_owes_an_answer_for_a_while_is_told_until_it_comes() -> None:
 
 
 async def test_a_failure_is_an_answer() -> None:
-    silence = Silence(FakeClock())
+    silence = UnansweredStores(FakeClock())
     with pytest.raises(ValueError), silence.asking("conn_in"):
         raise ValueError
     assert silence._asked == {}

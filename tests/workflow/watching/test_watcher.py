@@ -23,8 +23,8 @@ from vvwatch.store.imports.imports import FileOutcome
 from vvwatch.store.schema import import_automations, import_files, objects, observations, windows
 from vvwatch.store.watching import automations, ledger
 from vvwatch.store.watching import windows as gathering
-from vvwatch.workflow.watching.preview import preview
-from vvwatch.workflow.watching.watcher import MOST_OF_A_CONNECTOR, Watcher
+from vvwatch.workflow.watching.preview import preview_import
+from vvwatch.workflow.watching.watcher import MAX_SCANS_PER_CONNECTOR, Watcher
 
 pytestmark = pytest.mark.anyio
 
@@ -256,7 +256,7 @@ async def test_a_folder_that_cannot_be_looked_into_is_observed_where_it_hides_wh
     await scan(database, watcher)
     assert await keys(database, observations) == observed
     [watched] = watcher._watched.values()
-    assert (await preview(database, watched)).declined.total() == len(observed)
+    assert (await preview_import(database, watched)).declined.total() == len(observed)
 
 
 async def test_unmount_mid_run(
@@ -307,7 +307,7 @@ async def test_new_only_takes_another_version_of_what_could_not_be_imported(
     storage.put("a.mp4", b"half")
     await settle(database, watcher, clock)
     clock.advance(300)
-    await database.write(gathering.close, jobs_of(database).take(Kind.WINDOW)[-1])
+    await database.write(gathering.close_due, jobs_of(database).take(Kind.WINDOW)[-1])
     [file] = jobs_of(database).take(Kind.IMPORT_FILE)
     if not gone:
         storage.put("a.mp4", b"whole")
@@ -320,7 +320,7 @@ async def test_new_only_takes_another_version_of_what_could_not_be_imported(
         await settle(database, watcher, clock)
         storage.put("a.mp4", b"whole")
     [watched] = watcher._watched.values()
-    assert (await preview(database, watched)).new_keys == taken
+    assert (await preview_import(database, watched)).new_keys == taken
     await settle(database, watcher, clock)
     assert await waiting(database) == taken
 
@@ -558,9 +558,9 @@ async def test_a_store_that_does_not_answer_leaves_room_for_scans_of_others(
     async with anyio.create_task_group() as tasks:
         for job in jobs:
             tasks.start_soon(watcher.scan, job)
-        await until(lambda: len(begun) == MOST_OF_A_CONNECTOR + 1 and jobs_of(database).jobs)
+        await until(lambda: len(begun) == MAX_SCANS_PER_CONNECTOR + 1 and jobs_of(database).jobs)
         [put_off] = jobs_of(database).take(Kind.SCAN)
         answers.set()
     assert put_off.run_at == pytest.approx(jobs[0].run_at + 5, abs=1)
     await watcher.scan(put_off)
-    assert len(begun) == MOST_OF_A_CONNECTOR + 2
+    assert len(begun) == MAX_SCANS_PER_CONNECTOR + 2

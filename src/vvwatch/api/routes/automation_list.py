@@ -10,7 +10,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.automations import status_of
-from vvwatch.store.watching.automation_queries import IndexAutomations, index_automations
+from vvwatch.store.watching.automation_queries import IndexAutomations, list_index_automations
 
 router = resource_router("automations")
 
@@ -35,7 +35,7 @@ class IndexSummary(Resource):
 @router.get("/automations", **extension("Every index and its automations"))
 async def list_automations(context: Context) -> list[IndexSummary]:
     """All indexes, oldest first, with the ids, names and states of their automations."""
-    return [_shown(each) for each in await context.database.read(index_automations)]
+    return [_shown(each) for each in await context.database.read(list_index_automations)]
 
 
 def _shown(found: IndexAutomations) -> IndexSummary:

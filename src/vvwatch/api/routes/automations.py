@@ -33,10 +33,10 @@ from vvwatch.errors import Conflict, NotFound, OutsideLocation
 from vvwatch.ports import Storage
 from vvwatch.store.db.database import Tx
 from vvwatch.store.watching import automations, windows
-from vvwatch.store.watching.automation_queries import ImportState, import_parts, import_state
+from vvwatch.store.watching.automation_queries import ImportState, get_import_parts, get_import_state
 from vvwatch.store.watching.automations import ExportSpec, ImportSpec
-from vvwatch.store.watching.dry_run import present_import, rehearse_import
-from vvwatch.store.watching.windows import Closed
+from vvwatch.store.watching.dry_run import get_saved_import, try_import
+from vvwatch.store.watching.windows import ClosedWindow
 
 router = resource_router("automations")
 router.dependencies.append(Depends(by_index))
@@ -215,7 +215,7 @@ def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
 @router.get("/indexes/{index_id}/automations/import")
 async def get_import_automation(context: Context, index_id: str) -> ImportAutomation:
     """The import automation of an index."""
-    state = await context.database.read(import_state, index_id)
+    state = await context.database.read(get_import_state, index_id)
     return _import_shown(state, context.database.processors)
 
 
@@ -233,8 +233,8 @@ async def put_import_automation(
     await _check_parts(context, index_id, body)
     spec = _spec(context, body)
     if dry_run:
-        return await previewed(context, await context.database.write(rehearse_import, index_id, spec))
-    left: Closed | None = None
+        return await previewed(context, await context.database.write(try_import, index_id, spec))
+    left: ClosedWindow | None = None
     names = context.database.processors
     undone = _undone_warnings(body.prompt_preset, names)
 
@@ -255,7 +255,7 @@ async def put_import_automation(
 )
 async def preview_import_automation(context: Context, index_id: str) -> ImportPreview:
     """List the location now and tell what would newly be picked up; nothing is."""
-    return await previewed(context, await context.database.read(present_import, index_id))
+    return await previewed(context, await context.database.read(get_saved_import, index_id))
 
 
 async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
@@ -264,7 +264,7 @@ async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomatio
     """
     preset = body.prompt_preset
     processor = processor_of(context, preset.processing_model, preset.prompt_id)
-    parts = await context.database.read(import_parts, index_id, body.connector_id, preset.prompt_id)
+    parts = await context.database.read(get_import_parts, index_id, body.connector_id, preset.prompt_id)
     storage = await context.open_storage(parts.connector)
     check_prefix(storage, body.source_prefix)
     await anyio.to_thread.run_sync(processor.check_prompt, asked_of(parts.prompt))
@@ -303,15 +303,15 @@ def _spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
     )
 
 
-def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, Closed | None]:
+def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, ClosedWindow | None]:
     """The automation as it is now, and the window that it had to close for that."""
     left = None
     with suppress(NotFound):
         found = automations.get_import(tx, index_id)
         if found.connector_id != spec.connector_id and not found.declared:
-            left = windows.leave_connector(tx, found.id)
+            left = windows.close_before_move(tx, found.id)
     automations.save_import(tx, index_id, spec)
-    return import_state(tx, index_id), left
+    return get_import_state(tx, index_id), left
 
 
 @router.post("/indexes/{index_id}/automations/import/pause")
@@ -330,7 +330,7 @@ async def resume_import_automation(context: Context, audited: Audited, index_id:
 
 def _pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportState:
     automations.pause_import(tx, index_id, paused=paused)
-    return import_state(tx, index_id)
+    return get_import_state(tx, index_id)
 
 
 @router.post(
@@ -359,7 +359,7 @@ def _scan_import(tx: Tx, index_id: str, *, accept_missing: bool) -> ImportState:
             f"automation {row.id!r} is {status_of(row)}: nothing is scanned", "resume or enable it"
         )
     automations.scan_now(tx, row.id, accept_missing=accept_missing)
-    return import_state(tx, index_id)
+    return get_import_state(tx, index_id)
 
 
 @router.get("/indexes/{index_id}/automations/export")

@@ -265,7 +265,7 @@ async def change_connector(
     context: Context, audited: Audited, connector_id: str, body: ConnectorChanges
 ) -> Connector:
     """Change a connector that was made over the API."""
-    found = await context.database.read(connector_changes.editable, connector_id)
+    found = await context.database.read(connector_changes.require_editable, connector_id)
     _require_own(body, found.provider)
     account = secrets_in(body, "gcs").get("credentials_json")
     if account is not None:
@@ -296,7 +296,7 @@ def _changed(
     events: dict[str, Any] | None,
 ) -> tuple[frozenset[str], sa.Row[Any]]:
     """Change the row; returns which columns, and the row."""
-    row = connector_changes.editable(tx, connector_id)
+    row = connector_changes.require_editable(tx, connector_id)
     changes = body.given() | ({"events": events} if "events" in body.model_fields_set else {})
     if "export_base_path" in changes:
         changes["export_base_path"] = changes["export_base_path"] or None

@@ -25,7 +25,7 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import is_same_version
 from vvwatch.errors import InvalidInput
 from vvwatch.store.catalog import catalog
-from vvwatch.store.watching.explain_queries import IndexLife, VersionLife, life
+from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord, read_object_record
 
 router = resource_router("explain")
 
@@ -173,7 +173,7 @@ async def explain_object(
 async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
     check_key(key)
     here = await look(context, row, key)
-    known = await context.database.read(life, row.id, key, here.uri)
+    known = await context.database.read(read_object_record, row.id, key, here.uri)
     exists = here.standing.exists
     facts = Facts(context.clock.now(), here.obj, exists, row.import_mode, known.own_export_id)
     return Place(
@@ -186,7 +186,7 @@ async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
     )
 
 
-def _index_history(facts: Facts, here: Here, key: str, index: IndexLife) -> IndexHistory:
+def _index_history(facts: Facts, here: Here, key: str, index: IndexRecord) -> IndexHistory:
     verdict = None if index.automation is None else _judged(index.automation, key, facts.obj)
     return IndexHistory(
         index_id=index.index_id,
@@ -224,7 +224,7 @@ def _observed(row: sa.Row[Any]) -> Observed:
     )
 
 
-def _version(found: VersionLife, facts: Facts) -> VersionHistory:
+def _version(found: VersionRecord, facts: Facts) -> VersionHistory:
     window, job, file = found.window, found.job, found.file
     return VersionHistory(
         version=found.version,

@@ -16,7 +16,7 @@ from vvwatch.api.routes.object_text import Facts, concluded, find_version
 from vvwatch.core.filters import Reason, Verdict, explain
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.versions import is_same_version
-from vvwatch.store.watching.explain_queries import IndexLife, VersionLife
+from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord
 
 _EXISTING: Final = "not imported: it was there before the automation began, and process_existing is false"
 _UNFILLED: Final = "most of it is holes that are not filled yet (it is taken an hour after its last change)"
@@ -27,7 +27,7 @@ _PROOFS: Final = {
 }
 
 
-def fate(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) -> str:
+def fate(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str:
     """The sentence, without a full stop."""
     index = _with_present_observation(facts, index)
     if facts.own_export_id is not None:
@@ -39,7 +39,7 @@ def fate(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) ->
     return told + _held_back(index, life) + _missed(facts, life)
 
 
-def _with_present_observation(facts: Facts, index: IndexLife) -> IndexLife:
+def _with_present_observation(facts: Facts, index: IndexRecord) -> IndexRecord:
     """Without what was observed of another version than the one that stands there now."""
     seen = index.observation
     if seen is None or facts.obj is None or not seen.version:
@@ -47,7 +47,7 @@ def _with_present_observation(facts: Facts, index: IndexLife) -> IndexLife:
     return index if is_same_version(seen.version, facts.obj.version) else replace(index, observation=None)
 
 
-def _waiting(index: IndexLife, life: VersionLife) -> str | None:
+def _waiting(index: IndexRecord, life: VersionRecord) -> str | None:
     """Why a window that is open does not close, where that is not for lack of quiet."""
     window = life.window
     overtaken = life.file is not None and life.file.version != life.version
@@ -60,7 +60,7 @@ def _waiting(index: IndexLife, life: VersionLife) -> str | None:
     return None
 
 
-def _left_out(index: IndexLife, life: VersionLife) -> str | None:
+def _left_out(index: IndexRecord, life: VersionRecord) -> str | None:
     """Why a version is known and not imported, where another one or the automation tells it."""
     others = [*index.versions, *index.gone]
     if life.window is not None or life.file is not None or life.media is not None:
@@ -70,7 +70,7 @@ def _left_out(index: IndexLife, life: VersionLife) -> str | None:
     return _EXISTING if index.automation is not None and not index.automation.process_existing else None
 
 
-def _held_back(index: IndexLife, life: VersionLife) -> str:
+def _held_back(index: IndexRecord, life: VersionRecord) -> str:
     """That what was found in it is not delivered, where a person stopped that."""
     exporting = index.exporting
     if exporting is None or life.media is None or life.exports or status_of(exporting) == "active":
@@ -79,7 +79,7 @@ def _held_back(index: IndexLife, life: VersionLife) -> str:
     return f"; exports are {status_of(exporting)}, so nothing of it is delivered{goes_on}"
 
 
-def _missed(facts: Facts, life: VersionLife) -> str:
+def _missed(facts: Facts, life: VersionRecord) -> str:
     if facts.exists is not False:
         return ""
     if life.absent_since is None:
@@ -90,7 +90,7 @@ def _missed(facts: Facts, life: VersionLife) -> str:
     )
 
 
-def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexLife) -> str | None:
+def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str | None:
     """What a version that is not in the ledger is: gone, out of sight, or on its way; None where a rule tells."""
     if facts.exists is not True and index.gone:
         return _gone(facts, verdict, index)
@@ -102,18 +102,18 @@ def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexL
         return f"it would match, but whether it stands there is not known: {here.standing.error}"
     if here.irregular is not None:
         return f"not picked up: {explain(Reason(here.irregular.reason))} ({here.irregular.detail})"
-    reasons: Sequence[Callable[[Facts, Here, IndexLife], str | None]] = (_stopped, _known_key, _settling)
+    reasons: Sequence[Callable[[Facts, Here, IndexRecord], str | None]] = (_stopped, _known_key, _settling)
     found = (reason(facts, here, index) for reason in reasons if facts.exists)
     return next(filter(None, found), None)
 
 
-def _gone(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+def _gone(facts: Facts, verdict: Verdict | None, index: IndexRecord) -> str:
     last = index.gone[-1]
     before = concluded(replace(facts, obj=None), verdict, replace(index, versions=(last,)))
     return f"gone since {moment(last.gone_at)}: {_PROOFS.get(last.proof, last.proof)}; before that: {before}"
 
 
-def _stopped(_: Facts, here: Here, index: IndexLife) -> str | None:
+def _stopped(_: Facts, here: Here, index: IndexRecord) -> str | None:
     """Nobody looks, whatever the object is."""
     assert index.automation is not None  # noqa: S101  # asked for above
     if status_of(index.automation) != "active":
@@ -125,7 +125,7 @@ def _stopped(_: Facts, here: Here, index: IndexLife) -> str | None:
     return None
 
 
-def _known_key(facts: Facts, _: Here, index: IndexLife) -> str | None:
+def _known_key(facts: Facts, _: Here, index: IndexRecord) -> str | None:
     """Only the first version counts, and there was one; one that could not be imported is none."""
     assert index.automation is not None  # noqa: S101  # asked for above
     mode = index.automation.import_mode_override or facts.import_mode
@@ -134,7 +134,7 @@ def _known_key(facts: Facts, _: Here, index: IndexLife) -> str | None:
     return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
 
 
-def _settling(facts: Facts, here: Here, index: IndexLife) -> str | None:
+def _settling(facts: Facts, here: Here, index: IndexRecord) -> str | None:
     assert index.automation is not None  # noqa: S101  # asked for above
     if here.atomic or facts.obj is None or status_of(index.automation) != "active":
         return None

@@ -13,7 +13,7 @@ from vvwatch.core.filters import Reason, Verdict, explain
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import is_same_version
-from vvwatch.store.watching.explain_queries import IndexLife, VersionLife
+from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Facts:
     own_export_id: str | None
 
 
-def concluded(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
+def concluded(facts: Facts, verdict: Verdict | None, index: IndexRecord) -> str:
     """The sentence, without a full stop."""
     if facts.own_export_id is not None:
         return f"not imported: {explain(Reason.OWN_OUTPUT)} ({facts.own_export_id})"
@@ -39,14 +39,14 @@ def concluded(facts: Facts, verdict: Verdict | None, index: IndexLife) -> str:
     return _why_not(verdict, index)
 
 
-def find_version(facts: Facts, index: IndexLife) -> VersionLife | None:
+def find_version(facts: Facts, index: IndexRecord) -> VersionRecord | None:
     """Return the version that is at the key now, or the last known one when it is not known what is there."""
     if facts.obj is None:
         return index.versions[-1] if index.versions else None
     return next((life for life in index.versions if is_same_version(life.version, facts.obj.version)), None)
 
 
-def _stage(life: VersionLife) -> str:
+def _stage(life: VersionRecord) -> str:
     if life.window is None and life.file is None and life.media is None:
         return (
             "not imported: it was there before the automation began, is an export of our own, "
@@ -72,7 +72,7 @@ def _lacking(item: sa.Row[Any]) -> str:
     return f", but {failed:,} of {item.segment_count:,} segments failed" if failed else ""
 
 
-def file_status(life: VersionLife) -> str | None:
+def file_status(life: VersionRecord) -> str | None:
     """The status of its file: in an open window it waits for the import job to be."""
     if life.file is None or life.window is None or life.window.state == "closed":
         return None if life.file is None else life.file.status
@@ -93,7 +93,7 @@ def _tried_again(trouble: sa.Row[Any] | None) -> str:
     return f"; {again}next at {moment(trouble.retry_at)}"
 
 
-def _why_not(verdict: Verdict | None, index: IndexLife) -> str:
+def _why_not(verdict: Verdict | None, index: IndexRecord) -> str:
     if index.automation is None or verdict is None:
         return "no automation of this index watches the connector"
     if not verdict.accepted:

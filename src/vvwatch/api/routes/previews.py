@@ -7,8 +7,8 @@ from vvwatch.api.http.wire import Resource
 from vvwatch.core.filters import ObjectFilter
 from vvwatch.core.patterns import HINT, regular_expression_in
 from vvwatch.store.watching.dry_run import Parts
-from vvwatch.workflow.watching.preview import Preview, preview, told
-from vvwatch.workflow.watching.watch_state import Watched
+from vvwatch.workflow.watching.preview import Preview, explain_declined, preview_import
+from vvwatch.workflow.watching.watch_state import WatchState
 
 
 class Declined(Resource):
@@ -53,8 +53,8 @@ async def previewed(context: ApiContext, parts: Parts) -> ImportPreview:
     storage = await context.open_storage(connector)
     rules = ObjectFilter.of(row)
     mode = row.import_mode_override or connector.import_mode
-    watched = Watched(row, connector, storage, rules, mode == "new_only")
-    return _shown(parts, mode, await preview(context.database, watched))
+    watched = WatchState(row, connector, storage, rules, mode == "new_only")
+    return _shown(parts, mode, await preview_import(context.database, watched))
 
 
 def pattern_warnings(pattern: str) -> list[str]:
@@ -81,7 +81,7 @@ def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
         new=found.new,
         known=found.known,
         declined=[
-            Declined(reason=reason, count=count, explanation=told(reason))
+            Declined(reason=reason, count=count, explanation=explain_declined(reason))
             for reason, count in found.declined.most_common()
         ],
         new_keys=found.new_keys,

@@ -265,7 +265,7 @@ async def get_prompt_usage(context: Context, prompt_id: str) -> PromptUsage:
 
 def _usage(tx: Tx, prompt_id: str) -> PromptUsage:
     row = catalog.get_prompt(tx, prompt_id)
-    users = prompts.users_of(tx, prompt_id)
+    users = prompts.describe_users(tx, prompt_id)
     properties = row.json_schema.get("properties")
     return PromptUsage(
         prompt_id=row.id,

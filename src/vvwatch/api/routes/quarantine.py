@@ -36,7 +36,9 @@ class QuarantinedMessage(Resource):
 
 @router.get("/connectors/{connector_id}/quarantine", **extension("Messages that no automation could use"))
 async def list_quarantine(
-    context: Context, connector_id: str, limit: Annotated[int, Query(ge=1, le=quarantine.MOST_KEPT)] = 50
+    context: Context,
+    connector_id: str,
+    limit: Annotated[int, Query(ge=1, le=quarantine.MAX_KEPT_MESSAGES)] = 50,
 ) -> list[QuarantinedMessage]:
     """Messages of a connector's queue that were put aside, the latest first; the last thousand are kept."""
     return [_shown(row) for row in await context.database.read(_latest, connector_id, limit)]
@@ -44,7 +46,7 @@ async def list_quarantine(
 
 def _latest(tx: Tx, connector_id: str, limit: int) -> Sequence[sa.Row[Any]]:
     catalog.get_connector(tx, connector_id)
-    return quarantine.latest(tx, connector_id, limit)
+    return quarantine.list_messages(tx, connector_id, limit)
 
 
 def _shown(row: sa.Row[Any]) -> QuarantinedMessage:

@@ -15,7 +15,7 @@ from vvwatch.core.filters import explain_known
 from vvwatch.core.store_notes import say
 from vvwatch.store.db.database import Tx
 from vvwatch.store.watching import automations, scans
-from vvwatch.store.watching.watch_queries import last_sweeps
+from vvwatch.store.watching.watch_queries import map_last_scans
 
 _PATH = "/indexes/{index_id}/automations/import/reconciles"
 
@@ -86,9 +86,9 @@ async def list_reconciles(
 @router.get("/reconciles", **extension("The latest sweep of each import automation"))
 async def list_latest_reconciles(context: Context) -> list[Reconcile]:
     """What the latest sweep of each import automation came to, by automation."""
-    found = await context.database.read(last_sweeps)
+    found = await context.database.read(map_last_scans)
     return [shown(found[automation_id]) for automation_id in sorted(found)]
 
 
 def _newest(tx: Tx, index_id: str, limit: int) -> list[sa.Row[Any]]:
-    return list(scans.latest(tx, automations.get_import(tx, index_id).id, limit))
+    return list(scans.list_reports(tx, automations.get_import(tx, index_id).id, limit))

@@ -185,9 +185,9 @@ def destination(tx: Tx, index_id: str | None, index_name: str | None) -> Destina
     if index_id:
         row = catalog.get_index(tx, index_id)
     elif index_name:
-        row, created = catalog.index_named(tx, index_name)
+        row, created = catalog.ensure_index_named(tx, index_name)
     else:
-        row = catalog.playground(tx)
+        row = catalog.ensure_playground(tx)
     kind: Literal["playground", "index"] = "playground" if row.is_default else "index"
     return Destination(type=kind, index_id=row.id, index_name=row.name, index_created=created)
 

@@ -17,7 +17,7 @@ from vvwatch.errors import NotFound
 from vvwatch.store.db.database import Tx
 from vvwatch.store.watching import window_queries
 from vvwatch.store.watching import windows as steering
-from vvwatch.workflow.watching.windows import announce
+from vvwatch.workflow.watching.windows import announce_closed
 
 _WINDOW: Final = "/indexes/{index_id}/automations/import/window"
 
@@ -113,21 +113,23 @@ async def list_windows(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[OpenWindow | Window]:
     """Windows of all automations, newest first."""
-    found = await context.database.read(window_queries.newest, state=state, index_id=index_id, limit=limit)
+    found = await context.database.read(
+        window_queries.list_newest, state=state, index_id=index_id, limit=limit
+    )
     return [shown_open(row) if row.state == "open" else Window(**_columns(row)) for row in found]
 
 
 @router.get(_WINDOW, dependencies=_NAMED, **extension("The window that is open now"))
 async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
     """What has gathered for the next import job of an index, and when it is due."""
-    row = await context.database.read(window_queries.open_of_index, index_id)
+    row = await context.database.read(window_queries.find_open_of_index, index_id)
     return CurrentWindow(window=None if row is None else shown_open(row))
 
 
 @router.post(f"{_WINDOW}/fire", dependencies=_NAMED, **extension("Close the open window now"))
 async def fire_window(context: Context, audited: Audited, index_id: str) -> Window:
     """Close the window that is open, held or not: what has gathered becomes an import job at once."""
-    row, closed = await _steered(audited, steering.fire_open, index_id)
+    row, closed = await _steered(audited, steering.fire_open_window, index_id)
     tell_closed(context, closed)
     return Window(**_columns(row))
 
@@ -135,7 +137,7 @@ async def fire_window(context: Context, audited: Audited, index_id: str) -> Wind
 @router.post(f"{_WINDOW}/hold", dependencies=_NAMED, **extension("Keep the window open"))
 async def hold_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Keep the window open, whatever its deadline, until it is released or fired; new objects go on joining it."""
-    row, changed = await _steered(audited, steering.hold, index_id)
+    row, changed = await _steered(audited, steering.hold_window, index_id)
     if changed:
         context.telemetry.emit("window.held", automation=row.automation_id, window=row.id)
     return shown_open(row)
@@ -144,7 +146,7 @@ async def hold_window(context: Context, audited: Audited, index_id: str) -> Open
 @router.post(f"{_WINDOW}/release", dependencies=_NAMED, **extension("Let a held window close again"))
 async def release_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Let the deadline of a held window count again; when it has passed, the window closes at once."""
-    row, changed = await _steered(audited, steering.release, index_id)
+    row, changed = await _steered(audited, steering.release_window, index_id)
     if changed:
         context.telemetry.emit("window.released", automation=row.automation_id, window=row.id)
     return shown_open(row)
@@ -152,10 +154,11 @@ async def release_window(context: Context, audited: Audited, index_id: str) -> O
 
 async def _steered(audited: Audit, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
     return await audited.write(
-        lambda tx: window_queries.steered(tx, steer, index_id), lambda done: done[0].id if done[1] else None
+        lambda tx: window_queries.steer_window(tx, steer, index_id),
+        lambda done: done[0].id if done[1] else None,
     )
 
 
-def tell_closed(context: ApiContext, closed: steering.Closed) -> None:
+def tell_closed(context: ApiContext, closed: steering.ClosedWindow) -> None:
     """Tell of a window that a person closed."""
-    announce(context.telemetry, closed)
+    announce_closed(context.telemetry, closed)

@@ -22,7 +22,7 @@ from vvwatch.core.runs import ItemStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind
 from vvwatch.store.catalog import catalog
-from vvwatch.store.catalog.deleted import require_kept
+from vvwatch.store.catalog.deleted import require_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import course, runs, segment_retries
 from vvwatch.store.schema import (
@@ -90,7 +90,7 @@ def delete_video(tx: Tx, video_id: str) -> sa.Row[Any]:
     if found is not None:
         return found
     row = tx.require(media, VIDEO, video_id)
-    require_kept(tx, VIDEO, video_id, row.index_id)
+    require_not_deleted(tx, VIDEO, video_id, row.index_id)
     begun = _begin(tx, VIDEO, video_id)
     _leave_runs(tx, video_id)
     return begun

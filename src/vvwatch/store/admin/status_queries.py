@@ -71,7 +71,7 @@ def state(tx: Tx, since: float) -> State:
         windows={
             row.automation_id: row for row in tx.all(sa.select(windows).where(windows.c.state == "open"))
         },
-        sweeps=watch_queries.last_sweeps(tx),
+        sweeps=watch_queries.map_last_scans(tx),
         refused=_refused(tx, since),
         jobs=_under_way(tx, import_jobs),
         runs=_under_way(tx, prompt_runs),
@@ -103,7 +103,7 @@ def _automations(tx: Tx) -> Sequence[sa.Row[Any]]:
 
 def _refused(tx: Tx, since: float) -> dict[str, int]:
     refused: dict[str, int] = {}
-    for row in watch_queries.refused_messages(tx, since):
+    for row in watch_queries.count_refused_messages(tx, since):
         refused[row.connector_id] = refused.get(row.connector_id, 0) + row.messages
     return refused
 

@@ -18,7 +18,7 @@ from vvwatch.core.processors import TECHNICAL_PROMPT_ID
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.store.catalog import subscribers
 from vvwatch.store.catalog.ceilings import require_room
-from vvwatch.store.catalog.deleted import kept, require_kept, restore
+from vvwatch.store.catalog.deleted import free_deleted_id, is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import connectors, indexes, prompts
 
@@ -119,7 +119,7 @@ def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[
         tx.update(connectors, connector_id, status="active", updated_at=tx.now)
     row = get_connector(tx, connector_id)
     if found is not None and found.events != row.events:
-        subscribers.list_again(tx, connector_id)
+        subscribers.rescan_connector(tx, connector_id)
     return row
 
 
@@ -133,7 +133,7 @@ def is_uploads(connector_id: str | None) -> bool:
     return (connector_id or "").startswith(_UPLOADS_ID)
 
 
-def uploads(tx: Tx, node: str, root: str) -> sa.Row[Any]:
+def ensure_uploads_connector(tx: Tx, node: str, root: str) -> sa.Row[Any]:
     """The connector of what is uploaded to a node, which keeps it below `root`. It is made when it is not there."""
     found = sa.select(connectors).where(connectors.c.id == uploads_id(node))
     own = {"id": uploads_id(node), "name": "uploads", "provider": "local", "settings": {"root": root}}
@@ -147,10 +147,10 @@ def uploads(tx: Tx, node: str, root: str) -> sa.Row[Any]:
     return tx.execute(found).one()
 
 
-def uploads_moved(tx: Tx, node: str, root: str) -> None:
+def move_uploads(tx: Tx, node: str, root: str) -> None:
     """What was uploaded to a node, if anything was, stands below `root` now."""
     if tx.first(sa.select(connectors.c.id).where(connectors.c.id == uploads_id(node))) is not None:
-        uploads(tx, node, root)
+        ensure_uploads_connector(tx, node, root)
 
 
 def require_own_queue(tx: Tx, connector_id: str, events: Mapping[str, Any] | None) -> None:
@@ -166,7 +166,7 @@ def require_own_queue(tx: Tx, connector_id: str, events: Mapping[str, Any] | Non
             )
 
 
-def reach_all(tx: Tx) -> None:
+def clear_connector_nodes(tx: Tx) -> None:
     """There is one node, and it reaches every connector."""
     tx.execute(sa.update(connectors).where(connectors.c.node != "").values(node=""))
 
@@ -199,17 +199,21 @@ def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[An
 
 def get_index(tx: Tx, index_id: str) -> sa.Row[Any]:
     """The index; raises NotFound, also for one that was deleted."""
-    require_kept(tx, "index", index_id)
+    require_not_deleted(tx, "index", index_id)
     return tx.require(indexes, "index", index_id)
 
 
 def list_indexes(tx: Tx, *, include_defaults: bool = True) -> Sequence[sa.Row[Any]]:
     """All indexes that were not deleted, oldest first; perhaps without the playground."""
-    wanted = [kept(indexes.c.id)] if include_defaults else [kept(indexes.c.id), ~indexes.c.is_default]
+    wanted = (
+        [is_not_deleted(indexes.c.id)]
+        if include_defaults
+        else [is_not_deleted(indexes.c.id), ~indexes.c.is_default]
+    )
     return tx.all(sa.select(indexes).where(*wanted).order_by(indexes.c.created_at, indexes.c.id))
 
 
-def playground(tx: Tx) -> sa.Row[Any]:
+def ensure_playground(tx: Tx) -> sa.Row[Any]:
     """The index of what names none; it is made when it is not there."""
     found = sa.select(indexes).where(indexes.c.id == PLAYGROUND_ID)
     if tx.first(found) is None:
@@ -218,9 +222,9 @@ def playground(tx: Tx) -> sa.Row[Any]:
     return tx.execute(found).one()
 
 
-def index_named(tx: Tx, name: str) -> tuple[sa.Row[Any], bool]:
+def ensure_index_named(tx: Tx, name: str) -> tuple[sa.Row[Any], bool]:
     """The oldest index with this very name, and whether it had to be made."""
-    named = sa.select(indexes).where(indexes.c.name == name, kept(indexes.c.id))
+    named = sa.select(indexes).where(indexes.c.name == name, is_not_deleted(indexes.c.id))
     found = tx.first(named.order_by(indexes.c.created_at, indexes.c.id).limit(1))
     return (create_index(tx, name), True) if found is None else (found, False)
 
@@ -245,7 +249,7 @@ def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> sa.Row[An
 
 def declare_index(tx: Tx, index_id: str, name: str, description: str | None = None) -> sa.Row[Any]:
     """The index as the configuration file has it. Raises Conflict while one with this id is being deleted."""
-    restore(tx, "index", index_id)
+    free_deleted_id(tx, "index", index_id)
     _declare(tx, indexes, index_id, {"name": name, "description": description}, {})
     return get_index(tx, index_id)
 

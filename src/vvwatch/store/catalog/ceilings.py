@@ -12,11 +12,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from vvwatch.errors import LimitReached
-from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import api_keys, connectors, indexes, prompts, webhooks
 
-MOST: Final = 1_000
+MAX_PER_KIND: Final = 1_000
 """How many there may be of each."""
 
 _KINDS: Final[Mapping[sa.Table, tuple[str, str]]] = {
@@ -32,12 +32,12 @@ _KINDS: Final[Mapping[sa.Table, tuple[str, str]]] = {
 def require_room(tx: Tx, table: sa.Table) -> None:
     """Raises LimitReached when there are as many of this table as there may be; deleted ones do not count."""
     there = (
-        kept(table.c.id)
+        is_not_deleted(table.c.id)
         if table is indexes
         else table.c.status != "deleted"
         if "status" in table.c
         else sa.true()
     )
-    if tx.execute(sa.select(sa.func.count()).select_from(table).where(there)).scalar_one() >= MOST:
+    if tx.execute(sa.select(sa.func.count()).select_from(table).where(there)).scalar_one() >= MAX_PER_KIND:
         what, remedy = _KINDS[table]
-        raise LimitReached(f"there are {MOST:,} {what}, and no more may be made", remedy)
+        raise LimitReached(f"there are {MAX_PER_KIND:,} {what}, and no more may be made", remedy)

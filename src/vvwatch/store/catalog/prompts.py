@@ -21,7 +21,7 @@ def change(tx: Tx, prompt_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
 
     Its schemas are taken as they are. Raises NotFound, or Conflict when the prompt is not the API's.
     """
-    row = _editable(tx, prompt_id)
+    row = _require_editable(tx, prompt_id)
     news = {name: value for name, value in changes.items() if not catalog.is_same(row._mapping[name], value)}
     if news:
         tx.update(prompts, prompt_id, updated_at=tx.now, prompt_version=row.prompt_version + 1, **news)
@@ -33,8 +33,8 @@ def delete(tx: Tx, prompt_id: str, *, force: bool) -> list[str]:
 
     Raises NotFound, or Conflict when it is not the API's, or is used and there is no `force`.
     """
-    _editable(tx, prompt_id)
-    users = users_of(tx, prompt_id)
+    _require_editable(tx, prompt_id)
+    users = describe_users(tx, prompt_id)
     if users and not force:
         raise Conflict(
             f"prompt {prompt_id!r} is used by {', '.join(users)}",
@@ -47,7 +47,7 @@ def delete(tx: Tx, prompt_id: str, *, force: bool) -> list[str]:
     return users
 
 
-def _editable(tx: Tx, prompt_id: str) -> sa.Row[Any]:
+def _require_editable(tx: Tx, prompt_id: str) -> sa.Row[Any]:
     row = catalog.get_prompt(tx, prompt_id)
     if row.is_default:
         raise Conflict(f"prompt {prompt_id!r} comes with vvwatch", "make one of your own like it")
@@ -56,22 +56,22 @@ def _editable(tx: Tx, prompt_id: str) -> sa.Row[Any]:
     return row
 
 
-def users_of(tx: Tx, prompt_id: str) -> list[str]:
+def describe_users(tx: Tx, prompt_id: str) -> list[str]:
     """Some of the automations that ask the prompt, and of the import jobs that are about to, named for a person."""
-    names = sorted(_users(tx, prompt_id))
+    names = sorted(_list_users(tx, prompt_id))
     return names if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], "others like it"]
 
 
-def _users(tx: Tx, prompt_id: str) -> Iterator[str]:
+def _list_users(tx: Tx, prompt_id: str) -> Iterator[str]:
     automations = sa.select(import_automations.c.index_id, import_automations.c.prompt_preset)
     for row in tx.all(automations):
-        if _asks(row, prompt_id):
+        if _uses_prompt(row, prompt_id):
             yield f"the import automation of index {row.index_id}"
     going = import_jobs.c.status.not_in(imports.TERMINAL)
     for row in tx.all(sa.select(import_jobs.c.id, import_jobs.c.prompt_preset).where(going)):
-        if _asks(row, prompt_id):
+        if _uses_prompt(row, prompt_id):
             yield f"import job {row.id}"
 
 
-def _asks(row: sa.Row[Any], prompt_id: str) -> bool:
+def _uses_prompt(row: sa.Row[Any], prompt_id: str) -> bool:
     return bool(row.prompt_preset) and row.prompt_preset.get("prompt_id") == prompt_id

@@ -27,7 +27,7 @@ def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
     """
     box.refresh()
     mark = sealing.mark(tx)
-    known = _any_sealed(tx) if mark is None else mark
+    known = _find_sealed(tx) if mark is None else mark
     try:
         if known is not None:
             box.follow(known)
@@ -48,7 +48,7 @@ def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
         sealing.begin(tx, box)
 
 
-def _any_sealed(tx: Tx) -> bytes | None:
+def _find_sealed(tx: Tx) -> bytes | None:
     """Something that the key sealed, of a database that does not say which it was."""
     for column in (webhooks.c.secret, connectors.c.credentials):
         found = tx.execute(sa.select(column).where(column.is_not(None)).limit(1)).scalar()
@@ -58,14 +58,14 @@ def _any_sealed(tx: Tx) -> bytes | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Reset:
+class SecretsReset:
     """What lost its secret: webhooks are disabled and have a new one, connectors have none."""
 
     webhooks: tuple[str, ...]
     connectors: tuple[str, ...]
 
 
-def reset_secrets(tx: Tx, box: SecretBox) -> Reset:
+def reset_secrets(tx: Tx, box: SecretBox) -> SecretsReset:
     """Forget all that another key sealed, and go on with the key of `box`.
 
     Webhooks of the API are disabled until their secret is rotated; those that the configuration declares get theirs
@@ -83,7 +83,7 @@ def reset_secrets(tx: Tx, box: SecretBox) -> Reset:
         .all()
     )
     tx.execute(sa.delete(receipts))
-    return Reset(tuple(hooks), tuple(without))
+    return SecretsReset(tuple(hooks), tuple(without))
 
 
 _ROTATE: Final = "its secret was lost: rotate it, and give the new one to the receiver"

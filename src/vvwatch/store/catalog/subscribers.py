@@ -11,7 +11,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import import_automations
 
 
-class Place(NamedTuple):
+class WatchedPrefix(NamedTuple):
     """What an automation watches of its connector; one that is not `active` lists everything once it is."""
 
     automation_id: str
@@ -19,15 +19,15 @@ class Place(NamedTuple):
     active: bool
 
 
-def places(tx: Tx, connector_id: str) -> list[Place]:
+def list_watched_prefixes(tx: Tx, connector_id: str) -> list[WatchedPrefix]:
     """All places of the connector that are watched, or would be if their automations were active."""
     table = import_automations
     is_active = sa.and_(table.c.enabled, ~table.c.paused).label("is_active")
     of = sa.select(table.c.id, table.c.source_prefix, is_active).where(table.c.connector_id == connector_id)
-    return [Place(row.id, row.source_prefix, bool(row.is_active)) for row in tx.all(of)]
+    return [WatchedPrefix(row.id, row.source_prefix, bool(row.is_active)) for row in tx.all(of)]
 
 
-def list_again(tx: Tx, connector_id: str) -> None:
+def rescan_connector(tx: Tx, connector_id: str) -> None:
     """Let the active automations of the connector look at all of it now."""
     table = import_automations
     active = table.c.connector_id == connector_id, table.c.enabled, ~table.c.paused

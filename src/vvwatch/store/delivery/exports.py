@@ -13,7 +13,7 @@ from vvwatch.core.runs import TERMINAL, Results, RunStatus
 from vvwatch.errors import Conflict, InvalidInput
 from vvwatch.ports import Job, Kind, Priority, Written
 from vvwatch.store.catalog import catalog
-from vvwatch.store.catalog.deleted import kept, require_kept
+from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.schema import (
@@ -62,7 +62,7 @@ def request_index(
 def request_run(tx: Tx, run_id: str, to: Destination | None = None) -> sa.Row[Any]:
     """Export what a run has found. Raises as `request_index`, and Conflict for a run that has not ended."""
     run = tx.require(prompt_runs, "prompt_run", run_id)
-    require_kept(tx, "prompt_run", run_id, *([run.index_id] if run.index_id else []))
+    require_not_deleted(tx, "prompt_run", run_id, *([run.index_id] if run.index_id else []))
     if run.status not in TERMINAL:
         raise Conflict(f"prompt run {run_id!r} is {run.status}", "export it when it has ended")
     require_results([run])
@@ -247,7 +247,7 @@ def list_items(tx: Tx, run_id: str, after_item_id: int, limit: int) -> Sequence[
     return tx.all(
         sa.select(run_items, *columns)
         .join(media, media.c.id == run_items.c.media_id)
-        .where(run_items.c.run_id == run_id, run_items.c.id > after_item_id, kept(media.c.id))
+        .where(run_items.c.run_id == run_id, run_items.c.id > after_item_id, is_not_deleted(media.c.id))
         .order_by(run_items.c.id)
         .limit(limit)
     )

@@ -128,7 +128,7 @@ def create_sealed(
     ]
     tx.execute(sa.insert(import_files), rows)
     if not catalog.is_uploads(connector_id):
-        unreadable.forget(tx, ledger.scope(tx, index_id, connector_id), [file.key for file in files])
+        unreadable.forget(tx, ledger.ensure_scope(tx, index_id, connector_id), [file.key for file in files])
     job = get(tx, job_id)
     fairness.feed(tx, fairness.FILES, job)
     announce(tx, "import_job.started", job.id, job.index_id, event_data(job))
@@ -236,7 +236,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
 
 def _make_eligible(tx: Tx, job: sa.Row[Any], file: sa.Row[Any]) -> None:
     """What was replaced, away or archived was never imported: what stands there at the next scan counts as new."""
-    ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
+    ledger.forget_version(tx, job.index_id, job.connector_id, file.key, file.version)
     if job.automation_id:
         if file.reason == ObjectArchived.code:
             _await_restore(tx, job.automation_id, file)
@@ -253,7 +253,7 @@ def _await_restore(tx: Tx, automation_id: str, file: sa.Row[Any]) -> None:
         "detail": explain(Reason.ARCHIVED),
         "size_bytes": file.size_bytes,
     }
-    ledger.observe(tx, automation_id, [seen], reported_in=file.job_id)
+    ledger.record_observations(tx, automation_id, [seen], reported_in=file.job_id)
 
 
 def _create_media(tx: Tx, media_id: str, file: sa.Row[Any], probe: Probe, uri: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from vvwatch.store.catalog import catalog
-from vvwatch.store.catalog.deleted import kept, require_kept
+from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
@@ -33,7 +33,7 @@ class MediaView:
 def get(tx: Tx, media_id: str) -> sa.Row[Any]:
     """The media item; raises NotFound, also for one that was deleted."""
     row = tx.require(media, "video", media_id)
-    require_kept(tx, "video", media_id, row.index_id)
+    require_not_deleted(tx, "video", media_id, row.index_id)
     return row
 
 
@@ -49,7 +49,7 @@ def get_kept_view(tx: Tx, media_id: str, most_segments: int = 0) -> MediaView:
 
 def list_kept_views(tx: Tx, media_ids: Sequence[str], most_segments: int = 0) -> list[MediaView]:
     """Those of these media that are there and were not deleted, in this order, each once."""
-    there = media.c.id.in_(media_ids), kept(media.c.id), kept(media.c.index_id)
+    there = media.c.id.in_(media_ids), is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     found = {row.id: row for row in tx.all(sa.select(media).where(*there))}
     rows = [found[media_id] for media_id in dict.fromkeys(media_ids) if media_id in found]
     return _load_views(tx, rows, most_segments)
@@ -90,7 +90,7 @@ def _load_segments(tx: Tx, its_runs: sa.ColumnElement[bool], most: int) -> Mappi
 
 def find_by_uri(tx: Tx, uri: str) -> sa.Row[Any] | None:
     """The newest media item of this address; None when there is none that was not deleted. Looks through all media."""
-    there = media.c.uri == uri, kept(media.c.id), kept(media.c.index_id)
+    there = media.c.uri == uri, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return tx.first(sa.select(media).where(*there).order_by(media.c.id.desc()).limit(1))
 
 
@@ -113,6 +113,6 @@ def list_playground(tx: Tx, before_id: str | None, limit: int) -> Sequence[Media
 
 
 def _list_newest(tx: Tx, index_id: str, before_id: str | None, limit: int) -> Sequence[MediaView]:
-    wanted = [media.c.index_id == index_id, kept(media.c.id)]
+    wanted = [media.c.index_id == index_id, is_not_deleted(media.c.id)]
     wanted += [media.c.id < before_id] if before_id is not None else []
     return _load_views(tx, tx.all(sa.select(media).where(*wanted).order_by(media.c.id.desc()).limit(limit)))

@@ -144,15 +144,15 @@ def record_listed(
     there = _find_files(tx, row.id, [*(obj.key for obj in wanted), *(each.key for each in left)])
     fresh = {obj.key: obj for obj in wanted if obj[:2] not in _select_pending(there)}
     strange = [key for key in fresh if key not in there]
-    scope_id = ledger.scope(tx, row.index_id, row.connector_id)
-    known = claims.imported(tx, scope_id, strange) if row.import_mode == NEW_ONLY else set()
+    scope_id = ledger.ensure_scope(tx, row.index_id, row.connector_id)
+    known = claims.find_imported(tx, scope_id, strange) if row.import_mode == NEW_ONLY else set()
     left = [*left, *(_skip_known(fresh.pop(key)) for key in strange if key in known)]
     left = list({each.key: each for each in left if each.key not in there and each.key not in fresh}.values())
     overtaken = [(key, there[key].version) for key in fresh if key in there and there[key].claimed]
-    claims.release(tx, row.index_id, row.connector_id, overtaken)
+    claims.release_versions(tx, row.index_id, row.connector_id, overtaken)
     new = [fresh[key] for key in strange if key not in known]
     taken_up = [obj for obj in fresh.values() if obj.key in there]
-    claimed = claims.claim(tx, scope_id, [obj[:2] for obj in fresh.values()])
+    claimed = claims.claim_versions(tx, scope_id, [obj[:2] for obj in fresh.values()])
     unreadable.forget(tx, scope_id, list(fresh))
     _add_files(tx, row, new, claimed)
     _replace_versions(tx, row, taken_up, claimed)

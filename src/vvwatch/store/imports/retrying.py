@@ -97,8 +97,8 @@ def retry_file(tx: Tx, job_id: str, file_id: str) -> EligibleFile:
     status, _, _ = cancellation.describe_file(job, file)
     if status not in (FileStatus.FAILED, FileStatus.SKIPPED):
         raise Conflict(f"file {file.id} of import job {job_id!r} is {status}", "only failed or skipped")
-    ledger.forget(tx, job.index_id, job.connector_id, file.key, file.version)
-    unreadable.forget(tx, ledger.scope(tx, job.index_id, job.connector_id), [file.key])
+    ledger.forget_version(tx, job.index_id, job.connector_id, file.key, file.version)
+    unreadable.forget(tx, ledger.ensure_scope(tx, job.index_id, job.connector_id), [file.key])
     handled.note_retried(tx, file.id)
     automation = _find_automation(tx, job)
     if automation is None:
@@ -142,7 +142,7 @@ def take_up(tx: Tx, begun: sa.Row[Any]) -> TakenUp | None:
     scope = tx.execute(
         sa.select(schema.ledger_scopes).where(schema.ledger_scopes.c.id == begun.scope_id)
     ).one()
-    ledger.forget(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
+    ledger.forget_version(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
     ledger.forget_observations(tx, begun.automation_id, [begun.key])
     return TakenUp(begun.automation_id, None)
 

@@ -51,7 +51,7 @@ def record_failure(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patien
     """Note that the file of the job failed with an object that is worth another try; one that failed before goes on."""
     if job.connector_id is None or catalog.is_uploads(job.connector_id):
         return
-    scope_id = ledger.scope(tx, job.index_id, job.connector_id)
+    scope_id = ledger.ensure_scope(tx, job.index_id, job.connector_id)
     known = tx.first(sa.select(troubles).where(*_match_version(scope_id, file.key, file.version)))
     tries = known.tries + 1 if known is not None else 0
     row = {
@@ -181,7 +181,7 @@ def drop_replaced(tx: Tx, begun: sa.Row[Any]) -> None:
     """The version is gone, or another has taken its place: found again it counts as new."""
     if end_try(tx, begun, retry_at=None):
         scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == begun.scope_id)).one()
-        ledger.forget(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
+        ledger.forget_version(tx, scope.index_id, scope.connector_id, begun.key, begun.version)
         handled.note_retried(tx, begun.file_id)
         _delete(tx, begun)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from vvwatch.core.imports import TERMINAL
-from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import import_files, import_jobs, media
 
@@ -31,7 +31,7 @@ def is_known(tx: Tx, job_id: str) -> bool:
 def list_needed_keys(tx: Tx, job_ids: Sequence[str]) -> set[str]:
     """The keys below these jobs that something needs: media that were not deleted, and imports under way."""
     there = sa.select(media.c.key).where(
-        media.c.import_job_id.in_(job_ids), kept(media.c.id), kept(media.c.index_id)
+        media.c.import_job_id.in_(job_ids), is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     )
     arriving = (
         sa.select(import_files.c.key)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from vvwatch.core.runs import ItemStatus
 from vvwatch.core.tallies import tallied
-from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx, one_of, upsert
 from vvwatch.store.runs import llm_calls
 from vvwatch.store.runs.journal import Counted
@@ -106,7 +106,7 @@ def everything(tx: Tx, index_id: str) -> All:
 def chosen(whole: All) -> sa.Select[Any]:
     """The ids of its media that were kept, and their `place`."""
     belongs, order = _WHOLES[whole.of]
-    wanted = [belongs == whole.id, order > whole.after, kept(media.c.id)]
+    wanted = [belongs == whole.id, order > whole.after, is_not_deleted(media.c.id)]
     wanted += [order <= whole.upto] if whole.upto is not None else []
     return sa.select(media.c.id, order.label("place")).where(*wanted).order_by(order)
 

@@ -14,7 +14,7 @@ from vvwatch.core.runs import TERMINAL, ItemStatus, RunStatus
 from vvwatch.core.tallies import WHOLE_FAILED
 from vvwatch.errors import NotFound
 from vvwatch.store.catalog import catalog
-from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import spending
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results, segment_retries
@@ -142,7 +142,7 @@ def _tallies(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, Tally]:
 
 def there() -> sa.ColumnElement[bool]:
     """Whether neither the media of an item nor its index was deleted."""
-    its = media.c.id == run_items.c.media_id, kept(media.c.id), kept(media.c.index_id)
+    its = media.c.id == run_items.c.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return sa.exists().where(*its).correlate(run_items)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 import sqlalchemy as sa
 
 from vvwatch.store.catalog import catalog
-from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import media_queries
 from vvwatch.store.runs import run_queries
@@ -155,7 +155,11 @@ def _with_results(
     if len(good) > _WHOLE_AT_ONCE:
         good = good[:_WHOLE_AT_ONCE]
         behind = _behind(good[-1])
-    wanted = [run_items.c.id.in_([row.id for row in good]), kept(media.c.id), kept(media.c.index_id)]
+    wanted = [
+        run_items.c.id.in_([row.id for row in good]),
+        is_not_deleted(media.c.id),
+        is_not_deleted(media.c.index_id),
+    ]
     wanted += [media.c.index_id.in_(scope.index_ids)] if scope.index_ids else []
     chosen = sa.select(*_COLUMNS).join(media, media.c.id == run_items.c.media_id)
     chosen = chosen.join(prompt_runs, prompt_runs.c.id == run_items.c.run_id).where(*wanted)

@@ -28,7 +28,7 @@ from vvwatch.core.runs import (
 from vvwatch.core.tallies import tallied
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind, Priority
-from vvwatch.store.catalog.deleted import kept
+from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
@@ -182,7 +182,7 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
 
 def _source(tx: Tx, item: sa.Row[Any]) -> sa.Row[Any] | None:
     """The media of the item; None when it was deleted."""
-    there = media.c.id == item.media_id, kept(media.c.id), kept(media.c.index_id)
+    there = media.c.id == item.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return tx.first(sa.select(media).where(*there))
 
 

@@ -13,7 +13,7 @@ from vvwatch.core.estimates import Amount
 from vvwatch.core.imports import TERMINAL
 from vvwatch.errors import InvalidInput, NotFound
 from vvwatch.store.catalog import catalog
-from vvwatch.store.catalog.deleted import kept, require_kept
+from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx, one_of
 from vvwatch.store.runs.batches import All, chosen, everything
 from vvwatch.store.schema import import_jobs, indexes, media, prompt_runs
@@ -55,7 +55,7 @@ def of_videos(tx: Tx, video_ids: Sequence[str], index_id: str | None = None) -> 
     if index_id is not None:
         catalog.get_index(tx, index_id)
     wanted = list(dict.fromkeys(video_ids))
-    there = sa.select(media.c.id, media.c.index_id).where(_among(), kept(media.c.index_id))
+    there = sa.select(media.c.id, media.c.index_id).where(_among(), is_not_deleted(media.c.index_id))
     homes = {row.id: row.index_id for row in tx.execute(there, _keys(wanted))}
     for video_id in wanted:
         if homes.get(video_id) != (index_id or homes.get(video_id, "")):
@@ -68,7 +68,7 @@ def of_videos(tx: Tx, video_ids: Sequence[str], index_id: str | None = None) -> 
 def index_named(tx: Tx, name: str) -> str:
     """The oldest index with this very name. Raises NotFound."""
     table = indexes
-    named = sa.select(table.c.id).where(table.c.name == name, kept(table.c.id))
+    named = sa.select(table.c.id).where(table.c.name == name, is_not_deleted(table.c.id))
     found = tx.first(named.order_by(table.c.created_at, table.c.id).limit(1))
     if found is None:
         raise NotFound("index", name, "GET /indexes tells which there are")
@@ -81,7 +81,7 @@ def of_import(tx: Tx, job_id: str) -> tuple[Target, str | None]:
     Raises NotFound, or InvalidInput for one that has ended without media.
     """
     job = tx.require(import_jobs, "import_job", job_id)
-    require_kept(tx, "import_job", job_id, job.index_id)
+    require_not_deleted(tx, "import_job", job_id, job.index_id)
     whole = All("import_job", job_id, awaited=job.status not in TERMINAL)
     if not whole.awaited and tx.first(chosen(whole).limit(1)) is None:
         raise InvalidInput(
@@ -95,7 +95,7 @@ def of_import(tx: Tx, job_id: str) -> tuple[Target, str | None]:
 
 
 def _among() -> sa.ColumnElement[bool]:
-    return sa.and_(one_of(media.c.id), kept(media.c.id))
+    return sa.and_(one_of(media.c.id), is_not_deleted(media.c.id))
 
 
 def _keys(media_ids: Sequence[str]) -> dict[str, str]:

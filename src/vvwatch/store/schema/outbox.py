@@ -9,11 +9,11 @@ from vvwatch.store.schema.columns import (
     FAILED,
     Integer,
     Text,
-    attention_index,
+    add_attention_index,
+    add_delivery_indexes,
+    add_due_index,
     count,
-    delivery_indexes,
     document,
-    due_index,
     flag,
     identifier,
     metadata,
@@ -78,9 +78,9 @@ deliveries = sa.Table(
     moment("dismissed_at"),  # a person has seen that it failed
     UniqueConstraint("event_id", "webhook_id"),
 )
-delivery_indexes(deliveries)
+add_delivery_indexes(deliveries)
 DELIVERY_NEEDS_ATTENTION = sa.and_(deliveries.c.status == FAILED, deliveries.c.dismissed_at.is_(None))
-attention_index(deliveries, deliveries.c.completed_at, DELIVERY_NEEDS_ATTENTION)
+add_attention_index(deliveries, deliveries.c.completed_at, DELIVERY_NEEDS_ATTENTION)
 
 delivery_attempts = sa.Table(
     "delivery_attempts",
@@ -93,7 +93,7 @@ delivery_attempts = sa.Table(
     Column("response_body", Text),  # its first kilobyte
     Column("error_message", Text),
 )
-due_index(deliveries)
+add_due_index(deliveries)
 
 receipts = sa.Table(
     "receipts",

@@ -10,18 +10,18 @@ from vvwatch.store.schema.columns import (
     FAILED,
     Integer,
     Text,
-    attention_index,
+    add_attention_index,
+    add_due_index,
+    add_failed_index,
+    add_share_index,
+    add_under_way_index,
     count,
     document,
-    due_index,
-    failed_index,
     flag,
     identifier,
     metadata,
     moment,
-    share_index,
     text,
-    under_way_index,
     work,
 )
 
@@ -268,14 +268,14 @@ outputs = sa.Table(
     Column("export_id", Text, nullable=False),
     moment("created_at"),
 )
-due_index(import_jobs)
-due_index(import_files)
-due_index(prompt_runs)
-due_index(run_items)
-due_index(segment_retries)
-share_index(import_files, import_files.c.job_id, import_files.c.ordinal)
-share_index(run_items, run_items.c.run_id, run_items.c.id)
-due_index(exports)
+add_due_index(import_jobs)
+add_due_index(import_files)
+add_due_index(prompt_runs)
+add_due_index(run_items)
+add_due_index(segment_retries)
+add_share_index(import_files, import_files.c.job_id, import_files.c.ordinal)
+add_share_index(run_items, run_items.c.run_id, run_items.c.id)
+add_due_index(exports)
 
 JOB_NEEDS_ATTENTION = sa.and_(
     sa.or_(
@@ -295,9 +295,9 @@ RUN_NEEDS_ATTENTION = sa.and_(
 )
 EXPORT_NEEDS_ATTENTION = sa.and_(exports.c.status == FAILED, exports.c.dismissed_at.is_(None))
 EXPORT_WAITS = sa.and_(exports.c.completed_at.is_(None), exports.c.last_error.is_not(None))
-attention_index(import_jobs, import_jobs.c.updated_at, JOB_NEEDS_ATTENTION)
-attention_index(prompt_runs, prompt_runs.c.updated_at, RUN_NEEDS_ATTENTION)
-attention_index(exports, exports.c.completed_at, EXPORT_NEEDS_ATTENTION)
+add_attention_index(import_jobs, import_jobs.c.updated_at, JOB_NEEDS_ATTENTION)
+add_attention_index(prompt_runs, prompt_runs.c.updated_at, RUN_NEEDS_ATTENTION)
+add_attention_index(exports, exports.c.completed_at, EXPORT_NEEDS_ATTENTION)
 Index("exports_troubled", exports.c.id, sqlite_where=EXPORT_WAITS, postgresql_where=EXPORT_WAITS)
 FILE_FAILED = sa.and_(import_files.c.status == FAILED, import_files.c.retried_at.is_(None))
 ITEM_LACKS = sa.or_(
@@ -306,7 +306,7 @@ ITEM_LACKS = sa.or_(
     run_items.c.error_code == sa.literal_column(f"'{WHOLE_FAILED}'"),
 )
 """Items that failed, those of which segments did, and those without the answer about the whole."""
-failed_index(import_files, import_files.c.job_id, FILE_FAILED)
-failed_index(run_items, run_items.c.run_id, ITEM_LACKS)
+add_failed_index(import_files, import_files.c.job_id, FILE_FAILED)
+add_failed_index(run_items, run_items.c.run_id, ITEM_LACKS)
 for _table in (import_jobs, prompt_runs, exports):
-    under_way_index(_table)
+    add_under_way_index(_table)

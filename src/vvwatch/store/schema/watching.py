@@ -8,9 +8,9 @@ from sqlalchemy import Column, Float, ForeignKey, Index, UniqueConstraint
 from vvwatch.store.schema.columns import (
     Integer,
     Text,
+    add_due_index,
     count,
     document,
-    due_index,
     flag,
     identifier,
     metadata,
@@ -237,5 +237,5 @@ Index(
     sqlite_where=windows.c.state == "open",
     postgresql_where=windows.c.state == "open",
 )
-due_index(import_automations)
-due_index(windows)
+add_due_index(import_automations)
+add_due_index(windows)

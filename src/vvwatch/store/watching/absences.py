@@ -21,9 +21,9 @@ from vvwatch.ports import Job
 from vvwatch.store.db.database import Tx, one_of
 from vvwatch.store.schema import absences, objects, tombstones
 
-SWEEPS: Final = "sweeps"
-EVENT: Final = "event"
-PERSON: Final = "person"
+PROOF_BY_SCANS: Final = "sweeps"
+PROOF_BY_EVENT: Final = "event"
+PROOF_BY_PERSON: Final = "person"
 CHUNK_ROWS: Final = 4_000
 
 _LAST_SURROGATE: Final = 0xDFFF
@@ -40,24 +40,24 @@ _absent = _its_absences.where(one_of(absences.c.key))
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
+class MissingChunk:
     """A chunk of the ledger: how many versions were seen, which not, and the last of all (None: no more follow)."""
 
     seen: int
-    lacking: list[Pair]
+    read_missing: list[Pair]
     last: Pair | None
 
 
-def _below(scope_id: int, prefix: str, after: Pair | None = None) -> list[sa.ColumnElement[bool]]:
+def _with_prefix(scope_id: int, prefix: str, after: Pair | None = None) -> list[sa.ColumnElement[bool]]:
     """The versions of keys that begin with `prefix`, those behind `after`. One bound at each end, or no index helps."""
     begin = objects.c.key >= prefix
     if after is not None:
         begin = sa.tuple_(objects.c.key, objects.c.version) > sa.tuple_(*map(sa.literal, after))
-    end = _end(prefix)
+    end = _prefix_end(prefix)
     return [objects.c.scope_id == scope_id, begin, *([objects.c.key < end] if end else [])]
 
 
-def _end(prefix: str) -> str:
+def _prefix_end(prefix: str) -> str:
     """The first text behind all that begin with `prefix`; empty when there is none."""
     rest = prefix.rstrip("\U0010ffff")
     if not rest:
@@ -66,32 +66,32 @@ def _end(prefix: str) -> str:
     return rest[:-1] + chr(_LAST_SURROGATE + 1 if following == _FIRST_SURROGATE else following)
 
 
-def live(tx: Tx, scope_id: int, prefix: str) -> int:
+def count_live(tx: Tx, scope_id: int, prefix: str) -> int:
     """How many versions the ledger has of keys that begin with `prefix`."""
-    counted = sa.select(sa.func.count()).select_from(objects).where(*_below(scope_id, prefix))
+    counted = sa.select(sa.func.count()).select_from(objects).where(*_with_prefix(scope_id, prefix))
     return int(tx.execute(counted).scalar_one())
 
 
-def lacking(
+def read_missing(
     tx: Tx, scope_id: int, prefix: str, after: Pair | None, seen: Presence, meant: Callable[[str], bool]
-) -> Lacking:
+) -> MissingChunk:
     """The next rows of the ledger behind `after`, and those of them that were not seen and whose key is `meant`."""
-    query = sa.select(objects.c.key, objects.c.version).where(*_below(scope_id, prefix, after))
+    query = sa.select(objects.c.key, objects.c.version).where(*_with_prefix(scope_id, prefix, after))
     rows = tx.pairs(query.order_by(objects.c.key, objects.c.version).limit(CHUNK_ROWS), {})
     keys = seen.absent([key for key, _ in rows])
     absent = [pair for pair in rows if pair[0] in keys] if keys else []
     last = rows[-1] if len(rows) == CHUNK_ROWS else None
-    return Lacking(len(rows) - len(absent), [pair for pair in absent if meant(pair[0])], last)
+    return MissingChunk(len(rows) - len(absent), [pair for pair in absent if meant(pair[0])], last)
 
 
-def judge(tx: Tx, job: Job, scope_id: int, sweep_id: str, pairs: Sequence[Pair]) -> int:
+def record_missing(tx: Tx, job: Job, scope_id: int, sweep_id: str, pairs: Sequence[Pair]) -> int:
     """Note that a sweep did not find these versions, or bury those that an earlier one missed already.
 
     Returns how many were buried; none for a stale job. Repeated for the same sweep it changes nothing.
     """
     if not pairs or tx.touch(job, scope_id=scope_id) is None:
         return 0
-    keys = _among(key for key, _ in pairs)
+    keys = _keys_parameter(key for key, _ in pairs)
     missed = sa.select(absences.c.key, absences.c.version).where(
         absences.c.scope_id == scope_id, absences.c.reconcile_id != sweep_id, one_of(absences.c.key)
     )
@@ -103,47 +103,47 @@ def judge(tx: Tx, job: Job, scope_id: int, sweep_id: str, pairs: Sequence[Pair])
     ]
     if first:
         tx.execute(tx.upsert(absences).on_conflict_do_nothing(), first)
-    return _bury(tx, scope_id, [pair for pair in pairs if pair in before], SWEEPS)
+    return _mark_gone(tx, scope_id, [pair for pair in pairs if pair in before], PROOF_BY_SCANS)
 
 
-def accept(tx: Tx, job: Job, scope_id: int, pairs: Sequence[Pair]) -> int:
+def accept_missing(tx: Tx, job: Job, scope_id: int, pairs: Sequence[Pair]) -> int:
     """A person says that these versions are gone. Returns how many left the ledger; none for a stale job."""
     if not pairs or tx.touch(job, scope_id=scope_id) is None:
         return 0
-    return _bury(tx, scope_id, pairs, PERSON)
+    return _mark_gone(tx, scope_id, pairs, PROOF_BY_PERSON)
 
 
-def end_sweep(tx: Tx, scope_id: int, sweep_id: str) -> None:
+def drop_stale_absences(tx: Tx, scope_id: int, sweep_id: str) -> None:
     """What an earlier sweep missed and this one did not is not absent any more."""
     stale = absences.c.scope_id == scope_id, absences.c.reconcile_id != sweep_id
     tx.execute(sa.delete(absences).where(*stale))
 
 
-def missed_among(tx: Tx, scope_id: int, keys: Iterable[str]) -> list[str]:
+def list_missing(tx: Tx, scope_id: int, keys: Iterable[str]) -> list[str]:
     """Those of `keys` that the last sweep did not find."""
     if not tx.pairs(_any_absent, {"scope_id": scope_id}):
         return []
-    return [key for key, _ in tx.pairs(_absent, {"scope_id": scope_id, **_among(keys)})]
+    return [key for key, _ in tx.pairs(_absent, {"scope_id": scope_id, **_keys_parameter(keys)})]
 
 
-def found_again(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
+def clear_absences(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
     """What stands there after all is not absent."""
     absent = absences.c.scope_id == scope_id, one_of(absences.c.key)
-    tx.execute(sa.delete(absences).where(*absent), _among(keys))
+    tx.execute(sa.delete(absences).where(*absent), _keys_parameter(keys))
 
 
-def bury(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> int:
+def mark_gone(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> int:
     """These versions, which the ledger had before nothing was found at their keys, are gone.
 
     Returns how many of them the ledger has still.
     """
-    return _bury(tx, scope_id, pairs, EVENT)
+    return _mark_gone(tx, scope_id, pairs, PROOF_BY_EVENT)
 
 
-def _bury(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
+def _mark_gone(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
     if not pairs:
         return 0
-    given, wanted = _among(key for key, _ in pairs), set(pairs)
+    given, wanted = _keys_parameter(key for key, _ in pairs), set(pairs)
     rows = tx.execute(sa.select(objects).where(objects.c.scope_id == scope_id, one_of(objects.c.key)), given)
     gone = [dict(row._mapping) for row in rows if (row.key, row.version) in wanted]
     if not gone:
@@ -154,17 +154,17 @@ def _bury(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
     buried = [{**row, "gone_at": tx.now, "proof": proof} for row in gone]
     tx.execute(insert.on_conflict_do_update(index_elements=keyed, set_=again), buried)
     for table in (objects, absences):
-        _remove(tx, table, gone)
+        _delete_rows(tx, table, gone)
     return len(gone)
 
 
-def graves(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> dict[Pair, Pair]:
+def find_tombstones(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> dict[Pair, Pair]:
     """Those of the very versions in `found` that were known once, and were taken for gone; with what was buried."""
     known = sa.select(tombstones.c.key, tombstones.c.version).where(
         tombstones.c.scope_id == scope_id, one_of(tombstones.c.key)
     )
     versions = {obj.key: obj.version for obj in found}
-    buried_pairs = tx.pairs(known, _among(versions))
+    buried_pairs = tx.pairs(known, _keys_parameter(versions))
     return {
         (key, versions[key]): (key, version)
         for key, version in buried_pairs
@@ -172,19 +172,19 @@ def graves(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> dict[Pair, 
     }
 
 
-def unbury(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> None:
+def restore_versions(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> None:
     """They were never gone: the ledger has them again, under the window that took them."""
-    among, wanted = _among(key for key, _ in pairs), set(pairs)
+    among, wanted = _keys_parameter(key for key, _ in pairs), set(pairs)
     theirs = tombstones.c.scope_id == scope_id, one_of(tombstones.c.key)
     columns = [tombstones.c[column.name] for column in objects.c]
     rows = [dict(row._mapping) for row in tx.execute(sa.select(*columns).where(*theirs), among)]
     back = [row for row in rows if (row["key"], row["version"]) in wanted]
     if back:
         tx.execute(tx.upsert(objects).on_conflict_do_nothing(), back)
-        _remove(tx, tombstones, back)
+        _delete_rows(tx, tombstones, back)
 
 
-def _remove(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def _delete_rows(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     keyed = ("scope_id", "key", "version")
     tx.execute(
         sa.delete(table).where(*(table.c[name] == sa.bindparam(f"its_{name}") for name in keyed)),
@@ -192,6 +192,6 @@ def _remove(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _among(keys: Iterable[str]) -> dict[str, str]:
+def _keys_parameter(keys: Iterable[str]) -> dict[str, str]:
     """The keys, as `one_of` takes them."""
     return {"keys": json.dumps(list(keys))}

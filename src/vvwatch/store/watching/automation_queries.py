@@ -26,10 +26,10 @@ class ImportState:
         return str(self.row.id)
 
 
-def import_state(tx: Tx, index_id: str) -> ImportState:
+def get_import_state(tx: Tx, index_id: str) -> ImportState:
     """The index's import automation. Raises NotFound for the index or the automation."""
     row = automations.get_import(tx, index_id)
-    return ImportState(row, window_queries.open_one(tx, row.id))
+    return ImportState(row, window_queries.find_open(tx, row.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ImportParts:
     prompt: sa.Row[Any]
 
 
-def import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> ImportParts:
+def get_import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> ImportParts:
     """The parts of an import automation to be, for an index that exists.
 
     Raises NotFound (index, connector, prompt) or InvalidInput for a connector without the scope `import`.
@@ -59,15 +59,15 @@ class IndexAutomations:
     exporting: sa.Row[Any] | None
 
 
-def index_automations(tx: Tx) -> list[IndexAutomations]:
+def list_index_automations(tx: Tx) -> list[IndexAutomations]:
     """Every index that was not deleted, oldest first, in three queries whatever their number."""
-    importing, exporting = _by_index(tx, import_automations), _by_index(tx, export_automations)
+    importing, exporting = _map_by_index(tx, import_automations), _map_by_index(tx, export_automations)
     return [
         IndexAutomations(row, importing.get(row.id), exporting.get(row.id))
         for row in catalog.list_indexes(tx)
     ]
 
 
-def _by_index(tx: Tx, table: sa.Table) -> dict[str, sa.Row[Any]]:
+def _map_by_index(tx: Tx, table: sa.Table) -> dict[str, sa.Row[Any]]:
     wanted = sa.select(table.c.index_id, table.c.id, table.c.enabled, table.c.paused)
     return {row.index_id: row for row in tx.all(wanted)}

@@ -28,12 +28,12 @@ from vvwatch.store.schema import (
 )
 from vvwatch.store.watching import ledger, scans
 from vvwatch.store.watching import windows as gathering
-from vvwatch.store.watching.scans import Report
+from vvwatch.store.watching.scans import ScanReport
 
 _DECLARED_HINT = "it is declared in the configuration file: edit it there and reload"
 _SIZES = ("min_size_bytes", "max_size_bytes")
 _RULES = ("source_prefix", "file_pattern", "recursive", "exclude_patterns", *_SIZES)
-_WATCHED = ("connector_id", *_RULES, "import_mode_override")
+_WATCHED_COLUMNS = ("connector_id", *_RULES, "import_mode_override")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,15 @@ class ExportSpec:
 
 def get_import(tx: Tx, index_id: str) -> sa.Row[Any]:
     """The index's import automation. Raises NotFound for the index or the automation."""
-    return _get(tx, import_automations, index_id)
+    return _get_automation(tx, import_automations, index_id)
 
 
 def get_export(tx: Tx, index_id: str) -> sa.Row[Any]:
     """The index's export automation. Raises NotFound for the index or the automation."""
-    return _get(tx, export_automations, index_id)
+    return _get_automation(tx, export_automations, index_id)
 
 
-def _get(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
+def _get_automation(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
     catalog.get_index(tx, index_id)
     row = tx.first(sa.select(table).where(table.c.index_id == index_id))
     if row is None:
@@ -120,24 +120,24 @@ def save_import(
     values = _import_values(tx, index_id, spec, prompt.prompt_version)
     check_rules(values)
     if found is None:
-        fresh = _free_id(tx, import_automations, automation_id)
+        fresh = _choose_id(tx, import_automations, automation_id)
         moments = {"created_at": tx.now, "updated_at": tx.now}
         tx.insert(import_automations, id=fresh, index_id=index_id, **moments, **values)
-    elif _differs(found, values):
+    elif _has_changed(found, values):
         values["updated_at"] = tx.now
         if found.connector_id != spec.connector_id:
-            gathering.leave_connector(tx, found.id)
-        if _differs(found, values, _WATCHED):
-            begun = _begun_anew(found, spec.connector_id, tx.now).document()
+            gathering.close_before_move(tx, found.id)
+        if _has_changed(found, values, _WATCHED_COLUMNS):
+            begun = _schedule_after_edit(found, spec.connector_id, tx.now).document()
             values |= {"generation": found.generation + 1, "baseline_done": False, "cadence": begun}
         tx.update(import_automations, found.id, **values)
-        gathering.reschedule(tx, found.id)
+        gathering.reschedule_window(tx, found.id)
     elif found.next_at is not None and not rescan:
         return found
-    return _resumed(tx, get_import(tx, index_id))
+    return _restart_import(tx, get_import(tx, index_id))
 
 
-def _begun_anew(found: sa.Row[Any], connector_id: str, now: float) -> Learnt:
+def _schedule_after_edit(found: sa.Row[Any], connector_id: str, now: float) -> Learnt:
     """What its first listing after an edit has to know: what it wanted before and has not taken yet is not old."""
     if found.connector_id != connector_id:
         return Learnt(since=now)
@@ -151,7 +151,7 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
     share = {} if spec.concurrency is None else {"concurrency": spec.concurrency}
     return share | {
         "connector_id": spec.connector_id,
-        "scope_id": ledger.scope(tx, index_id, spec.connector_id),
+        "scope_id": ledger.ensure_scope(tx, index_id, spec.connector_id),
         "enabled": spec.enabled,
         "paused": spec.paused,
         "source_prefix": spec.source_prefix,
@@ -174,13 +174,13 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
     }
 
 
-def _free_id(tx: Tx, table: sa.Table, wanted: str | None) -> str:
+def _choose_id(tx: Tx, table: sa.Table, wanted: str | None) -> str:
     """The wanted id, unless an automation of another index has it."""
     taken = wanted is None or tx.first(sa.select(table.c.id).where(table.c.id == wanted)) is not None
     return tx.new_id("auto") if wanted is None or taken else wanted
 
 
-def _differs(found: sa.Row[Any], values: dict[str, Any], names: Iterable[str] | None = None) -> bool:
+def _has_changed(found: sa.Row[Any], values: dict[str, Any], names: Iterable[str] | None = None) -> bool:
     return any(found._mapping[name] != values[name] for name in names or values)
 
 
@@ -193,10 +193,10 @@ def pause_import(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
     """Stop or go on for a while; the configuration and the open window are kept. Idempotent."""
     found = get_import(tx, index_id)
     tx.update(import_automations, found.id, paused=paused, updated_at=tx.now)
-    return _resumed(tx, get_import(tx, index_id))
+    return _restart_import(tx, get_import(tx, index_id))
 
 
-def _resumed(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+def _restart_import(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
     """Scan at once when active (a full reconcile), and look at the open window; else nothing is due."""
     if not row.enabled or row.paused:
         tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
@@ -209,14 +209,14 @@ def _resumed(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
     return get_import(tx, row.index_id)
 
 
-def active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+def find_active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
     """The import automation and its connector, if it is to pick up objects; else None."""
     table = import_automations
     row = tx.first(sa.select(table).where(table.c.id == automation_id, table.c.enabled, ~table.c.paused))
     return None if row is None else (row, tx.require(connectors, "connector", row.connector_id))
 
 
-def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
+def list_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
     """Every active import automation with its connector, unless that is disabled."""
     table = import_automations
     rows = tx.all(sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id))
@@ -224,17 +224,17 @@ def all_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
     return [(row, by_id[row.connector_id]) for row in rows if row.connector_id in by_id]
 
 
-def exporting(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_export_automations(tx: Tx) -> Sequence[sa.Row[Any]]:
     """Every export automation."""
     return tx.all(sa.select(export_automations).order_by(export_automations.c.id))
 
 
-def is_any(tx: Tx) -> bool:
+def has_import_automations(tx: Tx) -> bool:
     """Whether there is an import automation, or one was there."""
     return tx.first(sa.select(import_automations.c.id).limit(1)) is not None
 
 
-def last_edit(tx: Tx) -> tuple[object, ...]:
+def read_edit_marker(tx: Tx) -> tuple[object, ...]:
     """Something that differs whenever an import automation or a connector was made or edited.
 
     Also where the clock was set back meanwhile: each moment counts, not the latest.
@@ -247,22 +247,22 @@ def last_edit(tx: Tx) -> tuple[object, ...]:
     return (generations, *(value for row in edits for value in row))
 
 
-def to_scan(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+def find_scan_target(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
     """The automation to scan and its connector; None for a stale job or an automation that stands still."""
     row = tx.current(job)
-    return None if row is None else active(tx, row.id)
+    return None if row is None else find_active(tx, row.id)
 
 
-_WELL: Final = {"last_error": None, "last_error_hint": None, "failing_since": None, "failures": 0}
+_NO_FAILURE: Final = {"last_error": None, "last_error_hint": None, "failing_since": None, "failures": 0}
 
 
 @by_locks
-def scanned(
+def record_scan(
     tx: Tx,
     job: Job,
     wait_seconds: float,
     learnt: Learnt | None = None,
-    report: Report | None = None,
+    report: ScanReport | None = None,
     swept: Mapping[str, Any] | None = None,
 ) -> None:
     """The scan is complete: note it with what was learnt, and what a sweep came to, and put the next one.
@@ -271,13 +271,13 @@ def scanned(
     """
     taught = {} if learnt is None else {"cadence": learnt.document()}
     whole = {} if swept is None else {**swept, "accept_missing": False}
-    done = {"last_scan_at": tx.now, "baseline_done": True, **_WELL}
-    _end_scan(tx, job, wait_seconds, report, done | taught | whole)
+    done = {"last_scan_at": tx.now, "baseline_done": True, **_NO_FAILURE}
+    _finish_scan(tx, job, wait_seconds, report, done | taught | whole)
 
 
 @by_locks
-def scan_failed(
-    tx: Tx, job: Job, wait_seconds: float, error: str, hint: str, report: Report | None = None
+def record_scan_failure(
+    tx: Tx, job: Job, wait_seconds: float, error: str, hint: str, report: ScanReport | None = None
 ) -> None:
     """The scan proved nothing: say why and look again soon."""
     columns = import_automations.c
@@ -286,28 +286,30 @@ def scan_failed(
         "failures": columns.failures + 1,
         "accept_missing": False,
     }
-    _end_scan(tx, job, wait_seconds, report, {"last_error": error, "last_error_hint": hint, **failing})
+    _finish_scan(tx, job, wait_seconds, report, {"last_error": error, "last_error_hint": hint, **failing})
 
 
 @by_locks
-def put_scan_off(tx: Tx, job: Job, wait_seconds: float) -> None:
+def postpone_scan(tx: Tx, job: Job, wait_seconds: float) -> None:
     """Put the same scan again, later: nothing was looked at."""
     row = tx.claim(job)
     if row is not None:
         tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds, job.priority)
 
 
-def _end_scan(tx: Tx, job: Job, wait_seconds: float, report: Report | None, values: dict[str, Any]) -> None:
+def _finish_scan(
+    tx: Tx, job: Job, wait_seconds: float, report: ScanReport | None, values: dict[str, Any]
+) -> None:
     row = tx.claim(job, **values)
     if row is not None:
         tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
         if report is not None:
-            scans.record(tx, row, report)
+            scans.record_report(tx, row, report)
 
 
-def unheard(tx: Tx, connector_id: str) -> None:
+def bring_scans_forward(tx: Tx, connector_id: str) -> None:
     """Nothing tells of changes there any more: scans come when they would have come without."""
-    for row, connector in all_active(tx):
+    for row, connector in list_active(tx):
         due = max((row.last_scan_at or 0.0) + row.scan_seconds, tx.now)
         if connector.id == connector_id and row.next_at is not None and row.next_at > due:
             tx.nudge(Kind.SCAN, row, due)
@@ -344,21 +346,21 @@ def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | No
         "updated_at": tx.now,
     }
     if found is None:
-        fresh = _free_id(tx, export_automations, automation_id)
+        fresh = _choose_id(tx, export_automations, automation_id)
         tx.insert(export_automations, id=fresh, index_id=index_id, created_at=tx.now, **values)
     else:
         tx.update(export_automations, found.id, **values)
-    return _caught_up(tx, get_export(tx, index_id))
+    return _export_backlog(tx, get_export(tx, index_id))
 
 
 def pause_export(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
     """Stop or go on for a while; on resume, runs that ended meanwhile are exported. Idempotent."""
     found = get_export(tx, index_id)
     tx.update(export_automations, found.id, paused=paused, updated_at=tx.now)
-    return _caught_up(tx, get_export(tx, index_id))
+    return _export_backlog(tx, get_export(tx, index_id))
 
 
-def _caught_up(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+def _export_backlog(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
     """Export what ended since the automation was made and was not exported, when it is active."""
     if row.enabled and not row.paused:
         ended = sa.select(prompt_runs).where(

@@ -25,7 +25,7 @@ Pair = tuple[str, str]
 """Key and version."""
 
 
-def _of_windows(table: sa.Table) -> sa.Select[Any]:
+def _select_window_versions(table: sa.Table) -> sa.Select[Any]:
     """Keys of versions that windows took, with what became of the file; NULL when that is not known (any more)."""
     file = import_files.c
     its_file = sa.and_(
@@ -36,11 +36,11 @@ def _of_windows(table: sa.Table) -> sa.Select[Any]:
         .select_from(table)
         .outerjoin(windows, windows.c.seq == table.c.window_seq)
         .outerjoin(import_files, its_file)
-        .where(_here(table), table.c.window_seq > ledger.NOT_IMPORTED)
+        .where(_is_in_scope(table), table.c.window_seq > ledger.NOT_IMPORTED)
     )
 
 
-def _of_claims(table: sa.Table) -> sa.Select[Any]:
+def _select_claimed_versions(table: sa.Table) -> sa.Select[Any]:
     """Keys of versions that jobs without a window took, with `failed` where none of these jobs has another word."""
     files = (
         sa.select(import_files.c.key)
@@ -63,14 +63,16 @@ def _of_claims(table: sa.Table) -> sa.Select[Any]:
     )
     others = files.where(import_files.c.status != FileStatus.FAILED)
     status = sa.case((sa.and_(files.exists(), ~others.exists()), FileStatus.FAILED), else_=None)
-    return sa.select(table.c.key, status).where(_here(table), table.c.window_seq < ledger.NOT_IMPORTED)
+    return sa.select(table.c.key, status).where(_is_in_scope(table), table.c.window_seq < ledger.NOT_IMPORTED)
 
 
-def _here(table: sa.Table) -> sa.ColumnElement[bool]:
+def _is_in_scope(table: sa.Table) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.scope_id == sa.bindparam("scope_id"), one_of(table.c.key))
 
 
-_taken_up = [of(table) for of in (_of_windows, _of_claims) for table in (objects, tombstones)]
+_taken_up = [
+    of(table) for of in (_select_window_versions, _select_claimed_versions) for table in (objects, tombstones)
+]
 _of_no_window = sa.select(objects.c.key, objects.c.version).where(
     objects.c.scope_id == sa.bindparam("scope_id"),
     objects.c.window_seq <= ledger.NOT_IMPORTED,
@@ -88,42 +90,42 @@ _give = sa.update(objects).where(*_one, _mark < _NEW).values(window_seq=_mark + 
 _remove = sa.delete(objects).where(*_one, _mark == _NEW)
 
 
-def _among(scope_id: int, keys: Sequence[str]) -> dict[str, Any]:
+def _keys_parameter(scope_id: int, keys: Sequence[str]) -> dict[str, Any]:
     return {"scope_id": scope_id, "keys": json.dumps(keys)}
 
 
-def _each(scope_id: int, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
+def _pair_parameters(scope_id: int, pairs: Iterable[Pair]) -> list[dict[str, Any]]:
     return [{"its_scope": scope_id, "its_key": key, "its_version": version} for key, version in pairs]
 
 
-def imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
+def find_imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
     """Those of `keys` of which the ledger has, or once had, a version that was taken to be imported.
 
     One whose import failed does not count: a file that was mended under its key is its first.
     """
     if not keys:
         return set()
-    given = _among(scope_id, keys)
+    given = _keys_parameter(scope_id, keys)
     found = (pair for each in _taken_up for pair in tx.pairs(each, given))
     return {key for key, status in found if status != FileStatus.FAILED}
 
 
-def claim(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> set[Pair]:
+def claim_versions(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> set[Pair]:
     """Record versions; returns those that no window has, which the caller may give back."""
     if not pairs:
         return set()
     keys = [key for key, _ in pairs]
-    known = set(pairs).intersection(ledger.recorded(tx, scope_id, keys))
+    known = set(pairs).intersection(ledger.list_recorded(tx, scope_id, keys))
     absent = [(scope_id, *pair, _NEW) for pair in sorted(pairs) if pair not in known]
     if absent:
         tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), absent)
-    taken = known.intersection(tx.pairs(_of_no_window, _among(scope_id, keys))) if known else set()
+    taken = known.intersection(tx.pairs(_of_no_window, _keys_parameter(scope_id, keys))) if known else set()
     if taken:
-        tx.execute(_take, _each(scope_id, sorted(taken)))
+        tx.execute(_take, _pair_parameters(scope_id, sorted(taken)))
     return set(pairs) - known | taken
 
 
-def release(tx: Tx, index_id: str, connector_id: str, pairs: Sequence[Pair]) -> None:
+def release_versions(tx: Tx, index_id: str, connector_id: str, pairs: Sequence[Pair]) -> None:
     """Give claimed versions back, once each: they are to the ledger what they were before."""
     if not pairs:
         return
@@ -131,6 +133,6 @@ def release(tx: Tx, index_id: str, connector_id: str, pairs: Sequence[Pair]) -> 
     scope_id = tx.execute(sa.select(ledger_scopes.c.id).where(*scopes)).scalar()
     if scope_id is None:  # with an index its ledger goes
         return
-    tx.execute(_remove, _each(scope_id, pairs))
-    tx.execute(_give, _each(scope_id, pairs))
-    absences.found_again(tx, scope_id, [key for key, _ in pairs])
+    tx.execute(_remove, _pair_parameters(scope_id, pairs))
+    tx.execute(_give, _pair_parameters(scope_id, pairs))
+    absences.clear_absences(tx, scope_id, [key for key, _ in pairs])

@@ -31,7 +31,7 @@ _MOST_NAMED: Final = 5
 _ENDED_EXPORT: Final = tuple(status for status, after in EXPORT_TRANSITIONS.items() if not after)
 
 
-def editable(tx: Tx, connector_id: str) -> sa.Row[Any]:
+def require_editable(tx: Tx, connector_id: str) -> sa.Row[Any]:
     """The connector, if the API may edit it. Raises NotFound, or Conflict when the configuration file owns it."""
     row = catalog.get_connector(tx, connector_id)
     if row.declared:
@@ -45,17 +45,17 @@ def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]
     Raises NotFound, or Conflict when the configuration file owns it, an automation needs a scope that is taken, or
     the queue of its events is another connector's.
     """
-    row = editable(tx, connector_id)
+    row = require_editable(tx, connector_id)
     catalog.require_own_queue(tx, connector_id, changes.get("events"))
     for scope in set(row.scopes) - set(changes.get("scopes", row.scopes)):
-        if users := _automations(tx, connector_id, scope):
+        if users := _list_automations(tx, connector_id, scope):
             raise Conflict(
                 f"the scope {scope!r} of connector {connector_id!r} is used by {', '.join(users)}",
                 "give that another connector, or disable it, before",
             )
     tx.update(connectors, connector_id, updated_at=tx.now, **changes)
     if changes.keys() & {"status", "credentials", "events"}:
-        subscribers.list_again(tx, connector_id)
+        subscribers.rescan_connector(tx, connector_id)
     return catalog.get_connector(tx, connector_id)
 
 
@@ -64,33 +64,33 @@ def delete(tx: Tx, connector_id: str) -> sa.Row[Any]:
 
     Raises NotFound, or Conflict when the configuration file owns it, or something still uses it.
     """
-    row = editable(tx, connector_id)
-    if users := _users(tx, connector_id):
+    row = require_editable(tx, connector_id)
+    if users := _list_users(tx, connector_id):
         raise Conflict(
             f"connector {connector_id!r} is used by {', '.join(users)}",
             "give automations another connector, or disable them, and let what is under way end",
         )
-    quarantine.forget(tx, connector_id)
+    quarantine.forget_messages(tx, connector_id)
     gone = {"status": catalog.DELETED, "credentials": None, "events": None, "node": ""}
     tx.update(connectors, connector_id, updated_at=tx.now, **gone)
     return row
 
 
-def _users(tx: Tx, connector_id: str) -> list[str]:
+def _list_users(tx: Tx, connector_id: str) -> list[str]:
     """What would miss the connector, named for a person."""
     work = {
-        "import job": _import_jobs(connector_id),
-        "prompt run": _prompt_runs(connector_id),
-        "export": _exports(connector_id),
+        "import job": _select_import_jobs(connector_id),
+        "prompt run": _select_prompt_runs(connector_id),
+        "export": _select_exports(connector_id),
     }
     return [
-        *_automations(tx, connector_id, "import"),
-        *_automations(tx, connector_id, "export"),
-        *(name for noun, ids in work.items() for name in _named(tx, noun, ids)),
+        *_list_automations(tx, connector_id, "import"),
+        *_list_automations(tx, connector_id, "export"),
+        *(name for noun, ids in work.items() for name in _list_names(tx, noun, ids)),
     ]
 
 
-def _automations(tx: Tx, connector_id: str, scope: str) -> list[str]:
+def _list_automations(tx: Tx, connector_id: str, scope: str) -> list[str]:
     """Those that are enabled, paused or not; and those that have gathered what is not imported yet."""
     table: sa.Table = import_automations if scope == "import" else export_automations
     if scope == "import":
@@ -102,15 +102,15 @@ def _automations(tx: Tx, connector_id: str, scope: str) -> list[str]:
     found = (
         sa.select(name).join(table, table.c.index_id == indexes.c.id).where(*wanted).order_by(indexes.c.id)
     )
-    return _named(tx, f"the {scope} automation of index", found)
+    return _list_names(tx, f"the {scope} automation of index", found)
 
 
-def _import_jobs(connector_id: str) -> sa.Select[Any]:
+def _select_import_jobs(connector_id: str) -> sa.Select[Any]:
     wanted = import_jobs.c.connector_id == connector_id, import_jobs.c.status.not_in(imports.TERMINAL)
     return sa.select(import_jobs.c.id).where(*wanted).order_by(import_jobs.c.id)
 
 
-def _prompt_runs(connector_id: str) -> sa.Select[Any]:
+def _select_prompt_runs(connector_id: str) -> sa.Select[Any]:
     """Those that have its media to read."""
     read = sa.exists().where(
         run_items.c.run_id == prompt_runs.c.id,
@@ -121,12 +121,12 @@ def _prompt_runs(connector_id: str) -> sa.Select[Any]:
     return sa.select(prompt_runs.c.id).where(*wanted).order_by(prompt_runs.c.id)
 
 
-def _exports(connector_id: str) -> sa.Select[Any]:
+def _select_exports(connector_id: str) -> sa.Select[Any]:
     wanted = exports.c.destination_connector_id == connector_id, exports.c.status.not_in(_ENDED_EXPORT)
     return sa.select(exports.c.id).where(*wanted).order_by(exports.c.id)
 
 
-def _named(tx: Tx, noun: str, names: sa.Select[Any]) -> list[str]:
+def _list_names(tx: Tx, noun: str, names: sa.Select[Any]) -> list[str]:
     """Some of them, and that there are more."""
     found = tx.execute(names.limit(_MOST_NAMED + 1)).scalars().all()
     some = [f"{noun} {name}" for name in found[:_MOST_NAMED]]

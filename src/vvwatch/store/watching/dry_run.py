@@ -15,18 +15,18 @@ Parts = tuple[sa.Row[Any], sa.Row[Any]]
 """An import automation and its connector."""
 
 
-def present_import(tx: Tx, index_id: str) -> Parts:
+def get_saved_import(tx: Tx, index_id: str) -> Parts:
     """The index's import automation as it is. Raises NotFound for the index or the automation."""
     row = automations.get_import(tx, index_id)
     return row, catalog.get_connector(tx, row.connector_id)
 
 
-def rehearse_import(tx: Tx, index_id: str, spec: ImportSpec) -> Parts:
+def try_import(tx: Tx, index_id: str, spec: ImportSpec) -> Parts:
     """The automation as `automations.save_import` would leave it, which is then undone. Raises what that raises."""
     attempt = tx.conn.begin_nested()
     try:
         automations.save_import(tx, index_id, spec)
-        return present_import(tx, index_id)
+        return get_saved_import(tx, index_id)
     finally:
         attempt.rollback()
         tx.jobs.clear()

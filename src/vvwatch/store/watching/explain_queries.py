@@ -39,7 +39,7 @@ _MOST_SEGMENTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class VersionLife:
+class VersionRecord:
     """What became of one version; `window` None: it is known and is not to be imported, unless there is a `file` or
     `media` of it, which an import job has that no window made.
 
@@ -64,7 +64,7 @@ class VersionLife:
 
 
 @dataclass(frozen=True, slots=True)
-class IndexLife:
+class IndexRecord:
     """What became of an object in one index; `automation` None: nothing watches the connector for it any more.
 
     `versions` are those in the ledger, `gone` those that were; each with the latest last. Without any, `unimported` is
@@ -74,29 +74,29 @@ class IndexLife:
     index_id: str
     automation: sa.Row[Any] | None
     observation: sa.Row[Any] | None
-    versions: Sequence[VersionLife]
-    gone: Sequence[VersionLife] = ()
+    versions: Sequence[VersionRecord]
+    gone: Sequence[VersionRecord] = ()
     exporting: sa.Row[Any] | None = None
     unimported: sa.Row[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class ObjectRecord:
     """What became of an object in all indexes; `own_export_id`: an export of ours is what stands there."""
 
     own_export_id: str | None
-    indexes: Sequence[IndexLife]
+    indexes: Sequence[IndexRecord]
 
 
-def life(tx: Tx, connector_id: str, key: str, uri: str) -> Life:
+def read_object_record(tx: Tx, connector_id: str, key: str, uri: str) -> ObjectRecord:
     """All that is known of the object at `key` of the connector, whose address is `uri`."""
     table = ledger_scopes
     scopes = tx.all(sa.select(table).where(table.c.connector_id == connector_id).order_by(table.c.id))
     own = tx.execute(sa.select(outputs.c.export_id).where(outputs.c.uri == uri)).scalar()
-    return Life(own, [_index_life(tx, scope, key) for scope in scopes])
+    return ObjectRecord(own, [_read_index(tx, scope, key) for scope in scopes])
 
 
-def _index_life(tx: Tx, scope: sa.Row[Any], key: str) -> IndexLife:
+def _read_index(tx: Tx, scope: sa.Row[Any], key: str) -> IndexRecord:
     automation = tx.first(sa.select(import_automations).where(import_automations.c.scope_id == scope.id))
     its_exports = export_automations.c.index_id == scope.index_id
     exporting = tx.first(sa.select(export_automations).where(its_exports))
@@ -104,30 +104,30 @@ def _index_life(tx: Tx, scope: sa.Row[Any], key: str) -> IndexLife:
     if automation is not None:
         seen = observations.c.automation_id == automation.id, observations.c.key == key
         observation = tx.first(sa.select(observations).where(*seen))
-    recorded, gone = _recorded(tx, scope.id, key), _gone(tx, scope.id, key)
-    unimported = None if recorded or gone else _unimported(tx, scope, key)
-    return IndexLife(scope.index_id, automation, observation, recorded, gone, exporting, unimported)
+    recorded, gone = _list_recorded(tx, scope.id, key), _list_gone(tx, scope.id, key)
+    unimported = None if recorded or gone else _find_unimported(tx, scope, key)
+    return IndexRecord(scope.index_id, automation, observation, recorded, gone, exporting, unimported)
 
 
-def _unimported(tx: Tx, scope: sa.Row[Any], key: str) -> sa.Row[Any] | None:
+def _find_unimported(tx: Tx, scope: sa.Row[Any], key: str) -> sa.Row[Any] | None:
     jobs, files = import_jobs.c, import_files.c
     of_scope = jobs.index_id == scope.index_id, jobs.connector_id == scope.connector_id
     found = sa.select(import_files).join(import_jobs, jobs.id == files.job_id).where(*of_scope)
     return tx.first(found.where(files.key == key, files.reason == GONE).order_by(jobs.id.desc()).limit(1))
 
 
-def _recorded(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
+def _list_recorded(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
     known = sa.select(objects.c.version, objects.c.window_seq).where(
         objects.c.scope_id == scope_id, objects.c.key == key
     )
-    rows, absent = tx.all(known.order_by(objects.c.window_seq)), _absent(tx, scope_id, key)
-    lives = [_version_life(tx, scope_id, key, row.version, row.window_seq) for row in rows]
+    rows, absent = tx.all(known.order_by(objects.c.window_seq)), _map_missing_since(tx, scope_id, key)
+    lives = [_read_version(tx, scope_id, key, row.version, row.window_seq) for row in rows]
     return [
         replace(life, absent_since=absent.get(life.version)) for life in sorted(lives, key=_first_known_at)
     ]
 
 
-def _first_known_at(life: VersionLife) -> float:
+def _first_known_at(life: VersionRecord) -> float:
     """When a window or an import job got the version; 0 for one that neither has.
 
     The order of windows does not tell: a version that was registered, or imported once, has none.
@@ -139,7 +139,7 @@ def _first_known_at(life: VersionLife) -> float:
     return 0.0 if life.media is None else float(life.media.row.created_at)
 
 
-def _absent(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
+def _map_missing_since(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
     """Version to the moment at which the sweep began that missed it."""
     missed = sa.select(absences.c.version, reconciles.c.started_at).where(
         absences.c.scope_id == scope_id, absences.c.key == key
@@ -148,12 +148,12 @@ def _absent(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
     return {row.version: row.started_at for row in tx.all(missed.join(reconciles, of_sweep))}
 
 
-def _gone(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
+def _list_gone(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
     table = tombstones
     graves = sa.select(table).where(table.c.scope_id == scope_id, table.c.key == key)
     lives = [
         replace(
-            _version_life(tx, scope_id, key, row.version, row.window_seq),
+            _read_version(tx, scope_id, key, row.version, row.window_seq),
             gone_at=row.gone_at,
             proof=row.proof,
         )
@@ -162,21 +162,21 @@ def _gone(tx: Tx, scope_id: int, key: str) -> list[VersionLife]:
     return sorted(lives, key=lambda life: (life.gone_at, _first_known_at(life)))
 
 
-def _version_life(tx: Tx, scope_id: int, key: str, version: str, window_seq: int) -> VersionLife:
+def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int) -> VersionRecord:
     window = tx.first(sa.select(windows).where(windows.c.seq == window_seq))
     if window is None and window_seq == NOT_IMPORTED:
-        return VersionLife(version, None, None, None, None, (), ())
-    job_id = _claimant(tx, scope_id, key, version) if window is None else window.import_job_id
+        return VersionRecord(version, None, None, None, None, (), ())
+    job_id = _find_claimant(tx, scope_id, key, version) if window is None else window.import_job_id
     file = tx.first(sa.select(import_files).where(import_files.c.job_id == job_id, import_files.c.key == key))
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == job_id))
-    item = _media(tx, file, job_id, key, version)
-    made = _exports(tx, item)
-    told = delivery_queries.list_by_occurrences(tx, _occurrences(job_id, item, made))
-    trouble, failed = _trouble(tx, scope_id, key, job_id), _failed_segments(tx, item)
-    return VersionLife(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
+    item = _find_media(tx, file, job_id, key, version)
+    made = _list_exports(tx, item)
+    told = delivery_queries.list_by_occurrences(tx, _list_occurrences(job_id, item, made))
+    trouble, failed = _find_trouble(tx, scope_id, key, job_id), _list_failed_segments(tx, item)
+    return VersionRecord(version, window, file, job, item, made, told, trouble=trouble, failed=failed)
 
 
-def _failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[sa.Row[Any]]]:
+def _list_failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[sa.Row[Any]]]:
     """Those of the newest runs."""
     table = segment_results
     lacking = [each.id for each in item.items if each.failed_segment_count] if item is not None else []
@@ -186,13 +186,13 @@ def _failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[sa.Ro
     return {each: tx.all(wanted.where(table.c.run_item_id == each)) for each in lacking[:_MOST_RUNS]}
 
 
-def _trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> sa.Row[Any] | None:
+def _find_trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> sa.Row[Any] | None:
     table = troubles
     its = table.c.scope_id == scope_id, table.c.key == key, table.c.job_id == job_id
     return tx.first(sa.select(table).where(*its, table.c.retry_at.is_not(None)))
 
 
-def _claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
+def _find_claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
     """The job that took the version although no window made it; that of its media when its files are gone."""
     jobs, files, made = import_jobs.c, import_files.c, media_table.c
     scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == scope_id)).one()
@@ -211,7 +211,7 @@ def _claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
     return found or ""
 
 
-def _media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str) -> MediaView | None:
+def _find_media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str) -> MediaView | None:
     """What the file became; when the manifest is no longer kept, what the job made of this version."""
     table = media_table
     made = table.c.import_job_id == job_id, table.c.key == key, table.c.version == version
@@ -220,7 +220,7 @@ def _media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str
     return None if found is None else media_queries.get_view(tx, found.id)
 
 
-def _exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:
+def _list_exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:
     run_ids = [row.run_id for row in item.items] if item is not None else []
     if item is None or not run_ids:
         return ()
@@ -228,7 +228,7 @@ def _exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:
     return tx.all(sa.select(exports).where(*wanted).order_by(exports.c.id))
 
 
-def _occurrences(job_id: str, item: MediaView | None, made: Sequence[sa.Row[Any]]) -> list[str]:
+def _list_occurrences(job_id: str, item: MediaView | None, made: Sequence[sa.Row[Any]]) -> list[str]:
     """Every occurrence that could have told of the object; steps of progress are left out."""
     subjects = [job_id, *(row.id for row in made)]
     if item is not None:

@@ -46,7 +46,7 @@ _pair: Final = itemgetter(0, 1)
 _OBSERVED: Final = ("version", "reason", "detail", "size_bytes")
 
 
-def scope(tx: Tx, index_id: str, connector_id: str) -> int:
+def ensure_scope(tx: Tx, index_id: str, connector_id: str) -> int:
     """The number under which (index, connector) keeps its ledger; made on first use."""
     tx.insert_new(ledger_scopes, [{"index_id": index_id, "connector_id": connector_id}])
     found = sa.select(ledger_scopes.c.id).where(
@@ -55,35 +55,37 @@ def scope(tx: Tx, index_id: str, connector_id: str) -> int:
     return int(tx.execute(found).scalar_one())
 
 
-def recorded(tx: Tx, scope_id: int, keys: Sequence[str]) -> list[tuple[str, str]]:
+def list_recorded(tx: Tx, scope_id: int, keys: Sequence[str]) -> list[tuple[str, str]]:
     """(key, version) of all that is recorded under these keys, and perhaps under neighbours of theirs."""
     return tx.pairs_among(_range, _among, {"scope_id": scope_id}, keys)
 
 
 def compare(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> Diff:
     """Objects held against the ledger, where the ledger is read: only what is new travels on."""
-    return diff(found, recorded(tx, scope_id, [obj.key for obj in found]))
+    return diff(found, list_recorded(tx, scope_id, [obj.key for obj in found]))
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LedgerComparison:
     """What came of holding a part of a listing against the ledger; the last sweep had not found the keys `missed`."""
 
     diff: Diff
     missed: list[str]
 
 
-def hold(tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: Presence | None) -> Held:
+def compare_pages(
+    tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: Presence | None
+) -> LedgerComparison:
     """Runs of objects held against the ledger, each of keys that stand close together; `seen` notes what it has.
 
     Read page by page: what lies between the pages of different folders is not looked at.
     """
-    differences = [_held(tx, scope_id, run, seen) for run in runs]
+    differences = [_compare_page(tx, scope_id, run, seen) for run in runs]
     keys = (obj[0] for run in runs for obj in run)
-    return Held(joined(differences), absences.missed_among(tx, scope_id, keys))
+    return LedgerComparison(joined(differences), absences.list_missing(tx, scope_id, keys))
 
 
-def _held(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence | None) -> Diff:
+def _compare_page(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence | None) -> Diff:
     if seen is None or not run:
         return compare(tx, scope_id, run)
     lowest, highest, most = run[0].key, run[-1].key, 2 * len(run) + 100
@@ -91,10 +93,10 @@ def _held(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence | 
     if rows == list(map(_pair, run)):  # nothing changed, as almost always
         seen.cover(lowest, highest, len(rows))
         return Diff([], [], len(rows))
-    return _sought(tx, scope_id, run, seen)
+    return _compare_keys(tx, scope_id, run, seen)
 
 
-def _sought(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence) -> Diff:
+def _compare_keys(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence) -> Diff:
     keys = [obj.key for obj in run]
     lowest, highest, most = min(keys), max(keys), 2 * len(keys) + 100
     rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
@@ -110,23 +112,23 @@ def _sought(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence)
 
 
 @dataclass(frozen=True, slots=True)
-class Firsts:
+class KnownKeys:
     """Keys that had a version: it was taken, or, of those `awaited`, it is being imported, which may fail."""
 
     taken: set[str]
     awaited: set[str]
 
 
-def firsts(tx: Tx, scope_id: int, keys: Sequence[str]) -> Firsts:
+def find_known_keys(tx: Tx, scope_id: int, keys: Sequence[str]) -> KnownKeys:
     """Those of `keys` that have a version, or had one that is gone; one that could not be imported is none."""
     given = {"scope_id": scope_id, "keys": json.dumps(keys)}
-    living, gone = (tx.pairs(_fates(table), given) for table in (objects, tombstones))
+    living, gone = (tx.pairs(_select_outcomes(table), given) for table in (objects, tombstones))
     awaited = {key for key, status in living if status == FileStatus.PENDING}
     had = {key for key, status in (*living, *gone) if status != FileStatus.FAILED}
-    return Firsts(had - awaited, awaited)
+    return KnownKeys(had - awaited, awaited)
 
 
-def _fates(table: sa.Table) -> sa.Select[Any]:
+def _select_outcomes(table: sa.Table) -> sa.Select[Any]:
     """What became of the versions that a window took, and NULL for the others; in an open window they wait."""
     file = import_files.c
     gathers = windows.c.state == "open"
@@ -143,31 +145,31 @@ def _fates(table: sa.Table) -> sa.Select[Any]:
     )
 
 
-def forget(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
+def forget_version(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
     """Remove a version, and those that were declined because of it: found again, they count as new."""
-    scope_id = scope(tx, index_id, connector_id)
+    scope_id = ensure_scope(tx, index_id, connector_id)
     here = objects.c.scope_id == scope_id, objects.c.key == key
     known = tx.execute(sa.select(objects.c.version).where(*here)).scalars()
     same = [each for each in known if is_same_version(each, version)]
     again = sa.or_(objects.c.version.in_(same), objects.c.window_seq == NOT_IMPORTED)
     tx.execute(sa.delete(objects).where(*here, again))
-    absences.found_again(tx, scope_id, [key])
+    absences.clear_absences(tx, scope_id, [key])
 
 
-def record(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:
+def record_versions(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:
     """Record versions under a window; the caller holds the automation and knows that they are new."""
     rows = [(scope_id, obj.key, obj.version, window_seq) for obj in sorted(page)]
     tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), rows)
 
 
-def supersede(tx: Tx, scope_id: int, keys: Collection[str], window_seq: int) -> None:
+def forget_superseded(tx: Tx, scope_id: int, keys: Collection[str], window_seq: int) -> None:
     """Forget the versions that joined this window and lose their place in it: found again, they are new."""
     if keys:
         here = objects.c.scope_id == scope_id, objects.c.window_seq == window_seq, one_of(objects.c.key)
         tx.execute(sa.delete(objects).where(*here), {"keys": json.dumps(list(keys))})
 
 
-def own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
+def find_own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
     """Which of these addresses we wrote ourselves."""
     if not uris:
         return set()
@@ -179,7 +181,7 @@ def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
     tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now} for uri in uris])
 
 
-def observe(
+def record_observations(
     tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]], reported_in: str | None = None
 ) -> list[dict[str, Any]]:
     """Keep why objects were not picked up; returns those of these observations that are news.
@@ -187,7 +189,7 @@ def observe(
     Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays as it is,
     so that an object is reported as skipped once per version and reason, where it was not yet `reported_in` a job.
     """
-    news = _news(tx, automation_id, seen)
+    news = _select_new_observations(tx, automation_id, seen)
     if news:
         common = {"automation_id": automation_id, "seen_at": tx.now, "job_id": reported_in}
         insert = tx.upsert(observations)
@@ -199,7 +201,7 @@ def observe(
     return news
 
 
-def observed_as(
+def find_observed(
     tx: Tx, automation_id: str, reason: str, among: Sequence[StorageObject]
 ) -> set[tuple[str, str]]:
     """(key, version) of those objects that were observed for just this reason."""
@@ -211,12 +213,14 @@ def observed_as(
     return {(row.key, row.version) for row in tx.all(found)}
 
 
-def has_news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:
+def has_new_observations(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:
     """Whether `observe` would keep anything."""
-    return bool(_news(tx, automation_id, seen))
+    return bool(_select_new_observations(tx, automation_id, seen))
 
 
-def _news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _select_new_observations(
+    tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
     known = tx.all(
         sa.select(observations.c.key, observations.c.version, observations.c.reason).where(
             observations.c.automation_id == automation_id,
@@ -224,10 +228,10 @@ def _news(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> list[di
         )
     )
     before = {row.key: row for row in known}
-    return [row for row in seen if not _is_known(before.get(row["key"]), row)]
+    return [row for row in seen if not _is_recorded(before.get(row["key"]), row)]
 
 
-def _is_known(before: sa.Row[Any] | None, seen: dict[str, Any]) -> bool:
+def _is_recorded(before: sa.Row[Any] | None, seen: dict[str, Any]) -> bool:
     if before is None or before.reason != seen["reason"]:
         return False
     return is_same_version(before.version, seen["version"])

@@ -36,14 +36,14 @@ _among = sa.select(import_files.c.key, import_files.c.size_bytes).where(
 
 
 @cache
-def _joining(dialect: str) -> Any:
+def _upsert_file(dialect: str) -> Any:
     """Insert a file, or let a newer version take its key's place."""
     insert = upsert(dialect, import_files)
     newer = {name: insert.excluded[name] for name in _OF_VERSION}
     return insert.on_conflict_do_update(index_elements=["job_id", "key"], set_=newer)
 
 
-def gather(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: int) -> tuple[int, int]:
+def add_files(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: int) -> tuple[int, int]:
     """Add objects to the manifest of a job to come; a newer version takes its key's place.
 
     They are as the job will have them: when it begins, none of them is touched, however many there are.
@@ -57,11 +57,11 @@ def gather(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: i
         (job_id, first_ordinal + position, *obj[:4], FileStatus.PENDING.value)
         for position, obj in enumerate(found)
     ]
-    tx.insert_tuples(_joining(tx.conn.dialect.name), _COLUMNS, rows)
+    tx.insert_tuples(_upsert_file(tx.conn.dialect.name), _COLUMNS, rows)
     return len(found) - len(sizes), sum(obj.size_bytes for obj in found) - sum(sizes.values())
 
 
-def create_from_window(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> None:
+def create_import_job(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> None:
     """The window's objects become an import job with exactly that manifest, one piece of work per file.
 
     Of what the automation declined since its last job, so much is listed as skipped, each with its reason, as one

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from vvwatch.store.db.database import Tx, upsert
 from vvwatch.store.schema import quarantine
 
-MOST_KEPT: Final = 1_000
+MAX_KEPT_MESSAGES: Final = 1_000
 """How many messages are kept of each connector, the latest ones."""
 
 _LONGEST_EXCERPT_BYTES: Final = 2_048
@@ -19,7 +19,7 @@ _LONGEST_ID_BYTES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedMessage:
     """A message that nobody takes: `reason` is malformed, foreign or unmatched; `excerpt` is its beginning."""
 
     message_id: str
@@ -28,12 +28,12 @@ class Refused:
     excerpt: str
 
 
-def keep(tx: Tx, connector_id: str, refused: Collection[Refused], *, deleted: bool) -> int:
+def keep_messages(tx: Tx, connector_id: str, refused: Collection[RefusedMessage], *, deleted: bool) -> int:
     """Keep the messages, each once however often it comes, and forget the oldest; returns how many were new.
 
     `deleted`: they are about to be deleted from the queue.
     """
-    by_id = {_storable(each.message_id, _LONGEST_ID_BYTES): each for each in refused}
+    by_id = {_to_storable(each.message_id, _LONGEST_ID_BYTES): each for each in refused}
     table = quarantine
     of = table.c.connector_id == connector_id
     known = tx.all(sa.select(table.c.message_id).where(of, table.c.message_id.in_(list(by_id))))
@@ -45,42 +45,42 @@ def keep(tx: Tx, connector_id: str, refused: Collection[Refused], *, deleted: bo
     kept = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
     moments = {"first_seen_at": tx.now, "last_seen_at": tx.now}
     common = {"connector_id": connector_id, "deleted": deleted, "times": 1, **moments}
-    tx.execute(kept, [{**_columns(name, each), **common} for name, each in by_id.items()])
+    tx.execute(kept, [{**_to_columns(name, each), **common} for name, each in by_id.items()])
     _forget_oldest(tx, connector_id)
     return len(by_id) - len(known)
 
 
-def latest(tx: Tx, connector_id: str, limit: int) -> Sequence[sa.Row[Any]]:
+def list_messages(tx: Tx, connector_id: str, limit: int) -> Sequence[sa.Row[Any]]:
     """The messages of a connector, the latest first."""
-    return tx.all(_latest(sa.select(quarantine), connector_id).limit(limit))
+    return tx.all(_order_by_latest(sa.select(quarantine), connector_id).limit(limit))
 
 
-def forget(tx: Tx, connector_id: str) -> None:
+def forget_messages(tx: Tx, connector_id: str) -> None:
     """Forget all messages of a connector."""
     tx.execute(sa.delete(quarantine).where(quarantine.c.connector_id == connector_id))
 
 
-def _columns(message_id: str, refused: Refused) -> dict[str, str]:
+def _to_columns(message_id: str, refused: RefusedMessage) -> dict[str, str]:
     return {
         "message_id": message_id,
         "reason": refused.reason,
-        "detail": _storable(refused.detail, _LONGEST_EXCERPT_BYTES),
-        "excerpt": _storable(refused.excerpt, _LONGEST_EXCERPT_BYTES),
+        "detail": _to_storable(refused.detail, _LONGEST_EXCERPT_BYTES),
+        "excerpt": _to_storable(refused.excerpt, _LONGEST_EXCERPT_BYTES),
     }
 
 
-def _storable(text: str, most_bytes: int) -> str:
+def _to_storable(text: str, most_bytes: int) -> str:
     """As much of `text` as has room, without what is no Unicode: it came from outside."""
     return text[:most_bytes].encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
 
 
 def _forget_oldest(tx: Tx, connector_id: str) -> None:
     table = quarantine
-    kept = _latest(sa.select(table.c.message_id), connector_id).limit(MOST_KEPT)
+    kept = _order_by_latest(sa.select(table.c.message_id), connector_id).limit(MAX_KEPT_MESSAGES)
     tx.execute(sa.delete(table).where(table.c.connector_id == connector_id, table.c.message_id.not_in(kept)))
 
 
-def _latest(query: sa.Select[Any], connector_id: str) -> sa.Select[Any]:
+def _order_by_latest(query: sa.Select[Any], connector_id: str) -> sa.Select[Any]:
     table = quarantine
     return query.where(table.c.connector_id == connector_id).order_by(
         table.c.last_seen_at.desc(), table.c.message_id

@@ -12,7 +12,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import reconciles
 from vvwatch.store.watching import absences
 
-KEPT: Final = 200
+MAX_KEPT_REPORTS: Final = 200
 
 _NEWS: Final = ("created", "changed", "gone", "recovered")
 _PLACE: Final = ("id", "started_at", "finished_at")
@@ -21,7 +21,7 @@ _SEEN: Final = ("left_out", "odd")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ScanReport:
     """What one sweep came to; moments are epoch seconds.
 
     `proof`: what it did not find may be taken for gone. `remark` says why not, or what is missing for the first time.
@@ -55,19 +55,19 @@ class Report:
         return {name: value for name, value in asdict(self).items() if name not in _PLACE}
 
 
-def record(tx: Tx, automation: sa.Row[Any], report: Report) -> None:
+def record_report(tx: Tx, automation: sa.Row[Any], report: ScanReport) -> None:
     """Keep the report. One without news takes the place of the one before, if that said the same."""
     if report.proof:
-        absences.end_sweep(tx, automation.scope_id, report.id)
-    last = tx.first(_of(automation.id).limit(1))
+        absences.drop_stale_absences(tx, automation.scope_id, report.id)
+    last = tx.first(_select_reports(automation.id).limit(1))
     values = {**asdict(report), "left_out": dict(report.left_out), "odd": list(report.odd)}
-    if last is not None and _says_the_same(last, values):
+    if last is not None and _is_repeat(last, values):
         tx.execute(sa.delete(reconciles).where(reconciles.c.seq == last.seq))
     tx.insert(reconciles, automation_id=automation.id, **values)
     _forget_oldest(tx, automation.id)
 
 
-def _says_the_same(row: sa.Row[Any], values: dict[str, Any]) -> bool:
+def _is_repeat(row: sa.Row[Any], values: dict[str, Any]) -> bool:
     quiet = not any(row._mapping[name] or values[name] for name in _NEWS)
     names_absent = values["proof"] and values["remark"]  # they name it as the sweep that missed them first
     told = all((row._mapping[name] or type(values[name])()) == values[name] for name in _SEEN)
@@ -76,16 +76,21 @@ def _says_the_same(row: sa.Row[Any], values: dict[str, Any]) -> bool:
     )
 
 
-def _of(automation_id: str) -> sa.Select[Any]:
+def _select_reports(automation_id: str) -> sa.Select[Any]:
     its = sa.select(reconciles).where(reconciles.c.automation_id == automation_id)
     return its.order_by(reconciles.c.seq.desc())
 
 
 def _forget_oldest(tx: Tx, automation_id: str) -> None:
-    old = _of(automation_id).with_only_columns(reconciles.c.id).offset(KEPT).limit(KEPT)
+    old = (
+        _select_reports(automation_id)
+        .with_only_columns(reconciles.c.id)
+        .offset(MAX_KEPT_REPORTS)
+        .limit(MAX_KEPT_REPORTS)
+    )
     tx.execute(sa.delete(reconciles).where(reconciles.c.id.in_(tx.execute(old).scalars().all())))
 
 
-def latest(tx: Tx, automation_id: str, most: int) -> Sequence[sa.Row[Any]]:
+def list_reports(tx: Tx, automation_id: str, most: int) -> Sequence[sa.Row[Any]]:
     """The latest reports of an automation, at most so many, the last sweep first."""
-    return tx.all(_of(automation_id).limit(most))
+    return tx.all(_select_reports(automation_id).limit(most))

@@ -12,7 +12,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import connectors, import_automations, quarantine, reconciles
 
 
-def watched(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_watched(tx: Tx) -> Sequence[sa.Row[Any]]:
     """Every import automation that may be scanned, with its connector's `connector_status` and `events`."""
     joined = sa.select(import_automations, connectors.c.status.label("connector_status"), connectors.c.events)
     joined = joined.join(connectors, connectors.c.id == import_automations.c.connector_id)
@@ -22,17 +22,17 @@ def watched(tx: Tx) -> Sequence[sa.Row[Any]]:
     )
 
 
-def last_sweeps(tx: Tx) -> dict[str, sa.Row[Any]]:
+def map_last_scans(tx: Tx) -> dict[str, sa.Row[Any]]:
     """Automation id to the report of its latest sweep."""
-    return _latest(tx, sa.true())
+    return _map_latest(tx, sa.true())
 
 
-def last_complete_sweeps(tx: Tx) -> dict[str, sa.Row[Any]]:
+def map_last_complete_scans(tx: Tx) -> dict[str, sa.Row[Any]]:
     """Automation id to the report of its latest sweep that was complete."""
-    return _latest(tx, reconciles.c.complete)
+    return _map_latest(tx, reconciles.c.complete)
 
 
-def _latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, sa.Row[Any]]:
+def _map_latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, sa.Row[Any]]:
     """By the order in which they came, whatever the clock said: one look into the index for each automation."""
     own = reconciles.c.automation_id == import_automations.c.id
     last = sa.select(sa.func.max(reconciles.c.seq)).where(own, wanted).correlate(import_automations)
@@ -41,7 +41,7 @@ def _latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, sa.Row[Any]]:
     return {row.automation_id: row for row in found}
 
 
-def refused_messages(tx: Tx, since: float) -> Sequence[sa.Row[Any]]:
+def count_refused_messages(tx: Tx, since: float) -> Sequence[sa.Row[Any]]:
     """By `connector_id` and `reason`, how many `messages` were refused since then, and `detail` of one."""
     table = quarantine
     grouped = sa.select(

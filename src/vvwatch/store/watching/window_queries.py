@@ -23,32 +23,32 @@ _with_automation = sa.select(
 ).join(import_automations, import_automations.c.id == windows.c.automation_id)
 
 
-def open_one(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
+def find_open(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
     """The automation's open window with its policy, or None."""
     return tx.first(
         _with_automation.where(windows.c.automation_id == automation_id, windows.c.state == "open")
     )
 
 
-def open_of_index(tx: Tx, index_id: str) -> sa.Row[Any] | None:
+def find_open_of_index(tx: Tx, index_id: str) -> sa.Row[Any] | None:
     """As `open_one`, by index. Raises NotFound for the index or its import automation."""
-    return open_one(tx, automations.get_import(tx, index_id).id)
+    return find_open(tx, automations.get_import(tx, index_id).id)
 
 
-def steered(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
+def steer_window(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
     """The index's open window as `steer` left it, and what that answered.
 
     Raises NotFound for the index or its import automation, and what `steer` raises where no window is open.
     """
     automation_id = automations.get_import(tx, index_id).id
-    store.lock(tx, automation_id)
-    window = open_one(tx, automation_id)
+    store.lock_automation(tx, automation_id)
+    window = find_open(tx, automation_id)
     answer = steer(tx, automation_id)
     assert window is not None  # noqa: S101  # `steer` would have raised
     return tx.execute(_with_automation.where(windows.c.id == window.id)).one(), answer
 
 
-def newest(tx: Tx, *, state: str | None, index_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def list_newest(tx: Tx, *, state: str | None, index_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
     """Windows with their policies, newest first."""
     wanted = [windows.c.state == state] if state else []
     wanted += [import_automations.c.index_id == index_id] if index_id else []

@@ -25,7 +25,7 @@ _HELD_LOOK_SECONDS = 3_600.0  # a held window has a next look as every open one 
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class ClosedWindow:
     """A window that became an import job."""
 
     window_id: str
@@ -37,7 +37,7 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptResult:
     """What came of offering objects: the window that the last joined (None: nothing was new), how many joined,
     how many of these are other versions of known keys, and the windows that they filled.
     """
@@ -46,14 +46,14 @@ class Accepted:
     opened: bool
     count: int
     due_at: float | None
-    closed: tuple[Closed, ...] = ()
+    closed: tuple[ClosedWindow, ...] = ()
     changed: int = 0
 
 
-NOTHING = Accepted(None, opened=False, count=0, due_at=None)
+NOTHING_ACCEPTED = AcceptResult(None, opened=False, count=0, due_at=None)
 
 
-def active(tx: Tx, automation_id: str, generation: int) -> sa.Row[Any] | None:
+def guard_active(tx: Tx, automation_id: str, generation: int) -> sa.Row[Any] | None:
     """The automation, if it may pick up objects under the settings of `generation`; else None. It is guarded."""
     row = tx.guard(import_automations, automation_id)
     usable = row is not None and row.enabled and not row.paused and row.generation == generation
@@ -61,31 +61,35 @@ def active(tx: Tx, automation_id: str, generation: int) -> sa.Row[Any] | None:
 
 
 @by_locks
-def accept(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> Accepted:
+def accept_objects(
+    tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]
+) -> AcceptResult:
     """Record what is new in the ledger and in the open window, opening one if need be. Known ones are left.
 
     Nothing is taken for an automation that was paused or edited meanwhile: its next scan decides anew.
     """
-    automation = active(tx, automation_id, generation)
+    automation = guard_active(tx, automation_id, generation)
     if automation is None:
-        return NOTHING
+        return NOTHING_ACCEPTED
     new = ledger.compare(tx, automation.scope_id, found)
     fresh, known = [*new.created, *new.modified], {obj.key for obj in new.modified}
     ledger.forget_observations(tx, automation_id, [obj.key for obj in fresh])
-    result, closed = NOTHING, []
-    for start in _rooms(tx, automation, len(fresh)):
+    result, closed = NOTHING_ACCEPTED, []
+    for start in _split_by_room(tx, automation, len(fresh)):
         part = fresh[start]
-        window, opened = _open(tx, automation)
-        ledger.supersede(tx, automation.scope_id, known.intersection(obj.key for obj in part), window.seq)
-        ledger.record(tx, automation.scope_id, part, window.seq)
-        result, full = _join(tx, automation, window, part, opened=opened or result.opened)
+        window, opened = _ensure_open_window(tx, automation)
+        ledger.forget_superseded(
+            tx, automation.scope_id, known.intersection(obj.key for obj in part), window.seq
+        )
+        ledger.record_versions(tx, automation.scope_id, part, window.seq)
+        result, full = _add_to_window(tx, automation, window, part, opened=opened or result.opened)
         closed += [full] if full else []
     return replace(result, count=len(fresh), closed=tuple(closed), changed=len(new.modified))
 
 
-def _rooms(tx: Tx, automation: sa.Row[Any], count: int) -> Iterator[slice]:
+def _split_by_room(tx: Tx, automation: sa.Row[Any], count: int) -> Iterator[slice]:
     """How many of `count` objects fit into the open window, and into each that follows."""
-    window = open_window(tx, automation.id)
+    window = find_open_window(tx, automation.id)
     room = automation.max_objects - (window.object_count if window is not None else 0)
     if window is not None and window.held:
         room = count
@@ -97,20 +101,20 @@ def _rooms(tx: Tx, automation: sa.Row[Any], count: int) -> Iterator[slice]:
 
 
 @by_locks
-def acknowledge(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> int:
+def acknowledge_objects(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> int:
     """Record versions as known and not to be imported; returns how many were not recorded before."""
-    automation = active(tx, automation_id, generation)
+    automation = guard_active(tx, automation_id, generation)
     if automation is None:
         return 0
     new = ledger.compare(tx, automation.scope_id, found)
     fresh = [*new.created, *new.modified]
     if fresh:
-        ledger.record(tx, automation.scope_id, fresh, ledger.NOT_IMPORTED)
+        ledger.record_versions(tx, automation.scope_id, fresh, ledger.NOT_IMPORTED)
     return len(fresh)
 
 
-def _open(tx: Tx, automation: sa.Row[Any]) -> tuple[sa.Row[Any], bool]:
-    found = open_window(tx, automation.id)
+def _ensure_open_window(tx: Tx, automation: sa.Row[Any]) -> tuple[sa.Row[Any], bool]:
+    found = find_open_window(tx, automation.id)
     if found is not None:
         return found, False
     tx.insert(
@@ -122,12 +126,12 @@ def _open(tx: Tx, automation: sa.Row[Any]) -> tuple[sa.Row[Any], bool]:
         last_change_at=tx.now,
         due_at=tx.now,
     )
-    row = open_window(tx, automation.id)
+    row = find_open_window(tx, automation.id)
     assert row is not None  # noqa: S101  # inserted one statement ago
     return row, True
 
 
-def open_window(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
+def find_open_window(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
     """The automation's open window, if it has one; it cannot close before this transaction ends."""
     return tx.first(
         sa.select(windows)
@@ -136,14 +140,14 @@ def open_window(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
     )
 
 
-def _join(
+def _add_to_window(
     tx: Tx, automation: sa.Row[Any], window: sa.Row[Any], fresh: list[StorageObject], *, opened: bool
-) -> tuple[Accepted, Closed | None]:
+) -> tuple[AcceptResult, ClosedWindow | None]:
     """Let objects join the window; one that is full closes at once."""
-    count, size = manifests.gather(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
+    count, size = manifests.add_files(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
     opened_at, _ = healed(window.opened_at, window.last_change_at, tx.now)
     total = window.object_count + count
-    due = due_at(policy(automation), opened_at, tx.now, total)
+    due = due_at(policy_of(automation), opened_at, tx.now, total)
     tx.update(
         windows,
         window.id,
@@ -153,12 +157,12 @@ def _join(
         size_bytes=window.size_bytes + size,
         due_at=due,
     )
-    result = Accepted(window.id, opened, len(fresh), due)
+    result = AcceptResult(window.id, opened, len(fresh), due)
     if window.held:
         return result, None
     if total >= automation.max_objects:
         job = Job(Kind.WINDOW, window.id, window.revision, tx.now)
-        return result, _close(tx, job, automation, CloseReason.FULL)
+        return result, _close_window(tx, job, automation, CloseReason.FULL)
     if (
         window.next_at is None or due < window.next_at
     ):  # a later deadline is found when the job there is looks
@@ -166,18 +170,18 @@ def _join(
     return result, None
 
 
-def policy(automation: sa.Row[Any]) -> WindowPolicy:
+def policy_of(automation: sa.Row[Any]) -> WindowPolicy:
     """The automation's window policy."""
     return WindowPolicy(automation.quiet_seconds, automation.max_wait_seconds, automation.max_objects)
 
 
 @by_locks
-def close(tx: Tx, job: Job) -> Closed | None:
+def close_due(tx: Tx, job: Job) -> ClosedWindow | None:
     """Close the window if it is due, not held, and its automation runs; else look again when it will be."""
     found = tx.current(job)
     if found is None or found.state != "open":
         return None
-    automation = lock(tx, found.automation_id)
+    automation = lock_automation(tx, found.automation_id)
     window = tx.current(job)  # as it is now that nothing can join it
     if window is None or window.state != "open":
         return None
@@ -185,137 +189,139 @@ def close(tx: Tx, job: Job) -> Closed | None:
         tx.claim(job)
         return None
     if window.held:
-        _look_at_held(tx, job)
+        _postpone_held(tx, job)
         return None
     opened_at, last_change_at = healed(window.opened_at, window.last_change_at, tx.now)
     reason = close_reason(
-        policy(automation),
+        policy_of(automation),
         opened_at=opened_at,
         last_change_at=last_change_at,
         object_count=window.object_count,
         now=tx.now,
     )
     if reason is None:
-        _look_again(tx, job, automation, opened_at, last_change_at)
+        _postpone_close(tx, job, automation, opened_at, last_change_at)
         return None
-    return _close(tx, job, automation, _with_resumption(reason, window, automation))
+    return _close_window(tx, job, automation, _check_resumed(reason, window, automation))
 
 
-def _with_resumption(reason: CloseReason, window: sa.Row[Any], automation: sa.Row[Any]) -> CloseReason:
+def _check_resumed(reason: CloseReason, window: sa.Row[Any], automation: sa.Row[Any]) -> CloseReason:
     """A window whose deadline passed while the automation stood still is closed by the resumption."""
     resumed = automation.updated_at is not None and window.due_at < automation.updated_at
     return CloseReason.RESUMED if resumed else reason
 
 
-def _look_again(tx: Tx, job: Job, automation: sa.Row[Any], opened_at: float, last_change_at: float) -> None:
+def _postpone_close(
+    tx: Tx, job: Job, automation: sa.Row[Any], opened_at: float, last_change_at: float
+) -> None:
     row = tx.claim(job, opened_at=opened_at, last_change_at=last_change_at)
     if row is not None:
-        due = due_at(policy(automation), opened_at, last_change_at, row.object_count)
+        due = due_at(policy_of(automation), opened_at, last_change_at, row.object_count)
         tx.update(windows, row.id, due_at=due)
         tx.put(Kind.WINDOW, row.id, row.revision, due)
 
 
-def _look_at_held(tx: Tx, job: Job) -> None:
+def _postpone_held(tx: Tx, job: Job) -> None:
     row = tx.claim(job)
     if row is not None:
         tx.put(Kind.WINDOW, row.id, row.revision, tx.now + _HELD_LOOK_SECONDS)
 
 
-def fire(tx: Tx, window_id: str) -> Closed | None:
+def fire_window(tx: Tx, window_id: str) -> ClosedWindow | None:
     """Close an open window now, by hand, held or not; None when it is closed already."""
     window = tx.first(sa.select(windows).where(windows.c.id == window_id, windows.c.state == "open"))
     if window is None:
         return None
     job = Job(Kind.WINDOW, window_id, window.revision, tx.now)
-    return _close(tx, job, lock(tx, window.automation_id), CloseReason.MANUAL)
+    return _close_window(tx, job, lock_automation(tx, window.automation_id), CloseReason.MANUAL)
 
 
-def fire_open(tx: Tx, automation_id: str) -> Closed:
+def fire_open_window(tx: Tx, automation_id: str) -> ClosedWindow:
     """Fire the automation's open window.
 
     Raises Conflict when no window is open or the automation stands still.
     """
-    automation, window = _to_steer(tx, automation_id)
+    automation, window = _lock_open_window(tx, automation_id)
     if not automation.enabled or automation.paused:
         state = "paused" if automation.enabled else "disabled"
         what = f"automation {automation.id!r} is {state}: nothing is fired, its window is kept"
         raise Conflict(what, "resume or enable it")
-    closed = fire(tx, window.id)
+    closed = fire_window(tx, window.id)
     assert closed is not None  # noqa: S101  # its row is locked
     return closed
 
 
-def hold(tx: Tx, automation_id: str) -> bool:
+def hold_window(tx: Tx, automation_id: str) -> bool:
     """Keep the automation's open window open until it is released or fired; False when it is held already.
 
     Raises Conflict when no window is open.
     """
-    _, window = _to_steer(tx, automation_id)
+    _, window = _lock_open_window(tx, automation_id)
     if not window.held:
         tx.update(windows, window.id, held=True)
         tx.nudge(Kind.WINDOW, window, tx.now + _HELD_LOOK_SECONDS)  # who is about to close it comes too late
     return not window.held
 
 
-def release(tx: Tx, automation_id: str) -> bool:
+def release_window(tx: Tx, automation_id: str) -> bool:
     """Let the deadline of a held window count again, an overdue one at once; False when it is not held.
 
     Raises Conflict when no window is open.
     """
-    _, window = _to_steer(tx, automation_id)
+    _, window = _lock_open_window(tx, automation_id)
     if window.held:
         tx.update(windows, window.id, held=False)
         tx.nudge(Kind.WINDOW, window, tx.now, Priority.MANUAL)
     return bool(window.held)
 
 
-def leave_connector(tx: Tx, automation_id: str) -> Closed | None:
+def close_before_move(tx: Tx, automation_id: str) -> ClosedWindow | None:
     """What has gathered becomes an import job of the connector that the automation is about to leave, also when it
     is held or the automation stands still: nobody would find it at the next connector. None: there was nothing.
     """
-    lock(tx, automation_id)
-    window = open_window(tx, automation_id)
-    return None if window is None else fire(tx, window.id)
+    lock_automation(tx, automation_id)
+    window = find_open_window(tx, automation_id)
+    return None if window is None else fire_window(tx, window.id)
 
 
-def reschedule(tx: Tx, automation_id: str) -> None:
+def reschedule_window(tx: Tx, automation_id: str) -> None:
     """Let the open window follow an edited policy; a deadline that has passed stays, and tells how it was met."""
-    automation = lock(tx, automation_id)
-    window = open_window(tx, automation_id)
+    automation = lock_automation(tx, automation_id)
+    window = find_open_window(tx, automation_id)
     if window is not None and window.due_at > tx.now:
         moments = healed(window.opened_at, window.last_change_at, tx.now)
-        due = due_at(policy(automation), *moments, window.object_count)
+        due = due_at(policy_of(automation), *moments, window.object_count)
         tx.update(windows, window.id, due_at=max(due, tx.now))
 
 
-def _to_steer(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]]:
+def _lock_open_window(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]]:
     """The automation and its open window, both locked."""
-    automation = lock(tx, automation_id)
-    window = open_window(tx, automation_id)
+    automation = lock_automation(tx, automation_id)
+    window = find_open_window(tx, automation_id)
     if window is None:
         what = f"no window of automation {automation_id!r} is open"
         raise Conflict(what, "one opens with the next new object")
     return automation, window
 
 
-def lock(tx: Tx, automation_id: str) -> sa.Row[Any]:
+def lock_automation(tx: Tx, automation_id: str) -> sa.Row[Any]:
     """The automation, guarded; nothing joins its open window before this transaction ends."""
     automation = tx.guard(import_automations, automation_id)
     assert automation is not None  # noqa: S101  # a foreign key keeps it
     return automation
 
 
-def _close(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> Closed | None:
+def _close_window(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> ClosedWindow | None:
     window = tx.claim(job, state="closed", reason=reason, closed_at=tx.now)
     if window is None:
         return None
-    manifests.create_from_window(tx, automation, window)
+    manifests.create_import_job(tx, automation, window)
     tx.update(
         import_automations,
         automation.id,
         last_triggered_at=tx.now,
         last_import_job_id=window.import_job_id,
     )
-    return Closed(
+    return ClosedWindow(
         window.id, automation.id, window.import_job_id, reason, window.object_count, window.opened_at
     )

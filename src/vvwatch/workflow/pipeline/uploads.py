@@ -43,11 +43,11 @@ class Uploads:
 
     def connector(self, tx: Tx) -> sa.Row[Any]:
         """The connector that these files are opened by."""
-        return catalog.uploads(tx, self._node, str(self.folder.root))
+        return catalog.ensure_uploads_connector(tx, self._node, str(self.folder.root))
 
     async def settle(self) -> None:
         """Take note of where the folder is: it moves with the state."""
-        await self._database.write(catalog.uploads_moved, self._node, str(self.folder.root))
+        await self._database.write(catalog.move_uploads, self._node, str(self.folder.root))
 
     @asynccontextmanager
     async def job(self) -> AsyncIterator[str]:

@@ -221,15 +221,17 @@ def _rows(tx: Tx, connector_id: str | None, now: float) -> _Rows:
         catalog.get_connector(tx, connector_id)
     there = [row for row in catalog.list_connectors(tx) if connector_id in (None, row.id)]
     wanted = {row.id for row in there}
-    refused = watch_queries.refused_messages(tx, now - _REFUSED_WITHIN_SECONDS)
+    refused = watch_queries.count_refused_messages(tx, now - _REFUSED_WITHIN_SECONDS)
     return _Rows(
         connectors=there,
-        automations=[row for row in watch_queries.watched(tx) if row.connector_id in wanted],
-        sweeps=watch_queries.last_complete_sweeps(tx),
+        automations=[row for row in watch_queries.list_watched(tx) if row.connector_id in wanted],
+        sweeps=watch_queries.map_last_complete_scans(tx),
         refused=[row for row in refused if row.connector_id in wanted],
         webhooks=() if connector_id else status_queries.troubled_webhooks(tx),
         exporting={
-            row.id: row for row in automations.exporting(tx) if row.destination_connector_id in wanted
+            row.id: row
+            for row in automations.list_export_automations(tx)
+            if row.destination_connector_id in wanted
         },
         failures=() if connector_id else attention.failures(tx, now - attention.RECENT_SECONDS).found,
         nodes=() if connector_id else nodes.all_lost(tx),

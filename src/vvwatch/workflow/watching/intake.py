@@ -17,8 +17,8 @@ from vvwatch.ports import Clock, Irregularity
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import absences, ledger, windows
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.watching.watch_state import Tally, Watched, observation
-from vvwatch.workflow.watching.windows import announce
+from vvwatch.workflow.watching.watch_state import ScanStats, WatchState, to_observation
+from vvwatch.workflow.watching.windows import announce_closed
 
 _MOST_SETTLING = 200_000
 
@@ -35,37 +35,37 @@ class Intake:
         self._telemetry = telemetry
         self._sample = sample
 
-    async def take(self, watched: Watched, seen: Sequence[StorageObject], tally: Tally) -> None:
+    async def take(self, watched: WatchState, seen: Sequence[StorageObject], tally: ScanStats) -> None:
         """Take in what of `seen` is new to the ledger, wanted and settled; counted in `tally`."""
         await self.take_runs(watched, [seen], tally)
 
     async def take_runs(
-        self, watched: Watched, runs: Sequence[Sequence[StorageObject]], tally: Tally
+        self, watched: WatchState, runs: Sequence[Sequence[StorageObject]], tally: ScanStats
     ) -> None:
         """As `take`, of runs of objects whose keys stand close together, as a page of a listing has them."""
         if not any(runs):
             return
-        held = await self._database.read(ledger.hold, watched.row.scope_id, runs, tally.seen)
+        held = await self._database.read(ledger.compare_pages, watched.row.scope_id, runs, tally.seen)
         if held.missed:
-            await self._database.write(absences.found_again, watched.row.scope_id, held.missed)
+            await self._database.write(absences.clear_absences, watched.row.scope_id, held.missed)
         difference = await self._without_risen(watched, held.diff)
         tally.known += difference.known
         await self.offer(watched, chain(*runs), difference, tally)
 
-    async def _without_risen(self, watched: Watched, difference: Diff) -> Diff:
+    async def _without_risen(self, watched: WatchState, difference: Diff) -> Diff:
         """Where a version never comes twice, one that was taken for gone was only out of sight: it is known."""
         if watched.storage.capabilities.versions_recur or not difference.created:
             return difference
         scope_id, created = watched.row.scope_id, difference.created
-        risen = await self._database.read(absences.graves, scope_id, created)
+        risen = await self._database.read(absences.find_tombstones, scope_id, created)
         if not risen:
             return difference
-        await self._database.write(absences.unbury, scope_id, list(risen.values()))
+        await self._database.write(absences.restore_versions, scope_id, list(risen.values()))
         fresh = [obj for obj in created if obj[:2] not in risen]
         return Diff(fresh, difference.modified, difference.known + len(risen))
 
     async def offer(
-        self, watched: Watched, seen: Iterable[StorageObject], difference: Diff, tally: Tally
+        self, watched: WatchState, seen: Iterable[StorageObject], difference: Diff, tally: ScanStats
     ) -> None:
         """As `take`, of what was held against the ledger; what is no candidate any more has nothing to settle."""
         wanted = await self._wanted(watched, difference, tally)
@@ -77,7 +77,7 @@ class Intake:
         if ready:
             await self._accept(watched, ready, tally)
 
-    async def observe_irregular(self, watched: Watched, irregular: Sequence[Irregularity]) -> None:
+    async def observe_irregular(self, watched: WatchState, irregular: Sequence[Irregularity]) -> None:
         """Remember what stands there, would be wanted and can be no object."""
         await self._observe(
             watched,
@@ -93,13 +93,13 @@ class Intake:
             ],
         )
 
-    async def _wanted(self, watched: Watched, difference: Diff, tally: Tally) -> list[StorageObject]:
+    async def _wanted(self, watched: WatchState, difference: Diff, tally: ScanStats) -> list[StorageObject]:
         """What passes the filter and the import mode; what does not is remembered where it is worth knowing."""
         new = [*difference.created, *difference.modified]
         firsts = await self._firsts(watched, new)
         later = firsts.taken | firsts.awaited
         first = [obj for obj in new if obj.key not in later]
-        named = [obj for obj in first if _is_worth_a_look(watched, obj.key)]
+        named = [obj for obj in first if _is_worth_examining(watched, obj.key)]
         candidates, own = await self._without_own(watched, named)
         if candidates:
             candidates = await watched.looked_into(self._database, candidates, self._sample())
@@ -107,37 +107,43 @@ class Intake:
         wanted, existing = watched.split_existing([obj for obj, verdict in verdicts if verdict.accepted])
         declined = [obj for obj in new if obj.key in later and watched.filter.verdict(obj).accepted]
         if known := [*(obj for obj in declined if obj.key in firsts.taken), *own, *existing]:
-            await self._database.write(windows.acknowledge, watched.row.id, watched.row.generation, known)
+            await self._database.write(
+                windows.acknowledge_objects, watched.row.id, watched.row.generation, known
+            )
             tally.note(known)
         tally.matched += len(wanted) + len(declined) + len(existing)
         tally.skipped += len(first) - len(own) - len(wanted)
         refused = [(obj, verdict) for obj, verdict in verdicts if verdict.reason in WORTH_KNOWING]
-        await self._observe(watched, [observation(obj, v.reason, v.detail) for obj, v in refused])
+        await self._observe(watched, [to_observation(obj, v.reason, v.detail) for obj, v in refused])
         return wanted
 
-    async def _firsts(self, watched: Watched, new: Sequence[StorageObject]) -> ledger.Firsts:
+    async def _firsts(self, watched: WatchState, new: Sequence[StorageObject]) -> ledger.KnownKeys:
         """Where only the first version of a key counts: the keys that had one."""
         if not watched.new_only or not new:
-            return ledger.Firsts(set(), set())
-        return await self._database.read(ledger.firsts, watched.row.scope_id, [obj.key for obj in new])
+            return ledger.KnownKeys(set(), set())
+        return await self._database.read(
+            ledger.find_known_keys, watched.row.scope_id, [obj.key for obj in new]
+        )
 
     async def _without_own(
-        self, watched: Watched, candidates: list[StorageObject]
+        self, watched: WatchState, candidates: list[StorageObject]
     ) -> tuple[list[StorageObject], list[StorageObject]]:
         """Split off what we wrote ourselves."""
         uris = {watched.storage.uri(obj.key): obj for obj in candidates}
-        ours = await self._database.read(ledger.own_outputs, list(uris)) if uris else set()
+        ours = await self._database.read(ledger.find_own_outputs, list(uris)) if uris else set()
         return [o for u, o in uris.items() if u not in ours], [o for u, o in uris.items() if u in ours]
 
-    async def _observe(self, watched: Watched, observed: list[dict[str, Any]]) -> None:
-        if not observed or not await self._database.read(ledger.has_news, watched.row.id, observed):
+    async def _observe(self, watched: WatchState, observed: list[dict[str, Any]]) -> None:
+        if not observed or not await self._database.read(
+            ledger.has_new_observations, watched.row.id, observed
+        ):
             return
-        for item in await self._database.write(ledger.observe, watched.row.id, observed):
+        for item in await self._database.write(ledger.record_observations, watched.row.id, observed):
             self._telemetry.emit(
                 "change.skipped", automation=watched.row.id, object_key=item["key"], reason=item["reason"]
             )
 
-    async def _ripe(self, watched: Watched, wanted: list[StorageObject]) -> list[StorageObject]:
+    async def _ripe(self, watched: WatchState, wanted: list[StorageObject]) -> list[StorageObject]:
         """Those that have settled and that no visible writer holds; the others wait for the next look."""
         now = self._clock.monotonic()
         quiet: list[StorageObject] = []
@@ -157,9 +163,9 @@ class Intake:
             self.unsettled.set()
         return [obj for obj in quiet if obj.key not in held]
 
-    async def _accept(self, watched: Watched, ready: list[StorageObject], tally: Tally) -> None:
+    async def _accept(self, watched: WatchState, ready: list[StorageObject], tally: ScanStats) -> None:
         row = watched.row
-        result = await self._database.write(windows.accept, row.id, row.generation, ready)
+        result = await self._database.write(windows.accept_objects, row.id, row.generation, ready)
         tally.note(ready)
         tally.accepted += result.count
         tally.changed += result.changed
@@ -169,7 +175,7 @@ class Intake:
         note_new(tally.newest, (obj.key for obj in ready))
         self._tell(row.id, ready, result)
 
-    def _tell(self, automation_id: str, ready: Sequence[StorageObject], result: windows.Accepted) -> None:
+    def _tell(self, automation_id: str, ready: Sequence[StorageObject], result: windows.AcceptResult) -> None:
         if result.opened:
             self._telemetry.emit(
                 "window.opened", automation=automation_id, window=result.window_id, due_at=result.due_at
@@ -184,10 +190,10 @@ class Intake:
                 due_at=result.due_at,
             )
         for closed in result.closed:
-            announce(self._telemetry, closed)
+            announce_closed(self._telemetry, closed)
 
 
-def _is_worth_a_look(watched: Watched, key: str) -> bool:
+def _is_worth_examining(watched: WatchState, key: str) -> bool:
     """Whether more than its name decides, or its owner is told; a bucket may be full of what nobody wants."""
     verdict = watched.filter.name_verdict(key)
     return verdict.accepted or verdict.reason in WORTH_KNOWING

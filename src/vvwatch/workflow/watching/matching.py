@@ -11,16 +11,16 @@ from vvwatch.core.changes import EventKind, ObjectEvent, Order
 from vvwatch.core.locations import check_key
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Hint, Message
-from vvwatch.store.catalog.subscribers import Place
-from vvwatch.store.watching.quarantine import Refused
+from vvwatch.store.catalog.subscribers import WatchedPrefix
+from vvwatch.store.watching.quarantine import RefusedMessage
 
-_MOST_TOLD: Final = 20
+_MAX_DESCRIBED: Final = 20
 _UNKEYED: Final = "names no key that an object could have"
 _UNMATCHED: Final = "no automation watches what it tells of"
 
 
 @dataclass(slots=True)
-class Batch:
+class MatchedBatch:
     """What became of a batch: `hints` by automation, and what each message waits for.
 
     `wanted` has the automations that have to take in what a message tells before it may go; one for which there
@@ -29,53 +29,55 @@ class Batch:
 
     hints: dict[str, Hint] = field(default_factory=dict)
     wanted: list[tuple[Message, frozenset[str]]] = field(default_factory=list)
-    refused: list[tuple[Message, Refused]] = field(default_factory=list)
+    refused: list[tuple[Message, RefusedMessage]] = field(default_factory=list)
 
 
-def matched(messages: Iterable[Message], places: Iterable[Place], order: Order) -> Batch:
+def match_messages(
+    messages: Iterable[Message], places: Iterable[WatchedPrefix], order: Order
+) -> MatchedBatch:
     """Match messages, in the order in which they came, with the places of their connector.
 
     What only automations that stand still would want needs no more than deletion: they list everything when they go
     on. An event that a later one of its key has overtaken adds nothing.
     """
-    matching = _Matching(_Prefixes(places), order)
+    matching = _Matcher(_PrefixLookup(places), order)
     for message in messages:
         matching.add(message)
     matching.batch.hints = matching.hints()
     return matching.batch
 
 
-class _Prefixes:
+class _PrefixLookup:
     """Finds the places that a key lies in, however many there are."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self._places: dict[str, list[Place]] = defaultdict(list)
+    def __init__(self, places: Iterable[WatchedPrefix]) -> None:
+        self._places: dict[str, list[WatchedPrefix]] = defaultdict(list)
         for place in places:
             self._places[place.prefix].append(place)
         self._lengths = sorted({len(prefix) for prefix in self._places})
 
-    def of(self, key: str) -> Iterator[Place]:
+    def of(self, key: str) -> Iterator[WatchedPrefix]:
         for length in self._lengths:
             yield from self._places.get(key[:length], ())
 
 
-class _Matching:
-    def __init__(self, prefixes: _Prefixes, order: Order) -> None:
-        self.batch = Batch()
+class _Matcher:
+    def __init__(self, prefixes: _PrefixLookup, order: Order) -> None:
+        self.batch = MatchedBatch()
         self._prefixes = prefixes
         self._order = order
         self._latest: dict[tuple[str, ...], ObjectEvent] = {}
 
     def add(self, message: Message) -> None:
         refusal = message.refusal
-        events = [event for each in message.events if (event := _usable(each))]
+        events = [event for each in message.events if (event := _with_valid_keys(each))]
         found = [place for event in events for place in self._places(event)]
         if refusal is not None:
             self._refuse(message, refusal.reason, refusal.detail, refusal.excerpt)
         elif message.events and not events:
-            self._refuse(message, "malformed", _UNKEYED, _told(message.events))
+            self._refuse(message, "malformed", _UNKEYED, _describe_events(message.events))
         elif events and not found:
-            self._refuse(message, "unmatched", _UNMATCHED, _told(events))
+            self._refuse(message, "unmatched", _UNMATCHED, _describe_events(events))
         else:
             wanting = frozenset(place.automation_id for place in found if place.active)
             self.batch.wanted.append((message, wanting))
@@ -86,7 +88,7 @@ class _Matching:
         told: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for event in self._latest.values():
             for key in event.keys:
-                name, item = _part(event, key)
+                name, item = _to_hint_part(event, key)
                 for place in self._prefixes.of(key):
                     if place.active:
                         told[place.automation_id][name].append(item)
@@ -95,25 +97,25 @@ class _Matching:
             for automation_id, parts in told.items()
         }
 
-    def _places(self, event: ObjectEvent) -> Iterator[Place]:
+    def _places(self, event: ObjectEvent) -> Iterator[WatchedPrefix]:
         for key in event.keys:
             yield from self._prefixes.of(key)
 
     def _gather(self, event: ObjectEvent) -> None:
         if not self._order.is_overtaken(event):
-            self._latest[event.keys] = _later(self._latest.get(event.keys), event)
+            self._latest[event.keys] = _choose_later(self._latest.get(event.keys), event)
 
     def _refuse(self, message: Message, reason: str, detail: str, excerpt: str) -> None:
-        self.batch.refused.append((message, Refused(message.id, reason, detail, excerpt)))
+        self.batch.refused.append((message, RefusedMessage(message.id, reason, detail, excerpt)))
 
 
-def _usable(event: ObjectEvent) -> ObjectEvent | None:
+def _with_valid_keys(event: ObjectEvent) -> ObjectEvent | None:
     """The event with those spellings of its key at which an object can stand."""
-    keys = tuple(key for key in event.keys if _is_key(key))
+    keys = tuple(key for key in event.keys if _is_valid_key(key))
     return event if keys == event.keys else replace(event, keys=keys) if keys else None
 
 
-def _is_key(key: str) -> bool:
+def _is_valid_key(key: str) -> bool:
     try:
         check_key(key)
     except InvalidInput:
@@ -121,7 +123,7 @@ def _is_key(key: str) -> bool:
     return True
 
 
-def _later(known: ObjectEvent | None, event: ObjectEvent) -> ObjectEvent:
+def _choose_later(known: ObjectEvent | None, event: ObjectEvent) -> ObjectEvent:
     """What is to be followed of two events of one key; where nothing tells which came later, the store is asked."""
     if known is None or known == event or event.sequencer:
         return event
@@ -129,12 +131,14 @@ def _later(known: ObjectEvent | None, event: ObjectEvent) -> ObjectEvent:
     return replace(event, kind=kind, found=None)
 
 
-def _part(event: ObjectEvent, key: str) -> tuple[str, Any]:
+def _to_hint_part(event: ObjectEvent, key: str) -> tuple[str, Any]:
     """The field of a hint that tells of the event, and what it holds."""
     if event.kind is EventKind.REMOVED:
         return "removed", key
     return ("keys", key) if event.found is None else ("objects", event.found)
 
 
-def _told(events: Sequence[ObjectEvent]) -> str:
-    return "\n".join(f"{event.kind} {event.keys[0] if event.keys else ''}" for event in events[:_MOST_TOLD])
+def _describe_events(events: Sequence[ObjectEvent]) -> str:
+    return "\n".join(
+        f"{event.kind} {event.keys[0] if event.keys else ''}" for event in events[:_MAX_DESCRIBED]
+    )

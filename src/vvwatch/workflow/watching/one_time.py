@@ -22,7 +22,7 @@ from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.listings import closing
 from vvwatch.workflow.pipeline.reading import Reading, to_known_error
-from vvwatch.workflow.watching.watch_state import left_out
+from vvwatch.workflow.watching.watch_state import find_left_out
 
 _SETTLE_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 60.0
@@ -31,12 +31,12 @@ _MOST_ASKED: Final = 1_000
 _AT_ONCE: Final = 500
 
 
-class _Overtaken(Exception):
+class _Superseded(Exception):
     """Another listing of the job counts now, or none: it was cancelled."""
 
 
 @dataclass
-class _Look:
+class _JobListing:
     """One listing under way. `settling` are those that may still be written to; `asked` counts archived ones."""
 
     job: Job
@@ -65,7 +65,7 @@ class OneTimeImports:
             return
         try:
             await self._listed(job, listing)
-        except _Overtaken:
+        except _Superseded:
             return
         except Exception as failure:  # noqa: BLE001  # one job's trouble must not go on for ever
             await self._failed(job, listing, failure)
@@ -84,7 +84,7 @@ class OneTimeImports:
         row = listing.row
         storage = await self._reading.storage(listing.connector)
         rules = ObjectFilter.of(row)
-        look = _Look(job, listing, storage, rules)
+        look = _JobListing(job, listing, storage, rules)
         async with closing(
             storage.list(row.source_prefix, recursive=row.recursive, skips=rules.skips)
         ) as pages:
@@ -126,13 +126,15 @@ class OneTimeImports:
             error=error,
         )
 
-    async def _page(self, look: _Look, page: Page) -> None:
+    async def _page(self, look: _JobListing, page: Page) -> None:
         for start in range(0, len(page.objects), _AT_ONCE):
             await self._objects(look, page.objects[start : start + _AT_ONCE])
-        if left := [_irregular(each) for each in left_out(look.filter, Page((), page.irregular))]:
+        if left := [
+            _decline_irregular(each) for each in find_left_out(look.filter, Page((), page.irregular))
+        ]:
             await self._take(look, [], left)
 
-    async def _objects(self, look: _Look, objects: Sequence[StorageObject]) -> None:
+    async def _objects(self, look: _JobListing, objects: Sequence[StorageObject]) -> None:
         """What of these is wanted and at rest is gathered; what may move is kept for the end of the listing."""
         wanted, left = await self._judged(look, objects)
         at_rest = wanted if look.storage.capabilities.atomic_writes else await self._at_rest(look, wanted)
@@ -140,41 +142,41 @@ class OneTimeImports:
         moving = [obj for obj in wanted if obj.key not in resting]
         room = _MOST_SETTLING - len(look.settling)
         look.settling.update((obj.key, obj) for obj in moving[:room])
-        await self._take(look, at_rest, [*left, *(_left(obj, Reason.SETTLING) for obj in moving[room:])])
+        await self._take(look, at_rest, [*left, *(_decline(obj, Reason.SETTLING) for obj in moving[room:])])
 
     async def _judged(
-        self, look: _Look, objects: Sequence[StorageObject]
+        self, look: _JobListing, objects: Sequence[StorageObject]
     ) -> tuple[list[StorageObject], list[SkippedObject]]:
         """What of these passes the rules, and of the others those of which a person would want to hear."""
         found = await self._thawed(look, await self._without_own(look, objects))
         verdicts = [(obj, look.filter.verdict(obj)) for obj in found]
         left = [
-            _left(obj, verdict.reason, verdict.detail)
+            _decline(obj, verdict.reason, verdict.detail)
             for obj, verdict in verdicts
             if verdict.reason in WORTH_KNOWING
         ]
         return [obj for obj, verdict in verdicts if verdict.accepted], left
 
     async def _take(
-        self, look: _Look, wanted: Sequence[StorageObject], left: Sequence[SkippedObject]
+        self, look: _JobListing, wanted: Sequence[StorageObject], left: Sequence[SkippedObject]
     ) -> None:
         if not wanted and not left:
             return
         taken = await self._database.write(one_time.record_listed, look.job, look.listing, wanted, left)
         if taken is None:
-            raise _Overtaken
+            raise _Superseded
         look.files = taken.total_files - taken.skipped
 
-    async def _without_own(self, look: _Look, objects: Sequence[StorageObject]) -> list[StorageObject]:
+    async def _without_own(self, look: _JobListing, objects: Sequence[StorageObject]) -> list[StorageObject]:
         """What we wrote ourselves is never an input."""
         candidates = {
             look.storage.uri(obj.key): obj for obj in objects if look.filter.name_verdict(obj.key).accepted
         }
-        own = await self._database.read(ledger.own_outputs, list(candidates)) if candidates else set()
+        own = await self._database.read(ledger.find_own_outputs, list(candidates)) if candidates else set()
         ours = {candidates[uri].key for uri in own}
         return [obj for obj in objects if obj.key not in ours]
 
-    async def _thawed(self, look: _Look, objects: list[StorageObject]) -> list[StorageObject]:
+    async def _thawed(self, look: _JobListing, objects: list[StorageObject]) -> list[StorageObject]:
         """Each archived or not as is known now; of very many archived ones some are asked about."""
         frozen = [obj.key for obj in objects if obj.archived and look.filter.name_verdict(obj.key).accepted]
         asked = frozen[: max(_MOST_ASKED - look.asked, 0)]
@@ -184,14 +186,14 @@ class OneTimeImports:
         thawed = set(await look.storage.restored(asked))
         return [obj._replace(archived=obj.archived and obj.key not in thawed) for obj in objects]
 
-    async def _at_rest(self, look: _Look, objects: Iterable[StorageObject]) -> list[StorageObject]:
+    async def _at_rest(self, look: _JobListing, objects: Iterable[StorageObject]) -> list[StorageObject]:
         """Those that were not written to for a while and that no visible writer holds."""
         since = self._clock.now() + look.storage.clock_ahead_seconds - _SETTLE_SECONDS
         still = [obj for obj in objects if obj.changed_at <= since]
         held = await look.storage.in_use([obj.key for obj in still]) if still else ()
         return [obj for obj in still if obj.key not in held]
 
-    async def _settled(self, look: _Look) -> None:
+    async def _settled(self, look: _JobListing) -> None:
         """Wait for what may still be written to; what then is as it was seen is gathered."""
         until = self._clock.monotonic() + _PATIENCE_SECONDS
         while look.settling and self._clock.monotonic() < until:
@@ -199,12 +201,12 @@ class OneTimeImports:
             seen, look.settling = look.settling, {}
             for start in range(0, len(seen), _AT_ONCE):
                 await self._looked_again(look, list(seen.values())[start : start + _AT_ONCE])
-        left = [_left(obj, Reason.SETTLING) for obj in look.settling.values()]
+        left = [_decline(obj, Reason.SETTLING) for obj in look.settling.values()]
         for start in range(0, len(left), _AT_ONCE):
             await self._take(look, [], left[start : start + _AT_ONCE])
 
-    async def _looked_again(self, look: _Look, seen: Sequence[StorageObject]) -> None:
-        there = [(obj, await _there(look.storage, obj.key)) for obj in seen]
+    async def _looked_again(self, look: _JobListing, seen: Sequence[StorageObject]) -> None:
+        there = [(obj, await _stat_or_none(look.storage, obj.key)) for obj in seen]
         held = await look.storage.in_use([obj.key for obj in seen])
         rested = [obj for obj, now in there if now == obj and obj.key not in held]
         resting = {obj.key for obj in rested}
@@ -213,7 +215,7 @@ class OneTimeImports:
         await self._take(look, *await self._judged(look, rested))
 
 
-async def _there(storage: Storage, key: str) -> StorageObject | None:
+async def _stat_or_none(storage: Storage, key: str) -> StorageObject | None:
     """What stands at the key; None when nothing that could be imported does any more."""
     try:
         return await storage.stat(key)
@@ -223,10 +225,10 @@ async def _there(storage: Storage, key: str) -> StorageObject | None:
         return None
 
 
-def _left(obj: StorageObject, reason: Reason, detail: str = "") -> SkippedObject:
+def _decline(obj: StorageObject, reason: Reason, detail: str = "") -> SkippedObject:
     told = f"{explain(reason)} ({detail})" if detail else explain(reason)
     return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, told)
 
 
-def _irregular(found: Irregularity) -> SkippedObject:
+def _decline_irregular(found: Irregularity) -> SkippedObject:
     return SkippedObject(found.key, "", 0, Reason(found.reason), found.detail)

@@ -18,7 +18,7 @@ from vvwatch.ports import Page
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import ledger
 from vvwatch.workflow.listings import closing
-from vvwatch.workflow.watching.watch_state import Watched, left_out
+from vvwatch.workflow.watching.watch_state import WatchState, find_left_out
 
 _MOST_KEYS: Final = 100
 _AT_ONCE: Final = 250  # a few milliseconds of a turn
@@ -26,7 +26,7 @@ _EXISTING: Final = "existing"
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class PreviewLimits:
     """Where a preview stops, complete or not."""
 
     objects: int = 100_000
@@ -50,14 +50,16 @@ class Preview:
     stopped: str = ""
 
 
-def told(reason: str) -> str:
+def explain_declined(reason: str) -> str:
     """A reason of `Preview.declined` as the second half of a sentence about an object."""
     if reason == _EXISTING:
         return "it was there before the automation began, and process_existing is false"
     return explain(Reason(reason))
 
 
-async def preview(database: Database, watched: Watched, bounds: Bounds = Bounds()) -> Preview:
+async def preview_import(
+    database: Database, watched: WatchState, bounds: PreviewLimits = PreviewLimits()
+) -> Preview:
     """What `watched` would pick up. Raises StorageError when its location cannot be listed."""
     found, row = Preview(stopped=f"{bounds.seconds:g} seconds were over"), watched.row
     with anyio.move_on_after(bounds.seconds):
@@ -65,10 +67,10 @@ async def preview(database: Database, watched: Watched, bounds: Bounds = Bounds(
         async with closing(listing) as pages:
             async for page in pages:
                 found.declined.update(
-                    each.reason for each in left_out(watched.filter, Page((), page.irregular))
+                    each.reason for each in find_left_out(watched.filter, Page((), page.irregular))
                 )
                 for start in range(0, len(page.objects), _AT_ONCE):
-                    await _add(database, watched, page.objects[start : start + _AT_ONCE], found)
+                    await _count_objects(database, watched, page.objects[start : start + _AT_ONCE], found)
                 if found.listed >= bounds.objects:
                     found.stopped = f"{found.listed:,} objects were listed"
                     return found
@@ -76,20 +78,20 @@ async def preview(database: Database, watched: Watched, bounds: Bounds = Bounds(
     return found
 
 
-async def _add(
-    database: Database, watched: Watched, objects: Sequence[StorageObject], found: Preview
+async def _count_objects(
+    database: Database, watched: WatchState, objects: Sequence[StorageObject], found: Preview
 ) -> None:
     """Count a part of a page, all of it or nothing."""
     difference = await database.read(ledger.compare, watched.row.scope_id, objects)
     unknown = {obj.key: obj for obj in (*difference.created, *difference.modified)}
     known = [obj for obj in objects if obj.key not in unknown]
-    declined = Counter(_refusals(watched, known))
+    declined = Counter(_list_refusals(watched, known))
     known_count = len(known) - declined.total()
     if watched.new_only and unknown:
-        firsts = await database.read(ledger.firsts, watched.row.scope_id, list(unknown))
+        firsts = await database.read(ledger.find_known_keys, watched.row.scope_id, list(unknown))
         later = [unknown.pop(key) for key in firsts.taken | firsts.awaited]
-        declined.update(_refusals(watched, later, otherwise=Reason.NEW_ONLY_KNOWN_KEY))
-    new = await _new(database, watched, list(unknown.values()), declined)
+        declined.update(_list_refusals(watched, later, otherwise=Reason.NEW_ONLY_KNOWN_KEY))
+    new = await _select_new(database, watched, list(unknown.values()), declined)
     found.listed += len(objects)
     found.known += known_count
     found.new += len(new)
@@ -98,14 +100,14 @@ async def _add(
     found.new_keys += [obj.key for obj in new[: _MOST_KEYS - len(found.new_keys)]]
 
 
-async def _new(
-    database: Database, watched: Watched, unknown: list[StorageObject], declined: Counter[str]
+async def _select_new(
+    database: Database, watched: WatchState, unknown: list[StorageObject], declined: Counter[str]
 ) -> list[StorageObject]:
     """Those that would be picked up; why not, of the others, is counted in `declined`."""
     if not unknown:
         return []
     uris = {watched.storage.uri(obj.key): obj for obj in unknown}
-    own = await database.read(ledger.own_outputs, list(uris))
+    own = await database.read(ledger.find_own_outputs, list(uris))
     declined[Reason.OWN_OUTPUT] += len(own)
     candidates = [obj for uri, obj in uris.items() if uri not in own]
     candidates = await watched.looked_into(database, candidates, 0.0)
@@ -116,7 +118,7 @@ async def _new(
     return wanted
 
 
-def _refusals(watched: Watched, objects: Sequence[StorageObject], otherwise: str = "") -> list[str]:
+def _list_refusals(watched: WatchState, objects: Sequence[StorageObject], otherwise: str = "") -> list[str]:
     """Why each of these is declined; what passes the filter is, if at all, for the reason `otherwise`."""
     verdicts = map(watched.filter.verdict, objects)
     reasons = (otherwise if verdict.accepted else verdict.reason for verdict in verdicts)

@@ -24,7 +24,7 @@ from vvwatch.store.catalog import subscribers
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import quarantine
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.watching.matching import Batch, matched
+from vvwatch.workflow.watching.matching import MatchedBatch, match_messages
 
 _PAUSE_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -41,7 +41,7 @@ _ACKNOWLEDGING: Final = "acknowledging"
 Batches = MemoryObjectSendStream[Sequence[Message]]
 
 
-class Consumer:
+class QueueConsumer:
     """Consumes the queue of a connector. `open_queue` opens it, and may block; `sample` varies pauses.
 
     `notice` follows a hint about an automation, and answers whether all of it is committed. `exclusive`: nobody else
@@ -130,7 +130,7 @@ class Consumer:
             batch, done = await self._committed(messages)
         except VvwatchError as error:
             self._failed(_TAKING, error)
-            batch, done = Batch(), []
+            batch, done = MatchedBatch(), []
         await self._acknowledge(queue, done)
         left = [message for message in messages if message.receipt in self._in_hand]
         await self._release(queue, left)
@@ -145,26 +145,26 @@ class Consumer:
         )
         return not self._troubles and len(left) < len(messages)
 
-    async def _committed(self, messages: Sequence[Message]) -> tuple[Batch, list[Message]]:
+    async def _committed(self, messages: Sequence[Message]) -> tuple[MatchedBatch, list[Message]]:
         """What the messages come to, and those that need not come again."""
-        places = await self._database.read(subscribers.places, self._connector_id)
-        batch = matched(messages, places, self._order)
+        places = await self._database.read(subscribers.list_watched_prefixes, self._connector_id)
+        batch = match_messages(messages, places, self._order)
         await self._quarantine(batch)
         behind = {name for name, hint in batch.hints.items() if not await self._notice(name, hint)}
         if behind:
             what = f"what the queue tells could not be taken in for {', '.join(sorted(behind))}"
-            self._failed(_TAKING, _NotTaken(what, "the log says why: hint.failed; it is tried again"))
+            self._failed(_TAKING, _NotCommitted(what, "the log says why: hint.failed; it is tried again"))
         else:
             self._succeeded(_TAKING)
         done = [message for message, wanting in batch.wanted if not wanting & behind]
         return batch, done + ([message for message, _ in batch.refused] if self._exclusive else [])
 
-    async def _quarantine(self, batch: Batch) -> None:
+    async def _quarantine(self, batch: MatchedBatch) -> None:
         if not batch.refused:
             return
         refused = [each for _, each in batch.refused]
         new = await self._database.write(
-            quarantine.keep, self._connector_id, refused, deleted=self._exclusive
+            quarantine.keep_messages, self._connector_id, refused, deleted=self._exclusive
         )
         if new:
             first = refused[0]
@@ -229,19 +229,19 @@ class Consumer:
     def _judge(self) -> None:
         """Healthy without trouble, failed where only a person can help, degraded else."""
         state, reason, hint = "healthy", "", ""
-        for error in sorted(self._troubles.values(), key=_passes)[:1]:
-            state = "degraded" if _passes(error) else "failed"
+        for error in sorted(self._troubles.values(), key=_is_temporary)[:1]:
+            state = "degraded" if _is_temporary(error) else "failed"
             reason, hint = error.message, error.hint
         since = self.health.since if state == self.health.state else self._clock.now()
         self.health = SourceHealth(state, reason, hint, since)
 
 
-def _passes(error: VvwatchError) -> bool:
+def _is_temporary(error: VvwatchError) -> bool:
     """Whether it may be over without anybody doing something about it."""
     return error.transient and not isinstance(error, CredentialsRefused)
 
 
-class _NotTaken(VvwatchError):
+class _NotCommitted(VvwatchError):
     """What a message tells is not committed yet."""
 
     transient = True

@@ -24,11 +24,11 @@ from vvwatch.errors import StorageError, VvwatchError
 from vvwatch.ports import Clock, Job, Page
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import absences
-from vvwatch.store.watching.absences import Lacking
-from vvwatch.store.watching.scans import Report
+from vvwatch.store.watching.absences import MissingChunk
+from vvwatch.store.watching.scans import ScanReport
 from vvwatch.workflow.watching.intake import Intake
-from vvwatch.workflow.watching.unanswered import Silence
-from vvwatch.workflow.watching.watch_state import Tally, Watched, left_out
+from vvwatch.workflow.watching.unanswered import UnansweredStores
+from vvwatch.workflow.watching.watch_state import ScanStats, WatchState, find_left_out
 
 _COMPARED_AT_ONCE: Final = 4_000
 _RUN_KEYS: Final = 1_000
@@ -40,13 +40,13 @@ _ANOTHER_PLACE: Final = "another file system is there now, or none, so this prov
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class FullScan:
     """What a sweep came to, and what broke it off. `last_key` is the last one it listed, in order.
 
     `doubt`: so much is missing that it is not believed. `place` is what stood at the location, where it was believed.
     """
 
-    report: Report
+    report: ScanReport
     last_key: str
     error: VvwatchError | None
     doubt: Doubt | None = None
@@ -63,7 +63,7 @@ class _Verdict:
     doubt: Doubt | None = None
 
 
-class Reconciler:
+class Scanner:
     """Lists, and takes in what is new."""
 
     def __init__(self, database: Database, clock: Clock, intake: Intake, sample: Callable[[], float]) -> None:
@@ -71,17 +71,17 @@ class Reconciler:
         self._clock = clock
         self._intake = intake
         self._sample = sample
-        self.silence = Silence(clock)
+        self.silence = UnansweredStores(clock)
         self.confirmation = Confirmation()
         self.place_of: Callable[[sa.Row[Any]], str | None] = lambda _: EVERYWHERE
 
-    async def look(self, watched: Watched, prefix: str, tally: Tally, after: str = "") -> str:
+    async def look(self, watched: WatchState, prefix: str, tally: ScanStats, after: str = "") -> str:
         """List `prefix` behind the key `after` and take in what is new; returns the last key in order.
 
         Raises what the listing raises, when all that came before is taken in: a part of the place being away hides
         no other.
         """
-        runs = _Runs()
+        runs = _PageBuffer()
         try:
             listing = watched.storage.list(
                 prefix, recursive=watched.row.recursive, after=after, skips=watched.filter.skips
@@ -97,20 +97,20 @@ class Reconciler:
         await self._intake.take_runs(watched, runs.taken(), tally)
         return max(runs.last_key, after)
 
-    async def _note(self, watched: Watched, page: Page, tally: Tally) -> None:
+    async def _note(self, watched: WatchState, page: Page, tally: ScanStats) -> None:
         tally.listed += len(page.objects)
         tally.calls += page.calls
         tally.blind |= any(item.reason in _HIDING for item in page.irregular)
-        left = left_out(watched.filter, page)
+        left = find_left_out(watched.filter, page)
         tally.left_out.add(left)
         await self._intake.observe_irregular(watched, left)
 
-    async def sweep(self, job: Job, watched: Watched, tally: Tally) -> Swept:
+    async def sweep(self, job: Job, watched: WatchState, tally: ScanStats) -> FullScan:
         """List all that the automation watches; what is new joins its window, what is gone leaves the ledger."""
         started_at, started = self._clock.now(), self._clock.monotonic()
         row, sweep_id = watched.row, new_id("rec", started_at, secrets.token_bytes(10))
         tally.place = await self._place(watched)
-        expected = await self._database.read(absences.live, row.scope_id, row.source_prefix)
+        expected = await self._database.read(absences.count_live, row.scope_id, row.source_prefix)
         tally.seen = seen = Presence(expected, int(self._sample() * _SALTS))
         error: VvwatchError | None = None
         last_key = ""
@@ -119,7 +119,7 @@ class Reconciler:
             verdict = await self._verdict(job, watched, tally, seen, sweep_id)
         except VvwatchError as broken:
             error, verdict = broken, _Verdict(remark=broken.message)
-        report = Report(
+        report = ScanReport(
             id=sweep_id,
             started_at=started_at,
             finished_at=self._clock.now(),
@@ -140,15 +140,15 @@ class Reconciler:
             odd=tuple(watched.storage.notes.odd),
         )
         place = tally.place if verdict.proof and verdict.doubt is None and tally.listed else row.place
-        return Swept(report, last_key, error, verdict.doubt, place)
+        return FullScan(report, last_key, error, verdict.doubt, place)
 
-    async def _place(self, watched: Watched) -> str | None:
+    async def _place(self, watched: WatchState) -> str | None:
         """What stands at the location now. Asking for a folder may block."""
         with self.silence.asking(watched.connector.id):
             return await anyio.to_thread.run_sync(self.place_of, watched.connector, abandon_on_cancel=True)
 
     async def _verdict(
-        self, job: Job, watched: Watched, tally: Tally, seen: Presence, sweep_id: str
+        self, job: Job, watched: WatchState, tally: ScanStats, seen: Presence, sweep_id: str
     ) -> _Verdict:
         """What the whole listing says about what it lacks."""
         row = watched.row
@@ -156,7 +156,7 @@ class Reconciler:
             return _Verdict(remark="some of it may not be looked into: nothing is taken for gone")
         if not seen.expected:
             return _Verdict(proof=True)
-        live = await self._database.read(absences.live, row.scope_id, row.source_prefix)
+        live = await self._database.read(absences.count_live, row.scope_id, row.source_prefix)
         if seen.at_least() == live:
             return _Verdict(proof=True)
         present = missing = 0
@@ -169,7 +169,7 @@ class Reconciler:
         return await self._judged(job, watched, seen, sweep_id) if missing else _Verdict(proof=True)
 
     async def _doubted(
-        self, job: Job, watched: Watched, tally: Tally, sweep_id: str, missing: int, why: str
+        self, job: Job, watched: WatchState, tally: ScanStats, sweep_id: str, missing: int, why: str
     ) -> _Verdict:
         """So much is missing that it may be the place that is away: believed when it lasts at a place that stays."""
         row, now = watched.row, self._clock.now()
@@ -181,38 +181,38 @@ class Reconciler:
         until = f"believed after {self.confirmation} of the same place" if proven else _ANOTHER_PLACE
         return _Verdict(remark=f"{why}; {until}", doubt=found)
 
-    async def _accepted(self, job: Job, watched: Watched, seen: Presence) -> _Verdict:
+    async def _accepted(self, job: Job, watched: WatchState, seen: Presence) -> _Verdict:
         """A person says that what is lacking is gone."""
         gone = 0
         async for chunk in self._lacking(watched, seen):
             args = job, watched.row.scope_id, chunk.lacking
-            gone += await self._database.write(absences.accept, *args) if chunk.lacking else 0
+            gone += await self._database.write(absences.accept_missing, *args) if chunk.lacking else 0
         return _Verdict(proof=True, gone=gone)
 
-    async def _judged(self, job: Job, watched: Watched, seen: Presence, sweep_id: str) -> _Verdict:
+    async def _judged(self, job: Job, watched: WatchState, seen: Presence, sweep_id: str) -> _Verdict:
         """What is lacking for the first time is noted; what the last sweep lacked as well leaves the ledger."""
         gone = missing = 0
         async for chunk in self._lacking(watched, seen):
             missing += len(chunk.lacking)
             args = job, watched.row.scope_id, sweep_id, chunk.lacking
-            gone += await self._database.write(absences.judge, *args) if chunk.lacking else 0
+            gone += await self._database.write(absences.record_missing, *args) if chunk.lacking else 0
         first = missing - gone
         remark = f"{first:,} known objects were not listed: the next sweep decides" if first else ""
         return _Verdict(proof=True, remark=remark, gone=gone)
 
-    async def _lacking(self, watched: Watched, seen: Presence) -> AsyncIterator[Lacking]:
+    async def _lacking(self, watched: WatchState, seen: Presence) -> AsyncIterator[MissingChunk]:
         """The ledger of what the automation watches, chunk by chunk."""
         row, after = watched.row, None
         while True:
             place = row.scope_id, row.source_prefix, after
-            chunk = await self._database.read(absences.lacking, *place, seen, watched.covers)
+            chunk = await self._database.read(absences.read_missing, *place, seen, watched.covers)
             yield chunk
             if chunk.last is None:
                 return
             after = chunk.last
 
 
-class _Runs:
+class _PageBuffer:
     """Pages in runs of keys that stand close together: each its own, unless they are small."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from vvwatch.ports import Clock, EventQueue, Hint, Source, SourceHealth
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import automations
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.watching.queue_consumer import Consumer
+from vvwatch.workflow.watching.queue_consumer import QueueConsumer
 from vvwatch.workflow.watching.watcher import Watcher
 
 _LOOK_SECONDS: Final = 1.0
@@ -28,11 +28,11 @@ _BAD: Final = ("degraded", "failed")
 
 
 @dataclass
-class _Running:
+class _Subscription:
     """A source or a consumer at work: what it was made for, and the state that was told last, and since when."""
 
     identity: tuple[Any, ...]
-    at_work: Source | Consumer
+    at_work: Source | QueueConsumer
     since: float
     scope: anyio.CancelScope
     state: str = ""
@@ -62,8 +62,8 @@ class Subscriptions:
         self._make = make
         self._open_queue = open_queue
         self._sample = sample
-        self._sources: dict[str, _Running] = {}
-        self._queues: dict[str, _Running] = {}
+        self._sources: dict[str, _Subscription] = {}
+        self._queues: dict[str, _Subscription] = {}
         self._followed: tuple[object, ...] | None = None
         self._era = 0
 
@@ -102,7 +102,7 @@ class Subscriptions:
     async def _follow(self, tasks: anyio.abc.TaskGroup) -> None:
         """Look what is wanted, but only when something was edited since the last look."""
         try:
-            edited = (self._era, *await self._database.read(automations.last_edit))
+            edited = (self._era, *await self._database.read(automations.read_edit_marker))
             if edited != self._followed:
                 await self._adopt(tasks)
                 self._followed = edited
@@ -110,27 +110,27 @@ class Subscriptions:
             self._telemetry.emit("task.failed", task="subscriptions", error=error)
 
     async def _adopt(self, tasks: anyio.abc.TaskGroup) -> None:
-        pairs = await self._database.read(automations.all_active)
+        pairs = await self._database.read(automations.list_active)
         consumed = {connector.id: connector for _, connector in pairs if connector.events}
-        _stop(self._sources, {row.id: _identity(row, connector) for row, connector in pairs})
-        _stop(self._queues, {name: self._queue_identity(each) for name, each in consumed.items()})
+        _stop_unwanted(self._sources, {row.id: _identify_source(row, connector) for row, connector in pairs})
+        _stop_unwanted(self._queues, {name: self._queue_identity(each) for name, each in consumed.items()})
         for row, connector in pairs:
             if row.id not in self._sources and (source := self._make(row, connector)) is not None:
-                running = self._running(_identity(row, connector), source)
+                running = self._running(_identify_source(row, connector), source)
                 self._sources[row.id] = running
-                tasks.start_soon(_within, running.scope, partial(source.run, self._notifying(row.id)))
+                tasks.start_soon(_run_within, running.scope, partial(source.run, self._notifying(row.id)))
         for name, connector in consumed.items():
             if name not in self._queues:
                 consumer = self._consumer(connector)
                 running = self._running(self._queue_identity(connector), consumer)
                 self._queues[name] = running
-                tasks.start_soon(_within, running.scope, consumer.run)
+                tasks.start_soon(_run_within, running.scope, consumer.run)
 
-    def _running(self, identity: tuple[Any, ...], at_work: Source | Consumer) -> _Running:
-        return _Running(identity, at_work, self._clock.now(), anyio.CancelScope())
+    def _running(self, identity: tuple[Any, ...], at_work: Source | QueueConsumer) -> _Subscription:
+        return _Subscription(identity, at_work, self._clock.now(), anyio.CancelScope())
 
-    def _consumer(self, connector: sa.Row[Any]) -> Consumer:
-        return Consumer(
+    def _consumer(self, connector: sa.Row[Any]) -> QueueConsumer:
+        return QueueConsumer(
             self._database,
             self._clock,
             self._telemetry,
@@ -200,7 +200,7 @@ class Subscriptions:
             )
 
 
-def _stop(running: dict[str, _Running], wanted: Mapping[str, tuple[Any, ...]]) -> None:
+def _stop_unwanted(running: dict[str, _Subscription], wanted: Mapping[str, tuple[Any, ...]]) -> None:
     """End what is not wanted any more, or not as it is."""
     for name, each in list(running.items()):
         if wanted.get(name) != each.identity:
@@ -208,10 +208,10 @@ def _stop(running: dict[str, _Running], wanted: Mapping[str, tuple[Any, ...]]) -
             del running[name]
 
 
-async def _within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
+async def _run_within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
     with scope:
         await run()
 
 
-def _identity(row: sa.Row[Any], connector: sa.Row[Any]) -> tuple[Any, ...]:
+def _identify_source(row: sa.Row[Any], connector: sa.Row[Any]) -> tuple[Any, ...]:
     return row.generation, connector.id, str(connector.settings)

@@ -13,7 +13,7 @@ _NOTED_SECONDS: Final = 5.0
 _HINT: Final = "look at the store and the network to it; what is asked is waited for until its time-out"
 
 
-class Silence:
+class UnansweredStores:
     """Remembers since when each connector's store owes an answer."""
 
     def __init__(self, clock: Clock) -> None:

@@ -25,7 +25,7 @@ _SERVICE_TICK_SECONDS: Final = 1.0
 
 
 @dataclass
-class Watched:
+class WatchState:
     """One automation as it is watched now, and what of it is still settling."""
 
     row: sa.Row[Any]
@@ -74,7 +74,7 @@ class Watched:
         A listing may not tell that an object was restored, nor that one of its class is archived: then an
         import met it. A few of them are asked about, others each time.
         """
-        met = await database.read(ledger.observed_as, self.row.id, Reason.ARCHIVED, candidates)
+        met = await database.read(ledger.find_observed, self.row.id, Reason.ARCHIVED, candidates)
         frozen = [
             obj.key
             for obj in candidates
@@ -88,21 +88,21 @@ class Watched:
         return [obj._replace(archived=obj.key in still) for obj in candidates]
 
 
-def left_out(rules: ObjectFilter, page: Page) -> list[Irregularity]:
+def find_left_out(rules: ObjectFilter, page: Page) -> list[Irregularity]:
     """What stands on the page, would be wanted, and can be no object; also what is called as a folder with content."""
     found = [
         *page.irregular,
-        *(_as_folder(obj) for obj in page.objects if obj.key[-1:] == "/" and obj.size_bytes),
+        *(_describe_folder(obj) for obj in page.objects if obj.key[-1:] == "/" and obj.size_bytes),
     ]
     return [each for each in found if rules.minds(each.key, each.reason)]
 
 
-def _as_folder(obj: StorageObject) -> Irregularity:
+def _describe_folder(obj: StorageObject) -> Irregularity:
     detail = f"its key ends with a slash, as a folder's does, and it has {obj.size_bytes:,} bytes; rename it"
     return Irregularity(obj.key, Reason.FOLDER_WITH_CONTENT, detail)
 
 
-class LeftOut:
+class LeftOutCounter:
     """Counts what stands in a listing and can be no object, by reason; each key once, up to a bound."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class LeftOut:
 
 
 @dataclass
-class Tally:
+class ScanStats:
     """What one look came to.
 
     `known` are the listed that the ledger had, `matched` those of the others that the automation wants. `changed` of
@@ -138,7 +138,7 @@ class Tally:
     settling: int = 0
     calls: int = 0
     blind: bool = False
-    left_out: LeftOut = field(default_factory=LeftOut)
+    find_left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
     newest: dict[str, str] = field(default_factory=dict)
     """The folders in which new keys came last, and the last of these keys."""
 
@@ -158,7 +158,7 @@ class Tally:
             self.seen.add(keys, len(keys))
 
 
-def observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:
+def to_observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str, Any]:
     """Why `obj` is not picked up, as `ledger.observe` keeps it."""
     return {
         "key": obj.key,

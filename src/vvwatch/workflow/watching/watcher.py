@@ -36,11 +36,11 @@ from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, Vvw
 from vvwatch.ports import Clock, Hint, Job, Priority, Storage
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import absences, automations, ledger
-from vvwatch.store.watching.scans import Report
+from vvwatch.store.watching.scans import ScanReport
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.watching.intake import Intake
-from vvwatch.workflow.watching.scanner import Reconciler
-from vvwatch.workflow.watching.watch_state import Tally, Watched
+from vvwatch.workflow.watching.scanner import Scanner
+from vvwatch.workflow.watching.watch_state import ScanStats, WatchState
 
 _MOST_LOOKED_UP = 2_000  # beyond this many settling objects one listing is cheaper than a look at each
 _TAKEN_AT_ONCE = 4_000  # messages may tell of more than one statement has room for
@@ -48,7 +48,7 @@ _RETRY_SECONDS = 30.0
 _SWEEP_SECONDS = 3_600.0
 _LATE_SECONDS = 60.0
 _PUT_OFF_SECONDS = 5.0
-MOST_OF_A_CONNECTOR = 3
+MAX_SCANS_PER_CONNECTOR = 3
 """Scans at once: less than there is room for, so that a store that is slow for ever holds up its own scans only."""
 
 
@@ -68,9 +68,9 @@ class Watcher:
         self._telemetry = telemetry
         self._open_storage = open_storage
         self._sample = sample
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, WatchState] = {}
         self._intake = Intake(database, clock, telemetry, sample)
-        self.reconciler = Reconciler(database, clock, self._intake, sample)
+        self.reconciler = Scanner(database, clock, self._intake, sample)
         self._looking = 0
         self._scanning = Counter[str]()
         self._told: set[tuple[str, str]] = set()
@@ -82,16 +82,16 @@ class Watcher:
 
         Where that takes more requests than are allowed, look between two whole listings where new keys are likely.
         """
-        found = await self._database.read(automations.to_scan, job)
+        found = await self._database.read(automations.find_scan_target, job)
         if found is None:
             return
         row, connector = found
-        if self._scanning[connector.id] >= MOST_OF_A_CONNECTOR:
-            await self._database.write(automations.put_scan_off, job, _PUT_OFF_SECONDS)
+        if self._scanning[connector.id] >= MAX_SCANS_PER_CONNECTOR:
+            await self._database.write(automations.postpone_scan, job, _PUT_OFF_SECONDS)
             return
         learnt = Learnt.of(row.cadence)
         full = job.priority is Priority.MANUAL or learnt.full_is_due(self._clock.now())
-        tally = Tally(started=self._clock.monotonic())
+        tally = ScanStats(started=self._clock.monotonic())
         self._looking += 1
         self._scanning[connector.id] += 1
         try:
@@ -103,10 +103,10 @@ class Watcher:
             self._looking -= 1
             self._scanning[connector.id] -= 1
 
-    async def _sweep(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
+    async def _sweep(self, job: Job, watched: WatchState, learnt: Learnt, tally: ScanStats) -> None:
         pace = self._pace(watched)
         if learnt.full_at is not None and self.listens(watched.connector.id):
-            tally.late_seconds = _of_events(watched.connector, "late_seconds", _LATE_SECONDS)
+            tally.late_seconds = _get_event_setting(watched.connector, "late_seconds", _LATE_SECONDS)
         swept = await self.reconciler.sweep(job, watched, tally)
         self._tell_oddities(watched)
         report = swept.report
@@ -123,7 +123,7 @@ class Watcher:
         if swept.doubt is not None and not report.proof:
             self._telemetry.emit("reconcile.doubted", automation=watched.row.id, remark=report.remark)
 
-    def _tell_oddities(self, watched: Watched) -> None:
+    def _tell_oddities(self, watched: WatchState) -> None:
         """Say what the store does otherwise than it should, once as long as the process lives."""
         connector_id = watched.connector.id
         for oddity, told in watched.storage.notes.odd.items():
@@ -131,7 +131,7 @@ class Watcher:
                 self._told.add((connector_id, oddity))
                 self._telemetry.emit("store.odd", connector=connector_id, oddity=oddity, message=told)
 
-    async def _poll(self, job: Job, watched: Watched, learnt: Learnt, tally: Tally) -> None:
+    async def _poll(self, job: Job, watched: WatchState, learnt: Learnt, tally: ScanStats) -> None:
         """Look where new keys are likely. What else is new is found by the next sweep."""
         pace, hot = self._pace(watched), dict(learnt.hot)
         for prefix, after in ends(hot, pace).items():
@@ -141,38 +141,40 @@ class Watcher:
         taught, wait = after_poll(learnt, pace, self._clock.now(), tally.calls, hot)
         await self._done(job, watched, taught, wait, tally)
 
-    def _pace(self, watched: Watched) -> Pace:
+    def _pace(self, watched: WatchState) -> Pace:
         """How often it is to be listed: less often where events tell of what is new."""
         row, seconds = watched.row, watched.row.scan_seconds
         listens = self.listens(watched.connector.id)
         if listens:
-            seconds = max(seconds, _of_events(watched.connector, "sweep_seconds", _SWEEP_SECONDS))
+            seconds = max(seconds, _get_event_setting(watched.connector, "sweep_seconds", _SWEEP_SECONDS))
         polls = watched.storage.capabilities.start_after and not listens
         return Pace(seconds, row.max_list_calls_per_hour, polls)
 
     async def _failed(
-        self, job: Job, row: sa.Row[Any], error: VvwatchError, calls: int, report: Report | None = None
+        self, job: Job, row: sa.Row[Any], error: VvwatchError, calls: int, report: ScanReport | None = None
     ) -> None:
         """The longer it fails, the later the next try; told once, and then at growing intervals."""
         pace = Pace(row.scan_seconds, row.max_list_calls_per_hour, polls=False)
         pause = retry_pause(min(row.scan_seconds, _RETRY_SECONDS), row.failures)
         wait = after_failure(pace, jittered(pause, 0.1, self._sample()), calls)
-        await self._database.write(automations.scan_failed, job, wait, error.message, error.hint, report)
+        await self._database.write(
+            automations.record_scan_failure, job, wait, error.message, error.hint, report
+        )
         self._telemetry.emit("scan.failed", automation=row.id, connector=row.connector_id, error=error)
 
     async def _done(
         self,
         job: Job,
-        watched: Watched,
+        watched: WatchState,
         learnt: Learnt,
         wait: float,
-        tally: Tally,
-        report: Report | None = None,
+        tally: ScanStats,
+        report: ScanReport | None = None,
         swept: Mapping[str, Any] | None = None,
     ) -> None:
         jitter = jittered(1.0, 0.1, self._sample())
         wait *= max(jitter, 1.0) if learnt.stretched else jitter  # never sooner than the budget allows
-        await self._database.write(automations.scanned, job, wait, learnt, report, swept)
+        await self._database.write(automations.record_scan, job, wait, learnt, report, swept)
         past = self._telemetry.over("scan.failed", automation=watched.row.id)
         if past is not None:
             self._telemetry.emit(
@@ -195,7 +197,7 @@ class Watcher:
 
     async def deaf(self, connector_id: str) -> None:
         """Events tell nothing of the connector any more: what they would have told is listed as soon as without."""
-        await self._database.write(automations.unheard, connector_id)
+        await self._database.write(automations.bring_scans_forward, connector_id)
 
     async def notice(self, automation_id: str, hint: Hint) -> bool:
         """Follow a hint; what cannot be followed now (the answer is False) is found by the next scan."""
@@ -209,24 +211,24 @@ class Watcher:
             self._looking -= 1
 
     async def _followed(self, automation_id: str, hint: Hint) -> bool:
-        found = await self._database.read(automations.active, automation_id)
+        found = await self._database.read(automations.find_active, automation_id)
         if found is None:
             return False
         watched = await self._watch(*found)
-        for prefix in _merged(hint.rescan):
-            narrowed = _narrowed(watched.row.source_prefix, prefix)
+        for prefix in _merge_prefixes(hint.rescan):
+            narrowed = _narrow_prefix(watched.row.source_prefix, prefix)
             if narrowed is not None:
-                await self.reconciler.look(watched, narrowed, Tally())
+                await self.reconciler.look(watched, narrowed, ScanStats())
         shown = watched.storage.notes.versions_shown
         told = () if shown else tuple(obj.key for obj in hint.objects)
         touched, _ = await self._looked_up(watched, (*hint.keys, *told))
         returned = await self._without_removed(watched, hint.removed)
         seen = [*(hint.objects if shown else ()), *touched, *returned]
         for start in range(0, len(seen), _TAKEN_AT_ONCE):
-            await self._intake.take(watched, seen[start : start + _TAKEN_AT_ONCE], Tally())
+            await self._intake.take(watched, seen[start : start + _TAKEN_AT_ONCE], ScanStats())
         return True
 
-    async def _without_removed(self, watched: Watched, keys: Sequence[str]) -> list[StorageObject]:
+    async def _without_removed(self, watched: WatchState, keys: Sequence[str]) -> list[StorageObject]:
         """Bury what was known of keys at which nothing stands any more; returns what stands at the others.
 
         What is known is read first: a version that comes while it is looked is not one that went.
@@ -234,20 +236,20 @@ class Watcher:
         if not keys:
             return []
         scope_id = watched.row.scope_id
-        known = await self._database.read(ledger.recorded, scope_id, keys)
+        known = await self._database.read(ledger.list_recorded, scope_id, keys)
         there, gone = await self._looked_up(watched, keys)
         if buried := [pair for pair in known if pair[0] in gone]:
-            await self._database.write(absences.bury, scope_id, buried)
+            await self._database.write(absences.mark_gone, scope_id, buried)
         return there
 
-    async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> Watched:
+    async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> WatchState:
         """The automation's watched state, made anew when its settings changed."""
         known = self._watched.get(row.id)
         if known is not None and known.is_of(row, connector):
             known.row = row
             return known
         self._watched.pop(row.id, None)  # what was settling there has nobody to look at it, if opening fails
-        watched = Watched(
+        watched = WatchState(
             row,
             connector,
             await self._opened(connector),
@@ -262,7 +264,7 @@ class Watcher:
             return await anyio.to_thread.run_sync(self._open_storage, connector)
 
     async def _looked_up(
-        self, watched: Watched, keys: Sequence[str]
+        self, watched: WatchState, keys: Sequence[str]
     ) -> tuple[list[StorageObject], list[str]]:
         """What stands at the keys that could matter, and those of them at which nothing does."""
         found, gone = [], []
@@ -296,7 +298,7 @@ class Watcher:
                 self._intake.unsettled = anyio.Event()
                 await self._intake.unsettled.wait()
 
-    def _waits(self, watched: Watched) -> list[float]:
+    def _waits(self, watched: WatchState) -> list[float]:
         now = self._clock.monotonic()
         seconds = watched.row.settle_seconds
         return [remaining(sighting, seconds, now) for sighting in watched.settling.values()]
@@ -310,18 +312,18 @@ class Watcher:
                 continue
             rescan = (watched.row.source_prefix,) if len(due) > _MOST_LOOKED_UP else ()
             done = await self.notice(automation_id, Hint(() if rescan else tuple(due), rescan))
-            _put_off(watched, due, None if done else now)
+            _restart_settling(watched, due, None if done else now)
 
     def forget(self) -> None:
         """Take every automation's connector and settings anew at its next look."""
         self._watched.clear()
 
 
-def _of_events(connector: sa.Row[Any], name: str, usual: float) -> float:
+def _get_event_setting(connector: sa.Row[Any], name: str, usual: float) -> float:
     return float((connector.events or {}).get(name, usual))
 
 
-def _put_off(watched: Watched, due: Mapping[str, Sighting], now: float | None) -> None:
+def _restart_settling(watched: WatchState, due: Mapping[str, Sighting], now: float | None) -> None:
     """What was due and was not met: it is gone (`now` None), or could not be looked at and settles anew."""
     for key, seen in due.items():
         if watched.settling.get(key) is seen:
@@ -331,7 +333,7 @@ def _put_off(watched: Watched, due: Mapping[str, Sighting], now: float | None) -
                 watched.settling[key] = seen._replace(since=now)
 
 
-def _merged(prefixes: Sequence[str]) -> list[str]:
+def _merge_prefixes(prefixes: Sequence[str]) -> list[str]:
     """The prefixes without those that another one covers."""
     kept: list[str] = []
     for prefix in sorted(set(prefixes)):
@@ -340,7 +342,7 @@ def _merged(prefixes: Sequence[str]) -> list[str]:
     return kept
 
 
-def _narrowed(source_prefix: str, prefix: str) -> str | None:
+def _narrow_prefix(source_prefix: str, prefix: str) -> str | None:
     """The part of `prefix` that the automation watches; None when they do not meet."""
     if prefix.startswith(source_prefix):
         return prefix

@@ -8,7 +8,7 @@ from vvwatch.store.watching import windows
 from vvwatch.telemetry import Telemetry
 
 
-class Windows:
+class WindowCloser:
     """Closes windows that are due."""
 
     def __init__(self, database: Database, telemetry: Telemetry) -> None:
@@ -17,12 +17,12 @@ class Windows:
 
     async def advance(self, job: Job) -> None:
         """Handle a window's job: close it, or look again when it is due."""
-        closed = await self._database.write(windows.close, job)
+        closed = await self._database.write(windows.close_due, job)
         if closed is not None:
-            announce(self._telemetry, closed)
+            announce_closed(self._telemetry, closed)
 
 
-def announce(telemetry: Telemetry, closed: windows.Closed) -> None:
+def announce_closed(telemetry: Telemetry, closed: windows.ClosedWindow) -> None:
     """Tell of a window that became an import job."""
     telemetry.emit(
         "window.closed",
