@@ -34,7 +34,7 @@ class JobView:
 
     job: sa.Row[Any]
     limit: int
-    list_outputs: Sequence[sa.Row[Any]]
+    outputs: Sequence[sa.Row[Any]]
     failed: Sequence[sa.Row[Any]]
     skipped: Sequence[sa.Row[Any]]
     current_file: str | None

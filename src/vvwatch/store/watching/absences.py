@@ -44,7 +44,7 @@ class MissingChunk:
     """A chunk of the ledger: how many versions were seen, which not, and the last of all (None: no more follow)."""
 
     seen: int
-    read_missing: list[Pair]
+    lacking: list[Pair]
     last: Pair | None
 
 

@@ -36,7 +36,7 @@ class Liveness:
     """What stores did lately, in monotonic seconds. Lives in memory: after a start it is found out anew."""
 
     _answered: dict[str, float] = field(default_factory=dict)
-    _check_store: dict[tuple[str, str, bool], tuple[float, StoreState]] = field(default_factory=dict)
+    _looked: dict[tuple[str, str, bool], tuple[float, StoreState]] = field(default_factory=dict)
 
     def note(self, connector_id: str, now: float) -> None:
         """The store has just given an object."""

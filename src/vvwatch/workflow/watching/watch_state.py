@@ -138,7 +138,7 @@ class ScanStats:
     settling: int = 0
     calls: int = 0
     blind: bool = False
-    find_left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
+    left_out: LeftOutCounter = field(default_factory=LeftOutCounter)
     newest: dict[str, str] = field(default_factory=dict)
     """The folders in which new keys came last, and the last of these keys."""
 
