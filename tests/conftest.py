@@ -23,6 +23,7 @@ from tests.emulators.moto import moto, moto_iam
 from tests.emulators.pubsub import pubsub
 from tests.emulators.seaweed import seaweed
 from tests.emulators.store_front import store_front
+from tests.guardian import pytest_unconfigure, start_guardian
 from tests.postgres_server import postgres_server
 from tests.sdk.world import world
 
@@ -38,6 +39,7 @@ __all__ = [
     "moto_iam",
     "postgres_server",
     "pubsub",
+    "pytest_unconfigure",
     "seaweed",
     "store_front",
     "world",
@@ -52,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The hundreds of processes that tests start compile nothing, also where Python is told to keep no bytecode."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(vvwatch.__path__[0], quiet=2)
+    start_guardian(config)
 
 
 @pytest.hookimpl(trylast=True)

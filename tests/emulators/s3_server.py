@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+
+from tests.guardian import RUN_MARK
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -71,12 +72,12 @@ def running(
 
     RuntimeError, with what it said, when it ends or is not `ready` in time.
     """
-    leash = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-    environ = {"PATH": os.environ["PATH"], "HOME": str(log.parent), "TMPDIR": str(log.parent), **env}
+    inherited = {name: os.environ[name] for name in ("PATH", RUN_MARK) if name in os.environ}
+    environ = {**inherited, "HOME": str(log.parent), "TMPDIR": str(log.parent), **env}
     with (
         log.open("ab") as output,
         subprocess.Popen(
-            [*leash, *command],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
