@@ -24,8 +24,8 @@ from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.api.http.context import ApiContext, ApiSettings
 from vvwatch.api.http.guards import BoundedBody, Failures, Heads, OwnHost, RequestIds
 from vvwatch.api.openapi import documentation
-from vvwatch.api.openapi.description import about, described
-from vvwatch.api.openapi.reference import page
+from vvwatch.api.openapi.description import app_options, complete_document
+from vvwatch.api.openapi.reference import render_page
 from vvwatch.api.routes import (
     api_keys,
     attachments,
@@ -115,7 +115,7 @@ class _Api(FastAPI):
 
     @cached_property
     def _described(self) -> dict[str, Any]:
-        return described(super().openapi())
+        return complete_document(super().openapi())
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -129,13 +129,13 @@ class _Api(FastAPI):
     @cached_property
     def document_page(self) -> str:
         """The page that shows it."""
-        return page(self.openapi())
+        return render_page(self.openapi())
 
 
 def create_app(context: ApiContext) -> FastAPI:
     """The application that answers from `context`. FastAPI's own pages are off: they would load foreign scripts."""
     app = _Api(
-        **about(context.settings.public_url),
+        **app_options(context.settings.public_url),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -145,13 +145,13 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.under_way = set()
     app.state.broadcast = Broadcast(context.settings.max_streams_per_key)
     app.state.meter = None if context.settings.limits is None else Meter(context.settings.limits)
-    errors.install(app)
+    errors.install_handlers(app)
     app.state.methods = defaultdict(set)
     for router in (*(resource.router for resource in _RESOURCES), documentation.pages):
         app.include_router(router)
         for route in router.routes:
             app.state.methods[route.path] |= route.methods
-    _guard(app, context.settings)
+    _add_guards(app, context.settings)
     _build_routes(app)
     return app
 
@@ -162,7 +162,7 @@ def _build_routes(app: FastAPI) -> None:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
 
 
-def _guard(app: FastAPI, settings: ApiSettings) -> None:
+def _add_guards(app: FastAPI, settings: ApiSettings) -> None:
     """The guard that is added last stands first."""
     public = urlsplit(settings.public_url) if settings.public_url else None
     names = {"localhost", settings.listen_host.lower(), (public and public.hostname) or "localhost"}

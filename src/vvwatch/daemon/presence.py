@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vvwatch.api.http.wire import moment
+from vvwatch.api.http.wire import to_iso
 from vvwatch.daemon.wiring import House
 from vvwatch.store.admin import nodes
 from vvwatch.store.admin.nodes import Life
@@ -14,13 +14,13 @@ async def be_seen(house: House, life: Life) -> None:
     seen_at = await house.database.write(nodes.note, life)
     if seen_at is not None:
         silent = round(now - seen_at, 1)
-        house.telemetry.emit("node.returned", node=life.name, seen_at=moment(seen_at), silent_seconds=silent)
+        house.telemetry.emit("node.returned", node=life.name, seen_at=to_iso(seen_at), silent_seconds=silent)
     for node in await house.database.write(nodes.miss):
         house.telemetry.emit(
             "node.lost",
             node=node.name,
             address=node.address,
-            seen_at=moment(node.seen_at),
+            seen_at=to_iso(node.seen_at),
             silent_seconds=round(now - node.seen_at, 1),
             held=dict(node.held),
             waiting=list(node.waiting),

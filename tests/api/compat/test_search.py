@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.asking import Api
 from vvwatch.api.compat import search as routes
-from vvwatch.api.http.pagination import encode
+from vvwatch.api.http.pagination import encode_cursor
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import search_queries
@@ -166,7 +166,7 @@ async def test_pages_come_past_everything_once_whatever_arrives_meanwhile(
 async def test_a_search_that_was_long_enough_says_so_and_goes_on(
     searched: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "_MOST_SECONDS", 0.0)
+    monkeypatch.setattr(routes, "_MAX_SECONDS", 0.0)
     monkeypatch.setattr(search_queries, "_ITEMS_AT_ONCE", 1)
     monkeypatch.setattr(search_queries, "_SEGMENTS_AT_ONCE", 1)
     found = await pages(searched, await find(searched, RED))
@@ -294,8 +294,8 @@ async def test_a_query_needs_a_model(searched: Api) -> None:
 
 async def test_a_foreign_cursor_is_refused(searched: Api) -> None:
     bodies = ["x", "[]", "{}", "[1,2,3]", '[{"query":"x"},null,0]', '[{"filters":[]},null,0]', "[" * 5000]
-    cursors = [encode(body) for body in bodies] + [
-        routes._encoded([{"filters": [EVERY]}, place, count])
+    cursors = [encode_cursor(body) for body in bodies] + [
+        routes._encode_cursor([{"filters": [EVERY]}, place, count])
         for place, count in (
             (["run"], 0),
             (["a", "b", "c"], 0),
@@ -309,7 +309,7 @@ async def test_a_foreign_cursor_is_refused(searched: Api) -> None:
     for cursor in ["???", *cursors]:
         error = await searched.error("GET", "/workflow/search/page", 400, params={"cursor": cursor})
         assert error["code"] == "invalid_cursor"
-    body = {"conditions": [EVERY], "cursor": encode("[1]")}
+    body = {"conditions": [EVERY], "cursor": encode_cursor("[1]")}
     assert (await searched.error("POST", "/search/filter/idx_1", 400, json=body))["code"] == "invalid_cursor"
 
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi import Request
 
 from tests.api.asking import Api
-from vvwatch.api.http.bodies import MOST_VALUES
+from vvwatch.api.http.bodies import MAX_VALUES
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ def trial(sample: Any) -> dict[str, Any]:
     "body",
     [
         b"{" + b",".join(b'"k%d":1' % number for number in range(85_000)) + b"}",
-        b"{" + b",".join(b'"k%d":1' % number for number in range(MOST_VALUES + 1)) + b"}",
+        b"{" + b",".join(b'"k%d":1' % number for number in range(MAX_VALUES + 1)) + b"}",
         b'{"filters":[' + b",".join([b"1"] * 400_000) + b"]}",
         b'{"filters":[' + b",".join([b"{}"] * 300_000) + b"]}",
         b"[" * 500_000 + b"]" * 500_000,
@@ -44,7 +44,7 @@ async def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(
 
 
 async def test_who_has_no_key_learns_nothing_of_the_bound(api: Api) -> None:
-    body = b"[" + b"1," * MOST_VALUES + b"1]"
+    body = b"[" + b"1," * MAX_VALUES + b"1]"
     response = await api.client.post(
         "/api/v2/workflow/search", content=body, headers={**JSON, "X-API-Key": "no"}
     )
@@ -62,7 +62,7 @@ async def test_what_texts_say_does_not_count(api: Api, text: str) -> None:
 
 
 async def test_a_body_of_as_many_values_as_may_be_is_taken(api: Api) -> None:
-    answer = await api.post(TRIAL, trial([1] * (MOST_VALUES - 6)))
+    answer = await api.post(TRIAL, trial([1] * (MAX_VALUES - 6)))
     assert answer["valid"] is True
 
 

@@ -25,7 +25,7 @@ from vvwatch.api.http.auditing import ACTIONS, Action
 from vvwatch.api.http.auth import SCOPES, resource_router
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.idempotency import REPLAYED, Idempotent
-from vvwatch.api.routes.indexes import Index, shown
+from vvwatch.api.routes.indexes import Index, to_response
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.keys import Scope
 from vvwatch.errors import StorageUnavailable
@@ -214,7 +214,7 @@ async def test_a_crash_between_the_effect_and_the_answer_repeats_the_answer(
 
 
 async def upload(once: Idempotent, name: Annotated[str, Form()], file: UploadFile) -> Response:
-    return await once(lambda tx: shown(catalog.create_index(tx, f"{name} {file.size}")))
+    return await once(lambda tx: to_response(catalog.create_index(tx, f"{name} {file.size}")))
 
 
 async def slow(request: Request, once: Idempotent) -> Response:
@@ -224,7 +224,7 @@ async def slow(request: Request, once: Idempotent) -> Response:
         await request.app.state.gate()
         return made.model_copy(update={"description": "done"})
 
-    return await once.followed(lambda tx: shown(catalog.create_index(tx, "films")), then)
+    return await once.followed(lambda tx: to_response(catalog.create_index(tx, "films")), then)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from tests.api.asking import Api
 from tests.api.story import INDEX, Story
-from vvwatch.api.http.pagination import encode
+from vvwatch.api.http.pagination import encode_cursor
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import media, segment_results
@@ -78,7 +78,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(api: Api, story: Story, curs
 
 @pytest.mark.parametrize("last", ["x", "-1", "9" * 19, "9" * 5000, "²", "1.0"])
 async def test_a_cursor_of_another_list_is_refused(api: Api, story: Story, last: str) -> None:
-    params = {"cursor": encode(last), "video_id": story.video_id}
+    params = {"cursor": encode_cursor(last), "video_id": story.video_id}
     error = await api.error("GET", f"/prompt-runs/{story.run_id}/results", 400, params=params)
     assert error["code"] == "invalid_cursor"
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vvwatch.api.http import streams
-from vvwatch.api.http.streams import Streamed, attachment
+from vvwatch.api.http.streams import StreamedFile, content_disposition
 from vvwatch.errors import ObjectNotFound, StorageUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ async def served(
             await anyio.sleep_forever()
 
     with anyio.fail_after(5):
-        await Streamed(source.opened(), 3, {})(dict(SCOPE), receive, send)
+        await StreamedFile(source.opened(), 3, {})(dict(SCOPE), receive, send)
     return sent
 
 
@@ -88,7 +88,7 @@ async def test_nothing_is_begun_that_cannot_be_opened() -> None:
         raise AssertionError(message)
 
     with pytest.raises(ObjectNotFound):
-        await Streamed(opened(), 3, {})(dict(SCOPE), stays, send)
+        await StreamedFile(opened(), 3, {})(dict(SCOPE), stays, send)
 
 
 async def test_nobody_reads_for_a_client_that_has_gone() -> None:
@@ -121,7 +121,7 @@ async def test_nobody_reads_for_a_client_that_takes_nothing(monkeypatch: pytest.
 
 @given(st.text(max_size=40))
 def test_a_file_name_never_breaks_the_header(name: str) -> None:
-    header = attachment(name)
+    header = content_disposition(name)
     assert header.isascii()
     assert header.isprintable()
     plain = header.removeprefix('attachment; filename="').partition('"')

@@ -251,7 +251,7 @@ async def test_browsing_does_not_go_on_for_ever(
 
     connector = await api.connector()
     monkeypatch.setattr(storage, "list", endless)
-    monkeypatch.setattr(browsing, "_LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(browsing, "_MAX_SECONDS", 0.05)
     error = await api.error("POST", f"/connectors/{connector}/browse", 504, json={})
     assert "prefix" in error["details"]["hint"]
 
@@ -288,7 +288,7 @@ async def test_a_test_without_an_answer_ends(
 
     connector = await api.connector()
     monkeypatch.setattr(storage, "check", silent)
-    monkeypatch.setattr(connectors, "_LONGEST_TEST_SECONDS", 0.05)
+    monkeypatch.setattr(connectors, "_MAX_TEST_SECONDS", 0.05)
     assert "no answer" in (await api.post(f"/connectors/{connector}/test"))["error_message"]
 
 

@@ -223,7 +223,7 @@ async def test_more_than_is_remembered_is_read_from_the_database(
     server: Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.app.state.broadcast._recent = type(server.app.state.broadcast._recent)(maxlen=3)
-    monkeypatch.setattr(broadcast, "_REMEMBERED", 3)
+    monkeypatch.setattr(broadcast, "_MAX_REMEMBERED", 3)
     async with listening(server.url, batch_size=2) as listener:
         await listener.next()
         await database.write(tell, *(f"v{number}" for number in range(20)))

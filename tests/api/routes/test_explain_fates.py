@@ -230,7 +230,7 @@ async def test_a_store_that_hangs_is_given_up(
             await anyio.sleep_forever()
             raise AssertionError
 
-    monkeypatch.setattr(object_state, "_LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(object_state, "_MAX_SECONDS", 0.05)
     async with client_of(replace(context, storages=lambda _: Stuck()), headers=api.client.headers) as client:
         answer = await client.get("/api/v2/explain", params={"connector_id": CONNECTOR, "key": "a.mp4"})
     found = answer.json()["places"][0]["standing"]

@@ -19,7 +19,7 @@ from tests.api.story import CONNECTOR, INDEX, Story
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
 from tests.store.pipeline import jobs_of
-from vvwatch.api.routes.exports import shown
+from vvwatch.api.routes.exports import to_response
 from vvwatch.core.exports import QUEUE_TRANSITIONS, TRANSITIONS, ExportStatus, QueueStatus
 from vvwatch.core.runs import Results, RunStatus
 from vvwatch.errors import AccessDenied, StorageUnavailable
@@ -423,7 +423,7 @@ def test_every_state_of_an_export_is_drawn() -> None:
 
 @given(export_rows())
 def test_the_strictest_reader_takes_every_export(row: Row[Any]) -> None:
-    export = shown(row).model_dump(mode="json")
+    export = to_response(row).model_dump(mode="json")
     assert {key for line in STRICT_KEYS for key in line.split()} <= set(export)
     assert export["export_id"].strip() == export["export_id"] == row.id != ""
     assert export["target_id"].strip()

@@ -10,7 +10,7 @@ import pytest
 from tests.api.asking import PROMPT, Api
 from tests.api.story import prepared
 from vvwatch.api.http.errors import ApiError
-from vvwatch.api.http.schema_trials import Trials
+from vvwatch.api.http.schema_trials import SchemaChecks
 from vvwatch.api.routes import prompts
 from vvwatch.store.db.database import Database
 
@@ -335,14 +335,14 @@ async def test_a_schema_that_takes_for_ever_is_ended() -> None:
     doubled = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
     endless = {"type": "object", "$ref": "#/$defs/d0", "$defs": {**doubled, "d60": {"type": "object"}}}
     text = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
-    trials = Trials(seconds=1.5)
+    trials = SchemaChecks(seconds=1.5)
     assert "takes longer" in str(await trials.misfit(endless, {}))
     assert "does not match" in str(await trials.misfit(text, {"a": "a" * 60 + "!"}))
     assert await trials.misfit(SUBJECT, {"subject": "a cat"}) is None
 
 
 async def test_only_a_few_schemas_are_tried_at_once() -> None:
-    trials = Trials()
+    trials = SchemaChecks()
     refused = []
 
     async def ask() -> None:

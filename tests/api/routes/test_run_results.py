@@ -9,12 +9,12 @@ import pytest
 from tests.api.asking import Api
 from tests.api.compat.test_search import run, town, video
 from tests.api.story import Story
-from vvwatch.api.http.pagination import encode
+from vvwatch.api.http.pagination import encode_cursor
 from vvwatch.store.db.database import Database
 
 pytestmark = pytest.mark.anyio
 
-HALF_A_CHARACTER = encode('["\\ud800",0]')
+HALF_A_CHARACTER = encode_cursor('["\\ud800",0]')
 PATH = "/workflow/runs/run_2/results"
 
 

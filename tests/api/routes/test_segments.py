@@ -174,7 +174,7 @@ async def test_a_batch_is_of_one_to_fifty_either_way(api: Api, body: Any) -> Non
 async def test_a_batch_that_would_be_endless_is_refused(
     api: Api, twice: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "_MOST_TOGETHER", 4)
+    monkeypatch.setattr(routes, "_MAX_TOGETHER", 4)
     body = {"video_ids": [twice.video_id]}
     error = await api.error("POST", "/videos/batch/segments", 422, json=body)
     assert "more than 4 segments" in error["message"]

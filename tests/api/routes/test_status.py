@@ -15,7 +15,7 @@ from tests.api.routes.test_scans import REPORT
 from tests.api.story import INDEX, Story, deliver
 from tests.clock import FakeClock
 from vvwatch.api.http.context import ApiContext
-from vvwatch.api.http.wire import moment
+from vvwatch.api.http.wire import to_iso
 from vvwatch.core.absence import Doubt
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.windows import WindowPolicy
@@ -284,7 +284,7 @@ async def test_a_failing_listing_says_since_when(
     [found] = await attention(api, "automation")
     assert (found["what"], found["fix"]) == ("denied (7 scans in a row)", "grant it")
     [told] = (await api.get("/status"))["automations"]
-    assert told["failing_since"] == found["since"] == moment(clock.now())
+    assert told["failing_since"] == found["since"] == to_iso(clock.now())
 
 
 async def test_the_explanation_says_that_exports_are_paused(

@@ -16,9 +16,9 @@ from pydantic import Field
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
-from vvwatch.api.http.pagination import Cursor, cut, decode_number
-from vvwatch.api.http.wire import Resource, moment
-from vvwatch.api.routes.prompt_runs import MT_PER_USD, unpriced
+from vvwatch.api.http.pagination import Cursor, cut_page, decode_number
+from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.api.routes.prompt_runs import MT_PER_USD, describe_unpriced
 from vvwatch.core.budgets import usd
 from vvwatch.core.identities import WHOLE, segment_id
 from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus, Results, RetryStatus
@@ -125,7 +125,7 @@ async def list_failed_segments(
 ) -> FailedSegments:
     """What failed in a run, by media item."""
     found = await context.database.read(queries.of_run, run_id, decode_number(cursor) or 0, limit + 1)
-    here, next_cursor = cut(found.items, limit, lambda each: each.item.id)
+    here, next_cursor = cut_page(found.items, limit, lambda each: each.item.id)
     retryable = found.run.results == Results.KEPT
     return FailedSegments(
         run_id=run_id,
@@ -133,22 +133,22 @@ async def list_failed_segments(
         videos_with_failures=found.item_count,
         failed_segments=found.segment_count + found.whole_count,
         operation_counts=OperationCounts(field_extraction=found.segment_count, processing=found.whole_count),
-        videos=[_video(each, retryable=retryable) for each in here],
+        videos=[_to_video(each, retryable=retryable) for each in here],
         next_cursor=next_cursor,
     )
 
 
-def _video(found: FailedItem, *, retryable: bool) -> FailedVideo:
+def _to_video(found: FailedItem, *, retryable: bool) -> FailedVideo:
     item = found.item
     wholes: list[FailedSegment] = []
     if item.status == ItemStatus.FAILED and item.error_code != SEGMENTS_FAILED:
-        wholes = [_whole(item, _PROCESSING, retryable=retryable)]
+        wholes = [_whole_item(item, _PROCESSING, retryable=retryable)]
         segments, counts = [], OperationCounts(processing=1)
     else:
         stands = retryable and item.status != ItemStatus.CANCELLED
         if item.error_code == WHOLE_FAILED:
-            wholes = [_whole(item, _VIDEO_LEVEL, retryable=stands)]
-        segments = [_segment(row, retryable=stands) for row in found.segments]
+            wholes = [_whole_item(item, _VIDEO_LEVEL, retryable=stands)]
+        segments = [_to_segment(row, retryable=stands) for row in found.segments]
         counts = OperationCounts(field_extraction=item.failed_segment_count, processing=len(wholes))
     return FailedVideo(
         video_id=item.media_id,
@@ -158,7 +158,7 @@ def _video(found: FailedItem, *, retryable: bool) -> FailedVideo:
     )
 
 
-def _segment(row: sa.Row[Any], *, retryable: bool) -> FailedSegment:
+def _to_segment(row: sa.Row[Any], *, retryable: bool) -> FailedSegment:
     return FailedSegment(
         segment_id=segment_id(row.run_item_id, row.ordinal),
         failed_operations=[_EXTRACTION],
@@ -173,7 +173,7 @@ def _segment(row: sa.Row[Any], *, retryable: bool) -> FailedSegment:
     )
 
 
-def _whole(item: sa.Row[Any], stage: str, *, retryable: bool) -> FailedSegment:
+def _whole_item(item: sa.Row[Any], stage: str, *, retryable: bool) -> FailedSegment:
     return FailedSegment(
         segment_id=segment_id(item.id, WHOLE),
         failed_operations=[_PROCESSING],
@@ -197,15 +197,17 @@ async def retry_segment(once: Idempotent, run_id: str, video_id: str, segment_id
 
     What is found replaces the failure, and nothing else; the counts and the status of the run follow.
     """
-    return await once(lambda tx: _retried(tx, run_id, video_id, segment_id))
+    return await once(lambda tx: _request_retry(tx, run_id, video_id, segment_id))
 
 
-def _retried(tx: Tx, run_id: str, video_id: str, segment_id: str) -> SegmentRetry:
+def _request_retry(tx: Tx, run_id: str, video_id: str, segment_id: str) -> SegmentRetry:
     row = segment_retries.request(tx, run_id, video_id, segment_id)
-    return SegmentRetry(**_told(row, run_id, video_id, segment_id), message="the segment is processed again")
+    return SegmentRetry(
+        **_retry_fields(row, run_id, video_id, segment_id), message="the segment is processed again"
+    )
 
 
-def _told(row: sa.Row[Any], run_id: str, video_id: str, segment_id: str) -> dict[str, Any]:
+def _retry_fields(row: sa.Row[Any], run_id: str, video_id: str, segment_id: str) -> dict[str, Any]:
     ended = row.status in (RetryStatus.COMPLETED, RetryStatus.FAILED)
     return {
         "run_id": run_id,
@@ -213,9 +215,9 @@ def _told(row: sa.Row[Any], run_id: str, video_id: str, segment_id: str) -> dict
         "status": row.status,
         "video_id": video_id,
         "segment_id": segment_id,
-        "created_at": moment(row.created_at),
-        "started_at": moment(row.started_at),
-        "completed_at": moment(row.completed_at),
+        "created_at": to_iso(row.created_at),
+        "started_at": to_iso(row.started_at),
+        "completed_at": to_iso(row.completed_at),
         "error": row.error_message if row.status == RetryStatus.FAILED else None,
         "field_extraction_succeeded": row.status == RetryStatus.COMPLETED if ended else None,
     }
@@ -226,14 +228,14 @@ async def get_segment_retry(
     context: Context, run_id: str, video_id: str, segment_id: str, retry_id: str
 ) -> SegmentRetryStatus:
     """How far a retry is."""
-    return await context.database.read(_standing, run_id, video_id, segment_id, retry_id)
+    return await context.database.read(_read_retry, run_id, video_id, segment_id, retry_id)
 
 
-def _standing(tx: Tx, run_id: str, video_id: str, segment_id: str, retry_id: str) -> SegmentRetryStatus:
+def _read_retry(tx: Tx, run_id: str, video_id: str, segment_id: str, retry_id: str) -> SegmentRetryStatus:
     row = segment_retries.find(tx, run_id, video_id, segment_id, retry_id)
     calls, unknown, cost = call_queries.sums_of_retry(tx, row)
     return SegmentRetryStatus(
-        **_told(row, run_id, video_id, segment_id),
+        **_retry_fields(row, run_id, video_id, segment_id),
         billing_actual_mt=usd(cost) * MT_PER_USD,
-        billing_error=unpriced(unknown, calls) if unknown else None,
+        billing_error=describe_unpriced(unknown, calls) if unknown else None,
     )

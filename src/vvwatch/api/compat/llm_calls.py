@@ -11,7 +11,7 @@ from pydantic import Field
 
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core.budgets import usd
 from vvwatch.core.identities import segment_id
 from vvwatch.store.runs import call_queries
@@ -69,10 +69,10 @@ async def list_llm_calls(
     if len(rows) > limit:
         query = urlencode({"limit": limit, "after": rows[limit - 1].id})
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-    return [_shown(run, row) for row in rows[:limit]]
+    return [_to_response(run, row) for row in rows[:limit]]
 
 
-def _shown(run: sa.Row[Any], row: sa.Row[Any]) -> LlmCall:
+def _to_response(run: sa.Row[Any], row: sa.Row[Any]) -> LlmCall:
     begun, ended = row.invoked_at, row.completed_at
     start, end = row.start_time, row.end_time
     return LlmCall(
@@ -94,8 +94,8 @@ def _shown(run: sa.Row[Any], row: sa.Row[Any]) -> LlmCall:
         video_seconds=0.0 if start is None or end is None else max(end - start, 0.0),
         segment_start_time=start,
         segment_end_time=end,
-        invoked_at=moment(begun),
-        completed_at=moment(ended),
+        invoked_at=to_iso(begun),
+        completed_at=to_iso(ended),
         duration_ms=None if ended is None or begun is None else max(round((ended - begun) * 1000), 0),
         error_message=row.error,
     )

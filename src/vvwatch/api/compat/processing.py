@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from vvwatch.api.compat.unavailable import no_model
+from vvwatch.api.compat.unavailable import model_required
 from vvwatch.api.http.auth import PREFIX, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
@@ -17,7 +17,7 @@ from vvwatch.api.routes import prompts
 from vvwatch.api.routes.prompt_runs import PromptRun
 from vvwatch.api.routes.prompts import Prompt
 from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, SegmentSeconds
-from vvwatch.api.routes.run_requests import VideoIds, begun, tell_requested
+from vvwatch.api.routes.run_requests import VideoIds, report_requested, start_run
 from vvwatch.core.media import FIXED_SECONDS
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
@@ -26,10 +26,10 @@ from vvwatch.store.runs.target_queries import Target
 
 router = resource_router("workflow")
 
-_HERE: Final = ("video_ids", "index_id", "index_name")
+_INDEX_OR_VIDEOS: Final = ("video_ids", "index_id", "index_name")
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -43,7 +43,7 @@ class ProcessBody(RunOptions):
     prompt_id: PromptId | None = None
     prompt_instruction: Annotated[str, Field(max_length=12_000)] | None = None
     import_job_id: Annotated[Id | None, Field(description="the run begins when this import has ended")] = None
-    video_ids: Annotated[VideoIds | None, BeforeValidator(_listed)] = None
+    video_ids: Annotated[VideoIds | None, BeforeValidator(_as_list)] = None
     index_id: Id | None = None
     index_name: Id | None = None
     segmentation_mode: Literal["content_aware", "fixed"] | None = None
@@ -55,7 +55,9 @@ class ProcessBody(RunOptions):
     def _one_of_each(self) -> ProcessBody:
         if (self.prompt_id is None) == (self.prompt_instruction is None):
             raise PydanticCustomError("prompt", "give either prompt_id or prompt_instruction")
-        if self.import_job_id is not None and any(getattr(self, name) is not None for name in _HERE):
+        if self.import_job_id is not None and any(
+            getattr(self, name) is not None for name in _INDEX_OR_VIDEOS
+        ):
             raise PydanticCustomError("target", "import_job_id goes with no other target")
         if self.index_id is not None and self.index_name is not None:
             raise PydanticCustomError("target", "give either index_id or index_name")
@@ -97,33 +99,33 @@ class Processing(Resource):
 async def process_media(context: Context, once: Idempotent, request: Request, body: ProcessBody) -> Response:
     """Run a prompt over media. With the id of an import that goes on, the run waits until that has ended."""
     if body.prompt_id is None:
-        raise no_model(
+        raise model_required(
             "writing a prompt", "make one yourself with POST /api/v2/prompts, and send its prompt_id"
         )
     prompt_id, by = body.prompt_id, request.state.key_id
     return await once(
-        lambda tx: _processed(tx, context, prompt_id, body, by),
-        lambda made: tell_requested(context, made.run_id, prompt_id, by),
+        lambda tx: _start_run(tx, context, prompt_id, body, by),
+        lambda made: report_requested(context, made.run_id, prompt_id, by),
     )
 
 
-def _processed(tx: Tx, context: ApiContext, prompt_id: str, body: ProcessBody, by: str) -> Processing:
+def _start_run(tx: Tx, context: ApiContext, prompt_id: str, body: ProcessBody, by: str) -> Processing:
     further: dict[str, Any] = {"executed_by": by}
     if body.import_job_id is None:
-        target = _target(tx, body)
+        target = _find_target(tx, body)
     else:
         target, further["import_job_id"] = target_queries.of_import(tx, body.import_job_id)
-    run = begun(tx, context, prompt_id, body.options(), target, **further)
+    run = start_run(tx, context, prompt_id, body.options(), target, **further)
     return Processing(
         run_id=run.run_id,
-        prompt=prompts.shown(catalog.get_prompt(tx, prompt_id)),
+        prompt=prompts.to_response(catalog.get_prompt(tx, prompt_id)),
         run=run,
         status_url=f"{PREFIX}/prompt-runs/{run.run_id}",
         results_url=f"{PREFIX}/workflow/runs/{run.run_id}/results",
     )
 
 
-def _target(tx: Tx, body: ProcessBody) -> Target:
+def _find_target(tx: Tx, body: ProcessBody) -> Target:
     """Raises NotFound, or InvalidInput when there is nothing to process."""
     index_id = body.index_id if body.index_name is None else target_queries.index_named(tx, body.index_name)
     if body.video_ids is not None:

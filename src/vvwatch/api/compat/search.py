@@ -17,11 +17,11 @@ from fastapi import Query
 from pydantic import ValidationError
 
 from vvwatch.api.compat.search_bodies import FilterBody, SearchBody
-from vvwatch.api.compat.unavailable import no_model
+from vvwatch.api.compat.unavailable import model_required
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
-from vvwatch.api.http.pagination import Pagination, decode, encode
+from vvwatch.api.http.pagination import Pagination, decode_cursor, encode_cursor
 from vvwatch.api.http.wire import Marker, Resource
 from vvwatch.core.conditions import Condition, all_hold
 from vvwatch.core.identities import segment_id
@@ -33,8 +33,8 @@ from vvwatch.store.runs.search_queries import Chunk, Found, Level, Place, Scope
 router = resource_router("search")
 
 _WINDOW: Final = 100
-_MOST_SECONDS: Final = 2.0
-_MOST_LOOKED_AT: Final = 50_000
+_MAX_SECONDS: Final = 2.0
+_MAX_EXAMINED: Final = 50_000
 _PREVIEW_CHARACTERS: Final = 200
 
 
@@ -137,23 +137,23 @@ class _Page:
 @router.post("/search/filter/playground")
 async def filter_playground(context: Context, body: FilterBody) -> FilterPage:
     """Segments of the playground whose metadata meets all conditions."""
-    return await _filtered(context, body, body.index_ids or [catalog.PLAYGROUND_ID], body.index_ids)
+    return await _filter_page(context, body, body.index_ids or [catalog.PLAYGROUND_ID], body.index_ids)
 
 
 @router.post("/search/filter/{index_id}")
 async def filter_index(context: Context, index_id: str, body: FilterBody) -> FilterPage:
     """Segments of an index whose metadata meets all conditions, those of the newest run first."""
-    return await _filtered(context, body, body.index_ids or [index_id], [index_id, *body.index_ids])
+    return await _filter_page(context, body, body.index_ids or [index_id], [index_id, *body.index_ids])
 
 
-async def _filtered(
+async def _filter_page(
     context: ApiContext, body: FilterBody, index_ids: Sequence[str], named: Sequence[str]
 ) -> FilterPage:
     scope = Scope(index_ids=tuple(index_ids), run_ids=tuple(body.run_ids))
     await context.database.read(search_queries.require, Scope(tuple(named), scope.run_ids))
     wanted = _Search(tuple(condition.meant() for condition in body.conditions), "segment", scope)
-    found = await _page(context, wanted, _place(_decoded(body.cursor)), body.page_size)
-    cursor = None if found.place is None else _encoded(list(found.place))
+    found = await _fill_page(context, wanted, _to_position(_decode_cursor(body.cursor)), body.page_size)
+    cursor = None if found.place is None else _encode_cursor(list(found.place))
     return FilterPage(
         results=found.results,
         next_page_token=cursor,
@@ -170,10 +170,10 @@ async def search_results(context: Context, body: SearchBody) -> SearchPage:
     Without an index, media or runs it is the playground that is searched, as `/workflow/process` puts media there.
     """
     if body.filters is None:
-        raise no_model(
+        raise model_required(
             "a search by a query", "give filters, conditions over the metadata, instead of a query"
         )
-    return await _searched(context, body, None, 0)
+    return await _search_page(context, body, None, 0)
 
 
 @router.get("/workflow/search/page")
@@ -181,7 +181,7 @@ async def search_results_page(
     context: Context, cursor: Annotated[str, Query(min_length=1, max_length=32_768)]
 ) -> SearchPage:
     """The next page of a search."""
-    given = _decoded(cursor)
+    given = _decode_cursor(cursor)
     if not isinstance(given, list) or len(given) != 3 or not isinstance(given[2], int):
         raise _foreign_cursor()
     try:
@@ -190,15 +190,15 @@ async def search_results_page(
         raise _foreign_cursor() from None
     if body.filters is None or not 0 <= given[2] < _WINDOW:
         raise _foreign_cursor()
-    return await _searched(context, body, _place(given[1]), given[2])
+    return await _search_page(context, body, _to_position(given[1]), given[2])
 
 
-async def _searched(context: ApiContext, body: SearchBody, after: Place | None, before: int) -> SearchPage:
+async def _search_page(context: ApiContext, body: SearchBody, after: Place | None, before: int) -> SearchPage:
     """The page behind `after`, when `before` results were shown on earlier ones."""
-    scope = await context.database.read(_scope, body)
+    scope = await context.database.read(_find_scope, body)
     conditions = tuple(condition.meant() for condition in body.filters or ())
     limit = min(body.limit, _WINDOW - before)
-    found = await _page(context, _Search(conditions, body.result_level, scope), after, limit)
+    found = await _fill_page(context, _Search(conditions, body.result_level, scope), after, limit)
     count = before + len(found.results)
     goes_on = found.place is not None and count < _WINDOW
     asked = body.model_dump(exclude_defaults=True)
@@ -217,7 +217,7 @@ async def _searched(context: ApiContext, body: SearchBody, after: Place | None, 
             limit=body.limit,
             count=len(found.results),
             has_more=goes_on,
-            next_cursor=_encoded([asked, found.place, count]) if goes_on else None,
+            next_cursor=_encode_cursor([asked, found.place, count]) if goes_on else None,
             truncated=found.place is not None and not goes_on,
         ),
     )
@@ -227,49 +227,49 @@ _PLAYGROUND: Final = Scope(index_ids=(catalog.PLAYGROUND_ID,))
 _NOT_FULL: Final = "the page is not full: there is much to look at, and the next cursor goes on with it"
 
 
-def _scope(tx: Tx, body: SearchBody) -> Scope:
+def _find_scope(tx: Tx, body: SearchBody) -> Scope:
     """Where to look. Raises NotFound for what is not there."""
     index_id = body.index_id if body.index_name is None else target_queries.index_named(tx, body.index_name)
     scope = Scope(
-        () if index_id is None else (index_id,), _listed(body.prompt_run_ids), _listed(body.video_ids)
+        () if index_id is None else (index_id,), _unique_ids(body.prompt_run_ids), _unique_ids(body.video_ids)
     )
     search_queries.require(tx, scope)
     return scope if any((scope.index_ids, scope.run_ids, scope.video_ids)) else _PLAYGROUND
 
 
-def _listed(ids: str | list[str]) -> tuple[str, ...]:
+def _unique_ids(ids: str | list[str]) -> tuple[str, ...]:
     return (ids,) if isinstance(ids, str) else tuple(dict.fromkeys(ids))
 
 
-async def _page(context: ApiContext, wanted: _Search, after: Place | None, limit: int) -> _Page:
+async def _fill_page(context: ApiContext, wanted: _Search, after: Place | None, limit: int) -> _Page:
     """Results behind `after`, until the page is full, nothing is left, or enough was looked at."""
-    until = anyio.current_time() + _MOST_SECONDS
+    until = anyio.current_time() + _MAX_SECONDS
     met: list[SearchResult] = []
     places: list[Place] = []
     place, examined = after, 0
     while True:
         part = await context.database.read(search_queries.chunk, wanted.scope, wanted.level, place)
-        for found, result in await anyio.to_thread.run_sync(_meeting, wanted, part):
+        for found, result in await anyio.to_thread.run_sync(_match_chunk, wanted, part):
             met.append(result)
             places.append(found.place)
         place, examined = part.place, examined + len(part.found)
         if len(met) > limit:
             return _Page(met[:limit], places[limit - 1], examined, full=True)
-        if place is None or examined >= _MOST_LOOKED_AT or anyio.current_time() >= until:
+        if place is None or examined >= _MAX_EXAMINED or anyio.current_time() >= until:
             return _Page(met, place, examined, full=len(met) == limit)
 
 
-def _meeting(wanted: _Search, part: Chunk) -> list[tuple[Found, SearchResult]]:
+def _match_chunk(wanted: _Search, part: Chunk) -> list[tuple[Found, SearchResult]]:
     """What of a chunk meets the conditions; not in the event loop, since documents may be large."""
     documents = ((found, json.loads(found.metadata or "{}")) for found in part.found)
     return [
-        (found, _result(wanted, found, document))
+        (found, _to_result(wanted, found, document))
         for found, document in documents
         if all_hold(wanted.conditions, document)
     ]
 
 
-def _result(wanted: _Search, found: Found, document: dict[str, Any]) -> SearchResult:
+def _to_result(wanted: _Search, found: Found, document: dict[str, Any]) -> SearchResult:
     item, segment = found.item, found.segment
     text = item.video_metadata_text if segment is None else segment.metadata_text
     named = None if segment is None else segment_id(item.id, segment.ordinal)
@@ -299,13 +299,13 @@ def _result(wanted: _Search, found: Found, document: dict[str, Any]) -> SearchRe
     )
 
 
-def _encoded(content: list[Any]) -> str:
-    return encode(json.dumps(content, separators=(",", ":")))
+def _encode_cursor(content: list[Any]) -> str:
+    return encode_cursor(json.dumps(content, separators=(",", ":")))
 
 
-def _decoded(cursor: str | None) -> Any:
+def _decode_cursor(cursor: str | None) -> Any:
     """What was encoded; None for no cursor. Raises ApiError (400)."""
-    text = decode(cursor)
+    text = decode_cursor(cursor)
     if text is None:
         return None
     try:
@@ -314,7 +314,7 @@ def _decoded(cursor: str | None) -> Any:
         raise _foreign_cursor() from None
 
 
-def _place(given: Any) -> Place | None:
+def _to_position(given: Any) -> Place | None:
     if given is None:
         return None
     is_place = isinstance(given, list) and [type(part) for part in given] == [str, str, int]

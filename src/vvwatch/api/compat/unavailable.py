@@ -15,7 +15,7 @@ _ONE: Final = ("GET", "POST")
 _EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def no_model(what: str, hint: str) -> ApiError:
+def model_required(what: str, hint: str) -> ApiError:
     """The refusal of `what` only a model can do. It is no 5xx: clients repeat those, in vain."""
     return ApiError(422, "model_not_configured", f"{what} needs a model, and no processor here does it", hint)
 
@@ -34,7 +34,7 @@ class _Absent(NamedTuple):
     code: str = "not_available"
 
 
-def _needing_model(path: str, what: str, hint: str, methods: tuple[str, ...] = ("POST",)) -> _Absent:
+def _requires_model(path: str, what: str, hint: str, methods: tuple[str, ...] = ("POST",)) -> _Absent:
     return _Absent(methods, path, what, hint, "model_not_configured")
 
 
@@ -43,16 +43,16 @@ _WRITE_IT: Final = "POST /api/v2/prompts takes a prompt that you write yourself"
 _SEGMENTS: Final = "GET /api/v2/videos/{video_id}/segments has times; a player can show the pictures there"
 
 _ABSENT: Final = (
-    _needing_model("/workflow/define", "making a prompt from an instruction", _WRITE_IT),
-    _needing_model("/prompts/generate", "making a prompt from an instruction", _WRITE_IT),
-    _needing_model("/indexes/{index_id}/search", "a search by a query", _FILTER),
-    _needing_model("/indexes/{index_id}/image-search", "a search by an image", _FILTER),
-    _needing_model("/indexes/{index_id}/multimodal-search", "a search by text and image", _FILTER),
-    _needing_model("/search/multi-run", "a search by a query", _FILTER),
-    _needing_model("/playground/search", "a search by a query", _FILTER),
-    _needing_model("/search/sql/{index_id}/generate", "making SQL from a question", _FILTER),
+    _requires_model("/workflow/define", "making a prompt from an instruction", _WRITE_IT),
+    _requires_model("/prompts/generate", "making a prompt from an instruction", _WRITE_IT),
+    _requires_model("/indexes/{index_id}/search", "a search by a query", _FILTER),
+    _requires_model("/indexes/{index_id}/image-search", "a search by an image", _FILTER),
+    _requires_model("/indexes/{index_id}/multimodal-search", "a search by text and image", _FILTER),
+    _requires_model("/search/multi-run", "a search by a query", _FILTER),
+    _requires_model("/playground/search", "a search by a query", _FILTER),
+    _requires_model("/search/sql/{index_id}/generate", "making SQL from a question", _FILTER),
     _Absent(_ONE, "/search/sql/{rest:path}", "a search by SQL", _FILTER),
-    _needing_model("/chat/{rest:path}", "a chat", _FILTER, _EVERY),
+    _requires_model("/chat/{rest:path}", "a chat", _FILTER, _EVERY),
     _Absent(("GET",), "/videos/{video_id}/gif", "a moving preview", _SEGMENTS),
     _Absent(("GET",), "/videos/segments/{segment_id}/thumbnail", "a preview of a segment", _SEGMENTS),
     _Absent(
@@ -66,10 +66,10 @@ _ABSENT: Final = (
 )
 
 
-def _refusing(route: _Absent) -> Callable[[], Awaitable[None]]:
+def _refusal_handler(route: _Absent) -> Callable[[], Awaitable[None]]:
     async def refuse() -> None:
         if route.code == "model_not_configured":
-            raise no_model(route.what, route.hint)
+            raise model_required(route.what, route.hint)
         raise ApiError(
             _STATUS[route.code], route.code, f"{route.what} is not part of this server", route.hint
         )
@@ -77,7 +77,7 @@ def _refusing(route: _Absent) -> Callable[[], Awaitable[None]]:
     return refuse
 
 
-def _add(route: _Absent) -> None:
+def _add_route(route: _Absent) -> None:
     status = _STATUS[route.code]
     described: dict[int | str, Any] = {
         status: {"model": ErrorEnvelope, "description": f"Not here: {route.hint}"}
@@ -85,7 +85,7 @@ def _add(route: _Absent) -> None:
     for method in route.methods:
         router.add_api_route(
             route.path,
-            _refusing(route),
+            _refusal_handler(route),
             methods=[method],
             status_code=status,
             name=f"{method.lower()}_no_{'_'.join(re.findall('[a-z]+', route.path.replace(':path', '')))}",
@@ -96,4 +96,4 @@ def _add(route: _Absent) -> None:
 
 
 for _route in _ABSENT:
-    _add(_route)
+    _add_route(_route)

@@ -101,7 +101,7 @@ class MetricType(Resource):
 @router.get("/usage")
 async def get_usage(context: Context) -> Usage:
     """What was done in this month."""
-    since, until = _month(_date(context.clock.now()))
+    since, until = _month_of(_to_date(context.clock.now()))
     figures = await context.database.read(usage_queries.between, since, until)
     return Usage(
         user_id=USER_ID,
@@ -110,7 +110,7 @@ async def get_usage(context: Context) -> Usage:
         metrics=figures,
         model_usage={},
         auth_usage={},
-        totals=_totals(figures),
+        totals=_to_totals(figures),
     )
 
 
@@ -123,10 +123,10 @@ async def get_usage_history(
 ) -> UsageHistory:
     """Month by month, newest first; a month in which nothing was done has zeros."""
     now = context.clock.now()
-    first, last = _stretch(start_date, end_date, 0.0, now)
-    months = list(_months(first, min(last, now), limit))
+    first, last = _parse_period(start_date, end_date, 0.0, now)
+    months = list(_list_months(first, min(last, now), limit))
     found = await context.database.read(usage_queries.periods, months)
-    shown = [_period(since, until, figures) for (since, until), figures in zip(months, found, strict=True)]
+    shown = [_to_period(since, until, figures) for (since, until), figures in zip(months, found, strict=True)]
     return UsageHistory(user_id=USER_ID, periods=shown)
 
 
@@ -141,11 +141,11 @@ async def list_usage_details(
     """What counted, newest first: for one metric, or for all of them."""
     if metric_type is not None and metric_type not in _NAMES:
         raise InvalidInput("there is no such metric", f"the metrics are {', '.join(_NAMES)}")
-    since, until = _stretch(start_date, end_date, *_month(_date(context.clock.now())))
+    since, until = _parse_period(start_date, end_date, *_month_of(_to_date(context.clock.now())))
     found: list[UsageDetail] = []
     for metric in (metric_type,) if metric_type else _NAMES:
         rows = await context.database.read(usage_queries.details, metric, since, until, limit)
-        found += [_detail(metric, row) for row in rows]
+        found += [_to_detail(metric, row) for row in rows]
     return sorted(found, key=lambda detail: detail.timestamp, reverse=True)[:limit]
 
 
@@ -154,14 +154,14 @@ async def get_usage_breakdown(
     context: Context, start_date: Moment = None, end_date: Moment = None
 ) -> UsageBreakdown:
     """What was done in a stretch of time; without dates in this month."""
-    since, until = _stretch(start_date, end_date, *_month(_date(context.clock.now())))
+    since, until = _parse_period(start_date, end_date, *_month_of(_to_date(context.clock.now())))
     figures = await context.database.read(usage_queries.between, since, until)
     return UsageBreakdown(
         user_id=USER_ID,
         period_start=iso(since),
         period_end=iso(until),
         breakdown=figures,
-        totals=_totals(figures),
+        totals=_to_totals(figures),
     )
 
 
@@ -171,40 +171,42 @@ async def list_metric_types() -> list[MetricType]:
     return [MetricType(type=metric.name, description=metric.meaning, unit=metric.unit) for metric in METRICS]
 
 
-def _stretch(start: datetime | None, end: datetime | None, first: float, last: float) -> tuple[float, float]:
+def _parse_period(
+    start: datetime | None, end: datetime | None, first: float, last: float
+) -> tuple[float, float]:
     """From when to when, in epoch seconds; `first` and `last` where nothing is said."""
-    since = first if start is None else _epoch(start)
-    until = last if end is None else _epoch(end)
+    since = first if start is None else _to_epoch(start)
+    until = last if end is None else _to_epoch(end)
     if since > until:
         raise InvalidInput("start_date is after end_date", "swap them")
     return since, until
 
 
-def _epoch(moment: datetime) -> float:
+def _to_epoch(moment: datetime) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _date(epoch: float) -> datetime:
+def _to_date(epoch: float) -> datetime:
     return datetime.fromtimestamp(max(epoch, 0.0), UTC)
 
 
-def _month(moment: datetime) -> tuple[float, float]:
+def _month_of(moment: datetime) -> tuple[float, float]:
     """The month that has the moment, from its first second to that of the next."""
     year = min(max(moment.year, _FIRST_YEAR), _LAST_YEAR)
     until = datetime(year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
     return datetime(year, moment.month, 1, tzinfo=UTC).timestamp(), until.timestamp()
 
 
-def _months(first: float, last: float, limit: int) -> Iterator[tuple[float, float]]:
+def _list_months(first: float, last: float, limit: int) -> Iterator[tuple[float, float]]:
     """The newest months, at most `limit`, that have something between these moments; newest first."""
-    since, until = _month(_date(last))
+    since, until = _month_of(_to_date(last))
     while limit and until > max(first, 0.0):
         yield since, until
-        since, until = _month(_date(since - 1)) if since > 0 else (0.0, 0.0)
+        since, until = _month_of(_to_date(since - 1)) if since > 0 else (0.0, 0.0)
         limit -= 1
 
 
-def _totals(figures: Figures) -> UsageTotals:
+def _to_totals(figures: Figures) -> UsageTotals:
     return UsageTotals(
         total_videos_uploaded=int(figures["media_imported"]),
         total_videos_processed=int(figures["media_processed"]),
@@ -212,8 +214,8 @@ def _totals(figures: Figures) -> UsageTotals:
     )
 
 
-def _period(since: float, until: float, figures: Figures) -> UsagePeriod:
-    totals = {name: value for name, value in _totals(figures).model_dump().items() if value is not None}
+def _to_period(since: float, until: float, figures: Figures) -> UsagePeriod:
+    totals = {name: value for name, value in _to_totals(figures).model_dump().items() if value is not None}
     return UsagePeriod(
         summary_id=f"usage_{iso(since)[:7]}",
         period_start=iso(since),
@@ -225,7 +227,7 @@ def _period(since: float, until: float, figures: Figures) -> UsagePeriod:
     )
 
 
-def _detail(metric: str, row: usage_queries.Detail) -> UsageDetail:
+def _to_detail(metric: str, row: usage_queries.Detail) -> UsageDetail:
     return UsageDetail(
         event_id="_".join(("use", metric, *row.of.values())),
         metric_type=metric,

@@ -25,7 +25,7 @@ RECORDED: Final = "vvwatch.audit_entry"
 
 _LONGEST_ADDRESS: Final = 64
 _UNKNOWN: Final = "unknown"
-_SHOWN: Final = ("name", "scopes")
+_RECORDED_FIELDS: Final = ("name", "scopes")
 """What entries say of a resource besides its id, where the answer has it."""
 
 
@@ -158,7 +158,7 @@ class Audit:
             self._request.scope[RECORDED] = None
             if found is None:
                 return made
-            shown = {name: getattr(made, name, None) for name in _SHOWN} | self.details
+            shown = {name: getattr(made, name, None) for name in _RECORDED_FIELDS} | self.details
             entry = audit.record(tx, origin_of(self._request), action.name, found, shown)
             self._request.scope[RECORDED] = entry
             return made
@@ -176,7 +176,7 @@ class Audit:
             self._context.telemetry.emit("audit.recorded", **entry.logged())
 
 
-def tell_link(request: Request, resource_id: str, expires_at: float) -> None:
+def report_link(request: Request, resource_id: str, expires_at: float) -> None:
     """Log that a key was given an address which opens something without a key until `expires_at`."""
     origin = origin_of(request)
     request.app.state.context.telemetry.emit(
@@ -190,8 +190,8 @@ def tell_link(request: Request, resource_id: str, expires_at: float) -> None:
     )
 
 
-async def _audit(request: Request) -> Audit:
+async def _get_audit(request: Request) -> Audit:
     return Audit(request)
 
 
-Audited = Annotated[Audit, Depends(_audit)]
+Audited = Annotated[Audit, Depends(_get_audit)]

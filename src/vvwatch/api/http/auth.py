@@ -236,7 +236,7 @@ class ScopedRoute(APIRoute):
 
     async def _has_token(self, request: Request) -> bool:
         """Whether it comes without a key, but with a token for just this."""
-        if self.opened_by is None or _presented(request):
+        if self.opened_by is None or _presented_key(request):
             return False
         try:
             return await is_admitted(request, self.opened_by)
@@ -260,7 +260,7 @@ async def authorize(request: Request, needed: Scope, *, counted: bool = True) ->
     Raises ApiError: 401 without a valid key, 403 when its scopes do not reach to `needed`, 429 for one too many.
     """
     context: ApiContext = request.app.state.context
-    row = await _key_row(request, _presented(request))
+    row = await _check_key(request, _presented_key(request))
     if not allows(row.scopes, needed):
         error = ApiError(
             403,
@@ -271,13 +271,13 @@ async def authorize(request: Request, needed: Scope, *, counted: bool = True) ->
         raise note_refusal(request, Reason.SCOPE, error)
     request.state.key_created_at = row.created_at
     if counted:
-        _count(request, row.id, context.clock.now())
+        _count_request(request, row.id, context.clock.now())
     if keys.is_use_worth_noting(row, context.clock.now()):
         with suppress(SQLAlchemyError, StoreError):  # a full disk must not keep the operator from looking
             await context.database.write(keys.note_use, row.id)
 
 
-def _count(request: Request, key_id: str, now: float) -> None:
+def _count_request(request: Request, key_id: str, now: float) -> None:
     """Count a request of the key, and let the answer tell how many it may still make in this minute."""
     meter: Meter | None = request.app.state.meter
     if meter is None:
@@ -299,10 +299,10 @@ def _count(request: Request, key_id: str, now: float) -> None:
 
 def has_key(request: Request) -> bool:
     """Whether a key came with the request, be it valid or not."""
-    return bool(_presented(request))
+    return bool(_presented_key(request))
 
 
-def _presented(request: Request) -> str:
+def _presented_key(request: Request) -> str:
     """The key that came with the request, or an empty string."""
     key = request.headers.get("x-api-key")
     if key is not None:
@@ -312,13 +312,13 @@ def _presented(request: Request) -> str:
     return authorization[len(_BEARER) :].strip() if is_bearer else ""
 
 
-async def _key_row(request: Request, key: str) -> sa.Row[Any]:
+async def _check_key(request: Request, key: str) -> sa.Row[Any]:
     """The row of an active key, by which the request is made from now on. Raises ApiError (401)."""
     context: ApiContext = request.app.state.context
     row = await context.database.read(keys.known, digest(key)) if valid_format(key) else None
     if row is not None:
         request.state.key_id, request.state.key_name = row.id, row.name
-    reason = _why_useless(row, key, context.clock.now())
+    reason = _rejection_reason(row, key, context.clock.now())
     if row is None or reason is not None:
         error = ApiError(
             401,
@@ -330,7 +330,7 @@ async def _key_row(request: Request, key: str) -> sa.Row[Any]:
     return row
 
 
-def _why_useless(row: sa.Row[Any] | None, key: str, now: float) -> Reason | None:
+def _rejection_reason(row: sa.Row[Any] | None, key: str, now: float) -> Reason | None:
     """Why a key opens nothing; None for one that is active. The log and the audit trail say so, no answer does."""
     if row is None:
         return Reason.UNKNOWN_KEY if key else Reason.NO_KEY

@@ -21,10 +21,10 @@ from vvwatch.store.db.signals import Signal
 from vvwatch.store.delivery import feed
 from vvwatch.store.delivery.feed import FIRST, Position, Tail, position_of
 
-_LOOK_SECONDS: Final = 1.0
-_SOON_SECONDS: Final = 0.2  # where a running transaction holds events up
-_REST_SECONDS: Final = 0.02  # so that a burst is read in few looks
-_REMEMBERED: Final = 500
+_POLL_SECONDS: Final = 1.0
+_FAST_POLL_SECONDS: Final = 0.2  # where a running transaction holds events up
+_IDLE_SECONDS: Final = 0.02  # so that a burst is read in few looks
+_MAX_REMEMBERED: Final = 500
 
 
 class Broadcast:
@@ -34,7 +34,7 @@ class Broadcast:
         self._most_per_key = most_per_key
         self._listeners = Counter[str]()
         self._reader: asyncio.Task[None] | None = None
-        self._recent: deque[sa.Row[Any]] = deque(maxlen=_REMEMBERED)
+        self._recent: deque[sa.Row[Any]] = deque(maxlen=_MAX_REMEMBERED)
         self._since: Position | None = None  # `_recent` holds all behind it; None: not known yet
         self._moved = Signal()
         self.closed = False
@@ -93,8 +93,8 @@ class Broadcast:
             seen, tail = database.announced.times, None
             with suppress(Exception):  # whatever it is, a look is tried again; streams find out themselves
                 tail = await self._look(database)
-            await anyio.sleep(_REST_SECONDS)
-            with anyio.move_on_after(_LOOK_SECONDS if tail is None or tail.whole else _SOON_SECONDS):
+            await anyio.sleep(_IDLE_SECONDS)
+            with anyio.move_on_after(_POLL_SECONDS if tail is None or tail.whole else _FAST_POLL_SECONDS):
                 await database.announced.wait(seen)
 
     async def _look(self, database: Database) -> Tail:
@@ -102,9 +102,9 @@ class Broadcast:
         if self._since is None:
             self._since = tail.position
             self._moved.give()
-        while rows := await database.read(feed.list_after, self._newest(), _REMEMBERED):
+        while rows := await database.read(feed.list_after, self._newest(), _MAX_REMEMBERED):
             for row in rows:
-                if len(self._recent) == _REMEMBERED:
+                if len(self._recent) == _MAX_REMEMBERED:
                     self._since = position_of(self._recent[0])
                 self._recent.append(row)
             self._moved.give()

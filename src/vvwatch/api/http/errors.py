@@ -55,7 +55,7 @@ _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
 )
 _PAUSE_SECONDS: Final = 5.0  # where nobody knows how long something will be away
 _LONGEST_PAUSE_SECONDS: Final = 3600.0
-_MOST_PROBLEMS: Final = 100
+_MAX_PROBLEMS: Final = 100
 _CODES: Final = {404: "resource_route_not_found", 405: "method_not_allowed"}
 
 
@@ -105,7 +105,7 @@ def too_large(hint: str) -> ApiError:
     return ApiError(413, "body_too_large", "the body is too large", hint)
 
 
-def envelope(
+def respond_with_error(
     request: Request,
     status: int,
     code: str,
@@ -130,12 +130,14 @@ def envelope(
     return JSONResponse(content, status, headers={**(headers or {}), **pause, "X-Request-ID": request_id})
 
 
-def refusal(request: Request, error: VvwatchError) -> JSONResponse:
+def error_response(request: Request, error: VvwatchError) -> JSONResponse:
     """The answer for an error that a person can act on."""
-    status, code = _meaning(error)
+    status, code = _status_and_code(error)
     details = {"hint": error.hint} if error.hint else {}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return envelope(request, status, code, error.message, details, headers, _retry_after(error, status))
+    return respond_with_error(
+        request, status, code, error.message, details, headers, _retry_after(error, status)
+    )
 
 
 def _retry_after(error: VvwatchError, status: int) -> int | None:
@@ -146,7 +148,7 @@ def _retry_after(error: VvwatchError, status: int) -> int | None:
     return None if told is None else max(1, math.ceil(min(told, _LONGEST_PAUSE_SECONDS)))
 
 
-def _meaning(error: VvwatchError) -> tuple[int, str]:
+def _status_and_code(error: VvwatchError) -> tuple[int, str]:
     if isinstance(error, ApiError):
         return error.status, error.code
     if isinstance(error, NotFound):
@@ -154,38 +156,40 @@ def _meaning(error: VvwatchError) -> tuple[int, str]:
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), error.code
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Let the application answer every error in the envelope."""
-    app.add_exception_handler(VvwatchError, _on_known)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(ClientDisconnect, _on_gone)
+    app.add_exception_handler(VvwatchError, _handle_known)
+    app.add_exception_handler(RequestValidationError, _handle_invalid)
+    app.add_exception_handler(HTTPException, _handle_http)
+    app.add_exception_handler(ClientDisconnect, _handle_disconnect)
 
 
-async def _on_known(request: Request, error: Exception) -> JSONResponse:
+async def _handle_known(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, VvwatchError)  # noqa: S101  # registered for it
-    return refusal(request, error)
+    return error_response(request, error)
 
 
-async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+async def _handle_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
     if isinstance(error.body, bytes) and any(item["loc"][0] == "body" for item in error.errors()):
         what = "the body is not said to be JSON"
-        return _unreadable(request, what, "send Content-Type: application/json")
+        return _unreadable_body(request, what, "send Content-Type: application/json")
     if isinstance(error.__cause__, json.JSONDecodeError):
-        return _unreadable(request, f"the body is not JSON (at character {error.__cause__.pos + 1})")
-    errors = [_problem(item) for item in error.errors()[:_MOST_PROBLEMS]]
+        return _unreadable_body(request, f"the body is not JSON (at character {error.__cause__.pos + 1})")
+    errors = [_to_problem(item) for item in error.errors()[:_MAX_PROBLEMS]]
     message = "; ".join(f"{item['where']}: {item['what']}" for item in errors[:3])
-    return envelope(request, 422, "validation_error", message, {"errors": errors})
+    return respond_with_error(request, 422, "validation_error", message, {"errors": errors})
 
 
-def _unreadable(request: Request, what: str, hint: str = "") -> JSONResponse:
+def _unreadable_body(request: Request, what: str, hint: str = "") -> JSONResponse:
     problem = {"where": "body", "what": what}
     details = {"errors": [problem | {"hint": hint} if hint else problem]}
-    return envelope(request, 422, "validation_error", what, details | ({"hint": hint} if hint else {}))
+    return respond_with_error(
+        request, 422, "validation_error", what, details | ({"hint": hint} if hint else {})
+    )
 
 
-def _problem(found: Mapping[str, Any]) -> dict[str, str]:
+def _to_problem(found: Mapping[str, Any]) -> dict[str, str]:
     """Where and what; the offending value stays out of it, since it may be a secret in the wrong place."""
     what, allowed = words_of(found)
     problem = {"where": ".".join(map(str, found["loc"])), "what": what}
@@ -193,23 +197,23 @@ def _problem(found: Mapping[str, Any]) -> dict[str, str]:
     return problem | {name: context[name] for name in ("allowed", "hint") if context.get(name)}
 
 
-async def _on_http(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
     status = error.status_code
     if status == 413:
-        return refusal(request, too_large(error.detail))
+        return error_response(request, too_large(error.detail))
     if status == 400:  # what FastAPI says of every body that it cannot read
         is_form = request.headers.get("content-type", "").startswith("multipart/")
         why = f"the form cannot be read: {error.detail}" if is_form else _why_unreadable(error.__cause__)
-        return _unreadable(request, why)
+        return _unreadable_body(request, why)
     code = _CODES.get(status, f"http_{status}")
     message = f"{request.method} {request.scope['path']}: {error.detail}"
-    return envelope(
-        request, status, code, message, headers=_allowed(request) if status == 405 else error.headers
+    return respond_with_error(
+        request, status, code, message, headers=_allow_header(request) if status == 405 else error.headers
     )
 
 
-def _allowed(request: Request) -> dict[str, str]:
+def _allow_header(request: Request) -> dict[str, str]:
     """All methods of the path: each route by itself knows only its own."""
     known, route = request.app.state.methods, getattr(request.scope.get("route"), "path", "")
     methods = known.get(request.scope["path"]) or known.get(route, set())
@@ -223,12 +227,12 @@ def _why_unreadable(cause: BaseException | None) -> str:
     return "the body is not JSON that can be read: it is nested too deeply, or holds too long a number"
 
 
-async def _on_gone(request: Request, _error: Exception) -> JSONResponse:
+async def _handle_disconnect(request: Request, _error: Exception) -> JSONResponse:
     """Who asked went away in the middle of the request: nothing was done, and nothing of ours is wrong."""
-    return envelope(request, 408, "request_timeout", "the request stopped arriving")
+    return respond_with_error(request, 408, "request_timeout", "the request stopped arriving")
 
 
-def failure(request: Request, error: Exception) -> JSONResponse:
+def internal_error(request: Request, error: Exception) -> JSONResponse:
     """The answer for an error that nobody expected. The log alone has what it is, with the id of the request.
 
     Where this machine lacks something, the answer says what, and when to ask again.
@@ -236,8 +240,10 @@ def failure(request: Request, error: Exception) -> JSONResponse:
     shortage = shortage_in(error)
     if shortage is not None:
         request.app.state.context.telemetry.emit("machine.shortage", reason=shortage.code, error=shortage)
-        return refusal(request, shortage)
+        return error_response(request, shortage)
     asked = {"method": request.scope["method"], "path": request.scope["path"]}
     request_id = request.scope.get(REQUEST_ID, "")
     request.app.state.context.telemetry.emit("request.failed", request_id=request_id, **asked, error=error)
-    return envelope(request, 500, "internal_error", "something went wrong inside vvwatch; its log says what")
+    return respond_with_error(
+        request, 500, "internal_error", "something went wrong inside vvwatch; its log says what"
+    )

@@ -24,8 +24,8 @@ from vvwatch.errors import InvalidInput
 from vvwatch.providers.local.uploads import Arriving
 
 _PIECE_BYTES: Final = 1 << 20
-_MOST_FIELD_BYTES: Final = 16 << 10
-_MOST_PARTS: Final = 20
+_MAX_FIELD_BYTES: Final = 16 << 10
+_MAX_PARTS: Final = 20
 _STALLED_SECONDS: Final = 120.0
 
 M = TypeVar("M", bound=BaseModel)
@@ -61,10 +61,10 @@ class FileForm:
 
     async def read(self, request: Request) -> None:
         """Read the whole body. Raises HTTPException for what is no such form, and what `named` and the file raise."""
-        boundary = _boundary(request)
+        boundary = _parse_boundary(request)
         try:
             parser = MultipartParser(boundary, self._callbacks())
-            async for piece in _pieces(request):
+            async for piece in _read_pieces(request):
                 parser.write(piece)
                 if len(self._waiting) >= _PIECE_BYTES:
                     await self._flush()
@@ -73,7 +73,7 @@ class FileForm:
             raise HTTPException(400, "it is not as forms are, or ends too early") from error
         await self._flush()
         if not self._file.size_bytes:
-            raise unusable("file", "the file is empty" if self.name else "is required")
+            raise invalid_field("file", "the file is empty" if self.name else "is required")
 
     def fields(self, model: type[M]) -> M:
         """The other fields; one without a value counts as left out. Raises RequestValidationError."""
@@ -110,8 +110,8 @@ class FileForm:
     def _begin(self) -> None:
         self._part = _Part()
         self._parts += 1
-        if self._parts > _MOST_PARTS:
-            raise HTTPException(400, f"it has more than {_MOST_PARTS} parts")
+        if self._parts > _MAX_PARTS:
+            raise HTTPException(400, f"it has more than {_MAX_PARTS} parts")
 
     def _end_header(self) -> None:
         self._part.headers[bytes(self._header).lower()] = bytes(self._value)
@@ -121,13 +121,13 @@ class FileForm:
     def _open(self) -> None:
         part = self._part
         _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
-        part.name = _text(options.get(b"name", b""))
+        part.name = _decode_text(options.get(b"name", b""))
         if part.name == "file":
             if b"filename" not in options or self.name or self._refusal:
-                raise unusable("file", "is to be one file, with a name")
-            part.file_name = _text(options[b"filename"])
+                raise invalid_field("file", "is to be one file, with a name")
+            part.file_name = _decode_text(options[b"filename"])
             try:
-                self.name = self._named(part.file_name, _text(part.headers.get(b"content-type", b"")))
+                self.name = self._named(part.file_name, _decode_text(part.headers.get(b"content-type", b"")))
             except InvalidInput as refusal:
                 self._refusal = refusal
         elif part.name in self._fields:
@@ -140,14 +140,14 @@ class FileForm:
                 self._name_by_content()
             return
         self._part.value += data[start:end]
-        if len(self._part.value) > _MOST_FIELD_BYTES:
+        if len(self._part.value) > _MAX_FIELD_BYTES:
             raise HTTPException(
-                400, f"the field {self._part.name!r} is longer than {_MOST_FIELD_BYTES:,} bytes"
+                400, f"the field {self._part.name!r} is longer than {_MAX_FIELD_BYTES:,} bytes"
             )
 
     def _end(self) -> None:
         if self._part.file_name is None:
-            self._fields[self._part.name] = _text(bytes(self._part.value))
+            self._fields[self._part.name] = _decode_text(bytes(self._part.value))
         elif self._refusal:
             self._name_by_content()
 
@@ -160,28 +160,28 @@ class FileForm:
         self.name = self._named(f"{self._part.file_name or 'upload'}.{kind}", "")
 
 
-def unusable(name: str, what: str) -> RequestValidationError:
+def invalid_field(name: str, what: str) -> RequestValidationError:
     """What is wrong with a field, as where a body is judged by its model."""
     return RequestValidationError([{"loc": ("body", name), "msg": what}])
 
 
-def _boundary(request: Request) -> bytes:
+def _parse_boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
-        raise unusable("file", "send the file in a form: Content-Type: multipart/form-data")
+        raise invalid_field("file", "send the file in a form: Content-Type: multipart/form-data")
     if not options.get(b"boundary"):
         raise HTTPException(400, "its Content-Type names no boundary")
     return options[b"boundary"]
 
 
-def _text(data: bytes) -> str:
+def _decode_text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
         raise HTTPException(400, "it holds a name or a value that is not UTF-8") from None
 
 
-async def _pieces(request: Request) -> AsyncIterator[bytes]:
+async def _read_pieces(request: Request) -> AsyncIterator[bytes]:
     """The body as it arrives. Raises ApiError when nothing does for two minutes."""
     stream = aiter(request.stream())
     while True:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vvwatch.api.http.auditing import note_refusal
-from vvwatch.api.http.errors import HEADERS, REQUEST_ID, ApiError, failure, refusal, too_large
+from vvwatch.api.http.errors import HEADERS, REQUEST_ID, ApiError, error_response, internal_error, too_large
 from vvwatch.core.audit import Reason
 
 PROBES: Final = frozenset({"/healthz", "/livez", "/readyz"})
@@ -50,13 +50,13 @@ class RequestIds:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers.update(scope.get(HEADERS, {}))
-                _harden(headers.raw, scope)
+                _add_security_headers(headers.raw, scope)
             await send(message)
 
         await self._app(scope, receive, marked)
 
 
-def _harden(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
+def _add_security_headers(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
     """Tell browsers and caches what they may not do: guess a type, keep what a key opened, come back without TLS.
 
     Each answer passes here: the raw headers cost a tenth of what Starlette's do.
@@ -97,7 +97,7 @@ class Failures:
         except Exception as error:
             if begun or scope["type"] != "http":
                 raise
-            await failure(Request(scope), error)(scope, receive, send)
+            await internal_error(Request(scope), error)(scope, receive, send)
 
 
 class Heads:
@@ -141,7 +141,7 @@ class OwnHost:
         else:
             request = Request(scope)
             reason = Reason.HOST if refused.code == _FOREIGN_HOST else Reason.ORIGIN
-            await refusal(request, note_refusal(request, reason, refused))(scope, receive, send)
+            await error_response(request, note_refusal(request, reason, refused))(scope, receive, send)
 
     def _refused(self, scope: Scope) -> ApiError | None:
         if scope["path"] in PROBES:
@@ -182,7 +182,7 @@ class BoundedBody:
         most = self._others.get(f"{scope['method']} {scope['path']}", self._most_bytes)
         hint = f"at most {most:,} bytes are read"
         if told.isdecimal() and (len(told) > 18 or int(told) > most):
-            await refusal(Request(scope), too_large(hint))(scope, receive, send)
+            await error_response(Request(scope), too_large(hint))(scope, receive, send)
             return
         taken = 0
 

@@ -35,7 +35,7 @@ _PAUSE_SECONDS: Final = 1.0
 R = TypeVar("R", bound=Resource)
 
 
-class ShownOnce(Resource, ABC):
+class SecretResponse(Resource, ABC):
     """An answer that shows a secret. No receipt keeps it: a repetition is refused, with what the request did."""
 
     @abstractmethod
@@ -80,11 +80,11 @@ class Once:
         else:
             given, found = await self._write(claim, effect)
             if found is None:
-                return _response(given, replayed=True)
+                return _to_response(given, replayed=True)
             made = found
         if tell is not None:
             tell(made)
-        return _response(given)
+        return _to_response(given)
 
     async def followed(self, effect: Callable[[Tx], R], then: Callable[[R], Awaitable[R]]) -> Response:
         """As a call with `effect` alone, but `then` goes on after the commit, and its result is answered for good.
@@ -100,7 +100,7 @@ class Once:
             if made is not None:
                 final = self._told(await then(made))
                 given = await self._database.write(idempotency.keep, self._box, claim, final)
-        return _response(given, replayed=made is None)
+        return _to_response(given, replayed=made is None)
 
     async def given(self) -> Response | None:
         """The answer that was given before, for routes that ask others first: what they say now counts no more.
@@ -109,7 +109,7 @@ class Once:
         """
         claim = await self.claim()
         found = None if claim is None else await self._database.read(idempotency.given, self._box, claim)
-        return None if found is None else _response(found, replayed=True)
+        return None if found is None else _to_response(found, replayed=True)
 
     async def _write(self, claim: Claim, effect: Callable[[Tx], R]) -> tuple[Answer, R | None]:
         recorded = self.audit.recording(effect)
@@ -127,15 +127,15 @@ class Once:
             return None
         scope = self._request.scope
         identity = json.dumps([self._request.state.key_id, scope["method"], scope["path"], self._key])
-        content = await _content(self._request, self._body)
+        content = await _content_digest(self._request, self._body)
         return Claim(sha256(identity.encode()).hexdigest(), content, self._request.state.key_id)
 
     def answer(self, resource: Resource, *, replayed: bool = False) -> Response:
         """The answer that tells `resource`, with the status of the route."""
-        return _response(self._told(resource), replayed=replayed)
+        return _to_response(self._told(resource), replayed=replayed)
 
     def _told(self, resource: Resource) -> Answer:
-        instead = resource.instead() if isinstance(resource, ShownOnce) else None
+        instead = resource.instead() if isinstance(resource, SecretResponse) else None
         return Answer(self._request.scope["route"].status_code or 200, resource.model_dump_json(), instead)
 
     @contextmanager
@@ -151,46 +151,46 @@ class Once:
             self._under_way.remove(claim_id)
 
 
-def _response(answer: Answer, *, replayed: bool = False) -> Response:
+def _to_response(answer: Answer, *, replayed: bool = False) -> Response:
     headers = {REPLAYED: "true"} if replayed else {}
     return Response(answer.body, answer.status, headers, media_type="application/json")
 
 
-async def _content(request: Request, body: bytes | None) -> str:
+async def _content_digest(request: Request, body: bytes | None) -> str:
     """A digest of what is asked for, apart from the path: the query, and the body by what it says."""
     query = sorted(request.query_params.multi_items())
     if body is None:
         is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-        body = await _form(request) if is_form else await _canonical(await request.body())
+        body = await _canonical_form(request) if is_form else await _canonical_json(await request.body())
     return sha256(json.dumps(query).encode() + body).hexdigest()
 
 
-async def _canonical(body: bytes) -> bytes:
+async def _canonical_json(body: bytes) -> bytes:
     """JSON in one spelling, and nothing as `{}`; what is no JSON stays as it is."""
     if len(body) <= _QUICK_BYTES:
-        return _respelt(body)
-    return await to_thread.run_sync(_respelt, body)
+        return _normalize_json(body)
+    return await to_thread.run_sync(_normalize_json, body)
 
 
-def _respelt(body: bytes) -> bytes:
+def _normalize_json(body: bytes) -> bytes:
     try:
         return json.dumps(json.loads(body or b"{}"), sort_keys=True).encode()
     except (ValueError, RecursionError):
         return body
 
 
-async def _form(request: Request) -> bytes:
+async def _canonical_form(request: Request) -> bytes:
     """The fields of a form by their names, whatever stands between them; files by their digests."""
     fields: list[tuple[str, ...]] = []
     for name, value in (await request.form()).multi_items():
         if isinstance(value, UploadFile):
-            fields.append((name, value.filename or "", await _digest(value)))
+            fields.append((name, value.filename or "", await _file_digest(value)))
         else:
             fields.append((name, value))
     return json.dumps(sorted(fields, key=lambda each: each[0])).encode()
 
 
-async def _digest(file: UploadFile) -> str:
+async def _file_digest(file: UploadFile) -> str:
     """Of the whole file, which is rewound before and after."""
     digest = sha256()
     await file.seek(0)
@@ -205,8 +205,8 @@ _Key = Header(
 )
 
 
-async def _once(request: Request, idempotency_key: Annotated[str | None, _Key] = None) -> Once:
+async def _get_once(request: Request, idempotency_key: Annotated[str | None, _Key] = None) -> Once:
     return Once(request, idempotency_key)
 
 
-Idempotent = Annotated[Once, Depends(_once)]
+Idempotent = Annotated[Once, Depends(_get_once)]

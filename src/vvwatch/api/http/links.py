@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from fastapi import Request
 
-from vvwatch.api.http.auditing import tell_link
+from vvwatch.api.http.auditing import report_link
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.guards import host_name
@@ -50,7 +50,7 @@ class Link:
     expires_at: float
 
 
-def link(request: Request, origin: str, prefix: str, use: Use, identifier: str) -> Link:
+def create_link(request: Request, origin: str, prefix: str, use: Use, identifier: str) -> Link:
     """The address below `origin` at which `identifier` is open to everyone from now on, for a while.
 
     It works no longer than the API key of `request`, who asks for it; the log says who that was.
@@ -60,7 +60,7 @@ def link(request: Request, origin: str, prefix: str, use: Use, identifier: str) 
     granted_by = [request.state.key_id, request.state.key_created_at]
     claims = {"use": use.name, "id": identifier, _GRANTED_BY: granted_by}
     token = mint(context.box.secret(_SECRET), claims, expires_at)
-    tell_link(request, identifier, expires_at)
+    report_link(request, identifier, expires_at)
     path = use.path.replace(f"{{{use.parameter}}}", quote(identifier, safe=""))
     return Link(f"{origin}{prefix}{path}?{urlencode({'token': token})}", expires_at)
 
@@ -75,7 +75,7 @@ async def is_admitted(request: Request, use: Use) -> bool:
     if token is None:
         return False
     context: ApiContext = request.app.state.context
-    claims = _claims(context, token)
+    claims = _read_claims(context, token)
     key_id, created_at = claims.pop(_GRANTED_BY, ("", 0.0))  # an older version's token names no key
     if not await context.database.read(keys.is_still, key_id, created_at):
         what = "the API key that granted this address is revoked, has expired or is deleted"
@@ -85,7 +85,7 @@ async def is_admitted(request: Request, use: Use) -> bool:
     return True
 
 
-def _claims(context: ApiContext, token: str) -> dict[str, Any]:
+def _read_claims(context: ApiContext, token: str) -> dict[str, Any]:
     box, now = context.box, context.clock.now()
     with suppress(TokenRefused):
         return verify(box.secrets(_SECRET), token, now)

@@ -46,12 +46,12 @@ class Items(Resource, Generic[T]):
     total: int
 
 
-def encode(last: str | int) -> str:
+def encode_cursor(last: str | int) -> str:
     """The cursor of the page after `last`."""
     return base64.urlsafe_b64encode(f"{_MARK}{last}".encode()).decode().rstrip("=")
 
 
-def decode(cursor: str | None) -> str | None:
+def decode_cursor(cursor: str | None) -> str | None:
     """What `encode` was given; None for the first page: no cursor, or an empty one. Raises ApiError (400)."""
     if not cursor:
         return None
@@ -68,7 +68,7 @@ def decode(cursor: str | None) -> str | None:
 
 def decode_number(cursor: str | None) -> int | None:
     """As `decode`, for a list that is numbered."""
-    text = decode(cursor)
+    text = decode_cursor(cursor)
     if text is None:
         return None
     digits = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
@@ -77,18 +77,18 @@ def decode_number(cursor: str | None) -> int | None:
     return int(text)
 
 
-def page(
+def to_page(
     rows: Sequence[Row], limit: int, shown: Callable[[Row], T], last: Callable[[Row], str | int]
 ) -> Page[T]:
     """A page of `limit` from rows that were read one beyond it."""
-    here, next_cursor = cut(rows, limit, last)
+    here, next_cursor = cut_page(rows, limit, last)
     pagination = Pagination(limit=limit, has_more=next_cursor is not None, next_cursor=next_cursor)
     return Page(data=[shown(row) for row in here], pagination=pagination)
 
 
-def cut(
+def cut_page(
     rows: Sequence[Any], limit: int, last: Callable[[Any], str | int]
 ) -> tuple[Sequence[Any], str | None]:
     """The first `limit` rows, and the cursor of what follows when there was a row more."""
     here = rows[:limit]
-    return here, encode(last(here[-1])) if len(rows) > limit else None
+    return here, encode_cursor(last(here[-1])) if len(rows) > limit else None

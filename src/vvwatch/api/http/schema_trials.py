@@ -34,10 +34,10 @@ json.dump(misfit(*json.load(sys.stdin)), sys.stdout)
 _SECONDS: Final = 5.0
 _MEMORY_BYTES: Final = 1 << 30
 _ROOT: Final = str(Path(vvwatch.__file__).parents[1])
-_MOST: Final = 2
+_MAX_AT_ONCE: Final = 2
 
 
-class Trials:
+class SchemaChecks:
     """Tries schemas, only a few at once."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
@@ -46,13 +46,13 @@ class Trials:
 
     async def misfit(self, schema: dict[str, Any], sample: dict[str, Any]) -> str | None:
         """Why `schema` is none, or `sample` does not fit it; None when it does. Raises ApiError (429) when busy."""
-        if self._under_way >= _MOST:
+        if self._under_way >= _MAX_AT_ONCE:
             message = "schemas of others are being tried"
             raise ApiError(429, "rate_limit_exceeded", message, "ask again", retry_after_seconds=1)
         self._under_way += 1
         try:
             with anyio.fail_after(self._seconds):
-                return await _tried(schema, sample)
+                return await _run_child(schema, sample)
         except TimeoutError:
             return f"the schema takes longer than {self._seconds:g} s to be tried"
         except CalledProcessError:
@@ -61,7 +61,7 @@ class Trials:
             self._under_way -= 1
 
 
-async def _tried(schema: dict[str, Any], sample: dict[str, Any]) -> str | None:
+async def _run_child(schema: dict[str, Any], sample: dict[str, Any]) -> str | None:
     given = json.dumps([schema, sample]).encode()
     code = _CHILD.format(memory_bytes=_MEMORY_BYTES, cpu_seconds=math.ceil(_SECONDS))
     ended = await anyio.run_process([sys.executable, "-I", "-c", code, _ROOT], input=given, env={})

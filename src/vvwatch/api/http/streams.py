@@ -20,7 +20,7 @@ _STALLED_SECONDS: Final = 120.0
 Opening = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
 
-class Streamed(StreamingResponse):
+class StreamedFile(StreamingResponse):
     """Answers with `size_bytes` of what is `opened`; a refusal to open it is answered as such.
 
     What breaks off later ends the connection: fewer bytes than promised is all that HTTP can say then. So does a
@@ -39,11 +39,11 @@ class Streamed(StreamingResponse):
         async with self._opened as chunks:
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await send(start)
-            if await _sent(chunks, in_time(send, _STALLED_SECONDS)):
+            if await _send_chunks(chunks, with_timeout(send, _STALLED_SECONDS)):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def in_time(send: Send, seconds: float) -> Send:
+def with_timeout(send: Send, seconds: float) -> Send:
     """As `send`, but raises TimeoutError when the client takes nothing for so long."""
 
     async def sent(message: Message) -> None:
@@ -53,7 +53,7 @@ def in_time(send: Send, seconds: float) -> Send:
     return sent
 
 
-async def _sent(chunks: AsyncIterator[bytes], send: Send) -> bool:
+async def _send_chunks(chunks: AsyncIterator[bytes], send: Send) -> bool:
     """Whether all could be had and was taken."""
     try:
         async for chunk in chunks:
@@ -75,7 +75,7 @@ async def file_chunks(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
         yield chunks()
 
 
-def attachment(name: str) -> str:
+def content_disposition(name: str) -> str:
     """The Content-Disposition by which a client keeps a file under this name, whatever characters it has."""
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
     exact = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"

@@ -13,9 +13,9 @@ from vvwatch.core.events import iso
 USER_ID: Final = "user_local"
 """Who owns everything: a self-hosted installation has one account."""
 
-_DEEPEST: Final = 64
-_MOST_UNKNOWN: Final = 20
-_LONGEST_SHORT: Final = 16_384
+_MAX_DEPTH: Final = 64
+_MAX_UNKNOWN: Final = 20
+_MAX_SHORT_CHARACTERS: Final = 16_384
 
 
 class Resource(BaseModel):
@@ -34,7 +34,7 @@ class Body(BaseModel):
     def _mostly_known(cls, given: Any) -> Any:
         """Refuse many unknown fields at once: one error for each of them would take long to make."""
         known = len(cls.model_fields)
-        if isinstance(given, dict) and len(given) > known + _MOST_UNKNOWN:
+        if isinstance(given, dict) and len(given) > known + _MAX_UNKNOWN:
             told = {"count": len(given), "known": known}
             raise PydanticCustomError("unknown_fields", "has {count} fields; at most {known} are known", told)
         return given
@@ -49,10 +49,10 @@ class Marker(Resource):
     updated_at: str | None = None
 
 
-def _document(value: dict[str, Any]) -> dict[str, Any]:
+def _check_document(value: dict[str, Any]) -> dict[str, Any]:
     """What could be stored and never be answered again is refused while it is still a request."""
-    if _is_deep(value):
-        raise PydanticCustomError("document", "may have {most} levels", {"most": _DEEPEST})
+    if _is_too_deep(value):
+        raise PydanticCustomError("document", "may have {most} levels", {"most": _MAX_DEPTH})
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
@@ -60,38 +60,38 @@ def _document(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _is_deep(value: Any) -> bool:
+def _is_too_deep(value: Any) -> bool:
     levels, level = 0, [value]
     while level:
         levels += 1
-        if levels > _DEEPEST:
+        if levels > _MAX_DEPTH:
             return True
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in _children(outer)]
     return False
 
 
-def _inside(value: Any) -> list[Any]:
+def _children(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
-Document = Annotated[dict[str, Any], AfterValidator(_document)]
+Document = Annotated[dict[str, Any], AfterValidator(_check_document)]
 """Free JSON that is kept and given back as it came."""
 
 
-def _short(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(value, ensure_ascii=False)) > _LONGEST_SHORT:
-        most = f"{_LONGEST_SHORT:,}"
+def _check_length(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value, ensure_ascii=False)) > _MAX_SHORT_CHARACTERS:
+        most = f"{_MAX_SHORT_CHARACTERS:,}"
         raise PydanticCustomError("document", "may have {most} characters", {"most": most})
     return value
 
 
-ShortDocument = Annotated[Document, AfterValidator(_short)]
+ShortDocument = Annotated[Document, AfterValidator(_check_length)]
 """A document that is repeated in each of many answers, or in every event."""
 
 
-def _visible(text: str) -> str:
+def _check_visible(text: str) -> str:
     """What would not be seen, or would break a line of a log or a table, is no name."""
     if not text.strip():
         raise PydanticCustomError("name", "may not consist of spaces alone")
@@ -100,10 +100,10 @@ def _visible(text: str) -> str:
     return text
 
 
-Visible: Final = AfterValidator(_visible)
+Visible: Final = AfterValidator(_check_visible)
 """Marks a name that people read."""
 
 
-def moment(at: float | None) -> str | None:
+def to_iso(at: float | None) -> str | None:
     """Epoch seconds as ISO-8601 in UTC; None stays None."""
     return None if at is None else iso(at)

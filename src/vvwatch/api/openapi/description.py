@@ -43,7 +43,7 @@ _CHANGES: Final = re.compile("Changes?$")
 _METHODS: Final = frozenset({"get", "put", "post", "patch", "delete"})
 
 
-def about(public_url: str | None) -> Document:
+def app_options(public_url: str | None) -> Document:
     """What FastAPI is told of the API as a whole; `public_url` is where it is served, None where that is not known."""
     return {
         "title": "vvwatch",
@@ -57,14 +57,14 @@ def about(public_url: str | None) -> Document:
     }
 
 
-def described(document: Document) -> Document:
+def complete_document(document: Document) -> Document:
     """FastAPI's `document`, made whole; the one that was given stays as it is."""
-    document = _renamed(document)
+    document = _rename_schemas(document)
     _Description(document).complete()
     return document
 
 
-def _renamed(document: Document) -> Document:
+def _rename_schemas(document: Document) -> Document:
     """With names of schemas that people would give."""
     names = {name: _plain_name(name) for name in document["components"]["schemas"]}
 
@@ -95,7 +95,7 @@ def _plain_name(name: str) -> str:
     """`Page_Video_` is a VideoPage; of two that are called Deleted each has the name of its resource before it."""
     if found := re.fullmatch(r"(Page|Items)_(\w+)_", name):
         return found[2] + found[1]
-    found = re.fullmatch(r"vvwatch__api__(\w+)__(\w+)", name)
+    found = re.fullmatch(r"vvwatch__api__\w+?__(\w+)__(\w+)", name)
     return name if found is None else found[1].title().replace("_", "") + found[2]
 
 
@@ -261,12 +261,12 @@ def _complete_parameter(parameter: Document) -> None:
         parameter.setdefault(
             "description", "the rest of the path" if is_rest else f"the id of the {resource}"
         )
-        parameter["example"] = _id_of(own)
+        parameter["example"] = _example_id_of(own)
         return
     parameter.setdefault("description", PARAMETERS.get(own, own.replace("_", " ")))
 
 
-def _id_of(name: str) -> str:
+def _example_id_of(name: str) -> str:
     prefix = next((IDS[each] for each in IDS if name.endswith(each)), None)
     return str(VALUES.get(name, "1")) if prefix is None else example_id(prefix)
 

@@ -30,7 +30,7 @@ class Examples:
 
     def of(self, schema: Schema, name: str = "", owner: str = "") -> Any:
         """An example of `schema`, which describes the field `name` of the schema called `owner`."""
-        found = _told(schema, name, owner)
+        found = _known_example(schema, name, owner)
         if found is not _NONE:
             return found
         if reference := schema.get("$ref"):
@@ -59,7 +59,7 @@ class Examples:
             return self._object(schema, owner)
         if kind == "array":
             return self._items(schema.get("items", {}), name.removesuffix("s"), owner)
-        return _text(name) if kind == "string" else _plain(schema)
+        return _text_example(name) if kind == "string" else _plain_example(schema)
 
     def _items(self, schema: Schema, name: str, owner: str) -> list[Any]:
         """One of them, unless nothing is known of it."""
@@ -74,7 +74,7 @@ class Examples:
         return {name: self.of(inner, name, owner) for name, inner in schema.get("properties", {}).items()}
 
 
-def _told(schema: Schema, name: str, owner: str) -> Any:
+def _known_example(schema: Schema, name: str, owner: str) -> Any:
     """What the tables, or the schema itself, say; `_NONE` when they say nothing."""
     for key in (f"{owner}.{name}", name):
         if key in VALUES:
@@ -86,7 +86,7 @@ def _told(schema: Schema, name: str, owner: str) -> Any:
     return schema["enum"][0] if "enum" in schema else _NONE
 
 
-def _text(name: str) -> str:
+def _text_example(name: str) -> str:
     if name.endswith("_at"):
         return _MOMENT
     prefix = next((IDS[each] for each in IDS if name.endswith(each)), None)
@@ -96,6 +96,6 @@ def _text(name: str) -> str:
 _PLAIN: Final[Mapping[str, Any]] = {"integer": 0, "number": 0, "boolean": False, "null": None}
 
 
-def _plain(schema: Schema) -> Any:
+def _plain_example(schema: Schema) -> Any:
     """A number or a truth value of which nothing else is known."""
     return schema.get("minimum", _PLAIN.get(str(schema.get("type")), {}))

@@ -36,7 +36,7 @@ POLICY: Final = (
 """The page's Content-Security-Policy: its one style sheet, and nothing else."""
 
 
-def page(document: Document) -> str:
+def render_page(document: Document) -> str:
     """The page that shows the OpenAPI `document`."""
     return "\n".join(_Page(document).lines())
 
@@ -61,12 +61,12 @@ class _Page:
         yield f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         yield f"<h1>{title}: the API</h1><p>{escape(info['summary'])}. "
         yield f'The same for machines: <a href="{DESCRIPTION}">{DESCRIPTION}</a></p>'
-        yield _text(info["description"])
+        yield _paragraphs(info["description"])
         tags = [tag for tag in self._document["tags"] if tag["name"] in self._operations]
         links = (f'<li><a href="#{_anchor(tag["name"])}">{escape(tag["name"])}</a></li>' for tag in tags)
         yield f'<nav><ul>{"".join(links)}<li><a href="#schemas">schemas</a></li></ul></nav>'
         for tag in tags:
-            yield f'<h2 id="{_anchor(tag["name"])}">{escape(tag["name"])}</h2>{_text(tag["description"])}'
+            yield f'<h2 id="{_anchor(tag["name"])}">{escape(tag["name"])}</h2>{_paragraphs(tag["description"])}'
             for method, path, operation in self._operations[tag["name"]]:
                 yield from self._operation(method, path, operation)
         yield '<h2 id="schemas">schemas</h2>'
@@ -80,7 +80,7 @@ class _Page:
         shown = "".join(f'<span class="mark">{escape(mark)}</span>' for mark in marks)
         head = f'<b class="{method}">{method.upper()}</b><code>{escape(path)}</code> {escape(operation["summary"])}'
         yield f'<details><summary>{head}{shown}</summary><div id="{escape(operation["operationId"])}">'
-        yield _text(operation["description"])
+        yield _paragraphs(operation["description"])
         yield from self._parameters(map(self._resolved, operation.get("parameters", ())))
         if body := operation.get("requestBody"):
             yield from self._content("Body", body["content"])
@@ -98,7 +98,9 @@ class _Page:
         for each in parameters:
             needed = " (needed)" if each.get("required") else ""
             name = f"<code>{escape(each['name'])}</code><br>{each['in']}{needed}"
-            yield _cells(name, self._kind(each.get("schema", {})), _inline(each.get("description", "")))
+            yield _limit_cells(
+                name, self._kind(each.get("schema", {})), _inline_markup(each.get("description", ""))
+            )
         yield "</table>"
 
     def _content(self, title: str, content: Document) -> Iterator[str]:
@@ -117,20 +119,20 @@ class _Page:
         content = response.get("content", {}).get("application/json", {})
         codes = content.get("examples", {}) if status >= "400" else {}
         told = ", ".join(f"<code>{escape(code)}</code>" for code in codes)
-        return _cells(f"<b>{status}</b>", _inline(response.get("description", "")), told)
+        return _limit_cells(f"<b>{status}</b>", _inline_markup(response.get("description", "")), told)
 
     def _schema(self, name: str, schema: Document) -> Iterator[str]:
         yield f'<details><summary>{escape(name)}</summary><div id="schema-{escape(name)}">'
-        yield _text(schema.get("description", ""))
+        yield _paragraphs(schema.get("description", ""))
         needed = schema.get("required", ())
         fields = schema.get("properties", {})
         yield "<table>" if fields else f"<p>{self._kind(schema)}</p>"
         for field, inner in fields.items():
             mark = "" if field in needed else " (may be left out)"
-            yield _cells(
+            yield _limit_cells(
                 f"<code>{escape(field)}</code>{mark}",
                 self._kind(inner),
-                _inline(inner.get("description", "")),
+                _inline_markup(inner.get("description", "")),
             )
         yield "</table></div></details>" if fields else "</div></details>"
 
@@ -159,16 +161,16 @@ class _Page:
         return found
 
 
-def _cells(*cells: str) -> str:
+def _limit_cells(*cells: str) -> str:
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-def _text(text: str) -> str:
+def _paragraphs(text: str) -> str:
     """Paragraphs."""
-    return "".join(f"<p>{_inline(each)}</p>" for each in text.strip().split("\n\n") if each)
+    return "".join(f"<p>{_inline_markup(each)}</p>" for each in text.strip().split("\n\n") if each)
 
 
-def _inline(text: str) -> str:
+def _inline_markup(text: str) -> str:
     """One paragraph, with its `code` and its **weight**."""
     plain = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", plain)

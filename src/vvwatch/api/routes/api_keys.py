@@ -12,8 +12,8 @@ from pydantic import Field
 from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.idempotency import Idempotent, ShownOnce
-from vvwatch.api.http.wire import Body, Resource, Visible, moment
+from vvwatch.api.http.idempotency import Idempotent, SecretResponse
+from vvwatch.api.http.wire import Body, Resource, Visible, to_iso
 from vvwatch.core.keys import Scope
 from vvwatch.store.admin import keys
 from vvwatch.store.db.database import Tx
@@ -49,7 +49,7 @@ class ApiKey(Resource):
     is_active: bool
 
 
-class NewApiKey(ApiKey, ShownOnce):
+class NewApiKey(ApiKey, SecretResponse):
     """A key, shown this once."""
 
     key: str
@@ -59,7 +59,7 @@ class NewApiKey(ApiKey, ShownOnce):
         return f"the first request made key {self.key_id!r} and showed it: that answer is not kept", _ROTATE
 
 
-class RotatedApiKey(ShownOnce):
+class RotatedApiKey(SecretResponse):
     """The key that takes the place of another one, shown this once."""
 
     old_key_id: str
@@ -76,49 +76,49 @@ class Deleted(Resource):
     message: str
 
 
-def _columns(row: sa.Row[Any], now: float) -> dict[str, Any]:
+def _to_fields(row: sa.Row[Any], now: float) -> dict[str, Any]:
     return {
         "key_id": row.id,
         "key_prefix": row.key_prefix,
         "name": row.name,
         "scopes": row.scopes,
-        "created_at": moment(row.created_at),
-        "last_used_at": moment(row.last_used_at),
-        "revoked_at": moment(row.revoked_at),
-        "expires_at": moment(row.expires_at),
+        "created_at": to_iso(row.created_at),
+        "last_used_at": to_iso(row.last_used_at),
+        "revoked_at": to_iso(row.revoked_at),
+        "expires_at": to_iso(row.expires_at),
         "is_active": keys.is_active(row, now),
     }
 
 
-def _shown(row: sa.Row[Any], now: float) -> ApiKey:
-    return ApiKey(**_columns(row, now))
+def _to_response(row: sa.Row[Any], now: float) -> ApiKey:
+    return ApiKey(**_to_fields(row, now))
 
 
 @router.post("/api-keys", status_code=201, response_model=NewApiKey)
 async def create_api_key(once: Idempotent, body: ApiKeyBody) -> Response:
     """Make a key. The first answer alone shows it: the same Idempotency-Key again is answered with 409."""
     random = secrets.token_bytes(_RANDOM_BYTES)
-    return await once(lambda tx: _made(tx, body, random))
+    return await once(lambda tx: _create(tx, body, random))
 
 
-def _made(tx: Tx, body: ApiKeyBody, random: bytes) -> NewApiKey:
+def _create(tx: Tx, body: ApiKeyBody, random: bytes) -> NewApiKey:
     days = body.expires_in_days
     expires_at = None if days is None else tx.now + days * _DAY_SECONDS
     row, key = keys.create(tx, body.name, list(dict.fromkeys(body.scopes)), random, expires_at)
-    return NewApiKey(**_columns(row, tx.now), key=key)
+    return NewApiKey(**_to_fields(row, tx.now), key=key)
 
 
 @router.get("/api-keys")
 async def list_api_keys(context: Context) -> list[ApiKey]:
     """All keys, oldest first."""
     now = context.clock.now()
-    return [_shown(row, now) for row in await context.database.read(keys.list_all)]
+    return [_to_response(row, now) for row in await context.database.read(keys.list_all)]
 
 
 @router.get("/api-keys/{key_id}")
 async def get_api_key(context: Context, key_id: str) -> ApiKey:
     """One key."""
-    return _shown(await context.database.read(keys.get, key_id), context.clock.now())
+    return _to_response(await context.database.read(keys.get, key_id), context.clock.now())
 
 
 @router.delete("/api-keys/{key_id}")
@@ -131,7 +131,7 @@ async def delete_api_key(audited: Audited, key_id: str) -> Deleted:
 @router.post("/api-keys/{key_id}/revoke", response_model=ApiKey)
 async def revoke_api_key(once: Idempotent, key_id: str) -> Response:
     """Make a key worthless, for good. The last key with the scope `admin` cannot be revoked."""
-    return await once(lambda tx: _shown(keys.withdraw(tx, key_id), tx.now))
+    return await once(lambda tx: _to_response(keys.withdraw(tx, key_id), tx.now))
 
 
 @router.post("/api-keys/{key_id}/rotate", response_model=RotatedApiKey)
@@ -142,6 +142,6 @@ async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
     def rotated(tx: Tx) -> RotatedApiKey:
         row, key = keys.rotate(tx, key_id, random)
         once.audit.details["new_key_id"] = row.id
-        return RotatedApiKey(old_key_id=key_id, new_key=NewApiKey(**_columns(row, tx.now), key=key))
+        return RotatedApiKey(old_key_id=key_id, new_key=NewApiKey(**_to_fields(row, tx.now), key=key))
 
     return await once(rotated)

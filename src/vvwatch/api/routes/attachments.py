@@ -14,7 +14,7 @@ from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Visible
 from vvwatch.api.routes import import_jobs
 from vvwatch.api.routes.import_jobs import ImportJob
-from vvwatch.api.routes.uploads import Destination, IndexId, Title, destination, require_one_index
+from vvwatch.api.routes.uploads import Destination, IndexId, Title, find_destination, require_one_index
 from vvwatch.core.uploads import title_of
 from vvwatch.errors import DeliveryRefused, InvalidInput
 from vvwatch.senders.guard import Guard
@@ -54,28 +54,30 @@ class AttachmentsJob(ImportJob):
 async def import_attachments(context: Context, once: Idempotent, body: AttachmentsBody) -> Response:
     """Fetch files of other hosts and import them. One that cannot be had fails with `attachment_download_failed`."""
     require_one_index(body.index_id, body.index_name)
-    wanted = _wanted(context, body)
+    wanted = _to_attachments(context, body)
 
     def effect(tx: Tx) -> AttachmentsJob:
-        goes_to = destination(tx, body.index_id, body.index_name)
+        goes_to = find_destination(tx, body.index_id, body.index_name)
         connector = context.uploads.connector(tx)
         job_id = tx.new_id("job")
         fetching.create(tx, context.box, job_id, goes_to.index_id, connector.id, wanted)
-        job = import_jobs.shown(queries.get_view(tx, job_id))
+        job = import_jobs.to_response(queries.get_view(tx, job_id))
         return AttachmentsJob(**job.model_dump(), destination=goes_to)
 
     return await once(effect)
 
 
-def _wanted(context: ApiContext, body: AttachmentsBody) -> list[tuple[Attachment, str]]:
+def _to_attachments(context: ApiContext, body: AttachmentsBody) -> list[tuple[Attachment, str]]:
     """What to fetch, and what to call it. Raises InvalidInput for an address that is not asked, or an id twice."""
-    guard = _guard(context)
+    guard = _address_guard(context)
     if len({file.file_id for file in body.files}) < len(body.files):
         raise InvalidInput("files: two have the same file_id", "give each its own")
-    return [(_attachment(guard, file), _title(body, number)) for number, file in enumerate(body.files, 1)]
+    return [
+        (_to_attachment(guard, file), _title_of(body, number)) for number, file in enumerate(body.files, 1)
+    ]
 
 
-def _attachment(guard: Guard, file: AttachmentFile) -> Attachment:
+def _to_attachment(guard: Guard, file: AttachmentFile) -> Attachment:
     _require_address(guard, file.file_id, file.download_url)
     return Attachment(file.file_id, file.download_url, file.file_name or "", file.mime_type or "")
 
@@ -93,14 +95,14 @@ def _require_address(guard: Guard, file_id: str, url: str) -> None:
 def require_addresses(context: ApiContext, refreshed: Sequence[Mapping[str, Any]]) -> None:
     """Raises InvalidInput when one of these files, which are fetched again, has an address that is not asked."""
     for file in refreshed:
-        _require_address(_guard(context), file["file_id"], file["download_url"])
+        _require_address(_address_guard(context), file["file_id"], file["download_url"])
 
 
-def _guard(context: ApiContext) -> Guard:
+def _address_guard(context: ApiContext) -> Guard:
     return Guard(context.settings.attachment_policy, "attachments")
 
 
-def _title(body: AttachmentsBody, number: int) -> str:
+def _title_of(body: AttachmentsBody, number: int) -> str:
     file = body.files[number - 1]
     if body.title is None:
         return title_of(file.file_name or file.file_id)

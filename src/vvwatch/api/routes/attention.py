@@ -11,7 +11,7 @@ from fastapi import Path
 from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.status_bodies import Attention
 from vvwatch.core.shortages import remedy
 from vvwatch.store.admin import attention as queries
@@ -31,7 +31,7 @@ from vvwatch.workflow.upkeep.findings import (
     webhook_trouble,
 )
 
-MOST_TOLD: Final = 50
+MAX_LISTED: Final = 50
 """So many of the newest failures of each kind are told one by one."""
 
 router = resource_router("status")
@@ -55,23 +55,23 @@ async def dismiss_attention(
     ],
 ) -> Dismissed:
     """Stop showing a failure, and those that say the same. Later failures are shown again."""
-    after = since(context.clock.now())
-    dismissed = await audited.write(lambda tx: _dismissed(tx, attention_id, after))
+    after = recent_since(context.clock.now())
+    dismissed = await audited.write(lambda tx: _dismiss(tx, attention_id, after))
     return Dismissed(dismissed=list(dismissed))
 
 
-def _dismissed(tx: Tx, attention_id: str, after: float) -> Sequence[str]:
+def _dismiss(tx: Tx, attention_id: str, after: float) -> Sequence[str]:
     if nodes.dismiss(tx, attention_id):
         return [attention_id]
     return queries.dismiss(tx, attention_id, after)
 
 
-def since(now: float) -> float:
+def recent_since(now: float) -> float:
     """Failures after that moment need attention."""
     return now - queries.RECENT_SECONDS
 
 
-def attention(found: State, daemon: Document) -> list[Attention]:
+def list_attention(found: State, daemon: Document) -> list[Attention]:
     """All that needs somebody: first what hinders everything, then what hinders an automation, then what failed."""
     return [
         *_database(daemon.get("database") or {}),
@@ -79,10 +79,10 @@ def attention(found: State, daemon: Document) -> list[Attention]:
         *_shortages(found.shortages),
         *_nodes(daemon.get("nodes") or ()),
         *_processors(found.processors),
-        *_unwell("connector", daemon.get("connectors") or {}),
+        *_unhealthy("connector", daemon.get("connectors") or {}),
         *_automations(found, daemon.get("sources") or {}),
-        *_unwell("queue", daemon.get("queues") or {}),
-        *failed(found),
+        *_unhealthy("queue", daemon.get("queues") or {}),
+        *list_failures(found),
         *_webhooks(found.webhooks),
         *_bad_keys(found.bad_keys),
     ]
@@ -98,7 +98,7 @@ def _bad_keys(found: Sequence[BadKeys]) -> Iterator[Attention]:
             what=what,
             fix=fix,
             count=each.times,
-            since=moment(each.first_at),
+            since=to_iso(each.first_at),
         )
 
 
@@ -117,7 +117,7 @@ def _connections(pressure: Document | None) -> Iterator[Attention]:
             state="waiting",
             what=f"{pressure['what']}; those without a request make room for new ones",
             fix=pressure["hint"],
-            since=moment(pressure["since"]),
+            since=to_iso(pressure["since"]),
         )
 
 
@@ -130,8 +130,8 @@ def _shortages(found: Iterable[Waiting]) -> Iterator[Attention]:
             what=shortage(each),
             fix=remedy(each.code, each.message),
             count=each.count,
-            since=moment(each.since),
-            next_try_at=moment(each.next_at),
+            since=to_iso(each.since),
+            next_try_at=to_iso(each.next_at),
         )
 
 
@@ -144,7 +144,7 @@ def _nodes(found: Any) -> Iterator[Attention]:
                 state="failed" if each["waiting"] else "waiting",
                 what=each["loss"],
                 fix=each["remedy"],
-                since=moment(each["seen_at"] or None),
+                since=to_iso(each["seen_at"] or None),
             )
 
 
@@ -156,8 +156,8 @@ def _processors(found: Standing) -> Iterator[Attention]:
             state="waiting",
             what=f"is paused: {row.message}",
             fix=mend_pause(row),
-            since=moment(row.paused_at),
-            next_try_at=moment(row.until),
+            since=to_iso(row.paused_at),
+            next_try_at=to_iso(row.until),
         )
     for row in found.waiting:
         yield Attention(
@@ -167,11 +167,11 @@ def _processors(found: Standing) -> Iterator[Attention]:
             what=f"waits for the processor {row.processor}: {row.message}",
             fix=mend_waiting(row.code),
             count=row.items,
-            next_try_at=moment(row.next_at),
+            next_try_at=to_iso(row.next_at),
         )
 
 
-def _unwell(kind: str, sources: Document) -> Iterator[Attention]:
+def _unhealthy(kind: str, sources: Document) -> Iterator[Attention]:
     for name, health in sources.items():
         if health["state"] in _BAD:
             yield _of_health(kind, name, health)
@@ -184,7 +184,7 @@ def _of_health(kind: str, name: str, health: Document) -> Attention:
         state="waiting",
         what=health.get("reason", ""),
         fix=health.get("hint", ""),
-        since=moment(health.get("since") or None),
+        since=to_iso(health.get("since") or None),
     )
 
 
@@ -199,25 +199,25 @@ def _automations(found: State, sources: Document) -> Iterator[Attention]:
                 what=f"{row.last_error}{times}",
                 fix=row.last_error_hint or "",
                 count=max(row.failures, 1),
-                since=moment(row.failing_since),
-                next_try_at=moment(row.next_at),
+                since=to_iso(row.failing_since),
+                next_try_at=to_iso(row.next_at),
             )
         elif sources.get(row.id, {}).get("state") in _BAD:
             yield _of_health("source", row.id, sources[row.id])
 
 
-def failed(found: State) -> Iterator[Attention]:
+def list_failures(found: State) -> Iterator[Attention]:
     """What failed: of each kind the newest one by one, and the newest for each other reason."""
     told, reasons = Counter[str](), set[tuple[str, str, str]]()
     for each in found.failures.found:
         reason = each.kind, each.about, each.reason
-        if told[each.kind] < MOST_TOLD or reason not in reasons:
+        if told[each.kind] < MAX_LISTED or reason not in reasons:
             told[each.kind] += 1
             reasons.add(reason)
-            yield _failed(each)
+            yield _to_attention(each)
 
 
-def _failed(each: Failure) -> Attention:
+def _to_attention(each: Failure) -> Attention:
     waits = each.state == "waiting"
     return Attention(
         kind=each.kind,
@@ -227,8 +227,8 @@ def _failed(each: Failure) -> Attention:
         fix=next_step(each),
         count=each.failed,
         alike=len(each.ids),
-        since=moment(each.last_at),
-        next_try_at=moment(each.next_try_at),
+        since=to_iso(each.last_at),
+        next_try_at=to_iso(each.next_try_at),
         dismissable=not waits,
     )
 
@@ -243,6 +243,6 @@ def _webhooks(rows: Any) -> Iterator[Attention]:
             what=what,
             fix=fix,
             count=row.failure_count,
-            since=moment(row.last_failure_at),
-            next_try_at=moment(row.probe_at) if row.status == "active" else None,
+            since=to_iso(row.last_failure_at),
+            next_try_at=to_iso(row.probe_at) if row.status == "active" else None,
         )

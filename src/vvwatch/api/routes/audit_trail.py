@@ -10,8 +10,8 @@ from pydantic import AwareDatetime
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.pagination import Cursor, Page, decode, page
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.store.admin import audit
 from vvwatch.store.admin.audit import Wanted
 
@@ -65,15 +65,15 @@ async def list_audit(
         since=None if since is None else since.timestamp(),
         until=None if until is None else until.timestamp(),
     )
-    rows = await context.database.read(audit.newest, wanted, decode(cursor), limit)
-    return page(rows, limit, _shown, lambda row: str(row.id))
+    rows = await context.database.read(audit.newest, wanted, decode_cursor(cursor), limit)
+    return to_page(rows, limit, _to_response, lambda row: str(row.id))
 
 
-def _shown(row: sa.Row[Any]) -> AuditEntry:
+def _to_response(row: sa.Row[Any]) -> AuditEntry:
     return AuditEntry(
         audit_id=row.id,
-        at=moment(row.at),
-        last_at=moment(row.last_at or row.at),
+        at=to_iso(row.at),
+        last_at=to_iso(row.last_at or row.at),
         actor=row.actor,
         actor_name=row.actor_name,
         action=row.action,

@@ -35,19 +35,19 @@ class IndexSummary(Resource):
 @router.get("/automations", **extension("Every index and its automations"))
 async def list_automations(context: Context) -> list[IndexSummary]:
     """All indexes, oldest first, with the ids, names and states of their automations."""
-    return [_shown(each) for each in await context.database.read(list_index_automations)]
+    return [_to_response(each) for each in await context.database.read(list_index_automations)]
 
 
-def _shown(found: IndexAutomations) -> IndexSummary:
+def _to_response(found: IndexAutomations) -> IndexSummary:
     return IndexSummary(
         index_id=found.index.id,
         index_name=found.index.name,
-        import_automation=_summary(found.importing),
-        export_automation=_summary(found.exporting),
+        import_automation=_to_summary(found.importing),
+        export_automation=_to_summary(found.exporting),
     )
 
 
-def _summary(row: sa.Row[Any] | None) -> AutomationSummary | None:
+def _to_summary(row: sa.Row[Any] | None) -> AutomationSummary | None:
     if row is None:
         return None
     return AutomationSummary(automation_id=row.id, index_id=row.index_id, status=status_of(row))

@@ -17,11 +17,11 @@ from vvwatch.api.http.auditing import Audit, Audited
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
-from vvwatch.api.http.wire import Body, Resource, moment
+from vvwatch.api.http.wire import Body, Resource, to_iso
 from vvwatch.api.routes.left_out import LeftOutBody
-from vvwatch.api.routes.previews import ImportPreview, pattern_warnings, previewed
-from vvwatch.api.routes.run_options import PromptId, RunOptions, asked_of, processor_of
-from vvwatch.api.routes.windows import by_index, tell_closed
+from vvwatch.api.routes.previews import ImportPreview, check_pattern, preview_automation
+from vvwatch.api.routes.run_options import PromptId, RunOptions, processor_of, to_prompt
+from vvwatch.api.routes.windows import name_missing_automation, report_closed
 from vvwatch.config.fields import KeyPrefix, Pattern, Subpath
 from vvwatch.config.models import Automation as Usual
 from vvwatch.core.durations import parse_duration
@@ -39,7 +39,7 @@ from vvwatch.store.watching.dry_run import get_saved_import, try_import
 from vvwatch.store.watching.windows import ClosedWindow
 
 router = resource_router("automations")
-router.dependencies.append(Depends(by_index))
+router.dependencies.append(Depends(name_missing_automation))
 
 _USUAL: Final = Usual()
 """What an automation of the configuration file has when it does not say otherwise."""
@@ -139,7 +139,7 @@ def status_of(row: sa.Row[Any]) -> str:
     return "paused" if row.paused else "active"
 
 
-def _import_shown(state: ImportState, names: ProcessorNames) -> ImportAutomation:
+def _import_response(state: ImportState, names: ProcessorNames) -> ImportAutomation:
     row = state.row
     preset = dict(row.prompt_preset)
     version = preset.pop("prompt_version", None)
@@ -161,28 +161,28 @@ def _import_shown(state: ImportState, names: ProcessorNames) -> ImportAutomation
         prompt_version=version,
         import_mode_override=row.import_mode_override,
         declared=row.declared,
-        last_scan_at=moment(row.last_scan_at),
-        last_triggered_at=moment(row.last_triggered_at),
+        last_scan_at=to_iso(row.last_scan_at),
+        last_triggered_at=to_iso(row.last_triggered_at),
         last_import_job_id=row.last_import_job_id,
         last_run_id=row.last_run_id,
         last_error=row.last_error,
         last_error_hint=row.last_error_hint,
-        next_scan_at=moment(row.next_at),
+        next_scan_at=to_iso(row.next_at),
         next_run_at=_next_run_at(state),
-        warnings=[*pattern_warnings(row.file_pattern), *_model_warnings(preset, names)],
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
+        warnings=[*check_pattern(row.file_pattern), *_list_model_warnings(preset, names)],
+        created_at=to_iso(row.created_at),
+        updated_at=to_iso(row.updated_at),
     )
 
 
-def _model_warnings(preset: Mapping[str, Any], names: ProcessorNames) -> Iterator[str]:
+def _list_model_warnings(preset: Mapping[str, Any], names: ProcessorNames) -> Iterator[str]:
     """What has happened to the processor since the preset was made."""
     model = preset.get("processing_model")
     if names.find(model, preset["prompt_id"]) is None:
         yield f"no processor answers to the model {model!r}: its runs fail; use one of: {names.choices()}"
 
 
-def _undone_warnings(preset: PromptPreset, names: ProcessorNames) -> list[str]:
+def _list_undone_warnings(preset: PromptPreset, names: ProcessorNames) -> list[str]:
     """What was asked for in so many words, and the processor does not do."""
     reasons = names.choose(preset.processing_model, preset.prompt_id).not_done(preset.model_dump())
     named = {f"enable_{feature}": why for feature, why in reasons.items()}
@@ -191,10 +191,10 @@ def _undone_warnings(preset: PromptPreset, names: ProcessorNames) -> list[str]:
 
 def _next_run_at(state: ImportState) -> str | None:
     closes = state.window is not None and not state.window.held and status_of(state.row) == "active"
-    return moment(state.window.due_at) if state.window is not None and closes else None
+    return to_iso(state.window.due_at) if state.window is not None and closes else None
 
 
-def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
+def _export_response(row: sa.Row[Any]) -> ExportAutomation:
     return ExportAutomation(
         automation_id=row.id,
         index_id=row.index_id,
@@ -204,11 +204,11 @@ def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
         destination_connector_id=row.destination_connector_id,
         destination_subpath=row.destination_subpath,
         declared=row.declared,
-        last_triggered_at=moment(row.last_triggered_at),
+        last_triggered_at=to_iso(row.last_triggered_at),
         last_export_id=row.last_export_id,
         last_error=row.last_error,
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
+        created_at=to_iso(row.created_at),
+        updated_at=to_iso(row.updated_at),
     )
 
 
@@ -216,7 +216,7 @@ def _export_shown(row: sa.Row[Any]) -> ExportAutomation:
 async def get_import_automation(context: Context, index_id: str) -> ImportAutomation:
     """The import automation of an index."""
     state = await context.database.read(get_import_state, index_id)
-    return _import_shown(state, context.database.processors)
+    return _import_response(state, context.database.processors)
 
 
 @router.put("/indexes/{index_id}/automations/import", response_model=ImportAutomation | ImportPreview)
@@ -231,22 +231,22 @@ async def put_import_automation(
     if not dry_run and (given := await once.given()) is not None:
         return given
     await _check_parts(context, index_id, body)
-    spec = _spec(context, body)
+    spec = _to_spec(context, body)
     if dry_run:
-        return await previewed(context, await context.database.write(try_import, index_id, spec))
+        return await preview_automation(context, await context.database.write(try_import, index_id, spec))
     left: ClosedWindow | None = None
     names = context.database.processors
-    undone = _undone_warnings(body.prompt_preset, names)
+    undone = _list_undone_warnings(body.prompt_preset, names)
 
     def save(tx: Tx) -> ImportAutomation:
         nonlocal left
         state, left = _save_import(tx, index_id, spec)
-        shown = _import_shown(state, names)
+        shown = _import_response(state, names)
         return shown.model_copy(update={"warnings": shown.warnings + undone})
 
     response = await once.changing(body.model_fields_set)(save)
     if left is not None:
-        tell_closed(context, left)
+        report_closed(context, left)
     return response
 
 
@@ -255,7 +255,7 @@ async def put_import_automation(
 )
 async def preview_import_automation(context: Context, index_id: str) -> ImportPreview:
     """List the location now and tell what would newly be picked up; nothing is."""
-    return await previewed(context, await context.database.read(get_saved_import, index_id))
+    return await preview_automation(context, await context.database.read(get_saved_import, index_id))
 
 
 async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
@@ -267,7 +267,7 @@ async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomatio
     parts = await context.database.read(get_import_parts, index_id, body.connector_id, preset.prompt_id)
     storage = await context.open_storage(parts.connector)
     check_prefix(storage, body.source_prefix)
-    await anyio.to_thread.run_sync(processor.check_prompt, asked_of(parts.prompt))
+    await anyio.to_thread.run_sync(processor.check_prompt, to_prompt(parts.prompt))
 
 
 def check_prefix(storage: Storage, prefix: str) -> None:
@@ -280,7 +280,7 @@ def check_prefix(storage: Storage, prefix: str) -> None:
         raise RequestValidationError([found]) from error
 
 
-def _spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
+def _to_spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
     scale = context.settings.debounce_scale
     quiet = parse_duration(body.debounce_interval) * scale
     return ImportSpec(
@@ -318,14 +318,14 @@ def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, 
 async def pause_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
     """Stop watching for a while; the configuration and the open window are kept."""
     state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=True))
-    return _import_shown(state, context.database.processors)
+    return _import_response(state, context.database.processors)
 
 
 @router.post("/indexes/{index_id}/automations/import/resume")
 async def resume_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
     """Go on watching; a scan finds what arrived meanwhile."""
     state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=False))
-    return _import_shown(state, context.database.processors)
+    return _import_response(state, context.database.processors)
 
 
 def _pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportState:
@@ -349,7 +349,7 @@ async def scan_import_automation(
     """
     scan = partial(_scan_import, accept_missing=accept_missing)
     state = await audited.write(lambda tx: scan(tx, index_id))
-    return _import_shown(state, context.database.processors)
+    return _import_response(state, context.database.processors)
 
 
 def _scan_import(tx: Tx, index_id: str, *, accept_missing: bool) -> ImportState:
@@ -365,7 +365,7 @@ def _scan_import(tx: Tx, index_id: str, *, accept_missing: bool) -> ImportState:
 @router.get("/indexes/{index_id}/automations/export")
 async def get_export_automation(context: Context, index_id: str) -> ExportAutomation:
     """The export automation of an index."""
-    return _export_shown(await context.database.read(automations.get_export, index_id))
+    return _export_response(await context.database.read(automations.get_export, index_id))
 
 
 @router.put("/indexes/{index_id}/automations/export", response_model=ExportAutomation)
@@ -378,21 +378,21 @@ async def put_export_automation(once: Idempotent, index_id: str, body: ExportAut
         paused=body.paused,
     )
     save = once.changing(body.model_fields_set)
-    return await save(lambda tx: _export_shown(automations.save_export(tx, index_id, spec)))
+    return await save(lambda tx: _export_response(automations.save_export(tx, index_id, spec)))
 
 
 @router.post("/indexes/{index_id}/automations/export/pause")
 async def pause_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
     """Stop exporting for a while; the configuration is kept."""
-    return await _export_paused(audited, index_id, paused=True)
+    return await _pause_export(audited, index_id, paused=True)
 
 
 @router.post("/indexes/{index_id}/automations/export/resume")
 async def resume_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
     """Go on exporting, beginning with the runs that ended meanwhile."""
-    return await _export_paused(audited, index_id, paused=False)
+    return await _pause_export(audited, index_id, paused=False)
 
 
-async def _export_paused(audited: Audit, index_id: str, *, paused: bool) -> ExportAutomation:
+async def _pause_export(audited: Audit, index_id: str, *, paused: bool) -> ExportAutomation:
     pause = partial(automations.pause_export, paused=paused)
-    return await audited.write(lambda tx: _export_shown(pause(tx, index_id)))
+    return await audited.write(lambda tx: _export_response(pause(tx, index_id)))

@@ -17,8 +17,8 @@ from vvwatch.core.objects import StorageObject, base_name, extension
 from vvwatch.ports import Storage
 from vvwatch.workflow.listings import closing
 
-_MOST_BROWSED: Final = 10_000
-_LONGEST_SECONDS: Final = 30.0  # clients give up after a minute
+_MAX_BROWSED: Final = 10_000
+_MAX_SECONDS: Final = 30.0  # clients give up after a minute
 _content_types: Final = MimeTypes()  # the built-in table: the same on every machine
 
 
@@ -28,7 +28,7 @@ class BrowseBody(Body):
     prefix: Annotated[str, Field(max_length=4096)] = ""
     pattern: str = "*"
     recursive: bool = True
-    limit: Annotated[int, Field(ge=1, le=_MOST_BROWSED)] = 1000
+    limit: Annotated[int, Field(ge=1, le=_MAX_BROWSED)] = 1000
 
 
 class CloudFile(Resource):
@@ -42,22 +42,22 @@ class CloudFile(Resource):
     extension: str
 
 
-async def browsed(storage: Storage, body: BrowseBody) -> list[CloudFile]:
+async def browse(storage: Storage, body: BrowseBody) -> list[CloudFile]:
     """What matches, as the store lists it. Raises InvalidInput, ApiError (504) and what the listing raises."""
     glob, prefix = Glob(body.pattern), normal_prefix(body.prefix)
     try:
-        with anyio.fail_after(_LONGEST_SECONDS):
-            return await _found(storage, glob, prefix, body)
+        with anyio.fail_after(_MAX_SECONDS):
+            return await _find_files(storage, glob, prefix, body)
     except TimeoutError:
-        message = f"listing took more than {_LONGEST_SECONDS:g} s"
+        message = f"listing took more than {_MAX_SECONDS:g} s"
         raise ApiError(504, "browse_timed_out", message, "give a longer prefix or a smaller limit") from None
 
 
-async def _found(storage: Storage, glob: Glob, prefix: str, body: BrowseBody) -> list[CloudFile]:
+async def _find_files(storage: Storage, glob: Glob, prefix: str, body: BrowseBody) -> list[CloudFile]:
     found: list[CloudFile] = []
     async with closing(storage.list(prefix, recursive=body.recursive)) as pages:
         async for page in pages:
-            found += [_file(obj) for obj in page.objects if _matches(glob, prefix, obj.key)]
+            found += [_to_file(obj) for obj in page.objects if _matches(glob, prefix, obj.key)]
             if len(found) >= body.limit:
                 break
     return found[: body.limit]
@@ -68,7 +68,7 @@ def _matches(glob: Glob, prefix: str, key: str) -> bool:
     return glob.matches(rest or base_name(key), base_name(key))
 
 
-def _file(obj: StorageObject) -> CloudFile:
+def _to_file(obj: StorageObject) -> CloudFile:
     suffix = extension(obj.key)
     return CloudFile(
         path=obj.key,

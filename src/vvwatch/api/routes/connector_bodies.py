@@ -24,7 +24,7 @@ from vvwatch.config.clouds import (
 )
 from vvwatch.config.fields import refused
 
-MOST_FILE_BYTES: Final = 65_536
+MAX_FILE_BYTES: Final = 65_536
 """The size of the largest file of credentials that is taken."""
 
 Scope = Literal["import", "export"]
@@ -34,14 +34,14 @@ ImportMode = Literal["all", "new_only"]
 BasePath = Annotated[ExportBasePath, Field(max_length=1024)]
 
 
-def _usable(secret: SecretStr) -> SecretStr:
+def _check_secret(secret: SecretStr) -> SecretStr:
     if why := unusable_secret(secret.get_secret_value()):
         raise refused(*why)
     return secret
 
 
-Key = Annotated[SecretStr, AfterValidator(_usable)]
-KeyFile = Annotated[SecretStr, Field(min_length=1, max_length=MOST_FILE_BYTES)]
+Key = Annotated[SecretStr, AfterValidator(_check_secret)]
+KeyFile = Annotated[SecretStr, Field(min_length=1, max_length=MAX_FILE_BYTES)]
 
 
 def _import_only() -> list[Scope]:
@@ -169,11 +169,11 @@ CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
 def secrets_in(body: _ConnectorBody, provider: str) -> dict[str, str]:
     """The credentials of a provider that were sent, in clear, as the sealed document calls them."""
     return {
-        name: _clear(getattr(body, field))
+        name: _reveal(getattr(body, field))
         for field, (owner, name) in CREDENTIALS.items()
         if owner == provider and field in body.model_fields_set
     }
 
 
-def _clear(value: str | SecretStr) -> str:
+def _reveal(value: str | SecretStr) -> str:
     return value if isinstance(value, str) else value.get_secret_value()

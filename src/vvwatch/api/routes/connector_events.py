@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from vvwatch.api.http.wire import Body, Resource
 from vvwatch.config.clouds import PubSubSubscription, SqsQueueUrl, StorageQueueUrl
 
-_LONGEST_SECONDS: Final = 366 * 86_400.0
+_MAX_SECONDS: Final = 366 * 86_400.0
 _QUEUES: Final[Mapping[str, TypeAdapter[str]]] = {
     "s3": TypeAdapter(SqsQueueUrl),
     "gcs": TypeAdapter(PubSubSubscription),
@@ -32,7 +32,7 @@ _ALLOWED: Final = {
     "azure": "https://ACCOUNT.queue.core.windows.net/QUEUE",
 }
 
-Seconds = Annotated[float, Field(ge=1, le=_LONGEST_SECONDS)]
+Seconds = Annotated[float, Field(ge=1, le=_MAX_SECONDS)]
 
 
 class EventsBody(Body):
@@ -46,7 +46,7 @@ class EventsBody(Body):
     queue: Annotated[str, Field(min_length=1, max_length=1024)]
     mode: Literal["exclusive", "shared"] = "exclusive"
     sweep_seconds: Seconds = 3600.0
-    late_seconds: Annotated[float, Field(ge=0, le=_LONGEST_SECONDS)] = 60.0
+    late_seconds: Annotated[float, Field(ge=0, le=_MAX_SECONDS)] = 60.0
 
 
 class Events(Resource):
@@ -58,19 +58,19 @@ class Events(Resource):
     late_seconds: float
 
 
-def shown_events(document: Mapping[str, Any] | None) -> Events | None:
+def to_events(document: Mapping[str, Any] | None) -> Events | None:
     """The events of a connector's row as they are answered."""
     return None if document is None else Events(**{name: document[name] for name in Events.model_fields})
 
 
-def kept_events(
+def to_stored_events(
     body: EventsBody | None, provider: str, store_hosts: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """What the database keeps of them. Raises RequestValidationError for a queue that connectors may not have."""
     if body is None:
         return None
     if provider not in _QUEUES:
-        raise _unusable(
+        raise _invalid_field(
             (), "belong to connectors of s3, gcs and azure", "", "a folder tells of changes by itself"
         )
     try:
@@ -78,14 +78,14 @@ def kept_events(
     except ValidationError as error:
         [detail] = error.errors(include_url=False)
         context = detail["ctx"]
-        raise _unusable(("queue",), context["what"], context["allowed"], context["hint"]) from None
-    if provider in _OWN_HOSTS and not _is_theirs(queue, provider, store_hosts.get(provider, "")):
+        raise _invalid_field(("queue",), context["what"], context["allowed"], context["hint"]) from None
+    if provider in _OWN_HOSTS and not _is_of_provider(queue, provider, store_hosts.get(provider, "")):
         hint = "queues elsewhere are declared in the configuration file"
-        raise _unusable(("queue",), "does not lie with the provider", _ALLOWED[provider], hint)
+        raise _invalid_field(("queue",), "does not lie with the provider", _ALLOWED[provider], hint)
     return {**body.model_dump(), "queue": queue}
 
 
-def _is_theirs(queue: str, provider: str, store_host: str) -> bool:
+def _is_of_provider(queue: str, provider: str, store_host: str) -> bool:
     parts = urlsplit(queue)
     host = parts.hostname or ""
     own = parts.scheme == "https" and _port(queue) == 443 and _OWN_HOSTS[provider].fullmatch(host)
@@ -100,6 +100,6 @@ def _port(url: str) -> int | None:
         return None
 
 
-def _unusable(loc: tuple[str, ...], what: str, allowed: str, hint: str) -> RequestValidationError:
+def _invalid_field(loc: tuple[str, ...], what: str, allowed: str, hint: str) -> RequestValidationError:
     context = {"allowed": allowed, "hint": hint}
     return RequestValidationError([{"loc": ("body", "events", *loc), "msg": what, "ctx": context}])

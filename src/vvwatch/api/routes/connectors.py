@@ -18,11 +18,11 @@ from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import ApiContext, ApiSettings, Context
 from vvwatch.api.http.idempotency import Idempotent, Once
-from vvwatch.api.http.wire import Resource, moment
-from vvwatch.api.routes.browsing import BrowseBody, CloudFile, browsed
+from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.api.routes.browsing import BrowseBody, CloudFile, browse
 from vvwatch.api.routes.connector_bodies import (
     CREDENTIALS,
-    MOST_FILE_BYTES,
+    MAX_FILE_BYTES,
     AzureConnectorBody,
     ConnectorChanges,
     GcsConnectorForm,
@@ -31,7 +31,7 @@ from vvwatch.api.routes.connector_bodies import (
     S3ConnectorBody,
     secrets_in,
 )
-from vvwatch.api.routes.connector_events import Events, EventsBody, kept_events, shown_events
+from vvwatch.api.routes.connector_events import Events, EventsBody, to_events, to_stored_events
 from vvwatch.errors import (
     Conflict,
     InvalidInput,
@@ -51,7 +51,7 @@ from vvwatch.store.watching import connector_changes
 router = resource_router("connectors")
 
 _EVERYTHING: Final = BrowseBody()
-_LONGEST_TEST_SECONDS: Final = 45.0  # clients give up after a minute
+_MAX_TEST_SECONDS: Final = 45.0  # clients give up after a minute
 _TESTED: Final = frozenset({"credentials", "export_base_path", "scopes", "status"})
 
 
@@ -99,7 +99,7 @@ class Deleted(Resource):
     message: str
 
 
-def shown(row: sa.Row[Any]) -> Connector:
+def to_response(row: sa.Row[Any]) -> Connector:
     """The connector as it is answered."""
     place = row.settings
     return Connector(
@@ -117,11 +117,11 @@ def shown(row: sa.Row[Any]) -> Connector:
         container=place.get("container"),
         gcp_project_id=place.get("project"),
         node=row.node or None,
-        events=shown_events(row.events),
+        events=to_events(row.events),
         declared=row.declared,
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
-        last_tested_at=moment(row.last_tested_at),
+        created_at=to_iso(row.created_at),
+        updated_at=to_iso(row.updated_at),
+        last_tested_at=to_iso(row.last_tested_at),
         last_test_result=row.last_test_result,
         last_test_error=row.last_test_error,
     )
@@ -130,24 +130,24 @@ def shown(row: sa.Row[Any]) -> Connector:
 @router.post("/connectors/local", status_code=201, response_model=Connector)
 async def create_local_connector(context: Context, once: Idempotent, body: LocalConnectorBody) -> Response:
     """Make a connector for a local folder and test it; one that fails its test is made all the same."""
-    root = await anyio.to_thread.run_sync(_allowed, body.path, context.settings)
+    root = await anyio.to_thread.run_sync(_check_path, body.path, context.settings)
     location = {"root": root} | ({"shared": True} if body.shared else {})
     node = "" if body.shared else context.settings.node
-    return await _made(context, once, _spec(body, "local", location, node=node))
+    return await _create_connector(context, once, _to_spec(body, "local", location, node=node))
 
 
 @router.post("/connectors/s3", status_code=201, response_model=Connector)
 async def create_s3_connector(context: Context, once: Idempotent, body: S3ConnectorBody) -> Response:
     """Make a connector for a bucket of S3 and test it; one that fails its test is made all the same."""
-    spec = _spec(body, "s3", body.location(), events=_events(context, body.events, "s3"))
-    return await _made(context, once, spec, json.dumps(body.credentials()))
+    spec = _to_spec(body, "s3", body.location(), events=_check_events(context, body.events, "s3"))
+    return await _create_connector(context, once, spec, json.dumps(body.credentials()))
 
 
 @router.post("/connectors/azure", status_code=201, response_model=Connector)
 async def create_azure_connector(context: Context, once: Idempotent, body: AzureConnectorBody) -> Response:
     """Make a connector for an Azure container and test it; one that fails its test is made all the same."""
-    spec = _spec(body, "azure", body.location(), events=_events(context, body.events, "azure"))
-    return await _made(context, once, spec, json.dumps(body.credentials()))
+    spec = _to_spec(body, "azure", body.location(), events=_check_events(context, body.events, "azure"))
+    return await _create_connector(context, once, spec, json.dumps(body.credentials()))
 
 
 @router.post("/connectors/gcs", status_code=201, response_model=Connector)
@@ -157,13 +157,13 @@ async def create_gcs_connector(
     form: Annotated[GcsConnectorForm, Form(media_type="multipart/form-data")],
 ) -> Response:
     """Make a connector for a bucket of Google Cloud Storage and test it; one that fails it is made all the same."""
-    text = await _content(form.credentials_file)
-    account = await _service_account(context, "credentials_file", text)
-    spec = _spec(form, "gcs", form.location(), events=_events(context, form.events, "gcs"))
-    return await _made(context, once, spec, account)
+    text = await _read_text(form.credentials_file)
+    account = await _check_service_account(context, "credentials_file", text)
+    spec = _to_spec(form, "gcs", form.location(), events=_check_events(context, form.events, "gcs"))
+    return await _create_connector(context, once, spec, account)
 
 
-def _spec(
+def _to_spec(
     body: NewConnector,
     provider: str,
     location: dict[str, Any],
@@ -183,52 +183,52 @@ def _spec(
     )
 
 
-def _events(context: ApiContext, body: EventsBody | None, provider: str) -> dict[str, Any] | None:
-    return kept_events(body, provider, context.settings.store_hosts)
+def _check_events(context: ApiContext, body: EventsBody | None, provider: str) -> dict[str, Any] | None:
+    return to_stored_events(body, provider, context.settings.store_hosts)
 
 
-async def _made(
+async def _create_connector(
     context: ApiContext, once: Once, spec: ConnectorSpec, credentials: str | None = None
 ) -> Response:
     def made(tx: Tx) -> Connector:
         sealed = None if credentials is None else sealing.seal(tx, context.box, credentials)
-        return shown(catalog.create_connector(tx, replace(spec, credentials=sealed)))
+        return to_response(catalog.create_connector(tx, replace(spec, credentials=sealed)))
 
     async def then(made: Connector) -> Connector:
         row = await context.database.read(catalog.get_connector, made.connector_id)
-        return shown(await _tested(context, row))
+        return to_response(await _run_test(context, row))
 
     return await once.followed(made, then)
 
 
-async def _content(file: UploadFile) -> str:
+async def _read_text(file: UploadFile) -> str:
     """The text of an uploaded file; raises RequestValidationError for an empty, a large or a binary one."""
-    data = await file.read(MOST_FILE_BYTES + 1)
-    if not 0 < len(data) <= MOST_FILE_BYTES:
-        raise _unusable("credentials_file", "is empty or too large", f"1 to {MOST_FILE_BYTES:,} bytes")
+    data = await file.read(MAX_FILE_BYTES + 1)
+    if not 0 < len(data) <= MAX_FILE_BYTES:
+        raise _invalid_field("credentials_file", "is empty or too large", f"1 to {MAX_FILE_BYTES:,} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _unusable("credentials_file", "is not UTF-8 text") from None
+        raise _invalid_field("credentials_file", "is not UTF-8 text") from None
 
 
-async def _service_account(context: ApiContext, field: str, text: str) -> str:
+async def _check_service_account(context: ApiContext, field: str, text: str) -> str:
     """The credentials in `text`, checked; raises RequestValidationError, which shows nothing of them."""
     try:
         token_host = context.settings.store_hosts.get("gcs", "")
         return await anyio.to_thread.run_sync(lambda: checked_credentials(text, token_host=token_host))
     except InvalidInput as error:
-        raise _unusable(field, error.message, hint=error.hint) from None
+        raise _invalid_field(field, error.message, hint=error.hint) from None
 
 
-def _unusable(field: str, what: str, allowed: str = "", hint: str = "") -> RequestValidationError:
+def _invalid_field(field: str, what: str, allowed: str = "", hint: str = "") -> RequestValidationError:
     context = {"allowed": allowed, "hint": hint}
     return RequestValidationError([{"loc": ("body", field), "msg": what, "ctx": context}])
 
 
-def _allowed(path: str, settings: ApiSettings) -> str:
+def _check_path(path: str, settings: ApiSettings) -> str:
     """`path` in its plain form. Raises InvalidInput outside the roots, and where the daemon keeps its state."""
-    plain = _below_roots(path, settings.local_roots)
+    plain = _check_roots(path, settings.local_roots)
     if settings.state_dir is not None:
         real, state = Path(os.path.realpath(plain)), Path(os.path.realpath(settings.state_dir))
         if real.is_relative_to(state) or state.is_relative_to(real):
@@ -237,7 +237,7 @@ def _allowed(path: str, settings: ApiSettings) -> str:
     return plain
 
 
-def _below_roots(path: str, roots: tuple[Path, ...]) -> str:
+def _check_roots(path: str, roots: tuple[Path, ...]) -> str:
     """The path in its plain form. Judged is where it really leads; what replaces it later the storage refuses."""
     hint = "allowed are folders below " + (", ".join(map(str, roots)) or "no root: set roots in [local]")
     if "\0" in path or not Path(path).is_absolute() or ".." in Path(path).parts:
@@ -251,13 +251,13 @@ def _below_roots(path: str, roots: tuple[Path, ...]) -> str:
 @router.get("/connectors")
 async def list_connectors(context: Context) -> list[Connector]:
     """All connectors, oldest first."""
-    return [shown(row) for row in await context.database.read(catalog.list_connectors)]
+    return [to_response(row) for row in await context.database.read(catalog.list_connectors)]
 
 
 @router.get("/connectors/{connector_id}")
 async def get_connector(context: Context, connector_id: str) -> Connector:
     """One connector."""
-    return shown(await context.database.read(catalog.get_connector, connector_id))
+    return to_response(await context.database.read(catalog.get_connector, connector_id))
 
 
 @router.patch("/connectors/{connector_id}")
@@ -269,13 +269,15 @@ async def change_connector(
     _require_own(body, found.provider)
     account = secrets_in(body, "gcs").get("credentials_json")
     if account is not None:
-        account = await _service_account(context, "credentials_json", account)
-    events = _events(context, body.events, found.provider)
+        account = await _check_service_account(context, "credentials_json", account)
+    events = _check_events(context, body.events, found.provider)
     audited.details["fields"] = sorted(body.model_fields_set)
     changes, row = await audited.write(
-        lambda tx: _changed(tx, context.box, connector_id, body, account, events)
+        lambda tx: _apply_changes(tx, context.box, connector_id, body, account, events)
     )
-    return shown(await _tested(context, row) if changes & _TESTED and row.status != catalog.DISABLED else row)
+    return to_response(
+        await _run_test(context, row) if changes & _TESTED and row.status != catalog.DISABLED else row
+    )
 
 
 def _require_own(body: ConnectorChanges, provider: str) -> None:
@@ -284,10 +286,10 @@ def _require_own(body: ConnectorChanges, provider: str) -> None:
     for name in sorted(strays):
         what = f"belongs to connectors of {CREDENTIALS[name][0]}"
         own = ", ".join(field for field, (owner, _) in CREDENTIALS.items() if owner == provider)
-        raise _unusable(name, what, own)
+        raise _invalid_field(name, what, own)
 
 
-def _changed(
+def _apply_changes(
     tx: Tx,
     box: SecretBox,
     connector_id: str,
@@ -304,7 +306,7 @@ def _changed(
         changes["scopes"] = list(dict.fromkeys(changes["scopes"]))
     if changes.get("status") == "active":
         changes["status"] = "testing"
-    text = account or _merged(box, row, secrets_in(body, row.provider))
+    text = account or _merge_credentials(box, row, secrets_in(body, row.provider))
     if text is not None:
         settings = {name: value for name, value in row.settings.items() if name != "ambient"}
         changes |= {"credentials": sealing.seal(tx, box, text), "settings": settings}
@@ -316,7 +318,7 @@ def _changed(
     return frozenset(changes), connector_changes.change(tx, connector_id, changes) if changes else row
 
 
-def _merged(box: SecretBox, row: sa.Row[Any], sent: dict[str, str]) -> str | None:
+def _merge_credentials(box: SecretBox, row: sa.Row[Any], sent: dict[str, str]) -> str | None:
     """What was sent over what is kept, as one text; None when nothing was. Raises RequestValidationError."""
     if not sent:
         return None
@@ -324,7 +326,7 @@ def _merged(box: SecretBox, row: sa.Row[Any], sent: dict[str, str]) -> str | Non
     kept = json.loads(box.open(row.credentials)) if row.credentials and sent.keys() != fields.keys() else {}
     whole = {name: value for name, value in (kept | sent).items() if name in fields}
     for name in fields.keys() - whole.keys():
-        raise _unusable(fields[name], "is needed, for the connector has none")
+        raise _invalid_field(fields[name], "is needed, for the connector has none")
     return json.dumps(whole)
 
 
@@ -340,15 +342,15 @@ async def delete_connector(audited: Audited, connector_id: str) -> Deleted:
 @router.post("/connectors/{connector_id}/test")
 async def test_connector(context: Context, audited: Audited, connector_id: str) -> TestResult:
     """Try whether the location can be listed, and written to where that is its scope; the result is kept."""
-    found = await audited.write(lambda tx: _usable(tx, connector_id))
-    row = await _tested(context, found)
-    notes = await _store_notes(context, row)
+    found = await audited.write(lambda tx: _get_enabled(tx, connector_id))
+    row = await _run_test(context, found)
+    notes = await _read_store_notes(context, row)
     return TestResult(
         success=row.last_test_error is None, error_message=row.last_test_error, store_notes=notes
     )
 
 
-async def _store_notes(context: ApiContext, row: sa.Row[Any]) -> list[str]:
+async def _read_store_notes(context: ApiContext, row: sa.Row[Any]) -> list[str]:
     """What is known of the store after a test; of one that cannot even be opened nothing is."""
     try:
         return list((await context.open_storage(row)).notes.odd.values())
@@ -361,28 +363,28 @@ async def browse_connector(
     context: Context, connector_id: str, body: BrowseBody = _EVERYTHING
 ) -> list[CloudFile]:
     """Objects that match, as the store lists them, at most `limit`; without a body the first of all."""
-    storage = await context.open_storage(await context.database.read(_usable, connector_id))
-    return await browsed(storage, body)
+    storage = await context.open_storage(await context.database.read(_get_enabled, connector_id))
+    return await browse(storage, body)
 
 
-def _usable(tx: Tx, connector_id: str) -> sa.Row[Any]:
+def _get_enabled(tx: Tx, connector_id: str) -> sa.Row[Any]:
     row = catalog.get_connector(tx, connector_id)
     if row.status == catalog.DISABLED:
         raise Conflict(f"connector {connector_id!r} is disabled", "PATCH its status to active")
     return row
 
 
-async def _tested(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
+async def _run_test(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
     error: str | None = None
     try:
-        with anyio.fail_after(_LONGEST_TEST_SECONDS):
+        with anyio.fail_after(_MAX_TEST_SECONDS):
             storage = await context.open_storage(row)
             below = (row.export_base_path or "") if "export" in row.scopes else None
             await storage.check(read="import" in row.scopes, write_below=below)
     except OnAnotherNode:
         raise
     except TimeoutError:
-        error = f"no answer within {_LONGEST_TEST_SECONDS:g} s: it may be tested again"
+        error = f"no answer within {_MAX_TEST_SECONDS:g} s: it may be tested again"
     except (StorageError, StoreError, InvalidInput) as failure:
         error = f"{failure.message}: {failure.hint}" if failure.hint else failure.message
     return await context.database.write(catalog.record_test, row.id, error)

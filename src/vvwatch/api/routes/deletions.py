@@ -42,19 +42,19 @@ class VideoDeletion(Deletion):
     video_id: str
 
 
-def _shown(row: sa.Row[Any]) -> dict[str, Any]:
+def _to_fields(row: sa.Row[Any]) -> dict[str, Any]:
     ended = row.status == DeletionStatus.DELETED
     pause = None if ended else _PAUSE_SECONDS
     status = DeletionStatus(row.status)
     return {"deletion_id": row.id, "status": status, "retry_after_seconds": pause}
 
 
-def _of_index(row: sa.Row[Any]) -> IndexDeletion:
-    return IndexDeletion(index_id=row.resource_id, **_shown(row))
+def _to_index_deletion(row: sa.Row[Any]) -> IndexDeletion:
+    return IndexDeletion(index_id=row.resource_id, **_to_fields(row))
 
 
-def _of_video(row: sa.Row[Any]) -> VideoDeletion:
-    return VideoDeletion(video_id=row.resource_id, **_shown(row))
+def _to_video_deletion(row: sa.Row[Any]) -> VideoDeletion:
+    return VideoDeletion(video_id=row.resource_id, **_to_fields(row))
 
 
 @router.delete("/indexes/{index_id}", status_code=202)
@@ -63,13 +63,13 @@ async def delete_index(audited: Audited, index_id: str) -> IndexDeletion:
 
     What was delivered elsewhere stays there. Asked again, it tells how far it has come.
     """
-    return await audited.write(lambda tx: _of_index(deletions.delete_index(tx, index_id)))
+    return await audited.write(lambda tx: _to_index_deletion(deletions.delete_index(tx, index_id)))
 
 
 @router.get("/indexes/{index_id}/deletion")
 async def get_index_deletion(context: Context, index_id: str) -> IndexDeletion:
     """How far the deletion of an index has come; also long after."""
-    return _of_index(await context.database.read(deletions.find, INDEX, index_id))
+    return _to_index_deletion(await context.database.read(deletions.find, INDEX, index_id))
 
 
 @router.delete("/videos/{video_id}", status_code=202)
@@ -79,10 +79,10 @@ async def delete_video(audited: Audited, video_id: str) -> VideoDeletion:
     The object that it was made of is left alone and stays known: it is not imported again, another version of it is.
     Exports that were made before keep it. Asked again, it tells how far it has come.
     """
-    return await audited.write(lambda tx: _of_video(deletions.delete_video(tx, video_id)))
+    return await audited.write(lambda tx: _to_video_deletion(deletions.delete_video(tx, video_id)))
 
 
 @router.get("/videos/{video_id}/deletion")
 async def get_video_deletion(context: Context, video_id: str) -> VideoDeletion:
     """How far the deletion of a media item has come; also long after."""
-    return _of_video(await context.database.read(deletions.find, VIDEO, video_id))
+    return _to_video_deletion(await context.database.read(deletions.find, VIDEO, video_id))

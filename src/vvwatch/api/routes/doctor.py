@@ -12,7 +12,7 @@ from vvwatch import ports
 from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.ports import SourceHealth
 from vvwatch.ports.processing import Examinable
 from vvwatch.store.catalog import catalog
@@ -60,12 +60,12 @@ class Repair(Examination):
 async def examine(context: Context, connector_id: ConnectorId = None) -> Examination:
     """Look at the host, the database and everything the daemon talks to; nothing is changed."""
     status = await context.status()
-    found = await _examiner(context).examine(_health(status), connector_id)
-    hosts = [] if connector_id else [*_pressed(status.get("pressure")), *_reachable(context)]
-    return Examination(**_examined(context, [*hosts, *found]))
+    found = await _create_examiner(context).examine(_read_health(status), connector_id)
+    hosts = [] if connector_id else [*_pressure_findings(status.get("pressure")), *_address_findings(context)]
+    return Examination(**_to_examination(context, [*hosts, *found]))
 
 
-def _reachable(context: ApiContext) -> list[Found]:
+def _address_findings(context: ApiContext) -> list[Found]:
     """Where URLs that API users choose may lead."""
     settings = context.settings
     policies = {"webhooks": settings.webhook_policy, "attachments": settings.attachment_policy}
@@ -83,15 +83,15 @@ def _reachable(context: ApiContext) -> list[Found]:
 async def repair(context: Context, audited: Audited, connector_id: ConnectorId = None) -> Repair:
     """Mend notifications and the policies of event queues, keeping all else as it is."""
     await audited.write(lambda tx: connector_id and catalog.get_connector(tx, connector_id), _id_of)
-    done = await _examiner(context).repair(connector_id)
-    return Repair(**_examined(context, done.found), repaired=_shown(done.mended))
+    done = await _create_examiner(context).repair(connector_id)
+    return Repair(**_to_examination(context, done.found), repaired=_to_findings(done.mended))
 
 
 def _id_of(connector: sa.Row[Any] | str | None) -> str:
     return getattr(connector, "id", "")
 
 
-def _examiner(context: ApiContext) -> Examiner:
+def _create_examiner(context: ApiContext) -> Examiner:
     state_dir = context.settings.state_dir
     able = {name: each for name, each in context.processors.items() if isinstance(each, Examinable)}
     return Examiner(
@@ -99,29 +99,29 @@ def _examiner(context: ApiContext) -> Examiner:
     )
 
 
-def _pressed(pressure: dict[str, Any] | None) -> list[Found]:
+def _pressure_findings(pressure: dict[str, Any] | None) -> list[Found]:
     """The limit of connections that was reached a short while ago."""
     if pressure is None:
         return []
     return [Found("host", "", ports.Finding("connections", "warning", pressure["what"], pressure["hint"]))]
 
 
-def _health(status: dict[str, Any]) -> Health:
-    return Health(*(_told(status.get(name) or {}) for name in ("sources", "queues")))
+def _read_health(status: dict[str, Any]) -> Health:
+    return Health(*(_to_health(status.get(name) or {}) for name in ("sources", "queues")))
 
 
-def _told(sources: dict[str, dict[str, Any]]) -> dict[str, SourceHealth]:
+def _to_health(sources: dict[str, dict[str, Any]]) -> dict[str, SourceHealth]:
     return {name: SourceHealth(**health) for name, health in sources.items()}
 
 
-def _examined(context: ApiContext, found: Iterable[Found]) -> dict[str, Any]:
-    findings = _shown(found)
+def _to_examination(context: ApiContext, found: Iterable[Found]) -> dict[str, Any]:
+    findings = _to_findings(found)
     states = {finding.state for finding in findings}
     worst = next((state for state in _WORST_FIRST if state in states), "ok")
-    return {"state": worst, "examined_at": moment(context.clock.now()), "findings": findings}
+    return {"state": worst, "examined_at": to_iso(context.clock.now()), "findings": findings}
 
 
-def _shown(found: Iterable[Found]) -> list[Finding]:
+def _to_findings(found: Iterable[Found]) -> list[Finding]:
     return [
         Finding(
             about=each.about,

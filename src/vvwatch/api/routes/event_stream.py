@@ -24,8 +24,8 @@ from starlette.types import Scope as AsgiScope
 from vvwatch.api.http.auth import authorize, resource_router
 from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.api.http.context import ApiContext, Context
-from vvwatch.api.http.streams import in_time
-from vvwatch.api.http.wire import USER_ID, Resource, moment
+from vvwatch.api.http.streams import with_timeout
+from vvwatch.api.http.wire import USER_ID, Resource, to_iso
 from vvwatch.core.events import EVENT_TYPES, canonical_json
 from vvwatch.core.keys import Scope
 from vvwatch.errors import InvalidInput, VvwatchError
@@ -38,7 +38,7 @@ _PATH: Final = "/processing/events/stream"
 _RETRY_MILLISECONDS: Final = 2_000
 _HEARTBEAT_SECONDS: Final = 15.0
 _STALLED_SECONDS: Final = 30.0
-_MOST_IDS: Final = 100
+_MAX_IDS: Final = 100
 
 
 class StreamedEvent(Resource):
@@ -56,7 +56,7 @@ class StreamedEvent(Resource):
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _EventFilter:
     """Which events a stream is for; what is None or empty restricts nothing."""
 
     run_id: str | None
@@ -94,18 +94,18 @@ class _EventStream(StreamingResponse):
 
     async def stream_response(self, send: Send) -> None:
         with suppress(TimeoutError):
-            await super().stream_response(in_time(send, _STALLED_SECONDS))
+            await super().stream_response(with_timeout(send, _STALLED_SECONDS))
 
 
-def _texts(given: list[str] | None) -> frozenset[str]:
+def _split_ids(given: list[str] | None) -> frozenset[str]:
     """What came in one parameter with commas, or in several."""
     found = frozenset(text for each in given or () for text in each.split(",") if text)
-    if len(found) > _MOST_IDS:
-        raise InvalidInput(f"these are more than {_MOST_IDS}", "name fewer, or leave the filter out")
+    if len(found) > _MAX_IDS:
+        raise InvalidInput(f"these are more than {_MAX_IDS}", "name fewer, or leave the filter out")
     return found
 
 
-def _known(event_types: frozenset[str]) -> frozenset[str]:
+def _check_types(event_types: frozenset[str]) -> frozenset[str]:
     unknown = sorted(event_types - set(EVENT_TYPES))
     if unknown:
         raise InvalidInput(f"there is no event {unknown[0]!r}", "GET /api/v2/webhooks/events lists them")
@@ -136,7 +136,8 @@ async def stream_events(
 
     One API key may keep 100 of them open, or as many as the server is configured for; one more is refused with 429.
     """
-    wanted = _Wanted(run_id or None, index_id or None, _texts(video_ids), _known(_texts(event_types)))
+    types = _check_types(_split_ids(event_types))
+    wanted = _EventFilter(run_id or None, index_id or None, _split_ids(video_ids), types)
     stream = _Stream(request, context, wanted, batch_size)
     beginning = await stream.begin(last_event_id)
     return _EventStream(stream.lines(beginning), stream.broadcast, context, request.state.key_id)
@@ -145,7 +146,7 @@ async def stream_events(
 class _Stream:
     """One stream, from its beginning."""
 
-    def __init__(self, request: Request, context: ApiContext, wanted: _Wanted, batch_size: int) -> None:
+    def __init__(self, request: Request, context: ApiContext, wanted: _EventFilter, batch_size: int) -> None:
         self.broadcast: Broadcast = request.app.state.broadcast
         self._request = request
         self._context = context
@@ -188,7 +189,7 @@ class _Stream:
             self._position = position_of(rows[-1])
             if mine := [row for row in rows if self._wanted.covers(row)]:
                 self._told = position_of(mine[-1])
-                return b"".join(map(_event, mine))
+                return b"".join(map(_to_lines, mine))
         return b""
 
     async def _heartbeat(self) -> bytes:
@@ -211,11 +212,11 @@ class _Stream:
         return b"event: reset\n" + self._id() + b"data: %s\n\n" % canonical_json(said)
 
 
-def _event(row: sa.Row[Any]) -> bytes:
-    return b"id: %s\ndata: %s\n\n" % (row.id.encode(), canonical_json(shown(row).model_dump()))
+def _to_lines(row: sa.Row[Any]) -> bytes:
+    return b"id: %s\ndata: %s\n\n" % (row.id.encode(), canonical_json(to_response(row).model_dump()))
 
 
-def shown(row: sa.Row[Any]) -> StreamedEvent:
+def to_response(row: sa.Row[Any]) -> StreamedEvent:
     """The event as it is told."""
     data = row.data or {}
     return StreamedEvent(
@@ -226,6 +227,6 @@ def shown(row: sa.Row[Any]) -> StreamedEvent:
         video_id=data.get("video_id"),
         segment_id=data.get("segment_id"),
         index_id=row.index_id,
-        created_at=moment(row.created_at),
+        created_at=to_iso(row.created_at),
         payload=data,
     )

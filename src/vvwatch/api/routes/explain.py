@@ -10,14 +10,14 @@ from fastapi import Query
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.automations import status_of
-from vvwatch.api.routes.explain_text import fate
-from vvwatch.api.routes.object_state import Here, Standing, look
+from vvwatch.api.routes.explain_text import describe_object
+from vvwatch.api.routes.object_state import Here, Standing, look_up
 from vvwatch.api.routes.object_text import Facts, file_status
-from vvwatch.api.routes.resolve_uri import reaching
+from vvwatch.api.routes.resolve_uri import resolve_uri
 from vvwatch.api.routes.videos import Video
-from vvwatch.api.routes.videos import shown as shown_video
+from vvwatch.api.routes.videos import to_response as to_video_response
 from vvwatch.core.filters import ObjectFilter, Verdict, explain
 from vvwatch.core.identities import segment_id
 from vvwatch.core.locations import check_key
@@ -162,17 +162,17 @@ async def explain_object(
 ) -> Explanation:
     """What is known of an object, named by its address or by a connector and a key."""
     if uri and not connector_id and not key:
-        located = await reaching(context, uri)
+        located = await resolve_uri(context, uri)
     elif connector_id and key and not uri:
         located = [(await context.database.read(catalog.get_connector, connector_id), key)]
     else:
         raise InvalidInput("give either uri, or connector_id and key")
-    return Explanation(places=[await _place(context, row, at) for row, at in located])
+    return Explanation(places=[await _explain_place(context, row, at) for row, at in located])
 
 
-async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
+async def _explain_place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
     check_key(key)
-    here = await look(context, row, key)
+    here = await look_up(context, row, key)
     known = await context.database.read(read_object_record, row.id, key, here.uri)
     exists = here.standing.exists
     facts = Facts(context.clock.now(), here.obj, exists, row.import_mode, known.own_export_id)
@@ -187,25 +187,25 @@ async def _place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
 
 
 def _index_history(facts: Facts, here: Here, key: str, index: IndexRecord) -> IndexHistory:
-    verdict = None if index.automation is None else _judged(index.automation, key, facts.obj)
+    verdict = None if index.automation is None else _judge(index.automation, key, facts.obj)
     return IndexHistory(
         index_id=index.index_id,
         automation_id=index.automation.id if index.automation is not None else None,
         automation_status=status_of(index.automation) if index.automation is not None else None,
         export_status=status_of(index.exporting) if index.exporting is not None else None,
-        conclusion=fate(facts, here, verdict, index),
-        verdict=None if verdict is None else _verdict(verdict),
-        observed=None if index.observation is None else _observed(index.observation),
-        versions=[_version(version, facts) for version in (*index.gone, *index.versions)],
+        conclusion=describe_object(facts, here, verdict, index),
+        verdict=None if verdict is None else _to_verdict(verdict),
+        observed=None if index.observation is None else _to_observed(index.observation),
+        versions=[_to_version(version, facts) for version in (*index.gone, *index.versions)],
     )
 
 
-def _judged(automation: sa.Row[Any], key: str, obj: StorageObject | None) -> Verdict:
+def _judge(automation: sa.Row[Any], key: str, obj: StorageObject | None) -> Verdict:
     rules = ObjectFilter.of(automation)
     return rules.name_verdict(key) if obj is None else rules.verdict(obj)
 
 
-def _verdict(verdict: Verdict) -> FilterVerdict:
+def _to_verdict(verdict: Verdict) -> FilterVerdict:
     return FilterVerdict(
         accepted=verdict.accepted,
         reason=verdict.reason,
@@ -214,46 +214,46 @@ def _verdict(verdict: Verdict) -> FilterVerdict:
     )
 
 
-def _observed(row: sa.Row[Any]) -> Observed:
+def _to_observed(row: sa.Row[Any]) -> Observed:
     return Observed(
         version=row.version,
         reason=row.reason,
         detail=row.detail,
-        seen_at=moment(row.seen_at),
+        seen_at=to_iso(row.seen_at),
         import_job_id=row.job_id,
     )
 
 
-def _version(found: VersionRecord, facts: Facts) -> VersionHistory:
+def _to_version(found: VersionRecord, facts: Facts) -> VersionHistory:
     window, job, file = found.window, found.job, found.file
     return VersionHistory(
         version=found.version,
         is_current=found.gone_at is None
         and facts.obj is not None
         and is_same_version(facts.obj.version, found.version),
-        absent_since=moment(found.absent_since),
-        gone_at=moment(found.gone_at),
+        absent_since=to_iso(found.absent_since),
+        gone_at=to_iso(found.gone_at),
         gone_proof=found.proof or None,
         window_id=window.id if window is not None else None,
         window_state=window.state if window is not None else None,
         window_held=window is not None and window.held and window.state == "open",
-        window_due_at=moment(window.due_at) if window is not None else None,
+        window_due_at=to_iso(window.due_at) if window is not None else None,
         window_reason=window.reason if window is not None else None,
         import_job_id=job.id if job is not None else None,
         import_job_status=job.status if job is not None else None,
         file_status=file_status(found),
         file_reason=file.reason if file is not None else None,
         file_message=file.message if file is not None else None,
-        video=shown_video(found.media.row) if found.media is not None else None,
+        video=to_video_response(found.media.row) if found.media is not None else None,
         runs=[]
         if found.media is None
-        else [_run(row, found.failed.get(row.id, ())) for row in found.media.items],
-        exports=[_export(row) for row in found.exports],
-        deliveries=[_delivery(row) for row in found.deliveries],
+        else [_to_run(row, found.failed.get(row.id, ())) for row in found.media.items],
+        exports=[_to_export(row) for row in found.exports],
+        deliveries=[_to_delivery(row) for row in found.deliveries],
     )
 
 
-def _run(row: sa.Row[Any], failed: Sequence[sa.Row[Any]]) -> RunStep:
+def _to_run(row: sa.Row[Any], failed: Sequence[sa.Row[Any]]) -> RunStep:
     return RunStep(
         run_id=row.run_id,
         prompt_id=row.run_prompt_id,
@@ -276,7 +276,7 @@ def _run(row: sa.Row[Any], failed: Sequence[sa.Row[Any]]) -> RunStep:
     )
 
 
-def _export(row: sa.Row[Any]) -> ExportStep:
+def _to_export(row: sa.Row[Any]) -> ExportStep:
     return ExportStep(
         export_id=row.id,
         run_id=row.run_id,
@@ -286,7 +286,7 @@ def _export(row: sa.Row[Any]) -> ExportStep:
     )
 
 
-def _delivery(row: sa.Row[Any]) -> DeliveryStep:
+def _to_delivery(row: sa.Row[Any]) -> DeliveryStep:
     return DeliveryStep(
         delivery_id=row.id,
         webhook_id=row.webhook_id,

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from vvwatch.api.http.wire import moment
+from vvwatch.api.http.wire import to_iso
 from vvwatch.api.routes.automations import status_of
 from vvwatch.api.routes.object_state import Here
-from vvwatch.api.routes.object_text import Facts, concluded, find_version
+from vvwatch.api.routes.object_text import Facts, find_version, summarize
 from vvwatch.core.filters import Reason, Verdict, explain
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.versions import is_same_version
@@ -27,19 +27,19 @@ _PROOFS: Final = {
 }
 
 
-def fate(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str:
+def describe_object(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str:
     """The sentence, without a full stop."""
-    index = _with_present_observation(facts, index)
+    index = _drop_stale_observation(facts, index)
     if facts.own_export_id is not None:
-        return concluded(facts, verdict, index)
+        return summarize(facts, verdict, index)
     life = find_version(facts, index)
     if life is None:
-        return _unrecorded(facts, here, verdict, index) or concluded(facts, verdict, index)
-    told = _waiting(index, life) or _left_out(index, life) or concluded(facts, verdict, index)
-    return told + _held_back(index, life) + _missed(facts, life)
+        return _describe_unrecorded(facts, here, verdict, index) or summarize(facts, verdict, index)
+    told = _why_waiting(index, life) or _why_left_out(index, life) or summarize(facts, verdict, index)
+    return told + _why_held_back(index, life) + _why_missed(facts, life)
 
 
-def _with_present_observation(facts: Facts, index: IndexRecord) -> IndexRecord:
+def _drop_stale_observation(facts: Facts, index: IndexRecord) -> IndexRecord:
     """Without what was observed of another version than the one that stands there now."""
     seen = index.observation
     if seen is None or facts.obj is None or not seen.version:
@@ -47,7 +47,7 @@ def _with_present_observation(facts: Facts, index: IndexRecord) -> IndexRecord:
     return index if is_same_version(seen.version, facts.obj.version) else replace(index, observation=None)
 
 
-def _waiting(index: IndexRecord, life: VersionRecord) -> str | None:
+def _why_waiting(index: IndexRecord, life: VersionRecord) -> str | None:
     """Why a window that is open does not close, where that is not for lack of quiet."""
     window = life.window
     overtaken = life.file is not None and life.file.version != life.version
@@ -60,7 +60,7 @@ def _waiting(index: IndexRecord, life: VersionRecord) -> str | None:
     return None
 
 
-def _left_out(index: IndexRecord, life: VersionRecord) -> str | None:
+def _why_left_out(index: IndexRecord, life: VersionRecord) -> str | None:
     """Why a version is known and not imported, where another one or the automation tells it."""
     others = [*index.versions, *index.gone]
     if life.window is not None or life.file is not None or life.media is not None:
@@ -70,7 +70,7 @@ def _left_out(index: IndexRecord, life: VersionRecord) -> str | None:
     return _EXISTING if index.automation is not None and not index.automation.process_existing else None
 
 
-def _held_back(index: IndexRecord, life: VersionRecord) -> str:
+def _why_held_back(index: IndexRecord, life: VersionRecord) -> str:
     """That what was found in it is not delivered, where a person stopped that."""
     exporting = index.exporting
     if exporting is None or life.media is None or life.exports or status_of(exporting) == "active":
@@ -79,21 +79,21 @@ def _held_back(index: IndexRecord, life: VersionRecord) -> str:
     return f"; exports are {status_of(exporting)}, so nothing of it is delivered{goes_on}"
 
 
-def _missed(facts: Facts, life: VersionRecord) -> str:
+def _why_missed(facts: Facts, life: VersionRecord) -> str:
     if facts.exists is not False:
         return ""
     if life.absent_since is None:
         return "; nothing stands there now"
-    since = moment(life.absent_since)
+    since = to_iso(life.absent_since)
     return (
         f"; nothing stands there now, as the sweep of {since} saw; if the next one agrees, it counts as gone"
     )
 
 
-def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str | None:
+def _describe_unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str | None:
     """What a version that is not in the ledger is: gone, out of sight, or on its way; None where a rule tells."""
     if facts.exists is not True and index.gone:
-        return _gone(facts, verdict, index)
+        return _describe_gone(facts, verdict, index)
     if facts.exists is not True and index.unimported is not None:
         return f"it was deleted before its import: skipped by import job {index.unimported.job_id}"
     if index.automation is None or verdict is None or not verdict.accepted or index.observation is not None:
@@ -102,18 +102,22 @@ def _unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexR
         return f"it would match, but whether it stands there is not known: {here.standing.error}"
     if here.irregular is not None:
         return f"not picked up: {explain(Reason(here.irregular.reason))} ({here.irregular.detail})"
-    reasons: Sequence[Callable[[Facts, Here, IndexRecord], str | None]] = (_stopped, _known_key, _settling)
+    reasons: Sequence[Callable[[Facts, Here, IndexRecord], str | None]] = (
+        _why_stopped,
+        _why_key_known,
+        _why_settling,
+    )
     found = (reason(facts, here, index) for reason in reasons if facts.exists)
     return next(filter(None, found), None)
 
 
-def _gone(facts: Facts, verdict: Verdict | None, index: IndexRecord) -> str:
+def _describe_gone(facts: Facts, verdict: Verdict | None, index: IndexRecord) -> str:
     last = index.gone[-1]
-    before = concluded(replace(facts, obj=None), verdict, replace(index, versions=(last,)))
-    return f"gone since {moment(last.gone_at)}: {_PROOFS.get(last.proof, last.proof)}; before that: {before}"
+    before = summarize(replace(facts, obj=None), verdict, replace(index, versions=(last,)))
+    return f"gone since {to_iso(last.gone_at)}: {_PROOFS.get(last.proof, last.proof)}; before that: {before}"
 
 
-def _stopped(_: Facts, here: Here, index: IndexRecord) -> str | None:
+def _why_stopped(_: Facts, here: Here, index: IndexRecord) -> str | None:
     """Nobody looks, whatever the object is."""
     assert index.automation is not None  # noqa: S101  # asked for above
     if status_of(index.automation) != "active":
@@ -125,7 +129,7 @@ def _stopped(_: Facts, here: Here, index: IndexRecord) -> str | None:
     return None
 
 
-def _known_key(facts: Facts, _: Here, index: IndexRecord) -> str | None:
+def _why_key_known(facts: Facts, _: Here, index: IndexRecord) -> str | None:
     """Only the first version counts, and there was one; one that could not be imported is none."""
     assert index.automation is not None  # noqa: S101  # asked for above
     mode = index.automation.import_mode_override or facts.import_mode
@@ -134,7 +138,7 @@ def _known_key(facts: Facts, _: Here, index: IndexRecord) -> str | None:
     return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
 
 
-def _settling(facts: Facts, here: Here, index: IndexRecord) -> str | None:
+def _why_settling(facts: Facts, here: Here, index: IndexRecord) -> str | None:
     assert index.automation is not None  # noqa: S101  # asked for above
     if here.atomic or facts.obj is None or status_of(index.automation) != "active":
         return None

@@ -12,9 +12,9 @@ from pydantic import Field
 from vvwatch.api.http.auth import PREFIX, extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
-from vvwatch.api.http.links import EXPORT, link, secure_origin
-from vvwatch.api.http.streams import Streamed, attachment, file_chunks
-from vvwatch.api.http.wire import USER_ID, Body, Resource, moment
+from vvwatch.api.http.links import EXPORT, create_link, secure_origin
+from vvwatch.api.http.streams import StreamedFile, content_disposition, file_chunks
+from vvwatch.api.http.wire import USER_ID, Body, Resource, to_iso
 from vvwatch.api.routes.segments import Id
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.errors import Conflict, InvalidInput, NotFound
@@ -122,7 +122,7 @@ class DownloadUrl(Resource):
     download_url: str | None
 
 
-def shown(row: sa.Row[Any]) -> Export:
+def to_response(row: sa.Row[Any]) -> Export:
     """The export as it is answered."""
     downloadable = _is_downloadable(row)
     return Export(
@@ -137,11 +137,11 @@ def shown(row: sa.Row[Any]) -> Export:
         queue_status=row.queue_status,
         attempts=row.attempts,
         max_attempts=row.max_attempts,
-        created_at=moment(row.created_at),
-        available_at=moment(row.available_at),
-        started_at=moment(row.started_at),
-        completed_at=moment(row.completed_at),
-        updated_at=moment(row.updated_at),
+        created_at=to_iso(row.created_at),
+        available_at=to_iso(row.available_at),
+        started_at=to_iso(row.started_at),
+        completed_at=to_iso(row.completed_at),
+        updated_at=to_iso(row.updated_at),
         destination_type=row.destination_type,
         destination_connector_id=row.destination_connector_id,
         destination_base_path=row.destination_base_path,
@@ -151,10 +151,10 @@ def shown(row: sa.Row[Any]) -> Export:
         download_url=_download_path(row) if downloadable else None,
         file_size_bytes=row.file_size_bytes,
         sha256=row.sha256,
-        parts=_parts(row) if downloadable else None,
+        parts=_to_parts(row) if downloadable else None,
         error_message=row.error_message,
         last_error=row.last_error,
-        export_params=_params(row),
+        export_params=_to_params(row),
     )
 
 
@@ -167,7 +167,7 @@ def _download_path(row: sa.Row[Any]) -> str:
     return f"{PREFIX}/exports/{quote(row.id, safe='')}/download"
 
 
-def _parts(row: sa.Row[Any]) -> list[ExportPart]:
+def _to_parts(row: sa.Row[Any]) -> list[ExportPart]:
     whole = {"size_bytes": row.file_size_bytes or 0, "sha256": row.sha256 or ""}
     return [
         ExportPart(number=number, download_url=f"{_download_path(row)}?part={number}", **part)
@@ -175,7 +175,7 @@ def _parts(row: sa.Row[Any]) -> list[ExportPart]:
     ]
 
 
-def _params(row: sa.Row[Any]) -> ExportParams:
+def _to_params(row: sa.Row[Any]) -> ExportParams:
     restricted = row.export_type == "index" and row.run_id is not None
     return ExportParams(
         prompt_run_ids=[row.run_id] if restricted else row.prompt_run_ids,
@@ -190,30 +190,30 @@ async def export_index(once: Idempotent, index_id: str, body: IndexExportBody | 
     """Export what the prompt runs of an index have found: of all that have ended by now, or of those named."""
     wanted = body or IndexExportBody()
     to, run_ids = wanted.destination(), wanted.prompt_run_ids
-    return await once(lambda tx: _created(export_store.request_index(tx, index_id, run_ids, to)))
+    return await once(lambda tx: _to_created(export_store.request_index(tx, index_id, run_ids, to)))
 
 
 @router.post("/exports/prompt-run/{run_id}", status_code=202, response_model=CreatedExport)
 async def export_prompt_run(once: Idempotent, run_id: str, body: ExportBody | None = None) -> Response:
     """Export what a prompt run has found, once it has ended."""
     to = (body or ExportBody()).destination()
-    return await once(lambda tx: _created(export_store.request_run(tx, run_id, to)))
+    return await once(lambda tx: _to_created(export_store.request_run(tx, run_id, to)))
 
 
-def _created(row: sa.Row[Any]) -> CreatedExport:
+def _to_created(row: sa.Row[Any]) -> CreatedExport:
     return CreatedExport(export_id=row.id, status=row.status)
 
 
 @router.get("/exports")
 async def list_exports(context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[Export]:
     """Exports, newest first."""
-    return [shown(row) for row in await context.database.read(export_queries.list_newest, limit)]
+    return [to_response(row) for row in await context.database.read(export_queries.list_newest, limit)]
 
 
 @router.get("/exports/{export_id}")
 async def get_export(context: Context, export_id: str) -> Export:
     """One export."""
-    return shown(await context.database.read(export_queries.get, export_id))
+    return to_response(await context.database.read(export_queries.get, export_id))
 
 
 _Part = Query(ge=1, description="which part, of a document in several")
@@ -234,20 +234,20 @@ async def download_export(
     """The document of a completed export that is not delivered to a connector: always all of it, of one part."""
     row = await context.database.read(export_queries.get, export_id)
     if not _is_downloadable(row):
-        raise Conflict(f"export {export_id!r} cannot be downloaded", _why_not(row))
-    found = _parts(row)
+        raise Conflict(f"export {export_id!r} cannot be downloaded", _why_not_ready(row))
+    found = _to_parts(row)
     if part > len(found):
         raise NotFound("export_part", str(part), f"export {export_id!r} has {len(found)}")
     path = await context.document(row, part)
     headers = {
         "Content-Type": "application/json",
-        "Content-Disposition": attachment(path.name),
+        "Content-Disposition": content_disposition(path.name),
         "Cache-Control": "private, no-store",
     }
-    return Streamed(file_chunks(path), found[part - 1].size_bytes, headers)
+    return StreamedFile(file_chunks(path), found[part - 1].size_bytes, headers)
 
 
-def _why_not(row: sa.Row[Any]) -> str:
+def _why_not_ready(row: sa.Row[Any]) -> str:
     if row.destination_type == "connector":
         return f"it goes to connector {row.destination_connector_id}: see its destination_uri"
     return f"it is {row.status}: wait until it has completed"
@@ -267,7 +267,7 @@ async def mint_download_url(context: Context, request: Request, export_id: str) 
         status=row.status,
         destination_type=row.destination_type,
         destination_connector_id=row.destination_connector_id,
-        download_url=None if origin is None else link(request, origin, PREFIX, EXPORT, row.id).url,
+        download_url=None if origin is None else create_link(request, origin, PREFIX, EXPORT, row.id).url,
     )
 
 
@@ -279,9 +279,9 @@ async def mint_download_url(context: Context, request: Request, export_id: str) 
 )
 async def retry_export(once: Idempotent, export_id: str) -> Response:
     """Build and deliver a failed export again, under the name it had."""
-    return await once(lambda tx: _retried(tx, export_id))
+    return await once(lambda tx: _retry(tx, export_id))
 
 
-def _retried(tx: Tx, export_id: str) -> Export:
+def _retry(tx: Tx, export_id: str) -> Export:
     retrying.retry_export(tx, export_id)
-    return shown(export_queries.get(tx, export_id))
+    return to_response(export_queries.get(tx, export_id))

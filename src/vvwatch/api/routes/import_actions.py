@@ -15,7 +15,7 @@ from vvwatch.api.http.wire import Body, Resource
 from vvwatch.api.routes.attachments import require_addresses
 from vvwatch.api.routes.automations import check_prefix
 from vvwatch.api.routes.connector_bodies import ImportMode
-from vvwatch.api.routes.import_jobs import ImportJob, shown
+from vvwatch.api.routes.import_jobs import ImportJob, to_response
 from vvwatch.api.routes.left_out import LeftOutBody
 from vvwatch.config.fields import KeyPrefix, Pattern
 from vvwatch.store.db.database import Tx
@@ -25,7 +25,7 @@ from vvwatch.store.imports.one_time import OneTimeSpec
 
 router = resource_router("import jobs")
 
-_MOST_REFRESHED: Final = 1_000
+_MAX_REFRESHED: Final = 1_000
 
 
 class ImportJobBody(LeftOutBody):
@@ -51,7 +51,7 @@ class RefreshedFile(Body):
 class RetryBody(Body):
     """Attachments whose address has changed since; the other failed ones are tried where they were."""
 
-    files: Annotated[list[RefreshedFile], Field(max_length=_MOST_REFRESHED)] = Field(default_factory=list)
+    files: Annotated[list[RefreshedFile], Field(max_length=_MAX_REFRESHED)] = Field(default_factory=list)
 
 
 class Retried(Resource):
@@ -87,11 +87,11 @@ async def create_import_job(context: Context, once: Idempotent, body: ImportJobB
         min_size_bytes=body.min_size_bytes,
         max_size_bytes=body.max_size_bytes,
     )
-    return await once(lambda tx: _shown(tx, one_time.create(tx, wanted).id))
+    return await once(lambda tx: _read_job(tx, one_time.create(tx, wanted).id))
 
 
-def _shown(tx: Tx, job_id: str) -> ImportJob:
-    return shown(job_queries.get_view(tx, job_id))
+def _read_job(tx: Tx, job_id: str) -> ImportJob:
+    return to_response(job_queries.get_view(tx, job_id))
 
 
 @router.post("/import-jobs/{job_id}/cancel", response_model=ImportJob)
@@ -104,7 +104,7 @@ async def cancel_import_job(context: Context, once: Idempotent, job_id: str) -> 
 
     def cancel(tx: Tx) -> ImportJob:
         cancellation.cancel(tx, job_id)
-        return _shown(tx, job_id)
+        return _read_job(tx, job_id)
 
     def tell(cancelled: ImportJob) -> None:
         counts = cancelled.progress.model_dump(include={"imported", "failed", "skipped"})
@@ -124,7 +124,7 @@ async def retry_import_job(
     def retry(tx: Tx) -> ImportJob:
         _require_attachments(job_queries.get(tx, job_id).source_kind, job_id)
         attachments.retry(tx, job_id, [fetching.seal_refreshed(tx, context.box, file) for file in refreshed])
-        return _shown(tx, job_id)
+        return _read_job(tx, job_id)
 
     return await once(retry)
 
@@ -147,10 +147,10 @@ def _require_attachments(source_kind: str, job_id: str) -> None:
 )
 async def retry_import_file(once: Idempotent, job_id: str, file_id: str) -> Response:
     """Forget that the file's object was seen: the next scan takes it into a window and a job of its own."""
-    return await once(lambda tx: _retried(tx, job_id, file_id))
+    return await once(lambda tx: _retry(tx, job_id, file_id))
 
 
-def _retried(tx: Tx, job_id: str, file_id: str) -> Retried:
+def _retry(tx: Tx, job_id: str, file_id: str) -> Retried:
     found = retrying.retry_file(tx, job_id, file_id)
     when = "the scan that begins now" if found.scanning else "the next scan, or one-time job, that finds it,"
     return Retried(

@@ -9,8 +9,8 @@ from fastapi import Query
 
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.pagination import Cursor, Items, cut, decode
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.pagination import Cursor, Items, cut_page, decode_cursor
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.objects import base_name
 from vvwatch.errors import InvalidInput
@@ -143,11 +143,11 @@ class ImportJob(Resource):
     updated_at: str | None
 
 
-def shown(view: JobView) -> ImportJob:
+def to_response(view: JobView) -> ImportJob:
     """The job as it is answered."""
     job = view.job
-    outputs = _outputs(view.outputs, view.limit, job.imported)
-    failed, failed_cursor = cut(view.failed, view.limit, lambda row: row.key)
+    outputs = _to_outputs(view.outputs, view.limit, job.imported)
+    failed, failed_cursor = cut_page(view.failed, view.limit, lambda row: row.key)
     return ImportJob(
         job_id=job.id,
         status=job.status,
@@ -163,22 +163,22 @@ def shown(view: JobView) -> ImportJob:
         exclude=job.exclude_patterns or [],
         min_size_bytes=job.min_size_bytes,
         max_size_bytes=job.max_size_bytes,
-        progress=_progress(job, view.current_file),
+        progress=_to_progress(job, view.current_file),
         outputs=outputs,
-        execution=_execution(job),
+        execution=_to_execution(job),
         video_ids=[item.video_id for item in outputs.items],
-        failed_files=[_failed_file(row) for row in failed],
+        failed_files=[_to_failed_file(row) for row in failed],
         failed_files_next_cursor=failed_cursor,
-        skipped_files=[_skipped_file(row) for row in view.skipped],
+        skipped_files=[_to_skipped_file(row) for row in view.skipped],
         error_message=job.error_message,
-        created_at=moment(job.created_at),
-        started_at=moment(job.started_at),
-        completed_at=moment(job.completed_at),
-        updated_at=moment(job.updated_at),
+        created_at=to_iso(job.created_at),
+        started_at=to_iso(job.started_at),
+        completed_at=to_iso(job.completed_at),
+        updated_at=to_iso(job.updated_at),
     )
 
 
-def _progress(job: sa.Row[Any], current_file: str | None) -> Progress:
+def _to_progress(job: sa.Row[Any], current_file: str | None) -> Progress:
     return Progress(
         total_files=job.total_files,
         imported=job.imported,
@@ -192,7 +192,7 @@ def _progress(job: sa.Row[Any], current_file: str | None) -> Progress:
     )
 
 
-def _execution(job: sa.Row[Any]) -> Execution:
+def _to_execution(job: sa.Row[Any]) -> Execution:
     return Execution(
         status=job.execution_status,
         run_id=job.run_id,
@@ -201,12 +201,12 @@ def _execution(job: sa.Row[Any]) -> Execution:
     )
 
 
-def _outputs(rows: Any, limit: int, total: int) -> Items[ImportOutput]:
-    here, next_cursor = cut(rows, limit, lambda row: row.key)
-    return Items(items=[_output(row) for row in here], next_cursor=next_cursor, total=total)
+def _to_outputs(rows: Any, limit: int, total: int) -> Items[ImportOutput]:
+    here, next_cursor = cut_page(rows, limit, lambda row: row.key)
+    return Items(items=[_to_output(row) for row in here], next_cursor=next_cursor, total=total)
 
 
-def _output(row: sa.Row[Any]) -> ImportOutput:
+def _to_output(row: sa.Row[Any]) -> ImportOutput:
     return ImportOutput(
         file_id=str(row.id),
         file_name=base_name(row.key),
@@ -221,16 +221,16 @@ def _output(row: sa.Row[Any]) -> ImportOutput:
     )
 
 
-def _failed_file(row: sa.Row[Any]) -> FailedFile:
+def _to_failed_file(row: sa.Row[Any]) -> FailedFile:
     why = row.message or row.reason or "it could not be imported"
     return FailedFile(file_id=str(row.id), path=row.key, error=why, error_code=row.reason)
 
 
-def _skipped_file(row: sa.Row[Any]) -> SkippedFile:
+def _to_skipped_file(row: sa.Row[Any]) -> SkippedFile:
     return SkippedFile(file_id=str(row.id), path=row.key, reason=row.reason or "skipped", message=row.message)
 
 
-def _source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
+def _to_source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
     status, reason, message = cancellation.describe_file(job, row)
     failed, skipped = status == FileStatus.FAILED, status == FileStatus.SKIPPED
     failure = Failure(error_code=reason, message=message, refresh_required=job.source_kind == ATTACHMENTS)
@@ -251,7 +251,7 @@ def _source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
         message=message,
         video_id=row.media_id if status == FileStatus.IMPORTED else None,
         retries=row.tries or 0,
-        next_retry_at=moment(row.retry_at),
+        next_retry_at=to_iso(row.retry_at),
     )
 
 
@@ -267,16 +267,16 @@ async def list_import_jobs(
     """Import jobs, newest first."""
     found = await context.database.read(
         job_queries.list_newest,
-        status=_status(status),
+        status=_parse_status(status),
         index_id=index_id,
         connector_id=connector_id,
         automation_only=automation_only,
         limit=limit,
     )
-    return [shown(view) for view in found]
+    return [to_response(view) for view in found]
 
 
-def _status(text: str | None) -> ImportStatus | None:
+def _parse_status(text: str | None) -> ImportStatus | None:
     try:
         return ImportStatus(text.lower()) if text else None
     except ValueError:
@@ -287,7 +287,7 @@ def _status(text: str | None) -> ImportStatus | None:
 @router.get("/import-jobs/{job_id}")
 async def get_import_job(context: Context, job_id: str) -> ImportJob:
     """One import job."""
-    return shown(await context.database.read(job_queries.get_view, job_id))
+    return to_response(await context.database.read(job_queries.get_view, job_id))
 
 
 @router.get("/import-jobs/{job_id}/files")
@@ -300,14 +300,14 @@ async def list_import_files(
 ) -> Items[ImportSourceFile]:
     """The files of a job, by path. Of what a one-time job left alone the first thousand are listed; all are counted."""
     job, rows = await context.database.read(
-        _files_page, job_id, decode(cursor), limit + 1, failed_only=failed_only
+        _read_files, job_id, decode_cursor(cursor), limit + 1, failed_only=failed_only
     )
-    here, next_cursor = cut(rows, limit, lambda row: row.key)
+    here, next_cursor = cut_page(rows, limit, lambda row: row.key)
     total = job.failed if failed_only else job.total_files - job.unlisted
-    return Items(items=[_source_file(row, job) for row in here], next_cursor=next_cursor, total=total)
+    return Items(items=[_to_source_file(row, job) for row in here], next_cursor=next_cursor, total=total)
 
 
-def _files_page(
+def _read_files(
     tx: Tx, job_id: str, after: str | None, limit: int, *, failed_only: bool
 ) -> tuple[sa.Row[Any], Any]:
     job = job_queries.get(tx, job_id)
@@ -320,10 +320,10 @@ async def list_import_outputs(
     context: Context, job_id: str, limit: FilesLimit = 100, cursor: Cursor = None
 ) -> Items[ImportOutput]:
     """The media that a job made, by path of their files."""
-    rows, total = await context.database.read(_outputs_page, job_id, decode(cursor), limit + 1)
-    return _outputs(rows, limit, total)
+    rows, total = await context.database.read(_read_outputs, job_id, decode_cursor(cursor), limit + 1)
+    return _to_outputs(rows, limit, total)
 
 
-def _outputs_page(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[Any, int]:
+def _read_outputs(tx: Tx, job_id: str, after: str | None, limit: int) -> tuple[Any, int]:
     job = job_queries.get(tx, job_id)
     return job_queries.list_outputs(tx, job_id, after, limit), job.imported

@@ -47,21 +47,21 @@ async def create_video(context: Context, once: Idempotent, body: VideoBody) -> R
     """Import one object of a connector into an index, where it stands. It has to be there, and a media file."""
     if (given := await once.given()) is not None:
         return given
-    connector, key = await _located(context, body)
+    connector, key = await _locate(context, body)
     await context.database.read(one_time.require_usable, connector.id, body.index_id)
-    obj = await _found(context, connector, key)
+    obj = await _find_object(context, connector, key)
 
     def effect(tx: Tx) -> ImportJob:
         job = import_object.create(tx, body.index_id, connector.id, obj, body.title)
-        return import_jobs.shown(queries.get_view(tx, job.id))
+        return import_jobs.to_response(queries.get_view(tx, job.id))
 
     return await once(effect)
 
 
-async def _located(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], str]:
+async def _locate(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], str]:
     """The connector, and the key of the object in it. Raises InvalidInput where none reaches it."""
     addresses = await anyio.to_thread.run_sync(plain_addresses, body.video_uri)
-    for row in await _candidates(context, body.source_connector_id):
+    for row in await _list_candidates(context, body.source_connector_id):
         if key := await key_at_any(context, row, addresses):
             check_key(key)
             if media_type(key) is None:
@@ -78,14 +78,14 @@ async def _located(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], s
     )
 
 
-async def _candidates(context: ApiContext, connector_id: str | None) -> list[sa.Row[Any]]:
+async def _list_candidates(context: ApiContext, connector_id: str | None) -> list[sa.Row[Any]]:
     if connector_id is not None:
         return [await context.database.read(catalog.get_connector, connector_id)]
     rows = await context.database.read(catalog.list_connectors)
     return [row for row in rows if "import" in row.scopes and row.status != catalog.DISABLED]
 
 
-async def _found(context: ApiContext, connector: sa.Row[Any], key: str) -> StorageObject:
+async def _find_object(context: ApiContext, connector: sa.Row[Any], key: str) -> StorageObject:
     """The object as the store has it. Raises ApiError (404) where there is none, InvalidInput for one of no use."""
     storage = await context.open_storage(connector)
     try:

@@ -11,7 +11,7 @@ from pydantic import Field
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
-from vvwatch.api.http.wire import USER_ID, Body, Resource, Visible, moment
+from vvwatch.api.http.wire import USER_ID, Body, Resource, Visible, to_iso
 from vvwatch.store.catalog import catalog
 
 router = resource_router("indexes")
@@ -43,7 +43,7 @@ class Index(Resource):
     created_at: str | None
 
 
-def shown(row: sa.Row[Any]) -> Index:
+def to_response(row: sa.Row[Any]) -> Index:
     """The index as it is answered."""
     return Index(
         index_id=row.id,
@@ -52,14 +52,14 @@ def shown(row: sa.Row[Any]) -> Index:
         description=row.description,
         sort_order=0,
         is_default=row.is_default,
-        created_at=moment(row.created_at),
+        created_at=to_iso(row.created_at),
     )
 
 
 @router.post("/indexes", status_code=201, response_model=Index)
 async def create_index(once: Idempotent, body: IndexBody) -> Response:
     """Make an index."""
-    return await once(lambda tx: shown(catalog.create_index(tx, body.name, body.description)))
+    return await once(lambda tx: to_response(catalog.create_index(tx, body.name, body.description)))
 
 
 @router.get("/indexes")
@@ -69,17 +69,17 @@ async def list_indexes(
 ) -> list[Index]:
     """All indexes, oldest first."""
     found = await context.database.read(catalog.list_indexes, include_defaults=include_defaults)
-    return [shown(row) for row in found]
+    return [to_response(row) for row in found]
 
 
 @router.get("/indexes/{index_id}")
 async def get_index(context: Context, index_id: str) -> Index:
     """One index."""
-    return shown(await context.database.read(catalog.get_index, index_id))
+    return to_response(await context.database.read(catalog.get_index, index_id))
 
 
 @router.patch("/indexes/{index_id}", response_model=Index, **extension("Rename or describe an index."))
 async def change_index(once: Idempotent, index_id: str, body: IndexChanges) -> Response:
     """Change an index's name or description. One that the configuration file declares is changed there."""
     changes = body.model_dump(exclude_unset=True)
-    return await once.changing(changes)(lambda tx: shown(catalog.change_index(tx, index_id, changes)))
+    return await once.changing(changes)(lambda tx: to_response(catalog.change_index(tx, index_id, changes)))

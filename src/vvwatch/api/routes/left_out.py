@@ -11,12 +11,12 @@ from vvwatch.api.http.wire import Body
 from vvwatch.config.fields import Excluded, Positive
 from vvwatch.core.globs import compile_cost
 
-_MOST_COST: Final = 20_000
+_MAX_COST: Final = 20_000
 
 
-def _quick_to_expand(given: Any) -> Any:
+def _check_expansion(given: Any) -> Any:
     """Refuse a list of patterns whose braces expand to too much: each alone has a limit, but all are slow to judge."""
-    left = _MOST_COST
+    left = _MAX_COST
     for pattern in given if isinstance(given, list) else ():
         if isinstance(pattern, str) and "{" in pattern:
             left -= compile_cost(pattern)
@@ -25,7 +25,7 @@ def _quick_to_expand(given: Any) -> Any:
     return given
 
 
-Patterns = Annotated[list[Excluded], Field(max_length=100), BeforeValidator(_quick_to_expand)]
+Patterns = Annotated[list[Excluded], Field(max_length=100), BeforeValidator(_check_expansion)]
 
 
 class LeftOutBody(Body):

@@ -14,7 +14,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import HEADERS, ApiError
 from vvwatch.api.http.links import MEDIA
-from vvwatch.api.http.streams import Streamed, attachment
+from vvwatch.api.http.streams import StreamedFile, content_disposition
 from vvwatch.core.content_types import content_type
 from vvwatch.core.objects import base_name
 from vvwatch.core.ranges import NoSuchRange, Stretch, stretch
@@ -53,9 +53,9 @@ async def get_content(
     found = await _Original.of(context, video_id)
     wanted = found.asked_for(request)
     if wanted is None:
-        return Streamed(found.opened(), found.row.size_bytes, found.headers)
+        return StreamedFile(found.opened(), found.row.size_bytes, found.headers)
     told = found.headers | {"Content-Range": wanted.content_range(found.row.size_bytes)}
-    return Streamed(found.opened(wanted.start, wanted.length), wanted.length, told, 206)
+    return StreamedFile(found.opened(wanted.start, wanted.length), wanted.length, told, 206)
 
 
 class _Original:
@@ -71,7 +71,7 @@ class _Original:
         """Raises NotFound for the media item, ApiError (409, 410) when its connector cannot be asked for it."""
         row, connector = await context.database.read(original_queries.find_source, video_id)
         if connector is None or connector.status == catalog.DELETED:
-            raise _gone(video_id, "the connector that it came from was deleted")
+            raise _gone_error(video_id, "the connector that it came from was deleted")
         if connector.status == catalog.DISABLED:
             message = f"connector {connector.id!r}, which has the original of video {video_id!r}, is disabled"
             raise Conflict(message, "set its status to active")
@@ -82,7 +82,7 @@ class _Original:
         """What is told of it, whichever part is answered."""
         return {
             "Content-Type": content_type(self.row.key),
-            "Content-Disposition": attachment(file_name(self.row)),
+            "Content-Disposition": content_disposition(file_name(self.row)),
             "Content-Security-Policy": "sandbox",
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "private, no-store",
@@ -105,18 +105,18 @@ class _Original:
     async def opened(self, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
         """As `Storage.stream`. Raises ApiError when the bytes are not there as they were."""
         row = self.row
-        with _told(row.id):
+        with _translate_errors(row.id):
             async with self._storage.stream(row.key, row.version, start, length) as chunks:
                 yield chunks
 
 
 @contextmanager
-def _told(video_id: str) -> Iterator[None]:
+def _translate_errors(video_id: str) -> Iterator[None]:
     """What a store says of an original, in answers that tell whether it is worth asking again."""
     try:
         yield
     except ObjectNotFound:
-        raise _gone(video_id, "it was removed or moved") from None
+        raise _gone_error(video_id, "it was removed or moved") from None
     except ObjectChanged:
         message = f"the original of video {video_id!r} was replaced by another version"
         raise ApiError(409, "media_changed", message, "what was imported of it stays as it is") from None
@@ -124,7 +124,7 @@ def _told(video_id: str) -> Iterator[None]:
         raise ApiError(409, "media_archived", error.message, error.hint) from None
 
 
-def _gone(video_id: str, why: str) -> ApiError:
+def _gone_error(video_id: str, why: str) -> ApiError:
     return ApiError(410, "media_gone", f"the original of video {video_id!r} is gone", why)
 
 

@@ -10,8 +10,8 @@ from fastapi import Request
 from vvwatch.api.http.auth import PREFIX, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
-from vvwatch.api.http.links import MEDIA, link, linked_origin
-from vvwatch.api.http.wire import Body, Resource, moment
+from vvwatch.api.http.links import MEDIA, create_link, linked_origin
+from vvwatch.api.http.wire import Body, Resource, to_iso
 from vvwatch.api.routes.media_contents import file_name
 from vvwatch.api.routes.segments import Id
 from vvwatch.core.content_types import content_type
@@ -44,9 +44,9 @@ class MediaGrant(Resource):
     expires_at: str
 
 
-def grant(request: Request, row: sa.Row[Any], *, run_id: str | None = None) -> MediaGrant:
+def create_grant(request: Request, row: sa.Row[Any], *, run_id: str | None = None) -> MediaGrant:
     """The address at which the original of a media row can be had for a while, by whoever has the address."""
-    made = link(request, linked_origin(request), PREFIX, MEDIA, row.id)
+    made = create_link(request, linked_origin(request), PREFIX, MEDIA, row.id)
     return MediaGrant(
         url=made.url,
         filename=file_name(row),
@@ -57,7 +57,7 @@ def grant(request: Request, row: sa.Row[Any], *, run_id: str | None = None) -> M
         intent="download",
         media_type=row.media_type,
         size_bytes=row.size_bytes,
-        expires_at=moment(made.expires_at) or "",
+        expires_at=to_iso(made.expires_at) or "",
     )
 
 
@@ -77,4 +77,4 @@ async def grant_media(context: Context, request: Request, body: MediaGrantBody) 
     row = await context.database.read(original_queries.require_original, *wanted)
     if body.segment_id is not None:
         raise ApiError(404, "not_available", "a segment by itself cannot be downloaded", _WHOLE_FILE)
-    return grant(request, row, run_id=body.run_id)
+    return create_grant(request, row, run_id=body.run_id)

@@ -10,13 +10,13 @@ import anyio
 import sqlalchemy as sa
 
 from vvwatch.api.http.context import ApiContext
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectNotFound, StorageError, VvwatchError
 from vvwatch.ports import Irregularity, Storage
 from vvwatch.workflow.listings import closing
 
-_LONGEST_SECONDS: Final = 10.0  # a person waits for the answer
+_MAX_SECONDS: Final = 10.0  # a person waits for the answer
 
 
 class Standing(Resource):
@@ -45,7 +45,7 @@ class Here:
     irregular: Irregularity | None = None
 
 
-async def look(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
+async def look_up(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
     """What stands at the key of a connector. A store that cannot be opened or does not answer is part of the answer.
 
     Raises what opening raises where only the storage knows the address.
@@ -59,30 +59,30 @@ async def look(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
         return Here(addresses[0].of(key), row.status, None, _unknown(error.message))
     uri = storage.uri(key)
     try:
-        with anyio.fail_after(_LONGEST_SECONDS):
-            return await _looked(row, storage, uri, key)
+        with anyio.fail_after(_MAX_SECONDS):
+            return await _look_up(row, storage, uri, key)
     except StorageError as error:
         return Here(uri, row.status, None, _unknown(error.message))
     except TimeoutError:
-        what = f"the store did not answer for {_LONGEST_SECONDS:g} seconds"
+        what = f"the store did not answer for {_MAX_SECONDS:g} seconds"
         return Here(uri, row.status, None, _unknown(what))
 
 
-async def _looked(row: sa.Row[Any], storage: Storage, uri: str, key: str) -> Here:
+async def _look_up(row: sa.Row[Any], storage: Storage, uri: str, key: str) -> Here:
     atomic = storage.capabilities.atomic_writes
     try:
         obj = await storage.stat(key)
     except ObjectNotFound:
-        found = None if atomic else await _irregular(storage, key)
-        return Here(uri, row.status, None, _nothing(found), atomic, irregular=found)
+        found = None if atomic else await _find_irregularity(storage, key)
+        return Here(uri, row.status, None, _missing(found), atomic, irregular=found)
     in_use = False
     if not atomic:
         with suppress(StorageError):
             in_use = key in await storage.in_use([key])
-    return Here(uri, row.status, obj, _there(obj), atomic, in_use)
+    return Here(uri, row.status, obj, _existing(obj), atomic, in_use)
 
 
-async def _irregular(storage: Storage, key: str) -> Irregularity | None:
+async def _find_irregularity(storage: Storage, key: str) -> Irregularity | None:
     """What a listing makes of the key, if it is there and cannot be an object."""
     with suppress(StorageError):
         async with closing(storage.list(key, recursive=False)) as pages:
@@ -92,17 +92,17 @@ async def _irregular(storage: Storage, key: str) -> Irregularity | None:
     return None
 
 
-def _there(obj: StorageObject) -> Standing:
+def _existing(obj: StorageObject) -> Standing:
     return Standing(
         exists=True,
         version=obj.version,
         size_bytes=obj.size_bytes,
-        modified_at=moment(obj.modified_at),
+        modified_at=to_iso(obj.modified_at),
         error=None,
     )
 
 
-def _nothing(found: Irregularity | None) -> Standing:
+def _missing(found: Irregularity | None) -> Standing:
     error = None if found is None else found.detail
     return Standing(exists=False, version=None, size_bytes=None, modified_at=None, error=error)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.api.http.wire import moment
+from vvwatch.api.http.wire import to_iso
 from vvwatch.api.routes.automations import status_of
 from vvwatch.core.filters import Reason, Verdict, explain
 from vvwatch.core.imports import FileStatus
@@ -27,16 +27,16 @@ class Facts:
     own_export_id: str | None
 
 
-def concluded(facts: Facts, verdict: Verdict | None, index: IndexRecord) -> str:
+def summarize(facts: Facts, verdict: Verdict | None, index: IndexRecord) -> str:
     """The sentence, without a full stop."""
     if facts.own_export_id is not None:
         return f"not imported: {explain(Reason.OWN_OUTPUT)} ({facts.own_export_id})"
     recorded = find_version(facts, index)
     if recorded is not None:
-        return _stage(recorded)
+        return _describe_stage(recorded)
     if facts.exists is False and index.observation is None:
         return "nothing stands at this key, and nothing that stood there was seen"
-    return _why_not(verdict, index)
+    return _why_not_imported(verdict, index)
 
 
 def find_version(facts: Facts, index: IndexRecord) -> VersionRecord | None:
@@ -46,7 +46,7 @@ def find_version(facts: Facts, index: IndexRecord) -> VersionRecord | None:
     return next((life for life in index.versions if is_same_version(life.version, facts.obj.version)), None)
 
 
-def _stage(life: VersionRecord) -> str:
+def _describe_stage(life: VersionRecord) -> str:
     if life.window is None and life.file is None and life.media is None:
         return (
             "not imported: it was there before the automation began, is an export of our own, "
@@ -56,17 +56,17 @@ def _stage(life: VersionRecord) -> str:
         return f"a newer version took its place before window {life.window.id} closed"
     if life.media is not None:
         media = life.media.row
-        lacks = _lacking(life.media.items[0]) if life.media.items else ""
+        lacks = _describe_failures(life.media.items[0]) if life.media.items else ""
         return f"imported as {media.id} by {media.import_job_id}; it is {media.status}{lacks}"
     if life.file is not None and file_status(life) != FileStatus.WAITING:
-        return _of_file(life.file) + _tried_again(life.trouble)
+        return _describe_file(life.file) + _describe_retries(life.trouble)
     assert life.window is not None  # noqa: S101  # without one there is a file that does not wait
     if life.file is None and life.window.state == "closed":
         return f"import job {life.window.import_job_id} made no media of it; why is no longer kept"
-    return f"it waits in window {life.window.id}, due at {moment(life.window.due_at)}"
+    return f"it waits in window {life.window.id}, due at {to_iso(life.window.due_at)}"
 
 
-def _lacking(item: sa.Row[Any]) -> str:
+def _describe_failures(item: sa.Row[Any]) -> str:
     """What its newest run could not process."""
     failed = item.failed_segment_count
     return f", but {failed:,} of {item.segment_count:,} segments failed" if failed else ""
@@ -79,21 +79,21 @@ def file_status(life: VersionRecord) -> str | None:
     return FileStatus.WAITING
 
 
-def _of_file(file: sa.Row[Any]) -> str:
+def _describe_file(file: sa.Row[Any]) -> str:
     why = file.message or file.reason or "no reason is known"
     if file.status == FileStatus.PENDING:
         return f"import job {file.job_id} is about to import it" + (f" again: {why}" if file.message else "")
     return f"{file.status} by import job {file.job_id}: {why}"
 
 
-def _tried_again(trouble: sa.Row[Any] | None) -> str:
+def _describe_retries(trouble: sa.Row[Any] | None) -> str:
     if trouble is None:
         return ""
     again = f"tried again by itself {trouble.tries} times, " if trouble.tries else ""
-    return f"; {again}next at {moment(trouble.retry_at)}"
+    return f"; {again}next at {to_iso(trouble.retry_at)}"
 
 
-def _why_not(verdict: Verdict | None, index: IndexRecord) -> str:
+def _why_not_imported(verdict: Verdict | None, index: IndexRecord) -> str:
     if index.automation is None or verdict is None:
         return "no automation of this index watches the connector"
     if not verdict.accepted:
@@ -103,4 +103,4 @@ def _why_not(verdict: Verdict | None, index: IndexRecord) -> str:
         return f"not picked up: {index.observation.detail or index.observation.reason}"
     if status_of(index.automation) != "active":
         return f"it matches, but the automation is {status_of(index.automation)}"
-    return f"it matches and is new; the next scan is due at {moment(index.automation.next_at)}"
+    return f"it matches and is new; the next scan is due at {to_iso(index.automation.next_at)}"

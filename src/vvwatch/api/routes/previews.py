@@ -47,23 +47,23 @@ class ImportPreview(Resource):
     warnings: list[str]
 
 
-async def previewed(context: ApiContext, parts: Parts) -> ImportPreview:
+async def preview_automation(context: ApiContext, parts: Parts) -> ImportPreview:
     """What the automation would pick up. Raises StorageError when its location cannot be listed."""
     row, connector = parts
     storage = await context.open_storage(connector)
     rules = ObjectFilter.of(row)
     mode = row.import_mode_override or connector.import_mode
     watched = WatchState(row, connector, storage, rules, mode == "new_only")
-    return _shown(parts, mode, await preview_import(context.database, watched))
+    return _to_response(parts, mode, await preview_import(context.database, watched))
 
 
-def pattern_warnings(pattern: str) -> list[str]:
+def check_pattern(pattern: str) -> list[str]:
     """What is doubtful about a pattern."""
     why = regular_expression_in(pattern)
     return [f"{pattern!r} {why}; {HINT}"] if why else []
 
 
-def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
+def _to_response(parts: Parts, mode: str, found: Preview) -> ImportPreview:
     row, _ = parts
     return ImportPreview(
         dry_run=True,
@@ -86,6 +86,6 @@ def _shown(parts: Parts, mode: str, found: Preview) -> ImportPreview:
         ],
         new_keys=found.new_keys,
         complete=not found.stopped,
-        warnings=pattern_warnings(row.file_pattern),
+        warnings=check_pattern(row.file_pattern),
         stopped_because=found.stopped or None,
     )

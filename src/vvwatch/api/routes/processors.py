@@ -10,7 +10,7 @@ from fastapi import Path
 from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core import budgets
 from vvwatch.core.budgets import Standing
 from vvwatch.core.processors import ProcessorInfo
@@ -71,7 +71,7 @@ class Processor(Resource):
 @router.get("/processors", **extension("Every processor and how it stands"))
 async def list_processors(context: Context) -> list[Processor]:
     """All processors that are configured, in that order: whether they work, and what they spend."""
-    return await _shown(context, context.database.processors.infos.values())
+    return await _list_processors(context, context.database.processors.infos.values())
 
 
 @router.post("/processors/{processor_id}/resume", **extension("Resume a paused processor"))
@@ -86,18 +86,18 @@ async def resume_processor(
         known = ", ".join(context.database.processors.infos)
         raise NotFound("processor", processor_id, f"there is: {known}")
     await Pauses(context.database, context.telemetry, {}).resume(processor_id, audited.write)
-    [shown] = await _shown(context, [info])
+    [shown] = await _list_processors(context, [info])
     return shown
 
 
-async def _shown(context: ApiContext, infos: Iterable[ProcessorInfo]) -> list[Processor]:
+async def _list_processors(context: ApiContext, infos: Iterable[ProcessorInfo]) -> list[Processor]:
     infos, now = list(infos), context.clock.now()
     scopes = {scope for info in infos for scope in budgets.period_scopes(info.name, now)}
     found = await context.database.read(queries.figures, [info.name for info in infos], scopes)
-    return [_processor(context, info, found, now) for info in infos]
+    return [_to_response(context, info, found, now) for info in infos]
 
 
-def _processor(context: ApiContext, info: ProcessorInfo, found: Figures, now: float) -> Processor:
+def _to_response(context: ApiContext, info: ProcessorInfo, found: Figures, now: float) -> Processor:
     pause, today = found.paused.get(info.name), found.today.get(info.name)
     in_flight = {**context.calls_in_flight(), **found.in_flight}
     spent = {
@@ -110,8 +110,8 @@ def _processor(context: ApiContext, info: ProcessorInfo, found: Figures, now: fl
         type=info.type,
         models=info.models,
         state="active" if pause is None else "paused",
-        paused_at=None if pause is None else moment(pause.paused_at),
-        until=None if pause is None else moment(pause.until),
+        paused_at=None if pause is None else to_iso(pause.paused_at),
+        until=None if pause is None else to_iso(pause.until),
         reason=None if pause is None else pause.message,
         fix=None if pause is None else mend_pause(pause),
         calls_in_flight=in_flight.get(info.name, 0),
@@ -122,11 +122,11 @@ def _processor(context: ApiContext, info: ProcessorInfo, found: Figures, now: fl
             cost_usd=0.0 if today is None else budgets.usd(today.cost_nanousd),
             unpriced_calls=0 if today is None else today.unpriced_calls,
         ),
-        budgets=[_budget(each) for each in budgets.standing(context.budgets, info.name, now, spent)],
+        budgets=[_to_budget(each) for each in budgets.standing(context.budgets, info.name, now, spent)],
     )
 
 
-def _budget(found: Standing) -> ProcessorBudget:
+def _to_budget(found: Standing) -> ProcessorBudget:
     left = None if found.used is None else max(found.most - found.used, 0.0)
     return ProcessorBudget(
         table=found.table,
@@ -134,5 +134,5 @@ def _budget(found: Standing) -> ProcessorBudget:
         most=found.most,
         used=found.used,
         left=left,
-        until=moment(found.until),
+        until=to_iso(found.until),
     )

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.pagination import Cursor, Limit, Page, decode, decode_number, page
-from vvwatch.api.http.wire import Marker, Resource, moment
+from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, decode_number, to_page
+from vvwatch.api.http.wire import Marker, Resource, to_iso
 from vvwatch.core import artifact
 from vvwatch.core.budgets import usd
 from vvwatch.core.media import RunSettings
@@ -179,7 +179,7 @@ class PromptRunVideoResult(Resource):
     marker: Marker = Marker()
 
 
-def shown(view: RunView) -> PromptRun:
+def to_response(view: RunView) -> PromptRun:
     """The run as it is answered."""
     run = view.run
     return PromptRun(
@@ -188,30 +188,30 @@ def shown(view: RunView) -> PromptRun:
         prompt_name=run.prompt["name"],
         prompt_type="custom",
         prompt_version=run.prompt_version,
-        executed_at=moment(run.created_at),
+        executed_at=to_iso(run.created_at),
         executed_by=run.executed_by,
         status=run.status,
         run_context=run.context or {"type": "index", "index_id": run.index_id},
         import_job_id=run.import_job_id or (run.context or {}).get("import_job_id"),
-        **_counted(view.tally),
-        **_segments(run),
+        **_count_by_type(view.tally),
+        **_count_segments(run),
         error_message=run.error_message,
         **asdict(RunSettings(**run.settings)),
         not_done=run.not_done or {},
         image_segmentation_type="image",
         created_new_segments=run.total_segments > 0,
         total_video_seconds=view.tally.seconds,
-        **_video_level(run, view.tally.whole_failed),
-        stop_state=_stop_state(run),
-        **_billed(_cost(view.spent)),
+        **_count_video_level(run, view.tally.whole_failed),
+        stop_state=_to_stop_state(run),
+        **_to_billing(_to_cost(view.spent)),
         marker=Marker(),
-        started_at=moment(run.started_at),
-        completed_at=moment(run.completed_at),
-        updated_at=moment(run.updated_at),
+        started_at=to_iso(run.started_at),
+        completed_at=to_iso(run.completed_at),
+        updated_at=to_iso(run.updated_at),
     )
 
 
-def _cost(spent: sa.Row[Any] | None) -> RunCost:
+def _to_cost(spent: sa.Row[Any] | None) -> RunCost:
     if spent is None:
         return RunCost()
     return RunCost(
@@ -224,34 +224,34 @@ def _cost(spent: sa.Row[Any] | None) -> RunCost:
     )
 
 
-def unpriced(unknown: int, calls: int) -> str:
+def describe_unpriced(unknown: int, calls: int) -> str:
     """Return what stands beside a sum in which the cost of some calls is missing."""
     return f"nobody knows what {unknown} of {calls} calls cost: the sum is a least"
 
 
-def _billed(cost: RunCost) -> dict[str, Any]:
+def _to_billing(cost: RunCost) -> dict[str, Any]:
     return {
         "cost": cost,
         "billing_estimated_mt": 0.0,
         "billing_actual_mt": cost.usd * MT_PER_USD,
         "billing_status": None,
-        "billing_error": unpriced(cost.unpriced_calls, cost.calls) if cost.unpriced_calls else None,
+        "billing_error": describe_unpriced(cost.unpriced_calls, cost.calls) if cost.unpriced_calls else None,
     }
 
 
-def _stop_state(run: sa.Row[Any]) -> StopState:
+def _to_stop_state(run: sa.Row[Any]) -> StopState:
     if run.stop is None:
         return StopState()
     return StopState(
-        requested_at=moment(run.stop["requested_at"]),
+        requested_at=to_iso(run.stop["requested_at"]),
         requested_by=run.stop["requested_by"],
         mode=run.stop["mode"],
-        observed_at=moment(run.stop["observed_at"]),
-        completed_at=moment(run.completed_at),
+        observed_at=to_iso(run.stop["observed_at"]),
+        completed_at=to_iso(run.completed_at),
     )
 
 
-def _counted(tally: Tally) -> dict[str, Any]:
+def _count_by_type(tally: Tally) -> dict[str, Any]:
     """`total_videos`, `completed_videos`, … for each media type."""
     counters: dict[str, Any] = {}
     for kind in _KINDS:
@@ -261,7 +261,7 @@ def _counted(tally: Tally) -> dict[str, Any]:
     return counters
 
 
-def _segments(run: sa.Row[Any]) -> dict[str, Any]:
+def _count_segments(run: sa.Row[Any]) -> dict[str, Any]:
     """Each segment has one operation: filling the prompt's fields; an item that failed as a whole has none filled."""
     failures = run.total_segments - run.completed_segments
     ended = not TRANSITIONS[RunStatus(run.status)]
@@ -276,7 +276,7 @@ def _segments(run: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def _video_level(run: sa.Row[Any], whole_failed: int) -> dict[str, Any]:
+def _count_video_level(run: sa.Row[Any], whole_failed: int) -> dict[str, Any]:
     """What is said of wholes is partial where it is of media that are damaged, or of which some segments failed."""
     enabled = run.prompt["video_level"] is not None
     return {
@@ -293,7 +293,7 @@ async def list_prompt_runs(
     context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> list[PromptRun]:
     """Prompt runs, newest first."""
-    return [shown(view) for view in await context.database.read(run_queries.newest, limit)]
+    return [to_response(view) for view in await context.database.read(run_queries.newest, limit)]
 
 
 @router.get("/indexes/{index_id}/prompt-runs")
@@ -301,14 +301,14 @@ async def list_index_prompt_runs(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[PromptRun]:
     """The prompt runs of an index, newest first."""
-    found = await context.database.read(run_queries.page, index_id, decode(cursor), limit + 1)
-    return page(found, limit, shown, lambda view: view.run.id)
+    found = await context.database.read(run_queries.page, index_id, decode_cursor(cursor), limit + 1)
+    return to_page(found, limit, to_response, lambda view: view.run.id)
 
 
 @router.get("/prompt-runs/{run_id}")
 async def get_prompt_run(context: Context, run_id: str) -> PromptRun:
     """One prompt run."""
-    return shown(await context.database.read(run_queries.view, run_id))
+    return to_response(await context.database.read(run_queries.view, run_id))
 
 
 @router.get("/prompt-runs/{run_id}/results")
@@ -323,10 +323,10 @@ async def list_results(
     after = decode_number(cursor)
     first = -1 if after is None else after
     found = await context.database.read(run_queries.segments, run_id, video_id, first, limit + 1)
-    return page(found.segments, limit, lambda row: _segment(found, row), lambda row: row.ordinal)
+    return to_page(found.segments, limit, lambda row: _to_segment(found, row), lambda row: row.ordinal)
 
 
-def _segment(found: ItemView, row: sa.Row[Any]) -> SegmentRunResult:
+def _to_segment(found: ItemView, row: sa.Row[Any]) -> SegmentRunResult:
     document = artifact.segment_document(found.run, found.item, row)
     return SegmentRunResult(**document, prompt_run_id=found.run.id)
 

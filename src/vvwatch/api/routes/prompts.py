@@ -14,8 +14,8 @@ from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
-from vvwatch.api.http.schema_trials import Trials
-from vvwatch.api.http.wire import USER_ID, Body, Document, Resource, Visible, moment
+from vvwatch.api.http.schema_trials import SchemaChecks
+from vvwatch.api.http.wire import USER_ID, Body, Document, Resource, Visible, to_iso
 from vvwatch.api.routes.run_options import RunOptions
 from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.store.catalog import catalog, prompts
@@ -24,19 +24,19 @@ from vvwatch.store.db.database import Tx
 
 router = resource_router("prompts")
 
-_trials: Final = Trials()
+_schema_checks: Final = SchemaChecks()
 
 Fields = Annotated[list[str], Field(max_length=1000)]
 
 
-def _no_filter(value: Any) -> None:
+def _reject_filter(value: Any) -> None:
     if value is not None:
         text = "media are selected by a model, and there is none here: leave it out, or null"
         raise PydanticCustomError("selection_filter", text)
 
 
 NoFilter = Annotated[
-    None, BeforeValidator(_no_filter), Field(description="there is no model that would select")
+    None, BeforeValidator(_reject_filter), Field(description="there is no model that would select")
 ]
 
 
@@ -157,7 +157,7 @@ class Prompts(Resource):
     active_count: int
 
 
-def shown(row: sa.Row[Any]) -> Prompt:
+def to_response(row: sa.Row[Any]) -> Prompt:
     """The prompt as it is answered."""
     return Prompt(
         prompt_id=row.id,
@@ -173,8 +173,8 @@ def shown(row: sa.Row[Any]) -> Prompt:
         is_active=row.is_active,
         is_default=row.is_default,
         declared=row.declared,
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
+        created_at=to_iso(row.created_at),
+        updated_at=to_iso(row.updated_at),
     )
 
 
@@ -184,7 +184,7 @@ async def create_prompt(context: Context, once: Idempotent, body: PromptBody) ->
     _check_model(context, body)
     await _check_schemas(body)
     spec = PromptSpec(**body.model_dump(exclude_none=True))
-    return await once(lambda tx: shown(catalog.create_prompt(tx, spec)))
+    return await once(lambda tx: to_response(catalog.create_prompt(tx, spec)))
 
 
 def _check_model(context: ApiContext, body: PromptBody | PromptChanges) -> None:
@@ -209,7 +209,7 @@ async def list_prompts(
     """Prompts, oldest first, with how many there are at all."""
     everything = await context.database.read(catalog.list_prompts, include_defaults=include_defaults)
     return Prompts(
-        prompts=[shown(row) for row in everything if row.is_active or not active_only],
+        prompts=[to_response(row) for row in everything if row.is_active or not active_only],
         total_count=len(everything),
         active_count=sum(row.is_active for row in everything),
     )
@@ -218,7 +218,7 @@ async def list_prompts(
 @router.get("/prompts/{prompt_id}")
 async def get_prompt(context: Context, prompt_id: str) -> Prompt:
     """One prompt."""
-    return shown(await context.database.read(catalog.get_prompt, prompt_id))
+    return to_response(await context.database.read(catalog.get_prompt, prompt_id))
 
 
 @router.put("/prompts/{prompt_id}", response_model=Prompt)
@@ -230,7 +230,7 @@ async def change_prompt(context: Context, once: Idempotent, prompt_id: str, body
     _check_model(context, body)
     await _check_schemas(body)
     changes = body.columns()
-    return await once.changing(changes)(lambda tx: shown(prompts.change(tx, prompt_id, changes)))
+    return await once.changing(changes)(lambda tx: to_response(prompts.change(tx, prompt_id, changes)))
 
 
 @router.delete("/prompts/{prompt_id}")
@@ -249,7 +249,7 @@ async def delete_prompt(
 @router.post("/prompts/test-schema")
 async def test_schema(body: SchemaTrial) -> SchemaVerdict:
     """Try a schema on sample data. A schema that cannot be used is a verdict too, not an error; nothing is fetched."""
-    error = await _trials.misfit(body.json_schema, body.sample_data)
+    error = await _schema_checks.misfit(body.json_schema, body.sample_data)
     if error is not None:
         return SchemaVerdict(valid=False, validated_data=None, error=error, message="the data does not fit")
     return SchemaVerdict(
@@ -260,10 +260,10 @@ async def test_schema(body: SchemaTrial) -> SchemaVerdict:
 @router.get("/prompts/{prompt_id}/usage")
 async def get_prompt_usage(context: Context, prompt_id: str) -> PromptUsage:
     """Who uses a prompt now. Runs under way do not: each has a copy of what it asks."""
-    return await context.database.read(_usage, prompt_id)
+    return await context.database.read(_read_usage, prompt_id)
 
 
-def _usage(tx: Tx, prompt_id: str) -> PromptUsage:
+def _read_usage(tx: Tx, prompt_id: str) -> PromptUsage:
     row = catalog.get_prompt(tx, prompt_id)
     users = prompts.describe_users(tx, prompt_id)
     properties = row.json_schema.get("properties")
@@ -273,6 +273,6 @@ def _usage(tx: Tx, prompt_id: str) -> PromptUsage:
         is_active=row.is_active,
         is_in_use=bool(users),
         used_by=users,
-        created_at=moment(row.created_at),
+        created_at=to_iso(row.created_at),
         schema_properties_count=len(properties) if isinstance(properties, dict) else 0,
     )

@@ -41,7 +41,9 @@ class RateLimits(Resource):
 async def get_rate_limits(request: Request, context: Context) -> RateLimits:
     """What is left of the key's limits."""
     meter: Meter | None = request.app.state.meter
-    found = {} if meter is None else {_CATEGORY: _category(meter, request.state.key_id, context.clock.now())}
+    found = (
+        {} if meter is None else {_CATEGORY: _to_category(meter, request.state.key_id, context.clock.now())}
+    )
     return RateLimits(user_id=USER_ID, plan_id=_PLAN_ID, categories=found)
 
 
@@ -51,7 +53,7 @@ async def refresh_rate_limits(request: Request, context: Context) -> RateLimits:
     return await get_rate_limits(request, context)
 
 
-def _category(meter: Meter, key_id: str, now: float) -> Category:
+def _to_category(meter: Meter, key_id: str, now: float) -> Category:
     used, limits = meter.used(key_id, now), meter.limits
     return Category(
         minute_used=used.in_minute,

@@ -19,7 +19,7 @@ from vvwatch.store.catalog import catalog
 _PROBE: Final = "x"
 
 
-async def reaching(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
+async def resolve_uri(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
     """Each connector that reaches the address, with its key there; raises ApiError (404) when none does."""
     addresses = await anyio.to_thread.run_sync(plain_addresses, uri)
     found, whole = [], []
@@ -57,7 +57,7 @@ async def key_in(context: ApiContext, row: sa.Row[Any], address: str) -> str | N
         return next((key for each in known if (key := each.key_at(address)) is not None), None)
     try:
         storage = await context.open_storage(row)
-        base = _base(storage)
+        base = _base_address(storage)
         return "" if address.rstrip("/") == base.rstrip("/") else _key_at(storage, address)
     except VvwatchError:
         return None
@@ -80,13 +80,13 @@ def _decode(quoted: str) -> str:
     return os.fsdecode(unquote_to_bytes(quoted.encode(errors="surrogatepass")))
 
 
-def _base(storage: Storage) -> str:
+def _base_address(storage: Storage) -> str:
     """What the addresses of all its objects begin with."""
     return storage.uri(_PROBE).removesuffix(_PROBE)
 
 
 def _key_at(storage: Storage, address: str) -> str | None:
-    base = _base(storage)
+    base = _base_address(storage)
     if not address.startswith(base) or address == base:
         return None
     rest = address.removeprefix(base)

@@ -33,7 +33,7 @@ class RunOptions(Body):
     enable_image_embedding: bool = True
 
 
-def check_together(settings: Mapping[str, Any]) -> None:
+def check_options(settings: Mapping[str, Any]) -> None:
     """Raises InvalidInput for options that do not go together, though each may be one, and be from elsewhere."""
     try:
         RunOptions(**settings)
@@ -51,6 +51,6 @@ def processor_of(context: ApiContext, name: str | None, prompt_id: str) -> Proce
     return context.processors[context.database.processors.choose(name, prompt_id).name]
 
 
-def asked_of(prompt: sa.Row[tuple[object, ...]]) -> Prompt:
+def to_prompt(prompt: sa.Row[tuple[object, ...]]) -> Prompt:
     """The prompt of a row, as processors take it."""
     return Prompt(prompt.prompt_text, prompt.json_schema, prompt.video_level)

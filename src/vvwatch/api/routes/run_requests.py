@@ -13,8 +13,8 @@ from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Resource
-from vvwatch.api.routes.prompt_runs import MT_PER_USD, PromptRun, shown
-from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, asked_of, check_together, processor_of
+from vvwatch.api.routes.prompt_runs import MT_PER_USD, PromptRun, to_response
+from vvwatch.api.routes.run_options import Id, PromptId, RunOptions, check_options, processor_of, to_prompt
 from vvwatch.core import budgets
 from vvwatch.core.budgets import Payer
 from vvwatch.core.estimates import segments_between
@@ -30,10 +30,10 @@ from vvwatch.store.runs.target_queries import Target
 
 router = resource_router("prompt runs")
 
-_MOST_VIDEOS: Final = 10_000
+_MAX_VIDEOS: Final = 10_000
 _OPTIONS: Final = set(RunOptions.model_fields)
 
-VideoIds = Annotated[list[Id], Field(min_length=1, max_length=_MOST_VIDEOS)]
+VideoIds = Annotated[list[Id], Field(min_length=1, max_length=_MAX_VIDEOS)]
 
 
 class RunTarget(Body):
@@ -104,7 +104,7 @@ class PromptRunCostEstimate(Resource):
     shortages: list[str]
 
 
-def begun(
+def start_run(
     tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions, target: Target, **further: Any
 ) -> PromptRun:
     """A run of the prompt over the target; `further` goes to `runs.start`.
@@ -115,29 +115,29 @@ def begun(
         tx,
         index_id=target.index_id,
         prompt_id=prompt_id,
-        settings=settled(tx, context, prompt_id, options),
+        settings=settle_options(tx, context, prompt_id, options),
         media_ids=target.media_ids,
         priority=Priority.MANUAL,
         context=target.context,
         **further,
     )
-    return shown(queries.view(tx, run_id))
+    return to_response(queries.view(tx, run_id))
 
 
-def tell_requested(context: ApiContext, run_id: str, prompt_id: str, by: str) -> None:
+def report_requested(context: ApiContext, run_id: str, prompt_id: str, by: str) -> None:
     """Log who asked for the run; those that follow an import are told of by the import."""
     context.telemetry.emit("run.requested", run=run_id, prompt=prompt_id, requested_by=by)
 
 
-def settled(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) -> dict[str, Any]:
+def settle_options(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) -> dict[str, Any]:
     """All options of a run: those that were sent, the prompt's own, the usual ones. Raises as `begun`."""
     prompt = catalog.get_prompt(tx, prompt_id)
     if not prompt.is_active:
         raise Conflict(f"prompt {prompt_id!r} is deactivated", "GET /prompts lists those that are active")
     sent = options.model_dump(include=_OPTIONS, exclude_unset=True)
     settings = RunOptions().model_dump() | (prompt.execution_config or {}) | sent
-    check_together(settings)
-    processor_of(context, settings["processing_model"], prompt_id).check_prompt(asked_of(prompt))
+    check_options(settings)
+    processor_of(context, settings["processing_model"], prompt_id).check_prompt(to_prompt(prompt))
     return with_lengths(settings)
 
 
@@ -147,37 +147,37 @@ async def execute_prompt(context: Context, once: Idempotent, request: Request, b
     by = request.state.key_id
 
     def effect(tx: Tx) -> PromptRun:
-        return begun(tx, context, body.prompt_id, body, body.target.found(tx), executed_by=by)
+        return start_run(tx, context, body.prompt_id, body, body.target.found(tx), executed_by=by)
 
-    return await once(effect, lambda run: tell_requested(context, run.run_id, body.prompt_id, by))
+    return await once(effect, lambda run: report_requested(context, run.run_id, body.prompt_id, by))
 
 
 @router.post("/prompt-runs/estimate")
 async def estimate_prompt_run(context: Context, body: RunBody) -> PromptRunCostEstimate:
     """Tell how much a run would have to do and what it may cost, and begin nothing."""
-    return await context.database.read(_estimated, context, body)
+    return await context.database.read(_estimate, context, body)
 
 
-def _estimated(tx: Tx, context: ApiContext, body: RunBody) -> PromptRunCostEstimate:
-    settings = RunSettings(**settled(tx, context, body.prompt_id, body))
+def _estimate(tx: Tx, context: ApiContext, body: RunBody) -> PromptRunCostEstimate:
+    settings = RunSettings(**settle_options(tx, context, body.prompt_id, body))
     processor = processor_of(context, settings.processing_model, body.prompt_id)
-    prompt = asked_of(catalog.get_prompt(tx, body.prompt_id))
+    prompt = to_prompt(catalog.get_prompt(tx, body.prompt_id))
     parts = {}
     for amount in target_queries.amounts(tx, body.target.found(tx)):
         least, most = segments_between(amount, settings)
         work = Workload(amount.media_type, amount.count, amount.seconds, least, most)
         parts[amount.media_type] = work, processor.forecast(work, prompt, settings)
-    return _balanced(tx, context, processor.info.name, parts)
+    return _check_budgets(tx, context, processor.info.name, parts)
 
 
-def _balanced(
+def _check_budgets(
     tx: Tx, context: ApiContext, processor: str, parts: Mapping[str, tuple[Workload, Forecast]]
 ) -> PromptRunCostEstimate:
     """Hold what there is to do against the budgets."""
     forecast = together(each for _, each in parts.values())
     breakdown = EstimateBreakdown(
-        **_sums([work for work, _ in parts.values()], forecast),
-        by_media_type={kind: EstimatedMedia(**_sums([work], each)) for kind, (work, each) in parts.items()},
+        **_sum_up([work for work, _ in parts.values()], forecast),
+        by_media_type={kind: EstimatedMedia(**_sum_up([work], each)) for kind, (work, each) in parts.items()},
     )
     spent = spending.spent(tx, budgets.scopes(Payer("", 0, processor), tx.now))
     known = context.budgets, processor, tx.now, spent
@@ -192,7 +192,7 @@ def _balanced(
     )
 
 
-def _sums(works: Sequence[Workload], forecast: Forecast) -> dict[str, Any]:
+def _sum_up(works: Sequence[Workload], forecast: Forecast) -> dict[str, Any]:
     return {
         "items": sum(work.items for work in works),
         "seconds": sum(work.seconds for work in works),
@@ -217,7 +217,7 @@ async def cancel_prompt_run(context: Context, once: Idempotent, request: Request
     def effect(tx: Tx) -> PromptRun:
         before[:] = [queries.get(tx, run_id).status]
         course.cancel(tx, run_id, request.state.key_id)
-        return shown(queries.view(tx, run_id))
+        return to_response(queries.view(tx, run_id))
 
     def tell(run: PromptRun) -> None:
         if run.status not in before:

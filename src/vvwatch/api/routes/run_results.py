@@ -13,7 +13,7 @@ from fastapi import Query
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
-from vvwatch.api.http.pagination import Cursor, Page, decode, page
+from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.prompt_runs import PromptRunVideoResult, SegmentRunResult
 from vvwatch.core import artifact
@@ -61,8 +61,8 @@ async def list_workflow_results(
     unfiltered_cursor: Cursor = None,
 ) -> WorkflowResults:
     """What a run found in all of its media so far."""
-    _place(filtered_cursor)
-    after = _place(unfiltered_cursor)
+    _parse_cursor(filtered_cursor)
+    after = _parse_cursor(unfiltered_cursor)
     reader = _READERS[result_level]
     found = await context.database.read(reader, run_id, video_id or None, after, limit + 1)
     return WorkflowResults(
@@ -71,34 +71,34 @@ async def list_workflow_results(
         result_level=result_level,
         selection_summary=SelectionSummary(),
         filtered=None,
-        unfiltered=None if view == "filtered" else _shown(found, result_level, limit),
+        unfiltered=None if view == "filtered" else _to_page(found, result_level, limit),
     )
 
 
-def _shown(found: Results, level: str, limit: int) -> Page[SegmentRunResult] | Page[PromptRunVideoResult]:
+def _to_page(found: Results, level: str, limit: int) -> Page[SegmentRunResult] | Page[PromptRunVideoResult]:
     if level == "video":
-        return page(found.results, limit, lambda result: _video(found.run, result), _mark)
-    return page(found.results, limit, lambda result: _segment(found.run, result), _mark)
+        return to_page(found.results, limit, lambda result: _to_video(found.run, result), _to_cursor)
+    return to_page(found.results, limit, lambda result: _to_segment(found.run, result), _to_cursor)
 
 
-def _segment(run: Any, result: Result) -> SegmentRunResult:
+def _to_segment(run: Any, result: Result) -> SegmentRunResult:
     document = artifact.segment_document(run, result.item, result.segment)
     return SegmentRunResult(**document, prompt_run_id=run.id)
 
 
-def _video(run: Any, result: Result) -> PromptRunVideoResult:
+def _to_video(run: Any, result: Result) -> PromptRunVideoResult:
     document = artifact.video_result_document(run, result.item)
     warning = "; ".join(document["warnings"]) or None
     return PromptRunVideoResult(**document, prompt_run_id=run.id, processing_warning=warning)
 
 
-def _mark(result: Result) -> str:
+def _to_cursor(result: Result) -> str:
     return json.dumps(result.place)
 
 
-def _place(cursor: str | None) -> Place | None:
+def _parse_cursor(cursor: str | None) -> Place | None:
     """Where a page ended; raises ApiError (400)."""
-    text = decode(cursor)
+    text = decode_cursor(cursor)
     if text is None:
         return None
     try:

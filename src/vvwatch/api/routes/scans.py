@@ -9,8 +9,8 @@ from fastapi import Depends, Query
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.wire import Resource, moment
-from vvwatch.api.routes.windows import by_index
+from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.api.routes.windows import name_missing_automation
 from vvwatch.core.filters import explain_known
 from vvwatch.core.store_notes import say
 from vvwatch.store.db.database import Tx
@@ -62,11 +62,11 @@ class Reconcile(Resource):
     store_notes: list[str]
 
 
-def shown(row: sa.Row[Any]) -> Reconcile:
+def to_response(row: sa.Row[Any]) -> Reconcile:
     """The report as it is answered."""
     made = ("reconcile_id", "left_out", "store_notes")
     own = {name: getattr(row, name) for name in Reconcile.model_fields if name not in made}
-    moments = {name: moment(own[name]) for name in ("started_at", "finished_at")}
+    moments = {name: to_iso(own[name]) for name in ("started_at", "finished_at")}
     left_out = [
         LeftOut(reason=reason, count=count, explanation=explain_known(reason))
         for reason, count in (row.left_out or {}).items()
@@ -75,20 +75,22 @@ def shown(row: sa.Row[Any]) -> Reconcile:
     return Reconcile(**own | moments, reconcile_id=row.id, left_out=left_out, store_notes=notes)
 
 
-@router.get(_PATH, dependencies=[Depends(by_index)], **extension("Reports of sweeps, newest first"))
+@router.get(
+    _PATH, dependencies=[Depends(name_missing_automation)], **extension("Reports of sweeps, newest first")
+)
 async def list_reconciles(
     context: Context, index_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 20
 ) -> list[Reconcile]:
     """What the latest sweeps of an index's import automation came to, newest first."""
-    return [shown(row) for row in await context.database.read(_newest, index_id, limit)]
+    return [to_response(row) for row in await context.database.read(_list_newest, index_id, limit)]
 
 
 @router.get("/reconciles", **extension("The latest sweep of each import automation"))
 async def list_latest_reconciles(context: Context) -> list[Reconcile]:
     """What the latest sweep of each import automation came to, by automation."""
     found = await context.database.read(map_last_scans)
-    return [shown(found[automation_id]) for automation_id in sorted(found)]
+    return [to_response(found[automation_id]) for automation_id in sorted(found)]
 
 
-def _newest(tx: Tx, index_id: str, limit: int) -> list[sa.Row[Any]]:
+def _list_newest(tx: Tx, index_id: str, limit: int) -> list[sa.Row[Any]]:
     return list(scans.list_reports(tx, automations.get_import(tx, index_id).id, limit))

@@ -14,8 +14,8 @@ from pydantic_core import PydanticCustomError
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.errors import ApiError
-from vvwatch.api.http.pagination import Cursor, Limit, Page, decode, page
-from vvwatch.api.http.wire import Body, Marker, Resource, moment
+from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
+from vvwatch.api.http.wire import Body, Marker, Resource, to_iso
 from vvwatch.core.identities import segment_id
 from vvwatch.core.processors import undone
 from vvwatch.errors import InvalidInput
@@ -24,7 +24,7 @@ from vvwatch.store.runs.segment_queries import Found, Place
 
 router = resource_router("videos")
 
-_MOST_TOGETHER: Final = 10_000
+_MAX_TOGETHER: Final = 10_000
 _LARGEST: Final = 2**63 - 1
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
@@ -104,9 +104,9 @@ class VideoSegments(Resource):
     segments: list[Segment]
 
 
-def shown(row: sa.Row[Any]) -> Segment:
+def to_response(row: sa.Row[Any]) -> Segment:
     """The segment as it is answered."""
-    found_at = moment(row.found_at)
+    found_at = to_iso(row.found_at)
     return Segment(
         segment_id=segment_id(row.run_item_id, row.ordinal),
         video_id=row.media_id,
@@ -140,15 +140,15 @@ async def list_segments(
     cursor: Cursor = None,
 ) -> Page[Segment]:
     """What was found in a media item, newest run first and from its beginning on; none before a run ends with it."""
-    after = _place(cursor)
+    after = _parse_cursor(cursor)
     wanted = video_id, run_id or None, latest_run, after, limit + 1
     rows = await context.database.read(segment_queries.page, *wanted)
-    return page(rows, limit, shown, lambda row: f"{row.run_item_id}.{row.ordinal}")
+    return to_page(rows, limit, to_response, lambda row: f"{row.run_item_id}.{row.ordinal}")
 
 
-def _place(cursor: str | None) -> Place | None:
+def _parse_cursor(cursor: str | None) -> Place | None:
     """Where a page ended; raises ApiError (400)."""
-    text = decode(cursor)
+    text = decode_cursor(cursor)
     if text is None:
         return None
     numbers = text.split(".")
@@ -164,16 +164,18 @@ def _is_number(text: str) -> bool:
 @router.post("/videos/batch/segments")
 async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
     """The segments of several media items. Unknown ones are left out."""
-    found = await context.database.read(segment_queries.of_many, body.wanted(), _MOST_TOGETHER + 1)
-    if sum(len(each.rows) for each in found) > _MOST_TOGETHER:
+    found = await context.database.read(segment_queries.of_many, body.wanted(), _MAX_TOGETHER + 1)
+    if sum(len(each.rows) for each in found) > _MAX_TOGETHER:
         hint = "ask for fewer, or for /videos/{id}/segments of each, which has pages"
-        raise InvalidInput(f"these have more than {_MOST_TOGETHER} segments together", hint)
-    return await anyio.to_thread.run_sync(_together, found)
+        raise InvalidInput(f"these have more than {_MAX_TOGETHER} segments together", hint)
+    return await anyio.to_thread.run_sync(_group_by_video, found)
 
 
-def _together(found: Sequence[Found]) -> list[VideoSegments]:
+def _group_by_video(found: Sequence[Found]) -> list[VideoSegments]:
     """Not in the event loop, since there may be thousands of segments."""
     return [
-        VideoSegments(video_id=each.media_id, run_id=each.run_id, segments=[shown(row) for row in each.rows])
+        VideoSegments(
+            video_id=each.media_id, run_id=each.run_id, segments=[to_response(row) for row in each.rows]
+        )
         for each in found
     ]

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.wire import moment
-from vvwatch.api.routes.attention import attention, since
+from vvwatch.api.http.wire import to_iso
+from vvwatch.api.routes.attention import list_attention, recent_since
 from vvwatch.api.routes.automations import status_of
-from vvwatch.api.routes.scans import shown as shown_sweep
+from vvwatch.api.routes.scans import to_response as to_scan_report
 from vvwatch.api.routes.status_bodies import (
     AttentionCounts,
     AutomationStatus,
@@ -44,39 +44,41 @@ _MOMENTS: Final = ("started_at", "seen_at", "since", "lost_at")
 async def get_status(context: Context) -> Status:
     """Automations, windows, work in progress and what needs attention."""
     daemon = await context.status()
-    found = await context.database.read(queries.state, since(context.clock.now()))
-    automations = [_automation(row, found, daemon) for row in found.automations]
+    found = await context.database.read(queries.state, recent_since(context.clock.now()))
+    automations = [_to_automation(row, found, daemon) for row in found.automations]
     return Status(
         version=daemon.get("version", ""),
         address=daemon.get("address", ""),
-        started_at=moment(daemon.get("started_at")),
+        started_at=to_iso(daemon.get("started_at")),
         ready=daemon.get("ready", True),
         node=daemon.get("node"),
         database=DatabaseStatus(**daemon.get("database") or {"writable": True, "error": None}),
         automations=automations,
         watching={each.automation_id: each.watching for each in automations if each.watching},
-        work=_under_way(found, daemon.get("settling", 0)),
-        attention=attention(found, daemon),
+        work=_to_under_way(found, daemon.get("settling", 0)),
+        attention=list_attention(found, daemon),
         attention_counts=AttentionCounts(**found.failures.counts),
-        nodes=[NodeStatus(**_iso(node)) for node in daemon.get("nodes") or ()],
-        sources=_sources(daemon, "sources"),
-        queues=_sources(daemon, "queues"),
-        connectors=_sources(daemon, "connectors"),
-        budgets=list(_budgets(automations)),
+        nodes=[NodeStatus(**_with_iso_moments(node)) for node in daemon.get("nodes") or ()],
+        sources=_to_sources(daemon, "sources"),
+        queues=_to_sources(daemon, "queues"),
+        connectors=_to_sources(daemon, "connectors"),
+        budgets=list(_list_budgets(automations)),
     )
 
 
-def _iso(document: Mapping[str, Any]) -> Document:
+def _with_iso_moments(document: Mapping[str, Any]) -> Document:
     """With its moments as they are told; a moment that never was is null."""
-    moments = {name: moment(document[name] or None) for name in _MOMENTS if name in document}
+    moments = {name: to_iso(document[name] or None) for name in _MOMENTS if name in document}
     return {**document, **moments}
 
 
-def _sources(daemon: Document, name: str) -> dict[str, SourceStatus]:
-    return {each: SourceStatus(**_iso(health)) for each, health in (daemon.get(name) or {}).items()}
+def _to_sources(daemon: Document, name: str) -> dict[str, SourceStatus]:
+    return {
+        each: SourceStatus(**_with_iso_moments(health)) for each, health in (daemon.get(name) or {}).items()
+    }
 
 
-def _automation(row: sa.Row[Any], found: State, daemon: Document) -> AutomationStatus:
+def _to_automation(row: sa.Row[Any], found: State, daemon: Document) -> AutomationStatus:
     exporting, sweep = found.exporting.get(row.index_id), found.sweeps.get(row.id)
     active = status_of(row) == "active" and row.connector_status != catalog.DELETED
     return AutomationStatus(
@@ -88,68 +90,68 @@ def _automation(row: sa.Row[Any], found: State, daemon: Document) -> AutomationS
         status=status_of(row),
         source_prefix=row.source_prefix,
         file_pattern=row.file_pattern,
-        window=_window(found.windows.get(row.id)),
-        watching=_watching(row, found, daemon) if active else None,
-        export=None if exporting is None else _exporting(exporting),
-        last_scan_at=moment(row.last_scan_at),
-        next_scan_at=moment(row.next_at),
-        last_triggered_at=moment(row.last_triggered_at),
+        window=_to_window(found.windows.get(row.id)),
+        watching=_to_watching(row, found, daemon) if active else None,
+        export=None if exporting is None else _to_exporting(exporting),
+        last_scan_at=to_iso(row.last_scan_at),
+        next_scan_at=to_iso(row.next_at),
+        last_triggered_at=to_iso(row.last_triggered_at),
         last_import_job_id=row.last_import_job_id,
         last_run_id=row.last_run_id,
         last_error=row.last_error,
         last_error_hint=row.last_error_hint,
-        failing_since=moment(row.failing_since),
+        failing_since=to_iso(row.failing_since),
         failures=row.failures,
         remarks=list(remarks(row, sweep, exporting)),
     )
 
 
-def _window(row: sa.Row[Any] | None) -> WindowStatus | None:
+def _to_window(row: sa.Row[Any] | None) -> WindowStatus | None:
     if row is None:
         return None
     return WindowStatus(
         window_id=row.id,
         object_count=row.object_count,
         size_bytes=row.size_bytes,
-        opened_at=moment(row.opened_at),
-        due_at=moment(row.due_at),
+        opened_at=to_iso(row.opened_at),
+        due_at=to_iso(row.due_at),
         held=row.held,
     )
 
 
-def _exporting(row: sa.Row[Any]) -> ExportingStatus:
+def _to_exporting(row: sa.Row[Any]) -> ExportingStatus:
     return ExportingStatus(
         automation_id=row.id,
         index_id=row.index_id,
         status=status_of(row),
         destination_connector_id=row.destination_connector_id,
         last_export_id=row.last_export_id,
-        last_triggered_at=moment(row.last_triggered_at),
+        last_triggered_at=to_iso(row.last_triggered_at),
         last_error=row.last_error,
     )
 
 
-def _watching(row: sa.Row[Any], found: State, daemon: Document) -> Watching:
+def _to_watching(row: sa.Row[Any], found: State, daemon: Document) -> Watching:
     learnt, sweep = Learnt.of(row.cadence), found.sweeps.get(row.id)
     told = (daemon.get("sources") or {}).get(row.id)
     queue = (daemon.get("queues") or {}).get(row.connector_id)
     source = queue or told
     return Watching(
         learnt_by="events" if queue else "notices" if told else "listing",
-        source=None if source is None else SourceStatus(**_iso(source)),
+        source=None if source is None else SourceStatus(**_with_iso_moments(source)),
         scan_seconds=row.scan_seconds,
         sweep_seconds=sweep_seconds(row),
         stretched=learnt.stretched,
         max_list_calls_per_hour=row.max_list_calls_per_hour,
         calls_per_hour=learnt.calls_per_hour,
         hot_prefixes=max(len(learnt.hot) - 1, 0),
-        last_sweep=None if sweep is None else shown_sweep(sweep),
-        next_sweep_at=moment(learnt.next_full_at or row.next_at),
+        last_sweep=None if sweep is None else to_scan_report(sweep),
+        next_sweep_at=to_iso(learnt.next_full_at or row.next_at),
         refused_messages=found.refused.get(row.connector_id, 0),
     )
 
 
-def _budgets(automations: list[AutomationStatus]) -> Iterator[Budget]:
+def _list_budgets(automations: list[AutomationStatus]) -> Iterator[Budget]:
     for each in automations:
         found = each.watching
         if found is not None and found.max_list_calls_per_hour is not None:
@@ -161,31 +163,31 @@ def _budgets(automations: list[AutomationStatus]) -> Iterator[Budget]:
             )
 
 
-def _under_way(found: State, settling: int) -> UnderWay:
+def _to_under_way(found: State, settling: int) -> UnderWay:
     return UnderWay(
         settling=settling,
-        import_jobs=Work(count=found.jobs.count, newest=[_job(row) for row in found.jobs.newest]),
-        prompt_runs=Work(count=found.runs.count, newest=[_run(row) for row in found.runs.newest]),
-        exports=Work(count=found.exports.count, newest=[_export(row) for row in found.exports.newest]),
+        import_jobs=Work(count=found.jobs.count, newest=[_job_item(row) for row in found.jobs.newest]),
+        prompt_runs=Work(count=found.runs.count, newest=[_run_item(row) for row in found.runs.newest]),
+        exports=Work(count=found.exports.count, newest=[_export_item(row) for row in found.exports.newest]),
     )
 
 
-def _job(row: sa.Row[Any]) -> WorkItem:
+def _job_item(row: sa.Row[Any]) -> WorkItem:
     done = row.imported + row.failed + row.skipped
-    return _item(row, done, row.total_files, row.failed, row.automation_id)
+    return _to_item(row, done, row.total_files, row.failed, row.automation_id)
 
 
-def _run(row: sa.Row[Any]) -> WorkItem:
+def _run_item(row: sa.Row[Any]) -> WorkItem:
     done = row.completed_items + row.partial_items + row.failed_items + row.cancelled_items
-    return _item(row, done, row.total_items, row.failed_items, None)
+    return _to_item(row, done, row.total_items, row.failed_items, None)
 
 
-def _export(row: sa.Row[Any]) -> WorkItem:
-    waiting = {"trouble": row.last_error, "next_try_at": moment(row.next_at)} if row.last_error else {}
-    return _item(row, 0, 1, 0, row.automation_id, **waiting)
+def _export_item(row: sa.Row[Any]) -> WorkItem:
+    waiting = {"trouble": row.last_error, "next_try_at": to_iso(row.next_at)} if row.last_error else {}
+    return _to_item(row, 0, 1, 0, row.automation_id, **waiting)
 
 
-def _item(
+def _to_item(
     row: sa.Row[Any], done: int, total: int, failed: int, automation_id: str | None, **waiting: str | None
 ) -> WorkItem:
     return WorkItem(
@@ -196,6 +198,6 @@ def _item(
         done=done,
         total=total,
         failed=failed,
-        created_at=moment(row.created_at),
+        created_at=to_iso(row.created_at),
         **waiting,
     )

@@ -83,7 +83,7 @@ class _Upload:
     file: StorageObject
 
 
-def _form(model: type[Body]) -> dict[str, Any]:
+def _form_schema(model: type[Body]) -> dict[str, Any]:
     """How a form with a file is described."""
     schema = model.model_json_schema()
     file = {"type": "string", "format": "binary", "description": f"A media file, one of: {FORMATS}"}
@@ -92,72 +92,81 @@ def _form(model: type[Body]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-@router.post("/videos/upload", status_code=202, response_model=ImportJob, openapi_extra=_form(VideoForm))
+@router.post(
+    "/videos/upload", status_code=202, response_model=ImportJob, openapi_extra=_form_schema(VideoForm)
+)
 async def upload_video(request: Request, context: Context, once: Idempotent) -> Response:
     """Send a media file into an index, or the playground. Its media item is made by the import job."""
-    async with _received(request, context) as upload:
+    async with _receive(request, context) as upload:
         form = upload.form.fields(VideoForm)
 
         def effect(tx: Tx) -> ImportJob:
-            index = destination(tx, form.index_id, None)
-            _import(tx, context, upload, index.index_id, form.title)
-            return import_jobs.shown(queries.get_view(tx, upload.job_id))
+            index = find_destination(tx, form.index_id, None)
+            _create_import(tx, context, upload, index.index_id, form.title)
+            return import_jobs.to_response(queries.get_view(tx, upload.job_id))
 
         return await once.of(upload.form.content())(effect)
 
 
 @router.post(
-    "/workflow/upload", status_code=201, response_model=WorkflowUpload, openapi_extra=_form(WorkflowForm)
+    "/workflow/upload",
+    status_code=201,
+    response_model=WorkflowUpload,
+    openapi_extra=_form_schema(WorkflowForm),
 )
 async def upload_to_workflow(request: Request, context: Context, once: Idempotent) -> Response:
     """Send a media file into an index, which is made when its name is new, or the playground.
 
     The import, which is short, is waited for a while; the `video` can be asked for when its job has ended.
     """
-    async with _received(request, context) as upload:
+    async with _receive(request, context) as upload:
         form = upload.form.fields(WorkflowForm)
         require_one_index(form.index_id, form.index_name)
 
         def effect(tx: Tx) -> WorkflowUpload:
-            goes_to = destination(tx, form.index_id, form.index_name)
+            goes_to = find_destination(tx, form.index_id, form.index_name)
             title = form.title or title_of(upload.form.name)
-            media_id = _import(tx, context, upload, goes_to.index_id, title)
+            media_id = _create_import(tx, context, upload, goes_to.index_id, title)
             job = queries.get_view(tx, upload.job_id)
-            item = _to_be(context, upload.file, media_id, job.job, title)
-            return WorkflowUpload(**import_jobs.shown(job).model_dump(), video=item, destination=goes_to)
+            item = _future_video(context, upload.file, media_id, job.job, title)
+            return WorkflowUpload(
+                **import_jobs.to_response(job).model_dump(), video=item, destination=goes_to
+            )
 
         async def then(made: WorkflowUpload) -> WorkflowUpload:
-            return await _awaited(context, made)
+            return await _await_import(context, made)
 
         return await once.of(upload.form.content()).followed(effect, then)
 
 
-async def _awaited(context: ApiContext, made: WorkflowUpload) -> WorkflowUpload:
+async def _await_import(context: ApiContext, made: WorkflowUpload) -> WorkflowUpload:
     """The answer when the import has ended; as it was when that takes too long."""
     with anyio.move_on_after(context.settings.upload_wait_seconds):
-        while (now := await context.database.read(_ended, made)) is None:
+        while (now := await context.database.read(_read_ended, made)) is None:
             await context.clock.sleep(_POLL_SECONDS)
         return now
     return made
 
 
-def _ended(tx: Tx, made: WorkflowUpload) -> WorkflowUpload | None:
+def _read_ended(tx: Tx, made: WorkflowUpload) -> WorkflowUpload | None:
     job = queries.get_view(tx, made.job_id)
     if job.job.status not in TERMINAL:
         return None
     found = media_queries.list_kept_views(tx, [made.video.video_id])
-    item = videos.shown(found[0].row) if found else made.video
-    return WorkflowUpload(**import_jobs.shown(job).model_dump(), video=item, destination=made.destination)
+    item = videos.to_response(found[0].row) if found else made.video
+    return WorkflowUpload(
+        **import_jobs.to_response(job).model_dump(), video=item, destination=made.destination
+    )
 
 
 @asynccontextmanager
-async def _received(request: Request, context: ApiContext) -> AsyncIterator[_Upload]:
+async def _receive(request: Request, context: ApiContext) -> AsyncIterator[_Upload]:
     """The file of a request, on the disk for good. It goes with the block unless a job was made that names it."""
     kept = context.uploads
     async with kept.job() as job_id, kept.arriving() as arriving:
         form = FileForm(arriving, file_name)
         try:
-            await to_thread.run_sync(kept.folder.room.require, _told_bytes(request))
+            await to_thread.run_sync(kept.folder.room.require, _declared_bytes(request))
             await form.read(request)
             file = await kept.place(arriving, f"{job_id}/0/{form.name}")
         except SpoolFull as error:
@@ -165,7 +174,7 @@ async def _received(request: Request, context: ApiContext) -> AsyncIterator[_Upl
         yield _Upload(job_id, form, file)
 
 
-def _told_bytes(request: Request) -> int:
+def _declared_bytes(request: Request) -> int:
     told = request.headers.get("content-length", "")
     return int(told) if told.isdecimal() else 0
 
@@ -176,7 +185,7 @@ def require_one_index(index_id: str | None, index_name: str | None) -> None:
         raise InvalidInput("index_id and index_name are both given", "give one of them, or neither")
 
 
-def destination(tx: Tx, index_id: str | None, index_name: str | None) -> Destination:
+def find_destination(tx: Tx, index_id: str | None, index_name: str | None) -> Destination:
     """The index of this id or this name, which is made when it is new; the playground without either.
 
     Raises NotFound for the id.
@@ -192,7 +201,7 @@ def destination(tx: Tx, index_id: str | None, index_name: str | None) -> Destina
     return Destination(type=kind, index_id=row.id, index_name=row.name, index_created=created)
 
 
-def _import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, title: str) -> str:
+def _create_import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, title: str) -> str:
     """Make the import job; the id of the media item to come."""
     file = upload.file
     imports.create_sealed(
@@ -206,7 +215,9 @@ def _import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, title: 
     return uploads.reserve_media(tx, upload.job_id)[0]
 
 
-def _to_be(context: ApiContext, file: StorageObject, media_id: str, job: sa.Row[Any], title: str) -> Video:
+def _future_video(
+    context: ApiContext, file: StorageObject, media_id: str, job: sa.Row[Any], title: str
+) -> Video:
     """The media item as it will be."""
     uri = context.uploads.folder.uri(file.key)
-    return videos.to_be(media_id, job, file, title=title, uri=uri)
+    return videos.future_video(media_id, job, file, title=title, uri=uri)

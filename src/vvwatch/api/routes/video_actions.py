@@ -11,9 +11,9 @@ from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import Body, Resource
-from vvwatch.api.routes.media_grants import grant
+from vvwatch.api.routes.media_grants import create_grant
 from vvwatch.api.routes.run_options import PromptId, RunOptions
-from vvwatch.api.routes.run_requests import begun, tell_requested
+from vvwatch.api.routes.run_requests import report_requested, start_run
 from vvwatch.errors import NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
@@ -60,12 +60,12 @@ async def process_video(
     """Run a prompt over one media item, cut into segments of one length."""
     by, prompt = request.state.key_id, prompt_id or catalog.DEFAULT_PROMPT_ID
     return await once(
-        lambda tx: _processed(tx, context, video_id, prompt, segment_duration, by),
-        lambda made: tell_requested(context, made.run_id, prompt, by),
+        lambda tx: _start_run(tx, context, video_id, prompt, segment_duration, by),
+        lambda made: report_requested(context, made.run_id, prompt, by),
     )
 
 
-def _processed(
+def _start_run(
     tx: Tx, context: ApiContext, video_id: str, prompt_id: str, seconds: int, by: str
 ) -> ProcessingStarted:
     options = RunOptions(
@@ -75,7 +75,7 @@ def _processed(
         audio_segment_duration=seconds,
     )
     target = target_queries.of_videos(tx, [video_id])
-    run = begun(tx, context, prompt_id, options, target, executed_by=by)
+    run = start_run(tx, context, prompt_id, options, target, executed_by=by)
     message = f"processing has begun: prompt run {run.run_id}"
     return ProcessingStarted(message=message, video_id=video_id, run_id=run.run_id)
 
@@ -86,5 +86,5 @@ async def get_signed_url(context: Context, request: Request, body: SignedUrlBody
     row = await context.database.read(media_queries.find_by_uri, body.gcs_uri)
     if row is None:
         raise NotFound("video", body.gcs_uri, "give the video_uri of a media item")
-    made = grant(request, row)
+    made = create_grant(request, row)
     return SignedUrl(signed_url=made.url, expires_at=made.expires_at)

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.pagination import Cursor, Limit, Page, decode, page
-from vvwatch.api.http.wire import Body, Marker, Resource, moment
+from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
+from vvwatch.api.http.wire import Body, Marker, Resource, to_iso
 from vvwatch.api.routes import prompt_runs
 from vvwatch.api.routes.prompt_runs import PromptRun
 from vvwatch.api.routes.segments import Id
@@ -27,8 +27,8 @@ from vvwatch.store.runs import run_queries
 router = resource_router("videos")
 
 
-_MOST_SEGMENTS: Final = 1_000
-_MOST_OF_MANY: Final = 100
+_MAX_SEGMENTS: Final = 1_000
+_MAX_SEGMENTS_IN_BATCH: Final = 100
 """How many segments of each run are named, of one media item and of several."""
 
 
@@ -129,7 +129,7 @@ class BatchBody(Body):
     video_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
 
 
-def shown(
+def to_response(
     row: sa.Row[Any], processing: list[RunProcessing] | None = None, keys: list[str] | None = None
 ) -> Video:
     """The media item as it is answered."""
@@ -150,12 +150,12 @@ def shown(
         processing_status=processing,
         metadata_keys=keys,
         marker=Marker(),
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
+        created_at=to_iso(row.created_at),
+        updated_at=to_iso(row.updated_at),
     )
 
 
-def to_be(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, uri: str) -> Video:
+def future_video(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, uri: str) -> Video:
     """The media item that an import job is about to make of a file that was sent in."""
     return Video(
         video_id=media_id,
@@ -174,12 +174,12 @@ def to_be(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, u
         processing_status=None,
         metadata_keys=None,
         marker=Marker(),
-        created_at=moment(job.created_at),
-        updated_at=moment(job.created_at),
+        created_at=to_iso(job.created_at),
+        updated_at=to_iso(job.created_at),
     )
 
 
-def _processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
+def _to_processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
     """Segments are known when the item ends, so none are pending before."""
     return RunProcessing(
         run_id=item.run_id,
@@ -190,15 +190,15 @@ def _processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
         processing_segments=0,
         successful_segments=item.segment_count - item.failed_segment_count,
         failed_segments=item.failed_segment_count,
-        created_at=moment(item.run_created_at),
-        updated_at=moment(item.completed_at or item.started_at),
-        error_message=_error(item),
-        video_level=_video_level(item) if view.prompts[item.run_id]["video_level"] else None,
-        segments=[_segment(item, row) for row in view.segments.get(item.id, ())],
+        created_at=to_iso(item.run_created_at),
+        updated_at=to_iso(item.completed_at or item.started_at),
+        error_message=_error_of(item),
+        video_level=_to_video_level(item) if view.prompts[item.run_id]["video_level"] else None,
+        segments=[_to_segment(item, row) for row in view.segments.get(item.id, ())],
     )
 
 
-def _error(item: sa.Row[Any]) -> str | None:
+def _error_of(item: sa.Row[Any]) -> str | None:
     return None if item.status == ItemStatus.COMPLETED else item.error_message
 
 
@@ -206,29 +206,29 @@ def _has_results(item: sa.Row[Any]) -> bool:
     return item.status in (ItemStatus.COMPLETED, ItemStatus.PARTIAL)
 
 
-def _video_level(item: sa.Row[Any]) -> VideoLevelProcessing:
+def _to_video_level(item: sa.Row[Any]) -> VideoLevelProcessing:
     is_missing = item.error_code == WHOLE_FAILED
     return VideoLevelProcessing(
         status=ItemStatus.FAILED if is_missing else item.status,
         result_available=_has_results(item) and not is_missing,
         successful_segment_count=item.segment_count - item.failed_segment_count,
         failed_segment_count=item.failed_segment_count,
-        started_at=moment(item.started_at),
-        completed_at=moment(item.completed_at),
-        updated_at=moment(item.completed_at or item.started_at),
-        error_message=_error(item),
+        started_at=to_iso(item.started_at),
+        completed_at=to_iso(item.completed_at),
+        updated_at=to_iso(item.completed_at or item.started_at),
+        error_message=_error_of(item),
     )
 
 
-def _segment(item: sa.Row[Any], row: sa.Row[Any]) -> SegmentProcessing:
-    ended_at = moment(item.completed_at)
+def _to_segment(item: sa.Row[Any], row: sa.Row[Any]) -> SegmentProcessing:
+    ended_at = to_iso(item.completed_at)
     return SegmentProcessing(
         segment_id=segment_id(item.id, row.ordinal),
         video_id=item.media_id,
         status="completed" if row.error is None else "failed",
         start_time=row.start_time,
         end_time=row.end_time,
-        started_at=moment(item.started_at),
+        started_at=to_iso(item.started_at),
         completed_at=ended_at,
         updated_at=ended_at,
         error_message=row.error,
@@ -236,11 +236,11 @@ def _segment(item: sa.Row[Any], row: sa.Row[Any]) -> SegmentProcessing:
     )
 
 
-def _whole(view: MediaView) -> Video:
-    return shown(view.row, [_processing(view, item) for item in view.items], _keys(view))
+def _with_details(view: MediaView) -> Video:
+    return to_response(view.row, [_to_processing(view, item) for item in view.items], _prompt_keys(view))
 
 
-def _keys(view: MediaView) -> list[str]:
+def _prompt_keys(view: MediaView) -> list[str]:
     schemas = (view.prompts[item.run_id]["json_schema"] for item in view.items if _has_results(item))
     return sorted({key for schema in schemas for key in schema.get("properties", {})})
 
@@ -248,7 +248,7 @@ def _keys(view: MediaView) -> list[str]:
 @router.get("/videos/{video_id}")
 async def get_video(context: Context, video_id: str) -> Video:
     """One media item, with its prompt runs, newest first."""
-    return _whole(await context.database.read(media_queries.get_kept_view, video_id, _MOST_SEGMENTS))
+    return _with_details(await context.database.read(media_queries.get_kept_view, video_id, _MAX_SEGMENTS))
 
 
 @router.get("/indexes/{index_id}/videos")
@@ -256,15 +256,15 @@ async def list_videos(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Video]:
     """The media of an index, newest first."""
-    rows = await context.database.read(media_queries.list_page, index_id, decode(cursor), limit + 1)
-    return page(rows, limit, _whole, lambda view: view.row.id)
+    rows = await context.database.read(media_queries.list_page, index_id, decode_cursor(cursor), limit + 1)
+    return to_page(rows, limit, _with_details, lambda view: view.row.id)
 
 
 @router.get("/playground/videos")
 async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
     """The media of the playground, newest first: what was sent in for no index of its own."""
-    rows = await context.database.read(media_queries.list_playground, decode(cursor), limit + 1)
-    return page(rows, limit, _whole, lambda view: view.row.id)
+    rows = await context.database.read(media_queries.list_playground, decode_cursor(cursor), limit + 1)
+    return to_page(rows, limit, _with_details, lambda view: view.row.id)
 
 
 @router.get("/videos/{video_id}/prompt-runs")
@@ -272,30 +272,30 @@ async def list_video_prompt_runs(
     context: Context, video_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> list[PromptRun]:
     """The prompt runs that have a media item, newest first."""
-    found = await context.database.read(_runs_of, video_id, limit)
-    return [prompt_runs.shown(view) for view in found]
+    found = await context.database.read(_list_runs, video_id, limit)
+    return [prompt_runs.to_response(view) for view in found]
 
 
-def _runs_of(tx: Tx, video_id: str, limit: int) -> list[run_queries.RunView]:
+def _list_runs(tx: Tx, video_id: str, limit: int) -> list[run_queries.RunView]:
     return [run_queries.view(tx, run_id) for run_id in media_queries.list_run_ids(tx, video_id, limit)]
 
 
 @router.post("/videos/batch")
 async def batch_videos(context: Context, body: BatchBody) -> list[VideoWithDetails]:
     """Several media items in the order of the request, each once. Unknown ones are left out."""
-    found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MOST_OF_MANY)
-    return [VideoWithDetails(**_whole(view).model_dump()) for view in found]
+    found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MAX_SEGMENTS_IN_BATCH)
+    return [VideoWithDetails(**_with_details(view).model_dump()) for view in found]
 
 
 @router.post("/videos/batch/status")
 async def batch_status(context: Context, body: BatchBody) -> list[VideoStatus]:
     """Where several media items stand, in the order of the request, each once. Unknown ones are left out."""
-    found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MOST_OF_MANY)
+    found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MAX_SEGMENTS_IN_BATCH)
     return [
         VideoStatus(
             video_id=view.row.id,
             status=view.row.status,
-            processing_status=[_processing(view, item) for item in view.items],
+            processing_status=[_to_processing(view, item) for item in view.items],
         )
         for view in found
     ]

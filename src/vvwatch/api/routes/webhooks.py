@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.idempotency import Idempotent, ShownOnce
-from vvwatch.api.http.wire import Body, Resource, ShortDocument, Visible, moment
+from vvwatch.api.http.idempotency import Idempotent, SecretResponse
+from vvwatch.api.http.wire import Body, Resource, ShortDocument, Visible, to_iso
 from vvwatch.core.deliveries import DeliveryStatus
 from vvwatch.core.events import EVENT_TYPES, envelope
 from vvwatch.store.db.database import Tx
@@ -114,7 +114,7 @@ class WholeDelivery(WebhookDelivery):
     attempt_log: list[Attempt]
 
 
-class NewSecret(ShownOnce):
+class NewSecret(SecretResponse):
     """The secret that signs from now on; it is shown this once."""
 
     webhook_id: str
@@ -143,7 +143,7 @@ class Deleted(Resource):
     status: str
 
 
-def _columns(row: sa.Row[Any]) -> dict[str, Any]:
+def _to_fields(row: sa.Row[Any]) -> dict[str, Any]:
     return {
         "webhook_id": row.id,
         "name": row.name,
@@ -152,16 +152,16 @@ def _columns(row: sa.Row[Any]) -> dict[str, Any]:
         "index_ids": row.index_ids,
         "status": row.status,
         "failure_count": row.failure_count,
-        "last_failure_at": moment(row.last_failure_at),
-        "last_success_at": moment(row.last_success_at),
-        "created_at": moment(row.created_at),
-        "updated_at": moment(row.updated_at),
+        "last_failure_at": to_iso(row.last_failure_at),
+        "last_success_at": to_iso(row.last_success_at),
+        "created_at": to_iso(row.created_at),
+        "updated_at": to_iso(row.updated_at),
         "metadata": row.metadata,
         "declared": row.declared,
     }
 
 
-def _delivery(view: DeliveryView) -> dict[str, Any]:
+def _delivery_fields(view: DeliveryView) -> dict[str, Any]:
     row, event = view.delivery, view.event
     retrying_at = row.next_at if row.status == DeliveryStatus.RETRYING else None
     return {
@@ -170,22 +170,22 @@ def _delivery(view: DeliveryView) -> dict[str, Any]:
         "event_type": event.type,
         "status": row.status,
         "attempts": row.attempts,
-        "last_attempt_at": moment(row.last_attempt_at),
-        "next_retry_at": moment(retrying_at),
+        "last_attempt_at": to_iso(row.last_attempt_at),
+        "next_retry_at": to_iso(retrying_at),
         "response_status_code": row.response_status_code,
         "response_body": row.response_body,
         "error_message": row.error_message,
-        "created_at": moment(row.created_at),
-        "completed_at": moment(row.completed_at),
+        "created_at": to_iso(row.created_at),
+        "completed_at": to_iso(row.completed_at),
         "payload": envelope(event.id, event.type, event.data, event.created_at, view.webhook.metadata),
     }
 
 
-def _attempt(row: sa.Row[Any]) -> Attempt:
+def _to_attempt(row: sa.Row[Any]) -> Attempt:
     return Attempt(
         attempt_id=f"{row.delivery_id}-{row.number}",
         number=row.number,
-        started_at=moment(row.started_at),
+        started_at=to_iso(row.started_at),
         duration_seconds=row.duration_seconds,
         response_status_code=row.response_status_code,
         response_body=row.response_body,
@@ -193,8 +193,8 @@ def _attempt(row: sa.Row[Any]) -> Attempt:
     )
 
 
-def _whole(view: DeliveryView) -> WholeDelivery:
-    return WholeDelivery(**_delivery(view), attempt_log=[_attempt(row) for row in view.attempts])
+def _with_attempts(view: DeliveryView) -> WholeDelivery:
+    return WholeDelivery(**_delivery_fields(view), attempt_log=[_to_attempt(row) for row in view.attempts])
 
 
 @router.get("/webhooks/events")
@@ -206,18 +206,18 @@ async def list_events() -> list[str]:
 @router.get("/webhooks/deliveries/{delivery_id}")
 async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
     """One delivery, attempt by attempt."""
-    return _whole(await context.database.read(delivery_queries.get_view, delivery_id))
+    return _with_attempts(await context.database.read(delivery_queries.get_view, delivery_id))
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery)
 async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
     """Send a failed delivery once more, under the same id."""
-    return await once(lambda tx: _retried(tx, delivery_id))
+    return await once(lambda tx: _retry(tx, delivery_id))
 
 
-def _retried(tx: Tx, delivery_id: str) -> WholeDelivery:
+def _retry(tx: Tx, delivery_id: str) -> WholeDelivery:
     retrying.retry_delivery(tx, delivery_id)
-    return _whole(delivery_queries.get_view(tx, delivery_id))
+    return _with_attempts(delivery_queries.get_view(tx, delivery_id))
 
 
 @router.post("/webhooks", status_code=201, response_model=NewWebhook)
@@ -236,19 +236,19 @@ async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) 
         lambda tx: webhooks.create(tx, context.box, spec, policy, claim),
         lambda made: made[0].id if made[2] else None,
     )
-    return once.answer(NewWebhook(**_columns(row), secret=secret), replayed=not is_new)
+    return once.answer(NewWebhook(**_to_fields(row), secret=secret), replayed=not is_new)
 
 
 @router.get("/webhooks")
 async def list_webhooks(context: Context) -> list[Webhook]:
     """All webhooks, oldest first."""
-    return [Webhook(**_columns(row)) for row in await context.database.read(webhooks.list_all)]
+    return [Webhook(**_to_fields(row)) for row in await context.database.read(webhooks.list_all)]
 
 
 @router.get("/webhooks/{webhook_id}")
 async def get_webhook(context: Context, webhook_id: str) -> Webhook:
     """One webhook."""
-    return Webhook(**_columns(await context.database.read(webhooks.get, webhook_id)))
+    return Webhook(**_to_fields(await context.database.read(webhooks.get, webhook_id)))
 
 
 @router.delete("/webhooks/{webhook_id}")
@@ -269,7 +269,7 @@ async def change_webhook(
     values = body.model_dump(exclude_unset=True)
     policy = context.settings.webhook_policy
     change = once.changing(values)
-    return await change(lambda tx: Webhook(**_columns(webhooks.change(tx, webhook_id, values, policy))))
+    return await change(lambda tx: Webhook(**_to_fields(webhooks.change(tx, webhook_id, values, policy))))
 
 
 @router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret)
@@ -304,7 +304,7 @@ async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> R
     return await once.followed(looked, sent)
 
 
-def _lower(value: object) -> object:
+def _to_lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
@@ -312,9 +312,9 @@ def _lower(value: object) -> object:
 async def list_deliveries(
     context: Context,
     webhook_id: str,
-    status: Annotated[DeliveryStatus | None, BeforeValidator(_lower), Query()] = None,
+    status: Annotated[DeliveryStatus | None, BeforeValidator(_to_lower), Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> list[WebhookDelivery]:
     """What was and is being delivered to a webhook, newest first."""
     found = await context.database.read(delivery_queries.list_newest, webhook_id, status, limit)
-    return [WebhookDelivery(**_delivery(view)) for view in found]
+    return [WebhookDelivery(**_delivery_fields(view)) for view in found]

@@ -12,7 +12,7 @@ from vvwatch.api.http.auditing import Audit, Audited
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.errors import ApiError
-from vvwatch.api.http.wire import Resource, moment
+from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.errors import NotFound
 from vvwatch.store.db.database import Tx
 from vvwatch.store.watching import window_queries
@@ -62,7 +62,7 @@ class CurrentWindow(Resource):
     window: OpenWindow | None
 
 
-async def by_index(request: Request, index_id: str) -> AsyncIterator[None]:
+async def name_missing_automation(request: Request, index_id: str) -> AsyncIterator[None]:
     """Names what an index lacks as a person would: automations are reached through their index."""
     try:
         yield
@@ -74,10 +74,10 @@ async def by_index(request: Request, index_id: str) -> AsyncIterator[None]:
         raise ApiError(404, "resource_automation_not_found", what, error.hint) from error
 
 
-_NAMED: Final = [Depends(by_index)]
+_BY_INDEX: Final = [Depends(name_missing_automation)]
 
 
-def _columns(row: sa.Row[Any]) -> dict[str, Any]:
+def _to_fields(row: sa.Row[Any]) -> dict[str, Any]:
     return {
         "window_id": row.id,
         "automation_id": row.automation_id,
@@ -87,20 +87,20 @@ def _columns(row: sa.Row[Any]) -> dict[str, Any]:
         "held": row.held and row.state == "open",
         "object_count": row.object_count,
         "size_bytes": row.size_bytes,
-        "opened_at": moment(row.opened_at),
-        "last_change_at": moment(row.last_change_at),
-        "due_at": moment(row.due_at),
+        "opened_at": to_iso(row.opened_at),
+        "last_change_at": to_iso(row.last_change_at),
+        "due_at": to_iso(row.due_at),
         "reason": row.reason,
-        "closed_at": moment(row.closed_at),
+        "closed_at": to_iso(row.closed_at),
     }
 
 
-def shown_open(row: sa.Row[Any]) -> OpenWindow:
+def to_open_window(row: sa.Row[Any]) -> OpenWindow:
     """The open window as it is answered."""
     return OpenWindow(
-        **_columns(row),
-        quiet_at=moment(row.last_change_at + row.quiet_seconds),
-        latest_at=moment(row.opened_at + row.max_wait_seconds),
+        **_to_fields(row),
+        quiet_at=to_iso(row.last_change_at + row.quiet_seconds),
+        latest_at=to_iso(row.opened_at + row.max_wait_seconds),
         max_objects=row.max_objects,
     )
 
@@ -116,49 +116,49 @@ async def list_windows(
     found = await context.database.read(
         window_queries.list_newest, state=state, index_id=index_id, limit=limit
     )
-    return [shown_open(row) if row.state == "open" else Window(**_columns(row)) for row in found]
+    return [to_open_window(row) if row.state == "open" else Window(**_to_fields(row)) for row in found]
 
 
-@router.get(_WINDOW, dependencies=_NAMED, **extension("The window that is open now"))
+@router.get(_WINDOW, dependencies=_BY_INDEX, **extension("The window that is open now"))
 async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
     """What has gathered for the next import job of an index, and when it is due."""
     row = await context.database.read(window_queries.find_open_of_index, index_id)
-    return CurrentWindow(window=None if row is None else shown_open(row))
+    return CurrentWindow(window=None if row is None else to_open_window(row))
 
 
-@router.post(f"{_WINDOW}/fire", dependencies=_NAMED, **extension("Close the open window now"))
+@router.post(f"{_WINDOW}/fire", dependencies=_BY_INDEX, **extension("Close the open window now"))
 async def fire_window(context: Context, audited: Audited, index_id: str) -> Window:
     """Close the window that is open, held or not: what has gathered becomes an import job at once."""
-    row, closed = await _steered(audited, steering.fire_open_window, index_id)
-    tell_closed(context, closed)
-    return Window(**_columns(row))
+    row, closed = await _steer(audited, steering.fire_open_window, index_id)
+    report_closed(context, closed)
+    return Window(**_to_fields(row))
 
 
-@router.post(f"{_WINDOW}/hold", dependencies=_NAMED, **extension("Keep the window open"))
+@router.post(f"{_WINDOW}/hold", dependencies=_BY_INDEX, **extension("Keep the window open"))
 async def hold_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Keep the window open, whatever its deadline, until it is released or fired; new objects go on joining it."""
-    row, changed = await _steered(audited, steering.hold_window, index_id)
+    row, changed = await _steer(audited, steering.hold_window, index_id)
     if changed:
         context.telemetry.emit("window.held", automation=row.automation_id, window=row.id)
-    return shown_open(row)
+    return to_open_window(row)
 
 
-@router.post(f"{_WINDOW}/release", dependencies=_NAMED, **extension("Let a held window close again"))
+@router.post(f"{_WINDOW}/release", dependencies=_BY_INDEX, **extension("Let a held window close again"))
 async def release_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
     """Let the deadline of a held window count again; when it has passed, the window closes at once."""
-    row, changed = await _steered(audited, steering.release_window, index_id)
+    row, changed = await _steer(audited, steering.release_window, index_id)
     if changed:
         context.telemetry.emit("window.released", automation=row.automation_id, window=row.id)
-    return shown_open(row)
+    return to_open_window(row)
 
 
-async def _steered(audited: Audit, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
+async def _steer(audited: Audit, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
     return await audited.write(
         lambda tx: window_queries.steer_window(tx, steer, index_id),
         lambda done: done[0].id if done[1] else None,
     )
 
 
-def tell_closed(context: ApiContext, closed: steering.ClosedWindow) -> None:
+def report_closed(context: ApiContext, closed: steering.ClosedWindow) -> None:
     """Tell of a window that a person closed."""
     announce_closed(context.telemetry, closed)
