@@ -23,7 +23,7 @@ from tests.postgres_server import PostgresServer
 from vvwatch.clock import SystemClock
 from vvwatch.store.admin import moving
 from vvwatch.store.db import migrations
-from vvwatch.store.db.opening import place_at
+from vvwatch.store.db.opening import resolve_place
 from vvwatch.store.db.sqlite import SqliteDatabase
 
 VERSION_1 = Path(__file__).parents[1] / "store" / "v1.sql"
@@ -105,7 +105,9 @@ def test_local_folders_want_a_node(run: Run, state: Path, server: str) -> None:
 
 
 def test_no_daemon_starts_on_what_has_not_wholly_arrived(state: Path, tmp_path: Path) -> None:
-    source, target = (place_at(f"sqlite:///{name}.db", state, SystemClock()) for name in ("vvwatch", "half"))
+    source, target = (
+        resolve_place(f"sqlite:///{name}.db", state, SystemClock()) for name in ("vvwatch", "half")
+    )
 
     def stop(_table: str, _rows: int) -> None:
         raise KeyboardInterrupt
@@ -282,7 +284,7 @@ def test_check_makes_and_changes_nothing(run: Run, state: Path, tmp_path: Path) 
     ],
 )
 def test_a_server_is_named_without_what_is_nobodys_business(url: str, name: str) -> None:
-    assert place_at(url, Path(), SystemClock()).name == name
+    assert resolve_place(url, Path(), SystemClock()).name == name
 
 
 def test_the_overview_of_the_group_leads_to_its_commands(run: Run) -> None:

@@ -21,7 +21,7 @@ from vvwatch.store.admin import nodes
 from vvwatch.store.admin.nodes import Life
 from vvwatch.store.admin.secret_keys import KEY_FILE, find_keys
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.opening import Place, place_at
+from vvwatch.store.db.opening import Place, resolve_place
 
 DYING_RESEAL = Path(__file__).with_name("dying_reseal.py")
 FILE = "sqlite:///vvwatch.db"
@@ -33,7 +33,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "state"
     monkeypatch.setenv("VVWATCH_STATE_DIR", str(folder))
     monkeypatch.delenv("VVWATCH_SECRET_KEY", raising=False)
-    anyio.run(_furnished, place_at(FILE, folder, SystemClock()), folder)
+    anyio.run(_furnished, resolve_place(FILE, folder, SystemClock()), folder)
     return folder
 
 
@@ -46,7 +46,7 @@ def contents(state: Path, url: str = FILE) -> dict[str, list[str]]:
     """Everything that was sealed, in clear, with the keys of the state directory."""
 
     async def read() -> dict[str, list[str]]:
-        place = place_at(url, state, SystemClock())
+        place = resolve_place(url, state, SystemClock())
         async with place.database.visited():
             return await place.database.read(opened, find_keys(state, {}, make=False).box())
 
@@ -131,11 +131,11 @@ def test_of_several_nodes_none_gets_a_key_alone(
     url = postgres_server.create_database("reseal")
     monkeypatch.setenv("VVWATCH_DATABASE_URL", url)
     monkeypatch.delenv("VVWATCH_SECRET_KEY", raising=False)
-    anyio.run(_furnished, place_at(url, tmp_path, SystemClock()), tmp_path)
+    anyio.run(_furnished, resolve_place(url, tmp_path, SystemClock()), tmp_path)
     options = "--state-dir", str(tmp_path), "--database-url", url
     alone = run("db", "reseal", "--new-key", *options)
     assert alone.exit_code == 0, alone.output
-    anyio.run(_with_nodes, place_at(url, tmp_path, SystemClock()))
+    anyio.run(_with_nodes, resolve_place(url, tmp_path, SystemClock()))
     [old] = keys_in(tmp_path)
     done = run("db", "reseal", "--new-key", *options)
     assert done.exit_code == 1
@@ -150,7 +150,7 @@ def test_of_several_nodes_none_gets_a_key_alone(
 async def _with_nodes(place: Place) -> None:
     def two(tx: Tx) -> Any:
         for name in ("node-a", "node-b"):
-            nodes.note(tx, Life(name, "1", "http://x", tx.now, 5.0, {}))
+            nodes.record_life(tx, Life(name, "1", "http://x", tx.now, 5.0, {}))
 
     async with place.database.opened():
         await place.database.write(two)

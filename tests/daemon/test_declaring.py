@@ -292,7 +292,7 @@ async def test_queues_of_the_api_may_lie_with_the_configured_stores(tmp_path: Pa
 
 
 async def entries(house: House) -> list[tuple[str, str, tuple[str, ...]]]:
-    rows = await house.database.read(audit.newest, audit.Wanted(actor="config"), None, 100)
+    rows = await house.database.read(audit.list_newest, audit.AuditFilter(actor="config"), None, 100)
     return [
         (row.action, row.resource_id, tuple((row.details or {}).get("fields", ()))) for row in reversed(rows)
     ]
@@ -332,7 +332,7 @@ async def test_another_admin_key_has_an_entry_without_itself(house: House, tmp_p
     before = len(await entries(house))
     (tmp_path / "state" / "admin.key").write_text("sk_live_" + "7" * 48)
     await declare(house, config(tmp_path, ""))
-    rows = await house.database.read(audit.newest, audit.Wanted(action="key.changed"), None, 100)
+    rows = await house.database.read(audit.list_newest, audit.AuditFilter(action="key.changed"), None, 100)
     assert len(await entries(house)) == before + 1
     assert [(row.resource_id, row.details["fields"]) for row in rows] == [
         ("key_admin", ["digest", "key_prefix"])

@@ -114,7 +114,7 @@ async def test_a_folders_events_are_heard_where_it_is_and_of_a_shared_one_nowher
 async def test_the_key_that_each_node_made_for_itself_opens_on_all(nodes: tuple[House, House]) -> None:
     a, b = nodes
     for key in (admin_key(a.config), admin_key(b.config)):
-        assert await b.database.read(keys.find, digest(key)) is not None
+        assert await b.database.read(keys.find_active, digest(key)) is not None
 
 
 async def test_another_secret_key_is_refused_before_it_seals_anything(

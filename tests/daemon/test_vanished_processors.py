@@ -21,7 +21,7 @@ from vvwatch.store.admin import attention
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import runs
-from vvwatch.store.runs.batches import everything
+from vvwatch.store.runs.batches import whole_index
 from vvwatch.store.runs.run_queries import processors_in_use
 from vvwatch.store.schema import import_automations, run_items
 from vvwatch.telemetry import Telemetry
@@ -34,12 +34,12 @@ def configured(folder: Path) -> Config:
 
 
 def start(tx: Tx, model: str) -> str:
-    return runs.start(
+    return runs.start_run(
         tx,
         index_id=INDEX,
         prompt_id=catalog.DEFAULT_PROMPT_ID,
         settings={"processing_model": model},
-        media_ids=everything(tx, INDEX),
+        media_ids=whole_index(tx, INDEX),
         executed_by="key_1",
         context={"type": "index", "index_id": INDEX},
     )
@@ -74,7 +74,7 @@ async def test_the_items_of_a_run_whose_processor_left_fail_with_that_reason_whe
 
     house = build(config, SystemClock(), Telemetry("test"), {})
     async with house.database.opened():
-        shown = await house.database.read(attention.failures, 0.0)
+        shown = await house.database.read(attention.list_failures, 0.0)
         for run_id, said in (
             (vanished, "the processor 'gpt' left the configuration; there is: technical"),
             (unknown, "no processor answers to the model 'gemini-3-pro'; there is: technical"),

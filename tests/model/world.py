@@ -37,7 +37,7 @@ from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.import_retries import ImportRetries
 from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.reading import Reading
-from vvwatch.workflow.upkeep.housekeeping import put_again
+from vvwatch.workflow.upkeep.housekeeping import requeue_work
 from vvwatch.workflow.watching.queue_consumer import QueueConsumer
 from vvwatch.workflow.watching.watcher import Watcher
 from vvwatch.workflow.watching.windows import WindowCloser
@@ -297,7 +297,7 @@ class World:
             seconds -= ROUND_SECONDS
             if self.clock.mono - self._kept_house >= _HOUSEKEEPING_SECONDS:
                 self._kept_house = self.clock.mono
-                await self._survive(put_again(self.database, self.sink, Silent()))
+                await self._survive(requeue_work(self.database, self.sink, Silent()))
             await self._run_due()
             await self._try_again()
             self._look()

@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from vvwatch.senders.causes import describe_cause
-from vvwatch.workflow.upkeep.findings import advice
+from vvwatch.workflow.upkeep.findings import webhook_advice
 
 
 def certificate(message: str) -> ssl.SSLCertVerificationError:
@@ -47,7 +47,7 @@ def test_the_root_of_a_failure_is_told_with_what_mends_it(root: Exception, cause
     failure = ConnectionError("all attempts failed")
     failure.__cause__ = ExceptionGroup("several", [root])
     assert describe_cause(failure).startswith(cause)
-    assert fix in advice(describe_cause(failure))
+    assert fix in webhook_advice(describe_cause(failure))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_root_of_a_failure_is_told_with_what_mends_it(root: Exception, cause
     ],
 )
 def test_what_a_receiver_answered_is_told_with_what_mends_it(error: str, fix: str) -> None:
-    assert fix in advice(error)
+    assert fix in webhook_advice(error)
 
 
 def test_what_is_not_known_is_not_guessed() -> None:

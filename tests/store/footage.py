@@ -13,7 +13,7 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import course, runs
 from vvwatch.store.runs import run_queries as queries
-from vvwatch.store.runs.batches import All, everything
+from vvwatch.store.runs.batches import MediaSet, whole_index
 from vvwatch.store.schema import events, media, prompt_runs, run_items
 
 INDEX = "idx_main"
@@ -47,17 +47,17 @@ async def shot(database: Database, count: int) -> list[str]:
     return await database.write(_shoot, count)
 
 
-def _start(tx: Tx, settings: dict[str, Any], context: dict[str, Any], whole: All | None) -> str:
+def _start(tx: Tx, settings: dict[str, Any], context: dict[str, Any], whole: MediaSet | None) -> str:
     asked: dict[str, Any] = {
         "index_id": INDEX,
         "prompt_id": catalog.DEFAULT_PROMPT_ID,
         "executed_by": "key_1",
     }
-    media_ids = whole or everything(tx, INDEX)
-    return runs.start(tx, **asked, settings={}, media_ids=media_ids, context=context, **settings)
+    media_ids = whole or whole_index(tx, INDEX)
+    return runs.start_run(tx, **asked, settings={}, media_ids=media_ids, context=context, **settings)
 
 
-async def started(database: Database, whole: All | None = None, **settings: Any) -> str:
+async def started(database: Database, whole: MediaSet | None = None, **settings: Any) -> str:
     """A run over all media of the index, or of `whole`."""
     return await database.write(_start, settings, {"type": "index", "index_id": INDEX}, whole)
 
@@ -109,10 +109,10 @@ def added_up(tx: Tx) -> bool:
 def _tallies_add_up(tx: Tx) -> bool:
     """Whether what runs keep of their items by type is what one counts."""
     kept = [run for run in tx.all(sa.select(prompt_runs)) if run.tally is not None]
-    counted = queries._tallies(tx, [run.id for run in kept])
+    counted = queries._count_items(tx, [run.id for run in kept])
     ends = [(kind, end) for kind in ("video", "audio", "image") for end in queries._ENDS]
     for run in kept:
-        here, there = queries._kept(run.tally), counted[run.id]
+        here, there = queries._to_tally(run.tally), counted[run.id]
         if [here.items[each] for each in ends] != [there.items[each] for each in ends]:
             return False
         if (here.seconds, here.items.total()) != (there.seconds, there.items.total()):

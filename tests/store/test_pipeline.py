@@ -15,7 +15,7 @@ from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.core.runs import RunStatus
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind, Written
-from vvwatch.store.db.database import Database, Tx, sweep
+from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import deliveries, exports, webhooks
 from vvwatch.store.delivery.deliveries import AttemptResult, EndedAttempt, FinishResult
@@ -148,8 +148,8 @@ async def test_the_sweep_puts_again_what_the_engine_lost(database: Database, clo
     sink = jobs_of(database)
     sink.jobs.clear()
     clock.advance(60)
-    assert await database.write(sweep, sink, 5.0) == 3  # two files and the scan
-    assert await database.write(sweep, sink, 5.0) == 0
+    assert await database.write(requeue_overdue, sink, 5.0) == 3  # two files and the scan
+    assert await database.write(requeue_overdue, sink, 5.0) == 0
     assert len(sink.take(Kind.IMPORT_FILE)) == 2
 
 
@@ -245,7 +245,7 @@ async def test_a_clock_that_was_set_back_holds_nothing_up(database: Database, cl
     await database.write(windows.accept_objects, row.id, row.generation, [obj("a.mp4")])
     clock.jump(-86_400)
     jobs_of(database).jobs.clear()
-    await database.write(sweep, jobs_of(database), 5.0)
+    await database.write(requeue_overdue, jobs_of(database), 5.0)
     due = {job.kind: job.run_at for job in jobs_of(database).jobs}
     assert due == {Kind.SCAN: clock.now(), Kind.WINDOW: clock.now()}
 
@@ -259,7 +259,7 @@ async def test_pieces_are_not_held_up_by_a_clock_that_was_set_back(
     for days, refs in ((0, set()), (-1 / 24, {untried.ref}), (-2, {untried.ref, waiting.ref})):
         clock.jump(days * 86_400)
         jobs_of(database).jobs.clear()
-        await database.write(sweep, jobs_of(database), 5.0)
+        await database.write(requeue_overdue, jobs_of(database), 5.0)
         due = {job.ref: job.run_at for job in jobs_of(database).take(Kind.IMPORT_FILE)}
         assert due == dict.fromkeys(refs, clock.now())
 
@@ -273,7 +273,7 @@ async def test_what_a_clock_that_is_ahead_saw_for_the_first_time_is_not_held_up_
     for kinds in ({Kind.SCAN, Kind.DELIVERY, Kind.IMPORT_FILE}, {Kind.SCAN}):
         clock.jump(-28_800)
         jobs_of(database).jobs.clear()
-        await database.write(sweep, jobs_of(database), 5.0)
+        await database.write(requeue_overdue, jobs_of(database), 5.0)
         assert {job.kind for job in jobs_of(database).jobs if job.run_at == clock.now()} == kinds
         [scan] = jobs_of(database).take(Kind.SCAN)
         clock.jump(28_800)

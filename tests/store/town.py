@@ -12,7 +12,7 @@ from tests.clock import FakeClock
 from tests.postgres_server import PostgresServer
 from tests.store.busy import busy
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.opening import Place, place_at
+from vvwatch.store.db.opening import Place, resolve_place
 from vvwatch.store.schema import facts, import_files, indexes, media, nodes, objects, segment_results, windows
 from vvwatch.store.watching import ledger
 
@@ -36,7 +36,7 @@ class Town:
         return self.server.create_database(name)
 
     def place(self, url: str, clock: FakeClock | None = None) -> Place:
-        return place_at(url, self.folder, clock or self.clock)
+        return resolve_place(url, self.folder, clock or self.clock)
 
     def empty(self, dialect: str) -> Place:
         return self.place(self.address(dialect))

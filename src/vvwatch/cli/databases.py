@@ -14,7 +14,7 @@ from vvwatch.cli.local_daemon import state_dir
 from vvwatch.cli.output import several
 from vvwatch.clock import SystemClock
 from vvwatch.config import load
-from vvwatch.store.db.opening import Place, place_at
+from vvwatch.store.db.opening import Place, resolve_place
 
 _TELL_SECONDS: Final = 5.0
 
@@ -32,7 +32,7 @@ def place_of(url: str | None, config: str | None, state: str | None) -> Place:
     else:  # whatever else is wrong with the configuration does not matter
         folder = state_dir(state, config, environ).absolute()
         configured = load(None, {}, {"state_dir": str(folder), "database_url": url})
-    return place_at(configured.database_url, configured.state_dir, SystemClock())
+    return resolve_place(configured.database_url, configured.state_dir, SystemClock())
 
 
 def progress(what: str = "row") -> Callable[[str, int], None]:

@@ -124,11 +124,11 @@ async def _resealed(place: Place, source: KeySource, new_key: bool) -> tuple[Key
 
 async def _with_new_key(place: Place, source: KeySource) -> KeySource:
     """The keys with one before all others that seals nothing yet: that of an interrupted run, or a new one."""
-    present = await place.database.read(nodes.present) if place.file is None else []
+    present = await place.database.read(nodes.list_nodes) if place.file is None else []
     if len(present) > 1:
         names = ", ".join(node.name for node in present)
         raise Failure(f"a new key would be on this machine alone, and there are {names}", _ROTATION)
-    mark = await place.database.read(sealing.mark)
+    mark = await place.database.read(sealing.read_mark)
     is_unused = mark is not None and not source.box().is_newest(mark)
     return source if is_unused else source.add_newest()
 

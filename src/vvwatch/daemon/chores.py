@@ -17,8 +17,8 @@ from vvwatch.daemon.wiring import House
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.notify import Notifier
 from vvwatch.store.db.database import Traffic
-from vvwatch.workflow.upkeep.deletions import Deleting
-from vvwatch.workflow.upkeep.housekeeping import GRACE_SECONDS, Pruning, put_again
+from vvwatch.workflow.upkeep.deletions import DeletionWorker
+from vvwatch.workflow.upkeep.housekeeping import GRACE_SECONDS, Pruner, requeue_work
 
 _SWEEP_SECONDS = 60.0
 _DELETING_SECONDS = 1.0
@@ -56,7 +56,7 @@ async def sweeping(house: House) -> None:
     while True:
         await house.clock.sleep(seconds)
         try:
-            await put_again(house.database, house.sink, house.telemetry)
+            await requeue_work(house.database, house.sink, house.telemetry)
         except Exception as error:  # noqa: BLE001  # a sweep that broke must not end a daemon that works
             house.telemetry.emit("task.failed", task="sweep", error=error)
         seconds = _SWEEP_SECONDS
@@ -64,7 +64,7 @@ async def sweeping(house: House) -> None:
 
 async def deleting(house: House, stopping: anyio.Event) -> None:
     """Carry out what was deleted: what came while nobody looked, and what a stop broke off."""
-    deleting = Deleting(house.database, house.clock, house.telemetry, stopping.is_set)
+    deleting = DeletionWorker(house.database, house.clock, house.telemetry, stopping.is_set)
     while True:
         try:
             gone = await deleting.run()
@@ -94,7 +94,7 @@ async def _cleared(house: House) -> None:
 @asynccontextmanager
 async def calendar(house: House, notifier: Notifier, stopping: anyio.Event) -> AsyncIterator[None]:
     """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
-    pruning = Pruning(house.database, house.engine.prune, house.clock, house.telemetry, stopping.is_set)
+    pruning = Pruner(house.database, house.engine.prune, house.clock, house.telemetry, stopping.is_set)
 
     async def prune() -> None:
         await pruning.run(house.config.retention)

@@ -20,7 +20,7 @@ from vvwatch.core.money import Forecast, Workload
 from vvwatch.ports.processing import Processor
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import ClosedLimiter, Resources, open_processors
-from vvwatch.workflow.pipeline.prompts import chosen
+from vvwatch.workflow.pipeline.prompts import choose_prompt
 
 USUAL_SECONDS = 600.0
 """How long a media item is supposed to be when nobody says."""
@@ -67,7 +67,7 @@ class Forecaster:
 
     def work(self, automation: Automation, items: int) -> Work | None:
         """Return what so many videos take; None where a prompt of the API asks, which the file does not know."""
-        name, prompt = chosen(self._config, automation)
+        name, prompt = choose_prompt(self._config, automation)
         if prompt is None:
             return None
         preset = automation.prompt.model_dump(exclude={"prompt_id"}, exclude_none=True)

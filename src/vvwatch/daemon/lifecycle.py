@@ -36,7 +36,7 @@ from vvwatch.store.admin import nodes
 from vvwatch.store.admin.nodes import Life
 from vvwatch.telemetry import Telemetry, configure_logging
 from vvwatch.workflow.upkeep import sandbox_report
-from vvwatch.workflow.upkeep.housekeeping import put_again
+from vvwatch.workflow.upkeep.housekeeping import requeue_work
 
 _SEEN_SECONDS = 15.0
 _BEATS = 3  # signs of life within a heartbeat
@@ -127,10 +127,10 @@ class _Daemon:
         await declare(house, house.config)
         await house.pauses.renew(all_of_them=self._options.resumes)
         await house.uploads.settle()
-        await put_again(house.database, house.sink, house.telemetry)
+        await requeue_work(house.database, house.sink, house.telemetry)
         house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
         self._warn(house.config)
-        sandbox_report.warn(house.telemetry)
+        sandbox_report.report_sandbox(house.telemetry)
         listener = listener_of(house.config)
         tls = tls_of(house.config)
         where = address(listener, tls)
@@ -273,7 +273,7 @@ class _Daemon:
             with anyio.move_on_after(min(heartbeat / _BEATS, _SEEN_SECONDS)):
                 await self._stopping.wait()
         with suppress(StoreUnavailable):
-            await house.database.write(nodes.leave, house.config.node.name)
+            await house.database.write(nodes.remove_node, house.config.node.name)
 
     def _me(self, where: str) -> tuple[str, str, str, float]:
         return self._house.config.node.name, __version__, where, self._state.started_at

@@ -11,11 +11,11 @@ from vvwatch.store.admin.nodes import Life
 async def be_seen(house: House, life: Life) -> None:
     """Give a sign of life, and tell of a life of this node and of nodes that ended without a word."""
     now = house.clock.now()
-    seen_at = await house.database.write(nodes.note, life)
+    seen_at = await house.database.write(nodes.record_life, life)
     if seen_at is not None:
         silent = round(now - seen_at, 1)
         house.telemetry.emit("node.returned", node=life.name, seen_at=to_iso(seen_at), silent_seconds=silent)
-    for node in await house.database.write(nodes.miss):
+    for node in await house.database.write(nodes.claim_lost):
         house.telemetry.emit(
             "node.lost",
             node=node.name,

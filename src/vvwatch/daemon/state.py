@@ -146,7 +146,7 @@ def _store_hosts(config: Config) -> dict[str, str]:
 
 
 async def _nodes(house: House) -> dict[str, Any]:
-    found = await house.database.read(nodes.present)
+    found = await house.database.read(nodes.list_nodes)
     return {"node": house.config.node.name, "nodes": [_told(node) for node in found]}
 
 
@@ -171,7 +171,7 @@ async def tell_of_nothing(house: House, announce: Callable[[str], None]) -> None
 
 
 async def _tell_of_recovery(house: House) -> None:
-    waiting = {each.code for each in await house.database.read(shortages.waiting)}
+    waiting = {each.code for each in await house.database.read(shortages.list_waiting)}
     for code in CODES:
         past = None if code in waiting else house.telemetry.over("machine.shortage", reason=code)
         if past is not None:
@@ -215,7 +215,7 @@ def _figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
         "items_pending": _unfinished(tx, run_items),
         "delivery_backlog": _count(tx, deliveries.c.completed_at.is_(None)),
         "jobs_due": sink.due(tx),
-        "nodes_lost": nodes.lost(tx),
+        "nodes_lost": nodes.count_lost(tx),
     }
 
 

@@ -40,7 +40,7 @@ from vvwatch.senders.http import HttpSender
 from vvwatch.store.admin.secret_keys import find_keys
 from vvwatch.store.db.database import Database, JobSink
 from vvwatch.store.db.encryption import SecretBox
-from vvwatch.store.db.opening import needing_postgresql
+from vvwatch.store.db.opening import require_postgresql
 from vvwatch.store.db.queues import FETCH, queue_name
 from vvwatch.store.runs.run_queries import processors_in_use
 from vvwatch.telemetry import Telemetry
@@ -337,7 +337,7 @@ def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, D
 
         file = SqliteDatabase(config.database_path, clock)
         return clock, file, SqliteEngine(file, report)
-    with needing_postgresql():
+    with require_postgresql():
         from vvwatch.store.db.postgres import DatabaseClock, PostgresDatabase  # noqa: PLC0415
         from vvwatch.store.db.postgres_engine import PgQueuerEngine  # noqa: PLC0415
     url, common = config.database_url, DatabaseClock(clock)

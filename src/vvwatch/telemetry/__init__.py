@@ -15,12 +15,12 @@ from vvwatch.core.events import iso
 from vvwatch.core.repeats import Past, Repeats, Told
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.telemetry.catalogue import CATALOGUE
-from vvwatch.telemetry.logs import FORMATS, chosen_format, configure_logging
-from vvwatch.telemetry.metrics import Totals, forget, make_metrics, told_of
-from vvwatch.telemetry.redaction import redacted, without_object_names
+from vvwatch.telemetry.logs import FORMATS, choose_format, configure_logging
+from vvwatch.telemetry.metrics import Totals, drop_label_values, list_label_values, make_metrics
+from vvwatch.telemetry.redaction import drop_object_names, redact
 from vvwatch.telemetry.specs import EventSpec
 
-__all__ = ["CATALOGUE", "FORMATS", "EventSpec", "Telemetry", "chosen_format", "configure_logging"]
+__all__ = ["CATALOGUE", "FORMATS", "EventSpec", "Telemetry", "choose_format", "configure_logging"]
 
 Subscriber = Callable[[str, Mapping[str, Any]], None]
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -68,14 +68,14 @@ class Telemetry:
         if spec is None:
             raise ValueError(f"no event is called {event!r}: add it to the catalogue")
         fault = fields.get("error")
-        told = _with_fault(fields, fault)
+        told = _add_exception(fields, fault)
         for update in spec.updates:
             update(self._metrics, told)
         number = _LEVELS[level or spec.level]
         more = self._worth_a_line(event, spec, number, told, fault)
         if more is None and not self._subscribers:
             return
-        shown = redacted(told)
+        shown = redact(told)
         if more is not None:
             self._write(event, number, {**shown, **more}, fault)
         for subscriber in self._subscribers:
@@ -87,7 +87,7 @@ class Telemetry:
         """What the line says beside the fields; None when there is none, or it was written a short while ago."""
         if event != _OUTAGE and isinstance(fault, StoreUnavailable) and self._repeats.lasts((_OUTAGE,)):
             return None
-        new = Told(0, 0.0) if spec.troubles is None else self._noted(_trouble(event, spec, told))
+        new = Told(0, 0.0) if spec.troubles is None else self._noted(_trouble_key(event, spec, told))
         if new is None or self._log is None or not self._log.is_enabled_for(number):
             return None
         return {"repeats": new.unsaid, "lasts_seconds": round(new.lasts_seconds)} if new.lasts_seconds else {}
@@ -102,7 +102,7 @@ class Telemetry:
         `fields` are those that tell its troubles apart. Whoever calls emits what tells that it is over.
         """
         with self._noting:
-            return self._repeats.end(_trouble(event, CATALOGUE[event], fields), self._seconds())
+            return self._repeats.end(_trouble_key(event, CATALOGUE[event], fields), self._seconds())
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call `callback(event, fields)` for each event, fields redacted; returns what ends it."""
@@ -115,19 +115,19 @@ class Telemetry:
 
     def told_of(self, label: str) -> set[str]:
         """The values that `label` has in the gauges: the automations, or the connectors, that were told of."""
-        return told_of(self._metrics, label)
+        return list_label_values(self._metrics, label)
 
     def forget(self, label: str, values: Iterable[str]) -> None:
         """Drop the gauges of what is there no more, which would stand still for ever."""
-        forget(self._metrics, label, values)
+        drop_label_values(self._metrics, label, values)
 
     def exposition(self, *, with_names: bool = True) -> bytes:
         """All metrics as Prometheus text, of the type CONTENT_TYPE; without names each is one for all of them."""
         return generate_latest(self.registry if with_names else Totals(self.registry))
 
     def _write(self, event: str, number: int, fields: Mapping[str, Any], fault: Any) -> None:
-        said = {name: _told(name, value) for name, value in fields.items() if value not in ("", None)}
-        shown = said if self._keys else without_object_names(said)
+        said = {name: _to_field(name, value) for name, value in fields.items() if value not in ("", None)}
+        shown = said if self._keys else drop_object_names(said)
         if self._log is not None:
             self._log.log(number, event, **shown, **self._trace(fault))
 
@@ -138,16 +138,16 @@ class Telemetry:
         return {"exc_info": fault} if self._keys else {"exception": "".join(format_tb(fault.__traceback__))}
 
 
-def _trouble(event: str, spec: EventSpec, told: Mapping[str, Any]) -> tuple[str, ...]:
+def _trouble_key(event: str, spec: EventSpec, told: Mapping[str, Any]) -> tuple[str, ...]:
     return (event, *(str(told.get(name, "")) for name in spec.troubles or ()))
 
 
-def _told(name: str, value: Any) -> Any:
+def _to_field(name: str, value: Any) -> Any:
     """A moment as every answer has it: ISO-8601 in UTC."""
     return iso(value) if name.endswith("_at") and isinstance(value, float) else value
 
 
-def _with_fault(fields: dict[str, Any], fault: Any) -> dict[str, Any]:
+def _add_exception(fields: dict[str, Any], fault: Any) -> dict[str, Any]:
     """`fields` with the exception `fault` spelt out."""
     if not isinstance(fault, BaseException):
         return fields

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from vvwatch.telemetry.metrics import count, observe, put, stamp, turn
-from vvwatch.telemetry.specs import EventSpec, debug, error, failure, info, once, retry, warning
+from vvwatch.telemetry.metrics import count, observe, set_gauge, set_state, set_time
+from vvwatch.telemetry.specs import EventSpec, count_failure, count_retry, debug, error, info, once, warning
 
 _CONFIG_TAKEN: Final = (
-    put("config_last_reload_successful", value=1),
-    stamp("config_last_reload_success_timestamp_seconds"),
+    set_gauge("config_last_reload_successful", value=1),
+    set_time("config_last_reload_success_timestamp_seconds"),
 )
 
 _DELIVERY: Final = "delivery, webhook, event_type, attempt, status_code, error, error_type, duration_seconds"
@@ -30,11 +30,11 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "What is under way, and what the database did since the last time (automations, windows_open, files_pending, "
         "items_pending, delivery_backlog, jobs_due, nodes_lost, connections_open, transactions, "
         "reruns).",
-        put("windows_open"),
-        put("delivery_backlog"),
-        put("jobs_due"),
-        put("nodes_lost"),
-        put("connections_open"),
+        set_gauge("windows_open"),
+        set_gauge("delivery_backlog"),
+        set_gauge("jobs_due"),
+        set_gauge("nodes_lost"),
+        set_gauge("connections_open"),
         count("database_transactions_total", by="transactions"),
         count("database_reruns_total", by="reruns"),
     ),
@@ -42,14 +42,14 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         warning(
             "For so long nothing else could run, and where in the code that was (seconds, where, stack, "
             "event_loop_blocked_seconds).",
-            put("event_loop_blocked_seconds"),
+            set_gauge("event_loop_blocked_seconds"),
             count("event_loop_blocks_total"),
         ),
         "where",
     ),
     "loop.measured": debug(
         "The longest time of the last minute in which nothing else could run (event_loop_blocked_seconds).",
-        put("event_loop_blocked_seconds"),
+        set_gauge("event_loop_blocked_seconds"),
     ),
     "daemon.state_dumped": info("The answer to SIGUSR1: the fields of daemon.measured."),
     "daemon.draining": info("No new work is begun; running steps may end (hint)."),
@@ -73,7 +73,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     "config.reloaded": info("A changed configuration is in use (file, needs_restart).", *_CONFIG_TAKEN),
     "config.rejected": error(
         "The configuration is wrong and the old one stays (error).",
-        put("config_last_reload_successful", value=0),
+        set_gauge("config_last_reload_successful", value=0),
     ),
     "sweep.finished": debug("Overdue work was looked for (found)."),
     "retention.finished": info(
@@ -97,29 +97,32 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "expires_at)."
     ),
     "job.failed": once(
-        error("A piece of work broke and is tried again (kind, ref, attempt, error).", failure("job")),
+        error("A piece of work broke and is tried again (kind, ref, attempt, error).", count_failure("job")),
         "kind",
         "error_type",
     ),
     "task.failed": once(
-        error("A part of the daemon broke and is started again (task, error).", failure("task")),
+        error("A part of the daemon broke and is started again (task, error).", count_failure("task")),
         "task",
         "error_type",
     ),
     "database.unavailable": once(
         error(
             "The database does not work; errors that follow from that are not logged separately (error).",
-            failure("database"),
+            count_failure("database"),
         )
     ),
     "machine.shortage": once(
-        error("Work waits for this machine, which lacks something (reason, error).", failure("machine")),
+        error(
+            "Work waits for this machine, which lacks something (reason, error).", count_failure("machine")
+        ),
         "reason",
     ),
     "machine.recovered": info("No work waits for this machine any more (reason, outage_seconds, failures)."),
     "database.available": info("The database works again (outage_seconds, failures)."),
     "request.failed": error(
-        "A request broke and was answered with 500 (request_id, method, path, error).", failure("request")
+        "A request broke and was answered with 500 (request_id, method, path, error).",
+        count_failure("request"),
     ),
     "connection.refused": once(
         warning(
@@ -138,56 +141,56 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "reason",
     ),
     "loop.failed": once(
-        error("Something ended in an error that nobody waited for (message, error).", failure("loop")),
+        error("Something ended in an error that nobody waited for (message, error).", count_failure("loop")),
         "message",
         "error_type",
     ),
     # changes
     "hint.failed": warning(
         "A hint could not be followed; the next scan finds what it was about (automation, error).",
-        failure("hint"),
+        count_failure("hint"),
     ),
     "source.listening": info(
         "Changes are learnt of early (automation, state, reason, hint).",
-        put("source_healthy", "automation", value=1),
-        turn("source_state", "automation", "healthy"),
+        set_gauge("source_healthy", "automation", value=1),
+        set_state("source_state", "automation", "healthy"),
     ),
     "source.degraded": warning(
         "Changes are learnt of by listing only (automation, state, reason, hint).",
-        put("source_healthy", "automation", value=0),
-        turn("source_state", "automation", "degraded"),
+        set_gauge("source_healthy", "automation", value=0),
+        set_state("source_state", "automation", "degraded"),
     ),
     "source.failed": error(
         "The source is down (automation, state, reason, hint).",
-        put("source_healthy", "automation", value=0),
-        turn("source_state", "automation", "failed"),
+        set_gauge("source_healthy", "automation", value=0),
+        set_state("source_state", "automation", "failed"),
         count("errors_total", step="source", error_type="source_failed"),
     ),
     "source.recovered": info(
         "Changes are learnt of early again (automation, state, reason, hint).",
-        put("source_healthy", "automation", value=1),
-        turn("source_state", "automation", "healthy"),
+        set_gauge("source_healthy", "automation", value=1),
+        set_state("source_state", "automation", "healthy"),
     ),
     "queue.listening": info(
         "The queue of a connector tells of changes (connector).",
-        put("queue_healthy", "connector", value=1),
-        turn("queue_state", "connector", "healthy"),
+        set_gauge("queue_healthy", "connector", value=1),
+        set_state("queue_state", "connector", "healthy"),
     ),
     "queue.degraded": warning(
         "The queue may be behind; listings go on as without it (connector, reason, hint).",
-        put("queue_healthy", "connector", value=0),
-        turn("queue_state", "connector", "degraded"),
+        set_gauge("queue_healthy", "connector", value=0),
+        set_state("queue_state", "connector", "degraded"),
     ),
     "queue.failed": error(
         "The queue cannot be used; listings go on as without it (connector, reason, hint).",
-        put("queue_healthy", "connector", value=0),
-        turn("queue_state", "connector", "failed"),
+        set_gauge("queue_healthy", "connector", value=0),
+        set_state("queue_state", "connector", "failed"),
         count("errors_total", step="queue", error_type="queue_failed"),
     ),
     "queue.recovered": info(
         "The queue tells of changes again (connector).",
-        put("queue_healthy", "connector", value=1),
-        turn("queue_state", "connector", "healthy"),
+        set_gauge("queue_healthy", "connector", value=1),
+        set_state("queue_state", "connector", "healthy"),
     ),
     "queue.batch_taken": debug(
         "Messages were committed and answered (connector, messages, acknowledged, quarantined, lag_seconds, "
@@ -207,14 +210,14 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         count("list_calls_total", by="list_calls"),
         count("objects_listed_total", by="listed"),
         observe("scan_duration_seconds"),
-        stamp("last_scan_timestamp_seconds", "automation"),
-        put("stretched", "automation"),
+        set_time("last_scan_timestamp_seconds", "automation"),
+        set_gauge("stretched", "automation"),
     ),
     "scan.failed": once(
         warning(
             "A listing broke off and proves nothing (automation, connector, error).",
             count("scans_total", outcome="failed"),
-            failure("scan"),
+            count_failure("scan"),
         ),
         "automation",
     ),
@@ -228,7 +231,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "changed, gone, recovered, list_calls, cost_usd, duration_seconds).",
         count("objects_gone_total", by="gone"),
         count("objects_recovered_total", by="recovered"),
-        stamp("last_complete_sweep_timestamp_seconds", "automation", complete=True),
+        set_time("last_complete_sweep_timestamp_seconds", "automation", complete=True),
     ),
     "change.accepted": debug(
         "New objects join the window, object_key the first (automation, window, objects, object_key, due_at).",
@@ -253,8 +256,8 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     "import.started": info("An import job begins (import_job, files)."),
     "import.listing_retried": warning(
         "A one-time import job could not list its connector and begins again (import_job, connector, attempt, error).",
-        retry("import_listing"),
-        failure("import_listing"),
+        count_retry("import_listing"),
+        count_failure("import_listing"),
     ),
     "import.cancelled": info("A person cancelled an import job (import_job, imported, failed, skipped)."),
     "import.file_finished": debug(
@@ -266,17 +269,17 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "import.file_retried": info(
         "A file is tried again (import_job, object_key, attempt, error).",
-        retry("import"),
-        failure("import"),
+        count_retry("import"),
+        count_failure("import"),
     ),
     "import.finished": info(
         "An import job ended (import_job, automation, status, imported, failed, skipped).",
         count("import_jobs_total", "status"),
-        stamp("last_success_timestamp_seconds", "automation", status="completed"),
+        set_time("last_success_timestamp_seconds", "automation", status="completed"),
     ),
     "trouble.put_off": debug(
         "An object still cannot be read; it is tried again later (connector, object_key, tries, retry_at, error).",
-        retry("trouble"),
+        count_retry("trouble"),
     ),
     "trouble.over": info(
         "An object that could not be imported can be read again; its import starts over (connector, object_key, tries)."
@@ -297,13 +300,13 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "A media item was processed in part: it is damaged, or segments failed (run, media, object_key, message)."
     ),
     "run.item_retried": warning(
-        "A media item is tried again (run, media, attempt, error).", retry("run"), failure("run")
+        "A media item is tried again (run, media, attempt, error).", count_retry("run"), count_failure("run")
     ),
     "run.item_waits": once(
         warning(
             "A media item waits for its processor, which is away, paused or out of budget (run, media, processor, "
             "error).",
-            failure("run"),
+            count_failure("run"),
         ),
         "processor",
         "error_type",
@@ -346,12 +349,12 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         count("exports_total", status="completed"),
     ),
     "export.retried": warning(
-        "An export is tried again (export, attempt, error).", retry("export"), failure("export")
+        "An export is tried again (export, attempt, error).", count_retry("export"), count_failure("export")
     ),
     "export.failed": error(
         "An export was given up (export, run, error).",
         count("exports_total", status="failed"),
-        failure("export"),
+        count_failure("export"),
     ),
     # webhooks
     "delivery.sent": info(
@@ -363,8 +366,8 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         f"A webhook did not take an event and will be asked again ({_DELIVERY}).",
         count("deliveries_total", outcome="retrying"),
         observe("delivery_duration_seconds"),
-        retry("delivery"),
-        failure("delivery"),
+        count_retry("delivery"),
+        count_failure("delivery"),
     ),
     "webhook.disabled": error(
         "A webhook failed too often in a row, or asked not to be told again: it is told nothing more (webhook, name).",
@@ -374,6 +377,6 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         f"A webhook never took an event ({_DELIVERY}).",
         count("deliveries_total", outcome="failed"),
         observe("delivery_duration_seconds"),
-        failure("delivery"),
+        count_failure("delivery"),
     ),
 }

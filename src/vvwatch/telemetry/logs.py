@@ -17,7 +17,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from vvwatch.core.repeats import Repeats, Told
-from vvwatch.telemetry.redaction import masked, redacted
+from vvwatch.telemetry.redaction import mask, redact
 
 FORMATS: Final = ("auto", "console", "journal", "json")
 _INDISCREET: Final = ("httpcore", "httpcore2", "httpx", "httpx2")
@@ -40,11 +40,11 @@ def configure_logging(
     `format` is `console`, `journal`, `json`, or `auto`: what suits the stream. A stream that breaks is
     ignored: nobody reads it any more, and the work goes on.
     """
-    chosen = chosen_format(stream, environ) if format == "auto" else format
+    chosen = choose_format(stream, environ) if format == "auto" else format
     number = logging.getLevelNamesMapping()[level.upper()]
     logger: FilteringBoundLogger = structlog.wrap_logger(
         _Writer(stream),
-        processors=[structlog.processors.add_log_level, *_rendering(chosen, stream, environ)],
+        processors=[structlog.processors.add_log_level, *_build_renderers(chosen, stream, environ)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         context_class=dict,
     ).bind()
@@ -52,7 +52,7 @@ def configure_logging(
     return logger
 
 
-def chosen_format(stream: TextIO, environ: Mapping[str, str]) -> str:
+def choose_format(stream: TextIO, environ: Mapping[str, str]) -> str:
     """`console` on a terminal, `journal` when the journal reads the stream, else `json`."""
     if stream.isatty():
         return "console"
@@ -67,7 +67,7 @@ def _reaches_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def _rendering(format_: str, stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
+def _build_renderers(format_: str, stream: TextIO, environ: Mapping[str, str]) -> list[Processor]:
     if format_ == "console":
         renderer = structlog.dev.ConsoleRenderer(
             colors=_wants_colors(stream, environ), exception_formatter=structlog.dev.plain_traceback
@@ -116,7 +116,7 @@ class _Writer:
 
     def msg(self, line: str) -> None:
         """Write one event; characters that the stream cannot show are spelt out."""
-        shown = masked(line).encode(self._encoding, "backslashreplace").decode(self._encoding)
+        shown = mask(line).encode(self._encoding, "backslashreplace").decode(self._encoding)
         with self._lock, suppress(OSError, ValueError):
             self._stream.write(f"{shown}\n")
             self._stream.flush()
@@ -147,7 +147,7 @@ class _Bridge(logging.Handler):
                 return
             new = found
         more = {"repeats": new.unsaid, "lasts_seconds": round(new.lasts_seconds)} if new.lasts_seconds else {}
-        fields = redacted({"logger": record.name, "message": record.getMessage()})
+        fields = redact({"logger": record.name, "message": record.getMessage()})
         self._logger.log(record.levelno, "log.recorded", **fields, **more, exc_info=record.exc_info)
 
 

@@ -127,7 +127,7 @@ def observe(name: str, field: str = "duration_seconds") -> Update:
     return update
 
 
-def put(name: str, *labels: str, value: float | None = None) -> Update:
+def set_gauge(name: str, *labels: str, value: float | None = None) -> Update:
     """Set a gauge to `value`, or to the event's field of the gauge's name where it has one."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
@@ -138,7 +138,7 @@ def put(name: str, *labels: str, value: float | None = None) -> Update:
     return update
 
 
-def turn(name: str, label: str, state: str) -> Update:
+def set_state(name: str, label: str, state: str) -> Update:
     """Set the gauge of `state` to 1 and those of all other states to 0."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
@@ -148,7 +148,7 @@ def turn(name: str, label: str, state: str) -> Update:
     return update
 
 
-def stamp(name: str, *labels: str, **only: object) -> Update:
+def set_time(name: str, *labels: str, **only: object) -> Update:
     """Set a gauge to the present moment, for events whose fields have the values `only`."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
@@ -185,7 +185,7 @@ def _total(family: Metric) -> Metric:
     return whole
 
 
-def told_of(metrics: Metrics, label: str) -> set[str]:
+def list_label_values(metrics: Metrics, label: str) -> set[str]:
     """The values that `label` has in gauges now."""
     samples = (
         sample
@@ -196,7 +196,7 @@ def told_of(metrics: Metrics, label: str) -> set[str]:
     return {sample.labels[label] for sample in samples}
 
 
-def forget(metrics: Metrics, label: str, values: Iterable[str]) -> None:
+def drop_label_values(metrics: Metrics, label: str, values: Iterable[str]) -> None:
     """Drop what gauges say where `label` has one of `values`; counters, which are history, stay."""
     for value in values:
         for each in _gauges_by(metrics, label):

@@ -16,7 +16,7 @@ _SPEAKING: Final = frozenset({"error", "reason"})
 _QUOTED: Final = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)""")
 
 
-def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
+def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
     """`fields` with secrets masked (by name, and by look inside texts) and control characters spelt out.
 
     `object_key` and `object_keys` name objects of a store and are shown.
@@ -24,21 +24,21 @@ def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: MASK if _is_secret(name) else _clean(value) for name, value in fields.items()}
 
 
-def without_object_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+def drop_object_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """`fields` without the names of objects, which may be a customer's data.
 
     What names an object is masked, what `error` and `reason` quote is cut out, and `message`, which may say
     anything about an object, is left out.
     """
-    return {name: _nameless(name, value) for name, value in fields.items() if name != "message"}
+    return {name: _drop_name(name, value) for name, value in fields.items() if name != "message"}
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """`text` with everything that looks like an API key or a webhook secret masked."""
     return _SECRET_TEXT.sub(rf"\1{MASK}", text)
 
 
-def _nameless(name: str, value: Any) -> Any:
+def _drop_name(name: str, value: Any) -> Any:
     if name in _OBJECT_NAMES:
         return MASK
     return _QUOTED.sub("'…'", value) if name in _SPEAKING and isinstance(value, str) else value
@@ -50,9 +50,9 @@ def _is_secret(name: str) -> bool:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape").decode(), masked(value))
+        return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape").decode(), mask(value))
     if isinstance(value, Mapping):
-        return redacted(value)
+        return redact(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean(item) for item in value]
     return value

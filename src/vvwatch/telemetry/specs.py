@@ -43,11 +43,11 @@ def once(spec: EventSpec, *troubles: str) -> EventSpec:
     return replace(spec, troubles=troubles)
 
 
-def failure(step: str) -> Update:
+def count_failure(step: str) -> Update:
     """Return what counts a failure of this step by its type."""
     return count("errors_total", "error_type", step=step)
 
 
-def retry(step: str) -> Update:
+def count_retry(step: str) -> Update:
     """Return what counts another try of this step."""
     return count("step_retries_total", step=step)

@@ -24,7 +24,7 @@ from vvwatch.store.db.database import Database
 from vvwatch.store.runs import runs
 from vvwatch.store.runs.journal import Owner
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.journal import ItemJournal, Ledger
+from vvwatch.workflow.pipeline.journal import CallLedger, ItemJournal
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def run_id(database: Database, clock: FakeClock) -> str:
     work = await database.write(runs.begin_item, job)
     assert work is not None
     owner = Owner(job, run_id, work.item.id, work.media.id, "gpt", work.item.attempts)
-    journal = ItemJournal(Ledger(database, Telemetry("test")), owner)
+    journal = ItemJournal(CallLedger(database, Telemetry("test")), owner)
 
     async def call(ordinal: int, *ended: Any, **told: Any) -> None:
         times = (None, None) if ordinal == WHOLE else (2.0 * ordinal, 2.0 * ordinal + 2.0)

@@ -40,7 +40,9 @@ async def import_ended(database: Database) -> None:
     def end(tx: Tx) -> None:
         tx.execute(sa.update(media).values(import_job_id="job_1"))
         job = tx.require(import_jobs, "import_job", "job_1")
-        tx.update(import_jobs, "job_1", status=ImportStatus.COMPLETED, run_id=runs.after_import(tx, job))
+        tx.update(
+            import_jobs, "job_1", status=ImportStatus.COMPLETED, run_id=runs.start_after_import(tx, job)
+        )
 
     await database.write(end)
 

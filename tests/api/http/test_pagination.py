@@ -32,7 +32,7 @@ async def test_every_item_comes_once(api: Api, story: Story, database: Database)
 
 async def test_segments_are_paged_by_number(api: Api, story: Story, database: Database) -> None:
     def add(tx: Tx) -> None:
-        item = run_queries.item(tx, story.run_id, story.video_id).item
+        item = run_queries.get_item(tx, story.run_id, story.video_id).item
         for ordinal in range(1, 12):
             tx.insert(
                 segment_results,

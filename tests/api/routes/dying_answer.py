@@ -74,7 +74,7 @@ def arm(database: Any, moment: str) -> None:
                 die()
             return result
 
-        if not moment or fn is not idempotency.once:
+        if not moment or fn is not idempotency.run_once:
             return await honest(fn, *args, **kwargs)
         await honest(work)
         die()

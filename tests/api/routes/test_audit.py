@@ -183,7 +183,7 @@ async def test_the_rate_limit_refuses_with_an_entry(context: ApiContext) -> None
         for _ in range(6):
             await api.client.get("/api/v2/indexes")
     await context.refused.flush()
-    found = await context.database.read(audit.newest, audit.Wanted(), None, 10)
+    found = await context.database.read(audit.list_newest, audit.AuditFilter(), None, 10)
     assert [(row.details["reason"], row.times) for row in found] == [("rate_limit", 3)]
 
 
@@ -236,7 +236,7 @@ async def _make(api: Api, number: int) -> None:
 
 
 def _count(tx: Tx) -> int:
-    return len(audit.newest(tx, audit.Wanted(), None, 200))
+    return len(audit.list_newest(tx, audit.AuditFilter(), None, 200))
 
 
 async def test_what_steers_a_pipeline_has_an_entry(
@@ -274,7 +274,7 @@ async def test_a_crash_leaves_the_change_and_its_entry_or_neither(
     database = SqliteDatabase(place, FakeClock())
     async with database.opened():
         made = await database.read(catalog.list_indexes, include_defaults=False)
-        kept = await database.read(audit.newest, audit.Wanted(action="index"), None, 10)
+        kept = await database.read(audit.list_newest, audit.AuditFilter(action="index"), None, 10)
         assert [row.name for row in made] == ["films"] * times
         assert [row.resource_id for row in kept] == [row.id for row in made]
         assert [row.actor for row in kept] == [keys.ADMIN_KEY_ID] * times

@@ -41,7 +41,7 @@ from vvwatch.store.schema import (
 from vvwatch.store.schema import windows as windows_table
 from vvwatch.store.watching import ledger, windows
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.upkeep.deletions import Deleting
+from vvwatch.workflow.upkeep.deletions import DeletionWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +85,7 @@ async def undeclared(database: Database) -> None:
     await database.write(change)
 
 
-def deleting(database: Database, clock: FakeClock, pieces: int | None = None) -> Deleting:
+def deleting(database: Database, clock: FakeClock, pieces: int | None = None) -> DeletionWorker:
     """Carries deletions out, and stops after so many pieces."""
     left = [pieces]
 
@@ -95,7 +95,7 @@ def deleting(database: Database, clock: FakeClock, pieces: int | None = None) ->
         left[0] -= 1
         return left[0] < 0
 
-    return Deleting(database, clock, Telemetry("test"), stopping)
+    return DeletionWorker(database, clock, Telemetry("test"), stopping)
 
 
 @pytest.fixture
@@ -329,7 +329,7 @@ async def test_an_index_with_deleted_videos_goes_as_well(
     await api.ask("DELETE", f"/videos/{free.video_id}", status=202)
     await api.ask("DELETE", f"/indexes/{INDEX}", status=202)
     await deleting(database, clock).run()
-    assert await database.read(deletions.unfinished) == []
+    assert await database.read(deletions.list_unfinished) == []
     assert await count(database, media) == 0
 
 
@@ -359,11 +359,11 @@ async def test_a_node_that_comes_late_leaves_what_has_the_id_now(
     api: Api, free: Story, database: Database, clock: FakeClock
 ) -> None:
     await api.ask("DELETE", f"/indexes/{INDEX}", status=202)
-    [seen] = await database.read(deletions.unfinished)
+    [seen] = await database.read(deletions.list_unfinished)
     await deleting(database, clock).run()
     await database.write(catalog.declare_index, INDEX, "again")
-    await database.write(deletions.drain, seen)
+    await database.write(deletions.stop_work, seen)
     for step in clearing.STEPS[deletions.INDEX]:
-        assert await database.write(clearing.take, seen, step) == 0
+        assert await database.write(clearing.clear_piece, seen, step) == 0
     await database.write(deletions.finish, seen)
     assert (await api.get(f"/indexes/{INDEX}"))["name"] == "again"

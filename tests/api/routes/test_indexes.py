@@ -9,7 +9,7 @@ from vvwatch.errors import Conflict
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.upkeep.deletions import Deleting
+from vvwatch.workflow.upkeep.deletions import DeletionWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def test_an_id_that_was_deleted_may_be_declared_again(
     await api.ask("DELETE", f"/indexes/{index_id}", status=202)
     with pytest.raises(Conflict, match="is being deleted"):
         await database.write(catalog.declare_index, index_id, "films")
-    await Deleting(database, clock, Telemetry("test")).run()
+    await DeletionWorker(database, clock, Telemetry("test")).run()
     await database.write(catalog.declare_index, index_id, "films")
     assert (await api.get(f"/indexes/{index_id}"))["name"] == "films"
 

@@ -27,7 +27,7 @@ REFUSED = Pause("processor_error", "the endpoint refused the key (401)", "put an
 def spend(tx: Tx) -> None:
     """Three calls of `other` today, one of them of unknown price."""
     scopes = [day_scope(tx.now, "other"), month_scope(tx.now, "other"), day_scope(tx.now)]
-    spending.hold(tx, scopes)
+    spending.lock_spent(tx, scopes)
     change = spending.Change(
         calls=3,
         input_tokens=3_000,
@@ -36,7 +36,7 @@ def spend(tx: Tx) -> None:
         unpriced_calls=1,
         reserved_nanousd=500_000_000,
     )
-    spending.add(tx, dict.fromkeys(scopes, change))
+    spending.add_changes(tx, dict.fromkeys(scopes, change))
 
 
 async def test_a_processor_that_nobody_asked_has_done_nothing(api: Api) -> None:

@@ -11,7 +11,7 @@ from tests.fakes import FakeStorage
 from tests.store.admin.test_retention import SOON, nothing_to_prune
 from vvwatch.store.db.database import Database
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.upkeep.housekeeping import Pruning
+from vvwatch.workflow.upkeep.housekeeping import Pruner
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 async def pruned(database: Database, clock: FakeClock, story: Story) -> Story:
     """The story, when all that can go is gone."""
     clock.advance(2 * 86_400)
-    await Pruning(database, nothing_to_prune, clock, Telemetry("test")).run(SOON)
+    await Pruner(database, nothing_to_prune, clock, Telemetry("test")).run(SOON)
     return story
 
 

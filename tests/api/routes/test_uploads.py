@@ -39,7 +39,7 @@ from vvwatch.workflow.pipeline.attachments import Attachments
 from vvwatch.workflow.pipeline.imports import Imports
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.pipeline.uploads import Uploads
-from vvwatch.workflow.upkeep.deletions import Deleting
+from vvwatch.workflow.upkeep.deletions import DeletionWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -594,7 +594,7 @@ async def test_what_is_deleted_takes_its_file_along(
     await api.ask("DELETE", path, status=202)
     await context.uploads.sweep()
     assert kept(root) == [f"{stays['job_id']}/0/a film.mp4"]
-    assert await Deleting(database, clock, Telemetry("test")).run() == 1
+    assert await DeletionWorker(database, clock, Telemetry("test")).run() == 1
     await context.uploads.sweep()
     assert kept(root) == [f"{stays['job_id']}/0/a film.mp4"]
     await unbroken(database)

@@ -17,7 +17,7 @@ import anyio
 from vvwatch.clock import SystemClock
 from vvwatch.store.admin import moving
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.opening import place_at
+from vvwatch.store.db.opening import resolve_place
 
 
 def die() -> None:
@@ -46,6 +46,6 @@ def arm(database: Any, moment: str, number: int) -> None:
 
 if __name__ == "__main__":
     moving._BATCH_ROWS = 2  # type: ignore[misc]
-    source, target = (place_at(url, Path(), SystemClock()) for url in sys.argv[3:5])
+    source, target = (resolve_place(url, Path(), SystemClock()) for url in sys.argv[3:5])
     arm(target.database, sys.argv[1], int(sys.argv[2]))
     anyio.run(moving.copy, source, target, "here", lambda *_: None)

@@ -38,10 +38,10 @@ async def mend(database: Database, run_id: str, video: str, segment: str) -> Non
 
 
 async def test_nothing_needs_attention_where_nothing_failed(database: Database) -> None:
-    found = await database.read(attention.failures, 0.0)
+    found = await database.read(attention.list_failures, 0.0)
     assert not found.found
     assert set(found.counts.values()) == {0}
-    assert not (await database.read(status_queries.state, 0.0)).automations
+    assert not (await database.read(status_queries.read_state, 0.0)).automations
 
 
 async def test_segments_that_failed_need_attention_until_they_are_mended(database: Database) -> None:
@@ -49,13 +49,13 @@ async def test_segments_that_failed_need_attention_until_they_are_mended(databas
     (video,) = await shot(database, 1)
     run_id = await started(database)
     (number,) = await processed(database, run_id)
-    found = await database.read(attention.failures, 0.0)
+    found = await database.read(attention.list_failures, 0.0)
     assert [(each.kind, each.id, each.what, each.failed) for each in found.found] == [
         ("prompt_run", run_id, f"{video}, 2 to 4 s: the answer was cut off", 1)
     ]
     assert (found.counts["prompt_runs"], found.counts["run_items"], found.counts["segments"]) == (1, 0, 1)
     await mend(database, run_id, video, segment_id(number, 1))
-    assert not (await database.read(attention.failures, 0.0)).found
+    assert not (await database.read(attention.list_failures, 0.0)).found
 
 
 async def test_a_missing_answer_about_the_whole_needs_attention_until_it_is_there(database: Database) -> None:
@@ -64,7 +64,7 @@ async def test_a_missing_answer_about_the_whole_needs_attention_until_it_is_ther
     for job in items(database):
         await database.write(runs.begin_item, job)
         await database.write(runs.finish_item, job, replace(MENDED, whole_error="the answer was cut off"))
-    (found,) = (await database.read(attention.failures, 0.0)).found
+    (found,) = (await database.read(attention.list_failures, 0.0)).found
     assert (found.kind, found.id, found.failed) == ("prompt_run", run_id, 1)
     assert found.what.startswith(f"{video}: ")
     assert found.what.endswith("the answer was cut off")
@@ -73,7 +73,7 @@ async def test_a_missing_answer_about_the_whole_needs_attention_until_it_is_ther
     [job] = jobs_of(database).take(Kind.SEGMENT_RETRY)
     await database.write(segment_retries.begin, job)
     await database.write(segment_retries.finish, job, MENDED)
-    assert not (await database.read(attention.failures, 0.0)).found
+    assert not (await database.read(attention.list_failures, 0.0)).found
     assert await database.read(added_up)
 
 
@@ -81,8 +81,8 @@ async def test_failed_segments_are_counted_behind_the_first(database: Database) 
     await shot(database, 3)
     run_id = await started(database)
     await processed(database, run_id)
-    (each,) = (await database.read(attention.failures, 0.0)).found
+    (each,) = (await database.read(attention.list_failures, 0.0)).found
     assert each.what.endswith("2 to 4 s: the answer was cut off (and 2 more segments)")
     assert (each.failed, each.reason) == (3, "the answer was cut off")
     assert await database.write(attention.dismiss, run_id, 0.0) == (run_id,)
-    assert not (await database.read(attention.failures, 0.0)).found
+    assert not (await database.read(attention.list_failures, 0.0)).found

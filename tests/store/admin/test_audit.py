@@ -10,11 +10,11 @@ from tests.clock import FakeClock
 from vvwatch.config import Retention
 from vvwatch.core.audit import CLI, Origin
 from vvwatch.store.admin import audit
-from vvwatch.store.admin.audit import Wanted
+from vvwatch.store.admin.audit import AuditFilter
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.upkeep.housekeeping import Pruning
+from vvwatch.workflow.upkeep.housekeeping import Pruner
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ def made(tx: Tx, name: str, details: dict[str, Any] | None = None) -> str:
 
 
 async def found(database: Database, **wanted: Any) -> list[Any]:
-    return list(await database.read(audit.newest, Wanted(**wanted), None, 1000))
+    return list(await database.read(audit.list_newest, AuditFilter(**wanted), None, 1000))
 
 
 async def test_a_transaction_that_fails_leaves_neither_change_nor_entry(database: Database) -> None:
@@ -52,7 +52,7 @@ async def test_entries_of_one_moment_keep_their_order(database: Database) -> Non
     ids = [await database.write(made, f"i{number}") for number in range(50)]
     rows = await found(database)
     assert [row.resource_id for row in rows] == ids[::-1]
-    older = await database.read(audit.newest, Wanted(), rows[9].id, 1000)
+    older = await database.read(audit.list_newest, AuditFilter(), rows[9].id, 1000)
     assert [row.resource_id for row in older] == ids[39::-1]
 
 
@@ -70,7 +70,7 @@ async def test_entries_are_kept_for_as_long_as_the_configuration_says(
     async def nothing() -> int:
         return 0
 
-    pruning = Pruning(database, nothing, clock, Telemetry("test"))
+    pruning = Pruner(database, nothing, clock, Telemetry("test"))
     for number in range(audit.AT_ONCE + 5):
         await database.write(made, f"i{number}")
     clock.advance(364 * 86_400)

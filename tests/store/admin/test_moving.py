@@ -27,7 +27,7 @@ from vvwatch.errors import Conflict, SchemaTooNew, StoreError, StoreLocked
 from vvwatch.store.admin import invariants, moving
 from vvwatch.store.admin.moving import Moved, copy
 from vvwatch.store.db import migrations, rows
-from vvwatch.store.db.database import Tx, sweep
+from vvwatch.store.db.database import Tx, requeue_overdue
 from vvwatch.store.db.opening import Place
 from vvwatch.store.db.postgres import DAEMON, PostgresDatabase
 from vvwatch.store.schema import connectors, import_files, media, nodes, objects, observations, windows
@@ -54,7 +54,8 @@ async def moved(source: Place, target: Place, node: str = "here") -> list[Moved]
 def everything(tx: Tx) -> dict[str, list[rows.Row]]:
     """All rows of both engines' tables, as Python sees them through the driver."""
     return {
-        table.name: rows.alike(table, rows.batch(tx, table, None, 10_000)) for table in rows.domain_tables()
+        table.name: rows.normalize_rows(table, rows.read_batch(tx, table, None, 10_000))
+        for table in rows.domain_tables()
     }
 
 
@@ -105,7 +106,7 @@ async def test_the_work_goes_on_in_the_new_place(town: Town, target: str) -> Non
 async def _put_again(place: Place) -> list[tuple[str, str, int, int]]:
     sink = place.database.sink = RecordingSink()
     async with place.database.opened():
-        await place.database.write(sweep, sink, 5.0)
+        await place.database.write(requeue_overdue, sink, 5.0)
     return sorted((job.kind.value, job.ref, job.revision, int(job.priority)) for job in sink.jobs)
 
 
@@ -333,10 +334,10 @@ async def test_a_newer_schema_is_neither_left_nor_entered(town: Town) -> None:
 def test_the_digest_knows_every_value_and_no_order() -> None:
     many = [(1, "a", None, 0.5), (2, "b", True, b"\0"), (1, "a", None, 0.25)]
     shuffled = random.Random(7).sample(many, 3)
-    assert rows.digest(many) == rows.digest(shuffled)
-    assert rows.digest(many) == rows.joined(rows.digest(many[:1]), rows.digest(many[1:]))
-    assert rows.digest(many) != rows.digest(many[:2])
-    assert rows.digest([("1",)]) != rows.digest([(1,)])
+    assert rows.digest_rows(many) == rows.digest_rows(shuffled)
+    assert rows.digest_rows(many) == rows.add_digests(rows.digest_rows(many[:1]), rows.digest_rows(many[1:]))
+    assert rows.digest_rows(many) != rows.digest_rows(many[:2])
+    assert rows.digest_rows([("1",)]) != rows.digest_rows([(1,)])
 
 
 async def test_nothing_is_forgotten_when_the_schema_grows(town: Town) -> None:

@@ -55,7 +55,7 @@ def furnish(tx: Tx, box: SecretBox) -> None:
     prepare(tx)
     webhooks.declare(tx, box, "wh_hook", HOOK, "whsec_x", PUBLIC_ONLY)
     tx.update(connectors, "conn_in", credentials=sealing.seal(tx, box, "{}"))
-    idempotency.once(tx, box, Claim("a", "b"), lambda _: None, lambda _: Answer(200, "{}"))
+    idempotency.run_once(tx, box, Claim("a", "b"), lambda _: None, lambda _: Answer(200, "{}"))
     attachment = Attachment("f1", "https://example.com/a.mp4", "a.mp4")
     fetching.create(tx, box, "job_a", "idx_main", "conn_in", [(attachment, "a")])
 
@@ -106,7 +106,9 @@ async def test_many_pages_are_sealed_anew(database: Database, monkeypatch: pytes
     def many(tx: Tx) -> None:
         furnish(tx, box)
         for number in range(25):
-            idempotency.once(tx, box, Claim(f"c{number}", "b"), lambda _: None, lambda _: Answer(200, "{}"))
+            idempotency.run_once(
+                tx, box, Claim(f"c{number}", "b"), lambda _: None, lambda _: Answer(200, "{}")
+            )
             attachment = Attachment("f1", "https://example.com/a.mp4", "a.mp4")
             fetching.create(tx, box, f"job_{number}", "idx_main", "conn_in", [(attachment, "a")])
 

@@ -43,7 +43,7 @@ from vvwatch.store.schema import exports as export_table
 from vvwatch.store.schema import windows as window_table
 from vvwatch.store.watching import automations, windows
 from vvwatch.telemetry import Telemetry, configure_logging
-from vvwatch.workflow.upkeep.housekeeping import Pruning
+from vvwatch.workflow.upkeep.housekeeping import Pruner
 
 pytestmark = pytest.mark.anyio
 
@@ -83,8 +83,8 @@ async def story(database: Database, clock: FakeClock) -> Story:
 
 def pruning(
     database: Database, clock: FakeClock, telling: Telling, stopping: Callable[[], bool] = lambda: False
-) -> Pruning:
-    return Pruning(database, nothing_to_prune, clock, telling.telemetry, stopping)
+) -> Pruner:
+    return Pruner(database, nothing_to_prune, clock, telling.telemetry, stopping)
 
 
 async def counts(database: Database, *tables: sa.Table) -> list[int]:
@@ -179,7 +179,7 @@ async def test_a_delivery_that_is_tried_again_meanwhile_stays(
     database: Database, clock: FakeClock, story: Story
 ) -> None:
     clock.advance(2 * DAY)
-    ids = await database.read(retention.old_deliveries, clock.now() - DAY, "")
+    ids = await database.read(retention.list_old_deliveries, clock.now() - DAY, "")
     await database.write(lambda tx: tx.update(deliveries, ids[0], status="pending", completed_at=None))
     assert await database.write(retention.drop_deliveries, clock.now() - DAY, ids) == 3
     assert (await only(database, deliveries)).id == ids[0]
@@ -269,7 +269,7 @@ def _much(tx: Tx, story: Story) -> None:
         )
         tx.insert(import_files, job_id=story.job_id, key=f"{number}.mp4", status="skipped")
     item = tx.execute(sa.select(run_items)).one()
-    journal.replace(tx, item.id, [Segment(n, n + 1, {}, "") for n in range(20)])
+    journal.replace_results(tx, item.id, [Segment(n, n + 1, {}, "") for n in range(20)])
     tx.update(run_items, item.id, segment_count=20)
 
 
@@ -331,7 +331,7 @@ async def test_a_database_that_does_not_work_is_told_and_tried_again(
 async def test_what_the_engine_keeps_is_pruned_too(
     database: Database, clock: FakeClock, telling: Telling
 ) -> None:
-    await Pruning(database, seven_pruned, clock, telling.telemetry).run(FOREVER)
+    await Pruner(database, seven_pruned, clock, telling.telemetry).run(FOREVER)
     [(event, fields)] = telling
     assert (event, fields["engine_rows"]) == ("retention.finished", 7)
 

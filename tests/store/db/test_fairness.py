@@ -175,21 +175,21 @@ async def test_those_who_finish_at_once_keep_exactly_a_share(database: Database,
 
 async def test_a_chain_that_broke_goes_on(database: Database, clock: FakeClock) -> None:
     await started(database, clock, 10, 3)
-    assert await database.read(fairness.starving) == []
+    assert await database.read(fairness.list_starving) == []
     await database.write(lambda tx: tx.execute(sa.update(import_files).values(next_at=None)))
-    [(kind, job_id)] = await database.read(fairness.starving)
-    assert await database.write(fairness.feed_again, kind, job_id) == 3
-    assert await database.write(fairness.feed_again, kind, job_id) == 0
-    assert await database.read(fairness.starving) == []
+    [(kind, job_id)] = await database.read(fairness.list_starving)
+    assert await database.write(fairness.feed_starving, kind, job_id) == 3
+    assert await database.write(fairness.feed_starving, kind, job_id) == 0
+    assert await database.read(fairness.list_starving) == []
 
 
 async def test_a_run_whose_chain_broke_goes_on(database: Database, clock: FakeClock) -> None:
     for job in await started(database, clock, 3, 3):
         await database.write(imports.finish_file, job, IMPORTED)
     await database.write(lambda tx: tx.execute(sa.update(run_items).values(next_at=None)))
-    [(kind, run_id)] = await database.read(fairness.starving)
+    [(kind, run_id)] = await database.read(fairness.list_starving)
     assert kind is Kind.RUN_ITEM
-    assert await database.write(fairness.feed_again, kind, run_id) == 3
+    assert await database.write(fairness.feed_starving, kind, run_id) == 3
 
 
 async def test_what_is_over_is_not_fed(database: Database, clock: FakeClock) -> None:
@@ -201,8 +201,8 @@ async def test_what_is_over_is_not_fed(database: Database, clock: FakeClock) -> 
         return str(tx.execute(sa.select(import_jobs.c.id)).scalar_one())
 
     job_id = await database.write(cancel)
-    assert await database.read(fairness.starving) == []
-    assert await database.write(fairness.feed_again, Kind.IMPORT_FILE, job_id) == 0
+    assert await database.read(fairness.list_starving) == []
+    assert await database.write(fairness.feed_starving, Kind.IMPORT_FILE, job_id) == 0
 
 
 async def test_a_window_fired_by_hand_goes_first_to_the_end(database: Database) -> None:

@@ -14,7 +14,7 @@ from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.db.idempotency import KEPT_SECONDS, Answer, Claim
 from vvwatch.store.schema import receipts as table
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.upkeep.housekeeping import Pruning
+from vvwatch.workflow.upkeep.housekeeping import Pruner
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ def effect(tx: Tx) -> str:
 
 
 async def once(database: Database, claim: Claim = CLAIM) -> tuple[Answer, str | None]:
-    return await database.write(idempotency.once, BOX, claim, effect, told)
+    return await database.write(idempotency.run_once, BOX, claim, effect, told)
 
 
 async def count(database: Database) -> tuple[int, int]:
@@ -62,7 +62,7 @@ async def test_what_fails_leaves_no_receipt(database: Database) -> None:
         raise NotFound("index", "idx_none")
 
     with pytest.raises(NotFound):
-        await database.write(idempotency.once, BOX, CLAIM, fails, told)
+        await database.write(idempotency.run_once, BOX, CLAIM, fails, told)
     assert await count(database) == (0, 0)
 
 
@@ -78,7 +78,7 @@ async def test_a_receipt_counts_for_a_day(database: Database, clock: FakeClock) 
 async def test_a_receipt_is_sealed(database: Database) -> None:
     claim = Claim("one", "the digest of what was asked")
     secret = Answer(201, '{"secret": "whsec_x"}')
-    await database.write(idempotency.once, BOX, claim, effect, lambda _: secret)
+    await database.write(idempotency.run_once, BOX, claim, effect, lambda _: secret)
     [row] = await database.read(lambda tx: tx.all(table.select()))
     assert b"whsec" not in row.answer
     assert b"digest" not in row.answer
@@ -89,7 +89,7 @@ async def test_a_receipt_is_sealed(database: Database) -> None:
 async def test_what_followed_is_answered_from_then_on(database: Database) -> None:
     await once(database)
     final = Answer(201, '{"status": "active"}')
-    await database.write(idempotency.keep, BOX, CLAIM, final)
+    await database.write(idempotency.store_answer, BOX, CLAIM, final)
     assert await once(database) == (final, None)
 
 
@@ -98,9 +98,9 @@ async def test_old_receipts_are_dropped(database: Database, clock: FakeClock) ->
     clock.advance(60)
     await once(database, Claim("two", ""))
     before = clock.now() - 60
-    assert await database.read(idempotency.old, before, "") == ["one"]
-    assert await database.read(idempotency.old, before, "one") == []
-    assert await database.write(idempotency.drop, before, ["one", "two"]) == 1
+    assert await database.read(idempotency.list_old, before, "") == ["one"]
+    assert await database.read(idempotency.list_old, before, "one") == []
+    assert await database.write(idempotency.delete_old, before, ["one", "two"]) == 1
     assert await count(database) == (2, 1)
 
 
@@ -111,5 +111,5 @@ async def test_housekeeping_drops_what_counts_no_more(database: Database, clock:
     await once(database)
     clock.advance(KEPT_SECONDS)
     await once(database, Claim("two", ""))
-    await Pruning(database, nothing, clock, Telemetry("test")).run(Retention())
+    await Pruner(database, nothing, clock, Telemetry("test")).run(Retention())
     assert await count(database) == (2, 1)

@@ -17,7 +17,7 @@ from vvwatch.errors import SchemaTooNew
 from vvwatch.ports import Kind
 from vvwatch.store.admin import invariants
 from vvwatch.store.db import migrations
-from vvwatch.store.db.database import Tx, sweep
+from vvwatch.store.db.database import Tx, requeue_overdue
 from vvwatch.store.db.postgres import PostgresDatabase
 from vvwatch.store.db.sqlite import SqliteDatabase
 from vvwatch.store.schema import connectors, exports, import_automations, import_jobs, prompt_runs, windows
@@ -131,7 +131,7 @@ async def test_the_work_of_version_1_is_put_again(old: Path) -> None:
     database = SqliteDatabase(old, FakeClock(wall=LATER))
     sink = database.sink = RecordingSink()
     async with database.opened():
-        await database.write(sweep, sink, 5.0)
+        await database.write(requeue_overdue, sink, 5.0)
         found = await database.read(invariants.findings)
     again = sorted((job.kind.value, job.ref, job.revision) for job in sink.jobs)
     assert {tuple(job) for job in before} <= set(again)

@@ -81,7 +81,7 @@ async def test_the_newest_event_outlives_retention_so_that_no_place_is_given_twi
     last = (await database.read(feed.get_tail)).position
     clock.advance(1e6)
     before = clock.now() - 10
-    found = await database.read(retention.old_events, before, "")
+    found = await database.read(retention.list_old_events, before, "")
     assert await database.write(retention.drop_events, before, found) == 1
     await database.write(tell, "c")
     assert await told(database) == ["b", "c"]
@@ -95,7 +95,7 @@ async def test_before_every_event_is_nowhere_when_the_first_of_them_is_gone(
         await database.write(tell, subject)
     assert await database.read(feed.find_position, FIRST.event_id) == FIRST
     clock.advance(1e6)
-    found = await database.read(retention.old_events, clock.now(), "")
+    found = await database.read(retention.list_old_events, clock.now(), "")
     assert await database.write(retention.drop_events, clock.now(), found) == 1
     assert await database.read(feed.find_position, FIRST.event_id) is None
 

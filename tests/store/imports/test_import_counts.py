@@ -23,7 +23,7 @@ from vvwatch.errors import Conflict, ObjectChanged
 from vvwatch.ports import Job, Kind
 from vvwatch.store.admin import invariants
 from vvwatch.store.db import fairness
-from vvwatch.store.db.database import Database, Tx, sweep
+from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.imports import attachments, cancellation, imports, one_time, retrying
 from vvwatch.store.imports.imports import FileOutcome, NewFile
 from vvwatch.store.imports.one_time import Listing, OneTimeSpec, SkippedObject
@@ -138,9 +138,9 @@ class Stage:
         self.held.clear()
         self.listings.clear()
         self.clock.advance(60)
-        await self.database.write(sweep, jobs_of(self.database), 5.0)
-        for kind, whole_id in await self.database.read(fairness.starving):
-            await self.database.write(fairness.feed_again, kind, whole_id)
+        await self.database.write(requeue_overdue, jobs_of(self.database), 5.0)
+        for kind, whole_id in await self.database.read(fairness.list_starving):
+            await self.database.write(fairness.feed_starving, kind, whole_id)
 
 
 def _asked(tx: Tx, kind: str) -> str:

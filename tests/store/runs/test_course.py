@@ -14,9 +14,9 @@ from vvwatch.errors import NotFound
 from vvwatch.ports import Kind
 from vvwatch.store.admin import deletions, invariants
 from vvwatch.store.db import fairness
-from vvwatch.store.db.database import Database, Tx, sweep
+from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.runs import batches, course, runs
-from vvwatch.store.runs.batches import All
+from vvwatch.store.runs.batches import MediaSet
 from vvwatch.store.schema import import_jobs, indexes, media, prompt_runs, run_items
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +93,7 @@ async def test_what_the_engine_lost_comes_in_all_the_same(
     run_id = await started(database)
     jobs_of(database).jobs.clear()
     clock.advance(60)
-    await database.write(sweep, jobs_of(database), 5.0)
+    await database.write(requeue_overdue, jobs_of(database), 5.0)
     await led(database)
     assert (await run_of(database, run_id)).total_items == 7
 
@@ -168,7 +168,7 @@ async def test_calling_off_goes_on_after_a_crash(
     await database.write(course.cancel, run_id, "key_1")
     jobs_of(database).jobs.clear()
     clock.advance(60)
-    await database.write(sweep, jobs_of(database), 5.0)
+    await database.write(requeue_overdue, jobs_of(database), 5.0)
     await led(database)
     assert (await run_of(database, run_id)).status == RunStatus.CANCELLED
 
@@ -258,7 +258,7 @@ async def test_the_sweep_puts_nothing_of_a_run_that_is_to_stop(
     await database.write(runs.begin_item, items(database)[0])
     await database.write(course.cancel, run_id, "key_1")
 
-    assert await database.read(fairness.starving) == []
+    assert await database.read(fairness.list_starving) == []
     assert items(database) == []
 
 
@@ -272,7 +272,7 @@ async def test_a_run_of_another_index_is_broken_off_with_its_media(
     run_id = await started(database, concurrency=2)
     await led(database)
     await database.write(runs.begin_item, items(database)[0])
-    await database.write(lambda tx: course.break_off(tx, runs.get(tx, run_id)))
+    await database.write(lambda tx: course.abort(tx, runs.get(tx, run_id)))
     run = await run_of(database, run_id)
     assert run.status == RunStatus.CANCELLED
     assert await told(database) == ["started", "cancelled"]
@@ -291,7 +291,7 @@ async def import_job(database: Database, status: str) -> None:
     await database.write(save)
 
 
-AWAITED = All("import_job", "job_1", awaited=True)
+AWAITED = MediaSet("import_job", "job_1", awaited=True)
 
 
 async def test_a_run_waits_for_its_import(database: Database, clock: FakeClock) -> None:
@@ -309,7 +309,7 @@ async def test_a_run_waits_for_its_import(database: Database, clock: FakeClock) 
     def end(tx: Tx) -> str | None:
         job = tx.require(import_jobs, "import_job", "job_1")
         assert (job.run_id, job.execution_status) == (run_id, "pending")
-        return runs.after_import(tx, job)
+        return runs.start_after_import(tx, job)
 
     assert await database.write(end) == run_id
     await database.write(lambda tx: tx.update(import_jobs, "job_1", status="completed"))

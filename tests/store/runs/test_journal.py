@@ -28,7 +28,7 @@ from vvwatch.store.runs import course, runs, segment_retries
 from vvwatch.store.runs.journal import Owner
 from vvwatch.store.schema import exports, llm_calls, processor_states, segment_results, spending
 from vvwatch.telemetry import Telemetry
-from vvwatch.workflow.pipeline.journal import ItemJournal, Ledger
+from vvwatch.workflow.pipeline.journal import CallLedger, ItemJournal
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ class Life:
     def __init__(self, database: Database, owner: Owner, budgets: Budgets = NO_BUDGETS) -> None:
         self.database = database
         self.owner = owner
-        self.journal = ItemJournal(Ledger(database, Telemetry("test"), budgets), owner)
+        self.journal = ItemJournal(CallLedger(database, Telemetry("test"), budgets), owner)
 
     def again(self, budgets: Budgets = NO_BUDGETS) -> Life:
         """The next life of the process, which remembers nothing."""
@@ -246,8 +246,8 @@ async def test_a_retry_whose_results_go_pays_for_nothing_more_and_holds_no_money
         await database.write(deletions.delete_video, life.owner.media_id)
     else:
         begun = await database.write(_begin_to_delete_the_index)
-        await database.write(deletions.drain, begun)
-        while await database.write(clearing._runs, INDEX):
+        await database.write(deletions.stop_work, begun)
+        while await database.write(clearing._clear_runs, INDEX):
             pass
     with pytest.raises((RunStopped, Superseded)):
         await retry.journal.begin_call(intent(1))

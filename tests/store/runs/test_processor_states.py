@@ -21,7 +21,7 @@ REFUSED = Pause("access_denied", "the key is refused", "put another into gpt.key
 
 
 async def paused(database: Database, *names: str) -> dict[str, tuple[str, str, float | None]]:
-    found = await database.read(processor_states.paused, names)
+    found = await database.read(processor_states.find_pauses, names)
     return {name: (error.message, error.hint, error.until) for name, error in found.items()}
 
 
@@ -37,7 +37,7 @@ async def test_a_pause_is_told_once_with_its_first_reason(database: Database) ->
     assert await paused(database, "gpt", "claude") == {
         "gpt": ("the key is refused", "put another into gpt.key", None)
     }
-    [row] = await database.read(processor_states.all_paused)
+    [row] = await database.read(processor_states.list_paused)
     assert (row.name, row.code) == ("gpt", "access_denied")
     [(event, data)] = await announced(database)
     assert event == "processor.paused"
@@ -75,15 +75,15 @@ async def test_a_pause_with_an_end_ends_by_itself(database: Database, clock: Fak
 
 async def test_a_pause_ends_when_the_configuration_is_another_one(database: Database) -> None:
     await database.write(processor_states.pause, "gpt", REFUSED)
-    assert await database.write(processor_states.renew, {"gpt": "old", "other": "new"}) == []
-    assert await database.write(processor_states.renew, {"gpt": "new"}) == ["gpt"]
+    assert await database.write(processor_states.resume_reconfigured, {"gpt": "old", "other": "new"}) == []
+    assert await database.write(processor_states.resume_reconfigured, {"gpt": "new"}) == ["gpt"]
     assert await paused(database, "gpt") == {}
 
 
 async def test_a_processor_that_is_gone_from_the_configuration_is_not_paused(database: Database) -> None:
     """Nobody could resume it, and its runs would wait for ever."""
     await database.write(processor_states.pause, "gone", REFUSED)
-    assert await database.write(processor_states.renew, {"gpt": "new"}) == ["gone"]
+    assert await database.write(processor_states.resume_reconfigured, {"gpt": "new"}) == ["gone"]
     assert await paused(database, "gone") == {}
 
 
@@ -103,13 +103,13 @@ async def test_what_waits_for_a_processor_is_due_when_it_is_resumed(
     database: Database, clock: FakeClock
 ) -> None:
     waiting = await waiting_item(database, clock)
-    assert await database.write(processor_states.nudge, "gpt") == 0
+    assert await database.write(processor_states.retry_waiting, "gpt") == 0
     assert jobs_of(database).take(Kind.RUN_ITEM) == [], "it waits for another one"
-    assert await database.write(processor_states.nudge, "technical") == 1
+    assert await database.write(processor_states.retry_waiting, "technical") == 1
     [due] = jobs_of(database).take(Kind.RUN_ITEM)
     assert (due.ref, due.run_at) == (waiting.ref, clock.now())
     assert due.revision > waiting.revision
-    assert await database.write(processor_states.nudge, "technical") == 0
+    assert await database.write(processor_states.retry_waiting, "technical") == 0
 
 
 async def test_a_retry_that_waits_is_due_as_well(database: Database, clock: FakeClock) -> None:
@@ -122,8 +122,10 @@ async def test_a_retry_that_waits_is_due_as_well(database: Database, clock: Fake
     await database.write(segment_retries.request, run_id, video, segment_id(int(item.ref), WHOLE))
     [retry] = jobs_of(database).take(Kind.SEGMENT_RETRY)
     await database.write(segment_retries.begin, retry)
-    await database.write(segment_retries.again, retry, clock.now() + 300, "the key is refused", waits=True)
+    await database.write(
+        segment_retries.retry_later, retry, clock.now() + 300, "the key is refused", waits=True
+    )
     jobs_of(database).take(Kind.SEGMENT_RETRY)
-    assert await database.write(processor_states.nudge, "technical") == 1
+    assert await database.write(processor_states.retry_waiting, "technical") == 1
     [due] = jobs_of(database).take(Kind.SEGMENT_RETRY)
     assert due.run_at == clock.now()

@@ -13,7 +13,7 @@ MOST = 6
 
 
 async def leased(database: Database, node: str, ask: Ask, most: int = MOST) -> Lease:
-    return await database.write(quotas.lease, "gpt", node, ask, most)
+    return await database.write(quotas.grant_lease, "gpt", node, ask, most)
 
 
 async def slots(database: Database, node: str, in_flight: int, wants: int, most: int = MOST) -> int:
@@ -37,14 +37,14 @@ async def test_stretches_of_the_schedule_follow_each_other_and_never_overlap(
 
 async def test_each_processor_has_a_schedule_of_its_own(database: Database, clock: FakeClock) -> None:
     await leased(database, "a", Ask(0, 1, seconds=60.0))
-    other = await database.write(quotas.lease, "claude", "a", Ask(0, 1, seconds=1.0), MOST)
+    other = await database.write(quotas.grant_lease, "claude", "a", Ask(0, 1, seconds=1.0), MOST)
     assert other.begins_at == clock.now()
 
 
 async def test_what_is_left_of_the_last_stretch_is_given_back(database: Database, clock: FakeClock) -> None:
     await leased(database, "a", Ask(0, 1, seconds=2.0))
     last = await leased(database, "b", Ask(0, 1, seconds=10.0))
-    await database.write(quotas.give_back, "gpt", "b", last.ends_at, 7.0)
+    await database.write(quotas.return_lease, "gpt", "b", last.ends_at, 7.0)
     assert (await leased(database, "c", Ask(0, 1, seconds=1.0))).begins_at == clock.now() + 5
 
 
@@ -53,7 +53,7 @@ async def test_a_stretch_that_another_follows_cannot_be_given_back(
 ) -> None:
     first = await leased(database, "a", Ask(0, 1, seconds=5.0))
     await leased(database, "b", Ask(0, 1, seconds=5.0))
-    await database.write(quotas.give_back, "gpt", "a", first.ends_at, 4.0)
+    await database.write(quotas.return_lease, "gpt", "a", first.ends_at, 4.0)
     assert (await leased(database, "c", Ask(0, 1, seconds=1.0))).begins_at == clock.now() + 10
 
 
@@ -71,7 +71,7 @@ async def test_slots_are_divided_among_those_that_want_them_and_none_is_given_tw
 async def test_what_an_idle_node_does_not_want_the_busy_one_uses(database: Database) -> None:
     assert await slots(database, "idle", 0, 1) == 1
     assert await slots(database, "busy", 0, 6) == 5
-    await database.write(quotas.give_back, "gpt", "idle", None, 0.0)
+    await database.write(quotas.return_lease, "gpt", "idle", None, 0.0)
     assert await slots(database, "busy", 5, 6) == 6
 
 
@@ -94,10 +94,10 @@ async def test_the_slots_of_a_node_that_died_are_given_to_others(
     await slots(database, "dead", 6, 6)
     clock.advance(LEASE_SECONDS - 1)
     assert await slots(database, "a", 0, 6) == 0
-    assert await database.read(quotas.in_flight) == {"gpt": 6}
+    assert await database.read(quotas.count_in_flight) == {"gpt": 6}
     clock.advance(1)
     assert await slots(database, "a", 0, 6) == 6
-    assert await database.read(quotas.in_flight) == {"gpt": 0}
+    assert await database.read(quotas.count_in_flight) == {"gpt": 0}
 
 
 async def test_patience_that_one_node_was_asked_for_binds_all(database: Database, clock: FakeClock) -> None:

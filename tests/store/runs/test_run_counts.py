@@ -24,7 +24,7 @@ from vvwatch.core.runs import TERMINAL, ItemStatus
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind
 from vvwatch.store.admin import deletions, invariants
-from vvwatch.store.db.database import Database, sweep
+from vvwatch.store.db.database import Database, requeue_overdue
 from vvwatch.store.runs import batches, course, runs, segment_retries
 from vvwatch.store.schema import run_items, segment_results
 
@@ -118,7 +118,7 @@ class Stage:
         jobs_of(self.database).jobs.clear()
         self.held.clear()
         self.clock.advance(60)
-        await self.database.write(sweep, jobs_of(self.database), 5.0)
+        await self.database.write(requeue_overdue, jobs_of(self.database), 5.0)
 
     async def _twice(self) -> None:
         await self._lead()

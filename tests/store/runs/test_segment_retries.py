@@ -19,9 +19,9 @@ from vvwatch.errors import Conflict, ModelNotConfigured, NotFound
 from vvwatch.ports import Job, Kind
 from vvwatch.store.admin import clearing, deletions
 from vvwatch.store.catalog import catalog
-from vvwatch.store.db.database import Database, Tx, sweep
+from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.runs import runs, segment_retries
-from vvwatch.store.runs.batches import everything
+from vvwatch.store.runs.batches import whole_index
 from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
 from vvwatch.store.schema import deletions as deletions_table
 from vvwatch.store.schema import exports, prompt_runs, run_items, segment_results
@@ -118,12 +118,12 @@ async def test_a_run_whose_model_nobody_answers_to_begins_and_waits_where_it_is_
 
 
 def _started_with(tx: Tx, model: str) -> str:
-    return runs.start(
+    return runs.start_run(
         tx,
         index_id=INDEX,
         prompt_id=catalog.DEFAULT_PROMPT_ID,
         settings={"processing_model": model},
-        media_ids=everything(tx, INDEX),
+        media_ids=whole_index(tx, INDEX),
         executed_by="key_1",
         context={"type": "index", "index_id": INDEX},
     )
@@ -345,7 +345,7 @@ async def test_nothing_is_kept_of_media_that_was_deleted_while_it_was_retried(
     identifier = video if resource == "video" else INDEX
     gone = {"id": "deletion_1", "resource": resource, "resource_id": identifier, "created_at": clock.now()}
     await database.write(lambda tx: tx.insert(deletions_table, **gone))
-    await database.write(clearing._findings, video)
+    await database.write(clearing._clear_results, video)
     end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
     assert end == RetryEnd(job.ref, run_id, "the video was deleted")
     assert await database.read(lambda tx: tx.all(sa.select(segment_results))) == []
@@ -359,7 +359,7 @@ async def test_a_retry_that_was_lost_is_made_all_the_same(database: Database, cl
     job = await asked(database, run_id, video, segment_id(number, 1))
     await database.write(segment_retries.begin, job)
     clock.advance(60)
-    await database.write(sweep, jobs_of(database), 5.0)
+    await database.write(requeue_overdue, jobs_of(database), 5.0)
     [again] = jobs_of(database).take(Kind.SEGMENT_RETRY)
     assert (again.ref, again.revision) == (job.ref, job.revision)
     assert await database.write(segment_retries.finish, again, WHOLE_RESULT) is not None

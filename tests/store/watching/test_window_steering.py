@@ -14,7 +14,7 @@ from vvwatch.core.windows import CloseReason, WindowPolicy
 from vvwatch.errors import Conflict
 from vvwatch.ports import Kind, Priority
 from vvwatch.store.admin import invariants
-from vvwatch.store.db.database import Database, Tx, sweep
+from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.imports import imports
 from vvwatch.store.schema import import_files, import_jobs
 from vvwatch.store.schema import windows as table
@@ -123,7 +123,7 @@ async def test_a_hold_survives_a_restart_a_pause_and_an_edit(database: Database,
     clock.advance(10_000)
     jobs_of(database).take(Kind.WINDOW)
     assert database.sink is not None
-    await database.write(sweep, database.sink, 0)
+    await database.write(requeue_overdue, database.sink, 0)
     assert await look(database, clock) == []
     assert (await the_window(database)).held
 

@@ -559,8 +559,8 @@ async def test_a_failure_needs_attention_until_its_object_is_taken_up(place: Pla
     await place.work(60)
     since = place.clock.now() - 3_600
     [trouble] = await place.rows(troubles)
-    [failure] = (await place.database.read(attention.failures, since)).found
+    [failure] = (await place.database.read(attention.list_failures, since)).found
     assert (failure.state, failure.failed, failure.next_try_at) == ("failed", 1, trouble.retry_at)
     del place.storage.refused["b.mp4"]
     await place.pass_time(20)
-    assert (await place.database.read(attention.failures, since)).found == []
+    assert (await place.database.read(attention.list_failures, since)).found == []

@@ -298,8 +298,8 @@ async def test_nothing_is_opened_for_a_paused_processor_and_all_goes_on_when_it_
     await stage.database.write(lambda tx: tx.execute(sa.delete(processor_states)))
     now = clock.now()
     jobs_of(stage.database).take(Kind.RUN_ITEM)
-    assert await stage.database.write(processor_states_store.nudge, "another") == 0
-    assert await stage.database.write(processor_states_store.nudge, "technical") == 1
+    assert await stage.database.write(processor_states_store.retry_waiting, "another") == 0
+    assert await stage.database.write(processor_states_store.retry_waiting, "technical") == 1
     await stage.turn()
     assert (clock.now(), await stage.counts()) == (now, (3, 3))
 
@@ -319,13 +319,13 @@ async def test_a_call_that_nobody_saw_end_is_counted_when_its_item_ends(stage: S
 async def test_what_is_kept_is_not_written_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
 
     written: list[int] = []
-    honest = journal._store
+    honest = journal._upsert_segments
 
     def watched(tx: Any, table: sa.Table, rows: Sequence[Any]) -> None:
         written.extend(row["ordinal"] for row in rows)
         honest(tx, table, rows)
 
-    monkeypatch.setattr(journal, "_store", watched)
+    monkeypatch.setattr(journal, "_upsert_segments", watched)
     await stage.turn()
     assert written == [0, 1, 2]
 
@@ -361,7 +361,7 @@ async def test_what_goes_with_its_results_leaves_what_was_spent(stage: Stage) ->
 
 async def test_nothing_is_left_of_a_run_whose_index_is_deleted_but_what_days_cost(stage: Stage) -> None:
     await stage.end({2: ProcessorUnavailable("503")})
-    while await stage.database.write(clearing._runs, "idx_main"):
+    while await stage.database.write(clearing._clear_runs, "idx_main"):
         pass
     for table in (llm_calls, item_journals, segment_results, run_items):
         assert await stage.is_empty(table)

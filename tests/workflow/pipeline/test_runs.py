@@ -17,7 +17,7 @@ from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.core.runs import RunStatus
 from vvwatch.errors import AccessDenied, MediaUnreadable, StorageUnavailable
 from vvwatch.ports import Kind
-from vvwatch.store.db.database import Database, sweep
+from vvwatch.store.db.database import Database, requeue_overdue
 from vvwatch.store.runs import batches, course, segment_retries
 from vvwatch.store.schema import media
 from vvwatch.telemetry import Telemetry
@@ -210,6 +210,6 @@ async def test_a_clock_that_was_set_back_delays_no_planned_retry_and_hastens_non
     for seconds, due in ((0, []), (-3_600, [0.0])):
         clock.jump(seconds)
         jobs_of(retry.database).jobs.clear()
-        await retry.database.write(sweep, jobs_of(retry.database), 5.0)
+        await retry.database.write(requeue_overdue, jobs_of(retry.database), 5.0)
         found = jobs_of(retry.database).take(Kind.SEGMENT_RETRY)
         assert [job.run_at - clock.now() for job in found] == due

@@ -147,7 +147,7 @@ async def test_a_node_that_ends_gives_everything_back(url: str) -> None:
     async with Nodes(url, Rates(requests_per_minute=60, in_flight=1)) as nodes:
         await nodes.call("a", 0.0)
         await nodes.limiters["a"].aclose()
-        assert await nodes.databases["b"].read(quotas.in_flight) == {}
+        assert await nodes.databases["b"].read(quotas.count_in_flight) == {}
 
 
 async def test_a_processor_paused_by_one_node_lets_nobody_call_who_waits_on_another(url: str) -> None:

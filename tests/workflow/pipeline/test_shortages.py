@@ -22,14 +22,14 @@ from vvwatch.core.runs import RunStatus
 from vvwatch.errors import MachineShortage, MediaUnreadable, ProcessorCrashed, SpoolFull
 from vvwatch.ports import Kind
 from vvwatch.store.admin import shortages as queries
-from vvwatch.store.admin.shortages import Waiting
+from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.db.database import Database
 from vvwatch.store.runs import segment_retries
 from vvwatch.store.schema import import_files, run_items
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.reading import Reading
 from vvwatch.workflow.pipeline.runs import Runs
-from vvwatch.workflow.upkeep.findings import of_shortage
+from vvwatch.workflow.upkeep.findings import shortage_finding
 
 pytestmark = pytest.mark.anyio
 
@@ -64,8 +64,8 @@ def probing(place: Place, comes_to: Callable[[], Exception | None]) -> Prober:
     return prober
 
 
-async def waiting(place: Place) -> list[Waiting]:
-    return list(await place.database.read(queries.waiting))
+async def waiting(place: Place) -> list[WaitingWork]:
+    return list(await place.database.read(queries.list_waiting))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_twenty_good_files_outlive_a_minute_without(
 
     await place.work(50)
     [lack] = await waiting(place)
-    finding = of_shortage(lack)
+    finding = shortage_finding(lack)
     await place.work(75)
 
     assert {status for _, status, _ in await place.files()} == {"imported"}
@@ -202,7 +202,7 @@ async def test_an_item_of_a_run_waits_too_and_so_does_what_is_tried_again(
         [item] = items(database)
         await handling.item(item)
 
-    [lack] = await database.read(queries.waiting)
+    [lack] = await database.read(queries.list_waiting)
     assert (lack.count, lack.code) == (1, MachineShortage.code)
     assert told.names()[-5:] == ["machine.shortage"] * 5
 

@@ -6,7 +6,7 @@ import pytest
 
 from vvwatch.store.admin.database_queries import Condition
 from vvwatch.store.db import migrations
-from vvwatch.workflow.upkeep.findings import of_clock, of_database
+from vvwatch.workflow.upkeep.findings import clock_finding, database_findings
 
 LATEST = migrations.LATEST
 
@@ -25,7 +25,7 @@ LATEST = migrations.LATEST
 def test_a_database_is_judged_by_its_schema_and_by_what_waits(
     condition: Condition, states: dict[str, str]
 ) -> None:
-    found = list(of_database(condition))
+    found = list(database_findings(condition))
     assert {each.subject: each.state for each in found} == states
     assert all(bool(each.fix) is (each.state != "ok") for each in found)
 
@@ -34,4 +34,4 @@ def test_a_database_is_judged_by_its_schema_and_by_what_waits(
     ("ahead", "state"), [(0, "ok"), (-59, "ok"), (60, "warning"), (-899, "warning"), (900, "problem")]
 )
 def test_a_clock_is_wrong_before_stores_refuse_what_it_signs(ahead: float, state: str) -> None:
-    assert of_clock(ahead).state == state
+    assert clock_finding(ahead).state == state

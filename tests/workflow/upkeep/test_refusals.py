@@ -8,7 +8,7 @@ from tests.clock import FakeClock
 from vvwatch.core.audit import Origin, Reason
 from vvwatch.errors import StoreUnavailable
 from vvwatch.store.admin import audit
-from vvwatch.store.admin.audit import Wanted
+from vvwatch.store.admin.audit import AuditFilter
 from vvwatch.store.db.database import Database
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.upkeep.refusals import OTHERS, RefusedRequests
@@ -22,7 +22,7 @@ def refused(database: Database, clock: FakeClock) -> RefusedRequests:
 
 
 async def rows(database: Database) -> list[tuple[str, int]]:
-    found = await database.read(audit.newest, Wanted(), None, 1000)
+    found = await database.read(audit.list_newest, AuditFilter(), None, 1000)
     return [(row.address, row.times) for row in found]
 
 

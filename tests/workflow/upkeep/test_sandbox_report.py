@@ -39,7 +39,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch, *what: str) -> None:
 def test_a_kernel_with_everything_is_said_to_hold_it() -> None:
     assert landlock.abi() > 0, "the tests of the sandbox need a kernel with Landlock: lsm=landlock"
 
-    (found,) = sandbox_report.examined()
+    (found,) = sandbox_report.check_sandbox()
 
     assert (found.subject, found.state, found.fix) == ("sandbox of decoders", "ok", "")
     assert found.detail.startswith("no files, no network, no other processes (Landlock ")
@@ -49,7 +49,7 @@ def test_without_landlock_system_calls_are_filtered_still(monkeypatch: pytest.Mo
     lacking(monkeypatch, NO_LANDLOCK)
 
     assert trial.tried() == trial.Trial(Sandbox(0, seccomp=True), ())
-    (found,) = sandbox_report.examined()
+    (found,) = sandbox_report.check_sandbox()
     assert found.state == "warning"
     assert "no Landlock" in found.detail
     assert "filter" not in found.detail
@@ -62,7 +62,7 @@ def test_without_seccomp_files_are_out_of_reach_still(monkeypatch: pytest.Monkey
     found = trial.tried()
     assert not found.sandbox.seccomp
     assert "files" not in found.reached
-    (finding,) = sandbox_report.examined()
+    (finding,) = sandbox_report.check_sandbox()
     assert (finding.state, "no filter of system calls" in finding.detail) == ("warning", True)
 
 
@@ -70,7 +70,7 @@ def test_where_nothing_holds_both_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     lacking(monkeypatch, NO_LANDLOCK, NO_SECCOMP)
 
     assert trial.tried().reached == ("files", "network", "processes")
-    (found,) = sandbox_report.examined()
+    (found,) = sandbox_report.check_sandbox()
     assert found.state == "warning"
     assert "no Landlock" in found.detail
     assert "no filter" in found.detail
@@ -89,7 +89,7 @@ def test_a_sandbox_that_cannot_be_entered_is_a_problem(
 ) -> None:
     monkeypatch.setattr(trial, "COMMAND", (sys.executable, "-I", "-c", code))
 
-    (found,) = sandbox_report.examined()
+    (found,) = sandbox_report.check_sandbox()
 
     assert (found.state, said in found.detail) == ("problem", True)
 
@@ -97,16 +97,16 @@ def test_a_sandbox_that_cannot_be_entered_is_a_problem(
 def test_what_a_process_reached_although_all_is_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "tried", lambda: trial.Trial(Sandbox(7, seccomp=True), ("network",)))
 
-    (found,) = sandbox_report.examined()
+    (found,) = sandbox_report.check_sandbox()
 
     assert (found.state, "reached network" in found.detail) == ("problem", True)
 
 
 def test_the_log_tells_once_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     log: Any = Log()
-    sandbox_report.warn(log)
+    sandbox_report.report_sandbox(log)
     monkeypatch.setattr(landlock, "abi", lambda: 0)
-    sandbox_report.warn(log)
+    sandbox_report.report_sandbox(log)
 
     assert log.events == [
         ("sandbox.incomplete", {"lacks": Sandbox(0, seccomp=True).lacks, "hint": sandbox.HINT})

@@ -63,7 +63,7 @@ async def keys(database: Database, table: sa.Table = objects) -> list[str]:
 async def doctor(database: Database) -> list[Finding]:
     [row] = await database.read(watch_queries.list_watched)
     sweeps = await database.read(watch_queries.map_last_complete_scans)
-    return list(findings.of_automation(row, None, sweeps.get(row.id), 0.0))
+    return list(findings.automation_findings(row, None, sweeps.get(row.id), 0.0))
 
 
 async def test_what_is_left_out_is_counted_by_reason_and_told_in_its_own_words(

@@ -21,7 +21,7 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.errors import AccessDenied, StorageUnavailable
 from vvwatch.ports import Capabilities, Irregularity, Kind, Page
 from vvwatch.store.admin import invariants
-from vvwatch.store.db.database import Database, sweep
+from vvwatch.store.db.database import Database, requeue_overdue
 from vvwatch.store.imports import cancellation, imports, one_time
 from vvwatch.store.imports.imports import FileOutcome
 from vvwatch.store.imports.one_time import OneTimeSpec
@@ -289,7 +289,7 @@ async def test_a_job_whose_work_was_lost_is_found_by_the_sweep(
     sink = RecordingSink()
     database.sink = sink
     clock.advance(10)
-    await database.write(sweep, sink, 5.0)
+    await database.write(requeue_overdue, sink, 5.0)
     [job] = sink.take(Kind.IMPORT_JOB)
     await listing.advance(job)
     assert (await row_of(database, job_id)).status == ImportStatus.COMPLETED

@@ -124,7 +124,7 @@ async def list_failed_segments(
     cursor: Cursor = None,
 ) -> FailedSegments:
     """What failed in a run, by media item."""
-    found = await context.database.read(queries.of_run, run_id, decode_number(cursor) or 0, limit + 1)
+    found = await context.database.read(queries.list_failures, run_id, decode_number(cursor) or 0, limit + 1)
     here, next_cursor = cut_page(found.items, limit, lambda each: each.item.id)
     retryable = found.run.results == Results.KEPT
     return FailedSegments(
@@ -233,7 +233,7 @@ async def get_segment_retry(
 
 def _read_retry(tx: Tx, run_id: str, video_id: str, segment_id: str, retry_id: str) -> SegmentRetryStatus:
     row = segment_retries.find(tx, run_id, video_id, segment_id, retry_id)
-    calls, unknown, cost = call_queries.sums_of_retry(tx, row)
+    calls, unknown, cost = call_queries.sum_retry_calls(tx, row)
     return SegmentRetryStatus(
         **_retry_fields(row, run_id, video_id, segment_id),
         billing_actual_mt=usd(cost) * MT_PER_USD,

@@ -65,7 +65,7 @@ async def list_llm_calls(
 
     Where there are more, the header `Link` has the address of the next ones.
     """
-    run, rows = await context.database.read(call_queries.of_run, run_id, after, limit + 1)
+    run, rows = await context.database.read(call_queries.list_calls, run_id, after, limit + 1)
     if len(rows) > limit:
         query = urlencode({"limit": limit, "after": rows[limit - 1].id})
         response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'

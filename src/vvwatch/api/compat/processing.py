@@ -114,7 +114,7 @@ def _start_run(tx: Tx, context: ApiContext, prompt_id: str, body: ProcessBody, b
     if body.import_job_id is None:
         target = _find_target(tx, body)
     else:
-        target, further["import_job_id"] = target_queries.of_import(tx, body.import_job_id)
+        target, further["import_job_id"] = target_queries.resolve_import(tx, body.import_job_id)
     run = start_run(tx, context, prompt_id, body.options(), target, **further)
     return Processing(
         run_id=run.run_id,
@@ -127,7 +127,11 @@ def _start_run(tx: Tx, context: ApiContext, prompt_id: str, body: ProcessBody, b
 
 def _find_target(tx: Tx, body: ProcessBody) -> Target:
     """Raises NotFound, or InvalidInput when there is nothing to process."""
-    index_id = body.index_id if body.index_name is None else target_queries.index_named(tx, body.index_name)
+    index_id = body.index_id if body.index_name is None else target_queries.find_index_id(tx, body.index_name)
     if body.video_ids is not None:
-        return target_queries.of_videos(tx, body.video_ids, index_id)
-    return target_queries.of_playground(tx) if index_id is None else target_queries.of_index(tx, index_id)
+        return target_queries.resolve_videos(tx, body.video_ids, index_id)
+    return (
+        target_queries.resolve_playground(tx)
+        if index_id is None
+        else target_queries.resolve_index(tx, index_id)
+    )

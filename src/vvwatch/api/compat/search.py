@@ -28,7 +28,8 @@ from vvwatch.core.identities import segment_id
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import search_queries, target_queries
-from vvwatch.store.runs.search_queries import Chunk, Found, Level, Place, Scope
+from vvwatch.store.runs.search_queries import Level, SearchChunk, SearchHit, SearchPosition
+from vvwatch.store.runs.search_queries import SearchScope as Scope
 
 router = resource_router("search")
 
@@ -129,7 +130,7 @@ class _Page:
     """`place` is where the next page begins; None when there is none."""
 
     results: list[SearchResult]
-    place: Place | None
+    place: SearchPosition | None
     examined: int
     full: bool
 
@@ -150,7 +151,7 @@ async def _filter_page(
     context: ApiContext, body: FilterBody, index_ids: Sequence[str], named: Sequence[str]
 ) -> FilterPage:
     scope = Scope(index_ids=tuple(index_ids), run_ids=tuple(body.run_ids))
-    await context.database.read(search_queries.require, Scope(tuple(named), scope.run_ids))
+    await context.database.read(search_queries.require_scope, Scope(tuple(named), scope.run_ids))
     wanted = _Search(tuple(condition.meant() for condition in body.conditions), "segment", scope)
     found = await _fill_page(context, wanted, _to_position(_decode_cursor(body.cursor)), body.page_size)
     cursor = None if found.place is None else _encode_cursor(list(found.place))
@@ -193,7 +194,9 @@ async def search_results_page(
     return await _search_page(context, body, _to_position(given[1]), given[2])
 
 
-async def _search_page(context: ApiContext, body: SearchBody, after: Place | None, before: int) -> SearchPage:
+async def _search_page(
+    context: ApiContext, body: SearchBody, after: SearchPosition | None, before: int
+) -> SearchPage:
     """The page behind `after`, when `before` results were shown on earlier ones."""
     scope = await context.database.read(_find_scope, body)
     conditions = tuple(condition.meant() for condition in body.filters or ())
@@ -229,11 +232,11 @@ _NOT_FULL: Final = "the page is not full: there is much to look at, and the next
 
 def _find_scope(tx: Tx, body: SearchBody) -> Scope:
     """Where to look. Raises NotFound for what is not there."""
-    index_id = body.index_id if body.index_name is None else target_queries.index_named(tx, body.index_name)
+    index_id = body.index_id if body.index_name is None else target_queries.find_index_id(tx, body.index_name)
     scope = Scope(
         () if index_id is None else (index_id,), _unique_ids(body.prompt_run_ids), _unique_ids(body.video_ids)
     )
-    search_queries.require(tx, scope)
+    search_queries.require_scope(tx, scope)
     return scope if any((scope.index_ids, scope.run_ids, scope.video_ids)) else _PLAYGROUND
 
 
@@ -241,14 +244,14 @@ def _unique_ids(ids: str | list[str]) -> tuple[str, ...]:
     return (ids,) if isinstance(ids, str) else tuple(dict.fromkeys(ids))
 
 
-async def _fill_page(context: ApiContext, wanted: _Search, after: Place | None, limit: int) -> _Page:
+async def _fill_page(context: ApiContext, wanted: _Search, after: SearchPosition | None, limit: int) -> _Page:
     """Results behind `after`, until the page is full, nothing is left, or enough was looked at."""
     until = anyio.current_time() + _MAX_SECONDS
     met: list[SearchResult] = []
-    places: list[Place] = []
+    places: list[SearchPosition] = []
     place, examined = after, 0
     while True:
-        part = await context.database.read(search_queries.chunk, wanted.scope, wanted.level, place)
+        part = await context.database.read(search_queries.read_chunk, wanted.scope, wanted.level, place)
         for found, result in await anyio.to_thread.run_sync(_match_chunk, wanted, part):
             met.append(result)
             places.append(found.place)
@@ -259,7 +262,7 @@ async def _fill_page(context: ApiContext, wanted: _Search, after: Place | None, 
             return _Page(met, place, examined, full=len(met) == limit)
 
 
-def _match_chunk(wanted: _Search, part: Chunk) -> list[tuple[Found, SearchResult]]:
+def _match_chunk(wanted: _Search, part: SearchChunk) -> list[tuple[SearchHit, SearchResult]]:
     """What of a chunk meets the conditions; not in the event loop, since documents may be large."""
     documents = ((found, json.loads(found.metadata or "{}")) for found in part.found)
     return [
@@ -269,7 +272,7 @@ def _match_chunk(wanted: _Search, part: Chunk) -> list[tuple[Found, SearchResult
     ]
 
 
-def _to_result(wanted: _Search, found: Found, document: dict[str, Any]) -> SearchResult:
+def _to_result(wanted: _Search, found: SearchHit, document: dict[str, Any]) -> SearchResult:
     item, segment = found.item, found.segment
     text = item.video_metadata_text if segment is None else segment.metadata_text
     named = None if segment is None else segment_id(item.id, segment.ordinal)
@@ -314,13 +317,13 @@ def _decode_cursor(cursor: str | None) -> Any:
         raise _foreign_cursor() from None
 
 
-def _to_position(given: Any) -> Place | None:
+def _to_position(given: Any) -> SearchPosition | None:
     if given is None:
         return None
     is_place = isinstance(given, list) and [type(part) for part in given] == [str, str, int]
     if not is_place or not -1 <= given[2] <= search_queries.WHOLE or not (given[0] + given[1]).isascii():
         raise _foreign_cursor()
-    return Place(*given)
+    return SearchPosition(*given)
 
 
 def _foreign_cursor() -> ApiError:

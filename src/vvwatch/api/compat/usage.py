@@ -102,7 +102,7 @@ class MetricType(Resource):
 async def get_usage(context: Context) -> Usage:
     """What was done in this month."""
     since, until = _month_of(_to_date(context.clock.now()))
-    figures = await context.database.read(usage_queries.between, since, until)
+    figures = await context.database.read(usage_queries.sum_metrics, since, until)
     return Usage(
         user_id=USER_ID,
         period_start=iso(since),
@@ -125,7 +125,7 @@ async def get_usage_history(
     now = context.clock.now()
     first, last = _parse_period(start_date, end_date, 0.0, now)
     months = list(_list_months(first, min(last, now), limit))
-    found = await context.database.read(usage_queries.periods, months)
+    found = await context.database.read(usage_queries.sum_periods, months)
     shown = [_to_period(since, until, figures) for (since, until), figures in zip(months, found, strict=True)]
     return UsageHistory(user_id=USER_ID, periods=shown)
 
@@ -144,7 +144,7 @@ async def list_usage_details(
     since, until = _parse_period(start_date, end_date, *_month_of(_to_date(context.clock.now())))
     found: list[UsageDetail] = []
     for metric in (metric_type,) if metric_type else _NAMES:
-        rows = await context.database.read(usage_queries.details, metric, since, until, limit)
+        rows = await context.database.read(usage_queries.list_details, metric, since, until, limit)
         found += [_to_detail(metric, row) for row in rows]
     return sorted(found, key=lambda detail: detail.timestamp, reverse=True)[:limit]
 
@@ -155,7 +155,7 @@ async def get_usage_breakdown(
 ) -> UsageBreakdown:
     """What was done in a stretch of time; without dates in this month."""
     since, until = _parse_period(start_date, end_date, *_month_of(_to_date(context.clock.now())))
-    figures = await context.database.read(usage_queries.between, since, until)
+    figures = await context.database.read(usage_queries.sum_metrics, since, until)
     return UsageBreakdown(
         user_id=USER_ID,
         period_start=iso(since),

@@ -272,7 +272,7 @@ async def authorize(request: Request, needed: Scope, *, counted: bool = True) ->
     request.state.key_created_at = row.created_at
     if counted:
         _count_request(request, row.id, context.clock.now())
-    if keys.is_use_worth_noting(row, context.clock.now()):
+    if keys.should_note_use(row, context.clock.now()):
         with suppress(SQLAlchemyError, StoreError):  # a full disk must not keep the operator from looking
             await context.database.write(keys.note_use, row.id)
 
@@ -315,7 +315,7 @@ def _presented_key(request: Request) -> str:
 async def _check_key(request: Request, key: str) -> sa.Row[Any]:
     """The row of an active key, by which the request is made from now on. Raises ApiError (401)."""
     context: ApiContext = request.app.state.context
-    row = await context.database.read(keys.known, digest(key)) if valid_format(key) else None
+    row = await context.database.read(keys.find_any, digest(key)) if valid_format(key) else None
     if row is not None:
         request.state.key_id, request.state.key_name = row.id, row.name
     reason = _rejection_reason(row, key, context.clock.now())

@@ -99,7 +99,7 @@ class Once:
             given, made = await self._write(claim, effect)
             if made is not None:
                 final = self._told(await then(made))
-                given = await self._database.write(idempotency.keep, self._box, claim, final)
+                given = await self._database.write(idempotency.store_answer, self._box, claim, final)
         return _to_response(given, replayed=made is None)
 
     async def given(self) -> Response | None:
@@ -108,12 +108,14 @@ class Once:
         None when this is the first request of its key.
         """
         claim = await self.claim()
-        found = None if claim is None else await self._database.read(idempotency.given, self._box, claim)
+        found = (
+            None if claim is None else await self._database.read(idempotency.find_answer, self._box, claim)
+        )
         return None if found is None else _to_response(found, replayed=True)
 
     async def _write(self, claim: Claim, effect: Callable[[Tx], R]) -> tuple[Answer, R | None]:
         recorded = self.audit.recording(effect)
-        given, made = await self._database.write(idempotency.once, self._box, claim, recorded, self._told)
+        given, made = await self._database.write(idempotency.run_once, self._box, claim, recorded, self._told)
         if made is not None:
             self.audit.report()
         return given, made

@@ -77,7 +77,7 @@ async def is_admitted(request: Request, use: Use) -> bool:
     context: ApiContext = request.app.state.context
     claims = _read_claims(context, token)
     key_id, created_at = claims.pop(_GRANTED_BY, ("", 0.0))  # an older version's token names no key
-    if not await context.database.read(keys.is_still, key_id, created_at):
+    if not await context.database.read(keys.is_still_active, key_id, created_at):
         what = "the API key that granted this address is revoked, has expired or is deleted"
         raise ApiError(401, TokenRefused.code, what, _HINT)
     if claims != {"use": use.name, "id": request.path_params[use.parameter]}:

@@ -131,7 +131,7 @@ async def delete_api_key(audited: Audited, key_id: str) -> Deleted:
 @router.post("/api-keys/{key_id}/revoke", response_model=ApiKey)
 async def revoke_api_key(once: Idempotent, key_id: str) -> Response:
     """Make a key worthless, for good. The last key with the scope `admin` cannot be revoked."""
-    return await once(lambda tx: _to_response(keys.withdraw(tx, key_id), tx.now))
+    return await once(lambda tx: _to_response(keys.revoke_safely(tx, key_id), tx.now))
 
 
 @router.post("/api-keys/{key_id}/rotate", response_model=RotatedApiKey)

@@ -18,17 +18,17 @@ from vvwatch.store.admin import attention as queries
 from vvwatch.store.admin import nodes
 from vvwatch.store.admin.attention import Failure
 from vvwatch.store.admin.audit import BadKeys
-from vvwatch.store.admin.shortages import Waiting
+from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.db.database import Tx
-from vvwatch.store.runs.processor_queries import Standing
+from vvwatch.store.runs.processor_queries import Blocked
 from vvwatch.workflow.upkeep.findings import (
-    bad_keys_trouble,
-    mend_pause,
-    mend_waiting,
+    describe_bad_keys,
+    describe_shortage,
+    describe_webhook_trouble,
     next_step,
-    shortage,
-    webhook_trouble,
+    pause_remedy,
+    waiting_remedy,
 )
 
 MAX_LISTED: Final = 50
@@ -61,7 +61,7 @@ async def dismiss_attention(
 
 
 def _dismiss(tx: Tx, attention_id: str, after: float) -> Sequence[str]:
-    if nodes.dismiss(tx, attention_id):
+    if nodes.dismiss_lost(tx, attention_id):
         return [attention_id]
     return queries.dismiss(tx, attention_id, after)
 
@@ -90,7 +90,7 @@ def list_attention(found: State, daemon: Document) -> list[Attention]:
 
 def _bad_keys(found: Sequence[BadKeys]) -> Iterator[Attention]:
     for each in found:
-        what, fix = bad_keys_trouble(each)
+        what, fix = describe_bad_keys(each)
         yield Attention(
             kind="address",
             attention_id=each.address,
@@ -121,13 +121,13 @@ def _connections(pressure: Document | None) -> Iterator[Attention]:
         )
 
 
-def _shortages(found: Iterable[Waiting]) -> Iterator[Attention]:
+def _shortages(found: Iterable[WaitingWork]) -> Iterator[Attention]:
     for each in found:
         yield Attention(
             kind="machine",
             attention_id=each.code,
             state="waiting",
-            what=shortage(each),
+            what=describe_shortage(each),
             fix=remedy(each.code, each.message),
             count=each.count,
             since=to_iso(each.since),
@@ -148,14 +148,14 @@ def _nodes(found: Any) -> Iterator[Attention]:
             )
 
 
-def _processors(found: Standing) -> Iterator[Attention]:
+def _processors(found: Blocked) -> Iterator[Attention]:
     for row in found.paused:
         yield Attention(
             kind="processor",
             attention_id=row.name,
             state="waiting",
             what=f"is paused: {row.message}",
-            fix=mend_pause(row),
+            fix=pause_remedy(row),
             since=to_iso(row.paused_at),
             next_try_at=to_iso(row.until),
         )
@@ -165,7 +165,7 @@ def _processors(found: Standing) -> Iterator[Attention]:
             attention_id=row.run_id,
             state="waiting",
             what=f"waits for the processor {row.processor}: {row.message}",
-            fix=mend_waiting(row.code),
+            fix=waiting_remedy(row.code),
             count=row.items,
             next_try_at=to_iso(row.next_at),
         )
@@ -235,7 +235,7 @@ def _to_attention(each: Failure) -> Attention:
 
 def _webhooks(rows: Any) -> Iterator[Attention]:
     for row in rows:
-        what, fix = webhook_trouble(row)
+        what, fix = describe_webhook_trouble(row)
         yield Attention(
             kind="webhook",
             attention_id=row.id,

@@ -13,7 +13,7 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.store.admin import audit
-from vvwatch.store.admin.audit import Wanted
+from vvwatch.store.admin.audit import AuditFilter
 
 router = resource_router("audit")
 
@@ -58,14 +58,14 @@ async def list_audit(
     cursor: Cursor = None,
 ) -> Page[AuditEntry]:
     """The audit trail, newest first. An entry is kept for `[retention] audit`."""
-    wanted = Wanted(
+    wanted = AuditFilter(
         actor=actor,
         action=action,
         resource_id=resource_id,
         since=None if since is None else since.timestamp(),
         until=None if until is None else until.timestamp(),
     )
-    rows = await context.database.read(audit.newest, wanted, decode_cursor(cursor), limit)
+    rows = await context.database.read(audit.list_newest, wanted, decode_cursor(cursor), limit)
     return to_page(rows, limit, _to_response, lambda row: str(row.id))
 
 

@@ -18,7 +18,7 @@ from vvwatch.errors import NotFound
 from vvwatch.store.runs import processor_queries as queries
 from vvwatch.store.runs.processor_queries import Figures
 from vvwatch.workflow.pipeline.pauses import Pauses
-from vvwatch.workflow.upkeep.findings import mend_pause
+from vvwatch.workflow.upkeep.findings import pause_remedy
 
 router = resource_router("processors")
 
@@ -93,7 +93,7 @@ async def resume_processor(
 async def _list_processors(context: ApiContext, infos: Iterable[ProcessorInfo]) -> list[Processor]:
     infos, now = list(infos), context.clock.now()
     scopes = {scope for info in infos for scope in budgets.period_scopes(info.name, now)}
-    found = await context.database.read(queries.figures, [info.name for info in infos], scopes)
+    found = await context.database.read(queries.read_figures, [info.name for info in infos], scopes)
     return [_to_response(context, info, found, now) for info in infos]
 
 
@@ -113,7 +113,7 @@ def _to_response(context: ApiContext, info: ProcessorInfo, found: Figures, now: 
         paused_at=None if pause is None else to_iso(pause.paused_at),
         until=None if pause is None else to_iso(pause.until),
         reason=None if pause is None else pause.message,
-        fix=None if pause is None else mend_pause(pause),
+        fix=None if pause is None else pause_remedy(pause),
         calls_in_flight=in_flight.get(info.name, 0),
         today=ProcessorDay(
             calls=0 if today is None else today.calls,

@@ -19,7 +19,7 @@ from vvwatch.core.media import RunSettings
 from vvwatch.core.processors import undone
 from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
 from vvwatch.store.runs import run_queries
-from vvwatch.store.runs.run_queries import ItemView, RunView, Tally
+from vvwatch.store.runs.run_queries import ItemView, RunTally, RunView
 
 router = resource_router("prompt runs")
 
@@ -251,7 +251,7 @@ def _to_stop_state(run: sa.Row[Any]) -> StopState:
     )
 
 
-def _count_by_type(tally: Tally) -> dict[str, Any]:
+def _count_by_type(tally: RunTally) -> dict[str, Any]:
     """`total_videos`, `completed_videos`, … for each media type."""
     counters: dict[str, Any] = {}
     for kind in _KINDS:
@@ -293,7 +293,7 @@ async def list_prompt_runs(
     context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> list[PromptRun]:
     """Prompt runs, newest first."""
-    return [to_response(view) for view in await context.database.read(run_queries.newest, limit)]
+    return [to_response(view) for view in await context.database.read(run_queries.list_newest, limit)]
 
 
 @router.get("/indexes/{index_id}/prompt-runs")
@@ -301,14 +301,14 @@ async def list_index_prompt_runs(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[PromptRun]:
     """The prompt runs of an index, newest first."""
-    found = await context.database.read(run_queries.page, index_id, decode_cursor(cursor), limit + 1)
+    found = await context.database.read(run_queries.list_page, index_id, decode_cursor(cursor), limit + 1)
     return to_page(found, limit, to_response, lambda view: view.run.id)
 
 
 @router.get("/prompt-runs/{run_id}")
 async def get_prompt_run(context: Context, run_id: str) -> PromptRun:
     """One prompt run."""
-    return to_response(await context.database.read(run_queries.view, run_id))
+    return to_response(await context.database.read(run_queries.get_view, run_id))
 
 
 @router.get("/prompt-runs/{run_id}/results")
@@ -322,7 +322,7 @@ async def list_results(
     """What a run found in one media item, segment by segment."""
     after = decode_number(cursor)
     first = -1 if after is None else after
-    found = await context.database.read(run_queries.segments, run_id, video_id, first, limit + 1)
+    found = await context.database.read(run_queries.list_item_segments, run_id, video_id, first, limit + 1)
     return to_page(found.segments, limit, lambda row: _to_segment(found, row), lambda row: row.ordinal)
 
 
@@ -334,7 +334,7 @@ def _to_segment(found: ItemView, row: sa.Row[Any]) -> SegmentRunResult:
 @router.get("/prompt-runs/{run_id}/videos/{video_id}/video-result")
 async def get_video_result(context: Context, run_id: str, video_id: str) -> PromptRunVideoResult:
     """What a run found in a media item as a whole."""
-    found = await context.database.read(run_queries.item, run_id, video_id)
+    found = await context.database.read(run_queries.get_item, run_id, video_id)
     document = artifact.video_result_document(found.run, found.item)
     warning = "; ".join(document["warnings"]) or None
     return PromptRunVideoResult(**document, prompt_run_id=found.run.id, processing_warning=warning)

@@ -54,10 +54,10 @@ class RunTarget(Body):
     def found(self, tx: Tx) -> Target:
         """The media; raises NotFound, or InvalidInput when there are none."""
         if self.video_ids is not None:
-            return target_queries.of_videos(tx, self.video_ids, self.index_id)
+            return target_queries.resolve_videos(tx, self.video_ids, self.index_id)
         if self.type == "index" and self.index_id is not None:
-            return target_queries.of_index(tx, self.index_id)
-        return target_queries.of_playground(tx)
+            return target_queries.resolve_index(tx, self.index_id)
+        return target_queries.resolve_playground(tx)
 
 
 class RunBody(RunOptions):
@@ -111,7 +111,7 @@ def start_run(
 
     Raises NotFound, or InvalidInput for options or a prompt that no processor can do, Conflict for a deactivated one.
     """
-    run_id = runs.start(
+    run_id = runs.start_run(
         tx,
         index_id=target.index_id,
         prompt_id=prompt_id,
@@ -121,7 +121,7 @@ def start_run(
         context=target.context,
         **further,
     )
-    return to_response(queries.view(tx, run_id))
+    return to_response(queries.get_view(tx, run_id))
 
 
 def report_requested(context: ApiContext, run_id: str, prompt_id: str, by: str) -> None:
@@ -163,7 +163,7 @@ def _estimate(tx: Tx, context: ApiContext, body: RunBody) -> PromptRunCostEstima
     processor = processor_of(context, settings.processing_model, body.prompt_id)
     prompt = to_prompt(catalog.get_prompt(tx, body.prompt_id))
     parts = {}
-    for amount in target_queries.amounts(tx, body.target.found(tx)):
+    for amount in target_queries.count_amounts(tx, body.target.found(tx)):
         least, most = segments_between(amount, settings)
         work = Workload(amount.media_type, amount.count, amount.seconds, least, most)
         parts[amount.media_type] = work, processor.forecast(work, prompt, settings)
@@ -179,7 +179,7 @@ def _check_budgets(
         **_sum_up([work for work, _ in parts.values()], forecast),
         by_media_type={kind: EstimatedMedia(**_sum_up([work], each)) for kind, (work, each) in parts.items()},
     )
-    spent = spending.spent(tx, budgets.scopes(Payer("", 0, processor), tx.now))
+    spent = spending.read_spent(tx, budgets.scopes(Payer("", 0, processor), tx.now))
     known = context.budgets, processor, tx.now, spent
     missing = budgets.shortages(*known, forecast, breakdown.items)
     return PromptRunCostEstimate(
@@ -217,7 +217,7 @@ async def cancel_prompt_run(context: Context, once: Idempotent, request: Request
     def effect(tx: Tx) -> PromptRun:
         before[:] = [queries.get(tx, run_id).status]
         course.cancel(tx, run_id, request.state.key_id)
-        return to_response(queries.view(tx, run_id))
+        return to_response(queries.get_view(tx, run_id))
 
     def tell(run: PromptRun) -> None:
         if run.status not in before:

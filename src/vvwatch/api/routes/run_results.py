@@ -18,11 +18,11 @@ from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.prompt_runs import PromptRunVideoResult, SegmentRunResult
 from vvwatch.core import artifact
 from vvwatch.store.runs import result_queries
-from vvwatch.store.runs.result_queries import Place, Result, Results
+from vvwatch.store.runs.result_queries import Result, ResultPosition, Results
 
 router = resource_router("prompt runs")
 
-_READERS: Final = {"segment": result_queries.segments, "video": result_queries.videos}
+_READERS: Final = {"segment": result_queries.list_segments, "video": result_queries.list_videos}
 
 
 class SelectionSummary(Resource):
@@ -96,7 +96,7 @@ def _to_cursor(result: Result) -> str:
     return json.dumps(result.place)
 
 
-def _parse_cursor(cursor: str | None) -> Place | None:
+def _parse_cursor(cursor: str | None) -> ResultPosition | None:
     """Where a page ended; raises ApiError (400)."""
     text = decode_cursor(cursor)
     if text is None:
@@ -108,4 +108,4 @@ def _parse_cursor(cursor: str | None) -> Place | None:
         media_id, ordinal = "", None
     if type(ordinal) is not int or not -1 <= ordinal <= 2**53:
         raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
-    return Place(media_id, ordinal)
+    return ResultPosition(media_id, ordinal)

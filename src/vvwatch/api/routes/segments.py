@@ -20,7 +20,7 @@ from vvwatch.core.identities import segment_id
 from vvwatch.core.processors import undone
 from vvwatch.errors import InvalidInput
 from vvwatch.store.runs import segment_queries
-from vvwatch.store.runs.segment_queries import Found, Place
+from vvwatch.store.runs.segment_queries import MediaSegments, SegmentPosition
 
 router = resource_router("videos")
 
@@ -142,11 +142,11 @@ async def list_segments(
     """What was found in a media item, newest run first and from its beginning on; none before a run ends with it."""
     after = _parse_cursor(cursor)
     wanted = video_id, run_id or None, latest_run, after, limit + 1
-    rows = await context.database.read(segment_queries.page, *wanted)
+    rows = await context.database.read(segment_queries.list_page, *wanted)
     return to_page(rows, limit, to_response, lambda row: f"{row.run_item_id}.{row.ordinal}")
 
 
-def _parse_cursor(cursor: str | None) -> Place | None:
+def _parse_cursor(cursor: str | None) -> SegmentPosition | None:
     """Where a page ended; raises ApiError (400)."""
     text = decode_cursor(cursor)
     if text is None:
@@ -154,7 +154,7 @@ def _parse_cursor(cursor: str | None) -> Place | None:
     numbers = text.split(".")
     if len(numbers) != 2 or not all(map(_is_number, numbers)):
         raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
-    return Place(*map(int, numbers))
+    return SegmentPosition(*map(int, numbers))
 
 
 def _is_number(text: str) -> bool:
@@ -164,14 +164,14 @@ def _is_number(text: str) -> bool:
 @router.post("/videos/batch/segments")
 async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
     """The segments of several media items. Unknown ones are left out."""
-    found = await context.database.read(segment_queries.of_many, body.wanted(), _MAX_TOGETHER + 1)
+    found = await context.database.read(segment_queries.list_many, body.wanted(), _MAX_TOGETHER + 1)
     if sum(len(each.rows) for each in found) > _MAX_TOGETHER:
         hint = "ask for fewer, or for /videos/{id}/segments of each, which has pages"
         raise InvalidInput(f"these have more than {_MAX_TOGETHER} segments together", hint)
     return await anyio.to_thread.run_sync(_group_by_video, found)
 
 
-def _group_by_video(found: Sequence[Found]) -> list[VideoSegments]:
+def _group_by_video(found: Sequence[MediaSegments]) -> list[VideoSegments]:
     """Not in the event loop, since there may be thousands of segments."""
     return [
         VideoSegments(

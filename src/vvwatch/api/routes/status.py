@@ -32,7 +32,7 @@ from vvwatch.core.cadence import Learnt
 from vvwatch.store.admin import status_queries as queries
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.catalog import catalog
-from vvwatch.workflow.upkeep.findings import remarks, sweep_seconds
+from vvwatch.workflow.upkeep.findings import automation_remarks, full_scan_seconds
 
 router = resource_router("status")
 
@@ -44,7 +44,7 @@ _MOMENTS: Final = ("started_at", "seen_at", "since", "lost_at")
 async def get_status(context: Context) -> Status:
     """Automations, windows, work in progress and what needs attention."""
     daemon = await context.status()
-    found = await context.database.read(queries.state, recent_since(context.clock.now()))
+    found = await context.database.read(queries.read_state, recent_since(context.clock.now()))
     automations = [_to_automation(row, found, daemon) for row in found.automations]
     return Status(
         version=daemon.get("version", ""),
@@ -102,7 +102,7 @@ def _to_automation(row: sa.Row[Any], found: State, daemon: Document) -> Automati
         last_error_hint=row.last_error_hint,
         failing_since=to_iso(row.failing_since),
         failures=row.failures,
-        remarks=list(remarks(row, sweep, exporting)),
+        remarks=list(automation_remarks(row, sweep, exporting)),
     )
 
 
@@ -140,7 +140,7 @@ def _to_watching(row: sa.Row[Any], found: State, daemon: Document) -> Watching:
         learnt_by="events" if queue else "notices" if told else "listing",
         source=None if source is None else SourceStatus(**_with_iso_moments(source)),
         scan_seconds=row.scan_seconds,
-        sweep_seconds=sweep_seconds(row),
+        sweep_seconds=full_scan_seconds(row),
         stretched=learnt.stretched,
         max_list_calls_per_hour=row.max_list_calls_per_hour,
         calls_per_hour=learnt.calls_per_hour,

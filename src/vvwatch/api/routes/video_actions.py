@@ -74,7 +74,7 @@ def _start_run(
         audio_segmentation_type="fixed",
         audio_segment_duration=seconds,
     )
-    target = target_queries.of_videos(tx, [video_id])
+    target = target_queries.resolve_videos(tx, [video_id])
     run = start_run(tx, context, prompt_id, options, target, executed_by=by)
     message = f"processing has begun: prompt run {run.run_id}"
     return ProcessingStarted(message=message, video_id=video_id, run_id=run.run_id)

@@ -277,7 +277,7 @@ async def list_video_prompt_runs(
 
 
 def _list_runs(tx: Tx, video_id: str, limit: int) -> list[run_queries.RunView]:
-    return [run_queries.view(tx, run_id) for run_id in media_queries.list_run_ids(tx, video_id, limit)]
+    return [run_queries.get_view(tx, run_id) for run_id in media_queries.list_run_ids(tx, video_id, limit)]
 
 
 @router.post("/videos/batch")

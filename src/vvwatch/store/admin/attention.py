@@ -92,25 +92,25 @@ class _Part:
     reason: sa.ColumnElement[Any]
 
 
-def failures(tx: Tx, since: float) -> Failures:
+def list_failures(tx: Tx, since: float) -> Failures:
     """What failed after `since` and was neither tried again nor dismissed, and what waits because it failed."""
     found = [
-        *_jobs(tx, since),
-        *_runs(tx, since),
-        *_exports(tx, since),
-        *_waiting(tx),
-        *_deliveries(tx, since),
+        *_list_jobs(tx, since),
+        *_list_runs(tx, since),
+        *_list_exports(tx, since),
+        *_list_waiting(tx),
+        *_list_deliveries(tx, since),
     ]
-    jobs, runs = _sum(tx, _JOBS, since), _sum(tx, _RUNS, since)
+    jobs, runs = _sum_part(tx, _JOBS, since), _sum_part(tx, _RUNS, since)
     counts = {
         "import_jobs": jobs[0],
         "import_files": jobs[1],
         "prompt_runs": runs[0],
         "run_items": runs[1],
-        "segments": _sum(tx, replace(_RUNS, failed=_FAILED_SEGMENTS), since)[1],
-        "exports": _sum(tx, _EXPORTS, since)[0],
-        "exports_waiting": _count(tx, sa.select(exports.c.id).where(EXPORT_WAITS)),
-        "deliveries": _sum(tx, _DELIVERIES, since)[0],
+        "segments": _sum_part(tx, replace(_RUNS, failed=_FAILED_SEGMENTS), since)[1],
+        "exports": _sum_part(tx, _EXPORTS, since)[0],
+        "exports_waiting": _count_rows(tx, sa.select(exports.c.id).where(EXPORT_WAITS)),
+        "deliveries": _sum_part(tx, _DELIVERIES, since)[0],
     }
     return Failures(found, counts)
 
@@ -137,7 +137,7 @@ def dismiss(tx: Tx, identifier: str, since: float) -> tuple[str, ...]:
     return done
 
 
-def _chosen(tx: Tx, part: _Part, since: float) -> list[str]:
+def _select_newest(tx: Tx, part: _Part, since: float) -> list[str]:
     """The ids of the newest, and of the newest for each other reason: what fails often hides nothing else."""
     table = part.table
     found = sa.select(table.c.id).where(part.needed, part.at > since).order_by(part.at.desc())
@@ -153,7 +153,7 @@ def _chosen(tx: Tx, part: _Part, since: float) -> list[str]:
     return list(dict.fromkeys([*newest, *others]))
 
 
-def _sum(tx: Tx, part: _Part, since: float) -> tuple[int, int]:
+def _sum_part(tx: Tx, part: _Part, since: float) -> tuple[int, int]:
     """How many rows there are, and how many pieces of them failed."""
     wanted = part.needed, part.at > since
     some = sa.select(part.failed.label("failed")).where(*wanted).limit(MOST_COUNTED).subquery()
@@ -162,25 +162,27 @@ def _sum(tx: Tx, part: _Part, since: float) -> tuple[int, int]:
     return int(total.rows), int(total.failed or 0)
 
 
-def _count(tx: Tx, rows: sa.Select[Any]) -> int:
+def _count_rows(tx: Tx, rows: sa.Select[Any]) -> int:
     some = rows.limit(MOST_COUNTED).subquery()
     return int(tx.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
 
 
-def _jobs(tx: Tx, since: float) -> list[Failure]:
+def _list_jobs(tx: Tx, since: float) -> list[Failure]:
     """Each with the first of its files that failed, and when the object of that is tried again by itself."""
     table, file = import_jobs, import_files.alias("file")
     chosen = sa.select(table, file.c.key, file.c.message, troubles.c.retry_at).select_from(table)
     chosen = chosen.outerjoin(file, file.c.id == _first_file())
     chosen = chosen.outerjoin(troubles, troubles.c.file_id == file.c.id)
-    rows = tx.all(chosen.where(table.c.id.in_(_chosen(tx, _JOBS, since))).order_by(table.c.updated_at.desc()))
-    return _grouped(
+    rows = tx.all(
+        chosen.where(table.c.id.in_(_select_newest(tx, _JOBS, since))).order_by(table.c.updated_at.desc())
+    )
+    return _group(
         Failure(
             kind="import_job",
             id=row.id,
             ids=(row.id,),
             state="failed",
-            what=_first_of(row.key, row.message, row.error_message, row.failed - row.retried),
+            what=_describe_first(row.key, row.message, row.error_message, row.failed - row.retried),
             failed=row.failed - row.retried,
             last_at=row.updated_at,
             next_try_at=row.retry_at,
@@ -191,7 +193,7 @@ def _jobs(tx: Tx, since: float) -> list[Failure]:
     )
 
 
-def _runs(tx: Tx, since: float) -> list[Failure]:
+def _list_runs(tx: Tx, since: float) -> list[Failure]:
     """Each with the first of its items that failed, or where none did, the first segment of one."""
     table, item, piece = prompt_runs, run_items.alias("item"), segment_results.alias("piece")
     columns = media.c.title, item.c.error_message.label("message"), piece.c.start_time, piece.c.end_time
@@ -201,11 +203,13 @@ def _runs(tx: Tx, since: float) -> list[Failure]:
     )
     its_segment = piece.c.run_item_id == item.c.id, piece.c.ordinal == _first_segment(item)
     chosen = chosen.outerjoin(piece, sa.and_(*its_segment, item.c.status != ItemStatus.FAILED))
-    rows = tx.all(chosen.where(table.c.id.in_(_chosen(tx, _RUNS, since))).order_by(table.c.updated_at.desc()))
-    return _grouped(map(_run, rows))
+    rows = tx.all(
+        chosen.where(table.c.id.in_(_select_newest(tx, _RUNS, since))).order_by(table.c.updated_at.desc())
+    )
+    return _group(map(_run_failure, rows))
 
 
-def _run(row: sa.Row[Any]) -> Failure:
+def _run_failure(row: sa.Row[Any]) -> Failure:
     segments = 0 if row.failed_items else row.total_segments - row.completed_segments
     message = row.message if row.segment_error is None else row.segment_error
     name = row.title
@@ -217,7 +221,7 @@ def _run(row: sa.Row[Any]) -> Failure:
         id=row.id,
         ids=(row.id,),
         state="failed",
-        what=_first_of(name, message, row.error_message, failed, segments > 0),
+        what=_describe_first(name, message, row.error_message, failed, segments > 0),
         failed=failed,
         last_at=row.updated_at,
         about=row.index_id or "",
@@ -250,7 +254,7 @@ def _first_segment(item: sa.FromClause) -> sa.ScalarSelect[Any]:
     return first.correlate(item).scalar_subquery()
 
 
-def _first_of(
+def _describe_first(
     name: str | None, message: str | None, error: str | None, failed: int, of_segments: bool = False
 ) -> str:
     if name is None:
@@ -260,24 +264,26 @@ def _first_of(
     return f"{name}: {message or 'failed'}{rest}"
 
 
-def _exports(tx: Tx, since: float) -> list[Failure]:
-    chosen = sa.select(exports).where(exports.c.id.in_(_chosen(tx, _EXPORTS, since)))
+def _list_exports(tx: Tx, since: float) -> list[Failure]:
+    chosen = sa.select(exports).where(exports.c.id.in_(_select_newest(tx, _EXPORTS, since)))
     rows = tx.all(chosen.order_by(exports.c.completed_at.desc()))
-    return _grouped(_export(row, "failed", row.error_message or "failed", row.completed_at) for row in rows)
+    return _group(
+        _export_failure(row, "failed", row.error_message or "failed", row.completed_at) for row in rows
+    )
 
 
-def _waiting(tx: Tx) -> list[Failure]:
+def _list_waiting(tx: Tx) -> list[Failure]:
     """Exports that failed for now, and are tried again."""
     chosen = sa.select(exports).where(EXPORT_WAITS).order_by(exports.c.id.desc()).limit(NEWEST)
-    return _grouped(_export(row, "waiting", row.last_error, row.updated_at) for row in tx.all(chosen))
+    return _group(_export_failure(row, "waiting", row.last_error, row.updated_at) for row in tx.all(chosen))
 
 
-def _export(row: sa.Row[Any], state: str, what: str, last_at: float | None) -> Failure:
+def _export_failure(row: sa.Row[Any], state: str, what: str, last_at: float | None) -> Failure:
     next_at = row.next_at if state == "waiting" else None
     return Failure("export", row.id, (row.id,), state, what, 1, last_at, next_at, row.index_id or "", what)
 
 
-def _deliveries(tx: Tx, since: float) -> list[Failure]:
+def _list_deliveries(tx: Tx, since: float) -> list[Failure]:
     """Those that were given up, of each webhook together."""
     table = deliveries
     needed = DELIVERY_NEEDS_ATTENTION, table.c.completed_at > since
@@ -291,10 +297,10 @@ def _deliveries(tx: Tx, since: float) -> list[Failure]:
         .join(webhooks, webhooks.c.id == table.c.webhook_id)
         .order_by(table.c.id.desc())
     )
-    return [_given_up(row) for row in tx.all(joined.limit(NEWEST))]
+    return [_delivery_failure(row) for row in tx.all(joined.limit(NEWEST))]
 
 
-def _given_up(row: sa.Row[Any]) -> Failure:
+def _delivery_failure(row: sa.Row[Any]) -> Failure:
     times = "was" if row.failed == 1 else f"and {row.failed - 1:,} more were"
     what = f"an event for {row.name} {times} given up: {row.error_message or 'it was not taken'}"
     return Failure(
@@ -311,7 +317,7 @@ def _given_up(row: sa.Row[Any]) -> Failure:
     )
 
 
-def _grouped(found: Iterable[Failure]) -> list[Failure]:
+def _group(found: Iterable[Failure]) -> list[Failure]:
     """Those that say the same together, under the newest, which comes first."""
     groups: dict[tuple[str, str, str], Failure] = {}
     for each in found:
@@ -371,8 +377,8 @@ _DELIVERIES: Final = _Part(
     deliveries, deliveries.c.completed_at, DELIVERY_NEEDS_ATTENTION, _ONE, deliveries.c.error_message
 )
 _KINDS: Final = {
-    "job": ("import_job", import_jobs, JOB_NEEDS_ATTENTION, _jobs),
-    "run": ("prompt_run", prompt_runs, RUN_NEEDS_ATTENTION, _runs),
-    "exp": ("export", exports, EXPORT_NEEDS_ATTENTION, _exports),
-    "del": ("delivery", deliveries, DELIVERY_NEEDS_ATTENTION, _deliveries),
+    "job": ("import_job", import_jobs, JOB_NEEDS_ATTENTION, _list_jobs),
+    "run": ("prompt_run", prompt_runs, RUN_NEEDS_ATTENTION, _list_runs),
+    "exp": ("export", exports, EXPORT_NEEDS_ATTENTION, _list_exports),
+    "del": ("delivery", deliveries, DELIVERY_NEEDS_ATTENTION, _list_deliveries),
 }

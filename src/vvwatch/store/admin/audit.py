@@ -25,7 +25,7 @@ _LONGEST_ID: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditFilter:
     """Which rows to list; what is None or empty does not matter. `since` and `until` are epoch seconds.
 
     `action` may be a resource's kind alone: `index` stands for `index.created`, `index.deleted`, …
@@ -74,7 +74,7 @@ def _columns(origin: Origin) -> dict[str, str]:
     return {name: getattr(origin, name) for name in Origin.__slots__}
 
 
-def keep_refusals(tx: Tx, found: Sequence[Refusals]) -> None:
+def store_refusals(tx: Tx, found: Sequence[Refusals]) -> None:
     """Keep refusals, each in the row of its id: what was kept of it before is replaced."""
     insert = tx.upsert(audit)
     for each in found:
@@ -91,7 +91,7 @@ def keep_refusals(tx: Tx, found: Sequence[Refusals]) -> None:
         tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
-def newest(tx: Tx, wanted: Wanted, before: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def list_newest(tx: Tx, wanted: AuditFilter, before: str | None, limit: int) -> Sequence[sa.Row[Any]]:
     """The newest rows, `limit` and one more if there is one; with `before`, those older than that id."""
     conditions = wanted.conditions() + ([audit.c.id < before] if before else [])
     return tx.all(sa.select(audit).where(*conditions).order_by(audit.c.id.desc()).limit(limit + 1))
@@ -107,7 +107,7 @@ class BadKeys:
     last_at: float
 
 
-def bad_keys(tx: Tx) -> list[BadKeys]:
+def list_bad_keys(tx: Tx) -> list[BadKeys]:
     """Addresses from which such keys came twenty times or more, and last within an hour; the busiest first."""
     since = tx.now - _RECENT_SECONDS
     columns = audit.c
@@ -123,7 +123,7 @@ def bad_keys(tx: Tx) -> list[BadKeys]:
     return sorted(many, key=lambda each: -each.times)[:_MOST_ADDRESSES]
 
 
-def old(tx: Tx, before: float, after: str) -> Sequence[str]:
+def list_old(tx: Tx, before: float, after: str) -> Sequence[str]:
     """The next rows, from the one behind `after`, that are older than that."""
     wanted = audit.c.id > after, audit.c.id < new_id(PREFIX, before, bytes(10))
     return (
@@ -131,6 +131,6 @@ def old(tx: Tx, before: float, after: str) -> Sequence[str]:
     )
 
 
-def drop(tx: Tx, ids: Sequence[str]) -> int:
+def delete_rows(tx: Tx, ids: Sequence[str]) -> int:
     """Drop these rows; returns how many there were."""
     return tx.execute(sa.delete(audit).where(audit.c.id.in_(ids))).rowcount

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.budgets import run_scope
-from vvwatch.store.admin.deletions import INDEX, VIDEO, is_going
+from vvwatch.store.admin.deletions import INDEX, VIDEO, is_unfinished
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import journal, llm_calls, spending
 from vvwatch.store.schema import (
@@ -46,12 +46,12 @@ Step = Callable[[Tx, str], int]
 """Takes a piece of what hangs on the index or media item with this id; returns how many rows, 0 when none are left."""
 
 
-def _exports(tx: Tx, index_id: str) -> int:
+def _clear_exports(tx: Tx, index_id: str) -> int:
     """Where they were delivered they stay, and are known as ours."""
-    return _some(tx, exports, exports.c.index_id == index_id)
+    return _delete_some(tx, exports, exports.c.index_id == index_id)
 
 
-def _some(tx: Tx, table: sa.Table, *wanted: sa.ColumnElement[bool]) -> int:
+def _delete_some(tx: Tx, table: sa.Table, *wanted: sa.ColumnElement[bool]) -> int:
     """Delete at most `AT_ONCE` rows."""
     keys = tuple(table.primary_key)
     chosen = sa.select(*keys).where(*wanted).limit(AT_ONCE)
@@ -66,88 +66,88 @@ def _some(tx: Tx, table: sa.Table, *wanted: sa.ColumnElement[bool]) -> int:
     return len(rows)
 
 
-def _of_ledger(table: sa.Table) -> Step:
+def _clear_ledger(table: sa.Table) -> Step:
     def step(tx: Tx, index_id: str) -> int:
         scopes = sa.select(ledger_scopes.c.id).where(ledger_scopes.c.index_id == index_id)
-        return _some(tx, table, table.c.scope_id.in_(scopes))
+        return _delete_some(tx, table, table.c.scope_id.in_(scopes))
 
     return step
 
 
-def _automations(index_id: str) -> sa.Select[Any]:
+def _select_automations(index_id: str) -> sa.Select[Any]:
     return sa.select(import_automations.c.id).where(import_automations.c.index_id == index_id)
 
 
-def _of_automation(table: sa.Table) -> Step:
+def _clear_by_automation(table: sa.Table) -> Step:
     def step(tx: Tx, index_id: str) -> int:
-        return _some(tx, table, table.c.automation_id.in_(_automations(index_id)))
+        return _delete_some(tx, table, table.c.automation_id.in_(_select_automations(index_id)))
 
     return step
 
 
-def _gathered(tx: Tx, index_id: str) -> int:
+def _clear_open_window(tx: Tx, index_id: str) -> int:
     """What an open window holds, and then the window."""
-    of_index = windows.c.automation_id.in_(_automations(index_id)), windows.c.state == "open"
+    of_index = windows.c.automation_id.in_(_select_automations(index_id)), windows.c.state == "open"
     window = tx.first(sa.select(windows).where(*of_index))
     if window is None:
         return 0
-    gone = _some(tx, import_files, import_files.c.job_id == window.import_job_id)
+    gone = _delete_some(tx, import_files, import_files.c.job_id == window.import_job_id)
     tx.update(windows, window.id, object_count=windows.c.object_count - gone)
     return gone or tx.execute(sa.delete(windows).where(windows.c.id == window.id)).rowcount
 
 
-def _imports(tx: Tx, index_id: str) -> int:
+def _clear_imports(tx: Tx, index_id: str) -> int:
     """The files of an import job, and then it, together with its window."""
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.index_id == index_id).limit(1))
     if job is None:
         return 0
-    gone = _some(tx, import_files, import_files.c.job_id == job.id)
+    gone = _delete_some(tx, import_files, import_files.c.job_id == job.id)
     if gone < AT_ONCE:
         tx.execute(sa.delete(windows).where(windows.c.id == job.window_id))
         tx.execute(sa.delete(import_jobs).where(import_jobs.c.id == job.id))
     return gone + 1
 
 
-def _runs(tx: Tx, index_id: str) -> int:
+def _clear_runs(tx: Tx, index_id: str) -> int:
     """The items of a run, and then it."""
     run = tx.first(sa.select(prompt_runs.c.id).where(prompt_runs.c.index_id == index_id).limit(1))
     if run is None:
         return 0
-    gone = _items(tx, run_items.c.run_id == run.id)
+    gone = _clear_items(tx, run_items.c.run_id == run.id)
     if gone:
         return gone
-    spending.forget(tx, [run_scope(run.id)])
+    spending.delete_scopes(tx, [run_scope(run.id)])
     return tx.execute(sa.delete(prompt_runs).where(prompt_runs.c.id == run.id)).rowcount
 
 
-def _media(tx: Tx, index_id: str) -> int:
+def _clear_media(tx: Tx, index_id: str) -> int:
     """The items of some media in runs of other indexes, and then the media."""
     chosen = sa.select(media.c.id).where(media.c.index_id == index_id).limit(_ITEMS_AT_ONCE)
     ids = tx.execute(chosen).scalars().all()
     if not ids:
         return 0
-    gone = _items(tx, run_items.c.media_id.in_(ids))
+    gone = _clear_items(tx, run_items.c.media_id.in_(ids))
     return gone or tx.execute(sa.delete(media).where(media.c.id.in_(ids))).rowcount
 
 
-def _items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
+def _clear_items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
     """Some items of runs with what they found; the runs count them no more."""
     ids = tx.execute(sa.select(run_items.c.id).where(wanted).limit(_ITEMS_AT_ONCE)).scalars().all()
-    found = _some(tx, segment_results, segment_results.c.run_item_id.in_(ids)) if ids else 0
+    found = _delete_some(tx, segment_results, segment_results.c.run_item_id.in_(ids)) if ids else 0
     tx.execute(sa.delete(segment_retries).where(segment_retries.c.run_item_id.in_(ids)))
     if found == AT_ONCE or not ids:
         return found
-    journal.forget(tx, ids)
-    llm_calls.forget(tx, ids)
+    journal.delete_journals(tx, ids)
+    llm_calls.delete_calls(tx, ids)
     columns = run_items.c
     told = columns.run_id, columns.status, columns.segment_count, columns.failed_segment_count
     gone = tx.all(sa.delete(run_items).where(columns.id.in_(ids)).returning(*told))
     for run_id in {row.run_id for row in gone}:
-        _count_less(tx, run_id, [row for row in gone if row.run_id == run_id])
+        _subtract_counts(tx, run_id, [row for row in gone if row.run_id == run_id])
     return found + len(ids)
 
 
-def _count_less(tx: Tx, run_id: str, gone: Sequence[sa.Row[Any]]) -> None:
+def _subtract_counts(tx: Tx, run_id: str, gone: Sequence[sa.Row[Any]]) -> None:
     fewer = Counter({f"{status}_items": count for status, count in Counter(r.status for r in gone).items()})
     fewer["total_items"] = len(gone)
     fewer["total_segments"] = sum(row.segment_count for row in gone)
@@ -156,19 +156,19 @@ def _count_less(tx: Tx, run_id: str, gone: Sequence[sa.Row[Any]]) -> None:
     tx.update(prompt_runs, run_id, tally=None, **less)
 
 
-def _of_index(table: sa.Table) -> Step:
+def _clear_by_index(table: sa.Table) -> Step:
     def step(tx: Tx, index_id: str) -> int:
-        return _some(tx, table, table.c.index_id == index_id)
+        return _delete_some(tx, table, table.c.index_id == index_id)
 
     return step
 
 
-def _findings(tx: Tx, video_id: str) -> int:
+def _clear_results(tx: Tx, video_id: str) -> int:
     """What runs found in a media item. Their counts stay: they tell what was done."""
     items = sa.select(run_items.c.id).where(run_items.c.media_id == video_id)
-    gone = _some(tx, segment_results, segment_results.c.run_item_id.in_(items))
+    gone = _delete_some(tx, segment_results, segment_results.c.run_item_id.in_(items))
     if gone == 0:
-        journal.forget(tx, tx.execute(items).scalars().all())
+        journal.delete_journals(tx, tx.execute(items).scalars().all())
         mine = run_items.c.media_id == video_id
         tx.execute(sa.update(run_items).where(mine).values(video_metadata=None, video_metadata_text=""))
     return gone
@@ -176,27 +176,27 @@ def _findings(tx: Tx, video_id: str) -> int:
 
 STEPS: Final[Mapping[str, Sequence[Step]]] = {
     INDEX: (
-        _exports,
-        _of_ledger(absences),
-        _of_ledger(troubles),
-        _of_ledger(tombstones),
-        _of_ledger(objects),
-        _of_automation(observations),
-        _gathered,
-        _imports,
-        _of_automation(windows),
-        _of_automation(reconciles),
-        _runs,
-        _media,
-        _of_index(export_automations),
-        _of_index(import_automations),
-        _of_index(ledger_scopes),
+        _clear_exports,
+        _clear_ledger(absences),
+        _clear_ledger(troubles),
+        _clear_ledger(tombstones),
+        _clear_ledger(objects),
+        _clear_by_automation(observations),
+        _clear_open_window,
+        _clear_imports,
+        _clear_by_automation(windows),
+        _clear_by_automation(reconciles),
+        _clear_runs,
+        _clear_media,
+        _clear_by_index(export_automations),
+        _clear_by_index(import_automations),
+        _clear_by_index(ledger_scopes),
     ),
-    VIDEO: (_findings,),
+    VIDEO: (_clear_results,),
 }
 """What is taken from an index, and from a media item, in this order."""
 
 
-def take(tx: Tx, deletion: sa.Row[Any], step: Step) -> int:
+def clear_piece(tx: Tx, deletion: sa.Row[Any], step: Step) -> int:
     """Take a piece; returns how many rows, 0 when none are left or the deletion has ended."""
-    return step(tx, deletion.resource_id) if is_going(tx, deletion) else 0
+    return step(tx, deletion.resource_id) if is_unfinished(tx, deletion) else 0

@@ -26,13 +26,13 @@ class Condition:
     wal_bytes: int | None
 
 
-def condition(tx: Tx) -> Condition:
+def read_condition(tx: Tx) -> Condition:
     """The database as it is now."""
     dialect = tx.conn.dialect.name
     is_file = dialect == "sqlite"
     size = tx.execute(sa.text(_PAGES if is_file else _ON_THE_SERVER)).scalar_one()
     wal = _wal_bytes(Path(tx.execute(sa.text(_MAIN)).scalar_one())) if is_file else None
-    return Condition(dialect, migrations.version(tx.conn), int(size), wal)
+    return Condition(dialect, migrations.read_version(tx.conn), int(size), wal)
 
 
 def _wal_bytes(file: Path) -> int:

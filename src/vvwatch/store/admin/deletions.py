@@ -92,7 +92,7 @@ def delete_video(tx: Tx, video_id: str) -> sa.Row[Any]:
     row = tx.require(media, VIDEO, video_id)
     require_not_deleted(tx, VIDEO, video_id, row.index_id)
     begun = _begin(tx, VIDEO, video_id)
-    _leave_runs(tx, video_id)
+    _fail_items(tx, video_id)
     return begun
 
 
@@ -103,49 +103,54 @@ def _begin(tx: Tx, resource: str, identifier: str) -> sa.Row[Any]:
     return find(tx, resource, identifier)
 
 
-def _leave_runs(tx: Tx, video_id: str) -> None:
+def _fail_items(tx: Tx, video_id: str) -> None:
     wanted = run_items.c.media_id == video_id, run_items.c.status.in_(_UNENDED)
     going = prompt_runs.c.status.not_in(run_machine.TERMINAL)
     chosen = sa.select(run_items.c.id, run_items.c.revision).join(prompt_runs).where(*wanted, going)
     for item in tx.all(chosen.order_by(run_items.c.id)):
         job = Job(Kind.RUN_ITEM, str(item.id), item.revision, tx.now)
         runs.fail_item(tx, job, "video_deleted", "the video was deleted")
-    segment_retries.leave(tx, media.c.id == video_id)
+    segment_retries.end_retries(tx, media.c.id == video_id)
     tx.update(media, video_id, status="deleted", probe=None, updated_at=tx.now)
 
 
-def unfinished(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_unfinished(tx: Tx) -> Sequence[sa.Row[Any]]:
     """Deletions that have not ended, oldest first."""
-    return tx.all(sa.select(deletions).where(_going()).order_by(deletions.c.id))
+    return tx.all(sa.select(deletions).where(_is_not_deleted()).order_by(deletions.c.id))
 
 
-def _going() -> sa.ColumnElement[bool]:
+def _is_not_deleted() -> sa.ColumnElement[bool]:
     """As the index on them says it."""
     return deletions.c.status != sa.literal("deleted", literal_execute=True)
 
 
-def is_going(tx: Tx, deletion: sa.Row[Any]) -> bool:
+def is_unfinished(tx: Tx, deletion: sa.Row[Any]) -> bool:
     """Whether it has not ended. When another node has ended it, what has the id now may be something new."""
-    return tx.first(sa.select(deletions.c.id).where(deletions.c.id == deletion.id, _going())) is not None
+    return (
+        tx.first(sa.select(deletions.c.id).where(deletions.c.id == deletion.id, _is_not_deleted()))
+        is not None
+    )
 
 
-def drain(tx: Tx, deletion: sa.Row[Any]) -> None:
+def stop_work(tx: Tx, deletion: sa.Row[Any]) -> None:
     """Let nothing of it be put again, and what works on it record nothing more; from here on rows go.
 
     Nothing happens when it has ended meanwhile.
     """
-    if not is_going(tx, deletion):
+    if not is_unfinished(tx, deletion):
         return
     if deletion.resource == INDEX:
         _stop_automations(tx, deletion.resource_id)
         _cancel_imports(tx, deletion.resource_id)
         _cancel_runs(tx, deletion.resource_id)
     else:
-        _leave_runs(tx, deletion.resource_id)
-    _pass_on(tx, deletion, DeletionStatus.DRAINING, DeletionStatus.DELETING)
+        _fail_items(tx, deletion.resource_id)
+    _change_status(tx, deletion, DeletionStatus.DRAINING, DeletionStatus.DELETING)
 
 
-def _pass_on(tx: Tx, deletion: sa.Row[Any], frm: DeletionStatus, to: DeletionStatus, **values: Any) -> bool:
+def _change_status(
+    tx: Tx, deletion: sa.Row[Any], frm: DeletionStatus, to: DeletionStatus, **values: Any
+) -> bool:
     """Whether this moved it on: another node may have done so before."""
     table = deletions
     moved = sa.update(table).where(table.c.id == deletion.id, table.c.status == frm)
@@ -165,7 +170,7 @@ def _cancel_imports(tx: Tx, index_id: str) -> None:
     going = table.c.index_id == index_id, table.c.status.not_in(import_machine.TERMINAL)
     ended = {"status": ImportStatus.CANCELLED, "completed_at": tx.now, "updated_at": tx.now}
     changed = sa.update(table).where(*going).values(ended).returning(table.c.id)
-    _take_back(tx, import_files, import_files.c.job_id, tx.execute(changed).scalars().all())
+    _revoke_pieces(tx, import_files, import_files.c.job_id, tx.execute(changed).scalars().all())
 
 
 def _cancel_runs(tx: Tx, index_id: str) -> None:
@@ -176,11 +181,11 @@ def _cancel_runs(tx: Tx, index_id: str) -> None:
     )
     going = table.c.status.not_in(run_machine.TERMINAL), sa.or_(table.c.index_id == index_id, has_media)
     for run in tx.all(sa.select(table).where(*going)):
-        course.break_off(tx, run)
-    segment_retries.leave(tx, sa.or_(table.c.index_id == index_id, media.c.index_id == index_id))
+        course.abort(tx, run)
+    segment_retries.end_retries(tx, sa.or_(table.c.index_id == index_id, media.c.index_id == index_id))
 
 
-def _take_back(
+def _revoke_pieces(
     tx: Tx, table: sa.Table, whole: sa.ColumnElement[str], ids: Sequence[str], **values: Any
 ) -> None:
     """Move the fence of the pieces that the engine has: as few as their wholes' shares are."""
@@ -191,6 +196,6 @@ def _take_back(
 
 def finish(tx: Tx, deletion: sa.Row[Any]) -> None:
     """Nothing hangs on it any more: it is deleted."""
-    ended = _pass_on(tx, deletion, DeletionStatus.DELETING, DeletionStatus.DELETED, completed_at=tx.now)
+    ended = _change_status(tx, deletion, DeletionStatus.DELETING, DeletionStatus.DELETED, completed_at=tx.now)
     if ended and deletion.resource == INDEX:
         tx.execute(sa.delete(indexes).where(indexes.c.id == deletion.resource_id))

@@ -26,10 +26,10 @@ def create(
 ) -> tuple[sa.Row[Any], str]:
     """A new key made of 24 random bytes: its row, and the key itself, which is shown this once. Raises LimitReached."""
     require_room(tx, api_keys)
-    return _created(tx, name, scopes, random, expires_at)
+    return _insert_key(tx, name, scopes, random, expires_at)
 
 
-def _created(
+def _insert_key(
     tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None
 ) -> tuple[sa.Row[Any], str]:
     key_id, key = tx.new_id("key"), format_key(random)
@@ -52,11 +52,11 @@ def revoke(tx: Tx, key_id: str) -> sa.Row[Any]:
     found = get(tx, key_id)
     if found.revoked_at is None:
         tx.update(api_keys, key_id, revoked_at=tx.now)
-        idempotency.forget(tx, key_id)
+        idempotency.delete_of_key(tx, key_id)
     return get(tx, key_id)
 
 
-def withdraw(tx: Tx, key_id: str) -> sa.Row[Any]:
+def revoke_safely(tx: Tx, key_id: str) -> sa.Row[Any]:
     """As `revoke`, for who asks with a key. Raises Conflict for the last key that may administer."""
     _keep_an_admin(tx, get(tx, key_id))
     return revoke(tx, key_id)
@@ -64,10 +64,10 @@ def withdraw(tx: Tx, key_id: str) -> sa.Row[Any]:
 
 def delete(tx: Tx, key_id: str) -> sa.Row[Any]:
     """Forget a key altogether. Raises NotFound, and Conflict for the last key that may administer, or a seeded one."""
-    found = _own(tx, key_id, "deleted", "revoke it: that is for good")
+    found = _require_own(tx, key_id, "deleted", "revoke it: that is for good")
     _keep_an_admin(tx, found)
     tx.execute(sa.delete(api_keys).where(api_keys.c.id == key_id))
-    idempotency.forget(tx, key_id)
+    idempotency.delete_of_key(tx, key_id)
     return found
 
 
@@ -77,15 +77,15 @@ def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[sa.Row[Any], str]:
     Name, scopes and the moment it expires stay. Raises NotFound, and Conflict for a key that opens nothing any more
     or is seeded.
     """
-    found = _own(tx, key_id, "rotated", "bring another one with VVWATCH_ADMIN_KEY and restart")
+    found = _require_own(tx, key_id, "rotated", "bring another one with VVWATCH_ADMIN_KEY and restart")
     if not is_active(found, tx.now):
         raise Conflict(f"key {key_id!r} is revoked or has expired: it cannot be rotated", "make a new one")
-    made = _created(tx, found.name, [Scope(scope) for scope in found.scopes], random, found.expires_at)
+    made = _insert_key(tx, found.name, [Scope(scope) for scope in found.scopes], random, found.expires_at)
     revoke(tx, key_id)
     return made
 
 
-def _own(tx: Tx, key_id: str, what: str, instead: str) -> sa.Row[Any]:
+def _require_own(tx: Tx, key_id: str, what: str, instead: str) -> sa.Row[Any]:
     """A key that was made here; one that the operator brought would come again with the next start."""
     found = get(tx, key_id)
     if key_id.startswith(ADMIN_KEY_ID):
@@ -110,18 +110,18 @@ def is_active(row: sa.Row[Any], now: float) -> bool:
     return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
-def known(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+def find_any(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
     """The key with this digest, active or not; None for one that vvwatch did not make."""
     return tx.first(sa.select(api_keys).where(api_keys.c.digest == key_digest))
 
 
-def find(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+def find_active(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
     """The active key with this digest, or None."""
-    row = known(tx, key_digest)
+    row = find_any(tx, key_digest)
     return row if row is not None and is_active(row, tx.now) else None
 
 
-def is_still(tx: Tx, key_id: str, created_at: float) -> bool:
+def is_still_active(tx: Tx, key_id: str, created_at: float) -> bool:
     """Whether the key that was made under this id at that moment opens anything now.
 
     The id of the operator's key goes on with the next key that they bring; the moment tells the two apart.
@@ -130,7 +130,7 @@ def is_still(tx: Tx, key_id: str, created_at: float) -> bool:
     return row is not None and row.created_at == created_at and is_active(row, tx.now)
 
 
-def is_use_worth_noting(row: sa.Row[Any], now: float) -> bool:
+def should_note_use(row: sa.Row[Any], now: float) -> bool:
     """Whether the key's last use was noted long enough ago to note this one."""
     return row.last_used_at is None or abs(now - row.last_used_at) >= _USE_NOTED_EVERY_SECONDS
 
@@ -149,7 +149,7 @@ def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> sa.Row[Any]:
     if tx.first(sa.select(api_keys.c.id).where(api_keys.c.id == key_id)) is None:
         tx.insert(api_keys, id=key_id, **values)
     else:
-        idempotency.forget(tx, key_id)
+        idempotency.delete_of_key(tx, key_id)
         tx.update(api_keys, key_id, **values, revoked_at=None, expires_at=None, last_used_at=None)
     return get(tx, key_id)
 

@@ -18,7 +18,17 @@ from vvwatch.errors import Conflict, StoreError, StoreLocked
 from vvwatch.store.db import migrations
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.opening import Place
-from vvwatch.store.db.rows import OWN_FACTS, Key, Row, alike, batch, digest, domain_tables, joined, key_of
+from vvwatch.store.db.rows import (
+    OWN_FACTS,
+    Key,
+    Row,
+    add_digests,
+    digest_rows,
+    domain_tables,
+    key_of,
+    normalize_rows,
+    read_batch,
+)
 from vvwatch.store.schema import connectors, facts
 
 _COPYING, _INSTALLATION = OWN_FACTS
@@ -115,7 +125,7 @@ class _Copy:
         return next_mark
 
     async def _rows(self, table: sa.Table, mark: _Mark) -> _Mark:
-        while rows := await self._source.database.read(batch, table, mark.after, _BATCH_ROWS):
+        while rows := await self._source.database.read(read_batch, table, mark.after, _BATCH_ROWS):
             next_mark = replace(mark, after=key_of(table, rows[-1]))
             arriving = self._arriving(table, rows)
             await self._target.database.write(_appended, self._target, table, arriving, mark, next_mark)
@@ -131,19 +141,23 @@ class _Copy:
             await self._target.database.write(_numbered, self._target, table, given)
 
     def _arriving(self, table: sa.Table, rows: Sequence[Row]) -> list[Row]:
-        return _settled(alike(table, rows), self._node) if table is connectors else alike(table, rows)
+        return (
+            _settled(normalize_rows(table, rows), self._node)
+            if table is connectors
+            else normalize_rows(table, rows)
+        )
 
     async def _compared(self, table: sa.Table) -> tuple[Moved, Moved]:
         """The table as it is to arrive, and as it stands."""
         there = await self._summed(self._source, table, lambda rows: self._arriving(table, rows))
-        here = await self._summed(self._target, table, lambda rows: alike(table, rows))
+        here = await self._summed(self._target, table, lambda rows: normalize_rows(table, rows))
         return there, here
 
     async def _summed(self, place: Place, table: sa.Table, form: Callable[[list[Row]], list[Row]]) -> Moved:
         count, total, after = 0, 0, None
-        while rows := await place.database.read(batch, table, after, _BATCH_ROWS):
+        while rows := await place.database.read(read_batch, table, after, _BATCH_ROWS):
             count, after = count + len(rows), key_of(table, rows[-1])
-            total = joined(total, digest(form(rows)))
+            total = add_digests(total, digest_rows(form(rows)))
         return Moved(table.name, count, self._copied.get(table, 0), f"{total:032x}")
 
     def _require_equal(self, moved: Sequence[tuple[Moved, Moved]]) -> None:
@@ -162,7 +176,7 @@ class _Copy:
 def _departing(tx: Tx, node: str, target: Place) -> str:
     """The installation that leaves, when everything it has can be found from the new place."""
     require_whole(tx)
-    homeless = [row[0] for row in batch(tx, connectors, None, _MOST_CONNECTORS) if _needs_node(row)]
+    homeless = [row[0] for row in read_batch(tx, connectors, None, _MOST_CONNECTORS) if _needs_node(row)]
     if homeless and not node and target.file is None:
         raise Conflict(
             f"local folders belong to one machine, and nothing says to which: {', '.join(homeless)}",
@@ -174,7 +188,7 @@ def _departing(tx: Tx, node: str, target: Place) -> str:
 def installation(tx: Tx) -> str:
     """What tells an installation from others, wherever it has moved to."""
     found = _fact(tx, _INSTALLATION)
-    return repr(migrations.made_at(tx.conn)) if found is None else found.decode()
+    return repr(migrations.read_created_at(tx.conn)) if found is None else found.decode()
 
 
 def _needs_node(row: Row) -> bool:

@@ -70,7 +70,7 @@ class Node:
 
 
 @by_locks
-def note(tx: Tx, life: Life) -> float | None:
+def record_life(tx: Tx, life: Life) -> float | None:
     """Keep that this node works; returns the last sign of a life of it that ended without a word, if there was one.
 
     Who was not seen for a day is forgotten. Each node changes its own row, so none waits for another.
@@ -93,7 +93,7 @@ def note(tx: Tx, life: Life) -> float | None:
 
 
 @by_locks
-def miss(tx: Tx) -> list[Node]:
+def claim_lost(tx: Tx) -> list[Node]:
     """The nodes that are lost and that no other node has missed yet: of all that ask, one is told."""
     missed = sa.update(nodes).where(nodes.c.missed_at.is_(None), _silent(tx.now)).values(missed_at=tx.now)
     rows = tx.all(missed.returning(nodes))
@@ -101,17 +101,17 @@ def miss(tx: Tx) -> list[Node]:
     return [_node(row.name, row, owned, tx.now) for row in rows]
 
 
-def leave(tx: Tx, name: str) -> None:
+def remove_node(tx: Tx, name: str) -> None:
     """The node ends in order."""
     tx.execute(sa.delete(nodes).where(nodes.c.name == name))
 
 
-def dismiss(tx: Tx, name: str) -> bool:
+def dismiss_lost(tx: Tx, name: str) -> bool:
     """Tell no more of a node that is lost; False when there is none of that name."""
     return bool(tx.execute(sa.delete(nodes).where(nodes.c.name == name, _silent(tx.now))).rowcount)
 
 
-def present(tx: Tx) -> list[Node]:
+def list_nodes(tx: Tx) -> list[Node]:
     """The nodes by name: those that work, those that are lost, and those that others wait for."""
     owned = _owned(tx)
     known = {row.name: row for row in tx.all(sa.select(nodes))}
@@ -120,12 +120,12 @@ def present(tx: Tx) -> list[Node]:
     return [node for node in everybody if node.waiting or node.seen_at > tx.now - TOLD_SECONDS]
 
 
-def all_lost(tx: Tx) -> list[Node]:
+def list_lost(tx: Tx) -> list[Node]:
     """The nodes that are lost, or that others wait for."""
-    return [node for node in present(tx) if node.lost_at is not None or node.waiting]
+    return [node for node in list_nodes(tx) if node.lost_at is not None or node.waiting]
 
 
-def lost(tx: Tx) -> int:
+def count_lost(tx: Tx) -> int:
     """How many nodes are lost."""
     recent = nodes.c.seen_at > tx.now - TOLD_SECONDS
     return int(tx.execute(sa.select(sa.func.count()).where(_silent(tx.now), recent)).scalar_one())

@@ -65,9 +65,9 @@ async def reseal(database: Database, box: SecretBox, progress: Progress) -> list
 
 
 def _begin(tx: Tx, box: SecretBox) -> None:
-    mark = sealing.mark(tx)
+    mark = sealing.read_mark(tx)
     if mark is None or not box.is_newest(mark):
-        sealing.begin_anew(tx, box)
+        sealing.replace_mark(tx, box)
         audit.record(tx, Origin(CLI), "secrets.resealed", "")
 
 

@@ -54,7 +54,7 @@ def _over(table: sa.Table, ended: Sequence[str], before: float) -> tuple[sa.Colu
     return table.c.status.in_(ended), table.c.completed_at < before
 
 
-def old_deliveries(tx: Tx, before: float, after: str) -> Sequence[str]:
+def list_old_deliveries(tx: Tx, before: float, after: str) -> Sequence[str]:
     """The next deliveries, from the one behind `after`, that ended before that moment."""
     over = _over(deliveries, _ENDED_DELIVERY, before)
     return _ids(tx, deliveries, after, _made_before(deliveries, "del", before), *over)
@@ -76,7 +76,7 @@ def _untold() -> sa.ColumnElement[bool]:
     return sa.and_(~sa.exists().where(deliveries.c.event_id == events.c.id), events.c.id != newest)
 
 
-def old_events(tx: Tx, before: float, after: str) -> Sequence[str]:
+def list_old_events(tx: Tx, before: float, after: str) -> Sequence[str]:
     """The next events, from the one behind `after`, that are older than that and have no delivery left."""
     old = events.c.created_at < before
     return _ids(tx, events, after, _made_before(events, "evt", before), old, _untold())
@@ -86,11 +86,11 @@ def drop_events(tx: Tx, before: float, ids: Sequence[str]) -> int:
     """Drop those of these events that have no delivery; returns how many."""
     wanted = events.c.id.in_(ids), events.c.created_at < before, _untold()
     gone = tx.execute(sa.delete(events).where(*wanted).returning(events.c.place)).scalars().all()
-    event_order.drop(tx, gone)
+    event_order.note_dropped(tx, gone)
     return len(gone)
 
 
-def old_import_jobs(tx: Tx, before: float, after: str) -> Sequence[str]:
+def list_old_import_jobs(tx: Tx, before: float, after: str) -> Sequence[str]:
     """The next import jobs, from the one behind `after`, that ended before that moment."""
     over = _over(import_jobs, tuple(imports.TERMINAL), before)
     return _ids(tx, import_jobs, after, _made_before(import_jobs, "job", before), *over)
@@ -120,7 +120,7 @@ def _result_free(before: float) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def old_runs(tx: Tx, before: float, after: str) -> Sequence[str]:
+def list_old_runs(tx: Tx, before: float, after: str) -> Sequence[str]:
     """The next runs, from the one behind `after`, whose results can go."""
     return _ids(tx, prompt_runs, after, _made_before(prompt_runs, "run", before), *_result_free(before))
 
@@ -139,7 +139,7 @@ class Portion:
     first: int = 0
 
 
-def portions(tx: Tx, run_id: str, after: int) -> tuple[int, Sequence[Portion]]:
+def list_portions(tx: Tx, run_id: str, after: int) -> tuple[int, Sequence[Portion]]:
     """The next items of a run in portions, and the last of these items; none when all were seen."""
     table = run_items
     wanted = table.c.run_id == run_id, table.c.id > after
@@ -173,8 +173,8 @@ def drop_results(tx: Tx, portion: Portion) -> int:
     tx.execute(sa.delete(table).where(*chosen))
     if portion.first:
         return 0
-    journal.forget(tx, portion.item_ids)
-    llm_calls.forget(tx, portion.item_ids)
+    journal.delete_journals(tx, portion.item_ids)
+    llm_calls.delete_calls(tx, portion.item_ids)
     items = run_items.c.id.in_(portion.item_ids)
     tx.execute(sa.update(run_items).where(items).values(video_metadata=None, video_metadata_text=""))
     return len(portion.item_ids)

@@ -16,7 +16,7 @@ from vvwatch.store.schema import import_files, run_items
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingWork:
     """Files and items of runs, `count` in all, that wait because of `code`; `message` is that of one of them.
 
     The first has waited since `since`; the next is tried at `next_at`. Both are epoch seconds.
@@ -29,17 +29,17 @@ class Waiting:
     next_at: float
 
 
-def waiting(tx: Tx) -> Sequence[Waiting]:
+def list_waiting(tx: Tx) -> Sequence[WaitingWork]:
     """Return what waits, by code. Reads no more than what is in the engine's hands."""
     files, items = import_files.c, run_items.c
     rows = [
-        *tx.all(_counted(files, files.reason, files.message, FileStatus.PENDING)),
-        *tx.all(_counted(items, items.error_code, items.error_message, ItemStatus.PENDING)),
+        *tx.all(_count_waiting(files, files.reason, files.message, FileStatus.PENDING)),
+        *tx.all(_count_waiting(items, items.error_code, items.error_message, ItemStatus.PENDING)),
     ]
-    return [_together(code, its) for code in shortages.CODES if (its := [r for r in rows if r.code == code])]
+    return [_merge(code, its) for code in shortages.CODES if (its := [r for r in rows if r.code == code])]
 
 
-def _counted(
+def _count_waiting(
     table: Any, code: sa.ColumnElement[Any], message: sa.ColumnElement[Any], pending: str
 ) -> sa.Select[Any]:
     told = (
@@ -53,8 +53,8 @@ def _counted(
     return sa.select(*told).where(*waits).group_by(code)
 
 
-def _together(code: str, rows: Sequence[sa.Row[Any]]) -> Waiting:
-    return Waiting(
+def _merge(code: str, rows: Sequence[sa.Row[Any]]) -> WaitingWork:
+    return WaitingWork(
         code,
         rows[0].message or "",
         sum(int(row._mapping["count"]) for row in rows),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.store.admin import audit, shortages
-from vvwatch.store.admin.attention import MOST_COUNTED, Failures, failures
+from vvwatch.store.admin.attention import MOST_COUNTED, Failures, list_failures
 from vvwatch.store.db.database import Tx
 from vvwatch.store.runs import processor_queries
 from vvwatch.store.schema import (
@@ -58,12 +58,12 @@ class State:
     exports: UnderWay
     failures: Failures
     webhooks: Sequence[sa.Row[Any]]
-    processors: processor_queries.Standing
-    shortages: Sequence[shortages.Waiting]
+    processors: processor_queries.Blocked
+    shortages: Sequence[shortages.WaitingWork]
     bad_keys: Sequence[audit.BadKeys]
 
 
-def state(tx: Tx, since: float) -> State:
+def read_state(tx: Tx, since: float) -> State:
     """The state of everything; failures and refused messages are those after `since`."""
     return State(
         automations=_automations(tx),
@@ -76,15 +76,15 @@ def state(tx: Tx, since: float) -> State:
         jobs=_under_way(tx, import_jobs),
         runs=_under_way(tx, prompt_runs),
         exports=_under_way(tx, exports),
-        failures=failures(tx, since),
-        webhooks=troubled_webhooks(tx),
-        processors=processor_queries.standing(tx),
-        shortages=shortages.waiting(tx),
-        bad_keys=audit.bad_keys(tx),
+        failures=list_failures(tx, since),
+        webhooks=list_troubled_webhooks(tx),
+        processors=processor_queries.read_blocked(tx),
+        shortages=shortages.list_waiting(tx),
+        bad_keys=audit.list_bad_keys(tx),
     )
 
 
-def troubled_webhooks(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_troubled_webhooks(tx: Tx) -> Sequence[sa.Row[Any]]:
     """Webhooks whose last attempts failed."""
     wanted = webhooks.c.failure_count > 0, webhooks.c.status != "deleted"
     return tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id))

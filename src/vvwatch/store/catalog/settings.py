@@ -26,7 +26,7 @@ def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
     what this one seals. Raises InvalidInput when the keys cannot be read.
     """
     box.refresh()
-    mark = sealing.mark(tx)
+    mark = sealing.read_mark(tx)
     known = _find_sealed(tx) if mark is None else mark
     try:
         if known is not None:
@@ -45,7 +45,7 @@ def check_key(tx: Tx, box: SecretBox, *, shared: bool) -> None:
             f"{give}; {_LOST}",
         ) from error
     if mark is None:
-        sealing.begin(tx, box)
+        sealing.ensure_mark(tx, box)
 
 
 def _find_sealed(tx: Tx) -> bytes | None:
@@ -71,7 +71,7 @@ def reset_secrets(tx: Tx, box: SecretBox) -> SecretsReset:
     Webhooks of the API are disabled until their secret is rotated; those that the configuration declares get theirs
     back at the next start, as connectors do. Answers kept for repeated requests are dropped.
     """
-    sealing.begin_anew(tx, box)
+    sealing.replace_mark(tx, box)
     lost = {"status": "disabled", "updated_at": tx.now, "last_error": _ROTATE}
     hooks = [row.id for row in tx.all(sa.select(webhooks.c.id).where(webhooks.c.status != "deleted"))]
     for webhook_id in hooks:

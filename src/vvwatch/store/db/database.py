@@ -122,7 +122,7 @@ class Tx:
         self, statement: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """Insert many rows given as tuples of `columns`, by a statement that is made once: a third of the cost."""
-        sql, order = _prepared(statement, self.conn.dialect, columns)
+        sql, order = _prepare(statement, self.conn.dialect, columns)
         if order != tuple(range(len(columns))):
             rows = [tuple(row[position] for position in order) for row in rows]
         self.conn.exec_driver_sql(sql, list(rows))
@@ -179,7 +179,7 @@ class Tx:
         table = ENTITIES[job.kind]
         return self.touch(job, revision=table.c.revision + 1, next_at=None, **values)
 
-    def put(
+    def enqueue(
         self,
         kind: Kind,
         ref: str | int,
@@ -199,7 +199,7 @@ class Tx:
         moved = sa.update(table).where(table.c.id == row.id).values(revision=table.c.revision + 1)
         revision = self.execute(moved.returning(table.c.revision)).scalar()
         if revision is not None:
-            self.put(kind, row.id, revision, at, priority)
+            self.enqueue(kind, row.id, revision, at, priority)
 
 
 class _texts(sa.sql.functions.GenericFunction[str]):  # noqa: N801  # the name of a function of SQL
@@ -230,7 +230,7 @@ class _TextList(sa.TypeDecorator[str]):
         return json.dumps([text.replace("\0", "\ufffd") for text in json.loads(value)])
 
 
-def one_of(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+def is_one_of(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     """Whether `column` is one of the texts in the JSON list `keys`: one statement for any number of them."""
     values = _texts(sa.bindparam("keys", type_=_TextList)).table_valued("value")
     return column.in_(sa.select(values.c.value))
@@ -242,13 +242,13 @@ def upsert(dialect: str, table: sa.Table) -> Any:
 
 
 @cache
-def _prepared(statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
+def _prepare(statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
     """The statement's text for the driver, and which column each of its places takes."""
     compiled = statement.inline().compile(dialect=dialect, column_keys=list(columns))
     return str(compiled), tuple(columns.index(name) for name in compiled.positiontup)
 
 
-def tell_nobody(_error: StoreUnavailable | None) -> None:
+def ignore_events(_error: StoreUnavailable | None) -> None:
     """What a database says of itself that nobody listens to."""
 
 
@@ -329,10 +329,10 @@ class Database(Protocol):
         ...
 
 
-def sweep(tx: Tx, sink: JobSink, grace_seconds: float) -> int:
+def requeue_overdue(tx: Tx, sink: JobSink, grace_seconds: float) -> int:
     """Put again what is overdue and not held by the engine; returns how many. Lost jobs lose nothing."""
-    _heal(tx)
-    return sum(_sweep_kind(tx, sink, kind, tx.now - grace_seconds) for kind in ENTITIES)
+    _repair_due_times(tx)
+    return sum(_requeue_kind(tx, sink, kind, tx.now - grace_seconds) for kind in ENTITIES)
 
 
 def _piece_moved(table: sa.Table, failure: sa.Column[str]) -> sa.ColumnElement[float]:
@@ -370,7 +370,7 @@ _LAST_MOVED: Mapping[Kind, sa.ColumnElement[float]] = {
 }
 
 
-def _heal(tx: Tx) -> None:
+def _repair_due_times(tx: Tx) -> None:
     """After the clock was set back, what was planned by the old one would come too late: look at it now."""
     for kind, moved_at in _LAST_MOVED.items():
         table = ENTITIES[kind]
@@ -379,7 +379,7 @@ def _heal(tx: Tx) -> None:
             tx.nudge(kind, row, tx.now)
 
 
-def _sweep_kind(tx: Tx, sink: JobSink, kind: Kind, before: float) -> int:
+def _requeue_kind(tx: Tx, sink: JobSink, kind: Kind, before: float) -> int:
     table = ENTITIES[kind]
     overdue = tx.all(sa.select(table.c.id, table.c.revision).where(table.c.next_at < before))
     held = sink.held(tx, kind) if overdue else set()
@@ -387,5 +387,5 @@ def _sweep_kind(tx: Tx, sink: JobSink, kind: Kind, before: float) -> int:
         row for row in overdue if (str(row.id), row.revision, queue_of(tx.conn, kind, row.id)) not in held
     ]
     for row in lost:
-        tx.put(kind, row.id, row.revision, tx.now)
+        tx.enqueue(kind, row.id, row.revision, tx.now)
     return len(lost)

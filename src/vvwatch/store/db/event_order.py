@@ -31,7 +31,7 @@ _DROPPED: Final = "events_dropped"  # the largest place of them
 _CLUSTER: Final = sa.literal(PLACES) + sa.text("(SELECT system_identifier::text FROM pg_control_system())")
 
 
-def of(tx: Tx) -> int:
+def next_place(tx: Tx) -> int:
     """The place of the next event of this transaction."""
     if tx.conn.dialect.name == "postgresql":
         tx.place = _of_transaction(tx) if tx.place is None else tx.place
@@ -40,7 +40,7 @@ def of(tx: Tx) -> int:
     return tx.place
 
 
-def bound(tx: Tx) -> int | None:
+def safe_bound(tx: Tx) -> int | None:
     """Only smaller places may be told to a reader of this snapshot; None: all that it sees."""
     if tx.conn.dialect.name != "postgresql":
         return None
@@ -49,16 +49,16 @@ def bound(tx: Tx) -> int | None:
     return None if running.lead is None else int(running.oldest) + int(running.lead)
 
 
-def drop(tx: Tx, gone: Sequence[int]) -> None:
+def note_dropped(tx: Tx, gone: Sequence[int]) -> None:
     """Events of these places are no more: up to the largest, whoever goes on from a place may miss something."""
-    if gone and max(gone) > dropped(tx):
+    if gone and max(gone) > last_dropped(tx):
         values = {"name": _DROPPED, "value": str(max(gone)).encode()}
         tx.execute(
             tx.upsert(facts).values(values).on_conflict_do_update(index_elements=["name"], set_=values)
         )
 
 
-def dropped(tx: Tx) -> int:
+def last_dropped(tx: Tx) -> int:
     """The largest place of which an event was dropped; 0 when none was."""
     value = tx.execute(sa.select(facts.c.value).where(facts.c.name == _DROPPED)).scalar()
     return int(value or 0)

@@ -67,7 +67,7 @@ ITEMS: Final = Pieces(
 _ALL: Final = {pieces.kind: pieces for pieces in (FILES, ITEMS)}
 
 
-def feed(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
+def enqueue_next(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
     """Put the next pieces of `whole` (an import job or a run), up to its share; returns how many.
 
     The caller has changed or guarded the whole: nobody else feeds it meanwhile.
@@ -76,13 +76,13 @@ def feed(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
     something of its own, such as more money for this one item, is not counted: it says nothing of the others.
     """
     table = pieces.table
-    in_hand = tx.execute(_in_hand(pieces, whole.id, tx.now)).one()
+    in_hand = tx.execute(_count_queued(pieces, whole.id, tx.now)).one()
     room = min(whole.concurrency - in_hand.busy, 2 * whole.concurrency - in_hand.held)
     if room <= 0:
         return 0
     fresh = (
         sa.select(table.c.id, table.c.revision)
-        .where(pieces.whole == whole.id, *_fresh(pieces))
+        .where(pieces.whole == whole.id, *_is_never_queued(pieces))
         .order_by(pieces.order)
         .limit(room)
     )
@@ -90,11 +90,11 @@ def feed(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
     rows = tx.all(fresh)
     for position, row in enumerate(rows):
         priority = _priority(whole.priority, first=in_hand.busy + position == 0, begun=begun + position)
-        tx.put(pieces.kind, row.id, row.revision, tx.now, priority)
+        tx.enqueue(pieces.kind, row.id, row.revision, tx.now, priority)
     return len(rows)
 
 
-def _in_hand(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]:
+def _count_queued(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]:
     """How many pieces are in the engine's hands and due, and how many with those that wait for another try."""
     next_at = pieces.table.c.next_at
     due = sa.func.count(sa.case((next_at <= now + _SOON_SECONDS, 1)))
@@ -105,7 +105,7 @@ def _in_hand(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]:
     return sa.select(*counts).where(pieces.whole == whole, next_at.is_not(None))
 
 
-def _fresh(pieces: Pieces) -> tuple[sa.ColumnElement[bool], ...]:
+def _is_never_queued(pieces: Pieces) -> tuple[sa.ColumnElement[bool], ...]:
     """What was never put. The status stands in the text of the statement, where planners see that an index has it."""
     table = pieces.table
     pending = sa.literal(str(pieces.pending), literal_execute=True)
@@ -119,7 +119,7 @@ def _priority(wanted: int, *, first: bool, begun: int) -> Priority:
     return Priority.NORMAL if first else Priority.SURPLUS
 
 
-def starving(tx: Tx) -> Sequence[tuple[Kind, str]]:
+def list_starving(tx: Tx) -> Sequence[tuple[Kind, str]]:
     """Import jobs and runs with pieces that were never put and room for them: none ends that would put the next.
 
     Each is the kind of its pieces, and its id. Reads what waits, not what is over.
@@ -129,7 +129,7 @@ def starving(tx: Tx) -> Sequence[tuple[Kind, str]]:
 
 def _starving(pieces: Pieces, now: float) -> sa.Select[Any]:
     wholes = pieces.wholes
-    waiting = sa.select(pieces.whole).where(*_fresh(pieces)).distinct()
+    waiting = sa.select(pieces.whole).where(*_is_never_queued(pieces)).distinct()
     due = pieces.table.c.next_at <= now + _SOON_SECONDS
     busy = sa.select(sa.func.count()).where(pieces.whole == wholes.c.id, due).scalar_subquery()
     return (
@@ -140,8 +140,8 @@ def _starving(pieces: Pieces, now: float) -> sa.Select[Any]:
 
 
 @by_locks
-def feed_again(tx: Tx, kind: Kind, whole_id: str) -> int:
+def feed_starving(tx: Tx, kind: Kind, whole_id: str) -> int:
     """Put what a starving whole has room for, if it still works; returns how many pieces."""
     pieces = _ALL[kind]
     whole = tx.guard(pieces.wholes, whole_id)
-    return feed(tx, pieces, whole) if whole is not None and whole.status in pieces.working else 0
+    return enqueue_next(tx, pieces, whole) if whole is not None and whole.status in pieces.working else 0

@@ -58,7 +58,7 @@ class Answer:
     instead: tuple[str, str] | None = None
 
 
-def once(
+def run_once(
     tx: Tx, box: SecretBox, claim: Claim, effect: Callable[[Tx], T], told: Callable[[T], Answer]
 ) -> tuple[Answer, T | None]:
     """What is answered to `claim`, and what `effect` brought about for it: None where a receipt was found.
@@ -66,22 +66,22 @@ def once(
     Raises RequestMismatch, AnswerNotKept for an answer that showed a secret, or what `effect` raises, which leaves no
     receipt.
     """
-    if not _taken(tx, claim):
-        return _found(tx, box, claim), None
+    if not _take_claim(tx, claim):
+        return _find_receipt(tx, box, claim), None
     made = effect(tx)
-    return keep(tx, box, claim, told(made)), made
+    return store_answer(tx, box, claim, told(made)), made
 
 
-def given(tx: Tx, box: SecretBox, claim: Claim) -> Answer | None:
+def find_answer(tx: Tx, box: SecretBox, claim: Claim) -> Answer | None:
     """What was answered to `claim` before; None for nothing that counts.
 
     Raises RequestMismatch, AnswerNotKept.
     """
     counts = receipts.c.id == claim.id, receipts.c.made_at > tx.now - KEPT_SECONDS
-    return _found(tx, box, claim) if tx.first(sa.select(receipts.c.id).where(*counts)) else None
+    return _find_receipt(tx, box, claim) if tx.first(sa.select(receipts.c.id).where(*counts)) else None
 
 
-def keep(tx: Tx, box: SecretBox, claim: Claim, answer: Answer) -> Answer:
+def store_answer(tx: Tx, box: SecretBox, claim: Claim, answer: Answer) -> Answer:
     """Let the receipt of a claim that was taken hold this answer, or what is kept instead of it."""
     body = answer.body if answer.instead is None else None
     sealed = sealing.seal(tx, box, json.dumps([claim.content, answer.status, body, answer.instead]))
@@ -89,7 +89,7 @@ def keep(tx: Tx, box: SecretBox, claim: Claim, answer: Answer) -> Answer:
     return answer
 
 
-def _taken(tx: Tx, claim: Claim) -> bool:
+def _take_claim(tx: Tx, claim: Claim) -> bool:
     """Take the claim first of all: who comes second waits here for the end of the first."""
     worn_out = receipts.c.id == claim.id, receipts.c.made_at <= tx.now - KEPT_SECONDS
     tx.execute(sa.delete(receipts).where(*worn_out))
@@ -97,7 +97,7 @@ def _taken(tx: Tx, claim: Claim) -> bool:
     return bool(tx.insert_new(receipts, [taken]))
 
 
-def _found(tx: Tx, box: SecretBox, claim: Claim) -> Answer:
+def _find_receipt(tx: Tx, box: SecretBox, claim: Claim) -> Answer:
     row = tx.execute(sa.select(receipts).where(receipts.c.id == claim.id)).one()
     content, status, body, *instead = json.loads(box.open(row.answer))
     claim.require(content)
@@ -106,12 +106,12 @@ def _found(tx: Tx, box: SecretBox, claim: Claim) -> Answer:
     return Answer(status, body)
 
 
-def forget(tx: Tx, key_id: str) -> None:
+def delete_of_key(tx: Tx, key_id: str) -> None:
     """Drop the receipts of an API key that opens nothing any more."""
     tx.execute(sa.delete(receipts).where(receipts.c.key_id == key_id))
 
 
-def old(tx: Tx, before: float, after: str) -> Sequence[str]:
+def list_old(tx: Tx, before: float, after: str) -> Sequence[str]:
     """The next receipts, from the one behind `after`, that are older than that."""
     wanted = receipts.c.id > after, receipts.c.made_at <= before
     return (
@@ -121,7 +121,7 @@ def old(tx: Tx, before: float, after: str) -> Sequence[str]:
     )
 
 
-def drop(tx: Tx, before: float, ids: Sequence[str]) -> int:
+def delete_old(tx: Tx, before: float, ids: Sequence[str]) -> int:
     """Drop those of these receipts that are older than that; returns how many."""
     wanted = receipts.c.id.in_(ids), receipts.c.made_at <= before
     return tx.execute(sa.delete(receipts).where(*wanted)).rowcount

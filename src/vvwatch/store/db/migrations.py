@@ -208,7 +208,7 @@ def migrate(conn: sa.Connection, now: float) -> int:
     Raises SchemaTooNew when a newer vvwatch has written it; nothing is changed then.
     """
     _versions.create(conn, checkfirst=True)
-    found = version(conn)
+    found = read_version(conn)
     _refuse_newer(found)
     if found == 0:
         schema.metadata.create_all(conn, tables=schema.tables_of(conn.dialect.name))
@@ -219,14 +219,14 @@ def migrate(conn: sa.Connection, now: float) -> int:
     return found
 
 
-def version(conn: sa.Connection) -> int:
+def read_version(conn: sa.Connection) -> int:
     """The schema version that the database has; 0 when it holds no tables of ours. Changes nothing."""
     if not sa.inspect(conn).has_table(_versions.name):
         return 0
     return conn.execute(sa.select(sa.func.max(_versions.c.number))).scalar() or 0
 
 
-def made_at(conn: sa.Connection) -> float:
+def read_created_at(conn: sa.Connection) -> float:
     """When the tables were made, in epoch seconds."""
     return float(conn.execute(sa.select(sa.func.min(_versions.c.applied_at))).scalar_one())
 

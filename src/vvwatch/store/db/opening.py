@@ -55,16 +55,16 @@ class Place:
     upkeep: Upkeep
 
 
-def place_at(url: str, state_dir: Path, clock: Clock) -> Place:
+def resolve_place(url: str, state_dir: Path, clock: Clock) -> Place:
     """The database at a checked address, not opened; a relative file lies in `state_dir`.
 
     Raises InvalidInput when what it needs is not installed.
     """
     if is_server(url):
-        with needing_postgresql():
+        with require_postgresql():
             from vvwatch.store.db import postgres_upkeep  # noqa: PLC0415  # only what is asked for
             from vvwatch.store.db.postgres import PostgresDatabase  # noqa: PLC0415
-        return Place(_shown(url), None, PostgresDatabase(url, clock, _SESSION_NAME), postgres_upkeep)
+        return Place(_redact_address(url), None, PostgresDatabase(url, clock, _SESSION_NAME), postgres_upkeep)
     from vvwatch.store.db import sqlite_upkeep  # noqa: PLC0415
     from vvwatch.store.db.sqlite import SqliteDatabase  # noqa: PLC0415
 
@@ -73,7 +73,7 @@ def place_at(url: str, state_dir: Path, clock: Clock) -> Place:
 
 
 @contextmanager
-def needing_postgresql() -> Iterator[None]:
+def require_postgresql() -> Iterator[None]:
     """Around imports of what talks to PostgreSQL. Raises InvalidInput, with what to install, when one fails."""
     try:
         yield
@@ -83,7 +83,7 @@ def needing_postgresql() -> Iterator[None]:
         ) from error
 
 
-def _shown(url: str) -> str:
+def _redact_address(url: str) -> str:
     """The address without a user and a password."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))

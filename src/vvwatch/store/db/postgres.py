@@ -20,7 +20,7 @@ from vvwatch.core.processors import ProcessorNames
 from vvwatch.errors import StoreError, StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.store.db import migrations
-from vvwatch.store.db.database import JobSink, P, T, Traffic, Tx, tell_nobody
+from vvwatch.store.db.database import JobSink, P, T, Traffic, Tx, ignore_events
 from vvwatch.store.db.locking import Overtaken, is_by_locks
 from vvwatch.store.db.signals import Signal
 
@@ -73,7 +73,7 @@ class PostgresDatabase:
         self.sink: JobSink | None = None
         self.works = True
         self.trouble = ""
-        self.tell: Callable[[StoreUnavailable | None], None] = tell_nobody
+        self.tell: Callable[[StoreUnavailable | None], None] = ignore_events
         self.traffic = Traffic()
         self.announced = Signal()
         self.processors = ProcessorNames()
@@ -174,7 +174,7 @@ class PostgresDatabase:
             return _busy(f"a transaction waited {_SERVER_SETTINGS['lock_timeout']} for rows that others hold")
         if not is_away(error):
             return error
-        lost = StoreUnavailable(f"the database does not work: {reason(error)}", _HINT)
+        lost = StoreUnavailable(f"the database does not work: {describe_error(error)}", _HINT)
         self.lost(lost)
         return lost
 
@@ -217,12 +217,12 @@ class DatabaseClock:
 
 
 def _engine(url: str, name: str) -> AsyncEngine:
-    async def connect() -> asyncpg.Connection:
-        return await connected(url, name)
+    async def open_connection() -> asyncpg.Connection:
+        return await connect(url, name)
 
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connect,
+        async_creator=open_connection,
         pool_size=_CONNECTIONS,
         max_overflow=0,
         pool_timeout=_COMMAND_SECONDS,
@@ -230,7 +230,7 @@ def _engine(url: str, name: str) -> AsyncEngine:
     )
 
 
-async def connected(url: str, name: str = DAEMON) -> asyncpg.Connection:
+async def connect(url: str, name: str = DAEMON) -> asyncpg.Connection:
     """A new connection. Raises what `is_away` knows when there is none to be had, StoreError for a wrong `url`."""
     settings = {**_SERVER_SETTINGS, "application_name": name}
     try:
@@ -238,12 +238,12 @@ async def connected(url: str, name: str = DAEMON) -> asyncpg.Connection:
             url, timeout=_CONNECT_SECONDS, command_timeout=_COMMAND_SECONDS, server_settings=settings
         )
     except asyncpg.exceptions.ClientConfigurationError as error:
-        said = f"the address of the database cannot be used: {reason(error)}"
+        said = f"the address of the database cannot be used: {describe_error(error)}"
         raise StoreError(said, "see database_url") from error
 
 
 def _version(tx: Tx) -> int:
-    return migrations.version(tx.conn)
+    return migrations.read_version(tx.conn)
 
 
 def _busy(why: str) -> StoreUnavailable:
@@ -294,7 +294,7 @@ def is_away(error: BaseException) -> bool:
     )
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What the server or the network said, on one line, without statements and parameters."""
     cause = getattr(error, "orig", None) or error
     return str(cause).partition("\n")[0] or type(cause).__name__

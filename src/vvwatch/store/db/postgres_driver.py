@@ -17,7 +17,7 @@ from pgqueuer.core.tm import TaskManager
 from pgqueuer.ports.driver import Driver, NotifyCallback
 
 from vvwatch.errors import StoreUnavailable
-from vvwatch.store.db.postgres import connected, is_away, reason
+from vvwatch.store.db.postgres import connect, describe_error, is_away
 
 _T = TypeVar("_T")
 _CONNECTIONS: Final = 4
@@ -86,7 +86,7 @@ class PatientDriver(Driver):
         while True:
             connection = None
             try:
-                connection = await connected(self._url)
+                connection = await connect(self._url)
                 await connection.add_listener(channel, hear)
                 while True:
                     await asyncio.sleep(_PROBE_SECONDS)
@@ -127,7 +127,7 @@ class PatientDriver(Driver):
     def _tell(self, error: Exception) -> None:
         if not self._away:
             self._away = True
-            self._report(StoreUnavailable(f"the database does not work: {reason(error)}"))
+            self._report(StoreUnavailable(f"the database does not work: {describe_error(error)}"))
 
 
 async def _hasty(url: str) -> asyncpg.Connection:
@@ -136,7 +136,7 @@ async def _hasty(url: str) -> asyncpg.Connection:
     What a crash of the server makes it forget is said again: a claim is written no later than what its handler
     commits. The plan must not be one for the empty table that the queue is at first.
     """
-    connection = await connected(url)
+    connection = await connect(url)
     await connection.execute(
         "SET synchronous_commit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
     )

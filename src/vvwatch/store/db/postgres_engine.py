@@ -33,7 +33,7 @@ from vvwatch.core.retries import backoff
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Handler, Job, Kind, Lane, Priority
 from vvwatch.store.db.database import Tx
-from vvwatch.store.db.postgres import PostgresDatabase, connected, is_away, reason
+from vvwatch.store.db.postgres import PostgresDatabase, connect, describe_error, is_away
 from vvwatch.store.db.postgres_driver import PatientDriver
 
 _SETUP_LOCK: Final = 7_662_841_002
@@ -118,7 +118,7 @@ class PgQueuerEngine:
     async def setup(self) -> None:
         """Make or upgrade PgQueuer's tables; replicas that start together wait for each other."""
         try:
-            connection = await connected(self._url)
+            connection = await connect(self._url)
             try:
                 await connection.execute("SELECT pg_advisory_lock($1)", _SETUP_LOCK)
                 await _install(_queries(AsyncpgDriver(connection)))
@@ -126,7 +126,7 @@ class PgQueuerEngine:
                 await connection.close()
         except Exception as error:
             if is_away(error):
-                raise StoreUnavailable(f"the database does not work: {reason(error)}") from error
+                raise StoreUnavailable(f"the database does not work: {describe_error(error)}") from error
             raise
 
     async def prune(self) -> int:

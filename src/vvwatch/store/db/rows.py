@@ -27,7 +27,7 @@ def domain_tables() -> list[sa.Table]:
     return [table for table in tables_of("postgresql") if table is not nodes]
 
 
-def batch(tx: Tx, table: sa.Table, after: Key | None, limit: int) -> list[Row]:
+def read_batch(tx: Tx, table: sa.Table, after: Key | None, limit: int) -> list[Row]:
     """At most `limit` rows behind the key `after` (None: from the first), as the driver has them."""
     keys = tuple(table.primary_key)
     query = sa.select(table).order_by(*keys).limit(limit)
@@ -53,7 +53,7 @@ def _key_positions(table: sa.Table) -> tuple[int, ...]:
     return tuple(names.index(column.name) for column in table.primary_key)
 
 
-def alike(table: sa.Table, rows: Iterable[Row]) -> list[Row]:
+def normalize_rows(table: sa.Table, rows: Iterable[Row]) -> list[Row]:
     """`rows` as either engine could hold them: no NUL in texts, truth as bool, one zero among floats."""
     forms = _forms(table)
     return [tuple([form(value) for form, value in zip(forms, row, strict=True)]) for row in rows]
@@ -89,11 +89,11 @@ def _same(value: Any) -> Any:
     return value
 
 
-def digest(rows: Iterable[Row]) -> int:
+def digest_rows(rows: Iterable[Row]) -> int:
     """A number that the rows decide and their order does not; those of parts add up (see `joined`)."""
     return sum(int.from_bytes(sha256(repr(row).encode()).digest()[:16]) for row in rows) % _MODULUS
 
 
-def joined(one: int, other: int) -> int:
+def add_digests(one: int, other: int) -> int:
     """The digest of both parts together."""
     return (one + other) % _MODULUS

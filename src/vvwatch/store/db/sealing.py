@@ -20,21 +20,21 @@ _MARK: Final = "seal"
 
 def seal(tx: Tx, box: SecretBox, text: str) -> bytes:
     """`text`, sealed by the key of the mark. Raises StoreError when `box` does not have that key."""
-    return box.seal(text, mark(tx))
+    return box.seal(text, read_mark(tx))
 
 
-def mark(tx: Tx) -> bytes | None:
+def read_mark(tx: Tx) -> bytes | None:
     """Something that the key sealed which is to seal; None when none was named yet."""
     found = tx.execute(sa.select(facts.c.value).where(facts.c.name == _MARK)).scalar()
     return None if found is None else bytes(found)
 
 
-def begin(tx: Tx, box: SecretBox) -> None:
+def ensure_mark(tx: Tx, box: SecretBox) -> None:
     """Name the key with which `box` seals, where none was named."""
     tx.insert_new(facts, [{"name": _MARK, "value": box.seal(_MARK)}])
 
 
-def begin_anew(tx: Tx, box: SecretBox) -> None:
+def replace_mark(tx: Tx, box: SecretBox) -> None:
     """Name the newest key of `box`, in place of any."""
     tx.execute(sa.delete(facts).where(facts.c.name == _MARK))
     tx.insert_new(facts, [{"name": _MARK, "value": box.seal_newest(_MARK)}])

@@ -26,7 +26,7 @@ from vvwatch.core.processors import ProcessorNames
 from vvwatch.errors import StoreError, StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.store.db import migrations
-from vvwatch.store.db.database import JobSink, P, T, Traffic, Tx, tell_nobody
+from vvwatch.store.db.database import JobSink, P, T, Traffic, Tx, ignore_events
 from vvwatch.store.db.ownership import Ownership
 from vvwatch.store.db.signals import Signal
 from vvwatch.store.schema import facts
@@ -51,7 +51,7 @@ class SqliteDatabase:
         self.clock = clock
         self.sink: JobSink | None = None
         self.works = True
-        self.tell: Callable[[StoreUnavailable | None], None] = tell_nobody
+        self.tell: Callable[[StoreUnavailable | None], None] = ignore_events
         self.trouble = ""
         self._refuses_writes = False
         self.traffic = Traffic()
@@ -108,7 +108,7 @@ class SqliteDatabase:
 
     def _version(self, tx: Tx) -> int:
         with self._recognised():
-            return migrations.version(tx.conn)
+            return migrations.read_version(tx.conn)
 
     def _migrate(self) -> int:
         with self._recognised(), self._writer.begin() as conn:

@@ -214,7 +214,7 @@ def _postpone(tx: Tx, job: Job, row: sa.Row[Any], at: float | None) -> None:
     status = DeliveryStatus.RETRYING if row.attempts else DeliveryStatus.PENDING
     moved = tx.claim(job, status=status)
     if moved is not None and at is not None:
-        tx.put(Kind.DELIVERY, moved.id, moved.revision, at)
+        tx.enqueue(Kind.DELIVERY, moved.id, moved.revision, at)
 
 
 def undo_attempt(tx: Tx, job: Job, number: int, at: float, message: str) -> None:
@@ -224,7 +224,7 @@ def undo_attempt(tx: Tx, job: Job, number: int, at: float, message: str) -> None
     if row is not None:
         mine = delivery_attempts.c.delivery_id == row.id, delivery_attempts.c.number == number
         tx.execute(sa.delete(delivery_attempts).where(*mine))
-        tx.put(Kind.DELIVERY, row.id, row.revision, at)
+        tx.enqueue(Kind.DELIVERY, row.id, row.revision, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +383,7 @@ def _schedule_retries(tx: Tx, webhook_id: str, ended: Sequence[EndedAttempt]) ->
     for each in ended:
         if each.retry_at is not None:
             at = max(each.retry_at, webhook.probe_at or 0.0)
-            tx.put(Kind.DELIVERY, each.job.ref, each.job.revision + 1, at)
+            tx.enqueue(Kind.DELIVERY, each.job.ref, each.job.revision + 1, at)
     feed_webhook(tx, webhook)
 
 

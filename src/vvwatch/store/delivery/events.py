@@ -22,7 +22,7 @@ def announce(tx: Tx, event_type: str, subject: str, index_id: str | None, data: 
         "index_id": index_id,
         "occurrence": f"{event_type}:{subject}",
         "data": data,
-        "place": event_order.of(tx),
+        "place": event_order.next_place(tx),
         "created_at": tx.now,
     }
     if not tx.insert_new(events, [row]):

@@ -99,7 +99,7 @@ def _create(tx: Tx, to: Destination, **values: Any) -> sa.Row[Any]:
     export_id = tx.new_id("exp")
     moments = {"created_at": tx.now, "available_at": tx.now, "updated_at": tx.now}
     tx.insert(exports, id=export_id, **values, **_resolve_destination(tx, to), **moments)
-    tx.put(Kind.EXPORT, export_id, 0, tx.now, Priority.MANUAL)
+    tx.enqueue(Kind.EXPORT, export_id, 0, tx.now, Priority.MANUAL)
     return tx.require(exports, "export", export_id)
 
 
@@ -156,7 +156,7 @@ def request_automatic(tx: Tx, run: sa.Row[Any]) -> str | None:
         available_at=tx.now,
         updated_at=tx.now,
     )
-    tx.put(Kind.EXPORT, export_id, 0, tx.now)
+    tx.enqueue(Kind.EXPORT, export_id, 0, tx.now)
     tx.update(export_automations, automation.id, last_export_id=export_id, last_triggered_at=tx.now)
     return export_id
 
@@ -308,7 +308,7 @@ def retry(tx: Tx, job: Job, at: float, message: str, *, counts: bool = True) -> 
     )
     if row is not None:
         _note_automation(tx, row, message)
-        tx.put(Kind.EXPORT, row.id, row.revision, at)
+        tx.enqueue(Kind.EXPORT, row.id, row.revision, at)
 
 
 def fail(tx: Tx, job: Job, message: str) -> sa.Row[Any] | None:

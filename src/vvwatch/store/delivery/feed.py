@@ -46,7 +46,7 @@ def find_position(tx: Tx, event_id: str) -> Position | None:
 
     None too for one that is not there: it was dropped itself, or belongs to another installation.
     """
-    dropped = event_order.dropped(tx)
+    dropped = event_order.last_dropped(tx)
     if event_id == FIRST.event_id:
         return None if dropped else FIRST
     row = tx.first(sa.select(events.c.place, events.c.id).where(events.c.id == event_id))
@@ -63,7 +63,7 @@ def list_after(tx: Tx, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
 
 
 def _is_visible(tx: Tx) -> list[sa.ColumnElement[bool]]:
-    bound = event_order.bound(tx)
+    bound = event_order.safe_bound(tx)
     return [] if bound is None else [events.c.place < bound]
 
 

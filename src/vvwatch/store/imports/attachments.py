@@ -61,7 +61,7 @@ def retry(tx: Tx, job_id: str, refreshed: Sequence[Mapping[str, Any]] | None) ->
         updated_at=tx.now,
     )
     row = imports.get(tx, job_id)
-    fairness.feed(tx, fairness.FILES, row)
+    fairness.enqueue_next(tx, fairness.FILES, row)
     return row
 
 

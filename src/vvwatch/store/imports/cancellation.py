@@ -66,7 +66,7 @@ def end_job(tx: Tx, row: sa.Row[Any], status: ImportStatus, message: str | None 
 
 def _resume_run(tx: Tx, row: sa.Row[Any]) -> str | None:
     waits = sa.select(prompt_runs.c.id).where(prompt_runs.c.import_job_id == row.id)
-    return None if tx.first(waits) is None else runs.after_import(tx, row)
+    return None if tx.first(waits) is None else runs.start_after_import(tx, row)
 
 
 def describe_file(job: sa.Row[Any], file: sa.Row[Any]) -> tuple[str, str | None, str | None]:

@@ -107,4 +107,4 @@ def note_fetched(tx: Tx, job: Job, obj: StorageObject) -> None:
     what = {"size_bytes": obj.size_bytes, "modified_at": obj.modified_at}
     row = tx.claim(job, **where, **what)
     if row is not None:
-        tx.put(Kind.IMPORT_FILE, row.id, row.revision, tx.now, job.priority)
+        tx.enqueue(Kind.IMPORT_FILE, row.id, row.revision, tx.now, job.priority)

@@ -130,7 +130,7 @@ def create_sealed(
     if not catalog.is_uploads(connector_id):
         unreadable.forget(tx, ledger.ensure_scope(tx, index_id, connector_id), [file.key for file in files])
     job = get(tx, job_id)
-    fairness.feed(tx, fairness.FILES, job)
+    fairness.enqueue_next(tx, fairness.FILES, job)
     announce(tx, "import_job.started", job.id, job.index_id, event_data(job))
     return job
 
@@ -192,8 +192,8 @@ def retry_file(
     told = {"reason": waits_for, "message": message}
     row = tx.claim(job, attempts=import_files.c.attempts + 1, **told, **counted)
     if row is not None:
-        tx.put(Kind.IMPORT_FILE, row.id, row.revision, at)
-        fairness.feed(tx, fairness.FILES, import_job)
+        tx.enqueue(Kind.IMPORT_FILE, row.id, row.revision, at)
+        fairness.enqueue_next(tx, fairness.FILES, import_job)
 
 
 @by_locks
@@ -228,7 +228,7 @@ def finish_file(tx: Tx, job: Job, outcome: FileOutcome) -> FileEnd | None:
     if outcome.patience is not None:
         unreadable.record_failure(tx, import_job, file, outcome.patience)
     if import_job.imported + import_job.failed + import_job.skipped < import_job.total_files:
-        fairness.feed(tx, fairness.FILES, import_job)
+        fairness.enqueue_next(tx, fairness.FILES, import_job)
         _announce_progress(tx, import_job)
         return FileEnd(import_job.id, None, None)
     return finish_job(tx, import_job)
@@ -336,7 +336,7 @@ def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
     error = None
     if status is ImportStatus.FAILED:
         error = f"none of {job.failed} files could be imported; first: {_find_first_failure(tx, job.id)}"
-    run_id = runs.after_import(tx, job)
+    run_id = runs.start_after_import(tx, job)
     tx.update(
         import_jobs,
         job.id,

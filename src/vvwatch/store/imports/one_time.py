@@ -21,7 +21,7 @@ from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db import fairness
-from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import cancellation, imports, unreadable
 from vvwatch.store.imports.imports import FileEnd
@@ -106,7 +106,7 @@ def create(tx: Tx, wanted: OneTimeSpec) -> sa.Row[Any]:
         created_at=tx.now,
         updated_at=tx.now,
     )
-    tx.put(Kind.IMPORT_JOB, job_id, 0, tx.now, Priority.MANUAL)
+    tx.enqueue(Kind.IMPORT_JOB, job_id, 0, tx.now, Priority.MANUAL)
     return imports.get(tx, job_id)
 
 
@@ -177,7 +177,9 @@ def _find_files(tx: Tx, job_id: str, keys: Sequence[str]) -> dict[str, sa.Row[An
         return {}
     columns = import_files.c
     chosen = sa.select(columns.key, columns.version, columns.status, columns.claimed)
-    rows = tx.execute(chosen.where(columns.job_id == job_id, one_of(columns.key)), {"keys": json.dumps(keys)})
+    rows = tx.execute(
+        chosen.where(columns.job_id == job_id, is_one_of(columns.key)), {"keys": json.dumps(keys)}
+    )
     return {row.key: row for row in rows}
 
 
@@ -251,7 +253,7 @@ def seal(tx: Tx, job: Job, listing: Listing) -> FileEnd | None:
     machine.check_transition(ImportStatus.SCANNING, ImportStatus.IMPORTING)
     if row.total_files == row.skipped:
         return imports.finish_job(tx, row)
-    fairness.feed(tx, fairness.FILES, row)
+    fairness.enqueue_next(tx, fairness.FILES, row)
     return FileEnd(row.id, None, None)
 
 
@@ -261,7 +263,7 @@ def list_again(tx: Tx, job: Job, listing: Listing, at: float, message: str) -> N
         return
     row = tx.claim(job, error_message=message, updated_at=tx.now)
     if row is not None:
-        tx.put(Kind.IMPORT_JOB, row.id, row.revision, at, Priority.MANUAL)
+        tx.enqueue(Kind.IMPORT_JOB, row.id, row.revision, at, Priority.MANUAL)
 
 
 def fail(tx: Tx, job: Job, listing: Listing, message: str) -> FileEnd | None:

@@ -18,7 +18,7 @@ def require_original(tx: Tx, media_id: str, run_id: str | None, segment_id: str 
     """The media item. Raises NotFound for it, for a run that does not have it, or a segment that is not of both."""
     row = media_queries.get(tx, media_id)
     if run_id is not None:
-        run_queries.item(tx, run_id, media_id)
+        run_queries.get_item(tx, run_id, media_id)
     if segment_id is not None:
         _require_segment(tx, media_id, run_id, segment_id)
     return row

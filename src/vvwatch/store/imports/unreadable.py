@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from vvwatch.core.retries import Patience
 from vvwatch.errors import AccessDenied
 from vvwatch.store.catalog import catalog
-from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.imports import handled
 from vvwatch.store.schema import (
     connectors,
@@ -192,7 +192,7 @@ def _delete(tx: Tx, trouble: sa.Row[Any]) -> None:
 
 def forget(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
     """Somebody else takes care of what stands at these keys: it is not tried by itself, unless that fails as well."""
-    those = troubles.c.scope_id == scope_id, troubles.c.retry_at.is_not(None), one_of(troubles.c.key)
+    those = troubles.c.scope_id == scope_id, troubles.c.retry_at.is_not(None), is_one_of(troubles.c.key)
     tx.execute(sa.update(troubles).where(*those).values(retry_at=None), {"keys": json.dumps(list(keys))})
 
 

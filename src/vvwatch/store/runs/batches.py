@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from vvwatch.core.runs import ItemStatus
 from vvwatch.core.tallies import tallied
 from vvwatch.store.catalog.deleted import is_not_deleted
-from vvwatch.store.db.database import Tx, one_of, upsert
+from vvwatch.store.db.database import Tx, is_one_of, upsert
 from vvwatch.store.runs import llm_calls
-from vvwatch.store.runs.journal import Counted
+from vvwatch.store.runs.journal import SegmentCounts
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
 AT_ONCE: Final = 2000
@@ -26,7 +26,7 @@ TOTAL: Final = "total"
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class MediaSet:
     """All media `of` an `index` or an `import_job` with this id, from the one behind `after` on, in their order.
 
     `upto` names the last one that belongs to it; None: nothing more is added. `awaited`: the import is still to end.
@@ -40,14 +40,14 @@ class All:
 
 
 # What the media belong to, and their order in it, as an index has it.
-_WHOLES: Final[Mapping[str, tuple[sa.Column[Any], sa.Column[Any]]]] = {
+_MEDIA_SETS: Final[Mapping[str, tuple[sa.Column[Any], sa.Column[Any]]]] = {
     "index": (media.c.index_id, media.c.id),
     "import_job": (media.c.import_job_id, media.c.key),
 }
 
 
 _PENDING: Final = sa.literal(str(ItemStatus.PENDING), literal_execute=True)
-FRESH: Final = run_items.c.status == _PENDING, run_items.c.next_at.is_(None)
+NEVER_QUEUED: Final = run_items.c.status == _PENDING, run_items.c.next_at.is_(None)
 """Items that were never put, as the index on them says it."""
 
 
@@ -69,18 +69,18 @@ _LAST_END: Final = (
 
 
 @cache
-def _adding(dialect: str) -> Any:
+def _insert_items(dialect: str) -> Any:
     return upsert(dialect, run_items).on_conflict_do_nothing()
 
 
-def add(tx: Tx, run_id: str, media_ids: Sequence[str]) -> None:
+def add_items(tx: Tx, run_id: str, media_ids: Sequence[str]) -> None:
     """These media are items of the run, in this order."""
     if media_ids:
         rows = [(run_id, media_id) for media_id in media_ids]
-        tx.insert_tuples(_adding(tx.conn.dialect.name), ("run_id", "media_id"), rows)
+        tx.insert_tuples(_insert_items(tx.conn.dialect.name), ("run_id", "media_id"), rows)
 
 
-def tallied_all(
+def add_to_tally(
     tx: Tx, tally: Mapping[str, Any] | None, media_ids: Sequence[str], status: str
 ) -> Mapping[str, Any] | None:
     """The tally with these media as well, as `total` (with their seconds) or as ended in this status."""
@@ -88,7 +88,7 @@ def tallied_all(
         return tally
     seconds = sa.func.coalesce(sa.func.sum(media.c.duration_seconds), 0.0).label("seconds")
     grouped = sa.select(media.c.media_type, sa.func.count().label("number"), seconds).where(
-        one_of(media.c.id)
+        is_one_of(media.c.id)
     )
     keys = {"keys": json.dumps(list(media_ids))}
     for row in tx.execute(grouped.group_by(media.c.media_type), keys).all():
@@ -97,32 +97,32 @@ def tallied_all(
     return tally
 
 
-def everything(tx: Tx, index_id: str) -> All:
+def whole_index(tx: Tx, index_id: str) -> MediaSet:
     """All media that an index has now."""
     last = tx.execute(sa.select(sa.func.max(media.c.id)).where(media.c.index_id == index_id)).scalar()
-    return All("index", index_id, upto=last or "")
+    return MediaSet("index", index_id, upto=last or "")
 
 
-def chosen(whole: All) -> sa.Select[Any]:
+def select_media(whole: MediaSet) -> sa.Select[Any]:
     """The ids of its media that were kept, and their `place`."""
-    belongs, order = _WHOLES[whole.of]
+    belongs, order = _MEDIA_SETS[whole.of]
     wanted = [belongs == whole.id, order > whole.after, is_not_deleted(media.c.id)]
     wanted += [order <= whole.upto] if whole.upto is not None else []
     return sa.select(media.c.id, order.label("place")).where(*wanted).order_by(order)
 
 
-def fill(tx: Tx, run: sa.Row[Any]) -> sa.Row[Any]:
+def add_next_items(tx: Tx, run: sa.Row[Any]) -> sa.Row[Any]:
     """Let the next of its media be items of the run; returns it as it is then, `filling` NULL when it is whole."""
-    whole = All(**run.filling)
-    rows = tx.all(chosen(whole).limit(AT_ONCE))
+    whole = MediaSet(**run.filling)
+    rows = tx.all(select_media(whole).limit(AT_ONCE))
     ids = [row.id for row in rows]
-    add(tx, run.id, ids)
-    tally = tallied_all(tx, run.tally, ids, TOTAL)
+    add_items(tx, run.id, ids)
+    tally = add_to_tally(tx, run.tally, ids, TOTAL)
     rest = asdict(whole) | {"after": rows[-1].place} if len(rows) == AT_ONCE else None
-    return changed(tx, run, total_items=run.total_items + len(rows), filling=rest, tally=tally)
+    return update_run(tx, run, total_items=run.total_items + len(rows), filling=rest, tally=tally)
 
 
-def call_off(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool = False) -> sa.Row[Any]:
+def cancel_items(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool = False) -> sa.Row[Any]:
     """Let the next of `which` items of the run be cancelled, or all, as they are `few`; the run as it is then."""
     table = run_items
     some = (
@@ -140,10 +140,10 @@ def call_off(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool
     update = sa.update(table).where(table.c.id.in_(some)).values(ended)
     gone = tx.all(update.returning(table.c.id, table.c.media_id, table.c.attempts))
     begun = [row for row in gone if row.attempts]
-    let_go(tx, [row.media_id for row in begun])
-    found = _kept(tx, [row.id for row in begun])
-    tally = tallied_all(tx, run.tally, [row.media_id for row in gone], ItemStatus.CANCELLED)
-    return changed(
+    restore_media_status(tx, [row.media_id for row in begun])
+    found = _count_results(tx, [row.id for row in begun])
+    tally = add_to_tally(tx, run.tally, [row.media_id for row in gone], ItemStatus.CANCELLED)
+    return update_run(
         tx,
         run,
         cancelled_items=run.cancelled_items + len(gone),
@@ -153,20 +153,20 @@ def call_off(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool
     )
 
 
-def _kept(tx: Tx, item_ids: Sequence[int]) -> Counted:
+def _count_results(tx: Tx, item_ids: Sequence[int]) -> SegmentCounts:
     """What items that were called off have found until then, which counts."""
     for item_id in item_ids:
-        llm_calls.close(tx, item_id)
+        llm_calls.close_calls(tx, item_id)
     results = segment_results
     counts = sa.func.count().label("segments"), sa.func.count(results.c.error).label("failed")
     chosen = sa.select(results.c.run_item_id, *counts).where(results.c.run_item_id.in_(item_ids))
     rows = tx.all(chosen.group_by(results.c.run_item_id))
     for row in rows:
-        tx.update(run_items, row.run_item_id, **Counted(row.segments, row.failed).columns)
-    return Counted(sum(row.segments for row in rows), sum(row.failed for row in rows))
+        tx.update(run_items, row.run_item_id, **SegmentCounts(row.segments, row.failed).columns)
+    return SegmentCounts(sum(row.segments for row in rows), sum(row.failed for row in rows))
 
 
-def let_go(tx: Tx, media_ids: Sequence[str]) -> None:
+def restore_media_status(tx: Tx, media_ids: Sequence[str]) -> None:
     """Media that no other run processes stand as the last one left them that came to an end with them."""
     if media_ids:
         another = run_items.c.media_id == media.c.id, run_items.c.status == ItemStatus.PROCESSING
@@ -175,14 +175,15 @@ def let_go(tx: Tx, media_ids: Sequence[str]) -> None:
         tx.execute(sa.update(media).where(*begun).values(status=stands, updated_at=tx.now))
 
 
-def has_fresh(tx: Tx, run_id: str) -> bool:
+def has_never_queued(tx: Tx, run_id: str) -> bool:
     """Whether the run has items that were never put."""
     return (
-        tx.first(sa.select(run_items.c.id).where(run_items.c.run_id == run_id, *FRESH).limit(1)) is not None
+        tx.first(sa.select(run_items.c.id).where(run_items.c.run_id == run_id, *NEVER_QUEUED).limit(1))
+        is not None
     )
 
 
-def changed(tx: Tx, run: sa.Row[Any], **values: Any) -> sa.Row[Any]:
+def update_run(tx: Tx, run: sa.Row[Any], **values: Any) -> sa.Row[Any]:
     """The run with these columns."""
     table = prompt_runs
     update = sa.update(table).where(table.c.id == run.id).values(updated_at=tx.now, **values)

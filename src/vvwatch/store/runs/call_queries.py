@@ -12,7 +12,9 @@ from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import llm_calls
 
 
-def of_run(tx: Tx, run_id: str, after: str | None, limit: int) -> tuple[sa.Row[Any], Sequence[sa.Row[Any]]]:
+def list_calls(
+    tx: Tx, run_id: str, after: str | None, limit: int
+) -> tuple[sa.Row[Any], Sequence[sa.Row[Any]]]:
     """Return the run, and its calls in the order in which they were begun, from the one behind `after` on.
 
     Raises NotFound.
@@ -24,7 +26,7 @@ def of_run(tx: Tx, run_id: str, after: str | None, limit: int) -> tuple[sa.Row[A
     return run, tx.all(sa.select(*columns).where(*wanted).order_by(table.c.id).limit(limit))
 
 
-def sums_of_retry(tx: Tx, retry: sa.Row[Any]) -> tuple[int, int, int]:
+def sum_retry_calls(tx: Tx, retry: sa.Row[Any]) -> tuple[int, int, int]:
     """Return how many calls of a retry have ended, how many of those without a price, and what the others cost."""
     table = llm_calls
     mine = table.c.run_item_id == retry.run_item_id, table.c.generation == retry.id

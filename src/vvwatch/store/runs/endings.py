@@ -12,7 +12,7 @@ from vvwatch.core.runs import RunStatus
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
-from vvwatch.store.runs.batches import changed
+from vvwatch.store.runs.batches import update_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +24,27 @@ class RunEnd:
     export_id: str | None
 
 
-def ended_items(run: sa.Row[Any]) -> int:
+def count_ended_items(run: sa.Row[Any]) -> int:
     """How many of its items have ended."""
     count: int = run.completed_items + run.partial_items + run.failed_items + run.cancelled_items
     return count
 
 
-def settle(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+def end_if_done(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     """End the run if it is whole and the last of its items has ended; None when it goes on, or had ended before."""
-    if run.filling is not None or ended_items(run) < run.total_items or run.status in machine.TERMINAL:
+    if run.filling is not None or count_ended_items(run) < run.total_items or run.status in machine.TERMINAL:
         return None
     if run.stop is not None:
-        return end(tx, run, RunStatus.CANCELLED)
+        return end_run(tx, run, RunStatus.CANCELLED)
     status = machine.outcome(run.total_items, run.completed_items, run.partial_items, run.failed_items)
     error = f"none of {run.failed_items} items could be processed"
-    return end(tx, run, status, error if status is RunStatus.FAILED else None)
+    return end_run(tx, run, status, error if status is RunStatus.FAILED else None)
 
 
-def end(tx: Tx, run: sa.Row[Any], status: RunStatus, error: str | None = None) -> RunEnd:
+def end_run(tx: Tx, run: sa.Row[Any], status: RunStatus, error: str | None = None) -> RunEnd:
     """The run ends so, and fires its export."""
     machine.check_transition(run.status, status)
-    ended = changed(tx, run, status=status, error_message=error, completed_at=tx.now)
+    ended = update_run(tx, run, status=status, error_message=error, completed_at=tx.now)
     announce(tx, machine.EVENTS[status], run.id, run.index_id, event_data(ended))
     return RunEnd(run.id, status, exports.request_automatic(tx, ended))
 

@@ -37,7 +37,7 @@ class Failures:
     whole_count: int
 
 
-def of_run(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
+def list_failures(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
     """The failures of the items behind `after_item`. Raises NotFound."""
     run = run_queries.get(tx, run_id)
     code = sa.func.coalesce(run_items.c.error_code, "")
@@ -46,7 +46,7 @@ def of_run(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
     wanted = (
         run_items.c.run_id == run_id,
         sa.or_(lacks, run_items.c.failed_segment_count > 0),
-        run_queries.there(),
+        run_queries.is_item_present(),
     )
     whole = sa.func.coalesce(sa.func.sum(sa.case((lacks, 1), else_=0)), 0)
     of_results = sa.case((failed, 0), else_=run_items.c.failed_segment_count)

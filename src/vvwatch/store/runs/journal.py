@@ -21,7 +21,7 @@ from vvwatch.store.db.database import Tx, upsert
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.schema import item_journals, retried_segments, run_items, segment_results, segment_retries
 
-_SEGMENT: Final = tuple(field.name for field in fields(Segment))
+_SEGMENT_FIELDS: Final = tuple(field.name for field in fields(Segment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,42 +47,42 @@ class Owner:
         return Payer(self.run_id, self.item_id, self.processor)
 
 
-Kept = tuple[Owner, int, Segment]
+SegmentToStore = tuple[Owner, int, Segment]
 """A segment to be stored: whose, its ordinal, the result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Holders:
     """Those who may still record something, and those whose item another one has begun anew, and not ended."""
 
     owners: frozenset[Owner]
     outdated: frozenset[Owner]
 
 
-def held(tx: Tx, owners: Sequence[Owner]) -> Held:
+def find_holders(tx: Tx, owners: Sequence[Owner]) -> Holders:
     """Return who has the items; nobody takes them before this transaction ends."""
     attempts: dict[tuple[Kind, str, int], int] = {}
     for kind, table in ((Kind.RUN_ITEM, run_items), (Kind.SEGMENT_RETRY, segment_retries)):
         refs = sorted({owner.job.ref for owner in owners if owner.job.kind is kind})
         ids: list[Any] = list(map(int, refs)) if kind is Kind.RUN_ITEM else list(refs)
-        rows = _standing(tx, table, ids)
+        rows = _read_attempts(tx, table, ids)
         attempts |= {(kind, str(row.id), row.revision): row.attempts for row in rows}
     now = {owner: attempts.get((owner.job.kind, owner.job.ref, owner.job.revision)) for owner in owners}
-    return Held(
+    return Holders(
         frozenset(owner for owner, attempt in now.items() if attempt == owner.attempt),
         frozenset(owner for owner, attempt in now.items() if attempt not in (None, owner.attempt)),
     )
 
 
-def _standing(tx: Tx, table: sa.Table, ids: Sequence[Any]) -> Sequence[sa.Row[Any]]:
+def _read_attempts(tx: Tx, table: sa.Table, ids: Sequence[Any]) -> Sequence[sa.Row[Any]]:
     """They count as written, so that a serializable transaction that would take them begins anew."""
     if not ids:
         return ()
-    return tx.execute(_holding(table, tx.conn.dialect.name), {"ids": ids}).all()
+    return tx.execute(_attempts_query(table, tx.conn.dialect.name), {"ids": ids}).all()
 
 
 @cache
-def _holding(table: sa.Table, dialect: str) -> sa.Executable:
+def _attempts_query(table: sa.Table, dialect: str) -> sa.Executable:
     wanted, told = (
         table.c.id.in_(sa.bindparam("ids", expanding=True)),
         (table.c.id, table.c.revision, table.c.attempts),
@@ -92,40 +92,40 @@ def _holding(table: sa.Table, dialect: str) -> sa.Executable:
     return sa.select(*told).where(wanted)
 
 
-def require_held(tx: Tx, owner: Owner) -> None:
+def require_owner(tx: Tx, owner: Owner) -> None:
     """Raises Superseded when the item is somebody else's by now."""
-    if owner not in held(tx, [owner]).owners:
-        raise superseded(owner)
+    if owner not in find_holders(tx, [owner]).owners:
+        raise superseded_error(owner)
 
 
 def _require_current(tx: Tx, owner: Owner) -> None:
     row = tx.current(owner.job)
     if row is None or row.attempts != owner.attempt:
-        raise superseded(owner)
+        raise superseded_error(owner)
 
 
-def superseded(owner: Owner) -> Superseded:
+def superseded_error(owner: Owner) -> Superseded:
     """Return the error that tells a processor to stop at once."""
     return Superseded(
         f"item {owner.item_id} of run {owner.run_id} is worked on by somebody else, or has ended"
     )
 
 
-def plan(tx: Tx, owner: Owner) -> Plan | None:
+def read_plan(tx: Tx, owner: Owner) -> Plan | None:
     """Return the item's cuts, those of its first processing also in a retry. Raises Superseded."""
     _require_current(tx, owner)
-    row = _journal(tx, owner, "")
-    return None if row is None or row.plan is None else _plan_of(row.plan)
+    row = _read_journal(tx, owner, "")
+    return None if row is None or row.plan is None else _parse_plan(row.plan)
 
 
-def _journal(tx: Tx, owner: Owner, generation: str) -> sa.Row[Any] | None:
+def _read_journal(tx: Tx, owner: Owner, generation: str) -> sa.Row[Any] | None:
     table = item_journals
     return tx.first(
         sa.select(table).where(table.c.run_item_id == owner.item_id, table.c.generation == generation)
     )
 
 
-def _plan_of(stored: Mapping[str, Any]) -> Plan:
+def _parse_plan(stored: Mapping[str, Any]) -> Plan:
     probe = stored["probe"]
     return Plan(
         spans=tuple((start, end) for start, end in stored["spans"]),
@@ -138,23 +138,23 @@ def _plan_of(stored: Mapping[str, Any]) -> Plan:
 
 
 @by_locks
-def keep_plan(tx: Tx, owner: Owner, plan: Plan) -> None:
+def store_plan(tx: Tx, owner: Owner, plan: Plan) -> None:
     """Store the item's cuts. Raises Superseded."""
-    require_held(tx, owner)
-    _put(tx, owner, "", plan=asdict(plan))
+    require_owner(tx, owner)
+    _upsert_journal(tx, owner, "", plan=asdict(plan))
 
 
-def _put(tx: Tx, owner: Owner, generation: str, **values: Any) -> None:
+def _upsert_journal(tx: Tx, owner: Owner, generation: str, **values: Any) -> None:
     row = {"run_item_id": owner.item_id, "generation": generation, **values}
     keys = list(item_journals.primary_key)
     tx.execute(tx.upsert(item_journals).values(row).on_conflict_do_update(index_elements=keys, set_=values))
 
 
-def noted(tx: Tx, owner: Owner) -> Mapping[str, Any]:
+def read_note(tx: Tx, owner: Owner) -> Mapping[str, Any]:
     """Return the processor's note; in a retry that has none yet, that of the first processing. Raises Superseded."""
     _require_current(tx, owner)
     for generation in dict.fromkeys((owner.generation, "")):
-        row = _journal(tx, owner, generation)
+        row = _read_journal(tx, owner, generation)
         if row is not None and row.note is not None:
             note: Mapping[str, Any] = row.note
             return note
@@ -162,75 +162,75 @@ def noted(tx: Tx, owner: Owner) -> Mapping[str, Any]:
 
 
 @by_locks
-def note(tx: Tx, owner: Owner, state: Mapping[str, Any]) -> None:
+def store_note(tx: Tx, owner: Owner, state: Mapping[str, Any]) -> None:
     """Store the processor's note in place of the last. Raises Superseded."""
-    require_held(tx, owner)
-    _put(tx, owner, owner.generation, note=dict(state))
+    require_owner(tx, owner)
+    _upsert_journal(tx, owner, owner.generation, note=dict(state))
 
 
-def segments(tx: Tx, owner: Owner) -> dict[int, Segment]:
+def read_segments(tx: Tx, owner: Owner) -> dict[int, Segment]:
     """Return the segments that have a result. Raises Superseded.
 
     In the retry of one segment, without that one; in the retry of a whole item, without those that failed before it.
     """
     _require_current(tx, owner)
-    found = of_item(tx, owner.item_id)
+    found = read_results(tx, owner.item_id)
     if owner.generation:
         found = {ordinal: each for ordinal, each in found.items() if owner.only is not None or not each.error}
-        found |= staged(tx, owner.item_id, owner.generation)
+        found |= read_retried(tx, owner.item_id, owner.generation)
     if owner.only is not None:
         found.pop(owner.only, None)
     return found
 
 
-def of_item(tx: Tx, item_id: int) -> dict[int, Segment]:
+def read_results(tx: Tx, item_id: int) -> dict[int, Segment]:
     """Return the results that an item has, by ordinal."""
     table = segment_results
     rows = tx.all(sa.select(table).where(table.c.run_item_id == item_id).order_by(table.c.ordinal))
-    return {row.ordinal: _segment(row) for row in rows}
+    return {row.ordinal: _parse_segment(row) for row in rows}
 
 
-def staged(tx: Tx, item_id: int, generation: str) -> dict[int, Segment]:
+def read_retried(tx: Tx, item_id: int, generation: str) -> dict[int, Segment]:
     """Return what retries of the item have found; what failed in an earlier one is left out."""
     table = retried_segments
     counts = sa.or_(table.c.retry_id == generation, table.c.error.is_(None))
     return {
-        row.ordinal: _segment(row)
+        row.ordinal: _parse_segment(row)
         for row in tx.all(sa.select(table).where(table.c.run_item_id == item_id, counts))
     }
 
 
-def _segment(row: sa.Row[Any]) -> Segment:
-    return Segment(**{name: row._mapping[name] for name in _SEGMENT})
+def _parse_segment(row: sa.Row[Any]) -> Segment:
+    return Segment(**{name: row._mapping[name] for name in _SEGMENT_FIELDS})
 
 
-def keep(tx: Tx, kept: Sequence[Kept]) -> None:
+def store_segments(tx: Tx, kept: Sequence[SegmentToStore]) -> None:
     """Store results of segments, whose items are held."""
-    first = [_row(owner.item_id, ordinal, each) for owner, ordinal, each in kept if not owner.generation]
+    first = [_to_row(owner.item_id, ordinal, each) for owner, ordinal, each in kept if not owner.generation]
     retried = [
-        {**_row(owner.item_id, ordinal, each), "retry_id": owner.generation}
+        {**_to_row(owner.item_id, ordinal, each), "retry_id": owner.generation}
         for owner, ordinal, each in kept
         if owner.generation
     ]
-    _store(tx, segment_results, first)
-    _store(tx, retried_segments, retried)
+    _upsert_segments(tx, segment_results, first)
+    _upsert_segments(tx, retried_segments, retried)
 
 
-def _row(item_id: int, ordinal: int, segment: Segment) -> dict[str, Any]:
+def _to_row(item_id: int, ordinal: int, segment: Segment) -> dict[str, Any]:
     return {
         "run_item_id": item_id,
         "ordinal": ordinal,
-        **{name: getattr(segment, name) for name in _SEGMENT},
+        **{name: getattr(segment, name) for name in _SEGMENT_FIELDS},
     }
 
 
-def _store(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def _upsert_segments(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        tx.execute(_storing(table, tx.conn.dialect.name), rows)
+        tx.execute(_upsert_query(table, tx.conn.dialect.name), rows)
 
 
 @cache
-def _storing(table: sa.Table, dialect: str) -> sa.Executable:
+def _upsert_query(table: sa.Table, dialect: str) -> sa.Executable:
     statement = upsert(dialect, table)
     keys = list(table.primary_key)
     new = {column.name: statement.excluded[column.name] for column in table.c if column not in keys}
@@ -238,25 +238,27 @@ def _storing(table: sa.Table, dialect: str) -> sa.Executable:
     return stored
 
 
-def replace(tx: Tx, item_id: int, found: Sequence[Segment]) -> None:
+def replace_results(tx: Tx, item_id: int, found: Sequence[Segment]) -> None:
     """Let the item's results be these. What is stored already is not written again."""
-    before = of_item(tx, item_id)
+    before = read_results(tx, item_id)
     now = dict(enumerate(found))
     gone = [ordinal for ordinal in before if ordinal not in now]
     if gone:
         table = segment_results
         tx.execute(sa.delete(table).where(table.c.run_item_id == item_id, table.c.ordinal >= min(gone)))
     rows = [
-        _row(item_id, ordinal, segment) for ordinal, segment in now.items() if before.get(ordinal) != segment
+        _to_row(item_id, ordinal, segment)
+        for ordinal, segment in now.items()
+        if before.get(ordinal) != segment
     ]
     if before:
-        _store(tx, segment_results, rows)
+        _upsert_segments(tx, segment_results, rows)
     elif rows:
         tx.execute(sa.insert(segment_results), rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class SegmentCounts:
     """How many segments of an item have a result, and how many of these failed."""
 
     segments: int = 0
@@ -273,14 +275,14 @@ class Counted:
         return {"segment_count": self.segments, "failed_segment_count": self.failed}
 
 
-def counted(tx: Tx, item_id: int) -> Counted:
+def count_segments(tx: Tx, item_id: int) -> SegmentCounts:
     """Count the results that an item has."""
     table = segment_results
     chosen = sa.select(sa.func.count(), sa.func.count(table.c.error)).where(table.c.run_item_id == item_id)
-    return Counted(*map(int, tx.execute(chosen).one()))
+    return SegmentCounts(*map(int, tx.execute(chosen).one()))
 
 
-def forget_retried(tx: Tx, item_id: int, ordinal: int | None = None) -> None:
+def delete_retried(tx: Tx, item_id: int, ordinal: int | None = None) -> None:
     """Drop what retries of the item have found, or of one segment."""
     table = retried_segments
     wanted = [table.c.run_item_id == item_id]
@@ -288,7 +290,7 @@ def forget_retried(tx: Tx, item_id: int, ordinal: int | None = None) -> None:
     tx.execute(sa.delete(table).where(*wanted))
 
 
-def forget(tx: Tx, item_ids: Sequence[int]) -> None:
+def delete_journals(tx: Tx, item_ids: Sequence[int]) -> None:
     """Drop the journals of items whose results go."""
     for table in (item_journals, retried_segments):
         tx.execute(sa.delete(table).where(table.c.run_item_id.in_(item_ids)))

@@ -25,7 +25,7 @@ from vvwatch.ports.processing import Call, CallIntent
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.runs import journal, processor_states, spending
-from vvwatch.store.runs.journal import Held, Owner
+from vvwatch.store.runs.journal import Holders, Owner
 from vvwatch.store.runs.spending import Change
 from vvwatch.store.schema import llm_calls, prompt_runs
 
@@ -33,7 +33,7 @@ _LOST: Final = "it ended without an answer that was kept; what it may have cost 
 
 
 @dataclass(frozen=True)
-class Asked:
+class CallStart:
     """A call that is about to be made: for whom, and what."""
 
     owner: Owner
@@ -44,20 +44,20 @@ class Asked:
         """What names the question, in whatever form it is asked."""
         owner, intent = self.owner, self.intent
         named = owner.run_id, owner.media_id, owner.generation, str(intent.ordinal), intent.purpose
-        return _hashed(*named, str(intent.step))
+        return _hash(*named, str(intent.step))
 
     @cached_property
     def key(self) -> str:
         """The idempotency key."""
-        return f"vw-{_hashed(self.step_key, self.intent.variant)}"
+        return f"vw-{_hash(self.step_key, self.intent.variant)}"
 
 
-def _hashed(*parts: str) -> str:
+def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:48]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CallEnd:
     """How a call ended, and the segment that came of it; or, without a call, a segment alone."""
 
     owner: Owner
@@ -75,59 +75,61 @@ class Ended:
         return self.call is not None and self.status is CallStatus.COMPLETED
 
 
-Begun = Call | VvwatchError
+StartResult = Call | VvwatchError
 """A call that may be made, or why it may not."""
 
 
 @by_locks
-def turn(tx: Tx, wanted: Sequence[Asked | Ended], limits: Budgets) -> list[Begun | None]:
+def process_batch(tx: Tx, wanted: Sequence[CallStart | CallEnd], limits: Budgets) -> list[StartResult | None]:
     """Let calls end, then others begin, all in one transaction; returns what is answered to each.
 
     To one that begins the call, or why it may not be made: Superseded, RunStopped, ProcessorPaused, BudgetReached. To
     one that has ended None, or Superseded.
     """
-    held = journal.held(tx, [each.owner for each in wanted])
-    ends = [each for each in wanted if isinstance(each, Ended)]
-    begins = [each for each in wanted if isinstance(each, Asked)]
+    held = journal.find_holders(tx, [each.owner for each in wanted])
+    ends = [each for each in wanted if isinstance(each, CallEnd)]
+    begins = [each for each in wanted if isinstance(each, CallStart)]
     if ends:
         _end_all(tx, ends, held)
-    begun = iter(_begin_all(tx, begins, held, limits) if begins else ())
-    return [next(begun) if isinstance(each, Asked) else _refused(each, held) for each in wanted]
+    begun = iter(_start_all(tx, begins, held, limits) if begins else ())
+    return [next(begun) if isinstance(each, CallStart) else _end_error(each, held) for each in wanted]
 
 
-def _refused(ended: Ended, held: Held) -> VvwatchError | None:
-    return None if ended.owner in held.owners else journal.superseded(ended.owner)
+def _end_error(ended: CallEnd, held: Holders) -> VvwatchError | None:
+    return None if ended.owner in held.owners else journal.superseded_error(ended.owner)
 
 
-def _begin_all(tx: Tx, asked: Sequence[Asked], held: Held, limits: Budgets) -> list[Begun]:
-    opening = _Opening(tx, asked, held, limits)
+def _start_all(tx: Tx, asked: Sequence[CallStart], held: Holders, limits: Budgets) -> list[StartResult]:
+    opening = _StartBatch(tx, asked, held, limits)
     begun = [opening.begun(each) for each in asked]
     opening.store()
     return begun
 
 
-class _Opening:
+class _StartBatch:
     """One transaction's view of those who want to begin a call, and what it will write."""
 
-    def __init__(self, tx: Tx, asked: Sequence[Asked], held: Held, limits: Budgets) -> None:
+    def __init__(self, tx: Tx, asked: Sequence[CallStart], held: Holders, limits: Budgets) -> None:
         self._tx = tx
         self._held = held.owners
         self._limits = limits
         owners = [each.owner for each in asked]
-        self._runs = {row.id: row for row in tx.execute(_runs, {"ids": sorted({o.run_id for o in owners})})}
-        self._paused = processor_states.paused(tx, {owner.processor for owner in owners})
-        self._known = _known(tx, {each.step_key for each in asked})
+        self._runs = {
+            row.id: row for row in tx.execute(_select_runs, {"ids": sorted({o.run_id for o in owners})})
+        }
+        self._paused = processor_states.find_pauses(tx, {owner.processor for owner in owners})
+        self._known = _read_known(tx, {each.step_key for each in asked})
         places = {scope for owner in owners for scope in budgets.scopes(owner.payer, tx.now)}
-        self._spent = spending.hold(tx, places)
+        self._spent = spending.lock_spent(tx, places)
         self._changes: dict[str, Change] = {}
         self._new: list[dict[str, Any]] = []
         self._again: list[dict[str, Any]] = []
 
-    def begun(self, asked: Asked) -> Begun:
+    def begun(self, asked: CallStart) -> StartResult:
         """Return the call, or why it may not be made."""
         owner, known = asked.owner, self._known.setdefault(asked.step_key, {})
         if owner not in self._held:
-            return journal.superseded(owner)
+            return journal.superseded_error(owner)
         for key, before in known.items():
             if before["answer"] is not None:
                 return Call(before["id"], key, before["answer"])
@@ -152,7 +154,7 @@ class _Opening:
             return RunStopped(f"the results of prompt run {owner.run_id} were dropped meanwhile")
         return None
 
-    def _reserved(self, asked: Asked, row: Mapping[str, Any] | None, estimate: int | None) -> Call:
+    def _reserved(self, asked: CallStart, row: Mapping[str, Any] | None, estimate: int | None) -> Call:
         for scope in budgets.scopes(asked.owner.payer, self._tx.now):
             change = self._changes.setdefault(scope, Change())
             change.calls += 1
@@ -167,7 +169,7 @@ class _Opening:
         }
         call_id = self._tx.new_id("call") if row is None else row["id"]
         if row is None:
-            self._new.append({"id": call_id, **_described(asked), **started})
+            self._new.append({"id": call_id, **_to_row(asked), **started})
         else:
             self._again.append({"its_id": call_id, **started})
         self._known[asked.step_key][asked.key] = {
@@ -179,14 +181,14 @@ class _Opening:
 
     def store(self) -> None:
         """Write the calls and what they may cost."""
-        spending.add(self._tx, self._changes)
+        spending.add_changes(self._tx, self._changes)
         if self._new:
             self._tx.execute(sa.insert(llm_calls), self._new)
         if self._again:
-            self._tx.execute(_begin_again, self._again)
+            self._tx.execute(_update_restarted, self._again)
 
 
-_begin_again = (
+_update_restarted = (
     sa.update(llm_calls)
     .where(llm_calls.c.id == sa.bindparam("its_id"))
     .values(
@@ -201,7 +203,7 @@ _begin_again = (
 )
 
 
-def _described(asked: Asked) -> dict[str, Any]:
+def _to_row(asked: CallStart) -> dict[str, Any]:
     owner, intent = asked.owner, asked.intent
     return {
         "key": asked.key,
@@ -220,27 +222,27 @@ def _described(asked: Asked) -> dict[str, Any]:
     }
 
 
-_runs = sa.select(
+_select_runs = sa.select(
     prompt_runs.c.id,
     prompt_runs.c.results,
     sa.or_(prompt_runs.c.stop.is_not(None), prompt_runs.c.status.in_(sorted(TERMINAL))).label("has_stopped"),
 ).where(prompt_runs.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
-_of_steps = sa.select(
+_select_known = sa.select(
     llm_calls.c.step_key, llm_calls.c.key, llm_calls.c.id, llm_calls.c.status, llm_calls.c.answer
 ).where(llm_calls.c.step_key.in_(sa.bindparam("keys", expanding=True)))
 
 
-def _known(tx: Tx, step_keys: Iterable[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
+def _read_known(tx: Tx, step_keys: Iterable[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
     """The calls of earlier lives, by question and key."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for row in tx.execute(_of_steps, {"keys": sorted(step_keys)}):
+    for row in tx.execute(_select_known, {"keys": sorted(step_keys)}):
         found.setdefault(row.step_key, {})[row.key] = dict(row._mapping)
     return found
 
 
-def _end_all(tx: Tx, ended: Sequence[Ended], held: Held) -> None:
+def _end_all(tx: Tx, ended: Sequence[CallEnd], held: Holders) -> None:
     """Settle calls and store the segments that came of them, of those whose items are held.
 
     An answer is kept also where another one has the item by now, who would have to ask for it again.
@@ -248,30 +250,30 @@ def _end_all(tx: Tx, ended: Sequence[Ended], held: Held) -> None:
     ours = [
         each for each in ended if each.owner in held.owners or (each.owner in held.outdated and each.is_paid)
     ]
-    started = _started(tx, [each.call.id for each in ours if each.call is not None])
+    started = _read_started(tx, [each.call.id for each in ours if each.call is not None])
     settled = {}
     for each in ours:
         if each.call is not None and each.call.id in started:
             row = started[each.call.id]
             told = {"status": each.status, "answer": each.answer, "error": each.error}
             told["model"] = each.model or row.model
-            settled[row.id] = _settlement(tx, row, each.usage, _cost(each), **told)
+            settled[row.id] = _settled_columns(tx, row, each.usage, _cost_nanousd(each), **told)
     _settle(tx, [started[call_id] for call_id in settled], list(settled.values()))
     segments = {(each.owner, each.segment[0]): each.segment[1] for each in ours if each.segment is not None}
-    journal.keep(tx, [(owner, ordinal, segment) for (owner, ordinal), segment in segments.items()])
+    journal.store_segments(tx, [(owner, ordinal, segment) for (owner, ordinal), segment in segments.items()])
 
 
-_of_ids = sa.select(llm_calls).where(
+_select_started = sa.select(llm_calls).where(
     llm_calls.c.id.in_(sa.bindparam("ids", expanding=True)), llm_calls.c.status == CallStatus.STARTED
 )
 
 
-def _started(tx: Tx, ids: Sequence[str]) -> Mapping[str, sa.Row[Any]]:
+def _read_started(tx: Tx, ids: Sequence[str]) -> Mapping[str, sa.Row[Any]]:
     """Those of the calls whose end nobody has told yet."""
-    return {row.id: row for row in tx.execute(_of_ids, {"ids": ids})} if ids else {}
+    return {row.id: row for row in tx.execute(_select_started, {"ids": ids})} if ids else {}
 
 
-def _settlement(tx: Tx, row: sa.Row[Any], usage: Usage, cost: int | None, **told: Any) -> dict[str, Any]:
+def _settled_columns(tx: Tx, row: sa.Row[Any], usage: Usage, cost: int | None, **told: Any) -> dict[str, Any]:
     """What the row says afterwards. Each time that it is made a call adds to what it used."""
     is_known = cost is not None and (row.attempts == 1 or row.cost_nanousd is not None)
     return {
@@ -285,7 +287,7 @@ def _settlement(tx: Tx, row: sa.Row[Any], usage: Usage, cost: int | None, **told
     }
 
 
-def _cost(ended: Ended) -> int | None:
+def _cost_nanousd(ended: CallEnd) -> int | None:
     """Billionths of a dollar; None: nobody knows. A call that failed before anything was used cost nothing."""
     usage = ended.usage
     is_unused = not usage.input_tokens and not usage.output_tokens
@@ -294,7 +296,7 @@ def _cost(ended: Ended) -> int | None:
     return budgets.nanos(usage.cost_usd)
 
 
-_end = (
+_update_ended = (
     sa.update(llm_calls)
     .where(llm_calls.c.id == sa.bindparam("its_id"))
     .values(
@@ -320,44 +322,44 @@ def _settle(tx: Tx, rows: Sequence[sa.Row[Any]], settled: Sequence[Mapping[str, 
     """Write how calls ended, and count what they used where their reservation was counted."""
     if not rows:
         return
-    tx.execute(_end, list(settled))
+    tx.execute(_update_ended, list(settled))
     changes: dict[str, Change] = {}
     for row, now in zip(rows, settled, strict=True):
         cost, was = now["cost_nanousd"], row.cost_nanousd
-        for scope in budgets.scopes(_payer(row), row.invoked_at):
+        for scope in budgets.scopes(_payer_of(row), row.invoked_at):
             change = changes.setdefault(scope, Change())
             change.input_tokens += now["input_tokens"] - row.input_tokens
             change.output_tokens += now["output_tokens"] - row.output_tokens
             change.cost_nanousd += (cost or 0) - (was or 0)
             change.unpriced_calls += (cost is None) - (was is None and row.attempts > 1)
             change.reserved_nanousd -= row.reserved_nanousd or 0
-    spending.add(tx, changes)
+    spending.add_changes(tx, changes)
 
 
-def _payer(row: sa.Row[Any]) -> budgets.Payer:
+def _payer_of(row: sa.Row[Any]) -> budgets.Payer:
     return budgets.Payer(row.run_id, row.run_item_id, row.processor)
 
 
-def close(tx: Tx, item_id: int, generation: str = "") -> None:
+def close_calls(tx: Tx, item_id: int, generation: str = "") -> None:
     """Let go of the answers of an item that ends. Of a call that nobody saw end, what it may have cost is counted."""
     table = llm_calls
     its = table.c.run_item_id == item_id, table.c.generation == generation
     open_ = sa.or_(table.c.answer.is_not(None), table.c.status == CallStatus.STARTED)
     rows = tx.all(sa.update(table).where(*its, open_).values(answer=None).returning(table))
-    _lose(tx, [row for row in rows if row.status == CallStatus.STARTED])
+    _settle_lost(tx, [row for row in rows if row.status == CallStatus.STARTED])
 
 
-def _lose(tx: Tx, lost: Sequence[sa.Row[Any]]) -> None:
+def _settle_lost(tx: Tx, lost: Sequence[sa.Row[Any]]) -> None:
     told = {"status": CallStatus.FAILED, "answer": None, "error": _LOST}
-    _settle(tx, lost, [_settlement(tx, row, Usage(), row.reserved_nanousd, **told) for row in lost])
+    _settle(tx, lost, [_settled_columns(tx, row, Usage(), row.reserved_nanousd, **told) for row in lost])
 
 
-def forget(tx: Tx, item_ids: Sequence[int]) -> None:
+def delete_calls(tx: Tx, item_ids: Sequence[int]) -> None:
     """Drop the calls of items whose results go; what they cost stays counted in the run, the day and the month.
 
     A retry may still be making some of them: what these may cost is counted as well, and no budget holds it for ever.
     """
     its = llm_calls.c.run_item_id.in_(item_ids)
-    _lose(tx, tx.all(sa.select(llm_calls).where(its, llm_calls.c.status == CallStatus.STARTED)))
+    _settle_lost(tx, tx.all(sa.select(llm_calls).where(its, llm_calls.c.status == CallStatus.STARTED)))
     tx.execute(sa.delete(llm_calls).where(its))
-    spending.forget(tx, map(budgets.item_scope, item_ids))
+    spending.delete_scopes(tx, map(budgets.item_scope, item_ids))

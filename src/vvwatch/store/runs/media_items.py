@@ -27,7 +27,7 @@ def correct_probe(tx: Tx, media_id: str, probe: Probe | None) -> float:
     return (probe.duration_seconds or 0.0) - (row.duration_seconds or 0.0)
 
 
-def tell(
+def set_media_status(
     tx: Tx, event_type: str, run: sa.Row[Any], row: sa.Row[Any], status: str, error: str | None = None
 ) -> None:
     """The media item stands so since the run has come to it; `row` is its own."""

@@ -16,7 +16,7 @@ from vvwatch.store.runs import processor_states, quotas, spending
 from vvwatch.store.schema import prompt_runs, run_items
 
 _MOST_WAITING: Final = 50
-_TOLD: Final = (BudgetReached.code, ProcessorUnavailable.code)
+_WAIT_CODES: Final = (BudgetReached.code, ProcessorUnavailable.code)
 """Why items wait; of a pause the processor itself is told."""
 
 
@@ -30,20 +30,20 @@ class Figures:
     spent: Mapping[str, sa.Row[Any]]
 
 
-def figures(tx: Tx, names: Iterable[str], scopes: Iterable[str]) -> Figures:
+def read_figures(tx: Tx, names: Iterable[str], scopes: Iterable[str]) -> Figures:
     """Return how these processors stand, and what was spent in these scopes."""
     days = {day_scope(tx.now, name): name for name in names}
-    spent = spending.of(tx, {*days, *scopes})
+    spent = spending.read_spending(tx, {*days, *scopes})
     return Figures(
-        paused={row.name: row for row in processor_states.all_paused(tx)},
+        paused={row.name: row for row in processor_states.list_paused(tx)},
         today={name: spent[scope] for scope, name in days.items() if scope in spent},
-        in_flight=quotas.in_flight(tx),
+        in_flight=quotas.count_in_flight(tx),
         spent=spent,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Blocked:
     """What does not go on: the processors that are paused, and the runs that wait.
 
     A run that waits has `run_id`, `processor`, `code`, `message`, how many `items` wait, and `next_at`.
@@ -53,9 +53,9 @@ class Standing:
     waiting: Sequence[sa.Row[Any]]
 
 
-def standing(tx: Tx) -> Standing:
+def read_blocked(tx: Tx) -> Blocked:
     """Return what does not go on because of a processor. A run whose processor is paused is not told beside it."""
-    paused = processor_states.all_paused(tx)
+    paused = processor_states.list_paused(tx)
     item, names = run_items.c, [row.name for row in paused]
     waiting = (
         sa.select(
@@ -67,8 +67,8 @@ def standing(tx: Tx) -> Standing:
             sa.func.min(item.next_at).label("next_at"),
         )
         .join(prompt_runs, prompt_runs.c.id == item.run_id)
-        .where(item.next_at > tx.now, item.status == ItemStatus.PENDING, item.error_code.in_(_TOLD))
+        .where(item.next_at > tx.now, item.status == ItemStatus.PENDING, item.error_code.in_(_WAIT_CODES))
         .where(prompt_runs.c.processor.not_in(names))
         .group_by(item.run_id, prompt_runs.c.processor, item.error_code)
     )
-    return Standing(paused, tx.all(waiting.order_by(item.run_id).limit(_MOST_WAITING)))
+    return Blocked(paused, tx.all(waiting.order_by(item.run_id).limit(_MOST_WAITING)))

@@ -37,25 +37,25 @@ class Pause:
     fingerprint: str = ""
 
 
-_paused: Final = sa.select(processor_states).where(
+_select_pauses: Final = sa.select(processor_states).where(
     _TABLE.name.in_(sa.bindparam("names", expanding=True)),
     _TABLE.paused_at.is_not(None),
     sa.or_(_TABLE.until.is_(None), _TABLE.until > sa.bindparam("now", type_=sa.Float)),
 )
 
 
-def paused(tx: Tx, names: Iterable[str]) -> dict[str, ProcessorPaused]:
+def find_pauses(tx: Tx, names: Iterable[str]) -> dict[str, ProcessorPaused]:
     """Return those of the processors that nobody may ask now, with the reason."""
-    found = tx.execute(_paused, {"names": sorted(names), "now": tx.now})
+    found = tx.execute(_select_pauses, {"names": sorted(names), "now": tx.now})
     return {row.name: ProcessorPaused(row.message, row.hint, row.until) for row in found}
 
 
-def pause_of(tx: Tx, name: str) -> ProcessorPaused | None:
+def find_pause(tx: Tx, name: str) -> ProcessorPaused | None:
     """Return why a processor may not be asked now; None when it may."""
-    return paused(tx, [name]).get(name)
+    return find_pauses(tx, [name]).get(name)
 
 
-def all_paused(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_paused(tx: Tx) -> Sequence[sa.Row[Any]]:
     """Return the rows of the processors that are paused now, by name."""
     return tx.all(sa.select(processor_states).where(*_is_paused(tx.now)).order_by(_TABLE.name))
 
@@ -66,7 +66,7 @@ def _is_paused(now: float) -> tuple[sa.ColumnElement[bool], ...]:
 
 def pause(tx: Tx, name: str, why: Pause) -> bool:
     """Pause the processor, and announce it. False when it is paused already; then the first reason stands."""
-    if pause_of(tx, name) is not None:
+    if find_pause(tx, name) is not None:
         return False
     told = {
         "paused_at": tx.now,
@@ -94,28 +94,28 @@ def resume(tx: Tx, name: str) -> bool:
     return True
 
 
-def renew(tx: Tx, fingerprints: Mapping[str, str]) -> list[str]:
+def resume_reconfigured(tx: Tx, fingerprints: Mapping[str, str]) -> list[str]:
     """End the pauses of processors whose configuration is not the one that was paused; returns their names.
 
     One that is in the configuration no more cannot be mended nor resumed: what waits for it has to be told that it is
     gone.
     """
-    changed = [row.name for row in all_paused(tx) if row.fingerprint != fingerprints.get(row.name)]
+    changed = [row.name for row in list_paused(tx) if row.fingerprint != fingerprints.get(row.name)]
     return [name for name in changed if resume(tx, name)]
 
 
-def nudge(tx: Tx, name: str) -> int:
+def retry_waiting(tx: Tx, name: str) -> int:
     """Make due what waits for this processor; returns how much. 0: there is no more of it."""
     items = (
         sa.select(run_items)
         .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
-        .where(prompt_runs.c.processor == name, *_waits(run_items, tx.now))
+        .where(prompt_runs.c.processor == name, *_is_waiting(run_items, tx.now))
     )
     retries = (
         sa.select(segment_retries)
         .join(run_items, run_items.c.id == segment_retries.c.run_item_id)
         .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
-        .where(prompt_runs.c.processor == name, *_waits(segment_retries, tx.now))
+        .where(prompt_runs.c.processor == name, *_is_waiting(segment_retries, tx.now))
     )
     waiting = [(Kind.RUN_ITEM, row) for row in tx.all(items.limit(_MOST_NUDGED))]
     waiting += [(Kind.SEGMENT_RETRY, row) for row in tx.all(retries.limit(_MOST_NUDGED))]
@@ -124,6 +124,6 @@ def nudge(tx: Tx, name: str) -> int:
     return len(waiting)
 
 
-def _waits(table: sa.Table, now: float) -> tuple[sa.ColumnElement[bool], ...]:
+def _is_waiting(table: sa.Table, now: float) -> tuple[sa.ColumnElement[bool], ...]:
     """It found its processor away, paused or out of budget, and is to be tried again later."""
     return table.c.next_at > now, table.c.waits > 0, table.c.completed_at.is_(None)

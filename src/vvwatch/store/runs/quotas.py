@@ -20,36 +20,36 @@ _FURTHEST_SECONDS: Final = 3_600.0
 
 
 @by_locks
-def lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> Lease:
+def grant_lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> Lease:
     """Return what the node may use of the processor from now on; of all nodes `most` calls are in flight."""
-    quota = _patient(tx, _guarded(tx, name), ask.patience_seconds)
-    slots = _slots(tx, name, node, ask, most)
+    quota = _hold_calls(tx, _lock_quota(tx, name), ask.patience_seconds)
+    slots = _grant_slots(tx, name, node, ask, most)
     if not ask.seconds:
         return Lease(slots, held_until=quota.held_until)
     planned = quota.next_at if quota.next_at <= tx.now + _FURTHEST_SECONDS else 0.0
     begins_at = max(tx.now + ask.after_seconds, planned, quota.held_until)
-    _change(tx, name, next_at=begins_at + ask.seconds)
+    _update_quota(tx, name, next_at=begins_at + ask.seconds)
     return Lease(slots, begins_at, begins_at + ask.seconds, quota.held_until)
 
 
 @by_locks
-def give_back(tx: Tx, name: str, node: str, ends_at: float | None, unused_seconds: float) -> None:
+def return_lease(tx: Tx, name: str, node: str, ends_at: float | None, unused_seconds: float) -> None:
     """Let the other nodes have everything: the slots, and what is left of the node's stretch if none follows it."""
-    quota = _guarded(tx, name)
+    quota = _lock_quota(tx, name)
     table = processor_leases.c
     tx.execute(sa.delete(processor_leases).where(table.name == name, table.node == node))
     if ends_at is not None and ends_at == quota.next_at and unused_seconds > 0:
-        _change(tx, name, next_at=ends_at - unused_seconds)
+        _update_quota(tx, name, next_at=ends_at - unused_seconds)
 
 
-def in_flight(tx: Tx) -> dict[str, int]:
+def count_in_flight(tx: Tx) -> dict[str, int]:
     """Return how many calls are under way on all nodes, by processor, as of a second ago."""
     table = processor_leases.c
     held = sa.select(table.name, sa.func.sum(table.in_flight).label("calls")).where(table.expires_at > tx.now)
     return {row.name: int(row.calls) for row in tx.all(held.group_by(table.name))}
 
 
-def _guarded(tx: Tx, name: str) -> sa.Row[Any]:
+def _lock_quota(tx: Tx, name: str) -> sa.Row[Any]:
     """The processor's row, which nobody else changes before this transaction ends."""
     insert = tx.upsert(processor_quotas).values(name=name).on_conflict_do_nothing()
     tx.execute(insert)
@@ -57,11 +57,11 @@ def _guarded(tx: Tx, name: str) -> sa.Row[Any]:
     return tx.execute(same.values(name=name).returning(processor_quotas)).one()
 
 
-def _change(tx: Tx, name: str, **values: float) -> None:
+def _update_quota(tx: Tx, name: str, **values: float) -> None:
     tx.execute(sa.update(processor_quotas).where(processor_quotas.c.name == name).values(values))
 
 
-def _patient(tx: Tx, quota: sa.Row[Any], seconds: float) -> sa.Row[Any]:
+def _hold_calls(tx: Tx, quota: sa.Row[Any], seconds: float) -> sa.Row[Any]:
     """The processor's row after the endpoint asked for so much patience."""
     held_until = tx.now + seconds
     if not seconds or held_until <= quota.held_until:
@@ -71,7 +71,7 @@ def _patient(tx: Tx, quota: sa.Row[Any], seconds: float) -> sa.Row[Any]:
     return tx.execute(held.returning(table)).one()
 
 
-def _slots(tx: Tx, name: str, node: str, ask: Ask, most: int) -> int:
+def _grant_slots(tx: Tx, name: str, node: str, ask: Ask, most: int) -> int:
     """How many calls the node may have in flight; what it has more than that it holds until they end."""
     table = processor_leases
     tx.execute(sa.delete(table).where(table.c.name == name, table.c.expires_at <= tx.now))
@@ -83,7 +83,7 @@ def _slots(tx: Tx, name: str, node: str, ask: Ask, most: int) -> int:
     share = share_slots(most, {each: wants[each] for each in order})[node]
     slots: int = max(min(share, most - sum(row.slots for row in rows.values())), 0)
     before = mine.slots if mine else 0
-    _keep(
+    _store_lease(
         tx,
         name=name,
         node=node,
@@ -96,7 +96,7 @@ def _slots(tx: Tx, name: str, node: str, ask: Ask, most: int) -> int:
     return slots
 
 
-def _keep(tx: Tx, **row: Any) -> None:
+def _store_lease(tx: Tx, **row: Any) -> None:
     keys = list(processor_leases.primary_key)
     upsert = tx.upsert(processor_leases).values(row)
     tx.execute(upsert.on_conflict_do_update(index_elements=keys, set_=row))

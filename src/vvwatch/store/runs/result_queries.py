@@ -16,7 +16,7 @@ from vvwatch.store.schema import media, run_items, segment_results
 _ENDED = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED)
 
 
-class Place(NamedTuple):
+class ResultPosition(NamedTuple):
     """A result in the order of media, and in each from its beginning; as a whole a media item has the ordinal -1."""
 
     media_id: str
@@ -31,9 +31,9 @@ class Result:
     segment: sa.Row[Any] | None
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ResultPosition:
         """Where it stands."""
-        return Place(self.item.media_id, -1 if self.segment is None else self.segment.ordinal)
+        return ResultPosition(self.item.media_id, -1 if self.segment is None else self.segment.ordinal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +44,43 @@ class Results:
     results: Sequence[Result]
 
 
-def segments(tx: Tx, run_id: str, video_id: str | None, after: Place | None, limit: int) -> Results:
+def list_segments(
+    tx: Tx, run_id: str, video_id: str | None, after: ResultPosition | None, limit: int
+) -> Results:
     """Segments behind `after`, perhaps of one media item only. Raises NotFound for the run, or a video not in it."""
-    run = _run(tx, run_id, video_id)
-    table, wanted = segment_results, _of(run_id, video_id)
+    run = _get_run(tx, run_id, video_id)
+    table, wanted = segment_results, _conditions(run_id, video_id)
     if after is not None:
         later = sa.or_(run_items.c.media_id > after.media_id, table.c.ordinal > after.ordinal)
         wanted += [run_items.c.media_id >= after.media_id, later]
     chosen = sa.select(table).join(run_items, run_items.c.id == table.c.run_item_id).where(*wanted)
     rows = tx.all(chosen.order_by(run_items.c.media_id, table.c.ordinal).limit(limit))
-    items = {item.id: item for item in _items(tx, [run_items.c.id.in_({row.run_item_id for row in rows})])}
+    items = {
+        item.id: item for item in _list_items(tx, [run_items.c.id.in_({row.run_item_id for row in rows})])
+    }
     return Results(run, [Result(items[row.run_item_id], row) for row in rows])
 
 
-def videos(tx: Tx, run_id: str, video_id: str | None, after: Place | None, limit: int) -> Results:
+def list_videos(
+    tx: Tx, run_id: str, video_id: str | None, after: ResultPosition | None, limit: int
+) -> Results:
     """As `segments`, but the media that the run has ended with, each as a whole."""
-    run = _run(tx, run_id, video_id)
-    wanted = [*_of(run_id, video_id), run_items.c.status.in_(_ENDED)]
+    run = _get_run(tx, run_id, video_id)
+    wanted = [*_conditions(run_id, video_id), run_items.c.status.in_(_ENDED)]
     wanted += [run_items.c.media_id > after.media_id] if after is not None else []
-    return Results(run, [Result(item, None) for item in _items(tx, wanted, limit)])
+    return Results(run, [Result(item, None) for item in _list_items(tx, wanted, limit)])
 
 
-def _run(tx: Tx, run_id: str, video_id: str | None) -> sa.Row[Any]:
-    return run_queries.get(tx, run_id) if video_id is None else run_queries.item(tx, run_id, video_id).run
+def _get_run(tx: Tx, run_id: str, video_id: str | None) -> sa.Row[Any]:
+    return run_queries.get(tx, run_id) if video_id is None else run_queries.get_item(tx, run_id, video_id).run
 
 
-def _of(run_id: str, video_id: str | None) -> list[sa.ColumnElement[bool]]:
-    there: list[sa.ColumnElement[bool]] = [run_items.c.run_id == run_id, run_queries.there()]
+def _conditions(run_id: str, video_id: str | None) -> list[sa.ColumnElement[bool]]:
+    there: list[sa.ColumnElement[bool]] = [run_items.c.run_id == run_id, run_queries.is_item_present()]
     return there if video_id is None else [*there, run_items.c.media_id == video_id]
 
 
-def _items(
+def _list_items(
     tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], limit: int | None = None
 ) -> Sequence[sa.Row[Any]]:
     columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]

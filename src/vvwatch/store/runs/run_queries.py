@@ -23,7 +23,7 @@ _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, Ite
 
 
 @dataclass
-class Tally:
+class RunTally:
     """What a run's items came to: how many of each (media type, status), and how long they are together.
 
     `whole_failed` of those that are partial lack what is said of the whole.
@@ -44,7 +44,7 @@ class RunView:
     """A run and its tally. `spent`: what its calls came to (a row of `spending`), None when it made none."""
 
     run: sa.Row[Any]
-    tally: Tally
+    tally: RunTally
     spent: sa.Row[Any] | None = None
 
 
@@ -77,38 +77,38 @@ def processors_in_use(tx: Tx) -> set[str]:
     return set(tx.execute(sa.union(runs, retries)).scalars())
 
 
-def view(tx: Tx, run_id: str) -> RunView:
+def get_view(tx: Tx, run_id: str) -> RunView:
     """The run with its tally; raises NotFound."""
-    return _views(tx, [get(tx, run_id)])[0]
+    return _to_views(tx, [get(tx, run_id)])[0]
 
 
-def newest(tx: Tx, limit: int) -> list[RunView]:
+def list_newest(tx: Tx, limit: int) -> list[RunView]:
     """Runs, newest first."""
-    return _views(tx, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
+    return _to_views(tx, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
 
 
-def page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
+def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
     """Runs of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
     catalog.get_index(tx, index_id)
     wanted = [prompt_runs.c.index_id == index_id]
     wanted += [prompt_runs.c.id < before_id] if before_id is not None else []
     chosen = sa.select(prompt_runs).where(*wanted).order_by(prompt_runs.c.id.desc()).limit(limit)
-    return _views(tx, tx.all(chosen))
+    return _to_views(tx, tx.all(chosen))
 
 
-def _views(tx: Tx, found: Sequence[sa.Row[Any]]) -> list[RunView]:
-    tallies = {run.id: _kept(run.tally) for run in found if run.tally is not None}
-    tallies |= _tallies(tx, [run.id for run in found if run.tally is None])
+def _to_views(tx: Tx, found: Sequence[sa.Row[Any]]) -> list[RunView]:
+    tallies = {run.id: _to_tally(run.tally) for run in found if run.tally is not None}
+    tallies |= _count_items(tx, [run.id for run in found if run.tally is None])
     for run in found:
         if run.status == RunStatus.CANCELLED:
             tallies[run.id].call_off()
-    spent = spending.of(tx, [run_scope(run.id) for run in found])
+    spent = spending.read_spending(tx, [run_scope(run.id) for run in found])
     return [RunView(run, tallies[run.id], spent.get(run_scope(run.id))) for run in found]
 
 
-def _kept(tally: Mapping[str, Mapping[str, Any]]) -> Tally:
+def _to_tally(tally: Mapping[str, Mapping[str, Any]]) -> RunTally:
     """As it stands in the run; what has not ended is pending here, whether it was begun or not."""
-    found = Tally()
+    found = RunTally()
     for media_type, counts in tally.items():
         ends = {status: counts.get(status, 0) for status in _ENDS}
         found.items.update({(media_type, status): number for status, number in ends.items()})
@@ -118,9 +118,9 @@ def _kept(tally: Mapping[str, Mapping[str, Any]]) -> Tally:
     return found
 
 
-def _tallies(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, Tally]:
+def _count_items(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, RunTally]:
     """Of runs that keep none: one grouped read for all."""
-    tallies = {run_id: Tally() for run_id in run_ids}
+    tallies = {run_id: RunTally() for run_id in run_ids}
     groups = (
         sa.select(
             run_items.c.run_id,
@@ -140,27 +140,27 @@ def _tallies(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, Tally]:
     return tallies
 
 
-def there() -> sa.ColumnElement[bool]:
+def is_item_present() -> sa.ColumnElement[bool]:
     """Whether neither the media of an item nor its index was deleted."""
     its = media.c.id == run_items.c.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return sa.exists().where(*its).correlate(run_items)
 
 
-def item(tx: Tx, run_id: str, media_id: str) -> ItemView:
+def get_item(tx: Tx, run_id: str, media_id: str) -> ItemView:
     """One media item of a run, without its segments. Raises NotFound for the run, or a video not in it."""
     run = get(tx, run_id)
     columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
     chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
-    its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, there()
+    its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, is_item_present()
     found = tx.first(chosen.where(*its))
     if found is None:
         raise NotFound("video", media_id, f"it is not part of prompt run {run_id}")
     return ItemView(run, found, ())
 
 
-def segments(tx: Tx, run_id: str, media_id: str, after_ordinal: int, limit: int) -> ItemView:
+def list_item_segments(tx: Tx, run_id: str, media_id: str, after_ordinal: int, limit: int) -> ItemView:
     """As `item`, with the segments that follow `after_ordinal`."""
-    found = item(tx, run_id, media_id)
+    found = get_item(tx, run_id, media_id)
     table = segment_results
     following = table.c.run_item_id == found.item.id, table.c.ordinal > after_ordinal
     rows = tx.all(sa.select(table).where(*following).order_by(table.c.ordinal).limit(limit))

@@ -21,9 +21,18 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.runs import journal, llm_calls, media_items, processor_states
-from vvwatch.store.runs.batches import MEDIA_STATUS, TOTAL, All, add, changed, fill, let_go, tallied_all
-from vvwatch.store.runs.endings import RunEnd, ended_items, event_data, settle
-from vvwatch.store.runs.journal import Counted
+from vvwatch.store.runs.batches import (
+    MEDIA_STATUS,
+    TOTAL,
+    MediaSet,
+    add_items,
+    add_next_items,
+    add_to_tally,
+    restore_media_status,
+    update_run,
+)
+from vvwatch.store.runs.endings import RunEnd, count_ended_items, end_if_done, event_data
+from vvwatch.store.runs.journal import SegmentCounts
 from vvwatch.store.schema import (
     connectors,
     import_jobs,
@@ -43,7 +52,7 @@ LOOK_AGAIN_SECONDS: Final = 5.0
 _PROGRESS_STEPS = 4
 
 
-def after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
+def start_after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
     """The run that follows an import, which ends: the one that waits for it, or one of its preset; None for none."""
     following = tx.first(sa.select(prompt_runs).where(prompt_runs.c.import_job_id == import_job.id))
     if following is None:
@@ -58,12 +67,12 @@ def start_for_import(tx: Tx, import_job: sa.Row[Any]) -> str:
     """A run of the preset's prompt over exactly the media that the import made; returns its id."""
     preset = dict(import_job.prompt_preset)
     settings = {name: value for name, value in preset.items() if name not in ("prompt_id", "prompt_version")}
-    return start(
+    return start_run(
         tx,
         index_id=import_job.index_id,
         prompt_id=preset["prompt_id"],
         settings=settings,
-        media_ids=All("import_job", import_job.id),
+        media_ids=MediaSet("import_job", import_job.id),
         priority=import_job.priority,
         concurrency=import_job.concurrency,
         executed_by=import_job.automation_id or "import",
@@ -72,13 +81,13 @@ def start_for_import(tx: Tx, import_job: sa.Row[Any]) -> str:
     )
 
 
-def start(
+def start_run(
     tx: Tx,
     *,
     index_id: str | None,
     prompt_id: str,
     settings: Mapping[str, Any],
-    media_ids: Sequence[str] | All,
+    media_ids: Sequence[str] | MediaSet,
     priority: int = Priority.NORMAL,
     concurrency: int = CONCURRENCY,
     executed_by: str,
@@ -91,38 +100,38 @@ def start(
     `context` is what the run was asked to run over, as it is told.
     """
     run_id = tx.new_id("run")
-    named = () if isinstance(media_ids, All) else media_ids
+    named = () if isinstance(media_ids, MediaSet) else media_ids
     tx.insert(
         prompt_runs,
         id=run_id,
         index_id=index_id,
         prompt_id=prompt_id,
-        **_asked(tx, prompt_id),
+        **_prompt_columns(tx, prompt_id),
         **tx.processors.treatment(with_lengths(settings), prompt_id),
         priority=priority,
         concurrency=concurrency,
         import_job_id=import_job_id,
         executed_by=executed_by,
         total_items=len(named),
-        tally=tallied_all(tx, {}, named, TOTAL),
-        filling=asdict(media_ids) if isinstance(media_ids, All) else None,
+        tally=add_to_tally(tx, {}, named, TOTAL),
+        filling=asdict(media_ids) if isinstance(media_ids, MediaSet) else None,
         context=dict(context),
         created_at=tx.now,
         updated_at=tx.now,
     )
-    add(tx, run_id, named)
-    awaited = isinstance(media_ids, All) and media_ids.awaited
+    add_items(tx, run_id, named)
+    awaited = isinstance(media_ids, MediaSet) and media_ids.awaited
     if import_job_id is not None:
         stands = "pending" if awaited else "submitted"
         tx.update(import_jobs, import_job_id, run_id=run_id, execution_status=stands)
     if awaited:
-        tx.put(Kind.RUN, run_id, 0, tx.now + LOOK_AGAIN_SECONDS)
+        tx.enqueue(Kind.RUN, run_id, 0, tx.now + LOOK_AGAIN_SECONDS)
     else:
-        take_in(tx, get(tx, run_id))
+        add_next_media(tx, get(tx, run_id))
     return run_id
 
 
-def _asked(tx: Tx, prompt_id: str) -> dict[str, Any]:
+def _prompt_columns(tx: Tx, prompt_id: str) -> dict[str, Any]:
     """The prompt as it is now, whatever becomes of it."""
     prompt = tx.require(prompts, "prompt", prompt_id)
     names = ("name", "prompt_text", "json_schema", "video_level")
@@ -132,14 +141,14 @@ def _asked(tx: Tx, prompt_id: str) -> dict[str, Any]:
     }
 
 
-def take_in(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+def add_next_media(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     """Let the next media be items of the run, until it is whole; how it ended, when there is nothing to do."""
-    run = fill(tx, run) if run.filling is not None else run
-    fairness.feed(tx, fairness.ITEMS, run)
+    run = add_next_items(tx, run) if run.filling is not None else run
+    fairness.enqueue_next(tx, fairness.ITEMS, run)
     announce(tx, "prompt_run.started", run.id, run.index_id, event_data(run))
     if run.filling is not None:
-        tx.put(Kind.RUN, run.id, run.revision, tx.now)
-    return settle(tx, run)
+        tx.enqueue(Kind.RUN, run.id, run.revision, tx.now)
+    return end_if_done(tx, run)
 
 
 def get(tx: Tx, run_id: str) -> sa.Row[Any]:
@@ -147,7 +156,7 @@ def get(tx: Tx, run_id: str) -> sa.Row[Any]:
     return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id)).one()
 
 
-def locked(tx: Tx, run_id: str) -> sa.Row[Any]:
+def lock_run(tx: Tx, run_id: str) -> sa.Row[Any]:
     """The run as it stands, which the caller is about to change; all who end one of its items meet here."""
     return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id).with_for_update()).one()
 
@@ -184,14 +193,14 @@ def begin_item(tx: Tx, job: Job) -> ItemWork | None:
         fail_item(tx, job, "video_deleted", "the video was deleted")
         return None
     if run.status == RunStatus.PENDING:
-        _begin(tx, run.id)
+        _begin_run(tx, run.id)
     connector = tx.execute(sa.select(connectors).where(connectors.c.id == row.connector_id)).one()
     if item.attempts == 1:
-        media_items.tell(tx, "media.processing.started", run, row, "processing")
-    return ItemWork(item, run, row, connector, processor_states.pause_of(tx, run.processor))
+        media_items.set_media_status(tx, "media.processing.started", run, row, "processing")
+    return ItemWork(item, run, row, connector, processor_states.find_pause(tx, run.processor))
 
 
-def _begin(tx: Tx, run_id: str) -> None:
+def _begin_run(tx: Tx, run_id: str) -> None:
     pending = prompt_runs.c.id == run_id, prompt_runs.c.status == RunStatus.PENDING
     begun = {"status": RunStatus.PROCESSING, "started_at": tx.now, "updated_at": tx.now}
     tx.execute(sa.update(prompt_runs).where(*pending).values(begun))
@@ -224,8 +233,8 @@ def retry_item(
     told = {"error_code": code if waits else None, "error_message": message}
     row = tx.claim(job, status=ItemStatus.PENDING, **told, **counted)
     if row is not None:
-        tx.put(Kind.RUN_ITEM, row.id, row.revision, at)
-        fairness.feed(tx, fairness.ITEMS, run)
+        tx.enqueue(Kind.RUN_ITEM, row.id, row.revision, at)
+        fairness.enqueue_next(tx, fairness.ITEMS, run)
     return None
 
 
@@ -247,10 +256,10 @@ def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
     item = tx.claim(job, completed_at=tx.now, **columns)
     if item is None:
         return None
-    journal.replace(tx, item.id, result.segments)
-    llm_calls.close(tx, item.id)
+    journal.replace_results(tx, item.id, result.segments)
+    llm_calls.close_calls(tx, item.id)
     more_seconds = media_items.correct_probe(tx, item.media_id, result.probe)
-    found = Counted(item.segment_count, item.failed_segment_count)
+    found = SegmentCounts(item.segment_count, item.failed_segment_count)
     return _end_item(tx, item, columns["status"], found, more_seconds)
 
 
@@ -275,10 +284,10 @@ def item_columns(result: ProcessingResult) -> dict[str, Any]:
 def fail_item(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> ItemEnd | None:
     """End the item without results. With `patience` it is tried again by itself, some time after its run."""
     told = {"status": ItemStatus.FAILED, "error_code": code, "error_message": message}
-    item, found = _closed(tx, job, **told)
+    item, found = _close_item(tx, job, **told)
     if item is None:
         return None
-    if patience is not None and locked(tx, item.run_id).stop is None:
+    if patience is not None and lock_run(tx, item.run_id).stop is None:
         plan_retry(tx, item.id, message, 1, patience)
     return _end_item(tx, item, ItemStatus.FAILED, found)
 
@@ -286,25 +295,25 @@ def fail_item(tx: Tx, job: Job, code: str, message: str, patience: Patience | No
 @by_locks
 def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
     """End the item because its run was cancelled; the segments that it has stay. None for a stale job."""
-    item, found = _closed(tx, job, status=ItemStatus.CANCELLED)
+    item, found = _close_item(tx, job, status=ItemStatus.CANCELLED)
     if item is None:
         return None
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
-    run = _count(tx, locked(tx, item.run_id), row, ItemStatus.CANCELLED, found)
-    let_go(tx, [item.media_id])
-    end = settle(tx, run)
+    run = _count_item(tx, lock_run(tx, item.run_id), row, ItemStatus.CANCELLED, found)
+    restore_media_status(tx, [item.media_id])
+    end = end_if_done(tx, run)
     if end is None:
         return ItemEnd(run.id, ItemStatus.CANCELLED, None)
     return ItemEnd(run.id, ItemStatus.CANCELLED, None, end.status, end.export_id)
 
 
-def _closed(tx: Tx, job: Job, **told: Any) -> tuple[sa.Row[Any] | None, Counted]:
+def _close_item(tx: Tx, job: Job, **told: Any) -> tuple[sa.Row[Any] | None, SegmentCounts]:
     """The item, which has ended before it was done, and what it has found until then, which counts."""
     item = tx.claim(job, completed_at=tx.now, **told)
     if item is None:
-        return None, Counted()
-    llm_calls.close(tx, item.id)
-    found = journal.counted(tx, item.id)
+        return None, SegmentCounts()
+    llm_calls.close_calls(tx, item.id)
+    found = journal.count_segments(tx, item.id)
     if found.segments:
         tx.update(run_items, item.id, **found.columns)
     return item, found
@@ -315,32 +324,32 @@ def plan_retry(tx: Tx, item_id: int, message: str, tries: int, patience: Patienc
     retry_id = tx.new_id("retry")
     row = {"id": retry_id, "run_item_id": item_id, "ordinal": WHOLE, "created_at": tx.now}
     if tx.insert_new(segment_retries, [{**row, "tries": tries, "error_message": message}]):
-        tx.put(Kind.SEGMENT_RETRY, retry_id, 0, tx.now + patience.delay(tries - 1))
+        tx.enqueue(Kind.SEGMENT_RETRY, retry_id, 0, tx.now + patience.delay(tries - 1))
 
 
 def _end_item(
-    tx: Tx, item: sa.Row[Any], status: ItemStatus, found: Counted, more_seconds: float = 0.0
+    tx: Tx, item: sa.Row[Any], status: ItemStatus, found: SegmentCounts, more_seconds: float = 0.0
 ) -> ItemEnd:
     machine.check_transition(ItemStatus.PROCESSING, status)
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
     more = {"seconds": more_seconds, WHOLE_FAILED: int(item.error_code == machine.WHOLE_FAILED)}
-    run = _count(tx, locked(tx, item.run_id), row, status, found, **more)
+    run = _count_item(tx, lock_run(tx, item.run_id), row, status, found, **more)
     event_type = "media.processing.failed" if status is ItemStatus.FAILED else "media.processing.completed"
-    media_items.tell(tx, event_type, run, row, MEDIA_STATUS[status], item.error_message)
-    end = settle(tx, run)
+    media_items.set_media_status(tx, event_type, run, row, MEDIA_STATUS[status], item.error_message)
+    end = end_if_done(tx, run)
     if end is not None:
         return ItemEnd(run.id, status, item.error_message, end.status, end.export_id)
-    fairness.feed(tx, fairness.ITEMS, run)
+    fairness.enqueue_next(tx, fairness.ITEMS, run)
     _announce_progress(tx, run)
     return ItemEnd(run.id, status, item.error_message)
 
 
-def _count(
+def _count_item(
     tx: Tx,
     run: sa.Row[Any],
     row: sa.Row[Any],
     status: ItemStatus,
-    found: Counted,
+    found: SegmentCounts,
     **more: float,
 ) -> sa.Row[Any]:
     """The run, with an item more that has ended so; `row` is its media, `more` is tallied."""
@@ -355,14 +364,14 @@ def _count(
     tally = tallied(run.tally, row.media_type, **{status.value: 1}, **changes)
     is_news = status is ItemStatus.FAILED or found.good < found.segments or more.get(WHOLE_FAILED)
     news = {"dismissed_at": None} if is_news else {}
-    return changed(
+    return update_run(
         tx, run, tally=tally, **news, **{name: columns[name] + number for name, number in grown.items()}
     )
 
 
 def _announce_progress(tx: Tx, run: sa.Row[Any]) -> None:
     """Of a run that is whole: before that nobody knows how far it is."""
-    done = ended_items(run)
+    done = count_ended_items(run)
     step = _PROGRESS_STEPS * done // run.total_items if run.filling is None and run.stop is None else 0
     if step and step > _PROGRESS_STEPS * (done - 1) // run.total_items:
         announce(tx, "prompt_run.progress", f"{run.id}:{step}", run.index_id, event_data(run))

@@ -32,7 +32,7 @@ _SEGMENTS_AT_ONCE: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SearchScope:
     """Where to look; an empty part restricts nothing."""
 
     index_ids: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Scope:
     video_ids: tuple[str, ...] = ()
 
 
-class Place(NamedTuple):
+class SearchPosition(NamedTuple):
     """Up to where was looked, and there all of it with `ordinal` and less."""
 
     run_id: str
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHit:
     """One result: what `item` (of `run_items`, with some of its run and media) found, in a `segment` or as a whole.
 
     `metadata` is JSON text.
@@ -60,25 +60,29 @@ class Found:
     metadata: str | None
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SearchPosition:
         """Where it stands."""
-        return Place(self.item.run_id, self.item.media_id, self.segment.ordinal if self.segment else WHOLE)
+        return SearchPosition(
+            self.item.run_id, self.item.media_id, self.segment.ordinal if self.segment else WHOLE
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class SearchChunk:
     """Some results in their order, and up to where that was everything; None when nothing is behind them."""
 
-    found: Sequence[Found]
-    place: Place | None
+    found: Sequence[SearchHit]
+    place: SearchPosition | None
 
 
 class _Items(NamedTuple):
     rows: Sequence[sa.Row[Any]]
-    behind: Place | None  # where to go on when all of them were looked at; None when there is nothing more
+    behind: (
+        SearchPosition | None
+    )  # where to go on when all of them were looked at; None when there is nothing more
 
 
-def require(tx: Tx, scope: Scope) -> None:
+def require_scope(tx: Tx, scope: SearchScope) -> None:
     """Raises NotFound for an index, a run or a media item of the scope that is not there."""
     for index_id in scope.index_ids:
         catalog.get_index(tx, index_id)
@@ -88,40 +92,44 @@ def require(tx: Tx, scope: Scope) -> None:
         media_queries.get(tx, video_id)
 
 
-def chunk(tx: Tx, scope: Scope, level: Level, after: Place | None) -> Chunk:
+def read_chunk(tx: Tx, scope: SearchScope, level: Level, after: SearchPosition | None) -> SearchChunk:
     """The next results behind `after`, as many as are quickly read; perhaps none, although more may follow."""
-    items = _of_media(tx, scope, level, after) if scope.video_ids else _of_runs(tx, scope, level, after)
+    items = (
+        _read_media_items(tx, scope, level, after)
+        if scope.video_ids
+        else _read_run_items(tx, scope, level, after)
+    )
     if level == "video":
-        return Chunk([Found(row, None, row.video_metadata) for row in items.rows], items.behind)
-    return _segments(tx, items, after)
+        return SearchChunk([SearchHit(row, None, row.video_metadata) for row in items.rows], items.behind)
+    return _read_segments(tx, items, after)
 
 
-def _of_media(tx: Tx, scope: Scope, level: Level, after: Place | None) -> _Items:
+def _read_media_items(tx: Tx, scope: SearchScope, level: Level, after: SearchPosition | None) -> _Items:
     wanted: list[sa.ColumnElement[bool]] = [run_items.c.media_id.in_(scope.video_ids)]
     wanted += [run_items.c.run_id.in_(scope.run_ids)] if scope.run_ids else []
-    rows = _page(tx, wanted, after)
-    behind = _behind(rows[-1]) if len(rows) == _ITEMS_AT_ONCE else None
-    return _with_results(tx, scope, level, rows, behind)
+    rows = _list_items(tx, wanted, after)
+    behind = _end_of_item(rows[-1]) if len(rows) == _ITEMS_AT_ONCE else None
+    return _read_with_results(tx, scope, level, rows, behind)
 
 
-def _of_runs(tx: Tx, scope: Scope, level: Level, after: Place | None) -> _Items:
+def _read_run_items(tx: Tx, scope: SearchScope, level: Level, after: SearchPosition | None) -> _Items:
     """Of so many runs that their items are read together, or of one, a part."""
-    found = _runs(tx, scope, after)
+    found = _list_runs(tx, scope, after)
     together, items = 0, 0
     for run in found:
         if together and items + run.total_items > _ITEMS_AT_ONCE:
             break
         together, items = together + 1, items + run.total_items
     taken = [run.id for run in found[:together]]
-    rows = _page(tx, [run_items.c.run_id.in_(taken)], after) if taken else []
+    rows = _list_items(tx, [run_items.c.run_id.in_(taken)], after) if taken else []
     is_last = together == len(found) < _RUNS_AT_ONCE
-    behind = None if is_last else Place(taken[-1], _NO_MEDIA, WHOLE)
+    behind = None if is_last else SearchPosition(taken[-1], _NO_MEDIA, WHOLE)
     if len(rows) == _ITEMS_AT_ONCE:
-        behind = _behind(rows[-1])
-    return _with_results(tx, scope, level, rows, behind)
+        behind = _end_of_item(rows[-1])
+    return _read_with_results(tx, scope, level, rows, behind)
 
 
-def _runs(tx: Tx, scope: Scope, after: Place | None) -> Sequence[sa.Row[Any]]:
+def _list_runs(tx: Tx, scope: SearchScope, after: SearchPosition | None) -> Sequence[sa.Row[Any]]:
     columns = prompt_runs.c
     wanted: list[sa.ColumnElement[bool]] = []
     wanted += [columns.id.in_(scope.run_ids)] if scope.run_ids else []
@@ -133,7 +141,9 @@ def _runs(tx: Tx, scope: Scope, after: Place | None) -> Sequence[sa.Row[Any]]:
     return tx.all(chosen.order_by(columns.id.desc()).limit(_RUNS_AT_ONCE))
 
 
-def _page(tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: Place | None) -> Sequence[sa.Row[Any]]:
+def _list_items(
+    tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: SearchPosition | None
+) -> Sequence[sa.Row[Any]]:
     """Items behind `after`, be there results or not; that in which it lies is one, unless it was looked at wholly."""
     columns = run_items.c
     if after is not None:
@@ -147,14 +157,14 @@ def _page(tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: Place | None)
     )
 
 
-def _with_results(
-    tx: Tx, scope: Scope, level: Level, rows: Sequence[sa.Row[Any]], behind: Place | None
+def _read_with_results(
+    tx: Tx, scope: SearchScope, level: Level, rows: Sequence[sa.Row[Any]], behind: SearchPosition | None
 ) -> _Items:
     """Those of these items that found something, whole; not too many of them."""
     good = [row for row in rows if (row.segment_count if level == "segment" else row.has_document)]
     if len(good) > _WHOLE_AT_ONCE:
         good = good[:_WHOLE_AT_ONCE]
-        behind = _behind(good[-1])
+        behind = _end_of_item(good[-1])
     wanted = [
         run_items.c.id.in_([row.id for row in good]),
         is_not_deleted(media.c.id),
@@ -182,7 +192,7 @@ _COLUMNS: Final = (
 )
 
 
-def _segments(tx: Tx, items: _Items, after: Place | None) -> Chunk:
+def _read_segments(tx: Tx, items: _Items, after: SearchPosition | None) -> SearchChunk:
     """Segments of as many of the items as are read together, or of one, a part."""
     taken, count = 0, 0
     for row in items.rows:
@@ -191,18 +201,22 @@ def _segments(tx: Tx, items: _Items, after: Place | None) -> Chunk:
         taken, count = taken + 1, count + row.segment_count
     of = {row.id: row for row in items.rows[:taken]}
     begun = items.rows[0].id if taken and after and _is_in(items.rows[0], after) else None
-    rows = _good_segments(tx, list(of), begun, after.ordinal if after else -1)
+    rows = _list_good_segments(tx, list(of), begun, after.ordinal if after else -1)
     order = {item_id: number for number, item_id in enumerate(of)}
     found = [
-        Found(of[row.run_item_id], row, row.metadata)
+        SearchHit(of[row.run_item_id], row, row.metadata)
         for row in sorted(rows, key=lambda row: (order[row.run_item_id], row.ordinal))
     ]
     if len(rows) == _SEGMENTS_AT_ONCE:
-        return Chunk(found, found[-1].place)
-    return Chunk(found, items.behind if taken == len(items.rows) else _behind(items.rows[taken - 1]))
+        return SearchChunk(found, found[-1].place)
+    return SearchChunk(
+        found, items.behind if taken == len(items.rows) else _end_of_item(items.rows[taken - 1])
+    )
 
 
-def _good_segments(tx: Tx, item_ids: Sequence[int], begun: int | None, ordinal: int) -> Sequence[sa.Row[Any]]:
+def _list_good_segments(
+    tx: Tx, item_ids: Sequence[int], begun: int | None, ordinal: int
+) -> Sequence[sa.Row[Any]]:
     columns = segment_results.c
     wanted: list[sa.ColumnElement[bool]] = [columns.run_item_id.in_(item_ids), columns.error.is_(None)]
     wanted += [sa.or_(columns.run_item_id != begun, columns.ordinal > ordinal)] if begun is not None else []
@@ -219,9 +233,9 @@ def _good_segments(tx: Tx, item_ids: Sequence[int], begun: int | None, ordinal: 
     return tx.all(read) if item_ids else []
 
 
-def _is_in(item: sa.Row[Any], place: Place) -> bool:
+def _is_in(item: sa.Row[Any], place: SearchPosition) -> bool:
     return (item.run_id, item.media_id) == (place.run_id, place.media_id)
 
 
-def _behind(item: sa.Row[Any]) -> Place:
-    return Place(item.run_id, item.media_id, WHOLE)
+def _end_of_item(item: sa.Row[Any]) -> SearchPosition:
+    return SearchPosition(item.run_id, item.media_id, WHOLE)

@@ -13,14 +13,14 @@ from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import prompt_runs, run_items, segment_results
 
 
-class Place(NamedTuple):
+class SegmentPosition(NamedTuple):
     """A segment in the order of lists: newest run first, in it from the beginning."""
 
     item_id: int
     ordinal: int
 
 
-class Found(NamedTuple):
+class MediaSegments(NamedTuple):
     """The segments of a media item, by the run that was asked for."""
 
     media_id: str
@@ -28,8 +28,8 @@ class Found(NamedTuple):
     rows: Sequence[sa.Row[Any]]
 
 
-def page(
-    tx: Tx, media_id: str, run_id: str | None, latest: bool, after: Place | None, limit: int
+def list_page(
+    tx: Tx, media_id: str, run_id: str | None, latest: bool, after: SegmentPosition | None, limit: int
 ) -> Sequence[sa.Row[Any]]:
     """Segments of a media item behind `after`, with `media_id`, `run_id`, `found_at` and the run's `not_done`.
 
@@ -40,21 +40,23 @@ def page(
     if run_id is not None:
         run_queries.get(tx, run_id)
     elif latest:
-        return _of_item(tx, after.item_id if after else _latest(tx, media_id), media_id, after, limit)
+        return _list_of_item(
+            tx, after.item_id if after else _latest_item_id(tx, media_id), media_id, after, limit
+        )
     wanted = [run_items.c.media_id == media_id]
     wanted += [run_items.c.run_id == run_id] if run_id is not None else []
-    return _found(tx, wanted, after, limit)
+    return _list_matching(tx, wanted, after, limit)
 
 
-def _of_item(
-    tx: Tx, item_id: int | None, media_id: str, after: Place | None, limit: int
+def _list_of_item(
+    tx: Tx, item_id: int | None, media_id: str, after: SegmentPosition | None, limit: int
 ) -> Sequence[sa.Row[Any]]:
     wanted = [run_items.c.id == item_id, run_items.c.media_id == media_id]
-    return [] if item_id is None else _found(tx, wanted, after, limit)
+    return [] if item_id is None else _list_matching(tx, wanted, after, limit)
 
 
-def _found(
-    tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: Place | None, limit: int
+def _list_matching(
+    tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: SegmentPosition | None, limit: int
 ) -> Sequence[sa.Row[Any]]:
     table = segment_results
     columns = run_items.c.media_id, run_items.c.run_id, run_items.c.completed_at.label("found_at")
@@ -70,13 +72,13 @@ def _found(
     return tx.all(chosen.order_by(table.c.run_item_id.desc(), table.c.ordinal).limit(limit))
 
 
-def _latest(tx: Tx, media_id: str) -> int | None:
+def _latest_item_id(tx: Tx, media_id: str) -> int | None:
     found = run_items.c.media_id == media_id, run_items.c.segment_count > 0
     newest: int | None = tx.execute(sa.select(sa.func.max(run_items.c.id)).where(*found)).scalar()
     return newest
 
 
-def of_many(tx: Tx, targets: Mapping[tuple[str, str | None], None], limit: int) -> list[Found]:
+def list_many(tx: Tx, targets: Mapping[tuple[str, str | None], None], limit: int) -> list[MediaSegments]:
     """Of each target, a media item and perhaps one of its runs, the segments; by the latest run where none is named.
 
     At most `limit` rows together: what is behind them is left out, as are media that are not there.
@@ -85,13 +87,13 @@ def of_many(tx: Tx, targets: Mapping[tuple[str, str | None], None], limit: int) 
     found = []
     for media_id, run_id in targets:
         if media_id in there:
-            rows = _target(tx, media_id, run_id, limit)
-            found.append(Found(media_id, run_id, rows))
+            rows = _list_target(tx, media_id, run_id, limit)
+            found.append(MediaSegments(media_id, run_id, rows))
             limit -= len(rows)
     return found
 
 
-def _target(tx: Tx, media_id: str, run_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def _list_target(tx: Tx, media_id: str, run_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
     if run_id is None:
-        return _of_item(tx, _latest(tx, media_id), media_id, None, limit)
-    return _found(tx, [run_items.c.media_id == media_id, run_items.c.run_id == run_id], None, limit)
+        return _list_of_item(tx, _latest_item_id(tx, media_id), media_id, None, limit)
+    return _list_matching(tx, [run_items.c.media_id == media_id, run_items.c.run_id == run_id], None, limit)

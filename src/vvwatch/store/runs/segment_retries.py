@@ -34,7 +34,7 @@ from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.runs import journal, llm_calls, media_items, processor_states, runs
 from vvwatch.store.runs import run_queries as queries
-from vvwatch.store.runs.batches import changed
+from vvwatch.store.runs.batches import update_run
 from vvwatch.store.runs.endings import event_data
 from vvwatch.store.runs.runs import ItemWork
 from vvwatch.store.schema import connectors, media, prompt_runs, run_items, segment_results, segment_retries
@@ -64,8 +64,8 @@ def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> sa.Row[Any]:
     Raises NotFound, or Conflict for what did not fail, is being tried already, or has lost its results, and
     ModelNotConfigured where no processor answers to the run's model.
     """
-    found = queries.item(tx, run_id, media_id)
-    ordinal = _ordinal(tx, found.item, segment_id)
+    found = queries.get_item(tx, run_id, media_id)
+    ordinal = _failed_ordinal(tx, found.item, segment_id)
     if found.run.results != Results.KEPT:
         raise Conflict(
             f"the results of prompt run {run_id!r} were dropped: they are over [retention]",
@@ -76,12 +76,12 @@ def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> sa.Row[Any]:
     retry_id = tx.new_id("retry")
     row = {"id": retry_id, "run_item_id": found.item.id, "ordinal": ordinal, "created_at": tx.now}
     if not tx.insert_new(segment_retries, [row]):
-        planned = _planned(tx, found.item.id, ordinal)
+        planned = _find_planned(tx, found.item.id, ordinal)
         if planned is not None:
             tx.nudge(Kind.SEGMENT_RETRY, planned, tx.now, Priority.MANUAL)
             return get(tx, planned.id)
         raise Conflict(f"segment {segment_id!r} is being tried again already", "wait for that to end")
-    tx.put(Kind.SEGMENT_RETRY, retry_id, 0, tx.now, Priority.MANUAL)
+    tx.enqueue(Kind.SEGMENT_RETRY, retry_id, 0, tx.now, Priority.MANUAL)
     return get(tx, retry_id)
 
 
@@ -103,7 +103,7 @@ def _find_processor(tx: Tx, run: sa.Row[Any]) -> None:
         tx.update(prompt_runs, run.id, **tx.processors.treatment(asked, run.prompt_id))
 
 
-def _planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
+def _find_planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
     """The try that would be made later by itself."""
     table = segment_retries
     mine = table.c.run_item_id == item_id, table.c.ordinal == ordinal, table.c.tries > 0
@@ -111,7 +111,7 @@ def _planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
     return tx.first(sa.select(table).where(*mine, *waits))
 
 
-def _ordinal(tx: Tx, item: sa.Row[Any], segment_id: str) -> int:
+def _failed_ordinal(tx: Tx, item: sa.Row[Any], segment_id: str) -> int:
     """Which segment of the item that is; raises NotFound, or Conflict when it did not fail."""
     item_id, ordinal = segment_of(segment_id) or (0, 0)
     if item_id != item.id:
@@ -124,7 +124,7 @@ def _ordinal(tx: Tx, item: sa.Row[Any], segment_id: str) -> int:
             "GET …/failed-segments tells what can be retried",
         )
     else:
-        row = tx.first(sa.select(segment_results.c.error).where(*_its(item.id, ordinal)))
+        row = tx.first(sa.select(segment_results.c.error).where(*_is_segment(item.id, ordinal)))
         if row is None:
             raise NotFound("segment", segment_id, "GET …/failed-segments tells what can be retried")
         failed = row.error is not None
@@ -133,7 +133,7 @@ def _ordinal(tx: Tx, item: sa.Row[Any], segment_id: str) -> int:
     return ordinal
 
 
-def _its(item_id: int, ordinal: int) -> tuple[sa.ColumnElement[bool], ...]:
+def _is_segment(item_id: int, ordinal: int) -> tuple[sa.ColumnElement[bool], ...]:
     return segment_results.c.run_item_id == item_id, segment_results.c.ordinal == ordinal
 
 
@@ -144,7 +144,7 @@ def get(tx: Tx, retry_id: str) -> sa.Row[Any]:
 
 def find(tx: Tx, run_id: str, media_id: str, segment_id: str, retry_id: str) -> sa.Row[Any]:
     """This retry of this segment. Raises NotFound."""
-    found = queries.item(tx, run_id, media_id)
+    found = queries.get_item(tx, run_id, media_id)
     wanted = segment_retries.c.id == retry_id, segment_retries.c.run_item_id == found.item.id
     row = tx.first(sa.select(segment_retries).where(*wanted))
     if row is None or segment_of(segment_id) != (found.item.id, row.ordinal):
@@ -169,18 +169,18 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
         return None
     item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
     run = runs.get(tx, item.run_id)
-    source = _source(tx, item)
+    source = _find_media(tx, item)
     if source is None:
         return fail(tx, job, *_DELETED)
     if _is_exported(tx, run):
-        _wait(tx, job)
+        _wait_for_export(tx, job)
         return None
     connector = tx.execute(sa.select(connectors).where(connectors.c.id == source.connector_id)).one()
-    paused = processor_states.pause_of(tx, run.processor)
+    paused = processor_states.find_pause(tx, run.processor)
     return RetryWork(row, ItemWork(item, run, source, connector, paused))
 
 
-def _source(tx: Tx, item: sa.Row[Any]) -> sa.Row[Any] | None:
+def _find_media(tx: Tx, item: sa.Row[Any]) -> sa.Row[Any] | None:
     """The media of the item; None when it was deleted."""
     there = media.c.id == item.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return tx.first(sa.select(media).where(*there))
@@ -194,13 +194,13 @@ def _is_exported(tx: Tx, run: sa.Row[Any]) -> bool:
     return tx.first(sa.select(table.c.id).where(building, reads).limit(1)) is not None
 
 
-def _wait(tx: Tx, job: Job) -> None:
+def _wait_for_export(tx: Tx, job: Job) -> None:
     row = tx.claim(job, attempts=segment_retries.c.attempts - 1, status=RetryStatus.PENDING)
     if row is not None:
-        tx.put(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now + _EXPORT_SECONDS, Priority.MANUAL)
+        tx.enqueue(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now + _EXPORT_SECONDS, Priority.MANUAL)
 
 
-def again(
+def retry_later(
     tx: Tx,
     job: Job,
     at: float,
@@ -215,7 +215,7 @@ def again(
     counted = {"failures": failures, "failing_since": since, "waits": more}
     row = tx.claim(job, error_message=message, status=RetryStatus.PENDING, **counted)
     if row is not None:
-        tx.put(Kind.SEGMENT_RETRY, row.id, row.revision, at)
+        tx.enqueue(Kind.SEGMENT_RETRY, row.id, row.revision, at)
 
 
 def fail(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> RetryEnd | None:
@@ -223,7 +223,7 @@ def fail(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = 
 
     With `patience` the item, where it failed as a whole, is tried again by itself after a longer pause.
     """
-    row = _end(tx, job, RetryStatus.FAILED, error_code=code, error_message=message)
+    row = _end_retry(tx, job, RetryStatus.FAILED, error_code=code, error_message=message)
     if row is None:
         return None
     if patience is not None and row.ordinal == WHOLE:
@@ -231,7 +231,7 @@ def fail(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = 
     return RetryEnd(row.id, _run_id(tx, row), message)
 
 
-def leave(tx: Tx, which: sa.ColumnElement[bool]) -> None:
+def end_retries(tx: Tx, which: sa.ColumnElement[bool]) -> None:
     """End the retries under way of `which` media and runs, which go: what works on them makes no call any more."""
     table = segment_retries
     chosen = (
@@ -245,13 +245,13 @@ def leave(tx: Tx, which: sa.ColumnElement[bool]) -> None:
         fail(tx, Job(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now), *_DELETED)
 
 
-def _end(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> sa.Row[Any] | None:
+def _end_retry(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> sa.Row[Any] | None:
     """What a retry of a whole item has found stays for the next one, unless this one has put it in its place."""
     row = tx.claim(job, status=status, completed_at=tx.now, **values)
     if row is not None:
-        llm_calls.close(tx, row.run_item_id, row.id)
+        llm_calls.close_calls(tx, row.run_item_id, row.id)
         if status is RetryStatus.COMPLETED or row.ordinal != WHOLE:
-            journal.forget_retried(tx, row.run_item_id, None if row.ordinal == WHOLE else row.ordinal)
+            journal.delete_retried(tx, row.run_item_id, None if row.ordinal == WHOLE else row.ordinal)
     return row
 
 
@@ -266,24 +266,24 @@ def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
     if row is None:
         return None
     item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
-    run, source = runs.get(tx, item.run_id), _source(tx, item)
+    run, source = runs.get(tx, item.run_id), _find_media(tx, item)
     if source is None or run.results != Results.KEPT:
         return fail(tx, job, *(_DELETED if source is None else _DROPPED))
     if _is_exported(tx, run):
-        _wait(tx, job)
+        _wait_for_export(tx, job)
         return None
     if row.ordinal == WHOLE:
-        return _finish_whole(tx, job, _Retried(row, item, run, source), result)
-    found = _same(tx, item, row.ordinal, result)
+        return _finish_whole(tx, job, _RetryContext(row, item, run, source), result)
+    found = _find_same_segment(tx, item, row.ordinal, result)
     if found is None or found.error is not None:
-        return _still_failed(tx, job, item, row.ordinal, found)
-    _end(tx, job, RetryStatus.COMPLETED, error_message=None)
-    _put_in_place(tx, item, row.ordinal, found)
-    return _corrected(tx, row, _mended(tx, _Retried(row, item, run, source), result))
+        return _fail_again(tx, job, item, row.ordinal, found)
+    _end_retry(tx, job, RetryStatus.COMPLETED, error_message=None)
+    _replace_segment(tx, item, row.ordinal, found)
+    return _correct_run(tx, row, _apply_segment(tx, _RetryContext(row, item, run, source), result))
 
 
 @dataclass(frozen=True, slots=True)
-class _Retried:
+class _RetryContext:
     """What a retry is of: its own row, the item, the run, and the media, as they were before."""
 
     row: sa.Row[Any]
@@ -292,73 +292,71 @@ class _Retried:
     source: sa.Row[Any]
 
 
-def _finish_whole(tx: Tx, job: Job, of: _Retried, result: ProcessingResult) -> RetryEnd:
+def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult) -> RetryEnd:
     """Put what was found in place. Where that is as little as before, the retry has failed."""
     ended = ending(result)
     is_vain = ended.code == SEGMENTS_FAILED or ended.code == WHOLE_FAILED == of.item.error_code
     status = RetryStatus.FAILED if is_vain else RetryStatus.COMPLETED
     told = (ended.code, ended.message) if is_vain else (None, None)
-    _end(tx, job, status, error_code=told[0], error_message=told[1])
-    return _corrected(tx, of.row, _replaced(tx, of, result), told[1])
+    _end_retry(tx, job, status, error_code=told[0], error_message=told[1])
+    return _correct_run(tx, of.row, _apply_whole(tx, of, result), told[1])
 
 
-def _same(tx: Tx, item: sa.Row[Any], ordinal: int, result: ProcessingResult) -> Segment | None:
+def _find_same_segment(tx: Tx, item: sa.Row[Any], ordinal: int, result: ProcessingResult) -> Segment | None:
     """The stretch of before, if the media was cut there again."""
-    before = tx.execute(sa.select(segment_results).where(*_its(item.id, ordinal))).one()
+    before = tx.execute(sa.select(segment_results).where(*_is_segment(item.id, ordinal))).one()
     found = result.segments[ordinal] if ordinal < len(result.segments) else None
     if found is None or abs(found.start_time - before.start_time) > _SAME_SECONDS:
         return None
     return found if abs(found.end_time - before.end_time) <= _SAME_SECONDS else None
 
 
-def _still_failed(
-    tx: Tx, job: Job, item: sa.Row[Any], ordinal: int, found: Segment | None
-) -> RetryEnd | None:
+def _fail_again(tx: Tx, job: Job, item: sa.Row[Any], ordinal: int, found: Segment | None) -> RetryEnd | None:
     if found is None:
         return fail(tx, job, "segment_moved", "the media is not cut there any more: run the prompt anew")
-    _put_in_place(tx, item, ordinal, found)
+    _replace_segment(tx, item, ordinal, found)
     return fail(tx, job, "segment_failed", found.error or "")
 
 
-def _put_in_place(tx: Tx, item: sa.Row[Any], ordinal: int, found: Segment) -> None:
-    tx.execute(sa.update(segment_results).where(*_its(item.id, ordinal)).values(asdict(found)))
+def _replace_segment(tx: Tx, item: sa.Row[Any], ordinal: int, found: Segment) -> None:
+    tx.execute(sa.update(segment_results).where(*_is_segment(item.id, ordinal)).values(asdict(found)))
 
 
-def _mended(tx: Tx, of: _Retried, result: ProcessingResult) -> sa.Row[Any]:
+def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> sa.Row[Any]:
     """One segment of the item less has failed; the run as it counts then."""
-    item, found = of.item, journal.counted(tx, of.item.id)
-    columns: dict[str, Any] = dict(_standing(tx, item, result))
+    item, found = of.item, journal.count_segments(tx, of.item.id)
+    columns: dict[str, Any] = dict(_status_columns(tx, item, result))
     if item.status == ItemStatus.FAILED:
         columns |= {"video_metadata": result.metadata, "video_metadata_text": result.metadata_text}
-        media_items.tell(tx, "media.processing.completed", of.run, of.source, "processed")
+        media_items.set_media_status(tx, "media.processing.completed", of.run, of.source, "processed")
     tx.update(run_items, item.id, **found.columns, **columns)
-    return _counted(tx, of, columns, completed_segments=item.failed_segment_count - found.failed)
+    return _recount_run(tx, of, columns, completed_segments=item.failed_segment_count - found.failed)
 
 
-def _standing(tx: Tx, item: sa.Row[Any], result: ProcessingResult) -> Mapping[str, Any]:
+def _status_columns(tx: Tx, item: sa.Row[Any], result: ProcessingResult) -> Mapping[str, Any]:
     """How the item stands with the segments that are in place. Nobody asks again about a whole that is missing."""
     if item.error_code == WHOLE_FAILED:
         return {"status": item.status, "error_code": item.error_code, "error_message": item.error_message}
-    segments, damage = tuple(journal.of_item(tx, item.id).values()), tuple(item.damage or ())
+    segments, damage = tuple(journal.read_results(tx, item.id).values()), tuple(item.damage or ())
     ended = ending(ProcessingResult(segments, {}, "", damage, whole_error=result.whole_error))
     return {"status": ended.status, "error_code": ended.code, "error_message": ended.message}
 
 
-def _replaced(tx: Tx, of: _Retried, result: ProcessingResult) -> sa.Row[Any]:
+def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> sa.Row[Any]:
     """The item has been processed as a whole; the run as it counts then."""
     item, columns = of.item, runs.item_columns(result)
     tx.update(run_items, item.id, completed_at=tx.now, **columns)
-    journal.replace(tx, item.id, result.segments)
-    journal.forget_retried(tx, item.id)
+    journal.replace_results(tx, item.id, result.segments)
+    journal.delete_retried(tx, item.id)
     if columns["status"] != ItemStatus.FAILED:
-        media_items.tell(tx, "media.processing.completed", of.run, of.source, "processed")
+        media_items.set_media_status(tx, "media.processing.completed", of.run, of.source, "processed")
     count, failed = columns["segment_count"], columns["failed_segment_count"]
     before = item.segment_count, item.segment_count - item.failed_segment_count
     grown = {"total_segments": count - before[0], "completed_segments": count - failed - before[1]}
-    return _counted(tx, of, columns, **grown)
+    return _recount_run(tx, of, columns, **grown)
 
 
-def _counted(tx: Tx, of: _Retried, columns: Mapping[str, Any], **grown: int) -> sa.Row[Any]:
+def _recount_run(tx: Tx, of: _RetryContext, columns: Mapping[str, Any], **grown: int) -> sa.Row[Any]:
     """The run, with an item whose `columns` now say how it stands."""
     ends = Counter({str(columns["status"]): 1})
     ends[of.item.status] -= 1
@@ -366,15 +364,15 @@ def _counted(tx: Tx, of: _Retried, columns: Mapping[str, Any], **grown: int) -> 
     wholes = (columns["error_code"] == WHOLE_FAILED) - (of.item.error_code == WHOLE_FAILED)
     more["missing_wholes"] = wholes
     tally = tallied(of.run.tally, of.source.media_type, **ends, **{tallies.WHOLE_FAILED: wholes})
-    return changed(tx, of.run, tally=tally, **{name: prompt_runs.c[name] + more[name] for name in more})
+    return update_run(tx, of.run, tally=tally, **{name: prompt_runs.c[name] + more[name] for name in more})
 
 
-def _corrected(tx: Tx, row: sa.Row[Any], run: sa.Row[Any], error: str | None = None) -> RetryEnd:
+def _correct_run(tx: Tx, row: sa.Row[Any], run: sa.Row[Any], error: str | None = None) -> RetryEnd:
     """A run that has ended has ended as it would have with this result: that is told, and exported, once each."""
     counts = run.total_items, run.completed_items, run.partial_items, run.failed_items
     status = corrected(RunStatus(run.status), *counts)
     if status == run.status:
         return RetryEnd(row.id, run.id, error)
-    run = changed(tx, run, status=status, error_message=None)
+    run = update_run(tx, run, status=status, error_message=None)
     announce(tx, EVENTS[status], run.id, run.index_id, event_data(run))
     return RetryEnd(row.id, run.id, error, status, exports.request_automatic(tx, run))

@@ -29,7 +29,7 @@ _COUNTS: Final = tuple(field.name for field in fields(Change))
 _MOST: Final = 2**62
 
 
-def _grown(name: str) -> sa.ColumnElement[int]:
+def _capped_sum(name: str) -> sa.ColumnElement[int]:
     """The count with what is added. It stops where a larger one would not fit: whoever says it counts nonsense."""
     count = spending.c[name]
     return sa.case((count > _MOST, count), else_=count + sa.bindparam(f"more_{name}"))
@@ -38,25 +38,25 @@ def _grown(name: str) -> sa.ColumnElement[int]:
 _add = (
     sa.update(spending)
     .where(spending.c.scope == sa.bindparam("its_scope"))
-    .values({name: _grown(name) for name in _COUNTS})
+    .values({name: _capped_sum(name) for name in _COUNTS})
 )
 
 
-def hold(tx: Tx, scopes: Iterable[str]) -> dict[str, Spent]:
+def lock_spent(tx: Tx, scopes: Iterable[str]) -> dict[str, Spent]:
     """Return what was spent in each scope; nobody else spends there before this transaction ends.
 
     They are held in the order of their names, so that of two who want the same neither waits for the other in vain.
     """
     wanted = sorted(set(scopes))
-    found = _held(tx, wanted)
+    found = _read_locked(tx, wanted)
     missing = [{"scope": scope} for scope in wanted if scope not in found]
     if missing:
         tx.execute(tx.upsert(spending).on_conflict_do_nothing(), missing)
-        found = _held(tx, wanted)
+        found = _read_locked(tx, wanted)
     return found
 
 
-_held_scopes = (
+_lock_scopes = (
     sa.select(spending.c.scope, spending.c.calls, spending.c.cost_nanousd, spending.c.reserved_nanousd)
     .where(spending.c.scope.in_(sa.bindparam("scopes", expanding=True)))
     .order_by(spending.c.scope)
@@ -64,11 +64,11 @@ _held_scopes = (
 )
 
 
-def _held(tx: Tx, scopes: list[str]) -> dict[str, Spent]:
-    return {row[0]: Spent(*row[1:]) for row in tx.execute(_held_scopes, {"scopes": scopes})}
+def _read_locked(tx: Tx, scopes: list[str]) -> dict[str, Spent]:
+    return {row[0]: Spent(*row[1:]) for row in tx.execute(_lock_scopes, {"scopes": scopes})}
 
 
-def add(tx: Tx, changes: Mapping[str, Change]) -> None:
+def add_changes(tx: Tx, changes: Mapping[str, Change]) -> None:
     """Count what came in; the scopes are there, held or to be held now in the order of their names."""
     rows = [
         {"its_scope": scope} | {f"more_{name}": getattr(changes[scope], name) for name in _COUNTS}
@@ -78,18 +78,18 @@ def add(tx: Tx, changes: Mapping[str, Change]) -> None:
         tx.execute(_add, rows)
 
 
-def of(tx: Tx, scopes: Iterable[str]) -> Mapping[str, sa.Row[Any]]:
+def read_spending(tx: Tx, scopes: Iterable[str]) -> Mapping[str, sa.Row[Any]]:
     """Return the counts of those scopes in which anything was spent."""
     chosen = sa.select(spending).where(spending.c.scope.in_(list(scopes)))
     return {row.scope: row for row in tx.all(chosen)}
 
 
-def spent(tx: Tx, scopes: Iterable[str]) -> Mapping[str, Spent]:
+def read_spent(tx: Tx, scopes: Iterable[str]) -> Mapping[str, Spent]:
     """Return what was spent in those scopes, without holding them."""
-    found = of(tx, scopes)
+    found = read_spending(tx, scopes)
     return {scope: Spent(row.calls, row.cost_nanousd, row.reserved_nanousd) for scope, row in found.items()}
 
 
-def forget(tx: Tx, scopes: Iterable[str]) -> None:
+def delete_scopes(tx: Tx, scopes: Iterable[str]) -> None:
     """Drop the counts of scopes that are gone."""
     tx.execute(sa.delete(spending).where(spending.c.scope.in_(list(scopes))))

@@ -14,11 +14,11 @@ from vvwatch.core.imports import TERMINAL
 from vvwatch.errors import InvalidInput, NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
-from vvwatch.store.db.database import Tx, one_of
-from vvwatch.store.runs.batches import All, chosen, everything
+from vvwatch.store.db.database import Tx, is_one_of
+from vvwatch.store.runs.batches import MediaSet, select_media, whole_index
 from vvwatch.store.schema import import_jobs, indexes, media, prompt_runs
 
-_MOST_TOLD: Final = 100
+_MOST_LISTED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,46 +26,46 @@ class Target:
     """Media that exist: these, or all of a whole. `context` tells what was asked; `index_id` None: of several."""
 
     index_id: str | None
-    media_ids: Sequence[str] | All
+    media_ids: Sequence[str] | MediaSet
     context: Mapping[str, Any]
 
 
-def of_index(tx: Tx, index_id: str) -> Target:
+def resolve_index(tx: Tx, index_id: str) -> Target:
     """All media that an index has now. Raises NotFound, or InvalidInput when there are none."""
     catalog.get_index(tx, index_id)
-    return _all(tx, index_id, {"type": "index", "index_id": index_id}, f"index {index_id!r}")
+    return _resolve_all(tx, index_id, {"type": "index", "index_id": index_id}, f"index {index_id!r}")
 
 
-def of_playground(tx: Tx) -> Target:
+def resolve_playground(tx: Tx) -> Target:
     """All media that the playground has now. Raises InvalidInput when there are none."""
     index_id = catalog.PLAYGROUND_ID
     context = {"type": "playground", "is_playground": True, "index_id": index_id}
-    return _all(tx, index_id, context, "the playground")
+    return _resolve_all(tx, index_id, context, "the playground")
 
 
-def _all(tx: Tx, index_id: str, context: Mapping[str, Any], name: str) -> Target:
-    whole = everything(tx, index_id)
-    if tx.first(chosen(whole).limit(1)) is None:
+def _resolve_all(tx: Tx, index_id: str, context: Mapping[str, Any], name: str) -> Target:
+    whole = whole_index(tx, index_id)
+    if tx.first(select_media(whole).limit(1)) is None:
         raise InvalidInput(f"{name} has no media: there is nothing to process", "import some first")
     return Target(index_id, whole, context)
 
 
-def of_videos(tx: Tx, video_ids: Sequence[str], index_id: str | None = None) -> Target:
+def resolve_videos(tx: Tx, video_ids: Sequence[str], index_id: str | None = None) -> Target:
     """These media, each once, all of them in the index if one is named. Raises NotFound for any that is not there."""
     if index_id is not None:
         catalog.get_index(tx, index_id)
     wanted = list(dict.fromkeys(video_ids))
-    there = sa.select(media.c.id, media.c.index_id).where(_among(), is_not_deleted(media.c.index_id))
+    there = sa.select(media.c.id, media.c.index_id).where(_is_listed(), is_not_deleted(media.c.index_id))
     homes = {row.id: row.index_id for row in tx.execute(there, _keys(wanted))}
     for video_id in wanted:
         if homes.get(video_id) != (index_id or homes.get(video_id, "")):
             raise NotFound("video", video_id, f"it is not in index {index_id!r}" if video_id in homes else "")
     own = index_id or (homes[wanted[0]] if len(set(homes.values())) == 1 else None)
-    told = {"type": "videos", "video_ids": wanted[:_MOST_TOLD], "video_count": len(wanted), "index_id": own}
+    told = {"type": "videos", "video_ids": wanted[:_MOST_LISTED], "video_count": len(wanted), "index_id": own}
     return Target(own, wanted, told)
 
 
-def index_named(tx: Tx, name: str) -> str:
+def find_index_id(tx: Tx, name: str) -> str:
     """The oldest index with this very name. Raises NotFound."""
     table = indexes
     named = sa.select(table.c.id).where(table.c.name == name, is_not_deleted(table.c.id))
@@ -75,15 +75,15 @@ def index_named(tx: Tx, name: str) -> str:
     return str(found.id)
 
 
-def of_import(tx: Tx, job_id: str) -> tuple[Target, str | None]:
+def resolve_import(tx: Tx, job_id: str) -> tuple[Target, str | None]:
     """All media that an import job has made, or is to make, and its id if no run has followed it before.
 
     Raises NotFound, or InvalidInput for one that has ended without media.
     """
     job = tx.require(import_jobs, "import_job", job_id)
     require_not_deleted(tx, "import_job", job_id, job.index_id)
-    whole = All("import_job", job_id, awaited=job.status not in TERMINAL)
-    if not whole.awaited and tx.first(chosen(whole).limit(1)) is None:
+    whole = MediaSet("import_job", job_id, awaited=job.status not in TERMINAL)
+    if not whole.awaited and tx.first(select_media(whole).limit(1)) is None:
         raise InvalidInput(
             f"import job {job_id!r} made no media", "GET …/files tells what became of its files"
         )
@@ -94,22 +94,22 @@ def of_import(tx: Tx, job_id: str) -> tuple[Target, str | None]:
     return Target(job.index_id, whole, context), None if followed else job_id
 
 
-def _among() -> sa.ColumnElement[bool]:
-    return sa.and_(one_of(media.c.id), is_not_deleted(media.c.id))
+def _is_listed() -> sa.ColumnElement[bool]:
+    return sa.and_(is_one_of(media.c.id), is_not_deleted(media.c.id))
 
 
 def _keys(media_ids: Sequence[str]) -> dict[str, str]:
     return {"keys": json.dumps(list(media_ids))}
 
 
-def amounts(tx: Tx, target: Target) -> list[Amount]:
+def count_amounts(tx: Tx, target: Target) -> list[Amount]:
     """How much there is to process, by media type."""
     seconds = sa.func.coalesce(sa.func.sum(media.c.duration_seconds), 0.0).label("seconds")
     counts = media.c.media_type, sa.func.count().label("number"), seconds
     grouped = sa.select(*counts).group_by(media.c.media_type)
-    if isinstance(target.media_ids, All):
-        all_of = chosen(target.media_ids).order_by(None).with_only_columns(media.c.id)
+    if isinstance(target.media_ids, MediaSet):
+        all_of = select_media(target.media_ids).order_by(None).with_only_columns(media.c.id)
         rows = tx.execute(grouped.where(media.c.id.in_(all_of)))
     else:
-        rows = tx.execute(grouped.where(_among()), _keys(target.media_ids))
+        rows = tx.execute(grouped.where(_is_listed()), _keys(target.media_ids))
     return [Amount(row.media_type, row.number, row.seconds) for row in rows]

@@ -112,7 +112,7 @@ _SOURCES: Final = (
 )
 
 
-def between(tx: Tx, since: float, until: float) -> dict[str, float]:
+def sum_metrics(tx: Tx, since: float, until: float) -> dict[str, float]:
     """The figure of every metric from `since` to just before `until`, both in epoch seconds."""
     figures = {metric.name: 0.0 for metric in METRICS}
     for source in _SOURCES:
@@ -122,12 +122,12 @@ def between(tx: Tx, since: float, until: float) -> dict[str, float]:
     return figures
 
 
-def periods(tx: Tx, months: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
+def sum_periods(tx: Tx, months: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
     """`between` for each of these."""
-    return [between(tx, since, until) for since, until in months]
+    return [sum_metrics(tx, since, until) for since, until in months]
 
 
-def details(tx: Tx, metric: str, since: float, until: float, limit: int) -> list[Detail]:
+def list_details(tx: Tx, metric: str, since: float, until: float, limit: int) -> list[Detail]:
     """What added to a metric, newest first."""
     source = next(source for source in _SOURCES if metric in source.sums)
     value = sa.func.coalesce(source.sums[metric], 0).label("value")

@@ -18,7 +18,7 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
 from vvwatch.core.versions import is_same_version
 from vvwatch.ports import Job
-from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.schema import absences, objects, tombstones
 
 PROOF_BY_SCANS: Final = "sweeps"
@@ -36,7 +36,7 @@ _its_absences = sa.select(absences.c.key, absences.c.version).where(
     absences.c.scope_id == sa.bindparam("scope_id")
 )
 _any_absent = _its_absences.limit(1)
-_absent = _its_absences.where(one_of(absences.c.key))
+_absent = _its_absences.where(is_one_of(absences.c.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def record_missing(tx: Tx, job: Job, scope_id: int, sweep_id: str, pairs: Sequen
         return 0
     keys = _keys_parameter(key for key, _ in pairs)
     missed = sa.select(absences.c.key, absences.c.version).where(
-        absences.c.scope_id == scope_id, absences.c.reconcile_id != sweep_id, one_of(absences.c.key)
+        absences.c.scope_id == scope_id, absences.c.reconcile_id != sweep_id, is_one_of(absences.c.key)
     )
     before = set(tx.pairs(missed, keys))
     first = [
@@ -128,7 +128,7 @@ def list_missing(tx: Tx, scope_id: int, keys: Iterable[str]) -> list[str]:
 
 def clear_absences(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
     """What stands there after all is not absent."""
-    absent = absences.c.scope_id == scope_id, one_of(absences.c.key)
+    absent = absences.c.scope_id == scope_id, is_one_of(absences.c.key)
     tx.execute(sa.delete(absences).where(*absent), _keys_parameter(keys))
 
 
@@ -144,7 +144,9 @@ def _mark_gone(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
     if not pairs:
         return 0
     given, wanted = _keys_parameter(key for key, _ in pairs), set(pairs)
-    rows = tx.execute(sa.select(objects).where(objects.c.scope_id == scope_id, one_of(objects.c.key)), given)
+    rows = tx.execute(
+        sa.select(objects).where(objects.c.scope_id == scope_id, is_one_of(objects.c.key)), given
+    )
     gone = [dict(row._mapping) for row in rows if (row.key, row.version) in wanted]
     if not gone:
         return 0
@@ -161,7 +163,7 @@ def _mark_gone(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
 def find_tombstones(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> dict[Pair, Pair]:
     """Those of the very versions in `found` that were known once, and were taken for gone; with what was buried."""
     known = sa.select(tombstones.c.key, tombstones.c.version).where(
-        tombstones.c.scope_id == scope_id, one_of(tombstones.c.key)
+        tombstones.c.scope_id == scope_id, is_one_of(tombstones.c.key)
     )
     versions = {obj.key: obj.version for obj in found}
     buried_pairs = tx.pairs(known, _keys_parameter(versions))
@@ -175,7 +177,7 @@ def find_tombstones(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> di
 def restore_versions(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> None:
     """They were never gone: the ledger has them again, under the window that took them."""
     among, wanted = _keys_parameter(key for key, _ in pairs), set(pairs)
-    theirs = tombstones.c.scope_id == scope_id, one_of(tombstones.c.key)
+    theirs = tombstones.c.scope_id == scope_id, is_one_of(tombstones.c.key)
     columns = [tombstones.c[column.name] for column in objects.c]
     rows = [dict(row._mapping) for row in tx.execute(sa.select(*columns).where(*theirs), among)]
     back = [row for row in rows if (row["key"], row["version"]) in wanted]

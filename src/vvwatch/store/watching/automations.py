@@ -294,7 +294,7 @@ def postpone_scan(tx: Tx, job: Job, wait_seconds: float) -> None:
     """Put the same scan again, later: nothing was looked at."""
     row = tx.claim(job)
     if row is not None:
-        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds, job.priority)
+        tx.enqueue(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds, job.priority)
 
 
 def _finish_scan(
@@ -302,7 +302,7 @@ def _finish_scan(
 ) -> None:
     row = tx.claim(job, **values)
     if row is not None:
-        tx.put(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
+        tx.enqueue(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
         if report is not None:
             scans.record_report(tx, row, report)
 

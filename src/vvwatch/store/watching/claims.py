@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus
-from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.schema import import_files, import_jobs, ledger_scopes, objects, tombstones, windows
 from vvwatch.store.watching import absences, ledger
 
@@ -67,7 +67,7 @@ def _select_claimed_versions(table: sa.Table) -> sa.Select[Any]:
 
 
 def _is_in_scope(table: sa.Table) -> sa.ColumnElement[bool]:
-    return sa.and_(table.c.scope_id == sa.bindparam("scope_id"), one_of(table.c.key))
+    return sa.and_(table.c.scope_id == sa.bindparam("scope_id"), is_one_of(table.c.key))
 
 
 _taken_up = [
@@ -76,7 +76,7 @@ _taken_up = [
 _of_no_window = sa.select(objects.c.key, objects.c.version).where(
     objects.c.scope_id == sa.bindparam("scope_id"),
     objects.c.window_seq <= ledger.NOT_IMPORTED,
-    one_of(objects.c.key),
+    is_one_of(objects.c.key),
 )
 _one = (
     objects.c.scope_id == sa.bindparam("its_scope"),

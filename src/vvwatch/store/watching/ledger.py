@@ -15,7 +15,7 @@ from vvwatch.core.ledger import Diff, diff, joined
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.presence import Presence
 from vvwatch.core.versions import is_same_version
-from vvwatch.store.db.database import Tx, one_of
+from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.schema import (
     import_files,
     ledger_scopes,
@@ -39,7 +39,7 @@ _range = (
     .limit(sa.bindparam("most"))
 )
 _among = sa.select(objects.c.key, objects.c.version).where(
-    objects.c.scope_id == sa.bindparam("scope_id"), one_of(objects.c.key)
+    objects.c.scope_id == sa.bindparam("scope_id"), is_one_of(objects.c.key)
 )
 _insert = sa.insert(objects)
 _pair: Final = itemgetter(0, 1)
@@ -141,7 +141,7 @@ def _select_outcomes(table: sa.Table) -> sa.Select[Any]:
         .select_from(table)
         .outerjoin(windows, windows.c.seq == table.c.window_seq)
         .outerjoin(import_files, its_file)
-        .where(table.c.scope_id == sa.bindparam("scope_id"), one_of(table.c.key))
+        .where(table.c.scope_id == sa.bindparam("scope_id"), is_one_of(table.c.key))
     )
 
 
@@ -165,7 +165,7 @@ def record_versions(tx: Tx, scope_id: int, page: Iterable[StorageObject], window
 def forget_superseded(tx: Tx, scope_id: int, keys: Collection[str], window_seq: int) -> None:
     """Forget the versions that joined this window and lose their place in it: found again, they are new."""
     if keys:
-        here = objects.c.scope_id == scope_id, objects.c.window_seq == window_seq, one_of(objects.c.key)
+        here = objects.c.scope_id == scope_id, objects.c.window_seq == window_seq, is_one_of(objects.c.key)
         tx.execute(sa.delete(objects).where(*here), {"keys": json.dumps(list(keys))})
 
 

@@ -13,7 +13,7 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import CloseReason
 from vvwatch.ports import Priority
 from vvwatch.store.db import fairness
-from vvwatch.store.db.database import Tx, one_of, upsert
+from vvwatch.store.db.database import Tx, is_one_of, upsert
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import imports
 from vvwatch.store.schema import import_files, import_jobs, observations
@@ -31,7 +31,7 @@ _range = (
     .limit(sa.bindparam("most"))
 )
 _among = sa.select(import_files.c.key, import_files.c.size_bytes).where(
-    import_files.c.job_id == sa.bindparam("job_id"), one_of(import_files.c.key)
+    import_files.c.job_id == sa.bindparam("job_id"), is_one_of(import_files.c.key)
 )
 
 
@@ -93,7 +93,7 @@ def create_import_job(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> N
         updated_at=tx.now,
     )
     job = imports.get(tx, window.import_job_id)
-    fairness.feed(tx, fairness.FILES, job)
+    fairness.enqueue_next(tx, fairness.FILES, job)
     announce(tx, "import_job.started", job.id, job.index_id, imports.event_data(job))
 
 

@@ -218,13 +218,13 @@ def _postpone_close(
     if row is not None:
         due = due_at(policy_of(automation), opened_at, last_change_at, row.object_count)
         tx.update(windows, row.id, due_at=due)
-        tx.put(Kind.WINDOW, row.id, row.revision, due)
+        tx.enqueue(Kind.WINDOW, row.id, row.revision, due)
 
 
 def _postpone_held(tx: Tx, job: Job) -> None:
     row = tx.claim(job)
     if row is not None:
-        tx.put(Kind.WINDOW, row.id, row.revision, tx.now + _HELD_LOOK_SECONDS)
+        tx.enqueue(Kind.WINDOW, row.id, row.revision, tx.now + _HELD_LOOK_SECONDS)
 
 
 def fire_window(tx: Tx, window_id: str) -> ClosedWindow | None:

@@ -14,13 +14,13 @@ from vvwatch.ports.processing import Call, CallIntent, Journal
 from vvwatch.store.db.database import Database
 from vvwatch.store.runs import journal, llm_calls
 from vvwatch.store.runs.journal import Owner
-from vvwatch.store.runs.llm_calls import Asked, Begun, Ended
+from vvwatch.store.runs.llm_calls import CallEnd, CallStart, StartResult
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.batcher import Batcher
 from vvwatch.workflow.pipeline.commits import write_until_committed
 
 
-class Ledger:
+class CallLedger:
     """What the journals of all items share: calls that begin and end at the same time share a transaction."""
 
     def __init__(self, database: Database, telemetry: Telemetry, budgets: Budgets = NO_BUDGETS) -> None:
@@ -29,19 +29,19 @@ class Ledger:
         self._budgets = budgets
         self._turn = Batcher(self._turned)
 
-    async def _turned(self, wanted: Sequence[Asked | Ended]) -> Sequence[Begun | None]:
+    async def _turned(self, wanted: Sequence[CallStart | CallEnd]) -> Sequence[StartResult | None]:
         return await write_until_committed(
-            self.database, self.database.clock, llm_calls.turn, wanted, self._budgets
+            self.database, self.database.clock, llm_calls.process_batch, wanted, self._budgets
         )
 
-    async def begin(self, asked: Asked) -> Call:
+    async def begin(self, asked: CallStart) -> Call:
         """Store that a call is about to be made. Raises what says that it may not."""
         begun = await self._turn(asked)
         if isinstance(begun, Call):
             return begun
         raise begun or Superseded("the call was not stored")
 
-    async def end(self, ended: Ended) -> None:
+    async def end(self, ended: CallEnd) -> None:
         """Store how a call ended, and its segment. Raises Superseded."""
         refused = await self._turn(ended)
         if isinstance(refused, VvwatchError):
@@ -49,7 +49,7 @@ class Ledger:
         if ended.call is not None:
             self._tell(ended)
 
-    def _tell(self, ended: Ended) -> None:
+    def _tell(self, ended: CallEnd) -> None:
         usage = ended.usage
         self._telemetry.emit(
             "processor.called",
@@ -66,7 +66,7 @@ class Ledger:
 class ItemJournal:
     """Implements `Journal` on the database, fenced by the item's job. A database that is away is waited for."""
 
-    def __init__(self, ledger: Ledger, owner: Owner) -> None:
+    def __init__(self, ledger: CallLedger, owner: Owner) -> None:
         self._ledger = ledger
         self._owner = owner
         self._database = ledger.database
@@ -74,24 +74,24 @@ class ItemJournal:
 
     async def plan(self) -> Plan | None:
         """Return the cuts that an earlier life planned."""
-        return await self._database.read(journal.plan, self._owner)
+        return await self._database.read(journal.read_plan, self._owner)
 
     async def keep_plan(self, plan: Plan) -> None:
         """Store the cuts of the item."""
-        await write_until_committed(self._database, self._clock, journal.keep_plan, self._owner, plan)
+        await write_until_committed(self._database, self._clock, journal.store_plan, self._owner, plan)
 
     async def segments(self) -> Mapping[int, Segment]:
         """Return the segments that have a result, by ordinal."""
-        return await self._database.read(journal.segments, self._owner)
+        return await self._database.read(journal.read_segments, self._owner)
 
     async def keep_segment(self, ordinal: int, segment: Segment) -> None:
         """Store the result of one segment."""
-        await self._ledger.end(Ended(self._owner, segment=(ordinal, segment)))
+        await self._ledger.end(CallEnd(self._owner, segment=(ordinal, segment)))
 
     async def begin_call(self, intent: CallIntent) -> Call:
         """Store that a call is about to be made."""
         intent = replace(intent, estimate=intent.estimate.bounded())
-        return await self._ledger.begin(Asked(self._owner, intent))
+        return await self._ledger.begin(CallStart(self._owner, intent))
 
     async def end_call(
         self,
@@ -106,7 +106,7 @@ class ItemJournal:
     ) -> None:
         """Store how a call ended."""
         await self._ledger.end(
-            Ended(
+            CallEnd(
                 self._owner,
                 call,
                 status,
@@ -120,11 +120,11 @@ class ItemJournal:
 
     async def note(self, state: Mapping[str, Any]) -> None:
         """Store a small JSON object of the processor's own."""
-        await write_until_committed(self._database, self._clock, journal.note, self._owner, state)
+        await write_until_committed(self._database, self._clock, journal.store_note, self._owner, state)
 
     async def noted(self) -> Mapping[str, Any]:
         """Return what `note` stored last."""
-        return await self._database.read(journal.noted, self._owner)
+        return await self._database.read(journal.read_note, self._owner)
 
 
 _: type[Journal] = ItemJournal

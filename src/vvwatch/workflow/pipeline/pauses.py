@@ -31,11 +31,11 @@ class Pauses:
 
     async def pause(self, name: str, error: Exception) -> None:
         """Pause the processor until its configuration changes or a person resumes it."""
-        await self._pause(name, _reason(error, self._fingerprints.get(name, "")))
+        await self._pause(name, _to_pause(error, self._fingerprints.get(name, "")))
 
     async def paused(self, name: str) -> ProcessorPaused | None:
         """Return why the processor is paused; None when it is not."""
-        return await self._database.read(processor_states.pause_of, name)
+        return await self._database.read(processor_states.find_pause, name)
 
     async def resume(self, name: str, write: Write | None = None) -> bool:
         """End the pause of a processor, whatever its reason; False when there was none. What waits for it is due.
@@ -53,7 +53,7 @@ class Pauses:
         What waits for a processor is due after a start: a budget without a period pauses nothing, and may be higher.
         """
         known = {} if all_of_them else self._fingerprints
-        changed = await self._database.write(processor_states.renew, known)
+        changed = await self._database.write(processor_states.resume_reconfigured, known)
         why = "it was started again" if all_of_them else "its configuration has changed"
         self._tell_resumed(changed, why)
         await self._nudge({*self._fingerprints, *changed})
@@ -64,8 +64,8 @@ class Pauses:
         A budget with an end, as that of a day, holds back all that the processor does until then.
         """
         if error.until is not None:
-            await self._pause(name, _reason(error, self._fingerprints.get(name, "")))
-        elif await self._database.write(_tell_budget, name, run_id, error):
+            await self._pause(name, _to_pause(error, self._fingerprints.get(name, "")))
+        elif await self._database.write(_announce_budget, name, run_id, error):
             self._telemetry.emit("budget.reached", processor=name, run=run_id, error=error)
 
     async def _pause(self, name: str, why: Pause) -> None:
@@ -79,7 +79,7 @@ class Pauses:
 
     async def _nudge(self, names: Iterable[str]) -> None:
         for name in names:
-            while await self._database.write(processor_states.nudge, name):
+            while await self._database.write(processor_states.retry_waiting, name):
                 pass
 
 
@@ -87,14 +87,14 @@ def _resume(name: str, tx: Tx) -> bool:
     return processor_states.resume(tx, name)
 
 
-def _reason(error: Exception, fingerprint: str) -> Pause:
+def _to_pause(error: Exception, fingerprint: str) -> Pause:
     if not isinstance(error, VvwatchError):
         return Pause("processor_error", str(error) or type(error).__name__, fingerprint=fingerprint)
     until = error.until if isinstance(error, ProcessorPaused) else None
     return Pause(error.code, error.message, error.hint, until, fingerprint)
 
 
-def _tell_budget(tx: Tx, name: str, run_id: str, error: BudgetReached) -> bool:
+def _announce_budget(tx: Tx, name: str, run_id: str, error: BudgetReached) -> bool:
     """Announce that a budget without a period is used up; False when that was told of the run today."""
     data = {"processor": name, "scope": "run", "run_id": run_id, "code": error.code, "until": None}
     told = {"message": error.message, "hint": error.hint}
@@ -104,7 +104,7 @@ def _tell_budget(tx: Tx, name: str, run_id: str, error: BudgetReached) -> bool:
 
 @by_locks
 def _lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> tuple[Lease, ProcessorPaused | None]:
-    return quotas.lease(tx, name, node, ask, most), processor_states.pause_of(tx, name)
+    return quotas.grant_lease(tx, name, node, ask, most), processor_states.find_pause(tx, name)
 
 
 class StoredQuota:
@@ -124,7 +124,7 @@ class StoredQuota:
 
     async def give_back(self, ends_at: float | None, unused_seconds: float) -> None:
         """Let others have everything."""
-        await self._database.write(quotas.give_back, self._name, self._node, ends_at, unused_seconds)
+        await self._database.write(quotas.return_lease, self._name, self._node, ends_at, unused_seconds)
 
     async def pause(self, error: Exception) -> None:
         """Pause the processor on all nodes."""

@@ -18,32 +18,34 @@ def check_prompts(config: Config, processors: Mapping[str, Processor]) -> None:
     found = tuple(
         problem
         for name, automation in config.automations.items()
-        for problem in _problems(config, processors, name, automation)
+        for problem in _find_problems(config, processors, name, automation)
     )
     if found:
         raise ConfigInvalid(found)
 
 
-def _problems(
+def _find_problems(
     config: Config, processors: Mapping[str, Processor], name: str, automation: Automation
 ) -> Iterator[Problem]:
     try:
-        wanted, prompt = chosen(config, automation)
+        wanted, prompt = choose_prompt(config, automation)
     except ModelNotConfigured as error:
         # The file has it, and this daemon does not: it read the file anew.
         place = ("automations", name, "prompt", "processing_model")
         hint = "restart vvwatch: new processors count from the next start on"
-        yield _problem(config, place, error.message, config.processor_names.choices(), hint)
+        yield _to_problem(config, place, error.message, config.processor_names.choices(), hint)
         return
     if prompt is None or wanted not in processors:
         return
     try:
         processors[wanted].check_prompt(prompt)
     except InvalidInput as error:
-        yield _problem(config, ("automations", name, "prompt", "prompt_id"), error.message, hint=error.hint)
+        yield _to_problem(
+            config, ("automations", name, "prompt", "prompt_id"), error.message, hint=error.hint
+        )
 
 
-def chosen(config: Config, automation: Automation) -> tuple[str, Prompt | None]:
+def choose_prompt(config: Config, automation: Automation) -> tuple[str, Prompt | None]:
     """Return the processor and the prompt of an automation; no prompt where it is one that was made over the API.
 
     Raises ModelNotConfigured.
@@ -57,7 +59,9 @@ def chosen(config: Config, automation: Automation) -> tuple[str, Prompt | None]:
     return wanted, Prompt(table.prompt_text, table.json_schema, level)
 
 
-def _problem(config: Config, place: tuple[str, ...], what: str, allowed: str = "", hint: str = "") -> Problem:
+def _to_problem(
+    config: Config, place: tuple[str, ...], what: str, allowed: str = "", hint: str = ""
+) -> Problem:
     if config.path is None:
         return Problem("flags", None, ".".join(place), what, allowed, hint)
     line = nearest_line(key_lines(config.path.read_text(encoding="utf-8")), place)

@@ -23,7 +23,7 @@ from vvwatch.store.runs.runs import ItemEnd, ItemWork
 from vvwatch.store.runs.segment_retries import RetryEnd, RetryWork
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.commits import write_until_committed
-from vvwatch.workflow.pipeline.journal import ItemJournal, Ledger
+from vvwatch.workflow.pipeline.journal import CallLedger, ItemJournal
 from vvwatch.workflow.pipeline.pauses import Pauses
 from vvwatch.workflow.pipeline.reading import Attempt, Judgement, Reading, to_known_error
 
@@ -42,7 +42,7 @@ class Runs:
         pauses: Pauses | None = None,
     ) -> None:
         self._database = database
-        self._ledger = Ledger(database, telemetry, budgets)
+        self._ledger = CallLedger(database, telemetry, budgets)
         self._pauses = pauses or Pauses(database, telemetry, {})
         self._telemetry = telemetry
         self._reading = reading
@@ -74,7 +74,7 @@ class Runs:
         """Try the item again, soon or some time after its run has ended, or let it have failed."""
         if isinstance(error, Interrupted):
             return await self._interrupted(job, error)
-        judged = await self._reading.judged(error, _attempt(work, work.item, started))
+        judged = await self._reading.judged(error, _to_attempt(work, work.item, started))
         error, again = judged.error, judged.again_at
         await self._note_pause(work, error)
         if again is None:
@@ -112,12 +112,12 @@ class Runs:
     ) -> RetryEnd | None:
         if isinstance(error, Superseded):
             return None
-        judged = await self._reading.judged(error, _attempt(begun.work, begun.retry, started))
+        judged = await self._reading.judged(error, _to_attempt(begun.work, begun.retry, started))
         error = judged.error
         await self._note_pause(begun.work, error)
         if judged.again_at is not None:
             counted = error.message, judged.failures, judged.since
-            again = segment_retries.again
+            again = segment_retries.retry_later
             await self._database.write(again, job, judged.again_at, *counted, waits=judged.waits)
             if isinstance(error, MachineShortage):
                 self._telemetry.emit("machine.shortage", reason=error.code, error=error)
@@ -150,7 +150,7 @@ class Runs:
         return await processor.process(item)
 
     def _item(self, storage: Storage, job: Job, work: ItemWork, retry: sa.Row[Any] | None) -> Item:
-        owner = _owner(job, work, retry)
+        owner = _to_owner(job, work, retry)
         row, preset, prompt = work.media, work.run.settings or {}, work.run.prompt
         settings = RunSettings(**{name: preset[name] for name in _SETTINGS if preset.get(name) is not None})
 
@@ -225,7 +225,7 @@ class Runs:
             self._telemetry.emit("export.started", export=export_id, run=run_id)
 
 
-def _attempt(work: ItemWork, counted: sa.Row[Any], started: float) -> Attempt:
+def _to_attempt(work: ItemWork, counted: sa.Row[Any], started: float) -> Attempt:
     """`counted` is the row of the item, or of its retry."""
     media = work.media
     is_listed = str(work.run.executed_by).startswith("auto_")
@@ -235,7 +235,7 @@ def _attempt(work: ItemWork, counted: sa.Row[Any], started: float) -> Attempt:
     return Attempt(work.connector, media.key, media.version, *told)
 
 
-def _owner(job: Job, work: ItemWork, retry: sa.Row[Any] | None) -> Owner:
+def _to_owner(job: Job, work: ItemWork, retry: sa.Row[Any] | None) -> Owner:
     processor = work.run.processor
     if retry is None:
         return Owner(job, work.run.id, work.item.id, work.media.id, processor, work.item.attempts)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from vvwatch.ports import Clock
 from vvwatch.store.admin import deletions
-from vvwatch.store.admin.clearing import STEPS, take
+from vvwatch.store.admin.clearing import STEPS, clear_piece
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.telemetry import Telemetry
 
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Deleting:
+class DeletionWorker:
     """Carries out deletions, in transactions so short that nobody waits for one of them.
 
     It pauses after each for as long as that took: it has the database for half of the time at most. It stops early
@@ -41,7 +41,7 @@ class Deleting:
 
         What cannot be done now is told and tried by the next.
         """
-        begun = await self._database.read(deletions.unfinished)
+        begun = await self._database.read(deletions.list_unfinished)
         for deletion in begun:
             try:
                 await self._carry_out(deletion)
@@ -62,10 +62,10 @@ class Deleting:
         """All steps once; what a transaction that overlapped the acceptance has made since is found by the next."""
         if self._stopping():
             return 0
-        await self._paced(deletions.drain, deletion)
+        await self._paced(deletions.stop_work, deletion)
         total = 0
         for step in STEPS[deletion.resource]:
-            while not self._stopping() and (rows := await self._paced(take, deletion, step)):
+            while not self._stopping() and (rows := await self._paced(clear_piece, deletion, step)):
                 total += rows
         return total
 

@@ -22,7 +22,7 @@ from vvwatch.ports import Clock, EventQueue, Finding, SourceHealth, Storage
 from vvwatch.ports.processing import Examinable
 from vvwatch.store.admin import attention, audit, nodes, shortages, status_queries
 from vvwatch.store.admin.attention import Failure
-from vvwatch.store.admin.database_queries import condition
+from vvwatch.store.admin.database_queries import read_condition
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.runs import processor_states
@@ -96,7 +96,7 @@ class _Rows:
     failures: Sequence[Failure]
     nodes: Sequence[nodes.Node]
     paused: Sequence[sa.Row[Any]]
-    shortages: Sequence[shortages.Waiting]
+    shortages: Sequence[shortages.WaitingWork]
     bad_keys: Sequence[audit.BadKeys]
 
 
@@ -127,21 +127,21 @@ class Examiner:
 
     async def examine(self, health: Health, connector_id: str | None = None) -> list[Found]:
         """Everything that is found; with `connector_id` only at it and what uses it. Raises NotFound."""
-        rows = await self._database.read(_rows, connector_id, self._clock.now())
+        rows = await self._database.read(_read_rows, connector_id, self._clock.now())
         parts = [] if connector_id else [*self._host(rows), self._its_database(), *self._upstreams()]
         parts += [each for row in rows.connectors for each in self._connector(row)]
-        found = await _side_by_side(parts, self._seconds)
-        return found + _judged(rows, health, self._clock.now())
+        found = await _run_parts(parts, self._seconds)
+        return found + _check_rows(rows, health, self._clock.now())
 
     async def repair(self, connector_id: str | None = None) -> Repaired:
         """Mend what the queues call repairable. Raises NotFound."""
-        rows = await self._database.read(_rows, connector_id, self._clock.now())
+        rows = await self._database.read(_read_rows, connector_id, self._clock.now())
         mended: list[Found] = []
         parts = [
             _Part("queue", row.id, partial(self._repaired, row, mended))
-            for row in _with_queues(rows.connectors)
+            for row in _keep_with_queues(rows.connectors)
         ]
-        found = await _side_by_side(parts, max(self._seconds, _LONGEST_REPAIR_SECONDS))
+        found = await _run_parts(parts, max(self._seconds, _LONGEST_REPAIR_SECONDS))
         return Repaired(mended, found)
 
     def _host(self, rows: _Rows) -> list[_Part]:
@@ -149,9 +149,9 @@ class Examiner:
         watched = {row.connector_id for row in rows.automations}
         roots = [Path(row.settings["root"]) for row in rows.connectors if row.id in watched and _is_own(row)]
         looks = (
-            partial(host.examined, self._state_dir),
-            partial(host.watching, roots),
-            sandbox_report.examined,
+            partial(host.check_host, self._state_dir),
+            partial(host.check_watching, roots),
+            sandbox_report.check_sandbox,
         )
         return [
             _Part("host", "", partial(anyio.to_thread.run_sync, look, abandon_on_cancel=True))
@@ -163,7 +163,7 @@ class Examiner:
             await self._database.check()
             return [
                 Finding("writing", "ok", "a transaction goes through"),
-                *findings.of_database(await self._database.read(condition)),
+                *findings.database_findings(await self._database.read(read_condition)),
             ]
 
         return _Part("database", "", look)
@@ -171,7 +171,7 @@ class Examiner:
     def _upstreams(self) -> list[_Part]:
         """What processors depend on: endpoints, programs, other services."""
         return [
-            _Part("processor", name, partial(_answers, processor))
+            _Part("processor", name, partial(_check_processor, processor))
             for name, processor in self._processors.items()
         ]
 
@@ -179,7 +179,9 @@ class Examiner:
         if row.status == catalog.DISABLED:
             return [_Part("connector", row.id, _disabled)]
         parts = [_Part("connector", row.id, partial(self._access, row))]
-        return parts + [_Part("queue", each.id, partial(self._queue, each)) for each in _with_queues([row])]
+        return parts + [
+            _Part("queue", each.id, partial(self._queue, each)) for each in _keep_with_queues([row])
+        ]
 
     async def _access(self, row: sa.Row[Any]) -> Iterable[Finding]:
         """As a test of the connector does; it is not recorded as one."""
@@ -187,7 +189,7 @@ class Examiner:
         below = (row.export_base_path or "") if "export" in row.scopes else None
         await storage.check(read="import" in row.scopes, write_below=below)
         use = " and ".join(words for scope, words in _USES.items() if scope in row.scopes)
-        return [Finding("access", "ok", f"can be {use}"), findings.of_clock(storage.clock_ahead_seconds)]
+        return [Finding("access", "ok", f"can be {use}"), findings.clock_finding(storage.clock_ahead_seconds)]
 
     async def _queue(self, row: sa.Row[Any]) -> Iterable[Finding]:
         queue = await self._opened(row)
@@ -216,7 +218,7 @@ class Examiner:
         return await anyio.to_thread.run_sync(self._open_queue, row, abandon_on_cancel=True)
 
 
-def _rows(tx: Tx, connector_id: str | None, now: float) -> _Rows:
+def _read_rows(tx: Tx, connector_id: str | None, now: float) -> _Rows:
     if connector_id is not None:
         catalog.get_connector(tx, connector_id)
     there = [row for row in catalog.list_connectors(tx) if connector_id in (None, row.id)]
@@ -227,21 +229,21 @@ def _rows(tx: Tx, connector_id: str | None, now: float) -> _Rows:
         automations=[row for row in watch_queries.list_watched(tx) if row.connector_id in wanted],
         sweeps=watch_queries.map_last_complete_scans(tx),
         refused=[row for row in refused if row.connector_id in wanted],
-        webhooks=() if connector_id else status_queries.troubled_webhooks(tx),
+        webhooks=() if connector_id else status_queries.list_troubled_webhooks(tx),
         exporting={
             row.id: row
             for row in automations.list_export_automations(tx)
             if row.destination_connector_id in wanted
         },
-        failures=() if connector_id else attention.failures(tx, now - attention.RECENT_SECONDS).found,
-        nodes=() if connector_id else nodes.all_lost(tx),
-        paused=() if connector_id else processor_states.all_paused(tx),
-        shortages=() if connector_id else shortages.waiting(tx),
-        bad_keys=() if connector_id else audit.bad_keys(tx),
+        failures=() if connector_id else attention.list_failures(tx, now - attention.RECENT_SECONDS).found,
+        nodes=() if connector_id else nodes.list_lost(tx),
+        paused=() if connector_id else processor_states.list_paused(tx),
+        shortages=() if connector_id else shortages.list_waiting(tx),
+        bad_keys=() if connector_id else audit.list_bad_keys(tx),
     )
 
 
-def _with_queues(rows: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
+def _keep_with_queues(rows: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
     return [row for row in rows if row.events and row.status != catalog.DISABLED]
 
 
@@ -250,23 +252,23 @@ def _is_own(row: sa.Row[Any]) -> bool:
     return row.provider == "local" and not row.settings.get("shared")
 
 
-def _judged(rows: _Rows, health: Health, now: float) -> list[Found]:
+def _check_rows(rows: _Rows, health: Health, now: float) -> list[Found]:
     """What needs nothing but what is known."""
-    found = [Found("host", "", findings.of_shortage(each)) for each in rows.shortages]
-    found += [Found("queue", row.connector_id, findings.of_refused(row)) for row in rows.refused]
+    found = [Found("host", "", findings.shortage_finding(each)) for each in rows.shortages]
+    found += [Found("queue", row.connector_id, findings.refused_finding(row)) for row in rows.refused]
     for row in rows.automations:
-        judged = findings.of_automation(row, health.of(row), rows.sweeps.get(row.id), now)
+        judged = findings.automation_findings(row, health.of(row), rows.sweeps.get(row.id), now)
         found += [Found("automation", row.id, each) for each in judged]
     for row in rows.exporting.values():
-        found += [Found("automation", row.id, each) for each in findings.of_exports(row)]
-    found += [Found(each.kind, each.id, findings.of_failure(each)) for each in rows.failures]
-    found += [Found("processor", row.name, findings.of_pause(row)) for row in rows.paused]
-    found += [Found("address", each.address, findings.of_bad_keys(each)) for each in rows.bad_keys]
-    found += [Found("node", node.name, findings.of_node(node)) for node in rows.nodes]
-    return found + [Found("webhook", row.id, findings.of_webhook(row)) for row in rows.webhooks]
+        found += [Found("automation", row.id, each) for each in findings.export_findings(row)]
+    found += [Found(each.kind, each.id, findings.failure_finding(each)) for each in rows.failures]
+    found += [Found("processor", row.name, findings.pause_finding(row)) for row in rows.paused]
+    found += [Found("address", each.address, findings.bad_keys_finding(each)) for each in rows.bad_keys]
+    found += [Found("node", node.name, findings.node_finding(node)) for node in rows.nodes]
+    return found + [Found("webhook", row.id, findings.webhook_finding(row)) for row in rows.webhooks]
 
 
-async def _answers(processor: Examinable) -> Iterable[Finding]:
+async def _check_processor(processor: Examinable) -> Iterable[Finding]:
     wrong = await processor.examine()
     if not wrong:
         return [Finding("answers", "ok", "can do its work")]
@@ -277,14 +279,14 @@ async def _disabled() -> Iterable[Finding]:
     return [Finding("access", "ok", "is disabled: nothing is asked of it")]
 
 
-async def _side_by_side(parts: Sequence[_Part], seconds: float) -> list[Found]:
+async def _run_parts(parts: Sequence[_Part], seconds: float) -> list[Found]:
     """What the parts find, in their order, each within so many seconds."""
     results: list[Iterable[Finding]] = [()] * len(parts)
     slots = anyio.Semaphore(_AT_ONCE)
 
     async def one(place: int, part: _Part) -> None:
         async with slots:
-            results[place] = await _looked(part, seconds)
+            results[place] = await _run_part(part, seconds)
 
     async with anyio.create_task_group() as tasks:
         for place, part in enumerate(parts):
@@ -296,10 +298,10 @@ async def _side_by_side(parts: Sequence[_Part], seconds: float) -> list[Found]:
     ]
 
 
-async def _looked(part: _Part, seconds: float) -> Iterable[Finding]:
+async def _run_part(part: _Part, seconds: float) -> Iterable[Finding]:
     subject = _SUBJECTS[part.about]
     try:
-        return await _within(seconds, part.work)
+        return await _run_within(seconds, part.work)
     except TimeoutError:
         which = "" if part.about == "processor" else part.id
         fix = f"vvwatch doctor {which}".rstrip()
@@ -313,10 +315,10 @@ async def _looked(part: _Part, seconds: float) -> Iterable[Finding]:
         return [Finding(subject, "problem", f"the examination broke: {type(error).__name__}", _LOG)]
 
 
-async def _within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
+async def _run_within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     """What `work` comes to. Raises TimeoutError; what then sits in a thread is not waited for."""
     task = asyncio.ensure_future(work())
-    task.add_done_callback(_heard)
+    task.add_done_callback(_ignore_result)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     finally:
@@ -326,7 +328,7 @@ async def _within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
     return task.result()
 
 
-def _heard(task: asyncio.Future[Any]) -> None:
+def _ignore_result(task: asyncio.Future[Any]) -> None:
     """The end of what was left behind is nobody's error any more."""
     if not task.cancelled():
         task.exception()

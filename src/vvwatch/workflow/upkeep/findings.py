@@ -21,7 +21,7 @@ from vvwatch.store.admin.attention import Failure
 from vvwatch.store.admin.audit import BadKeys
 from vvwatch.store.admin.database_queries import Condition
 from vvwatch.store.admin.nodes import Node
-from vvwatch.store.admin.shortages import Waiting
+from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.db import migrations
 
 _COMPATIBILITY: Final = "look the store up in docs/compatibility.md, which says what is done about it"
@@ -39,7 +39,7 @@ _REFUSED: Final = {
 }
 
 
-def of_database(condition: Condition) -> Iterator[Finding]:
+def database_findings(condition: Condition) -> Iterator[Finding]:
     """Findings about a database that takes writes."""
     newest = migrations.LATEST
     state = "ok" if condition.schema == newest else "problem"
@@ -57,7 +57,7 @@ def of_database(condition: Condition) -> Iterator[Finding]:
         yield Finding("write-ahead log", "warning" if large else "ok", detail, fix)
 
 
-def of_clock(ahead_seconds: float) -> Finding:
+def clock_finding(ahead_seconds: float) -> Finding:
     """What it means that the store's clock is so much ahead of this machine's."""
     skew = abs(ahead_seconds)
     if skew < _SKEW_NOTED_SECONDS:
@@ -68,16 +68,16 @@ def of_clock(ahead_seconds: float) -> Finding:
     return Finding("clock", state, detail, "sudo timedatectl set-ntp true")
 
 
-def of_automation(
+def automation_findings(
     row: sa.Row[Any], source: SourceHealth | None, swept: sa.Row[Any] | None, now: float
 ) -> Iterator[Finding]:
     """Findings about an active automation; `source` tells it of changes, `swept` is its last complete sweep."""
     if row.last_error:
         yield Finding("listing", "problem", row.last_error, row.last_error_hint or f"vvwatch scan {row.id}")
-    yield from _of_doubt(row)
-    yield _of_source(source, now)
-    yield _of_sweep(row, swept, now)
-    yield from _of_listing(row, swept)
+    yield from _doubt_findings(row)
+    yield _source_finding(source, now)
+    yield _scan_finding(row, swept, now)
+    yield from _listing_findings(row, swept)
     learnt = Learnt.of(row.cadence)
     if learnt.stretched:
         wanted = ceil(learnt.calls * 3600 / row.scan_seconds)
@@ -89,12 +89,12 @@ def of_automation(
         )
 
 
-def _of_doubt(row: sa.Row[Any]) -> Iterator[Finding]:
-    if (trouble := missing_trouble(row)) is not None:
+def _doubt_findings(row: sa.Row[Any]) -> Iterator[Finding]:
+    if (trouble := describe_missing(row)) is not None:
         yield Finding("missing", "warning", *trouble)
 
 
-def missing_trouble(row: sa.Row[Any]) -> tuple[str, str] | None:
+def describe_missing(row: sa.Row[Any]) -> tuple[str, str] | None:
     """Why what an automation misses is not taken for gone, and what to type if it is; None when nothing is doubted."""
     doubt = Doubt.of(row.doubt)
     if doubt is None:
@@ -107,7 +107,7 @@ def missing_trouble(row: sa.Row[Any]) -> tuple[str, str] | None:
     )
 
 
-def _of_source(source: SourceHealth | None, now: float) -> Finding:
+def _source_finding(source: SourceHealth | None, now: float) -> Finding:
     if source is None:
         return Finding("changes", "ok", "are learnt of by listing")
     since = f" for {now - source.since:.0f} s" if source.since else ""
@@ -119,13 +119,13 @@ def _of_source(source: SourceHealth | None, now: float) -> Finding:
     )
 
 
-def _of_sweep(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Finding:
+def _scan_finding(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Finding:
     last_at = row.last_scan_at if swept is None else swept.finished_at
     age = now - max(last_at or row.created_at or now, row.updated_at or 0.0)
     known = (
         "none was complete yet" if last_at is None else f"the last one was complete {now - last_at:.0f} s ago"
     )
-    period = sweep_seconds(row)
+    period = full_scan_seconds(row)
     detail = f"{known}; one is due every {period:.0f} s"
     if age <= _bound(_LATE, period):
         return Finding("sweep", "ok", detail)
@@ -133,7 +133,7 @@ def _of_sweep(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Findin
     return Finding("sweep", state, detail, f"vvwatch scan {row.id}")
 
 
-def _of_listing(row: sa.Row[Any], swept: sa.Row[Any] | None) -> Iterator[Finding]:
+def _listing_findings(row: sa.Row[Any], swept: sa.Row[Any] | None) -> Iterator[Finding]:
     """What stands in the listing and can be no object, and what the store does otherwise than it should."""
     for reason, count in ((swept and swept.left_out) or {}).items():
         detail = f"left out: {count}, {explain_known(reason)}"
@@ -147,7 +147,7 @@ def _bound(limit: tuple[int, float], period: float) -> float:
     return times * period + seconds
 
 
-def sweep_seconds(row: sa.Row[Any]) -> float:
+def full_scan_seconds(row: sa.Row[Any]) -> float:
     """How far apart the complete sweeps of an automation are meant to be; `row` has its connector's `events`."""
     learnt = Learnt.of(row.cadence)
     if learnt.full_at and learnt.next_full_at and learnt.next_full_at > learnt.full_at:
@@ -157,42 +157,42 @@ def sweep_seconds(row: sa.Row[Any]) -> float:
     return float(row.scan_seconds)
 
 
-def of_refused(row: sa.Row[Any]) -> Finding:
+def refused_finding(row: sa.Row[Any]) -> Finding:
     """What messages that told nothing of the connector's location say about its queue."""
     detail = f"{row.messages} in the last day are {row.reason}: {row.detail}"
     return Finding("messages", "warning", detail, _REFUSED.get(row.reason, ""))
 
 
-def of_node(node: Node) -> Finding:
+def node_finding(node: Node) -> Finding:
     """A node that ended without a word. Where nobody else can do its work, that is a problem."""
     return Finding("alive", "problem" if node.waiting else "warning", node.loss, node.remedy)
 
 
-def of_shortage(waiting: Waiting) -> Finding:
+def shortage_finding(waiting: WaitingWork) -> Finding:
     """What waits because a machine is short of something; it goes on by itself."""
-    return Finding("waiting", "problem", shortage(waiting), remedy(waiting.code, waiting.message))
+    return Finding("waiting", "problem", describe_shortage(waiting), remedy(waiting.code, waiting.message))
 
 
-def shortage(waiting: Waiting) -> str:
+def describe_shortage(waiting: WaitingWork) -> str:
     """What a machine is short of, and how much waits for it."""
     several = "1 file waits" if waiting.count == 1 else f"{waiting.count:,} files wait"
     return f"{waiting.message}: {several}, and no attempt is counted"
 
 
-def of_webhook(row: sa.Row[Any]) -> Finding:
+def webhook_finding(row: sa.Row[Any]) -> Finding:
     """A webhook that was given up, or is about to be; its address is not told, for it may hold a secret."""
-    what, fix = webhook_trouble(row)
+    what, fix = describe_webhook_trouble(row)
     return Finding("delivery", "problem" if row.status == "disabled" else "warning", what, fix)
 
 
-def webhook_trouble(row: sa.Row[Any]) -> tuple[str, str]:
+def describe_webhook_trouble(row: sa.Row[Any]) -> tuple[str, str]:
     """Why a webhook is not told what happens, and what mends it."""
     several = "once" if row.failure_count == 1 else f"{row.failure_count} times in a row"
     disabled = row.status == "disabled"
     cause = f": {row.last_error}" if row.last_error else ""
     what = f"{row.name!r} failed {several}{' and is disabled' if disabled else ''}{cause}"
     anew = "reload the configuration" if row.declared else "set its status to active"
-    return what, f"{advice(row.last_error or '')}{f', then {anew}' if disabled else ''}"
+    return what, f"{webhook_advice(row.last_error or '')}{f', then {anew}' if disabled else ''}"
 
 
 _ADVICE: Final = (
@@ -222,31 +222,33 @@ _ADVICE: Final = (
 )
 
 
-def advice(error: str) -> str:
+def webhook_advice(error: str) -> str:
     """What mends a webhook whose last attempt failed so."""
     found = next((told for words, told in _ADVICE if words in error), "")
     return found or "let its receiver answer with a status of 2xx"
 
 
-def remarks(row: sa.Row[Any], sweep: sa.Row[Any] | None, exporting: sa.Row[Any] | None) -> Iterator[str]:
+def automation_remarks(
+    row: sa.Row[Any], sweep: sa.Row[Any] | None, exporting: sa.Row[Any] | None
+) -> Iterator[str]:
     """What is worth knowing of an automation and is no failure; `row` is active or not."""
     active, swept = row.enabled and not row.paused, sweep is not None and sweep.complete
     if active and swept and sweep is not None and sweep.listed and not sweep.matched:
         yield f"{sweep.listed:,} listed, none matches {row.file_pattern}"
-    if (trouble := missing_trouble(row)) is not None:
+    if (trouble := describe_missing(row)) is not None:
         yield f"{trouble[0]}; `{trouble[1]}` accepts it now"
     if exporting is not None and exporting.enabled and exporting.paused:
-        yield f"exports are paused: results are not delivered until `{resume_exports(row.index_id)}`"
+        yield f"exports are paused: results are not delivered until `{resume_exports_hint(row.index_id)}`"
 
 
-def of_exports(row: sa.Row[Any]) -> Iterator[Finding]:
+def export_findings(row: sa.Row[Any]) -> Iterator[Finding]:
     """Findings about an export automation."""
     if row.enabled and row.paused:
         detail = f"are paused: what is found in {row.index_id} is not delivered"
-        yield Finding("exports", "warning", detail, resume_exports(row.index_id))
+        yield Finding("exports", "warning", detail, resume_exports_hint(row.index_id))
 
 
-def of_failure(failure: Failure) -> Finding:
+def failure_finding(failure: Failure) -> Finding:
     """What failed and needs somebody; what waits hinders the work that is under way now."""
     waits = failure.state == "waiting"
     detail = f"{failure.what}; it is tried again by itself" if waits else failure.what
@@ -273,12 +275,12 @@ _RESTART: Final = "sudo systemctl restart vvwatch"
 _OR_RESTART: Final = f"; after a change of the configuration or a key instead: {_RESTART}"
 
 
-def of_pause(row: sa.Row[Any]) -> Finding:
+def pause_finding(row: sa.Row[Any]) -> Finding:
     """A processor that nobody may ask; `row` is its state."""
-    return Finding("paused", "problem", row.message, mend_pause(row))
+    return Finding("paused", "problem", row.message, pause_remedy(row))
 
 
-def mend_pause(row: sa.Row[Any]) -> str:
+def pause_remedy(row: sa.Row[Any]) -> str:
     """What ends the pause of a processor: what its error said, and the line that lets it go on."""
     if row.code == BudgetReached.code:
         return f"{row.hint}, then {_RESTART}"
@@ -297,23 +299,23 @@ _WAITS: Final = {
 }
 
 
-def mend_waiting(code: str) -> str:
+def waiting_remedy(code: str) -> str:
     """What helps items that wait for their processor because of this."""
     return _WAITS.get(code, "vvwatch processors")
 
 
-def resume_exports(index_id: str) -> str:
+def resume_exports_hint(index_id: str) -> str:
     """The line that lets the exports of an index go on."""
     return f"vvwatch resume {index_id} --exports"
 
 
-def bad_keys_trouble(found: BadKeys) -> tuple[str, str]:
+def describe_bad_keys(found: BadKeys) -> tuple[str, str]:
     """What clients at an address did, and what to do about it."""
     what = f"sent keys that open nothing {found.times:,} times since {iso(found.first_at)}"
     return what, "vvwatch audit --action request.refused  # a client with an old key, or somebody who guesses"
 
 
-def of_bad_keys(found: BadKeys) -> Finding:
+def bad_keys_finding(found: BadKeys) -> Finding:
     """The finding about an address from which keys are tried."""
-    what, fix = bad_keys_trouble(found)
+    what, fix = describe_bad_keys(found)
     return Finding("refused keys", "warning", what, fix)

@@ -24,32 +24,32 @@ _HALF_FRACTION: Final = 0.5
 _COUNTING_SECONDS: Final = 5.0
 
 
-def examined(state_dir: Path | None) -> list[Finding]:
+def check_host(state_dir: Path | None) -> list[Finding]:
     """Findings about the file systems of the state and the spool, and about open files. Blocks."""
-    return [*(_disks(state_dir) if state_dir else ()), _open_files()]
+    return [*(_check_disks(state_dir) if state_dir else ()), _check_open_files()]
 
 
-def _disks(state_dir: Path) -> Iterator[Finding]:
+def _check_disks(state_dir: Path) -> Iterator[Finding]:
     spool = state_dir / "spool"
-    yield _room("the state", state_dir)
-    yield from _file_system(state_dir)
+    yield _check_room("the state", state_dir)
+    yield from _check_file_system(state_dir)
     if _lies_apart(spool, state_dir):
-        yield _room("the spool", spool)
+        yield _check_room("the spool", spool)
     if spool.is_dir():
         yield _check_spool(spool)
 
 
-def watching(roots: Sequence[Path]) -> list[Finding]:
+def check_watching(roots: Sequence[Path]) -> list[Finding]:
     """Findings about watching `roots`, of those that are there. Blocks.
 
     Counting what is to be watched ends after 5 seconds; then there is more than is told.
     """
     there = [root for root in roots if root.is_dir()]
-    found = limits.examined(_folders(there), len(there)) if there else []
-    return [*found, *_without_inodes(there)]
+    found = limits.examined(_count_folders(there), len(there)) if there else []
+    return [*found, *_check_inodes(there)]
 
 
-def _file_system(state_dir: Path) -> Iterator[Finding]:
+def _check_file_system(state_dir: Path) -> Iterator[Finding]:
     mount = mount_at(state_dir)
     if mount is None:
         return
@@ -59,7 +59,7 @@ def _file_system(state_dir: Path) -> Iterator[Finding]:
     yield Finding("file system of the state", "ok" if safe else "warning", detail, fix)
 
 
-def _without_inodes(roots: Sequence[Path]) -> Iterator[Finding]:
+def _check_inodes(roots: Sequence[Path]) -> Iterator[Finding]:
     """What tells versions of files apart where inode numbers do not last, since that is less than elsewhere."""
     for root in roots:
         mount = mount_at(root)
@@ -72,12 +72,12 @@ def _lies_apart(folder: Path, other: Path) -> bool:
     return folder.is_dir() and folder.stat().st_dev != other.stat().st_dev
 
 
-def _folders(roots: Sequence[Path]) -> int:
+def _count_folders(roots: Sequence[Path]) -> int:
     until = time.monotonic() + _COUNTING_SECONDS
     return sum(limits.folders_below(root, lambda: time.monotonic() > until) for root in roots)
 
 
-def _room(name: str, path: Path) -> Finding:
+def _check_room(name: str, path: Path) -> Finding:
     subject = f"room for {name}"
     try:
         there = os.statvfs(path)
@@ -111,9 +111,9 @@ def _state_of_room(free_bytes: int, whole_bytes: int, free_files: int | None) ->
     return "warning" if free_bytes < max(little, 2 * kept_bytes) else "ok"
 
 
-def _open_files() -> Finding:
+def _check_open_files() -> Finding:
     granted, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = sum(1 for _ in _descriptors())
+    used = sum(1 for _ in _list_descriptors())
     state, fix = "ok", ""
     if granted != resource.RLIM_INFINITY and used > _HALF_FRACTION * granted:
         state = "problem" if used > _FULL_FRACTION * granted else "warning"
@@ -122,7 +122,7 @@ def _open_files() -> Finding:
     return Finding("open files", state, f"{used} in use, {limit} granted", fix)
 
 
-def _descriptors() -> Iterator[str]:
+def _list_descriptors() -> Iterator[str]:
     for folder in ("/proc/self/fd", "/dev/fd"):
         if os.path.isdir(folder):  # noqa: PTH112  # pseudo file systems, by name
             yield from os.listdir(folder)  # noqa: PTH208

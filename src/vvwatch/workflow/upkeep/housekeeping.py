@@ -10,7 +10,7 @@ from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock
 from vvwatch.store.admin import audit, retention
 from vvwatch.store.db import fairness, idempotency
-from vvwatch.store.db.database import Database, JobSink, Tx, sweep
+from vvwatch.store.db.database import Database, JobSink, Tx, requeue_overdue
 from vvwatch.telemetry import Telemetry
 
 P = ParamSpec("P")
@@ -18,16 +18,16 @@ T = TypeVar("T")
 GRACE_SECONDS = 5.0
 
 
-async def put_again(database: Database, sink: JobSink, telemetry: Telemetry) -> int:
+async def requeue_work(database: Database, sink: JobSink, telemetry: Telemetry) -> int:
     """Put again what is overdue and was lost, and feed what starves; returns how many pieces of work."""
-    count = await database.write(sweep, sink, GRACE_SECONDS)
-    for kind, whole_id in await database.read(fairness.starving):
-        count += await database.write(fairness.feed_again, kind, whole_id)
+    count = await database.write(requeue_overdue, sink, GRACE_SECONDS)
+    for kind, whole_id in await database.read(fairness.list_starving):
+        count += await database.write(fairness.feed_starving, kind, whole_id)
     telemetry.emit("sweep.finished", found=count)
     return count
 
 
-class Pruning:
+class Pruner:
     """Drops what was kept long enough, in transactions so short that nobody waits for one of them.
 
     It pauses after each for as long as that took: it has the database for half of the time at most. It stops early
@@ -70,31 +70,31 @@ class Pruning:
 
     async def _deliveries(self, before: float) -> int:
         total = 0
-        async for ids in self._found(retention.old_deliveries, before):
+        async for ids in self._found(retention.list_old_deliveries, before):
             total += await self._drop(retention.drop_deliveries, before, ids)
         return total
 
     async def _events(self, before: float) -> int:
         total = 0
-        async for ids in self._found(retention.old_events, before):
+        async for ids in self._found(retention.list_old_events, before):
             total += await self._drop(retention.drop_events, before, ids)
         return total
 
     async def _receipts(self, before: float) -> int:
         total = 0
-        async for ids in self._found(idempotency.old, before):
-            total += await self._drop(idempotency.drop, before, ids)
+        async for ids in self._found(idempotency.list_old, before):
+            total += await self._drop(idempotency.delete_old, before, ids)
         return total
 
     async def _audit(self, before: float) -> int:
         total = 0
-        async for ids in self._found(audit.old, before):
-            total += await self._drop(audit.drop, ids)
+        async for ids in self._found(audit.list_old, before):
+            total += await self._drop(audit.delete_rows, ids)
         return total
 
     async def _import_jobs(self, before: float) -> int:
         total = 0
-        async for ids in self._found(retention.old_import_jobs, before):
+        async for ids in self._found(retention.list_old_import_jobs, before):
             while not self._stopping():
                 if not await self._drop(retention.drop_files, ids):
                     break
@@ -103,7 +103,7 @@ class Pruning:
 
     async def _results(self, before: float) -> int:
         total = 0
-        async for run_ids in self._found(retention.old_runs, before):
+        async for run_ids in self._found(retention.list_old_runs, before):
             for run_id in run_ids:
                 if not self._stopping() and await self._drop(retention.begin_dropping, before, run_id):
                     total += await self._results_of(run_id)
@@ -112,7 +112,7 @@ class Pruning:
     async def _results_of(self, run_id: str) -> int:
         total, after = 0, 0
         while True:
-            after, portions = await self._database.read(retention.portions, run_id, after)
+            after, portions = await self._database.read(retention.list_portions, run_id, after)
             for portion in portions:
                 if self._stopping():
                     return total

@@ -75,7 +75,7 @@ class RefusedRequests:
         found = [each.refusals for each in counted]
         try:
             if found:
-                await self._database.write(audit.keep_refusals, found)
+                await self._database.write(audit.store_refusals, found)
         except StoreUnavailable as error:
             self._telemetry.emit("task.failed", task="audit of refusals", error=error)
             return

@@ -12,14 +12,14 @@ from vvwatch.telemetry import Telemetry
 _SUBJECT: Final = "sandbox of decoders"
 
 
-def warn(telemetry: Telemetry) -> None:
+def report_sandbox(telemetry: Telemetry) -> None:
     """Report once, at the start, what this machine lacks: media is processed all the same."""
     found = sandbox.available()
     if found.lacks:
         telemetry.emit("sandbox.incomplete", lacks=found.lacks, hint=sandbox.HINT)
 
 
-def examined() -> list[Finding]:
+def check_sandbox() -> list[Finding]:
     """Try the sandbox and return what it is worth. Blocks."""
     try:
         found = trial.tried()
