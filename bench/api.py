@@ -27,9 +27,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vvwatch.clock import SystemClock
 from vvwatch.config import load
-from vvwatch.daemon.serving import WebServer, bound
-from vvwatch.daemon.state import DaemonState, app_for
-from vvwatch.daemon.wiring import build
+from vvwatch.daemon.serving import WebServer, bind_socket
+from vvwatch.daemon.state import DaemonState, build_app
+from vvwatch.daemon.wiring import build_components
 from vvwatch.telemetry import Telemetry
 
 KINDS = ("uvicorn", "ours")
@@ -49,14 +49,14 @@ async def serve(kind: str, folder: Path) -> None:
     """Serve the API until this process is ended; prints the port."""
     file = folder / "vvwatch.toml"
     file.write_text(f'listen = "127.0.0.1:0"\nstate_dir = "{folder}/state"\n')
-    house = build(load(file, {"HOME": str(folder)}), SystemClock(), Telemetry("bench"), {})
-    async with house.database.opened():
-        app = app_for(house, DaemonState(house.clock.now(), ready=True), "")
-        listener = bound("127.0.0.1", 0)
+    components = build_components(load(file, {"HOME": str(folder)}), SystemClock(), Telemetry("bench"), {})
+    async with components.database.opened():
+        app = build_app(components, DaemonState(components.clock.now(), ready=True), "")
+        listener = bind_socket("127.0.0.1", 0)
         print(listener.getsockname()[1], flush=True)
         if kind == "ours":
             async with anyio.create_task_group() as tasks:
-                await tasks.start(WebServer(app, listener, None, house.connections).run)
+                await tasks.start(WebServer(app, listener, None, components.connections).run)
             return
         config = uvicorn.Config(
             app, http=H11Protocol, ws="none", log_config=None, access_log=False, lifespan="off"

@@ -38,7 +38,7 @@ from tests.postgres_server import PostgresServer  # noqa: E402  # found by the l
 
 from vvwatch.clock import SystemClock  # noqa: E402
 from vvwatch.config import load  # noqa: E402
-from vvwatch.daemon.wiring import House, build  # noqa: E402
+from vvwatch.daemon.wiring import Components, build_components  # noqa: E402
 from vvwatch.ports import Job, Kind, Lane  # noqa: E402
 from vvwatch.store.db.database import Tx  # noqa: E402
 from vvwatch.telemetry import Telemetry  # noqa: E402
@@ -69,22 +69,22 @@ class Subject(Protocol):
 class Ours:
     """The daemon's own engine and database."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, components: Components) -> None:
+        self._components = components
 
     async def put(self, count: int, delay_seconds: float) -> None:
         for first in range(0, count, PUT_AT_ONCE):
             some = range(first, min(first + PUT_AT_ONCE, count))
-            await self._house.database.write(put, some, delay_seconds)
+            await self._components.database.write(put, some, delay_seconds)
 
     async def run(self, started: Started) -> None:
         async def handle(_: Job) -> None:
             started()
 
-        await self._house.engine.run({Kind.DELIVERY: handle}, [LANE])
+        await self._components.engine.run({Kind.DELIVERY: handle}, [LANE])
 
     def drain(self) -> None:
-        self._house.engine.drain()
+        self._components.engine.drain()
 
 
 def put(tx: Tx, numbers: range, delay_seconds: float) -> None:
@@ -175,15 +175,15 @@ class Ground:
         self._environ = {"VVWATCH_STATE_DIR": str(base), "VVWATCH_DATABASE_URL": database_url}
         self._bare_file = base / "bare.db"
 
-    def _house(self) -> House:
-        return build(load(None, self._environ), SystemClock(), Telemetry("bench"), self._environ)
+    def _components(self) -> Components:
+        return build_components(load(None, self._environ), SystemClock(), Telemetry("bench"), self._environ)
 
     @asynccontextmanager
     async def ours(self) -> AsyncIterator[Subject]:
-        house = self._house()
-        async with house.database.opened():
-            await house.engine.setup()
-            yield Ours(house)
+        components = self._components()
+        async with components.database.opened():
+            await components.engine.setup()
+            yield Ours(components)
 
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[Subject]:

@@ -33,7 +33,7 @@ from tests.fault_proxy import LOOPBACK  # noqa: E402  # found by the line above
 from vvwatch.clock import SystemClock  # noqa: E402
 from vvwatch.config import load  # noqa: E402
 from vvwatch.core.networks import PRIVATE, AddressPolicy  # noqa: E402
-from vvwatch.daemon.wiring import House, build  # noqa: E402
+from vvwatch.daemon.wiring import Components, build_components  # noqa: E402
 from vvwatch.ports import Kind  # noqa: E402
 from vvwatch.store.db.database import Tx  # noqa: E402
 from vvwatch.store.delivery import webhooks  # noqa: E402
@@ -91,9 +91,9 @@ def hanging() -> Iterator[str]:
         yield f"http://{LOOPBACK}:{silent.getsockname()[1]}/hook"
 
 
-def subscribe(tx: Tx, house: House, url: str, event_type: str) -> str:
+def subscribe(tx: Tx, components: Components, url: str, event_type: str) -> str:
     spec = WebhookSpec(event_type, url, (event_type,))
-    return str(webhooks.create(tx, house.box, spec, AddressPolicy(True, PRIVATE))[0].id)
+    return str(webhooks.create(tx, components.box, spec, AddressPolicy(True, PRIVATE))[0].id)
 
 
 def tell(tx: Tx, event_type: str, numbers: range) -> None:
@@ -102,10 +102,10 @@ def tell(tx: Tx, event_type: str, numbers: range) -> None:
         announce(tx, event_type, str(number), None, data)
 
 
-async def told(house: House, event_type: str, count: int) -> None:
+async def told(components: Components, event_type: str, count: int) -> None:
     for first in range(0, count, AT_ONCE):
         numbers = range(first, min(first + AT_ONCE, count))
-        await house.database.write(tell, event_type, numbers)
+        await components.database.write(tell, event_type, numbers)
 
 
 def delivered(tx: Tx, webhook_id: str) -> int:
@@ -119,29 +119,29 @@ async def rate(options: argparse.Namespace, urls: tuple[str, str], dead: int) ->
         path = Path(folder) / "vvwatch.toml"
         path.write_text(CONFIG)
         environ = {"VVWATCH_STATE_DIR": folder}
-        house = build(load(path, environ), SystemClock(), Telemetry("bench"), environ)
-        async with house.database.opened():
-            await house.engine.setup()
-            alive = await house.database.write(subscribe, house, urls[0], "media.created")
-            await house.database.write(subscribe, house, urls[1], "media.processing.failed")
-            await told(house, "media.processing.failed", dead)
-            await told(house, "media.created", options.deliveries)
+        components = build_components(load(path, environ), SystemClock(), Telemetry("bench"), environ)
+        async with components.database.opened():
+            await components.engine.setup()
+            alive = await components.database.write(subscribe, components, urls[0], "media.created")
+            await components.database.write(subscribe, components, urls[1], "media.processing.failed")
+            await told(components, "media.processing.failed", dead)
+            await told(components, "media.created", options.deliveries)
             try:
-                return await emptied(house, alive, options)
+                return await emptied(components, alive, options)
             finally:
-                await house.sender.aclose()
+                await components.sender.aclose()
 
 
-async def emptied(house: House, webhook_id: str, options: argparse.Namespace) -> tuple[float, int]:
-    lanes = [lane for lane in house.lanes() if lane.kind is Kind.DELIVERY]
-    handlers: Any = {Kind.DELIVERY: house.deliveries.deliver}
+async def emptied(components: Components, webhook_id: str, options: argparse.Namespace) -> tuple[float, int]:
+    lanes = [lane for lane in components.lanes() if lane.kind is Kind.DELIVERY]
+    handlers: Any = {Kind.DELIVERY: components.deliveries.deliver}
     count = 0
     async with anyio.create_task_group() as tasks:
         started = time.perf_counter()
-        tasks.start_soon(house.engine.run, handlers, lanes)
+        tasks.start_soon(components.engine.run, handlers, lanes)
         while count < options.deliveries and time.perf_counter() - started < options.seconds:
             await anyio.sleep(0.1)
-            count = await house.database.read(delivered, webhook_id)
+            count = await components.database.read(delivered, webhook_id)
         took = time.perf_counter() - started
         tasks.cancel_scope.cancel()
     return count / took, count

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.file_host import FileHost, onward
-from vvwatch.daemon.wiring import tell_of_database
+from vvwatch.daemon.wiring import report_database
 from vvwatch.errors import StorageUnavailable, StoreUnavailable
 from vvwatch.telemetry import CATALOGUE, Telemetry, configure_logging
 
@@ -401,10 +401,10 @@ def test_a_database_that_is_away_is_logged_as_one_outage_however_many_meet_it() 
 
     for second in range(60):
         now = float(second)
-        tell_of_database(telemetry, away)
+        report_database(telemetry, away)
         telemetry.emit("task.failed", task="deletions", error=away)
         telemetry.emit("job.failed", kind="scan", ref="auto_x", attempt=1, error=away)
-    tell_of_database(telemetry, None)
+    report_database(telemetry, None)
     telemetry.emit("task.failed", task="deletions", error=away)
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]

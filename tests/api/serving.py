@@ -15,7 +15,7 @@ from vvwatch.api.app import create_app
 from vvwatch.api.http.context import ApiContext
 from vvwatch.clock import SystemClock
 from vvwatch.core.connections import ConnectionLimits
-from vvwatch.daemon.serving import Connections, WebServer, address, bound
+from vvwatch.daemon.serving import Connections, WebServer, bind_socket, server_address
 
 PATH = "/api/v2/processing/events/stream"
 
@@ -33,13 +33,13 @@ class Server:
 async def served(context: ApiContext, trusted_proxies: Sequence[str] = ()) -> AsyncIterator[Server]:
     """A server of its own for this context, which ends with the block."""
     app = create_app(context)
-    listener = bound("127.0.0.1", 0)
+    listener = bind_socket("127.0.0.1", 0)
     limits = ConnectionLimits(total=1000, per_network=200)
     connections = Connections(limits, context.telemetry, SystemClock())
     web = WebServer(app, listener, None, connections, trusted_proxies)
     async with anyio.create_task_group() as tasks:
         await tasks.start(web.run)
-        yield Server(address(listener, None), web, app)
+        yield Server(server_address(listener, None), web, app)
         web.stop()
         with anyio.fail_after(10):
             await web.ended.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from vvwatch.cli.dev_story import Story, after
+from vvwatch.cli.dev_story import DevState, apply_event
 
 Event = tuple[float, str, dict[str, Any]]
 
@@ -66,10 +66,10 @@ DEMO: tuple[Event, ...] = (
 )
 
 
-def told(events: Iterable[Event], until: float = 1e12) -> Story:
+def told(events: Iterable[Event], until: float = 1e12) -> DevState:
     """The story after all events up to the moment `until`."""
-    story = Story()
+    story = DevState()
     for at, event, fields in events:
         if at <= until:
-            story = after(story, event, fields, at)
+            story = apply_event(story, event, fields, at)
     return story

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from vvwatch.cli import dev as dev_command
-from vvwatch.cli.dev_answers import answers
-from vvwatch.cli.dev_config import Trial, configured
+from vvwatch.cli.dev_answers import read_answers
+from vvwatch.cli.dev_config import DevSession, build_config
 from vvwatch.config import Config
 from vvwatch.config.processors import CommandProcessor, OpenAIProcessor
 
@@ -24,22 +24,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def trials(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
+def trials(monkeypatch: pytest.MonkeyPatch) -> list[DevSession]:
     """The trials that were planned; none of them begins."""
-    begun: list[Trial] = []
+    begun: list[DevSession] = []
 
-    def watch(trial: Trial, *_: object, **__: object) -> int:
+    def watch(trial: DevSession, *_: object, **__: object) -> int:
         begun.append(trial)
         return 0
 
-    monkeypatch.setattr(dev_command, "_watch", watch)
+    monkeypatch.setattr(dev_command, "_run_daemon", watch)
     return begun
 
 
-def configuration(run: Run, trials: list[Trial], *flags: str) -> Config:
+def configuration(run: Run, trials: list[DevSession], *flags: str) -> Config:
     done = run("dev", "clips", *flags)
     assert done.exit_code == 0, done.stderr
-    return configured(trials[-1], os.environ)
+    return build_config(trials[-1], os.environ)
 
 
 def program(path: Path) -> Path:
@@ -49,7 +49,7 @@ def program(path: Path) -> Path:
 
 
 def test_a_model_is_looked_for_at_ollama_and_asked_to_describe(
-    run: Run, folder: Path, trials: list[Trial]
+    run: Run, folder: Path, trials: list[DevSession]
 ) -> None:
     config = configuration(run, trials, "--model", "qwen3-vl:4b-instruct")
     processor = config.processors["dev"]
@@ -62,7 +62,7 @@ def test_a_model_is_looked_for_at_ollama_and_asked_to_describe(
     assert config.warnings == ()
 
 
-def test_everything_about_a_model_can_be_said(run: Run, folder: Path, trials: list[Trial]) -> None:
+def test_everything_about_a_model_can_be_said(run: Run, folder: Path, trials: list[DevSession]) -> None:
     (folder / "schema.json").write_text(json.dumps({"type": "object", "properties": {"boats": {}}}))
     (folder / "key").write_text("a-key-of-a-test\n")
     (folder / "key").chmod(0o600)
@@ -78,7 +78,9 @@ def test_everything_about_a_model_can_be_said(run: Run, folder: Path, trials: li
     assert config.prompts["dev"].json_schema["properties"] == {"boats": {}}
 
 
-def test_a_program_is_found_from_here_and_on_the_path(run: Run, folder: Path, trials: list[Trial]) -> None:
+def test_a_program_is_found_from_here_and_on_the_path(
+    run: Run, folder: Path, trials: list[DevSession]
+) -> None:
     mine = program(folder / "my program")
     config = configuration(run, trials, "--program", "'./my program' --lang eng")
     processor = config.processors["dev"]
@@ -89,7 +91,7 @@ def test_a_program_is_found_from_here_and_on_the_path(run: Run, folder: Path, tr
     assert Path(again.command[0]).is_absolute()
 
 
-def test_without_a_model_files_are_measured(run: Run, folder: Path, trials: list[Trial]) -> None:
+def test_without_a_model_files_are_measured(run: Run, folder: Path, trials: list[DevSession]) -> None:
     config = configuration(run, trials)
     assert (dict(config.processors), config.automations["dev"].prompt.prompt_id) == ({}, "technical")
 
@@ -112,7 +114,7 @@ def test_without_a_model_files_are_measured(run: Run, folder: Path, trials: list
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_meant_is_refused(
-    run: Run, folder: Path, trials: list[Trial], flags: tuple[str, ...], message: str, hint: str
+    run: Run, folder: Path, trials: list[DevSession], flags: tuple[str, ...], message: str, hint: str
 ) -> None:
     (folder / "plain.txt").write_text("boats")
     (folder / "list.json").write_text("[]")
@@ -141,7 +143,7 @@ def export(path: Path, *texts: str, error: str | None = None) -> Path:
 
 def test_the_answers_are_said_in_order(tmp_path: Path) -> None:
     path = export(tmp_path / "a.json", "description: a boat\npeople: 2", "description: \x1b[2J")
-    assert list(answers([path])) == [
+    assert list(read_answers([path])) == [
         "  clip.mp4 0 to 5 s: description: a boat; people: 2",
         "  clip.mp4 5 to 10 s: description: \\x1b[2J",
         "  clip.mp4 as a whole: a harbour",
@@ -149,14 +151,14 @@ def test_the_answers_are_said_in_order(tmp_path: Path) -> None:
 
 
 def test_a_segment_without_an_answer_says_why(tmp_path: Path) -> None:
-    said = list(answers([export(tmp_path / "a.json", "", error="no JSON")]))
+    said = list(read_answers([export(tmp_path / "a.json", "", error="no JSON")]))
     assert said[0] == "  clip.mp4 0 to 5 s: failed: no JSON"
 
 
 def test_many_and_long_answers_are_shortened_and_lost_exports_left_out(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     path = export(tmp_path / "a.json", *["a boat " * 100] * 100)
-    said = list(answers([tmp_path / "gone.json", tmp_path / "broken.json", path]))
+    said = list(read_answers([tmp_path / "gone.json", tmp_path / "broken.json", path]))
     assert len(said) == 21
     assert max(map(len, said)) < 330
     assert said[-1].endswith("the exports have all of it")

@@ -14,7 +14,7 @@ from tests.cli.fake_daemon import KEY, FakeDaemon, refusal
 from vvwatch.cli import local_daemon
 from vvwatch.cli.client import Client, connect
 from vvwatch.cli.failures import Failure
-from vvwatch.cli.local_daemon import state_dir
+from vvwatch.cli.local_daemon import find_state_dir
 
 
 def test_the_address_and_the_key_are_those_the_daemon_left(daemon: FakeDaemon, tmp_path: Path) -> None:
@@ -96,16 +96,16 @@ def test_a_trial_that_runs_is_found_where_no_daemon_does(daemon: FakeDaemon, tmp
     usual = tmp_path / "states" / "vvwatch"
     running = left_address(usual / "dev-1111111111", daemon.url)
     left_address(usual / "dev-2222222222", "http://127.0.0.1:9")  # ended long ago
-    assert state_dir(None, None, environ) == running
+    assert find_state_dir(None, None, environ) == running
     config = tmp_path / "vvwatch.toml"
     config.write_text("")
-    assert state_dir(None, str(config), environ) == usual
+    assert find_state_dir(None, str(config), environ) == usual
     left_address(usual / "dev-3333333333", daemon.url)
     with pytest.raises(Failure, match="2 daemons of `vvwatch dev` run here") as caught:
-        state_dir(None, None, environ)
+        find_state_dir(None, None, environ)
     assert "dev-1111111111 or " in caught.value.hint
     (usual / "address").write_text("http://127.0.0.1:9\n")
-    assert state_dir(None, None, environ) == usual, "a daemon that is down is said to be down"
+    assert find_state_dir(None, None, environ) == usual, "a daemon that is down is said to be down"
 
 
 def test_the_state_of_the_service_is_found_with_its_own_file(
@@ -117,9 +117,9 @@ def test_the_state_of_the_service_is_found_with_its_own_file(
     config = tmp_path / "vvwatch.toml"
     config.write_text("")
     environ = {"HOME": str(tmp_path / "home")}
-    assert state_dir(None, str(config), environ) == service
-    assert state_dir(None, None, environ) == service
-    assert state_dir("/given", str(config), environ) == Path("/given")
+    assert find_state_dir(None, str(config), environ) == service
+    assert find_state_dir(None, None, environ) == service
+    assert find_state_dir("/given", str(config), environ) == Path("/given")
 
 
 @pytest.mark.parametrize(
@@ -247,17 +247,19 @@ def test_the_state_directory_is_found_as_the_daemon_finds_it(tmp_path: Path) -> 
     file = tmp_path / "vvwatch.toml"
     file.write_text('state_dir = "${BASE}/from-file"\nnonsense = 1\n')
     environ = {"HOME": "/h", "BASE": "/b"}
-    assert state_dir(None, None, environ) == Path("/h/.local/state/vvwatch")
-    assert state_dir(None, None, environ | {"STATE_DIRECTORY": "/var/lib/x"}) == Path("/var/lib/x")
-    assert state_dir(None, str(file), environ) == Path("/b/from-file")
-    assert state_dir(None, None, environ | {"VVWATCH_CONFIG": str(file)}) == Path("/b/from-file")
-    assert state_dir(None, str(file), environ | {"VVWATCH_STATE_DIR": "/e"}) == Path("/e")
-    assert state_dir("/flag", str(file), environ | {"VVWATCH_STATE_DIR": "/e"}) == Path("/flag")
+    assert find_state_dir(None, None, environ) == Path("/h/.local/state/vvwatch")
+    assert find_state_dir(None, None, environ | {"STATE_DIRECTORY": "/var/lib/x"}) == Path("/var/lib/x")
+    assert find_state_dir(None, str(file), environ) == Path("/b/from-file")
+    assert find_state_dir(None, None, environ | {"VVWATCH_CONFIG": str(file)}) == Path("/b/from-file")
+    assert find_state_dir(None, str(file), environ | {"VVWATCH_STATE_DIR": "/e"}) == Path("/e")
+    assert find_state_dir("/flag", str(file), environ | {"VVWATCH_STATE_DIR": "/e"}) == Path("/flag")
 
 
 @pytest.mark.parametrize("text", ["state_dir = [", "listen = 'x'", "state_dir = 5", "\xff"])
 def test_a_broken_file_does_not_keep_commands_from_working(tmp_path: Path, text: str) -> None:
     file = tmp_path / "vvwatch.toml"
     file.write_bytes(text.encode("latin-1"))
-    assert state_dir(None, str(file), {"HOME": "/h"}) == Path("/h/.local/state/vvwatch")
-    assert state_dir(None, str(tmp_path / "gone.toml"), {"HOME": "/h"}) == Path("/h/.local/state/vvwatch")
+    assert find_state_dir(None, str(file), {"HOME": "/h"}) == Path("/h/.local/state/vvwatch")
+    assert find_state_dir(None, str(tmp_path / "gone.toml"), {"HOME": "/h"}) == Path(
+        "/h/.local/state/vvwatch"
+    )

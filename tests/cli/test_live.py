@@ -10,17 +10,17 @@ import pytest
 from rich.console import Console
 
 from tests.cli.stories import DEMO, told
-from vvwatch.cli.dev_live import Scene, render, shown
-from vvwatch.cli.dev_story import Story, after
+from vvwatch.cli.dev_live import ViewContext, render_view, show_live
+from vvwatch.cli.dev_story import DevState, apply_event
 
-SCENE = Scene(Path("/in"), "*.mp4", Path("/in-exports"), Path("/state/dev-1"), 3.0, 18.0)
+SCENE = ViewContext(Path("/in"), "*.mp4", Path("/in-exports"), Path("/state/dev-1"), 3.0, 18.0)
 
 
-def drawn(story: Story, now: float, width: int = 120, rows: int = 50) -> str:
+def drawn(story: DevState, now: float, width: int = 120, rows: int = 50) -> str:
     """The view as text, without colours."""
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(render(story, SCENE, now, rows))
+        console.print(render_view(story, SCENE, now, rows))
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
@@ -56,19 +56,19 @@ def test_an_overdue_window_never_counts_below_zero() -> None:
 
 
 def test_what_came_before_is_told_when_nothing_is_new() -> None:
-    assert "5 files known from before" in drawn(Story(listed=5), 1.0)
+    assert "5 files known from before" in drawn(DevState(listed=5), 1.0)
 
 
 def test_an_alarm_is_seen() -> None:
-    story = after(Story(), "source.degraded", {"reason": "no watches left", "hint": "sysctl …"}, 1.0)
+    story = apply_event(DevState(), "source.degraded", {"reason": "no watches left", "hint": "sysctl …"}, 1.0)
     assert "! no watches left; sysctl …" in drawn(story, 1.0)
 
 
 def test_more_troubles_than_fit_are_counted() -> None:
-    story = Story()
+    story = DevState()
     for number in range(9):
         fields = {"import_job": "j", "object_key": f"{number}.mp4", "status": "failed", "reason": "x"}
-        story = after(story, "import.file_finished", fields, 1.0)
+        story = apply_event(story, "import.file_finished", fields, 1.0)
     view = drawn(story, 1.0)
     assert "8.mp4" in view
     assert "2.mp4" not in view
@@ -86,8 +86,8 @@ def test_a_small_terminal_shows_the_exports_and_how_to_stop_whatever_failed(rows
             "status": "failed",
             "reason": "media_damaged",
         }
-        story = after(story, "import.file_finished", fields, 1.0)
-    story = after(story, "source.degraded", {"reason": "no watches left " * 20}, 1.0)
+        story = apply_event(story, "import.file_finished", fields, 1.0)
+    story = apply_event(story, "source.degraded", {"reason": "no watches left " * 20}, 1.0)
     lines = drawn(story, 107.0, width=width, rows=rows).splitlines()
     assert len(lines) <= rows
     assert all(len(line) <= width for line in lines)
@@ -99,7 +99,7 @@ def test_a_small_terminal_shows_the_exports_and_how_to_stop_whatever_failed(rows
 def test_the_view_has_a_screen_of_its_own_and_leaves_its_last_state() -> None:
     """Drawn among other lines it would leave ghosts where the terminal is resized."""
     out = io.StringIO()
-    with shown(
+    with show_live(
         lambda rows: f"view of {rows} rows",
         Console(file=out, highlight=False, force_terminal=True, width=80, height=24),
     ):
@@ -112,13 +112,13 @@ def test_the_view_has_a_screen_of_its_own_and_leaves_its_last_state() -> None:
 
 def test_markup_and_controls_in_names_are_text() -> None:
     fields = {"import_job": "j", "object_key": "[red]a\x1b[2J.mp4", "status": "failed", "reason": "x"}
-    assert "[red]a\\x1b[2J.mp4" in drawn(after(Story(), "import.file_finished", fields, 1.0), 1.0)
+    assert "[red]a\\x1b[2J.mp4" in drawn(apply_event(DevState(), "import.file_finished", fields, 1.0), 1.0)
 
 
 def test_several_batches_under_way_stand_below_each_other() -> None:
-    story = Story()
+    story = DevState()
     for number in range(5):
-        story = after(story, "import.started", {"import_job": f"job_{number}", "files": 2}, 1.0)
+        story = apply_event(story, "import.started", {"import_job": f"job_{number}", "files": 2}, 1.0)
     assert drawn(story, 1.0).count("beginning") == 3
 
 
@@ -134,7 +134,7 @@ def test_the_view_is_drawn_at_most_four_times_a_second() -> None:
         return "view"
 
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    with shown(draw, console):
+    with show_live(draw, console):
         deadline = time.monotonic() + 20
         while len(draws) < 4 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -146,5 +146,5 @@ def test_the_view_is_drawn_at_most_four_times_a_second() -> None:
 def test_what_a_processor_waits_for_stands_in_the_view() -> None:
     away = {"error": "the connection failed", "hint": "see that it is up"}
     assert "! the connection failed; see that it is up" in drawn(
-        after(Story(), "run.item_waits", away, 1.0), 1.0
+        apply_event(DevState(), "run.item_waits", away, 1.0), 1.0
     )

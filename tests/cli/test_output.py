@@ -6,7 +6,18 @@ import io
 
 import pytest
 
-from vvwatch.cli.output import ago, animated, colour, columns, duration, epoch, plain, size, to_json, until
+from vvwatch.cli.output import (
+    choose_colour,
+    escape_controls,
+    format_ago,
+    format_duration,
+    format_size,
+    format_until,
+    is_terminal,
+    parse_moment,
+    print_columns,
+    to_json,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +35,7 @@ from vvwatch.cli.output import ago, animated, colour, columns, duration, epoch, 
     ],
 )
 def test_durations_read_in_their_two_largest_units(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -32,22 +43,22 @@ def test_durations_read_in_their_two_largest_units(seconds: float, shown: str) -
     [(None, "-"), (0, "0 B"), (999, "999 B"), (1200, "1.2 kB"), (999_999, "1.0 MB"), (5e12, "5000.0 GB")],
 )
 def test_sizes_read_in_decimal_units(count: float | None, shown: str) -> None:
-    assert size(count) == shown
+    assert format_size(count) == shown
 
 
 def test_moments_read_as_distances_from_now() -> None:
-    assert epoch("1970-01-01T00:01:40.500Z") == 100.5
-    assert ago("1970-01-01T00:01:40.000Z", now=142) == "42s ago"
-    assert ago(None) == "-"
-    assert until("1970-01-01T00:01:40.000Z", now=58) == "in 42s"
-    assert until("1970-01-01T00:01:40.000Z", now=101) == "now"
-    assert until(None) == "-"
+    assert parse_moment("1970-01-01T00:01:40.500Z") == 100.5
+    assert format_ago("1970-01-01T00:01:40.000Z", now=142) == "42s ago"
+    assert format_ago(None) == "-"
+    assert format_until("1970-01-01T00:01:40.000Z", now=58) == "in 42s"
+    assert format_until("1970-01-01T00:01:40.000Z", now=101) == "now"
+    assert format_until(None) == "-"
 
 
 def test_names_from_outside_cannot_drive_the_terminal() -> None:
-    assert plain("a\x1b[2Jb\n\u202ec") == "a\\x1b[2Jb\\n\\u202ec"
-    assert plain("bad\udcff.mp4") == "bad\\udcff.mp4"
-    assert plain("Größe 🎬.mp4") == "Größe 🎬.mp4"
+    assert escape_controls("a\x1b[2Jb\n\u202ec") == "a\\x1b[2Jb\\n\\u202ec"
+    assert escape_controls("bad\udcff.mp4") == "bad\\udcff.mp4"
+    assert escape_controls("Größe 🎬.mp4") == "Größe 🎬.mp4"
 
 
 def test_json_holds_names_that_are_no_text() -> None:
@@ -55,7 +66,7 @@ def test_json_holds_names_that_are_no_text() -> None:
 
 
 def test_columns_are_as_wide_as_their_longest_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    columns([("a", "failed"), ("long name", "x")], ("NAME", "STATE"))
+    print_columns([("a", "failed"), ("long name", "x")], ("NAME", "STATE"))
     assert capsys.readouterr().out == "NAME       STATE\na          failed\nlong name  x\n"
 
 
@@ -71,7 +82,7 @@ def test_columns_are_as_wide_as_their_longest_cell(capsys: pytest.CaptureFixture
     ],
 )
 def test_colour_is_the_users_choice(environ: dict[str, str], refused: bool, wanted: bool | None) -> None:
-    assert colour(environ, refused=refused) is wanted
+    assert choose_colour(environ, refused=refused) is wanted
 
 
 @pytest.mark.parametrize(
@@ -82,8 +93,8 @@ def test_no_colour_takes_colours_away_and_not_the_view(environ: dict[str, str], 
         def isatty(self) -> bool:
             return True
 
-    assert animated(Terminal(), environ) is drawn
-    assert animated(io.StringIO(), environ) is False
+    assert is_terminal(Terminal(), environ) is drawn
+    assert is_terminal(io.StringIO(), environ) is False
 
 
 HEADS = ("ID", "INDEX", "SIZE", "LINK")
@@ -97,7 +108,7 @@ def test_a_narrow_terminal_loses_what_can_be_spared(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, room: int, heads: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(room))
-    columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
+    print_columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
     lines = capsys.readouterr().out.splitlines()
     assert tuple(lines[0].split()) == heads
     assert max(map(len, lines)) <= room
@@ -107,7 +118,7 @@ def test_a_name_is_shortened_and_an_id_never(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
+    print_columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == f"{'i' * 30}  {'n' * 27}…"
 
@@ -116,5 +127,5 @@ def test_a_program_gets_every_column(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
+    print_columns(ROWS, HEADS, ("LINK", "SIZE"), "INDEX")
     assert "LINK" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from vvwatch import __version__
-from vvwatch.cli.failures import Failure, lines, told
+from vvwatch.cli.failures import Failure, failure_lines, report_failure
 from vvwatch.cli.root import vvwatch
 from vvwatch.errors import ConfigInvalid, NotFound, Problem, SchemaTooNew, SecretKeyMismatch, VvwatchError
 
@@ -125,14 +125,14 @@ def test_shell_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_errors_say_what_where_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     failure = Failure("it broke", "fix it", where="over there", exit_code=69)
-    assert told(failure) == 69
+    assert report_failure(failure) == 69
     assert capsys.readouterr().err == "error: it broke\n  where: over there\n  try: fix it\n"
-    assert list(lines(NotFound("import_job", "job_1"))) == ["error: no import job 'job_1'"]
+    assert list(failure_lines(NotFound("import_job", "job_1"))) == ["error: no import job 'job_1'"]
 
 
 def test_the_only_error_of_a_group_is_told_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
     group = ExceptionGroup("tasks", [ExceptionGroup("inner", [Failure("it broke", exit_code=77)])])
-    assert told(group) == 77
+    assert report_failure(group) == 77
     assert capsys.readouterr().err == "error: it broke\n"
 
 
@@ -140,7 +140,7 @@ def test_an_invalid_configuration_exits_with_78_and_lists_every_problem() -> Non
     error = ConfigInvalid(
         (Problem("a.toml", 3, "listen", "is wrong"), Problem("a.toml", 4, "x", "is not known"))
     )
-    assert list(lines(error))[:3] == [
+    assert list(failure_lines(error))[:3] == [
         "error: the configuration has 2 problems",
         "  where: a.toml:3 listen: is wrong",
         "  where: a.toml:4 x: is not known",
@@ -149,7 +149,7 @@ def test_an_invalid_configuration_exits_with_78_and_lists_every_problem() -> Non
 
 @pytest.mark.parametrize("error", [SchemaTooNew("too new"), SecretKeyMismatch("another key")])
 def test_what_no_restart_mends_exits_with_78(error: VvwatchError) -> None:
-    assert told(ExceptionGroup("tasks", [error])) == 78
+    assert report_failure(ExceptionGroup("tasks", [error])) == 78
 
 
 def test_a_traceback_is_shown_only_on_request(
@@ -166,7 +166,7 @@ def test_a_traceback_is_shown_only_on_request(
 
 
 def test_an_interrupt_exits_with_130() -> None:
-    assert told(click.exceptions.Abort()) == 130
+    assert report_failure(click.exceptions.Abort()) == 130
 
 
 def test_a_mistyped_command_is_guessed(run: Run) -> None:

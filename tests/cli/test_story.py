@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.stories import DEMO, told
-from vvwatch.cli.dev_story import _CHANGES, Artefact, Story, Trouble, after, has_failures, reason_of
+from vvwatch.cli.dev_story import _CHANGES, Artefact, DevState, Trouble, apply_event, has_failures, reason_of
 from vvwatch.telemetry import CATALOGUE
 
 
@@ -62,30 +62,34 @@ def test_reasons_are_words() -> None:
 
 
 def test_an_export_whose_import_was_before_this_start_is_told() -> None:
-    story = after(Story(), "export.finished", {"export": "exp_9", "run": "run_9", "uri": "file:///x"}, 1.0)
+    story = apply_event(
+        DevState(), "export.finished", {"export": "exp_9", "run": "run_9", "uri": "file:///x"}, 1.0
+    )
     assert story.exported == 1
     assert not story.batches[0].under_way
-    story = after(Story(), "run.item_finished", {"run": "run_9", "media": "v", "status": "completed"}, 1.0)
+    story = apply_event(
+        DevState(), "run.item_finished", {"run": "run_9", "media": "v", "status": "completed"}, 1.0
+    )
     assert (story.batches[0].run, story.batches[0].items_done) == ("run_9", 1)
 
 
 def test_an_export_that_failed_needs_somebody() -> None:
-    story = after(
-        Story(), "export.failed", {"export": "exp_9", "run": "r", "error": "the folder is full"}, 1.0
+    story = apply_event(
+        DevState(), "export.failed", {"export": "exp_9", "run": "r", "error": "the folder is full"}, 1.0
     )
     assert story.exports_failed == 1
     assert story.troubles == (Trouble("exp_9", "failed", "the folder is full"),)
 
 
 def test_an_alarm_lasts_until_the_folder_can_be_listed_again() -> None:
-    story = after(Story(), "scan.failed", {"error": "the folder is gone", "hint": "mount it"}, 1.0)
+    story = apply_event(DevState(), "scan.failed", {"error": "the folder is gone", "hint": "mount it"}, 1.0)
     assert story.alarm == "the folder is gone; mount it"
-    assert after(story, "scan.finished", {}, 2.0).alarm == ""
+    assert apply_event(story, "scan.finished", {}, 2.0).alarm == ""
 
 
 def test_a_part_that_failed_counts_where_it_is_wanted() -> None:
     ended = {"run": "run_9", "media": "v", "object_key": "a.mp4", "status": "partial", "message": ""}
-    story = after(Story(), "run.item_finished", ended, 1.0)
+    story = apply_event(DevState(), "run.item_finished", ended, 1.0)
     assert story.troubles[0].reason.startswith("it is damaged, or segments of it failed")
     assert not has_failures(story)
     assert has_failures(story, even_in_part=True)
@@ -93,21 +97,23 @@ def test_a_part_that_failed_counts_where_it_is_wanted() -> None:
 
 def test_what_a_processor_waits_for_is_told_until_it_works_again() -> None:
     away = {"run": "run_9", "media": "v", "error": "the connection failed", "hint": "see that it is up"}
-    story = after(Story(), "run.item_waits", away, 1.0)
+    story = apply_event(DevState(), "run.item_waits", away, 1.0)
     assert story.waiting == "the connection failed; see that it is up"
-    assert after(story, "scan.finished", {}, 2.0).waiting
+    assert apply_event(story, "scan.finished", {}, 2.0).waiting
     assert (
-        after(story, "run.item_finished", {"run": "run_9", "media": "v", "status": "completed"}, 3.0).waiting
+        apply_event(
+            story, "run.item_finished", {"run": "run_9", "media": "v", "status": "completed"}, 3.0
+        ).waiting
         == ""
     )
 
 
 def test_a_long_story_stays_small() -> None:
-    story = Story()
+    story = DevState()
     for number in range(500):
-        story = after(story, "import.started", {"import_job": f"job_{number}", "files": 1}, 1.0)
+        story = apply_event(story, "import.started", {"import_job": f"job_{number}", "files": 1}, 1.0)
         fields = {"import_job": f"job_{number}", "object_key": f"{number}", "status": "failed", "reason": "x"}
-        story = after(story, "import.file_finished", fields, 1.0)
+        story = apply_event(story, "import.file_finished", fields, 1.0)
     assert story.failed == 500
     assert len(story.batches) < 10
     assert len(story.troubles) == 50
@@ -120,8 +126,8 @@ def test_every_event_the_story_knows_is_in_the_catalogue() -> None:
 @pytest.mark.parametrize("event", [*_CHANGES, "unheard.of"])
 def test_no_event_can_disturb_the_work(event: str) -> None:
     """Without any of its fields, and upon any story."""
-    for story in (Story(), told(DEMO), told(DEMO, until=102)):
-        assert isinstance(after(story, event, {}, 1.0), Story)
+    for story in (DevState(), told(DEMO), told(DEMO, until=102)):
+        assert isinstance(apply_event(story, event, {}, 1.0), DevState)
 
 
 @given(st.lists(st.sampled_from(DEMO), max_size=40))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vvwatch.cli.dev_config import Trial, configured, planned
+from vvwatch.cli.dev_config import DevSession, build_config, plan_session
 from vvwatch.cli.failures import Failure
 
 ENVIRON = {"HOME": "/home/somebody"}
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def plan(folder: Path, **changed: Any) -> Trial:
+def plan(folder: Path, **changed: Any) -> DevSession:
     usual: dict[str, Any] = {
         "exports": None,
         "pattern": "*",
@@ -29,7 +29,7 @@ def plan(folder: Path, **changed: Any) -> Trial:
         "listen": "127.0.0.1:0",
         "environ": ENVIRON,
     }
-    return planned(folder, **usual | changed)
+    return plan_session(folder, **usual | changed)
 
 
 def test_exports_go_beside_the_folder(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_same_folder_has_the_same_state_by_whatever_name(
 
 def test_the_configuration_watches_the_folder_and_exports_elsewhere(folder: Path) -> None:
     trial = plan(folder, pattern="*.{mp4,mov}", debounce="1m30s")
-    config = configured(trial, ENVIRON)
+    config = build_config(trial, ENVIRON)
     assert config.state_dir == trial.state_dir
     assert config.local.roots == (trial.folder, trial.exports)
     assert config.address == ("127.0.0.1", 0)
@@ -80,7 +80,7 @@ def test_a_configured_daemon_of_the_same_user_is_left_alone(folder: Path) -> Non
         "CONFIGURATION_DIRECTORY": "/etc/vvwatch",
     }
     environ = ENVIRON | theirs
-    config = configured(plan(folder, environ=environ), environ)
+    config = build_config(plan(folder, environ=environ), environ)
     assert config.path is None
     assert config.database_path.is_relative_to("/home/somebody")
 
@@ -89,7 +89,7 @@ def test_a_folder_with_an_odd_name_can_be_watched(tmp_path: Path) -> None:
     folder = tmp_path / "my $HOME ${clips} é 🎬"
     folder.mkdir()
     trial = plan(folder)
-    assert configured(trial, ENVIRON).connectors["folder"].location == {"root": str(folder)}
+    assert build_config(trial, ENVIRON).connectors["folder"].location == {"root": str(folder)}
 
 
 @pytest.mark.parametrize(

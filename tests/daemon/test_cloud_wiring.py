@@ -20,9 +20,9 @@ from tests.emulators.fake_gcs import make_bucket as make_gcs_bucket
 from tests.emulators.s3_server import S3Server, make_bucket, raw_client
 from tests.providers.gcs.gcs_places import service_account
 from vvwatch.config import load
-from vvwatch.daemon.declaring import declare
-from vvwatch.daemon.state import DaemonState, app_for
-from vvwatch.daemon.wiring import House, build
+from vvwatch.daemon.declaring import apply_declarations
+from vvwatch.daemon.state import DaemonState, build_app
+from vvwatch.daemon.wiring import Components, build_components
 from vvwatch.store.catalog import catalog
 from vvwatch.telemetry import Telemetry
 
@@ -34,24 +34,24 @@ BOTH = ["import", "export"]
 @asynccontextmanager
 async def started(
     folder: Path, text: str, **secret_files: str
-) -> AsyncIterator[tuple[House, httpx2.AsyncClient]]:
+) -> AsyncIterator[tuple[Components, httpx2.AsyncClient]]:
     """A daemon's parts over a configuration, and a client of its API."""
     for name, secret in secret_files.items():
         (folder / name).write_text(secret)
         (folder / name).chmod(0o600)
     (folder / "vvwatch.toml").write_text(f'state_dir = "{folder}/state"\n{text}')
     config = load(folder / "vvwatch.toml", {"VVWATCH_ADMIN_KEY": ADMIN_KEY})
-    house = build(config, FakeClock(), Telemetry("test"), {})
+    components = build_components(config, FakeClock(), Telemetry("test"), {})
     async with AsyncExitStack() as ending:
-        ending.push_async_callback(house.sender.aclose)
-        await ending.enter_async_context(house.database.opened())
-        ending.push_async_callback(house.storages.aclose)
-        house.clear_spool()
-        await declare(house, config)
-        transport = httpx2.ASGITransport(app_for(house, DaemonState(0.0), "127.0.0.1:8787"))
+        ending.push_async_callback(components.sender.aclose)
+        await ending.enter_async_context(components.database.opened())
+        ending.push_async_callback(components.storages.aclose)
+        components.clear_spool()
+        await apply_declarations(components, config)
+        transport = httpx2.ASGITransport(build_app(components, DaemonState(0.0), "127.0.0.1:8787"))
         headers = {"X-API-Key": ADMIN_KEY}
         async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL, headers=headers) as client:
-            yield house, client
+            yield components, client
 
 
 async def seen(client: httpx2.AsyncClient, answer: httpx2.Response, key: str) -> Any:
@@ -64,10 +64,10 @@ async def seen(client: httpx2.AsyncClient, answer: httpx2.Response, key: str) ->
     return connector
 
 
-async def check_declared(house: House) -> None:
+async def check_declared(components: Components) -> None:
     """Each declared connector can be read and written to."""
-    for row in await house.database.read(catalog.list_connectors):
-        storage = await anyio.to_thread.run_sync(house.storages.for_work, row)
+    for row in await components.database.read(catalog.list_connectors):
+        storage = await anyio.to_thread.run_sync(components.storages.for_work, row)
         await storage.check(read=True, write_below="out")
 
 
@@ -88,8 +88,8 @@ async def test_s3(moto_iam: S3Server, tmp_path: Path) -> None:
     text += f'access_key_id = "{moto_iam.access_key_id}"\n'
     key = {"aws_access_key_id": moto_iam.access_key_id, "aws_secret_access_key": moto_iam.secret_access_key}
     body = {"name": "rushes", "bucket": bucket, "region": "us-east-1", "scopes": BOTH, **key}
-    async with started(tmp_path, text, key=moto_iam.secret_access_key) as (house, client):
-        await check_declared(house)
+    async with started(tmp_path, text, key=moto_iam.secret_access_key) as (components, client):
+        await check_declared(components)
         made = await seen(client, await client.post("/api/v2/connectors/s3", json=body), "a b.mp4")
         wrong = {**body, "aws_secret_access_key": "wrong"}
         failed = (await client.post("/api/v2/connectors/s3", json=wrong)).json()
@@ -108,8 +108,8 @@ async def test_gcs(fake_gcs: FakeGcs, tmp_path: Path) -> None:
     text += f'[connectors.own]\ntype = "gcs"\nbucket = "{bucket}"\nscopes = ["import", "export"]\n'
     form = {"name": "stage", "bucket": bucket, "gcp_project_id": "studio", "scopes": BOTH}
     files = {"credentials_file": ("key.json", service_account(), "application/json")}
-    async with started(tmp_path, text) as (house, client):
-        await check_declared(house)
+    async with started(tmp_path, text) as (components, client):
+        await check_declared(components)
         answer = await client.post("/api/v2/connectors/gcs", data=form, files=files)
         made = await seen(client, answer, "a b.mp4")
         for uri in (f"gs://{bucket}/a b.mp4", f"{fake_gcs.endpoint_url}/{bucket}/a%20b.mp4"):
@@ -137,8 +137,8 @@ async def test_azure(azurite_oauth: Azurite, tmp_path: Path) -> None:
         **who,
     }
     files = {"key": azurite_oauth.account_key, "secret": azurite_oauth.client_secret}
-    async with started(tmp_path, text, **files) as (house, client):
-        await check_declared(house)
+    async with started(tmp_path, text, **files) as (components, client):
+        await check_declared(components)
         made = await seen(client, await client.post("/api/v2/connectors/azure", json=body), "a b.mp4")
         wrong = {**body, "client_secret": "wr0ng"}
         failed = (await client.post("/api/v2/connectors/azure", json=wrong)).json()
@@ -149,5 +149,8 @@ async def test_azure(azurite_oauth: Azurite, tmp_path: Path) -> None:
 
 
 async def test_the_spool_is_the_configured_one(tmp_path: Path) -> None:
-    async with started(tmp_path, f"[processing]\nspool_bytes = {64 << 20}\n") as (house, _):
-        assert (house.storages._spool._folder, house.storages._spool._max_bytes) == (house.spool, 64 << 20)
+    async with started(tmp_path, f"[processing]\nspool_bytes = {64 << 20}\n") as (components, _):
+        assert (components.storages._spool._folder, components.storages._spool._max_bytes) == (
+            components.spool,
+            64 << 20,
+        )

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from tests.clock import FakeClock
 from tests.fault_proxy import free_port
 from vvwatch.config import Config, ConfigInvalid, load
-from vvwatch.daemon.declaring import declare
-from vvwatch.daemon.state import DaemonState, app_for
-from vvwatch.daemon.wiring import House, build
+from vvwatch.daemon.declaring import apply_declarations
+from vvwatch.daemon.state import DaemonState, build_app
+from vvwatch.daemon.wiring import Components, build_components
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind
 from vvwatch.store.admin import audit
@@ -54,34 +54,34 @@ def config(base: Path, text: str) -> Config:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = build(config(tmp_path, ""), FakeClock(), Telemetry("test"), {})
-    async with house.database.opened():
-        yield house
-    await house.sender.aclose()
+async def components(tmp_path: Path) -> AsyncIterator[Components]:
+    components = build_components(config(tmp_path, ""), FakeClock(), Telemetry("test"), {})
+    async with components.database.opened():
+        yield components
+    await components.sender.aclose()
 
 
-async def all_rows(house: House, table: sa.Table) -> list[sa.Row[Any]]:
-    return list(await house.database.read(lambda tx: tx.all(sa.select(table).order_by(table.c.id))))
+async def all_rows(components: Components, table: sa.Table) -> list[sa.Row[Any]]:
+    return list(await components.database.read(lambda tx: tx.all(sa.select(table).order_by(table.c.id))))
 
 
-async def test_a_renamed_automation_goes_on(house: House, tmp_path: Path) -> None:
-    await declare(house, config(tmp_path, automation("old", "one")))
-    await declare(house, config(tmp_path, automation("new", "one")))
-    [row] = await all_rows(house, import_automations)
+async def test_a_renamed_automation_goes_on(components: Components, tmp_path: Path) -> None:
+    await apply_declarations(components, config(tmp_path, automation("old", "one")))
+    await apply_declarations(components, config(tmp_path, automation("new", "one")))
+    [row] = await all_rows(components, import_automations)
     assert (row.id, row.enabled, row.declared) == ("auto_old", True, True)
 
 
-async def test_an_automation_may_move_to_another_index(house: House, tmp_path: Path) -> None:
-    await declare(house, config(tmp_path, automation("mine", "one")))
-    await declare(house, config(tmp_path, automation("mine", "two")))
-    rows = {row.index_id: row for row in await all_rows(house, import_automations)}
+async def test_an_automation_may_move_to_another_index(components: Components, tmp_path: Path) -> None:
+    await apply_declarations(components, config(tmp_path, automation("mine", "one")))
+    await apply_declarations(components, config(tmp_path, automation("mine", "two")))
+    rows = {row.index_id: row for row in await all_rows(components, import_automations)}
     assert (rows["idx_one"].enabled, rows["idx_one"].declared) == (False, False)
     assert (rows["idx_two"].enabled, rows["idx_two"].declared) == (True, True)
 
 
 async def test_what_left_the_file_stands_still_and_is_no_longer_read_only(
-    house: House, tmp_path: Path
+    components: Components, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text("whsec_0123456789abcdef")
@@ -89,31 +89,31 @@ async def test_what_left_the_file_stands_still_and_is_no_longer_read_only(
     hook = (
         f'[webhooks.h]\nurl = "https://example.com/"\nevents = ["export.ready"]\nsecret_file = "{secret}"\n'
     )
-    await declare(house, config(tmp_path, automation("mine", "one") + hook))
-    await declare(house, config(tmp_path, ""))
-    [row] = await all_rows(house, import_automations)
+    await apply_declarations(components, config(tmp_path, automation("mine", "one") + hook))
+    await apply_declarations(components, config(tmp_path, ""))
+    [row] = await all_rows(components, import_automations)
     assert (row.enabled, row.declared, row.next_at) == (False, False, None)
-    [webhook] = await all_rows(house, webhooks)
+    [webhook] = await all_rows(components, webhooks)
     assert (webhook.status, webhook.declared) == ("disabled", False)
 
 
-async def test_what_was_paused_by_hand_stays_paused(house: House, tmp_path: Path) -> None:
+async def test_what_was_paused_by_hand_stays_paused(components: Components, tmp_path: Path) -> None:
     wanted = config(tmp_path, automation("mine", "one"))
-    await declare(house, wanted)
-    await house.database.write(lambda tx: tx.update(import_automations, "auto_mine", paused=True))
-    await declare(house, wanted)
-    [row] = await all_rows(house, import_automations)
+    await apply_declarations(components, wanted)
+    await components.database.write(lambda tx: tx.update(import_automations, "auto_mine", paused=True))
+    await apply_declarations(components, wanted)
+    [row] = await all_rows(components, import_automations)
     assert row.paused
 
 
-async def test_an_unchanged_file_edits_nothing(house: House, tmp_path: Path) -> None:
+async def test_an_unchanged_file_edits_nothing(components: Components, tmp_path: Path) -> None:
     wanted = config(tmp_path, automation("mine", "one"))
-    await declare(house, wanted)
-    before = await all_rows(house, import_automations)
-    assert isinstance(house.clock, FakeClock)
-    house.clock.advance(60)
-    await declare(house, wanted)
-    after = await all_rows(house, import_automations)
+    await apply_declarations(components, wanted)
+    before = await all_rows(components, import_automations)
+    assert isinstance(components.clock, FakeClock)
+    components.clock.advance(60)
+    await apply_declarations(components, wanted)
+    after = await all_rows(components, import_automations)
     assert (before[0].updated_at, before[0].generation) == (after[0].updated_at, after[0].generation)
 
 
@@ -133,81 +133,87 @@ def cloud(base: Path, secret: str = PLANTED, text: str = "", port: int = 1) -> C
     return config(base, CLOUD.replace("{port}", str(port)) + text)
 
 
-async def lake(house: House) -> sa.Row[Any]:
-    [row] = [row for row in await all_rows(house, connectors) if row.id == "conn_lake"]
+async def lake(components: Components) -> sa.Row[Any]:
+    [row] = [row for row in await all_rows(components, connectors) if row.id == "conn_lake"]
     return row
 
 
-async def test_a_cloud_is_declared_with_sealed_credentials(house: House, tmp_path: Path) -> None:
-    await declare(house, cloud(tmp_path))
-    row = await lake(house)
+async def test_a_cloud_is_declared_with_sealed_credentials(components: Components, tmp_path: Path) -> None:
+    await apply_declarations(components, cloud(tmp_path))
+    row = await lake(components)
     assert (row.provider, row.status, row.node, row.declared) == ("s3", "active", "", True)
     assert row.settings == {
         "bucket": "studio-lake",
         "region": "us-east-1",
         "endpoint_url": "http://127.0.0.1:1",
     }
-    opened = json.loads(house.box.open(row.credentials))
+    opened = json.loads(components.box.open(row.credentials))
     assert opened == {"access_key_id": "AKIA", "secret_access_key": PLANTED}
 
 
-async def test_credentials_that_are_the_same_are_no_edit(house: House, tmp_path: Path) -> None:
-    await declare(house, cloud(tmp_path))
-    before = await lake(house)
-    assert isinstance(house.clock, FakeClock)
-    house.clock.advance(60)
-    await declare(house, cloud(tmp_path))
-    assert await lake(house) == before
-    await declare(house, cloud(tmp_path, "changed"))
-    after = await lake(house)
-    assert after.updated_at == house.clock.now()
-    assert json.loads(house.box.open(after.credentials))["secret_access_key"] == "changed"
+async def test_credentials_that_are_the_same_are_no_edit(components: Components, tmp_path: Path) -> None:
+    await apply_declarations(components, cloud(tmp_path))
+    before = await lake(components)
+    assert isinstance(components.clock, FakeClock)
+    components.clock.advance(60)
+    await apply_declarations(components, cloud(tmp_path))
+    assert await lake(components) == before
+    await apply_declarations(components, cloud(tmp_path, "changed"))
+    after = await lake(components)
+    assert after.updated_at == components.clock.now()
+    assert json.loads(components.box.open(after.credentials))["secret_access_key"] == "changed"
 
 
-async def test_credentials_that_another_key_has_sealed_are_sealed_anew(house: House, tmp_path: Path) -> None:
+async def test_credentials_that_another_key_has_sealed_are_sealed_anew(
+    components: Components, tmp_path: Path
+) -> None:
     other = SecretBox(b"YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=")
-    await declare(house, cloud(tmp_path))
+    await apply_declarations(components, cloud(tmp_path))
     lost = other.seal(PLANTED)
-    await house.database.write(lambda tx: tx.update(connectors, "conn_lake", credentials=lost))
-    await declare(house, cloud(tmp_path))
-    assert json.loads(house.box.open((await lake(house)).credentials))["secret_access_key"] == PLANTED
+    await components.database.write(lambda tx: tx.update(connectors, "conn_lake", credentials=lost))
+    await apply_declarations(components, cloud(tmp_path))
+    assert (
+        json.loads(components.box.open((await lake(components)).credentials))["secret_access_key"] == PLANTED
+    )
 
 
-async def test_credentials_that_left_the_file_are_forgotten(house: House, tmp_path: Path) -> None:
-    await declare(house, cloud(tmp_path))
+async def test_credentials_that_left_the_file_are_forgotten(components: Components, tmp_path: Path) -> None:
+    await apply_declarations(components, cloud(tmp_path))
     text = '[connectors.lake]\ntype = "s3"\nbucket = "studio-lake"\ncredentials = "ambient"\n'
-    await declare(house, config(tmp_path, text))
-    row = await lake(house)
+    await apply_declarations(components, config(tmp_path, text))
+    row = await lake(components)
     assert (row.credentials, row.settings["ambient"]) == (None, True)
 
 
 async def test_a_service_account_that_cannot_sign_in_is_said_with_its_line(
-    house: House, tmp_path: Path
+    components: Components, tmp_path: Path
 ) -> None:
     (tmp_path / "stage.json").write_text(json.dumps({"type": "service_account", "private_key": PLANTED}))
     text = '[connectors.stage]\ntype = "gcs"\nbucket = "studio-stage"\ncredentials_file = "stage.json"\n'
     with pytest.raises(ConfigInvalid) as refused:
-        await declare(house, config(tmp_path, text))
+        await apply_declarations(components, config(tmp_path, text))
     [problem] = refused.value.problems
     assert (problem.line, problem.key) == (13, "connectors.stage.credentials_file")
     assert "lack" in problem.what
     assert PLANTED not in str(problem)
 
 
-async def test_credentials_are_in_no_log_and_in_no_file_of_the_daemon(house: House, tmp_path: Path) -> None:
+async def test_credentials_are_in_no_log_and_in_no_file_of_the_daemon(
+    components: Components, tmp_path: Path
+) -> None:
     """Though the store is away, and that is said."""
     log = StringIO()
-    house.telemetry._log = configure_logging("json", "debug", log, {})
+    components.telemetry._log = configure_logging("json", "debug", log, {})
     table = '[automations.lake]\nindex = "one"\nconnector = "lake"\n'
     wanted = cloud(tmp_path, text=table, port=free_port())
-    await declare(house, wanted)
-    [row] = await all_rows(house, import_automations)
-    await house.watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
-    await house.storages.aclose()
-    [row] = await all_rows(house, import_automations)
+    await apply_declarations(components, wanted)
+    [row] = await all_rows(components, import_automations)
+    await components.watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
+    await components.storages.aclose()
+    [row] = await all_rows(components, import_automations)
     assert "127.0.0.1" in row.last_error
     assert "scan.failed" in log.getvalue()
-    said = f"{wanted!r}{house!r}{row!r}{log.getvalue()}".encode()
+    said = f"{wanted!r}{components!r}{row!r}{log.getvalue()}".encode()
     files = [path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert PLANTED.encode() not in said + b"".join(files)
 
@@ -216,44 +222,46 @@ def _edited(tx: Tx, values: dict[str, Any]) -> None:
     tx.update(connectors, "conn_in", **values)
 
 
-async def test_what_is_on_a_disabled_connector_stands_still_and_says_so(house: House, tmp_path: Path) -> None:
+async def test_what_is_on_a_disabled_connector_stands_still_and_says_so(
+    components: Components, tmp_path: Path
+) -> None:
     (tmp_path / "in").mkdir(exist_ok=True)
     (tmp_path / "in" / "a.mp4").write_bytes(b"a")
-    await declare(house, config(tmp_path, automation("mine", "one") + 'settle = "0s"\n'))
+    await apply_declarations(components, config(tmp_path, automation("mine", "one") + 'settle = "0s"\n'))
 
     async def scanned() -> sa.Row[Any]:
-        [row] = await all_rows(house, import_automations)
-        await house.watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
-        return (await all_rows(house, import_automations))[0]
+        [row] = await all_rows(components, import_automations)
+        await components.watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
+        return (await all_rows(components, import_automations))[0]
 
     for status, error in (("disabled", "connector 'conn_in' is disabled"), ("active", None)):
-        values = {"status": status, "declared": False, "updated_at": house.clock.now()}
-        await house.database.write(_edited, values)
+        values = {"status": status, "declared": False, "updated_at": components.clock.now()}
+        await components.database.write(_edited, values)
         assert (await scanned()).last_error == error
-        assert isinstance(house.clock, FakeClock)
-        house.clock.advance(60)
-    await house.database.write(connector_changes.change, "conn_in", {"status": "disabled"})
+        assert isinstance(components.clock, FakeClock)
+        components.clock.advance(60)
+    await components.database.write(connector_changes.change, "conn_in", {"status": "disabled"})
     row = await scanned()
     assert (row.last_error, row.enabled, row.paused) == ("connector 'conn_in' is disabled", True, False)
     assert row.next_at is not None
 
 
-async def test_a_storage_is_opened_once_and_remembers(house: House, tmp_path: Path) -> None:
+async def test_a_storage_is_opened_once_and_remembers(components: Components, tmp_path: Path) -> None:
     """Else each import would meet an empty mount point with fresh eyes and take its files for deleted."""
-    await declare(house, config(tmp_path, automation("mine", "one")))
-    [connector] = await all_rows(house, connectors)
-    assert house.storages(connector) is house.storages(connector)
+    await apply_declarations(components, config(tmp_path, automation("mine", "one")))
+    [connector] = await all_rows(components, connectors)
+    assert components.storages(connector) is components.storages(connector)
 
 
 def test_an_unusable_state_directory_is_said_plainly(tmp_path: Path) -> None:
     wanted = config(tmp_path, "")
     (tmp_path / "state").write_text("a file")
     with pytest.raises(VvwatchError, match="cannot write to the state directory"):
-        build(wanted, FakeClock(), Telemetry("test"), {})
+        build_components(wanted, FakeClock(), Telemetry("test"), {})
 
 
-async def test_nobody_else_may_read_the_database(house: House) -> None:
-    mode = house.config.database_path.stat().st_mode
+async def test_nobody_else_may_read_the_database(components: Components) -> None:
+    mode = components.config.database_path.stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
 
 
@@ -262,13 +270,13 @@ async def test_events_follow_the_file_and_are_begun_with_a_listing(tmp_path: Pat
     queue = "https://sqs.eu-central-1.amazonaws.com/123456789012/lake"
     watching = '[automations.a]\nindex = "one"\nconnector = "lake"\n'
     events = f'[connectors.lake.events]\nqueue = "{queue}"\nsweep_interval = "10m"\n'
-    house = build(config(tmp_path, bucket + watching), FakeClock(), Telemetry("test"), {})
+    components = build_components(config(tmp_path, bucket + watching), FakeClock(), Telemetry("test"), {})
 
     async def declared(text: str) -> Any:
-        await declare(house, config(tmp_path, text))
-        return await house.database.read(lambda tx: tx.require(connectors, "connector", "conn_lake"))
+        await apply_declarations(components, config(tmp_path, text))
+        return await components.database.read(lambda tx: tx.require(connectors, "connector", "conn_lake"))
 
-    async with house.database.opened():
+    async with components.database.opened():
         first = await declared(bucket + watching)
         assert first.events is None
         told = await declared(bucket + events + watching)
@@ -280,29 +288,29 @@ async def test_events_follow_the_file_and_are_begun_with_a_listing(tmp_path: Pat
         }
         assert (await declared(bucket + events + watching)) == told
         assert (await declared(bucket + watching)).events is None
-    await house.sender.aclose()
+    await components.sender.aclose()
 
 
 async def test_queues_of_the_api_may_lie_with_the_configured_stores(tmp_path: Path) -> None:
     text = '[storage.s3]\nendpoint_url = "http://minio.local:9000"\n[storage.azure]\nendpoint_url = "https://[::1]:1/a"\n'
-    house = build(config(tmp_path, text), FakeClock(), Telemetry("test"), {})
-    app = app_for(house, DaemonState(0.0), "127.0.0.1:8787")
+    components = build_components(config(tmp_path, text), FakeClock(), Telemetry("test"), {})
+    app = build_app(components, DaemonState(0.0), "127.0.0.1:8787")
     assert app.state.context.settings.store_hosts == {"s3": "minio.local", "azure": "::1"}
-    await house.sender.aclose()
+    await components.sender.aclose()
 
 
-async def entries(house: House) -> list[tuple[str, str, tuple[str, ...]]]:
-    rows = await house.database.read(audit.list_newest, audit.AuditFilter(actor="config"), None, 100)
+async def entries(components: Components) -> list[tuple[str, str, tuple[str, ...]]]:
+    rows = await components.database.read(audit.list_newest, audit.AuditFilter(actor="config"), None, 100)
     return [
         (row.action, row.resource_id, tuple((row.details or {}).get("fields", ()))) for row in reversed(rows)
     ]
 
 
 async def test_the_audit_trail_names_what_the_file_made_changed_and_released(
-    house: House, tmp_path: Path
+    components: Components, tmp_path: Path
 ) -> None:
-    await declare(house, config(tmp_path, automation("mine", "one")))
-    made = await entries(house)
+    await apply_declarations(components, config(tmp_path, automation("mine", "one")))
+    made = await entries(components)
     for action, identifier in [
         ("connector.created", "conn_in"),
         ("index.created", "idx_one"),
@@ -311,29 +319,31 @@ async def test_the_audit_trail_names_what_the_file_made_changed_and_released(
         ("key.created", "key_admin"),
     ]:
         assert (action, identifier, ()) in made
-    await declare(house, config(tmp_path, automation("mine", "one")))
-    assert await entries(house) == made, "the same file changes nothing"
+    await apply_declarations(components, config(tmp_path, automation("mine", "one")))
+    assert await entries(components) == made, "the same file changes nothing"
     learnt = {"cadence": {"full_at": 1.0, "next_full_at": 2.0}}
-    await house.database.write(lambda tx: tx.update(import_automations, "auto_mine", **learnt))
-    await declare(house, config(tmp_path, automation("mine", "one")))
-    assert await entries(house) == made, "nor does it after scans"
+    await components.database.write(lambda tx: tx.update(import_automations, "auto_mine", **learnt))
+    await apply_declarations(components, config(tmp_path, automation("mine", "one")))
+    assert await entries(components) == made, "nor does it after scans"
     text = automation("mine", "one").replace('"in"\n', '"in"\nsettle = "9s"\n', 1)
-    await declare(house, config(tmp_path, text))
-    await declare(house, config(tmp_path, ""))
-    assert (await entries(house))[len(made) :] == [
+    await apply_declarations(components, config(tmp_path, text))
+    await apply_declarations(components, config(tmp_path, ""))
+    assert (await entries(components))[len(made) :] == [
         ("automation.changed", "auto_mine", ("settle_seconds",)),
         ("automation.released", "auto_mine", ()),
         ("automation.released", "auto_mine_export", ()),
     ]
 
 
-async def test_another_admin_key_has_an_entry_without_itself(house: House, tmp_path: Path) -> None:
-    await declare(house, config(tmp_path, ""))
-    before = len(await entries(house))
+async def test_another_admin_key_has_an_entry_without_itself(components: Components, tmp_path: Path) -> None:
+    await apply_declarations(components, config(tmp_path, ""))
+    before = len(await entries(components))
     (tmp_path / "state" / "admin.key").write_text("sk_live_" + "7" * 48)
-    await declare(house, config(tmp_path, ""))
-    rows = await house.database.read(audit.list_newest, audit.AuditFilter(action="key.changed"), None, 100)
-    assert len(await entries(house)) == before + 1
+    await apply_declarations(components, config(tmp_path, ""))
+    rows = await components.database.read(
+        audit.list_newest, audit.AuditFilter(action="key.changed"), None, 100
+    )
+    assert len(await entries(components)) == before + 1
     assert [(row.resource_id, row.details["fields"]) for row in rows] == [
         ("key_admin", ["digest", "key_prefix"])
     ]

@@ -7,15 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-from vvwatch.daemon.state import tell_of_nothing
-from vvwatch.daemon.wiring import House
+from vvwatch.daemon.state import report_nothing_watched
+from vvwatch.daemon.wiring import Components
 from vvwatch.errors import StoreUnavailable
 
 pytestmark = pytest.mark.anyio
 
 
-def house(answer: bool | Exception, emitted: list[str]) -> House:
-    """A house whose database gives this answer."""
+def components(answer: bool | Exception, emitted: list[str]) -> Components:
+    """A components whose database gives this answer."""
 
     async def read(*_: Any) -> bool:
         if isinstance(answer, Exception):
@@ -25,7 +25,7 @@ def house(answer: bool | Exception, emitted: list[str]) -> House:
     telemetry = SimpleNamespace(emit=lambda event, **_: emitted.append(event))
     config = SimpleNamespace(path=None)
     return cast(
-        "House", SimpleNamespace(database=SimpleNamespace(read=read), telemetry=telemetry, config=config)
+        "Components", SimpleNamespace(database=SimpleNamespace(read=read), telemetry=telemetry, config=config)
     )
 
 
@@ -37,6 +37,6 @@ def house(answer: bool | Exception, emitted: list[str]) -> House:
 async def test_only_a_daemon_that_surely_watches_nothing_says_so(answer: bool | Exception, said: int) -> None:
     emitted: list[str] = []
     announced: list[str] = []
-    await tell_of_nothing(house(answer, emitted), announced.append)
+    await report_nothing_watched(components(answer, emitted), announced.append)
     assert emitted == ["daemon.idle"] * said
     assert [line.startswith("nothing is watched yet: declare") for line in announced] == [True] * said

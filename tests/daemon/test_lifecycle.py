@@ -44,7 +44,7 @@ async def test_a_port_that_is_forbidden_is_a_wrong_configuration(
     def refuse(host: str, port: int) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(listening, "bound", refuse)
+    monkeypatch.setattr(listening, "bind_socket", refuse)
     config = configured(tmp_path, listen=f"127.0.0.1:{port}")
     with pytest.raises(ConfigInvalid, match="Operation not permitted") as refused:
         await serve(config, ServeOptions({}, log_stream=StringIO()))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vvwatch.config import Config, load
-from vvwatch.daemon.limiting import fingerprints
+from vvwatch.daemon.limiting import compute_fingerprints
 from vvwatch.store.db.encryption import SecretBox
 
 BOX = SecretBox(base64.urlsafe_b64encode(bytes(range(32))))
@@ -27,7 +27,7 @@ def configured(folder: Path, text: str = GPT, key: str = "sk-one") -> Config:
 
 
 def fingerprint(folder: Path, text: str = GPT, key: str = "sk-one", box: SecretBox = BOX) -> str:
-    return fingerprints(configured(folder, text, key), box)["gpt"]
+    return compute_fingerprints(configured(folder, text, key), box)["gpt"]
 
 
 def test_the_same_configuration_has_the_same_fingerprint(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from tests.clock import FakeClock
 from tests.databases import Databases
 from vvwatch.config import Config, load
 from vvwatch.core.keys import digest
-from vvwatch.daemon.admin_key import admin_key
-from vvwatch.daemon.declaring import declare
-from vvwatch.daemon.wiring import House, build
+from vvwatch.daemon.admin_key import load_admin_key
+from vvwatch.daemon.declaring import apply_declarations
+from vvwatch.daemon.wiring import Components, build_components
 from vvwatch.errors import OnAnotherNode, SecretKeyMismatch
 from vvwatch.ports import Kind
 from vvwatch.providers.local.source import FolderSource
@@ -63,18 +63,18 @@ def config(base: Path, node: str, url: str) -> Config:
 
 
 @asynccontextmanager
-async def started(config: Config, secret_key: str = SECRET_KEY) -> AsyncIterator[House]:
+async def started(config: Config, secret_key: str = SECRET_KEY) -> AsyncIterator[Components]:
     """A node as it is right after its start."""
-    house = build(config, FakeClock(), Telemetry("test"), {"VVWATCH_SECRET_KEY": secret_key})
-    async with house.database.opened():
-        await house.engine.setup()
-        await declare(house, config)
-        yield house
-    await house.sender.aclose()
+    components = build_components(config, FakeClock(), Telemetry("test"), {"VVWATCH_SECRET_KEY": secret_key})
+    async with components.database.opened():
+        await components.engine.setup()
+        await apply_declarations(components, config)
+        yield components
+    await components.sender.aclose()
 
 
 @pytest.fixture
-async def nodes(databases: Databases, tmp_path: Path) -> AsyncIterator[tuple[House, House]]:
+async def nodes(databases: Databases, tmp_path: Path) -> AsyncIterator[tuple[Components, Components]]:
     async with AsyncExitStack() as stack:
         stack.enter_context(databases.fresh("postgresql"))
         a = await stack.enter_async_context(started(config(tmp_path, "a", databases.url)))
@@ -82,18 +82,20 @@ async def nodes(databases: Databases, tmp_path: Path) -> AsyncIterator[tuple[Hou
         yield a, b
 
 
-async def test_work_on_a_nodes_own_folder_waits_in_its_own_queue(nodes: tuple[House, House]) -> None:
+async def test_work_on_a_nodes_own_folder_waits_in_its_own_queue(
+    nodes: tuple[Components, Components],
+) -> None:
     a, b = nodes
     queues = [
         await a.database.read(lambda tx, ref=ref: queue_of(tx.conn, Kind.SCAN, ref))  # type: ignore[misc]
         for ref in ("auto_one", "auto_two")
     ]
     assert queues == ["scan@a", "scan"]
-    served = [{queue for lane in house.lanes() for queue in lane.queues} for house in (a, b)]
+    served = [{queue for lane in components.lanes() for queue in lane.queues} for components in (a, b)]
     assert [set(queues) <= each for each in served] == [True, False]
 
 
-async def test_only_its_own_node_opens_a_folder(nodes: tuple[House, House]) -> None:
+async def test_only_its_own_node_opens_a_folder(nodes: tuple[Components, Components]) -> None:
     a, b = nodes
     rows = await a.database.read(lambda tx: tx.all(sa.select(connectors)))
     [mine] = [row for row in rows if row.id == "conn_mine"]
@@ -103,22 +105,24 @@ async def test_only_its_own_node_opens_a_folder(nodes: tuple[House, House]) -> N
 
 
 async def test_a_folders_events_are_heard_where_it_is_and_of_a_shared_one_nowhere(
-    nodes: tuple[House, House],
+    nodes: tuple[Components, Components],
 ) -> None:
-    for house, heard in zip(nodes, ({"auto_one"}, set[str]()), strict=True):
-        active = await house.database.read(automations.list_active)
-        sources = {row.id: house.subscriptions._make(row, connector) for row, connector in active}
+    for components, heard in zip(nodes, ({"auto_one"}, set[str]()), strict=True):
+        active = await components.database.read(automations.list_active)
+        sources = {row.id: components.subscriptions._make(row, connector) for row, connector in active}
         assert {name for name, source in sources.items() if isinstance(source, FolderSource)} == heard
 
 
-async def test_the_key_that_each_node_made_for_itself_opens_on_all(nodes: tuple[House, House]) -> None:
+async def test_the_key_that_each_node_made_for_itself_opens_on_all(
+    nodes: tuple[Components, Components],
+) -> None:
     a, b = nodes
-    for key in (admin_key(a.config), admin_key(b.config)):
+    for key in (load_admin_key(a.config), load_admin_key(b.config)):
         assert await b.database.read(keys.find_active, digest(key)) is not None
 
 
 async def test_another_secret_key_is_refused_before_it_seals_anything(
-    nodes: tuple[House, House], databases: Databases, tmp_path: Path
+    nodes: tuple[Components, Components], databases: Databases, tmp_path: Path
 ) -> None:
     other = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
     with pytest.raises(SecretKeyMismatch, match="another secret key") as refused:
@@ -128,7 +132,7 @@ async def test_another_secret_key_is_refused_before_it_seals_anything(
 
 
 async def test_a_node_that_starts_leaves_the_others_scans_alone(
-    nodes: tuple[House, House], databases: Databases, tmp_path: Path
+    nodes: tuple[Components, Components], databases: Databases, tmp_path: Path
 ) -> None:
     a, _ = nodes
     columns = import_automations.c.id, import_automations.c.revision, import_automations.c.next_at
@@ -138,12 +142,12 @@ async def test_a_node_that_starts_leaves_the_others_scans_alone(
 
 
 async def test_the_one_node_of_a_file_has_every_folder(tmp_path: Path) -> None:
-    async with started(config(tmp_path, "b", "sqlite:///vvwatch.db")) as house:
-        rows = await house.database.read(lambda tx: tx.all(sa.select(connectors)))
+    async with started(config(tmp_path, "b", "sqlite:///vvwatch.db")) as components:
+        rows = await components.database.read(lambda tx: tx.all(sa.select(connectors)))
         assert {row.node for row in rows} == {""}
 
 
-async def test_a_nodes_clock_that_is_set_changes_nothing(nodes: tuple[House, House]) -> None:
+async def test_a_nodes_clock_that_is_set_changes_nothing(nodes: tuple[Components, Components]) -> None:
     a, _ = nodes
     before = a.clock.now()
     own = a.clock._own  # type: ignore[attr-defined]

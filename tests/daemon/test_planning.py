@@ -12,7 +12,7 @@ from tests.emulators.s3_server import S3Server, make_bucket, raw_client
 from vvwatch.config import Config, load
 from vvwatch.core.costs import LearntBy
 from vvwatch.daemon import planning
-from vvwatch.daemon.planning import Planned, plan
+from vvwatch.daemon.planning import Planned, plan_automations
 from vvwatch.errors import StorageError
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ def folder_of(tmp_path: Path, files: int) -> str:
 
 
 async def only(config: Config, objects: int | None = None) -> Planned:
-    [found] = await plan(config, objects)
+    [found] = await plan_automations(config, objects)
     assert found.error is None
     return found
 
@@ -60,15 +60,15 @@ async def test_what_two_automations_watch_alike_is_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = []
-    counted = planning._counted
+    counted = planning._count_objects
 
     async def noted(*args: object) -> planning.Size:
         listed.append(args)
         return await counted(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(planning, "_counted", noted)
+    monkeypatch.setattr(planning, "_count_objects", noted)
     second = "[indexes.j]\n[automations.b]\nindex = 'j'\nconnector = 'c'\npattern = '*.mov'"
-    found = await plan(configured(tmp_path, folder_of(tmp_path, 2), second=second))
+    found = await plan_automations(configured(tmp_path, folder_of(tmp_path, 2), second=second))
     assert [each.size and each.size.objects for each in found] == [2, 2]
     assert len(listed) == 1
 
@@ -127,7 +127,7 @@ async def test_what_cannot_be_counted_says_why_and_hinders_no_other(tmp_path: Pa
         "type = 's3'\nbucket = 'nowhere'\nendpoint_url = 'http://127.0.0.1:9'\ncredentials = 'ambient'"
     )
     other = f"[connectors.d]\n{folder_of(tmp_path, 1)}\n[indexes.j]\n[automations.b]\nindex = 'j'\nconnector = 'd'"
-    first, second = await plan(configured(tmp_path, connector, second=other))
+    first, second = await plan_automations(configured(tmp_path, connector, second=other))
     assert isinstance(first.error, StorageError)
     assert (first.size, first.forecast) == (None, None)
     assert second.size is not None

@@ -12,10 +12,10 @@ import pytest
 from tests.clock import FakeClock
 from vvwatch import private_files
 from vvwatch.config import load
-from vvwatch.daemon.declaring import declare
+from vvwatch.daemon.declaring import apply_declarations
 from vvwatch.daemon.files import write_private
-from vvwatch.daemon.state_dir import Prepared, prepare
-from vvwatch.daemon.wiring import build
+from vvwatch.daemon.state_dir import Prepared, prepare_state_dir
+from vvwatch.daemon.wiring import build_components
 from vvwatch.errors import VvwatchError
 from vvwatch.providers.local.creation import create
 from vvwatch.telemetry import Telemetry
@@ -38,15 +38,15 @@ def mode(path: Path) -> int:
 async def test_whatever_is_made_is_for_its_owner_alone(tmp_path: Path, umask: int) -> None:
     state = tmp_path / "somewhere" / "state"
     config = load(None, {}, {"state_dir": str(state)})
-    house = build(config, FakeClock(), Telemetry("test"), {})
-    async with house.database.opened():
-        house.clear_spool()
-        await declare(house, config)
-        await house.database.check()
+    components = build_components(config, FakeClock(), Telemetry("test"), {})
+    async with components.database.opened():
+        components.clear_spool()
+        await apply_declarations(components, config)
+        await components.database.check()
         write_private(state / "address", "http://127.0.0.1:1")
         document = Document(lambda number: state / "exports" / f"exp.{number}.json", {"a": 1}, None)
         document.end()
-        uploads = house.uploads.folder
+        uploads = components.uploads.folder
         uploads.belongs_to("me")
         arriving = uploads.begin()
         arriving.write(b"x")
@@ -72,9 +72,9 @@ def test_what_others_could_enter_is_closed_and_said_once(tmp_path: Path) -> None
     (state / "secret.key").write_text("x")
     for path, loose in ((state, 0o755), (state / "spool", 0o775), (state / "secret.key", 0o644)):
         path.chmod(loose)
-    assert prepare(state) == Prepared((str(state), "secret.key", "spool"))
+    assert prepare_state_dir(state) == Prepared((str(state), "secret.key", "spool"))
     assert [mode(path) for path in (state, state / "spool", state / "secret.key")] == [0o700, 0o700, 0o600]
-    assert prepare(state) == Prepared()
+    assert prepare_state_dir(state) == Prepared()
 
 
 def test_the_log_names_what_was_closed(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_log_names_what_was_closed(tmp_path: Path) -> None:
     telemetry, said = Telemetry("test"), []
     telemetry.subscribe(lambda event, fields: said.append((event, fields.get("names"))))
     for _ in range(2):
-        build(config, FakeClock(), telemetry, {})
+        build_components(config, FakeClock(), telemetry, {})
     assert [each for each in said if each[0].startswith("state_dir")] == [
         ("state_dir.closed", [str(tmp_path / "state")])
     ]
@@ -94,7 +94,7 @@ def test_a_state_directory_may_be_a_link_itself(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk").chmod(0o755)
     (tmp_path / "state").symlink_to(tmp_path / "disk")
-    assert prepare(tmp_path / "state").closed == (str(tmp_path / "state"),)
+    assert prepare_state_dir(tmp_path / "state").closed == (str(tmp_path / "state"),)
     assert mode(tmp_path / "disk") == 0o700
 
 
@@ -106,10 +106,10 @@ def test_a_planted_link_is_refused_and_what_it_leads_to_is_left_alone(tmp_path: 
     victim.chmod(0o644)
     (state / name).symlink_to(victim)
     if name == ".writable":  # our own probe replaces what is there under its name
-        assert prepare(state).closed == (str(state),)
+        assert prepare_state_dir(state).closed == (str(state),)
     else:
         with pytest.raises(VvwatchError, match="symbolic link"):
-            prepare(state)
+            prepare_state_dir(state)
     assert (victim.read_text(), mode(victim)) == ("precious", 0o644)
 
 
@@ -166,7 +166,7 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("loose", [0o2777, 0o2770, 0o1777, 0o775])
 def test_a_volume_of_the_platform_is_used_and_doubted(volume: Path, loose: int) -> None:
     volume.chmod(loose)
-    found = prepare(volume)
+    found = prepare_state_dir(volume)
     assert (found.closed, mode(volume)) == ((), loose)
     assert f"mode {loose:o}" in found.doubt
 
@@ -174,5 +174,5 @@ def test_a_volume_of_the_platform_is_used_and_doubted(volume: Path, loose: int) 
 def test_a_directory_of_another_in_which_everybody_may_write_is_refused(volume: Path) -> None:
     volume.chmod(0o777)
     with pytest.raises(VvwatchError, match="everybody may write") as refused:
-        prepare(volume)
+        prepare_state_dir(volume)
     assert "chown 65532" in refused.value.hint

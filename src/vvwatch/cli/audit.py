@@ -9,10 +9,10 @@ from typing import Any, Final
 import click
 
 from vvwatch.cli.client import Client
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.options import WholeNumber
-from vvwatch.cli.output import ago, columns, show_json
+from vvwatch.cli.output import format_ago, print_columns, print_json
 from vvwatch.core.durations import parse_duration
 from vvwatch.errors import InvalidInput
 
@@ -70,19 +70,19 @@ class Moment(click.ParamType[str]):
     show_default=True,
     help="How many at most.",
 )
-@asking
+@client_options
 def audit(client: Client, *, resource: str | None, limit: int, as_json: bool, **query: str | None) -> None:
     """Who made, changed, deleted, paused or retried what, newest first; and who was refused."""
-    found = list(_entries(client, limit, {**query, "resource_id": resource}))
+    found = list(_list_entries(client, limit, {**query, "resource_id": resource}))
     if as_json:
-        show_json({"audit": found})
+        print_json({"audit": found})
     elif found:
-        columns([_row(each) for each in found], _HEADS, _SPARE, "ACTION")
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "ACTION")
     else:
         click.echo("the audit trail has no such entry; refused requests are written to it once a minute")
 
 
-def _entries(client: Client, limit: int, query: dict[str, str | None]) -> Iterator[Entry]:
+def _list_entries(client: Client, limit: int, query: dict[str, str | None]) -> Iterator[Entry]:
     """The newest entries, in as many pages as it takes."""
     cursor = None
     while limit > 0:
@@ -94,22 +94,22 @@ def _entries(client: Client, limit: int, query: dict[str, str | None]) -> Iterat
             return
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _to_row(entry: Entry) -> tuple[str, ...]:
     times = f" x{entry['times']}" if entry["times"] > 1 else ""
     name = f" ({entry['actor_name']})" if entry["actor_name"] else ""
     return (
-        ago(entry["last_at"]),
+        format_ago(entry["last_at"]),
         f"{entry['actor'] or '-'}{name}",
         entry["action"] + times,
         entry["resource_id"] or "-",
-        _details(entry["details"]) or "-",
+        _format_details(entry["details"]) or "-",
         entry["route"] or "-",
         entry["address"] or "-",
         entry["request_id"] or "-",
     )
 
 
-def _details(details: dict[str, Any]) -> str:
+def _format_details(details: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in details.items()

@@ -12,7 +12,7 @@ import click
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import INVALID_CONFIG
 from vvwatch.cli.options import config_option, json_option
-from vvwatch.cli.output import plain, several, show_json
+from vvwatch.cli.output import escape_controls, pluralize, print_json
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config, default_path, load
 from vvwatch.core.processors import TECHNICAL
@@ -40,15 +40,15 @@ def check(ctx: click.Context, config: str | None, *, as_json: bool) -> None:
     Exit code 0 when it can be used (there may be warnings), 78 when it cannot.
     """
     path = Path(config) if config else default_path(os.environ)
-    loaded, problems = _loaded(path)
+    loaded, problems = _load_checked(path)
     if as_json:
-        show_json(_document(path, loaded, problems))
+        print_json(_to_document(path, loaded, problems))
     else:
-        _print(path, loaded, problems)
+        _print_result(path, loaded, problems)
     ctx.exit(INVALID_CONFIG if problems else 0)
 
 
-def _loaded(path: Path | None) -> tuple[Config | None, tuple[Problem, ...]]:
+def _load_checked(path: Path | None) -> tuple[Config | None, tuple[Problem, ...]]:
     try:
         loaded = load(path, os.environ)
     except ConfigInvalid as error:
@@ -79,7 +79,7 @@ def _check_processors(loaded: Config) -> None:
         raise ConfigInvalid(tuple(problems))
 
 
-def _document(path: Path | None, loaded: Config | None, problems: Iterable[Problem]) -> dict[str, object]:
+def _to_document(path: Path | None, loaded: Config | None, problems: Iterable[Problem]) -> dict[str, object]:
     return {
         "file": None if path is None else str(path),
         "valid": loaded is not None,
@@ -88,21 +88,21 @@ def _document(path: Path | None, loaded: Config | None, problems: Iterable[Probl
     }
 
 
-def _print(path: Path | None, loaded: Config | None, problems: tuple[Problem, ...]) -> None:
-    where = plain("defaults and environment (there is no file)" if path is None else str(path))
+def _print_result(path: Path | None, loaded: Config | None, problems: tuple[Problem, ...]) -> None:
+    where = escape_controls("defaults and environment (there is no file)" if path is None else str(path))
     for problem in problems:
-        click.echo(plain(str(problem)))
+        click.echo(escape_controls(str(problem)))
     if loaded is None:
-        click.echo(f"{where}: {click.style(several(len(problems), 'problem'), fg='red')}")
+        click.echo(f"{where}: {click.style(pluralize(len(problems), 'problem'), fg='red')}")
         return
     for warning in loaded.warnings:
-        click.echo(f"{click.style('warning:', fg='yellow')} {plain(str(warning))}")
+        click.echo(f"{click.style('warning:', fg='yellow')} {escape_controls(str(warning))}")
     held = (
         (loaded.automations, "automation"),
         (loaded.connectors, "connector"),
         (loaded.webhooks.hooks, "webhook"),
     )
-    counts = ", ".join(several(len(tables), noun) for tables, noun in held)
+    counts = ", ".join(pluralize(len(tables), noun) for tables, noun in held)
     for table in ("webhooks", "attachments"):
         if networks := getattr(loaded, table).policy.allow_networks:
             named = ", ".join(map(str, networks))

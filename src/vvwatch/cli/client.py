@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from vvwatch import __version__
 from vvwatch.cli.failures import FAILURE, REFUSED, TRY_LATER, UNREACHABLE, USAGE, Failure
-from vvwatch.cli.local_daemon import address, admin_key, api_key, state_dir
+from vvwatch.cli.local_daemon import find_state_dir, read_address, read_admin_key, read_api_key
 
 _TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_ANSWER: Final = 64 << 20
@@ -51,9 +51,9 @@ class Client:
             parts = urlsplit(url)
             host, self._port = parts.hostname, parts.port
         except ValueError:
-            raise _no_address(url) from None
+            raise _invalid_address(url) from None
         if parts.scheme not in ("http", "https") or not host:
-            raise _no_address(url)
+            raise _invalid_address(url)
         self._host = _ANY_ADDRESS.get(host, host)
         self._base = parts.path.rstrip("/").removesuffix("/api/v2")
         self._secure = parts.scheme == "https"
@@ -84,9 +84,9 @@ class Client:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         tail = f"?{urlencode(given)}" if given else ""
         reply = self.ask(method, f"/api/v2{path}{tail}", body)
-        document = _document(reply)
+        document = _parse_reply(reply)
         if reply.status >= 400:
-            raise _refusal(reply.status, document, f"{method} {path}")
+            raise _to_refusal(reply.status, document, f"{method} {path}")
         if document is None:
             what = f"the answer of {self.url} is not that of a vvwatch daemon"
             raise Failure(what, "check --url", where=f"{method} {path}", exit_code=UNREACHABLE)
@@ -101,7 +101,7 @@ class Client:
             response = connection.getresponse()
             return Reply(response.status, response.read(_LONGEST_ANSWER))
         except (OSError, http.client.HTTPException) as error:
-            raise _silence(self.url, error) from error
+            raise _unreachable(self.url, error) from error
         finally:
             connection.close()
 
@@ -113,7 +113,7 @@ class Client:
         import ssl  # noqa: PLC0415  # commands that do not need it start faster
 
         context = ssl.create_default_context()
-        if _is_here(self.url):
+        if _is_this_machine(self.url):
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
 
@@ -132,18 +132,18 @@ def connect(url: str | None, state: str | None, config: str | None, environ: Map
     The key is $VVWATCH_API_KEY or what is in $VVWATCH_API_KEY_FILE, else the daemon's own admin key, which only an
     address of this machine is given.
     """
-    folder: Path = state_dir(state, config, environ)
-    there = url or address(folder)
-    key = api_key(environ) or (admin_key(folder, environ) if _is_here(there) else None)
+    folder: Path = find_state_dir(state, config, environ)
+    there = url or read_address(folder)
+    key = read_api_key(environ) or (read_admin_key(folder, environ) if _is_this_machine(there) else None)
     return Client(there, key)
 
 
-def segment(identifier: str) -> str:
+def quote_segment(identifier: str) -> str:
     """An identifier as one segment of a path."""
     return quote(identifier, safe="")
 
 
-def _is_here(url: str) -> bool:
+def _is_this_machine(url: str) -> bool:
     """Whether it is an address of this machine: the loopback's or another."""
     host = ""
     try:
@@ -151,10 +151,10 @@ def _is_here(url: str) -> bool:
         address = ip_address(_ANY_ADDRESS.get(host, host))
     except ValueError:
         return host == "localhost"
-    return address.is_loopback or _is_own(address)
+    return address.is_loopback or _is_own_address(address)
 
 
-def _is_own(address: IPv4Address | IPv6Address) -> bool:
+def _is_own_address(address: IPv4Address | IPv6Address) -> bool:
     """Who speaks to an address of its own speaks from that very address; nothing is sent to find out."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -165,14 +165,14 @@ def _is_own(address: IPv4Address | IPv6Address) -> bool:
         return ip_address(probe.getsockname()[0]) == address
 
 
-def _document(reply: Reply) -> Any:
+def _parse_reply(reply: Reply) -> Any:
     try:
         return json.loads(reply.body)
     except ValueError:
         return None
 
 
-def _refusal(status: int, document: Any, where: str) -> RefusedRequest:
+def _to_refusal(status: int, document: Any, where: str) -> RefusedRequest:
     """What the API's error envelope says."""
     error = document.get("error") if isinstance(document, dict) else None
     error = error if isinstance(error, dict) else {}
@@ -184,7 +184,7 @@ def _refusal(status: int, document: Any, where: str) -> RefusedRequest:
     return RefusedRequest(status, message, str(hint or _HINTS.get(status, "")), where)
 
 
-def _no_address(url: str) -> Failure:
+def _invalid_address(url: str) -> Failure:
     return Failure(
         f"{url!r} is not the address of a daemon",
         f"write http://{url}" if "://" not in url else "write http://host:port",
@@ -193,7 +193,7 @@ def _no_address(url: str) -> Failure:
     )
 
 
-def _silence(url: str, error: Exception) -> Failure:
+def _unreachable(url: str, error: Exception) -> Failure:
     reason = (
         error.strerror
         if isinstance(error, OSError) and error.strerror

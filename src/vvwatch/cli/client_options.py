@@ -23,7 +23,7 @@ _VARIABLES = (
 _OPTIONS = (url_option, state_dir_option, config_option, json_option)
 
 
-def asking(function: Callable[..., None]) -> Callable[..., None]:
+def client_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that name a daemon and, as its first argument, the client for it."""
 
     @functools.wraps(function)
@@ -31,7 +31,7 @@ def asking(function: Callable[..., None]) -> Callable[..., None]:
         _refuse_empty(os.environ)
         function(connect(url, state, config, os.environ), **rest)
 
-    return naming_a_daemon(command)
+    return daemon_options(command)
 
 
 def _refuse_empty(environ: Mapping[str, str]) -> None:
@@ -41,7 +41,7 @@ def _refuse_empty(environ: Mapping[str, str]) -> None:
         raise Failure(f"{empty[0]} is set and empty", "give it a value, or unset it", exit_code=USAGE)
 
 
-def naming_a_daemon(function: Callable[..., None]) -> Callable[..., None]:
+def daemon_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options `url`, `state` and `config`, which name a daemon, and `as_json`."""
     for option in reversed(_OPTIONS):
         function = option(function)

@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from vvwatch.cli.local_daemon import state_dir
-from vvwatch.cli.output import several
+from vvwatch.cli.local_daemon import find_state_dir
+from vvwatch.cli.output import pluralize
 from vvwatch.clock import SystemClock
 from vvwatch.config import load
 from vvwatch.store.db.opening import Place, resolve_place
@@ -23,19 +23,19 @@ url_option = click.option(
 )
 
 
-def place_of(url: str | None, config: str | None, state: str | None) -> Place:
+def find_database(url: str | None, config: str | None, state: str | None) -> Place:
     """The database at `url`, else the configured one."""
     environ = dict(os.environ)
     if url is None:
         overrides = {"state_dir": None if state is None else str(Path(state).absolute())}
         configured = load(Path(config) if config else None, environ, overrides)
     else:  # whatever else is wrong with the configuration does not matter
-        folder = state_dir(state, config, environ).absolute()
+        folder = find_state_dir(state, config, environ).absolute()
         configured = load(None, {}, {"state_dir": str(folder), "database_url": url})
     return resolve_place(configured.database_url, configured.state_dir, SystemClock())
 
 
-def progress(what: str = "row") -> Callable[[str, int], None]:
+def report_progress(what: str = "row") -> Callable[[str, int], None]:
     """Says now and then on stderr how far a long copy is."""
     told_at = time.monotonic()
 
@@ -43,6 +43,6 @@ def progress(what: str = "row") -> Callable[[str, int], None]:
         nonlocal told_at
         if time.monotonic() - told_at >= _TELL_SECONDS:
             told_at = time.monotonic()
-            click.echo(f"{table}: {several(rows, what)}", err=True)
+            click.echo(f"{table}: {pluralize(rows, what)}", err=True)
 
     return tell

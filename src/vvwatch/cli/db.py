@@ -11,11 +11,11 @@ import anyio
 import click
 
 from vvwatch.cli.commands import Branch, Command
-from vvwatch.cli.databases import place_of, progress, url_option
+from vvwatch.cli.databases import find_database, report_progress, url_option
 from vvwatch.cli.db_secrets import reseal, reset_secrets
 from vvwatch.cli.failures import FAILURE, USAGE, Failure
 from vvwatch.cli.options import config_option, json_option, state_dir_option
-from vvwatch.cli.output import columns, plain, several, show_json, size
+from vvwatch.cli.output import escape_controls, format_size, pluralize, print_columns, print_json
 from vvwatch.store.admin import invariants
 from vvwatch.store.admin.invariants import Finding
 from vvwatch.store.admin.moving import Moved, copy, require_whole
@@ -76,12 +76,12 @@ def copy_command(
     No daemon may run on either. A copy that was interrupted goes on when the same command is run again; until
     it has ended, no daemon starts on the target. PGPASSWORD or ~/.pgpass keep a password off the command line.
     """
-    places = place_of(source, config, state), place_of(target, config, state)
+    places = find_database(source, config, state), find_database(target, config, state)
     if places[0].name == places[1].name:
         raise Failure("source and target are the same", "name another database with --to", exit_code=USAGE)
-    moved = anyio.run(copy, *places, node, progress())
+    moved = anyio.run(copy, *places, node, report_progress())
     if as_json:
-        show_json({"equal": True, "tables": [asdict(each) for each in moved]})
+        print_json({"equal": True, "tables": [asdict(each) for each in moved]})
     else:
         _print_moved(moved, *places)
 
@@ -100,7 +100,7 @@ def backup(file: Path, url: str | None, config: str | None, state: str | None, *
 
     It is one file, for its owner alone. Restore it by copying it to where the database was, the daemon stopped.
     """
-    place = place_of(url, config, state)
+    place = find_database(url, config, state)
     if place.file is None:
         hint = f"pg_dump --format=custom --file={file} …, which restores with pg_restore"
         raise Failure(
@@ -112,9 +112,9 @@ def backup(file: Path, url: str | None, config: str | None, state: str | None, *
 
     size_bytes = back_up(place.file, file)
     if as_json:
-        show_json({"file": str(file), "size_bytes": size_bytes, "note": _KEY_NOTE})
+        print_json({"file": str(file), "size_bytes": size_bytes, "note": _KEY_NOTE})
     else:
-        click.echo(f"{plain(str(file))}: {size(size_bytes)}, whole and checked")
+        click.echo(f"{escape_controls(str(file))}: {format_size(size_bytes)}, whole and checked")
         click.echo(_KEY_NOTE, err=True)
 
 
@@ -137,11 +137,11 @@ def check(
 
     Exit code 1 when something is wrong; what it is, is named by its ids.
     """
-    place = place_of(url, config, state)
-    damage, found = anyio.run(_checked, place)
+    place = find_database(url, config, state)
+    damage, found = anyio.run(_check_database, place)
     sound = not damage and not any(finding.count for finding in found)
     if as_json:
-        show_json(_document(place, damage, found, sound=sound))
+        print_json(_to_document(place, damage, found, sound=sound))
     else:
         _print_checked(place, damage, found, sound=sound)
     ctx.exit(0 if sound else FAILURE)
@@ -149,21 +149,23 @@ def check(
 
 def _print_moved(moved: Sequence[Moved], source: Place, target: Place) -> None:
     rows = [(each.table, f"{each.rows:,}", f"{each.copied:,}", each.checksum) for each in moved]
-    columns(rows, ("TABLE", "ROWS", "COPIED NOW", "CHECKSUM ON BOTH SIDES"))
+    print_columns(rows, ("TABLE", "ROWS", "COPIED NOW", "CHECKSUM ON BOTH SIDES"))
     total = sum(each.rows for each in moved)
     equal = click.style("equal", fg="green")
-    click.echo(f"{plain(source.name)} and {plain(target.name)} are {equal}: {several(total, 'row')}")
+    click.echo(
+        f"{escape_controls(source.name)} and {escape_controls(target.name)} are {equal}: {pluralize(total, 'row')}"
+    )
     click.echo(f"{_KEY_NOTE}; give it to every daemon on the new database", err=True)
 
 
-async def _checked(place: Place) -> tuple[list[str], list[Finding]]:
+async def _check_database(place: Place) -> tuple[list[str], list[Finding]]:
     async with place.database.visited() as found:
         migrations.require_latest(found, place.name)
         await place.database.read(require_whole)
         return await place.database.read(place.upkeep.damage), await place.database.read(invariants.findings)
 
 
-def _document(place: Place, damage: list[str], found: list[Finding], *, sound: bool) -> dict[str, Any]:
+def _to_document(place: Place, damage: list[str], found: list[Finding], *, sound: bool) -> dict[str, Any]:
     return {
         "database": place.name,
         "schema_version": migrations.LATEST,
@@ -175,12 +177,12 @@ def _document(place: Place, damage: list[str], found: list[Finding], *, sound: b
 
 def _print_checked(place: Place, damage: list[str], found: list[Finding], *, sound: bool) -> None:
     for line in damage:
-        click.echo(f"{click.style('damaged:', fg='red')} {plain(line)}")
+        click.echo(f"{click.style('damaged:', fg='red')} {escape_controls(line)}")
     for finding in found:
         verdict = click.style("no ", fg="red") if finding.count else click.style("yes", fg="green")
         click.echo(f"{verdict}  {finding.promise}")
         if finding.count:
             more = f" and {finding.count - len(finding.ids)} more" if finding.count > len(finding.ids) else ""
-            click.echo(f"     not so: {plain(', '.join(finding.ids))}{more}")
+            click.echo(f"     not so: {escape_controls(', '.join(finding.ids))}{more}")
     word = click.style("sound", fg="green") if sound else click.style("not sound", fg="red")
-    click.echo(f"{plain(place.name)}: {word} (schema version {migrations.LATEST})")
+    click.echo(f"{escape_controls(place.name)}: {word} (schema version {migrations.LATEST})")

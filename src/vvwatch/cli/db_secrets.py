@@ -11,11 +11,11 @@ import anyio
 import click
 
 from vvwatch.cli.commands import Command
-from vvwatch.cli.databases import place_of, progress, url_option
+from vvwatch.cli.databases import find_database, report_progress, url_option
 from vvwatch.cli.failures import USAGE, Failure
-from vvwatch.cli.local_daemon import state_dir
+from vvwatch.cli.local_daemon import find_state_dir
 from vvwatch.cli.options import config_option, json_option, state_dir_option
-from vvwatch.cli.output import columns, plain, show_json
+from vvwatch.cli.output import escape_controls, print_columns, print_json
 from vvwatch.core.audit import CLI, Origin
 from vvwatch.store.admin import audit, nodes, resealing
 from vvwatch.store.admin.resealing import Resealed
@@ -53,27 +53,29 @@ def reset_secrets(
     if not yes:
         hint = "restore secret.key, or say --yes when it is lost for good"
         raise Failure("what the lost key has sealed is forgotten for good", hint, exit_code=USAGE)
-    place = place_of(url, config, state)
-    box = find_keys(state_dir(state, config, os.environ), os.environ).box()
-    found = anyio.run(_reset, place, box)
+    place = find_database(url, config, state)
+    box = find_keys(find_state_dir(state, config, os.environ), os.environ).box()
+    found = anyio.run(_reset_secrets, place, box)
     if as_json:
-        show_json(asdict(found))
+        print_json(asdict(found))
         return
     for webhook_id in found.webhooks:
-        click.echo(f"{plain(webhook_id)} is disabled: rotate its secret, and give the receiver the new one")
+        click.echo(
+            f"{escape_controls(webhook_id)} is disabled: rotate its secret, and give the receiver the new one"
+        )
     for connector_id in found.connectors:
         click.echo(
-            f"{plain(connector_id)} has no credentials: PATCH it, unless the configuration declares them"
+            f"{escape_controls(connector_id)} has no credentials: PATCH it, unless the configuration declares them"
         )
     click.echo("the present key seals all secrets from now on")
 
 
-async def _reset(place: Place, box: SecretBox) -> settings.SecretsReset:
+async def _reset_secrets(place: Place, box: SecretBox) -> settings.SecretsReset:
     async with place.database.opened():
-        return await place.database.write(_reset_recorded, box)
+        return await place.database.write(_reset_in, box)
 
 
-def _reset_recorded(tx: Tx, box: SecretBox) -> settings.SecretsReset:
+def _reset_in(tx: Tx, box: SecretBox) -> settings.SecretsReset:
     done = settings.reset_secrets(tx, box)
     audit.record(tx, Origin(CLI), "secrets.reset", "", asdict(done))
     return done
@@ -104,25 +106,25 @@ def reseal(
     A run that was interrupted has lost nothing: run the same command again. On SQLite the daemon must be stopped; on
     PostgreSQL it may run. Backups from before open only with the old key: keep a copy of it with them.
     """
-    place = place_of(url, config, state)
-    source = find_keys(state_dir(state, config, os.environ), os.environ, make=False)
+    place = find_database(url, config, state)
+    source = find_keys(find_state_dir(state, config, os.environ), os.environ, make=False)
     if new_key and not source.is_own:
         where = str(source.path) if source.path else "VVWATCH_SECRET_KEY"
         hint = "put a new key in front of it there, and run the command without --new-key"
         raise Failure("the secret key is not in the state directory", hint, where=where, exit_code=USAGE)
-    keys, done = anyio.run(_resealed, place, source, new_key)
+    keys, done = anyio.run(_reseal, place, source, new_key)
     if not keep_old and keys.is_own:
         keys.keep_newest()
     _print_resealed(done, keys, keep_old=keep_old, as_json=as_json)
 
 
-async def _resealed(place: Place, source: KeySource, new_key: bool) -> tuple[KeySource, list[Resealed]]:
+async def _reseal(place: Place, source: KeySource, new_key: bool) -> tuple[KeySource, list[Resealed]]:
     async with place.database.opened():
-        keys = await _with_new_key(place, source) if new_key else source
-        return keys, await resealing.reseal(place.database, keys.box(), progress("secret"))
+        keys = await _add_new_key(place, source) if new_key else source
+        return keys, await resealing.reseal(place.database, keys.box(), report_progress("secret"))
 
 
-async def _with_new_key(place: Place, source: KeySource) -> KeySource:
+async def _add_new_key(place: Place, source: KeySource) -> KeySource:
     """The keys with one before all others that seals nothing yet: that of an interrupted run, or a new one."""
     present = await place.database.read(nodes.list_nodes) if place.file is None else []
     if len(present) > 1:
@@ -136,11 +138,11 @@ async def _with_new_key(place: Place, source: KeySource) -> KeySource:
 def _print_resealed(done: Sequence[Resealed], keys: KeySource, *, keep_old: bool, as_json: bool) -> None:
     removed = keys.is_own and not keep_old
     if as_json:
-        show_json({"tables": [asdict(each) for each in done], "old_keys_removed": removed})
+        print_json({"tables": [asdict(each) for each in done], "old_keys_removed": removed})
         return
     rows = [(each.table, str(each.secrets), str(each.resealed)) for each in done]
-    columns(rows, ("TABLE", "SECRETS", "SEALED ANEW NOW"))
-    where = plain(str(keys.path) if keys.path else "VVWATCH_SECRET_KEY")
+    print_columns(rows, ("TABLE", "SECRETS", "SEALED ANEW NOW"))
+    where = escape_controls(str(keys.path) if keys.path else "VVWATCH_SECRET_KEY")
     click.echo(f"the newest key of {where} seals all secrets; backups from before need the old one")
     if not removed:
         click.echo(

@@ -15,13 +15,20 @@ import anyio
 import click
 
 from vvwatch.cli.commands import Command
-from vvwatch.cli.dev_config import Trial, configured, forget, make_folder, planned, watched_already
-from vvwatch.cli.dev_output import Lines, teller
-from vvwatch.cli.dev_processor import Answering, answering_options
+from vvwatch.cli.dev_config import (
+    DevSession,
+    already_watched,
+    build_config,
+    forget_state,
+    make_folder,
+    plan_session,
+)
+from vvwatch.cli.dev_output import PlainOutput, choose_output
+from vvwatch.cli.dev_processor import PromptOptions, prompt_options
 from vvwatch.cli.dev_story import has_failures
 from vvwatch.cli.failures import USAGE, Failure
 from vvwatch.cli.options import json_option
-from vvwatch.cli.output import animated
+from vvwatch.cli.output import is_terminal
 from vvwatch.config import Config
 from vvwatch.errors import StoreLocked
 from vvwatch.processors.sandbox import hide_memory
@@ -60,7 +67,7 @@ _DEMO_FOLDER: Final = "vvwatch-demo"
 @click.option(
     "--listen", default="127.0.0.1:0", metavar="ADDRESS", help="Where the API answers.  [a free port]"
 )
-@answering_options
+@prompt_options
 @json_option
 @click.pass_context
 def dev(
@@ -71,7 +78,7 @@ def dev(
     exports: str | None,
     listen: str,
     *,
-    answering: Answering | None,
+    answering: PromptOptions | None,
     once: bool,
     fresh: bool,
     demo: bool,
@@ -90,19 +97,21 @@ def dev(
     folder = folder or Path(_DEMO_FOLDER)
     if demo:
         make_folder(folder)
-    trial = planned(folder, exports, pattern, debounce, listen, os.environ, answering)
+    trial = plan_session(folder, exports, pattern, debounce, listen, os.environ, answering)
     if fresh:
-        forget(trial)
-    told = teller(trial, once=once, for_programs=as_json, on_terminal=animated(sys.stdout, os.environ))
-    ctx.exit(_watch(trial, told, once=once, demo=demo))
+        forget_state(trial)
+    told = choose_output(
+        trial, once=once, for_programs=as_json, on_terminal=is_terminal(sys.stdout, os.environ)
+    )
+    ctx.exit(_run_daemon(trial, told, once=once, demo=demo))
 
 
-def _watch(trial: Trial, told: Lines, *, once: bool, demo: bool) -> int:
-    config = configured(trial, os.environ)
+def _run_daemon(trial: DevSession, told: PlainOutput, *, once: bool, demo: bool) -> int:
+    config = build_config(trial, os.environ)
     told.begin(config.warnings)
     if demo:
         _make_clips(trial.folder, told)
-    with _stderr_into(trial.log_file), told.shown():
+    with _redirect_stderr(trial.log_file), told.shown():
         # Here, because it takes a second to import: whatever is wrong with the options was said before.
         from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
 
@@ -112,25 +121,25 @@ def _watch(trial: Trial, told: Lines, *, once: bool, demo: bool) -> int:
             resumes=True,
             announce=told.announce,
             observe=told.observe,
-            reload=functools.partial(_hung_up, config),
+            reload=functools.partial(_stop_on_hangup, config),
         )
         try:
             code = anyio.run(serve, config, options, backend_options={"loop_factory": options.watch.loop})
         except* StoreLocked:
-            raise watched_already(trial) from None
+            raise already_watched(trial) from None
     told.end()
     is_bad = has_failures(told.story, even_in_part=trial.answering is not None)
     failed = is_bad if once and not demo else told.story.exports_failed > 0
     return code or int(failed)
 
 
-def _hung_up(config: Config) -> Config:
+def _stop_on_hangup(config: Config) -> Config:
     """There is no file to read anew: SIGHUP says that the terminal was closed, and ends the trial."""
     os.kill(os.getpid(), signal.SIGTERM)
     return config
 
 
-def _make_clips(folder: Path, told: Lines) -> None:
+def _make_clips(folder: Path, told: PlainOutput) -> None:
     from vvwatch.processors.media.sample_clips import make_demo_clips  # noqa: PLC0415  # as above
 
     told.note(f"making sample clips in {folder}")
@@ -139,7 +148,7 @@ def _make_clips(folder: Path, told: Lines) -> None:
 
 
 @contextmanager
-def _stderr_into(file: Path) -> Iterator[None]:
+def _redirect_stderr(file: Path) -> Iterator[None]:
     """Let everything that is written to stderr, whoever writes it, go to `file`: the terminal is the story's."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

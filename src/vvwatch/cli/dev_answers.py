@@ -8,22 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from vvwatch.cli.output import plain
+from vvwatch.cli.output import escape_controls
 
 _MOST_BYTES: Final = 64 << 20
 _MOST: Final = 20
 _LONGEST: Final = 300
 
 
-def answers(exports: Iterable[Path]) -> Iterator[str]:
+def read_answers(exports: Iterable[Path]) -> Iterator[str]:
     """Return the first answers, one line a segment, and where the others are. Exports that are gone are left out."""
-    told = (line for path in exports for line in _answers_in(path))
+    told = (line for path in exports for line in _read_export(path))
     yield from itertools.islice(told, _MOST)
     if next(told, None) is not None:
         yield "  …       the exports have all of it"
 
 
-def _answers_in(path: Path) -> Iterator[str]:
+def _read_export(path: Path) -> Iterator[str]:
     try:
         text = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b"{}"
         found = json.loads(text).get("media", [])
@@ -32,19 +32,19 @@ def _answers_in(path: Path) -> Iterator[str]:
     for item in found:
         key = item["video"]["key"]
         for segment in item["segments"]:
-            yield _line(f"{key} {_span(segment)}", segment)
+            yield _format_answer(f"{key} {_format_span(segment)}", segment)
         if item["video_result"]["metadata_text"]:
-            yield _line(f"{key} as a whole", item["video_result"])
+            yield _format_answer(f"{key} as a whole", item["video_result"])
 
 
-def _span(segment: Mapping[str, Any]) -> str:
+def _format_span(segment: Mapping[str, Any]) -> str:
     start, end = segment["start_time"], segment["end_time"]
     return f"{start:.0f} to {end:.0f} s" if end else ""
 
 
-def _line(subject: str, result: Mapping[str, Any]) -> str:
+def _format_answer(subject: str, result: Mapping[str, Any]) -> str:
     error = result.get("field_extraction_error")
     said = f"failed: {error}" if error else str(result["metadata_text"])
-    words = plain("; ".join(said.split("\n")))
+    words = escape_controls("; ".join(said.split("\n")))
     shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
-    return f"  {plain(subject).strip()}: {shown}"
+    return f"  {escape_controls(subject).strip()}: {shown}"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vvwatch.cli.dev_processor import Answering
+from vvwatch.cli.dev_processor import PromptOptions
 from vvwatch.cli.failures import USAGE, Failure
-from vvwatch.cli.local_daemon import answers
+from vvwatch.cli.local_daemon import is_answering
 from vvwatch.config import Config, default_state_dir, load
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.filters import check_pattern
@@ -27,7 +27,7 @@ _STILL_MEANT: Final = ("VVWATCH_ADMIN_KEY", "VVWATCH_ADMIN_KEY_FILE")
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class DevSession:
     """A folder to watch and where its exports and its state go, all of them absolute."""
 
     folder: Path
@@ -36,7 +36,7 @@ class Trial:
     pattern: str = "*"
     debounce: str = "3s"
     listen: str = "127.0.0.1:0"
-    answering: Answering | None = None
+    answering: PromptOptions | None = None
 
     @property
     def log_file(self) -> Path:
@@ -44,46 +44,46 @@ class Trial:
         return self.state_dir / "vvwatch.log"
 
 
-def planned(
+def plan_session(
     folder: Path,
     exports: str | None,
     pattern: str,
     debounce: str,
     listen: str,
     environ: Mapping[str, str],
-    answering: Answering | None = None,
-) -> Trial:
+    answering: PromptOptions | None = None,
+) -> DevSession:
     """The trial on `folder`, its export folder made if need be. Raises Failure for what cannot be used."""
-    _check(check_pattern, pattern, "--pattern")
-    _check(_check_debounce, debounce, "--debounce")
-    folder = _watchable(folder)
-    target = _writable(Path(exports) if exports else folder.with_name(f"{folder.name}-exports"))
-    return Trial(folder, target, state_of(folder, environ), pattern, debounce, listen, answering)
+    _check_option(check_pattern, pattern, "--pattern")
+    _check_option(_check_debounce, debounce, "--debounce")
+    folder = _require_watchable(folder)
+    target = _require_writable(Path(exports) if exports else folder.with_name(f"{folder.name}-exports"))
+    return DevSession(folder, target, state_of(folder, environ), pattern, debounce, listen, answering)
 
 
-def watched_already(trial: Trial) -> Failure:
+def already_watched(trial: DevSession) -> Failure:
     """The failure of a second trial on one folder."""
     hint = f"vvwatch status --state-dir {shlex.quote(str(trial.state_dir))}"
     return Failure("another vvwatch dev watches this folder", hint, where=str(trial.folder))
 
 
-def forget(trial: Trial) -> None:
+def forget_state(trial: DevSession) -> None:
     """Remove what is remembered of the folder; its files and exports stay. Raises Failure while a trial runs on it."""
-    if answers(trial.state_dir):
-        raise watched_already(trial)
+    if is_answering(trial.state_dir):
+        raise already_watched(trial)
     try:
         shutil.rmtree(trial.state_dir)
     except FileNotFoundError:
         return
     except OSError as error:
         message = f"cannot forget what was done: {error.strerror}"
-        raise _unusable(message, "remove the folder by hand", trial.state_dir) from error
+        raise _unusable_folder(message, "remove the folder by hand", trial.state_dir) from error
 
 
 def state_of(folder: Path, environ: Mapping[str, str]) -> Path:
     """Where the trial on `folder`, which is absolute and resolved, keeps its state."""
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:_HASH_LENGTH]
-    return default_state_dir(_own(environ)).absolute() / f"dev-{digest}"
+    return default_state_dir(_own_environment(environ)).absolute() / f"dev-{digest}"
 
 
 def state_above(target: str, environ: Mapping[str, str]) -> Path | None:
@@ -95,7 +95,7 @@ def state_above(target: str, environ: Mapping[str, str]) -> Path | None:
     return next((state for state in states if (state / "address").exists()), None)
 
 
-def configured(trial: Trial, environ: Mapping[str, str]) -> Config:
+def build_config(trial: DevSession, environ: Mapping[str, str]) -> Config:
     """The configuration of the trial. Raises ConfigInvalid."""
     folder = {"type": "local", "path": str(trial.folder), "scopes": ["import"]}
     exports = {"type": "local", "path": str(trial.exports), "scopes": ["export"]}
@@ -121,10 +121,10 @@ def configured(trial: Trial, environ: Mapping[str, str]) -> Config:
         "automations.dev": automation,
         **(trial.answering.overrides if trial.answering else {}),
     }
-    return load(None, _own(environ), overrides)
+    return load(None, _own_environment(environ), overrides)
 
 
-def _own(environ: Mapping[str, str]) -> dict[str, str]:
+def _own_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without what belongs to a configured daemon."""
     return {
         name: value
@@ -138,7 +138,7 @@ def _check_debounce(text: str) -> None:
         raise InvalidInput(f"{text!r} is too short", "1s or longer")
 
 
-def _check(check: Callable[[str], None], text: str, flag: str) -> None:
+def _check_option(check: Callable[[str], None], text: str, flag: str) -> None:
     try:
         check(text)
     except InvalidInput as error:
@@ -150,48 +150,56 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise _unusable(f"{str(folder)!r} is a file, not a folder", "name another folder", folder) from None
+        raise _unusable_folder(
+            f"{str(folder)!r} is a file, not a folder", "name another folder", folder
+        ) from None
     except OSError as error:
         message = f"cannot make the folder {str(folder)!r}: {error.strerror}"
-        raise _unusable(message, "name another folder", folder) from error
+        raise _unusable_folder(message, "name another folder", folder) from error
 
 
 # Unlike the methods of Path, those of os.path answer where a folder on the way is closed or a link leads in circles.
-def _watchable(folder: Path) -> Path:
+def _require_watchable(folder: Path) -> Path:
     """`folder`, resolved. Raises Failure unless it is a folder that can be read."""
     path = Path(os.path.realpath(folder))
     if not os.path.exists(path):  # noqa: PTH110
-        raise _unusable(f"there is no folder {str(folder)!r}", f"mkdir -p {shlex.quote(str(folder))}", path)
+        raise _unusable_folder(
+            f"there is no folder {str(folder)!r}", f"mkdir -p {shlex.quote(str(folder))}", path
+        )
     if not os.path.isdir(path):  # noqa: PTH112
-        raise _unusable(f"{str(folder)!r} is a file, not a folder", f"vvwatch dev {folder.parent}", path)
+        raise _unusable_folder(
+            f"{str(folder)!r} is a file, not a folder", f"vvwatch dev {folder.parent}", path
+        )
     if not os.access(path, os.R_OK | os.X_OK):
-        raise _unusable(
+        raise _unusable_folder(
             f"the folder {str(folder)!r} may not be read", f"chmod u+rx {shlex.quote(str(folder))}", path
         )
     if path == Path(path.anchor):
-        raise _unusable("the root of the file system is too much to watch", "name a folder below it", path)
-    return _nameable(path)
+        raise _unusable_folder(
+            "the root of the file system is too much to watch", "name a folder below it", path
+        )
+    return _require_utf8(path)
 
 
-def _writable(folder: Path) -> Path:
+def _require_writable(folder: Path) -> Path:
     """The export folder, made if it was not there, resolved. Raises Failure when it cannot be written to."""
     make_folder(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unusable(
+        raise _unusable_folder(
             f"the export folder {str(folder.absolute())!r} may not be written to",
             "choose another with --export-to DIR",
             folder.absolute(),
         )
-    return _nameable(folder.resolve())
+    return _require_utf8(folder.resolve())
 
 
-def _nameable(folder: Path) -> Path:
+def _require_utf8(folder: Path) -> Path:
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        raise _unusable("the folder's name is not valid UTF-8", "rename it", folder) from None
+        raise _unusable_folder("the folder's name is not valid UTF-8", "rename it", folder) from None
     return folder
 
 
-def _unusable(message: str, hint: str, where: Path) -> Failure:
+def _unusable_folder(message: str, hint: str, where: Path) -> Failure:
     return Failure(message, hint, where=str(where), exit_code=USAGE)

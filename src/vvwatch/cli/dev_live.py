@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vvwatch.cli.dev_plain import path_of
-from vvwatch.cli.dev_story import Batch, OpenWindow, Story
-from vvwatch.cli.output import duration, plain, several, size
+from vvwatch.cli.dev_plain import local_path
+from vvwatch.cli.dev_story import Batch, DevState, OpenWindow
+from vvwatch.cli.output import escape_controls, format_duration, format_size, pluralize
 
 _DRAWN_PER_SECOND: Final = 4
 _BAR_WIDTH: Final = 24
@@ -31,7 +31,7 @@ _MOST_BATCHES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ViewContext:
     """What does not change while it runs."""
 
     folder: Path
@@ -42,13 +42,13 @@ class Scene:
     max_wait_seconds: float
 
 
-def terminal(coloured: bool) -> Console:
+def open_console(coloured: bool) -> Console:
     """The terminal that the view is drawn on."""
     return Console(highlight=False, no_color=not coloured)
 
 
 @contextmanager
-def shown(draw: Callable[[int], RenderableType], console: Console) -> Iterator[None]:
+def show_live(draw: Callable[[int], RenderableType], console: Console) -> Iterator[None]:
     """Show what `draw` returns for so many rows until the block ends; its last state stays on the terminal.
 
     Meanwhile it has a screen of its own: what is drawn among other lines leaves ghosts where the terminal is resized.
@@ -67,138 +67,147 @@ def shown(draw: Callable[[int], RenderableType], console: Console) -> Iterator[N
     console.print(draw(_ROWS_AT_THE_END))
 
 
-def render(story: Story, scene: Scene, now: float, rows: int) -> RenderableType:
+def render_view(story: DevState, scene: ViewContext, now: float, rows: int) -> RenderableType:
     """The whole view at the epoch second `now`, in at most `rows` lines, where there are at least 24."""
-    way = _way(story, scene, now)
+    way = _render_steps(story, scene, now)
     room = rows - _OTHER_ROWS - way.row_count - bool(story.alarm) - bool(story.waiting)
-    return Group(_heading(story, scene), "", way, *_latest(story, room), "", _footer(story))
+    return Group(
+        _render_heading(story, scene), "", way, *_render_latest(story, room), "", _render_footer(story)
+    )
 
 
-def _heading(story: Story, scene: Scene) -> Text:
-    text = _line(
-        ("vvwatch dev  ", "bold"), plain(str(scene.folder)), ("  →  ", "dim"), plain(str(scene.exports))
+def _render_heading(story: DevState, scene: ViewContext) -> Text:
+    text = _clipped_text(
+        ("vvwatch dev  ", "bold"),
+        escape_controls(str(scene.folder)),
+        ("  →  ", "dim"),
+        escape_controls(str(scene.exports)),
     )
     if scene.pattern != "*":
-        text.append(f"   {plain(scene.pattern)}", "cyan")
+        text.append(f"   {escape_controls(scene.pattern)}", "cyan")
     look = f"{story.address}   vvwatch status --state-dir {shlex.quote(str(scene.state_dir))}"
-    return text.append(f"\n{plain(look) if story.address else 'starting…'}", "dim")
+    return text.append(f"\n{escape_controls(look) if story.address else 'starting…'}", "dim")
 
 
-def _way(story: Story, scene: Scene, now: float) -> Table:
+def _render_steps(story: DevState, scene: ViewContext, now: float) -> Table:
     """One row a step, in the order of the data's way."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", width=8)
     table.add_column(width=_BAR_WIDTH)
     table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_row("  seen", "", _seen(story))
-    table.add_row("  window", *_window(story.window, scene, now))
-    for label, step in (("import", _import), ("run", _run), ("export", _export)):
-        batches = _told(story.batches, label)
+    table.add_row("  seen", "", _render_seen(story))
+    table.add_row("  window", *_render_window(story.window, scene, now))
+    for label, step in (("import", _render_import), ("run", _render_run), ("export", _render_export)):
+        batches = _batches_to_show(story.batches, label)
         for position, batch in enumerate(batches or (None,)):
             table.add_row(f"  {label}" if position == 0 else "", *step(batch))
     return table
 
 
-def _told(batches: tuple[Batch, ...], label: str) -> tuple[Batch, ...]:
+def _batches_to_show(batches: tuple[Batch, ...], label: str) -> tuple[Batch, ...]:
     """The batches to show at one step: those under way, else the last."""
     here = [batch for batch in batches if label == "import" or getattr(batch, label)]
     going = [batch for batch in here if batch.under_way]
     return tuple(going[-_MOST_BATCHES:] or here[-1:])
 
 
-def _seen(story: Story) -> Text:
-    text = Text(several(story.accepted, "new file"))
+def _render_seen(story: DevState) -> Text:
+    text = Text(pluralize(story.accepted, "new file"))
     if story.settling:
-        text.append(f" · {several(story.settling, 'file')} still being written", "yellow")
+        text.append(f" · {pluralize(story.settling, 'file')} still being written", "yellow")
     if story.skipped:
         text.append(f" · {story.skipped} skipped", "dim")
     if story.listed and not story.accepted and not story.settling:
-        text.append(f" · {several(story.listed, 'file')} known from before", "dim")
+        text.append(f" · {pluralize(story.listed, 'file')} known from before", "dim")
     return text
 
 
-def _window(window: OpenWindow | None, scene: Scene, now: float) -> tuple[RenderableType, Text]:
+def _render_window(window: OpenWindow | None, scene: ViewContext, now: float) -> tuple[RenderableType, Text]:
     if window is None or window.due_at is None:
         return "", Text("waiting for new files" if window is None else "opens", "dim")
     left = max(window.due_at - now, 0.0)
     latest = max(window.opened_at + scene.max_wait_seconds - now, 0.0)
-    text = Text.assemble(several(window.count, "file"), " · closes ", (f"in {duration(left)}", "bold"))
-    text.append(f", at the latest in {duration(latest)}", "dim")
-    return _bar(scene.quiet_seconds - left, scene.quiet_seconds), text
+    text = Text.assemble(
+        pluralize(window.count, "file"), " · closes ", (f"in {format_duration(left)}", "bold")
+    )
+    text.append(f", at the latest in {format_duration(latest)}", "dim")
+    return _render_bar(scene.quiet_seconds - left, scene.quiet_seconds), text
 
 
-def _import(batch: Batch | None) -> tuple[RenderableType, Text]:
+def _render_import(batch: Batch | None) -> tuple[RenderableType, Text]:
     if batch is None:
         return "", Text("-", "dim")
     done = batch.imported + batch.failed + batch.skipped
-    return _bar(done, max(batch.files, done)), _counts(
+    return _render_bar(done, max(batch.files, done)), _render_counts(
         (batch.imported, "imported", ""),
         (batch.failed, "failed", "red"),
         (batch.skipped, "skipped", "yellow"),
     )
 
 
-def _run(batch: Batch | None) -> tuple[RenderableType, Text]:
+def _render_run(batch: Batch | None) -> tuple[RenderableType, Text]:
     if batch is None:
         return "", Text("-", "dim")
     words = {"": "processing", "completed_with_failures": "done, with failures", "completed": "done"}
     text = Text(f"{batch.items_done} of {max(batch.items, batch.items_done)} · ")
     style = "red" if batch.run_status == "failed" else "green" if batch.run_status == "completed" else ""
-    return _bar(batch.items_done + sum(batch.partly.values()), batch.items), text.append(
+    return _render_bar(batch.items_done + sum(batch.partly.values()), batch.items), text.append(
         words.get(batch.run_status, batch.run_status), style
     )
 
 
-def _export(batch: Batch | None) -> tuple[RenderableType, Text]:
+def _render_export(batch: Batch | None) -> tuple[RenderableType, Text]:
     if batch is None:
         return "", Text("-", "dim")
     style = {"completed": "green", "failed": "red"}.get(batch.export_status, "")
     words = {"started": "being written", "completed": "delivered"}
-    return _bar(int(batch.export_status == "completed"), 1), Text(
+    return _render_bar(int(batch.export_status == "completed"), 1), Text(
         words.get(batch.export_status, batch.export_status), style
     )
 
 
-def _counts(*counts: tuple[int, str, str]) -> Text:
+def _render_counts(*counts: tuple[int, str, str]) -> Text:
     told = [Text(f"{count} {word}", style) for count, word, style in counts if count]
     return Text(" · ").join(told) if told else Text("beginning", "dim")
 
 
-def _bar(done: float, total: float) -> ProgressBar:
+def _render_bar(done: float, total: float) -> ProgressBar:
     return ProgressBar(total=max(total, 1e-9), completed=max(done, 0.0), width=_BAR_WIDTH)
 
 
-def _line(*parts: str | tuple[str, str]) -> Text:
+def _clipped_text(*parts: str | tuple[str, str]) -> Text:
     """Text that is cut, not broken, where the terminal is narrow: each line of the view is one row."""
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
-def _latest(story: Story, room: int) -> Iterator[RenderableType]:
+def _render_latest(story: DevState, room: int) -> Iterator[RenderableType]:
     """The latest troubles and exports, in `room` rows; the exports first of all."""
     artefacts = story.artefacts[-min(MOST_ARTEFACTS, max(room, 1)) :]
     if story.troubles or artefacts or story.alarm or story.waiting:
         yield ""
     for words in filter(None, (story.alarm, story.waiting)):
-        yield _line((f"  ! {plain(words)}", "yellow"))
-    yield from _troubles(story, room - len(artefacts))
+        yield _clipped_text((f"  ! {escape_controls(words)}", "yellow"))
+    yield from _render_troubles(story, room - len(artefacts))
     for artefact in artefacts:
-        where = plain(path_of(artefact.uri))
-        yield _line(("  → ", "green"), where, (f"  {size(artefact.size_bytes)}", "dim"))
+        where = escape_controls(local_path(artefact.uri))
+        yield _clipped_text(("  → ", "green"), where, (f"  {format_size(artefact.size_bytes)}", "dim"))
 
 
-def _troubles(story: Story, room: int) -> Iterator[Text]:
+def _render_troubles(story: DevState, room: int) -> Iterator[Text]:
     most = min(MOST_TROUBLES, max(room - 1, 1))
     if (hidden := len(story.troubles) - most) > 0:
-        yield _line((f"  ✗ … and {hidden} more", "dim"))
+        yield _clipped_text((f"  ✗ … and {hidden} more", "dim"))
     for trouble in story.troubles[-most:]:
         style = _STYLES.get(trouble.what, "red")
         what = (f"  {trouble.what}", style)
-        yield _line(("  ✗ ", style), plain(trouble.subject), what, f": {plain(trouble.reason)}")
+        yield _clipped_text(
+            ("  ✗ ", style), escape_controls(trouble.subject), what, f": {escape_controls(trouble.reason)}"
+        )
 
 
-def _footer(story: Story) -> Text:
+def _render_footer(story: DevState) -> Text:
     if story.stopped:
-        return _line(("  stopped; the next start resumes from here", "dim"))
+        return _clipped_text(("  stopped; the next start resumes from here", "dim"))
     if story.draining:
-        return _line(("  Ctrl-C stops at once; unfinished work is being finished", "yellow"))
-    return _line(("  Ctrl-C stops; the next start remembers what was done", "dim"))
+        return _clipped_text(("  Ctrl-C stops at once; unfinished work is being finished", "yellow"))
+    return _clipped_text(("  Ctrl-C stops; the next start remembers what was done", "dim"))

@@ -14,22 +14,24 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.dev_answers import answers
-from vvwatch.cli.dev_config import Trial
-from vvwatch.cli.dev_plain import labelled, line, path_of, summary
-from vvwatch.cli.dev_story import Fields, Story, after
-from vvwatch.cli.output import coloured, to_json
+from vvwatch.cli.dev_answers import read_answers
+from vvwatch.cli.dev_config import DevSession
+from vvwatch.cli.dev_plain import format_event, format_labelled, format_summary, local_path
+from vvwatch.cli.dev_story import DevState, Fields, apply_event
+from vvwatch.cli.output import is_coloured, to_json
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.events import iso
 from vvwatch.core.windows import default_max_wait
 from vvwatch.errors import Problem
 
 
-class Lines:
+class PlainOutput:
     """One line an event, in plain words."""
 
-    def __init__(self, trial: Trial, *, once: bool = False, now: Callable[[], float] = time.time) -> None:
-        self.story = Story()
+    def __init__(
+        self, trial: DevSession, *, once: bool = False, now: Callable[[], float] = time.time
+    ) -> None:
+        self.story = DevState()
         self._once = once
         self._trial = trial
         self._now = now
@@ -38,18 +40,20 @@ class Lines:
     def begin(self, warnings: Iterable[Problem]) -> None:
         """Say what is going to be done."""
         pattern = "" if self._trial.pattern == "*" else f" ({self._trial.pattern})"
-        self._say(labelled("watching", f"{self._trial.folder}{pattern}"))
+        self._say(format_labelled("watching", f"{self._trial.folder}{pattern}"))
         if self._trial.answering:
-            self._say(labelled("asking", self._trial.answering.who))
-        self._say(labelled("exports", f"go to {self._trial.exports}"))
-        self._say(labelled("log", str(self._trial.log_file)))
-        self._say(labelled("look", f"vvwatch status --state-dir {shlex.quote(str(self._trial.state_dir))}"))
+            self._say(format_labelled("asking", self._trial.answering.who))
+        self._say(format_labelled("exports", f"go to {self._trial.exports}"))
+        self._say(format_labelled("log", str(self._trial.log_file)))
+        self._say(
+            format_labelled("look", f"vvwatch status --state-dir {shlex.quote(str(self._trial.state_dir))}")
+        )
         for warning in warnings:
-            self._say(labelled("warning", str(warning)))
+            self._say(format_labelled("warning", str(warning)))
 
     def note(self, words: str) -> None:
         """Say something that is no event."""
-        self._say(labelled("demo", words))
+        self._say(format_labelled("demo", words))
 
     def announce(self, text: str) -> None:
         """Say that the daemon is ready, in its own words."""
@@ -59,7 +63,7 @@ class Lines:
         """Take in an event of the daemon and tell it; from any thread. Never raises for lack of a reader."""
         with self._lock:
             at, before = self._now(), self.story
-            self.story = after(before, event, fields, at)
+            self.story = apply_event(before, event, fields, at)
             if event != "run.item_waits" or self.story.waiting != before.waiting:
                 self._tell(event, fields, at)
 
@@ -70,16 +74,16 @@ class Lines:
     def end(self) -> None:
         """Say what came of it."""
         self._say_answers()
-        for text in summary(self.story):
+        for text in format_summary(self.story):
             self._say(text)
 
     def _say_answers(self) -> None:
         if self._trial.answering:
-            for text in answers(Path(path_of(made.uri)) for made in self.story.artefacts):
+            for text in read_answers(Path(local_path(made.uri)) for made in self.story.artefacts):
                 self._say(text)
 
     def _tell(self, event: str, fields: Fields, at: float) -> None:
-        words = line(event, fields, at)
+        words = format_event(event, fields, at)
         is_planned_end = self._once and event == "daemon.draining"
         if words is not None and not is_planned_end:
             self._say(words)
@@ -94,7 +98,7 @@ class Lines:
             os.close(nowhere)
 
 
-class JsonLines(Lines):
+class JsonOutput(PlainOutput):
     """One JSON object an event: `event`, `at` and the event's own fields; the last one is `dev.finished`."""
 
     def begin(self, warnings: Iterable[Problem]) -> None:
@@ -129,7 +133,7 @@ class JsonLines(Lines):
         self._say(to_json(document))
 
 
-class LiveView(Lines):
+class LiveOutput(PlainOutput):
     """A block on the terminal that is drawn anew."""
 
     def announce(self, text: str) -> None:
@@ -138,14 +142,14 @@ class LiveView(Lines):
     def begin(self, warnings: Iterable[Problem]) -> None:
         """Only the doubts about the configuration: the rest stands in the view."""
         for warning in warnings:
-            self._say(labelled("warning", str(warning)))
+            self._say(format_labelled("warning", str(warning)))
 
     def end(self) -> None:
         """The counts; the failures and exports too when the view had no room for all of them."""
         from vvwatch.cli.dev_live import MOST_ARTEFACTS, MOST_TROUBLES  # noqa: PLC0415  # as below
 
         self._say_answers()
-        story, told = self.story, list(summary(self.story))
+        story, told = self.story, list(format_summary(self.story))
         whole = len(story.troubles) > MOST_TROUBLES or len(story.artefacts) > MOST_ARTEFACTS
         for text in told if whole else told[-1:]:
             self._say(text)
@@ -154,20 +158,22 @@ class LiveView(Lines):
     def shown(self) -> Iterator[None]:
         """Draw until the block ends."""
         # Here, because it takes a tenth of a second to import and only terminals need it.
-        from vvwatch.cli.dev_live import Scene, render, shown, terminal  # noqa: PLC0415
+        from vvwatch.cli.dev_live import ViewContext, open_console, render_view, show_live  # noqa: PLC0415
 
         trial, quiet = self._trial, parse_duration(self._trial.debounce)
-        scene = Scene(
+        scene = ViewContext(
             trial.folder, trial.pattern, trial.exports, trial.state_dir, quiet, default_max_wait(quiet)
         )
-        with shown(lambda rows: render(self.story, scene, self._now(), rows), terminal(coloured())):
+        with show_live(
+            lambda rows: render_view(self.story, scene, self._now(), rows), open_console(is_coloured())
+        ):
             yield
 
     def _tell(self, event: str, fields: Fields, at: float) -> None:
         """Nothing: the view draws the story by itself."""
 
 
-def teller(trial: Trial, *, once: bool, for_programs: bool, on_terminal: bool) -> Lines:
+def choose_output(trial: DevSession, *, once: bool, for_programs: bool, on_terminal: bool) -> PlainOutput:
     """The teller that suits the reader."""
-    kind = JsonLines if for_programs else LiveView if on_terminal else Lines
+    kind = JsonOutput if for_programs else LiveOutput if on_terminal else PlainOutput
     return kind(trial, once=once)

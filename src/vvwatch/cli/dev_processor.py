@@ -29,7 +29,7 @@ _IN_FLIGHT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class PromptOptions:
     """A processor, as its table in a configuration, and the prompt that it answers for each segment."""
 
     processor: Mapping[str, Any]
@@ -61,7 +61,7 @@ class Answering:
         }
 
 
-def answering_options(command: Callable[..., None]) -> Callable[..., None]:
+def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options, and as its argument `answering` what they come to."""
 
     @functools.wraps(command)
@@ -75,9 +75,9 @@ def answering_options(command: Callable[..., None]) -> Callable[..., None]:
         schema: str | None,
         **rest: Any,
     ) -> None:
-        processor = _processor(model, model_url, model_key, program)
-        _refuse_questions_to_nobody(processor, prompt, schema)
-        asked = processor and Answering(processor, prompt or _PROMPT, _schema(schema))
+        processor = _build_processor(model, model_url, model_key, program)
+        _refuse_unanswered_prompt(processor, prompt, schema)
+        asked = processor and PromptOptions(processor, prompt or _PROMPT, _read_schema(schema))
         command(*args, answering=asked, **rest)
 
     for option in reversed(_OPTIONS):
@@ -101,15 +101,15 @@ _OPTIONS: Final = (
 )
 
 
-def _processor(
+def _build_processor(
     model: str | None, url: str | None, key: str | None, program: str | None
 ) -> dict[str, Any] | None:
     if model and program is not None:
-        raise _misused("there are two to answer: --model and --program", "leave one of them out")
+        raise _usage_failure("there are two to answer: --model and --program", "leave one of them out")
     if not model and (url or key):
-        raise _misused("which model?", f"vvwatch dev FOLDER --model NAME --model-url {url or OLLAMA}")
+        raise _usage_failure("which model?", f"vvwatch dev FOLDER --model NAME --model-url {url or OLLAMA}")
     if program is not None:
-        return {"type": "command", "command": _words(program), "timeout_seconds": _PATIENCE_SECONDS}
+        return {"type": "command", "command": _split_program(program), "timeout_seconds": _PATIENCE_SECONDS}
     if not model:
         return None
     return {
@@ -122,27 +122,27 @@ def _processor(
     }
 
 
-def _refuse_questions_to_nobody(processor: object, prompt: str | None, schema: str | None) -> None:
+def _refuse_unanswered_prompt(processor: object, prompt: str | None, schema: str | None) -> None:
     if processor is None and (prompt is not None or schema is not None):
-        raise _misused("nobody is there to answer the prompt", "add --model NAME, or --program COMMAND")
+        raise _usage_failure("nobody is there to answer the prompt", "add --model NAME, or --program COMMAND")
 
 
-def _words(program: str) -> list[str]:
+def _split_program(program: str) -> list[str]:
     """The program, found, and its arguments. Raises Failure."""
     try:
         words = shlex.split(program)
     except ValueError as error:
-        raise _misused(f"--program: {error}", "close the quotes") from None
+        raise _usage_failure(f"--program: {error}", "close the quotes") from None
     found = shutil.which(words[0]) if words else None
     if found is None:
         name = words[0] if words else program
         if Path(name).is_file():
-            raise _misused(f"{name!r} may not be run", f"chmod +x {shlex.quote(name)}")
-        raise _misused(f"there is no program {name!r}", "a name that is found on PATH, or a path")
+            raise _usage_failure(f"{name!r} may not be run", f"chmod +x {shlex.quote(name)}")
+        raise _usage_failure(f"there is no program {name!r}", "a name that is found on PATH, or a path")
     return [os.path.abspath(found), *words[1:]]  # noqa: PTH100  # a link is run under its own name
 
 
-def _schema(file: str | None) -> Mapping[str, Any]:
+def _read_schema(file: str | None) -> Mapping[str, Any]:
     if file is None:
         return _SCHEMA
     try:
@@ -156,5 +156,5 @@ def _schema(file: str | None) -> Mapping[str, Any]:
     return schema
 
 
-def _misused(message: str, hint: str) -> Failure:
+def _usage_failure(message: str, hint: str) -> Failure:
     return Failure(message, hint, exit_code=USAGE)

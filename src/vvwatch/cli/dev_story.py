@@ -94,7 +94,7 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class DevState:
     """All of it. Counts are since the start; of troubles and artefacts the latest are kept.
 
     `waiting` says why the processor of an item cannot work at the moment.
@@ -119,7 +119,7 @@ class Story:
     stopped: bool = False
 
 
-def has_failures(story: Story, *, even_in_part: bool = False) -> bool:
+def has_failures(story: DevState, *, even_in_part: bool = False) -> bool:
     """Whether a file, its processing or an export failed, or a processor is waited for.
 
     With `even_in_part` also whether a part of the processing failed.
@@ -129,7 +129,7 @@ def has_failures(story: Story, *, even_in_part: bool = False) -> bool:
     return unfinished or story.failed > 0 or story.exports_failed > 0 or bool(story.waiting)
 
 
-def after(story: Story, event: str, fields: Fields, at: float) -> Story:
+def apply_event(story: DevState, event: str, fields: Fields, at: float) -> DevState:
     """The story once `event` has happened at the epoch second `at`."""
     change = _CHANGES.get(event)
     return story if change is None else change(story, fields, at)
@@ -138,11 +138,11 @@ def after(story: Story, event: str, fields: Fields, at: float) -> Story:
 def reason_of(fields: Fields) -> str:
     """Why, in words: the event's own message, else what its reason means."""
     code = str(fields.get("reason") or "")
-    message = fields.get("message") or fields.get("error") or _SENTENCES.get(code) or _rule(code)
+    message = fields.get("message") or fields.get("error") or _SENTENCES.get(code) or _explain_rule(code)
     return str(message) or "the log says more"
 
 
-def of_item(fields: Fields) -> Fields:
+def item_fields(fields: Fields) -> Fields:
     """The fields of an item that was processed in part, with a reason."""
     return {"reason": "incomplete", **fields} if fields.get("status") == "partial" else fields
 
@@ -158,7 +158,7 @@ def objects_of(fields: Fields) -> int:
     return int(fields.get("objects", 1))
 
 
-def _rule(code: str) -> str:
+def _explain_rule(code: str) -> str:
     """What the filter's reason `code` means; any other text is returned as it is."""
     try:
         return explain(Reason(code))
@@ -166,128 +166,128 @@ def _rule(code: str) -> str:
         return code
 
 
-def _ready(story: Story, fields: Fields, _at: float) -> Story:
+def _on_ready(story: DevState, fields: Fields, _at: float) -> DevState:
     return replace(story, address=str(fields.get("address", story.address)))
 
 
-def _scanned(story: Story, fields: Fields, _at: float) -> Story:
+def _on_scan(story: DevState, fields: Fields, _at: float) -> DevState:
     listed, settling = int(fields.get("listed", 0)), int(fields.get("settling", 0))
     return replace(story, listed=listed, settling=settling, alarm="")
 
 
-def _alarmed(story: Story, fields: Fields, _at: float) -> Story:
+def _on_source_failed(story: DevState, fields: Fields, _at: float) -> DevState:
     return replace(story, alarm=with_hint(fields))
 
 
-def _waits(story: Story, fields: Fields, _at: float) -> Story:
+def _on_item_waits(story: DevState, fields: Fields, _at: float) -> DevState:
     return replace(story, waiting=with_hint(fields))
 
 
-def _calmed(story: Story, _fields: Fields, _at: float) -> Story:
+def _on_source_recovered(story: DevState, _fields: Fields, _at: float) -> DevState:
     return replace(story, alarm="")
 
 
-def _opened(story: Story, fields: Fields, at: float) -> Story:
+def _on_window_opened(story: DevState, fields: Fields, at: float) -> DevState:
     return replace(story, window=OpenWindow(str(fields.get("window")), at))
 
 
-def _accepted(story: Story, fields: Fields, at: float) -> Story:
+def _on_accepted(story: DevState, fields: Fields, at: float) -> DevState:
     name, count = str(fields.get("window")), objects_of(fields)
     window = story.window if story.window and story.window.id == name else OpenWindow(name, at)
     window = replace(window, due_at=fields.get("due_at"), count=window.count + count)
     return replace(story, window=window, accepted=story.accepted + count, settling=0)
 
 
-def _left_out(story: Story, fields: Fields, _at: float) -> Story:
-    told = _with_trouble(story, str(fields.get("object_key")), "skipped", fields)
+def _on_skipped(story: DevState, fields: Fields, _at: float) -> DevState:
+    told = _add_trouble(story, str(fields.get("object_key")), "skipped", fields)
     return story if told == story else replace(told, skipped=story.skipped + 1)
 
 
-def _closed(story: Story, fields: Fields, _at: float) -> Story:
+def _on_window_closed(story: DevState, fields: Fields, _at: float) -> DevState:
     same = story.window is not None and story.window.id == fields.get("window")
     return replace(story, window=None) if same else story
 
 
-def _import_started(story: Story, fields: Fields, _at: float) -> Story:
-    batch = replace(_batch_of(story, "import_job", fields), files=int(fields.get("files", 0)))
-    return _with_batch(story, batch)
+def _on_import_started(story: DevState, fields: Fields, _at: float) -> DevState:
+    batch = replace(_find_batch(story, "import_job", fields), files=int(fields.get("files", 0)))
+    return _put_batch(story, batch)
 
 
-def _file_finished(story: Story, fields: Fields, _at: float) -> Story:
-    batch, status = _batch_of(story, "import_job", fields), str(fields.get("status"))
+def _on_file_finished(story: DevState, fields: Fields, _at: float) -> DevState:
+    batch, status = _find_batch(story, "import_job", fields), str(fields.get("status"))
     if status not in ("imported", "failed", "skipped"):
         return story
     counted: dict[str, Any] = {status: getattr(batch, status) + 1}
-    story = _with_batch(story, replace(batch, **counted))
+    story = _put_batch(story, replace(batch, **counted))
     total: dict[str, Any] = {status: getattr(story, status) + 1}
     if status != "imported":
-        story = _with_trouble(story, str(fields.get("object_key")), status, fields)
+        story = _add_trouble(story, str(fields.get("object_key")), status, fields)
     return replace(story, **total)
 
 
-def _import_finished(story: Story, fields: Fields, _at: float) -> Story:
-    return _with_batch(
-        story, replace(_batch_of(story, "import_job", fields), import_status=str(fields.get("status")))
+def _on_import_finished(story: DevState, fields: Fields, _at: float) -> DevState:
+    return _put_batch(
+        story, replace(_find_batch(story, "import_job", fields), import_status=str(fields.get("status")))
     )
 
 
-def _run_started(story: Story, fields: Fields, _at: float) -> Story:
-    batch = _batch_of(story, "import_job", fields)
-    return _with_batch(story, replace(batch, run=str(fields.get("run")), items=int(fields.get("items", 0))))
+def _on_run_started(story: DevState, fields: Fields, _at: float) -> DevState:
+    batch = _find_batch(story, "import_job", fields)
+    return _put_batch(story, replace(batch, run=str(fields.get("run")), items=int(fields.get("items", 0))))
 
 
-def _item_finished(story: Story, fields: Fields, _at: float) -> Story:
-    batch = _batch_of(story, "run", fields)
+def _on_item_finished(story: DevState, fields: Fields, _at: float) -> DevState:
+    batch = _find_batch(story, "run", fields)
     partly = {media: fraction for media, fraction in batch.partly.items() if media != fields.get("media")}
-    story = _with_batch(story, replace(batch, items_done=batch.items_done + 1, partly=partly))
+    story = _put_batch(story, replace(batch, items_done=batch.items_done + 1, partly=partly))
     story = replace(story, waiting="")
     status = str(fields.get("status"))
     if status in ("failed", "partial"):
-        return _with_trouble(story, str(fields.get("object_key")), status, of_item(fields))
+        return _add_trouble(story, str(fields.get("object_key")), status, item_fields(fields))
     return story
 
 
-def _item_progressed(story: Story, fields: Fields, _at: float) -> Story:
-    batch = _batch_of(story, "run", fields)
+def _on_item_progressed(story: DevState, fields: Fields, _at: float) -> DevState:
+    batch = _find_batch(story, "run", fields)
     partly = {**batch.partly, str(fields.get("media")): float(fields.get("fraction", 0))}
-    return _with_batch(story, replace(batch, partly=partly))
+    return _put_batch(story, replace(batch, partly=partly))
 
 
-def _run_finished(story: Story, fields: Fields, _at: float) -> Story:
-    return _with_batch(story, replace(_batch_of(story, "run", fields), run_status=str(fields.get("status"))))
+def _on_run_finished(story: DevState, fields: Fields, _at: float) -> DevState:
+    return _put_batch(story, replace(_find_batch(story, "run", fields), run_status=str(fields.get("status"))))
 
 
-def _export_started(story: Story, fields: Fields, _at: float) -> Story:
-    batch = _batch_of(story, "run", fields)
-    return _with_batch(story, replace(batch, export=str(fields.get("export")), export_status="started"))
+def _on_export_started(story: DevState, fields: Fields, _at: float) -> DevState:
+    batch = _find_batch(story, "run", fields)
+    return _put_batch(story, replace(batch, export=str(fields.get("export")), export_status="started"))
 
 
-def _export_finished(story: Story, fields: Fields, _at: float) -> Story:
-    story = _with_batch(story, replace(_batch_of(story, "export", fields), export_status="completed"))
+def _on_export_finished(story: DevState, fields: Fields, _at: float) -> DevState:
+    story = _put_batch(story, replace(_find_batch(story, "export", fields), export_status="completed"))
     made = Artefact(str(fields.get("export")), str(fields.get("uri", "")), int(fields.get("size_bytes", 0)))
     kept = (*story.artefacts, made)[-_MOST_REMEMBERED:]
     return replace(story, artefacts=kept, exported=story.exported + 1)
 
 
-def _export_failed(story: Story, fields: Fields, _at: float) -> Story:
-    story = _with_batch(story, replace(_batch_of(story, "export", fields), export_status="failed"))
-    story = _with_trouble(story, str(fields.get("export")), "failed", fields)
+def _on_export_failed(story: DevState, fields: Fields, _at: float) -> DevState:
+    story = _put_batch(story, replace(_find_batch(story, "export", fields), export_status="failed"))
+    story = _add_trouble(story, str(fields.get("export")), "failed", fields)
     return replace(story, exports_failed=story.exports_failed + 1)
 
 
-def _broken(story: Story, fields: Fields, _at: float) -> Story:
-    return _with_trouble(story, f"{fields.get('kind')} {fields.get('ref')}", "retried", fields)
+def _on_job_failed(story: DevState, fields: Fields, _at: float) -> DevState:
+    return _add_trouble(story, f"{fields.get('kind')} {fields.get('ref')}", "retried", fields)
 
 
-def _draining(story: Story, _fields: Fields, _at: float) -> Story:
+def _on_draining(story: DevState, _fields: Fields, _at: float) -> DevState:
     return replace(story, draining=True)
 
 
-def _stopped(story: Story, _fields: Fields, _at: float) -> Story:
+def _on_stopped(story: DevState, _fields: Fields, _at: float) -> DevState:
     return replace(story, draining=False, stopped=True)
 
 
-def _batch_of(story: Story, field: str, fields: Fields) -> Batch:
+def _find_batch(story: DevState, field: str, fields: Fields) -> Batch:
     """The batch that the event belongs to; one whose import began before this start is made up from the event."""
     wanted = str(fields.get(field))
     for batch in reversed(story.batches):
@@ -297,16 +297,20 @@ def _batch_of(story: Story, field: str, fields: Fields) -> Batch:
         return Batch(wanted)
     run, export = str(fields.get("run", "")), str(fields.get("export", ""))
     return Batch(
-        f"before {wanted}", import_status="completed", run=run, export=export, run_status=_past(field)
+        f"before {wanted}",
+        import_status="completed",
+        run=run,
+        export=export,
+        run_status=_assumed_run_status(field),
     )
 
 
-def _past(field: str) -> str:
+def _assumed_run_status(field: str) -> str:
     """The status of a run whose end this start has not seen, when an event about its export arrives."""
     return "completed" if field == "export" else ""
 
 
-def _with_batch(story: Story, batch: Batch) -> Story:
+def _put_batch(story: DevState, batch: Batch) -> DevState:
     known = [each.import_job for each in story.batches]
     if batch.import_job in known:
         position = known.index(batch.import_job)
@@ -314,37 +318,37 @@ def _with_batch(story: Story, batch: Batch) -> Story:
     return replace(story, batches=(*story.batches, batch)[-_MOST_BATCHES:])
 
 
-def _with_trouble(story: Story, subject: str, what: str, fields: Fields) -> Story:
+def _add_trouble(story: DevState, subject: str, what: str, fields: Fields) -> DevState:
     trouble = Trouble(subject, what, reason_of(fields))
     if trouble in story.troubles:
         return story
     return replace(story, troubles=(*story.troubles, trouble)[-_MOST_REMEMBERED:])
 
 
-_CHANGES: Final[Mapping[str, Callable[[Story, Fields, float], Story]]] = {
-    "daemon.ready": _ready,
-    "daemon.started": _ready,
-    "daemon.draining": _draining,
-    "daemon.stopped": _stopped,
-    "scan.finished": _scanned,
-    "scan.failed": _alarmed,
-    "source.degraded": _alarmed,
-    "source.failed": _alarmed,
-    "source.recovered": _calmed,
-    "window.opened": _opened,
-    "window.closed": _closed,
-    "change.accepted": _accepted,
-    "change.skipped": _left_out,
-    "import.started": _import_started,
-    "import.file_finished": _file_finished,
-    "import.finished": _import_finished,
-    "run.started": _run_started,
-    "run.item_progressed": _item_progressed,
-    "run.item_waits": _waits,
-    "run.item_finished": _item_finished,
-    "run.finished": _run_finished,
-    "export.started": _export_started,
-    "export.finished": _export_finished,
-    "export.failed": _export_failed,
-    "job.failed": _broken,
+_CHANGES: Final[Mapping[str, Callable[[DevState, Fields, float], DevState]]] = {
+    "daemon.ready": _on_ready,
+    "daemon.started": _on_ready,
+    "daemon.draining": _on_draining,
+    "daemon.stopped": _on_stopped,
+    "scan.finished": _on_scan,
+    "scan.failed": _on_source_failed,
+    "source.degraded": _on_source_failed,
+    "source.failed": _on_source_failed,
+    "source.recovered": _on_source_recovered,
+    "window.opened": _on_window_opened,
+    "window.closed": _on_window_closed,
+    "change.accepted": _on_accepted,
+    "change.skipped": _on_skipped,
+    "import.started": _on_import_started,
+    "import.file_finished": _on_file_finished,
+    "import.finished": _on_import_finished,
+    "run.started": _on_run_started,
+    "run.item_progressed": _on_item_progressed,
+    "run.item_waits": _on_item_waits,
+    "run.item_finished": _on_item_finished,
+    "run.finished": _on_run_finished,
+    "export.started": _on_export_started,
+    "export.finished": _on_export_finished,
+    "export.failed": _on_export_failed,
+    "job.failed": _on_job_failed,
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
-from vvwatch.cli.output import plain, show_json
+from vvwatch.cli.output import escape_controls, print_json
 
 
 @click.command(
@@ -18,12 +18,12 @@ from vvwatch.cli.output import plain, show_json
     ),
 )
 @click.argument("identifiers", metavar="ID…", nargs=-1, required=True)
-@asking
+@client_options
 def dismiss(client: Client, identifiers: tuple[str, ...], *, as_json: bool) -> None:
     """Stop showing a failure under "needs you", and those that say the same. Later failures are shown again."""
-    found = [client.post(f"/attention/{segment(each)}/dismiss") for each in identifiers]
+    found = [client.post(f"/attention/{quote_segment(each)}/dismiss") for each in identifiers]
     dismissed = [each for answer in found for each in answer["dismissed"]]
     if as_json:
-        show_json({"dismissed": dismissed})
+        print_json({"dismissed": dismissed})
     else:
-        click.echo("\n".join(f"{plain(each)} is dismissed" for each in dismissed))
+        click.echo("\n".join(f"{escape_controls(each)} is dismissed" for each in dismissed))

@@ -8,10 +8,10 @@ from typing import Any, Final
 import click
 
 from vvwatch.cli.client import Client
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE, Failure
-from vvwatch.cli.output import plain, several, show_json
+from vvwatch.cli.output import escape_controls, pluralize, print_json
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
 _STATE_WIDTH: Final = 7
@@ -29,26 +29,26 @@ Finding = dict[str, Any]
 )
 @click.argument("name", metavar="[CONNECTOR]", required=False)
 @click.option("--fix", is_flag=True, help="Mend what can be mended from here first, without asking.")
-@asking
+@client_options
 def doctor(client: Client, name: str | None, *, fix: bool, as_json: bool) -> None:
     """Examine the host, the database, processors, connectors, event queues, automations and webhooks.
 
     Exit code 0 when nothing is a problem, 1 when something is. It is the daemon that looks, with its own rights.
     """
-    connector_id = _connector(client, name) if name else None
-    repaired = _repaired(client, connector_id) if fix else []
+    connector_id = _find_connector(client, name) if name else None
+    repaired = _repair(client, connector_id) if fix else []
     found = client.get("/doctor", connector_id=connector_id)
     if as_json:
-        show_json({**found, "repaired": repaired})
+        print_json({**found, "repaired": repaired})
     else:
-        _print(found["findings"], repaired, fix=fix)
+        _print_findings(found["findings"], repaired, fix=fix)
     click.get_current_context().exit(FAILURE if found["state"] == "problem" else 0)
 
 
-def _connector(client: Client, name: str) -> str:
+def _find_connector(client: Client, name: str) -> str:
     """The id of the connector that is called `name`. Raises Failure for none, or several."""
     there = client.get("/connectors")
-    ids = [each["connector_id"] for each in there if name in _names(each)]
+    ids = [each["connector_id"] for each in there if name in _connector_names(each)]
     if len(ids) != 1:
         known = ", ".join(ids or [each["connector_id"] for each in there])
         what = f"{name!r} could be any of several connectors" if ids else f"no connector is called {name!r}"
@@ -56,41 +56,41 @@ def _connector(client: Client, name: str) -> str:
     return str(ids[0])
 
 
-def _names(connector: dict[str, Any]) -> tuple[str, ...]:
+def _connector_names(connector: dict[str, Any]) -> tuple[str, ...]:
     identifier = connector["connector_id"]
     return identifier, identifier.partition("_")[2], connector["name"]
 
 
-def _repaired(client: Client, connector_id: str | None) -> list[Finding]:
+def _repair(client: Client, connector_id: str | None) -> list[Finding]:
     path = "/doctor/repair" + (f"?connector_id={connector_id}" if connector_id else "")
     repaired: list[Finding] = client.post(path)["repaired"]
     return repaired
 
 
-def _print(findings: list[Finding], repaired: list[Finding], *, fix: bool) -> None:
+def _print_findings(findings: list[Finding], repaired: list[Finding], *, fix: bool) -> None:
     for each in repaired:
-        click.echo(f"{click.style('mended', fg='green')}  {plain(_what(each))}")
-    for title in dict.fromkeys(map(_title, findings)):
-        click.echo(click.style(plain(title), bold=True))
-        for line in _lines(each for each in findings if _title(each) == title):
+        click.echo(f"{click.style('mended', fg='green')}  {escape_controls(_describe_finding(each))}")
+    for title in dict.fromkeys(map(_finding_title, findings)):
+        click.echo(click.style(escape_controls(title), bold=True))
+        for line in _format_findings(each for each in findings if _finding_title(each) == title):
             click.echo(line)
     counts = [sum(each["state"] == state for each in findings) for state in ("problem", "warning")]
-    click.echo(f"\n{several(counts[0], 'problem')}, {several(counts[1], 'warning')}")
+    click.echo(f"\n{pluralize(counts[0], 'problem')}, {pluralize(counts[1], 'warning')}")
     if not fix and any(each["repairable"] and each["state"] != "ok" for each in findings):
         click.echo("some of it is mended by `vvwatch doctor --fix`")
 
 
-def _title(finding: Finding) -> str:
+def _finding_title(finding: Finding) -> str:
     return f"{finding['about']} {finding['id']}".strip()
 
 
-def _what(finding: Finding) -> str:
-    return f"{_title(finding)}, {finding['subject']}: {finding['detail']}"
+def _describe_finding(finding: Finding) -> str:
+    return f"{_finding_title(finding)}, {finding['subject']}: {finding['detail']}"
 
 
-def _lines(findings: Iterable[Finding]) -> Iterator[str]:
+def _format_findings(findings: Iterable[Finding]) -> Iterator[str]:
     for each in findings:
         state = click.style(f"{each['state']:<{_STATE_WIDTH}}", fg=_COLOURS.get(each["state"]))
-        yield f"  {state}  {plain(each['subject'])}: {plain(each['detail'])}"
+        yield f"  {state}  {escape_controls(each['subject'])}: {escape_controls(each['detail'])}"
         if each["fix"]:
-            yield f"  {'':<{_STATE_WIDTH}}  {plain(each['fix'])}"
+            yield f"  {'':<{_STATE_WIDTH}}  {escape_controls(each['fix'])}"

@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote
 import click
 
 from vvwatch.cli.client import connect
-from vvwatch.cli.client_options import naming_a_daemon
+from vvwatch.cli.client_options import daemon_options
 from vvwatch.cli.commands import Command
-from vvwatch.cli.output import ago, plain, several, show_json, size, until
+from vvwatch.cli.output import escape_controls, format_ago, format_size, format_until, pluralize, print_json
 
 _LABEL_WIDTH = 9
 
@@ -25,23 +25,23 @@ _LABEL_WIDTH = 9
     ),
 )
 @click.argument("target", metavar="URI|PATH")
-@naming_a_daemon
+@daemon_options
 def explain(target: str, url: str | None, state: str | None, config: str | None, *, as_json: bool) -> None:
     """Tell an object's whole life: seen, filtered, window, import, prompt run, export, webhooks.
 
     Without a daemon where one is usually found, a `vvwatch dev` that watches a folder above PATH is asked.
     """
     if url is None and state is None and config is None:
-        state = _trial_on(target, os.environ)
-    found = connect(url, state, config, os.environ).get("/explain", uri=address(target))
+        state = _find_dev_state(target, os.environ)
+    found = connect(url, state, config, os.environ).get("/explain", uri=to_address(target))
     if as_json:
-        show_json(found)
+        print_json(found)
         return
-    for line in _lines(found):
-        click.echo(plain(line))
+    for line in _format_places(found):
+        click.echo(escape_controls(line))
 
 
-def _trial_on(target: str, environ: Mapping[str, str]) -> str | None:
+def _find_dev_state(target: str, environ: Mapping[str, str]) -> str | None:
     """The state directory of a trial, if no daemon has left its address in the usual one."""
     given = environ.get("VVWATCH_STATE_DIR") or environ.get("VVWATCH_CONFIG")
     path = unquote(target.removeprefix("file://"))
@@ -54,7 +54,7 @@ def _trial_on(target: str, environ: Mapping[str, str]) -> str | None:
     return None if found is None else str(found)
 
 
-def address(target: str) -> str:
+def to_address(target: str) -> str:
     """An address as it is; a path as an absolute one."""
     if "://" in target:
         return target
@@ -66,41 +66,41 @@ def address(target: str) -> str:
     return path
 
 
-def _lines(found: dict[str, Any]) -> Iterator[str]:
+def _format_places(found: dict[str, Any]) -> Iterator[str]:
     for place in found["places"]:
         yield place["uri"]
-        yield _line("now", _standing(place["standing"]), 2)
+        yield _format_line("now", _format_object_state(place["standing"]), 2)
         if not place["indexes"]:
-            yield _line("", f"no automation watches {place['connector_id']}", 2)
+            yield _format_line("", f"no automation watches {place['connector_id']}", 2)
         for index in place["indexes"]:
-            yield _line(index["index_id"], index["conclusion"], 2)
+            yield _format_line(index["index_id"], index["conclusion"], 2)
             for version in index["versions"]:
-                yield from _version(version)
+                yield from _format_version(version)
 
 
-def _line(label: str, words: str, indent: int) -> str:
+def _format_line(label: str, words: str, indent: int) -> str:
     return f"{'':{indent}}{label:<{_LABEL_WIDTH}} {words}"
 
 
-def _standing(standing: dict[str, Any]) -> str:
+def _format_object_state(standing: dict[str, Any]) -> str:
     if standing["exists"] is None:
         return f"unknown: {standing['error']}"
     if not standing["exists"]:
         return standing["error"] or "nothing that could be imported stands there"
-    return f"{size(standing['size_bytes'])}, changed {ago(standing['modified_at'])}"
+    return f"{format_size(standing['size_bytes'])}, changed {format_ago(standing['modified_at'])}"
 
 
-def _version(version: dict[str, Any]) -> Iterator[str]:
-    yield _line("version", version["version"] + _present(version), 4)
+def _format_version(version: dict[str, Any]) -> Iterator[str]:
+    yield _format_line("version", version["version"] + _format_presence(version), 4)
     if version["window_id"]:
-        yield _line("window", f"{version['window_id']} {_window(version)}", 6)
+        yield _format_line("window", f"{version['window_id']} {_format_window(version)}", 6)
     if version["import_job_id"] and version["file_status"]:
         why = version["file_message"] or version["file_reason"]
         words = f"{version['import_job_id']} {version['file_status']}" + (f": {why}" if why else "")
-        yield _line("import", words, 6)
+        yield _format_line("import", words, 6)
     if version["video"]:
-        yield _line("media", f"{version['video']['video_id']} {version['video']['status']}", 6)
-    yield from _followed(version)
+        yield _format_line("media", f"{version['video']['video_id']} {version['video']['status']}", 6)
+    yield from _format_outcomes(version)
 
 
 _PROOFS: Final = {
@@ -110,44 +110,44 @@ _PROOFS: Final = {
 }
 
 
-def _present(version: dict[str, Any]) -> str:
+def _format_presence(version: dict[str, Any]) -> str:
     if version["gone_at"]:
         proof = _PROOFS.get(version["gone_proof"])
-        return f" (gone, {ago(version['gone_at'])}{f': {proof}' if proof else ''})"
+        return f" (gone, {format_ago(version['gone_at'])}{f': {proof}' if proof else ''})"
     if version["absent_since"]:
-        return f" (missed by the sweep of {ago(version['absent_since'])})"
+        return f" (missed by the sweep of {format_ago(version['absent_since'])})"
     return " (the current one)" if version["is_current"] else ""
 
 
-def _window(version: dict[str, Any]) -> str:
+def _format_window(version: dict[str, Any]) -> str:
     if version["window_held"]:
         return "is held open"
     if version["window_state"] == "open":
-        return f"is open, closes {until(version['window_due_at'])}"
+        return f"is open, closes {format_until(version['window_due_at'])}"
     return f"closed ({version['window_reason']})"
 
 
-def _run(run: dict[str, Any]) -> Iterator[str]:
+def _format_run(run: dict[str, Any]) -> Iterator[str]:
     by = f" by {run['processor']}" if run["processor"] else ""
     ended = run["status"] not in ("pending", "processing")
-    segments = f", {several(run['segment_count'], 'segment')}" if ended else ""
+    segments = f", {pluralize(run['segment_count'], 'segment')}" if ended else ""
     error = f": {run['error_message']}" if run["error_message"] else ""
-    yield _line("run", f"{run['run_id']} {run['status']}{by}{segments}{error}", 6)
+    yield _format_line("run", f"{run['run_id']} {run['status']}{by}{segments}{error}", 6)
     for each in run["failed_segments"]:
         times = f"{each['start_time']:.10g} to {each['end_time']:.10g} s"
-        yield _line("failed", f"{times}: {each['error']}", 8)
+        yield _format_line("failed", f"{times}: {each['error']}", 8)
     if run["status"] == "failed" or run["failed_segments"] or run["error_code"] == "video_level_failed":
-        yield _line("retry", f"vvwatch retry {run['run_id']}", 8)
+        yield _format_line("retry", f"vvwatch retry {run['run_id']}", 8)
 
 
-def _followed(version: dict[str, Any]) -> Iterator[str]:
+def _format_outcomes(version: dict[str, Any]) -> Iterator[str]:
     for run in version["runs"]:
-        yield from _run(run)
+        yield from _format_run(run)
     for export in version["exports"]:
         where = export["destination_uri"] or export["last_error"] or ""
-        yield _line("export", f"{export['export_id']} {export['status']} {where}".rstrip(), 6)
+        yield _format_line("export", f"{export['export_id']} {export['status']} {where}".rstrip(), 6)
     for delivery in version["deliveries"]:
         error = f": {delivery['error_message']}" if delivery["error_message"] else ""
-        yield _line(
+        yield _format_line(
             "webhook", f"{delivery['webhook_name']} {delivery['event_type']} {delivery['status']}{error}", 6
         )

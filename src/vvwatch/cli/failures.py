@@ -28,24 +28,24 @@ class Failure(VvwatchError):
         self.exit_code = exit_code
 
 
-def told(error: BaseException, *, debug: bool = False) -> int:
+def report_failure(error: BaseException, *, debug: bool = False) -> int:
     """Say on stderr what went wrong and return the exit code; a traceback only with `debug`."""
-    error = _cause(error)
+    error = _find_cause(error)
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    for line in lines(error):
+    for line in failure_lines(error):
         click.echo(line, err=True)
     return _exit_code(error)
 
 
-def lines(error: BaseException) -> Iterator[str]:
+def failure_lines(error: BaseException) -> Iterator[str]:
     """`error: what`, `  where: place`, `  try: command`, without the parts that are not known."""
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         yield "interrupted"
     elif isinstance(error, click.exceptions.NoArgsIsHelpError):
         yield error.format_message()
     elif isinstance(error, click.ClickException):
-        yield f"error: {_sentence(error.format_message())}"
+        yield f"error: {_decapitalize(error.format_message())}"
         yield from _usage_hint(error)
     elif isinstance(error, ConfigInvalid):
         count = len(error.problems)
@@ -53,10 +53,10 @@ def lines(error: BaseException) -> Iterator[str]:
         yield from (f"  where: {problem}" for problem in error.problems)
         yield f"  try: {'the same command with --help' if _is_usage(error) else error.hint}"
     else:
-        yield from _plain(error)
+        yield from _error_lines(error)
 
 
-def _plain(error: BaseException) -> Iterator[str]:
+def _error_lines(error: BaseException) -> Iterator[str]:
     if not isinstance(error, VvwatchError):
         yield f"error: {type(error).__name__}: {error}"
         yield "  try: the same command as `vvwatch --debug …`, for the traceback"
@@ -72,13 +72,13 @@ def _usage_hint(error: click.ClickException) -> Iterator[str]:
         yield f"  try: {context.command_path} --help"
 
 
-def _sentence(text: str) -> str:
+def _decapitalize(text: str) -> str:
     """Messages of click begin like sentences; ours do not."""
     text = text.strip().removesuffix(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _cause(error: BaseException) -> BaseException:
+def _find_cause(error: BaseException) -> BaseException:
     """The only error of a group of one, however deep."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

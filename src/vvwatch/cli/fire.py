@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from vvwatch.cli.client import Client
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
-from vvwatch.cli.hold import window_of
-from vvwatch.cli.output import plain, several, show_json
+from vvwatch.cli.hold import find_window
+from vvwatch.cli.output import escape_controls, pluralize, print_json
 
 
 @click.command(
@@ -18,12 +18,12 @@ from vvwatch.cli.output import plain, several, show_json
     examples=(("vvwatch fire incoming", "import what has gathered now, without waiting for quiet"),),
 )
 @click.argument("name", metavar="INDEX|AUTOMATION")
-@asking
+@client_options
 def fire(client: Client, name: str, *, as_json: bool) -> None:
     """Close the window that is open now, held or not: what has gathered becomes an import job."""
-    window: dict[str, Any] = client.post(f"{window_of(client, name)}/fire")
+    window: dict[str, Any] = client.post(f"{find_window(client, name)}/fire")
     if as_json:
-        show_json(window)
+        print_json(window)
         return
-    files = several(window["object_count"], "file")
-    click.echo(plain(f"{window['window_id']} is closed: {files} in {window['import_job_id']}"))
+    files = pluralize(window["object_count"], "file")
+    click.echo(escape_controls(f"{window['window_id']} is closed: {files} in {window['import_job_id']}"))

@@ -9,9 +9,9 @@ import click
 from vvwatch.cli.client import Client
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import Failure
-from vvwatch.cli.local_daemon import address, state_dir
+from vvwatch.cli.local_daemon import find_state_dir, read_address
 from vvwatch.cli.options import config_option, json_option, state_dir_option, url_option
-from vvwatch.cli.output import show_json
+from vvwatch.cli.output import print_json
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -32,17 +32,17 @@ def health(
     ctx: click.Context, url: str | None, state: str | None, config: str | None, *, as_json: bool
 ) -> None:
     """Whether the daemon is ready: exit code 0 if so, 1 if it is starting, stopping or not there."""
-    ready, detail = _look(url, state, config)
+    ready, detail = _check_health(url, state, config)
     if as_json:
-        show_json({"ready": ready, "detail": detail})
+        print_json({"ready": ready, "detail": detail})
     else:
         click.echo("ready" if ready else f"not ready: {detail}", err=not ready)
     ctx.exit(0 if ready else 1)
 
 
-def _look(url: str | None, state: str | None, config: str | None) -> tuple[bool, str]:
+def _check_health(url: str | None, state: str | None, config: str | None) -> tuple[bool, str]:
     try:
-        there = url or address(state_dir(state, config, os.environ))
+        there = url or read_address(find_state_dir(state, config, os.environ))
         reply = Client(there, timeout_seconds=_TIMEOUT_SECONDS).ask("GET", "/readyz")
     except Failure as failure:
         return False, failure.message

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
-from vvwatch.cli.lookup import called
-from vvwatch.cli.output import plain, several, show_json, until
+from vvwatch.cli.lookup import find_by_name
+from vvwatch.cli.output import escape_controls, format_until, pluralize, print_json
 
 
 @click.command(
@@ -21,10 +21,10 @@ from vvwatch.cli.output import plain, several, show_json, until
     ),
 )
 @click.argument("name", metavar="INDEX|AUTOMATION")
-@asking
+@client_options
 def hold(client: Client, name: str, *, as_json: bool) -> None:
     """Keep the open window open, whatever its deadline, until it is released or fired. New files go on joining it."""
-    _show(client.post(f"{window_of(client, name)}/hold"), as_json=as_json)
+    _print_window(client.post(f"{find_window(client, name)}/hold"), as_json=as_json)
 
 
 @click.command(
@@ -32,20 +32,22 @@ def hold(client: Client, name: str, *, as_json: bool) -> None:
     examples=(("vvwatch release incoming", "the window closes when it is due, or now if it was"),),
 )
 @click.argument("name", metavar="INDEX|AUTOMATION")
-@asking
+@client_options
 def release(client: Client, name: str, *, as_json: bool) -> None:
     """Let the deadline of a held window count again. One that has passed closes the window at once."""
-    _show(client.post(f"{window_of(client, name)}/release"), as_json=as_json)
+    _print_window(client.post(f"{find_window(client, name)}/release"), as_json=as_json)
 
 
-def window_of(client: Client, name: str) -> str:
+def find_window(client: Client, name: str) -> str:
     """Where the API has the open window of what is called `name`. Raises Failure for none, or several."""
-    return f"/indexes/{segment(called(client, name).index_id)}/automations/import/window"
+    return f"/indexes/{quote_segment(find_by_name(client, name).index_id)}/automations/import/window"
 
 
-def _show(window: dict[str, Any], *, as_json: bool) -> None:
+def _print_window(window: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        show_json(window)
+        print_json(window)
         return
-    closes = "held" if window["held"] else f"not held, closes {until(window['due_at'])}"
-    click.echo(plain(f"{window['window_id']} is {closes} ({several(window['object_count'], 'file')})"))
+    closes = "held" if window["held"] else f"not held, closes {format_until(window['due_at'])}"
+    click.echo(
+        escape_controls(f"{window['window_id']} is {closes} ({pluralize(window['object_count'], 'file')})")
+    )

@@ -7,12 +7,21 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command, Family
-from vvwatch.cli.lookup import called
+from vvwatch.cli.lookup import find_by_name
 from vvwatch.cli.options import limit_option
-from vvwatch.cli.output import ago, columns, dollars, plain, several, show_json, size, text
+from vvwatch.cli.output import (
+    cell_text,
+    escape_controls,
+    format_ago,
+    format_cost,
+    format_size,
+    pluralize,
+    print_columns,
+    print_json,
+)
 
 _HEADS = ("JOB", "INDEX", "STATUS", "IMPORTED", "FAILED", "SKIPPED", "PROMPT RUN", "STARTED")
 _SPARE = ("PROMPT RUN", "SKIPPED")
@@ -43,35 +52,35 @@ def jobs() -> None:
     help="pending, scanning, importing, completed, failed or cancelled.",
 )
 @limit_option
-@asking
+@client_options
 def list_jobs(client: Client, name: str | None, status: str | None, limit: int, *, as_json: bool) -> None:
     """The latest import jobs, newest first."""
-    index_id = called(client, name).index_id if name else None
+    index_id = find_by_name(client, name).index_id if name else None
     found = client.get("/import-jobs", status=status, index_id=index_id, limit=limit)
     if as_json:
-        show_json({"import_jobs": found})
+        print_json({"import_jobs": found})
     elif found:
-        columns([_row(each) for each in found], _HEADS, _SPARE, "INDEX")
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "INDEX")
     else:
         click.echo("there is no such import job" if status or name else "there was no import job yet")
 
 
 @jobs.command(cls=Command, examples=(("vvwatch jobs show job_… --json", "for programs"),))
 @click.argument("job_id", metavar="ID")
-@asking
+@client_options
 def show(client: Client, job_id: str, *, as_json: bool) -> None:
     """One import job, its files, the prompt run that followed, what failed in it, and its exports."""
-    job = client.get(f"/import-jobs/{segment(job_id)}")
-    files = list(files_of(client, job_id))
+    job = client.get(f"/import-jobs/{quote_segment(job_id)}")
+    files = list(list_files(client, job_id))
     run_id = job["execution"]["run_id"]
-    run = client.find(f"/prompt-runs/{segment(run_id)}") if run_id else None
-    failed = list(failed_segments(client, run_id)) if run else []
+    run = client.find(f"/prompt-runs/{quote_segment(run_id)}") if run_id else None
+    failed = list(list_failed_segments(client, run_id)) if run else []
     exports = [each for each in client.get("/exports", limit=200) if run_id and each["run_id"] == run_id]
     if as_json:
         found = {"import_job": job, "files": files, "prompt_run": run, "failed_segments": failed}
-        show_json({**found, "exports": exports})
+        print_json({**found, "exports": exports})
         return
-    _print(job, files)
+    _print_job(job, files)
     if run:
         _print_run(run, failed, {each["video_id"]: each["path"] for each in files})
     _print_exports(exports)
@@ -81,9 +90,9 @@ def show(client: Client, job_id: str, *, as_json: bool) -> None:
         click.echo(f"\ntry what failed in the prompt run again: vvwatch retry {run_id}")
 
 
-def files_of(client: Client, job_id: str, **query: str) -> Iterator[dict[str, Any]]:
+def list_files(client: Client, job_id: str, **query: str) -> Iterator[dict[str, Any]]:
     """The files of an import job, in all pages there are; `query` says which."""
-    path, cursor = f"/import-jobs/{segment(job_id)}/files", None
+    path, cursor = f"/import-jobs/{quote_segment(job_id)}/files", None
     while True:
         page = client.get(path, limit=_FILES_PER_PAGE, cursor=cursor, **query)
         yield from page["items"]
@@ -92,9 +101,9 @@ def files_of(client: Client, job_id: str, **query: str) -> Iterator[dict[str, An
             return
 
 
-def failed_segments(client: Client, run_id: str) -> Iterator[dict[str, Any]]:
+def list_failed_segments(client: Client, run_id: str) -> Iterator[dict[str, Any]]:
     """What failed in a prompt run: segments, and media items as a whole, each with its `video_id`."""
-    path, cursor = f"/prompt-runs/{segment(run_id)}/failed-segments", None
+    path, cursor = f"/prompt-runs/{quote_segment(run_id)}/failed-segments", None
     while True:
         page = client.get(path, cursor=cursor)
         for video in page["videos"]:
@@ -104,7 +113,7 @@ def failed_segments(client: Client, run_id: str) -> Iterator[dict[str, Any]]:
             return
 
 
-def _row(job: dict[str, Any]) -> tuple[str, ...]:
+def _to_row(job: dict[str, Any]) -> tuple[str, ...]:
     progress = job["progress"]
     return (
         job["job_id"],
@@ -113,39 +122,41 @@ def _row(job: dict[str, Any]) -> tuple[str, ...]:
         f"{progress['imported']} of {progress['total_files']}",
         str(progress["failed"]),
         str(progress["skipped"]),
-        text(job["execution"]["run_id"]),
-        ago(job["started_at"]),
+        cell_text(job["execution"]["run_id"]),
+        format_ago(job["started_at"]),
     )
 
 
-def _print(job: dict[str, Any], files: list[dict[str, Any]]) -> None:
-    columns([_row(job)], _HEADS, _SPARE, "INDEX")
+def _print_job(job: dict[str, Any], files: list[dict[str, Any]]) -> None:
+    print_columns([_to_row(job)], _HEADS, _SPARE, "INDEX")
     if files:
         click.echo()
-        columns([_file_row(each) for each in files], _FILE_HEADS)
+        print_columns([_to_file_row(each) for each in files], _FILE_HEADS)
 
 
 def _print_run(run: dict[str, Any], failed: list[dict[str, Any]], names: Mapping[str | None, str]) -> None:
     error = f": {run['error_message']}" if run["error_message"] else ""
-    click.echo(f"\nprompt run {run['run_id']}: {run['status']}{plain(error)}")
+    click.echo(f"\nprompt run {run['run_id']}: {run['status']}{escape_controls(error)}")
     if run["cost"]["calls"]:
-        click.echo(f"  {_cost(run['cost'])}")
+        click.echo(f"  {_format_run_cost(run['cost'])}")
     for operation, why in run["not_done"].items():
-        click.echo(plain(f"  not done: {operation.replace('_', ' ')}: {why}"))
+        click.echo(escape_controls(f"  not done: {operation.replace('_', ' ')}: {why}"))
     if failed:
         click.echo()
         told = failed[:_MOST_SEGMENTS]
-        columns([_segment_row(each, names) for each in told], _SEGMENT_HEADS, ("ANSWER", "SEGMENT"), "WHY")
+        print_columns(
+            [_to_segment_row(each, names) for each in told], _SEGMENT_HEADS, ("ANSWER", "SEGMENT"), "WHY"
+        )
     if len(failed) > _MOST_SEGMENTS:
         click.echo(f"and {len(failed) - _MOST_SEGMENTS:,} more, with --json")
 
 
-def _cost(cost: dict[str, Any]) -> str:
+def _format_run_cost(cost: dict[str, Any]) -> str:
     tokens = f"{cost['input_tokens'] + cost['output_tokens']:,} tokens"
-    return f"{several(cost['calls'], 'call')}, {tokens}, {dollars(cost['usd'], cost['unpriced_calls'])}"
+    return f"{pluralize(cost['calls'], 'call')}, {tokens}, {format_cost(cost['usd'], cost['unpriced_calls'])}"
 
 
-def _segment_row(failed: dict[str, Any], names: Mapping[str | None, str]) -> tuple[str, ...]:
+def _to_segment_row(failed: dict[str, Any], names: Mapping[str | None, str]) -> tuple[str, ...]:
     times = failed["start_time"], failed["end_time"]
     return (
         failed["segment_id"],
@@ -159,9 +170,9 @@ def _segment_row(failed: dict[str, Any], names: Mapping[str | None, str]) -> tup
 def _print_exports(exports: list[dict[str, Any]]) -> None:
     for export in exports:
         where = export["destination_uri"] or export["last_error"] or ""
-        click.echo(f"export {export['export_id']}: {export['status']} {plain(where)}".rstrip())
+        click.echo(f"export {export['export_id']}: {export['status']} {escape_controls(where)}".rstrip())
 
 
-def _file_row(file: dict[str, Any]) -> tuple[str, ...]:
+def _to_file_row(file: dict[str, Any]) -> tuple[str, ...]:
     why = file["message"] or (file["failure"] or {}).get("error_code") or file["skip_reason"]
-    return (file["file_id"], file["status"], size(file["size_bytes"]), file["path"], why or "")
+    return (file["file_id"], file["status"], format_size(file["size_bytes"]), file["path"], why or "")

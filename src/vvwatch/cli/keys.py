@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command, Family
 from vvwatch.cli.options import WholeNumber
-from vvwatch.cli.output import ago, columns, plain, show_json, until
+from vvwatch.cli.output import escape_controls, format_ago, format_until, print_columns, print_json
 
 _HEADS = ("KEY", "NAME", "BEGINS WITH", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "STATE")
 _SCOPES = ("search", "read", "write", "admin")
@@ -45,13 +45,13 @@ def keys() -> None:
     help="May be repeated.  [read]",
 )
 @click.option("--expires", "days", type=WholeNumber(1, 365), metavar="DAYS", help="When it ceases to work.")
-@asking
+@client_options
 def create(client: Client, name: str, scopes: tuple[str, ...], days: int | None, *, as_json: bool) -> None:
     """Make a key called NAME and print it. It cannot be shown again."""
     body = {"name": name, "scopes": list(scopes)} | ({"expires_in_days": days} if days else {})
     made = client.post("/api-keys", body)
     if as_json:
-        show_json(made)
+        print_json(made)
         return
     click.echo(made["key"])
     click.echo(
@@ -60,38 +60,38 @@ def create(client: Client, name: str, scopes: tuple[str, ...], days: int | None,
 
 
 @keys.command("list", cls=Command, examples=(("vvwatch keys list", "all keys, without themselves"),))
-@asking
+@client_options
 def list_keys(client: Client, *, as_json: bool) -> None:
     """All keys, oldest first."""
     found = client.get("/api-keys")
     if as_json:
-        show_json({"keys": found})
+        print_json({"keys": found})
     elif found:
-        columns([_row(each) for each in found], _HEADS)
+        print_columns([_to_row(each) for each in found], _HEADS)
     else:
         click.echo("there are no keys")
 
 
 @keys.command(cls=Command, examples=(("vvwatch keys revoke key_…", "by the id that `vvwatch keys` shows"),))
 @click.argument("key_id", metavar="ID")
-@asking
+@client_options
 def revoke(client: Client, key_id: str, *, as_json: bool) -> None:
     """Make a key worthless, for good."""
-    revoked = client.post(f"/api-keys/{segment(key_id)}/revoke")
+    revoked = client.post(f"/api-keys/{quote_segment(key_id)}/revoke")
     if as_json:
-        show_json(revoked)
+        print_json(revoked)
     else:
-        click.echo(f"{plain(revoked['key_id'])} ({plain(revoked['name'])}) is revoked")
+        click.echo(f"{escape_controls(revoked['key_id'])} ({escape_controls(revoked['name'])}) is revoked")
 
 
-def _row(key: dict[str, Any]) -> tuple[str, ...]:
+def _to_row(key: dict[str, Any]) -> tuple[str, ...]:
     return (
         key["key_id"],
         key["name"],
         f"{key['key_prefix']}…",
         ", ".join(key["scopes"]),
-        ago(key["created_at"]),
-        ago(key["last_used_at"]),
-        until(key["expires_at"]) if key["expires_at"] else "never",
+        format_ago(key["created_at"]),
+        format_ago(key["last_used_at"]),
+        format_until(key["expires_at"]) if key["expires_at"] else "never",
         "active" if key["is_active"] else "revoked" if key["revoked_at"] else "expired",
     )

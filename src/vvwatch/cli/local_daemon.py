@@ -15,11 +15,11 @@ from vvwatch.cli.failures import REFUSED, UNREACHABLE, Failure
 _SERVICE_STATE: Final = Path("/var/lib/vvwatch")
 _SERVICE_KEY: Final = Path("/etc/vvwatch/credentials/admin-key")
 """Where the systemd unit keeps its state, and where its comments say to put the admin key."""
-_TRIALS: Final = "dev-*"
+_DEV_STATES: Final = "dev-*"
 _CONNECT_SECONDS: Final = 0.5
 
 
-def state_dir(flag: str | None, config: str | None, environ: Mapping[str, str]) -> Path:
+def find_state_dir(flag: str | None, config: str | None, environ: Mapping[str, str]) -> Path:
     """The state directory: flag > environment > configuration file > where a daemon of this machine runs > default.
 
     The file may have problems elsewhere: a command must work while somebody edits it. Raises Failure when several
@@ -31,43 +31,47 @@ def state_dir(flag: str | None, config: str | None, environ: Mapping[str, str]) 
     from vvwatch.config import default_path, default_state_dir  # noqa: PLC0415
 
     path = Path(config) if config else default_path(environ)
-    written = _written(path, environ) if path else None
-    return Path(written) if written else _found(default_state_dir(environ), named=path is not None)
+    written = _configured_state_dir(path, environ) if path else None
+    return Path(written) if written else _find_running(default_state_dir(environ), named=path is not None)
 
 
-def _found(usual: Path, *, named: bool) -> Path:
+def _find_running(usual: Path, *, named: bool) -> Path:
     """Where a daemon answers, in the order in which it is likely to be meant; a trial only if no file is named."""
     for folder in (usual, _SERVICE_STATE):
-        if answers(folder):
+        if is_answering(folder):
             return folder
-    running = [] if named or _left_address(usual) else [each for each in _trials(usual) if answers(each)]
+    running = (
+        []
+        if named or _has_address(usual)
+        else [each for each in _list_dev_states(usual) if is_answering(each)]
+    )
     if len(running) > 1:
         raise Failure(
             f"{len(running)} daemons of `vvwatch dev` run here",
-            f"name one: --state-dir {_listed(running)}",
+            f"name one: --state-dir {_join_folders(running)}",
             where=str(usual),
         )
     if running:
         return running[0]
-    return _SERVICE_STATE if not _left_address(usual) and _left_address(_SERVICE_STATE) else usual
+    return _SERVICE_STATE if not _has_address(usual) and _has_address(_SERVICE_STATE) else usual
 
 
-def _listed(folders: Iterable[Path]) -> str:
+def _join_folders(folders: Iterable[Path]) -> str:
     return " or ".join(map(str, folders))
 
 
-def _trials(usual: Path) -> Iterator[Path]:
+def _list_dev_states(usual: Path) -> Iterator[Path]:
     try:
-        yield from sorted(usual.glob(_TRIALS))
+        yield from sorted(usual.glob(_DEV_STATES))
     except OSError:
         return
 
 
-def _left_address(folder: Path) -> bool:
+def _has_address(folder: Path) -> bool:
     return os.path.lexists(folder / "address")
 
 
-def answers(folder: Path) -> bool:
+def is_answering(folder: Path) -> bool:
     """Whether something listens at the address that a daemon left in `folder`."""
     try:
         parts = urlsplit((folder / "address").read_text("ascii").strip())
@@ -77,7 +81,7 @@ def answers(folder: Path) -> bool:
         return False
 
 
-def _written(path: Path, environ: Mapping[str, str]) -> str | None:
+def _configured_state_dir(path: Path, environ: Mapping[str, str]) -> str | None:
     try:
         value = tomllib.loads(path.read_text("utf-8-sig")).get("state_dir")
     except (OSError, ValueError):
@@ -88,7 +92,7 @@ def _written(path: Path, environ: Mapping[str, str]) -> str | None:
     return filled if isinstance(filled, str) else None
 
 
-def address(folder: Path) -> str:
+def read_address(folder: Path) -> str:
     """The address of the daemon whose state is in `folder`. Raises Failure when none has written one."""
     file = folder / "address"
     try:
@@ -99,19 +103,19 @@ def address(folder: Path) -> str:
             "no daemon has left its address here", hint, where=str(file), exit_code=UNREACHABLE
         ) from None
     except (OSError, ValueError) as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable_error(file, error) from error
 
 
-def api_key(environ: Mapping[str, str]) -> str | None:
+def read_api_key(environ: Mapping[str, str]) -> str | None:
     """The key that the user chose: $VVWATCH_API_KEY, or what is in the file $VVWATCH_API_KEY_FILE. Raises Failure."""
     if given := environ.get("VVWATCH_API_KEY"):
         return given.strip()
     if file := environ.get("VVWATCH_API_KEY_FILE"):
-        return _read(Path(file))
+        return _read_key(Path(file))
     return None
 
 
-def admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
+def read_admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
     """The admin key of the daemon whose state is in `folder`; None when nothing on this machine holds it.
 
     It is in this environment, in the file that the daemon was given, or in the one that it made. Raises Failure,
@@ -120,10 +124,10 @@ def admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
     if given := environ.get("VVWATCH_ADMIN_KEY"):
         return given.strip()
     if file := environ.get("VVWATCH_ADMIN_KEY_FILE"):
-        return _read(Path(file))
-    source = _source(folder)
+        return _read_key(Path(file))
+    source = _read_key_source(folder)
     if source is None:
-        return _read(folder / "admin.key", missing_ok=True)
+        return _read_key(folder / "admin.key", missing_ok=True)
     if not source.startswith("/"):
         raise Failure(
             f"the daemon was given its admin key by ${source}",
@@ -132,10 +136,10 @@ def admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
             exit_code=REFUSED,
         )
     files = [each for each in (Path(source), _SERVICE_KEY) if os.access(each, os.R_OK)]
-    return _read(files[0] if files else Path(source))
+    return _read_key(files[0] if files else Path(source))
 
 
-def _source(folder: Path) -> str | None:
+def _read_key_source(folder: Path) -> str | None:
     """Where the daemon's key came from, as `vvwatch.daemon.admin_key` notes it; None when it made the key."""
     try:
         return (folder / "admin.key.source").read_text().strip()
@@ -143,18 +147,18 @@ def _source(folder: Path) -> str | None:
         return None
 
 
-def _read(file: Path, *, missing_ok: bool = False) -> str | None:
+def _read_key(file: Path, *, missing_ok: bool = False) -> str | None:
     try:
         return file.read_text("ascii").strip()
     except FileNotFoundError as error:
         if missing_ok:
             return None
-        raise _unreadable(file, error) from error
+        raise _unreadable_error(file, error) from error
     except (OSError, ValueError) as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable_error(file, error) from error
 
 
-def _unreadable(file: Path, error: Exception) -> Failure:
+def _unreadable_error(file: Path, error: Exception) -> Failure:
     reason = error.strerror if isinstance(error, OSError) else "is not plain text"
     hint = "run this as root or the daemon's user, or set VVWATCH_URL and VVWATCH_API_KEY (or VVWATCH_API_KEY_FILE)"
     return Failure(f"cannot read it: {reason}", hint, where=str(file), exit_code=REFUSED)

@@ -12,7 +12,7 @@ _MOST_NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class IndexAutomations:
     """An index and its automations, as the API answers them; None where it has none."""
 
     index_id: str
@@ -28,21 +28,23 @@ class Watched:
         return frozenset([*ids, *declared, self.index_name])
 
 
-def watched(client: Client) -> list[Watched]:
+def list_automations(client: Client) -> list[IndexAutomations]:
     """Every index with its automations, by one request."""
     return [
-        Watched(each["index_id"], each["index_name"], each["import_automation"], each["export_automation"])
+        IndexAutomations(
+            each["index_id"], each["index_name"], each["import_automation"], each["export_automation"]
+        )
         for each in client.get("/automations")
     ]
 
 
-def called(client: Client, name: str) -> Watched:
+def find_by_name(client: Client, name: str) -> IndexAutomations:
     """The one that is called `name`. Raises Failure for none, or several."""
-    everything = watched(client)
+    everything = list_automations(client)
     found = [each for each in everything if name in each.names]
     if len(found) == 1:
         return found[0]
-    ids = _listed([each.index_id for each in found or everything])
+    ids = _join_ids([each.index_id for each in found or everything])
     if found:
         raise Failure(f"{name!r} could be any of several", f"name one by its id: {ids}")
     raise Failure(
@@ -51,6 +53,6 @@ def called(client: Client, name: str) -> Watched:
     )
 
 
-def _listed(ids: list[str]) -> str:
+def _join_ids(ids: list[str]) -> str:
     rest = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
     return f"{', '.join(ids[:_MOST_NAMED])}{rest}"

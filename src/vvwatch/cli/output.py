@@ -20,25 +20,25 @@ _GOOD: Final = frozenset({"active", "completed", "delivered", "healthy", "import
 _BAD: Final = frozenset({"failed", "disabled", "degraded", "dead_letter", "completed_with_failures"})
 
 
-def colour(environ: Mapping[str, str], *, refused: bool) -> bool | None:
+def choose_colour(environ: Mapping[str, str], *, refused: bool) -> bool | None:
     """Whether to colour: False or True when the user has said so, None to leave it to the stream."""
     if refused or environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
         return False
     return True if environ.get("FORCE_COLOR") else None
 
 
-def animated(stream: TextIO, environ: Mapping[str, str]) -> bool:
+def is_terminal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Whether `stream` is a terminal that may be drawn upon, in colours or without."""
     return stream.isatty() and environ.get("TERM") != "dumb"
 
 
-def coloured() -> bool:
+def is_coloured() -> bool:
     """Whether the user of the command that runs has left colours on."""
     context = click.get_current_context(silent=True)
     return context is None or context.color is not False
 
 
-def dollars(usd: float, unpriced_calls: int) -> str:
+def format_cost(usd: float, unpriced_calls: int) -> str:
     """What calls cost, of which so many have no known price: an unknown price is not zero."""
     if unpriced_calls and not usd:
         return "unknown cost"
@@ -46,7 +46,7 @@ def dollars(usd: float, unpriced_calls: int) -> str:
     return f"{least}{usd:.4f} USD"
 
 
-def show_json(document: object) -> None:
+def print_json(document: object) -> None:
     """Print `document` for programs: indented on a terminal, on one line otherwise."""
     click.echo(to_json(document, indent=2 if sys.stdout.isatty() else None))
 
@@ -57,7 +57,7 @@ def to_json(document: object, indent: int | None = None) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def columns(
+def print_columns(
     rows: Sequence[Sequence[str]], heads: Sequence[str] = (), spare: Sequence[str] = (), cut: str = ""
 ) -> None:
     """Print `rows` in columns as wide as needed, below bold `heads`; words for good and bad are coloured.
@@ -65,62 +65,62 @@ def columns(
     Where the terminal is too narrow the columns `spare` are left out, the first of them first, and then the cells of
     the column `cut` are shortened. What is read by a program is never narrowed.
     """
-    table = [[plain(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
-    table = _fitted(table, spare, cut, _room()) if heads else table
-    widths = _widths(table)
+    table = [[escape_controls(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
+    table = _fit_table(table, spare, cut, _terminal_width()) if heads else table
+    widths = _column_widths(table)
     for position, row in enumerate(table):
-        cells = (_painted(cell.ljust(width)) for cell, width in zip(row, widths, strict=True))
+        cells = (_paint(cell.ljust(width)) for cell, width in zip(row, widths, strict=True))
         line = _GAP.join(cells).rstrip()
         click.echo(click.style(line, bold=True) if heads and position == 0 else line)
 
 
-def _room() -> int | None:
+def _terminal_width() -> int | None:
     """The columns of the terminal, or those that $COLUMNS grants; None where nothing bounds them."""
     if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
         return None
     return shutil.get_terminal_size().columns
 
 
-def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+def _column_widths(table: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*table, strict=True)]
 
 
-def _fitted(table: list[list[str]], spare: Sequence[str], cut: str, room: int | None) -> list[list[str]]:
+def _fit_table(table: list[list[str]], spare: Sequence[str], cut: str, room: int | None) -> list[list[str]]:
     for head in spare:
-        if _excess(table, room) > 0:
+        if _excess_width(table, room) > 0:
             place = table[0].index(head)
             table = [[cell for position, cell in enumerate(row) if position != place] for row in table]
-    if cut and (excess := _excess(table, room)) > 0:
+    if cut and (excess := _excess_width(table, room)) > 0:
         place = table[0].index(cut)
-        most = max(_widths(table)[place] - excess, _NARROWEST)
+        most = max(_column_widths(table)[place] - excess, _NARROWEST)
         for row in table:
-            row[place] = _shortened(row[place], most)
+            row[place] = _shorten(row[place], most)
     return table
 
 
-def _excess(table: Sequence[Sequence[str]], room: int | None) -> int:
+def _excess_width(table: Sequence[Sequence[str]], room: int | None) -> int:
     """By how much the table is too wide."""
-    widths = _widths(table)
+    widths = _column_widths(table)
     return 0 if room is None else sum(widths) + len(_GAP) * (len(widths) - 1) - room
 
 
-def _shortened(cell: str, most: int) -> str:
+def _shorten(cell: str, most: int) -> str:
     return cell if len(cell) <= most else f"{cell[: most - 1]}…"
 
 
-def _painted(cell: str) -> str:
+def _paint(cell: str) -> str:
     word = cell.strip()
     if word in _GOOD:
         return click.style(cell, fg="green")
     return click.style(cell, fg="red") if word in _BAD else cell
 
 
-def plain(text: str) -> str:
+def escape_controls(text: str) -> str:
     """`text` without what would drive a terminal: keys and messages come from outside."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A span in its two largest units: `1h 5m`, `42s`; below ten seconds with a decimal."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f}s"
@@ -132,25 +132,25 @@ def duration(seconds: float) -> str:
     return " ".join(part for part in parts[:2] if not part.startswith("0"))
 
 
-def ago(moment: str | None, now: float | None = None) -> str:
+def format_ago(moment: str | None, now: float | None = None) -> str:
     """How long ago an ISO moment of the API was; `-` for none."""
-    at = epoch(moment)
-    return "-" if at is None else f"{duration((time.time() if now is None else now) - at)} ago"
+    at = parse_moment(moment)
+    return "-" if at is None else f"{format_duration((time.time() if now is None else now) - at)} ago"
 
 
-def until(moment: str | None, now: float | None = None) -> str:
+def format_until(moment: str | None, now: float | None = None) -> str:
     """How far off an ISO moment of the API is; `now` when it has come, `-` for none."""
-    at = epoch(moment)
+    at = parse_moment(moment)
     left = None if at is None else at - (time.time() if now is None else now)
-    return "-" if left is None else "now" if left <= 0 else f"in {duration(left)}"
+    return "-" if left is None else "now" if left <= 0 else f"in {format_duration(left)}"
 
 
-def epoch(moment: str | None) -> float | None:
+def parse_moment(moment: str | None) -> float | None:
     """Epoch seconds of an ISO moment; None for none."""
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
-def size(count: float | None) -> str:
+def format_size(count: float | None) -> str:
     """Bytes for people: `812 B`, `1.2 MB`; `-` for none."""
     if count is None:
         return "-"
@@ -161,11 +161,11 @@ def size(count: float | None) -> str:
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
-def several(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """`1 file`, `3 files`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def text(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A field of an answer for a column; `-` when it is empty."""
     return "-" if value in (None, "", []) else str(value)

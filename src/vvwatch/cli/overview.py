@@ -10,18 +10,18 @@ Document = dict[str, Any]
 _PARTS: Final = ("automations", "work", "attention")
 
 
-def overview(client: Client) -> Document:
+def fetch_overview(client: Client) -> Document:
     """`daemon`, `automations`, `under_way` and `attention`: what needs somebody, each with what to type next."""
     found = client.get("/status")
     return {
         "daemon": {name: value for name, value in found.items() if name not in _PARTS},
         "automations": found.get("automations") or [],
         "under_way": found.get("work") or {},
-        "attention": [_attention(each) for each in found.get("attention") or ()],
+        "attention": [_fetch_attention(each) for each in found.get("attention") or ()],
     }
 
 
-def _attention(found: Document) -> Document:
+def _fetch_attention(found: Document) -> Document:
     rest = {
         name: value for name, value in found.items() if name not in ("fix", "kind", "attention_id", "what")
     }

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import Failure
-from vvwatch.cli.lookup import called
-from vvwatch.cli.output import plain, show_json
+from vvwatch.cli.lookup import find_by_name
+from vvwatch.cli.output import escape_controls, print_json
 
 _exports_option = click.option(
     "--exports", is_flag=True, help="Its export automation, not the import automation."
@@ -27,35 +27,37 @@ _exports_option = click.option(
 )
 @click.argument("name", metavar="INDEX|AUTOMATION")
 @_exports_option
-@asking
+@client_options
 def pause(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
     """Stop an automation for a while. Its configuration, its open window and what it knows are kept."""
-    _show(_set(client, name, "pause", exports=exports), exports=exports, as_json=as_json)
+    _print_automation(_set_paused(client, name, "pause", exports=exports), exports=exports, as_json=as_json)
 
 
 @click.command(cls=Command, examples=(("vvwatch resume incoming", "go on; what arrived meanwhile is found"),))
 @click.argument("name", metavar="INDEX|AUTOMATION")
 @_exports_option
-@asking
+@client_options
 def resume(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
     """Let a paused automation go on, beginning with what arrived meanwhile."""
-    _show(_set(client, name, "resume", exports=exports), exports=exports, as_json=as_json)
+    _print_automation(_set_paused(client, name, "resume", exports=exports), exports=exports, as_json=as_json)
 
 
-def _set(client: Client, name: str, action: str, *, exports: bool) -> dict[str, Any]:
-    found, kind = called(client, name), "export" if exports else "import"
+def _set_paused(client: Client, name: str, action: str, *, exports: bool) -> dict[str, Any]:
+    found, kind = find_by_name(client, name), "export" if exports else "import"
     if (found.exporting if exports else found.importing) is None:
         raise Failure(f"the index {found.index_id} has no {kind} automation", "vvwatch status")
-    answer: dict[str, Any] = client.post(f"/indexes/{segment(found.index_id)}/automations/{kind}/{action}")
+    answer: dict[str, Any] = client.post(
+        f"/indexes/{quote_segment(found.index_id)}/automations/{kind}/{action}"
+    )
     return answer
 
 
-def _show(automation: dict[str, Any], *, exports: bool, as_json: bool) -> None:
+def _print_automation(automation: dict[str, Any], *, exports: bool, as_json: bool) -> None:
     if as_json:
-        show_json(automation)
+        print_json(automation)
         return
     status, index_id = automation["status"], automation["index_id"]
     note = " (enabled = false in its configuration)" if status == "disabled" else ""
     if exports:
         note += f": what is found in {index_id} is {'exported' if status == 'active' else 'not exported'}"
-    click.echo(plain(f"{automation['automation_id']} is {status}{note}"))
+    click.echo(escape_controls(f"{automation['automation_id']} is {status}{note}"))

@@ -13,12 +13,12 @@ import click
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE
 from vvwatch.cli.options import WholeNumber, config_option, json_option
-from vvwatch.cli.output import columns, duration, plain, show_json
+from vvwatch.cli.output import escape_controls, format_duration, print_columns, print_json
 from vvwatch.config import load
 from vvwatch.core.costs import Forecast
 from vvwatch.daemon.forecasting import USUAL_SECONDS, Work
 from vvwatch.daemon.planning import Planned
-from vvwatch.daemon.planning import plan as planned
+from vvwatch.daemon.planning import plan_automations as planned
 
 _HEADS: Final = (
     "AUTOMATION",
@@ -70,13 +70,13 @@ def plan(
     loaded = load(Path(config) if config else None, os.environ)
     found = anyio.run(planned, loaded, objects, media_seconds)
     if as_json:
-        show_json({"automations": [_document(each) for each in found], "total": _total(found)})
+        print_json({"automations": [_to_document(each) for each in found], "total": _sum_forecasts(found)})
     else:
-        _print(found, "" if loaded.path else ": there is no file, name one with --config")
+        _print_plan(found, "" if loaded.path else ": there is no file, name one with --config")
     ctx.exit(FAILURE if any(each.error for each in found) else 0)
 
 
-def _document(each: Planned) -> dict[str, Any]:
+def _to_document(each: Planned) -> dict[str, Any]:
     size, forecast, error = each.size, each.forecast, each.error
     return {
         "automation": each.name,
@@ -87,13 +87,13 @@ def _document(each: Planned) -> dict[str, Any]:
         "objects": size.objects if size else None,
         "objects_complete": size.complete if size else None,
         "calls_per_listing": size.calls if size else None,
-        **(_forecast(forecast) if forecast else {}),
-        "processing": _work(each.work) if each.work else None,
+        **(_forecast_to_dict(forecast) if forecast else {}),
+        "processing": _work_to_dict(each.work) if each.work else None,
         "error": None if error is None else {"message": error.message, "hint": error.hint},
     }
 
 
-def _forecast(found: Forecast) -> dict[str, Any]:
+def _forecast_to_dict(found: Forecast) -> dict[str, Any]:
     return {
         "listed_every_seconds": found.every_seconds,
         "stretched": found.stretched,
@@ -105,7 +105,7 @@ def _forecast(found: Forecast) -> dict[str, Any]:
     }
 
 
-def _work(work: Work) -> dict[str, Any]:
+def _work_to_dict(work: Work) -> dict[str, Any]:
     return {
         "processor": work.processor,
         "items": work.items,
@@ -118,7 +118,7 @@ def _work(work: Work) -> dict[str, Any]:
     }
 
 
-def _total(found: Sequence[Planned]) -> dict[str, float]:
+def _sum_forecasts(found: Sequence[Planned]) -> dict[str, float]:
     forecasts = [each.forecast for each in found if each.forecast]
     return {
         "calls_per_hour": sum(each.calls_per_hour for each in forecasts),
@@ -127,26 +127,26 @@ def _total(found: Sequence[Planned]) -> dict[str, float]:
     }
 
 
-def _print(found: Sequence[Planned], why_none: str) -> None:
+def _print_plan(found: Sequence[Planned], why_none: str) -> None:
     if not found:
         click.echo(f"the configuration has no automation{why_none}")
         return
-    rows = [_row(each) for each in found]
+    rows = [_to_row(each) for each in found]
     if len(found) > 1:
-        total = _total(found)
+        total = _sum_forecasts(found)
         sums = (
-            _number(total["calls_per_hour"]),
-            _number(total["calls_per_day"]),
-            _usd(total["usd_per_month"]),
+            _format_number(total["calls_per_hour"]),
+            _format_number(total["calls_per_day"]),
+            _format_usd(total["usd_per_month"]),
         )
         rows.append(("all", "", "", "", *sums, "", ""))
-    columns(rows, _HEADS)
+    print_columns(rows, _HEADS)
     for each in found:
-        for note in _notes(each):
-            click.echo(plain(f"{each.name}: {note}"))
+        for note in _list_notes(each):
+            click.echo(escape_controls(f"{each.name}: {note}"))
 
 
-def _row(each: Planned) -> tuple[str, ...]:
+def _to_row(each: Planned) -> tuple[str, ...]:
     size, forecast = each.size, each.forecast
     if size is None or forecast is None:
         return (each.name, "?", each.learnt_by.value, *["?"] * 6)
@@ -154,16 +154,16 @@ def _row(each: Planned) -> tuple[str, ...]:
         each.name,
         f"{size.objects:,}" + ("" if size.complete else " or more"),
         each.learnt_by.value,
-        duration(forecast.every_seconds),
-        _number(forecast.calls_per_hour),
-        _number(forecast.calls_per_day),
-        _usd(forecast.usd_per_month),
-        duration(forecast.typical_seconds),
-        duration(forecast.worst_seconds),
+        format_duration(forecast.every_seconds),
+        _format_number(forecast.calls_per_hour),
+        _format_number(forecast.calls_per_day),
+        _format_usd(forecast.usd_per_month),
+        format_duration(forecast.typical_seconds),
+        format_duration(forecast.worst_seconds),
     )
 
 
-def _notes(each: Planned) -> Iterator[str]:
+def _list_notes(each: Planned) -> Iterator[str]:
     if each.error is not None:
         yield f"{each.error.message}" + (f"; {each.error.hint}" if each.error.hint else "")
     if not each.automation.enabled or each.automation.paused:
@@ -172,15 +172,15 @@ def _notes(each: Planned) -> Iterator[str]:
         most = each.automation.max_list_calls_per_hour
         yield f"listings are stretched, to keep to {most:,} list calls an hour"
     if each.work is not None and each.work.forecast.calls:
-        yield from _work_notes(each.work)
+        yield from _list_work_notes(each.work)
 
 
-def _work_notes(work: Work) -> Iterator[str]:
+def _list_work_notes(work: Work) -> Iterator[str]:
     """What a processor that is paid would take."""
     needed, usd = work.forecast, work.forecast.cost_usd
-    cost = "nobody knows what they cost" if usd is None else f"{_usd(usd)} US dollars"
+    cost = "nobody knows what they cost" if usd is None else f"{_format_usd(usd)} US dollars"
     tokens = f"{needed.input_tokens:,} tokens in and {needed.output_tokens:,} out"
-    length = duration(work.media_seconds)
+    length = format_duration(work.media_seconds)
     yield (
         f"{work.processor} would process {work.items:,} videos of {length} by at most {needed.calls:,} calls: "
         f"{tokens}, {cost}"
@@ -189,9 +189,9 @@ def _work_notes(work: Work) -> Iterator[str]:
         yield f"processing would wait: {shortage}"
 
 
-def _number(count: float) -> str:
+def _format_number(count: float) -> str:
     return f"{count:,.0f}" if count >= 10 or count == round(count) else f"{count:.1f}"
 
 
-def _usd(amount: float) -> str:
+def _format_usd(amount: float) -> str:
     return f"{amount:,.2f}"

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command, Family
-from vvwatch.cli.output import columns, dollars, plain, show_json, until
+from vvwatch.cli.output import escape_controls, format_cost, format_until, print_columns, print_json
 
 _HEADS = ("PROCESSOR", "TYPE", "STATE", "IN FLIGHT", "CALLS TODAY", "TOKENS TODAY", "COST TODAY")
 _SPARE = ("TOKENS TODAY", "TYPE")
@@ -30,34 +30,34 @@ def processors() -> None:
 
 
 @processors.command("list", cls=Command, examples=(("vvwatch processors list", "all that are configured"),))
-@asking
+@client_options
 def list_processors(client: Client, *, as_json: bool) -> None:
     """All processors, in the order of the configuration."""
     found = client.get("/processors")
     if as_json:
-        show_json({"processors": found})
+        print_json({"processors": found})
         return
-    columns([_row(each) for each in found], _HEADS, _SPARE, "PROCESSOR")
+    print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "PROCESSOR")
     for each in found:
-        for line in (*_pause(each), *_budgets(each)):
-            click.echo(plain(line))
+        for line in (*_pause_lines(each), *_budget_lines(each)):
+            click.echo(escape_controls(line))
 
 
 @processors.command(
     cls=Command, examples=(("vvwatch processors resume gpt", "what waits for it is due at once"),)
 )
 @click.argument("name", metavar="PROCESSOR")
-@asking
+@client_options
 def resume(client: Client, name: str, *, as_json: bool) -> None:
     """Let a paused processor go on; what waits for it is due at once."""
-    found = client.post(f"/processors/{segment(name)}/resume")
+    found = client.post(f"/processors/{quote_segment(name)}/resume")
     if as_json:
-        show_json(found)
+        print_json(found)
     else:
-        click.echo(plain(f"{found['name']} is {found['state']}"))
+        click.echo(escape_controls(f"{found['name']} is {found['state']}"))
 
 
-def _row(found: Document) -> tuple[str, ...]:
+def _to_row(found: Document) -> tuple[str, ...]:
     today = found["today"]
     return (
         found["name"],
@@ -66,21 +66,21 @@ def _row(found: Document) -> tuple[str, ...]:
         str(found["calls_in_flight"]),
         f"{today['calls']:,}",
         f"{today['input_tokens'] + today['output_tokens']:,}",
-        dollars(today["cost_usd"], today["unpriced_calls"]),
+        format_cost(today["cost_usd"], today["unpriced_calls"]),
     )
 
 
-def _pause(found: Document) -> Iterator[str]:
+def _pause_lines(found: Document) -> Iterator[str]:
     if found["state"] == "paused":
-        ends = f", ends {until(found['until'])}" if found["until"] else ""
+        ends = f", ends {format_until(found['until'])}" if found["until"] else ""
         yield f"{found['name']} is paused{ends}: {found['reason']}"
         yield f"  {found['fix']}"
 
 
-def _budgets(found: Document) -> Iterator[str]:
+def _budget_lines(found: Document) -> Iterator[str]:
     for each in found["budgets"]:
         if each["used"] is not None:
             yield (
                 f"{found['name']}: {each['used']:g} of {each['most']:g} used ({each['table']} {each['option']}), "
-                f"begins anew {until(each['until'])}"
+                f"begins anew {format_until(each['until'])}"
             )

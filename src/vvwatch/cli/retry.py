@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, RefusedRequest, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, RefusedRequest, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
-from vvwatch.cli.jobs import failed_segments, files_of
-from vvwatch.cli.output import plain, show_json
+from vvwatch.cli.jobs import list_failed_segments, list_files
+from vvwatch.cli.output import escape_controls, print_json
 
 _ROUTES = {"del": "/webhooks/deliveries/{}/retry", "exp": "/exports/{}/retry"}
 
@@ -29,7 +29,7 @@ _ROUTES = {"del": "/webhooks/deliveries/{}/retry", "exp": "/exports/{}/retry"}
     ),
 )
 @click.argument("identifier", metavar="ID")
-@asking
+@client_options
 def retry(client: Client, identifier: str, *, as_json: bool) -> None:
     """Try what failed again: a delivery, an export, files of an import job, segments of a prompt run.
 
@@ -37,19 +37,19 @@ def retry(client: Client, identifier: str, *, as_json: bool) -> None:
     """
     kind, _, piece = identifier.partition("/")
     if kind.startswith("job_"):
-        retried = [_file(client, kind, piece)] if piece else _job(client, kind)
+        retried = [_retry_file(client, kind, piece)] if piece else _retry_job(client, kind)
     elif kind.startswith("run_"):
-        retried = _run(client, kind, piece)
+        retried = _retry_run(client, kind, piece)
     else:
-        retried = [client.post(_route(identifier))]
+        retried = [client.post(_find_route(identifier))]
     if as_json:
-        show_json({"retried": retried})
+        print_json({"retried": retried})
         return
     for each in retried:
-        click.echo(plain(_sentence(each)))
+        click.echo(escape_controls(_format_answer(each)))
 
 
-def _route(identifier: str) -> str:
+def _find_route(identifier: str) -> str:
     route = _ROUTES.get(identifier.partition("_")[0])
     if route is None:
         hint = (
@@ -57,45 +57,45 @@ def _route(identifier: str) -> str:
             "a prompt run (run_…) or a segment of one (run_…/seg_…)"
         )
         raise Failure(f"{identifier!r} is nothing that can be tried again", hint, exit_code=USAGE)
-    return route.format(segment(identifier))
+    return route.format(quote_segment(identifier))
 
 
-def _job(client: Client, job_id: str) -> list[Any]:
+def _retry_job(client: Client, job_id: str) -> list[Any]:
     """Attachments are fetched again by their job itself; what stands in a store, file by file."""
-    path = f"/import-jobs/{segment(job_id)}"
+    path = f"/import-jobs/{quote_segment(job_id)}"
     if client.get(path)["source_kind"] == "attachments":
         return [client.post(f"{path}/retry")]
-    failed = [each["file_id"] for each in files_of(client, job_id, failed_only="true")]
+    failed = [each["file_id"] for each in list_files(client, job_id, failed_only="true")]
     if not failed:
         raise Failure(f"no file of {job_id} has failed", f"vvwatch jobs show {job_id}")
-    return [_file(client, job_id, each) for each in failed]
+    return [_retry_file(client, job_id, each) for each in failed]
 
 
-def _file(client: Client, job_id: str, file_id: str) -> Any:
-    return client.post(f"/import-jobs/{segment(job_id)}/files/{segment(file_id)}/retry")
+def _retry_file(client: Client, job_id: str, file_id: str) -> Any:
+    return client.post(f"/import-jobs/{quote_segment(job_id)}/files/{quote_segment(file_id)}/retry")
 
 
-def _run(client: Client, run_id: str, segment_id: str) -> list[Any]:
+def _retry_run(client: Client, run_id: str, segment_id: str) -> list[Any]:
     """Process again what failed in a run, or one segment of that; what is being tried already is left to that."""
-    failed = [each for each in failed_segments(client, run_id) if segment_id in ("", each["segment_id"])]
+    failed = [each for each in list_failed_segments(client, run_id) if segment_id in ("", each["segment_id"])]
     if not failed and segment_id:
         raise Failure(f"segment {segment_id} of {run_id} has not failed")
     if not failed:
         raise Failure(f"nothing in {run_id} has failed")
-    return [_segment(client, run_id, each, alone=bool(segment_id)) for each in failed]
+    return [_retry_segment(client, run_id, each, alone=bool(segment_id)) for each in failed]
 
 
-def _segment(client: Client, run_id: str, failed: dict[str, Any], *, alone: bool) -> Any:
-    video, name = segment(failed["video_id"]), segment(failed["segment_id"])
+def _retry_segment(client: Client, run_id: str, failed: dict[str, Any], *, alone: bool) -> Any:
+    video, name = quote_segment(failed["video_id"]), quote_segment(failed["segment_id"])
     try:
-        return client.post(f"/prompt-runs/{segment(run_id)}/videos/{video}/segments/{name}/retry")
+        return client.post(f"/prompt-runs/{quote_segment(run_id)}/videos/{video}/segments/{name}/retry")
     except RefusedRequest as refused:
         if alone or refused.status != HTTPStatus.CONFLICT:
             raise
         return {"segment_id": failed["segment_id"], "message": str(refused)}
 
 
-def _sentence(answer: dict[str, Any]) -> str:
+def _format_answer(answer: dict[str, Any]) -> str:
     if "path" in answer:
         return f"{answer['path']}: {answer['message']}"
     if "segment_id" in answer:

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from vvwatch.cli.commands import Command
-from vvwatch.cli.failures import told
-from vvwatch.cli.output import colour
+from vvwatch.cli.failures import report_failure
+from vvwatch.cli.output import choose_colour
 
 _COMMANDS = {
     "run": ("run", "Run the daemon."),
@@ -88,7 +88,7 @@ class Root(Command, click.Group):
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except Exception as error:  # noqa: BLE001  # whatever went wrong is told here, once
-            code = told(error, debug=self.debug)
+            code = report_failure(error, debug=self.debug)
         code = code if isinstance(code, int) else 0
         if standalone_mode:
             sys.exit(code)
@@ -117,7 +117,7 @@ def vvwatch(ctx: click.Context, *, debug: bool, no_color: bool) -> None:
     root = ctx.command
     assert isinstance(root, Root)  # noqa: S101  # it is made so, right above
     root.debug = debug
-    ctx.color = colour(os.environ, refused=no_color)
+    ctx.color = choose_colour(os.environ, refused=no_color)
 
 
 def main() -> None:

@@ -62,10 +62,10 @@ def run(
     # Here, because it takes a second to import: whatever is wrong with the configuration was said before.
     from vvwatch.daemon import ServeOptions, serve  # noqa: PLC0415
 
-    announce = _announced_as_json if as_json else click.echo
+    announce = _announce_json if as_json else click.echo
     options = ServeOptions(os.environ, announce=announce, reload=read)
     ctx.exit(anyio.run(serve, loaded, options, backend_options={"loop_factory": options.watch.loop}))
 
 
-def _announced_as_json(line: str) -> None:
+def _announce_json(line: str) -> None:
     click.echo(json.dumps({"event": "ready", "message": line, "address": line.rpartition(" ")[2]}))

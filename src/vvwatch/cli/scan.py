@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import USAGE, Failure
-from vvwatch.cli.lookup import Watched, called, watched
-from vvwatch.cli.output import plain, several, show_json
+from vvwatch.cli.lookup import IndexAutomations, find_by_name, list_automations
+from vvwatch.cli.output import escape_controls, pluralize, print_json
 
 
 @click.command(
@@ -27,7 +27,7 @@ from vvwatch.cli.output import plain, several, show_json
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
 @click.option("--dry-run", is_flag=True, help="Only tell what would be picked up, and what not, and why.")
 @click.option("--accept-missing", is_flag=True, help="What the listing misses, however much, is gone.")
-@asking
+@client_options
 def scan(client: Client, name: str | None, *, dry_run: bool, accept_missing: bool, as_json: bool) -> None:
     """Look for new objects now instead of at the next turn. What is found joins its window as always.
 
@@ -36,32 +36,34 @@ def scan(client: Client, name: str | None, *, dry_run: bool, accept_missing: boo
     if accept_missing and (dry_run or name is None):
         raise Failure("--accept-missing needs the name of one automation, and no --dry-run", exit_code=USAGE)
     if dry_run:
-        _preview(client, name, as_json=as_json)
+        _print_previews(client, name, as_json=as_json)
         return
-    chosen = [_active(called(client, name))] if name else _all_active(client)
+    chosen = [_require_active(find_by_name(client, name))] if name else _list_active(client)
     query = "?accept_missing=true" if accept_missing else ""
     for each in chosen:
-        client.post(f"/indexes/{segment(each['index_id'])}/automations/import/scan{query}")
+        client.post(f"/indexes/{quote_segment(each['index_id'])}/automations/import/scan{query}")
     if as_json:
-        show_json({"scanning": [each["automation_id"] for each in chosen]})
+        print_json({"scanning": [each["automation_id"] for each in chosen]})
     elif chosen:
-        click.echo("\n".join(f"{plain(each['automation_id'])} is being scanned" for each in chosen))
+        click.echo("\n".join(f"{escape_controls(each['automation_id'])} is being scanned" for each in chosen))
     else:
         click.echo("no automation is active")
 
 
-def _preview(client: Client, name: str | None, *, as_json: bool) -> None:
+def _print_previews(client: Client, name: str | None, *, as_json: bool) -> None:
     """Also of automations that stand still, when they are named."""
-    chosen = [called(client, name).index_id] if name else [each["index_id"] for each in _all_active(client)]
-    found = [client.get(f"/indexes/{segment(each)}/automations/import/preview") for each in chosen]
+    chosen = (
+        [find_by_name(client, name).index_id] if name else [each["index_id"] for each in _list_active(client)]
+    )
+    found = [client.get(f"/indexes/{quote_segment(each)}/automations/import/preview") for each in chosen]
     if as_json:
-        show_json({"previews": found})
+        print_json({"previews": found})
     for each in () if as_json else found:
-        click.echo("\n".join(map(plain, _told(each))))
+        click.echo("\n".join(map(escape_controls, _format_preview(each))))
 
 
-def _told(found: dict[str, Any]) -> Iterator[str]:
-    listed = f"{several(found['listed'], 'object')} listed"
+def _format_preview(found: dict[str, Any]) -> Iterator[str]:
+    listed = f"{pluralize(found['listed'], 'object')} listed"
     yield f"{found['index_id']}: {found['new']} would be picked up, {found['known']} known, {listed}"
     if not found["complete"]:
         yield f"  not complete: {found['stopped_because']}"
@@ -71,12 +73,12 @@ def _told(found: dict[str, Any]) -> Iterator[str]:
     yield from (f"  not   {each['count']}: {each['explanation']}" for each in found["declined"])
 
 
-def _all_active(client: Client) -> list[dict[str, Any]]:
-    found = (each.importing for each in watched(client))
+def _list_active(client: Client) -> list[dict[str, Any]]:
+    found = (each.importing for each in list_automations(client))
     return [each for each in found if each and each["status"] == "active"]
 
 
-def _active(found: Watched) -> dict[str, Any]:
+def _require_active(found: IndexAutomations) -> dict[str, Any]:
     automation = found.importing
     if automation is None:
         raise Failure(f"the index {found.index_id} has no import automation", "vvwatch status")

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from vvwatch.cli.client import Client, segment
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client import Client, quote_segment
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
-from vvwatch.cli.lookup import called
+from vvwatch.cli.lookup import find_by_name
 from vvwatch.cli.options import limit_option
-from vvwatch.cli.output import ago, columns, duration, plain, show_json
+from vvwatch.cli.output import escape_controls, format_ago, format_duration, print_columns, print_json
 
 _HEADS = (
     "AUTOMATION",
@@ -41,59 +41,65 @@ Report = dict[str, Any]
 )
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
 @limit_option
-@asking
+@client_options
 def reconciles(client: Client, name: str | None, *, limit: int, as_json: bool) -> None:
     """What sweeps came to, newest first: each lists all of a location and holds it against what is known.
 
     RECOVERED is what events should have told of and did not. One that is no proof concludes nothing about what is
     gone, and says why. Sweeps that found the same as the one before share a line.
     """
-    found = _of(client, called(client, name).index_id, limit) if name else client.get("/reconciles")
+    found = (
+        _fetch_reports(client, find_by_name(client, name).index_id, limit)
+        if name
+        else client.get("/reconciles")
+    )
     if as_json:
-        show_json({"reconciles": found})
+        print_json({"reconciles": found})
     elif found:
-        columns([_row(each) for each in found], _HEADS, _SPARE, "AUTOMATION")
-        _explain(found)
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "AUTOMATION")
+        _print_remarks(found)
     else:
         click.echo("nothing was swept yet")
 
 
-def _of(client: Client, index_id: str, limit: int) -> list[Report]:
-    path = f"/indexes/{segment(index_id)}/automations/import/reconciles"
+def _fetch_reports(client: Client, index_id: str, limit: int) -> list[Report]:
+    path = f"/indexes/{quote_segment(index_id)}/automations/import/reconciles"
     found: list[Report] = client.get(path, limit=limit)
     return found
 
 
-def _row(report: Report) -> tuple[str, ...]:
+def _to_row(report: Report) -> tuple[str, ...]:
     counts = ("listed", "known", "created", "changed", "gone", "recovered", "list_calls")
     return (
         report["automation_id"],
-        ago(report["finished_at"]),
+        format_ago(report["finished_at"]),
         *(str(report[name]) for name in counts),
-        duration(report["duration_seconds"]),
-        _word(report),
+        format_duration(report["duration_seconds"]),
+        _result_word(report),
     )
 
 
-def _explain(found: list[Report]) -> None:
+def _print_remarks(found: list[Report]) -> None:
     """Below the table, whose columns have no room for sentences: why a sweep proves no more, and what is odd."""
     for report in found:
         reason = [report["remark"]] if report["remark"] else []
-        if told := [*reason, *left_out(report), *report["store_notes"]]:
-            head = f"{report['automation_id']}, {ago(report['finished_at'])}: {_word(report)}"
-            click.echo("\n".join(["", plain(head), *(f"  {plain(each)}" for each in told)]))
+        if told := [*reason, *format_left_out(report), *report["store_notes"]]:
+            head = f"{report['automation_id']}, {format_ago(report['finished_at'])}: {_result_word(report)}"
+            click.echo(
+                "\n".join(["", escape_controls(head), *(f"  {escape_controls(each)}" for each in told)])
+            )
 
 
-def _word(report: Report) -> str:
+def _result_word(report: Report) -> str:
     return "broke off" if not report["complete"] else "complete" if report["proof"] else "no proof"
 
 
-def result(report: Report) -> str:
+def format_result(report: Report) -> str:
     """What the sweep proves, and why not more."""
-    return f"{_word(report)}: {report['remark']}" if report["remark"] else _word(report)
+    return f"{_result_word(report)}: {report['remark']}" if report["remark"] else _result_word(report)
 
 
-def left_out(report: Report) -> Iterator[str]:
+def format_left_out(report: Report) -> Iterator[str]:
     """How many entries of the listing can be no objects, in a phrase for each reason."""
     for each in report["left_out"]:
         yield f"left out: {each['count']}, {each['explanation']}"

@@ -12,24 +12,24 @@ from typing import Any, Final
 import click
 
 from vvwatch.cli.client import Client
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
 from vvwatch.cli.failures import FAILURE
 from vvwatch.cli.output import (
-    ago,
-    animated,
-    columns,
-    duration,
-    epoch,
-    plain,
-    several,
-    show_json,
-    text,
+    cell_text,
+    escape_controls,
+    format_ago,
+    format_duration,
+    format_until,
+    is_terminal,
+    parse_moment,
+    pluralize,
+    print_columns,
+    print_json,
     to_json,
-    until,
 )
-from vvwatch.cli.overview import Document, overview
-from vvwatch.cli.scans import left_out, result
+from vvwatch.cli.overview import Document, fetch_overview
+from vvwatch.cli.scans import format_left_out, format_result
 
 _HEADS = ("AUTOMATION", "INDEX", "STATE", "SOURCE", "LAST SCAN", "WINDOW", "LAST IMPORT")
 _SPARE = ("LAST IMPORT", "INDEX")
@@ -46,143 +46,145 @@ _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
     ),
 )
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
-@asking
+@client_options
 def status(client: Client, *, watch: bool, as_json: bool) -> None:
     """What is watched, which windows are open and when they close, what is under way, what needs you.
 
     Exit code 1 when the database cannot be written to: then nothing goes on.
     """
     if not watch:
-        found = overview(client)
-        _show(found, as_json=as_json)
-        click.get_current_context().exit(0 if _is_writable(found) else FAILURE)
+        found = fetch_overview(client)
+        _print_status(found, as_json=as_json)
+        click.get_current_context().exit(0 if _is_database_writable(found) else FAILURE)
     with suppress(KeyboardInterrupt):
         while True:
-            _show_again(overview(client), as_json=as_json)
+            _redraw(fetch_overview(client), as_json=as_json)
             time.sleep(_WATCH_SECONDS)
 
 
-def _is_writable(found: Document) -> bool:
+def _is_database_writable(found: Document) -> bool:
     return bool((found["daemon"].get("database") or {}).get("writable", True))
 
 
-def _show_again(found: Document, *, as_json: bool) -> None:
+def _redraw(found: Document, *, as_json: bool) -> None:
     """In place of what stood on the terminal; one line an answer for programs."""
     if as_json:
         click.echo(to_json(found))
         return
-    click.echo(_CLEAR if animated(sys.stdout, os.environ) else "", nl=False)
-    _show(found, as_json=False)
+    click.echo(_CLEAR if is_terminal(sys.stdout, os.environ) else "", nl=False)
+    _print_status(found, as_json=False)
 
 
-def _show(found: Document, *, as_json: bool) -> None:
+def _print_status(found: Document, *, as_json: bool) -> None:
     if as_json:
-        show_json(found)
+        print_json(found)
         return
-    click.echo(click.style(_headline(found["daemon"]), bold=True))
+    click.echo(click.style(_format_headline(found["daemon"]), bold=True))
     for node in found["daemon"].get("nodes") or ():
-        click.echo(plain(_node(node)))
+        click.echo(escape_controls(_format_node(node)))
     click.echo()
     if found["automations"]:
-        columns([_row(each) for each in found["automations"]], _HEADS, _SPARE, "AUTOMATION")
+        print_columns([_to_row(each) for each in found["automations"]], _HEADS, _SPARE, "AUTOMATION")
     else:
         click.echo("nothing is watched yet: declare an automation (see the README), then `vvwatch check`")
-    _section("watching", [line for each in found["automations"] for line in _watching(each)])
-    _section("under way", list(_under_way(found["under_way"])))
-    _section("needs you", [*_needs(found["attention"]), *_untold(found)])
+    _print_section("watching", [line for each in found["automations"] for line in _watching_lines(each)])
+    _print_section("under way", list(_work_lines(found["under_way"])))
+    _print_section("needs you", [*_attention_lines(found["attention"]), *_older_failure_lines(found)])
 
 
-def _headline(daemon: Document) -> str:
-    at = epoch(daemon.get("started_at"))
-    running = f", up for {duration(time.time() - at)}" if at else ""
+def _format_headline(daemon: Document) -> str:
+    at = parse_moment(daemon.get("started_at"))
+    running = f", up for {format_duration(time.time() - at)}" if at else ""
     state = "" if daemon.get("ready", True) else ", not ready"
-    return plain(f"vvwatch {daemon.get('version', '')} at {daemon.get('address', '')}{running}{state}")
+    return escape_controls(
+        f"vvwatch {daemon.get('version', '')} at {daemon.get('address', '')}{running}{state}"
+    )
 
 
-def _node(node: Document) -> str:
+def _format_node(node: Document) -> str:
     if node["waiting"] or node.get("lost_at"):
-        return f"  node {node['name']} is lost: last seen {_seen(node)}"
-    at = epoch(node["started_at"])
-    running = f", up for {duration(time.time() - at)}" if at else ""
+        return f"  node {node['name']} is lost: last seen {_format_seen(node)}"
+    at = parse_moment(node["started_at"])
+    running = f", up for {format_duration(time.time() - at)}" if at else ""
     return f"  node {node['name']} at {node['address']}{running}"
 
 
-def _seen(node: Document) -> str:
-    return ago(node["seen_at"]) if node["seen_at"] else "never"
+def _format_seen(node: Document) -> str:
+    return format_ago(node["seen_at"]) if node["seen_at"] else "never"
 
 
-def _row(automation: Document) -> tuple[str, ...]:
+def _to_row(automation: Document) -> tuple[str, ...]:
     source = (automation["watching"] or {}).get("source") or {}
     return (
         automation["automation_id"],
         automation["index_id"],
         automation["status"],
         source.get("state") or "listing" if automation["status"] == "active" else "-",
-        _last_scan(automation),
-        _window(automation["window"]),
-        text(automation["last_import_job_id"]),
+        _format_last_scan(automation),
+        _format_window(automation["window"]),
+        cell_text(automation["last_import_job_id"]),
     )
 
 
-def _last_scan(automation: Document) -> str:
+def _format_last_scan(automation: Document) -> str:
     since = automation["failing_since"]
     if since and automation["status"] == "active":
-        return f"failing since {ago(since)}"
-    return ago(automation["last_scan_at"])
+        return f"failing since {format_ago(since)}"
+    return format_ago(automation["last_scan_at"])
 
 
 _LEARNT: Final = {"events": "events {}", "notices": "notices of the kernel {}", "listing": ""}
 
 
-def _watching(automation: Document) -> Iterator[str]:
+def _watching_lines(automation: Document) -> Iterator[str]:
     """How changes are learnt of, and what the last sweep came to."""
-    yield from _how(automation)
+    yield from _learning_lines(automation)
     yield from (f"{automation['automation_id']}: {remark}" for remark in automation["remarks"])
 
 
-def _how(automation: Document) -> Iterator[str]:
+def _learning_lines(automation: Document) -> Iterator[str]:
     found = automation["watching"]
     if not found:
         return
-    told = _LEARNT[found["learnt_by"]].format(_state(found["source"] or {}))
-    listed = f"swept every {duration(found['sweep_seconds'])}" if told else _polled(found)
-    yield f"{automation['automation_id']}: {', '.join(filter(None, (told, listed)))}; {_swept(found)}"
+    told = _LEARNT[found["learnt_by"]].format(_format_source_state(found["source"] or {}))
+    listed = f"swept every {format_duration(found['sweep_seconds'])}" if told else _format_polling(found)
+    yield f"{automation['automation_id']}: {', '.join(filter(None, (told, listed)))}; {_format_last_full_scan(found)}"
     if found["stretched"]:
-        most, hot = found["max_list_calls_per_hour"], several(found["hot_prefixes"], "folder")
+        most, hot = found["max_list_calls_per_hour"], pluralize(found["hot_prefixes"], "folder")
         yield f"  stretched, because max_list_calls_per_hour is {most}; new keys are looked for in {hot} meanwhile"
     report = found["last_sweep"] or {"left_out": (), "store_notes": ()}
-    for told in (*left_out(report), *report["store_notes"]):
+    for told in (*format_left_out(report), *report["store_notes"]):
         yield f"  {told}"
     if found["refused_messages"]:
-        count = several(found["refused_messages"], "message")
+        count = pluralize(found["refused_messages"], "message")
         yield f"  {count} of the last day told nothing of use: `vvwatch doctor` says why"
 
 
-def _state(source: Document) -> str:
-    since = epoch(source.get("since"))
-    return f"{source.get('state', '')}{f' for {duration(time.time() - since)}' if since else ''}"
+def _format_source_state(source: Document) -> str:
+    since = parse_moment(source.get("since"))
+    return f"{source.get('state', '')}{f' for {format_duration(time.time() - since)}' if since else ''}"
 
 
-def _polled(found: Document) -> str:
+def _format_polling(found: Document) -> str:
     seconds = found["sweep_seconds"] if found["stretched"] else found["scan_seconds"]
-    return f"polling every {duration(seconds)}"
+    return f"polling every {format_duration(seconds)}"
 
 
-def _swept(found: Document) -> str:
-    report, coming = found["last_sweep"], f"next {until(found['next_sweep_at'])}"
+def _format_last_full_scan(found: Document) -> str:
+    report, coming = found["last_sweep"], f"next {format_until(found['next_sweep_at'])}"
     if report is None:
         return f"not swept yet, {coming}"
     counts = f"{report['listed']} listed, {report['created'] + report['changed']} new, {report['gone']} gone"
     recovered = f", {report['recovered']} recovered" if report["recovered"] else ""
-    proof = result(report)
-    return f"last sweep {ago(report['finished_at'])} ({proof}: {counts}{recovered}), {coming}"
+    proof = format_result(report)
+    return f"last sweep {format_ago(report['finished_at'])} ({proof}: {counts}{recovered}), {coming}"
 
 
-def _window(window: Document | None) -> str:
+def _format_window(window: Document | None) -> str:
     if window is None:
         return "-"
-    closes = "held" if window["held"] else f"closes {until(window['due_at'])}"
-    return f"{several(window['object_count'], 'file')}, {closes}"
+    closes = "held" if window["held"] else f"closes {format_until(window['due_at'])}"
+    return f"{pluralize(window['object_count'], 'file')}, {closes}"
 
 
 _WORK: Final = (
@@ -192,27 +194,27 @@ _WORK: Final = (
 )
 
 
-def _under_way(found: Document) -> Iterator[str]:
+def _work_lines(found: Document) -> Iterator[str]:
     for name, what, noun in _WORK:
         work = found.get(name) or {"count": 0, "newest": []}
-        yield from (_progress(each, what, noun) for each in work["newest"])
+        yield from (_format_progress(each, what, noun) for each in work["newest"])
         if work["count"] > len(work["newest"]):
             yield f"and {work['count'] - len(work['newest']):,} more {what}s"
 
 
-def _progress(each: Document, what: str, noun: str) -> str:
-    waiting = f": {each['trouble']}, next try {until(each['next_try_at'])}" if each["trouble"] else ""
-    done = f"{each['done']} of {several(each['total'], noun)}" if noun else each["status"]
+def _format_progress(each: Document, what: str, noun: str) -> str:
+    waiting = f": {each['trouble']}, next try {format_until(each['next_try_at'])}" if each["trouble"] else ""
+    done = f"{each['done']} of {pluralize(each['total'], noun)}" if noun else each["status"]
     return f"{what} {each['id']}: {done}{waiting}"
 
 
-def _needs(attention: list[dict[str, Any]]) -> Iterator[str]:
+def _attention_lines(attention: list[dict[str, Any]]) -> Iterator[str]:
     """Line by line; what says the same of many is said once."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for each in attention:
         alike.setdefault((each["kind"], each["what"], each["try"]), []).append(each)
     for each, *others in alike.values():
-        again = f"; next try {until(each['next_try_at'])}" if each.get("next_try_at") else ""
+        again = f"; next try {format_until(each['next_try_at'])}" if each.get("next_try_at") else ""
         more = f" and {len(others):,} more" if others else ""
         named = "" if each["id"] == each["kind"] else f" {each['id']}"
         yield f"{each['kind'].replace('_', ' ')}{named}{more}: {each['what']}{again}"
@@ -227,7 +229,7 @@ _COUNTED: Final = (
 )
 
 
-def _untold(found: Document) -> Iterator[str]:
+def _older_failure_lines(found: Document) -> Iterator[str]:
     """How much failed that is not told one by one, and how to be told no more."""
     attention, counts = found["attention"], found["daemon"].get("attention_counts") or {}
     for kind, name in _COUNTED:
@@ -238,8 +240,8 @@ def _untold(found: Document) -> Iterator[str]:
         yield "`vvwatch dismiss ID` when you have seen what failed"
 
 
-def _section(title: str, lines: list[str]) -> None:
+def _print_section(title: str, lines: list[str]) -> None:
     if lines:
         click.echo(f"\n{click.style(title, bold=True)}")
         for line in lines:
-            click.echo(f"  {plain(line)}")
+            click.echo(f"  {escape_controls(line)}")

@@ -12,9 +12,9 @@ import click
 from vvwatch import __version__
 from vvwatch.cli.commands import Command
 from vvwatch.cli.options import json_option
-from vvwatch.cli.output import show_json
+from vvwatch.cli.output import print_json
 
-_STANDS_ON = ("anyio", "av", "fastapi", "pydantic", "sqlalchemy", "uvicorn", "watchfiles")
+_PACKAGES = ("anyio", "av", "fastapi", "pydantic", "sqlalchemy", "uvicorn", "watchfiles")
 
 
 @click.command(
@@ -30,18 +30,18 @@ def version(*, as_json: bool) -> None:
     if not as_json:
         click.echo(f"vvwatch {__version__}")
         return
-    show_json(
+    print_json(
         {
             "version": __version__,
             "python": platform.python_version(),
             "implementation": sys.implementation.name,
             "platform": platform.platform(),
-            "packages": {name: found for name in _STANDS_ON if (found := _installed(name))},
+            "packages": {name: found for name in _PACKAGES if (found := _installed_version(name))},
         }
     )
 
 
-def _installed(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     try:
         return installed(name)
     except PackageNotFoundError:

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from vvwatch.cli.client import Client
-from vvwatch.cli.client_options import asking
+from vvwatch.cli.client_options import client_options
 from vvwatch.cli.commands import Command
-from vvwatch.cli.lookup import called
+from vvwatch.cli.lookup import find_by_name
 from vvwatch.cli.options import limit_option
-from vvwatch.cli.output import ago, columns, show_json, size, until
+from vvwatch.cli.output import format_ago, format_size, format_until, print_columns, print_json
 
 _HEADS = ("WINDOW", "INDEX", "STATE", "FILES", "SIZE", "OPENED", "CLOSES", "IMPORT JOB")
 _SPARE = ("SIZE", "IMPORT JOB", "OPENED")
@@ -27,33 +27,33 @@ _SPARE = ("SIZE", "IMPORT JOB", "OPENED")
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
 @click.option("--open", "only_open", is_flag=True, help="Only those that are still open.")
 @limit_option
-@asking
+@client_options
 def windows(client: Client, name: str | None, *, only_open: bool, limit: int, as_json: bool) -> None:
     """The windows in which new objects gather, newest first; each becomes one import job."""
-    index_id = called(client, name).index_id if name else None
+    index_id = find_by_name(client, name).index_id if name else None
     found = client.get("/windows", state="open" if only_open else None, index_id=index_id, limit=limit)
     if as_json:
-        show_json({"windows": found})
+        print_json({"windows": found})
     elif found:
-        columns([_row(each) for each in found], _HEADS, _SPARE, "INDEX")
+        print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "INDEX")
     else:
         click.echo("no window is open" if only_open else "there was no window yet")
 
 
-def _row(window: dict[str, Any]) -> tuple[str, ...]:
+def _to_row(window: dict[str, Any]) -> tuple[str, ...]:
     return (
         window["window_id"],
         window["index_id"],
         "held" if window["held"] else window["state"],
         str(window["object_count"]),
-        size(window["size_bytes"]),
-        ago(window["opened_at"]),
-        _closes(window),
+        format_size(window["size_bytes"]),
+        format_ago(window["opened_at"]),
+        _format_closing(window),
         window["import_job_id"] if window["state"] != "open" else "-",
     )
 
 
-def _closes(window: dict[str, Any]) -> str:
+def _format_closing(window: dict[str, Any]) -> str:
     if window["state"] != "open":
-        return f"{window['reason']}, {ago(window['closed_at'])}"
-    return "when released" if window["held"] else until(window["due_at"])
+        return f"{window['reason']}, {format_ago(window['closed_at'])}"
+    return "when released" if window["held"] else format_until(window["due_at"])

@@ -15,7 +15,7 @@ SOURCE_NAME = "admin.key.source"
 """Says where the key came from when it was given: a path, or the name of a variable. Never the key itself."""
 
 
-def admin_key(config: Config) -> str:
+def load_admin_key(config: Config) -> str:
     """The admin key of this installation; one that was made is in `admin.key`, readable by its owner alone."""
     if config.admin_key is not None:
         return config.admin_key.reveal()
@@ -25,7 +25,7 @@ def admin_key(config: Config) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def note_source(config: Config, environ: Mapping[str, str]) -> None:
+def note_key_source(config: Config, environ: Mapping[str, str]) -> None:
     """Let commands on this machine find the admin key, or name where it is: see `vvwatch.cli.local_daemon`."""
     path = config.state_dir / SOURCE_NAME
     if config.admin_key is None:

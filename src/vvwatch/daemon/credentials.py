@@ -12,11 +12,11 @@ from vvwatch.providers.gcs.credentials import checked_credentials
 
 def check_credentials(config: Config) -> None:
     """Raises ConfigInvalid, naming each connector whose service account could not sign in. Takes 50 ms for each."""
-    if found := tuple(_problems(config)):
+    if found := tuple(_find_problems(config)):
         raise ConfigInvalid(found)
 
 
-def _problems(config: Config) -> Iterator[Problem]:
+def _find_problems(config: Config) -> Iterator[Problem]:
     for name, connector in config.connectors.items():
         secret = config.connector_secrets.get(name)
         if secret is None or connector.type != "gcs" or not isinstance(connector, CloudConnector):

@@ -13,9 +13,9 @@ from vvwatch.config import CloudConnector, Config, LocalConnector, ids
 from vvwatch.config.models import Automation
 from vvwatch.core.audit import CONFIG, Entry, Origin
 from vvwatch.core.windows import WindowPolicy
-from vvwatch.daemon.admin_key import admin_key
+from vvwatch.daemon.admin_key import load_admin_key
 from vvwatch.daemon.credentials import check_credentials
-from vvwatch.daemon.wiring import House
+from vvwatch.daemon.wiring import Components
 from vvwatch.errors import StoreError
 from vvwatch.processors.technical.processor import TECHNICAL_PROMPT
 from vvwatch.store.admin import audit, keys, moving
@@ -39,18 +39,18 @@ from vvwatch.store.watching import automations
 from vvwatch.workflow.pipeline.prompts import check_prompts
 
 
-async def declare(house: House, config: Config) -> None:
+async def apply_declarations(components: Components, config: Config) -> None:
     """Bring the database in line with `config`, all or nothing. Raises ConfigInvalid, InvalidInput, NotFound."""
-    check_prompts(config, house.processors)
+    check_prompts(config, components.processors)
     await anyio.to_thread.run_sync(check_credentials, config)
-    for entry in await house.database.write(_declare, config, house.box, admin_key(config)):
-        house.telemetry.emit("audit.recorded", **entry.logged())
+    for entry in await components.database.write(_apply_all, config, components.box, load_admin_key(config)):
+        components.telemetry.emit("audit.recorded", **entry.logged())
 
 
-def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
+def _apply_all(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
     """Returns the entries of the audit trail for what is different now."""
     moving.require_whole(tx)
-    before = _declared(tx)
+    before = _read_declared(tx)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
     keys.seed_admin(tx, key, _admin_key_id(config))
     settings.check_key(tx, box, shared=config.replicated)
@@ -68,8 +68,8 @@ def _declare(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
     ]
     for name in config.webhooks.hooks:
         _declare_webhook(tx, config, box, name)
-    _release(tx, config, {pair[0] for pair in kept}, {pair[1] for pair in kept if pair[1]})
-    return list(_recorded(tx, before, _declared(tx)))
+    _release_removed(tx, config, {pair[0] for pair in kept}, {pair[1] for pair in kept if pair[1]})
+    return list(_record_changes(tx, before, _read_declared(tx)))
 
 
 _Rows = dict[tuple[str, str], dict[str, Any]]
@@ -89,7 +89,7 @@ _NO_EDIT: Final = frozenset(
 """Columns that also change when the file is the same."""
 
 
-def _declared(tx: Tx) -> _Rows:
+def _read_declared(tx: Tx) -> _Rows:
     """What the file declares, and the operator's own key, as they are in the database."""
     chosen = [(sa.select(table).where(table.c.declared), kind) for table, kind in _KINDS.items()]
     own_key = api_keys.c.id.startswith(keys.ADMIN_KEY_ID, autoescape=True)
@@ -97,7 +97,7 @@ def _declared(tx: Tx) -> _Rows:
     return {(kind, row.id): dict(row._mapping) for rows, kind in chosen for row in tx.all(rows)}
 
 
-def _recorded(tx: Tx, before: _Rows, after: _Rows) -> Iterator[Entry]:
+def _record_changes(tx: Tx, before: _Rows, after: _Rows) -> Iterator[Entry]:
     """Record in the audit trail what the file has made, changed and released."""
     for kind, identifier in {**before, **after}:
         old, new = before.get((kind, identifier)), after.get((kind, identifier))
@@ -129,13 +129,13 @@ def _declare_connector(tx: Tx, config: Config, box: SecretBox, name: str) -> Non
         scopes=wanted.scopes,
         import_mode=wanted.import_mode,
         export_base_path=wanted.export_base_path or None,
-        credentials=None if secret is None else _sealed(tx, box, connector_id, secret.reveal()),
+        credentials=None if secret is None else _seal_credentials(tx, box, connector_id, secret.reveal()),
         events=wanted.events.document if isinstance(wanted, CloudConnector) and wanted.events else None,
     )
     catalog.declare_connector(tx, connector_id, spec)
 
 
-def _sealed(tx: Tx, box: SecretBox, connector_id: str, text: str) -> bytes:
+def _seal_credentials(tx: Tx, box: SecretBox, connector_id: str, text: str) -> bytes:
     """`text` sealed as it is already kept, so that credentials which are the same are no edit."""
     kept = tx.execute(sa.select(connectors.c.credentials).where(connectors.c.id == connector_id)).scalar()
     with suppress(StoreError):  # another key has sealed it
@@ -169,7 +169,7 @@ def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) 
         settle_seconds=wanted.settle_seconds,
         preset={**wanted.prompt.model_dump(), "prompt_id": ids.prompt_id(wanted.prompt.prompt_id)},
         enabled=wanted.enabled,
-        paused=wanted.paused or _paused(tx, import_automations, index_id),
+        paused=wanted.paused or _is_paused(tx, import_automations, index_id),
         process_existing=wanted.process_existing,
         import_mode_override=wanted.import_mode,
         concurrency=wanted.concurrency,
@@ -186,13 +186,13 @@ def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) 
         destination_connector_id=ids.connector_id(wanted.export.connector),
         destination_subpath=wanted.export.subpath,
         enabled=wanted.export.enabled,
-        paused=_paused(tx, export_automations, index_id),
+        paused=_is_paused(tx, export_automations, index_id),
         declared=True,
     )
     return saved.id, automations.save_export(tx, index_id, export, ids.export_automation_id(name)).id
 
 
-def _paused(tx: Tx, table: sa.Table, index_id: str) -> bool:
+def _is_paused(tx: Tx, table: sa.Table, index_id: str) -> bool:
     """What was paused by hand stays paused over a restart."""
     return bool(tx.execute(sa.select(table.c.paused).where(table.c.index_id == index_id)).scalar())
 
@@ -216,7 +216,7 @@ def _declare_webhook(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
         tx.update(webhook_table, webhook_id, status="disabled")
 
 
-def _release(tx: Tx, config: Config, imports: set[str], exports: set[str]) -> None:
+def _release_removed(tx: Tx, config: Config, imports: set[str], exports: set[str]) -> None:
     """What left the file is no longer read-only; automations and webhooks among it stand still."""
     wanted = {
         connectors: set(map(ids.connector_id, config.connectors)),

@@ -17,7 +17,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 @asynccontextmanager
-async def owned_state_dir(config: Config) -> AsyncIterator[None]:
+async def own_state_dir(config: Config) -> AsyncIterator[None]:
     """Own the state directory, where owning the database does not do it: another daemon would empty our spool.
 
     Raises StoreLocked, StoreError.

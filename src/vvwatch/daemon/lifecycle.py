@@ -20,15 +20,27 @@ from fastapi import FastAPI
 from vvwatch import __version__, collector
 from vvwatch.clock import SystemClock
 from vvwatch.config import Config
-from vvwatch.daemon.admin_key import note_source
-from vvwatch.daemon.chores import calendar, clearing, deleting, sweeping
-from vvwatch.daemon.declaring import declare
-from vvwatch.daemon.files import owned_state_dir, write_private
+from vvwatch.daemon.admin_key import note_key_source
+from vvwatch.daemon.chores import (
+    delete_periodically,
+    remove_orphans_periodically,
+    requeue_periodically,
+    run_calendar,
+)
+from vvwatch.daemon.declaring import apply_declarations
+from vvwatch.daemon.files import own_state_dir, write_private
 from vvwatch.daemon.loop_watch import LoopWatch
-from vvwatch.daemon.presence import be_seen
-from vvwatch.daemon.serving import WebServer, address, listener_of, tls_of
-from vvwatch.daemon.state import DaemonState, app_for, idle, measured, take_over, tell_of_nothing
-from vvwatch.daemon.wiring import House, build
+from vvwatch.daemon.presence import send_heartbeat
+from vvwatch.daemon.serving import WebServer, open_listener, server_address, tls_settings
+from vvwatch.daemon.state import (
+    DaemonState,
+    apply_reloaded,
+    build_app,
+    is_idle,
+    measure_work,
+    report_nothing_watched,
+)
+from vvwatch.daemon.wiring import Components, build_components
 from vvwatch.descriptors import raise_limit
 from vvwatch.errors import StoreUnavailable
 from vvwatch.notify import Notifier
@@ -60,7 +72,7 @@ _AT_START = (
 _IDLE_POLL_SECONDS = 0.2
 
 
-def _print(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, flush=True)  # noqa: T201  # the one line that tells where the daemon answers
 
 
@@ -76,7 +88,7 @@ class ServeOptions:
     environ: Mapping[str, str]
     once: bool = False
     resumes: bool = False
-    announce: Callable[[str], None] = _print
+    announce: Callable[[str], None] = _print_line
     observe: Callable[[str, Mapping[str, Any]], None] | None = None
     log_stream: TextIO = sys.stderr
     reload: Callable[[], Config] | None = None
@@ -95,13 +107,13 @@ async def serve(config: Config, options: ServeOptions) -> int:
         telemetry.subscribe(options.observe)
     raise_limit()
     asyncio.get_running_loop().set_exception_handler(partial(_report_loop, telemetry))
-    house = build(config, SystemClock(), telemetry, options.environ)
-    async with house.database.opened(), owned_state_dir(config):
+    components = build_components(config, SystemClock(), telemetry, options.environ)
+    async with components.database.opened(), own_state_dir(config):
         try:
             with options.watch.reporting(telemetry):
-                return await _Daemon(house, options).run()
+                return await Supervisor(components, options).run()
         finally:
-            await house.aclose()
+            await components.aclose()
 
 
 def _report_loop(telemetry: Telemetry, _loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
@@ -109,70 +121,75 @@ def _report_loop(telemetry: Telemetry, _loop: asyncio.AbstractEventLoop, context
     telemetry.emit("loop.failed", message=context.get("message", ""), error=context.get("exception"))
 
 
-class _Daemon:
-    def __init__(self, house: House, options: ServeOptions) -> None:
-        self._house = house
+class Supervisor:
+    def __init__(self, components: Components, options: ServeOptions) -> None:
+        self._components = components
         self._options = options
         self._notifier = Notifier(options.environ, os.getpid())
-        self._state = DaemonState(house.clock.now())
+        self._state = DaemonState(components.clock.now())
         self._exit_code = os.EX_OK
         self._stopping = anyio.Event()
-        self._started_with = house.config
+        self._started_with = components.config
         self._reloading = anyio.Lock()
 
     async def run(self) -> int:
-        house = self._house
-        house.clear_spool()
-        await house.engine.setup()
-        await declare(house, house.config)
-        await house.pauses.renew(all_of_them=self._options.resumes)
-        await house.uploads.settle()
-        await requeue_work(house.database, house.sink, house.telemetry)
-        house.telemetry.emit("daemon.started", version=__version__, state_dir=str(house.config.state_dir))
-        self._warn(house.config)
-        sandbox_report.report_sandbox(house.telemetry)
-        listener = listener_of(house.config)
-        tls = tls_of(house.config)
-        where = address(listener, tls)
-        app = await anyio.to_thread.run_sync(app_for, house, self._state, where)
-        web = WebServer(app, listener, tls, house.connections, house.config.api.trusted_proxies)
-        async with anyio.create_task_group() as tasks, calendar(house, self._notifier, self._stopping):
+        components = self._components
+        components.clear_spool()
+        await components.engine.setup()
+        await apply_declarations(components, components.config)
+        await components.pauses.renew(all_of_them=self._options.resumes)
+        await components.uploads.settle()
+        await requeue_work(components.database, components.sink, components.telemetry)
+        components.telemetry.emit(
+            "daemon.started", version=__version__, state_dir=str(components.config.state_dir)
+        )
+        self._warn(components.config)
+        sandbox_report.report_sandbox(components.telemetry)
+        listener = open_listener(components.config)
+        tls = tls_settings(components.config)
+        where = server_address(listener, tls)
+        app = await anyio.to_thread.run_sync(build_app, components, self._state, where)
+        web = WebServer(app, listener, tls, components.connections, components.config.api.trusted_proxies)
+        async with (
+            anyio.create_task_group() as tasks,
+            run_calendar(components, self._notifier, self._stopping),
+        ):
             tasks.start_soon(self._signals, tasks.cancel_scope, app)
             async with anyio.create_task_group() as watching:
-                await watching.start(house.subscriptions.run)
-                watching.start_soon(house.watcher.settle)
-                watching.start_soon(house.troubles.run)
+                await watching.start(components.subscriptions.run)
+                watching.start_soon(components.watcher.settle)
+                watching.start_soon(components.troubles.run)
                 tasks.start_soon(self._work, tasks.cancel_scope)
                 await tasks.start(web.run)
                 self._ready(where)
-                await tell_of_nothing(house, self._options.announce)
+                await report_nothing_watched(components, self._options.announce)
                 tasks.start_soon(self._keep_alive)
-                tasks.start_soon(sweeping, house)
-                tasks.start_soon(house.refused.run)
-                tasks.start_soon(deleting, house, self._stopping)
-                tasks.start_soon(clearing, house)
-                if house.config.replicated:
+                tasks.start_soon(requeue_periodically, components)
+                tasks.start_soon(components.refused.run)
+                tasks.start_soon(delete_periodically, components, self._stopping)
+                tasks.start_soon(remove_orphans_periodically, components)
+                if components.config.replicated:
                     tasks.start_soon(self._be_seen, where)
                 if self._options.once:
                     watching.start_soon(self._until_idle)
                 await self._stopping.wait()
                 watching.cancel_scope.cancel()
             await self._drain(tasks.cancel_scope, web)
-        house.telemetry.emit("daemon.stopped", reason=f"exit code {self._exit_code}")
+        components.telemetry.emit("daemon.stopped", reason=f"exit code {self._exit_code}")
         return self._exit_code
 
     def _ready(self, where: str) -> None:
-        house = self._house
-        write_private(house.config.state_dir / "address", where)
-        note_source(house.config, self._options.environ)
+        components = self._components
+        write_private(components.config.state_dir / "address", where)
+        note_key_source(components.config, self._options.environ)
         self._state.ready = True
         collector.relax()
         self._notifier.ready(f"ready on {where}")
-        house.telemetry.emit("daemon.ready", address=where, version=__version__)
+        components.telemetry.emit("daemon.ready", address=where, version=__version__)
         self._options.announce(f"vvwatch {__version__} ready on {where}")
 
     async def _work(self, scope: anyio.CancelScope) -> None:
-        await self._house.work()
+        await self._components.work()
         self._state.drained.set()
         if not self._stopping.is_set():
             scope.cancel()
@@ -194,26 +211,26 @@ class _Daemon:
 
     async def _dump_state(self) -> None:
         try:
-            figures = await measured(self._house)
+            figures = await measure_work(self._components)
         except StoreUnavailable as error:
-            self._house.telemetry.emit("task.failed", task="state dump", error=error)
+            self._components.telemetry.emit("task.failed", task="state dump", error=error)
         else:
-            self._house.telemetry.emit("daemon.state_dumped", **figures)
+            self._components.telemetry.emit("daemon.state_dumped", **figures)
 
     async def _drain(self, scope: anyio.CancelScope, web: WebServer) -> None:
         """Finish what is under way, within the time allowed; what remains is resumed by the next start."""
-        house = self._house
+        components = self._components
         self._state.ready = False
         self._notifier.stopping("draining")
-        self._notifier.extend_timeout(house.config.drain_seconds + 2 * _CLOSING_SECONDS)
-        house.telemetry.emit("daemon.draining", hint="a second signal stops now")
-        house.engine.drain()
-        house.limiters.drain()
-        with anyio.move_on_after(house.config.drain_seconds):
+        self._notifier.extend_timeout(components.config.drain_seconds + 2 * _CLOSING_SECONDS)
+        components.telemetry.emit("daemon.draining", hint="a second signal stops now")
+        components.engine.drain()
+        components.limiters.drain()
+        with anyio.move_on_after(components.config.drain_seconds):
             await self._state.drained.wait()
         if not self._state.drained.is_set():
             self._exit_code = os.EX_TEMPFAIL
-            house.telemetry.emit("daemon.drain_expired", drain_seconds=house.config.drain_seconds)
+            components.telemetry.emit("daemon.drain_expired", drain_seconds=components.config.drain_seconds)
         web.stop()
         with anyio.move_on_after(_CLOSING_SECONDS):
             await web.ended.wait()
@@ -225,31 +242,31 @@ class _Daemon:
             await self._take_over(app)
 
     async def _take_over(self, app: FastAPI) -> None:
-        house = self._house
+        components = self._components
         self._notifier.reloading()
         try:
             reload = self._options.reload
-            read = await anyio.to_thread.run_sync(reload) if reload else house.config
+            read = await anyio.to_thread.run_sync(reload) if reload else components.config
             config = read.model_copy(update={name: getattr(self._started_with, name) for name in _AT_START})
-            await declare(house, config)
+            await apply_declarations(components, config)
         except Exception as error:  # noqa: BLE001  # a bad file must not end a daemon that works
-            house.telemetry.emit("config.rejected", error=error)
+            components.telemetry.emit("config.rejected", error=error)
             self._notifier.ready("the changed configuration was rejected; the old one goes on")
             return
-        house.take_over(config)
-        take_over(app, config)
-        house.watcher.forget()
-        house.subscriptions.renew()
+        components.take_over(config)
+        apply_reloaded(app, config)
+        components.watcher.forget()
+        components.subscriptions.renew()
         waiting = [name for name in _AT_START if getattr(read, name) != getattr(config, name)]
-        if _sending(config) != _sending(self._started_with):
+        if _webhook_settings(config) != _webhook_settings(self._started_with):
             waiting.append("webhooks")
-        house.telemetry.emit("config.reloaded", file=str(config.path), needs_restart=waiting)
+        components.telemetry.emit("config.reloaded", file=str(config.path), needs_restart=waiting)
         self._warn(config)
         self._notifier.ready("configuration reloaded")
 
     def _warn(self, config: Config) -> None:
         for warning in config.warnings:
-            self._house.telemetry.emit("config.warned", problem=str(warning))
+            self._components.telemetry.emit("config.warned", problem=str(warning))
 
     async def _keep_alive(self) -> None:
         """Tell the watchdog that the loop and the database both still move: a bare timer proves nothing.
@@ -259,32 +276,34 @@ class _Daemon:
         seconds = self._notifier.watchdog_seconds
         while seconds is not None:
             with suppress(StoreUnavailable):
-                await self._house.database.check()
+                await self._components.database.check()
             self._notifier.watchdog()
-            await self._house.clock.sleep(seconds / 2)
+            await self._components.clock.sleep(seconds / 2)
 
     async def _be_seen(self, where: str) -> None:
         """Tell the other nodes that this one works, until it ends."""
-        house = self._house
-        heartbeat = house.config.node.heartbeat_seconds
+        components = self._components
+        heartbeat = components.config.node.heartbeat_seconds
         while not self._stopping.is_set():
             with suppress(StoreUnavailable):
-                await be_seen(house, Life(*self._me(where), heartbeat, house.engine.under_way()))
+                await send_heartbeat(
+                    components, Life(*self._me(where), heartbeat, components.engine.under_way())
+                )
             with anyio.move_on_after(min(heartbeat / _BEATS, _SEEN_SECONDS)):
                 await self._stopping.wait()
         with suppress(StoreUnavailable):
-            await house.database.write(nodes.remove_node, house.config.node.name)
+            await components.database.write(nodes.remove_node, components.config.node.name)
 
     def _me(self, where: str) -> tuple[str, str, str, float]:
-        return self._house.config.node.name, __version__, where, self._state.started_at
+        return self._components.config.node.name, __version__, where, self._state.started_at
 
     async def _until_idle(self) -> None:
-        while not await idle(self._house, self._state.started_at):
-            await self._house.clock.sleep(_IDLE_POLL_SECONDS)
+        while not await is_idle(self._components, self._state.started_at):
+            await self._components.clock.sleep(_IDLE_POLL_SECONDS)
         self._stopping.set()
 
 
-def _sending(config: Config) -> dict[str, Any]:
+def _webhook_settings(config: Config) -> dict[str, Any]:
     """How webhooks are sent to, without the webhooks themselves and what a reload takes over."""
     names = type(config.webhooks).model_fields
     return {name: getattr(config.webhooks, name) for name in names if not name.startswith("allow_")}

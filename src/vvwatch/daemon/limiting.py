@@ -57,7 +57,7 @@ class Limiters:
             await limiter.aclose()
 
 
-def fingerprints(config: Config, box: SecretBox) -> dict[str, str]:
+def compute_fingerprints(config: Config, box: SecretBox) -> dict[str, str]:
     """Return what tells each processor's configuration, key and budgets apart from others; it does not tell them."""
     key = box.secret(_PURPOSE)
     found = {}

@@ -110,9 +110,9 @@ class LoopWatch:
         """See what the loop is at, and report the blocks that are over and, four times a minute, the longest."""
         now, began_at = self._seconds(), self._began_at
         if began_at is not None and now - began_at >= BLOCKED_SECONDS:
-            self._stack = self._stack or _places(self._loop_thread)
+            self._stack = self._stack or _stack_of(self._loop_thread)
         elif now - self._look_at >= BLOCKED_SECONDS and not self._blocks:
-            self._note(now, now - self._look_at, [_OUTSIDE, *_others(self._loop_thread)])
+            self._note(now, now - self._look_at, [_OUTSIDE, *_busy_threads(self._loop_thread)])
         while self._blocks:
             seconds, stack = self._blocks.popleft()
             telemetry.emit(
@@ -136,23 +136,23 @@ class LoopWatch:
             self._blocks.append((seconds, stack))
 
 
-def _places(thread: int) -> list[str]:
+def _stack_of(thread: int) -> list[str]:
     """Where a thread is in the code: the innermost function, then who called it."""
     frame = sys._current_frames().get(thread)  # noqa: SLF001  # documented, for such a use
     places: list[str] = []
     while frame is not None and len(places) < _FRAMES:
-        places.append(_place(frame))
+        places.append(_frame_name(frame))
         frame = frame.f_back
     return places
 
 
-def _others(loop_thread: int) -> list[str]:
+def _busy_threads(loop_thread: int) -> list[str]:
     """Where those of the other threads are that do something."""
     own = {loop_thread, threading.get_ident()}
     frames = sys._current_frames()  # noqa: SLF001  # documented, for such a use
     busy = (frame for thread, frame in frames.items() if thread not in own)
-    return [_place(frame) for frame in busy if frame.f_globals.get("__name__") not in _IDLE][:_FRAMES]
+    return [_frame_name(frame) for frame in busy if frame.f_globals.get("__name__") not in _IDLE][:_FRAMES]
 
 
-def _place(frame: FrameType) -> str:
+def _frame_name(frame: FrameType) -> str:
     return f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}"

@@ -12,12 +12,14 @@ from vvwatch.errors import ConfigInvalid, InvalidInput
 
 def check_packages(config: Config) -> None:
     """Raises ConfigInvalid, naming what needs a package that is missing and the command that installs it."""
-    missing = {loc: extra for loc, extra in _needed(config) if extras.missing_package(extra)}
+    missing = {loc: extra for loc, extra in _list_needed(config) if extras.missing_package(extra)}
     if missing:
-        raise ConfigInvalid(tuple(problem_at(config, loc, _error(extra)) for loc, extra in missing.items()))
+        raise ConfigInvalid(
+            tuple(problem_at(config, loc, _missing_error(extra)) for loc, extra in missing.items())
+        )
 
 
-def _needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     """Where the configuration needs an extra, and which."""
     for name, connector in config.connectors.items():
         if isinstance(connector, CloudConnector):
@@ -26,7 +28,7 @@ def _needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("database_url",), "postgresql"
 
 
-def _error(extra: str) -> InvalidInput:
+def _missing_error(extra: str) -> InvalidInput:
     return InvalidInput(
         f"needs the package {extras.missing_package(extra)}, which is not installed",
         extras.install_command(extra),

@@ -57,7 +57,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Connector:
+class _ConnectorRow:
     """What opening a storage asks of a connector's row."""
 
     id: str
@@ -69,7 +69,7 @@ class _Connector:
     builtin: bool = False
 
 
-async def plan(
+async def plan_automations(
     config: Config, objects: int | None = None, media_seconds: float = USUAL_SECONDS
 ) -> list[Planned]:
     """What each automation would take, with so many `objects` in its location; None: they are counted there.
@@ -109,7 +109,7 @@ class _Planner:
     async def planned(self, name: str, automation: Automation) -> Planned:
         """One automation; what stands in the way is its `error`."""
         connector = self._config.connectors[automation.connector]
-        learnt_by = _learnt_by(connector)
+        learnt_by = _learning_of(connector)
         try:
             storage = await anyio.to_thread.run_sync(self._storages, self._row(automation.connector))
             size = await self._size(automation, connector.type, storage)
@@ -136,7 +136,7 @@ class _Planner:
         wanted, secret = self._config.connectors[name], self._config.connector_secrets.get(name)
         sealed = None if secret is None else self._box.seal(secret.reveal())
         node = wanted.node if isinstance(wanted, LocalConnector) and self._config.replicated else None
-        row = _Connector(ids.connector_id(name), wanted.type, wanted.location, sealed, node or "")
+        row = _ConnectorRow(ids.connector_id(name), wanted.type, wanted.location, sealed, node or "")
         return cast("sa.Row[Any]", row)
 
     async def _size(self, automation: Automation, provider: str, storage: Storage) -> Size:
@@ -144,13 +144,13 @@ class _Planner:
             return Size(self._objects, calls_of(provider, self._objects))
         place = automation.connector, automation.prefix, automation.recursive, automation.exclude
         if place not in self._counted:
-            found = await _counted(storage, automation)
+            found = await _count_objects(storage, automation)
             calls = max(found.calls, calls_of(provider, found.objects))
             self._counted[place] = replace(found, calls=calls)
         return self._counted[place]
 
 
-async def _counted(storage: Storage, automation: Automation) -> Size:
+async def _count_objects(storage: Storage, automation: Automation) -> Size:
     """What one listing shows. Raises StorageError when the location cannot be listed."""
     found = Size(0, 0, complete=False)
     rules = ObjectFilter(automation.prefix, automation.pattern, automation.recursive, automation.exclude)
@@ -165,7 +165,7 @@ async def _counted(storage: Storage, automation: Automation) -> Size:
     return found
 
 
-def _learnt_by(connector: Connector) -> LearntBy:
+def _learning_of(connector: Connector) -> LearntBy:
     if isinstance(connector, LocalConnector):
         return LearntBy.LISTING if connector.shared else LearntBy.NOTICES
     events = isinstance(connector, CloudConnector) and connector.events is not None

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from vvwatch.api.http.wire import to_iso
-from vvwatch.daemon.wiring import House
+from vvwatch.daemon.wiring import Components
 from vvwatch.store.admin import nodes
 from vvwatch.store.admin.nodes import Life
 
 
-async def be_seen(house: House, life: Life) -> None:
+async def send_heartbeat(components: Components, life: Life) -> None:
     """Give a sign of life, and tell of a life of this node and of nodes that ended without a word."""
-    now = house.clock.now()
-    seen_at = await house.database.write(nodes.record_life, life)
+    now = components.clock.now()
+    seen_at = await components.database.write(nodes.record_life, life)
     if seen_at is not None:
         silent = round(now - seen_at, 1)
-        house.telemetry.emit("node.returned", node=life.name, seen_at=to_iso(seen_at), silent_seconds=silent)
-    for node in await house.database.write(nodes.claim_lost):
-        house.telemetry.emit(
+        components.telemetry.emit(
+            "node.returned", node=life.name, seen_at=to_iso(seen_at), silent_seconds=silent
+        )
+    for node in await components.database.write(nodes.claim_lost):
+        components.telemetry.emit(
             "node.lost",
             node=node.name,
             address=node.address,

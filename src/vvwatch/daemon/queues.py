@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.daemon.storages import Storages, azure_way, gcs_place, needing, s3_way
+from vvwatch.daemon.storages import Storages, azure_access, gcs_access, require_extra, s3_access
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import EventQueue
 
@@ -26,28 +26,30 @@ def open_queue(storages: Storages, connector: sa.Row[Any]) -> EventQueue:
     return opener(connector.events, *storages.way(connector))
 
 
-def _sqs(events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None) -> EventQueue:
-    with needing("s3"):
+def _open_sqs(events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None) -> EventQueue:
+    with require_extra("s3"):
         from vvwatch.providers.s3.queue import SqsQueue  # noqa: PLC0415  # only what is asked for
-    return SqsQueue(events["queue"], *s3_way(location, credentials))
+    return SqsQueue(events["queue"], *s3_access(location, credentials))
 
 
-def _pubsub(events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None) -> EventQueue:
-    with needing("gcs"):
-        from vvwatch.providers.gcs.queue import PubSubQueue  # noqa: PLC0415
-    return PubSubQueue(events["queue"], gcs_place(location), credentials, events.get("endpoint_url", ""))
-
-
-def _storage_queue(
+def _open_pubsub(
     events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None
 ) -> EventQueue:
-    with needing("azure"):
+    with require_extra("gcs"):
+        from vvwatch.providers.gcs.queue import PubSubQueue  # noqa: PLC0415
+    return PubSubQueue(events["queue"], gcs_access(location), credentials, events.get("endpoint_url", ""))
+
+
+def _open_storage_queue(
+    events: Mapping[str, Any], location: Mapping[str, Any], credentials: str | None
+) -> EventQueue:
+    with require_extra("azure"):
         from vvwatch.providers.azure.queue import StorageQueue  # noqa: PLC0415
-    return StorageQueue(events["queue"], *azure_way(location, credentials))
+    return StorageQueue(events["queue"], *azure_access(location, credentials))
 
 
 _OPENERS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any], str | None], EventQueue]] = {
-    "s3": _sqs,
-    "gcs": _pubsub,
-    "azure": _storage_queue,
+    "s3": _open_sqs,
+    "gcs": _open_pubsub,
+    "azure": _open_storage_queue,
 }

@@ -19,7 +19,7 @@ from vvwatch.config.processors import budgets_of
 from vvwatch.core.connections import affordable_streams
 from vvwatch.core.rate_limits import Limits
 from vvwatch.core.shortages import CODES
-from vvwatch.daemon.wiring import House
+from vvwatch.daemon.wiring import Components
 from vvwatch.errors import ProcessorPaused, StoreUnavailable
 from vvwatch.ports import Kind
 from vvwatch.store.admin import nodes, shortages
@@ -47,9 +47,9 @@ class DaemonState:
     drained: anyio.Event = field(default_factory=anyio.Event)
 
 
-def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
-    """The API over this house."""
-    config = house.config
+def build_app(components: Components, state: DaemonState, address: str) -> FastAPI:
+    """The API over this components."""
+    config = components.config
 
     async def status() -> dict[str, Any]:
         return {
@@ -57,40 +57,40 @@ def app_for(house: House, state: DaemonState, address: str) -> FastAPI:
             "address": address,
             "started_at": state.started_at,
             "ready": state.ready,
-            "database": {"writable": house.database.works, "error": house.database.trouble or None},
-            **_health(house),
-            "pressure": _pressure(house),
-            "settling": house.watcher.settling(),
-            **(await _nodes(house) if config.replicated else {}),
+            "database": {"writable": components.database.works, "error": components.database.trouble or None},
+            **_source_health(components),
+            "pressure": _connection_pressure(components),
+            "settling": components.watcher.settling(),
+            **(await _node_status(components) if config.replicated else {}),
         }
 
     return create_app(
         ApiContext(
-            database=house.database,
-            clock=house.clock,
-            box=house.box,
-            storages=house.storages,
-            document=house.exports.document,
-            processors=house.processors,
-            settings=_with_reloadable(_settings(house), config),
+            database=components.database,
+            clock=components.clock,
+            box=components.box,
+            storages=components.storages,
+            document=components.exports.document,
+            processors=components.processors,
+            settings=_with_reloadable(_api_settings(components), config),
             status=status,
-            readiness=lambda: {"serving": state.ready, "store": house.database.works},
-            metrics=house.telemetry.exposition,
-            telemetry=house.telemetry,
-            uploads=house.uploads,
-            refused=house.refused,
-            addresses=house.storages.addresses,
-            queues=house.queues,
-            calls_in_flight=house.limiters.in_flight,
-            test_webhook=house.deliveries.test,
+            readiness=lambda: {"serving": state.ready, "store": components.database.works},
+            metrics=components.telemetry.exposition,
+            telemetry=components.telemetry,
+            uploads=components.uploads,
+            refused=components.refused,
+            addresses=components.storages.addresses,
+            queues=components.queues,
+            calls_in_flight=components.limiters.in_flight,
+            test_webhook=components.deliveries.test,
             budgets=budgets_of(config.processing.budget, config.processors),
         )
     )
 
 
-def _settings(house: House) -> ApiSettings:
+def _api_settings(components: Components) -> ApiSettings:
     """What holds until the next start."""
-    config = house.config
+    config = components.config
     return ApiSettings(
         debounce_scale=config.debounce.scale,
         listen_host=config.address[0],
@@ -102,28 +102,28 @@ def _settings(house: House) -> ApiSettings:
         max_upload_bytes=config.api.max_upload_bytes,
         upload_wait_seconds=_UPLOAD_WAIT_SECONDS,
         max_streams_per_key=affordable_streams(
-            config.api.max_streams_per_key, house.connections.limits.total
+            config.api.max_streams_per_key, components.connections.limits.total
         ),
     )
 
 
-def _health(house: House) -> dict[str, Any]:
+def _source_health(components: Components) -> dict[str, Any]:
     """How sources, queues and the stores that owe an answer are."""
     found = {
-        "sources": house.subscriptions.health(),
-        "queues": house.subscriptions.queue_health(),
-        "connectors": house.watcher.reconciler.silence.health(),
+        "sources": components.subscriptions.health(),
+        "queues": components.subscriptions.queue_health(),
+        "connectors": components.watcher.reconciler.silence.health(),
     }
     return {part: {name: asdict(each) for name, each in all_.items()} for part, all_ in found.items()}
 
 
-def _pressure(house: House) -> dict[str, Any] | None:
+def _connection_pressure(components: Components) -> dict[str, Any] | None:
     """The limit of connections that was reached a short while ago."""
-    found = house.connections.pressure()
+    found = components.connections.pressure()
     return None if found is None else asdict(found)
 
 
-def take_over(app: FastAPI, config: Config) -> None:
+def apply_reloaded(app: FastAPI, config: Config) -> None:
     """Let the API go by what a reload takes over of `config`."""
     context: ApiContext = app.state.context
     app.state.context = replace(context, settings=_with_reloadable(context.settings, config))
@@ -145,97 +145,97 @@ def _store_hosts(config: Config) -> dict[str, str]:
     return {name: urlsplit(url).hostname or "" for name, url in urls.items() if url}
 
 
-async def _nodes(house: House) -> dict[str, Any]:
-    found = await house.database.read(nodes.list_nodes)
-    return {"node": house.config.node.name, "nodes": [_told(node) for node in found]}
+async def _node_status(components: Components) -> dict[str, Any]:
+    found = await components.database.read(nodes.list_nodes)
+    return {"node": components.config.node.name, "nodes": [_node_to_dict(node) for node in found]}
 
 
-def _told(node: nodes.Node) -> dict[str, Any]:
+def _node_to_dict(node: nodes.Node) -> dict[str, Any]:
     lost = node.lost_at is not None or node.waiting
     words = {"loss": node.loss, "remedy": node.remedy} if lost else {"loss": "", "remedy": ""}
     return {**asdict(node), **words}
 
 
-async def tell_of_nothing(house: House, announce: Callable[[str], None]) -> None:
+async def report_nothing_watched(components: Components, announce: Callable[[str], None]) -> None:
     """Say what to do where nothing is watched: a daemon that does nothing looks like one that works."""
     try:
-        is_idle = not await house.database.read(automations.has_import_automations)
+        is_idle = not await components.database.read(automations.has_import_automations)
     except StoreUnavailable:  # which is logged as an outage; this must not end the daemon
         return
     if not is_idle:
         return
-    file = house.config.path or "a vvwatch.toml"
+    file = components.config.path or "a vvwatch.toml"
     hint = f"declare an automation in {file} and reload, or make one over the API"
-    house.telemetry.emit("daemon.idle", hint=hint)
+    components.telemetry.emit("daemon.idle", hint=hint)
     announce(f"nothing is watched yet: {hint}")
 
 
-async def _tell_of_recovery(house: House) -> None:
-    waiting = {each.code for each in await house.database.read(shortages.list_waiting)}
+async def _report_recovery(components: Components) -> None:
+    waiting = {each.code for each in await components.database.read(shortages.list_waiting)}
     for code in CODES:
-        past = None if code in waiting else house.telemetry.over("machine.shortage", reason=code)
+        past = None if code in waiting else components.telemetry.over("machine.shortage", reason=code)
         if past is not None:
             seconds = round(past.lasted_seconds, 1)
-            house.telemetry.emit(
+            components.telemetry.emit(
                 "machine.recovered", reason=code, outage_seconds=seconds, failures=past.times
             )
 
 
-async def idle(house: House, started_at: float) -> bool:
+async def is_idle(components: Components, started_at: float) -> bool:
     """Whether all that was there is done: scanned since the start, settled, no window open, no work waiting.
 
     What waits for a processor that only a person can set going again is not waited for.
     """
-    if house.watcher.settling() or house.watcher.busy():
+    if components.watcher.settling() or components.watcher.busy():
         return False
-    return await house.database.read(_nothing_left, started_at)
+    return await components.database.read(_has_nothing_left, started_at)
 
 
-async def measured(house: House) -> dict[str, Any]:
+async def measure_work(components: Components) -> dict[str, Any]:
     """What is under way, in numbers. Reports a shortage of this machine that is over."""
-    await _tell_of_recovery(house)
-    figures = await house.database.read(_figures, house.sink)
-    return {**figures, "connections_open": len(house.connections)}
+    await _report_recovery(components)
+    figures = await components.database.read(_read_figures, components.sink)
+    return {**figures, "connections_open": len(components.connections)}
 
 
-async def watched(house: House) -> dict[str, set[str]]:
+async def list_watched(components: Components) -> dict[str, set[str]]:
     """The ids of what is at work now, by the label that metrics have for it."""
-    pairs = await house.database.read(automations.list_active)
+    pairs = await components.database.read(automations.list_active)
     return {
         "automation": {automation.id for automation, _ in pairs},
         "connector": {connector.id for _, connector in pairs if connector.events},
     }
 
 
-def _figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
+def _read_figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
     return {
-        "automations": _count(tx, import_automations.c.enabled, ~import_automations.c.paused),
-        "windows_open": _count(tx, windows.c.state == "open"),
-        "files_pending": _unfinished(tx, import_files) - _gathered(tx),
-        "items_pending": _unfinished(tx, run_items),
-        "delivery_backlog": _count(tx, deliveries.c.completed_at.is_(None)),
+        "automations": _count_rows(tx, import_automations.c.enabled, ~import_automations.c.paused),
+        "windows_open": _count_rows(tx, windows.c.state == "open"),
+        "files_pending": _count_unfinished(tx, import_files) - _count_gathered(tx),
+        "items_pending": _count_unfinished(tx, run_items),
+        "delivery_backlog": _count_rows(tx, deliveries.c.completed_at.is_(None)),
         "jobs_due": sink.due(tx),
         "nodes_lost": nodes.count_lost(tx),
     }
 
 
-def _unfinished(tx: Tx, table: sa.Table) -> int:
+def _count_unfinished(tx: Tx, table: sa.Table) -> int:
     """What is in the engine's hands and what waits for its share; each has an index of its own."""
-    in_hand = _count(tx, table.c.next_at.is_not(None))
-    return in_hand + _count(tx, table.c.status == "pending", table.c.next_at.is_(None))
+    in_hand = _count_rows(tx, table.c.next_at.is_not(None))
+    return in_hand + _count_rows(tx, table.c.status == "pending", table.c.next_at.is_(None))
 
 
-def _gathered(tx: Tx) -> int:
+def _count_gathered(tx: Tx) -> int:
     """Files in open windows, whose import jobs are to come."""
     held = sa.select(sa.func.coalesce(sa.func.sum(windows.c.object_count), 0))
     return int(tx.execute(held.where(windows.c.state == "open")).scalar_one())
 
 
-def _count(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
+def _count_rows(tx: Tx, *conditions: sa.ColumnElement[bool]) -> int:
     return int(tx.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one())
 
 
-def _nothing_left(tx: Tx, started_at: float) -> bool:
+def _has_nothing_left(tx: Tx, started_at: float) -> bool:
     waiting = [table for kind, table in ENTITIES.items() if kind is not Kind.SCAN]
     for table in waiting:
         waits: list[sa.ColumnElement[bool]] = [table.c.next_at.is_not(None)]

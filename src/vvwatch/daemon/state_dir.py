@@ -24,7 +24,7 @@ class Prepared:
     doubt: str = ""
 
 
-def prepare(path: Path) -> Prepared:
+def prepare_state_dir(path: Path) -> Prepared:
     """Make the directory, or close it and what lies in it to others; it may itself be a symbolic link.
 
     Raises VvwatchError when it cannot be written, holds a symbolic link, or is another's in which everybody may write.
@@ -34,16 +34,16 @@ def prepare(path: Path) -> Prepared:
         probe = path / ".writable"
         os.close(private_files.create_again(probe))
         probe.unlink()
-        closed = [*_closed(path, str(path)), *_closed_within(path)]
+        closed = [*_close_to_others(path, str(path)), *_close_entries(path)]
     except OSError as error:
         raise VvwatchError(
             f"cannot write to the state directory {path}: {error.strerror}",
             "choose another with --state-dir or state_dir, or give it to the daemon's user (chown)",
         ) from error
-    return Prepared(tuple(closed), _doubt(path))
+    return Prepared(tuple(closed), _why_open(path))
 
 
-def _closed_within(path: Path) -> Iterator[str]:
+def _close_entries(path: Path) -> Iterator[str]:
     """What lies deeper is behind folders that are closed here."""
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
@@ -54,10 +54,10 @@ def _closed_within(path: Path) -> Iterator[str]:
                     "that there, or choose another state_dir",
                 )
             if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
-                yield from _closed(Path(entry.path), entry.name)
+                yield from _close_to_others(Path(entry.path), entry.name)
 
 
-def _closed(path: Path, name: str) -> Iterator[str]:
+def _close_to_others(path: Path, name: str) -> Iterator[str]:
     """Take from others what they may do with what is ours; yields its name when there was anything."""
     found = path.stat()
     if found.st_uid != os.geteuid() or not found.st_mode & _OTHERS:
@@ -71,7 +71,7 @@ def _closed(path: Path, name: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _doubt(path: Path) -> str:
+def _why_open(path: Path) -> str:
     """Why others may enter the directory, which is not ours to close.
 
     A platform's volume belongs to root and to a group that was made for it; in one with the sticky bit nobody removes

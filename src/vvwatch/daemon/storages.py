@@ -113,7 +113,7 @@ class Storages:
         with anyio.move_on_after(_CLOSING_SECONDS, shield=True):
             async with anyio.create_task_group() as tasks:
                 for storage in (*self._replaced, *(each.storage for each in self._opened.values())):
-                    tasks.start_soon(_close, storage)
+                    tasks.start_soon(_close_storage, storage)
 
     def _require_within_reach(self, connector: sa.Row[Any]) -> None:
         here = self._config().node.name
@@ -162,24 +162,26 @@ class Storages:
         return None
 
 
-def s3_way(location: Mapping[str, Any], credentials: str | None) -> tuple[S3Location, S3Credentials | None]:
+def s3_access(
+    location: Mapping[str, Any], credentials: str | None
+) -> tuple[S3Location, S3Credentials | None]:
     """The bucket, and the access key to it."""
     from vvwatch.providers.s3.storage import S3Credentials, S3Location  # noqa: PLC0415  # only what is asked for
 
     names = ("bucket", "region", "endpoint_url", "path_style", "ca_file", "proxy", "requester_pays")
     own = None if credentials is None else S3Credentials(**json.loads(credentials))
-    return S3Location(**_picked(location, names)), own
+    return S3Location(**_pick(location, names)), own
 
 
-def gcs_place(location: Mapping[str, Any]) -> GcsLocation:
+def gcs_access(location: Mapping[str, Any]) -> GcsLocation:
     """The bucket."""
     from vvwatch.providers.gcs.storage import GcsLocation  # noqa: PLC0415
 
     names = ("bucket", "endpoint_url", "ca_file", "proxy", "user_project")
-    return GcsLocation(**_picked(location, names))
+    return GcsLocation(**_pick(location, names))
 
 
-def azure_way(
+def azure_access(
     location: Mapping[str, Any], credentials: str | None
 ) -> tuple[AzureLocation, AzureAccountKey | AzureClientSecret | None]:
     """The container, and who asks for it."""
@@ -188,36 +190,36 @@ def azure_way(
     names = ("storage_account", "container", "endpoint_url", "authority_url", "ca_file", "proxy")
     parts = None if credentials is None else json.loads(credentials)
     kind = AzureAccountKey if parts and "account_key" in parts else AzureClientSecret
-    return AzureLocation(**_picked(location, names)), kind(**parts) if parts else None
+    return AzureLocation(**_pick(location, names)), kind(**parts) if parts else None
 
 
-def _s3(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
-    with needing("s3"):
+def _open_s3(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
+    with require_extra("s3"):
         from vvwatch.providers.s3.storage import S3Storage  # noqa: PLC0415
-    return S3Storage(*s3_way(location, credentials), spool)
+    return S3Storage(*s3_access(location, credentials), spool)
 
 
-def _gcs(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
-    with needing("gcs"):
+def _open_gcs(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
+    with require_extra("gcs"):
         from vvwatch.providers.gcs.storage import GcsStorage  # noqa: PLC0415
-    return GcsStorage(gcs_place(location), credentials, spool)
+    return GcsStorage(gcs_access(location), credentials, spool)
 
 
-def _azure(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
-    with needing("azure"):
+def _open_azure(location: Mapping[str, Any], credentials: str | None, spool: Spool) -> Storage:
+    with require_extra("azure"):
         from vvwatch.providers.azure.storage import AzureStorage  # noqa: PLC0415
-    return AzureStorage(*azure_way(location, credentials), spool)
+    return AzureStorage(*azure_access(location, credentials), spool)
 
 
 _OPENERS: Mapping[str, Callable[[Mapping[str, Any], str | None, Spool], Storage]] = {
-    "s3": _s3,
-    "gcs": _gcs,
-    "azure": _azure,
+    "s3": _open_s3,
+    "gcs": _open_gcs,
+    "azure": _open_azure,
 }
 
 
 @contextmanager
-def needing(extra: str) -> Iterator[None]:
+def require_extra(extra: str) -> Iterator[None]:
     """Around imports of what talks to a store. Raises InvalidInput, with what to install, when one fails."""
     try:
         yield
@@ -228,10 +230,10 @@ def needing(extra: str) -> Iterator[None]:
         ) from error
 
 
-def _picked(location: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _pick(location: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: location[name] for name in names if name in location}
 
 
-async def _close(storage: Storage) -> None:
+async def _close_storage(storage: Storage) -> None:
     with suppress(Exception):  # the process ends, and the others want to be closed as well
         await storage.aclose()

@@ -18,10 +18,10 @@ from vvwatch.core.absence import EVERYWHERE
 from vvwatch.core.budgets import Budgets
 from vvwatch.core.connections import ConnectionLimits, affordable_connections
 from vvwatch.core.processors import NOBODY
-from vvwatch.daemon.limiting import Limiters, fingerprints
+from vvwatch.daemon.limiting import Limiters, compute_fingerprints
 from vvwatch.daemon.queues import open_queue
 from vvwatch.daemon.serving import Connections
-from vvwatch.daemon.state_dir import prepare
+from vvwatch.daemon.state_dir import prepare_state_dir
 from vvwatch.daemon.storages import Storages
 from vvwatch.descriptors import file_limit
 from vvwatch.errors import StoreUnavailable
@@ -68,7 +68,7 @@ _RETRY_SLOTS = 1
 _FAILING_SLOTS = 1
 _EXPORT_SLOTS = 2
 _DELIVERY_SLOTS = 64
-_SAFETY_SWEEP_SECONDS = 300.0
+_SAFETY_SCAN_SECONDS = 300.0
 _DOWNLOAD_SECONDS = 30.0
 
 
@@ -80,7 +80,7 @@ class Live:
 
 
 @dataclass(frozen=True)
-class House:
+class Components:
     """All parts of the daemon."""
 
     live: Live
@@ -200,28 +200,29 @@ class House:
         return Lane(kind, (queue_name(kind, need), queue_name(kind, need, node)), slots)
 
 
-def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]) -> House:
+def build_components(
+    config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]
+) -> Components:
     """All parts, wired, nothing started. Raises VvwatchError when the state directory cannot be used."""
     _make_state_dir(config.state_dir, telemetry)
-    clock, database, engine = _store(config, clock, telemetry)
-    database.tell = partial(tell_of_database, telemetry)
-    live = Live(config)
-    spool = config.state_dir / "spool"
+    clock, database, engine = _open_store(config, clock, telemetry)
+    names, database.tell = config.processor_names, partial(report_database, telemetry)
+    live, spool = Live(config), config.state_dir / "spool"
     box = find_keys(config.state_dir, environ).box()
     storages = Storages(lambda: live.config, box, Spool(spool, config.processing.spool_bytes))
-    sender, downloads = _outgoing(config)
-    uploads = _uploads(config, database, clock)
-    pauses, limiters = _limiting(config, box, (database, clock, telemetry))
+    sender, downloads = _open_senders(config)
+    uploads = _build_uploads(config, database, clock)
+    base = database, clock, telemetry
+    pauses, limiters = _build_limiters(config, box, base)
     resources = Resources(processing_limits(config), spool, clock, limiters.of, telemetry.emit)
     processors = open_processors(config, resources)
-    database.processors = names = config.processor_names
-    sample, attempts = random.random, config.processing.attempts
+    database.processors, sample, attempts = names, random.random, config.processing.attempts
     bounds = config.imports.bound, config.imports.patience
     technical = TechnicalProcessor(limits=resources.limits, work_dir=spool)
     reading = Reading(clock, storages.for_work, technical, processors, attempts, sample, *bounds, names=names)
-    watcher = _watcher(config, (database, clock, telemetry), reading, sample)
+    watcher = _build_watcher(config, base, reading, sample)
     queues = partial(open_queue, storages)
-    return House(
+    return Components(
         live=live,
         clock=clock,
         telemetry=telemetry,
@@ -240,8 +241,8 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
         troubles=ImportRetries(database, telemetry, reading, watcher.notice, config.node.name),
         runs=Runs(database, telemetry, reading, _budgets(config), pauses),
         exports=Exports(database, clock, telemetry, reading, config.state_dir / "exports"),
-        deliveries=Deliveries(database, clock, telemetry, sender, box, _policy(config), sample),
-        subscriptions=_subscriptions(config, watcher, queues, (database, clock, telemetry), sample),
+        deliveries=Deliveries(database, clock, telemetry, sender, box, _delivery_policy(config), sample),
+        subscriptions=_build_subscriptions(config, watcher, queues, base, sample),
         storages=storages,
         uploads=uploads,
         downloads=downloads,
@@ -252,7 +253,7 @@ def build(config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[s
     )
 
 
-def _outgoing(config: Config) -> tuple[HttpSender, Downloads]:
+def _open_senders(config: Config) -> tuple[HttpSender, Downloads]:
     """What asks the hosts that users name, each by its own policy."""
     hooks, attachments = Guard(config.webhooks.policy), Guard(config.attachments.policy, "attachments")
     ca_file = config.webhooks.ca_file
@@ -262,15 +263,18 @@ def _outgoing(config: Config) -> tuple[HttpSender, Downloads]:
     )
 
 
-def _watcher(
+def _build_watcher(
     config: Config, base: tuple[Database, Clock, Telemetry], reading: Reading, sample: Callable[[], float]
 ) -> Watcher:
     watcher = Watcher(*base, reading.open_storage, sample)
-    watcher.reconciler.confirmation, watcher.reconciler.place_of = config.imports.confirmation, _place
+    watcher.reconciler.confirmation, watcher.reconciler.place_of = (
+        config.imports.confirmation,
+        _folder_identity,
+    )
     return watcher
 
 
-def _policy(config: Config) -> DeliveryPolicy:
+def _delivery_policy(config: Config) -> DeliveryPolicy:
     return DeliveryPolicy(config.webhooks.delays_seconds, config.webhooks.disable_after)
 
 
@@ -284,21 +288,21 @@ def _budgets(config: Config) -> Budgets:
     return budgets_of(config.processing.budget, config.processors)
 
 
-def _limiting(
+def _build_limiters(
     config: Config, box: SecretBox, base: tuple[Database, Clock, Telemetry]
 ) -> tuple[Pauses, Limiters]:
     database, _, telemetry = base
-    pauses = Pauses(database, telemetry, fingerprints(config, box))
+    pauses = Pauses(database, telemetry, compute_fingerprints(config, box))
     return pauses, Limiters(*base, pauses, config.node.name if config.replicated else "")
 
 
-def _uploads(config: Config, database: Database, clock: Clock) -> Uploads:
+def _build_uploads(config: Config, database: Database, clock: Clock) -> Uploads:
     node = config.node.name if config.replicated else ""
     folder = UploadsFolder(config.state_dir / "uploads", config.api.uploads_bytes)
     return Uploads(database, clock, folder, node)
 
 
-def _subscriptions(
+def _build_subscriptions(
     config: Config,
     watcher: Watcher,
     queues: Callable[[sa.Row[Any]], EventQueue],
@@ -308,7 +312,7 @@ def _subscriptions(
     """What tells the watcher of changes early, and whether it need list a connector seldom only."""
     clock = base[1]
     found = Subscriptions(
-        *base, watcher, lambda _, connector: _source(config, clock, connector), queues, sample
+        *base, watcher, lambda _, connector: _open_source(config, clock, connector), queues, sample
     )
     watcher.listens = found.listens
     return found
@@ -322,14 +326,14 @@ class StoreEngine(Engine, JobSink, Protocol):
         ...
 
 
-def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, Database, StoreEngine]:
+def _open_store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, Database, StoreEngine]:
     """The clock, database and engine that `database_url` asks for; only these are imported.
 
     Raises InvalidInput when what PostgreSQL needs is not installed.
     """
 
     def report(job: Job | None, error: Exception) -> None:
-        _report(telemetry, job, error)
+        _report_failure(telemetry, job, error)
 
     if not config.replicated:
         from vvwatch.store.db.sqlite import SqliteDatabase  # noqa: PLC0415  # only what is asked for
@@ -346,7 +350,7 @@ def _store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, D
 
 
 def _make_state_dir(path: Path, telemetry: Telemetry) -> None:
-    found = prepare(path)
+    found = prepare_state_dir(path)
     if found.closed:
         telemetry.emit("state_dir.closed", state_dir=str(path), names=list(found.closed))
     if found.doubt:
@@ -364,16 +368,16 @@ def processing_limits(config: Config) -> Limits:
     )
 
 
-def _source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source | None:
+def _open_source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source | None:
     """The folder's own events, where this node has the folder to itself: of others' writes a share tells nothing."""
     elsewhere = connector.node not in ("", config.node.name)
     if connector.provider != "local" or connector.settings.get("shared") or elsewhere:
         return None
     root = Path(connector.settings["root"])
-    return FolderSource(root, clock=clock, sweep_seconds=_SAFETY_SWEEP_SECONDS)
+    return FolderSource(root, clock=clock, sweep_seconds=_SAFETY_SCAN_SECONDS)
 
 
-def tell_of_database(telemetry: Telemetry, error: StoreUnavailable | None) -> None:
+def report_database(telemetry: Telemetry, error: StoreUnavailable | None) -> None:
     """An outage is told as one, however many meet it, and once when it is over."""
     if error is not None:
         telemetry.emit("database.unavailable", error=error)
@@ -382,12 +386,12 @@ def tell_of_database(telemetry: Telemetry, error: StoreUnavailable | None) -> No
         telemetry.emit("database.available", outage_seconds=seconds, failures=past.times)
 
 
-def _place(connector: sa.Row[Any]) -> str | None:
+def _folder_identity(connector: sa.Row[Any]) -> str | None:
     """A bucket that answers is always the same one; a folder may be another one after a mount."""
     return place_of(Path(connector.settings["root"])) if connector.provider == "local" else EVERYWHERE
 
 
-def _report(telemetry: Telemetry, job: Job | None, error: Exception) -> None:
+def _report_failure(telemetry: Telemetry, job: Job | None, error: Exception) -> None:
     if job is None:
         telemetry.emit("task.failed", task="engine", error=error)
     else:

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from tests.clock import FakeClock
 from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.core.connections import ConnectionLimits
-from vvwatch.daemon.serving import Connections, WebServer, bound
+from vvwatch.daemon.serving import Connections, WebServer, bind_socket
 from vvwatch.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ async def test_a_shortage_is_waited_for_without_a_busy_loop(error: int) -> None:
     lines: list[str] = []
     telemetry.subscribe(lambda event, fields: lines.append(f"{event} {fields.get('reason')}"))
     connections = Connections(ConnectionLimits(10, 10), telemetry, FakeClock())
-    listener = Short(fileno=bound("127.0.0.1", 0).detach())
+    listener = Short(fileno=bind_socket("127.0.0.1", 0).detach())
     listener.error = error
     web = WebServer(app, listener, None, connections)
     async with anyio.create_task_group() as tasks:
@@ -77,7 +77,7 @@ async def test_a_connection_that_is_over_before_it_is_accepted_is_passed_over() 
     app = FastAPI()
     app.state.broadcast = Broadcast(1)
     telemetry = Telemetry("test")
-    listener = Short(fileno=bound("127.0.0.1", 0).detach())
+    listener = Short(fileno=bind_socket("127.0.0.1", 0).detach())
     listener.error = errno.ECONNABORTED
     web = WebServer(app, listener, None, Connections(ConnectionLimits(10, 10), telemetry, FakeClock()))
     async with anyio.create_task_group() as tasks:

@@ -22,7 +22,7 @@ from tests.tls import Tls as Certificate
 from tests.tls import certificate
 from vvwatch.api.http.broadcast import Broadcast
 from vvwatch.core.connections import ConnectionLimits, Timeouts
-from vvwatch.daemon.serving import Connections, Tls, WebServer, bound
+from vvwatch.daemon.serving import Connections, Tls, WebServer, bind_socket
 from vvwatch.telemetry import Telemetry
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +133,7 @@ def reading(app: FastAPI, server: Callable[[], Server]) -> None:
 async def serving(tls: Certificate | None, total: int = 100, **times: float) -> AsyncIterator[Server]:
     clock, telemetry = FakeClock(), Telemetry("test")
     connections = Connections(ConnectionLimits(total, 50), telemetry, clock, Timeouts(**times))
-    listener = bound("127.0.0.1", 0)
+    listener = bind_socket("127.0.0.1", 0)
     server = Server(listener.getsockname()[1], clock, connections, telemetry, tls)
     files = None if tls is None else Tls(tls.certificate, tls.key)
     web = WebServer(application(lambda: server), listener, files, connections)

@@ -18,7 +18,7 @@ from tests.store.pipeline import PROBE, RESULT, obj, prepare
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.processors import ProcessorInfo, ProcessorNames
 from vvwatch.core.windows import WindowPolicy
-from vvwatch.daemon.wiring import build
+from vvwatch.daemon.wiring import build_components
 from vvwatch.ports import Handler, Job, Kind, Lane
 from vvwatch.processors.technical.processor import TechnicalProcessor
 from vvwatch.store.catalog import catalog
@@ -238,7 +238,9 @@ def attach(tx: Tx, job_id: str) -> None:
 
 def lanes(base: Path, *processors: str) -> tuple[Lane, ...]:
     """What the daemon serves when it has these processors."""
-    house = build(config(base, f"[processing]\nconcurrency = {SLOTS}\n"), FakeClock(), Telemetry("test"), {})
+    house = build_components(
+        config(base, f"[processing]\nconcurrency = {SLOTS}\n"), FakeClock(), Telemetry("test"), {}
+    )
     [processor] = house.processors.values()
     assert isinstance(processor, TechnicalProcessor)
     return replace(house, processors=dict.fromkeys(processors or house.processors, processor)).lanes()

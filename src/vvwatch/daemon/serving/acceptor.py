@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from vvwatch.core.connections import network_of
 from vvwatch.daemon.serving.connections import TLS_FAILED, Connections
-from vvwatch.daemon.serving.protocol import HttpConnection, MakeConnection, answer
+from vvwatch.daemon.serving.protocol import HttpConnection, MakeConnection, build_response
 
 _AT_ONCE: Final = 64
 _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -112,7 +112,7 @@ class Acceptor:
             client.setblocking(False)
             if self._tls is None:
                 client.send(
-                    answer(
+                    build_response(
                         HTTPStatus.SERVICE_UNAVAILABLE,
                         "too_many_connections",
                         "the server has as many connections as it takes",

@@ -13,7 +13,7 @@ from vvwatch.errors import ConfigInvalid, Problem, VvwatchError
 _BACKLOG: Final = 512
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 picks a free one. Raises OSError.
 
     The protocol is named because asyncio turns Nagle's delay off only where it is.
@@ -39,27 +39,27 @@ class Tls:
     key: Path
 
 
-def address(listener: socket.socket, tls: Tls | None) -> str:
+def server_address(listener: socket.socket, tls: Tls | None) -> str:
     """The address of a listening socket."""
     host, port = listener.getsockname()[:2]
     scheme = "http" if tls is None else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def tls_of(config: Config) -> Tls | None:
+def tls_settings(config: Config) -> Tls | None:
     """The certificate that is configured; None for plain HTTP."""
     certificate, key = config.api.tls_certificate, config.api.tls_key
     return None if certificate is None or key is None else Tls(certificate, key)
 
 
-def listener_of(config: Config) -> socket.socket:
+def open_listener(config: Config) -> socket.socket:
     """A socket that listens where the configuration says. Raises ConfigInvalid or VvwatchError where it may not."""
     host, port = config.address
     try:
-        return bound(host, port)
+        return bind_socket(host, port)
     except PermissionError as error:
         # A restart changes nothing, so this ends as a wrong configuration does.
-        raise ConfigInvalid((_forbidden(config, port, error),)) from error
+        raise ConfigInvalid((_bind_problem(config, port, error),)) from error
     except OSError as error:
         raise VvwatchError(
             f"cannot listen on {config.listen}: {error.strerror}",
@@ -67,7 +67,7 @@ def listener_of(config: Config) -> socket.socket:
         ) from error
 
 
-def _forbidden(config: Config, port: int, error: OSError) -> Problem:
+def _bind_problem(config: Config, port: int, error: OSError) -> Problem:
     """Why this process may not have the port: below 1024, or not one that its unit allows."""
     hint = f"under systemd add a drop-in: [Service] SocketBindAllow=tcp:{port}"
     if port < 1024:

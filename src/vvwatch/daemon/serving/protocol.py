@@ -24,7 +24,9 @@ PIECE_BYTES: Final = 32 << 10
 """How much is parsed at once: a body of one-byte chunks costs 4 µs a byte, and a read has up to 256 KiB."""
 
 
-def answer(status: HTTPStatus, code: str, message: str, hint: str, retry_after: int | None = None) -> bytes:
+def build_response(
+    status: HTTPStatus, code: str, message: str, hint: str, retry_after: int | None = None
+) -> bytes:
     """Return a whole answer in the API's error envelope, after which the connection is closed."""
     error: dict[str, Any] = {"code": code, "message": message, "details": {"hint": hint}, "request_id": ""}
     error["timestamp"] = iso(time())
@@ -211,7 +213,7 @@ class HttpConnection(H11Protocol):
             return
         what = "body" if reason == BODY_LATE else "head"
         self.transport.write(
-            answer(
+            build_response(
                 HTTPStatus.REQUEST_TIMEOUT,
                 "request_timeout",
                 f"the {what} of the request stopped arriving",

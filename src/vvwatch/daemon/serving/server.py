@@ -88,7 +88,7 @@ class WebServer:
             ssl_keyfile=None if tls is None else tls.key,
         )
         try:
-            _load(config, tls)
+            _configure_uvicorn(config, tls)
         except VvwatchError:
             listener.close()
             raise
@@ -113,7 +113,7 @@ class WebServer:
         self._server.should_exit = True
 
 
-def _load(config: uvicorn.Config, tls: Tls | None) -> None:
+def _configure_uvicorn(config: uvicorn.Config, tls: Tls | None) -> None:
     try:
         config.load()
     except OSError as error:  # those of TLS, too
