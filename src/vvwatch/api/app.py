@@ -1,4 +1,4 @@
-"""The application: guards, routes and the one place where errors become answers."""
+"""Build the application: guards, routes and the error handlers."""
 
 from __future__ import annotations
 
@@ -111,29 +111,29 @@ _RESOURCES: Final = (
 
 
 class _Api(FastAPI):
-    """Describes itself wholly, and once."""
+    """The application; it builds its OpenAPI document once."""
 
     @cached_property
     def _described(self) -> dict[str, Any]:
         return complete_document(super().openapi())
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """Return the OpenAPI document."""
         return self._described
 
     @cached_property
     def document_bytes(self) -> bytes:
-        """The OpenAPI document as it is served."""
+        """The OpenAPI document as JSON."""
         return json.dumps(self.openapi(), ensure_ascii=False).encode()
 
     @cached_property
     def document_page(self) -> str:
-        """The page that shows it."""
+        """The HTML page that shows the document."""
         return render_page(self.openapi())
 
 
 def create_app(context: ApiContext) -> FastAPI:
-    """The application that answers from `context`. FastAPI's own pages are off: they would load foreign scripts."""
+    """Create the application from `context`, without FastAPI's own pages: they load scripts from other sites."""
     app = _Api(
         **app_options(context.settings.public_url),
         openapi_url=None,
@@ -157,13 +157,13 @@ def create_app(context: ApiContext) -> FastAPI:
 
 
 def _build_routes(app: FastAPI) -> None:
-    """Build what FastAPI would build during the first request, for a third of a second, while all others wait."""
+    """Build each route now: FastAPI would do it during the first request and block all others for 0.3 s."""
     for route in app.router.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
 
 
 def _add_guards(app: FastAPI, settings: ApiSettings) -> None:
-    """The guard that is added last stands first."""
+    """Add the guards; the last one added runs first."""
     public = urlsplit(settings.public_url) if settings.public_url else None
     names = {"localhost", settings.listen_host.lower(), (public and public.hostname) or "localhost"}
     origin = f"{public.scheme}://{public.netloc}".lower() if public else None

@@ -83,4 +83,4 @@ async def test_patterns_whose_braces_stand_for_too_much_together_are_one_error(a
     body = {"connector_id": "conn_x", "exclude": ["{1..100}" + "[a-z]" * 18] * 100}
     error = await api.error("PUT", path, 422, json=body)
     problem = next(each for each in error["details"]["errors"] if each["where"] == "body.exclude")
-    assert problem["what"] == "the braces of all patterns together expand to too much"
+    assert problem["what"] == "the braces of all patterns together expand too far"

@@ -101,7 +101,7 @@ async def test_a_body_that_is_no_sound_json_is_refused(api: Api, body: bytes) ->
     [
         (b'{"name": }', "the body is not JSON (at character 10)"),
         (b'{"name": "\xff"}', "the body is not JSON (at byte 11: it is not valid UTF-8)"),
-        (b"[" * 10_000, "the body is not JSON that can be read"),
+        (b"[" * 10_000, "the JSON body cannot be parsed"),
     ],
 )
 async def test_where_a_body_is_no_json_is_told(api: Api, body: bytes, what: str) -> None:

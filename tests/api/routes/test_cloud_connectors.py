@@ -485,7 +485,7 @@ async def test_an_address_leads_to_its_connector_without_opening_the_others(
         whole = uris[0].rpartition("/")[0]
         for uri in (whole, f"{whole}/"):
             assert (
-                "is all of connector"
+                "is the location of connector"
                 in (await there.error("GET", "/explain", 422, params={"uri": uri}))["message"]
             )
         elsewhere = uris[0].replace("b1", "b3")

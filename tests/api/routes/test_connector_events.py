@@ -137,7 +137,7 @@ async def test_what_cannot_be_events_is_refused(api: Api, events: Any) -> None:
 async def test_a_folder_has_no_events(api: Api) -> None:
     connector = await api.connector()
     error = await api.error("PATCH", f"/connectors/{connector}", 422, json={"events": {"queue": SQS}})
-    assert "a folder tells of changes by itself" in json.dumps(error)
+    assert "a local folder needs no queue" in json.dumps(error)
     assert (await api.ask("PATCH", f"/connectors/{connector}", json={"events": None}))["events"] is None
 
 

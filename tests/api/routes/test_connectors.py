@@ -372,9 +372,7 @@ async def test_a_connector_in_use_is_not_deleted(api: Api) -> None:
 async def test_a_connector_that_nothing_uses_is_deleted(api: Api) -> None:
     connector = await api.connector()
     answer = await api.ask("DELETE", f"/connectors/{connector}")
-    assert answer == {
-        "message": f"connector 'in' ({connector}) was deleted; what was imported through it stays"
-    }
+    assert answer == {"message": f"connector 'in' ({connector}) was deleted; imported media stay"}
     assert await api.get("/connectors") == []
     assert (await api.error("DELETE", f"/connectors/{connector}", 404))[
         "code"

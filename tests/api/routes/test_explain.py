@@ -70,7 +70,7 @@ async def test_a_file_that_is_tried_again_by_itself_says_when(
 
     await database.write(record)
     found = await explained(api, "b.mp4")
-    assert "moov atom not found; tried again by itself 2 times, next at 20" in found["conclusion"]
+    assert "moov atom not found; retried 2 times, next at 20" in found["conclusion"]
     [file] = (await api.get(f"/import-jobs/{story.job_id}/files", failed_only="true"))["items"]
     assert (file["retries"], file["next_retry_at"] is None) == (2, False)
 
@@ -93,7 +93,7 @@ async def test_an_object_that_went_before_its_import_is_told(
 async def test_a_file_that_was_left_alone_says_why(api: Api, story: Story, storage: FakeStorage) -> None:
     storage.put("c.txt", b"c")
     found = await explained(api, "c.txt")
-    assert found["conclusion"].startswith("not picked up: its extension")
+    assert found["conclusion"].startswith("not imported: its extension")
     assert found["verdict"]["reason"] == "unsupported_media_type"
     assert found["observed"]["import_job_id"] == story.job_id
     assert found["versions"] == []
@@ -122,7 +122,7 @@ async def test_a_version_that_was_overtaken_says_so(
     window = await database.write(windows.find_open_window, row.id)
     assert window is not None
     await database.write(ledger.record_versions, row.scope_id, [first], window.seq)
-    assert "a newer version took its place" in (await explained(api, "d.mp4"))["conclusion"]
+    assert "a newer version replaced it" in (await explained(api, "d.mp4"))["conclusion"]
 
 
 async def test_what_is_new_says_when_it_is_looked_at(api: Api, story: Story, storage: FakeStorage) -> None:
@@ -142,13 +142,13 @@ async def test_the_filter_is_asked(
     storage.put(key, b"" if reason == "zero_byte" else b"x")
     found = await explained(api, key)
     assert found["verdict"]["reason"] == reason
-    assert found["conclusion"].startswith("not picked up: ")
+    assert found["conclusion"].startswith("not imported: ")
 
 
 async def test_nothing_there_and_never_seen(api: Api, story: Story) -> None:
     found = await explained(api, "never.mp4")
     assert found["standing"]["exists"] is False
-    assert found["conclusion"] == "nothing stands at this key, and nothing that stood there was seen"
+    assert found["conclusion"] == "no object has this key, and none was seen before"
 
 
 async def test_what_is_gone_is_still_told(api: Api, story: Story, storage: FakeStorage) -> None:
@@ -217,7 +217,7 @@ async def test_a_watched_folder_itself_is_no_object(api: Api, story: Story, stor
     base = storage.uri("x").removesuffix("x")
     for uri in (base, base.rstrip("/")):
         error = await api.error("GET", "/explain", 422, params={"uri": uri})
-        assert error["message"] == f"{uri!r} is all of connector {CONNECTOR!r}, not an object"
+        assert error["message"] == f"{uri!r} is the location of connector {CONNECTOR!r}, not an object"
 
 
 async def test_a_path_of_this_machine_is_an_address(

@@ -55,7 +55,7 @@ async def test_a_held_window_is_named(
     await gather(database, storage.put("d.mp4", b"d"))
     await api.post(f"{PATH}/window/hold")
     found = await explained(api, "d.mp4")
-    assert found["conclusion"].endswith("which is held until somebody releases or fires it")
+    assert found["conclusion"].endswith("which is held until a person releases or fires it")
     assert found["versions"][0]["window_held"] is True
 
 
@@ -117,7 +117,7 @@ async def test_what_a_sweep_missed_is_not_gone_yet(
 
     await database.write(missed)
     found = await explained(api, "a.mp4")
-    assert "as the sweep of 2026-09-21T14:18:20.000Z saw" in found["conclusion"]
+    assert "the full scan of 2026-09-21T14:18:20.000Z did not find it" in found["conclusion"]
     assert found["versions"][0]["absent_since"] == "2026-09-21T14:18:20.000Z"
 
 
@@ -172,7 +172,7 @@ async def test_what_nobody_can_look_at_is_not_called_new(
 ) -> None:
     storage.broken = StorageUnavailable("the store is away")
     found = await explained(api, "new.mp4")
-    assert found["conclusion"].endswith("whether it stands there is not known: the store is away")
+    assert found["conclusion"].endswith("whether it exists is unknown: the store is away")
 
 
 class Local(FakeStorage):
@@ -202,8 +202,8 @@ async def test_a_file_that_still_settles_says_so(
             answer = await client.get("/api/v2/explain", params={"connector_id": CONNECTOR, "key": key})
             return str(answer.json()["places"][0]["indexes"][0]["conclusion"])
 
-        assert (await conclusion("young.mp4")).startswith("not picked up yet: it may still be written to")
-        assert (await conclusion("open.mp4")).startswith("not picked up yet: a writer has it open")
+        assert (await conclusion("young.mp4")).startswith("not imported yet: it may still be written to")
+        assert (await conclusion("open.mp4")).startswith("not imported yet: a writer has it open")
         assert (await conclusion("old.mp4")).startswith("it matches and is new")
 
 
@@ -218,7 +218,7 @@ async def test_what_can_be_no_object_is_called_what_it_is(
         for key, what in (("link.mp4", "a symbolic link"), ("pipe.mp4", "a named pipe")):
             answer = await client.get("/api/v2/explain", params={"connector_id": CONNECTOR, "key": key})
             [place] = answer.json()["places"]
-            assert place["indexes"][0]["conclusion"].startswith("not picked up: it is a link, device, pipe")
+            assert place["indexes"][0]["conclusion"].startswith("not imported: it is a link, device, pipe")
             assert what in place["standing"]["error"]
 
 
@@ -234,7 +234,7 @@ async def test_a_store_that_hangs_is_given_up(
     async with client_of(replace(context, storages=lambda _: Stuck()), headers=api.client.headers) as client:
         answer = await client.get("/api/v2/explain", params={"connector_id": CONNECTOR, "key": "a.mp4"})
     found = answer.json()["places"][0]["standing"]
-    assert (found["exists"], found["error"]) == (None, "the store did not answer for 0.05 seconds")
+    assert (found["exists"], found["error"]) == (None, "the store did not respond within 0.05 seconds")
 
 
 async def test_a_store_that_cannot_be_opened_leaves_what_is_known(
@@ -265,7 +265,7 @@ async def test_every_index_that_watches_it_is_told(
     [place] = (await api.get("/explain", uri=storage.uri("a.mp4")))["places"]
     told = {each["index_id"]: each["conclusion"] for each in place["indexes"]}
     assert story.video_id in told[INDEX]
-    assert told[other] == "not picked up: its key does not start with the source prefix (elsewhere/)"
+    assert told[other] == "not imported: its key does not start with the source prefix (elsewhere/)"
 
 
 async def test_what_no_automation_watches_is_still_looked_at(
@@ -304,7 +304,7 @@ async def test_each_rule_is_named(
     storage.put(key, b"x")
     found = await explained(api, key)
     assert found["verdict"]["reason"] == reason
-    assert found["conclusion"].startswith("not picked up: ")
+    assert found["conclusion"].startswith("not imported: ")
 
 
 async def test_what_waits_to_be_restored_says_so(api: Api, story: Story, storage: FakeStorage) -> None:

@@ -289,7 +289,7 @@ async def test_an_object_tells_which_one_time_job_took_it(
     told = [await conclusion(api, f"{number:02}.mp4") for number in range(2)]
     assert told == [
         f"imported as {video_id} by {job['job_id']}; it is not_processed",
-        f"import job {job['job_id']} is about to import it",
+        f"import job {job['job_id']} will import it",
     ]
     await database.write(lambda tx: tx.execute(sa.delete(import_files)))
     assert await conclusion(api, "00.mp4") == told[0]

@@ -108,7 +108,7 @@ async def test_the_address_dies_with_the_key_that_granted_it(
         await (api.ask("DELETE", path) if how == "delete" else api.post(f"{path}/{how}"))
     answer = await stranger.get(url)
     assert code(answer) == (401, "authentication_invalid_token")
-    assert "the API key that granted" in answer.json()["error"]["message"]
+    assert "the API key that created" in answer.json()["error"]["message"]
 
 
 async def test_a_key_opens_it_too_and_nothing_does_not(
@@ -223,7 +223,7 @@ async def test_what_is_named_must_belong_together(api: Api, story: Story, video:
     its = {"video_id": video, "segment_id": segment["segment_id"]}
     error = await api.error("POST", "/workflow/media-grants", 404, json=its)
     assert error["code"] == "not_available", "the whole file is not given out under a segment's name"
-    assert "leave segment_id out" in error["details"]["hint"]
+    assert "omit segment_id" in error["details"]["hint"]
     for wrong, what in (
         ({"video_id": "vid_none"}, "video"),
         ({"run_id": "run_none"}, "prompt_run"),

@@ -41,7 +41,7 @@ async def test_an_imported_file_is_explained(api: Api, pruned: Story) -> None:
 
 async def test_a_file_that_failed_is_explained_as_far_as_is_known(api: Api, pruned: Story) -> None:
     said = await conclusion(api, "b.mp4")
-    assert said == f"import job {pruned.job_id} made no media of it; why is no longer kept"
+    assert said == f"import job {pruned.job_id} created no media item of it; the reason is no longer kept"
 
 
 async def test_what_is_gone_is_still_explained(api: Api, pruned: Story, storage: FakeStorage) -> None:

@@ -296,7 +296,8 @@ async def test_the_explanation_says_that_exports_are_paused(
     [index] = told["places"][0]["indexes"]
     assert index["export_status"] == "paused"
     assert (
-        f"exports are paused, so nothing of it is delivered: `vvwatch resume {INDEX}" in index["conclusion"]
+        f"exports are paused, so its results are not delivered: `vvwatch resume {INDEX}"
+        in index["conclusion"]
     )
 
 

@@ -1,4 +1,4 @@
-"""Is this key good? And what clients say before they have media worked on."""
+"""Check a key, and accept the activity notes of clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ router = resource_router("authentication")
 
 
 class Activity(Resource):
-    """That clients need not wait for anything to wake up."""
+    """Tells clients that the server is awake."""
 
     accepted: bool
     wake_status: str
@@ -25,10 +25,10 @@ _AWAKE: Final = Activity(accepted=True, wake_status="ready", reason="this server
 
 @router.get("/auth/validate", status_code=204, response_class=Response)
 async def validate() -> None:
-    """Nothing, for a key that is valid."""
+    """Return 204 for a valid key."""
 
 
 @router.post("/auth/processing-activity")
 async def note_activity() -> Activity:
-    """Clients announce their work. Whatever they say, nothing depends on it, so it is not even read."""
+    """Accept a client's announcement of work. The body is ignored: this server needs no waking."""
     return _AWAKE

@@ -1,8 +1,7 @@
-"""What failed in a prompt run, and trying it again.
+"""List the failures of a prompt run and retry them.
 
-A segment that failed has its own id. `seg_<item>_whole` stands for all of a media item that failed as a whole, or that
-has nothing of what the prompt asks about the whole, and is retried like a segment. An item each of whose segments
-failed can be retried by either.
+Each failed segment has an id. `seg_<item>_whole` stands for a media item that failed as a whole, or whose video-level
+result is missing, and is retried like a segment. If all segments of an item failed, either id retries it.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _SEGMENT_FAILED: Final = "segment_failed"
 
 
 class OperationCounts(Resource):
-    """How often each operation failed; `processing` counts items that failed as a whole, or whose whole is missing."""
+    """Failures per operation; `processing` counts items that failed as a whole or lack their video-level result."""
 
     field_extraction: int = 0
     transcription: int = 0
@@ -46,10 +45,9 @@ class OperationCounts(Resource):
 
 
 class FailedSegment(Resource):
-    """A segment that failed; times in seconds. Without times it stands for a media item as a whole.
+    """A failed segment; times in seconds. Without times it stands for a whole media item.
 
-    `failure_stage` is then `processing` when all of the item failed, `video_level` when only what is said of the whole
-    is missing.
+    `failure_stage` is then `processing` if the item failed, `video_level` if only the video-level result is missing.
     """
 
     segment_id: str
@@ -60,7 +58,7 @@ class FailedSegment(Resource):
     failure_stage: str
     failure_message: str | None
     failure_code: str | None
-    answer_text: Annotated[str | None, Field(description="what was answered, shortened")] = None
+    answer_text: Annotated[str | None, Field(description="the model's answer, shortened")] = None
     retryable: bool
     start_time: float | None
     end_time: float | None
@@ -68,7 +66,7 @@ class FailedSegment(Resource):
 
 
 class FailedVideo(Resource):
-    """What failed in one media item. The segments of an old run may be dropped; their number stays."""
+    """The failures of one media item. Old runs may drop segments; the count remains."""
 
     video_id: str
     failed_segments: int
@@ -77,7 +75,7 @@ class FailedVideo(Resource):
 
 
 class FailedSegments(Resource):
-    """What failed in a run. The counts are of all of it, `videos` of one page."""
+    """The failures of a run. The counts cover the run, `videos` one page."""
 
     run_id: str
     status: str
@@ -85,11 +83,11 @@ class FailedSegments(Resource):
     failed_segments: int
     operation_counts: OperationCounts
     videos: list[FailedVideo]
-    next_cursor: Annotated[str | None, Field(description="where the next page of `videos` begins")]
+    next_cursor: Annotated[str | None, Field(description="the cursor of the next page of `videos`")]
 
 
 class SegmentRetryStatus(Resource):
-    """How far a retry is: `pending`, `processing`, `completed` or `failed`."""
+    """The progress of a retry: `pending`, `processing`, `completed` or `failed`."""
 
     run_id: str
     retry_id: str
@@ -110,7 +108,7 @@ class SegmentRetryStatus(Resource):
 
 
 class SegmentRetry(SegmentRetryStatus):
-    """A retry that has begun."""
+    """A retry that has started."""
 
     message: str
     idempotency_key: str | None = None
@@ -120,10 +118,10 @@ class SegmentRetry(SegmentRetryStatus):
 async def list_failed_segments(
     context: Context,
     run_id: str,
-    limit: Annotated[int, Query(ge=1, le=1000, description="how many media items")] = 1000,
+    limit: Annotated[int, Query(ge=1, le=1000, description="maximum number of media items")] = 1000,
     cursor: Cursor = None,
 ) -> FailedSegments:
-    """What failed in a run, by media item."""
+    """List the failures of a run by media item."""
     found = await context.database.read(queries.list_failures, run_id, decode_number(cursor) or 0, limit + 1)
     here, next_cursor = cut_page(found.items, limit, lambda each: each.item.id)
     retryable = found.run.results == Results.KEPT
@@ -193,9 +191,9 @@ def _whole_item(item: sa.Row[Any], stage: str, *, retryable: bool) -> FailedSegm
     response_model=SegmentRetry,
 )
 async def retry_segment(once: Idempotent, run_id: str, video_id: str, segment_id: str) -> Response:
-    """Process a segment again that failed, or with `seg_…_whole` all that failed of an item.
+    """Process a failed segment again, or with `seg_…_whole` everything that failed of an item.
 
-    What is found replaces the failure, and nothing else; the counts and the status of the run follow.
+    The new result replaces the failure and nothing else; the counts and the status of the run follow.
     """
     return await once(lambda tx: _request_retry(tx, run_id, video_id, segment_id))
 
@@ -227,7 +225,7 @@ def _retry_fields(row: sa.Row[Any], run_id: str, video_id: str, segment_id: str)
 async def get_segment_retry(
     context: Context, run_id: str, video_id: str, segment_id: str, retry_id: str
 ) -> SegmentRetryStatus:
-    """How far a retry is."""
+    """Return the progress of a retry."""
     return await context.database.read(_read_retry, run_id, video_id, segment_id, retry_id)
 
 

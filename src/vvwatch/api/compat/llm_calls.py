@@ -1,4 +1,4 @@
-"""The ledger of a run: each call of a model, what it used, and what it cost as far as anybody knows."""
+"""List the model calls of a run, with their usage and known cost."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ router = resource_router("prompt runs")
 
 
 class LlmCall(Resource):
-    """A call of a model. Of one whose `segment_id` is null the whole media item was the subject.
+    """A model call. If `segment_id` is null, it covered the whole media item.
 
-    `status` is `started`, `completed` or `failed`; a call that failed and was made again under its key counts in
-    `attempts`. Texts that were sent and answered are not kept.
+    `status` is `started`, `completed` or `failed`; `attempts` counts retries. Prompts and answers are not kept.
     """
 
     llm_call_id: str
@@ -40,7 +39,7 @@ class LlmCall(Resource):
     input_tokens: int
     output_tokens: int
     total_tokens: int
-    cost_usd: Annotated[float | None, Field(description="null: nobody knows the price, which is not zero")]
+    cost_usd: Annotated[float | None, Field(description="null if the price is unknown, which is not zero")]
     video_seconds: float
     segment_start_time: float | None
     segment_end_time: float | None
@@ -56,14 +55,14 @@ async def list_llm_calls(
     request: Request,
     response: Response,
     run_id: str,
-    limit: Annotated[int, Query(ge=1, le=10_000, description="how many calls")] = 10_000,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="maximum number of calls")] = 10_000,
     after: Annotated[
-        str | None, Query(max_length=100, description="the `llm_call_id` behind which to go on")
+        str | None, Query(max_length=100, description="continue after this `llm_call_id`")
     ] = None,
 ) -> list[LlmCall]:
-    """The calls of models that a run made, in the order in which they began. They go with the run's results.
+    """List the model calls of a run in the order in which they began. They are deleted with the run's results.
 
-    Where there are more, the header `Link` has the address of the next ones.
+    If there are more, the `Link` header has the URL of the next page.
     """
     run, rows = await context.database.read(call_queries.list_calls, run_id, after, limit + 1)
     if len(rows) > limit:

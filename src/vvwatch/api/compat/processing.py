@@ -1,4 +1,4 @@
-"""Processing in one request: a prompt over what an import makes, over media, over an index or the playground."""
+"""Run a prompt in one request: over a running import, media, an index or the playground."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def _as_list(value: Any) -> Any:
 
 
 class ProcessBody(RunOptions):
-    """A prompt, and what to run it over; nothing named is the playground.
+    """A prompt and its target; without a target it runs over the playground.
 
-    `segmentation_mode` is of video and audio alike; `advanced_transcription` and `create_image_embeddings` are other
-    names of `enable_transcription` and `enable_image_embedding`.
+    `segmentation_mode` applies to video and audio; `advanced_transcription` and `create_image_embeddings` are aliases
+    of `enable_transcription` and `enable_image_embedding`.
     """
 
     prompt_id: PromptId | None = None
     prompt_instruction: Annotated[str, Field(max_length=12_000)] | None = None
-    import_job_id: Annotated[Id | None, Field(description="the run begins when this import has ended")] = None
+    import_job_id: Annotated[Id | None, Field(description="the run starts when this import ends")] = None
     video_ids: Annotated[VideoIds | None, BeforeValidator(_as_list)] = None
     index_id: Id | None = None
     index_name: Id | None = None
@@ -58,16 +58,16 @@ class ProcessBody(RunOptions):
         if self.import_job_id is not None and any(
             getattr(self, name) is not None for name in _INDEX_OR_VIDEOS
         ):
-            raise PydanticCustomError("target", "import_job_id goes with no other target")
+            raise PydanticCustomError("target", "import_job_id excludes other targets")
         if self.index_id is not None and self.index_name is not None:
             raise PydanticCustomError("target", "give either index_id or index_name")
         if self.segmentation_mode != "fixed" and self.fixed_segment_duration_seconds is not None:
-            text = "fixed_segment_duration_seconds goes with segmentation_mode fixed only"
+            text = "fixed_segment_duration_seconds needs segmentation_mode fixed"
             raise PydanticCustomError("stray_duration", text)
         return self
 
     def options(self) -> RunOptions:
-        """What was sent of the options, by whichever name."""
+        """Return the options that were sent, under their usual names."""
         sent = self.model_dump(include=set(RunOptions.model_fields), exclude_unset=True)
         if self.segmentation_mode is not None:
             seconds = self.fixed_segment_duration_seconds
@@ -85,7 +85,7 @@ class ProcessBody(RunOptions):
 
 
 class Processing(Resource):
-    """A run that has begun, or waits for its import, and where to look how far it is."""
+    """A run that has started or waits for its import, and where to follow it."""
 
     run_id: str
     prompt: Prompt
@@ -97,10 +97,10 @@ class Processing(Resource):
 
 @router.post("/workflow/process", status_code=202, response_model=Processing)
 async def process_media(context: Context, once: Idempotent, request: Request, body: ProcessBody) -> Response:
-    """Run a prompt over media. With the id of an import that goes on, the run waits until that has ended."""
+    """Run a prompt over media. With the id of a running import, the run waits until it ends."""
     if body.prompt_id is None:
         raise model_required(
-            "writing a prompt", "make one yourself with POST /api/v2/prompts, and send its prompt_id"
+            "writing a prompt", "create one with POST /api/v2/prompts and send its prompt_id"
         )
     prompt_id, by = body.prompt_id, request.state.key_id
     return await once(
@@ -126,7 +126,7 @@ def _start_run(tx: Tx, context: ApiContext, prompt_id: str, body: ProcessBody, b
 
 
 def _find_target(tx: Tx, body: ProcessBody) -> Target:
-    """Raises NotFound, or InvalidInput when there is nothing to process."""
+    """Return the media to process. Raises NotFound, or InvalidInput if there are none."""
     index_id = body.index_id if body.index_name is None else target_queries.find_index_id(tx, body.index_name)
     if body.video_ids is not None:
         return target_queries.resolve_videos(tx, body.video_ids, index_id)

@@ -1,7 +1,7 @@
-"""Search without a model: conditions over the metadata that prompt runs found.
+"""Search without a model: filter the metadata that prompt runs found.
 
-Every request looks at a bounded part, and for a bounded time; the cursor of a page that is not full leads to where
-the search stopped, so that following cursors comes past everything once.
+Every request examines a bounded part for a bounded time. A page may be short; its cursor continues where the search
+stopped, and following the cursors reaches everything once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PREVIEW_CHARACTERS: Final = 200
 
 
 class SearchResult(Resource):
-    """A segment, or a media item as a whole, whose metadata meets the conditions."""
+    """A segment or a whole media item whose metadata meets the conditions."""
 
     result_type: Level
     result_id: str
@@ -69,7 +69,7 @@ class SearchResult(Resource):
 
 
 class FilterPage(Resource):
-    """A page of results, in each of the two shapes that clients know."""
+    """A page of results, in both shapes that clients know."""
 
     results: list[SearchResult]
     next_page_token: str | None
@@ -79,7 +79,7 @@ class FilterPage(Resource):
 
 
 class WorkflowPagination(Resource):
-    """`truncated`: there are more results than `result_window`, and no cursor leads to them."""
+    """`truncated`: there are more results than `result_window`, and no cursor reaches them."""
 
     limit: int
     count: int
@@ -90,7 +90,7 @@ class WorkflowPagination(Resource):
 
 
 class SearchScope(Resource):
-    """Where was looked; null is everywhere."""
+    """Where the search looked; null means everywhere."""
 
     index_id: str | None
     video_ids: list[str] | None
@@ -98,7 +98,7 @@ class SearchScope(Resource):
 
 
 class Coverage(Resource):
-    """How much was looked at for this page, and whether that was all that was left."""
+    """How much this page examined, and whether that was all that was left."""
 
     examined: int
     complete: bool
@@ -118,7 +118,7 @@ class SearchPage(Resource):
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What is looked for, and where."""
+    """The conditions and the scope of a search."""
 
     conditions: tuple[Condition, ...]
     level: Level
@@ -127,7 +127,7 @@ class _Search:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """`place` is where the next page begins; None when there is none."""
+    """`place` is where the next page begins, None on the last page."""
 
     results: list[SearchResult]
     place: SearchPosition | None
@@ -137,13 +137,13 @@ class _Page:
 
 @router.post("/search/filter/playground")
 async def filter_playground(context: Context, body: FilterBody) -> FilterPage:
-    """Segments of the playground whose metadata meets all conditions."""
+    """List segments of the playground whose metadata meets all conditions."""
     return await _filter_page(context, body, body.index_ids or [catalog.PLAYGROUND_ID], body.index_ids)
 
 
 @router.post("/search/filter/{index_id}")
 async def filter_index(context: Context, index_id: str, body: FilterBody) -> FilterPage:
-    """Segments of an index whose metadata meets all conditions, those of the newest run first."""
+    """List segments of an index whose metadata meets all conditions, newest run first."""
     return await _filter_page(context, body, body.index_ids or [index_id], [index_id, *body.index_ids])
 
 
@@ -166,14 +166,12 @@ async def _filter_page(
 
 @router.post("/workflow/search")
 async def search_results(context: Context, body: SearchBody) -> SearchPage:
-    """What meets all `filters`, newest run first; a search by `query` needs a model, which there is not.
+    """List what meets all `filters`, newest run first; a search by `query` needs a model and is refused.
 
-    Without an index, media or runs it is the playground that is searched, as `/workflow/process` puts media there.
+    Without an index, media or runs it searches the playground, where `/workflow/process` puts media.
     """
     if body.filters is None:
-        raise model_required(
-            "a search by a query", "give filters, conditions over the metadata, instead of a query"
-        )
+        raise model_required("a search by query", "give filters, conditions on metadata, instead of a query")
     return await _search_page(context, body, None, 0)
 
 
@@ -181,7 +179,7 @@ async def search_results(context: Context, body: SearchBody) -> SearchPage:
 async def search_results_page(
     context: Context, cursor: Annotated[str, Query(min_length=1, max_length=32_768)]
 ) -> SearchPage:
-    """The next page of a search."""
+    """Return the next page of a search."""
     given = _decode_cursor(cursor)
     if not isinstance(given, list) or len(given) != 3 or not isinstance(given[2], int):
         raise _foreign_cursor()
@@ -197,7 +195,7 @@ async def search_results_page(
 async def _search_page(
     context: ApiContext, body: SearchBody, after: SearchPosition | None, before: int
 ) -> SearchPage:
-    """The page behind `after`, when `before` results were shown on earlier ones."""
+    """Return the page after `after`; earlier pages showed `before` results."""
     scope = await context.database.read(_find_scope, body)
     conditions = tuple(condition.meant() for condition in body.filters or ())
     limit = min(body.limit, _WINDOW - before)
@@ -227,11 +225,11 @@ async def _search_page(
 
 
 _PLAYGROUND: Final = Scope(index_ids=(catalog.PLAYGROUND_ID,))
-_NOT_FULL: Final = "the page is not full: there is much to look at, and the next cursor goes on with it"
+_NOT_FULL: Final = "the page is short because much was left to examine; the next cursor continues"
 
 
 def _find_scope(tx: Tx, body: SearchBody) -> Scope:
-    """Where to look. Raises NotFound for what is not there."""
+    """Return where to search. Raises NotFound."""
     index_id = body.index_id if body.index_name is None else target_queries.find_index_id(tx, body.index_name)
     scope = Scope(
         () if index_id is None else (index_id,), _unique_ids(body.prompt_run_ids), _unique_ids(body.video_ids)
@@ -245,7 +243,7 @@ def _unique_ids(ids: str | list[str]) -> tuple[str, ...]:
 
 
 async def _fill_page(context: ApiContext, wanted: _Search, after: SearchPosition | None, limit: int) -> _Page:
-    """Results behind `after`, until the page is full, nothing is left, or enough was looked at."""
+    """Return results after `after` until the page is full, nothing is left, or the limits are reached."""
     until = anyio.current_time() + _MAX_SECONDS
     met: list[SearchResult] = []
     places: list[SearchPosition] = []
@@ -263,7 +261,7 @@ async def _fill_page(context: ApiContext, wanted: _Search, after: SearchPosition
 
 
 def _match_chunk(wanted: _Search, part: SearchChunk) -> list[tuple[SearchHit, SearchResult]]:
-    """What of a chunk meets the conditions; not in the event loop, since documents may be large."""
+    """Return the matches of a chunk, in a thread: documents may be large."""
     documents = ((found, json.loads(found.metadata or "{}")) for found in part.found)
     return [
         (found, _to_result(wanted, found, document))
@@ -307,7 +305,7 @@ def _encode_cursor(content: list[Any]) -> str:
 
 
 def _decode_cursor(cursor: str | None) -> Any:
-    """What was encoded; None for no cursor. Raises ApiError (400)."""
+    """Return the content of a cursor; None for no cursor. Raises ApiError (400)."""
     text = decode_cursor(cursor)
     if text is None:
         return None
@@ -327,4 +325,4 @@ def _to_position(given: Any) -> SearchPosition | None:
 
 
 def _foreign_cursor() -> ApiError:
-    return ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
+    return ApiError(400, "invalid_cursor", "the cursor belongs to another list", "start without a cursor")

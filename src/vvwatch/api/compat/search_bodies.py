@@ -1,4 +1,4 @@
-"""What is asked of a search: conditions, and where to look."""
+"""Request bodies of searches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Ids = Annotated[list[Id], Field(max_length=100)]
 
 
 class FilterCondition(Body):
-    """What has to hold for a field of the metadata; keys joined by dots lead into it."""
+    """A condition on a metadata field; dots in `field` lead into nested objects."""
 
     field: Annotated[str, Field(min_length=1, max_length=200)]
     operator: str
@@ -44,23 +44,23 @@ class FilterCondition(Body):
         return self
 
     def meant(self) -> Condition:
-        """The condition. Raises InvalidInput."""
+        """Return the condition. Raises InvalidInput."""
         return check(self.field, self.operator, self.type, self.value)
 
 
 class WorkflowCondition(FilterCondition):
-    """What has to hold for a field of the metadata. Without a `type` each value that is found has its own."""
+    """A condition on a metadata field. Without a `type`, each value keeps its own."""
 
     operator: str = "equals"
-    type: FieldType | None = None  # type: ignore[assignment]  # a wider type, which `check` takes as well
+    type: FieldType | None = None  # type: ignore[assignment]  # a wider type, which `check` accepts too
 
 
 Conditions = Annotated[list[FilterCondition], Field(min_length=1, max_length=MOST_CONDITIONS)]
-"""All of them have to hold."""
+"""Conditions that must all hold."""
 
 
 class FilterBody(Body):
-    """A search of segments; `index_ids` takes the place of the index in the path."""
+    """A search of segments; `index_ids` replaces the index in the path."""
 
     conditions: Conditions
     page_size: Annotated[int, Field(ge=1, le=100)] = 50
@@ -70,7 +70,7 @@ class FilterBody(Body):
 
 
 class SearchBody(Body):
-    """A search: by `filters`, or by a `query`, which needs a model."""
+    """A search by `filters`, or by a `query`, which needs a model."""
 
     query: Annotated[str, Field(max_length=5000)] | None = None
     filters: Annotated[list[WorkflowCondition], Field(min_length=1, max_length=MOST_CONDITIONS)] | None = None

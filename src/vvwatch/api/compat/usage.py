@@ -1,4 +1,4 @@
-"""What was done in a month, and in those before. Nothing is billed by it."""
+"""Usage by month. Nothing is billed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _UNITS: Final = {metric.name: metric.unit for metric in METRICS}
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 9998
 
-Moment = Annotated[datetime | None, Query(description="a date or a moment, of UTC where it names no zone")]
+Moment = Annotated[datetime | None, Query(description="a date or a time, UTC unless it has a time zone")]
 
 
 class UsageTotals(Resource):
-    """The figures that clients know by name. Tokens and searches are not counted here, nor is storage: it is yours."""
+    """Usage under the names that clients know. Tokens, searches and storage are not counted here."""
 
     total_tokens: int = 0
     total_searches: int = 0
@@ -39,7 +39,7 @@ class UsageTotals(Resource):
 
 
 class Usage(Resource):
-    """What was done in the month that is under way."""
+    """Usage of the current month."""
 
     user_id: str
     period_start: str
@@ -51,7 +51,7 @@ class Usage(Resource):
 
 
 class UsagePeriod(Resource):
-    """What was done in one month."""
+    """Usage of one month."""
 
     summary_id: str
     period_start: str
@@ -70,7 +70,7 @@ class UsageHistory(Resource):
 
 
 class UsageBreakdown(Resource):
-    """What was done in a stretch of time."""
+    """Usage of a period."""
 
     user_id: str
     period_start: str
@@ -80,7 +80,7 @@ class UsageBreakdown(Resource):
 
 
 class UsageDetail(Resource):
-    """One thing that counted."""
+    """One counted action."""
 
     event_id: str
     metric_type: str
@@ -91,7 +91,7 @@ class UsageDetail(Resource):
 
 
 class MetricType(Resource):
-    """Something that is counted."""
+    """A metric."""
 
     type: str
     description: str
@@ -100,7 +100,7 @@ class MetricType(Resource):
 
 @router.get("/usage")
 async def get_usage(context: Context) -> Usage:
-    """What was done in this month."""
+    """Return this month's usage."""
     since, until = _month_of(_to_date(context.clock.now()))
     figures = await context.database.read(usage_queries.sum_metrics, since, until)
     return Usage(
@@ -119,9 +119,9 @@ async def get_usage_history(
     context: Context,
     start_date: Moment = None,
     end_date: Moment = None,
-    limit: Annotated[int, Query(ge=1, le=24, description="how many months at most")] = 12,
+    limit: Annotated[int, Query(ge=1, le=24, description="maximum number of months")] = 12,
 ) -> UsageHistory:
-    """Month by month, newest first; a month in which nothing was done has zeros."""
+    """List usage by month, newest first; a month without usage has zeros."""
     now = context.clock.now()
     first, last = _parse_period(start_date, end_date, 0.0, now)
     months = list(_list_months(first, min(last, now), limit))
@@ -133,12 +133,12 @@ async def get_usage_history(
 @router.get("/usage/details")
 async def list_usage_details(
     context: Context,
-    metric_type: Annotated[str | None, Query(description="one of GET /usage/metric-types")] = None,
+    metric_type: Annotated[str | None, Query(description="a metric of GET /usage/metric-types")] = None,
     start_date: Moment = None,
     end_date: Moment = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[UsageDetail]:
-    """What counted, newest first: for one metric, or for all of them."""
+    """List what was counted, newest first, for one metric or all."""
     if metric_type is not None and metric_type not in _NAMES:
         raise InvalidInput("there is no such metric", f"the metrics are {', '.join(_NAMES)}")
     since, until = _parse_period(start_date, end_date, *_month_of(_to_date(context.clock.now())))
@@ -153,7 +153,7 @@ async def list_usage_details(
 async def get_usage_breakdown(
     context: Context, start_date: Moment = None, end_date: Moment = None
 ) -> UsageBreakdown:
-    """What was done in a stretch of time; without dates in this month."""
+    """Return the usage of a period; without dates, of this month."""
     since, until = _parse_period(start_date, end_date, *_month_of(_to_date(context.clock.now())))
     figures = await context.database.read(usage_queries.sum_metrics, since, until)
     return UsageBreakdown(
@@ -167,14 +167,14 @@ async def get_usage_breakdown(
 
 @router.get("/usage/metric-types")
 async def list_metric_types() -> list[MetricType]:
-    """All that is counted."""
+    """List all metrics."""
     return [MetricType(type=metric.name, description=metric.meaning, unit=metric.unit) for metric in METRICS]
 
 
 def _parse_period(
     start: datetime | None, end: datetime | None, first: float, last: float
 ) -> tuple[float, float]:
-    """From when to when, in epoch seconds; `first` and `last` where nothing is said."""
+    """Return the period in epoch seconds; `first` and `last` replace a missing start and end."""
     since = first if start is None else _to_epoch(start)
     until = last if end is None else _to_epoch(end)
     if since > until:
@@ -191,14 +191,14 @@ def _to_date(epoch: float) -> datetime:
 
 
 def _month_of(moment: datetime) -> tuple[float, float]:
-    """The month that has the moment, from its first second to that of the next."""
+    """Return the start of the month and of the next one."""
     year = min(max(moment.year, _FIRST_YEAR), _LAST_YEAR)
     until = datetime(year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
     return datetime(year, moment.month, 1, tzinfo=UTC).timestamp(), until.timestamp()
 
 
 def _list_months(first: float, last: float, limit: int) -> Iterator[tuple[float, float]]:
-    """The newest months, at most `limit`, that have something between these moments; newest first."""
+    """Yield the newest months that overlap the period, at most `limit`, newest first."""
     since, until = _month_of(_to_date(last))
     while limit and until > max(first, 0.0):
         yield since, until

@@ -1,7 +1,6 @@
-"""Each change that a request makes commits with an entry in the audit trail; a route that changes something names it.
+"""Audit trail: each change commits together with its entry.
 
-Recorded is what was accepted. What fails changes nothing and has no entry; what is refused for want of a key is
-counted by `note_refusal`.
+Only accepted changes are recorded. A failed request has no entry; `note_refusal` counts requests without a valid key.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from vvwatch.store.db.database import Tx
 T = TypeVar("T")
 
 RECORDED: Final = "vvwatch.audit_entry"
-"""The key of the scope under which the audit entry of a request is kept."""
+"""The scope key that holds the audit entry of a request."""
 
 _LONGEST_ADDRESS: Final = 64
 _UNKNOWN: Final = "unknown"
 _RECORDED_FIELDS: Final = ("name", "scopes")
-"""What entries say of a resource besides its id, where the answer has it."""
+"""Fields of the result that an entry records besides the id."""
 
 
 class Action(NamedTuple):
-    """What a route does, `RESOURCE.done`, and the field of its path or its answer that holds the resource's id."""
+    """The name of an action (`RESOURCE.done`) and the path or response field that holds the resource's id."""
 
     name: str
     id_field: str
@@ -97,11 +96,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "POST /api-keys/{key_id}/revoke": Action("key.revoked", "key_id"),
     "POST /api-keys/{key_id}/rotate": Action("key.rotated", "key_id"),
 }
-"""Method and path of every route that changes something, and what it does."""
+"""Method and path of every route that changes something, and its action."""
 
 
 def client_address(request: Request) -> str:
-    """The address that the request came from; behind a trusted proxy the one that the proxy names."""
+    """Return the client's address; behind a trusted proxy, the one that the proxy forwards."""
     host = request.client.host if request.client else ""
     try:
         return str(ip_address(host))[:_LONGEST_ADDRESS]
@@ -110,7 +109,7 @@ def client_address(request: Request) -> str:
 
 
 def origin_of(request: Request) -> Origin:
-    """Who asks by this request; without an actor before its key was looked at."""
+    """Return who sent the request; the actor is empty until its key is checked."""
     state = request.state
     return Origin(
         getattr(state, "key_id", ""),
@@ -122,14 +121,14 @@ def origin_of(request: Request) -> Origin:
 
 
 def note_refusal(request: Request, reason: Reason, error: T) -> T:
-    """Count a request that is refused; returns `error`, to be raised."""
+    """Count a refused request and return `error` to be raised."""
     context: ApiContext = request.app.state.context
     context.refused.note(reason, origin_of(request))
     return error
 
 
 class Audit:
-    """Records what one request changes. `details` are kept with it: names of changed fields, never secrets."""
+    """Records the changes of one request. `details` go into the entry: names of changed fields, never secrets."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -137,10 +136,10 @@ class Audit:
         self.details: dict[str, Any] = {}
 
     async def write(self, effect: Callable[[Tx], T], id_of: Callable[[T], str | None] | None = None) -> T:
-        """Run `effect` in one transaction with its entry, and return what it returns.
+        """Run `effect` in one transaction with its audit entry and return its result.
 
-        `id_of` returns the resource's id where neither the path nor a field of the result has it, and None where
-        nothing was changed: then there is no entry.
+        `id_of` returns the resource's id if neither the path nor the result has it; None means that nothing changed and
+        writes no entry.
         """
         made = await self._context.database.write(self.recording(effect, id_of))
         self.report()
@@ -149,7 +148,7 @@ class Audit:
     def recording(
         self, effect: Callable[[Tx], T], id_of: Callable[[T], str | None] | None = None
     ) -> Callable[[Tx], T]:
-        """`effect` with its entry, for whoever runs the transaction, and then calls `report`."""
+        """Return `effect` with its entry, for callers that run the transaction themselves and then call `report`."""
         action = ACTIONS[self._request.scope["route"].scope_name]
 
         def recorded(tx: Tx) -> T:
@@ -170,14 +169,14 @@ class Audit:
         return str(getattr(made, action.id_field) if named is None else named)
 
     def report(self) -> None:
-        """Log the entry, once it is committed."""
+        """Log the committed entry."""
         entry: Entry | None = self._request.scope[RECORDED]
         if entry is not None:
             self._context.telemetry.emit("audit.recorded", **entry.logged())
 
 
 def report_link(request: Request, resource_id: str, expires_at: float) -> None:
-    """Log that a key was given an address which opens something without a key until `expires_at`."""
+    """Log that a key received a link that works without a key until `expires_at`."""
     origin = origin_of(request)
     request.app.state.context.telemetry.emit(
         "link.created",

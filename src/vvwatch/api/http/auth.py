@@ -1,6 +1,6 @@
-"""Who may do what. Each route's scope stands in one table and is checked before all else.
+"""Authorization: one table holds the scope of each route, and it is checked before anything else.
 
-A request without a sufficient key learns nothing: not whether a resource exists, nor whether its body is sound.
+A request without a sufficient key learns nothing: neither whether a resource exists nor whether its body is valid.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "POST /api-keys/{key_id}/rotate": Scope.ADMIN,
     "GET /openapi.json": PUBLIC,
 }
-"""Method and path of every route below `/api/v2`, and the least scope that it needs."""
+"""Method and path of every route below `/api/v2`, and the lowest scope that it needs."""
 
 UNCOUNTED: Final = frozenset(
     {
@@ -200,13 +200,13 @@ UNCOUNTED: Final = frozenset(
         "POST /rate-limit/refresh",
     }
 )
-"""Routes about the key itself: every key opens them, since none has less than `search`, and no limit counts them."""
+"""Routes about the key itself: any key opens them, and rate limits do not count them."""
 
 _BEARER: Final = "bearer "
 
 
 class ScopedRoute(APIRoute):
-    """A route that asks for its scope before anything of the request but the headers is looked at."""
+    """A route that checks the scope before it reads anything but the headers."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         method = next(iter(options["methods"]))
@@ -221,7 +221,7 @@ class ScopedRoute(APIRoute):
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler behind the check of its scope."""
+        """Return the route's handler behind the scope check."""
         handle = super().get_route_handler()
         takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, Form)
 
@@ -235,7 +235,7 @@ class ScopedRoute(APIRoute):
         return guarded
 
     async def _has_token(self, request: Request) -> bool:
-        """Whether it comes without a key, but with a token for just this."""
+        """Return whether the request has no key but a token for this resource."""
         if self.opened_by is None or _presented_key(request):
             return False
         try:
@@ -245,19 +245,19 @@ class ScopedRoute(APIRoute):
 
 
 def resource_router(tag: str) -> APIRouter:
-    """A router for one resource below `/api/v2`."""
+    """Return a router for one resource below `/api/v2`."""
     return APIRouter(prefix=PREFIX, tags=[tag], route_class=ScopedRoute, responses=REFUSALS)
 
 
 def extension(summary: str) -> dict[str, Any]:
-    """The options of a route that the v2 API does not have elsewhere."""
+    """Return the options of a route that the hosted v2 API does not have."""
     return {"summary": summary, "openapi_extra": {"x-extension": True}}
 
 
 async def authorize(request: Request, needed: Scope, *, counted: bool = True) -> None:
-    """Let the request be that of its key (`request.state.key_id` and `key_created_at`), and count it.
+    """Authenticate the request (sets `request.state.key_id` and `key_created_at`) and count it.
 
-    Raises ApiError: 401 without a valid key, 403 when its scopes do not reach to `needed`, 429 for one too many.
+    Raises ApiError: 401 without a valid key, 403 if its scopes do not include `needed`, 429 over the rate limit.
     """
     context: ApiContext = request.app.state.context
     row = await _check_key(request, _presented_key(request))
@@ -266,19 +266,19 @@ async def authorize(request: Request, needed: Scope, *, counted: bool = True) ->
             403,
             "authorization_insufficient_scope",
             f"this needs a key with the scope {needed.value!r}",
-            f"the key has {', '.join(row.scopes) or 'no scopes'}; make another one with vvwatch keys",
+            f"the key has {', '.join(row.scopes) or 'no scopes'}; create another one with vvwatch keys",
         )
         raise note_refusal(request, Reason.SCOPE, error)
     request.state.key_created_at = row.created_at
     if counted:
         _count_request(request, row.id, context.clock.now())
     if keys.should_note_use(row, context.clock.now()):
-        with suppress(SQLAlchemyError, StoreError):  # a full disk must not keep the operator from looking
+        with suppress(SQLAlchemyError, StoreError):  # a full disk must not lock the operator out
             await context.database.write(keys.note_use, row.id)
 
 
 def _count_request(request: Request, key_id: str, now: float) -> None:
-    """Count a request of the key, and let the answer tell how many it may still make in this minute."""
+    """Count a request against the key's limits and set the rate limit headers."""
     meter: Meter | None = request.app.state.meter
     if meter is None:
         return
@@ -298,12 +298,12 @@ def _count_request(request: Request, key_id: str, now: float) -> None:
 
 
 def has_key(request: Request) -> bool:
-    """Whether a key came with the request, be it valid or not."""
+    """Return whether the request carries a key, valid or not."""
     return bool(_presented_key(request))
 
 
 def _presented_key(request: Request) -> str:
-    """The key that came with the request, or an empty string."""
+    """Return the request's key, or an empty string."""
     key = request.headers.get("x-api-key")
     if key is not None:
         return key.strip()
@@ -313,7 +313,7 @@ def _presented_key(request: Request) -> str:
 
 
 async def _check_key(request: Request, key: str) -> sa.Row[Any]:
-    """The row of an active key, by which the request is made from now on. Raises ApiError (401)."""
+    """Return the row of the request's active key. Raises ApiError (401)."""
     context: ApiContext = request.app.state.context
     row = await context.database.read(keys.find_any, digest(key)) if valid_format(key) else None
     if row is not None:
@@ -331,7 +331,7 @@ async def _check_key(request: Request, key: str) -> sa.Row[Any]:
 
 
 def _rejection_reason(row: sa.Row[Any] | None, key: str, now: float) -> Reason | None:
-    """Why a key opens nothing; None for one that is active. The log and the audit trail say so, no answer does."""
+    """Return why a key is rejected, None if it is active. The log and the audit trail have it; responses do not."""
     if row is None:
         return Reason.UNKNOWN_KEY if key else Reason.NO_KEY
     if row.revoked_at is not None:

@@ -1,7 +1,7 @@
-"""Events for all who listen: one reader for any number of streams, and the newest events in memory for them.
+"""Broadcast events to all streams: one reader serves them all and keeps the newest events in memory.
 
-Idle streams cost nothing but their heartbeats. The reader looks when a transaction of this process announced
-something, and once a second for what other replicas announced; it rests while nobody listens.
+Idle streams cost only their heartbeats. The reader polls when a transaction of this process announces an event, and
+once a second for events of other replicas; it sleeps while nobody listens.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from vvwatch.store.delivery import feed
 from vvwatch.store.delivery.feed import FIRST, Position, Tail, position_of
 
 _POLL_SECONDS: Final = 1.0
-_FAST_POLL_SECONDS: Final = 0.2  # where a running transaction holds events up
-_IDLE_SECONDS: Final = 0.02  # so that a burst is read in few looks
+_FAST_POLL_SECONDS: Final = 0.2  # while a running transaction holds events back
+_IDLE_SECONDS: Final = 0.02  # read a burst in few polls
 _MAX_REMEMBERED: Final = 500
 
 
 class Broadcast:
-    """What the streams of one server share; one API key may have `most_per_key` of them open."""
+    """The state shared by all streams of one server; one API key may open `most_per_key` of them."""
 
     def __init__(self, most_per_key: int) -> None:
         self._most_per_key = most_per_key
         self._listeners = Counter[str]()
         self._reader: asyncio.Task[None] | None = None
         self._recent: deque[sa.Row[Any]] = deque(maxlen=_MAX_REMEMBERED)
-        self._since: Position | None = None  # `_recent` holds all behind it; None: not known yet
+        self._since: Position | None = None  # `_recent` holds all events after it; None: not known yet
         self._moved = Signal()
         self.closed = False
 
     def close(self) -> None:
-        """Let every stream end, and those that come."""
+        """End all streams, including later ones."""
         self.closed = True
         self._moved.give()
 
     @contextmanager
     def heard(self, database: Database, key_id: str) -> Iterator[None]:
-        """There is one listener more, of this API key. Raises ApiError (429) when it has all that it may have."""
+        """Register a listener for this API key. Raises ApiError (429) if the key has no stream left."""
         if self._listeners[key_id] >= self._most_per_key:
             raise ApiError(
                 429,
                 "too_many_streams",
-                f"this API key has {self._most_per_key:,} event streams open, and may have no more",
-                "close those that nobody reads; the server's [api] max_streams_per_key is the limit",
+                f"this API key has {self._most_per_key:,} event streams open, which is its limit",
+                "close streams that nobody reads, or raise the server's [api] max_streams_per_key",
             )
         self._listeners[key_id] += 1
         if self._reader is None:
@@ -68,13 +68,13 @@ class Broadcast:
                 self._forget()
 
     async def following(self, database: Database, after: Position, limit: int) -> Sequence[sa.Row[Any]]:
-        """The next events behind `after`, at most `limit`."""
+        """Return the next events after `after`, at most `limit`."""
         if self._since is None or after < self._since:
             return await database.read(feed.list_after, after, limit)
         return [row for row in self._recent if position_of(row) > after][:limit]
 
     async def news(self, after: Position, seconds: float) -> bool:
-        """Return when there is something behind `after` (True), when all is to end, or when the time is over."""
+        """Wait for events after `after` and return True; return earlier when the server stops or the time is up."""
         with anyio.move_on_after(seconds):
             while not self.closed and self._newest() <= after:
                 await self._moved.wait(self._moved.times)
@@ -88,10 +88,10 @@ class Broadcast:
         return position_of(self._recent[-1]) if self._recent else (self._since or FIRST)
 
     async def _read(self, database: Database) -> None:
-        """Remember what comes, as long as this task is not cancelled."""
+        """Read new events until this task is cancelled."""
         while True:
             seen, tail = database.announced.times, None
-            with suppress(Exception):  # whatever it is, a look is tried again; streams find out themselves
+            with suppress(Exception):  # try again in any case; the streams see the error themselves
                 tail = await self._look(database)
             await anyio.sleep(_IDLE_SECONDS)
             with anyio.move_on_after(_POLL_SECONDS if tail is None or tail.whole else _FAST_POLL_SECONDS):

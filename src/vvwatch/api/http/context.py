@@ -1,4 +1,4 @@
-"""What the API stands on."""
+"""The API's dependencies."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from vvwatch.workflow.upkeep.refusals import RefusedRequests
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """What the configuration says about the API.
+    """The API part of the configuration.
 
-    No connector may reach `state_dir`, where the database and the keys are. `node` is the name of this node, and
-    empty where there is no other. `limits`: how often one key may ask; None for as often as it likes. `store_hosts`:
-    provider to the host of its usual endpoint, where the configuration names one; queues and token endpoints that are
-    named over the API lie there or with the provider. `any_download_url`: addresses with which exports are downloaded
-    without a key are also given to who came by plain http. `webhook_policy` and `attachment_policy`: where URLs of
-    webhooks and of files to fetch may lead. `max_streams_per_key`: how many event streams one API key may keep open.
+    No connector may reach `state_dir`, which holds the database and the keys. `node` is this node's name, empty if it
+    is the only one. `limits`: rate limits of one key, None for none. `store_hosts`: provider to the host of its
+    endpoint, if the configuration names one; queues and token endpoints given over the API must be there or at the
+    provider. `any_download_url`: clients on plain http get download links too. `webhook_policy` and
+    `attachment_policy`: where webhook URLs and download URLs may lead. `max_streams_per_key`: how many event streams
+    one API key may open.
     """
 
     local_roots: tuple[Path, ...] = ()
@@ -54,39 +54,38 @@ class ApiSettings:
 
 
 class Metrics(Protocol):
-    """Returns the figures as Prometheus text."""
+    """Renders metrics as Prometheus text."""
 
     def __call__(self, *, with_names: bool) -> bytes:
-        """With the names of automations, connectors and processors, or as totals over them."""
+        """Return the metrics, per automation, connector and processor or only as totals."""
         ...
 
 
 def own_addresses(connector: sa.Row[Any]) -> Sequence[Address]:
-    """What a person may call the objects of a connector, as far as its own row tells."""
+    """Return the addresses of a connector that its own row yields."""
     return addresses_of(connector.provider, connector.settings)
 
 
 def no_queue(_connector: sa.Row[Any]) -> EventQueue | None:
-    """There is none."""
+    """Return None: there is no queue."""
     return None
 
 
 async def no_test(_webhook: sa.Row[Any]) -> Reply:
-    """Nothing can be sent."""
+    """Send nothing."""
     return Reply(None, "", "this server sends nothing", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """Everything that answers need; the daemon wires it.
+    """Everything that routes need; the daemon wires it.
 
-    `storages` opens the storage of a connector's row, `document` finds (or builds again) a part of an export,
-    `status` tells what the daemon is doing, `readiness` each condition of being ready, `metrics` the Prometheus text,
-    `addresses` what a person may call the objects of a connector's row, without opening anything. `queues` opens the
-    event queue of a connector's row anew, for who asks to close; None where there is none. `test_webhook` sends a
-    test event to the webhook of a row. `uploads` keeps what is sent in, `refused` counts
-    requests that are refused. `budgets`: what runs may cost.
-    `calls_in_flight`: how many calls of each processor are under way on this node.
+    `storages` opens the storage of a connector's row, `document` finds (or builds again) a part of an export, `status`
+    returns the daemon's state, `readiness` each readiness condition, `metrics` the Prometheus text, `addresses` the
+    addresses of a connector's row without opening it. `queues` opens the event queue of a connector's row, which the
+    caller closes; None if it has none. `test_webhook` sends a test event to the webhook of a row. `uploads` stores
+    uploaded files, `refused` counts refused requests. `budgets`: what runs may cost. `calls_in_flight`: calls of each
+    processor under way on this node.
     """
 
     database: Database
@@ -109,12 +108,12 @@ class ApiContext:
     test_webhook: Callable[[sa.Row[Any]], Awaitable[Reply]] = no_test
 
     async def open_storage(self, connector: sa.Row[Any]) -> Storage:
-        """The storage of a connector's row; finding out where a folder really lies may block, so not here."""
+        """Open the storage of a connector's row, in a thread: resolving a folder may block."""
         return await anyio.to_thread.run_sync(self.storages, connector)
 
 
 async def context_of(request: Request) -> ApiContext:
-    """The context of the application that answers `request`."""
+    """Return the context of the application that serves `request`."""
     context: ApiContext = request.app.state.context
     return context
 

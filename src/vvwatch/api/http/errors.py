@@ -1,8 +1,8 @@
-"""Every refusal and failure leaves in one envelope; here alone errors become statuses.
+"""Turn errors into responses: the only place that maps errors to statuses, in one envelope.
 
-`{"error": {"code", "message", "details", "request_id", "timestamp"}, "request_id"}`. `details.hint` says what to
-try, `details.errors[]` where a body or a parameter is wrong; `error.retry_after` and the header Retry-After say in how
-many seconds to try again, where that can help. What was sent is never repeated.
+`{"error": {"code", "message", "details", "request_id", "timestamp"}, "request_id"}`. `details.hint` says what to try,
+`details.errors[]` which fields or parameters are wrong; `error.retry_after` and the header Retry-After say in how many
+seconds to try again, if that can help. Input is never echoed.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from vvwatch.errors import (
 )
 
 REQUEST_ID: Final = "vvwatch.request_id"
-"""Where the request's id stands in its scope."""
+"""The scope key of the request id."""
 HEADERS: Final = "vvwatch.headers"
-"""Where in the scope stands what else the answer says in its headers, be it a refusal or not."""
+"""The scope key of additional response headers, for errors too."""
 
 _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (InvalidInput, 422),
@@ -53,14 +53,14 @@ _STATUSES: Final[Sequence[tuple[type[VvwatchError], int]]] = (
     (StoreUnavailable, 503),
     (MachineShortage, 503),
 )
-_PAUSE_SECONDS: Final = 5.0  # where nobody knows how long something will be away
+_PAUSE_SECONDS: Final = 5.0  # if the length of an outage is unknown
 _LONGEST_PAUSE_SECONDS: Final = 3600.0
 _MAX_PROBLEMS: Final = 100
 _CODES: Final = {404: "resource_route_not_found", 405: "method_not_allowed"}
 
 
 class ErrorBody(Resource):
-    """What went wrong. `code` is for machines, `message` for people."""
+    """An error. `code` is for machines, `message` for people."""
 
     code: str
     message: str
@@ -71,7 +71,7 @@ class ErrorBody(Resource):
 
 
 class ErrorEnvelope(Resource):
-    """What every answer with a status of 400 or more holds."""
+    """The body of every response with a status of 400 or more."""
 
     error: ErrorBody
     request_id: str
@@ -80,11 +80,11 @@ class ErrorEnvelope(Resource):
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": ErrorEnvelope, "description": "Refused"}
 }
-"""What any route may answer besides its own, as OpenAPI is told."""
+"""The responses that any route may give besides its own, for OpenAPI."""
 
 
 class ApiError(VvwatchError):
-    """Raised where the API itself says no: with a status and a code of its own, and perhaps when to try again."""
+    """An error of the API itself, with its own status and code and optionally a retry delay."""
 
     def __init__(
         self,
@@ -97,11 +97,11 @@ class ApiError(VvwatchError):
         super().__init__(message, hint)
         self.retry_after_seconds = retry_after_seconds
         self.status = status
-        self.code = code  # type: ignore[misc]  # one class for the codes that only the API knows
+        self.code = code  # type: ignore[misc]  # one class for all codes that only the API uses
 
 
 def too_large(hint: str) -> ApiError:
-    """The refusal of a body that is larger than the `hint` allows."""
+    """Return the error for a body that exceeds the limit in `hint`."""
     return ApiError(413, "body_too_large", "the body is too large", hint)
 
 
@@ -114,7 +114,7 @@ def respond_with_error(
     headers: Mapping[str, str] | None = None,
     retry_after: int | None = None,
 ) -> JSONResponse:
-    """The answer that carries an error; `retry_after` is in seconds."""
+    """Return an error response; `retry_after` is in seconds."""
     request_id = request.scope.get(REQUEST_ID, "")
     moment = iso(request.app.state.context.clock.now())
     body = ErrorBody(
@@ -131,7 +131,7 @@ def respond_with_error(
 
 
 def error_response(request: Request, error: VvwatchError) -> JSONResponse:
-    """The answer for an error that a person can act on."""
+    """Return the response for an expected error."""
     status, code = _status_and_code(error)
     details = {"hint": error.hint} if error.hint else {}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
@@ -141,7 +141,7 @@ def error_response(request: Request, error: VvwatchError) -> JSONResponse:
 
 
 def _retry_after(error: VvwatchError, status: int) -> int | None:
-    """Whole seconds after which it is worth trying again; None where it is not, or where that is up to the client."""
+    """Return the seconds after which a retry is worthwhile; None if it is not or the client decides."""
     told = error.retry_after_seconds if isinstance(error, ApiError | StorageThrottled) else None
     if told is None and status == 503:
         told = _PAUSE_SECONDS
@@ -157,7 +157,7 @@ def _status_and_code(error: VvwatchError) -> tuple[int, str]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Let the application answer every error in the envelope."""
+    """Register handlers that answer every error in the envelope."""
     app.add_exception_handler(VvwatchError, _handle_known)
     app.add_exception_handler(RequestValidationError, _handle_invalid)
     app.add_exception_handler(HTTPException, _handle_http)
@@ -172,7 +172,7 @@ async def _handle_known(request: Request, error: Exception) -> JSONResponse:
 async def _handle_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it
     if isinstance(error.body, bytes) and any(item["loc"][0] == "body" for item in error.errors()):
-        what = "the body is not said to be JSON"
+        what = "the body is not declared as JSON"
         return _unreadable_body(request, what, "send Content-Type: application/json")
     if isinstance(error.__cause__, json.JSONDecodeError):
         return _unreadable_body(request, f"the body is not JSON (at character {error.__cause__.pos + 1})")
@@ -190,7 +190,7 @@ def _unreadable_body(request: Request, what: str, hint: str = "") -> JSONRespons
 
 
 def _to_problem(found: Mapping[str, Any]) -> dict[str, str]:
-    """Where and what; the offending value stays out of it, since it may be a secret in the wrong place."""
+    """Return where the problem is and what it is, without the value: it may be a misplaced secret."""
     what, allowed = words_of(found)
     problem = {"where": ".".join(map(str, found["loc"])), "what": what}
     context = {"allowed": allowed, **found.get("ctx", {})}
@@ -202,7 +202,7 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code
     if status == 413:
         return error_response(request, too_large(error.detail))
-    if status == 400:  # what FastAPI says of every body that it cannot read
+    if status == 400:  # FastAPI's answer to every unreadable body
         is_form = request.headers.get("content-type", "").startswith("multipart/")
         why = f"the form cannot be read: {error.detail}" if is_form else _why_unreadable(error.__cause__)
         return _unreadable_body(request, why)
@@ -214,7 +214,7 @@ async def _handle_http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _allow_header(request: Request) -> dict[str, str]:
-    """All methods of the path: each route by itself knows only its own."""
+    """Return the Allow header with all methods of the path; each route alone knows only its own."""
     known, route = request.app.state.methods, getattr(request.scope.get("route"), "path", "")
     methods = known.get(request.scope["path"]) or known.get(route, set())
     heads = {"HEAD"} if "GET" in methods else set()
@@ -224,18 +224,18 @@ def _allow_header(request: Request) -> dict[str, str]:
 def _why_unreadable(cause: BaseException | None) -> str:
     if isinstance(cause, UnicodeDecodeError):
         return f"the body is not JSON (at byte {cause.start + 1}: it is not valid UTF-8)"
-    return "the body is not JSON that can be read: it is nested too deeply, or holds too long a number"
+    return "the JSON body cannot be parsed: it is nested too deeply, or a number is too long"
 
 
 async def _handle_disconnect(request: Request, _error: Exception) -> JSONResponse:
-    """Who asked went away in the middle of the request: nothing was done, and nothing of ours is wrong."""
+    """Answer a client that disconnected during the request: nothing was done, and it is no server error."""
     return respond_with_error(request, 408, "request_timeout", "the request stopped arriving")
 
 
 def internal_error(request: Request, error: Exception) -> JSONResponse:
-    """The answer for an error that nobody expected. The log alone has what it is, with the id of the request.
+    """Return the response for an unexpected error; only the log has the details, by request id.
 
-    Where this machine lacks something, the answer says what, and when to ask again.
+    If this machine is short of a resource, the response says which and when to try again.
     """
     shortage = shortage_in(error)
     if shortage is not None:
@@ -245,5 +245,5 @@ def internal_error(request: Request, error: Exception) -> JSONResponse:
     request_id = request.scope.get(REQUEST_ID, "")
     request.app.state.context.telemetry.emit("request.failed", request_id=request_id, **asked, error=error)
     return respond_with_error(
-        request, 500, "internal_error", "something went wrong inside vvwatch; its log says what"
+        request, 500, "internal_error", "vvwatch failed with an internal error; see its log"
     )

@@ -1,4 +1,4 @@
-"""Forms with one file, read as they arrive: the file goes to the disk in pieces, and is digested on the way."""
+"""Read a form with one file while it arrives: write the file to disk in pieces and hash it on the way."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass
 class _Part:
-    """One part of a form: a field, whose value gathers here, or the file."""
+    """One part of a form: a field and its value, or the file."""
 
     headers: dict[bytes, bytes] = field(default_factory=dict)
     name: str = ""
@@ -42,9 +42,9 @@ class _Part:
 
 
 class FileForm:
-    """A form with a part `file`, which fills `file`; `named` judges its name and its type before it is read.
+    """A form with a part `file`, which is written to `file`; `named` checks its name and type before it is read.
 
-    Afterwards `name` is what `named` made of them. Where it refuses them the first bytes of the file tell its kind.
+    Afterwards `name` is the result of `named`. If `named` refuses, the first bytes of the file decide its type.
     """
 
     def __init__(self, file: Arriving, named: Callable[[str, str], str]) -> None:
@@ -60,7 +60,7 @@ class FileForm:
         self._refusal: InvalidInput | None = None
 
     async def read(self, request: Request) -> None:
-        """Read the whole body. Raises HTTPException for what is no such form, and what `named` and the file raise."""
+        """Read the whole body. Raises HTTPException for an invalid form, and the errors of `named` and the file."""
         boundary = _parse_boundary(request)
         try:
             parser = MultipartParser(boundary, self._callbacks())
@@ -70,13 +70,13 @@ class FileForm:
                     await self._flush()
             parser.finalize()
         except FormParserError as error:
-            raise HTTPException(400, "it is not as forms are, or ends too early") from error
+            raise HTTPException(400, "it is malformed or ends too early") from error
         await self._flush()
         if not self._file.size_bytes:
             raise invalid_field("file", "the file is empty" if self.name else "is required")
 
     def fields(self, model: type[M]) -> M:
-        """The other fields; one without a value counts as left out. Raises RequestValidationError."""
+        """Return the other fields; an empty one counts as missing. Raises RequestValidationError."""
         given = {name: value for name, value in self._fields.items() if value}
         try:
             return model.model_validate(given)
@@ -85,7 +85,7 @@ class FileForm:
             raise RequestValidationError(found) from None
 
     def content(self) -> bytes:
-        """What it says, however its parts are put: equal for equal forms."""
+        """A digest of the form's content, equal for equal forms however they are encoded."""
         whole = sorted(
             [*self._fields.items(), ("file", self.name, self._file.digest())], key=lambda each: each[0]
         )
@@ -124,14 +124,14 @@ class FileForm:
         part.name = _decode_text(options.get(b"name", b""))
         if part.name == "file":
             if b"filename" not in options or self.name or self._refusal:
-                raise invalid_field("file", "is to be one file, with a name")
+                raise invalid_field("file", "must be one file with a name")
             part.file_name = _decode_text(options[b"filename"])
             try:
                 self.name = self._named(part.file_name, _decode_text(part.headers.get(b"content-type", b"")))
             except InvalidInput as refusal:
                 self._refusal = refusal
         elif part.name in self._fields:
-            raise HTTPException(400, f"the field {part.name!r} is there twice")
+            raise HTTPException(400, f"the field {part.name!r} occurs twice")
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         if self._part.file_name is not None:
@@ -152,7 +152,7 @@ class FileForm:
             self._name_by_content()
 
     def _name_by_content(self) -> None:
-        """Raises the refusal of the name where the content tells no kind either."""
+        """Detect the type by content. Raises the error of the name if that fails too."""
         kind = format_of(bytes(self._waiting[:SNIFFED_BYTES]))
         if self._refusal and kind is None:
             raise self._refusal
@@ -161,7 +161,7 @@ class FileForm:
 
 
 def invalid_field(name: str, what: str) -> RequestValidationError:
-    """What is wrong with a field, as where a body is judged by its model."""
+    """Return the error for a field, in the form of a model's validation error."""
     return RequestValidationError([{"loc": ("body", name), "msg": what}])
 
 
@@ -170,7 +170,7 @@ def _parse_boundary(request: Request) -> bytes:
     if kind != b"multipart/form-data":
         raise invalid_field("file", "send the file in a form: Content-Type: multipart/form-data")
     if not options.get(b"boundary"):
-        raise HTTPException(400, "its Content-Type names no boundary")
+        raise HTTPException(400, "its Content-Type has no boundary")
     return options[b"boundary"]
 
 
@@ -178,18 +178,18 @@ def _decode_text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise HTTPException(400, "it holds a name or a value that is not UTF-8") from None
+        raise HTTPException(400, "a name or a value is not UTF-8") from None
 
 
 async def _read_pieces(request: Request) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises ApiError when nothing does for two minutes."""
+    """Yield the body as it arrives. Raises ApiError when nothing arrives for two minutes."""
     stream = aiter(request.stream())
     while True:
         with anyio.move_on_after(_STALLED_SECONDS) as waiting:
             try:
                 piece = await anext(stream, None)
             except ClientDisconnect:
-                raise HTTPException(400, "it broke off") from None
+                raise HTTPException(400, "the upload broke off") from None
         if waiting.cancelled_caught:
             raise ApiError(408, "request_timeout", "the file stopped arriving", "send it again")
         if piece is None:

@@ -1,4 +1,4 @@
-"""What every request passes before it is routed: an id, the right host and origin, a bounded body; and HEAD."""
+"""Guards before routing: request ids, Host and Origin checks, body limits, security headers and HEAD."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vvwatch.api.http.errors import HEADERS, REQUEST_ID, ApiError, error_respons
 from vvwatch.core.audit import Reason
 
 PROBES: Final = frozenset({"/healthz", "/livez", "/readyz"})
-"""Asked by machines that know no name of ours, and telling nothing."""
+"""Probes: machines call them by any host name, and they reveal nothing."""
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -31,7 +31,7 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class RequestIds:
-    """Gives each request an id, the caller's own if it is sane, and repeats it on the answer."""
+    """Gives each request an id, the client's own if it is valid, and returns it in the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -57,9 +57,9 @@ class RequestIds:
 
 
 def _add_security_headers(headers: list[tuple[bytes, bytes]], scope: Scope) -> None:
-    """Tell browsers and caches what they may not do: guess a type, keep what a key opened, come back without TLS.
+    """Set headers that forbid sniffing, caching of private data and plain http later.
 
-    Each answer passes here: the raw headers cost a tenth of what Starlette's do.
+    Every response passes here; raw headers take a tenth of the time of Starlette's.
     """
     names = {name for name, _ in headers}
     if _NOSNIFF[0] not in names:
@@ -71,14 +71,14 @@ def _add_security_headers(headers: list[tuple[bytes, bytes]], scope: Scope) -> N
 
 
 def _is_own_machine(scope: Scope) -> bool:
-    """Whether the request names the browser's own machine, where HSTS would count for every other port as well."""
+    """Return whether the Host is the browser's own machine, where HSTS would apply to all other ports too."""
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     name = host.partition(b":")[0].lower()
     return name == b"localhost" or name.endswith(b".localhost")
 
 
 class Failures:
-    """Answers what breaks inside, so that the connection goes on; one that has begun its answer is broken off."""
+    """Answers unexpected errors and keeps the connection; a response that has begun is cut off."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -101,7 +101,7 @@ class Failures:
 
 
 class Heads:
-    """Answers HEAD as GET would be answered, without the body (RFC 9110 §9.3.2); nothing is done only to make one."""
+    """Answers HEAD like GET without the body (RFC 9110 §9.3.2)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -123,9 +123,9 @@ class Heads:
 
 
 class OwnHost:
-    """Refuses names that are not ours (DNS rebinding), and writes that another site's page makes.
+    """Refuses foreign Host names (DNS rebinding) and writes from pages of other sites.
 
-    A numeric address cannot be rebound and is always ours. `names` are the others.
+    IP addresses cannot be rebound and are always accepted. `names` are the accepted host names.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str], public_origin: str | None) -> None:
@@ -134,7 +134,7 @@ class OwnHost:
         self._public_origin = public_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or answer it with 403."""
+        """Serve one request, or answer 403."""
         refused = self._refused(scope) if scope["type"] == "http" else None
         if refused is None:
             await self._app(scope, receive, send)
@@ -150,22 +150,20 @@ class OwnHost:
         host = headers.get("host", "")
         name = host_name(host)
         if not _is_number(name) and name not in self._names:
-            hint = "use the address that it listens on, or set public_url in its configuration"
-            return ApiError(403, _FOREIGN_HOST, "this server does not answer to that Host", hint)
+            hint = "use the server's listen address, or set public_url in its configuration"
+            return ApiError(403, _FOREIGN_HOST, "this Host is not accepted", hint)
         origin = headers.get("origin")
         foreign = origin is not None and origin not in {f"{scope['scheme']}://{host}", self._public_origin}
         if foreign and scope["method"] not in _READING:
-            hint = "changes are made by clients, or by pages of this server itself"
-            return ApiError(
-                403, "origin_not_allowed", "a page of another origin may not change anything", hint
-            )
+            hint = "make changes from a client, or from a page of this server"
+            return ApiError(403, "origin_not_allowed", "pages of other origins may not change anything", hint)
         return None
 
 
 class BoundedBody:
-    """Refuses bodies over `most_bytes`: at once when the length is told, else when it is passed.
+    """Refuses bodies over `most_bytes`, at once if the length is declared, else when it is exceeded.
 
-    `others` has other bounds, of single routes (`POST /path`).
+    `others` overrides the limit for single routes (`POST /path`).
     """
 
     def __init__(self, app: ASGIApp, most_bytes: int, others: Mapping[str, int]) -> None:
@@ -174,13 +172,13 @@ class BoundedBody:
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or answer it with 413."""
+        """Serve one request, or answer 413."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         told = Headers(scope=scope).get("content-length", "")
         most = self._others.get(f"{scope['method']} {scope['path']}", self._most_bytes)
-        hint = f"at most {most:,} bytes are read"
+        hint = f"the limit is {most:,} bytes"
         if told.isdecimal() and (len(told) > 18 or int(told) > most):
             await error_response(Request(scope), too_large(hint))(scope, receive, send)
             return
@@ -198,7 +196,7 @@ class BoundedBody:
 
 
 def host_name(host: str) -> str:
-    """The name or number in a Host header, without port and brackets, in lower case; empty for nonsense."""
+    """Return the name or IP address in a Host header, lower case, without port and brackets; empty if invalid."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

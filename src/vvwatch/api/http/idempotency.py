@@ -1,7 +1,7 @@
-"""Idempotency-Key: a request that is repeated with its key gets the first answer again, and does nothing more.
+"""Idempotency-Key: repeating a request with its key returns the first response and does nothing more.
 
-A route that makes or changes something takes a `Once` and gives it the one transaction that does it, which also records
-it in the audit trail. What fails is not kept: the same key may try again.
+A route that changes something takes a `Once` and passes it the one transaction that does it, audit entry included.
+Failures are not kept: the same key may try again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.idempotency import Answer, Claim
 
 REPLAYED: Final = "Idempotency-Replayed"
-"""The header of an answer that was given before."""
+"""The header of a replayed response."""
 
 _CHUNK_BYTES: Final = 1 << 16
 _QUICK_BYTES: Final = 1 << 16
@@ -36,15 +36,15 @@ R = TypeVar("R", bound=Resource)
 
 
 class SecretResponse(Resource, ABC):
-    """An answer that shows a secret. No receipt keeps it: a repetition is refused, with what the request did."""
+    """A response that shows a secret. It is never stored; a repetition is refused and says what the request did."""
 
     @abstractmethod
     def instead(self) -> tuple[str, str]:
-        """What the request did, and how to get another secret."""
+        """Return what the request did, and how to get another secret."""
 
 
 class Once:
-    """Answers one request; with an Idempotency-Key for good, without one as if there were no other like it."""
+    """Answers one request; with an Idempotency-Key, repetitions get the same response."""
 
     def __init__(self, request: Request, key: str | None) -> None:
         context: ApiContext = request.app.state.context
@@ -57,21 +57,20 @@ class Once:
         self.audit = Audit(request)
 
     def of(self, body: bytes) -> Once:
-        """The same, of a request whose body was read before: `body` stands for what it says."""
+        """Return the same for a request whose body was read before; `body` is its canonical content."""
         self._body = body
         return self
 
     def changing(self, fields: Iterable[str]) -> Once:
-        """The same, of a request that changes these fields, which the audit trail names."""
+        """Return the same for a request that changes these fields, which the audit trail names."""
         self.audit.details["fields"] = sorted(fields)
         return self
 
     async def __call__(self, effect: Callable[[Tx], R], tell: Callable[[R], None] | None = None) -> Response:
-        """The answer: what `effect` made in its transaction, or what was answered to this key before.
+        """Return the response: the result of `effect` in its transaction, or the earlier response to this key.
 
-        Of requests that come at once one runs and the others wait for it; what that one made is given to `tell` when
-        it is committed. Raises RequestMismatch for a key that came with another request, AnswerNotKept for an answer
-        that was `ShownOnce`.
+        Of concurrent requests one runs and the others wait for it; its result goes to `tell` after the commit. Raises
+        RequestMismatch for a key that came with another request, AnswerNotKept for a `SecretResponse`.
         """
         claim = await self.claim()
         if claim is None:
@@ -87,10 +86,10 @@ class Once:
         return _to_response(given)
 
     async def followed(self, effect: Callable[[Tx], R], then: Callable[[R], Awaitable[R]]) -> Response:
-        """As a call with `effect` alone, but `then` goes on after the commit, and its result is answered for good.
+        """Run `effect`, then `then` after the commit, and keep the result of `then` as the response.
 
-        When the process dies before that, what `effect` made is the answer from then on. Raises ApiError while `then`
-        of the first request is under way here.
+        If the process dies in between, the result of `effect` is the response from then on. Raises ApiError while
+        `then` of the first request is still running here.
         """
         claim = await self.claim()
         if claim is None:
@@ -103,10 +102,7 @@ class Once:
         return _to_response(given, replayed=made is None)
 
     async def given(self) -> Response | None:
-        """The answer that was given before, for routes that ask others first: what they say now counts no more.
-
-        None when this is the first request of its key.
-        """
+        """Return the earlier response, for routes that call others first; None if this key is new."""
         claim = await self.claim()
         found = (
             None if claim is None else await self._database.read(idempotency.find_answer, self._box, claim)
@@ -121,9 +117,9 @@ class Once:
         return given, made
 
     async def claim(self) -> Claim | None:
-        """Which request this is; None without a key.
+        """Return the identity of this request; None without an Idempotency-Key.
 
-        It belongs to the API key that sent it: another key may not be allowed what was answered.
+        It belongs to the API key that sent it: another key may not be allowed to see the response.
         """
         if not self._key:
             return None
@@ -133,7 +129,7 @@ class Once:
         return Claim(sha256(identity.encode()).hexdigest(), content, self._request.state.key_id)
 
     def answer(self, resource: Resource, *, replayed: bool = False) -> Response:
-        """The answer that tells `resource`, with the status of the route."""
+        """Return the response for `resource`, with the route's status."""
         return _to_response(self._told(resource), replayed=replayed)
 
     def _told(self, resource: Resource) -> Answer:
@@ -142,7 +138,7 @@ class Once:
 
     @contextmanager
     def _alone(self, claim_id: str) -> Iterator[None]:
-        """Refuse a repetition: it would have to wait for longer than a transaction takes."""
+        """Refuse a repetition: it would wait longer than a transaction takes."""
         if claim_id in self._under_way:
             code, message = "idempotency_request_in_progress", "the first request with this key is under way"
             raise ApiError(409, code, message, "ask again with the same key", _PAUSE_SECONDS)
@@ -159,7 +155,7 @@ def _to_response(answer: Answer, *, replayed: bool = False) -> Response:
 
 
 async def _content_digest(request: Request, body: bytes | None) -> str:
-    """A digest of what is asked for, apart from the path: the query, and the body by what it says."""
+    """Return a digest of the query and the canonical body."""
     query = sorted(request.query_params.multi_items())
     if body is None:
         is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
@@ -168,7 +164,7 @@ async def _content_digest(request: Request, body: bytes | None) -> str:
 
 
 async def _canonical_json(body: bytes) -> bytes:
-    """JSON in one spelling, and nothing as `{}`; what is no JSON stays as it is."""
+    """Return JSON in one spelling and nothing as `{}`; leave other bodies unchanged."""
     if len(body) <= _QUICK_BYTES:
         return _normalize_json(body)
     return await to_thread.run_sync(_normalize_json, body)
@@ -182,7 +178,7 @@ def _normalize_json(body: bytes) -> bytes:
 
 
 async def _canonical_form(request: Request) -> bytes:
-    """The fields of a form by their names, whatever stands between them; files by their digests."""
+    """Return the fields of a form by name, whatever separates them; files by their digests."""
     fields: list[tuple[str, ...]] = []
     for name, value in (await request.form()).multi_items():
         if isinstance(value, UploadFile):
@@ -193,7 +189,7 @@ async def _canonical_form(request: Request) -> bytes:
 
 
 async def _file_digest(file: UploadFile) -> str:
-    """Of the whole file, which is rewound before and after."""
+    """Return the digest of the whole file, which is rewound before and after."""
     digest = sha256()
     await file.seek(0)
     while chunk := await file.read(_CHUNK_BYTES):
@@ -202,9 +198,7 @@ async def _file_digest(file: UploadFile) -> str:
     return digest.hexdigest()
 
 
-_Key = Header(
-    description="the same key with the same request again: the same answer, and nothing is done twice"
-)
+_Key = Header(description="repeat a request with the same key: same response, and nothing is done twice")
 
 
 async def _get_once(request: Request, idempotency_key: Annotated[str | None, _Key] = None) -> Once:

@@ -1,4 +1,4 @@
-"""Addresses in answers: absolute ones, and such as open one thing for a while to whoever has them, without a key."""
+"""Absolute URLs in responses, and links that open one resource for a while without a key."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vvwatch.core.tokens import mint, verify
 from vvwatch.errors import InvalidInput, TokenRefused
 from vvwatch.store.admin import keys
 
-_SECRET: Final = "links"  # noqa: S105  # the purpose of a secret, not one
-_HINT: Final = "ask for a new address"
+_SECRET: Final = "links"  # noqa: S105  # the purpose of a secret, not a secret
+_HINT: Final = "request a new link"
 _GRANTED_BY: Final = "granted_by"
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a token is for: the routes below `path` of what `parameter` names there, for `lifetime_seconds`."""
+    """What a token opens: the routes below `path` for the resource named by `parameter`, for `lifetime_seconds`."""
 
     name: str
     path: str
@@ -39,21 +39,21 @@ USES: Final = {
     f"GET {EXPORT.path}": EXPORT,
     f"GET {MEDIA.path}": MEDIA,
 }
-"""Method and path of the routes that a token opens as well as a key."""
+"""Method and path of the routes that accept a token instead of a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An address, and until when it works, in epoch seconds."""
+    """A URL and its expiry in epoch seconds."""
 
     url: str
     expires_at: float
 
 
 def create_link(request: Request, origin: str, prefix: str, use: Use, identifier: str) -> Link:
-    """The address below `origin` at which `identifier` is open to everyone from now on, for a while.
+    """Return a URL below `origin` that opens `identifier` to everyone for a while, and log it.
 
-    It works no longer than the API key of `request`, who asks for it; the log says who that was.
+    It expires with the API key of `request` at the latest.
     """
     context: ApiContext = request.app.state.context
     expires_at = context.clock.now() + use.lifetime_seconds
@@ -66,22 +66,21 @@ def create_link(request: Request, origin: str, prefix: str, use: Use, identifier
 
 
 async def is_admitted(request: Request, use: Use) -> bool:
-    """Whether the request has a token for what it asks for; False without one.
+    """Return whether the request has a valid token for this resource; False without a token.
 
-    Raises ApiError: 401 for a token that counts no more or never did, or whose key opens nothing any more, 403 for
-    one that opens something else.
+    Raises ApiError: 401 for an invalid or expired token or a revoked key, 403 for a token of another resource.
     """
     token = request.query_params.get("token")
     if token is None:
         return False
     context: ApiContext = request.app.state.context
     claims = _read_claims(context, token)
-    key_id, created_at = claims.pop(_GRANTED_BY, ("", 0.0))  # an older version's token names no key
+    key_id, created_at = claims.pop(_GRANTED_BY, ("", 0.0))  # tokens of older versions name no key
     if not await context.database.read(keys.is_still_active, key_id, created_at):
-        what = "the API key that granted this address is revoked, has expired or is deleted"
+        what = "the API key that created this link was revoked or deleted, or has expired"
         raise ApiError(401, TokenRefused.code, what, _HINT)
     if claims != {"use": use.name, "id": request.path_params[use.parameter]}:
-        raise ApiError(403, "authorization_foreign_token", "the token opens something else", _HINT)
+        raise ApiError(403, "authorization_foreign_token", "the token is for another resource", _HINT)
     return True
 
 
@@ -90,7 +89,7 @@ def _read_claims(context: ApiContext, token: str) -> dict[str, Any]:
     with suppress(TokenRefused):
         return verify(box.secrets(_SECRET), token, now)
     with suppress(InvalidInput):
-        box.refresh()  # another node may have signed it with a key that has come since
+        box.refresh()  # another node may have signed it with a newer key
     try:
         return verify(box.secrets(_SECRET), token, now)
     except TokenRefused as error:
@@ -98,7 +97,7 @@ def _read_claims(context: ApiContext, token: str) -> dict[str, Any]:
 
 
 def own_origin(request: Request) -> str:
-    """Scheme, host and port at which the client has reached this server: the Host, of which no more is taken."""
+    """Return scheme, host and port by which the client reached this server, from the Host header."""
     host = request.headers["host"]
     name, port = host_name(host), host.rpartition(":")[2]
     address = f"[{name}]" if ":" in name else name
@@ -106,7 +105,7 @@ def own_origin(request: Request) -> str:
 
 
 def linked_origin(request: Request) -> str:
-    """Where others reach what the client is told of: where it came itself by https, else the public_url, if any."""
+    """Return the origin for links: the client's own if it uses https, else the public_url, if set."""
     context: ApiContext = request.app.state.context
     own = own_origin(request)
     public = (context.settings.public_url or "").rstrip("/")
@@ -114,7 +113,7 @@ def linked_origin(request: Request) -> str:
 
 
 def secure_origin(request: Request) -> str | None:
-    """As `linked_origin`, but None where that is in clear text and `[api] download_urls` does not take it."""
+    """Return `linked_origin`, but None for plain http unless `[api] download_urls` allows it."""
     context: ApiContext = request.app.state.context
     origin = linked_origin(request)
     if origin.startswith("https:"):

@@ -1,4 +1,4 @@
-"""Pages of long lists: opaque cursors, and the two shapes that pages have."""
+"""Pagination: opaque cursors, and the two shapes of a page."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MARK: Final = "after:"
 _LARGEST: Final = 2**63 - 1
 _MOST_DIGITS: Final = 19
 
-Cursor = Annotated[str | None, Query(max_length=8192, description="where the page before this one ended")]
+Cursor = Annotated[str | None, Query(max_length=8192, description="where the previous page ended")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
 class Pagination(Resource):
-    """How a page lies in its list; `has_more` comes with the cursor of the next page."""
+    """The position of a page; `next_cursor` is set if `has_more`."""
 
     limit: int
     has_more: bool
@@ -32,14 +32,14 @@ class Pagination(Resource):
 
 
 class Page(Resource, Generic[T]):
-    """A part of a list."""
+    """One page of a list."""
 
     data: list[T]
     pagination: Pagination
 
 
 class Items(Resource, Generic[T]):
-    """A part of a list whose whole length is known."""
+    """One page of a list with a known total."""
 
     items: list[T]
     next_cursor: str | None
@@ -47,12 +47,12 @@ class Items(Resource, Generic[T]):
 
 
 def encode_cursor(last: str | int) -> str:
-    """The cursor of the page after `last`."""
+    """Return the cursor of the page after `last`."""
     return base64.urlsafe_b64encode(f"{_MARK}{last}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None) -> str | None:
-    """What `encode` was given; None for the first page: no cursor, or an empty one. Raises ApiError (400)."""
+    """Return the position in a cursor; None for the first page (no or an empty cursor). Raises ApiError (400)."""
     if not cursor:
         return None
     try:
@@ -61,26 +61,26 @@ def decode_cursor(cursor: str | None) -> str | None:
         text = ""
     if not text.startswith(_MARK):
         raise ApiError(
-            400, "invalid_cursor", "the cursor is not one that this server gave", "begin without one"
+            400, "invalid_cursor", "the cursor is not one of this server", "start without a cursor"
         )
     return text.removeprefix(_MARK)
 
 
 def decode_number(cursor: str | None) -> int | None:
-    """As `decode`, for a list that is numbered."""
+    """Return the position in a cursor of a numbered list."""
     text = decode_cursor(cursor)
     if text is None:
         return None
     digits = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
     if not digits or int(text) > _LARGEST:
-        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
+        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "start without a cursor")
     return int(text)
 
 
 def to_page(
     rows: Sequence[Row], limit: int, shown: Callable[[Row], T], last: Callable[[Row], str | int]
 ) -> Page[T]:
-    """A page of `limit` from rows that were read one beyond it."""
+    """Return a page of `limit` from rows read with one extra."""
     here, next_cursor = cut_page(rows, limit, last)
     pagination = Pagination(limit=limit, has_more=next_cursor is not None, next_cursor=next_cursor)
     return Page(data=[shown(row) for row in here], pagination=pagination)
@@ -89,6 +89,6 @@ def to_page(
 def cut_page(
     rows: Sequence[Any], limit: int, last: Callable[[Any], str | int]
 ) -> tuple[Sequence[Any], str | None]:
-    """The first `limit` rows, and the cursor of what follows when there was a row more."""
+    """Return the first `limit` rows, and the next cursor if there are more."""
     here = rows[:limit]
     return here, encode_cursor(last(here[-1])) if len(rows) > limit else None

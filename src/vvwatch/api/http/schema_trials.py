@@ -1,6 +1,6 @@
-"""Schemas from outside are tried on sample data in a process of their own, which ends when its time is over.
+"""Check JSON schemas of clients against sample data in a child process with a time limit.
 
-A few lines of schema can ask for more steps than anyone has time for, and no thread could be stopped in them.
+A few lines of schema can take forever to evaluate, and a thread could not be stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ sandbox.limit(resource.RLIMIT_FSIZE, 0)
 sandbox.enter()
 json.dump(misfit(*json.load(sys.stdin)), sys.stdout)
 """
-"""It has the limits and the sandbox of a process that decodes media, before it reads what came from outside."""
+"""Runs under the limits and the sandbox of a process that decodes media."""
 
 _SECONDS: Final = 5.0
 _MEMORY_BYTES: Final = 1 << 30
@@ -38,25 +38,25 @@ _MAX_AT_ONCE: Final = 2
 
 
 class SchemaChecks:
-    """Tries schemas, only a few at once."""
+    """Checks schemas, few at a time."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         self._seconds = seconds
         self._under_way = 0
 
     async def misfit(self, schema: dict[str, Any], sample: dict[str, Any]) -> str | None:
-        """Why `schema` is none, or `sample` does not fit it; None when it does. Raises ApiError (429) when busy."""
+        """Return why `schema` is invalid or `sample` does not match it, else None. Raises ApiError (429) when busy."""
         if self._under_way >= _MAX_AT_ONCE:
-            message = "schemas of others are being tried"
-            raise ApiError(429, "rate_limit_exceeded", message, "ask again", retry_after_seconds=1)
+            message = "too many schema checks are running"
+            raise ApiError(429, "rate_limit_exceeded", message, "try again", retry_after_seconds=1)
         self._under_way += 1
         try:
             with anyio.fail_after(self._seconds):
                 return await _run_child(schema, sample)
         except TimeoutError:
-            return f"the schema takes longer than {self._seconds:g} s to be tried"
+            return f"checking the schema takes longer than {self._seconds:g} s"
         except CalledProcessError:
-            return "the schema cannot be tried: it takes more than a process may have"
+            return "the schema cannot be checked: it exceeds the limits of the child process"
         finally:
             self._under_way -= 1
 

@@ -1,4 +1,4 @@
-"""Answers that are streamed from a file or a store, of a length that is known before."""
+"""Responses of known length, streamed from a file or a store."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Opening = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
 
 class StreamedFile(StreamingResponse):
-    """Answers with `size_bytes` of what is `opened`; a refusal to open it is answered as such.
+    """Sends `size_bytes` of `opened`; an error on opening becomes an error response.
 
-    What breaks off later ends the connection: fewer bytes than promised is all that HTTP can say then. So does a
-    client that takes nothing for two minutes: what it holds open is missing elsewhere.
+    A later failure closes the connection: HTTP can only signal it by too few bytes. So does a client that reads nothing
+    for two minutes: it would hold resources that others need.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class StreamedFile(StreamingResponse):
         self._opened = opened
 
     async def stream_response(self, send: Send) -> None:
-        """Send the head once it is open, then all chunks."""
+        """Send the head once the content is open, then all chunks."""
         async with self._opened as chunks:
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await send(start)
@@ -44,7 +44,7 @@ class StreamedFile(StreamingResponse):
 
 
 def with_timeout(send: Send, seconds: float) -> Send:
-    """As `send`, but raises TimeoutError when the client takes nothing for so long."""
+    """Return `send` with a timeout: it raises TimeoutError when the client reads nothing for that long."""
 
     async def sent(message: Message) -> None:
         with anyio.fail_after(seconds):
@@ -54,7 +54,7 @@ def with_timeout(send: Send, seconds: float) -> Send:
 
 
 async def _send_chunks(chunks: AsyncIterator[bytes], send: Send) -> bool:
-    """Whether all could be had and was taken."""
+    """Send all chunks; return whether that succeeded."""
     try:
         async for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -65,7 +65,7 @@ async def _send_chunks(chunks: AsyncIterator[bytes], send: Send) -> bool:
 
 @asynccontextmanager
 async def file_chunks(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The content of a file."""
+    """Open a file and yield its chunks."""
     async with await anyio.open_file(path, "rb") as file:
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -76,7 +76,7 @@ async def file_chunks(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
 
 
 def content_disposition(name: str) -> str:
-    """The Content-Disposition by which a client keeps a file under this name, whatever characters it has."""
+    """Return the Content-Disposition that saves a file under this name, whatever characters it has."""
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
     exact = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
     return f'attachment; filename="{plain}"{exact}'

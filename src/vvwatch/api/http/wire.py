@@ -1,4 +1,4 @@
-"""What all resources share on the wire."""
+"""What all resources share on the wire: base models, JSON documents, names and timestamps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from vvwatch.core.events import iso
 
 USER_ID: Final = "user_local"
-"""Who owns everything: a self-hosted installation has one account."""
+"""The owner of everything: a self-hosted installation has one account."""
 
 _MAX_DEPTH: Final = 64
 _MAX_UNKNOWN: Final = 20
@@ -19,20 +19,20 @@ _MAX_SHORT_CHARACTERS: Final = 16_384
 
 
 class Resource(BaseModel):
-    """A resource as it is answered. Every field is always there; what does not apply is null."""
+    """A resource in a response. Every field is always present; what does not apply is null."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Body(BaseModel):
-    """A request's body: no type is converted, and what is not known is refused."""
+    """A request body: strict types, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _mostly_known(cls, given: Any) -> Any:
-        """Refuse many unknown fields at once: one error for each of them would take long to make."""
+        """Refuse many unknown fields with one error: one each would take too long."""
         known = len(cls.model_fields)
         if isinstance(given, dict) and len(given) > known + _MAX_UNKNOWN:
             told = {"count": len(given), "known": known}
@@ -41,7 +41,7 @@ class Body(BaseModel):
 
 
 class Marker(Resource):
-    """A colour and a note that clients may attach; there is none here."""
+    """A colour and a note that clients may attach; always empty here."""
 
     marker_id: str | None = None
     color: str | None = None
@@ -50,13 +50,13 @@ class Marker(Resource):
 
 
 def _check_document(value: dict[str, Any]) -> dict[str, Any]:
-    """What could be stored and never be answered again is refused while it is still a request."""
+    """Refuse documents that could be stored but never returned."""
     if _is_too_deep(value):
         raise PydanticCustomError("document", "may have {most} levels", {"most": _MAX_DEPTH})
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
-        raise PydanticCustomError("document", "numbers must be finite and texts valid Unicode") from None
+        raise PydanticCustomError("document", "numbers must be finite and strings valid Unicode") from None
     return value
 
 
@@ -77,7 +77,7 @@ def _children(value: Any) -> list[Any]:
 
 
 Document = Annotated[dict[str, Any], AfterValidator(_check_document)]
-"""Free JSON that is kept and given back as it came."""
+"""Free JSON that is stored and returned unchanged."""
 
 
 def _check_length(value: dict[str, Any]) -> dict[str, Any]:
@@ -88,11 +88,11 @@ def _check_length(value: dict[str, Any]) -> dict[str, Any]:
 
 
 ShortDocument = Annotated[Document, AfterValidator(_check_length)]
-"""A document that is repeated in each of many answers, or in every event."""
+"""A document that is repeated in many responses or in every event."""
 
 
 def _check_visible(text: str) -> str:
-    """What would not be seen, or would break a line of a log or a table, is no name."""
+    """Refuse names that are invisible or break a line of a log or a table."""
     if not text.strip():
         raise PydanticCustomError("name", "may not consist of spaces alone")
     if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
@@ -105,5 +105,5 @@ Visible: Final = AfterValidator(_check_visible)
 
 
 def to_iso(at: float | None) -> str | None:
-    """Epoch seconds as ISO-8601 in UTC; None stays None."""
+    """Return epoch seconds as ISO-8601 in UTC; None stays None."""
     return None if at is None else iso(at)

@@ -1,7 +1,7 @@
-"""The description of the API: what FastAPI knows of the routes, completed by what holds for all of them.
+"""Complete FastAPI's OpenAPI document with what holds for all routes.
 
-A route gives its function, its docstring, its models and its place in the table of scopes; from that come its name,
-its summary, its examples, its headers and every refusal that it can answer with.
+A route provides its function, docstring, models and scope; its name, summary, examples, headers and error responses
+follow from them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _METHODS: Final = frozenset({"get", "put", "post", "patch", "delete"})
 
 
 def app_options(public_url: str | None) -> Document:
-    """What FastAPI is told of the API as a whole; `public_url` is where it is served, None where that is not known."""
+    """Return FastAPI's options for the API as a whole; `public_url` is the server's URL, None if unknown."""
     return {
         "title": "vvwatch",
         "version": __version__,
@@ -58,14 +58,14 @@ def app_options(public_url: str | None) -> Document:
 
 
 def complete_document(document: Document) -> Document:
-    """FastAPI's `document`, made whole; the one that was given stays as it is."""
+    """Return FastAPI's `document` completed, without changing the original."""
     document = _rename_schemas(document)
     _Description(document).complete()
     return document
 
 
 def _rename_schemas(document: Document) -> Document:
-    """With names of schemas that people would give."""
+    """Give the schemas readable names."""
     names = {name: _plain_name(name) for name in document["components"]["schemas"]}
 
     def walked(value: Any) -> Any:
@@ -86,13 +86,13 @@ def _rename_schemas(document: Document) -> Document:
 
 
 def _forget_defaults(schema: Document) -> None:
-    """Of what is to change nothing has a default: what is left out stays."""
+    """Remove defaults from bodies that change a resource: a missing field keeps its value."""
     for field in schema.get("properties", {}).values():
         field.pop("default", None)
 
 
 def _plain_name(name: str) -> str:
-    """`Page_Video_` is a VideoPage; of two that are called Deleted each has the name of its resource before it."""
+    """Name `Page_Video_` VideoPage, and prefix models of the same name, such as Deleted, with their resource."""
     if found := re.fullmatch(r"(Page|Items)_(\w+)_", name):
         return found[2] + found[1]
     found = re.fullmatch(r"vvwatch__api__\w+?__(\w+)__(\w+)", name)
@@ -150,7 +150,7 @@ class _Description:
             answers[str(status)] = self._refusal(status, found, headers)
 
     def _fields(self, operation: Document) -> set[str]:
-        """The names of all that the body of a route may hold, at any depth."""
+        """Return the names of all fields in the body of a route, at any depth."""
         found: set[str] = set()
         for content in operation.get("requestBody", {}).get("content", {}).values():
             self._gather(content.get("schema", {}), found)
@@ -185,7 +185,7 @@ class _Description:
                 self._set_example(each)
 
     def _set_example(self, media: Document) -> None:
-        """Refer to the example of a named schema; give that of another one in place."""
+        """Refer to the example of a named schema; inline the example of others."""
         schema = media.get("schema", {})
         if {"example", "examples"} & media.keys() or not schema:
             return
@@ -198,7 +198,7 @@ class _Description:
             media["example"] = self._examples.of(schema)
 
     def _refusal(self, status: int, codes: list[str], headers: list[str]) -> Document:
-        """A reference to the response that tells of these codes."""
+        """Return a reference to the response with these codes."""
         name = ".".join([str(status), *codes, *(["uncounted"] if len(headers) == 1 else [])])
         if name not in self._components["responses"]:
             self._components["responses"][name] = self._refusing(status, codes, headers)
@@ -221,7 +221,7 @@ class _Description:
         }
 
     def _first_sentence(self, schema: Mapping[str, Any]) -> str:
-        """Of what a schema, or what a list holds, is said to be."""
+        """Return the first sentence of the description of a schema or of its items."""
         here = schema.get("items", schema)
         if reference := here.get("$ref"):
             here = self._schemas[reference.removeprefix(REFERENCE)]
@@ -229,17 +229,17 @@ class _Description:
 
 
 def _sentences(operation: Document) -> Iterator[str]:
-    """The paragraphs that describe a route."""
+    """Yield the paragraphs that describe a route."""
     needed = operation.get("x-scope", "none")
     if text := operation.get("description", "").strip():
         yield text
     if operation.get("x-extension"):
         yield EXTENSION
-    yield "No key is needed." if needed == "none" else f"Needs a key with the scope `{needed}`."
+    yield "No key needed." if needed == "none" else f"Needs a key with the scope `{needed}`."
 
 
 def _complete_parameters(name: str, parameters: list[Document]) -> None:
-    """Describe them all, those of the path also where the route's function does not take them."""
+    """Describe all parameters, including path parameters that the function does not take."""
     known = {each["name"] for each in parameters}
     missing = [each for each in re.findall(r"\{(\w+)\}", name) if each not in known]
     parameters += [
@@ -250,7 +250,7 @@ def _complete_parameters(name: str, parameters: list[Document]) -> None:
 
 
 def _complete_parameter(parameter: Document) -> None:
-    """Give a parameter a description and, where there is a true one, an example."""
+    """Give a parameter a description and, if there is a real one, an example."""
     if parameter["name"] == "idempotency-key":
         parameter |= {"name": "Idempotency-Key", "example": "export-create:5f1c7e0a"}
         return
@@ -287,7 +287,7 @@ def _references(headers: list[str]) -> Document:
 
 
 def _envelope(code: str) -> Document:
-    """A refusal as it is answered."""
+    """Return an example of the error response."""
     refusal = refusal_of(code)
     error: Document = {
         "code": code,

@@ -1,4 +1,4 @@
-"""What the API says of itself, to machines and to people. It holds no secret, so nobody needs a key for it."""
+"""Serve the API's description as JSON and as a page. It holds no secret and needs no key."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _MEDIA_TYPE = "application/json"
 
 
 @pages.get("/openapi.json")
-@router.get("/openapi.json", response_model=dict[str, Any], **extension("This description"))
+@router.get("/openapi.json", response_model=dict[str, Any], **extension("The OpenAPI document"))
 def get_description(request: Request) -> Response:
-    """All routes, what they take and what they answer. `/docs` shows the same to people.
+    """Return the OpenAPI document. `/docs` shows it as a page.
 
-    Not a coroutine: describing everything takes a while, so it is left to a thread.
+    Not a coroutine: building it takes a while and runs in a thread.
     """
     return Response(request.app.document_bytes, media_type=_MEDIA_TYPE)
 
 
 @pages.get("/docs")
 def show_description(request: Request) -> HTMLResponse:
-    """The description as a page."""
+    """Return the document as a page."""
     headers = {"Content-Security-Policy": reference.POLICY, "Referrer-Policy": "no-referrer"}
     return HTMLResponse(request.app.document_page, headers=headers | {"X-Content-Type-Options": "nosniff"})

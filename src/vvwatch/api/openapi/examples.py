@@ -1,6 +1,6 @@
-"""Examples for the description of the API, made from its schemas.
+"""Build the examples of the OpenAPI document from its schemas.
 
-The same name has the same value wherever it stands, so that the ids of one example are found in the next.
+A name has the same value everywhere, so the ids of one example occur in the next.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Schema = Mapping[str, Any]
 
 REFERENCE: Final = "#/components/schemas/"
 UNKNOWN: Final = "…"
-"""Stands for a text that no table names. A test finds it, and says which name to add to `example_values`."""
+"""Stands for a string without a known example. A test finds it and says which name to add to `example_values`."""
 
 _MOMENT: Final = "2026-09-21T14:13:20.000Z"
 _NONE: Final = object()
@@ -23,13 +23,13 @@ _GUESSED: Final = frozenset({"object", "integer", "number", "boolean"})
 
 
 class Examples:
-    """Makes examples of the schemas of one document."""
+    """Builds examples for the schemas of one document."""
 
     def __init__(self, schemas: Mapping[str, Schema]) -> None:
         self._schemas = schemas
 
     def of(self, schema: Schema, name: str = "", owner: str = "") -> Any:
-        """An example of `schema`, which describes the field `name` of the schema called `owner`."""
+        """Return an example of `schema`, which describes the field `name` of the schema `owner`."""
         found = _known_example(schema, name, owner)
         if found is not _NONE:
             return found
@@ -40,14 +40,14 @@ class Examples:
         return self._made(schema, name, owner)
 
     def named(self, component: str, name: str = "") -> Any:
-        """An example of a schema by what the document calls it, where it describes a field `name`."""
+        """Return an example of a named schema, which describes the field `name`."""
         schema = self._schemas[component]
         if component in WHOLE:
             return WHOLE[component]
         return self._object(schema, component) if "properties" in schema else self.of(schema, name)
 
     def _of_options(self, options: Sequence[Schema], name: str, owner: str) -> Any:
-        """Of what may be null only what is known is shown: what the tables name, ids, moments and what has fields."""
+        """For nullable fields, show only known values: named ones, ids, timestamps and objects."""
         real = [option for option in options if option.get("type") != "null"]
         example = self.of(real[0], name, owner)
         is_guess = real[0].get("type") in _GUESSED or example == UNKNOWN or name.endswith(NULL_ENDINGS)
@@ -62,7 +62,7 @@ class Examples:
         return _text_example(name) if kind == "string" else _plain_example(schema)
 
     def _items(self, schema: Schema, name: str, owner: str) -> list[Any]:
-        """One of them, unless nothing is known of it."""
+        """Return one example item, or none if nothing is known of it."""
         if "$ref" in schema:
             return [self.of(schema)]
         example = self.of(schema, name, owner)
@@ -75,7 +75,7 @@ class Examples:
 
 
 def _known_example(schema: Schema, name: str, owner: str) -> Any:
-    """What the tables, or the schema itself, say; `_NONE` when they say nothing."""
+    """Return the value that the tables or the schema name; `_NONE` if there is none."""
     for key in (f"{owner}.{name}", name):
         if key in VALUES:
             return VALUES[key]
@@ -97,5 +97,5 @@ _PLAIN: Final[Mapping[str, Any]] = {"integer": 0, "number": 0, "boolean": False,
 
 
 def _plain_example(schema: Schema) -> Any:
-    """A number or a truth value of which nothing else is known."""
+    """Return an example of a number or boolean without further constraints."""
     return schema.get("minimum", _PLAIN.get(str(schema.get("type")), {}))

@@ -1,4 +1,4 @@
-"""The description of the API as one page to read: no script, nothing from elsewhere, as whole offline as online."""
+"""Render the OpenAPI document as one page without scripts or external resources; it works offline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 Document = Mapping[str, Any]
 
 DESCRIPTION: Final = "api/v2/openapi.json"
-"""Where the document stands, seen from the page: also behind a proxy that serves all below a path of its own."""
+"""The document's URL relative to the page, which also works behind a proxy with a path prefix."""
 
 _STYLE: Final = (files("vvwatch.api") / "reference.css").read_text()
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
@@ -33,16 +33,16 @@ POLICY: Final = (
     f"style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page's Content-Security-Policy: its one style sheet, and nothing else."""
+"""The page's Content-Security-Policy: its own style sheet and nothing else."""
 
 
 def render_page(document: Document) -> str:
-    """The page that shows the OpenAPI `document`."""
+    """Return the HTML page of the OpenAPI `document`."""
     return "\n".join(_Page(document).lines())
 
 
 class _Page:
-    """Shows one document."""
+    """Renders one document."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -54,13 +54,13 @@ class _Page:
                 self._operations.setdefault(operation["tags"][0], []).append((method, path, operation))
 
     def lines(self) -> Iterator[str]:
-        """The page, line by line."""
+        """Yield the page line by line."""
         info = self._document["info"]
         title = f"{escape(info['title'])} {escape(info['version'])}"
         yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}: the API</title>'
         yield f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         yield f"<h1>{title}: the API</h1><p>{escape(info['summary'])}. "
-        yield f'The same for machines: <a href="{DESCRIPTION}">{DESCRIPTION}</a></p>'
+        yield f'Machine-readable: <a href="{DESCRIPTION}">{DESCRIPTION}</a></p>'
         yield _paragraphs(info["description"])
         tags = [tag for tag in self._document["tags"] if tag["name"] in self._operations]
         links = (f'<li><a href="#{_anchor(tag["name"])}">{escape(tag["name"])}</a></li>' for tag in tags)
@@ -115,7 +115,7 @@ class _Page:
                 yield f"<pre>{escape(text)}</pre>"
 
     def _row(self, status: str, response: Document) -> str:
-        """One answer: what it means, and which codes it comes with."""
+        """Return one response: its meaning and its error codes."""
         content = response.get("content", {}).get("application/json", {})
         codes = content.get("examples", {}) if status >= "400" else {}
         told = ", ".join(f"<code>{escape(code)}</code>" for code in codes)
@@ -128,7 +128,7 @@ class _Page:
         fields = schema.get("properties", {})
         yield "<table>" if fields else f"<p>{self._kind(schema)}</p>"
         for field, inner in fields.items():
-            mark = "" if field in needed else " (may be left out)"
+            mark = "" if field in needed else " (optional)"
             yield _limit_cells(
                 f"<code>{escape(field)}</code>{mark}",
                 self._kind(inner),
@@ -137,7 +137,7 @@ class _Page:
         yield "</table></div></details>" if fields else "</div></details>"
 
     def _kind(self, schema: Document) -> str:
-        """What a value is, in words."""
+        """Return the type of a value in words."""
         if reference := schema.get("$ref"):
             name = escape(reference.rpartition("/")[2])
             return f'<a href="#schema-{name}">{name}</a>'
@@ -152,7 +152,7 @@ class _Page:
         return ", ".join([kind, *limits])
 
     def _resolved(self, value: Document) -> Document:
-        """What a reference refers to."""
+        """Return what a reference points to."""
         reference = value.get("$ref")
         if reference is None:
             return value
@@ -166,12 +166,12 @@ def _limit_cells(*cells: str) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    """Paragraphs."""
+    """Return text as HTML paragraphs."""
     return "".join(f"<p>{_inline_markup(each)}</p>" for each in text.strip().split("\n\n") if each)
 
 
 def _inline_markup(text: str) -> str:
-    """One paragraph, with its `code` and its **weight**."""
+    """Return one paragraph with `code` and **bold** as HTML."""
     plain = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", plain)
 

@@ -1,7 +1,6 @@
-"""Which refusals a route can answer with, so that the description of the API is whole without saying it per route.
+"""Determine which errors a route can return, so that the OpenAPI document is complete.
 
-Most follows from what the route is: whether it wants a key, names something, takes a body or an Idempotency-Key,
-has pages. What does not follow stands in one table here.
+Most follow from the route: its key, its ids, its body, its Idempotency-Key, its pages. One table holds the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ Operation = Mapping[str, Any]
 
 
 class Refusal(NamedTuple):
-    """What a code means: the status that it comes with, and an answer that is typical of it."""
+    """The meaning of a code: its status and a typical response."""
 
     status: int
     message: str
@@ -24,10 +23,10 @@ class Refusal(NamedTuple):
     retry_after: int | None = None
 
 
-_HOST_HINT: Final = "use the address that it listens on, or set public_url in its configuration"
+_HOST_HINT: Final = "use the server's listen address, or set public_url in its configuration"
 
 CODES: Final[Mapping[str, Refusal]] = {
-    "invalid_cursor": Refusal(400, "the cursor is not one that this server gave", "begin without one"),
+    "invalid_cursor": Refusal(400, "the cursor is not one of this server", "start without a cursor"),
     "import_job_not_retryable": Refusal(
         400,
         "a retry requires an attachment job; this one imports from a connector",
@@ -39,40 +38,36 @@ CODES: Final[Mapping[str, Refusal]] = {
     "authorization_insufficient_scope": Refusal(
         403,
         "this needs a key with the scope 'write'",
-        "the key has read; make another one with vvwatch keys",
+        "the key has read; create another one with vvwatch keys",
     ),
-    "authentication_invalid_token": Refusal(
-        401, "the token is not valid, or not any more", "ask for another one"
-    ),
-    "authorization_foreign_token": Refusal(403, "the token opens something else", "ask for one for this"),
-    "host_not_allowed": Refusal(403, "this server does not answer to that Host", _HOST_HINT),
+    "authentication_invalid_token": Refusal(401, "the token is invalid or has expired", "request a new link"),
+    "authorization_foreign_token": Refusal(403, "the token is for another resource", "request a new link"),
+    "host_not_allowed": Refusal(403, "this Host is not accepted", _HOST_HINT),
     "origin_not_allowed": Refusal(
         403,
-        "a page of another origin may not change anything",
-        "changes are made by clients, or by pages of this server itself",
+        "pages of other origins may not change anything",
+        "make changes from a client, or from a page of this server",
     ),
     "resource_route_not_found": Refusal(404, "GET /api/v2/nothing: Not Found"),
-    "conflict": Refusal(
-        409, "the state of the resource forbids it", "the message and this hint say what to do"
-    ),
+    "conflict": Refusal(409, "the state of the resource forbids it", "see the message and the hint"),
     "idempotency_request_mismatch": Refusal(
-        409, "the Idempotency-Key came with another request before", "use a new key for another request"
+        409, "the Idempotency-Key was used for another request", "use a new key for another request"
     ),
     "idempotency_request_in_progress": Refusal(
-        409, "the first request with this key is under way", "ask again with the same key", 1
+        409, "the first request with this key is still running", "try again with the same key", 1
     ),
-    "on_another_node": Refusal(409, "the folder is on another node", "ask that node"),
+    "on_another_node": Refusal(409, "the folder is on another node", "send the request to that node"),
     "request_timeout": Refusal(408, "the file stopped arriving", "send it again"),
-    "media_changed": Refusal(409, "another version stands where the original stood"),
-    "media_archived": Refusal(409, "the original stands in an archive class", "restore it in the store"),
-    "media_gone": Refusal(410, "the original of video 'vid_…' is gone", "it is not in the store any more"),
-    "range_not_satisfiable": Refusal(416, "no byte is in the range that was asked for"),
+    "media_changed": Refusal(409, "another version replaced the original"),
+    "media_archived": Refusal(409, "the original is in an archive class", "restore it in the store"),
+    "media_gone": Refusal(410, "the original of video 'vid_…' is gone", "it is no longer in the store"),
+    "range_not_satisfiable": Refusal(416, "the range lies outside the file"),
     "insufficient_storage": Refusal(507, "there is no room for the file", "free some space on the server"),
     "model_not_configured": Refusal(
         422, "no processor answers to the model 'gpt-5'", "use one of: technical, gpt, gemini-*"
     ),
     "not_available": Refusal(404, "this is not part of this server"),
-    "body_too_large": Refusal(413, "the body is too large", "at most 1,048,576 bytes are read"),
+    "body_too_large": Refusal(413, "the body is too large", "the limit is 1,048,576 bytes"),
     "validation_error": Refusal(422, "body.name: is too short"),
     "outside_location": Refusal(422, "the prefix would leave the connector's location", "leave `..` out"),
     "rate_limit_exceeded": Refusal(
@@ -81,36 +76,36 @@ CODES: Final[Mapping[str, Refusal]] = {
         "the server's [api] requests_per_minute and requests_per_hour set the limits of each key",
         12,
     ),
-    "access_denied": Refusal(502, "the store refuses this identity", "grant it s3:ListBucket"),
-    "storage_error": Refusal(502, "the store of objects said no"),
-    "store_unavailable": Refusal(503, "the database does not take reads or writes now", "", 5),
+    "access_denied": Refusal(502, "the store denies access to this identity", "grant it s3:ListBucket"),
+    "storage_error": Refusal(502, "object storage rejected or failed the request"),
+    "store_unavailable": Refusal(503, "the database is unavailable", "", 5),
     "storage_unavailable": Refusal(503, "the store does not answer", "", 5),
-    "storage_throttled": Refusal(503, "the store asks for fewer requests", "", 5),
-    "credentials_refused": Refusal(503, "the store does not know these credentials", "send new ones", 5),
+    "storage_throttled": Refusal(503, "the store throttles requests", "", 5),
+    "credentials_refused": Refusal(503, "the store rejects these credentials", "send new ones", 5),
     "browse_timed_out": Refusal(
         504, "listing took more than 30 s", "give a longer prefix or a smaller limit"
     ),
 }
-"""Every code but those of resources that are not found, which all read `resource_<what>_not_found`."""
+"""Every code except `resource_<what>_not_found`."""
 
 STATUSES: Final[Mapping[int, str]] = {
-    400: "What was sent does not fit here",
-    401: "There is no valid API key",
-    403: "The key, the Host or the Origin may not do this",
-    404: "There is no such resource",
+    400: "The request is malformed",
+    401: "The API key is missing or invalid",
+    403: "The key, the Host or the Origin is not allowed",
+    404: "The resource does not exist",
     409: "The state of the resource, or an earlier request, forbids it",
     408: "The request stopped arriving",
-    410: "It was there and is no more",
+    410: "The original no longer exists",
     413: "The body is too large",
-    416: "Nothing is in the range that was asked for",
-    422: "What was sent cannot be used; `details.errors` says where it is wrong",
+    416: "The range lies outside the file",
+    422: "The input is invalid; `details.errors` says where",
     429: "Too many requests: try again after Retry-After",
-    502: "The store of objects refused",
-    503: "Not now: try again after Retry-After",
-    504: "The store of objects took too long",
-    507: "There is no room for it",
+    502: "Object storage refused the request",
+    503: "Temporarily unavailable: try again after Retry-After",
+    504: "Object storage took too long",
+    507: "There is not enough space",
 }
-"""What each status means."""
+"""The description of each status."""
 
 RESOURCES: Final[Mapping[str, str]] = {
     "connector_id": "connector",
@@ -126,7 +121,7 @@ RESOURCES: Final[Mapping[str, str]] = {
     "video_id": "video",
     "webhook_id": "webhook",
 }
-"""The names that paths have for resources, and what a refusal calls those."""
+"""Path parameters and the names of their resources in errors."""
 
 _STORAGE: Final = (
     "on_another_node",
@@ -166,19 +161,19 @@ _BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
     "PUT /indexes/{index_id}/automations/import": _STORAGE,
     "POST /import-jobs/{job_id}/retry": ("import_job_not_retryable",),
 }
-"""What else a route can answer with, by method and path below `/api/v2`."""
+"""Additional codes of a route, by method and path below `/api/v2`."""
 
 
 def codes_of(name: str, operation: Operation, fields: Collection[str] = ()) -> Iterator[str]:
-    """The codes of all refusals that a route can give.
+    """Yield the codes of all errors that a route can return.
 
-    `name` is its method and its path below `/api/v2`, `fields` are the names of all that its body may hold.
+    `name` is its method and its path below `/api/v2`, `fields` are the names of all fields of its body.
     """
     yield from _guard_codes(name, operation)
     if "{rest}" in name:
         yield "resource_route_not_found"
     if not any(status < "300" for status in operation["responses"]):
-        # It says what it is not, whatever is asked.
+        # It always returns the same error.
         yield "not_available" if "404" in operation["responses"] else "model_not_configured"
     else:
         yield from _resource_codes(name)
@@ -188,7 +183,7 @@ def codes_of(name: str, operation: Operation, fields: Collection[str] = ()) -> I
 
 
 def _input_codes(name: str, operation: Operation, fields: Collection[str]) -> Iterator[str]:
-    """Of what comes with the request."""
+    """Yield the codes for invalid input."""
     parameters = {each["name"].lower(): each["in"] for each in operation.get("parameters", ())}
     if "token" in parameters:
         yield from ("authentication_invalid_token", "authorization_foreign_token")
@@ -207,13 +202,13 @@ def _input_codes(name: str, operation: Operation, fields: Collection[str]) -> It
 
 
 def is_counted(name: str, operation: Operation) -> bool:
-    """Whether a limit counts the requests for a route, and its answers tell how many are left."""
+    """Return whether rate limits count the route's requests, and its responses carry the limit headers."""
     security = operation.get("security", ())
     return bool(security) and {} not in security and name not in UNCOUNTED
 
 
 def _guard_codes(name: str, operation: Operation) -> Iterator[str]:
-    """Of what stands before the route."""
+    """Yield the codes of the guards in front of the route."""
     yield "host_not_allowed"
     if not name.startswith("GET "):
         yield "origin_not_allowed"
@@ -224,7 +219,7 @@ def _guard_codes(name: str, operation: Operation) -> Iterator[str]:
 
 
 def _resource_codes(name: str) -> Iterator[str]:
-    """Of what its path names."""
+    """Yield the codes for the resources in its path."""
     suffix = "_deletion" if name.endswith("/deletion") else ""
     for parameter in re.findall(r"\{(\w+)\}", name):
         yield f"resource_{RESOURCES.get(parameter, parameter.removesuffix('_id'))}{suffix}_not_found"
@@ -233,7 +228,7 @@ def _resource_codes(name: str) -> Iterator[str]:
 
 
 def _named_codes(fields: Collection[str]) -> Iterator[str]:
-    """Of what its body names. A client's own name for a file is none of a resource."""
+    """Yield the codes for the resources in its body. A client's own name for a file is not a resource."""
     for field in fields:
         for parameter, resource in RESOURCES.items():
             if field.removesuffix("s").endswith(parameter) and parameter != "file_id":
@@ -241,7 +236,7 @@ def _named_codes(fields: Collection[str]) -> Iterator[str]:
 
 
 def refusal_of(code: str) -> Refusal:
-    """What a code means. Raises KeyError for one that no refusal has."""
+    """Return the meaning of a code. Raises KeyError if it is unknown."""
     found = re.fullmatch(r"resource_(\w+)_not_found", code)
     if found is None or code in CODES:
         return CODES[code]
@@ -249,7 +244,7 @@ def refusal_of(code: str) -> Refusal:
 
 
 def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
-    """The codes, each once, grouped by their statuses, the smallest first."""
+    """Return the codes, without duplicates, grouped by ascending status."""
     found: dict[int, list[str]] = {}
     for code in sorted(set(codes)):
         found.setdefault(refusal_of(code).status, []).append(code)
@@ -257,5 +252,5 @@ def by_status(codes: Iterable[str]) -> dict[int, list[str]]:
 
 
 def with_status(status: int) -> list[str]:
-    """All codes that come with a status, for a route that names only that."""
+    """Return all codes of a status, for a route that declares only the status."""
     return [code for code, refusal in CODES.items() if refusal.status == status]

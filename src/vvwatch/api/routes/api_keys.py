@@ -1,4 +1,4 @@
-"""API keys. The hosted service lets only signed-in operators at them; here a key with the scope `admin` may."""
+"""API keys, managed with a key of the scope `admin`; the hosted service needs a signed-in operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = resource_router("api keys")
 
 _DAY_SECONDS: Final = 86_400.0
 _RANDOM_BYTES: Final = 24
-_ROTATE: Final = "if you do not have it, POST /api-keys/{key_id}/rotate with another Idempotency-Key"
+_ROTATE: Final = "if you do not have it, POST /api-keys/{key_id}/rotate with a new Idempotency-Key"
 
 Scopes = Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))]
 
@@ -36,7 +36,7 @@ class ApiKeyBody(Body):
 
 
 class ApiKey(Resource):
-    """A key without itself: of it only the beginning is known."""
+    """A key without its secret: only the prefix is shown."""
 
     key_id: str
     key_prefix: str
@@ -50,28 +50,31 @@ class ApiKey(Resource):
 
 
 class NewApiKey(ApiKey, SecretResponse):
-    """A key, shown this once."""
+    """A new key with its secret, shown once."""
 
     key: str
 
     def instead(self) -> tuple[str, str]:
-        """What the request did, and how to get another key."""
-        return f"the first request made key {self.key_id!r} and showed it: that answer is not kept", _ROTATE
+        """Return what the request did, and how to get another key."""
+        return (
+            f"the first request created key {self.key_id!r} and showed it; keys are not shown again",
+            _ROTATE,
+        )
 
 
 class RotatedApiKey(SecretResponse):
-    """The key that takes the place of another one, shown this once."""
+    """The key that replaces another one, shown once."""
 
     old_key_id: str
     new_key: NewApiKey
 
     def instead(self) -> tuple[str, str]:
-        """What the request did, and how to get another key."""
+        """Return what the request did, and how to get another key."""
         return self.new_key.instead()
 
 
 class Deleted(Resource):
-    """What became of the key."""
+    """The result of the deletion."""
 
     message: str
 
@@ -96,7 +99,7 @@ def _to_response(row: sa.Row[Any], now: float) -> ApiKey:
 
 @router.post("/api-keys", status_code=201, response_model=NewApiKey)
 async def create_api_key(once: Idempotent, body: ApiKeyBody) -> Response:
-    """Make a key. The first answer alone shows it: the same Idempotency-Key again is answered with 409."""
+    """Create a key. Only this response shows it: repeating the same Idempotency-Key answers 409."""
     random = secrets.token_bytes(_RANDOM_BYTES)
     return await once(lambda tx: _create(tx, body, random))
 
@@ -110,33 +113,33 @@ def _create(tx: Tx, body: ApiKeyBody, random: bytes) -> NewApiKey:
 
 @router.get("/api-keys")
 async def list_api_keys(context: Context) -> list[ApiKey]:
-    """All keys, oldest first."""
+    """List all keys, oldest first."""
     now = context.clock.now()
     return [_to_response(row, now) for row in await context.database.read(keys.list_all)]
 
 
 @router.get("/api-keys/{key_id}")
 async def get_api_key(context: Context, key_id: str) -> ApiKey:
-    """One key."""
+    """Return a key."""
     return _to_response(await context.database.read(keys.get, key_id), context.clock.now())
 
 
 @router.delete("/api-keys/{key_id}")
 async def delete_api_key(audited: Audited, key_id: str) -> Deleted:
-    """Forget a key: it opens nothing any more and is listed no longer. The operator's own key can only be revoked."""
+    """Delete a key: it stops working and is no longer listed. The operator's own key can only be revoked."""
     row = await audited.write(lambda tx: keys.delete(tx, key_id))
     return Deleted(message=f"key {row.name!r} ({row.id}) was deleted")
 
 
 @router.post("/api-keys/{key_id}/revoke", response_model=ApiKey)
 async def revoke_api_key(once: Idempotent, key_id: str) -> Response:
-    """Make a key worthless, for good. The last key with the scope `admin` cannot be revoked."""
+    """Revoke a key for good. The last key with the scope `admin` cannot be revoked."""
     return await once(lambda tx: _to_response(keys.revoke_safely(tx, key_id), tx.now))
 
 
 @router.post("/api-keys/{key_id}/rotate", response_model=RotatedApiKey)
 async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
-    """Another key with the same name, scopes and end in the place of this one, which is revoked at once."""
+    """Create a key with the same name, scopes and expiry, and revoke this one at once."""
     random = secrets.token_bytes(_RANDOM_BYTES)
 
     def rotated(tx: Tx) -> RotatedApiKey:

@@ -1,4 +1,4 @@
-"""Files of other hosts: an import job that fetches them, each from an address that opens it for a while."""
+"""Attachments: import files from other hosts, each from a URL that is valid for a while."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ router = resource_router("uploads")
 
 
 class AttachmentFile(Body):
-    """A file to fetch. Its format is told by `file_name` or `mime_type`, else by the address or the host's answer."""
+    """A file to fetch. `file_name` or `mime_type` decides its format, else the URL or the host's response."""
 
     download_url: Annotated[str, Field(min_length=1, max_length=4096)]
     file_id: Annotated[str, Field(min_length=1, max_length=255), Visible]
@@ -36,7 +36,7 @@ class AttachmentFile(Body):
 
 
 class AttachmentsBody(Body):
-    """Files to fetch. Without an index they go to the playground; without a title each is called like its file."""
+    """Files to fetch, by default into the playground; without a title each takes its file's name."""
 
     files: Annotated[list[AttachmentFile], Field(min_length=1, max_length=100)]
     index_id: IndexId | None = None
@@ -52,7 +52,7 @@ class AttachmentsJob(ImportJob):
 
 @router.post("/workflow/attachments", status_code=202, response_model=AttachmentsJob)
 async def import_attachments(context: Context, once: Idempotent, body: AttachmentsBody) -> Response:
-    """Fetch files of other hosts and import them. One that cannot be had fails with `attachment_download_failed`."""
+    """Fetch files from other hosts and import them. An unavailable one fails with `attachment_download_failed`."""
     require_one_index(body.index_id, body.index_name)
     wanted = _to_attachments(context, body)
 
@@ -68,10 +68,10 @@ async def import_attachments(context: Context, once: Idempotent, body: Attachmen
 
 
 def _to_attachments(context: ApiContext, body: AttachmentsBody) -> list[tuple[Attachment, str]]:
-    """What to fetch, and what to call it. Raises InvalidInput for an address that is not asked, or an id twice."""
+    """Return the files to fetch and their titles. Raises InvalidInput for a forbidden URL or a duplicate id."""
     guard = _address_guard(context)
     if len({file.file_id for file in body.files}) < len(body.files):
-        raise InvalidInput("files: two have the same file_id", "give each its own")
+        raise InvalidInput("files: two have the same file_id", "give each its own file_id")
     return [
         (_to_attachment(guard, file), _title_of(body, number)) for number, file in enumerate(body.files, 1)
     ]
@@ -86,14 +86,12 @@ def _require_address(guard: Guard, file_id: str, url: str) -> None:
     try:
         guard.checked(url)
     except (DeliveryRefused, ValueError) as error:
-        what = error.message if isinstance(error, DeliveryRefused) else "the address cannot be read"
-        raise InvalidInput(
-            f"download_url of file {file_id!r}: {what}", "give a whole https address"
-        ) from None
+        what = error.message if isinstance(error, DeliveryRefused) else "the URL is invalid"
+        raise InvalidInput(f"download_url of file {file_id!r}: {what}", "give a complete https URL") from None
 
 
 def require_addresses(context: ApiContext, refreshed: Sequence[Mapping[str, Any]]) -> None:
-    """Raises InvalidInput when one of these files, which are fetched again, has an address that is not asked."""
+    """Check the URLs of files that are fetched again. Raises InvalidInput for a forbidden one."""
     for file in refreshed:
         _require_address(_address_guard(context), file["file_id"], file["download_url"])
 

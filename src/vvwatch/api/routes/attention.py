@@ -1,4 +1,4 @@
-"""What needs somebody: told by the server, over everything, each with what to type next."""
+"""List what needs attention across the server, each with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from vvwatch.workflow.upkeep.findings import (
 )
 
 MAX_LISTED: Final = 50
-"""So many of the newest failures of each kind are told one by one."""
+"""How many of the newest failures of each kind are listed."""
 
 router = resource_router("status")
 
@@ -41,7 +41,7 @@ _BAD: Final = frozenset({"degraded", "failed"})
 
 
 class Dismissed(Resource):
-    """What is not shown any more: the failure, and those that said the same."""
+    """The dismissed failure and those with the same cause."""
 
     dismissed: list[str]
 
@@ -51,10 +51,10 @@ async def dismiss_attention(
     context: Context,
     audited: Audited,
     attention_id: Annotated[
-        str, Path(description="an import job, a prompt run, an export, a delivery or a node")
+        str, Path(description="id of an import job, prompt run, export, delivery or node")
     ],
 ) -> Dismissed:
-    """Stop showing a failure, and those that say the same. Later failures are shown again."""
+    """Dismiss a failure and others with the same cause. Later failures are shown again."""
     after = recent_since(context.clock.now())
     dismissed = await audited.write(lambda tx: _dismiss(tx, attention_id, after))
     return Dismissed(dismissed=list(dismissed))
@@ -67,12 +67,12 @@ def _dismiss(tx: Tx, attention_id: str, after: float) -> Sequence[str]:
 
 
 def recent_since(now: float) -> float:
-    """Failures after that moment need attention."""
+    """Return the time after which failures need attention."""
     return now - queries.RECENT_SECONDS
 
 
 def list_attention(found: State, daemon: Document) -> list[Attention]:
-    """All that needs somebody: first what hinders everything, then what hinders an automation, then what failed."""
+    """List all problems: first those of the server, then those of automations, then failures."""
     return [
         *_database(daemon.get("database") or {}),
         *_connections(daemon.get("pressure")),
@@ -104,8 +104,8 @@ def _bad_keys(found: Sequence[BadKeys]) -> Iterator[Attention]:
 
 def _database(database: Document) -> Iterator[Attention]:
     if not database.get("writable", True):
-        what = database.get("error") or "the database cannot be written to"
-        fix = "make room on its disk, or look at the disk's health"
+        what = database.get("error") or "the database is not writable"
+        fix = "free space on its disk, or check the disk's health"
         yield Attention(kind="database", attention_id="database", state="failed", what=what, fix=fix)
 
 
@@ -115,7 +115,7 @@ def _connections(pressure: Document | None) -> Iterator[Attention]:
             kind="connections",
             attention_id="connections",
             state="waiting",
-            what=f"{pressure['what']}; those without a request make room for new ones",
+            what=f"{pressure['what']}; idle connections are closed for new ones",
             fix=pressure["hint"],
             since=to_iso(pressure["since"]),
         )
@@ -207,7 +207,7 @@ def _automations(found: State, sources: Document) -> Iterator[Attention]:
 
 
 def list_failures(found: State) -> Iterator[Attention]:
-    """What failed: of each kind the newest one by one, and the newest for each other reason."""
+    """Yield failures: the newest of each kind, and the newest for each other cause."""
     told, reasons = Counter[str](), set[tuple[str, str, str]]()
     for each in found.failures.found:
         reason = each.kind, each.about, each.reason

@@ -1,4 +1,4 @@
-"""The audit trail: who changed what, and who was refused."""
+"""The audit trail: changes and refused requests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ router = resource_router("audit")
 
 
 class AuditEntry(Resource):
-    """One change, or equal refusals within an hour: `times` of them, from `at` to `last_at`.
+    """A change, or equal refusals within an hour: `times` of them, from `at` to `last_at`.
 
     `actor` is the id of an API key, or `config` (the configuration file), `cli` (a command on the database) or `daemon`
-    (the daemon itself); of a refusal it is empty unless the key is known. `action` is `index.created`, `key.revoked`, …
-    and `request.refused`; `outcome` is `done` or `refused`. `route` is below `/api/v2`. `details` name the fields that
-    were changed, or the reason of a refusal, and hold no secrets.
+    (the daemon itself); for a refusal it is empty unless the key is known. `action` is `index.created`, `key.revoked`,
+    … or `request.refused`; `outcome` is `done` or `refused`. `route` is below `/api/v2`. `details` has the changed
+    fields or the reason of a refusal, never secrets.
     """
 
     audit_id: str
@@ -45,19 +45,17 @@ class AuditEntry(Resource):
 @router.get("/audit", **extension("Who changed what, and who was refused"))
 async def list_audit(
     context: Context,
-    actor: Annotated[
-        str, Query(max_length=200, description="the id of a key, or `config`, `cli`, `daemon`")
-    ] = "",
+    actor: Annotated[str, Query(max_length=200, description="a key's id, or `config`, `cli`, `daemon`")] = "",
     action: Annotated[
-        str, Query(max_length=100, description="`index.deleted`, or `index` for all that was done to indexes")
+        str, Query(max_length=100, description="`index.deleted`, or `index` for all actions on indexes")
     ] = "",
-    resource_id: Annotated[str, Query(max_length=200, description="what was changed")] = "",
-    since: Annotated[AwareDatetime | None, Query(description="from this moment on")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="before this moment")] = None,
+    resource_id: Annotated[str, Query(max_length=200, description="the id of the changed resource")] = "",
+    since: Annotated[AwareDatetime | None, Query(description="from this time on")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="before this time")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Cursor = None,
 ) -> Page[AuditEntry]:
-    """The audit trail, newest first. An entry is kept for `[retention] audit`."""
+    """List the audit trail, newest first. Entries are kept for `[retention] audit`."""
     wanted = AuditFilter(
         actor=actor,
         action=action,

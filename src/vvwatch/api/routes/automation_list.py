@@ -1,4 +1,4 @@
-"""Every index and its automations, in one answer."""
+"""List every index with its automations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AutomationSummary(Resource):
 
 
 class IndexSummary(Resource):
-    """An index and its automations; null for one that it does not have."""
+    """An index and its automations; null if it has none."""
 
     index_id: str
     index_name: str
@@ -34,7 +34,7 @@ class IndexSummary(Resource):
 
 @router.get("/automations", **extension("Every index and its automations"))
 async def list_automations(context: Context) -> list[IndexSummary]:
-    """All indexes, oldest first, with the ids, names and states of their automations."""
+    """List all indexes, oldest first, with the ids, names and states of their automations."""
     return [_to_response(each) for each in await context.database.read(list_index_automations)]
 
 

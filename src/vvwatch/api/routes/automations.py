@@ -1,4 +1,4 @@
-"""Automations: per index, what is watched and imported, and where results are delivered."""
+"""Automations: what an index watches and imports, and where it delivers results."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ router = resource_router("automations")
 router.dependencies.append(Depends(name_missing_automation))
 
 _USUAL: Final = Usual()
-"""What an automation of the configuration file has when it does not say otherwise."""
+"""Defaults of automations in the configuration file."""
 
 _SHORTEST_SETTLE_SECONDS: Final = 0.2
 
 
 class PromptPreset(RunOptions):
-    """A prompt and how its runs cut and treat media."""
+    """A prompt, and how its runs segment and process media."""
 
     prompt_id: PromptId
 
@@ -59,7 +59,7 @@ class PromptPreset(RunOptions):
 
 
 class ImportAutomationBody(LeftOutBody):
-    """What to watch, how long to gather, and what to do with what came."""
+    """What to watch, how long to gather objects, and what to run over them."""
 
     enabled: bool = True
     paused: bool = False
@@ -133,7 +133,7 @@ class ExportAutomation(Resource):
 
 
 def status_of(row: sa.Row[Any]) -> str:
-    """`active`, `paused` or `disabled`."""
+    """Return `active`, `paused` or `disabled`."""
     if not row.enabled:
         return "disabled"
     return "paused" if row.paused else "active"
@@ -176,14 +176,14 @@ def _import_response(state: ImportState, names: ProcessorNames) -> ImportAutomat
 
 
 def _list_model_warnings(preset: Mapping[str, Any], names: ProcessorNames) -> Iterator[str]:
-    """What has happened to the processor since the preset was made."""
+    """Yield problems with the preset's processor since it was set."""
     model = preset.get("processing_model")
     if names.find(model, preset["prompt_id"]) is None:
         yield f"no processor answers to the model {model!r}: its runs fail; use one of: {names.choices()}"
 
 
 def _list_undone_warnings(preset: PromptPreset, names: ProcessorNames) -> list[str]:
-    """What was asked for in so many words, and the processor does not do."""
+    """Return requested options that the processor does not support."""
     reasons = names.choose(preset.processing_model, preset.prompt_id).not_done(preset.model_dump())
     named = {f"enable_{feature}": why for feature, why in reasons.items()}
     return [f"{name}: {why}" for name, why in named.items() if name in preset.model_fields_set]
@@ -214,7 +214,7 @@ def _export_response(row: sa.Row[Any]) -> ExportAutomation:
 
 @router.get("/indexes/{index_id}/automations/import")
 async def get_import_automation(context: Context, index_id: str) -> ImportAutomation:
-    """The import automation of an index."""
+    """Return the import automation of an index."""
     state = await context.database.read(get_import_state, index_id)
     return _import_response(state, context.database.processors)
 
@@ -225,9 +225,9 @@ async def put_import_automation(
     once: Idempotent,
     index_id: str,
     body: ImportAutomationBody,
-    dry_run: Annotated[bool, Query(description="change nothing, and tell what would newly match")] = False,
+    dry_run: Annotated[bool, Query(description="change nothing; return what would be imported")] = False,
 ) -> ImportPreview | Response:
-    """Make or replace the import automation of an index. What was imported before is not forgotten."""
+    """Create or replace the import automation of an index. It remembers what was imported before."""
     if not dry_run and (given := await once.given()) is not None:
         return given
     await _check_parts(context, index_id, body)
@@ -254,13 +254,13 @@ async def put_import_automation(
     "/indexes/{index_id}/automations/import/preview", **extension("What a scan would find, changing nothing")
 )
 async def preview_import_automation(context: Context, index_id: str) -> ImportPreview:
-    """List the location now and tell what would newly be picked up; nothing is."""
+    """List the location now and return what a scan would import, without importing it."""
     return await preview_automation(context, await context.database.read(get_saved_import, index_id))
 
 
 async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomationBody) -> None:
-    """Raises RequestValidationError for a prefix that the connector cannot have, InvalidInput for a prompt that
-    the preset's processor cannot do.
+    """Check the prefix and the prompt. Raises RequestValidationError for a prefix outside the connector, InvalidInput
+    for a prompt that the preset's processor cannot run.
     """
     preset = body.prompt_preset
     processor = processor_of(context, preset.processing_model, preset.prompt_id)
@@ -271,7 +271,7 @@ async def _check_parts(context: ApiContext, index_id: str, body: ImportAutomatio
 
 
 def check_prefix(storage: Storage, prefix: str) -> None:
-    """Raises RequestValidationError for a prefix that the connector cannot have, as the body's own check does."""
+    """Check the prefix. Raises RequestValidationError, like the body's own checks."""
     try:
         if prefix:
             storage.uri(prefix.removesuffix("/"))
@@ -304,7 +304,7 @@ def _to_spec(context: ApiContext, body: ImportAutomationBody) -> ImportSpec:
 
 
 def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, ClosedWindow | None]:
-    """The automation as it is now, and the window that it had to close for that."""
+    """Save the automation; return it and the window that this closed."""
     left = None
     with suppress(NotFound):
         found = automations.get_import(tx, index_id)
@@ -316,14 +316,14 @@ def _save_import(tx: Tx, index_id: str, spec: ImportSpec) -> tuple[ImportState, 
 
 @router.post("/indexes/{index_id}/automations/import/pause")
 async def pause_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
-    """Stop watching for a while; the configuration and the open window are kept."""
+    """Pause watching; the configuration and the open window are kept."""
     state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=True))
     return _import_response(state, context.database.processors)
 
 
 @router.post("/indexes/{index_id}/automations/import/resume")
 async def resume_import_automation(context: Context, audited: Audited, index_id: str) -> ImportAutomation:
-    """Go on watching; a scan finds what arrived meanwhile."""
+    """Resume watching; a scan finds what arrived meanwhile."""
     state = await audited.write(lambda tx: _pause_import(tx, index_id, paused=False))
     return _import_response(state, context.database.processors)
 
@@ -340,12 +340,14 @@ async def scan_import_automation(
     context: Context,
     audited: Audited,
     index_id: str,
-    accept_missing: Annotated[bool, Query(description="what a complete listing misses is gone")] = False,
+    accept_missing: Annotated[
+        bool, Query(description="treat objects missing from the listing as deleted")
+    ] = False,
 ) -> ImportAutomation:
-    """Look for new objects now; what is found joins the window as always.
+    """Scan the location now; new objects join the window as usual.
 
-    Where most of what is known is missing at once, nothing is taken for gone for a while; `accept_missing` says that
-    it is, so that it counts as new when it comes again.
+    If most known objects are missing at once, the scan does not treat them as deleted yet; `accept_missing` confirms
+    the deletion, and objects that come back count as new.
     """
     scan = partial(_scan_import, accept_missing=accept_missing)
     state = await audited.write(lambda tx: scan(tx, index_id))
@@ -355,22 +357,20 @@ async def scan_import_automation(
 def _scan_import(tx: Tx, index_id: str, *, accept_missing: bool) -> ImportState:
     row = automations.get_import(tx, index_id)
     if status_of(row) != "active":
-        raise Conflict(
-            f"automation {row.id!r} is {status_of(row)}: nothing is scanned", "resume or enable it"
-        )
+        raise Conflict(f"automation {row.id!r} is {status_of(row)} and does not scan", "resume or enable it")
     automations.scan_now(tx, row.id, accept_missing=accept_missing)
     return get_import_state(tx, index_id)
 
 
 @router.get("/indexes/{index_id}/automations/export")
 async def get_export_automation(context: Context, index_id: str) -> ExportAutomation:
-    """The export automation of an index."""
+    """Return the export automation of an index."""
     return _export_response(await context.database.read(automations.get_export, index_id))
 
 
 @router.put("/indexes/{index_id}/automations/export", response_model=ExportAutomation)
 async def put_export_automation(once: Idempotent, index_id: str, body: ExportAutomationBody) -> Response:
-    """Make or replace the export automation of an index."""
+    """Create or replace the export automation of an index."""
     spec = ExportSpec(
         destination_connector_id=body.destination_connector_id,
         destination_subpath=body.destination_subpath or None,
@@ -383,13 +383,13 @@ async def put_export_automation(once: Idempotent, index_id: str, body: ExportAut
 
 @router.post("/indexes/{index_id}/automations/export/pause")
 async def pause_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
-    """Stop exporting for a while; the configuration is kept."""
+    """Pause exporting; the configuration is kept."""
     return await _pause_export(audited, index_id, paused=True)
 
 
 @router.post("/indexes/{index_id}/automations/export/resume")
 async def resume_export_automation(audited: Audited, index_id: str) -> ExportAutomation:
-    """Go on exporting, beginning with the runs that ended meanwhile."""
+    """Resume exporting, including runs that ended meanwhile."""
     return await _pause_export(audited, index_id, paused=False)
 
 

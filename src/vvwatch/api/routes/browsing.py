@@ -1,4 +1,4 @@
-"""Looking at what a connector reaches."""
+"""Browse the objects of a connector."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _content_types: Final = MimeTypes()  # the built-in table: the same on every mac
 
 
 class BrowseBody(Body):
-    """What to look at; `prefix` may be a whole key."""
+    """What to list; `prefix` may be a whole key."""
 
     prefix: Annotated[str, Field(max_length=4096)] = ""
     pattern: str = "*"
@@ -32,7 +32,7 @@ class BrowseBody(Body):
 
 
 class CloudFile(Resource):
-    """An object that a connector reaches. `extension` has its dot, or is empty."""
+    """An object of a connector. `extension` includes the dot, or is empty."""
 
     path: str
     name: str
@@ -43,14 +43,14 @@ class CloudFile(Resource):
 
 
 async def browse(storage: Storage, body: BrowseBody) -> list[CloudFile]:
-    """What matches, as the store lists it. Raises InvalidInput, ApiError (504) and what the listing raises."""
+    """Return matching objects in the store's order. Raises InvalidInput, ApiError (504) and listing errors."""
     glob, prefix = Glob(body.pattern), normal_prefix(body.prefix)
     try:
         with anyio.fail_after(_MAX_SECONDS):
             return await _find_files(storage, glob, prefix, body)
     except TimeoutError:
         message = f"listing took more than {_MAX_SECONDS:g} s"
-        raise ApiError(504, "browse_timed_out", message, "give a longer prefix or a smaller limit") from None
+        raise ApiError(504, "browse_timed_out", message, "use a longer prefix or a smaller limit") from None
 
 
 async def _find_files(storage: Storage, glob: Glob, prefix: str, body: BrowseBody) -> list[CloudFile]:

@@ -1,4 +1,4 @@
-"""What requests about connectors may hold. Secrets are taken and never given back, nor repeated by a refusal."""
+"""Request bodies of connectors. Secrets are write-only; neither responses nor errors repeat them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vvwatch.config.clouds import (
 from vvwatch.config.fields import refused
 
 MAX_FILE_BYTES: Final = 65_536
-"""The size of the largest file of credentials that is taken."""
+"""The maximum size of a credentials file."""
 
 Scope = Literal["import", "export"]
 Name = Annotated[str, Field(min_length=1, max_length=100), Visible]
@@ -53,7 +53,7 @@ class _ConnectorBody(Body):
 
 
 class NewConnector(_ConnectorBody):
-    """What every new connector has."""
+    """Fields of every new connector."""
 
     name: Name
     scopes: Scopes = Field(default_factory=_import_only)
@@ -62,9 +62,9 @@ class NewConnector(_ConnectorBody):
 
 
 class LocalConnectorBody(NewConnector):
-    """A new connector for a local folder below one of the roots that the configuration allows.
+    """A new connector for a local folder below one of the roots in the configuration.
 
-    `shared`: every node mounts the folder at this path. Else it belongs to the node that is asked.
+    `shared`: every node mounts the folder at this path. Otherwise it belongs to the node that gets the request.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4096)]
@@ -72,7 +72,7 @@ class LocalConnectorBody(NewConnector):
 
 
 class S3ConnectorBody(NewConnector):
-    """A new connector for a bucket of S3, or of the compatible store that the configuration's `[storage.s3]` names."""
+    """A new connector for a bucket of S3, or of the compatible store in the configuration's `[storage.s3]`."""
 
     bucket: S3Bucket
     region: Region
@@ -81,11 +81,11 @@ class S3ConnectorBody(NewConnector):
     events: EventsBody | None = None
 
     def location(self) -> dict[str, Any]:
-        """Where the objects are, as the database keeps it."""
+        """Return the location as the database stores it."""
         return self.model_dump(include={"bucket", "region"})
 
     def credentials(self) -> dict[str, str]:
-        """The access key."""
+        """Return the access key."""
         return secrets_in(self, "s3")
 
 
@@ -100,18 +100,18 @@ class AzureConnectorBody(NewConnector):
     events: EventsBody | None = None
 
     def location(self) -> dict[str, Any]:
-        """Where the objects are, as the database keeps it."""
+        """Return the location as the database stores it."""
         return self.model_dump(include={"storage_account", "container"})
 
     def credentials(self) -> dict[str, str]:
-        """The application and its secret."""
+        """Return the application and its secret."""
         return secrets_in(self, "azure")
 
 
 class GcsConnectorForm(NewConnector):
     """A new connector for a bucket of Google Cloud Storage.
 
-    `credentials_file` is the JSON key of a service account, 1 byte to 64 KiB; `events` are JSON in a text.
+    `credentials_file` is the JSON key of a service account, 1 byte to 64 KiB; `events` is a JSON string.
     """
 
     bucket: GcsBucket
@@ -120,19 +120,18 @@ class GcsConnectorForm(NewConnector):
     events: Json[EventsBody] | None = None
 
     def location(self) -> dict[str, Any]:
-        """Where the objects are, as the database keeps it."""
+        """Return the location as the database stores it."""
         return {"bucket": self.bucket, "project": self.gcp_project_id}
 
 
 class ConnectorChanges(_ConnectorBody):
-    """What to change; what is left out stays. Where the objects are stays as it is: make another connector.
+    """What to change; missing fields keep their values. The location cannot change: create another connector.
 
-    `export_base_path` null or empty: the location itself. `status`: `disabled` puts the connector aside, and all that
-    uses it waits; `active` takes it up again. Credentials are only taken, never shown, each by connectors of its
-    provider alone: `aws_access_key_id` and `aws_secret_access_key` by s3; `tenant_id`, `client_id` and
-    `client_secret` by azure, where what is left out stays; `credentials_json`, the text of a service account's JSON
-    key, by gcs. New credentials, scopes, an export path and `active` are tested as by `/test`. `events` null: nothing
-    tells of changes any more.
+    `export_base_path` null or empty: the location itself. `status`: `disabled` stops the connector, and its automations
+    wait; `active` enables it again. Credentials are write-only, and each connector accepts those of its provider:
+    `aws_access_key_id` and `aws_secret_access_key` for s3; `tenant_id`, `client_id` and `client_secret` for azure,
+    where missing ones keep their values; `credentials_json`, a service account's JSON key, for gcs. New credentials,
+    scopes, an export path and `active` are tested as by `/test`. `events` null: stop reading the queue.
     """
 
     name: Name = Field(default_factory=str)
@@ -151,7 +150,7 @@ class ConnectorChanges(_ConnectorBody):
     events: EventsBody | None = None
 
     def given(self) -> dict[str, Any]:
-        """What was sent of all but the credentials."""
+        """Return the fields that were sent, except credentials."""
         return self.model_dump(include=self.model_fields_set - set(CREDENTIALS))
 
 
@@ -163,11 +162,11 @@ CREDENTIALS: Final[Mapping[str, tuple[str, str]]] = {
     "client_secret": ("azure", "client_secret"),
     "credentials_json": ("gcs", "credentials_json"),
 }
-"""The fields that hold credentials: whose they are, and what the sealed document calls them."""
+"""The credential fields: their provider and their name in the sealed document."""
 
 
 def secrets_in(body: _ConnectorBody, provider: str) -> dict[str, str]:
-    """The credentials of a provider that were sent, in clear, as the sealed document calls them."""
+    """Return the credentials of a provider that were sent, in clear, under their sealed names."""
     return {
         name: _reveal(getattr(body, field))
         for field, (owner, name) in CREDENTIALS.items()

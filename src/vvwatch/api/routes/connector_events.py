@@ -1,7 +1,7 @@
-"""What requests and answers say of the queue in which a connector's store tells of changes.
+"""The event queue of a connector, in requests and responses.
 
-A queue that is named over the API lies with the provider itself, or at the host of the store that the configuration
-names: an API key buys no request into the daemon's network.
+A queue given over the API must be at the provider or at the configured store's host: an API key must not reach into the
+daemon's network.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Seconds = Annotated[float, Field(ge=1, le=_MAX_SECONDS)]
 
 
 class EventsBody(Body):
-    """The queue that tells of changes: the URL of an SQS queue, `projects/P/subscriptions/S` of Pub/Sub, or the URL of
-    a storage queue that Event Grid fills.
+    """The event queue: the URL of an SQS queue, `projects/P/subscriptions/S` for Pub/Sub, or the URL of a storage queue
+    that Event Grid fills.
 
-    `exclusive`: nobody else reads it, and what no automation wants is deleted; `shared`: that is left to others. All
-    is listed every `sweep_seconds` as long as the queue works; what that finds counts as missed after `late_seconds`.
+    `exclusive`: no one else reads it, and irrelevant messages are deleted; `shared`: they are left to others. While the
+    queue works, a full scan runs every `sweep_seconds`; an object that it finds counts as missed after `late_seconds`.
     """
 
     queue: Annotated[str, Field(min_length=1, max_length=1024)]
@@ -50,7 +50,7 @@ class EventsBody(Body):
 
 
 class Events(Resource):
-    """The queue that tells of changes, and how far it is trusted."""
+    """The event queue and its settings."""
 
     queue: str
     mode: str
@@ -59,19 +59,19 @@ class Events(Resource):
 
 
 def to_events(document: Mapping[str, Any] | None) -> Events | None:
-    """The events of a connector's row as they are answered."""
+    """Return the events of a connector's row."""
     return None if document is None else Events(**{name: document[name] for name in Events.model_fields})
 
 
 def to_stored_events(
     body: EventsBody | None, provider: str, store_hosts: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """What the database keeps of them. Raises RequestValidationError for a queue that connectors may not have."""
+    """Return what the database stores. Raises RequestValidationError for a queue that is not allowed."""
     if body is None:
         return None
     if provider not in _QUEUES:
         raise _invalid_field(
-            (), "belong to connectors of s3, gcs and azure", "", "a folder tells of changes by itself"
+            (), "belong to connectors of s3, gcs and azure", "", "a local folder needs no queue"
         )
     try:
         queue = _QUEUES[provider].validate_python(body.queue)
@@ -80,8 +80,8 @@ def to_stored_events(
         context = detail["ctx"]
         raise _invalid_field(("queue",), context["what"], context["allowed"], context["hint"]) from None
     if provider in _OWN_HOSTS and not _is_of_provider(queue, provider, store_hosts.get(provider, "")):
-        hint = "queues elsewhere are declared in the configuration file"
-        raise _invalid_field(("queue",), "does not lie with the provider", _ALLOWED[provider], hint)
+        hint = "declare other queues in the configuration file"
+        raise _invalid_field(("queue",), "is not at the provider", _ALLOWED[provider], hint)
     return {**body.model_dump(), "queue": queue}
 
 
@@ -93,7 +93,7 @@ def _is_of_provider(queue: str, provider: str, store_host: str) -> bool:
 
 
 def _port(url: str) -> int | None:
-    """The port that a URL asks for; None for one that cannot be."""
+    """Return the port of a URL; None if it is invalid."""
     try:
         return urlsplit(url).port or 443
     except ValueError:

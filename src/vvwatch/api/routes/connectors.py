@@ -1,4 +1,4 @@
-"""Connectors: locations that objects are imported from and exported to."""
+"""Connectors: locations to import from and export to."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ _TESTED: Final = frozenset({"credentials", "export_base_path", "scopes", "status
 class Connector(Resource):
     """A connector. Credentials are never shown; fields of other providers are null.
 
-    `node` names the only node that reaches it, and is null when every one does. `events` has the queue that tells of
-    changes, and is null when they are found by listing alone.
+    `node` names the only node that reaches it, null if all do. `events` is the event queue, null if only listings find
+    changes.
     """
 
     connector_id: str
@@ -86,7 +86,7 @@ class Connector(Resource):
 
 
 class TestResult(Resource):
-    """How a test of a connector ended; `store_notes` say what its store does that weakens what can be promised."""
+    """The result of a connector test; `store_notes` lists weaknesses of its store."""
 
     success: bool
     error_message: str | None
@@ -94,13 +94,13 @@ class TestResult(Resource):
 
 
 class Deleted(Resource):
-    """What became of the connector."""
+    """The result of the deletion."""
 
     message: str
 
 
 def to_response(row: sa.Row[Any]) -> Connector:
-    """The connector as it is answered."""
+    """Return the connector as a response."""
     place = row.settings
     return Connector(
         connector_id=row.id,
@@ -129,7 +129,7 @@ def to_response(row: sa.Row[Any]) -> Connector:
 
 @router.post("/connectors/local", status_code=201, response_model=Connector)
 async def create_local_connector(context: Context, once: Idempotent, body: LocalConnectorBody) -> Response:
-    """Make a connector for a local folder and test it; one that fails its test is made all the same."""
+    """Create a connector for a local folder and test it. It is created even if the test fails."""
     root = await anyio.to_thread.run_sync(_check_path, body.path, context.settings)
     location = {"root": root} | ({"shared": True} if body.shared else {})
     node = "" if body.shared else context.settings.node
@@ -138,14 +138,14 @@ async def create_local_connector(context: Context, once: Idempotent, body: Local
 
 @router.post("/connectors/s3", status_code=201, response_model=Connector)
 async def create_s3_connector(context: Context, once: Idempotent, body: S3ConnectorBody) -> Response:
-    """Make a connector for a bucket of S3 and test it; one that fails its test is made all the same."""
+    """Create a connector for an S3 bucket and test it. It is created even if the test fails."""
     spec = _to_spec(body, "s3", body.location(), events=_check_events(context, body.events, "s3"))
     return await _create_connector(context, once, spec, json.dumps(body.credentials()))
 
 
 @router.post("/connectors/azure", status_code=201, response_model=Connector)
 async def create_azure_connector(context: Context, once: Idempotent, body: AzureConnectorBody) -> Response:
-    """Make a connector for an Azure container and test it; one that fails its test is made all the same."""
+    """Create a connector for an Azure container and test it. It is created even if the test fails."""
     spec = _to_spec(body, "azure", body.location(), events=_check_events(context, body.events, "azure"))
     return await _create_connector(context, once, spec, json.dumps(body.credentials()))
 
@@ -156,7 +156,7 @@ async def create_gcs_connector(
     once: Idempotent,
     form: Annotated[GcsConnectorForm, Form(media_type="multipart/form-data")],
 ) -> Response:
-    """Make a connector for a bucket of Google Cloud Storage and test it; one that fails it is made all the same."""
+    """Create a connector for a Google Cloud Storage bucket and test it. It is created even if the test fails."""
     text = await _read_text(form.credentials_file)
     account = await _check_service_account(context, "credentials_file", text)
     spec = _to_spec(form, "gcs", form.location(), events=_check_events(context, form.events, "gcs"))
@@ -202,7 +202,7 @@ async def _create_connector(
 
 
 async def _read_text(file: UploadFile) -> str:
-    """The text of an uploaded file; raises RequestValidationError for an empty, a large or a binary one."""
+    """Return the text of an uploaded file; raises RequestValidationError if it is empty, too large or binary."""
     data = await file.read(MAX_FILE_BYTES + 1)
     if not 0 < len(data) <= MAX_FILE_BYTES:
         raise _invalid_field("credentials_file", "is empty or too large", f"1 to {MAX_FILE_BYTES:,} bytes")
@@ -213,7 +213,7 @@ async def _read_text(file: UploadFile) -> str:
 
 
 async def _check_service_account(context: ApiContext, field: str, text: str) -> str:
-    """The credentials in `text`, checked; raises RequestValidationError, which shows nothing of them."""
+    """Return the checked credentials; raises RequestValidationError, which shows nothing of them."""
     try:
         token_host = context.settings.store_hosts.get("gcs", "")
         return await anyio.to_thread.run_sync(lambda: checked_credentials(text, token_host=token_host))
@@ -227,36 +227,36 @@ def _invalid_field(field: str, what: str, allowed: str = "", hint: str = "") -> 
 
 
 def _check_path(path: str, settings: ApiSettings) -> str:
-    """`path` in its plain form. Raises InvalidInput outside the roots, and where the daemon keeps its state."""
+    """Return the normalized `path`. Raises InvalidInput outside the roots and at the daemon's state folder."""
     plain = _check_roots(path, settings.local_roots)
     if settings.state_dir is not None:
         real, state = Path(os.path.realpath(plain)), Path(os.path.realpath(settings.state_dir))
         if real.is_relative_to(state) or state.is_relative_to(real):
-            what = f"path {path!r} holds, or lies in, the folder where vvwatch keeps its state and keys"
-            raise InvalidInput(what, "name another folder, or move state_dir out of it")
+            what = f"path {path!r} contains, or is inside, vvwatch's state folder"
+            raise InvalidInput(what, "choose another folder, or move state_dir")
     return plain
 
 
 def _check_roots(path: str, roots: tuple[Path, ...]) -> str:
-    """The path in its plain form. Judged is where it really leads; what replaces it later the storage refuses."""
+    """Return the normalized path. Checks its resolved target; the storage refuses later replacements."""
     hint = "allowed are folders below " + (", ".join(map(str, roots)) or "no root: set roots in [local]")
     if "\0" in path or not Path(path).is_absolute() or ".." in Path(path).parts:
         raise InvalidInput("path must be absolute, without .. segments", hint)
     real = Path(os.path.realpath(path))
     if not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
-        raise InvalidInput(f"path {path!r} lies outside the allowed roots", hint)
+        raise InvalidInput(f"path {path!r} is outside the allowed roots", hint)
     return "/" + os.path.normpath(path).lstrip("/")
 
 
 @router.get("/connectors")
 async def list_connectors(context: Context) -> list[Connector]:
-    """All connectors, oldest first."""
+    """List all connectors, oldest first."""
     return [to_response(row) for row in await context.database.read(catalog.list_connectors)]
 
 
 @router.get("/connectors/{connector_id}")
 async def get_connector(context: Context, connector_id: str) -> Connector:
-    """One connector."""
+    """Return a connector."""
     return to_response(await context.database.read(catalog.get_connector, connector_id))
 
 
@@ -264,7 +264,7 @@ async def get_connector(context: Context, connector_id: str) -> Connector:
 async def change_connector(
     context: Context, audited: Audited, connector_id: str, body: ConnectorChanges
 ) -> Connector:
-    """Change a connector that was made over the API."""
+    """Change a connector that was created over the API."""
     found = await context.database.read(connector_changes.require_editable, connector_id)
     _require_own(body, found.provider)
     account = secrets_in(body, "gcs").get("credentials_json")
@@ -281,7 +281,7 @@ async def change_connector(
 
 
 def _require_own(body: ConnectorChanges, provider: str) -> None:
-    """Raises RequestValidationError for credentials that connectors of this provider do not have."""
+    """Raise RequestValidationError for credentials of another provider."""
     strays = [name for name in body.model_fields_set & set(CREDENTIALS) if CREDENTIALS[name][0] != provider]
     for name in sorted(strays):
         what = f"belongs to connectors of {CREDENTIALS[name][0]}"
@@ -297,7 +297,7 @@ def _apply_changes(
     account: str | None,
     events: dict[str, Any] | None,
 ) -> tuple[frozenset[str], sa.Row[Any]]:
-    """Change the row; returns which columns, and the row."""
+    """Change the row; return the changed columns and the row."""
     row = connector_changes.require_editable(tx, connector_id)
     changes = body.given() | ({"events": events} if "events" in body.model_fields_set else {})
     if "export_base_path" in changes:
@@ -312,36 +312,34 @@ def _apply_changes(
         changes |= {"credentials": sealing.seal(tx, box, text), "settings": settings}
     elif row.settings.get("ambient") and (changes.keys() & {"scopes", "export_base_path"} or events):
         raise Conflict(
-            f"connector {connector_id!r} has the identity of this machine, which the API does not extend",
-            "give it credentials of its own, or declare it in the configuration file",
+            f"connector {connector_id!r} uses this machine's identity; the API cannot extend it",
+            "give it its own credentials, or declare it in the configuration file",
         )
     return frozenset(changes), connector_changes.change(tx, connector_id, changes) if changes else row
 
 
 def _merge_credentials(box: SecretBox, row: sa.Row[Any], sent: dict[str, str]) -> str | None:
-    """What was sent over what is kept, as one text; None when nothing was. Raises RequestValidationError."""
+    """Merge sent and stored credentials into one text; None if none were sent. Raises RequestValidationError."""
     if not sent:
         return None
     fields = {name: field for field, (owner, name) in CREDENTIALS.items() if owner == row.provider}
     kept = json.loads(box.open(row.credentials)) if row.credentials and sent.keys() != fields.keys() else {}
     whole = {name: value for name, value in (kept | sent).items() if name in fields}
     for name in fields.keys() - whole.keys():
-        raise _invalid_field(fields[name], "is needed, for the connector has none")
+        raise _invalid_field(fields[name], "is required: the connector has none yet")
     return json.dumps(whole)
 
 
 @router.delete("/connectors/{connector_id}")
 async def delete_connector(audited: Audited, connector_id: str) -> Deleted:
-    """Forget a connector that nothing uses, and its credentials. What was imported and exported through it stays."""
+    """Delete an unused connector and its credentials. Imported and exported data stay."""
     row = await audited.write(lambda tx: connector_changes.delete(tx, connector_id))
-    return Deleted(
-        message=f"connector {row.name!r} ({row.id}) was deleted; what was imported through it stays"
-    )
+    return Deleted(message=f"connector {row.name!r} ({row.id}) was deleted; imported media stay")
 
 
 @router.post("/connectors/{connector_id}/test")
 async def test_connector(context: Context, audited: Audited, connector_id: str) -> TestResult:
-    """Try whether the location can be listed, and written to where that is its scope; the result is kept."""
+    """Test whether the location can be listed and, for exports, written; the result is stored."""
     found = await audited.write(lambda tx: _get_enabled(tx, connector_id))
     row = await _run_test(context, found)
     notes = await _read_store_notes(context, row)
@@ -351,7 +349,7 @@ async def test_connector(context: Context, audited: Audited, connector_id: str) 
 
 
 async def _read_store_notes(context: ApiContext, row: sa.Row[Any]) -> list[str]:
-    """What is known of the store after a test; of one that cannot even be opened nothing is."""
+    """Return the store's notes after a test; none if it cannot be opened."""
     try:
         return list((await context.open_storage(row)).notes.odd.values())
     except VvwatchError:
@@ -362,7 +360,7 @@ async def _read_store_notes(context: ApiContext, row: sa.Row[Any]) -> list[str]:
 async def browse_connector(
     context: Context, connector_id: str, body: BrowseBody = _EVERYTHING
 ) -> list[CloudFile]:
-    """Objects that match, as the store lists them, at most `limit`; without a body the first of all."""
+    """List matching objects in the store's order, at most `limit`; without a body, the first ones."""
     storage = await context.open_storage(await context.database.read(_get_enabled, connector_id))
     return await browse(storage, body)
 
@@ -384,7 +382,7 @@ async def _run_test(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
     except OnAnotherNode:
         raise
     except TimeoutError:
-        error = f"no answer within {_MAX_TEST_SECONDS:g} s: it may be tested again"
+        error = f"no response within {_MAX_TEST_SECONDS:g} s; test it again"
     except (StorageError, StoreError, InvalidInput) as failure:
         error = f"{failure.message}: {failure.hint}" if failure.hint else failure.message
     return await context.database.write(catalog.record_test, row.id, error)

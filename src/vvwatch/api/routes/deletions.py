@@ -1,6 +1,6 @@
-"""Deleting an index or a media item: accepted at once, carried out in the background, and told of for ever.
+"""Delete an index or a media item: accepted at once, carried out in the background.
 
-From the acceptance on the resource answers 404; its deletion goes on answering, also when all is gone.
+The resource answers 404 from then on; the deletion's status stays readable forever.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAUSE_SECONDS: Final = 1
 
 
 class Deletion(Resource):
-    """How far it has come; `retry_after_seconds` says when to ask again and is null when all is gone."""
+    """The progress of a deletion; `retry_after_seconds` says when to poll again, null when it has finished."""
 
     deletion_id: str
     status: DeletionStatus
@@ -59,30 +59,30 @@ def _to_video_deletion(row: sa.Row[Any]) -> VideoDeletion:
 
 @router.delete("/indexes/{index_id}", status_code=202)
 async def delete_index(audited: Audited, index_id: str) -> IndexDeletion:
-    """Delete an index: its automations stop, imports and runs under way end, then all of it goes, its ledger included.
+    """Delete an index: its automations stop, its imports and runs end, and all its data goes, including its ledger.
 
-    What was delivered elsewhere stays there. Asked again, it tells how far it has come.
+    Exports delivered elsewhere stay. Repeating the request returns the progress.
     """
     return await audited.write(lambda tx: _to_index_deletion(deletions.delete_index(tx, index_id)))
 
 
 @router.get("/indexes/{index_id}/deletion")
 async def get_index_deletion(context: Context, index_id: str) -> IndexDeletion:
-    """How far the deletion of an index has come; also long after."""
+    """Return the progress of an index deletion, even long after."""
     return _to_index_deletion(await context.database.read(deletions.find, INDEX, index_id))
 
 
 @router.delete("/videos/{video_id}", status_code=202)
 async def delete_video(audited: Audited, video_id: str) -> VideoDeletion:
-    """Delete a media item and what runs found in it; runs that still have it to process go on without.
+    """Delete a media item and its results; runs that still have it to process continue without it.
 
-    The object that it was made of is left alone and stays known: it is not imported again, another version of it is.
-    Exports that were made before keep it. Asked again, it tells how far it has come.
+    The source object stays and remains known: only another version of it is imported again. Earlier exports keep the
+    item. Repeating the request returns the progress.
     """
     return await audited.write(lambda tx: _to_video_deletion(deletions.delete_video(tx, video_id)))
 
 
 @router.get("/videos/{video_id}/deletion")
 async def get_video_deletion(context: Context, video_id: str) -> VideoDeletion:
-    """How far the deletion of a media item has come; also long after."""
+    """Return the progress of a media item's deletion, even long after."""
     return _to_video_deletion(await context.database.read(deletions.find, VIDEO, video_id))

@@ -1,4 +1,4 @@
-"""The daemon examined and repaired: what is not well, and the very line that mends it."""
+"""The doctor: find problems, name the command that fixes each, repair event queues."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ _WORST_FIRST: Final = ("problem", "warning", "ok")
 
 
 class Finding(Resource):
-    """One thing that was looked at.
+    """The result of one check.
 
     `about` is `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`, `webhook`, `address` (of
-    clients), or what failed: `import_job`, `prompt_run`, `export` or `delivery`; `id` is that of the resource, a queue
-    has its connector's.
-    `state` is `ok`, `warning` or `problem`. `fix` is the line that mends it.
+    clients), or a failed `import_job`, `prompt_run`, `export` or `delivery`; `id` is that of the resource, for a queue
+    its connector's. `state` is `ok`, `warning` or `problem`. `fix` is the command that fixes it.
     """
 
     about: str
@@ -43,7 +42,7 @@ class Finding(Resource):
 
 
 class Examination(Resource):
-    """What was found; `state` is the worst of it."""
+    """All findings; `state` is the worst one."""
 
     state: str
     examined_at: str | None
@@ -51,14 +50,14 @@ class Examination(Resource):
 
 
 class Repair(Examination):
-    """What was found at the event queues after the repair; `repaired` is what was not well before and is now."""
+    """Findings about event queues after the repair; `repaired` are those that it fixed."""
 
     repaired: Sequence[Finding]
 
 
 @router.get("/doctor", **extension("Examine everything"))
 async def examine(context: Context, connector_id: ConnectorId = None) -> Examination:
-    """Look at the host, the database and everything the daemon talks to; nothing is changed."""
+    """Check the host, the database and everything the daemon talks to, without changing anything."""
     status = await context.status()
     found = await _create_examiner(context).examine(_read_health(status), connector_id)
     hosts = [] if connector_id else [*_pressure_findings(status.get("pressure")), *_address_findings(context)]
@@ -66,7 +65,7 @@ async def examine(context: Context, connector_id: ConnectorId = None) -> Examina
 
 
 def _address_findings(context: ApiContext) -> list[Found]:
-    """Where URLs that API users choose may lead."""
+    """Return where URLs of API users may lead."""
     settings = context.settings
     policies = {"webhooks": settings.webhook_policy, "attachments": settings.attachment_policy}
     details = {
@@ -79,9 +78,9 @@ def _address_findings(context: ApiContext) -> list[Found]:
     ]
 
 
-@router.post("/doctor/repair", **extension("Repair what can be"))
+@router.post("/doctor/repair", **extension("Repair event queues"))
 async def repair(context: Context, audited: Audited, connector_id: ConnectorId = None) -> Repair:
-    """Mend notifications and the policies of event queues, keeping all else as it is."""
+    """Repair notifications and queue policies, leaving other settings unchanged."""
     await audited.write(lambda tx: connector_id and catalog.get_connector(tx, connector_id), _id_of)
     done = await _create_examiner(context).repair(connector_id)
     return Repair(**_to_examination(context, done.found), repaired=_to_findings(done.mended))
@@ -100,7 +99,7 @@ def _create_examiner(context: ApiContext) -> Examiner:
 
 
 def _pressure_findings(pressure: dict[str, Any] | None) -> list[Found]:
-    """The limit of connections that was reached a short while ago."""
+    """Return the finding for a connection limit that was reached recently."""
     if pressure is None:
         return []
     return [Found("host", "", ports.Finding("connections", "warning", pressure["what"], pressure["hint"]))]

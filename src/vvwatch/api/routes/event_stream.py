@@ -1,10 +1,9 @@
-"""Server-sent events: what webhooks are told, to whoever keeps a connection open.
+"""Server-sent events: the events of webhooks for clients that keep a connection open.
 
-Each event comes with its id; a client that says the last one it heard (Last-Event-ID) goes on behind it, also after a
-restart, or at another replica: none is missed and none comes twice. When that can no longer be, because it has been
-away for longer than events are kept, the stream begins with an event `reset`: what happened meanwhile is not told, so
-look at the objects themselves. Lines without data come in between; they move the id on past events that were left
-out.
+Each event has an id; a client that sends the last one (Last-Event-ID) resumes after it, without gaps or duplicates,
+also after a restart or at another replica. If those events are no longer kept, the stream begins with the event
+`reset`: the client has missed events and must read the resources themselves. Lines without data move the id past events
+that the filter drops.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _MAX_IDS: Final = 100
 
 
 class StreamedEvent(Resource):
-    """One event, as the data of a server-sent event; `payload` is the `data` that webhooks get."""
+    """An event, as the data of a server-sent event; `payload` is the `data` of webhooks."""
 
     event_id: str
     event_type: str
@@ -57,7 +56,7 @@ class StreamedEvent(Resource):
 
 @dataclass(frozen=True, slots=True)
 class _EventFilter:
-    """Which events a stream is for; what is None or empty restricts nothing."""
+    """The filter of a stream; None or empty means no restriction."""
 
     run_id: str | None
     index_id: str | None
@@ -65,7 +64,7 @@ class _EventFilter:
     event_types: frozenset[str]
 
     def covers(self, row: sa.Row[Any]) -> bool:
-        """Whether the event of this row is one of them."""
+        """Return whether the event of this row passes the filter."""
         data = row.data or {}
         return (
             (not self.event_types or row.type in self.event_types)
@@ -76,7 +75,7 @@ class _EventFilter:
 
 
 class _EventStream(StreamingResponse):
-    """Counts among the listeners while it lasts, and ends when its reader takes nothing for too long."""
+    """Registers as a listener while open, and ends when its client reads nothing for too long."""
 
     media_type = "text/event-stream"
 
@@ -98,10 +97,10 @@ class _EventStream(StreamingResponse):
 
 
 def _split_ids(given: list[str] | None) -> frozenset[str]:
-    """What came in one parameter with commas, or in several."""
+    """Return the values of a parameter, given with commas or repeated."""
     found = frozenset(text for each in given or () for text in each.split(",") if text)
     if len(found) > _MAX_IDS:
-        raise InvalidInput(f"these are more than {_MAX_IDS}", "name fewer, or leave the filter out")
+        raise InvalidInput(f"more than {_MAX_IDS} values", "give fewer, or omit the filter")
     return found
 
 
@@ -117,7 +116,7 @@ def _check_types(event_types: frozenset[str]) -> frozenset[str]:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Events as they happen, until one side closes the connection.",
+            "description": "Events as they happen, until either side closes the connection.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     },
@@ -129,12 +128,13 @@ async def stream_events(
     index_id: Annotated[str | None, Query(max_length=200, description="only events of this index")] = None,
     video_ids: Annotated[list[str] | None, Query(description="only events of these media")] = None,
     event_types: Annotated[list[str] | None, Query(description="only these events")] = None,
-    batch_size: Annotated[int, Query(ge=1, le=500, description="how many are read at once")] = 100,
-    last_event_id: Annotated[str, Header(max_length=200, description="go on behind this event")] = "",
+    batch_size: Annotated[int, Query(ge=1, le=500, description="how many to read at once")] = 100,
+    last_event_id: Annotated[str, Header(max_length=200, description="resume after this event")] = "",
 ) -> StreamingResponse:
-    """Events as they happen, as text/event-stream; each one's data is a JSON object. Only opening it is counted.
+    """Stream events as text/event-stream; each event's data is a JSON object. Only opening a stream counts as a
+    request.
 
-    One API key may keep 100 of them open, or as many as the server is configured for; one more is refused with 429.
+    An API key may keep 100 streams open, unless the server sets another limit; one more answers 429.
     """
     types = _check_types(_split_ids(event_types))
     wanted = _EventFilter(run_id or None, index_id or None, _split_ids(video_ids), types)
@@ -144,7 +144,7 @@ async def stream_events(
 
 
 class _Stream:
-    """One stream, from its beginning."""
+    """One open stream."""
 
     def __init__(self, request: Request, context: ApiContext, wanted: _EventFilter, batch_size: int) -> None:
         self.broadcast: Broadcast = request.app.state.broadcast
@@ -156,7 +156,7 @@ class _Stream:
         self._told = FIRST
 
     async def begin(self, last_event_id: str) -> bytes:
-        """Find out where to go on; returns how the stream begins."""
+        """Find where to start; return the first lines."""
         retry = b"retry: %d\n" % _RETRY_MILLISECONDS
         known = (
             await self._context.database.read(feed.find_position, last_event_id) if last_event_id else None
@@ -168,7 +168,7 @@ class _Stream:
         return retry + (self._reset() if last_event_id else self._id() + b"\n")
 
     async def lines(self, beginning: bytes) -> AsyncIterator[bytes]:
-        """The stream, until the server stops, the key is worth nothing any more, or the database is away."""
+        """Yield the stream until the server stops, the key becomes invalid, or the database fails."""
         yield beginning
         due = anyio.current_time() + _HEARTBEAT_SECONDS
         with suppress(VvwatchError):
@@ -182,7 +182,7 @@ class _Stream:
                     due = anyio.current_time() + _HEARTBEAT_SECONDS
 
     async def _next(self) -> bytes:
-        """Events that are there; nothing when there are none behind the position."""
+        """Return the next events; nothing if there are none."""
         while rows := await self.broadcast.following(
             self._context.database, self._position, self._batch_size
         ):
@@ -193,9 +193,9 @@ class _Stream:
         return b""
 
     async def _heartbeat(self) -> bytes:
-        """A sign of life, while the key is good.
+        """Check the key and return a heartbeat.
 
-        Past events that were left out it moves the id on, so that they are not read again.
+        If the filter dropped events, it moves the id past them, so that they are not read again.
         """
         await authorize(self._request, Scope.READ, counted=False)
         return b": \n\n" if self._told == self._position else self._id() + b"\n"
@@ -206,8 +206,8 @@ class _Stream:
 
     def _reset(self) -> bytes:
         said = {
-            "message": "what happened since the last event that you heard is no longer known",
-            "hint": "look at the objects themselves; what happens from now on follows",
+            "message": "events since your last event are no longer kept",
+            "hint": "read the resources themselves; new events follow",
         }
         return b"event: reset\n" + self._id() + b"data: %s\n\n" % canonical_json(said)
 
@@ -217,7 +217,7 @@ def _to_lines(row: sa.Row[Any]) -> bytes:
 
 
 def to_response(row: sa.Row[Any]) -> StreamedEvent:
-    """The event as it is told."""
+    """Return the event as a response."""
     data = row.data or {}
     return StreamedEvent(
         event_id=row.id,

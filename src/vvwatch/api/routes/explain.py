@@ -1,4 +1,4 @@
-"""Why an object was, or was not, imported, processed, exported and announced."""
+"""Explain why an object was or was not imported, processed, exported and announced."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ router = resource_router("explain")
 
 
 class FilterVerdict(Resource):
-    """What an automation's filter says of the object."""
+    """The decision of an automation's filter."""
 
     accepted: bool
     reason: str
@@ -40,7 +40,7 @@ class FilterVerdict(Resource):
 
 
 class Observed(Resource):
-    """Why a scan left the object alone, and the import job that reported it."""
+    """Why a scan skipped the object, and the import job that reported it."""
 
     version: str
     reason: str
@@ -50,7 +50,7 @@ class Observed(Resource):
 
 
 class FailedStretch(Resource):
-    """A segment that failed; times in seconds."""
+    """A failed segment; times in seconds."""
 
     segment_id: str
     start_time: float
@@ -59,7 +59,7 @@ class FailedStretch(Resource):
 
 
 class RunStep(Resource):
-    """What a prompt run made of the media item, and the first of its segments that failed."""
+    """The result of a prompt run, and the first failed segments."""
 
     run_id: str
     prompt_id: str | None
@@ -74,7 +74,7 @@ class RunStep(Resource):
 
 
 class ExportStep(Resource):
-    """An export that holds the results."""
+    """An export that contains the results."""
 
     export_id: str
     run_id: str | None
@@ -84,7 +84,7 @@ class ExportStep(Resource):
 
 
 class DeliveryStep(Resource):
-    """A webhook that was told."""
+    """A webhook delivery."""
 
     delivery_id: str
     webhook_id: str
@@ -96,10 +96,10 @@ class DeliveryStep(Resource):
 
 
 class VersionHistory(Resource):
-    """What became of one version. Without a window it is known and is not imported.
+    """The history of one version. Without a window it is known and not imported.
 
-    A sweep that began at `absent_since` did not find it; at `gone_at` it was gone, by `gone_proof`: `sweeps` (two in a
-    row), `event` or `person`.
+    The full scan that began at `absent_since` missed it; it counts as deleted since `gone_at`, by `gone_proof`:
+    `sweeps` (two scans in a row), `event` or `person`.
     """
 
     version: str
@@ -124,7 +124,7 @@ class VersionHistory(Resource):
 
 
 class IndexHistory(Resource):
-    """What became of the object in one index, and the one sentence that sums it up."""
+    """The object's history in one index, and a sentence that sums it up."""
 
     index_id: str
     automation_id: str | None
@@ -148,19 +148,19 @@ class Place(Resource):
 
 
 class Explanation(Resource):
-    """An object's whole life, through every connector that reaches it."""
+    """The object's history through every connector that reaches it."""
 
     places: list[Place]
 
 
-@router.get("/explain", **extension("An object's whole life, and why"))
+@router.get("/explain", **extension("The history of an object, and why"))
 async def explain_object(
     context: Context,
-    uri: Annotated[str | None, Query(max_length=8192, description="an address, or an absolute path")] = None,
+    uri: Annotated[str | None, Query(max_length=8192, description="a URI, or an absolute path")] = None,
     connector_id: Annotated[str | None, Query(max_length=200)] = None,
     key: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> Explanation:
-    """What is known of an object, named by its address or by a connector and a key."""
+    """Return the history of an object, given by its URI or by a connector and a key."""
     if uri and not connector_id and not key:
         located = await resolve_uri(context, uri)
     elif connector_id and key and not uri:

@@ -1,6 +1,6 @@
-"""One sentence about an object in an index, as `object_text` has it, with what only time or other hands explain.
+"""Describe an object's state in an index in one sentence, including what only time, people or other versions explain.
 
-It waits for a person, settles, was missed by a sweep, is gone, or nobody can look where it should stand.
+It waits for a person, settles, was missed by a full scan, is gone, or its store cannot be listed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from vvwatch.core.imports import FileStatus
 from vvwatch.core.versions import is_same_version
 from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord
 
-_EXISTING: Final = "not imported: it was there before the automation began, and process_existing is false"
-_UNFILLED: Final = "most of it is holes that are not filled yet (it is taken an hour after its last change)"
+_EXISTING: Final = "not imported: it existed before the automation began, and process_existing is false"
+_UNFILLED: Final = "it is mostly unwritten holes (it is imported an hour after its last change)"
 _PROOFS: Final = {
-    "sweeps": "two sweeps in a row did not find it",
-    "person": "a person said that what was missing is gone",
-    "event": "an event said that it was removed, and it was looked for in vain",
+    "sweeps": "two full scans in a row did not find it",
+    "person": "a person confirmed that missing objects are deleted",
+    "event": "an event reported its removal, and a check confirmed it",
 }
 
 
 def describe_object(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str:
-    """The sentence, without a full stop."""
+    """Return the sentence, without a full stop."""
     index = _drop_stale_observation(facts, index)
     if facts.own_export_id is not None:
         return summarize(facts, verdict, index)
@@ -40,7 +40,7 @@ def describe_object(facts: Facts, here: Here, verdict: Verdict | None, index: In
 
 
 def _drop_stale_observation(facts: Facts, index: IndexRecord) -> IndexRecord:
-    """Without what was observed of another version than the one that stands there now."""
+    """Drop an observation of another version than the one at the key."""
     seen = index.observation
     if seen is None or facts.obj is None or not seen.version:
         return index
@@ -48,20 +48,20 @@ def _drop_stale_observation(facts: Facts, index: IndexRecord) -> IndexRecord:
 
 
 def _why_waiting(index: IndexRecord, life: VersionRecord) -> str | None:
-    """Why a window that is open does not close, where that is not for lack of quiet."""
+    """Return why an open window does not close for reasons other than new arrivals."""
     window = life.window
     overtaken = life.file is not None and life.file.version != life.version
     if window is None or window.state != "open" or overtaken:
         return None
     if window.held:
-        return f"it waits in window {window.id}, which is held until somebody releases or fires it"
+        return f"it waits in window {window.id}, which is held until a person releases or fires it"
     if index.automation is not None and status_of(index.automation) != "active":
         return f"it waits in window {window.id}, and the automation is {status_of(index.automation)}"
     return None
 
 
 def _why_left_out(index: IndexRecord, life: VersionRecord) -> str | None:
-    """Why a version is known and not imported, where another one or the automation tells it."""
+    """Return why a known version was not imported, if another version or the automation explains it."""
     others = [*index.versions, *index.gone]
     if life.window is not None or life.file is not None or life.media is not None:
         return None
@@ -71,27 +71,27 @@ def _why_left_out(index: IndexRecord, life: VersionRecord) -> str | None:
 
 
 def _why_held_back(index: IndexRecord, life: VersionRecord) -> str:
-    """That what was found in it is not delivered, where a person stopped that."""
+    """Return that its results are not delivered because a person paused or disabled exports."""
     exporting = index.exporting
     if exporting is None or life.media is None or life.exports or status_of(exporting) == "active":
         return ""
-    goes_on = f": `vvwatch resume {index.index_id} --exports` goes on" if exporting.enabled else ""
-    return f"; exports are {status_of(exporting)}, so nothing of it is delivered{goes_on}"
+    goes_on = f": `vvwatch resume {index.index_id} --exports` resumes them" if exporting.enabled else ""
+    return f"; exports are {status_of(exporting)}, so its results are not delivered{goes_on}"
 
 
 def _why_missed(facts: Facts, life: VersionRecord) -> str:
     if facts.exists is not False:
         return ""
     if life.absent_since is None:
-        return "; nothing stands there now"
+        return "; the object does not exist now"
     since = to_iso(life.absent_since)
     return (
-        f"; nothing stands there now, as the sweep of {since} saw; if the next one agrees, it counts as gone"
+        f"; the full scan of {since} did not find it; if the next one does not either, it counts as deleted"
     )
 
 
 def _describe_unrecorded(facts: Facts, here: Here, verdict: Verdict | None, index: IndexRecord) -> str | None:
-    """What a version that is not in the ledger is: gone, out of sight, or on its way; None where a rule tells."""
+    """Describe a version that is not in the ledger: gone, invisible or new; None if a rule explains it."""
     if facts.exists is not True and index.gone:
         return _describe_gone(facts, verdict, index)
     if facts.exists is not True and index.unimported is not None:
@@ -99,9 +99,9 @@ def _describe_unrecorded(facts: Facts, here: Here, verdict: Verdict | None, inde
     if index.automation is None or verdict is None or not verdict.accepted or index.observation is not None:
         return None
     if facts.exists is None:
-        return f"it would match, but whether it stands there is not known: {here.standing.error}"
+        return f"it would match, but whether it exists is unknown: {here.standing.error}"
     if here.irregular is not None:
-        return f"not picked up: {explain(Reason(here.irregular.reason))} ({here.irregular.detail})"
+        return f"not imported: {explain(Reason(here.irregular.reason))} ({here.irregular.detail})"
     reasons: Sequence[Callable[[Facts, Here, IndexRecord], str | None]] = (
         _why_stopped,
         _why_key_known,
@@ -118,8 +118,8 @@ def _describe_gone(facts: Facts, verdict: Verdict | None, index: IndexRecord) ->
 
 
 def _why_stopped(_: Facts, here: Here, index: IndexRecord) -> str | None:
-    """Nobody looks, whatever the object is."""
-    assert index.automation is not None  # noqa: S101  # asked for above
+    """Return why nothing is scanned, whatever the object is."""
+    assert index.automation is not None  # noqa: S101  # checked by the caller
     if status_of(index.automation) != "active":
         return None
     if here.status == "disabled":
@@ -130,20 +130,20 @@ def _why_stopped(_: Facts, here: Here, index: IndexRecord) -> str | None:
 
 
 def _why_key_known(facts: Facts, _: Here, index: IndexRecord) -> str | None:
-    """Only the first version counts, and there was one; one that could not be imported is none."""
-    assert index.automation is not None  # noqa: S101  # asked for above
+    """Only the first version of a key is imported, and there was one; a failed one does not count."""
+    assert index.automation is not None  # noqa: S101  # checked by the caller
     mode = index.automation.import_mode_override or facts.import_mode
     lives = [*index.versions, *index.gone]
     known = any(life.file is None or life.file.status != FileStatus.FAILED for life in lives)
-    return f"not picked up: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
+    return f"not imported: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
 
 
 def _why_settling(facts: Facts, here: Here, index: IndexRecord) -> str | None:
-    assert index.automation is not None  # noqa: S101  # asked for above
+    assert index.automation is not None  # noqa: S101  # checked by the caller
     if here.atomic or facts.obj is None or status_of(index.automation) != "active":
         return None
     if here.in_use:
-        return f"not picked up yet: a writer has it open, or {_UNFILLED}; {explain(Reason.SETTLING)}"
+        return f"not imported yet: a writer has it open, or {_UNFILLED}; {explain(Reason.SETTLING)}"
     still_seconds = facts.now - facts.obj.changed_at
     settling = still_seconds < index.automation.settle_seconds
-    return f"not picked up yet: {explain(Reason.SETTLING)}" if settling else None
+    return f"not imported yet: {explain(Reason.SETTLING)}" if settling else None

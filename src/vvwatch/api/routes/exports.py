@@ -30,30 +30,30 @@ Text = Annotated[str, Field(max_length=1024)]
 
 
 class ExportBody(Body):
-    """Where results go; without a connector they are downloaded."""
+    """Where results go; without a connector they can be downloaded."""
 
     destination_connector_id: Id | None = None
     destination_subpath: Text | None = None
     result_scope: Literal["all", "matches"] = "all"
 
     def destination(self) -> Destination:
-        """Raises InvalidInput for a choice of results that there is not."""
+        """Raises InvalidInput for a `result_scope` that does not exist here."""
         if self.result_scope != "all":
             raise InvalidInput(
-                "result_scope 'matches' wants a run that selects among its media, which none does here",
-                "leave it out: everything that was found is exported",
+                "result_scope 'matches' needs a run that selects media, which this server does not have",
+                "omit it: all results are exported",
             )
         return Destination(self.destination_connector_id, self.destination_subpath or None)
 
 
 class IndexExportBody(ExportBody):
-    """Whose results go where; without runs those of all that have ended."""
+    """Which results go where; without runs, those of all finished runs."""
 
     prompt_run_ids: Annotated[list[Id], Field(max_length=1000)] | None = None
 
 
 class ExportParams(Resource):
-    """What was asked for. Clients accept these four keys and no other."""
+    """The parameters of an export. Clients accept these four keys and no other."""
 
     prompt_run_ids: list[str] | None
     destination_connector_id: str | None
@@ -62,7 +62,7 @@ class ExportParams(Resource):
 
 
 class ExportPart(Resource):
-    """One file of a document that is for download, a whole document by itself; the first is at `download_url`."""
+    """A downloadable part, itself a whole document; the first is at `download_url`."""
 
     number: int
     size_bytes: int
@@ -106,14 +106,14 @@ class Export(Resource):
 
 
 class CreatedExport(Resource):
-    """An export that has begun."""
+    """An export that has started."""
 
     export_id: str
     status: str
 
 
 class DownloadUrl(Resource):
-    """An address that needs no key; null where there is none. Clients accept these five keys and no other."""
+    """A URL that needs no key; null if there is none. Clients accept these five keys and no other."""
 
     export_id: str
     status: str
@@ -123,7 +123,7 @@ class DownloadUrl(Resource):
 
 
 def to_response(row: sa.Row[Any]) -> Export:
-    """The export as it is answered."""
+    """Return the export as a response."""
     downloadable = _is_downloadable(row)
     return Export(
         export_id=row.id,
@@ -187,7 +187,7 @@ def _to_params(row: sa.Row[Any]) -> ExportParams:
 
 @router.post("/exports/index/{index_id}", status_code=202, response_model=CreatedExport)
 async def export_index(once: Idempotent, index_id: str, body: IndexExportBody | None = None) -> Response:
-    """Export what the prompt runs of an index have found: of all that have ended by now, or of those named."""
+    """Export the results of an index: of all finished runs, or of the given ones."""
     wanted = body or IndexExportBody()
     to, run_ids = wanted.destination(), wanted.prompt_run_ids
     return await once(lambda tx: _to_created(export_store.request_index(tx, index_id, run_ids, to)))
@@ -195,7 +195,7 @@ async def export_index(once: Idempotent, index_id: str, body: IndexExportBody | 
 
 @router.post("/exports/prompt-run/{run_id}", status_code=202, response_model=CreatedExport)
 async def export_prompt_run(once: Idempotent, run_id: str, body: ExportBody | None = None) -> Response:
-    """Export what a prompt run has found, once it has ended."""
+    """Export the results of a prompt run when it has ended."""
     to = (body or ExportBody()).destination()
     return await once(lambda tx: _to_created(export_store.request_run(tx, run_id, to)))
 
@@ -206,18 +206,18 @@ def _to_created(row: sa.Row[Any]) -> CreatedExport:
 
 @router.get("/exports")
 async def list_exports(context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[Export]:
-    """Exports, newest first."""
+    """List exports, newest first."""
     return [to_response(row) for row in await context.database.read(export_queries.list_newest, limit)]
 
 
 @router.get("/exports/{export_id}")
 async def get_export(context: Context, export_id: str) -> Export:
-    """One export."""
+    """Return an export."""
     return to_response(await context.database.read(export_queries.get, export_id))
 
 
-_Part = Query(ge=1, description="which part, of a document in several")
-_Token = Query(description="stands for a key, for this export alone: see download-url")
+_Part = Query(ge=1, description="the part, of a document in several")
+_Token = Query(description="replaces a key, for this export only: see download-url")
 _DOCUMENT: dict[str, Any] = {
     "description": "The document, or this part of it",
     "content": {"application/json": {"schema": {"type": "object"}}},
@@ -229,9 +229,9 @@ async def download_export(
     context: Context,
     export_id: str,
     part: Annotated[int, _Part] = 1,
-    token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # the route's guard has looked at it
+    token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # checked by the route's guard
 ) -> Response:
-    """The document of a completed export that is not delivered to a connector: always all of it, of one part."""
+    """Download a completed export that is not delivered to a connector: the whole document, or one part."""
     row = await context.database.read(export_queries.get, export_id)
     if not _is_downloadable(row):
         raise Conflict(f"export {export_id!r} cannot be downloaded", _why_not_ready(row))
@@ -249,16 +249,16 @@ async def download_export(
 
 def _why_not_ready(row: sa.Row[Any]) -> str:
     if row.destination_type == "connector":
-        return f"it goes to connector {row.destination_connector_id}: see its destination_uri"
-    return f"it is {row.status}: wait until it has completed"
+        return f"it is delivered to connector {row.destination_connector_id}: see its destination_uri"
+    return f"it is {row.status}: wait until it completes"
 
 
 @router.post("/exports/{export_id}/download-url")
 async def mint_download_url(context: Context, request: Request, export_id: str) -> DownloadUrl:
-    """An address at which the document of a completed export can be downloaded without a key for 15 minutes.
+    """Return a URL that downloads a completed export without a key for 15 minutes.
 
-    It is null for an export that has not completed or is delivered to a connector, and where it would be in clear
-    text: see `[api] download_urls`.
+    It is null if the export has not completed or is delivered to a connector, or if the URL would use plain http: see
+    `[api] download_urls`.
     """
     row = await context.database.read(export_queries.get, export_id)
     origin = secure_origin(request) if _is_downloadable(row) else None
@@ -275,10 +275,10 @@ async def mint_download_url(context: Context, request: Request, export_id: str) 
     "/exports/{export_id}/retry",
     status_code=202,
     response_model=Export,
-    **extension("Try a failed export again"),
+    **extension("Retry a failed export"),
 )
 async def retry_export(once: Idempotent, export_id: str) -> Response:
-    """Build and deliver a failed export again, under the name it had."""
+    """Build and deliver a failed export again, under its earlier name."""
     return await once(lambda tx: _retry(tx, export_id))
 
 

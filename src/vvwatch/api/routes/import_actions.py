@@ -1,4 +1,4 @@
-"""What can be asked of import jobs: begin one, cancel it, try again."""
+"""Create, cancel and retry import jobs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_REFRESHED: Final = 1_000
 
 
 class ImportJobBody(LeftOutBody):
-    """What to import once. `source_prefix` may be a whole key; `import_mode_override` null: as the connector says."""
+    """What to import once. `source_prefix` may be a whole key; `import_mode_override` null: the connector's mode."""
 
     connector_id: Annotated[str, Field(min_length=1)]
     index_id: Annotated[str, Field(min_length=1)]
@@ -40,7 +40,7 @@ class ImportJobBody(LeftOutBody):
 
 
 class RefreshedFile(Body):
-    """Where an attachment is to be had now."""
+    """The new URL of an attachment."""
 
     file_id: Annotated[str, Field(min_length=1, max_length=512)]
     download_url: Annotated[str, Field(min_length=1, max_length=4096)]
@@ -49,13 +49,13 @@ class RefreshedFile(Body):
 
 
 class RetryBody(Body):
-    """Attachments whose address has changed since; the other failed ones are tried where they were."""
+    """Attachments with a new URL; other failed ones are fetched from their old one."""
 
     files: Annotated[list[RefreshedFile], Field(max_length=_MAX_REFRESHED)] = Field(default_factory=list)
 
 
 class Retried(Resource):
-    """What a retry brought about."""
+    """The result of a retry."""
 
     job_id: str
     file_id: str
@@ -66,11 +66,11 @@ class Retried(Resource):
 
 @router.post("/import-jobs", status_code=202, response_model=ImportJob)
 async def create_import_job(context: Context, once: Idempotent, body: ImportJobBody) -> Response:
-    """List a connector once, and import what matches.
+    """List a connector once and import what matches.
 
-    Unlike an automation, a job with the mode `all` imports also what was imported before; with `new_only` it leaves out
-    every key of which the index has had a version. What it imports, no automation of the index imports again. Files
-    that are being written are waited for up to a minute, and are skipped when they do not come to rest.
+    Unlike an automation, a job with the mode `all` also imports what was imported before; with `new_only` it skips
+    every key of which the index has had a version. Automations of the index do not import its files again. It waits up
+    to a minute for files that are being written and then skips them.
     """
     if (given := await once.given()) is not None:
         return given
@@ -96,10 +96,10 @@ def _read_job(tx: Tx, job_id: str) -> ImportJob:
 
 @router.post("/import-jobs/{job_id}/cancel", response_model=ImportJob)
 async def cancel_import_job(context: Context, once: Idempotent, job_id: str) -> Response:
-    """Stop a job. What was imported stays, every other file is skipped with the reason `cancelled`, no run begins.
+    """Cancel a job. Imported media stay, all other files are skipped with the reason `cancelled`, and no run starts.
 
-    The files of an automation's job stay known: no scan brings them again by itself, a retry of the file does. Those
-    of a one-time job are as new as before it: another job, or an automation that watches them, may import them.
+    The files of an automation's job stay known: scans do not import them again, retrying the file does. Those of a
+    one-time job are as new as before: another job or automation may import them.
     """
 
     def cancel(tx: Tx) -> ImportJob:
@@ -117,7 +117,7 @@ async def cancel_import_job(context: Context, once: Idempotent, job_id: str) -> 
 async def retry_import_job(
     context: Context, once: Idempotent, job_id: str, body: RetryBody | None = None
 ) -> Response:
-    """Try the failed files of an attachment job again. Files of connectors are retried one by one."""
+    """Retry the failed files of an attachment job. Retry files of connectors one by one."""
     refreshed = [file.model_dump() for file in body.files] if body is not None else []
     require_addresses(context, refreshed)
 
@@ -143,20 +143,20 @@ def _require_attachments(source_kind: str, job_id: str) -> None:
     "/import-jobs/{job_id}/files/{file_id}/retry",
     status_code=202,
     response_model=Retried,
-    **extension("Let a failed or skipped file count as new"),
+    **extension("Import a failed or skipped file again"),
 )
 async def retry_import_file(once: Idempotent, job_id: str, file_id: str) -> Response:
-    """Forget that the file's object was seen: the next scan takes it into a window and a job of its own."""
+    """Forget that the file's object was seen: the next scan imports it in its own job."""
     return await once(lambda tx: _retry(tx, job_id, file_id))
 
 
 def _retry(tx: Tx, job_id: str, file_id: str) -> Retried:
     found = retrying.retry_file(tx, job_id, file_id)
-    when = "the scan that begins now" if found.scanning else "the next scan, or one-time job, that finds it,"
+    when = "the scan that starts now" if found.scanning else "the next scan or one-time job that finds it"
     return Retried(
         job_id=job_id,
         file_id=file_id,
         path=found.file.key,
         status="eligible",
-        message=f"the object counts as new again; {when} takes it into an import job of its own",
+        message=f"the object counts as new again; {when} imports it in its own job",
     )

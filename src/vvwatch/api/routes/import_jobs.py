@@ -1,4 +1,4 @@
-"""Import jobs: what became of each file."""
+"""Import jobs and their files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FilesLimit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class Progress(Resource):
-    """How far a job has come; a file is one part."""
+    """The progress of a job, in files."""
 
     total_files: int
     imported: int
@@ -50,7 +50,7 @@ class Execution(Resource):
 
 
 class ImportOutput(Resource):
-    """A media item that the job made."""
+    """A media item that the job created."""
 
     file_id: str
     file_name: str
@@ -65,7 +65,7 @@ class ImportOutput(Resource):
 
 
 class FailedFile(Resource):
-    """A file that could not be imported, and why."""
+    """A file whose import failed, and why."""
 
     file_id: str
     path: str
@@ -74,7 +74,7 @@ class FailedFile(Resource):
 
 
 class SkippedFile(Resource):
-    """A file that was left alone, and why."""
+    """A skipped file, and why."""
 
     file_id: str
     path: str
@@ -91,7 +91,7 @@ class Failure(Resource):
 
 
 class ImportSourceFile(Resource):
-    """One file of the job's manifest. `next_retry_at`: its object is tried again by itself, after `retries` times."""
+    """A file of the job. `next_retry_at`: when vvwatch retries it, after `retries` retries."""
 
     file_id: str
     file_name: str
@@ -144,7 +144,7 @@ class ImportJob(Resource):
 
 
 def to_response(view: JobView) -> ImportJob:
-    """The job as it is answered."""
+    """Return the job as a response."""
     job = view.job
     outputs = _to_outputs(view.outputs, view.limit, job.imported)
     failed, failed_cursor = cut_page(view.failed, view.limit, lambda row: row.key)
@@ -258,13 +258,13 @@ def _to_source_file(row: sa.Row[Any], job: sa.Row[Any]) -> ImportSourceFile:
 @router.get("/import-jobs")
 async def list_import_jobs(
     context: Context,
-    status: Annotated[str | None, Query(max_length=20, description="in either case")] = None,
+    status: Annotated[str | None, Query(max_length=20, description="in upper or lower case")] = None,
     index_id: Annotated[str | None, Query()] = None,
     automation_only: Annotated[bool, Query()] = False,
     connector_id: Annotated[str | None, Query(description="an extension")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 200,
 ) -> list[ImportJob]:
-    """Import jobs, newest first."""
+    """List import jobs, newest first."""
     found = await context.database.read(
         job_queries.list_newest,
         status=_parse_status(status),
@@ -286,7 +286,7 @@ def _parse_status(text: str | None) -> ImportStatus | None:
 
 @router.get("/import-jobs/{job_id}")
 async def get_import_job(context: Context, job_id: str) -> ImportJob:
-    """One import job."""
+    """Return an import job."""
     return to_response(await context.database.read(job_queries.get_view, job_id))
 
 
@@ -298,7 +298,9 @@ async def list_import_files(
     limit: FilesLimit = 100,
     cursor: Cursor = None,
 ) -> Items[ImportSourceFile]:
-    """The files of a job, by path. Of what a one-time job left alone the first thousand are listed; all are counted."""
+    """List the files of a job by path. Of the files that a one-time job skipped, it lists the first thousand and counts
+    all.
+    """
     job, rows = await context.database.read(
         _read_files, job_id, decode_cursor(cursor), limit + 1, failed_only=failed_only
     )
@@ -319,7 +321,7 @@ def _read_files(
 async def list_import_outputs(
     context: Context, job_id: str, limit: FilesLimit = 100, cursor: Cursor = None
 ) -> Items[ImportOutput]:
-    """The media that a job made, by path of their files."""
+    """List the media of a job by the path of their files."""
     rows, total = await context.database.read(_read_outputs, job_id, decode_cursor(cursor), limit + 1)
     return _to_outputs(rows, limit, total)
 

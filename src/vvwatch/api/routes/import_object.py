@@ -1,4 +1,4 @@
-"""Media that stand in a store already: one object below a connector, named by its address."""
+"""Import one object of a connector, given by its URI."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ router = resource_router("videos")
 class VideoBody(Body):
     """An object: s3://bucket/key, gs://bucket/key, https://ACCOUNT.blob.core.windows.net/container/key, file:///path.
 
-    Without `source_connector_id` the oldest connector that imports from there is taken.
+    Without `source_connector_id`, the oldest import connector that reaches it is used.
     """
 
     title: Title
@@ -44,7 +44,7 @@ class VideoBody(Body):
 
 @router.post("/videos", status_code=202, response_model=ImportJob)
 async def create_video(context: Context, once: Idempotent, body: VideoBody) -> Response:
-    """Import one object of a connector into an index, where it stands. It has to be there, and a media file."""
+    """Import one object of a connector into an index. It must exist and be a media file."""
     if (given := await once.given()) is not None:
         return given
     connector, key = await _locate(context, body)
@@ -59,7 +59,7 @@ async def create_video(context: Context, once: Idempotent, body: VideoBody) -> R
 
 
 async def _locate(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], str]:
-    """The connector, and the key of the object in it. Raises InvalidInput where none reaches it."""
+    """Return the connector and the object's key. Raises InvalidInput if no connector reaches it."""
     addresses = await anyio.to_thread.run_sync(plain_addresses, body.video_uri)
     for row in await _list_candidates(context, body.source_connector_id):
         if key := await key_at_any(context, row, addresses):
@@ -74,7 +74,7 @@ async def _locate(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], st
     )
     raise InvalidInput(
         f"video_uri: {which} {body.video_uri!r}",
-        "make a connector with the scope import for its bucket, container or folder",
+        "create a connector with the scope import for its bucket, container or folder",
     )
 
 
@@ -86,7 +86,7 @@ async def _list_candidates(context: ApiContext, connector_id: str | None) -> lis
 
 
 async def _find_object(context: ApiContext, connector: sa.Row[Any], key: str) -> StorageObject:
-    """The object as the store has it. Raises ApiError (404) where there is none, InvalidInput for one of no use."""
+    """Return the object from the store. Raises ApiError (404) if it is missing, InvalidInput if it is unusable."""
     storage = await context.open_storage(connector)
     try:
         obj = await storage.stat(key)

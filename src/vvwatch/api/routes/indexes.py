@@ -1,4 +1,4 @@
-"""Indexes: where media and their results are kept."""
+"""Indexes: collections of media and their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class IndexBody(Body):
 
 
 class IndexChanges(Body):
-    """What is to be different in an index. What is left out stays, a description of null is taken away."""
+    """Changes to an index. Missing fields keep their values; a description of null removes it."""
 
     name: Annotated[str, Field(min_length=1, max_length=255), Visible] = ""
     description: Annotated[str | None, Field(max_length=500)] = None
@@ -44,7 +44,7 @@ class Index(Resource):
 
 
 def to_response(row: sa.Row[Any]) -> Index:
-    """The index as it is answered."""
+    """Return the index as a response."""
     return Index(
         index_id=row.id,
         name=row.name,
@@ -58,28 +58,28 @@ def to_response(row: sa.Row[Any]) -> Index:
 
 @router.post("/indexes", status_code=201, response_model=Index)
 async def create_index(once: Idempotent, body: IndexBody) -> Response:
-    """Make an index."""
+    """Create an index."""
     return await once(lambda tx: to_response(catalog.create_index(tx, body.name, body.description)))
 
 
 @router.get("/indexes")
 async def list_indexes(
     context: Context,
-    include_defaults: Annotated[bool, Query(description="also the playground, once it is used")] = True,
+    include_defaults: Annotated[bool, Query(description="include the playground, once it is used")] = True,
 ) -> list[Index]:
-    """All indexes, oldest first."""
+    """List all indexes, oldest first."""
     found = await context.database.read(catalog.list_indexes, include_defaults=include_defaults)
     return [to_response(row) for row in found]
 
 
 @router.get("/indexes/{index_id}")
 async def get_index(context: Context, index_id: str) -> Index:
-    """One index."""
+    """Return an index."""
     return to_response(await context.database.read(catalog.get_index, index_id))
 
 
 @router.patch("/indexes/{index_id}", response_model=Index, **extension("Rename or describe an index."))
 async def change_index(once: Idempotent, index_id: str, body: IndexChanges) -> Response:
-    """Change an index's name or description. One that the configuration file declares is changed there."""
+    """Change an index's name or description. Change a declared index in the configuration file."""
     changes = body.model_dump(exclude_unset=True)
     return await once.changing(changes)(lambda tx: to_response(catalog.change_index(tx, index_id, changes)))

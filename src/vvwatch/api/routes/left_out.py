@@ -1,4 +1,4 @@
-"""What an import leaves out, as a body asks for it: patterns of keys, and bounds of the size."""
+"""The fields that exclude objects from an import: key patterns and size limits."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _MAX_COST: Final = 20_000
 
 
 def _check_expansion(given: Any) -> Any:
-    """Refuse a list of patterns whose braces expand to too much: each alone has a limit, but all are slow to judge."""
+    """Refuse patterns whose braces expand too far together: each has a limit, but all are slow to match."""
     left = _MAX_COST
     for pattern in given if isinstance(given, list) else ():
         if isinstance(pattern, str) and "{" in pattern:
             left -= compile_cost(pattern)
         if left < 0:
-            raise PydanticCustomError("patterns", "the braces of all patterns together expand to too much")
+            raise PydanticCustomError("patterns", "the braces of all patterns together expand too far")
     return given
 
 
@@ -29,7 +29,7 @@ Patterns = Annotated[list[Excluded], Field(max_length=100), BeforeValidator(_che
 
 
 class LeftOutBody(Body):
-    """Null, or left out: nothing is excluded, and every size is meant."""
+    """Exclusions; null or missing means none."""
 
     exclude: Patterns | None = None
     min_size_bytes: Positive | None = None

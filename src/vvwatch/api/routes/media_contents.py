@@ -1,4 +1,4 @@
-"""The originals of media, streamed from where they stand: to a key, or to an address that was given for one."""
+"""Stream the originals of media from their stores, for a key or a link."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from vvwatch.store.imports import original_queries
 
 router = resource_router("videos")
 
-_Token = Query(description="stands for a key, for this media item alone: see media-grants")
+_Token = Query(description="replaces a key, for this media item only: see media-grants")
 _BYTES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The original",
         "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
     },
-    206: {"description": "The part of it that Range asks for"},
+    206: {"description": "The requested range"},
     410: {"description": "The original is gone"},
-    416: {"description": "No byte is in the range that was asked for"},
+    416: {"description": "The range lies outside the file"},
 }
 
 
@@ -47,9 +47,9 @@ async def get_content(
     context: Context,
     request: Request,
     video_id: str,
-    token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # the route's guard has looked at it
+    token: Annotated[str | None, _Token] = None,  # noqa: ARG001  # checked by the route's guard
 ) -> Response:
-    """The bytes of a media item as they stand in its connector, all or one range; never those of another version."""
+    """Return the bytes of a media item from its connector, all or one range; never those of another version."""
     found = await _Original.of(context, video_id)
     wanted = found.asked_for(request)
     if wanted is None:
@@ -59,7 +59,7 @@ async def get_content(
 
 
 class _Original:
-    """The object that a media row was made of."""
+    """The source object of a media row."""
 
     def __init__(self, row: sa.Row[Any], storage: Storage) -> None:
         self.row = row
@@ -68,18 +68,20 @@ class _Original:
 
     @classmethod
     async def of(cls, context: ApiContext, video_id: str) -> _Original:
-        """Raises NotFound for the media item, ApiError (409, 410) when its connector cannot be asked for it."""
+        """Open the original. Raises NotFound, or ApiError (409, 410) if its connector is unavailable."""
         row, connector = await context.database.read(original_queries.find_source, video_id)
         if connector is None or connector.status == catalog.DELETED:
-            raise _gone_error(video_id, "the connector that it came from was deleted")
+            raise _gone_error(video_id, "its connector was deleted")
         if connector.status == catalog.DISABLED:
-            message = f"connector {connector.id!r}, which has the original of video {video_id!r}, is disabled"
+            message = (
+                f"connector {connector.id!r}, which holds the original of video {video_id!r}, is disabled"
+            )
             raise Conflict(message, "set its status to active")
         return cls(row, await context.open_storage(connector))
 
     @property
     def headers(self) -> dict[str, str]:
-        """What is told of it, whichever part is answered."""
+        """Return the headers of every response."""
         return {
             "Content-Type": content_type(self.row.key),
             "Content-Disposition": content_disposition(file_name(self.row)),
@@ -91,7 +93,7 @@ class _Original:
         }
 
     def asked_for(self, request: Request) -> Stretch | None:
-        """The stretch that the request wants, None for all. Raises ApiError (416)."""
+        """Return the requested range, None for the whole file. Raises ApiError (416)."""
         if request.headers.get("if-range", self._etag) != self._etag:
             return None
         size_bytes = self.row.size_bytes
@@ -103,7 +105,7 @@ class _Original:
 
     @asynccontextmanager
     async def opened(self, start: int = 0, length: int | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
-        """As `Storage.stream`. Raises ApiError when the bytes are not there as they were."""
+        """Open the bytes like `Storage.stream`. Raises ApiError if they changed or are gone."""
         row = self.row
         with _translate_errors(row.id):
             async with self._storage.stream(row.key, row.version, start, length) as chunks:
@@ -112,14 +114,14 @@ class _Original:
 
 @contextmanager
 def _translate_errors(video_id: str) -> Iterator[None]:
-    """What a store says of an original, in answers that tell whether it is worth asking again."""
+    """Translate storage errors into responses that say whether a retry helps."""
     try:
         yield
     except ObjectNotFound:
         raise _gone_error(video_id, "it was removed or moved") from None
     except ObjectChanged:
         message = f"the original of video {video_id!r} was replaced by another version"
-        raise ApiError(409, "media_changed", message, "what was imported of it stays as it is") from None
+        raise ApiError(409, "media_changed", message, "the imported results stay") from None
     except ObjectArchived as error:
         raise ApiError(409, "media_archived", error.message, error.hint) from None
 
@@ -129,5 +131,5 @@ def _gone_error(video_id: str, why: str) -> ApiError:
 
 
 def file_name(row: sa.Row[Any]) -> str:
-    """What the original of a media row is called."""
+    """Return the file name of a media row's original."""
     return base_name(row.key) or str(row.id)

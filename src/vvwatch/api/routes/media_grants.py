@@ -1,4 +1,4 @@
-"""Addresses at which anyone can download the original of a media item, for an hour."""
+"""Links that download the original of a media item without a key for an hour."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = resource_router("workflow")
 
 
 class MediaGrantBody(Body):
-    """Which media item is wanted, perhaps because of a run or a segment of it, and what for."""
+    """The media item, optionally with a run or a segment of it."""
 
     video_id: Id
     run_id: Id | None = None
@@ -30,7 +30,7 @@ class MediaGrantBody(Body):
 
 
 class MediaGrant(Resource):
-    """An address that needs no key, until `expires_at`, and what stands there: the whole original."""
+    """A URL of the whole original that needs no key until `expires_at`."""
 
     url: str
     filename: str
@@ -45,7 +45,7 @@ class MediaGrant(Resource):
 
 
 def create_grant(request: Request, row: sa.Row[Any], *, run_id: str | None = None) -> MediaGrant:
-    """The address at which the original of a media row can be had for a while, by whoever has the address."""
+    """Return a link to the original of a media row."""
     made = create_link(request, linked_origin(request), PREFIX, MEDIA, row.id)
     return MediaGrant(
         url=made.url,
@@ -62,19 +62,19 @@ def create_grant(request: Request, row: sa.Row[Any], *, run_id: str | None = Non
 
 
 _WHOLE_FILE: Final = (
-    "leave segment_id out for the whole file, and use the segment's start_time and end_time in it"
+    "omit segment_id to download the whole file, and use the segment's start_time and end_time in it"
 )
 
 
 @router.post("/workflow/media-grants")
 async def grant_media(context: Context, request: Request, body: MediaGrantBody) -> MediaGrant:
-    """An address at which the original of a media item can be downloaded without a key for an hour.
+    """Return a URL that downloads the original of a media item without a key for an hour.
 
-    A run that is named must have to do with it, and changes nothing else. Of a segment there is no file: it is refused,
-    for the whole under a segment's name would be taken for the segment.
+    A given run must include the item, and changes nothing else. A segment has no file of its own and is refused: the
+    whole file would be mistaken for it.
     """
     wanted = body.video_id, body.run_id, body.segment_id
     row = await context.database.read(original_queries.require_original, *wanted)
     if body.segment_id is not None:
-        raise ApiError(404, "not_available", "a segment by itself cannot be downloaded", _WHOLE_FILE)
+        raise ApiError(404, "not_available", "a single segment cannot be downloaded", _WHOLE_FILE)
     return create_grant(request, row, run_id=body.run_id)

@@ -1,4 +1,4 @@
-"""What stands at a key now: the store is asked, and nobody waits for long."""
+"""Ask the store for the object at a key, with a short timeout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_SECONDS: Final = 10.0  # a person waits for the answer
 
 
 class Standing(Resource):
-    """What stands at the key now; `error` says why that is not known, or why what stands there is no object."""
+    """The object at the key; `error` says why its state is unknown, or why the entry is no object."""
 
     exists: bool | None
     version: str | None
@@ -31,9 +31,9 @@ class Standing(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What is true at the connector: its status, the object, and what stands in its place (`irregular`).
+    """The state at the connector: its status, the object, and an entry that is no object (`irregular`).
 
-    `atomic`: its objects are whole when they are seen; else `in_use` tells whether a writer visibly has this one open.
+    `atomic`: objects are complete once visible; otherwise `in_use` says whether a writer has this one open.
     """
 
     uri: str
@@ -46,9 +46,9 @@ class Here:
 
 
 async def look_up(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
-    """What stands at the key of a connector. A store that cannot be opened or does not answer is part of the answer.
+    """Return the state of a key. It reports a store that cannot be opened or does not answer.
 
-    Raises what opening raises where only the storage knows the address.
+    Raises the error of opening if only the storage knows the URI.
     """
     try:
         storage = await context.open_storage(row)
@@ -64,7 +64,7 @@ async def look_up(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
     except StorageError as error:
         return Here(uri, row.status, None, _unknown(error.message))
     except TimeoutError:
-        what = f"the store did not answer for {_MAX_SECONDS:g} seconds"
+        what = f"the store did not respond within {_MAX_SECONDS:g} seconds"
         return Here(uri, row.status, None, _unknown(what))
 
 
@@ -83,7 +83,7 @@ async def _look_up(row: sa.Row[Any], storage: Storage, uri: str, key: str) -> He
 
 
 async def _find_irregularity(storage: Storage, key: str) -> Irregularity | None:
-    """What a listing makes of the key, if it is there and cannot be an object."""
+    """Return the listing's verdict on the key if it exists but is no object."""
     with suppress(StorageError):
         async with closing(storage.list(key, recursive=False)) as pages:
             async for page in pages:

@@ -1,4 +1,4 @@
-"""A dry run: what an import automation would pick up, as it is or as it is to be."""
+"""Dry runs: what a saved or a proposed import automation would import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vvwatch.workflow.watching.watch_state import WatchState
 
 
 class Declined(Resource):
-    """How many objects a rule leaves alone, and what the rule says of each."""
+    """How many objects a rule excludes, and why."""
 
     reason: str
     count: int
@@ -20,10 +20,10 @@ class Declined(Resource):
 
 
 class ImportPreview(Resource):
-    """What a listing came to that changed nothing.
+    """The result of a listing that changes nothing.
 
-    `matched` objects pass all rules: the `new` ones would be picked up, the `known` ones were before. `new_keys` are
-    the first hundred. A listing that is not `complete` stopped where `stopped_because` says.
+    `matched` objects pass all rules: `new` ones would be imported, `known` ones were before. `new_keys` has the first
+    hundred. A listing that is not `complete` stopped because of `stopped_because`.
     """
 
     dry_run: bool
@@ -48,7 +48,7 @@ class ImportPreview(Resource):
 
 
 async def preview_automation(context: ApiContext, parts: Parts) -> ImportPreview:
-    """What the automation would pick up. Raises StorageError when its location cannot be listed."""
+    """Return what the automation would import. Raises StorageError if its location cannot be listed."""
     row, connector = parts
     storage = await context.open_storage(connector)
     rules = ObjectFilter.of(row)
@@ -58,7 +58,7 @@ async def preview_automation(context: ApiContext, parts: Parts) -> ImportPreview
 
 
 def check_pattern(pattern: str) -> list[str]:
-    """What is doubtful about a pattern."""
+    """Return warnings about a pattern."""
     why = regular_expression_in(pattern)
     return [f"{pattern!r} {why}; {HINT}"] if why else []
 

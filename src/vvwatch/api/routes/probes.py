@@ -1,4 +1,4 @@
-"""What machines ask: is it alive, is it ready, what are its figures. No key is needed, but for the names in them."""
+"""Probes and metrics for machines. Only metrics with names need a key."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ router = APIRouter(tags=["operation"], responses=REFUSALS)
 @router.get("/healthz", response_class=PlainTextResponse, name="is_healthy")
 @router.get("/livez", response_class=PlainTextResponse, name="is_alive")
 async def alive() -> str:
-    """That the event loop answers, and nothing else: what vvwatch depends on does not make it restart."""
+    """Answer while the event loop runs. Failing dependencies do not fail it, so they cause no restart."""
     return "ok\n"
 
 
 @router.get("/readyz", response_class=PlainTextResponse, name="is_ready")
 async def ready(context: Context, verbose: Annotated[str | None, Query()] = None) -> PlainTextResponse:
-    """Whether work is taken; with `?verbose`, or when it is not, each condition with `+` or `-`."""
+    """Return whether vvwatch is ready; with `?verbose`, or if it is not, each condition with `+` or `-`."""
     conditions = context.readiness()
     is_ready = all(conditions.values())
     lines = [
@@ -47,10 +47,10 @@ async def ready(context: Context, verbose: Annotated[str | None, Query()] = None
     openapi_extra={"security": [{}, {"ApiKey": []}, {"Bearer": []}]},
 )
 async def metrics(request: Request, context: Context) -> Response:
-    """The figures in Prometheus' text format.
+    """Return the metrics in the Prometheus text format.
 
-    With the names of automations, connectors and processors for a key with the scope `read`, and for what asks from
-    this machine; for all others as totals over them.
+    A key with the scope `read`, or a request from this machine, gets the names of automations, connectors and
+    processors; others get totals.
     """
     with_names = is_local(request) or has_key(request)
     if with_names and not is_local(request):
@@ -59,7 +59,7 @@ async def metrics(request: Request, context: Context) -> Response:
 
 
 def is_local(request: Request) -> bool:
-    """Whether a request comes from this machine, and through no proxy, which might pass on a stranger's."""
+    """Return whether a request comes from this machine and not through a proxy, which might forward others."""
     if not _FORWARDED.isdisjoint(request.headers):
         return False
     return request.client is not None and is_loopback(request.client.host)

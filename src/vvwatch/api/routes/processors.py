@@ -1,4 +1,4 @@
-"""The processors: whether they work, what they did today, and how much they may still spend."""
+"""Processors: state, today's usage and budgets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = resource_router("processors")
 
 
 class ProcessorDay(Resource):
-    """What calls used since the day began (UTC). With `unpriced_calls` the cost is a least: nobody knows theirs."""
+    """Usage since the day began (UTC). `unpriced_calls` have no known price; the cost is then a minimum."""
 
     calls: int
     input_tokens: int
@@ -34,10 +34,10 @@ class ProcessorDay(Resource):
 
 
 class ProcessorBudget(Resource):
-    """A budget in force: its `table` and `option` in the configuration, and the `most` that may be spent or called.
+    """An active budget: its `table` and `option` in the configuration, and its limit `most` in cost or calls.
 
-    `used` and `left` are null where each item or run has its own; what calls under way may cost counts as used. It
-    begins anew at `until`.
+    `used` and `left` are null if each item or run has its own; reservations of running calls count as used. It resets
+    at `until`.
     """
 
     table: str
@@ -49,9 +49,9 @@ class ProcessorBudget(Resource):
 
 
 class Processor(Resource):
-    """A processor, `active` or `paused`: since when, until when (null: until it is mended), why, and what mends it.
+    """A processor, `active` or `paused`: since when, until when (null: until it is fixed), why, and the fix.
 
-    Its id is its name in the configuration. `models` are globs over what a `processing_model` may be for it.
+    Its id is its name in the configuration. `models` are globs for the `processing_model` values that it accepts.
     """
 
     processor_id: str
@@ -68,9 +68,9 @@ class Processor(Resource):
     budgets: Sequence[ProcessorBudget]
 
 
-@router.get("/processors", **extension("Every processor and how it stands"))
+@router.get("/processors", **extension("List the processors"))
 async def list_processors(context: Context) -> list[Processor]:
-    """All processors that are configured, in that order: whether they work, and what they spend."""
+    """List all processors in the order of the configuration, with their state and usage."""
     return await _list_processors(context, context.database.processors.infos.values())
 
 
@@ -80,11 +80,11 @@ async def resume_processor(
     audited: Audited,
     processor_id: Annotated[str, Path(description="its name in the configuration")],
 ) -> Processor:
-    """Let a paused processor go on. What waits for it is due at once; of one that is not paused nothing changes."""
+    """Resume a paused processor. Waiting work is due at once; a processor that is not paused stays unchanged."""
     info = context.database.processors.infos.get(processor_id)
     if info is None:
         known = ", ".join(context.database.processors.infos)
-        raise NotFound("processor", processor_id, f"there is: {known}")
+        raise NotFound("processor", processor_id, f"available: {known}")
     await Pauses(context.database, context.telemetry, {}).resume(processor_id, audited.write)
     [shown] = await _list_processors(context, [info])
     return shown

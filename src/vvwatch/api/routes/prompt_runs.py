@@ -1,4 +1,4 @@
-"""Prompt runs: a prompt over the media of an import, and what it found."""
+"""Prompt runs and their results."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from vvwatch.store.runs.run_queries import ItemView, RunTally, RunView
 router = resource_router("prompt runs")
 
 _NOT_DONE: Final = (
-    "what was asked for and the processor does not do: `transcription`, `image_embedding`, with why"
+    "requested features that the processor lacks: `transcription`, `image_embedding`, with the reason"
 )
 MT_PER_USD: Final = 1_000
-"""The units of account of this API are thousandths of a US dollar here."""
-_MT: Final = "what its calls cost, in thousandths of a US dollar"
+"""This API's unit of account (MT) is a thousandth of a US dollar."""
+_MT: Final = "the cost of its calls, in thousandths of a US dollar"
 _KINDS: Final = ("video", "audio", "image")
 _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.FAILED, ItemStatus.PARTIAL, ItemStatus.CANCELLED)
 
 
 class StopState(Resource):
-    """How a request to stop went: who asked when, and when all that was under way had ended."""
+    """A stop request: who sent it when, and when all running work had ended."""
 
     requested_at: str | None = None
     requested_by: str | None = None
@@ -44,9 +44,9 @@ class StopState(Resource):
 
 
 class RunCost(Resource):
-    """What the calls of models came to. `unpriced_calls`: of so many nobody knows the price; then `usd` is a least.
+    """The cost of model calls. `unpriced_calls` have no known price; `usd` is then a minimum.
 
-    `reserved_usd` is what calls that are under way may cost.
+    `reserved_usd` is the maximum cost of running calls.
     """
 
     calls: int = 0
@@ -58,7 +58,7 @@ class RunCost(Resource):
 
 
 class PromptRun(Resource):
-    """A prompt run. Counters are of media items, by type and by how they ended."""
+    """A prompt run. Counters count media items by type and outcome."""
 
     run_id: str
     prompt_id: str
@@ -123,7 +123,7 @@ class PromptRun(Resource):
 
 
 class SegmentRunResult(Resource):
-    """What a prompt run found in one segment; times in seconds from the start of the media item."""
+    """The result for one segment; times in seconds from the start of the media item."""
 
     result_type: str = "segment"
     result_id: str
@@ -153,7 +153,7 @@ class SegmentRunResult(Resource):
 
 
 class PromptRunVideoResult(Resource):
-    """What a prompt run found out about a media item as a whole. `damage` names what is wrong with it."""
+    """The result for a media item as a whole. `damage` names what is wrong with its file."""
 
     result_type: str = "video"
     result_id: str
@@ -180,7 +180,7 @@ class PromptRunVideoResult(Resource):
 
 
 def to_response(view: RunView) -> PromptRun:
-    """The run as it is answered."""
+    """Return the run as a response."""
     run = view.run
     return PromptRun(
         run_id=run.id,
@@ -225,8 +225,8 @@ def _to_cost(spent: sa.Row[Any] | None) -> RunCost:
 
 
 def describe_unpriced(unknown: int, calls: int) -> str:
-    """Return what stands beside a sum in which the cost of some calls is missing."""
-    return f"nobody knows what {unknown} of {calls} calls cost: the sum is a least"
+    """Return the note for a sum that misses the cost of some calls."""
+    return f"the cost of {unknown} of {calls} calls is unknown: the sum is a minimum"
 
 
 def _to_billing(cost: RunCost) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def _to_stop_state(run: sa.Row[Any]) -> StopState:
 
 
 def _count_by_type(tally: RunTally) -> dict[str, Any]:
-    """`total_videos`, `completed_videos`, … for each media type."""
+    """Return `total_videos`, `completed_videos`, … for each media type."""
     counters: dict[str, Any] = {}
     for kind in _KINDS:
         items = {status: count for (its_kind, status), count in tally.items.items() if its_kind == kind}
@@ -262,7 +262,7 @@ def _count_by_type(tally: RunTally) -> dict[str, Any]:
 
 
 def _count_segments(run: sa.Row[Any]) -> dict[str, Any]:
-    """Each segment has one operation: filling the prompt's fields; an item that failed as a whole has none filled."""
+    """Count segments; each has one operation, filling the fields. None are filled if the item failed as a whole."""
     failures = run.total_segments - run.completed_segments
     ended = not TRANSITIONS[RunStatus(run.status)]
     return {
@@ -277,7 +277,7 @@ def _count_segments(run: sa.Row[Any]) -> dict[str, Any]:
 
 
 def _count_video_level(run: sa.Row[Any], whole_failed: int) -> dict[str, Any]:
-    """What is said of wholes is partial where it is of media that are damaged, or of which some segments failed."""
+    """Count video-level results; they are partial for damaged media and for media with failed segments."""
     enabled = run.prompt["video_level"] is not None
     return {
         "video_level_enabled": enabled,
@@ -292,7 +292,7 @@ def _count_video_level(run: sa.Row[Any], whole_failed: int) -> dict[str, Any]:
 async def list_prompt_runs(
     context: Context, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> list[PromptRun]:
-    """Prompt runs, newest first."""
+    """List prompt runs, newest first."""
     return [to_response(view) for view in await context.database.read(run_queries.list_newest, limit)]
 
 
@@ -300,14 +300,14 @@ async def list_prompt_runs(
 async def list_index_prompt_runs(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[PromptRun]:
-    """The prompt runs of an index, newest first."""
+    """List the prompt runs of an index, newest first."""
     found = await context.database.read(run_queries.list_page, index_id, decode_cursor(cursor), limit + 1)
     return to_page(found, limit, to_response, lambda view: view.run.id)
 
 
 @router.get("/prompt-runs/{run_id}")
 async def get_prompt_run(context: Context, run_id: str) -> PromptRun:
-    """One prompt run."""
+    """Return a prompt run."""
     return to_response(await context.database.read(run_queries.get_view, run_id))
 
 
@@ -319,7 +319,7 @@ async def list_results(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[SegmentRunResult]:
-    """What a run found in one media item, segment by segment."""
+    """List the results of a run for one media item, segment by segment."""
     after = decode_number(cursor)
     first = -1 if after is None else after
     found = await context.database.read(run_queries.list_item_segments, run_id, video_id, first, limit + 1)
@@ -333,7 +333,7 @@ def _to_segment(found: ItemView, row: sa.Row[Any]) -> SegmentRunResult:
 
 @router.get("/prompt-runs/{run_id}/videos/{video_id}/video-result")
 async def get_video_result(context: Context, run_id: str, video_id: str) -> PromptRunVideoResult:
-    """What a run found in a media item as a whole."""
+    """Return the result of a run for a media item as a whole."""
     found = await context.database.read(run_queries.get_item, run_id, video_id)
     document = artifact.video_result_document(found.run, found.item)
     warning = "; ".join(document["warnings"]) or None

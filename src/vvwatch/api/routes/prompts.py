@@ -1,4 +1,4 @@
-"""Prompts: what is asked of each media item, and in which form it is answered."""
+"""Prompts: what to ask of each media item, and the form of the answer."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Fields = Annotated[list[str], Field(max_length=1000)]
 
 def _reject_filter(value: Any) -> None:
     if value is not None:
-        text = "media are selected by a model, and there is none here: leave it out, or null"
+        text = "selection filters need a model, and there is none here: omit it or send null"
         raise PydanticCustomError("selection_filter", text)
 
 
 NoFilter = Annotated[
-    None, BeforeValidator(_reject_filter), Field(description="there is no model that would select")
+    None, BeforeValidator(_reject_filter), Field(description="not supported: no model selects media")
 ]
 
 
 class VideoLevelBody(Body):
-    """What is asked about a whole item, from what was found in its segments."""
+    """What to ask about a whole item, based on its segments' results."""
 
     instructions_text: Annotated[str, Field(min_length=1, max_length=12_000)]
     json_schema: Document
@@ -49,7 +49,7 @@ class VideoLevelBody(Body):
 
 
 class SemanticIndexingBody(Body):
-    """Fields that are left out of semantic search."""
+    """Fields that semantic search excludes."""
 
     disabled_segment_fields: Fields = Field(default_factory=list)
     disabled_video_level_fields: Fields = Field(default_factory=list)
@@ -69,7 +69,7 @@ class PromptBody(Body):
 
 
 class PromptChanges(Body):
-    """What is to be different in a prompt; what is left out, or null, stays. An empty description is one."""
+    """Changes to a prompt; missing or null fields keep their values. An empty description counts as one."""
 
     name: Annotated[str, Field(min_length=3, max_length=100), Visible] | None = None
     description: Annotated[str | None, Field(max_length=500)] = None
@@ -79,8 +79,8 @@ class PromptChanges(Body):
     semantic_indexing: SemanticIndexingBody | None = None
     execution_config: RunOptions | None = None
     selection_filter: NoFilter = None
-    clear_video_level: Annotated[bool, Field(description="take `video_level` away")] = False
-    clear_selection_filter: Annotated[bool, Field(description="there is no filter to clear here")] = False
+    clear_video_level: Annotated[bool, Field(description="remove `video_level`")] = False
+    clear_selection_filter: Annotated[bool, Field(description="no effect: there are no filters here")] = False
 
     @model_validator(mode="after")
     def _one_wish(self) -> PromptChanges:
@@ -89,20 +89,20 @@ class PromptChanges(Body):
         return self
 
     def columns(self) -> dict[str, Any]:
-        """The values to set."""
+        """Return the values to set."""
         values = self.model_dump(exclude_none=True, exclude={"clear_video_level", "clear_selection_filter"})
         return values | ({"video_level": None} if self.clear_video_level else {})
 
 
 class SchemaTrial(Body):
-    """A schema, and what is to fit it."""
+    """A schema, and sample data for it."""
 
     json_schema: Document
     sample_data: Document
 
 
 class SchemaVerdict(Resource):
-    """Whether the data fits the schema; where not, `error` says why."""
+    """Whether the data matches the schema; if not, `error` says why."""
 
     valid: bool
     validated_data: dict[str, Any] | None
@@ -111,7 +111,7 @@ class SchemaVerdict(Resource):
 
 
 class PromptUsage(Resource):
-    """Whether automations, or import jobs under way, ask the prompt; `used_by` names some of them."""
+    """Whether automations or running import jobs use the prompt; `used_by` names some of them."""
 
     prompt_id: str
     name: str
@@ -158,7 +158,7 @@ class Prompts(Resource):
 
 
 def to_response(row: sa.Row[Any]) -> Prompt:
-    """The prompt as it is answered."""
+    """Return the prompt as a response."""
     return Prompt(
         prompt_id=row.id,
         user_id=USER_ID,
@@ -180,7 +180,7 @@ def to_response(row: sa.Row[Any]) -> Prompt:
 
 @router.post("/prompts", status_code=201, response_model=Prompt)
 async def create_prompt(context: Context, once: Idempotent, body: PromptBody) -> Response:
-    """Make a prompt. Its schema describes an object, refers only to itself and is of bounded size."""
+    """Create a prompt. Its schema must describe an object, refer only to itself and have a bounded size."""
     _check_model(context, body)
     await _check_schemas(body)
     spec = PromptSpec(**body.model_dump(exclude_none=True))
@@ -188,13 +188,13 @@ async def create_prompt(context: Context, once: Idempotent, body: PromptBody) ->
 
 
 def _check_model(context: ApiContext, body: PromptBody | PromptChanges) -> None:
-    """Raises ModelNotConfigured for a `processing_model` that no processor answers to."""
+    """Raise ModelNotConfigured for a `processing_model` that no processor matches."""
     if body.execution_config is not None and body.execution_config.processing_model:
         context.database.processors.choose(body.execution_config.processing_model)
 
 
 async def _check_schemas(body: PromptBody | PromptChanges) -> None:
-    """Raises InvalidInput for one that cannot be used; in a thread, so that nobody waits for it to be found out."""
+    """Raise InvalidInput for an unusable schema; checks in a thread, which may take a while."""
     for asked in (body, body.video_level):
         if asked is not None and asked.json_schema is not None:
             await anyio.to_thread.run_sync(check_json_schema, asked.json_schema)
@@ -206,7 +206,7 @@ async def list_prompts(
     active_only: Annotated[bool, Query()] = True,
     include_defaults: Annotated[bool, Query()] = True,
 ) -> Prompts:
-    """Prompts, oldest first, with how many there are at all."""
+    """List prompts, oldest first, with their total."""
     everything = await context.database.read(catalog.list_prompts, include_defaults=include_defaults)
     return Prompts(
         prompts=[to_response(row) for row in everything if row.is_active or not active_only],
@@ -217,15 +217,15 @@ async def list_prompts(
 
 @router.get("/prompts/{prompt_id}")
 async def get_prompt(context: Context, prompt_id: str) -> Prompt:
-    """One prompt."""
+    """Return a prompt."""
     return to_response(await context.database.read(catalog.get_prompt, prompt_id))
 
 
 @router.put("/prompts/{prompt_id}", response_model=Prompt)
 async def change_prompt(context: Context, once: Idempotent, prompt_id: str, body: PromptChanges) -> Response:
-    """Change a prompt, which makes a new version; runs that began before keep to theirs.
+    """Change a prompt and create a new version; earlier runs keep theirs.
 
-    Automations ask the new version from their next import on, and keep their own settings.
+    Automations use the new version from their next import on, and keep their own settings.
     """
     _check_model(context, body)
     await _check_schemas(body)
@@ -237,9 +237,9 @@ async def change_prompt(context: Context, once: Idempotent, prompt_id: str, body
 async def delete_prompt(
     audited: Audited,
     prompt_id: str,
-    force: Annotated[bool, Query(description="also when it is used: it is only deactivated then")] = False,
+    force: Annotated[bool, Query(description="even if it is used; it is then only deactivated")] = False,
 ) -> Message:
-    """Delete a prompt. Runs keep what they asked; what uses the prompt goes on with it, deactivated for all others."""
+    """Delete a prompt. Runs keep their copy; what uses the prompt continues with it, and nothing else can."""
     users = await audited.write(lambda tx: prompts.delete(tx, prompt_id, force=force))
     if users:
         return Message(message=f"prompt {prompt_id} is deactivated; it is still used by {', '.join(users)}")
@@ -248,7 +248,7 @@ async def delete_prompt(
 
 @router.post("/prompts/test-schema")
 async def test_schema(body: SchemaTrial) -> SchemaVerdict:
-    """Try a schema on sample data. A schema that cannot be used is a verdict too, not an error; nothing is fetched."""
+    """Check a schema against sample data. An unusable schema is a result, not an error; nothing is fetched."""
     error = await _schema_checks.misfit(body.json_schema, body.sample_data)
     if error is not None:
         return SchemaVerdict(valid=False, validated_data=None, error=error, message="the data does not fit")
@@ -259,7 +259,7 @@ async def test_schema(body: SchemaTrial) -> SchemaVerdict:
 
 @router.get("/prompts/{prompt_id}/usage")
 async def get_prompt_usage(context: Context, prompt_id: str) -> PromptUsage:
-    """Who uses a prompt now. Runs under way do not: each has a copy of what it asks."""
+    """Return who uses a prompt. Running runs do not count: they have a copy."""
     return await context.database.read(_read_usage, prompt_id)
 
 

@@ -1,4 +1,4 @@
-"""What the queue of a connector told that no automation could use."""
+"""Messages of a connector's event queue that no automation could use."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ router = resource_router("connectors")
 
 
 class QuarantinedMessage(Resource):
-    """A message that nobody took: `malformed`, `foreign` or `unmatched`, in words, and its beginning.
+    """A rejected message: its reason (`malformed`, `foreign` or `unmatched`), details and first characters.
 
-    `times`: how often it came. `deleted`: it is no longer in the queue, which belongs to the connector alone.
+    `times`: how often it came. `deleted`: it was removed from the queue, which only this connector reads.
     """
 
     message_id: str
@@ -40,7 +40,7 @@ async def list_quarantine(
     connector_id: str,
     limit: Annotated[int, Query(ge=1, le=quarantine.MAX_KEPT_MESSAGES)] = 50,
 ) -> list[QuarantinedMessage]:
-    """Messages of a connector's queue that were put aside, the latest first; the last thousand are kept."""
+    """List rejected messages of a connector's queue, latest first; the last thousand are kept."""
     return [_to_response(row) for row in await context.database.read(_list_latest, connector_id, limit)]
 
 

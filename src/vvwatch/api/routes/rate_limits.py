@@ -1,4 +1,4 @@
-"""How often the key that asks may ask, and how often it did. Asking for that is not counted."""
+"""The rate limits of the requesting key and their usage. These requests do not count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CATEGORY: Final = "api"
 
 
 class Category(Resource):
-    """What the key has used in this minute and this hour; `reset_at` is in epoch seconds."""
+    """The key's usage in this minute and hour; `reset_at` is in epoch seconds."""
 
     minute_used: int
     minute_limit: int
@@ -30,7 +30,7 @@ class Category(Resource):
 
 
 class RateLimits(Resource):
-    """The limits of the key that asks; no category without a limit."""
+    """The limits of the requesting key; without limits, no category."""
 
     user_id: str
     plan_id: str
@@ -39,7 +39,7 @@ class RateLimits(Resource):
 
 @router.get("/rate-limit/status")
 async def get_rate_limits(request: Request, context: Context) -> RateLimits:
-    """What is left of the key's limits."""
+    """Return what is left of the key's limits."""
     meter: Meter | None = request.app.state.meter
     found = (
         {} if meter is None else {_CATEGORY: _to_category(meter, request.state.key_id, context.clock.now())}
@@ -49,7 +49,7 @@ async def get_rate_limits(request: Request, context: Context) -> RateLimits:
 
 @router.post("/rate-limit/refresh")
 async def refresh_rate_limits(request: Request, context: Context) -> RateLimits:
-    """The same: the limits stand in the server's configuration, and are always those in force."""
+    """Return the same: the limits are those of the server's configuration and always current."""
     return await get_rate_limits(request, context)
 
 

@@ -1,4 +1,4 @@
-"""Which connectors reach an object, by what a person calls it."""
+"""Find the connectors that reach a URI or path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROBE: Final = "x"
 
 
 async def resolve_uri(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
-    """Each connector that reaches the address, with its key there; raises ApiError (404) when none does."""
+    """Return each connector that reaches the URI, with the object's key; raises ApiError (404) if none does."""
     addresses = await anyio.to_thread.run_sync(plain_addresses, uri)
     found, whole = [], []
     for row in await context.database.read(catalog.list_connectors):
@@ -30,17 +30,19 @@ async def resolve_uri(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], 
         elif key == "":
             whole.append(row.id)
     if whole and not found:
-        raise InvalidInput(f"{uri!r} is all of connector {whole[0]!r}, not an object", "name a file in it")
+        raise InvalidInput(
+            f"{uri!r} is the location of connector {whole[0]!r}, not an object", "name a file in it"
+        )
     if not found:
-        hint = "`vvwatch status` shows what is watched"
+        hint = "`vvwatch status` shows the watched locations"
         if uri.startswith(("/", "file:")):
-            hint += "; an object in a cloud is named by its address, as s3://BUCKET/KEY"
+            hint += "; give cloud objects by URI, as s3://BUCKET/KEY"
         raise ApiError(404, "resource_connector_not_found", f"no connector reaches {uri!r}", hint)
     return found
 
 
 async def key_at_any(context: ApiContext, row: sa.Row[Any], addresses: Sequence[str]) -> str | None:
-    """The key of the first address that the connector reaches, as `key_in` returns it."""
+    """Return the key of the first address that the connector reaches, like `key_in`."""
     for address in addresses:
         key = await key_in(context, row, address)
         if key is not None:
@@ -49,9 +51,9 @@ async def key_at_any(context: ApiContext, row: sa.Row[Any], addresses: Sequence[
 
 
 async def key_in(context: ApiContext, row: sa.Row[Any], address: str) -> str | None:
-    """The key of the address in a connector, empty for the connector itself; None where that does not reach it.
+    """Return the address's key in a connector, empty for the connector itself; None if it does not reach it.
 
-    An object store's address says all. Where a folder really lies only the folder tells.
+    An object store's address is enough. Only the folder itself can resolve a local path.
     """
     if known := context.addresses(row):
         return next((key for each in known if (key := each.key_at(address)) is not None), None)
@@ -64,9 +66,9 @@ async def key_in(context: ApiContext, row: sa.Row[Any], address: str) -> str | N
 
 
 def plain_addresses(uri: str) -> list[str]:
-    """The addresses that `uri` may mean; a path of this machine first with the links of its folder resolved.
+    """Return the addresses that `uri` may mean, for a local path first with its folder's links resolved.
 
-    As it is written it may still name what a link within a watched folder hides, of which there is a story to tell.
+    The unresolved path may name what a link inside a watched folder hides, which can be explained.
     """
     path = _decode(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
     if not path.startswith("/") or "\0" in path:
@@ -81,7 +83,7 @@ def _decode(quoted: str) -> str:
 
 
 def _base_address(storage: Storage) -> str:
-    """What the addresses of all its objects begin with."""
+    """Return the common prefix of all its objects' addresses."""
     return storage.uri(_PROBE).removesuffix(_PROBE)
 
 
@@ -90,5 +92,5 @@ def _key_at(storage: Storage, address: str) -> str | None:
     if not address.startswith(base) or address == base:
         return None
     rest = address.removeprefix(base)
-    decoded = unquote_to_bytes(rest).decode(errors="backslashreplace")  # as listings spell what is not UTF-8
+    decoded = unquote_to_bytes(rest).decode(errors="backslashreplace")  # as listings spell invalid UTF-8
     return next((key for key in (decoded, rest) if storage.uri(key) == address), decoded)

@@ -1,4 +1,4 @@
-"""How a prompt run cuts and treats media, wherever a request says it: automations, runs, prompts, import jobs."""
+"""Options of a prompt run, in automations, runs, prompts and import jobs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vvwatch.ports.processing import Processor, Prompt
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 PromptId = Annotated[Id, AfterValidator(ids.prompt_id)]
-"""The id of a prompt; the name of one of the configuration file stands for its id."""
+"""A prompt's id, or the name of a prompt in the configuration file."""
 SegmentSeconds = Annotated[int, Field(ge=1, le=300)]
 
 
 class RunOptions(Body):
-    """How a run cuts and treats media. Fixed segments without a length have ten seconds."""
+    """How a run segments and processes media. Fixed segments default to ten seconds."""
 
     video_segmentation_type: Literal["smart", "content_aware", "fixed"] = "smart"
     video_segment_duration: SegmentSeconds | None = None
@@ -34,17 +34,17 @@ class RunOptions(Body):
 
 
 def check_options(settings: Mapping[str, Any]) -> None:
-    """Raises InvalidInput for options that do not go together, though each may be one, and be from elsewhere."""
+    """Raise InvalidInput for options that exclude each other, even if they come from different places."""
     try:
         RunOptions(**settings)
     except ValidationError as error:
         raise InvalidInput(
-            " ".join(words_of(error.errors()[0])).strip(), "send it, or leave out what needs it"
+            " ".join(words_of(error.errors()[0])).strip(), "send it, or omit what needs it"
         ) from error
 
 
 def processor_of(context: ApiContext, name: str | None, prompt_id: str) -> Processor:
-    """Return the processor that a `processing_model` names, or the usual one of the prompt.
+    """Return the processor that a `processing_model` names, or the prompt's default.
 
     Raises ModelNotConfigured.
     """
@@ -52,5 +52,5 @@ def processor_of(context: ApiContext, name: str | None, prompt_id: str) -> Proce
 
 
 def to_prompt(prompt: sa.Row[tuple[object, ...]]) -> Prompt:
-    """The prompt of a row, as processors take it."""
+    """Return a prompt row as processors take it."""
     return Prompt(prompt.prompt_text, prompt.json_schema, prompt.video_level)

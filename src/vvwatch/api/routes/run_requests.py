@@ -1,4 +1,4 @@
-"""Prompt runs as they are asked for: begun, estimated, cancelled."""
+"""Start, estimate and cancel prompt runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VideoIds = Annotated[list[Id], Field(min_length=1, max_length=_MAX_VIDEOS)]
 
 
 class RunTarget(Body):
-    """What to run over: an index, some media (of an index, if one is named), or the playground."""
+    """What to run over: an index, some media (of an index, if given), or the playground."""
 
     type: Literal["index", "videos", "playground"]
     index_id: Id | None = None
@@ -46,13 +46,13 @@ class RunTarget(Body):
     @model_validator(mode="after")
     def _names_it(self) -> RunTarget:
         if self.type == "index" and self.index_id is None:
-            raise PydanticCustomError("target", "index_id is needed when type is index")
+            raise PydanticCustomError("target", "index_id is required if type is index")
         if (self.type == "videos") != (self.video_ids is not None):
-            raise PydanticCustomError("target", "video_ids are needed when type is videos, and only then")
+            raise PydanticCustomError("target", "video_ids are required if type is videos, and only then")
         return self
 
     def found(self, tx: Tx) -> Target:
-        """The media; raises NotFound, or InvalidInput when there are none."""
+        """Return the media; raises NotFound, or InvalidInput if there are none."""
         if self.video_ids is not None:
             return target_queries.resolve_videos(tx, self.video_ids, self.index_id)
         if self.type == "index" and self.index_id is not None:
@@ -61,16 +61,16 @@ class RunTarget(Body):
 
 
 class RunBody(RunOptions):
-    """A run to be. An option that is left out is as the prompt's `execution_config` has it."""
+    """A new run. Missing options come from the prompt's `execution_config`."""
 
     prompt_id: PromptId
     target: RunTarget
 
 
 class EstimatedMedia(Resource):
-    """Media of one type: how many, how long together, into how many segments they will be cut, and what that takes.
+    """Media of one type: their number, duration and segments, and the calls that these take.
 
-    Calls, tokens and US dollars are at most; `usd` is null where a price is unknown, which is not zero.
+    Calls, tokens and US dollars are maximums; `usd` is null if a price is unknown, which is not zero.
     """
 
     items: int
@@ -84,16 +84,16 @@ class EstimatedMedia(Resource):
 
 
 class EstimateBreakdown(EstimatedMedia):
-    """What a run will have to do, altogether and by media type."""
+    """The work of a run, in total and by media type."""
 
     by_media_type: dict[str, EstimatedMedia]
 
 
 class PromptRunCostEstimate(Resource):
-    """What a run costs at most, in thousandths of a US dollar, and what the budgets leave for it.
+    """The maximum cost of a run, in thousandths of a US dollar, and what its budgets have left.
 
-    `estimated_mt` is 0 where a price is unknown (`breakdown.usd` is null), `current_balance_mt` where nothing limits
-    the run. A run for which a budget does not suffice waits when it has reached it: `shortages` names each.
+    `estimated_mt` is 0 if a price is unknown (`breakdown.usd` is null), `current_balance_mt` if nothing limits the run.
+    A run that exceeds a budget waits when it reaches it: `shortages` names each.
     """
 
     estimated_mt: float
@@ -107,9 +107,10 @@ class PromptRunCostEstimate(Resource):
 def start_run(
     tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions, target: Target, **further: Any
 ) -> PromptRun:
-    """A run of the prompt over the target; `further` goes to `runs.start`.
+    """Start a run of the prompt over the target; `further` goes to `runs.start`.
 
-    Raises NotFound, or InvalidInput for options or a prompt that no processor can do, Conflict for a deactivated one.
+    Raises NotFound, InvalidInput for options or a prompt that the processor cannot run, Conflict for a deactivated
+    prompt.
     """
     run_id = runs.start_run(
         tx,
@@ -125,15 +126,15 @@ def start_run(
 
 
 def report_requested(context: ApiContext, run_id: str, prompt_id: str, by: str) -> None:
-    """Log who asked for the run; those that follow an import are told of by the import."""
+    """Log who requested the run; runs that follow an import are logged with it."""
     context.telemetry.emit("run.requested", run=run_id, prompt=prompt_id, requested_by=by)
 
 
 def settle_options(tx: Tx, context: ApiContext, prompt_id: str, options: RunOptions) -> dict[str, Any]:
-    """All options of a run: those that were sent, the prompt's own, the usual ones. Raises as `begun`."""
+    """Return all options of a run: sent ones, then the prompt's, then defaults. Raises like `start_run`."""
     prompt = catalog.get_prompt(tx, prompt_id)
     if not prompt.is_active:
-        raise Conflict(f"prompt {prompt_id!r} is deactivated", "GET /prompts lists those that are active")
+        raise Conflict(f"prompt {prompt_id!r} is deactivated", "GET /prompts lists active prompts")
     sent = options.model_dump(include=_OPTIONS, exclude_unset=True)
     settings = RunOptions().model_dump() | (prompt.execution_config or {}) | sent
     check_options(settings)
@@ -143,7 +144,7 @@ def settle_options(tx: Tx, context: ApiContext, prompt_id: str, options: RunOpti
 
 @router.post("/prompt-runs/execute", status_code=202, response_model=PromptRun)
 async def execute_prompt(context: Context, once: Idempotent, request: Request, body: RunBody) -> Response:
-    """Run a prompt over media that were imported. Of many media, the first are begun while others still come in."""
+    """Run a prompt over imported media. With many media, it starts while the rest are still being added."""
     by = request.state.key_id
 
     def effect(tx: Tx) -> PromptRun:
@@ -154,7 +155,7 @@ async def execute_prompt(context: Context, once: Idempotent, request: Request, b
 
 @router.post("/prompt-runs/estimate")
 async def estimate_prompt_run(context: Context, body: RunBody) -> PromptRunCostEstimate:
-    """Tell how much a run would have to do and what it may cost, and begin nothing."""
+    """Estimate the work and the cost of a run without starting it."""
     return await context.database.read(_estimate, context, body)
 
 
@@ -173,7 +174,7 @@ def _estimate(tx: Tx, context: ApiContext, body: RunBody) -> PromptRunCostEstima
 def _check_budgets(
     tx: Tx, context: ApiContext, processor: str, parts: Mapping[str, tuple[Workload, Forecast]]
 ) -> PromptRunCostEstimate:
-    """Hold what there is to do against the budgets."""
+    """Compare the work with the budgets."""
     forecast = together(each for _, each in parts.values())
     breakdown = EstimateBreakdown(
         **_sum_up([work for work, _ in parts.values()], forecast),
@@ -207,10 +208,10 @@ def _sum_up(works: Sequence[Workload], forecast: Forecast) -> dict[str, Any]:
 
 @router.post("/prompt-runs/{run_id}/cancel", response_model=PromptRun)
 async def cancel_prompt_run(context: Context, once: Idempotent, request: Request, run_id: str) -> Response:
-    """Stop a run: what is under way ends as it would, nothing new begins. One that has ended stays as it is.
+    """Cancel a run: running work finishes, nothing new starts. A run that has ended stays unchanged.
 
-    It is `cancelled` when the last item has ended; `stop_state` tells meanwhile that it is to stop. Nothing is
-    exported by the automation of its index.
+    It is `cancelled` when the last item has ended; until then `stop_state` shows the request. Its index's automation
+    exports nothing of it.
     """
     before: list[str] = []
 

@@ -1,6 +1,6 @@
-"""What a prompt run found in all of its media, as clients of the shortened workflow read it.
+"""All results of a prompt run, for clients of the short workflow API.
 
-Elsewhere a prompt may have a filter that selects among its results; here none has, so there is nothing filtered.
+The hosted API can filter results by a prompt's selection; this server has none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READERS: Final = {"segment": result_queries.list_segments, "video": result_quer
 
 
 class SelectionSummary(Resource):
-    """What a prompt's filter selected; there is none."""
+    """The result of a prompt's selection filter; always empty here."""
 
     status: str = "not_configured"
     selected_media_count: int = 0
@@ -35,7 +35,7 @@ class SelectionSummary(Resource):
 
 
 class WorkflowResults(Resource):
-    """The results of a run. `filtered` is null: nothing selects among them."""
+    """The results of a run. `filtered` is null: there are no selection filters."""
 
     run_id: str
     status: str
@@ -50,17 +50,17 @@ async def list_workflow_results(
     context: Context,
     run_id: str,
     result_level: Annotated[
-        Literal["segment", "video"], Query(description="each segment, or each media item as a whole")
+        Literal["segment", "video"], Query(description="results per segment or per media item")
     ] = "segment",
     view: Annotated[
-        Literal["filtered", "unfiltered", "both"], Query(description="which of the two streams to read")
+        Literal["filtered", "unfiltered", "both"], Query(description="which results to return")
     ] = "both",
     limit: Annotated[int, Query(ge=1, le=50)] = 50,
-    video_id: Annotated[str | None, Query(max_length=200, description="only of this media item")] = None,
+    video_id: Annotated[str | None, Query(max_length=200, description="only this media item")] = None,
     filtered_cursor: Cursor = None,
     unfiltered_cursor: Cursor = None,
 ) -> WorkflowResults:
-    """What a run found in all of its media so far."""
+    """List the results of a run so far."""
     _parse_cursor(filtered_cursor)
     after = _parse_cursor(unfiltered_cursor)
     reader = _READERS[result_level]
@@ -97,15 +97,15 @@ def _to_cursor(result: Result) -> str:
 
 
 def _parse_cursor(cursor: str | None) -> ResultPosition | None:
-    """Where a page ended; raises ApiError (400)."""
+    """Return the position in a cursor; raises ApiError (400)."""
     text = decode_cursor(cursor)
     if text is None:
         return None
     try:
         media_id, ordinal = json.loads(text)
-        media_id.encode()  # JSON may hold half a character
+        media_id.encode()  # JSON may hold a lone surrogate
     except (ValueError, TypeError, AttributeError, RecursionError):
         media_id, ordinal = "", None
     if type(ordinal) is not int or not -1 <= ordinal <= 2**53:
-        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
+        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "start without a cursor")
     return ResultPosition(media_id, ordinal)

@@ -1,4 +1,4 @@
-"""Sweeps: what each listing of everything came to, held against the ledger."""
+"""Reports of full scans, which compare the listing with the ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = resource_router("reconciles")
 
 
 class LeftOut(Resource):
-    """How many entries of a listing can be no objects for one reason, and what the reason is."""
+    """How many entries of a listing are no objects for one reason, and the reason."""
 
     reason: str
     count: int
@@ -32,13 +32,12 @@ class LeftOut(Resource):
 
 
 class Reconcile(Resource):
-    """What a sweep came to.
+    """The result of a full scan.
 
-    `matched` of the `listed` objects pass the filter; of those `known` were in the ledger, `created` have new keys
-    and `changed` new versions. `gone` were in the ledger and are no more. `recovered` should have been told of by
-    an event and were not. `proof`: it may tell what is gone; `remark` says why it may not, or is not complete.
-    `left_out` are entries that would have been wanted and can be no objects. `store_notes` say what the store does
-    that weakens what can be promised.
+    `matched` of the `listed` objects pass the filter; of those `known` were in the ledger, `created` have new keys and
+    `changed` new versions. `gone` were in the ledger and no longer exist. `recovered` lacked an event. `proof`: the
+    scan may detect deletions; `remark` says why it may not, or is incomplete. `left_out` are matching entries that are
+    no objects. `store_notes` lists weaknesses of the store.
     """
 
     reconcile_id: str
@@ -63,7 +62,7 @@ class Reconcile(Resource):
 
 
 def to_response(row: sa.Row[Any]) -> Reconcile:
-    """The report as it is answered."""
+    """Return the report as a response."""
     made = ("reconcile_id", "left_out", "store_notes")
     own = {name: getattr(row, name) for name in Reconcile.model_fields if name not in made}
     moments = {name: to_iso(own[name]) for name in ("started_at", "finished_at")}
@@ -76,18 +75,18 @@ def to_response(row: sa.Row[Any]) -> Reconcile:
 
 
 @router.get(
-    _PATH, dependencies=[Depends(name_missing_automation)], **extension("Reports of sweeps, newest first")
+    _PATH, dependencies=[Depends(name_missing_automation)], **extension("Reports of full scans, newest first")
 )
 async def list_reconciles(
     context: Context, index_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 20
 ) -> list[Reconcile]:
-    """What the latest sweeps of an index's import automation came to, newest first."""
+    """List the latest full scans of an index's import automation, newest first."""
     return [to_response(row) for row in await context.database.read(_list_newest, index_id, limit)]
 
 
-@router.get("/reconciles", **extension("The latest sweep of each import automation"))
+@router.get("/reconciles", **extension("The latest full scan of each import automation"))
 async def list_latest_reconciles(context: Context) -> list[Reconcile]:
-    """What the latest sweep of each import automation came to, by automation."""
+    """List the latest full scan of each import automation."""
     found = await context.database.read(map_last_scans)
     return [to_response(found[automation_id]) for automation_id in sorted(found)]
 

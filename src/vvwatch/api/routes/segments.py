@@ -1,4 +1,4 @@
-"""Segments of media: what prompt runs found in each stretch, whichever run it was."""
+"""Segments of media with the results of their prompt runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Segment(Resource):
-    """What a prompt run found in one stretch of a media item; times in seconds from its start."""
+    """A prompt run's result for one segment; times in seconds from the start of the media item."""
 
     segment_id: str
     video_id: str
@@ -71,14 +71,14 @@ class Segment(Resource):
 
 
 class Target(Body):
-    """A media item, and perhaps the run whose segments are wanted; without, it is the latest that found any."""
+    """A media item, and optionally the run; by default the latest run with results."""
 
     video_id: Id
     run_id: Id | None = None
 
 
 class SegmentsBody(Body):
-    """Media whose segments are wanted: either by their ids alone, or each with a run."""
+    """Media items, either as ids or each with a run."""
 
     video_ids: Annotated[list[Id], Field(min_length=1, max_length=50)] | None = None
     targets: Annotated[list[Target], Field(min_length=1, max_length=50)] | None = None
@@ -90,14 +90,14 @@ class SegmentsBody(Body):
         return self
 
     def wanted(self) -> dict[tuple[str, str | None], None]:
-        """Each target once, in the order of the request."""
+        """Return each target once, in the order of the request."""
         if self.targets is not None:
             return {(target.video_id, target.run_id): None for target in self.targets}
         return {(video_id, None): None for video_id in self.video_ids or ()}
 
 
 class VideoSegments(Resource):
-    """The segments of one media item; `run_id` is the run that was asked for."""
+    """The segments of one media item; `run_id` is the requested run."""
 
     video_id: str
     run_id: str | None
@@ -105,7 +105,7 @@ class VideoSegments(Resource):
 
 
 def to_response(row: sa.Row[Any]) -> Segment:
-    """The segment as it is answered."""
+    """Return the segment as a response."""
     found_at = to_iso(row.found_at)
     return Segment(
         segment_id=segment_id(row.run_item_id, row.ordinal),
@@ -134,12 +134,14 @@ def to_response(row: sa.Row[Any]) -> Segment:
 async def list_segments(
     context: Context,
     video_id: str,
-    run_id: Annotated[str | None, Query(description="only what this run found")] = None,
-    latest_run: Annotated[bool, Query(description="only what the latest run found; false: all runs")] = True,
+    run_id: Annotated[str | None, Query(description="only results of this run")] = None,
+    latest_run: Annotated[bool, Query(description="only the latest run; false: all runs")] = True,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[Segment]:
-    """What was found in a media item, newest run first and from its beginning on; none before a run ends with it."""
+    """List a media item's segments, newest run first, by start time; a run's results appear when it has finished the
+    item.
+    """
     after = _parse_cursor(cursor)
     wanted = video_id, run_id or None, latest_run, after, limit + 1
     rows = await context.database.read(segment_queries.list_page, *wanted)
@@ -147,13 +149,13 @@ async def list_segments(
 
 
 def _parse_cursor(cursor: str | None) -> SegmentPosition | None:
-    """Where a page ended; raises ApiError (400)."""
+    """Return the position in a cursor; raises ApiError (400)."""
     text = decode_cursor(cursor)
     if text is None:
         return None
     numbers = text.split(".")
     if len(numbers) != 2 or not all(map(_is_number, numbers)):
-        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "begin without one")
+        raise ApiError(400, "invalid_cursor", "the cursor belongs to another list", "start without a cursor")
     return SegmentPosition(*map(int, numbers))
 
 
@@ -163,16 +165,16 @@ def _is_number(text: str) -> bool:
 
 @router.post("/videos/batch/segments")
 async def batch_segments(context: Context, body: SegmentsBody) -> list[VideoSegments]:
-    """The segments of several media items. Unknown ones are left out."""
+    """Return the segments of several media items. Unknown ones are omitted."""
     found = await context.database.read(segment_queries.list_many, body.wanted(), _MAX_TOGETHER + 1)
     if sum(len(each.rows) for each in found) > _MAX_TOGETHER:
-        hint = "ask for fewer, or for /videos/{id}/segments of each, which has pages"
+        hint = "request fewer, or each one's /videos/{id}/segments, which has pages"
         raise InvalidInput(f"these have more than {_MAX_TOGETHER} segments together", hint)
     return await anyio.to_thread.run_sync(_group_by_video, found)
 
 
 def _group_by_video(found: Sequence[MediaSegments]) -> list[VideoSegments]:
-    """Not in the event loop, since there may be thousands of segments."""
+    """Group segments by media item, in a thread: there may be thousands."""
     return [
         VideoSegments(
             video_id=each.media_id, run_id=each.run_id, segments=[to_response(row) for row in each.rows]

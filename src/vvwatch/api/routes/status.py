@@ -1,4 +1,4 @@
-"""What the daemon is doing, in one answer."""
+"""The daemon's status."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MOMENTS: Final = ("started_at", "seen_at", "since", "lost_at")
 
 @router.get("/status", **extension("What the daemon is doing"))
 async def get_status(context: Context) -> Status:
-    """Automations, windows, work in progress and what needs attention."""
+    """Return automations, windows, work in progress and what needs attention."""
     daemon = await context.status()
     found = await context.database.read(queries.read_state, recent_since(context.clock.now()))
     automations = [_to_automation(row, found, daemon) for row in found.automations]
@@ -67,7 +67,7 @@ async def get_status(context: Context) -> Status:
 
 
 def _with_iso_moments(document: Mapping[str, Any]) -> Document:
-    """With its moments as they are told; a moment that never was is null."""
+    """Convert times to ISO-8601; a time that never was becomes null."""
     moments = {name: to_iso(document[name] or None) for name in _MOMENTS if name in document}
     return {**document, **moments}
 

@@ -1,4 +1,4 @@
-"""What `GET /status` answers, as it is described."""
+"""The response of `GET /status`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vvwatch.api.routes.scans import Reconcile
 
 
 class SourceStatus(Resource):
-    """How a source of changes is: `starting`, `healthy`, `degraded` or `failed` since then; why, and what to do."""
+    """The health of a change source: `starting`, `healthy`, `degraded` or `failed`, since when, why, and the fix."""
 
     state: str
     reason: str = ""
@@ -20,11 +20,11 @@ class SourceStatus(Resource):
 
 
 class Watching(Resource):
-    """How changes are learnt of at an active automation's location.
+    """How vvwatch detects changes at an active automation's location.
 
     `learnt_by` is `events` (of a queue), `notices` (of the kernel) or `listing`; `source` is the health of the first
-    two. `stretched`: listings are further apart than wanted, to keep `max_list_calls_per_hour`. `calls_per_hour` is
-    what all takes at this pace, `hot_prefixes` in how many folders new keys are looked for between sweeps.
+    two. `stretched`: listings are less frequent than wanted, to keep `max_list_calls_per_hour`. `calls_per_hour` is the
+    current rate, `hot_prefixes` the number of folders that are checked for new keys between full scans.
     """
 
     learnt_by: str
@@ -66,8 +66,8 @@ class ExportingStatus(Resource):
 class AutomationStatus(Resource):
     """An import automation: `active`, `paused` or `disabled`.
 
-    Its scans fail since `failing_since`, `failures` of them in a row. `remarks` are what is worth knowing and is no
-    failure: that nothing matches its pattern, that what is missing is not believed to be gone, that exports are paused.
+    Its scans have failed since `failing_since`, `failures` times in a row. `remarks` are notes other than failures: no
+    object matches its pattern, missing objects do not count as deleted yet, exports are paused.
     """
 
     automation_id: str
@@ -94,7 +94,7 @@ class AutomationStatus(Resource):
 
 
 class WorkItem(Resource):
-    """Work that has not ended: `done` of `total` pieces, `failed` of those. `trouble` says why it waits."""
+    """Unfinished work: `done` of `total` pieces, `failed` of those. `trouble` says why it waits."""
 
     id: str
     index_id: str | None
@@ -109,14 +109,14 @@ class WorkItem(Resource):
 
 
 class Work(Resource):
-    """How much is under way (counts stop at 10,000), and the newest of it."""
+    """How much work is in progress (counts stop at 10,000), and the newest of it."""
 
     count: int
     newest: Sequence[WorkItem]
 
 
 class UnderWay(Resource):
-    """The work in progress. `settling` objects wait until nobody writes to them any more."""
+    """Work in progress. `settling` objects wait until no one writes to them."""
 
     settling: int
     import_jobs: Work
@@ -125,13 +125,13 @@ class UnderWay(Resource):
 
 
 class Attention(Resource):
-    """Something that needs somebody, and what to type or do (`fix`).
+    """A problem, and the command or action that fixes it (`fix`).
 
     `kind` is `import_job`, `prompt_run`, `export`, `delivery`, `webhook`, `automation`, `source`, `queue`, `connector`,
-    `node`, `machine`, `processor`, `connections` (to the API), `address` (of clients) or `database`. Failures that
-    say the same are one, under the id of the newest; `count` is how many pieces failed, `alike` how many of the
-    kind say the same. What is `waiting` is tried again by itself at `next_try_at`; what has `failed` stays here
-    until it is tried again, dismissed (`dismissable`: by POST /attention/{id}/dismiss), or a day old.
+    `node`, `machine`, `processor`, `connections` (to the API), `address` (of clients) or `database`. Failures with the
+    same cause are merged under the id of the newest; `count` is the number of failed pieces, `alike` the number of
+    merged failures. `waiting` problems are retried at `next_try_at`; `failed` ones stay until they are retried,
+    dismissed (`dismissable`: by POST /attention/{id}/dismiss), or a day old.
     """
 
     kind: str
@@ -147,7 +147,7 @@ class Attention(Resource):
 
 
 class AttentionCounts(Resource):
-    """How much there is of each kind of failure, over everything; counts stop at 10,000."""
+    """The number of failures of each kind; counts stop at 10,000."""
 
     import_jobs: int
     import_files: int
@@ -162,9 +162,9 @@ class AttentionCounts(Resource):
 class NodeStatus(Resource):
     """A node that shares the database.
 
-    `waiting` are connectors that only it reaches, while it is lost. One that gave no sign of life for its heartbeat is
-    `lost_at` its last one, with what it `held` then by the kind of work; `loss` says so and `remedy` what helps. It is
-    told for a day, until it is back, or until it is dismissed.
+    `waiting` are connectors that only it reaches, while it is lost. A node without a heartbeat is `lost_at` its last
+    one, with the work that it `held` by kind; `loss` describes this and `remedy` what helps. It is shown for a day,
+    until it is back, or until it is dismissed.
     """
 
     name: str
@@ -180,7 +180,7 @@ class NodeStatus(Resource):
 
 
 class Budget(Resource):
-    """What an automation may ask of its store in an hour, and what it does; `stretched`: it waits because of that."""
+    """An automation's hourly limit of store calls and its usage; `stretched`: it waits because of the limit."""
 
     automation_id: str
     max_list_calls_per_hour: int
@@ -189,16 +189,14 @@ class Budget(Resource):
 
 
 class DatabaseStatus(Resource):
-    """Whether the database takes writes, and why not."""
+    """Whether the database is writable, and why not."""
 
     writable: bool
     error: str | None
 
 
 class Status(Resource):
-    """What the daemon is doing. All of it is counted over everything; `sources` is by automation, `queues` and
-    `connectors` by connector.
-    """
+    """The daemon's status. Counts cover everything; `sources` is by automation, `queues`, `connectors` by connector."""
 
     version: str
     address: str
@@ -214,5 +212,5 @@ class Status(Resource):
     nodes: Sequence[NodeStatus]
     sources: Mapping[str, SourceStatus]
     queues: Mapping[str, SourceStatus]
-    connectors: Mapping[str, SourceStatus] = Field(description="only those that do not answer")
+    connectors: Mapping[str, SourceStatus] = Field(description="only those that do not respond")
     budgets: Sequence[Budget]

@@ -1,4 +1,4 @@
-"""Media that come in a request: the file is kept on this machine, and an import job makes a media item of it."""
+"""Uploads: store the file of a request on this machine and import it with a job."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vvwatch.store.imports.imports import NewFile
 router = resource_router("uploads")
 
 BODIES: Final = (f"POST {PREFIX}/videos/upload", f"POST {PREFIX}/workflow/upload")
-"""The routes that take a file; their bodies may be as large as `max_upload_bytes`."""
+"""The routes that take a file; their bodies may have up to `max_upload_bytes`."""
 
 _POLL_SECONDS: Final = 0.1
 
@@ -44,14 +44,14 @@ IndexId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class VideoForm(Body):
-    """What comes with a file."""
+    """The fields that accompany a file."""
 
     title: Title
     index_id: IndexId | None = None
 
 
 class WorkflowForm(Body):
-    """What may come with a file. Without an index it goes to the playground."""
+    """The optional fields that accompany a file. Without an index it goes to the playground."""
 
     title: Title | None = None
     index_id: IndexId | None = None
@@ -59,7 +59,7 @@ class WorkflowForm(Body):
 
 
 class Destination(Resource):
-    """Where media go; `index_created` says whether the index was made for them."""
+    """Where media go; `index_created` says whether the request created the index."""
 
     type: Literal["playground", "index"]
     index_id: str
@@ -68,7 +68,7 @@ class Destination(Resource):
 
 
 class WorkflowUpload(ImportJob):
-    """The import job, the media item that it is about to make, and where that goes."""
+    """The import job, its future media item, and where that goes."""
 
     video: Video
     destination: Destination
@@ -76,7 +76,7 @@ class WorkflowUpload(ImportJob):
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
-    """A file that arrived, for a job to come."""
+    """An uploaded file for a job."""
 
     job_id: str
     form: FileForm
@@ -84,7 +84,7 @@ class _Upload:
 
 
 def _form_schema(model: type[Body]) -> dict[str, Any]:
-    """How a form with a file is described."""
+    """Return the OpenAPI description of a form with a file."""
     schema = model.model_json_schema()
     file = {"type": "string", "format": "binary", "description": f"A media file, one of: {FORMATS}"}
     schema["properties"] = {"file": file, **schema["properties"]}
@@ -96,7 +96,7 @@ def _form_schema(model: type[Body]) -> dict[str, Any]:
     "/videos/upload", status_code=202, response_model=ImportJob, openapi_extra=_form_schema(VideoForm)
 )
 async def upload_video(request: Request, context: Context, once: Idempotent) -> Response:
-    """Send a media file into an index, or the playground. Its media item is made by the import job."""
+    """Upload a media file into an index, or the playground. The import job creates its media item."""
     async with _receive(request, context) as upload:
         form = upload.form.fields(VideoForm)
 
@@ -115,9 +115,9 @@ async def upload_video(request: Request, context: Context, once: Idempotent) -> 
     openapi_extra=_form_schema(WorkflowForm),
 )
 async def upload_to_workflow(request: Request, context: Context, once: Idempotent) -> Response:
-    """Send a media file into an index, which is made when its name is new, or the playground.
+    """Upload a media file into an index, created if its name is new, or into the playground.
 
-    The import, which is short, is waited for a while; the `video` can be asked for when its job has ended.
+    The response waits a short time for the import; the `video` exists when its job has ended.
     """
     async with _receive(request, context) as upload:
         form = upload.form.fields(WorkflowForm)
@@ -140,7 +140,7 @@ async def upload_to_workflow(request: Request, context: Context, once: Idempoten
 
 
 async def _await_import(context: ApiContext, made: WorkflowUpload) -> WorkflowUpload:
-    """The answer when the import has ended; as it was when that takes too long."""
+    """Return the response once the import has ended; unchanged if that takes too long."""
     with anyio.move_on_after(context.settings.upload_wait_seconds):
         while (now := await context.database.read(_read_ended, made)) is None:
             await context.clock.sleep(_POLL_SECONDS)
@@ -161,7 +161,7 @@ def _read_ended(tx: Tx, made: WorkflowUpload) -> WorkflowUpload | None:
 
 @asynccontextmanager
 async def _receive(request: Request, context: ApiContext) -> AsyncIterator[_Upload]:
-    """The file of a request, on the disk for good. It goes with the block unless a job was made that names it."""
+    """Store the file of a request on disk; it is deleted with the block unless a job uses it."""
     kept = context.uploads
     async with kept.job() as job_id, kept.arriving() as arriving:
         form = FileForm(arriving, file_name)
@@ -180,13 +180,13 @@ def _declared_bytes(request: Request) -> int:
 
 
 def require_one_index(index_id: str | None, index_name: str | None) -> None:
-    """Raises InvalidInput when both are given."""
+    """Raise InvalidInput if both are given."""
     if index_id and index_name:
         raise InvalidInput("index_id and index_name are both given", "give one of them, or neither")
 
 
 def find_destination(tx: Tx, index_id: str | None, index_name: str | None) -> Destination:
-    """The index of this id or this name, which is made when it is new; the playground without either.
+    """Return the index of this id or name, creating it by name if needed; the playground without either.
 
     Raises NotFound for the id.
     """
@@ -202,7 +202,7 @@ def find_destination(tx: Tx, index_id: str | None, index_name: str | None) -> De
 
 
 def _create_import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, title: str) -> str:
-    """Make the import job; the id of the media item to come."""
+    """Create the import job; return the id of the future media item."""
     file = upload.file
     imports.create_sealed(
         tx,
@@ -218,6 +218,6 @@ def _create_import(tx: Tx, context: ApiContext, upload: _Upload, index_id: str, 
 def _future_video(
     context: ApiContext, file: StorageObject, media_id: str, job: sa.Row[Any], title: str
 ) -> Video:
-    """The media item as it will be."""
+    """Return the future media item."""
     uri = context.uploads.folder.uri(file.key)
     return videos.future_video(media_id, job, file, title=title, uri=uri)

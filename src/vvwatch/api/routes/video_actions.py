@@ -1,4 +1,4 @@
-"""What can be asked of one media item: process it, give out an address of its original."""
+"""Process a media item, or get a link to its original."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from vvwatch.store.runs import target_queries
 router = resource_router("videos")
 
 _SECONDS: Final = Query(ge=1, le=300, description="the length of its segments")
-_PROMPT: Final = Query(min_length=1, max_length=200, description="default: the built-in technical one")
+_PROMPT: Final = Query(min_length=1, max_length=200, description="default: the built-in technical prompt")
 
 
 class ProcessingStarted(Resource):
-    """The run that has begun."""
+    """The run that has started."""
 
     message: str
     video_id: str
@@ -35,14 +35,14 @@ class ProcessingStarted(Resource):
 
 
 class SignedUrlBody(Body):
-    """The `video_uri` of a media item, whatever store it is in. There is nothing to refresh: each answer is new."""
+    """The `video_uri` of a media item in any store. There is no refreshing: each response is new."""
 
     gcs_uri: Annotated[str, Field(min_length=1, max_length=8192)]
     force_refresh: bool = False
 
 
 class SignedUrl(Resource):
-    """An address that needs no key until `expires_at`."""
+    """A URL that needs no key until `expires_at`."""
 
     signed_url: str
     expires_at: str
@@ -57,7 +57,7 @@ async def process_video(
     segment_duration: Annotated[int, _SECONDS] = 10,
     prompt_id: Annotated[PromptId | None, _PROMPT] = None,
 ) -> Response:
-    """Run a prompt over one media item, cut into segments of one length."""
+    """Run a prompt over one media item, with segments of a fixed length."""
     by, prompt = request.state.key_id, prompt_id or catalog.DEFAULT_PROMPT_ID
     return await once(
         lambda tx: _start_run(tx, context, video_id, prompt, segment_duration, by),
@@ -76,13 +76,13 @@ def _start_run(
     )
     target = target_queries.resolve_videos(tx, [video_id])
     run = start_run(tx, context, prompt_id, options, target, executed_by=by)
-    message = f"processing has begun: prompt run {run.run_id}"
+    message = f"processing has started: prompt run {run.run_id}"
     return ProcessingStarted(message=message, video_id=video_id, run_id=run.run_id)
 
 
 @router.post("/videos/signed-url")
 async def get_signed_url(context: Context, request: Request, body: SignedUrlBody) -> SignedUrl:
-    """An address of this server at which the original can be downloaded without a key for an hour."""
+    """Return a URL of this server that downloads the original without a key for an hour."""
     row = await context.database.read(media_queries.find_by_uri, body.gcs_uri)
     if row is None:
         raise NotFound("video", body.gcs_uri, "give the video_uri of a media item")

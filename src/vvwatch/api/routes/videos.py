@@ -29,11 +29,11 @@ router = resource_router("videos")
 
 _MAX_SEGMENTS: Final = 1_000
 _MAX_SEGMENTS_IN_BATCH: Final = 100
-"""How many segments of each run are named, of one media item and of several."""
+"""How many segments of each run are listed, for one media item and for several."""
 
 
 class SegmentProcessing(Resource):
-    """What became of one segment in a prompt run; times in seconds from the start."""
+    """The state of one segment in a prompt run; times in seconds from the start."""
 
     segment_id: str
     video_id: str
@@ -49,7 +49,7 @@ class SegmentProcessing(Resource):
 
 
 class VideoLevelProcessing(Resource):
-    """How far a prompt run has come with a media item as a whole."""
+    """The video-level progress of a prompt run on a media item."""
 
     status: str
     result_available: bool
@@ -63,7 +63,7 @@ class VideoLevelProcessing(Resource):
 
 
 class RunProcessing(Resource):
-    """How far one prompt run has come with a media item."""
+    """The progress of a prompt run on a media item."""
 
     run_id: str
     prompt_id: str | None
@@ -84,8 +84,8 @@ class RunProcessing(Resource):
 class Video(Resource):
     """A media item.
 
-    `processing_status` has its prompt runs, newest first; lists leave out their segments. `metadata_keys` are the keys
-    that the schemas of the runs with results give.
+    `processing_status` has its prompt runs, newest first; lists omit their segments. `metadata_keys` are the keys of
+    the schemas of runs with results.
     """
 
     video_id: str
@@ -109,14 +109,14 @@ class Video(Resource):
 
 
 class VideoWithDetails(Video):
-    """A media item with pictures of it: there are none here."""
+    """A media item with preview images: there are none here."""
 
     gif_data: str | None = None
     first_thumbnail: str | None = None
 
 
 class VideoStatus(Resource):
-    """Where a media item stands, and each of its runs with it."""
+    """The status of a media item and of each of its runs."""
 
     video_id: str
     status: str
@@ -124,7 +124,7 @@ class VideoStatus(Resource):
 
 
 class BatchBody(Body):
-    """Which media are wanted."""
+    """The ids of media items."""
 
     video_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
 
@@ -132,7 +132,7 @@ class BatchBody(Body):
 def to_response(
     row: sa.Row[Any], processing: list[RunProcessing] | None = None, keys: list[str] | None = None
 ) -> Video:
-    """The media item as it is answered."""
+    """Return the media item as a response."""
     return Video(
         video_id=row.id,
         index_id=row.index_id,
@@ -156,7 +156,7 @@ def to_response(
 
 
 def future_video(media_id: str, job: sa.Row[Any], file: StorageObject, *, title: str, uri: str) -> Video:
-    """The media item that an import job is about to make of a file that was sent in."""
+    """Return the media item that an import job will create from an upload."""
     return Video(
         video_id=media_id,
         index_id=job.index_id,
@@ -180,7 +180,7 @@ def future_video(media_id: str, job: sa.Row[Any], file: StorageObject, *, title:
 
 
 def _to_processing(view: MediaView, item: sa.Row[Any]) -> RunProcessing:
-    """Segments are known when the item ends, so none are pending before."""
+    """Return the progress of a run; no segment is pending, since they are known only when the item ends."""
     return RunProcessing(
         run_id=item.run_id,
         prompt_id=item.run_prompt_id,
@@ -247,7 +247,7 @@ def _prompt_keys(view: MediaView) -> list[str]:
 
 @router.get("/videos/{video_id}")
 async def get_video(context: Context, video_id: str) -> Video:
-    """One media item, with its prompt runs, newest first."""
+    """Return a media item with its prompt runs, newest first."""
     return _with_details(await context.database.read(media_queries.get_kept_view, video_id, _MAX_SEGMENTS))
 
 
@@ -255,14 +255,14 @@ async def get_video(context: Context, video_id: str) -> Video:
 async def list_videos(
     context: Context, index_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Video]:
-    """The media of an index, newest first."""
+    """List the media of an index, newest first."""
     rows = await context.database.read(media_queries.list_page, index_id, decode_cursor(cursor), limit + 1)
     return to_page(rows, limit, _with_details, lambda view: view.row.id)
 
 
 @router.get("/playground/videos")
 async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cursor = None) -> Page[Video]:
-    """The media of the playground, newest first: what was sent in for no index of its own."""
+    """List the media of the playground, newest first: those uploaded without an index."""
     rows = await context.database.read(media_queries.list_playground, decode_cursor(cursor), limit + 1)
     return to_page(rows, limit, _with_details, lambda view: view.row.id)
 
@@ -271,7 +271,7 @@ async def list_playground_videos(context: Context, limit: Limit = 50, cursor: Cu
 async def list_video_prompt_runs(
     context: Context, video_id: str, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> list[PromptRun]:
-    """The prompt runs that have a media item, newest first."""
+    """List the prompt runs of a media item, newest first."""
     found = await context.database.read(_list_runs, video_id, limit)
     return [prompt_runs.to_response(view) for view in found]
 
@@ -282,14 +282,14 @@ def _list_runs(tx: Tx, video_id: str, limit: int) -> list[run_queries.RunView]:
 
 @router.post("/videos/batch")
 async def batch_videos(context: Context, body: BatchBody) -> list[VideoWithDetails]:
-    """Several media items in the order of the request, each once. Unknown ones are left out."""
+    """Return several media items in the order of the request, each once. Unknown ones are omitted."""
     found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MAX_SEGMENTS_IN_BATCH)
     return [VideoWithDetails(**_with_details(view).model_dump()) for view in found]
 
 
 @router.post("/videos/batch/status")
 async def batch_status(context: Context, body: BatchBody) -> list[VideoStatus]:
-    """Where several media items stand, in the order of the request, each once. Unknown ones are left out."""
+    """Return the status of several media items in the order of the request, each once. Unknown ones are omitted."""
     found = await context.database.read(media_queries.list_kept_views, body.video_ids, _MAX_SEGMENTS_IN_BATCH)
     return [
         VideoStatus(

@@ -1,4 +1,4 @@
-"""Webhooks, and the log of what was delivered to them."""
+"""Webhooks and the log of their deliveries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Ids = Annotated[list[str], Field(min_length=1, max_length=1000)]
 
 
 class WebhookBody(Body):
-    """A new webhook; without `index_ids` it is told of every index."""
+    """A new webhook; without `index_ids` it gets events of every index."""
 
     name: Annotated[str, Field(min_length=1, max_length=100), Visible]
     url: str
@@ -42,7 +42,7 @@ Status = Literal["active", "paused"]
 
 
 class WebhookChange(Body):
-    """What is to change; only `index_ids` (every index) and `metadata` (none) can be null."""
+    """Changes to a webhook; only `index_ids` (every index) and `metadata` (none) can be null."""
 
     name: Annotated[str, Field(min_length=1, max_length=100), Visible] = ""
     url: str = ""
@@ -55,7 +55,7 @@ class WebhookChange(Body):
 
 
 class Webhook(Resource):
-    """A webhook; its secret is shown only when it is made."""
+    """A webhook; its secret is shown only on creation."""
 
     webhook_id: str
     name: str
@@ -73,13 +73,13 @@ class Webhook(Resource):
 
 
 class NewWebhook(Webhook):
-    """A webhook with the secret that signs what it is sent."""
+    """A webhook with its signing secret."""
 
     secret: str
 
 
 class Attempt(Resource):
-    """One attempt to deliver; without a duration it was cut short when the daemon died."""
+    """One delivery attempt; without a duration, the daemon died during it."""
 
     attempt_id: str
     number: int
@@ -91,7 +91,7 @@ class Attempt(Resource):
 
 
 class WebhookDelivery(Resource):
-    """One event on its way to one webhook."""
+    """The delivery of one event to one webhook."""
 
     delivery_id: str
     webhook_id: str
@@ -115,21 +115,21 @@ class WholeDelivery(WebhookDelivery):
 
 
 class NewSecret(SecretResponse):
-    """The secret that signs from now on; it is shown this once."""
+    """The new signing secret, shown once."""
 
     webhook_id: str
     new_secret: str
 
     def instead(self) -> tuple[str, str]:
-        """What the request did, and how to get another secret."""
+        """Return what the request did, and how to get another secret."""
         return (
-            f"the first request gave webhook {self.webhook_id!r} another secret and showed it: that answer is not kept",
-            "if you do not have the secret, ask again with another Idempotency-Key",
+            f"the first request gave webhook {self.webhook_id!r} a new secret and showed it; it is not shown again",
+            "if you do not have the secret, repeat the request with another Idempotency-Key",
         )
 
 
 class Tested(Resource):
-    """What came of a test: the receiver's HTTP status, if it answered, and what went wrong, if anything did."""
+    """The result of a test: the receiver's HTTP status, if it responded, and the error, if any."""
 
     success: bool
     status_code: int | None
@@ -137,7 +137,7 @@ class Tested(Resource):
 
 
 class Deleted(Resource):
-    """What became of the webhook."""
+    """The result of the deletion."""
 
     message: str
     status: str
@@ -199,19 +199,19 @@ def _with_attempts(view: DeliveryView) -> WholeDelivery:
 
 @router.get("/webhooks/events")
 async def list_events() -> list[str]:
-    """The events that webhooks may ask for."""
+    """List the event types of webhooks."""
     return list(EVENT_TYPES)
 
 
 @router.get("/webhooks/deliveries/{delivery_id}")
 async def get_delivery(context: Context, delivery_id: str) -> WholeDelivery:
-    """One delivery, attempt by attempt."""
+    """Return a delivery with its attempts."""
     return _with_attempts(await context.database.read(delivery_queries.get_view, delivery_id))
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/retry", response_model=WholeDelivery)
 async def retry_delivery(once: Idempotent, delivery_id: str) -> Response:
-    """Send a failed delivery once more, under the same id."""
+    """Send a failed delivery again, under the same id."""
     return await once(lambda tx: _retry(tx, delivery_id))
 
 
@@ -222,7 +222,7 @@ def _retry(tx: Tx, delivery_id: str) -> WholeDelivery:
 
 @router.post("/webhooks", status_code=201, response_model=NewWebhook)
 async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) -> Response:
-    """Make a webhook. The answer alone shows its secret; so does the answer to the same Idempotency-Key again."""
+    """Create a webhook. Only this response shows its secret, also when repeated with the same Idempotency-Key."""
     spec = WebhookSpec(
         name=body.name,
         url=body.url,
@@ -241,19 +241,19 @@ async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) 
 
 @router.get("/webhooks")
 async def list_webhooks(context: Context) -> list[Webhook]:
-    """All webhooks, oldest first."""
+    """List all webhooks, oldest first."""
     return [Webhook(**_to_fields(row)) for row in await context.database.read(webhooks.list_all)]
 
 
 @router.get("/webhooks/{webhook_id}")
 async def get_webhook(context: Context, webhook_id: str) -> Webhook:
-    """One webhook."""
+    """Return a webhook."""
     return Webhook(**_to_fields(await context.database.read(webhooks.get, webhook_id)))
 
 
 @router.delete("/webhooks/{webhook_id}")
 async def delete_webhook(context: Context, audited: Audited, webhook_id: str) -> Deleted:
-    """Forget a webhook that was made over the API, and its secret. What waited for it is not sent any more."""
+    """Delete a webhook that was created over the API, and its secret. Pending deliveries are not sent."""
     row = await audited.write(lambda tx: webhooks.delete(tx, context.box, webhook_id))
     return Deleted(message=f"webhook {row.name!r} ({row.id}) was deleted", status=webhooks.DELETED)
 
@@ -262,9 +262,9 @@ async def delete_webhook(context: Context, audited: Audited, webhook_id: str) ->
 async def change_webhook(
     context: Context, once: Idempotent, webhook_id: str, body: WebhookChange
 ) -> Response:
-    """Change what is given. Of what happens while it is paused nothing is ever sent.
+    """Change the given fields. Events that happen while it is paused are never sent.
 
-    Setting the status to active forgives what failed, and what waited from before goes on.
+    Setting the status to active resets its failures and resumes earlier deliveries.
     """
     values = body.model_dump(exclude_unset=True)
     policy = context.settings.webhook_policy
@@ -274,9 +274,9 @@ async def change_webhook(
 
 @router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret)
 async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> Response:
-    """Give a webhook another secret. It signs all that is sent from now on, also what was tried before.
+    """Replace a webhook's secret. It signs everything sent from now on, including retries.
 
-    The first answer alone shows it: the same Idempotency-Key again is answered with 409.
+    Only this response shows it: repeating the same Idempotency-Key answers 409.
     """
 
     def rotated(tx: Tx) -> NewSecret:
@@ -289,12 +289,12 @@ async def rotate_secret(context: Context, once: Idempotent, webhook_id: str) -> 
 
 @router.post("/webhooks/{webhook_id}/test", response_model=Tested)
 async def test_webhook(context: Context, once: Idempotent, webhook_id: str) -> Response:
-    """Send a test event now, signed as every other, and say what came of it. A paused webhook can be tested too."""
+    """Send a signed test event now and return the result. Works for paused webhooks too."""
     found: list[sa.Row[Any]] = []
 
     def looked(tx: Tx) -> Tested:
         found.append(webhooks.get(tx, webhook_id))
-        return Tested(success=False, status_code=None, error="the server stopped while it was sending")
+        return Tested(success=False, status_code=None, error="the server stopped during the test")
 
     async def sent(_: Tested) -> Tested:
         reply = await context.test_webhook(found[-1])
@@ -315,6 +315,6 @@ async def list_deliveries(
     status: Annotated[DeliveryStatus | None, BeforeValidator(_to_lower), Query()] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> list[WebhookDelivery]:
-    """What was and is being delivered to a webhook, newest first."""
+    """List a webhook's deliveries, newest first."""
     found = await context.database.read(delivery_queries.list_newest, webhook_id, status, limit)
     return [WebhookDelivery(**_delivery_fields(view)) for view in found]

@@ -1,4 +1,4 @@
-"""Windows: what gathers now, what has gathered before, and how a person steers what gathers."""
+"""Windows: new objects that gather for the next import job, and their control."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ router = resource_router("windows")
 
 
 class Window(Resource):
-    """A window; it has become an import job when it is closed.
+    """A window; when closed, it has become an import job.
 
     `reason` is `quiet`, `max_wait`, `full`, `manual` or `resumed`. `due_at` is when it closes (or closed) if nothing
-    more arrives; one that is `held` does not close by itself.
+    more arrives; a `held` window stays open.
     """
 
     window_id: str
@@ -49,7 +49,7 @@ class Window(Resource):
 
 
 class OpenWindow(Window):
-    """An open window: it closes when nothing came until `quiet_at`, at `latest_at`, or with `max_objects`."""
+    """An open window: it closes at `quiet_at` if nothing arrives, at `latest_at`, or with `max_objects`."""
 
     quiet_at: str | None
     latest_at: str | None
@@ -57,13 +57,13 @@ class OpenWindow(Window):
 
 
 class CurrentWindow(Resource):
-    """The window that gathers new objects now; null when nothing has arrived since the last one closed."""
+    """The window that gathers new objects; null if nothing has arrived since the last one closed."""
 
     window: OpenWindow | None
 
 
 async def name_missing_automation(request: Request, index_id: str) -> AsyncIterator[None]:
-    """Names what an index lacks as a person would: automations are reached through their index."""
+    """Turn a missing automation into an error that names its index, by which clients address it."""
     try:
         yield
     except NotFound as error:
@@ -96,7 +96,7 @@ def _to_fields(row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def to_open_window(row: sa.Row[Any]) -> OpenWindow:
-    """The open window as it is answered."""
+    """Return the open window as a response."""
     return OpenWindow(
         **_to_fields(row),
         quiet_at=to_iso(row.last_change_at + row.quiet_seconds),
@@ -112,23 +112,23 @@ async def list_windows(
     index_id: Annotated[str | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[OpenWindow | Window]:
-    """Windows of all automations, newest first."""
+    """List the windows of all automations, newest first."""
     found = await context.database.read(
         window_queries.list_newest, state=state, index_id=index_id, limit=limit
     )
     return [to_open_window(row) if row.state == "open" else Window(**_to_fields(row)) for row in found]
 
 
-@router.get(_WINDOW, dependencies=_BY_INDEX, **extension("The window that is open now"))
+@router.get(_WINDOW, dependencies=_BY_INDEX, **extension("The open window"))
 async def get_open_window(context: Context, index_id: str) -> CurrentWindow:
-    """What has gathered for the next import job of an index, and when it is due."""
+    """Return the open window of an index: what has gathered, and when it closes."""
     row = await context.database.read(window_queries.find_open_of_index, index_id)
     return CurrentWindow(window=None if row is None else to_open_window(row))
 
 
 @router.post(f"{_WINDOW}/fire", dependencies=_BY_INDEX, **extension("Close the open window now"))
 async def fire_window(context: Context, audited: Audited, index_id: str) -> Window:
-    """Close the window that is open, held or not: what has gathered becomes an import job at once."""
+    """Close the open window, held or not: its objects become an import job at once."""
     row, closed = await _steer(audited, steering.fire_open_window, index_id)
     report_closed(context, closed)
     return Window(**_to_fields(row))
@@ -136,16 +136,16 @@ async def fire_window(context: Context, audited: Audited, index_id: str) -> Wind
 
 @router.post(f"{_WINDOW}/hold", dependencies=_BY_INDEX, **extension("Keep the window open"))
 async def hold_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
-    """Keep the window open, whatever its deadline, until it is released or fired; new objects go on joining it."""
+    """Hold the window open past its deadline until it is released or fired; new objects still join it."""
     row, changed = await _steer(audited, steering.hold_window, index_id)
     if changed:
         context.telemetry.emit("window.held", automation=row.automation_id, window=row.id)
     return to_open_window(row)
 
 
-@router.post(f"{_WINDOW}/release", dependencies=_BY_INDEX, **extension("Let a held window close again"))
+@router.post(f"{_WINDOW}/release", dependencies=_BY_INDEX, **extension("Release a held window"))
 async def release_window(context: Context, audited: Audited, index_id: str) -> OpenWindow:
-    """Let the deadline of a held window count again; when it has passed, the window closes at once."""
+    """Release a held window; if its deadline has passed, it closes at once."""
     row, changed = await _steer(audited, steering.release_window, index_id)
     if changed:
         context.telemetry.emit("window.released", automation=row.automation_id, window=row.id)
@@ -160,5 +160,5 @@ async def _steer(audited: Audit, steer: Callable[[Tx, str], T], index_id: str) -
 
 
 def report_closed(context: ApiContext, closed: steering.ClosedWindow) -> None:
-    """Tell of a window that a person closed."""
+    """Log that a person closed a window."""
     announce_closed(context.telemetry, closed)
