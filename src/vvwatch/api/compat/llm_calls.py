@@ -11,7 +11,7 @@ from pydantic import Field
 
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.api.http.wire import Resource
 from vvwatch.core.budgets import usd
 from vvwatch.core.identities import segment_id
 from vvwatch.store.runs import call_queries
@@ -74,27 +74,19 @@ async def list_llm_calls(
 def _to_response(run: sa.Row[Any], row: sa.Row[Any]) -> LlmCall:
     begun, ended = row.invoked_at, row.completed_at
     start, end = row.start_time, row.end_time
-    return LlmCall(
+    return LlmCall.of(
+        row,
         llm_call_id=row.id,
         prompt_run_id=row.run_id,
         prompt_id=run.prompt_id,
         video_id=row.media_id,
         segment_id=None if row.ordinal < 0 else segment_id(row.run_item_id, row.ordinal),
         user_id=run.executed_by,
-        processor=row.processor,
-        model=row.model,
-        purpose=row.purpose,
-        status=row.status,
-        attempts=row.attempts,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
         total_tokens=row.input_tokens + row.output_tokens,
         cost_usd=None if row.cost_nanousd is None else usd(row.cost_nanousd),
         video_seconds=0.0 if start is None or end is None else max(end - start, 0.0),
         segment_start_time=start,
         segment_end_time=end,
-        invoked_at=to_iso(begun),
-        completed_at=to_iso(ended),
         duration_ms=None if ended is None or begun is None else max(round((ended - begun) * 1000), 0),
         error_message=row.error,
     )

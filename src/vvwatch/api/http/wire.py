@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -22,6 +22,20 @@ class Resource(BaseModel):
     """A resource in a response. Every field is always present; what does not apply is null."""
 
     model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def of(cls, row: object, **others: Any) -> Self:
+        """Return the resource of `row`: `others`, and for the other required fields the row's attributes of that name.
+
+        Attributes that end in `_at` are epoch seconds and become ISO-8601.
+        """
+        needed = (
+            name for name, field in cls.model_fields.items() if field.is_required() and name not in others
+        )
+        own = {name: getattr(row, name) for name in needed}
+        return cls(
+            **others, **{name: to_iso(own[name]) if name.endswith("_at") else own[name] for name in own}
+        )
 
 
 class Body(BaseModel):

@@ -13,7 +13,7 @@ from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent, SecretResponse
-from vvwatch.api.http.wire import Body, Resource, Visible, to_iso
+from vvwatch.api.http.wire import Body, Resource, Visible
 from vvwatch.core.keys import Scope
 from vvwatch.store.admin import keys
 from vvwatch.store.db.database import Tx
@@ -79,22 +79,12 @@ class Deleted(Resource):
     message: str
 
 
-def _to_fields(row: sa.Row[Any], now: float) -> dict[str, Any]:
-    return {
-        "key_id": row.id,
-        "key_prefix": row.key_prefix,
-        "name": row.name,
-        "scopes": row.scopes,
-        "created_at": to_iso(row.created_at),
-        "last_used_at": to_iso(row.last_used_at),
-        "revoked_at": to_iso(row.revoked_at),
-        "expires_at": to_iso(row.expires_at),
-        "is_active": keys.is_active(row, now),
-    }
-
-
 def _to_response(row: sa.Row[Any], now: float) -> ApiKey:
-    return ApiKey(**_to_fields(row, now))
+    return ApiKey.of(row, key_id=row.id, is_active=keys.is_active(row, now))
+
+
+def _to_new(row: sa.Row[Any], now: float, key: str) -> NewApiKey:
+    return NewApiKey.of(row, key_id=row.id, is_active=keys.is_active(row, now), key=key)
 
 
 @router.post("/api-keys", status_code=201, response_model=NewApiKey)
@@ -108,7 +98,7 @@ def _create(tx: Tx, body: ApiKeyBody, random: bytes) -> NewApiKey:
     days = body.expires_in_days
     expires_at = None if days is None else tx.now + days * _DAY_SECONDS
     row, key = keys.create(tx, body.name, list(dict.fromkeys(body.scopes)), random, expires_at)
-    return NewApiKey(**_to_fields(row, tx.now), key=key)
+    return _to_new(row, tx.now, key)
 
 
 @router.get("/api-keys")
@@ -145,6 +135,6 @@ async def rotate_api_key(once: Idempotent, key_id: str) -> Response:
     def rotated(tx: Tx) -> RotatedApiKey:
         row, key = keys.rotate(tx, key_id, random)
         once.audit.details["new_key_id"] = row.id
-        return RotatedApiKey(old_key_id=key_id, new_key=NewApiKey(**_to_fields(row, tx.now), key=key))
+        return RotatedApiKey(old_key_id=key_id, new_key=_to_new(row, tx.now, key))
 
     return await once(rotated)

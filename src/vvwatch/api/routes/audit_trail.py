@@ -68,18 +68,5 @@ async def list_audit(
 
 
 def _to_response(row: sa.Row[Any]) -> AuditEntry:
-    return AuditEntry(
-        audit_id=row.id,
-        at=to_iso(row.at),
-        last_at=to_iso(row.last_at or row.at),
-        actor=row.actor,
-        actor_name=row.actor_name,
-        action=row.action,
-        outcome=row.outcome,
-        resource_id=row.resource_id,
-        route=row.route,
-        request_id=row.request_id,
-        address=row.address,
-        times=row.times,
-        details=row.details or {},
-    )
+    at, last_at = to_iso(row.at), to_iso(row.last_at or row.at)
+    return AuditEntry.of(row, audit_id=row.id, at=at, last_at=last_at, details=row.details or {})

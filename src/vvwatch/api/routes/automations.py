@@ -143,35 +143,16 @@ def _import_response(state: ImportState, names: ProcessorNames) -> ImportAutomat
     row = state.row
     preset = dict(row.prompt_preset)
     version = preset.pop("prompt_version", None)
-    return ImportAutomation(
+    return ImportAutomation.of(
+        row,
         automation_id=row.id,
-        index_id=row.index_id,
         status=status_of(row),
-        enabled=row.enabled,
-        paused=row.paused,
-        connector_id=row.connector_id,
-        source_prefix=row.source_prefix,
-        file_pattern=row.file_pattern,
-        recursive=row.recursive,
         exclude=row.exclude_patterns or [],
-        min_size_bytes=row.min_size_bytes,
-        max_size_bytes=row.max_size_bytes,
-        debounce_interval=row.debounce_interval,
         prompt_preset=preset,
         prompt_version=version,
-        import_mode_override=row.import_mode_override,
-        declared=row.declared,
-        last_scan_at=to_iso(row.last_scan_at),
-        last_triggered_at=to_iso(row.last_triggered_at),
-        last_import_job_id=row.last_import_job_id,
-        last_run_id=row.last_run_id,
-        last_error=row.last_error,
-        last_error_hint=row.last_error_hint,
         next_scan_at=to_iso(row.next_at),
         next_run_at=_next_run_at(state),
         warnings=[*check_pattern(row.file_pattern), *_list_model_warnings(preset, names)],
-        created_at=to_iso(row.created_at),
-        updated_at=to_iso(row.updated_at),
     )
 
 
@@ -195,21 +176,7 @@ def _next_run_at(state: ImportState) -> str | None:
 
 
 def _export_response(row: sa.Row[Any]) -> ExportAutomation:
-    return ExportAutomation(
-        automation_id=row.id,
-        index_id=row.index_id,
-        status=status_of(row),
-        enabled=row.enabled,
-        paused=row.paused,
-        destination_connector_id=row.destination_connector_id,
-        destination_subpath=row.destination_subpath,
-        declared=row.declared,
-        last_triggered_at=to_iso(row.last_triggered_at),
-        last_export_id=row.last_export_id,
-        last_error=row.last_error,
-        created_at=to_iso(row.created_at),
-        updated_at=to_iso(row.updated_at),
-    )
+    return ExportAutomation.of(row, automation_id=row.id, status=status_of(row))
 
 
 @router.get("/indexes/{index_id}/automations/import")

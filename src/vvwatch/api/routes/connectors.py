@@ -18,7 +18,7 @@ from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import ApiContext, ApiSettings, Context
 from vvwatch.api.http.idempotency import Idempotent, Once
-from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.browsing import BrowseBody, CloudFile, browse
 from vvwatch.api.routes.connector_bodies import (
     CREDENTIALS,
@@ -102,14 +102,9 @@ class Deleted(Resource):
 def to_response(row: sa.Row[Any]) -> Connector:
     """Return the connector as a response."""
     place = row.settings
-    return Connector(
+    return Connector.of(
+        row,
         connector_id=row.id,
-        name=row.name,
-        provider=row.provider,
-        status=row.status,
-        scopes=row.scopes,
-        import_mode=row.import_mode,
-        export_base_path=row.export_base_path,
         path=place.get("root"),
         bucket=place.get("bucket"),
         region=place.get("region"),
@@ -118,12 +113,6 @@ def to_response(row: sa.Row[Any]) -> Connector:
         gcp_project_id=place.get("project"),
         node=row.node or None,
         events=to_events(row.events),
-        declared=row.declared,
-        created_at=to_iso(row.created_at),
-        updated_at=to_iso(row.updated_at),
-        last_tested_at=to_iso(row.last_tested_at),
-        last_test_result=row.last_test_result,
-        last_test_error=row.last_test_error,
     )
 
 

@@ -121,15 +121,4 @@ def _to_examination(context: ApiContext, found: Iterable[Found]) -> dict[str, An
 
 
 def _to_findings(found: Iterable[Found]) -> list[Finding]:
-    return [
-        Finding(
-            about=each.about,
-            id=each.id,
-            subject=each.finding.subject,
-            state=each.finding.state,
-            detail=each.finding.detail,
-            fix=each.finding.fix,
-            repairable=each.finding.repairable,
-        )
-        for each in found
-    ]
+    return [Finding.of(each.finding, about=each.about, id=each.id) for each in found]

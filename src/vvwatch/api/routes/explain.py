@@ -12,9 +12,8 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.automations import status_of
-from vvwatch.api.routes.explain_text import describe_object
+from vvwatch.api.routes.explain_text import Facts, describe_object, file_status
 from vvwatch.api.routes.object_state import Here, Standing, look_up
-from vvwatch.api.routes.object_text import Facts, file_status
 from vvwatch.api.routes.resolve_uri import resolve_uri
 from vvwatch.api.routes.videos import Video
 from vvwatch.api.routes.videos import to_response as to_video_response
@@ -195,7 +194,9 @@ def _index_history(facts: Facts, here: Here, key: str, index: IndexRecord) -> In
         export_status=status_of(index.exporting) if index.exporting is not None else None,
         conclusion=describe_object(facts, here, verdict, index),
         verdict=None if verdict is None else _to_verdict(verdict),
-        observed=None if index.observation is None else _to_observed(index.observation),
+        observed=None
+        if index.observation is None
+        else Observed.of(index.observation, import_job_id=index.observation.job_id),
         versions=[_to_version(version, facts) for version in (*index.gone, *index.versions)],
     )
 
@@ -206,22 +207,7 @@ def _judge(automation: sa.Row[Any], key: str, obj: StorageObject | None) -> Verd
 
 
 def _to_verdict(verdict: Verdict) -> FilterVerdict:
-    return FilterVerdict(
-        accepted=verdict.accepted,
-        reason=verdict.reason,
-        explanation=explain(verdict.reason),
-        detail=verdict.detail,
-    )
-
-
-def _to_observed(row: sa.Row[Any]) -> Observed:
-    return Observed(
-        version=row.version,
-        reason=row.reason,
-        detail=row.detail,
-        seen_at=to_iso(row.seen_at),
-        import_job_id=row.job_id,
-    )
+    return FilterVerdict.of(verdict, explanation=explain(verdict.reason))
 
 
 def _to_version(found: VersionRecord, facts: Facts) -> VersionHistory:
@@ -248,51 +234,13 @@ def _to_version(found: VersionRecord, facts: Facts) -> VersionHistory:
         runs=[]
         if found.media is None
         else [_to_run(row, found.failed.get(row.id, ())) for row in found.media.items],
-        exports=[_to_export(row) for row in found.exports],
-        deliveries=[_to_delivery(row) for row in found.deliveries],
+        exports=[ExportStep.of(row, export_id=row.id) for row in found.exports],
+        deliveries=[DeliveryStep.of(row, delivery_id=row.id) for row in found.deliveries],
     )
 
 
 def _to_run(row: sa.Row[Any], failed: Sequence[sa.Row[Any]]) -> RunStep:
-    return RunStep(
-        run_id=row.run_id,
-        prompt_id=row.run_prompt_id,
-        processor=row.run_processor,
-        status=row.status,
-        attempts=row.attempts,
-        segment_count=row.segment_count,
-        failed_segment_count=row.failed_segment_count,
-        error_code=row.error_code,
-        error_message=row.error_message,
-        failed_segments=[
-            FailedStretch(
-                segment_id=segment_id(row.id, each.ordinal),
-                start_time=each.start_time,
-                end_time=each.end_time,
-                error=each.error,
-            )
-            for each in failed
-        ],
-    )
-
-
-def _to_export(row: sa.Row[Any]) -> ExportStep:
-    return ExportStep(
-        export_id=row.id,
-        run_id=row.run_id,
-        status=row.status,
-        destination_uri=row.destination_uri,
-        last_error=row.last_error,
-    )
-
-
-def _to_delivery(row: sa.Row[Any]) -> DeliveryStep:
-    return DeliveryStep(
-        delivery_id=row.id,
-        webhook_id=row.webhook_id,
-        webhook_name=row.webhook_name,
-        event_type=row.event_type,
-        status=row.status,
-        attempts=row.attempts,
-        error_message=row.error_message,
+    stretches = [FailedStretch.of(each, segment_id=segment_id(row.id, each.ordinal)) for each in failed]
+    return RunStep.of(
+        row, prompt_id=row.run_prompt_id, processor=row.run_processor, failed_segments=stretches
     )

@@ -14,7 +14,7 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.links import EXPORT, create_link, secure_origin
 from vvwatch.api.http.streams import StreamedFile, content_disposition, file_chunks
-from vvwatch.api.http.wire import USER_ID, Body, Resource, to_iso
+from vvwatch.api.http.wire import USER_ID, Body, Resource
 from vvwatch.api.routes.segments import Id
 from vvwatch.core.exports import ExportStatus, QueueStatus
 from vvwatch.errors import Conflict, InvalidInput, NotFound
@@ -125,35 +125,13 @@ class DownloadUrl(Resource):
 def to_response(row: sa.Row[Any]) -> Export:
     """Return the export as a response."""
     downloadable = _is_downloadable(row)
-    return Export(
+    return Export.of(
+        row,
         export_id=row.id,
         user_id=USER_ID,
-        export_type=row.export_type,
-        target_id=row.target_id,
-        index_id=row.index_id,
-        run_id=row.run_id,
-        automation_id=row.automation_id,
-        status=row.status,
-        queue_status=row.queue_status,
-        attempts=row.attempts,
-        max_attempts=row.max_attempts,
-        created_at=to_iso(row.created_at),
-        available_at=to_iso(row.available_at),
-        started_at=to_iso(row.started_at),
-        completed_at=to_iso(row.completed_at),
-        updated_at=to_iso(row.updated_at),
-        destination_type=row.destination_type,
-        destination_connector_id=row.destination_connector_id,
-        destination_base_path=row.destination_base_path,
-        destination_subpath=row.destination_subpath,
-        destination_uri=row.destination_uri,
         gcs_uri=f"vvwatch://exports/{row.id}.json" if downloadable else row.destination_uri,
         download_url=_download_path(row) if downloadable else None,
-        file_size_bytes=row.file_size_bytes,
-        sha256=row.sha256,
         parts=_to_parts(row) if downloadable else None,
-        error_message=row.error_message,
-        last_error=row.last_error,
         export_params=_to_params(row),
     )
 
@@ -177,12 +155,7 @@ def _to_parts(row: sa.Row[Any]) -> list[ExportPart]:
 
 def _to_params(row: sa.Row[Any]) -> ExportParams:
     restricted = row.export_type == "index" and row.run_id is not None
-    return ExportParams(
-        prompt_run_ids=[row.run_id] if restricted else row.prompt_run_ids,
-        destination_connector_id=row.destination_connector_id,
-        destination_base_path=row.destination_base_path,
-        destination_subpath=row.destination_subpath,
-    )
+    return ExportParams.of(row, prompt_run_ids=[row.run_id] if restricted else row.prompt_run_ids)
 
 
 @router.post("/exports/index/{index_id}", status_code=202, response_model=CreatedExport)

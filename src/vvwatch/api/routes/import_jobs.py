@@ -148,21 +148,12 @@ def to_response(view: JobView) -> ImportJob:
     job = view.job
     outputs = _to_outputs(view.outputs, view.limit, job.imported)
     failed, failed_cursor = cut_page(view.failed, view.limit, lambda row: row.key)
-    return ImportJob(
+    return ImportJob.of(
+        job,
         job_id=job.id,
-        status=job.status,
         phase=job.status if job.status in _PHASES else None,
-        source_kind=job.source_kind,
-        connector_id=job.connector_id,
         target_index_id=job.index_id,
-        automation_id=job.automation_id,
-        window_id=job.window_id,
-        source_prefix=job.source_prefix,
-        file_pattern=job.file_pattern,
-        recursive=job.recursive,
         exclude=job.exclude_patterns or [],
-        min_size_bytes=job.min_size_bytes,
-        max_size_bytes=job.max_size_bytes,
         progress=_to_progress(job, view.current_file),
         outputs=outputs,
         execution=_to_execution(job),
@@ -170,21 +161,12 @@ def to_response(view: JobView) -> ImportJob:
         failed_files=[_to_failed_file(row) for row in failed],
         failed_files_next_cursor=failed_cursor,
         skipped_files=[_to_skipped_file(row) for row in view.skipped],
-        error_message=job.error_message,
-        created_at=to_iso(job.created_at),
-        started_at=to_iso(job.started_at),
-        completed_at=to_iso(job.completed_at),
-        updated_at=to_iso(job.updated_at),
     )
 
 
 def _to_progress(job: sa.Row[Any], current_file: str | None) -> Progress:
-    return Progress(
-        total_files=job.total_files,
-        imported=job.imported,
-        failed=job.failed,
-        skipped=job.skipped,
-        bytes_transferred=job.bytes_transferred,
+    return Progress.of(
+        job,
         current_file=current_file,
         parts_total=job.total_files - job.skipped,
         parts_completed=job.imported,
@@ -193,12 +175,7 @@ def _to_progress(job: sa.Row[Any], current_file: str | None) -> Progress:
 
 
 def _to_execution(job: sa.Row[Any]) -> Execution:
-    return Execution(
-        status=job.execution_status,
-        run_id=job.run_id,
-        error_code=None,
-        error=None,
-    )
+    return Execution(status=job.execution_status, run_id=job.run_id, error_code=None, error=None)
 
 
 def _to_outputs(rows: Any, limit: int, total: int) -> Items[ImportOutput]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
-from vvwatch.api.http.wire import USER_ID, Body, Resource, Visible, to_iso
+from vvwatch.api.http.wire import USER_ID, Body, Resource, Visible
 from vvwatch.store.catalog import catalog
 
 router = resource_router("indexes")
@@ -45,15 +45,7 @@ class Index(Resource):
 
 def to_response(row: sa.Row[Any]) -> Index:
     """Return the index as a response."""
-    return Index(
-        index_id=row.id,
-        name=row.name,
-        user_id=USER_ID,
-        description=row.description,
-        sort_order=0,
-        is_default=row.is_default,
-        created_at=to_iso(row.created_at),
-    )
+    return Index.of(row, index_id=row.id, user_id=USER_ID, sort_order=0)
 
 
 @router.post("/indexes", status_code=201, response_model=Index)

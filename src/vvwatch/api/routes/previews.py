@@ -65,16 +65,10 @@ def check_pattern(pattern: str) -> list[str]:
 
 def _to_response(parts: Parts, mode: str, found: Preview) -> ImportPreview:
     row, _ = parts
-    return ImportPreview(
+    return ImportPreview.of(
+        row,
         dry_run=True,
-        index_id=row.index_id,
-        connector_id=row.connector_id,
-        source_prefix=row.source_prefix,
-        file_pattern=row.file_pattern,
-        recursive=row.recursive,
         exclude=row.exclude_patterns or [],
-        min_size_bytes=row.min_size_bytes,
-        max_size_bytes=row.max_size_bytes,
         import_mode=mode,
         listed=found.listed,
         matched=found.matched,

@@ -128,11 +128,4 @@ def _to_response(context: ApiContext, info: ProcessorInfo, found: Figures, now: 
 
 def _to_budget(found: Standing) -> ProcessorBudget:
     left = None if found.used is None else max(found.most - found.used, 0.0)
-    return ProcessorBudget(
-        table=found.table,
-        option=found.option,
-        most=found.most,
-        used=found.used,
-        left=left,
-        until=to_iso(found.until),
-    )
+    return ProcessorBudget.of(found, left=left, until=to_iso(found.until))

@@ -159,23 +159,8 @@ class Prompts(Resource):
 
 def to_response(row: sa.Row[Any]) -> Prompt:
     """Return the prompt as a response."""
-    return Prompt(
-        prompt_id=row.id,
-        user_id=USER_ID,
-        name=row.name,
-        description=row.description,
-        prompt_text=row.prompt_text,
-        json_schema=row.json_schema,
-        video_level=row.video_level,
-        semantic_indexing=row.semantic_indexing or SemanticIndexingBody().model_dump(),
-        execution_config=row.execution_config,
-        prompt_version=row.prompt_version,
-        is_active=row.is_active,
-        is_default=row.is_default,
-        declared=row.declared,
-        created_at=to_iso(row.created_at),
-        updated_at=to_iso(row.updated_at),
-    )
+    indexing = row.semantic_indexing or SemanticIndexingBody().model_dump()
+    return Prompt.of(row, prompt_id=row.id, user_id=USER_ID, semantic_indexing=indexing)
 
 
 @router.post("/prompts", status_code=201, response_model=Prompt)

@@ -10,7 +10,7 @@ from fastapi import Query
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.api.http.wire import Resource
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.watching import quarantine
@@ -41,22 +41,11 @@ async def list_quarantine(
     limit: Annotated[int, Query(ge=1, le=quarantine.MAX_KEPT_MESSAGES)] = 50,
 ) -> list[QuarantinedMessage]:
     """List rejected messages of a connector's queue, latest first; the last thousand are kept."""
-    return [_to_response(row) for row in await context.database.read(_list_latest, connector_id, limit)]
+    return [
+        QuarantinedMessage.of(row) for row in await context.database.read(_list_latest, connector_id, limit)
+    ]
 
 
 def _list_latest(tx: Tx, connector_id: str, limit: int) -> Sequence[sa.Row[Any]]:
     catalog.get_connector(tx, connector_id)
     return quarantine.list_messages(tx, connector_id, limit)
-
-
-def _to_response(row: sa.Row[Any]) -> QuarantinedMessage:
-    return QuarantinedMessage(
-        message_id=row.message_id,
-        reason=row.reason,
-        detail=row.detail,
-        excerpt=row.excerpt,
-        first_seen_at=to_iso(row.first_seen_at),
-        last_seen_at=to_iso(row.last_seen_at),
-        times=row.times,
-        deleted=row.deleted,
-    )

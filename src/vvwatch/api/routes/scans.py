@@ -9,7 +9,7 @@ from fastapi import Depends, Query
 
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
-from vvwatch.api.http.wire import Resource, to_iso
+from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.windows import name_missing_automation
 from vvwatch.core.filters import explain_known
 from vvwatch.core.store_notes import say
@@ -63,15 +63,12 @@ class Reconcile(Resource):
 
 def to_response(row: sa.Row[Any]) -> Reconcile:
     """Return the report as a response."""
-    made = ("reconcile_id", "left_out", "store_notes")
-    own = {name: getattr(row, name) for name in Reconcile.model_fields if name not in made}
-    moments = {name: to_iso(own[name]) for name in ("started_at", "finished_at")}
     left_out = [
         LeftOut(reason=reason, count=count, explanation=explain_known(reason))
         for reason, count in (row.left_out or {}).items()
     ]
     notes = list(map(say, row.odd or ()))
-    return Reconcile(**own | moments, reconcile_id=row.id, left_out=left_out, store_notes=notes)
+    return Reconcile.of(row, reconcile_id=row.id, left_out=left_out, store_notes=notes)
 
 
 @router.get(

@@ -81,27 +81,15 @@ def _to_sources(daemon: Document, name: str) -> dict[str, SourceStatus]:
 def _to_automation(row: sa.Row[Any], found: State, daemon: Document) -> AutomationStatus:
     exporting, sweep = found.exporting.get(row.index_id), found.sweeps.get(row.id)
     active = status_of(row) == "active" and row.connector_status != catalog.DELETED
-    return AutomationStatus(
+    return AutomationStatus.of(
+        row,
         automation_id=row.id,
-        index_id=row.index_id,
-        index_name=row.index_name,
-        connector_id=row.connector_id,
-        connector_status=row.connector_status,
         status=status_of(row),
-        source_prefix=row.source_prefix,
-        file_pattern=row.file_pattern,
         window=_to_window(found.windows.get(row.id)),
         watching=_to_watching(row, found, daemon) if active else None,
         export=None if exporting is None else _to_exporting(exporting),
-        last_scan_at=to_iso(row.last_scan_at),
         next_scan_at=to_iso(row.next_at),
-        last_triggered_at=to_iso(row.last_triggered_at),
-        last_import_job_id=row.last_import_job_id,
-        last_run_id=row.last_run_id,
-        last_error=row.last_error,
-        last_error_hint=row.last_error_hint,
         failing_since=to_iso(row.failing_since),
-        failures=row.failures,
         remarks=list(automation_remarks(row, sweep, exporting)),
     )
 
@@ -109,26 +97,11 @@ def _to_automation(row: sa.Row[Any], found: State, daemon: Document) -> Automati
 def _to_window(row: sa.Row[Any] | None) -> WindowStatus | None:
     if row is None:
         return None
-    return WindowStatus(
-        window_id=row.id,
-        object_count=row.object_count,
-        size_bytes=row.size_bytes,
-        opened_at=to_iso(row.opened_at),
-        due_at=to_iso(row.due_at),
-        held=row.held,
-    )
+    return WindowStatus.of(row, window_id=row.id)
 
 
 def _to_exporting(row: sa.Row[Any]) -> ExportingStatus:
-    return ExportingStatus(
-        automation_id=row.id,
-        index_id=row.index_id,
-        status=status_of(row),
-        destination_connector_id=row.destination_connector_id,
-        last_export_id=row.last_export_id,
-        last_triggered_at=to_iso(row.last_triggered_at),
-        last_error=row.last_error,
-    )
+    return ExportingStatus.of(row, automation_id=row.id, status=status_of(row))
 
 
 def _to_watching(row: sa.Row[Any], found: State, daemon: Document) -> Watching:

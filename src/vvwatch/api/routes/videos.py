@@ -133,25 +133,16 @@ def to_response(
     row: sa.Row[Any], processing: list[RunProcessing] | None = None, keys: list[str] | None = None
 ) -> Video:
     """Return the media item as a response."""
-    return Video(
+    return Video.of(
+        row,
         video_id=row.id,
-        index_id=row.index_id,
-        title=row.title,
         video_uri=row.uri,
-        status=row.status,
-        media_type=row.media_type,
-        duration_seconds=row.duration_seconds,
-        size_bytes=row.size_bytes,
         source_connector_id=None if catalog.is_uploads(row.connector_id) else row.connector_id,
         source_key=row.key,
         source_version=row.version,
-        import_job_id=row.import_job_id,
-        probe=row.probe,
         processing_status=processing,
         metadata_keys=keys,
         marker=Marker(),
-        created_at=to_iso(row.created_at),
-        updated_at=to_iso(row.updated_at),
     )
 
 

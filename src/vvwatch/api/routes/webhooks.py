@@ -143,22 +143,8 @@ class Deleted(Resource):
     status: str
 
 
-def _to_fields(row: sa.Row[Any]) -> dict[str, Any]:
-    return {
-        "webhook_id": row.id,
-        "name": row.name,
-        "url": row.url,
-        "events": row.events,
-        "index_ids": row.index_ids,
-        "status": row.status,
-        "failure_count": row.failure_count,
-        "last_failure_at": to_iso(row.last_failure_at),
-        "last_success_at": to_iso(row.last_success_at),
-        "created_at": to_iso(row.created_at),
-        "updated_at": to_iso(row.updated_at),
-        "metadata": row.metadata,
-        "declared": row.declared,
-    }
+def _to_webhook(row: sa.Row[Any]) -> Webhook:
+    return Webhook.of(row, webhook_id=row.id)
 
 
 def _delivery_fields(view: DeliveryView) -> dict[str, Any]:
@@ -166,35 +152,19 @@ def _delivery_fields(view: DeliveryView) -> dict[str, Any]:
     retrying_at = row.next_at if row.status == DeliveryStatus.RETRYING else None
     return {
         "delivery_id": row.id,
-        "webhook_id": row.webhook_id,
         "event_type": event.type,
-        "status": row.status,
-        "attempts": row.attempts,
-        "last_attempt_at": to_iso(row.last_attempt_at),
         "next_retry_at": to_iso(retrying_at),
-        "response_status_code": row.response_status_code,
-        "response_body": row.response_body,
-        "error_message": row.error_message,
-        "created_at": to_iso(row.created_at),
-        "completed_at": to_iso(row.completed_at),
         "payload": envelope(event.id, event.type, event.data, event.created_at, view.webhook.metadata),
     }
 
 
 def _to_attempt(row: sa.Row[Any]) -> Attempt:
-    return Attempt(
-        attempt_id=f"{row.delivery_id}-{row.number}",
-        number=row.number,
-        started_at=to_iso(row.started_at),
-        duration_seconds=row.duration_seconds,
-        response_status_code=row.response_status_code,
-        response_body=row.response_body,
-        error_message=row.error_message,
-    )
+    return Attempt.of(row, attempt_id=f"{row.delivery_id}-{row.number}")
 
 
 def _with_attempts(view: DeliveryView) -> WholeDelivery:
-    return WholeDelivery(**_delivery_fields(view), attempt_log=[_to_attempt(row) for row in view.attempts])
+    log = [_to_attempt(row) for row in view.attempts]
+    return WholeDelivery.of(view.delivery, **_delivery_fields(view), attempt_log=log)
 
 
 @router.get("/webhooks/events")
@@ -236,19 +206,19 @@ async def create_webhook(context: Context, once: Idempotent, body: WebhookBody) 
         lambda tx: webhooks.create(tx, context.box, spec, policy, claim),
         lambda made: made[0].id if made[2] else None,
     )
-    return once.answer(NewWebhook(**_to_fields(row), secret=secret), replayed=not is_new)
+    return once.answer(NewWebhook.of(row, webhook_id=row.id, secret=secret), replayed=not is_new)
 
 
 @router.get("/webhooks")
 async def list_webhooks(context: Context) -> list[Webhook]:
     """List all webhooks, oldest first."""
-    return [Webhook(**_to_fields(row)) for row in await context.database.read(webhooks.list_all)]
+    return [_to_webhook(row) for row in await context.database.read(webhooks.list_all)]
 
 
 @router.get("/webhooks/{webhook_id}")
 async def get_webhook(context: Context, webhook_id: str) -> Webhook:
     """Return a webhook."""
-    return Webhook(**_to_fields(await context.database.read(webhooks.get, webhook_id)))
+    return _to_webhook(await context.database.read(webhooks.get, webhook_id))
 
 
 @router.delete("/webhooks/{webhook_id}")
@@ -269,7 +239,7 @@ async def change_webhook(
     values = body.model_dump(exclude_unset=True)
     policy = context.settings.webhook_policy
     change = once.changing(values)
-    return await change(lambda tx: Webhook(**_to_fields(webhooks.change(tx, webhook_id, values, policy))))
+    return await change(lambda tx: _to_webhook(webhooks.change(tx, webhook_id, values, policy)))
 
 
 @router.post("/webhooks/{webhook_id}/rotate-secret", response_model=NewSecret)
@@ -317,4 +287,4 @@ async def list_deliveries(
 ) -> list[WebhookDelivery]:
     """List a webhook's deliveries, newest first."""
     found = await context.database.read(delivery_queries.list_newest, webhook_id, status, limit)
-    return [WebhookDelivery(**_delivery_fields(view)) for view in found]
+    return [WebhookDelivery.of(view.delivery, **_delivery_fields(view)) for view in found]

@@ -77,31 +77,18 @@ async def name_missing_automation(request: Request, index_id: str) -> AsyncItera
 _BY_INDEX: Final = [Depends(name_missing_automation)]
 
 
-def _to_fields(row: sa.Row[Any]) -> dict[str, Any]:
-    return {
-        "window_id": row.id,
-        "automation_id": row.automation_id,
-        "index_id": row.index_id,
-        "import_job_id": row.import_job_id,
-        "state": row.state,
-        "held": row.held and row.state == "open",
-        "object_count": row.object_count,
-        "size_bytes": row.size_bytes,
-        "opened_at": to_iso(row.opened_at),
-        "last_change_at": to_iso(row.last_change_at),
-        "due_at": to_iso(row.due_at),
-        "reason": row.reason,
-        "closed_at": to_iso(row.closed_at),
-    }
+def _to_window(row: sa.Row[Any]) -> Window:
+    return Window.of(row, window_id=row.id, held=row.held and row.state == "open")
 
 
 def to_open_window(row: sa.Row[Any]) -> OpenWindow:
     """Return the open window as a response."""
-    return OpenWindow(
-        **_to_fields(row),
+    return OpenWindow.of(
+        row,
+        window_id=row.id,
+        held=row.held and row.state == "open",
         quiet_at=to_iso(row.last_change_at + row.quiet_seconds),
         latest_at=to_iso(row.opened_at + row.max_wait_seconds),
-        max_objects=row.max_objects,
     )
 
 
@@ -116,7 +103,7 @@ async def list_windows(
     found = await context.database.read(
         window_queries.list_newest, state=state, index_id=index_id, limit=limit
     )
-    return [to_open_window(row) if row.state == "open" else Window(**_to_fields(row)) for row in found]
+    return [to_open_window(row) if row.state == "open" else _to_window(row) for row in found]
 
 
 @router.get(_WINDOW, dependencies=_BY_INDEX, **extension("The open window"))
@@ -131,7 +118,7 @@ async def fire_window(context: Context, audited: Audited, index_id: str) -> Wind
     """Close the open window, held or not: its objects become an import job at once."""
     row, closed = await _steer(audited, steering.fire_open_window, index_id)
     report_closed(context, closed)
-    return Window(**_to_fields(row))
+    return _to_window(row)
 
 
 @router.post(f"{_WINDOW}/hold", dependencies=_BY_INDEX, **extension("Keep the window open"))
