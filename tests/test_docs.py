@@ -1,11 +1,13 @@
-"""The README is true: its commands run, its examples work, and it leaves nothing out."""
+"""The README and docs/ are true: their commands run, their examples work, and they leave nothing out."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,14 @@ from vvwatch.core.signatures import sign
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+TRIED_ELSEWHERE = "processors.md"  # by tests/test_processors_docs.py
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
+ALL = "\n".join([README, *(text for name, text in PAGES.items() if name != TRIED_ELSEWHERE)])
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = ALL) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -117,8 +123,8 @@ def test_dev_on_a_folder_of_ones_own(tmp_path: Path) -> None:
 
 
 def example(folder: Path) -> str:
-    """The README's configuration, over folders that exist."""
-    text = blocks("toml")[0]
+    """The configuration of docs/running.md, over folders that exist."""
+    text = blocks("toml", PAGES["running.md"])[0]
     for name in ("incoming", "results"):
         (folder / "media" / name).mkdir(parents=True)
     return text.replace("/srv/media", str(folder / "media"))
@@ -132,8 +138,8 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
     assert config.automations["dailies"].export is not None
 
 
-CONNECTORS = [text for text in blocks("toml")[1:] if "type =" in text]
-EVENTS = [text for text in blocks("toml") if ".events]" in text]
+CONNECTORS = [text for text in blocks("toml", PAGES["storage.md"]) if "type =" in text]
+EVENTS = [text for text in blocks("toml", PAGES["storage.md"]) if ".events]" in text]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,7 @@ def test_the_example_of_each_connector_is_good_and_short(tmp_path: Path, text: s
 
 
 def test_the_signature_example_agrees_with_ours() -> None:
-    [text] = blocks("python")
+    [text] = blocks("python", PAGES["webhooks.md"])
     names: dict[str, object] = {}
     exec(text, names)
     is_ours = names["is_ours"]
@@ -161,16 +167,64 @@ def test_the_signature_example_agrees_with_ours() -> None:
     assert not is_ours("whsec_y", b"{}", sign("whsec_x", b"{}"))
 
 
-def test_every_command_line_verb_is_told_of() -> None:
-    missing = [name for name in cli.list_commands(Context(cli)) if f"vvwatch {name}" not in README]
+def test_every_command_is_documented() -> None:
+    missing = [name for name in cli.list_commands(Context(cli)) if f"vvwatch {name}" not in ALL]
     assert missing == []
 
 
-def test_every_benchmark_is_told_of_and_there() -> None:
-    told = set(re.findall(r"python (bench/\w+\.py)", README))
+def test_every_benchmark_is_documented_and_there() -> None:
+    told = set(re.findall(r"python (bench/\w+\.py)", PAGES["figures.md"]))
     there = {str(path.relative_to(ROOT)) for path in (ROOT / "bench").glob("*.py")}
     # bench/listing.py starts the first, the others are sections of bench/processors.py.
     assert told == there - {"bench/list_server.py", "bench/model_calls.py", "bench/program_runs.py"}
+
+
+def test_the_map_is_that_of_the_imports() -> None:
+    """After a change of rooms: `make map`."""
+    drawn = subprocess.run(
+        [sys.executable, "docs/map.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert blocks("mermaid", PAGES["architecture.md"]) == [drawn.stdout]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in PAGES)])
+def test_every_link_leads_somewhere(page: str) -> None:
+    path = ROOT / page
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def defined(path: Path) -> set[str]:
+    """The names that a module defines, methods as `Class.method`."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            inner = (each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+            names |= {f"{node.name}.{each.name}" for each in inner}
+    return names
+
+
+def test_the_life_of_an_object_names_functions_that_exist() -> None:
+    source = ROOT / "src" / "vvwatch"
+    named = re.findall(r"`([\w/]+\.py):([\w.]+)`", PAGES["architecture.md"])
+    assert len(named) > 20
+    assert [f"{path}:{name}" for path, name in named if name not in defined(source / path)] == []
+
+
+def test_the_files_that_contributors_are_sent_to_exist() -> None:
+    named = set(re.findall(r"`((?:src|tests|docs|config|bench)/[\w./-]+)`", GUIDE))
+    later = {name for name in named if "/swift" in name or "/echo" in name}
+    assert len(named) > 30
+    assert [name for name in sorted(named - later) if not (ROOT / name).exists()] == []
+    for text in blocks("python", textwrap.dedent(re.sub(r"(?m)^   ", "", GUIDE))):
+        ast.parse(text if not text.startswith('"') else f"{{{text}}}")
+
+
+def test_the_jobs_of_the_makefile_are_documented() -> None:
+    jobs = set(re.findall(r"(?m)^([a-z]+): ##", (ROOT / "Makefile").read_text())) - {"help"}
+    assert jobs == set(re.findall(r"`make (\w+)` \|", GUIDE))
 
 
 @pytest.mark.timeout(300)

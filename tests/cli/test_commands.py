@@ -437,7 +437,7 @@ def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
         "vvwatch retry run_1",
         "exp_1 completed file:///e",
         "hook media.created retrying: refused",
-        "nothing that could be imported stands there",
+        "there is no importable object",
         "no automation watches conn_a",
     ):
         assert words in shown
@@ -451,7 +451,7 @@ def test_explain_tells_an_objects_life(run: Run, daemon: FakeDaemon) -> None:
         ({"gone_at": LONG_AGO, "gone_proof": "sweeps"}, "v1 (gone, "),
         ({"gone_at": LONG_AGO, "gone_proof": "event"}, "ago: an event said so)"),
         ({"gone_at": LONG_AGO, "gone_proof": "person"}, "ago: a person accepted that it is missing)"),
-        ({"absent_since": LONG_AGO}, "v1 (missed by the sweep of "),
+        ({"absent_since": LONG_AGO}, "v1 (missed by the full scan of "),
         ({"window_held": True}, "win_1 is held open"),
     ],
 )

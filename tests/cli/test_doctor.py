@@ -53,7 +53,7 @@ def test_what_is_not_well_stands_above_the_line_that_mends_it(run: Run, daemon: 
         "  problem  notifications: uploads in parts are missed\\x1b\n"
         "           aws s3api put-bucket-notification-configuration …\n"
         "\n1 problem, 1 warning\n"
-        "some of it is mended by `vvwatch doctor --fix`\n"
+        "`vvwatch doctor --fix` repairs some of it\n"
     )
 
 
@@ -73,7 +73,7 @@ def test_fix_repairs_first_and_tells_what_it_did(run: Run, daemon: FakeDaemon) -
     examined(daemon, finding("queue", "notifications", id="conn_in"))
     daemon.answers[f"POST {API}/doctor/repair"] = {"repaired": [PUT_ONLY], "findings": [], "state": "ok"}
     done = run("doctor", "--fix")
-    assert done.stdout.splitlines()[0].startswith("mended  queue conn_in, notifications: uploads in parts")
+    assert done.stdout.splitlines()[0].startswith("repaired  queue conn_in, notifications: uploads in parts")
     assert done.exit_code == 0
     assert [request.method for request in daemon.asked] == ["POST", "GET"]
     document = json.loads(run("doctor", "--fix", "--json").stdout)
@@ -161,4 +161,4 @@ def test_a_narrow_terminal_shows_what_a_sweep_came_to_and_all_of_why(
 
 def test_without_a_sweep_there_is_nothing_to_tell(run: Run, daemon: FakeDaemon) -> None:
     daemon.answers[f"GET {API}/reconciles"] = []
-    assert run("reconciles").stdout == "nothing was swept yet\n"
+    assert run("reconciles").stdout == "there was no full scan yet\n"

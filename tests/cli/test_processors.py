@@ -63,7 +63,7 @@ def test_budgets_say_what_is_used(run: Run, daemon: FakeDaemon) -> None:
     budgets = [BUDGET | {"until": "2040-01-01T00:00:00.000Z"}, per_item]
     daemon.answers[f"GET {API}/processors"] = [processor(budgets=budgets)]
     [line] = run("processors").stdout.splitlines()[2:]
-    assert line.startswith("gpt: 1.5 of 50 used ([processing.budget] per_day_usd), begins anew ")
+    assert line.startswith("gpt: 1.5 of 50 used ([processing.budget] per_day_usd), resets ")
 
 
 def test_a_processor_is_resumed_by_name(run: Run, daemon: FakeDaemon) -> None:

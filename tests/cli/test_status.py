@@ -200,14 +200,14 @@ SWEPT = SWEEP | {
 @pytest.mark.parametrize(
     ("found", "shown"),
     [
-        (watched(), "auto_a: polling every 1m; not swept yet, next now"),
+        (watched(), "auto_a: polling every 1m; not fully scanned yet, next now"),
         (
             watched(learnt_by="events", source={"state": "healthy"}, sweep_seconds=3600.0),
-            "auto_a: events healthy, swept every 1h; not swept yet, next now",
+            "auto_a: events healthy, full scan every 1h; not fully scanned yet, next now",
         ),
         (
             watched(learnt_by="notices", source={"state": "degraded"}),
-            "auto_a: notices of the kernel degraded, swept every 1m;",
+            "auto_a: notices of the kernel degraded, full scan every 1m;",
         ),
         (
             watched(stretched=True, sweep_seconds=600.0, max_list_calls_per_hour=60, hot_prefixes=3),
@@ -215,7 +215,7 @@ SWEPT = SWEEP | {
         ),
         (watched(last_sweep=SWEPT), "(no proof: suddenly empty: 1000 listed, 3 new, 0 gone, 2 recovered)"),
         (watched(last_sweep=SWEPT), "    left out: 3, its size is not told\n    the store tells no ETags"),
-        (watched(refused_messages=2), "2 messages of the last day told nothing of use: `vvwatch doctor`"),
+        (watched(refused_messages=2), "2 messages of the last day had no usable content: `vvwatch doctor`"),
     ],
 )
 def test_status_tells_how_changes_are_learnt(

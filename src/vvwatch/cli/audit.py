@@ -1,4 +1,4 @@
-"""`vvwatch audit`."""
+"""`vvwatch audit`: list who changed what, and who was refused."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Entry = dict[str, Any]
 
 
 class Moment(click.ParamType[str]):
-    """A moment, or how long ago it was; converted to what the API takes."""
+    """An ISO moment or an age such as `2h`; converts to the form of the API."""
 
     name = "moment"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The moment as ISO-8601; a time without a zone is that of this machine."""
+        """Return the moment as ISO-8601; a time without a zone is local time."""
         try:
             return (datetime.now(UTC) - timedelta(seconds=parse_duration(value))).isoformat()
         except InvalidInput:
@@ -72,7 +72,7 @@ class Moment(click.ParamType[str]):
 )
 @client_options
 def audit(client: Client, *, resource: str | None, limit: int, as_json: bool, **query: str | None) -> None:
-    """Who made, changed, deleted, paused or retried what, newest first; and who was refused."""
+    """List who created, changed, deleted, paused or retried what, newest first, and who was refused."""
     found = list(_list_entries(client, limit, {**query, "resource_id": resource}))
     if as_json:
         print_json({"audit": found})
@@ -83,7 +83,7 @@ def audit(client: Client, *, resource: str | None, limit: int, as_json: bool, **
 
 
 def _list_entries(client: Client, limit: int, query: dict[str, str | None]) -> Iterator[Entry]:
-    """The newest entries, in as many pages as it takes."""
+    """Return the newest entries, reading as many pages as needed."""
     cursor = None
     while limit > 0:
         page = client.get("/audit", **query, limit=min(limit, _PER_PAGE), cursor=cursor)

@@ -1,4 +1,4 @@
-"""`vvwatch check`: everything that is wrong with the configuration, at once."""
+"""`vvwatch check`: list every problem of the configuration at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from vvwatch.workflow.pipeline.prompts import check_prompts
 def check(ctx: click.Context, config: str | None, *, as_json: bool) -> None:
     """Check the configuration: the file, the environment and the secrets it names. Starts nothing.
 
-    Exit code 0 when it can be used (there may be warnings), 78 when it cannot.
+    Exit code 0 if the configuration is usable (there may be warnings), 78 if not.
     """
     path = Path(config) if config else default_path(os.environ)
     loaded, problems = _load_checked(path)
@@ -63,7 +63,7 @@ def _load_checked(path: Path | None) -> tuple[Config | None, tuple[Problem, ...]
 
 
 def _check_processors(loaded: Config) -> None:
-    """Raises ConfigInvalid for processors that cannot be opened, and for prompts that theirs cannot answer."""
+    """Raise ConfigInvalid for processors that cannot be opened and prompts that their processor cannot answer."""
     resources = Resources(Limits(), Path(), SystemClock(), lambda *_: ClosedLimiter(), lambda *_, **__: None)
     processors, problems = {}, []
     for name in (TECHNICAL, *loaded.processors):

@@ -1,4 +1,4 @@
-"""Asks the daemon over its API, with nothing but the standard library."""
+"""A client of the daemon's API, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # wha
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the daemon answered."""
+    """The daemon's answer."""
 
     status: int
     body: bytes
 
 
 class RefusedRequest(Failure):
-    """Raised when the daemon answers with an error; `status` is that of HTTP."""
+    """Raised when the daemon answers with an error; `status` is the HTTP status."""
 
     def __init__(self, status: int, message: str, hint: str, where: str) -> None:
         super().__init__(message, hint, where=where, exit_code=_EXIT_CODES.get(status, FAILURE))
@@ -44,7 +44,7 @@ class RefusedRequest(Failure):
 
 
 class Client:
-    """One daemon, by its address; `key` goes with every request."""
+    """A client of one daemon; sends `key` with every request."""
 
     def __init__(self, url: str, key: str | None = None, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         try:
@@ -62,11 +62,11 @@ class Client:
         self.url = url
 
     def get(self, path: str, **query: object) -> Any:
-        """The JSON answer to GET /api/v2 + `path`; parameters that are None are left out. Raises Failure."""
+        """Return the JSON answer to GET /api/v2 + `path`; drops parameters that are None. Raises Failure."""
         return self._json("GET", path, query)
 
     def find(self, path: str) -> Any:
-        """As `get`; None when there is no such resource."""
+        """Return the answer as `get` does; None if there is no such resource."""
         try:
             return self.get(path)
         except RefusedRequest as refused:
@@ -75,7 +75,7 @@ class Client:
             raise
 
     def post(self, path: str, body: object = None) -> Any:
-        """The JSON answer to POST. Raises Failure."""
+        """Return the JSON answer to POST. Raises Failure."""
         return self._json("POST", path, body=body)
 
     def _json(
@@ -93,7 +93,7 @@ class Client:
         return document
 
     def ask(self, method: str, target: str, body: object = None) -> Reply:
-        """The answer to one request, whatever its status. Raises Failure when there is none."""
+        """Return the answer to one request, whatever its status. Raises Failure if there is none."""
         connection = self._connection()
         content = None if body is None else json.dumps(body).encode()
         try:
@@ -106,7 +106,7 @@ class Client:
             connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
-        """A daemon on this machine needs no name of its own to be trusted: nobody stands in between."""
+        """Skip the check of the host name on this machine: nobody is in between."""
         timeout = self._timeout_seconds
         if not self._secure:
             return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
@@ -127,10 +127,10 @@ class Client:
 
 
 def connect(url: str | None, state: str | None, config: str | None, environ: Mapping[str, str]) -> Client:
-    """The daemon meant: by its address, or by the state directory it left its address in.
+    """Return a client for the daemon at `url`, else for the one whose state directory is meant.
 
-    The key is $VVWATCH_API_KEY or what is in $VVWATCH_API_KEY_FILE, else the daemon's own admin key, which only an
-    address of this machine is given.
+    The key is $VVWATCH_API_KEY or the content of $VVWATCH_API_KEY_FILE, else the daemon's admin key, which is sent
+    only to this machine.
     """
     folder: Path = find_state_dir(state, config, environ)
     there = url or read_address(folder)
@@ -139,12 +139,12 @@ def connect(url: str | None, state: str | None, config: str | None, environ: Map
 
 
 def quote_segment(identifier: str) -> str:
-    """An identifier as one segment of a path."""
+    """Return an identifier as one segment of a path."""
     return quote(identifier, safe="")
 
 
 def _is_this_machine(url: str) -> bool:
-    """Whether it is an address of this machine: the loopback's or another."""
+    """Return whether the address is one of this machine, loopback or not."""
     host = ""
     try:
         host = urlsplit(url).hostname or ""
@@ -155,7 +155,7 @@ def _is_this_machine(url: str) -> bool:
 
 
 def _is_own_address(address: IPv4Address | IPv6Address) -> bool:
-    """Who speaks to an address of its own speaks from that very address; nothing is sent to find out."""
+    """Return whether a socket to `address` would come from that very address; sends nothing."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -173,7 +173,7 @@ def _parse_reply(reply: Reply) -> Any:
 
 
 def _to_refusal(status: int, document: Any, where: str) -> RefusedRequest:
-    """What the API's error envelope says."""
+    """Return the error in the API's envelope."""
     error = document.get("error") if isinstance(document, dict) else None
     error = error if isinstance(error, dict) else {}
     message = str(error.get("message") or f"the daemon answered with status {status}")

@@ -1,4 +1,4 @@
-"""Commands that ask a daemon: which one, by the same options everywhere."""
+"""The options that name a daemon, the same for every command that asks one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def client_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _refuse_empty(environ: Mapping[str, str]) -> None:
-    """Raises Failure for a variable of ours that is set and empty: it is a slip, and never a default."""
+    """Raise Failure for a VVWATCH_ variable that is set and empty: a slip, never a default."""
     empty = sorted(name for name in _VARIABLES if not environ.get(name, "set"))
     if empty:
         raise Failure(f"{empty[0]} is set and empty", "give it a value, or unset it", exit_code=USAGE)

@@ -1,4 +1,4 @@
-"""Commands whose help pages lead with examples."""
+"""Commands whose help pages begin with examples."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Examples = Sequence[tuple[str, str]]
 
 
 class Command(click.Command):
-    """A command with examples; a group of commands too, together with `click.Group`."""
+    """A command with examples; with `click.Group` also a group of commands."""
 
     def __init__(self, *args: Any, examples: Examples = (), **extra: Any) -> None:
         super().__init__(*args, **extra)
         self.examples = examples
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The help page, examples first, each below what it does."""
+        """Write the help page, examples first, each below its purpose."""
         with formatter.section("Examples"):
             for typed, does in self.examples:
                 formatter.write(f"  # {does}\n  {typed}\n")
@@ -28,14 +28,14 @@ class Command(click.Command):
 
 
 class Branch(Command, click.Group):
-    """Commands about one thing, with examples."""
+    """A group of commands with examples."""
 
 
 class Family(Branch):
-    """Commands about one thing, with examples; `list` is meant when none is named."""
+    """A group of commands whose default is `list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """What click does, with `list` put in front of options that belong to it."""
+        """Parse as click does, with `list` inserted before options that belong to it."""
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)

@@ -1,4 +1,4 @@
-"""Which database a command works on, and how it says how far it is."""
+"""The database a command works on, and its progress on stderr."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ url_option = click.option(
 
 
 def find_database(url: str | None, config: str | None, state: str | None) -> Place:
-    """The database at `url`, else the configured one."""
+    """Return the database at `url`, else the configured one."""
     environ = dict(os.environ)
     if url is None:
         overrides = {"state_dir": None if state is None else str(Path(state).absolute())}
@@ -36,7 +36,7 @@ def find_database(url: str | None, config: str | None, state: str | None) -> Pla
 
 
 def report_progress(what: str = "row") -> Callable[[str, int], None]:
-    """Says now and then on stderr how far a long copy is."""
+    """Return a function that reports the progress of a long copy on stderr from time to time."""
     told_at = time.monotonic()
 
     def tell(table: str, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""`vvwatch db`: the database itself, without a daemon or beside one."""
+"""`vvwatch db`: commands on the database, without a daemon or beside one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _KEY_NOTE: Final = (
     ),
 )
 def db() -> None:
-    """The database: copy it to another engine, back it up, check it, change its key. No daemon is needed."""
+    """Copy the database to another engine, back it up, check it, change its key. No daemon is needed."""
 
 
 db.add_command(reset_secrets)
@@ -73,8 +73,8 @@ def copy_command(
 ) -> None:
     """Copy everything vvwatch knows into an empty database, and prove that both are equal.
 
-    No daemon may run on either. A copy that was interrupted goes on when the same command is run again; until
-    it has ended, no daemon starts on the target. PGPASSWORD or ~/.pgpass keep a password off the command line.
+    No daemon may run on either. After an interruption, run the same command again to continue; no daemon starts on
+    an unfinished copy. PGPASSWORD or ~/.pgpass keep a password off the command line.
     """
     places = find_database(source, config, state), find_database(target, config, state)
     if places[0].name == places[1].name:
@@ -96,9 +96,9 @@ def copy_command(
 @state_dir_option
 @json_option
 def backup(file: Path, url: str | None, config: str | None, state: str | None, *, as_json: bool) -> None:
-    """Write a copy of the SQLite database to FILE, whole or not at all, and check it. The daemon may run.
+    """Write a checked copy of the SQLite database to FILE, completely or not at all. The daemon may run.
 
-    It is one file, for its owner alone. Restore it by copying it to where the database was, the daemon stopped.
+    The copy is one file with mode 0600. To restore it, stop the daemon and copy it over the database.
     """
     place = find_database(url, config, state)
     if place.file is None:
@@ -133,9 +133,9 @@ def backup(file: Path, url: str | None, config: str | None, state: str | None, *
 def check(
     ctx: click.Context, url: str | None, config: str | None, state: str | None, *, as_json: bool
 ) -> None:
-    """Check that nothing in the database is damaged, lost or doubled. Changes nothing; a daemon may run.
+    """Check that nothing in the database is damaged, lost or duplicated. Changes nothing; a daemon may run.
 
-    Exit code 1 when something is wrong; what it is, is named by its ids.
+    Exit code 1 if something is wrong; the output names the ids.
     """
     place = find_database(url, config, state)
     damage, found = anyio.run(_check_database, place)

@@ -1,4 +1,4 @@
-"""`vvwatch db reseal` and `reset-secrets`: the key that seals secrets is changed, or is lost."""
+"""`vvwatch db reseal` and `vvwatch db reset-secrets`: change the key that seals secrets, or give up a lost one."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _ROTATION: Final = (
 def reset_secrets(
     url: str | None, config: str | None, state: str | None, *, yes: bool, as_json: bool
 ) -> None:
-    """Forget every secret that a lost key has sealed, and go on with the present key.
+    """Delete every secret sealed with a lost key, and continue with the present key.
 
-    Webhooks that were made over the API are disabled until their secret is rotated, and connectors that were made over
-    the API need new credentials. What the configuration declares has its secrets again at the next start.
+    Webhooks created over the API are disabled until their secret is rotated, and connectors created over the API
+    need new credentials. Declared resources get their secrets back at the next start.
     """
     if not yes:
         hint = "restore secret.key, or say --yes when it is lost for good"
@@ -101,10 +101,10 @@ def _reset_in(tx: Tx, box: SecretBox) -> settings.SecretsReset:
 def reseal(
     url: str | None, config: str | None, state: str | None, *, new_key: bool, keep_old: bool, as_json: bool
 ) -> None:
-    """Seal every secret in the database with the newest key, the first line of secret.key, and drop the old keys.
+    """Seal every secret with the newest key, the first line of secret.key, and remove the old keys.
 
-    A run that was interrupted has lost nothing: run the same command again. On SQLite the daemon must be stopped; on
-    PostgreSQL it may run. Backups from before open only with the old key: keep a copy of it with them.
+    After an interruption, run the same command again: nothing is lost. On SQLite stop the daemon first; on
+    PostgreSQL it may run. Older backups open only with the old key: keep a copy of it with them.
     """
     place = find_database(url, config, state)
     source = find_keys(find_state_dir(state, config, os.environ), os.environ, make=False)
@@ -125,7 +125,7 @@ async def _reseal(place: Place, source: KeySource, new_key: bool) -> tuple[KeySo
 
 
 async def _add_new_key(place: Place, source: KeySource) -> KeySource:
-    """The keys with one before all others that seals nothing yet: that of an interrupted run, or a new one."""
+    """Return the keys with an unused one in front: that of an interrupted run, or a new one."""
     present = await place.database.read(nodes.list_nodes) if place.file is None else []
     if len(present) > 1:
         names = ", ".join(node.name for node in present)
@@ -141,7 +141,7 @@ def _print_resealed(done: Sequence[Resealed], keys: KeySource, *, keep_old: bool
         print_json({"tables": [asdict(each) for each in done], "old_keys_removed": removed})
         return
     rows = [(each.table, str(each.secrets), str(each.resealed)) for each in done]
-    print_columns(rows, ("TABLE", "SECRETS", "SEALED ANEW NOW"))
+    print_columns(rows, ("TABLE", "SECRETS", "RESEALED NOW"))
     where = escape_controls(str(keys.path) if keys.path else "VVWATCH_SECRET_KEY")
     click.echo(f"the newest key of {where} seals all secrets; backups from before need the old one")
     if not removed:

@@ -1,4 +1,4 @@
-"""`vvwatch dev`: the whole way of the data on a local folder, watched on the terminal."""
+"""`vvwatch dev`: run the whole pipeline on a local folder and show it on the terminal."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def dev(
     demo: bool,
     as_json: bool,
 ) -> None:
-    """Watch FOLDER and take what arrives all the way: import, process, export. Needs no configuration.
+    """Watch FOLDER and run the whole pipeline: import, process, export. Needs no configuration.
 
-    What was done is remembered: a second start on the same folder goes on where the first one stopped. With --once
-    the exit code is 1 when a file or an export failed (but for the demo's clip that is cut short on purpose).
+    A second start on the same folder continues where the first one stopped. With --once the exit code is 1 if a file
+    or an export failed (except the demo's truncated clip).
 
-    Each file is measured, unless --model or --program says who is to answer a prompt about it.
+    Without --model or --program vvwatch measures each file; with one of them that answers a prompt about it.
     """
     hide_memory()
     if folder is None and not demo:
@@ -134,7 +134,7 @@ def _run_daemon(trial: DevSession, told: PlainOutput, *, once: bool, demo: bool)
 
 
 def _stop_on_hangup(config: Config) -> Config:
-    """There is no file to read anew: SIGHUP says that the terminal was closed, and ends the trial."""
+    """Stop: there is no file to reload, and SIGHUP means that the terminal was closed."""
     os.kill(os.getpid(), signal.SIGTERM)
     return config
 
@@ -149,7 +149,7 @@ def _make_clips(folder: Path, told: PlainOutput) -> None:
 
 @contextmanager
 def _redirect_stderr(file: Path) -> Iterator[None]:
-    """Let everything that is written to stderr, whoever writes it, go to `file`: the terminal is the story's."""
+    """Redirect stderr, of child processes too, to `file`: the terminal shows the progress."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)

@@ -1,4 +1,4 @@
-"""What was answered, read from the exports of a trial and said on the terminal."""
+"""The answers of processors, read from the exports of a `vvwatch dev` session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST: Final = 300
 
 
 def read_answers(exports: Iterable[Path]) -> Iterator[str]:
-    """Return the first answers, one line a segment, and where the others are. Exports that are gone are left out."""
+    """Return the first answers, one line a segment, and where the others are. Skips exports that are gone."""
     told = (line for path in exports for line in _read_export(path))
     yield from itertools.islice(told, _MOST)
     if next(told, None) is not None:

@@ -1,4 +1,4 @@
-"""`vvwatch dev`'s configuration: made in memory from a folder, nothing to write down."""
+"""The configuration of `vvwatch dev`, built in memory from a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STILL_MEANT: Final = ("VVWATCH_ADMIN_KEY", "VVWATCH_ADMIN_KEY_FILE")
 
 @dataclass(frozen=True, slots=True)
 class DevSession:
-    """A folder to watch and where its exports and its state go, all of them absolute."""
+    """A watched folder with its exports and state; all paths are absolute."""
 
     folder: Path
     exports: Path
@@ -40,7 +40,7 @@ class DevSession:
 
     @property
     def log_file(self) -> Path:
-        """Where the daemon's log goes, since the terminal shows the story."""
+        """The daemon's log file; the terminal shows the progress."""
         return self.state_dir / "vvwatch.log"
 
 
@@ -53,7 +53,7 @@ def plan_session(
     environ: Mapping[str, str],
     answering: PromptOptions | None = None,
 ) -> DevSession:
-    """The trial on `folder`, its export folder made if need be. Raises Failure for what cannot be used."""
+    """Return the session on `folder`, creating its export folder. Raises Failure for unusable input."""
     _check_option(check_pattern, pattern, "--pattern")
     _check_option(_check_debounce, debounce, "--debounce")
     folder = _require_watchable(folder)
@@ -62,13 +62,13 @@ def plan_session(
 
 
 def already_watched(trial: DevSession) -> Failure:
-    """The failure of a second trial on one folder."""
+    """Return the failure of a second session on one folder."""
     hint = f"vvwatch status --state-dir {shlex.quote(str(trial.state_dir))}"
     return Failure("another vvwatch dev watches this folder", hint, where=str(trial.folder))
 
 
 def forget_state(trial: DevSession) -> None:
-    """Remove what is remembered of the folder; its files and exports stay. Raises Failure while a trial runs on it."""
+    """Remove the session's state; its files and exports stay. Raises Failure while a session runs."""
     if is_answering(trial.state_dir):
         raise already_watched(trial)
     try:
@@ -81,13 +81,13 @@ def forget_state(trial: DevSession) -> None:
 
 
 def state_of(folder: Path, environ: Mapping[str, str]) -> Path:
-    """Where the trial on `folder`, which is absolute and resolved, keeps its state."""
+    """Return where the session on `folder`, which is absolute and resolved, keeps its state."""
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:_HASH_LENGTH]
     return default_state_dir(_own_environment(environ)).absolute() / f"dev-{digest}"
 
 
 def state_above(target: str, environ: Mapping[str, str]) -> Path | None:
-    """The state of the trial that runs on `target`, or on the nearest folder above it; None when none runs."""
+    """Return the state of the session on `target` or the nearest folder above it; None if none runs."""
     # A link is looked for where it stands, as the trial sees it, and not where it leads.
     above = Path(os.path.realpath(os.path.dirname(os.path.abspath(target))))  # noqa: PTH100, PTH120
     folders = (Path(os.path.realpath(target)), above, *above.parents)
@@ -96,7 +96,7 @@ def state_above(target: str, environ: Mapping[str, str]) -> Path | None:
 
 
 def build_config(trial: DevSession, environ: Mapping[str, str]) -> Config:
-    """The configuration of the trial. Raises ConfigInvalid."""
+    """Return the configuration of the session. Raises ConfigInvalid."""
     folder = {"type": "local", "path": str(trial.folder), "scopes": ["import"]}
     exports = {"type": "local", "path": str(trial.exports), "scopes": ["export"]}
     automation = {
@@ -125,7 +125,7 @@ def build_config(trial: DevSession, environ: Mapping[str, str]) -> Config:
 
 
 def _own_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what belongs to a configured daemon."""
+    """Return the environment without the variables of a configured daemon."""
     return {
         name: value
         for name, value in environ.items()
@@ -146,7 +146,7 @@ def _check_option(check: Callable[[str], None], text: str, flag: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it, if need be. Raises Failure."""
+    """Create `folder` and its parents. Raises Failure."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -160,7 +160,7 @@ def make_folder(folder: Path) -> None:
 
 # Unlike the methods of Path, those of os.path answer where a folder on the way is closed or a link leads in circles.
 def _require_watchable(folder: Path) -> Path:
-    """`folder`, resolved. Raises Failure unless it is a folder that can be read."""
+    """Return `folder` resolved. Raises Failure unless it is a readable folder."""
     path = Path(os.path.realpath(folder))
     if not os.path.exists(path):  # noqa: PTH110
         raise _unusable_folder(
@@ -182,7 +182,7 @@ def _require_watchable(folder: Path) -> Path:
 
 
 def _require_writable(folder: Path) -> Path:
-    """The export folder, made if it was not there, resolved. Raises Failure when it cannot be written to."""
+    """Create the export folder and return it resolved. Raises Failure if it is not writable."""
     make_folder(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unusable_folder(

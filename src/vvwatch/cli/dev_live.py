@@ -1,4 +1,4 @@
-"""The live view of `vvwatch dev`: calm, one block that is drawn anew a few times a second."""
+"""The live view of `vvwatch dev`: one block, redrawn a few times a second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_BATCHES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class ViewContext:
-    """What does not change while it runs."""
+    """The part of the view that never changes."""
 
     folder: Path
     pattern: str
@@ -43,15 +43,15 @@ class ViewContext:
 
 
 def open_console(coloured: bool) -> Console:
-    """The terminal that the view is drawn on."""
+    """Return the terminal to draw on."""
     return Console(highlight=False, no_color=not coloured)
 
 
 @contextmanager
 def show_live(draw: Callable[[int], RenderableType], console: Console) -> Iterator[None]:
-    """Show what `draw` returns for so many rows until the block ends; its last state stays on the terminal.
+    """Show what `draw` returns for the number of rows until the block ends; leave its last state on the terminal.
 
-    Meanwhile it has a screen of its own: what is drawn among other lines leaves ghosts where the terminal is resized.
+    Uses the alternate screen: a block between other lines leaves traces when the terminal is resized.
     """
     with Live(
         get_renderable=lambda: draw(console.height),
@@ -68,7 +68,7 @@ def show_live(draw: Callable[[int], RenderableType], console: Console) -> Iterat
 
 
 def render_view(story: DevState, scene: ViewContext, now: float, rows: int) -> RenderableType:
-    """The whole view at the epoch second `now`, in at most `rows` lines, where there are at least 24."""
+    """Return the whole view at the epoch second `now`, in at most `rows` lines if there are at least 24."""
     way = _render_steps(story, scene, now)
     room = rows - _OTHER_ROWS - way.row_count - bool(story.alarm) - bool(story.waiting)
     return Group(
@@ -90,7 +90,7 @@ def _render_heading(story: DevState, scene: ViewContext) -> Text:
 
 
 def _render_steps(story: DevState, scene: ViewContext, now: float) -> Table:
-    """One row a step, in the order of the data's way."""
+    """Return one row a step, in the order of the pipeline."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", width=8)
     table.add_column(width=_BAR_WIDTH)
@@ -105,7 +105,7 @@ def _render_steps(story: DevState, scene: ViewContext, now: float) -> Table:
 
 
 def _batches_to_show(batches: tuple[Batch, ...], label: str) -> tuple[Batch, ...]:
-    """The batches to show at one step: those under way, else the last."""
+    """Return the batches to show at one step: those under way, else the last."""
     here = [batch for batch in batches if label == "import" or getattr(batch, label)]
     going = [batch for batch in here if batch.under_way]
     return tuple(going[-_MOST_BATCHES:] or here[-1:])
@@ -176,12 +176,12 @@ def _render_bar(done: float, total: float) -> ProgressBar:
 
 
 def _clipped_text(*parts: str | tuple[str, str]) -> Text:
-    """Text that is cut, not broken, where the terminal is narrow: each line of the view is one row."""
+    """Return text that is cut, not wrapped, on a narrow terminal: each line of the view is one row."""
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
 def _render_latest(story: DevState, room: int) -> Iterator[RenderableType]:
-    """The latest troubles and exports, in `room` rows; the exports first of all."""
+    """Return the latest troubles and exports in `room` rows; exports have priority."""
     artefacts = story.artefacts[-min(MOST_ARTEFACTS, max(room, 1)) :]
     if story.troubles or artefacts or story.alarm or story.waiting:
         yield ""

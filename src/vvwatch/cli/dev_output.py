@@ -1,4 +1,4 @@
-"""Tells a running daemon's story: as lines, as JSON lines, or as a live view on a terminal."""
+"""Shows the progress of `vvwatch dev` as lines, as JSON lines or as a live view."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vvwatch.errors import Problem
 
 
 class PlainOutput:
-    """One line an event, in plain words."""
+    """Writes one line an event."""
 
     def __init__(
         self, trial: DevSession, *, once: bool = False, now: Callable[[], float] = time.time
@@ -38,7 +38,7 @@ class PlainOutput:
         self._lock = threading.Lock()
 
     def begin(self, warnings: Iterable[Problem]) -> None:
-        """Say what is going to be done."""
+        """Announce what will happen."""
         pattern = "" if self._trial.pattern == "*" else f" ({self._trial.pattern})"
         self._say(format_labelled("watching", f"{self._trial.folder}{pattern}"))
         if self._trial.answering:
@@ -52,15 +52,15 @@ class PlainOutput:
             self._say(format_labelled("warning", str(warning)))
 
     def note(self, words: str) -> None:
-        """Say something that is no event."""
+        """Write a remark that is not an event."""
         self._say(format_labelled("demo", words))
 
     def announce(self, text: str) -> None:
-        """Say that the daemon is ready, in its own words."""
+        """Announce that the daemon is ready."""
         self._say(text)
 
     def observe(self, event: str, fields: Fields) -> None:
-        """Take in an event of the daemon and tell it; from any thread. Never raises for lack of a reader."""
+        """Apply and show an event of the daemon; thread-safe. A missing reader raises nothing."""
         with self._lock:
             at, before = self._now(), self.story
             self.story = apply_event(before, event, fields, at)
@@ -68,11 +68,11 @@ class PlainOutput:
                 self._tell(event, fields, at)
 
     def shown(self) -> AbstractContextManager[None]:
-        """For the time in which events are observed."""
+        """Return the context in which events are observed."""
         return nullcontext()
 
     def end(self) -> None:
-        """Say what came of it."""
+        """Write the summary."""
         self._say_answers()
         for text in format_summary(self.story):
             self._say(text)
@@ -99,24 +99,24 @@ class PlainOutput:
 
 
 class JsonOutput(PlainOutput):
-    """One JSON object an event: `event`, `at` and the event's own fields; the last one is `dev.finished`."""
+    """Writes one JSON object an event: `event`, `at` and the event's own fields; the last one is `dev.finished`."""
 
     def begin(self, warnings: Iterable[Problem]) -> None:
-        """The event `dev.started`: the folders, the log, and doubts about the configuration."""
+        """Write the event `dev.started`: folders, log, warnings of the configuration."""
         trial = self._trial
         folders = {"folder": trial.folder, "exports": trial.exports, "state_dir": trial.state_dir}
         self._print("dev.started", **folders, log=trial.log_file, warnings=list(map(str, warnings)))
 
     def note(self, words: str) -> None:
-        """The event `dev.noted`."""
+        """Write the event `dev.noted`."""
         self._print("dev.noted", message=words)
 
     def announce(self, text: str) -> None:
-        """The event `dev.ready`."""
+        """Write the event `dev.ready`."""
         self._print("dev.ready", message=text, address=text.rpartition(" ")[2])
 
     def end(self) -> None:
-        """The event `dev.finished`, with the counts, the troubles and the exports."""
+        """Write the event `dev.finished` with counts, troubles and exports."""
         story = self.story
         counts = {
             name: getattr(story, name) for name in ("accepted", "imported", "failed", "skipped", "exported")
@@ -134,18 +134,18 @@ class JsonOutput(PlainOutput):
 
 
 class LiveOutput(PlainOutput):
-    """A block on the terminal that is drawn anew."""
+    """Draws a block on the terminal, a few times a second."""
 
     def announce(self, text: str) -> None:
-        """Nothing: the address stands in the view."""
+        """Do nothing: the view shows the address."""
 
     def begin(self, warnings: Iterable[Problem]) -> None:
-        """Only the doubts about the configuration: the rest stands in the view."""
+        """Write only the warnings of the configuration: the view shows the rest."""
         for warning in warnings:
             self._say(format_labelled("warning", str(warning)))
 
     def end(self) -> None:
-        """The counts; the failures and exports too when the view had no room for all of them."""
+        """Write the counts, and failures and exports if the view had no room for all of them."""
         from vvwatch.cli.dev_live import MOST_ARTEFACTS, MOST_TROUBLES  # noqa: PLC0415  # as below
 
         self._say_answers()
@@ -170,10 +170,10 @@ class LiveOutput(PlainOutput):
             yield
 
     def _tell(self, event: str, fields: Fields, at: float) -> None:
-        """Nothing: the view draws the story by itself."""
+        """Do nothing: the view draws the state."""
 
 
 def choose_output(trial: DevSession, *, once: bool, for_programs: bool, on_terminal: bool) -> PlainOutput:
-    """The teller that suits the reader."""
+    """Return the output that suits the reader."""
     kind = JsonOutput if for_programs else LiveOutput if on_terminal else PlainOutput
     return kind(trial, once=once)

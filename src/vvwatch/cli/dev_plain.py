@@ -1,4 +1,4 @@
-"""A daemon's events as lines for a pipe or a log: one line an event, in plain words."""
+"""Formats a daemon's events as text for a pipe or a log, one line an event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENDED: Final = {
 
 
 def format_event(event: str, fields: Fields, at: float) -> str | None:
-    """The line for an event that happened at the epoch second `at`; None for one that people need not read."""
+    """Return the line for an event at the epoch second `at`; None if people need not read it."""
     if event == "change.accepted":
         words: str | None = _format_accepted(fields, at)
     else:
@@ -40,12 +40,12 @@ def format_event(event: str, fields: Fields, at: float) -> str | None:
 
 
 def format_labelled(label: str, words: str) -> str:
-    """`label` and what it is about, in two columns."""
+    """Return `label` and `words` in two columns."""
     return f"{label:<{_LABEL_WIDTH}}{escape_controls(words)}"
 
 
 def format_summary(story: DevState) -> Iterator[str]:
-    """What came of it all, when it is over: the latest failures with their reasons, the exports; last the counts."""
+    """Return the final summary: the latest failures with their reasons, the exports, the counts."""
     most = max(len(story.troubles), story.failed + story.skipped)
     if (hidden := most - _MOST_TOLD) > 0:
         yield format_labelled("  failed", f"… and {hidden} more: `vvwatch jobs` lists them while it runs")
@@ -68,7 +68,7 @@ def _format_totals(story: DevState) -> str:
 
 
 def local_path(uri: str) -> str:
-    """The path of a local file's address; any other address as it is."""
+    """Return the path of a file:// address; any other address unchanged."""
     parts = urlsplit(uri)
     return str(PurePosixPath(unquote(parts.path))) if parts.scheme == "file" else uri
 
@@ -148,5 +148,5 @@ _LINES: Final[dict[str, Callable[[Fields], str]]] = {
     "delivery.sent": lambda fields: f"{fields.get('event_type')} sent",
     "delivery.failed": lambda fields: f"{fields.get('event_type')} failed: {reason_of(fields)}",
     "job.failed": lambda fields: f"{fields.get('kind')} {fields.get('ref')}: {reason_of(fields)}",
-    "daemon.draining": lambda _: "what is under way is finished first; Ctrl-C again stops at once",
+    "daemon.draining": lambda _: "finishing running work; Ctrl-C again stops at once",
 }

@@ -1,4 +1,4 @@
-"""Who answers in `vvwatch dev`, and what is asked: the options, and what they come to in a configuration."""
+"""The options of `vvwatch dev` that choose a processor and a prompt."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _IN_FLIGHT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class PromptOptions:
-    """A processor, as its table in a configuration, and the prompt that it answers for each segment."""
+    """A processor, as its table of the configuration, and the prompt for each segment."""
 
     processor: Mapping[str, Any]
     prompt_text: str
@@ -38,13 +38,13 @@ class PromptOptions:
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """What it adds to a configuration."""
+        """The additions to a configuration."""
         prompt = {"prompt_text": self.prompt_text, "json_schema": dict(self.json_schema)}
         return {"processors": {"dev": dict(self.processor)}, "prompts": {"dev": prompt}}
 
     @property
     def who(self) -> str:
-        """Who is asked, for people."""
+        """The processor's name for people."""
         table = self.processor
         return (
             shlex.join(table["command"]) if "command" in table else f"{table['model']} at {table['base_url']}"
@@ -52,7 +52,7 @@ class PromptOptions:
 
     @property
     def preset(self) -> dict[str, Any]:
-        """What an automation runs."""
+        """The preset of the automation."""
         return {
             "prompt_id": "dev",
             "processing_model": "dev",
@@ -62,7 +62,7 @@ class PromptOptions:
 
 
 def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and as its argument `answering` what they come to."""
+    """Give a command the options, and their result as its argument `answering`."""
 
     @functools.wraps(command)
     def run(
@@ -128,7 +128,7 @@ def _refuse_unanswered_prompt(processor: object, prompt: str | None, schema: str
 
 
 def _split_program(program: str) -> list[str]:
-    """The program, found, and its arguments. Raises Failure."""
+    """Return the program, found on PATH, and its arguments. Raises Failure."""
     try:
         words = shlex.split(program)
     except ValueError as error:

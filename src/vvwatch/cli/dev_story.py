@@ -1,6 +1,6 @@
-"""What a running daemon has told so far, as one value: `story = after(story, event, fields, at)`. Pure.
+"""The state of a `vvwatch dev` session as a pure reducer: `state = apply_event(state, event, fields, at)`.
 
-Unknown events and missing fields leave the story as it is: telling must never disturb the work.
+Unknown events and missing fields leave the state unchanged: showing progress must never disturb the work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SENTENCES: Final = {
     "media_unsupported": "its coding has no decoder here",
     "incomplete": "it is damaged, or segments of it failed: the export says which",
     "gone": "it was deleted before its import",
-    "object_changed": "it changed while it was read; its new version is imported by itself",
+    "object_changed": "it changed while it was read; its new version is imported automatically",
     "object_not_found": "it is not there any more",
     "object_unavailable": "its store does not return it, but returns others",
     "processor_crashed": "processing it crashed or took too long",
@@ -36,7 +36,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OpenWindow:
-    """The window that is open; moments are epoch seconds. `due_at` is None until it is told."""
+    """The open window; moments are epoch seconds. `due_at` is None until an event says it."""
 
     id: str
     opened_at: float
@@ -46,9 +46,9 @@ class OpenWindow:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one closed window brought, on its way from import to export.
+    """One closed window on its way from import to export.
 
-    `partly` maps the media being processed to the fraction of 1 that is done.
+    `partly` maps media in progress to the fraction done, 0 to 1.
     """
 
     import_job: str
@@ -67,7 +67,7 @@ class Batch:
 
     @property
     def under_way(self) -> bool:
-        """Whether something of it is still to come."""
+        """Whether the batch has unfinished steps."""
         return (
             not self.import_status
             or (bool(self.run) and not self.run_status)
@@ -77,7 +77,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that went wrong: with whom (`subject`), what (`failed`, `skipped`, …), and why."""
+    """A problem: its `subject`, what happened (`failed`, `skipped`, …) and the reason."""
 
     subject: str
     what: str
@@ -86,7 +86,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """An export that stands at its destination."""
+    """An export at its destination."""
 
     export: str
     uri: str
@@ -95,9 +95,9 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class DevState:
-    """All of it. Counts are since the start; of troubles and artefacts the latest are kept.
+    """The whole state. Counts are since the start; keeps the latest troubles and artefacts.
 
-    `waiting` says why the processor of an item cannot work at the moment.
+    `waiting` says why a processor cannot work at the moment.
     """
 
     address: str = ""
@@ -120,9 +120,9 @@ class DevState:
 
 
 def has_failures(story: DevState, *, even_in_part: bool = False) -> bool:
-    """Whether a file, its processing or an export failed, or a processor is waited for.
+    """Return whether a file, its processing or an export failed, or work waits for a processor.
 
-    With `even_in_part` also whether a part of the processing failed.
+    With `even_in_part` also if processing failed in part.
     """
     bad = ("failed", "partial") if even_in_part else ("failed",)
     unfinished = any(trouble.what in bad for trouble in story.troubles)
@@ -130,36 +130,36 @@ def has_failures(story: DevState, *, even_in_part: bool = False) -> bool:
 
 
 def apply_event(story: DevState, event: str, fields: Fields, at: float) -> DevState:
-    """The story once `event` has happened at the epoch second `at`."""
+    """Return the state after `event` happened at the epoch second `at`."""
     change = _CHANGES.get(event)
     return story if change is None else change(story, fields, at)
 
 
 def reason_of(fields: Fields) -> str:
-    """Why, in words: the event's own message, else what its reason means."""
+    """Return the reason in words: the event's message, else the meaning of its code."""
     code = str(fields.get("reason") or "")
     message = fields.get("message") or fields.get("error") or _SENTENCES.get(code) or _explain_rule(code)
     return str(message) or "the log says more"
 
 
 def item_fields(fields: Fields) -> Fields:
-    """The fields of an item that was processed in part, with a reason."""
+    """Return the fields of an item; one processed in part gets a reason."""
     return {"reason": "incomplete", **fields} if fields.get("status") == "partial" else fields
 
 
 def with_hint(fields: Fields) -> str:
-    """Why, and what mends it."""
+    """Return the reason and the remedy."""
     hint = fields.get("hint")
     return reason_of(fields) + (f"; {hint}" if hint else "")
 
 
 def objects_of(fields: Fields) -> int:
-    """How many objects an event is about."""
+    """Return the number of objects in an event."""
     return int(fields.get("objects", 1))
 
 
 def _explain_rule(code: str) -> str:
-    """What the filter's reason `code` means; any other text is returned as it is."""
+    """Return the meaning of the filter's reason `code`; any other text unchanged."""
     try:
         return explain(Reason(code))
     except ValueError:
@@ -288,7 +288,7 @@ def _on_stopped(story: DevState, _fields: Fields, _at: float) -> DevState:
 
 
 def _find_batch(story: DevState, field: str, fields: Fields) -> Batch:
-    """The batch that the event belongs to; one whose import began before this start is made up from the event."""
+    """Return the batch of the event; for an import that began before this start, a new one."""
     wanted = str(fields.get(field))
     for batch in reversed(story.batches):
         if getattr(batch, field) == wanted:
@@ -306,7 +306,7 @@ def _find_batch(story: DevState, field: str, fields: Fields) -> Batch:
 
 
 def _assumed_run_status(field: str) -> str:
-    """The status of a run whose end this start has not seen, when an event about its export arrives."""
+    """Return the run's status for an event whose run ended before this start."""
     return "completed" if field == "export" else ""
 
 

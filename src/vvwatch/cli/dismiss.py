@@ -1,4 +1,4 @@
-"""`vvwatch dismiss`."""
+"""`vvwatch dismiss`: mark failures as seen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vvwatch.cli.output import escape_controls, print_json
 @click.argument("identifiers", metavar="ID…", nargs=-1, required=True)
 @client_options
 def dismiss(client: Client, identifiers: tuple[str, ...], *, as_json: bool) -> None:
-    """Stop showing a failure under "needs you", and those that say the same. Later failures are shown again."""
+    """Stop showing a failure under "needs you", and equal ones. Later failures are shown again."""
     found = [client.post(f"/attention/{quote_segment(each)}/dismiss") for each in identifiers]
     dismissed = [each for answer in found for each in answer["dismissed"]]
     if as_json:

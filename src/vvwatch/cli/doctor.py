@@ -1,4 +1,4 @@
-"""`vvwatch doctor`."""
+"""`vvwatch doctor`: examine everything and print remedies."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Finding = dict[str, Any]
 @click.command(
     cls=Command,
     examples=(
-        ("vvwatch doctor", "is all well, and the line that mends what is not"),
-        ("vvwatch doctor --fix", "mend notifications and policies of event queues"),
+        ("vvwatch doctor", "examine everything and print remedies"),
+        ("vvwatch doctor --fix", "repair notifications and policies of event queues"),
         ("vvwatch doctor incoming", "only this connector and what uses it"),
     ),
 )
 @click.argument("name", metavar="[CONNECTOR]", required=False)
-@click.option("--fix", is_flag=True, help="Mend what can be mended from here first, without asking.")
+@click.option("--fix", is_flag=True, help="Repair what can be repaired first, without asking.")
 @client_options
 def doctor(client: Client, name: str | None, *, fix: bool, as_json: bool) -> None:
     """Examine the host, the database, processors, connectors, event queues, automations and webhooks.
 
-    Exit code 0 when nothing is a problem, 1 when something is. It is the daemon that looks, with its own rights.
+    Exit code 0 if there is no problem, 1 if there is one. The daemon examines, with its own rights.
     """
     connector_id = _find_connector(client, name) if name else None
     repaired = _repair(client, connector_id) if fix else []
@@ -46,7 +46,7 @@ def doctor(client: Client, name: str | None, *, fix: bool, as_json: bool) -> Non
 
 
 def _find_connector(client: Client, name: str) -> str:
-    """The id of the connector that is called `name`. Raises Failure for none, or several."""
+    """Return the id of the connector called `name`. Raises Failure for none, or several."""
     there = client.get("/connectors")
     ids = [each["connector_id"] for each in there if name in _connector_names(each)]
     if len(ids) != 1:
@@ -69,7 +69,7 @@ def _repair(client: Client, connector_id: str | None) -> list[Finding]:
 
 def _print_findings(findings: list[Finding], repaired: list[Finding], *, fix: bool) -> None:
     for each in repaired:
-        click.echo(f"{click.style('mended', fg='green')}  {escape_controls(_describe_finding(each))}")
+        click.echo(f"{click.style('repaired', fg='green')}  {escape_controls(_describe_finding(each))}")
     for title in dict.fromkeys(map(_finding_title, findings)):
         click.echo(click.style(escape_controls(title), bold=True))
         for line in _format_findings(each for each in findings if _finding_title(each) == title):
@@ -77,7 +77,7 @@ def _print_findings(findings: list[Finding], repaired: list[Finding], *, fix: bo
     counts = [sum(each["state"] == state for each in findings) for state in ("problem", "warning")]
     click.echo(f"\n{pluralize(counts[0], 'problem')}, {pluralize(counts[1], 'warning')}")
     if not fix and any(each["repairable"] and each["state"] != "ok" for each in findings):
-        click.echo("some of it is mended by `vvwatch doctor --fix`")
+        click.echo("`vvwatch doctor --fix` repairs some of it")
 
 
 def _finding_title(finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""`vvwatch explain`."""
+"""`vvwatch explain`: show an object's history."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _LABEL_WIDTH = 9
 @click.argument("target", metavar="URI|PATH")
 @daemon_options
 def explain(target: str, url: str | None, state: str | None, config: str | None, *, as_json: bool) -> None:
-    """Tell an object's whole life: seen, filtered, window, import, prompt run, export, webhooks.
+    """Show an object's history: found, filtered, window, import, prompt run, export, webhooks.
 
-    Without a daemon where one is usually found, a `vvwatch dev` that watches a folder above PATH is asked.
+    Without a daemon in the usual place, asks the `vvwatch dev` that watches a folder above PATH.
     """
     if url is None and state is None and config is None:
         state = _find_dev_state(target, os.environ)
@@ -42,7 +42,7 @@ def explain(target: str, url: str | None, state: str | None, config: str | None,
 
 
 def _find_dev_state(target: str, environ: Mapping[str, str]) -> str | None:
-    """The state directory of a trial, if no daemon has left its address in the usual one."""
+    """Return the state directory of a `vvwatch dev` session if the usual one has no address."""
     given = environ.get("VVWATCH_STATE_DIR") or environ.get("VVWATCH_CONFIG")
     path = unquote(target.removeprefix("file://"))
     if given or "://" in path:
@@ -55,7 +55,7 @@ def _find_dev_state(target: str, environ: Mapping[str, str]) -> str | None:
 
 
 def to_address(target: str) -> str:
-    """An address as it is; a path as an absolute one."""
+    """Return an address unchanged, a path as an absolute one."""
     if "://" in target:
         return target
     path = os.path.abspath(target)  # noqa: PTH100  # `..` is resolved, links are left to the daemon
@@ -86,7 +86,7 @@ def _format_object_state(standing: dict[str, Any]) -> str:
     if standing["exists"] is None:
         return f"unknown: {standing['error']}"
     if not standing["exists"]:
-        return standing["error"] or "nothing that could be imported stands there"
+        return standing["error"] or "there is no importable object"
     return f"{format_size(standing['size_bytes'])}, changed {format_ago(standing['modified_at'])}"
 
 
@@ -104,7 +104,7 @@ def _format_version(version: dict[str, Any]) -> Iterator[str]:
 
 
 _PROOFS: Final = {
-    "sweeps": "two sweeps missed it",
+    "sweeps": "two full scans missed it",
     "event": "an event said so",
     "person": "a person accepted that it is missing",
 }
@@ -115,7 +115,7 @@ def _format_presence(version: dict[str, Any]) -> str:
         proof = _PROOFS.get(version["gone_proof"])
         return f" (gone, {format_ago(version['gone_at'])}{f': {proof}' if proof else ''})"
     if version["absent_since"]:
-        return f" (missed by the sweep of {format_ago(version['absent_since'])})"
+        return f" (missed by the full scan of {format_ago(version['absent_since'])})"
     return " (the current one)" if version["is_current"] else ""
 
 

@@ -1,4 +1,4 @@
-"""How a command that fails says so: on stderr, with where it happened and what to try, and by its exit code."""
+"""Reports a failed command on stderr, with the place and a remedy, and chooses its exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 
 class Failure(VvwatchError):
-    """Raised when a command cannot do what was asked; `where` names the place, `exit_code` what the shell gets."""
+    """Raised when a command fails; `where` names the place, `exit_code` is for the shell."""
 
     def __init__(self, message: str, hint: str = "", *, where: str = "", exit_code: int = FAILURE) -> None:
         super().__init__(message, hint)
@@ -29,7 +29,7 @@ class Failure(VvwatchError):
 
 
 def report_failure(error: BaseException, *, debug: bool = False) -> int:
-    """Say on stderr what went wrong and return the exit code; a traceback only with `debug`."""
+    """Print the error on stderr and return the exit code; print a traceback only with `debug`."""
     error = _find_cause(error)
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
@@ -39,7 +39,7 @@ def report_failure(error: BaseException, *, debug: bool = False) -> int:
 
 
 def failure_lines(error: BaseException) -> Iterator[str]:
-    """`error: what`, `  where: place`, `  try: command`, without the parts that are not known."""
+    """Return `error: what`, `  where: place` and `  try: command`, without unknown parts."""
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         yield "interrupted"
     elif isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -73,20 +73,20 @@ def _usage_hint(error: click.ClickException) -> Iterator[str]:
 
 
 def _decapitalize(text: str) -> str:
-    """Messages of click begin like sentences; ours do not."""
+    """Return a message of click in our style: lower case, no full stop."""
     text = text.strip().removesuffix(".")
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _find_cause(error: BaseException) -> BaseException:
-    """The only error of a group of one, however deep."""
+    """Return the single error in nested groups of one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def _is_usage(error: ConfigInvalid) -> bool:
-    """Whether nothing but the command line is wrong; what kind of folder --state-dir names, it cannot know."""
+    """Return whether only the command line is wrong (--state-dir may also be wrong because of the folder)."""
     return all(problem.file == "flags" and problem.key != "state_dir" for problem in error.problems)
 
 

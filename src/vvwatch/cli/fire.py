@@ -1,4 +1,4 @@
-"""`vvwatch fire`."""
+"""`vvwatch fire`: close a window."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vvwatch.cli.output import escape_controls, pluralize, print_json
 @click.argument("name", metavar="INDEX|AUTOMATION")
 @client_options
 def fire(client: Client, name: str, *, as_json: bool) -> None:
-    """Close the window that is open now, held or not: what has gathered becomes an import job."""
+    """Close the open window now, held or not; its files become an import job."""
     window: dict[str, Any] = client.post(f"{find_window(client, name)}/fire")
     if as_json:
         print_json(window)

@@ -1,4 +1,4 @@
-"""`vvwatch health`: for container health checks, hence quick."""
+"""`vvwatch health`: a fast check for containers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TIMEOUT_SECONDS = 5.0
 def health(
     ctx: click.Context, url: str | None, state: str | None, config: str | None, *, as_json: bool
 ) -> None:
-    """Whether the daemon is ready: exit code 0 if so, 1 if it is starting, stopping or not there."""
+    """Check whether the daemon is ready: exit code 0 if so, 1 if it is starting, stopping or not running."""
     ready, detail = _check_health(url, state, config)
     if as_json:
         print_json({"ready": ready, "detail": detail})

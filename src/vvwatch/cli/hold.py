@@ -1,4 +1,4 @@
-"""`vvwatch hold` and `vvwatch release`."""
+"""`vvwatch hold` and `vvwatch release`: keep a window open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vvwatch.cli.output import escape_controls, format_until, pluralize, print_j
 @click.argument("name", metavar="INDEX|AUTOMATION")
 @client_options
 def hold(client: Client, name: str, *, as_json: bool) -> None:
-    """Keep the open window open, whatever its deadline, until it is released or fired. New files go on joining it."""
+    """Keep the open window open, whatever its deadline, until it is released or fired. New files still join it."""
     _print_window(client.post(f"{find_window(client, name)}/hold"), as_json=as_json)
 
 
@@ -34,12 +34,12 @@ def hold(client: Client, name: str, *, as_json: bool) -> None:
 @click.argument("name", metavar="INDEX|AUTOMATION")
 @client_options
 def release(client: Client, name: str, *, as_json: bool) -> None:
-    """Let the deadline of a held window count again. One that has passed closes the window at once."""
+    """Restore the deadline of a held window. If it has passed, the window closes at once."""
     _print_window(client.post(f"{find_window(client, name)}/release"), as_json=as_json)
 
 
 def find_window(client: Client, name: str) -> str:
-    """Where the API has the open window of what is called `name`. Raises Failure for none, or several."""
+    """Return the API path of the open window of `name`. Raises Failure for none, or several."""
     return f"/indexes/{quote_segment(find_by_name(client, name).index_id)}/automations/import/window"
 
 

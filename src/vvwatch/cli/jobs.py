@@ -1,4 +1,4 @@
-"""`vvwatch jobs`: import jobs, and the files of one."""
+"""`vvwatch jobs`: list import jobs and their files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LONGEST_ANSWER = 200
     ),
 )
 def jobs() -> None:
-    """Import jobs: what became of each window."""
+    """List import jobs, one for each closed window."""
 
 
 @jobs.command("list", cls=Command, examples=(("vvwatch jobs list incoming", "of one index"),))
@@ -54,7 +54,7 @@ def jobs() -> None:
 @limit_option
 @client_options
 def list_jobs(client: Client, name: str | None, status: str | None, limit: int, *, as_json: bool) -> None:
-    """The latest import jobs, newest first."""
+    """List the latest import jobs, newest first."""
     index_id = find_by_name(client, name).index_id if name else None
     found = client.get("/import-jobs", status=status, index_id=index_id, limit=limit)
     if as_json:
@@ -69,7 +69,7 @@ def list_jobs(client: Client, name: str | None, status: str | None, limit: int, 
 @click.argument("job_id", metavar="ID")
 @client_options
 def show(client: Client, job_id: str, *, as_json: bool) -> None:
-    """One import job, its files, the prompt run that followed, what failed in it, and its exports."""
+    """Show one import job with its files, its prompt run with failures, and its exports."""
     job = client.get(f"/import-jobs/{quote_segment(job_id)}")
     files = list(list_files(client, job_id))
     run_id = job["execution"]["run_id"]
@@ -91,7 +91,7 @@ def show(client: Client, job_id: str, *, as_json: bool) -> None:
 
 
 def list_files(client: Client, job_id: str, **query: str) -> Iterator[dict[str, Any]]:
-    """The files of an import job, in all pages there are; `query` says which."""
+    """Return the files of an import job, reading every page; `query` filters them."""
     path, cursor = f"/import-jobs/{quote_segment(job_id)}/files", None
     while True:
         page = client.get(path, limit=_FILES_PER_PAGE, cursor=cursor, **query)
@@ -102,7 +102,7 @@ def list_files(client: Client, job_id: str, **query: str) -> Iterator[dict[str, 
 
 
 def list_failed_segments(client: Client, run_id: str) -> Iterator[dict[str, Any]]:
-    """What failed in a prompt run: segments, and media items as a whole, each with its `video_id`."""
+    """Return the failures of a prompt run, segments and whole media items, each with its `video_id`."""
     path, cursor = f"/prompt-runs/{quote_segment(run_id)}/failed-segments", None
     while True:
         page = client.get(path, cursor=cursor)

@@ -1,4 +1,4 @@
-"""`vvwatch keys`: API keys."""
+"""`vvwatch keys`: manage API keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCOPES = ("search", "read", "write", "admin")
     ),
 )
 def keys() -> None:
-    """API keys: who may ask the daemon for what. Scopes grow: search < read < write < admin."""
+    """Manage API keys. Each scope includes the ones before: search < read < write < admin."""
 
 
 @keys.command(
@@ -47,7 +47,7 @@ def keys() -> None:
 @click.option("--expires", "days", type=WholeNumber(1, 365), metavar="DAYS", help="When it ceases to work.")
 @client_options
 def create(client: Client, name: str, scopes: tuple[str, ...], days: int | None, *, as_json: bool) -> None:
-    """Make a key called NAME and print it. It cannot be shown again."""
+    """Create a key called NAME and print it. It is never shown again."""
     body = {"name": name, "scopes": list(scopes)} | ({"expires_in_days": days} if days else {})
     made = client.post("/api-keys", body)
     if as_json:
@@ -62,7 +62,7 @@ def create(client: Client, name: str, scopes: tuple[str, ...], days: int | None,
 @keys.command("list", cls=Command, examples=(("vvwatch keys list", "all keys, without themselves"),))
 @client_options
 def list_keys(client: Client, *, as_json: bool) -> None:
-    """All keys, oldest first."""
+    """List all keys, oldest first."""
     found = client.get("/api-keys")
     if as_json:
         print_json({"keys": found})
@@ -76,7 +76,7 @@ def list_keys(client: Client, *, as_json: bool) -> None:
 @click.argument("key_id", metavar="ID")
 @client_options
 def revoke(client: Client, key_id: str, *, as_json: bool) -> None:
-    """Make a key worthless, for good."""
+    """Revoke a key for good."""
     revoked = client.post(f"/api-keys/{quote_segment(key_id)}/revoke")
     if as_json:
         print_json(revoked)

@@ -1,4 +1,4 @@
-"""Which daemon a command means: its state directory, and the address and the key that it left there."""
+"""Finds the daemon that a command means: its state directory, and the address and key in it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CONNECT_SECONDS: Final = 0.5
 
 
 def find_state_dir(flag: str | None, config: str | None, environ: Mapping[str, str]) -> Path:
-    """The state directory: flag > environment > configuration file > where a daemon of this machine runs > default.
+    """Return the state directory: flag > environment > configuration file > a daemon on this machine > default.
 
-    The file may have problems elsewhere: a command must work while somebody edits it. Raises Failure when several
-    daemons run and nothing says which is meant.
+    Problems elsewhere in the file do not matter: a command must work while somebody edits it. Raises Failure if
+    several daemons run and none is chosen.
     """
     if given := flag or environ.get("VVWATCH_STATE_DIR"):
         return Path(given)
@@ -36,7 +36,7 @@ def find_state_dir(flag: str | None, config: str | None, environ: Mapping[str, s
 
 
 def _find_running(usual: Path, *, named: bool) -> Path:
-    """Where a daemon answers, in the order in which it is likely to be meant; a trial only if no file is named."""
+    """Return where a daemon answers, most likely first; `vvwatch dev` only if no file is named."""
     for folder in (usual, _SERVICE_STATE):
         if is_answering(folder):
             return folder
@@ -72,7 +72,7 @@ def _has_address(folder: Path) -> bool:
 
 
 def is_answering(folder: Path) -> bool:
-    """Whether something listens at the address that a daemon left in `folder`."""
+    """Return whether something listens at the address noted in `folder`."""
     try:
         parts = urlsplit((folder / "address").read_text("ascii").strip())
         with socket.create_connection((parts.hostname or "", parts.port or 0), _CONNECT_SECONDS):
@@ -93,7 +93,7 @@ def _configured_state_dir(path: Path, environ: Mapping[str, str]) -> str | None:
 
 
 def read_address(folder: Path) -> str:
-    """The address of the daemon whose state is in `folder`. Raises Failure when none has written one."""
+    """Return the address of the daemon with the state directory `folder`. Raises Failure if there is none."""
     file = folder / "address"
     try:
         return file.read_text("ascii").strip()
@@ -107,7 +107,7 @@ def read_address(folder: Path) -> str:
 
 
 def read_api_key(environ: Mapping[str, str]) -> str | None:
-    """The key that the user chose: $VVWATCH_API_KEY, or what is in the file $VVWATCH_API_KEY_FILE. Raises Failure."""
+    """Return the user's key: $VVWATCH_API_KEY, or the content of $VVWATCH_API_KEY_FILE. Raises Failure."""
     if given := environ.get("VVWATCH_API_KEY"):
         return given.strip()
     if file := environ.get("VVWATCH_API_KEY_FILE"):
@@ -116,10 +116,10 @@ def read_api_key(environ: Mapping[str, str]) -> str | None:
 
 
 def read_admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
-    """The admin key of the daemon whose state is in `folder`; None when nothing on this machine holds it.
+    """Return the admin key of the daemon with the state directory `folder`; None if this machine has none.
 
-    It is in this environment, in the file that the daemon was given, or in the one that it made. Raises Failure,
-    which names the file or the variable, when that may not be read.
+    Reads this environment, the file given to the daemon, or the file that it created. Raises Failure, naming the
+    file or variable, if that is not readable.
     """
     if given := environ.get("VVWATCH_ADMIN_KEY"):
         return given.strip()
@@ -140,7 +140,7 @@ def read_admin_key(folder: Path, environ: Mapping[str, str]) -> str | None:
 
 
 def _read_key_source(folder: Path) -> str | None:
-    """Where the daemon's key came from, as `vvwatch.daemon.admin_key` notes it; None when it made the key."""
+    """Return where the daemon got its key (see `vvwatch.daemon.admin_key`); None if it created the key."""
     try:
         return (folder / "admin.key.source").read_text().strip()
     except (OSError, ValueError):

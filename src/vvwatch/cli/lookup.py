@@ -1,4 +1,4 @@
-"""What a person calls an automation: by its index or by itself, by id or by name."""
+"""Finds an automation by its index or its own name, by id or name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_NAMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class IndexAutomations:
-    """An index and its automations, as the API answers them; None where it has none."""
+    """An index and its automations as the API returns them; None for a missing one."""
 
     index_id: str
     index_name: str
@@ -22,14 +22,14 @@ class IndexAutomations:
 
     @property
     def names(self) -> frozenset[str]:
-        """Everything that this may be called."""
+        """Every name and id that means this one."""
         ids = [self.index_id, *(each["automation_id"] for each in (self.importing, self.exporting) if each)]
         declared = [each.partition("_")[2] for each in ids]
         return frozenset([*ids, *declared, self.index_name])
 
 
 def list_automations(client: Client) -> list[IndexAutomations]:
-    """Every index with its automations, by one request."""
+    """Return every index with its automations, in one request."""
     return [
         IndexAutomations(
             each["index_id"], each["index_name"], each["import_automation"], each["export_automation"]
@@ -39,7 +39,7 @@ def list_automations(client: Client) -> list[IndexAutomations]:
 
 
 def find_by_name(client: Client, name: str) -> IndexAutomations:
-    """The one that is called `name`. Raises Failure for none, or several."""
+    """Return the index or automation called `name`. Raises Failure for none, or several."""
     everything = list_automations(client)
     found = [each for each in everything if name in each.names]
     if len(found) == 1:

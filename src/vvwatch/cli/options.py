@@ -8,12 +8,12 @@ import click
 
 
 class WholeNumber(click.IntRange):
-    """A whole number within bounds; what is none of them is refused in plain words."""
+    """A whole number within bounds, with errors in plain words."""
 
     name = "whole number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """As click's own."""
+        """Convert as click does."""
         try:
             return int(super().convert(value, param, ctx))
         except click.BadParameter:

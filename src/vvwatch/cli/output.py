@@ -1,4 +1,4 @@
-"""How answers look: JSON for programs, columns and plain words for people."""
+"""Output: JSON for programs, columns and text for people."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _BAD: Final = frozenset({"failed", "disabled", "degraded", "dead_letter", "compl
 
 
 def choose_colour(environ: Mapping[str, str], *, refused: bool) -> bool | None:
-    """Whether to colour: False or True when the user has said so, None to leave it to the stream."""
+    """Return whether to use colours: False or True if the user decided, None to let the stream decide."""
     if refused or environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
         return False
     return True if environ.get("FORCE_COLOR") else None
 
 
 def is_terminal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether `stream` is a terminal that may be drawn upon, in colours or without."""
+    """Return whether `stream` is a terminal that can be redrawn."""
     return stream.isatty() and environ.get("TERM") != "dumb"
 
 
 def is_coloured() -> bool:
-    """Whether the user of the command that runs has left colours on."""
+    """Return whether the user of this command allows colours."""
     context = click.get_current_context(silent=True)
     return context is None or context.color is not False
 
 
 def format_cost(usd: float, unpriced_calls: int) -> str:
-    """What calls cost, of which so many have no known price: an unknown price is not zero."""
+    """Return the cost of calls; `unpriced_calls` have no known price, and unknown is not zero."""
     if unpriced_calls and not usd:
         return "unknown cost"
     least = "at least " if unpriced_calls else ""
@@ -47,12 +47,12 @@ def format_cost(usd: float, unpriced_calls: int) -> str:
 
 
 def print_json(document: object) -> None:
-    """Print `document` for programs: indented on a terminal, on one line otherwise."""
+    """Print `document` as JSON: indented on a terminal, else on one line."""
     click.echo(to_json(document, indent=2 if sys.stdout.isatty() else None))
 
 
 def to_json(document: object, indent: int | None = None) -> str:
-    """`document` as JSON text. What is no text in UTF-8, such as some names of files, stands as its escape."""
+    """Return `document` as JSON text. Bytes that are not UTF-8, as in some file names, become escapes."""
     text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -60,10 +60,10 @@ def to_json(document: object, indent: int | None = None) -> str:
 def print_columns(
     rows: Sequence[Sequence[str]], heads: Sequence[str] = (), spare: Sequence[str] = (), cut: str = ""
 ) -> None:
-    """Print `rows` in columns as wide as needed, below bold `heads`; words for good and bad are coloured.
+    """Print `rows` in columns below bold `heads`; colours words for good and bad.
 
-    Where the terminal is too narrow the columns `spare` are left out, the first of them first, and then the cells of
-    the column `cut` are shortened. What is read by a program is never narrowed.
+    On a narrow terminal drops the columns `spare` in their order, then shortens the column `cut`. Output for
+    programs is never narrowed.
     """
     table = [[escape_controls(cell) for cell in row] for row in ([heads, *rows] if heads else rows)]
     table = _fit_table(table, spare, cut, _terminal_width()) if heads else table
@@ -75,7 +75,7 @@ def print_columns(
 
 
 def _terminal_width() -> int | None:
-    """The columns of the terminal, or those that $COLUMNS grants; None where nothing bounds them."""
+    """Return the columns of the terminal or of $COLUMNS; None if nothing limits them."""
     if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
         return None
     return shutil.get_terminal_size().columns
@@ -99,7 +99,7 @@ def _fit_table(table: list[list[str]], spare: Sequence[str], cut: str, room: int
 
 
 def _excess_width(table: Sequence[Sequence[str]], room: int | None) -> int:
-    """By how much the table is too wide."""
+    """Return by how many columns the table is too wide."""
     widths = _column_widths(table)
     return 0 if room is None else sum(widths) + len(_GAP) * (len(widths) - 1) - room
 
@@ -116,12 +116,12 @@ def _paint(cell: str) -> str:
 
 
 def escape_controls(text: str) -> str:
-    """`text` without what would drive a terminal: keys and messages come from outside."""
+    """Return `text` with control characters escaped: keys and messages come from outside."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
 def format_duration(seconds: float) -> str:
-    """A span in its two largest units: `1h 5m`, `42s`; below ten seconds with a decimal."""
+    """Return a span in its two largest units, `1h 5m`, `42s`; with a decimal below ten seconds."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f}s"
     rest, parts = round(seconds), list[str]()
@@ -133,25 +133,25 @@ def format_duration(seconds: float) -> str:
 
 
 def format_ago(moment: str | None, now: float | None = None) -> str:
-    """How long ago an ISO moment of the API was; `-` for none."""
+    """Return how long ago an ISO moment was; `-` for None."""
     at = parse_moment(moment)
     return "-" if at is None else f"{format_duration((time.time() if now is None else now) - at)} ago"
 
 
 def format_until(moment: str | None, now: float | None = None) -> str:
-    """How far off an ISO moment of the API is; `now` when it has come, `-` for none."""
+    """Return how far away an ISO moment is; `now` if it has passed, `-` for None."""
     at = parse_moment(moment)
     left = None if at is None else at - (time.time() if now is None else now)
     return "-" if left is None else "now" if left <= 0 else f"in {format_duration(left)}"
 
 
 def parse_moment(moment: str | None) -> float | None:
-    """Epoch seconds of an ISO moment; None for none."""
+    """Return the epoch seconds of an ISO moment; None for None."""
     return None if moment is None else datetime.fromisoformat(moment).timestamp()
 
 
 def format_size(count: float | None) -> str:
-    """Bytes for people: `812 B`, `1.2 MB`; `-` for none."""
+    """Return bytes for people, `812 B`, `1.2 MB`; `-` for None."""
     if count is None:
         return "-"
     for unit in ("B", "kB", "MB", "GB"):
@@ -162,10 +162,10 @@ def format_size(count: float | None) -> str:
 
 
 def pluralize(count: int, noun: str) -> str:
-    """`1 file`, `3 files`."""
+    """Return `1 file`, `3 files`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def cell_text(value: Any) -> str:
-    """A field of an answer for a column; `-` when it is empty."""
+    """Return a field for a column; `-` if it is empty."""
     return "-" if value in (None, "", []) else str(value)

@@ -1,4 +1,4 @@
-"""What `vvwatch status` tells: one answer of the API, in the parts that are shown."""
+"""The data of `vvwatch status`, from one answer of the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PARTS: Final = ("automations", "work", "attention")
 
 
 def fetch_overview(client: Client) -> Document:
-    """`daemon`, `automations`, `under_way` and `attention`: what needs somebody, each with what to type next."""
+    """Return `daemon`, `automations`, `under_way` and `attention`, whose items name the next command."""
     found = client.get("/status")
     return {
         "daemon": {name: value for name, value in found.items() if name not in _PARTS},

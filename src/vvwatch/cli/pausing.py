@@ -1,4 +1,4 @@
-"""`vvwatch pause` and `vvwatch resume`."""
+"""`vvwatch pause` and `vvwatch resume`: stop and resume automations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _exports_option = click.option(
 @_exports_option
 @client_options
 def pause(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
-    """Stop an automation for a while. Its configuration, its open window and what it knows are kept."""
+    """Pause an automation. Its configuration, its open window and its ledger are kept."""
     _print_automation(_set_paused(client, name, "pause", exports=exports), exports=exports, as_json=as_json)
 
 
@@ -38,7 +38,7 @@ def pause(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
 @_exports_option
 @client_options
 def resume(client: Client, name: str, *, exports: bool, as_json: bool) -> None:
-    """Let a paused automation go on, beginning with what arrived meanwhile."""
+    """Resume a paused automation; objects that arrived meanwhile come first."""
     _print_automation(_set_paused(client, name, "resume", exports=exports), exports=exports, as_json=as_json)
 
 

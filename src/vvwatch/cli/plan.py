@@ -1,4 +1,4 @@
-"""`vvwatch plan`: what the configuration would take, before anything runs."""
+"""`vvwatch plan`: forecast cost and delay before anything runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _HEADS: Final = (
     examples=(
         (
             "vvwatch plan --config vvwatch.toml",
-            "list each location once, and tell what watching it would take",
+            "list each location once, and forecast its cost",
         ),
         (
             "vvwatch plan --config vvwatch.toml --objects 5000000",
@@ -63,9 +63,9 @@ _HEADS: Final = (
 def plan(
     ctx: click.Context, config: str | None, objects: int | None, media_seconds: float, *, as_json: bool
 ) -> None:
-    """Forecast list calls, how late new objects are found, and what processing costs. Starts and writes nothing.
+    """Forecast list calls, how late new objects are found, and the cost of processing. Starts and writes nothing.
 
-    Exit code 1 when a location cannot be counted.
+    Exit code 1 if a location cannot be counted.
     """
     loaded = load(Path(config) if config else None, os.environ)
     found = anyio.run(planned, loaded, objects, media_seconds)
@@ -167,7 +167,7 @@ def _list_notes(each: Planned) -> Iterator[str]:
     if each.error is not None:
         yield f"{each.error.message}" + (f"; {each.error.hint}" if each.error.hint else "")
     if not each.automation.enabled or each.automation.paused:
-        yield "it stands still, and takes nothing before it is enabled and resumed"
+        yield "it is paused or disabled, and imports nothing until you resume or enable it"
     if each.forecast is not None and each.forecast.stretched:
         most = each.automation.max_list_calls_per_hour
         yield f"listings are stretched, to keep to {most:,} list calls an hour"
@@ -176,7 +176,7 @@ def _list_notes(each: Planned) -> Iterator[str]:
 
 
 def _list_work_notes(work: Work) -> Iterator[str]:
-    """What a processor that is paid would take."""
+    """Return the cost of processing by a paid processor."""
     needed, usd = work.forecast, work.forecast.cost_usd
     cost = "nobody knows what they cost" if usd is None else f"{_format_usd(usd)} US dollars"
     tokens = f"{needed.input_tokens:,} tokens in and {needed.output_tokens:,} out"

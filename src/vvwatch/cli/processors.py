@@ -1,4 +1,4 @@
-"""`vvwatch processors`."""
+"""`vvwatch processors`: list and resume processors."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Document = dict[str, Any]
     cls=Family,
     examples=(
         ("vvwatch processors", "which work, what they did today, what they may still spend"),
-        ("vvwatch processors resume gpt", "let one go on after its trouble is mended"),
+        ("vvwatch processors resume gpt", "resume it after you solved its problem"),
     ),
 )
 def processors() -> None:
-    """Processors: who answers the prompts. One that is refused, or out of money, is paused, and all work waits."""
+    """List processors, which answer prompts. One with a rejected key or no money is paused, and its work waits."""
 
 
 @processors.command("list", cls=Command, examples=(("vvwatch processors list", "all that are configured"),))
 @client_options
 def list_processors(client: Client, *, as_json: bool) -> None:
-    """All processors, in the order of the configuration."""
+    """List all processors in the order of the configuration."""
     found = client.get("/processors")
     if as_json:
         print_json({"processors": found})
@@ -49,7 +49,7 @@ def list_processors(client: Client, *, as_json: bool) -> None:
 @click.argument("name", metavar="PROCESSOR")
 @client_options
 def resume(client: Client, name: str, *, as_json: bool) -> None:
-    """Let a paused processor go on; what waits for it is due at once."""
+    """Resume a paused processor; its waiting work starts at once."""
     found = client.post(f"/processors/{quote_segment(name)}/resume")
     if as_json:
         print_json(found)
@@ -82,5 +82,5 @@ def _budget_lines(found: Document) -> Iterator[str]:
         if each["used"] is not None:
             yield (
                 f"{found['name']}: {each['used']:g} of {each['most']:g} used ({each['table']} {each['option']}), "
-                f"begins anew {format_until(each['until'])}"
+                f"resets {format_until(each['until'])}"
             )

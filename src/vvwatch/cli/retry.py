@@ -1,4 +1,4 @@
-"""`vvwatch retry`."""
+"""`vvwatch retry`: retry failed work."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _ROUTES = {"del": "/webhooks/deliveries/{}/retry", "exp": "/exports/{}/retry"}
 @click.argument("identifier", metavar="ID")
 @client_options
 def retry(client: Client, identifier: str, *, as_json: bool) -> None:
-    """Try what failed again: a delivery, an export, files of an import job, segments of a prompt run.
+    """Retry a failed delivery or export, files of an import job, or segments of a prompt run.
 
-    Of a job or a run all that failed is tried again, or only the one that is named behind a slash.
+    For a job or a run, retries every failure, or the single one named after a slash.
     """
     kind, _, piece = identifier.partition("/")
     if kind.startswith("job_"):
@@ -61,7 +61,7 @@ def _find_route(identifier: str) -> str:
 
 
 def _retry_job(client: Client, job_id: str) -> list[Any]:
-    """Attachments are fetched again by their job itself; what stands in a store, file by file."""
+    """Retry attachments as one job, and objects of a store file by file."""
     path = f"/import-jobs/{quote_segment(job_id)}"
     if client.get(path)["source_kind"] == "attachments":
         return [client.post(f"{path}/retry")]
@@ -76,7 +76,7 @@ def _retry_file(client: Client, job_id: str, file_id: str) -> Any:
 
 
 def _retry_run(client: Client, run_id: str, segment_id: str) -> list[Any]:
-    """Process again what failed in a run, or one segment of that; what is being tried already is left to that."""
+    """Retry the failures of a run, or one segment; skip those being retried already."""
     failed = [each for each in list_failed_segments(client, run_id) if segment_id in ("", each["segment_id"])]
     if not failed and segment_id:
         raise Failure(f"segment {segment_id} of {run_id} has not failed")

@@ -1,4 +1,4 @@
-"""The command `vvwatch`: finds a subcommand's module when it is wanted, and says what went wrong."""
+"""The command `vvwatch`: imports subcommands on demand and reports errors."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ _COMMANDS = {
     "dev": ("dev", "Try everything on a local folder, without a configuration."),
     "check": ("check", "Check the configuration and list all problems."),
     "plan": ("plan", "Forecast list calls, their cost and how late new files are found."),
-    "status": ("status", "What is watched, under way, and in need of you."),
-    "doctor": ("doctor", "Examine everything, and mend what can be mended."),
-    "explain": ("explain", "Tell an object's whole life, and why."),
+    "status": ("status", "Show what is watched, under way, and needs you."),
+    "doctor": ("doctor", "Examine everything; repair what can be repaired."),
+    "explain": ("explain", "Show an object's history, and why."),
     "scan": ("scan", "Look for new objects now."),
-    "windows": ("windows", "The windows in which objects gather."),
-    "reconciles": ("scans", "What each sweep of a location came to."),
-    "processors": ("processors", "Who answers prompts; resume one that is paused."),
+    "windows": ("windows", "List windows, in which objects gather."),
+    "reconciles": ("scans", "List full scans and their results."),
+    "processors": ("processors", "List processors; resume a paused one."),
     "fire": ("fire", "Close a window now."),
     "hold": ("hold", "Keep a window open."),
-    "release": ("hold", "Let a held window close again."),
-    "jobs": ("jobs", "Import jobs, and the files of one."),
-    "retry": ("retry", "Try a delivery, export or file again."),
+    "release": ("hold", "Restore the deadline of a held window."),
+    "jobs": ("jobs", "List import jobs and their files."),
+    "retry": ("retry", "Retry a delivery, export, file or segment."),
     "dismiss": ("dismiss", "Stop showing a failure that you have seen."),
-    "pause": ("pausing", "Stop an automation for a while."),
-    "resume": ("pausing", "Let a paused automation go on."),
-    "health": ("health", "Whether the daemon is ready, by the exit code."),
-    "audit": ("audit", "Who changed what, and who was refused."),
+    "pause": ("pausing", "Pause an automation."),
+    "resume": ("pausing", "Resume a paused automation."),
+    "health": ("health", "Check readiness, by the exit code."),
+    "audit": ("audit", "List who changed what, and who was refused."),
     "keys": ("keys", "Create, list and revoke API keys."),
     "db": ("db", "Copy, back up and check the database."),
-    "version": ("version", "The version of vvwatch; with --json, of what it stands on too."),
+    "version": ("version", "Print the version; with --json also those of packages."),
 }
 """Command to the module that holds it and its line in the overview, so that the overview imports nothing."""
 
 
 class Root(Command, click.Group):
-    """`vvwatch` itself. Errors end here, as text on stderr and an exit code; with `debug` after a traceback."""
+    """The command `vvwatch`. Prints errors on stderr and exits with a code; with `debug` prints a traceback first."""
 
     debug = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's own signature
-        """The commands in the order in which a newcomer meets them."""
+        """Return the commands in the order in which a newcomer needs them."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
-        """The command of this name, imported on first use."""
+        """Return the command of this name, imported on first use."""
         if cmd_name not in _COMMANDS:
             return None
         module = import_module(f"vvwatch.cli.{_COMMANDS[cmd_name][0]}")
@@ -64,14 +64,14 @@ class Root(Command, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's own, with the command that a mistyped one was meant to be."""
+        """Resolve as click does, and suggest the closest command for a mistyped one."""
         close = get_close_matches(args[0], _COMMANDS, n=1)
         if args[0] not in _COMMANDS and close:
             ctx.fail(f"No such command {args[0]!r}: did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
-        """The overview of the commands."""
+        """Write the overview of the commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
@@ -83,7 +83,7 @@ class Root(Command, click.Group):
         standalone_mode: bool = True,  # as click's own
         **extra: Any,
     ) -> Any:
-        """Run a command; leaves through SystemExit with the exit code unless `standalone_mode` is off."""
+        """Run a command and exit with its code by SystemExit, unless `standalone_mode` is off."""
         self.debug = False
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
@@ -113,7 +113,7 @@ _EXAMPLES = (
 @click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR=1.")
 @click.pass_context
 def vvwatch(ctx: click.Context, *, debug: bool, no_color: bool) -> None:
-    """Watch folders for object storage: what arrives is imported, processed, exported and announced."""
+    """Folder watcher for object storage: import, process, export and announce new media files."""
     root = ctx.command
     assert isinstance(root, Root)  # noqa: S101  # it is made so, right above
     root.debug = debug
@@ -121,5 +121,5 @@ def vvwatch(ctx: click.Context, *, debug: bool, no_color: bool) -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     vvwatch.main(prog_name="vvwatch")

@@ -1,4 +1,4 @@
-"""`vvwatch run`: the daemon."""
+"""`vvwatch run`: run the daemon."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def run(
     *,
     as_json: bool,
 ) -> None:
-    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP takes over a changed configuration file.
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reloads the configuration file.
 
-    When it is ready it prints one line with its address. Options win over the environment, the environment
-    over the file.
+    Prints one line with its address when it is ready. Options override the environment, the environment overrides
+    the file.
     """
     hide_memory()
     overrides = {

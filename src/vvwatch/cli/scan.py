@@ -1,4 +1,4 @@
-"""`vvwatch scan`."""
+"""`vvwatch scan`: list a location now."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from vvwatch.cli.output import escape_controls, pluralize, print_json
     ),
 )
 @click.argument("name", metavar="[INDEX|AUTOMATION]", required=False)
-@click.option("--dry-run", is_flag=True, help="Only tell what would be picked up, and what not, and why.")
-@click.option("--accept-missing", is_flag=True, help="What the listing misses, however much, is gone.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show what would be picked up, and why the rest would not."
+)
+@click.option("--accept-missing", is_flag=True, help="Count everything that the listing misses as gone.")
 @client_options
 def scan(client: Client, name: str | None, *, dry_run: bool, accept_missing: bool, as_json: bool) -> None:
-    """Look for new objects now instead of at the next turn. What is found joins its window as always.
+    """Look for new objects now instead of at the next scan. They join the window as usual.
 
-    Where most of what is known is missing at once, it is not believed for a while: --accept-missing believes it.
+    If most known objects are missing at once, vvwatch waits before it counts them as gone; --accept-missing counts
+    them now.
     """
     if accept_missing and (dry_run or name is None):
         raise Failure("--accept-missing needs the name of one automation, and no --dry-run", exit_code=USAGE)
@@ -51,7 +54,7 @@ def scan(client: Client, name: str | None, *, dry_run: bool, accept_missing: boo
 
 
 def _print_previews(client: Client, name: str | None, *, as_json: bool) -> None:
-    """Also of automations that stand still, when they are named."""
+    """Print previews; named automations may be paused or disabled."""
     chosen = (
         [find_by_name(client, name).index_id] if name else [each["index_id"] for each in _list_active(client)]
     )

@@ -1,4 +1,4 @@
-"""`vvwatch reconciles`."""
+"""`vvwatch reconciles`: list reports of full scans."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Report = dict[str, Any]
 @click.command(
     cls=Command,
     examples=(
-        ("vvwatch reconciles", "the last sweep of each automation"),
+        ("vvwatch reconciles", "the last full scan of each automation"),
         ("vvwatch reconciles incoming --limit 50", "the latest of one, and what events had missed"),
     ),
 )
@@ -43,10 +43,10 @@ Report = dict[str, Any]
 @limit_option
 @client_options
 def reconciles(client: Client, name: str | None, *, limit: int, as_json: bool) -> None:
-    """What sweeps came to, newest first: each lists all of a location and holds it against what is known.
+    """List full scans, newest first. Each compares a whole listing with the ledger.
 
-    RECOVERED is what events should have told of and did not. One that is no proof concludes nothing about what is
-    gone, and says why. Sweeps that found the same as the one before share a line.
+    RECOVERED counts objects that events missed. A scan without proof counts nothing as gone, and says why.
+    Consecutive scans with equal results share a line.
     """
     found = (
         _fetch_reports(client, find_by_name(client, name).index_id, limit)
@@ -59,7 +59,7 @@ def reconciles(client: Client, name: str | None, *, limit: int, as_json: bool) -
         print_columns([_to_row(each) for each in found], _HEADS, _SPARE, "AUTOMATION")
         _print_remarks(found)
     else:
-        click.echo("nothing was swept yet")
+        click.echo("there was no full scan yet")
 
 
 def _fetch_reports(client: Client, index_id: str, limit: int) -> list[Report]:
@@ -80,7 +80,7 @@ def _to_row(report: Report) -> tuple[str, ...]:
 
 
 def _print_remarks(found: list[Report]) -> None:
-    """Below the table, whose columns have no room for sentences: why a sweep proves no more, and what is odd."""
+    """Print below the table why a scan proves no more, and oddities of the store."""
     for report in found:
         reason = [report["remark"]] if report["remark"] else []
         if told := [*reason, *format_left_out(report), *report["store_notes"]]:
@@ -95,11 +95,11 @@ def _result_word(report: Report) -> str:
 
 
 def format_result(report: Report) -> str:
-    """What the sweep proves, and why not more."""
+    """Return what the scan proves, and why not more."""
     return f"{_result_word(report)}: {report['remark']}" if report["remark"] else _result_word(report)
 
 
 def format_left_out(report: Report) -> Iterator[str]:
-    """How many entries of the listing can be no objects, in a phrase for each reason."""
+    """Return how many entries of the listing cannot be objects, by reason."""
     for each in report["left_out"]:
         yield f"left out: {each['count']}, {each['explanation']}"

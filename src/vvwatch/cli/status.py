@@ -1,4 +1,4 @@
-"""`vvwatch status`: the whole of it at one glance."""
+"""`vvwatch status`: show everything at a glance."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @client_options
 def status(client: Client, *, watch: bool, as_json: bool) -> None:
-    """What is watched, which windows are open and when they close, what is under way, what needs you.
+    """Show what is watched, open windows, work under way, and what needs you.
 
-    Exit code 1 when the database cannot be written to: then nothing goes on.
+    Exit code 1 if the database takes no writes: then no work is done.
     """
     if not watch:
         found = fetch_overview(client)
@@ -67,7 +67,7 @@ def _is_database_writable(found: Document) -> bool:
 
 
 def _redraw(found: Document, *, as_json: bool) -> None:
-    """In place of what stood on the terminal; one line an answer for programs."""
+    """Replace the output on the terminal; for programs print one line an answer."""
     if as_json:
         click.echo(to_json(found))
         return
@@ -137,7 +137,7 @@ _LEARNT: Final = {"events": "events {}", "notices": "notices of the kernel {}", 
 
 
 def _watching_lines(automation: Document) -> Iterator[str]:
-    """How changes are learnt of, and what the last sweep came to."""
+    """Return how changes are found, and the result of the last full scan."""
     yield from _learning_lines(automation)
     yield from (f"{automation['automation_id']}: {remark}" for remark in automation["remarks"])
 
@@ -147,7 +147,7 @@ def _learning_lines(automation: Document) -> Iterator[str]:
     if not found:
         return
     told = _LEARNT[found["learnt_by"]].format(_format_source_state(found["source"] or {}))
-    listed = f"swept every {format_duration(found['sweep_seconds'])}" if told else _format_polling(found)
+    listed = f"full scan every {format_duration(found['sweep_seconds'])}" if told else _format_polling(found)
     yield f"{automation['automation_id']}: {', '.join(filter(None, (told, listed)))}; {_format_last_full_scan(found)}"
     if found["stretched"]:
         most, hot = found["max_list_calls_per_hour"], pluralize(found["hot_prefixes"], "folder")
@@ -157,7 +157,7 @@ def _learning_lines(automation: Document) -> Iterator[str]:
         yield f"  {told}"
     if found["refused_messages"]:
         count = pluralize(found["refused_messages"], "message")
-        yield f"  {count} of the last day told nothing of use: `vvwatch doctor` says why"
+        yield f"  {count} of the last day had no usable content: `vvwatch doctor` says why"
 
 
 def _format_source_state(source: Document) -> str:
@@ -173,11 +173,11 @@ def _format_polling(found: Document) -> str:
 def _format_last_full_scan(found: Document) -> str:
     report, coming = found["last_sweep"], f"next {format_until(found['next_sweep_at'])}"
     if report is None:
-        return f"not swept yet, {coming}"
+        return f"not fully scanned yet, {coming}"
     counts = f"{report['listed']} listed, {report['created'] + report['changed']} new, {report['gone']} gone"
     recovered = f", {report['recovered']} recovered" if report["recovered"] else ""
     proof = format_result(report)
-    return f"last sweep {format_ago(report['finished_at'])} ({proof}: {counts}{recovered}), {coming}"
+    return f"last full scan {format_ago(report['finished_at'])} ({proof}: {counts}{recovered}), {coming}"
 
 
 def _format_window(window: Document | None) -> str:
@@ -209,7 +209,7 @@ def _format_progress(each: Document, what: str, noun: str) -> str:
 
 
 def _attention_lines(attention: list[dict[str, Any]]) -> Iterator[str]:
-    """Line by line; what says the same of many is said once."""
+    """Return one line a problem; equal problems share a line."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for each in attention:
         alike.setdefault((each["kind"], each["what"], each["try"]), []).append(each)
@@ -230,7 +230,7 @@ _COUNTED: Final = (
 
 
 def _older_failure_lines(found: Document) -> Iterator[str]:
-    """How much failed that is not told one by one, and how to be told no more."""
+    """Return how many more failures there are, and how to dismiss them."""
     attention, counts = found["attention"], found["daemon"].get("attention_counts") or {}
     for kind, name in _COUNTED:
         told = sum(each.get("alike", 1) for each in attention if each["kind"] == kind)

@@ -1,4 +1,4 @@
-"""`vvwatch version`."""
+"""`vvwatch version`: print versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PACKAGES = ("anyio", "av", "fastapi", "pydantic", "sqlalchemy", "uvicorn", "wat
 )
 @json_option
 def version(*, as_json: bool) -> None:
-    """The version of vvwatch and, as JSON, of what it stands on."""
+    """Print the version of vvwatch; with --json also of Python, the platform and packages."""
     if not as_json:
         click.echo(f"vvwatch {__version__}")
         return

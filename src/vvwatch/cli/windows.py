@@ -1,4 +1,4 @@
-"""`vvwatch windows`."""
+"""`vvwatch windows`: list windows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SPARE = ("SIZE", "IMPORT JOB", "OPENED")
 @limit_option
 @client_options
 def windows(client: Client, name: str | None, *, only_open: bool, limit: int, as_json: bool) -> None:
-    """The windows in which new objects gather, newest first; each becomes one import job."""
+    """List windows, newest first. New objects gather in a window, and it becomes one import job."""
     index_id = find_by_name(client, name).index_id if name else None
     found = client.get("/windows", state="open" if only_open else None, index_id=index_id, limit=limit)
     if as_json:

@@ -1,4 +1,4 @@
-"""The first API key: given by the operator, or made at the first start and kept in the state directory."""
+"""The first API key: given by the operator, or created at the first start in the state directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOURCE_NAME = "admin.key.source"
 
 
 def load_admin_key(config: Config) -> str:
-    """The admin key of this installation; one that was made is in `admin.key`, readable by its owner alone."""
+    """Return the admin key of this installation; a created one is in `admin.key` with mode 0600."""
     if config.admin_key is not None:
         return config.admin_key.reveal()
     path: Path = config.state_dir / FILE_NAME
@@ -26,7 +26,7 @@ def load_admin_key(config: Config) -> str:
 
 
 def note_key_source(config: Config, environ: Mapping[str, str]) -> None:
-    """Let commands on this machine find the admin key, or name where it is: see `vvwatch.cli.local_daemon`."""
+    """Note where the admin key comes from, for commands on this machine (see `vvwatch.cli.local_daemon`)."""
     path = config.state_dir / SOURCE_NAME
     if config.admin_key is None:
         path.unlink(missing_ok=True)

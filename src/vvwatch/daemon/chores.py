@@ -1,4 +1,4 @@
-"""What the daemon does beside its work: it measures itself, puts overdue work again, and removes what is over."""
+"""The daemon's chores: measure itself, requeue overdue work, remove what is no longer needed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def _measure_daemon(components: Components, notifier: Notifier, before: Tr
 
 
 async def requeue_periodically(components: Components) -> None:
-    """By the clock that is never set: the sweep is what mends a calendar that was."""
+    """Requeue overdue work by the monotonic clock, which also repairs schedules after a clock change."""
     seconds = _FIRST_REQUEUE_SECONDS
     while True:
         await components.clock.sleep(seconds)
@@ -63,7 +63,7 @@ async def requeue_periodically(components: Components) -> None:
 
 
 async def delete_periodically(components: Components, stopping: anyio.Event) -> None:
-    """Carry out what was deleted: what came while nobody looked, and what a stop broke off."""
+    """Carry out deletions, including those that a stop interrupted."""
     deleting = DeletionWorker(components.database, components.clock, components.telemetry, stopping.is_set)
     while True:
         try:
@@ -77,7 +77,7 @@ async def delete_periodically(components: Components, stopping: anyio.Event) -> 
 
 
 async def remove_orphans_periodically(components: Components) -> None:
-    """Remove files that nothing names: of who died between the file and its row, and what other nodes deleted."""
+    """Remove files that no row names: leftovers of a crash, and of what other nodes deleted."""
     while True:
         await _remove_orphans(components)
         await components.clock.sleep(_ORPHANS_SECONDS)
@@ -95,7 +95,7 @@ async def _remove_orphans(components: Components) -> None:
 async def run_calendar(
     components: Components, notifier: Notifier, stopping: anyio.Event
 ) -> AsyncIterator[None]:
-    """Process-local chores on APScheduler's calendar; nothing durable rests on them."""
+    """Run process-local chores on APScheduler's calendar; nothing durable depends on them."""
     pruning = Pruner(
         components.database, components.engine.prune, components.clock, components.telemetry, stopping.is_set
     )

@@ -1,4 +1,4 @@
-"""Whether the credentials that the configuration names could be used, as far as that shows without asking."""
+"""Checks the configured credentials as far as possible without a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vvwatch.providers.gcs.credentials import checked_credentials
 
 
 def check_credentials(config: Config) -> None:
-    """Raises ConfigInvalid, naming each connector whose service account could not sign in. Takes 50 ms for each."""
+    """Raise ConfigInvalid, naming each connector whose service account cannot sign in. Takes 50 ms for each."""
     if found := tuple(_find_problems(config)):
         raise ConfigInvalid(found)
 
@@ -29,7 +29,7 @@ def _find_problems(config: Config) -> Iterator[Problem]:
 
 
 def problem_at(config: Config, loc: tuple[str, ...], error: InvalidInput) -> Problem:
-    """`error` as a problem of what stands at `loc` of the configuration, with its line where there is a file."""
+    """Return `error` as a problem at `loc` of the configuration, with its line if there is a file."""
     if config.path is None:
         return Problem("flags", None, ".".join(loc), error.message, hint=error.hint)
     line = nearest_line(key_lines(config.path.read_text(encoding="utf-8")), loc)

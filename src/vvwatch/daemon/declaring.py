@@ -1,4 +1,4 @@
-"""The configuration file's resources, brought into the database: made, changed, or released when they left."""
+"""Brings the resources of the configuration file into the database, and releases removed ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def apply_declarations(components: Components, config: Config) -> None:
 
 
 def _apply_all(tx: Tx, config: Config, box: SecretBox, key: str) -> list[Entry]:
-    """Returns the entries of the audit trail for what is different now."""
+    """Return the audit entries of the changes."""
     moving.require_whole(tx)
     before = _read_declared(tx)
     catalog.seed_default_prompt(tx, PromptSpec(**TECHNICAL_PROMPT))
@@ -90,7 +90,7 @@ _NO_EDIT: Final = frozenset(
 
 
 def _read_declared(tx: Tx) -> _Rows:
-    """What the file declares, and the operator's own key, as they are in the database."""
+    """Return the declared rows, and the operator's own key, as they are in the database."""
     chosen = [(sa.select(table).where(table.c.declared), kind) for table, kind in _KINDS.items()]
     own_key = api_keys.c.id.startswith(keys.ADMIN_KEY_ID, autoescape=True)
     chosen.append((sa.select(api_keys).where(own_key), "key"))
@@ -98,7 +98,7 @@ def _read_declared(tx: Tx) -> _Rows:
 
 
 def _record_changes(tx: Tx, before: _Rows, after: _Rows) -> Iterator[Entry]:
-    """Record in the audit trail what the file has made, changed and released."""
+    """Record in the audit trail what the file created, changed and released."""
     for kind, identifier in {**before, **after}:
         old, new = before.get((kind, identifier)), after.get((kind, identifier))
         details: dict[str, Any] = {"name": str((new or old or {}).get("name", ""))}
@@ -112,7 +112,7 @@ def _record_changes(tx: Tx, before: _Rows, after: _Rows) -> Iterator[Entry]:
 
 
 def _admin_key_id(config: Config) -> str:
-    """A key that a node has made for itself is its own; one that was given is everybody's."""
+    """Return the id of the admin key: its own for a key that a node created, a common one for a given key."""
     own = config.replicated and config.admin_key is None
     return f"{keys.ADMIN_KEY_ID}_{config.node.name}" if own else keys.ADMIN_KEY_ID
 
@@ -136,7 +136,7 @@ def _declare_connector(tx: Tx, config: Config, box: SecretBox, name: str) -> Non
 
 
 def _seal_credentials(tx: Tx, box: SecretBox, connector_id: str, text: str) -> bytes:
-    """`text` sealed as it is already kept, so that credentials which are the same are no edit."""
+    """Return `text` sealed; as it is already stored if it is equal, so that nothing counts as changed."""
     kept = tx.execute(sa.select(connectors.c.credentials).where(connectors.c.id == connector_id)).scalar()
     with suppress(StoreError):  # another key has sealed it
         if kept is not None and box.open(kept) == text:
@@ -156,7 +156,7 @@ def _prompt_spec(name: str, prompt: Any) -> PromptSpec:
 
 
 def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) -> tuple[str, str | None]:
-    """Returns the ids of the import and the export automation, which keep theirs when the file renames them."""
+    """Return the ids of the import and the export automation, which stay when the file renames them."""
     index_id = ids.index_id(wanted.index)
     spec = automations.ImportSpec(
         connector_id=ids.connector_id(wanted.connector),
@@ -193,7 +193,7 @@ def _declare_automation(tx: Tx, name: str, wanted: Automation, *, rescan: bool) 
 
 
 def _is_paused(tx: Tx, table: sa.Table, index_id: str) -> bool:
-    """What was paused by hand stays paused over a restart."""
+    """Return whether a person paused it, which outlives a restart."""
     return bool(tx.execute(sa.select(table.c.paused).where(table.c.index_id == index_id)).scalar())
 
 
@@ -217,7 +217,7 @@ def _declare_webhook(tx: Tx, config: Config, box: SecretBox, name: str) -> None:
 
 
 def _release_removed(tx: Tx, config: Config, imports: set[str], exports: set[str]) -> None:
-    """What left the file is no longer read-only; automations and webhooks among it stand still."""
+    """Make resources editable that left the file; stop its automations and webhooks."""
     wanted = {
         connectors: set(map(ids.connector_id, config.connectors)),
         indexes: set(map(ids.index_id, config.indexes)),

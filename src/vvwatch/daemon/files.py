@@ -12,13 +12,13 @@ from vvwatch.store.db.ownership import Ownership
 
 
 def write_private(path: Path, text: str) -> None:
-    """Make or replace `path`, whole or not at all, readable by its owner alone."""
+    """Create or replace `path` atomically, with mode 0600."""
     private_files.replace(path, f"{text}\n".encode())
 
 
 @asynccontextmanager
 async def own_state_dir(config: Config) -> AsyncIterator[None]:
-    """Own the state directory, where owning the database does not do it: another daemon would empty our spool.
+    """Own the state directory unless owning the database does that: another daemon would empty our spool.
 
     Raises StoreLocked, StoreError.
     """

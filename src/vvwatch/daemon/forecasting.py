@@ -1,4 +1,4 @@
-"""What processing the media of an automation would take: calls, tokens and US dollars, before anything runs."""
+"""Forecasts the calls, tokens and US dollars of processing an automation's media."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOTHING: Mapping[str, Spent] = {}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What so many media items, each so long, take at most, and which budgets would be reached."""
+    """The most that processing takes, and the budgets it would reach."""
 
     processor: str
     items: int
@@ -40,7 +40,7 @@ class Work:
 
 
 class Forecaster:
-    """Forecasts by the processors of a configuration, which are asked nothing that needs a network."""
+    """Forecasts with the configured processors, without a network."""
 
     def __init__(self, config: Config, work_dir: Path, media_seconds: float) -> None:
         self._config = config
@@ -66,7 +66,7 @@ class Forecaster:
         await self._closing.aclose()
 
     def work(self, automation: Automation, items: int) -> Work | None:
-        """Return what so many videos take; None where a prompt of the API asks, which the file does not know."""
+        """Return what processing so many videos takes; None if the prompt exists only in the API."""
         name, prompt = choose_prompt(self._config, automation)
         if prompt is None:
             return None

@@ -1,4 +1,4 @@
-"""Start, ready, reload, drain, stop. A start is a resumption: nothing but the database is needed."""
+"""Starts, serves, reloads, drains and stops. Every start is a resumption and needs only the database."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def _print_line(line: str) -> None:
 class ServeOptions:
     """How this process serves.
 
-    `once` ends when all that can go on by itself is done, `resumes` ends pauses of processors at the start, `observe`
-    sees every event, `reload` reads the configuration again (without it SIGHUP changes nothing), `watch` measures the
-    event loop that it makes.
+    `once` ends when no work is left that can continue automatically; `resumes` ends pauses of processors at the
+    start; `observe` gets every event; `reload` reads the configuration again (without it SIGHUP changes nothing);
+    `watch` measures the event loop that it creates.
     """
 
     environ: Mapping[str, str]
@@ -96,10 +96,10 @@ class ServeOptions:
 
 
 async def serve(config: Config, options: ServeOptions) -> int:
-    """Run the daemon until a signal (or, `once`, until idle) and return its exit code.
+    """Run the daemon until a signal (or, with `once`, until idle) and return its exit code.
 
-    Raises VvwatchError when it cannot start: the database is owned, the address is taken, the state directory
-    cannot be written.
+    Raises VvwatchError if it cannot start: the database is owned, the address is taken, the state directory is not
+    writable.
     """
     log = configure_logging(config.log.format, config.log.level, options.log_stream, options.environ)
     telemetry = Telemetry(__version__, log, keys=config.log.keys)
@@ -117,7 +117,7 @@ async def serve(config: Config, options: ServeOptions) -> int:
 
 
 def _report_loop(telemetry: Telemetry, _loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Report what asyncio found; its own handler would log each time, with everything that was involved."""
+    """Report an error that asyncio found; its own handler would log each time, with all objects involved."""
     telemetry.emit("loop.failed", message=context.get("message", ""), error=context.get("exception"))
 
 
@@ -195,7 +195,7 @@ class Supervisor:
             scope.cancel()
 
     async def _signals(self, scope: anyio.CancelScope, app: FastAPI) -> None:
-        """A stop is heard at once, also while an answer to another signal waits for the database."""
+        """Handle signals; a stop takes effect at once, even while another signal's answer waits for the database."""
         with anyio.open_signal_receiver(*_SIGNALS) as received:
             async with anyio.create_task_group() as answers:
                 async for number in received:
@@ -218,7 +218,7 @@ class Supervisor:
             self._components.telemetry.emit("daemon.state_dumped", **figures)
 
     async def _drain(self, scope: anyio.CancelScope, web: WebServer) -> None:
-        """Finish what is under way, within the time allowed; what remains is resumed by the next start."""
+        """Finish running work within the time allowed; the next start resumes the rest."""
         components = self._components
         self._state.ready = False
         self._notifier.stopping("draining")
@@ -237,7 +237,7 @@ class Supervisor:
         scope.cancel()
 
     async def _reload(self, app: FastAPI) -> None:
-        """Take over the changed file, or keep the old configuration and say why."""
+        """Apply the changed file, or keep the old configuration and report why."""
         async with self._reloading:
             await self._take_over(app)
 
@@ -251,7 +251,7 @@ class Supervisor:
             await apply_declarations(components, config)
         except Exception as error:  # noqa: BLE001  # a bad file must not end a daemon that works
             components.telemetry.emit("config.rejected", error=error)
-            self._notifier.ready("the changed configuration was rejected; the old one goes on")
+            self._notifier.ready("the changed configuration was rejected; the old one stays in force")
             return
         components.take_over(config)
         apply_reloaded(app, config)
@@ -269,9 +269,9 @@ class Supervisor:
             self._components.telemetry.emit("config.warned", problem=str(warning))
 
     async def _keep_alive(self) -> None:
-        """Tell the watchdog that the loop and the database both still move: a bare timer proves nothing.
+        """Notify the watchdog while the loop and the database work: a bare timer proves nothing.
 
-        A database that says no is waited for: no restart makes room on its disk, or brings its server back.
+        An unavailable database does not count as hanging: no restart frees its disk or brings its server back.
         """
         seconds = self._notifier.watchdog_seconds
         while seconds is not None:
@@ -281,7 +281,7 @@ class Supervisor:
             await self._components.clock.sleep(seconds / 2)
 
     async def _be_seen(self, where: str) -> None:
-        """Tell the other nodes that this one works, until it ends."""
+        """Send heartbeats to the other nodes until the daemon stops."""
         components = self._components
         heartbeat = components.config.node.heartbeat_seconds
         while not self._stopping.is_set():
@@ -304,6 +304,6 @@ class Supervisor:
 
 
 def _webhook_settings(config: Config) -> dict[str, Any]:
-    """How webhooks are sent to, without the webhooks themselves and what a reload takes over."""
+    """Return the settings for sending webhooks that a reload does not apply."""
     names = type(config.webhooks).model_fields
     return {name: getattr(config.webhooks, name) for name in names if not name.startswith("allow_")}

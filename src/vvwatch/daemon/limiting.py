@@ -1,4 +1,4 @@
-"""The limiters of the configured processors, and the fingerprints by which a changed configuration is known."""
+"""The limiters of processors, and fingerprints that reveal a changed configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PURPOSE: Final = "processor fingerprints"
 
 @dataclass
 class Limiters:
-    """Makes each processor's limiter once. `node` is this node's name where there are others; else empty."""
+    """Creates each processor's limiter once. `node` is this node's name if there are others, else empty."""
 
     database: Database
     clock: Clock
@@ -44,7 +44,7 @@ class Limiters:
         return {name: limiter.in_flight for name, limiter in self._made.items()}
 
     def drain(self) -> None:
-        """Let no call begin on this node any more."""
+        """Start no more calls on this node."""
         for limiter in self._made.values():
             limiter.drain()
 
@@ -52,13 +52,13 @@ class Limiters:
         self.telemetry.emit("processor.held_back", processor=name, seconds=round(seconds, 3))
 
     async def aclose(self) -> None:
-        """Give back what this node has of the others' quota."""
+        """Return this node's share of the common quota."""
         for limiter in self._made.values():
             await limiter.aclose()
 
 
 def compute_fingerprints(config: Config, box: SecretBox) -> dict[str, str]:
-    """Return what tells each processor's configuration, key and budgets apart from others; it does not tell them."""
+    """Return a fingerprint of each processor's configuration, key and budgets; it reveals none of them."""
     key = box.secret(_PURPOSE)
     found = {}
     for name, table in config.processors.items():

@@ -1,7 +1,7 @@
-"""How long the event loop was blocked, and by what: each turn of the loop is timed, and a thread looks at long ones.
+"""Measures how long the event loop is blocked, and by what: times each turn, and samples long ones from a thread.
 
-While one callback runs, nothing else does: no request is answered and no work goes on. What takes longer than
-`BLOCKED_SECONDS` is reported as `loop.blocked`, with the place in the code where the loop was found.
+While one callback runs, nothing else does: no request is answered and no work is done. A block of `BLOCKED_SECONDS`
+or more is reported as `loop.blocked`, with the place in the code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _IDLE: Final = frozenset({"threading", "queue", "selectors", "concurrent.futures
 
 
 class _TimedSelector(selectors.DefaultSelector):
-    """Tells `watch` when the loop begins to wait, and when it goes on."""
+    """Notifies `watch` when the loop begins and ends waiting."""
 
     def __init__(self, watch: LoopWatch) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ class _TimedSelector(selectors.DefaultSelector):
 
 
 class LoopWatch:
-    """Measures the loop that `loop` makes, at a cost below 0.1 % of a core.
+    """Measures the loop that `loop` creates, at a cost below 0.1 % of a core.
 
-    `seconds` is a monotonic clock. Of a loop that was made elsewhere it notices only what keeps every thread from
-    running: a long call that never lets go of the interpreter, or a machine without a free core.
+    `seconds` is a monotonic clock. In a loop created elsewhere it notices only what stops every thread: a long call
+    that never releases the interpreter lock, or a machine without a free core.
     """
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -65,12 +65,12 @@ class LoopWatch:
         self._look_at = self._measure_at = seconds()
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Return a new event loop, measured by this."""
+        """Return a new event loop that this measures."""
         return asyncio.SelectorEventLoop(_TimedSelector(self))
 
     @contextmanager
     def reporting(self, telemetry: Telemetry) -> Iterator[None]:
-        """Report to `telemetry` from a thread for the life of the block, which the thread of the loop enters."""
+        """Report to `telemetry` from a thread until the block ends; enter it in the loop's thread."""
         self._loop_thread = threading.get_ident()
         ended = threading.Event()
 
@@ -88,11 +88,11 @@ class LoopWatch:
             thread.join()
 
     def turn_begins(self) -> None:
-        """The loop has waited and goes on."""
+        """Note that the loop stopped waiting."""
         self._began_at = self._seconds()
 
     def turn_ends(self) -> None:
-        """The loop has run all that was due, and waits."""
+        """Note that the loop ran everything due, and waits."""
         began_at, self._began_at = self._began_at, None
         if began_at is not None:
             now = self._seconds()
@@ -102,12 +102,12 @@ class LoopWatch:
             self._stack = []
 
     def longest(self) -> float:
-        """Return how long the longest block of the last minute took, in seconds; 0 for less than 10 ms."""
+        """Return the longest block of the last minute in seconds; 0 for less than 10 ms."""
         since = self._seconds() - _REMEMBERED_SECONDS
         return max((seconds for ended_at, seconds in tuple(self._longest) if ended_at >= since), default=0.0)
 
     def look(self, telemetry: Telemetry) -> None:
-        """See what the loop is at, and report the blocks that are over and, four times a minute, the longest."""
+        """Sample the loop; report finished blocks and, four times a minute, the longest."""
         now, began_at = self._seconds(), self._began_at
         if began_at is not None and now - began_at >= BLOCKED_SECONDS:
             self._stack = self._stack or _stack_of(self._loop_thread)
@@ -137,7 +137,7 @@ class LoopWatch:
 
 
 def _stack_of(thread: int) -> list[str]:
-    """Where a thread is in the code: the innermost function, then who called it."""
+    """Return where a thread is in the code, innermost function first."""
     frame = sys._current_frames().get(thread)  # noqa: SLF001  # documented, for such a use
     places: list[str] = []
     while frame is not None and len(places) < _FRAMES:
@@ -147,7 +147,7 @@ def _stack_of(thread: int) -> list[str]:
 
 
 def _busy_threads(loop_thread: int) -> list[str]:
-    """Where those of the other threads are that do something."""
+    """Return where the other busy threads are."""
     own = {loop_thread, threading.get_ident()}
     frames = sys._current_frames()  # noqa: SLF001  # documented, for such a use
     busy = (frame for thread, frame in frames.items() if thread not in own)

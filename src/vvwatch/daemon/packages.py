@@ -1,4 +1,4 @@
-"""Whether the packages that the configuration needs are installed."""
+"""Checks that the packages for the configuration are installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vvwatch.errors import ConfigInvalid, InvalidInput
 
 
 def check_packages(config: Config) -> None:
-    """Raises ConfigInvalid, naming what needs a package that is missing and the command that installs it."""
+    """Raise ConfigInvalid, naming what needs a missing package and the command that installs it."""
     missing = {loc: extra for loc, extra in _list_needed(config) if extras.missing_package(extra)}
     if missing:
         raise ConfigInvalid(
@@ -20,7 +20,7 @@ def check_packages(config: Config) -> None:
 
 
 def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Where the configuration needs an extra, and which."""
+    """Return where the configuration needs an extra, and which."""
     for name, connector in config.connectors.items():
         if isinstance(connector, CloudConnector):
             yield ("connectors", name), connector.type

@@ -1,4 +1,4 @@
-"""What a configuration would take, before anything runs: its locations are listed once, and nothing is written."""
+"""Forecasts what a configuration takes: lists each location once, writes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LONGEST_SECONDS: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many objects lie below a prefix, and the requests that listed them; not `complete`: there are more."""
+    """The objects below a prefix and the requests that listed them; if not `complete`, there are more."""
 
     objects: int
     calls: int
@@ -42,9 +42,9 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An automation and what it would take; without `size` and `forecast` the `error` says why that is not known.
+    """An automation and what it takes; without `size` and `forecast`, `error` says why that is unknown.
 
-    `work` is what processing everything there takes, None where the prompt is not one of the file.
+    `work` is the processing of everything there; None if the prompt is not in the file.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class _ConnectorRow:
-    """What opening a storage asks of a connector's row."""
+    """The columns of a connector that opening a storage needs."""
 
     id: str
     provider: str
@@ -72,10 +72,10 @@ class _ConnectorRow:
 async def plan_automations(
     config: Config, objects: int | None = None, media_seconds: float = USUAL_SECONDS
 ) -> list[Planned]:
-    """What each automation would take, with so many `objects` in its location; None: they are counted there.
+    """Return a forecast for each automation, with `objects` in its location; None: count them.
 
-    Counting ends with a million objects, or after two minutes. Each object is supposed to be a video of so many
-    `media_seconds`: none is opened.
+    Counting ends at a million objects or after two minutes. Assumes that each object is a video of `media_seconds`;
+    opens none.
     """
     with TemporaryDirectory() as folder:
         box = SecretBox(base64.urlsafe_b64encode(secrets.token_bytes(32)))
@@ -89,7 +89,7 @@ async def plan_automations(
 
 
 class _Planner:
-    """Plans the automations of a configuration; what two of them watch alike is counted once."""
+    """Plans the automations of a configuration; counts a location once that several watch alike."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _Planner:
         self._counted: dict[tuple[object, ...], Size] = {}
 
     async def planned(self, name: str, automation: Automation) -> Planned:
-        """One automation; what stands in the way is its `error`."""
+        """Return the plan of one automation; a problem becomes its `error`."""
         connector = self._config.connectors[automation.connector]
         learnt_by = _learning_of(connector)
         try:
@@ -132,7 +132,7 @@ class _Planner:
         return Planned(name, automation, learnt_by, size, forecast(watch), work)
 
     def _row(self, name: str) -> sa.Row[Any]:
-        """The connector as the database would hand it on."""
+        """Return the connector as the database would."""
         wanted, secret = self._config.connectors[name], self._config.connector_secrets.get(name)
         sealed = None if secret is None else self._box.seal(secret.reveal())
         node = wanted.node if isinstance(wanted, LocalConnector) and self._config.replicated else None
@@ -151,7 +151,7 @@ class _Planner:
 
 
 async def _count_objects(storage: Storage, automation: Automation) -> Size:
-    """What one listing shows. Raises StorageError when the location cannot be listed."""
+    """Return the size by one listing. Raises StorageError if the location cannot be listed."""
     found = Size(0, 0, complete=False)
     rules = ObjectFilter(automation.prefix, automation.pattern, automation.recursive, automation.exclude)
     with anyio.move_on_after(_LONGEST_SECONDS):

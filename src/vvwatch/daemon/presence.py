@@ -1,4 +1,4 @@
-"""A node tells the others that it works, and tells of those that do not any more."""
+"""Heartbeats between nodes, and reports of nodes that are lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vvwatch.store.admin.nodes import Life
 
 
 async def send_heartbeat(components: Components, life: Life) -> None:
-    """Give a sign of life, and tell of a life of this node and of nodes that ended without a word."""
+    """Send a heartbeat; report an earlier loss of this node, and other nodes that are lost now."""
     now = components.clock.now()
     seen_at = await components.database.write(nodes.record_life, life)
     if seen_at is not None:

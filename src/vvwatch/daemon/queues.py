@@ -1,4 +1,4 @@
-"""The queues in which stores tell of changes: opened for a connector as its storage is, by whom it is reached."""
+"""Opens the event queues of connectors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vvwatch.ports import EventQueue
 
 
 def open_queue(storages: Storages, connector: sa.Row[Any]) -> EventQueue:
-    """A new queue of a connector that has events; blocks while what its provider needs is loaded.
+    """Return a new queue of a connector with events; blocks while it imports what the provider needs.
 
-    Raises InvalidInput for a connector without events, or a queue that cannot be one, and what opening the storage
-    raises for credentials.
+    Raises InvalidInput for a connector without events or an impossible queue, and the errors of opening its storage
+    for credentials.
     """
     opener = _OPENERS.get(connector.provider)
     if not connector.events or opener is None:

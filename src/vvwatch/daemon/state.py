@@ -1,4 +1,4 @@
-"""What the daemon says of itself: readiness, status, and whether anything is left to do."""
+"""What the daemon reports about itself: readiness, status, and whether work is left."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SOON_SECONDS = 2.0
 
 @dataclass
 class DaemonState:
-    """Where the daemon is in its life."""
+    """The phase of the daemon's life."""
 
     started_at: float
     ready: bool = False
@@ -48,7 +48,7 @@ class DaemonState:
 
 
 def build_app(components: Components, state: DaemonState, address: str) -> FastAPI:
-    """The API over this components."""
+    """Return the API over these components."""
     config = components.config
 
     async def status() -> dict[str, Any]:
@@ -89,7 +89,7 @@ def build_app(components: Components, state: DaemonState, address: str) -> FastA
 
 
 def _api_settings(components: Components) -> ApiSettings:
-    """What holds until the next start."""
+    """Return the settings that stay until the next start."""
     config = components.config
     return ApiSettings(
         debounce_scale=config.debounce.scale,
@@ -108,7 +108,7 @@ def _api_settings(components: Components) -> ApiSettings:
 
 
 def _source_health(components: Components) -> dict[str, Any]:
-    """How sources, queues and the stores that owe an answer are."""
+    """Return the health of sources, queues and stores that do not answer."""
     found = {
         "sources": components.subscriptions.health(),
         "queues": components.subscriptions.queue_health(),
@@ -118,13 +118,13 @@ def _source_health(components: Components) -> dict[str, Any]:
 
 
 def _connection_pressure(components: Components) -> dict[str, Any] | None:
-    """The limit of connections that was reached a short while ago."""
+    """Return the limit of connections reached recently."""
     found = components.connections.pressure()
     return None if found is None else asdict(found)
 
 
 def apply_reloaded(app: FastAPI, config: Config) -> None:
-    """Let the API go by what a reload takes over of `config`."""
+    """Apply to the API what a reload may change."""
     context: ApiContext = app.state.context
     app.state.context = replace(context, settings=_with_reloadable(context.settings, config))
 
@@ -140,7 +140,7 @@ def _with_reloadable(settings: ApiSettings, config: Config) -> ApiSettings:
 
 
 def _store_hosts(config: Config) -> dict[str, str]:
-    """Provider to the host at which the configuration has its usual endpoint, where it names one."""
+    """Return the host of each provider's configured endpoint."""
     urls = {name: getattr(config.storage, name).endpoint_url for name in ("s3", "gcs", "azure")}
     return {name: urlsplit(url).hostname or "" for name, url in urls.items() if url}
 
@@ -157,7 +157,7 @@ def _node_to_dict(node: nodes.Node) -> dict[str, Any]:
 
 
 async def report_nothing_watched(components: Components, announce: Callable[[str], None]) -> None:
-    """Say what to do where nothing is watched: a daemon that does nothing looks like one that works."""
+    """Report if nothing is watched: an idle daemon looks like a working one."""
     try:
         is_idle = not await components.database.read(automations.has_import_automations)
     except StoreUnavailable:  # which is logged as an outage; this must not end the daemon
@@ -182,9 +182,9 @@ async def _report_recovery(components: Components) -> None:
 
 
 async def is_idle(components: Components, started_at: float) -> bool:
-    """Whether all that was there is done: scanned since the start, settled, no window open, no work waiting.
+    """Return whether all work is done: scanned since the start, settled, no window open, no job waiting.
 
-    What waits for a processor that only a person can set going again is not waited for.
+    Ignores work that waits for a processor that only a person can resume.
     """
     if components.watcher.settling() or components.watcher.busy():
         return False
@@ -192,14 +192,14 @@ async def is_idle(components: Components, started_at: float) -> bool:
 
 
 async def measure_work(components: Components) -> dict[str, Any]:
-    """What is under way, in numbers. Reports a shortage of this machine that is over."""
+    """Return the work under way in numbers. Reports the end of a shortage of this machine."""
     await _report_recovery(components)
     figures = await components.database.read(_read_figures, components.sink)
     return {**figures, "connections_open": len(components.connections)}
 
 
 async def list_watched(components: Components) -> dict[str, set[str]]:
-    """The ids of what is at work now, by the label that metrics have for it."""
+    """Return the ids of active resources by their metrics label."""
     pairs = await components.database.read(automations.list_active)
     return {
         "automation": {automation.id for automation, _ in pairs},
@@ -220,13 +220,13 @@ def _read_figures(tx: Tx, sink: JobSink) -> dict[str, Any]:
 
 
 def _count_unfinished(tx: Tx, table: sa.Table) -> int:
-    """What is in the engine's hands and what waits for its share; each has an index of its own."""
+    """Count rows in the engine's hands and rows that wait for their share; each part has its own index."""
     in_hand = _count_rows(tx, table.c.next_at.is_not(None))
     return in_hand + _count_rows(tx, table.c.status == "pending", table.c.next_at.is_(None))
 
 
 def _count_gathered(tx: Tx) -> int:
-    """Files in open windows, whose import jobs are to come."""
+    """Count files in open windows, which have no import job yet."""
     held = sa.select(sa.func.coalesce(sa.func.sum(windows.c.object_count), 0))
     return int(tx.execute(held.where(windows.c.state == "open")).scalar_one())
 

@@ -1,4 +1,4 @@
-"""The state directory belongs to the daemon alone: what others may enter is closed, what leads elsewhere is refused."""
+"""Closes the state directory to other users, and rejects symbolic links in it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _NO_LINK: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What was closed to others, by its name; and why others may still enter the directory, or nothing."""
+    """The names that were closed to others, and why others may still enter the directory, or nothing."""
 
     closed: tuple[str, ...] = ()
     doubt: str = ""
 
 
 def prepare_state_dir(path: Path) -> Prepared:
-    """Make the directory, or close it and what lies in it to others; it may itself be a symbolic link.
+    """Create the directory, or close it and its content to others; it may be a symbolic link itself.
 
-    Raises VvwatchError when it cannot be written, holds a symbolic link, or is another's in which everybody may write.
+    Raises VvwatchError if it is not writable, contains a symbolic link, or belongs to another user and everybody may
+    write to it.
     """
     try:
         private_files.make_folder(path)
@@ -44,13 +45,13 @@ def prepare_state_dir(path: Path) -> Prepared:
 
 
 def _close_entries(path: Path) -> Iterator[str]:
-    """What lies deeper is behind folders that are closed here."""
+    """Close the top level; deeper levels are behind closed folders."""
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             if entry.is_symlink():
                 raise VvwatchError(
                     f"the state directory holds a symbolic link: {entry.path}",
-                    "remove it: whoever planted it chooses which file vvwatch writes; for room on another disk, mount "
+                    "remove it: its owner decides which file vvwatch writes; for room on another disk, mount "
                     "that there, or choose another state_dir",
                 )
             if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
@@ -58,7 +59,7 @@ def _close_entries(path: Path) -> Iterator[str]:
 
 
 def _close_to_others(path: Path, name: str) -> Iterator[str]:
-    """Take from others what they may do with what is ours; yields its name when there was anything."""
+    """Remove other users' permissions from our file; yield its name if it had any."""
     found = path.stat()
     if found.st_uid != os.geteuid() or not found.st_mode & _OTHERS:
         return
@@ -72,10 +73,10 @@ def _close_to_others(path: Path, name: str) -> Iterator[str]:
 
 
 def _why_open(path: Path) -> str:
-    """Why others may enter the directory, which is not ours to close.
+    """Return why other users may enter a directory that we cannot close.
 
-    A platform's volume belongs to root and to a group that was made for it; in one with the sticky bit nobody removes
-    what is another's.
+    A platform's volume belongs to root and to a group created for it; in a directory with the sticky bit nobody
+    removes another user's files.
     """
     found = path.stat()
     if not found.st_mode & _OTHERS:

@@ -1,4 +1,4 @@
-"""The storages of connectors: opened when first wanted, replaced when a connector is edited, closed at the end."""
+"""The storages of connectors: opened on demand, replaced when a connector changes, closed at the end."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _CLOSING_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A storage, and what it was opened for: when that differs, another one takes its place."""
+    """A storage and the settings it was opened with: other settings replace it."""
 
     wanted: tuple[object, ...]
     storage: Storage
 
 
 class Storages:
-    """Opens the storage of a connector's row, once for each setting: a storage remembers what it has seen.
+    """Opens the storage of a connector once for each setting: a storage remembers what it learnt.
 
-    `config` tells the configuration in force, `box` opens credentials, `spool` has room for what is read.
+    `config` returns the current configuration, `box` opens credentials, `spool` stores downloads.
     """
 
     def __init__(self, config: Callable[[], Config], box: SecretBox, spool: Spool) -> None:
@@ -60,11 +60,11 @@ class Storages:
         self._opening = threading.Lock()
 
     def __call__(self, connector: sa.Row[Any]) -> Storage:
-        """The storage; blocks while what a provider needs is loaded.
+        """Return the storage; blocks while it imports what the provider needs.
 
-        Raises OnAnotherNode for a folder that another node has, CredentialsRefused without credentials, StoreError
-        for ones that another key has sealed, Conflict for a connector that was deleted, and InvalidInput for a
-        provider that this vvwatch does not have, or not all that it needs.
+        Raises OnAnotherNode for another node's folder, CredentialsRefused without credentials, StoreError for ones
+        sealed with another key, Conflict for a deleted connector, and InvalidInput for an unknown provider or a
+        missing package.
         """
         self._require_within_reach(connector)
         location = self._location(connector)
@@ -81,14 +81,14 @@ class Storages:
             return self._opened[connector.id].storage
 
     def for_work(self, connector: sa.Row[Any]) -> Storage:
-        """As a call, for what the daemon does by itself: whatever a person has to mend first is waited for.
+        """Return the storage for the daemon's own work, which waits for whatever a person must repair.
 
         Raises StorageUnavailable also for a disabled connector, and for one that cannot be opened on this node.
         """
         if connector.status == "disabled":
             raise StorageUnavailable(
                 f"connector {connector.id!r} is disabled",
-                "all that uses it goes on when its status is active again",
+                "set its status to active: everything that uses it resumes",
             )
         try:
             return self(connector)
@@ -96,7 +96,7 @@ class Storages:
             raise StorageUnavailable(error.message, error.hint) from error
 
     def way(self, connector: sa.Row[Any]) -> tuple[Mapping[str, Any], str | None]:
-        """Where the objects of a connector are asked for, and its credentials in clear, None where it has none.
+        """Return the location of a connector's objects, and its credentials in clear; None if it has none.
 
         Raises as a call does.
         """
@@ -105,11 +105,11 @@ class Storages:
         return location, self._credentials(connector, location)
 
     def addresses(self, connector: sa.Row[Any]) -> tuple[Address, ...]:
-        """As `addresses_of`, at the endpoint that the connector is asked at now."""
+        """Return `addresses_of` with the current endpoint of the connector."""
         return addresses_of(connector.provider, self._location(connector))
 
     async def aclose(self) -> None:
-        """Close all storages, also when the caller was cancelled; what takes too long is left to the process's end."""
+        """Close all storages, even when cancelled; slow ones are left to the end of the process."""
         with anyio.move_on_after(_CLOSING_SECONDS, shield=True):
             async with anyio.create_task_group() as tasks:
                 for storage in (*self._replaced, *(each.storage for each in self._opened.values())):
@@ -118,7 +118,7 @@ class Storages:
     def _require_within_reach(self, connector: sa.Row[Any]) -> None:
         here = self._config().node.name
         if connector.status == "deleted":
-            raise Conflict(f"connector {connector.id!r} was deleted", "make it again, and use that one")
+            raise Conflict(f"connector {connector.id!r} was deleted", "create another connector and use that")
         if connector.node not in ("", here):
             raise OnAnotherNode(
                 f"the folder of connector {connector.id!r} is on the node {connector.node!r}; this one is {here!r}",
@@ -126,7 +126,7 @@ class Storages:
             )
 
     def _location(self, connector: sa.Row[Any]) -> dict[str, Any]:
-        """Where the objects are; at the usual endpoint of the provider where the connector names none."""
+        """Return where the objects are, with the provider's usual endpoint if the connector names none."""
         own: dict[str, Any] = connector.settings
         usual = getattr(self._config().storage, connector.provider, None)
         if usual is None or "endpoint_url" in own:
@@ -134,7 +134,7 @@ class Storages:
         return {**usual.model_dump(mode="json", exclude_defaults=True), **own}
 
     def _roots(self, connector: sa.Row[Any]) -> tuple[Path, ...]:
-        """Where a folder may lie; that of uploads lies where this vvwatch keeps it, which is none of these."""
+        """Return where a folder may be; the built-in folder of uploads has its own root."""
         if connector.builtin:
             return (Path(connector.settings["root"]),)
         return tuple(self._config().local.roots) if connector.provider == "local" else ()
@@ -150,7 +150,7 @@ class Storages:
         return opener(location, self._credentials(connector, location), self._spool)
 
     def _credentials(self, connector: sa.Row[Any], location: Mapping[str, Any]) -> str | None:
-        """The connector's own; None for the identity of this machine, and for an emulator, which wants none."""
+        """Return the connector's credentials; None for the machine's identity and for an emulator."""
         if connector.credentials is not None:
             return self._box.open(connector.credentials)
         in_clear = str(location.get("endpoint_url", "")).startswith("http://")
@@ -165,7 +165,7 @@ class Storages:
 def s3_access(
     location: Mapping[str, Any], credentials: str | None
 ) -> tuple[S3Location, S3Credentials | None]:
-    """The bucket, and the access key to it."""
+    """Return the bucket and its access key."""
     from vvwatch.providers.s3.storage import S3Credentials, S3Location  # noqa: PLC0415  # only what is asked for
 
     names = ("bucket", "region", "endpoint_url", "path_style", "ca_file", "proxy", "requester_pays")
@@ -174,7 +174,7 @@ def s3_access(
 
 
 def gcs_access(location: Mapping[str, Any]) -> GcsLocation:
-    """The bucket."""
+    """Return the bucket."""
     from vvwatch.providers.gcs.storage import GcsLocation  # noqa: PLC0415
 
     names = ("bucket", "endpoint_url", "ca_file", "proxy", "user_project")
@@ -184,7 +184,7 @@ def gcs_access(location: Mapping[str, Any]) -> GcsLocation:
 def azure_access(
     location: Mapping[str, Any], credentials: str | None
 ) -> tuple[AzureLocation, AzureAccountKey | AzureClientSecret | None]:
-    """The container, and who asks for it."""
+    """Return the container and its credentials."""
     from vvwatch.providers.azure.storage import AzureAccountKey, AzureClientSecret, AzureLocation  # noqa: PLC0415
 
     names = ("storage_account", "container", "endpoint_url", "authority_url", "ca_file", "proxy")
@@ -220,7 +220,7 @@ _OPENERS: Mapping[str, Callable[[Mapping[str, Any], str | None, Spool], Storage]
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Around imports of what talks to a store. Raises InvalidInput, with what to install, when one fails."""
+    """Guard imports of a provider's packages. Raises InvalidInput, with the install command, if one fails."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Everything is put together here, and only here."""
+"""Constructs every part of the daemon; nothing else does."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _DOWNLOAD_SECONDS = 30.0
 
 @dataclass
 class Live:
-    """The configuration in force; a reload replaces it."""
+    """The current configuration; a reload replaces it."""
 
     config: Config
 
@@ -113,24 +113,24 @@ class Components:
 
     @property
     def config(self) -> Config:
-        """The configuration in force."""
+        """The current configuration."""
         return self.live.config
 
     def take_over(self, config: Config) -> None:
-        """Go by `config`, as far as a reload takes it over."""
+        """Apply what a reload may change."""
         self.live.config = config
         self.sender.guard.policy = config.webhooks.policy
         self.downloads.guard.policy = config.attachments.policy
 
     def clear_spool(self) -> None:
-        """Begin with an empty spool: what a dead process left there is of no use to anybody."""
+        """Empty the spool: a dead process left it useless."""
         shutil.rmtree(self.spool, ignore_errors=True)
         self.spool.mkdir(mode=0o700, exist_ok=True)
         self.exports.prepare()
         self.uploads.folder.prepare()
 
     async def aclose(self) -> None:
-        """End what processors have running, and close all connections; refused requests are kept before."""
+        """End running processors and close all connections, after saving the counts of refused requests."""
         await self.refused.flush()
         for processor in self.processors.values():
             await processor.aclose()
@@ -140,7 +140,7 @@ class Components:
         await self.downloads.aclose()
 
     def handlers(self) -> dict[Kind, Handler]:
-        """Who does which kind of work."""
+        """Return the handler of each kind of work."""
         return {
             Kind.SCAN: self.watcher.scan,
             Kind.WINDOW: self.windows.advance,
@@ -154,18 +154,18 @@ class Components:
         }
 
     async def work(self) -> None:
-        """Do what is due until the engine is told to stop.
+        """Run due work until the engine is stopped.
 
-        Work for processors that are not configured any more is taken as well: it fails with that reason, instead of
-        waiting for ever.
+        Takes work for processors that are no longer configured, too: it fails with that reason instead of waiting
+        for ever.
         """
         wanted = await self.database.read(processors_in_use)
         await self.engine.run(self.handlers(), self.lanes(wanted - self.processors.keys()))
 
     def lanes(self, gone: Collection[str] = ()) -> tuple[Lane, ...]:
-        """How much of each kind runs at once here: decoding by the cores, the rest waits mostly.
+        """Return how much of each kind runs at once here: decoding by the cores; the rest mostly waits.
 
-        `gone` are processors that are not there and that runs want.
+        `gone` are processors that runs need and that are not configured.
         """
         heavy = self.config.processing.concurrency
         plain = {
@@ -190,12 +190,12 @@ class Components:
         )
 
     def _slots(self, processor: str) -> int:
-        """How many items a processor works on at once here."""
+        """Return how many items a processor works on at once here."""
         table = self.config.processors.get(processor)
         return table.concurrency if isinstance(table, PaidProcessor) else self.config.processing.concurrency
 
     def _lane(self, kind: Kind, slots: int, need: str = "") -> Lane:
-        """What any node may do, and what only this one can."""
+        """Return the lane for what any node may do and what only this one can."""
         node = self.config.node.name
         return Lane(kind, (queue_name(kind, need), queue_name(kind, need, node)), slots)
 
@@ -203,7 +203,7 @@ class Components:
 def build_components(
     config: Config, clock: Clock, telemetry: Telemetry, environ: Mapping[str, str]
 ) -> Components:
-    """All parts, wired, nothing started. Raises VvwatchError when the state directory cannot be used."""
+    """Return all parts, wired, nothing started. Raises VvwatchError if the state directory is unusable."""
     _make_state_dir(config.state_dir, telemetry)
     clock, database, engine = _open_store(config, clock, telemetry)
     names, database.tell = config.processor_names, partial(report_database, telemetry)
@@ -254,7 +254,7 @@ def build_components(
 
 
 def _open_senders(config: Config) -> tuple[HttpSender, Downloads]:
-    """What asks the hosts that users name, each by its own policy."""
+    """Return the clients for hosts that users name, each with its own policy."""
     hooks, attachments = Guard(config.webhooks.policy), Guard(config.attachments.policy, "attachments")
     ca_file = config.webhooks.ca_file
     return (
@@ -279,7 +279,7 @@ def _delivery_policy(config: Config) -> DeliveryPolicy:
 
 
 def connection_limits(config: Config) -> ConnectionLimits:
-    """Return how many connections the API takes: what is configured, as far as open files allow."""
+    """Return how many connections the API accepts: the configured number, as far as open files allow."""
     total = affordable_connections(config.api.max_connections, file_limit())
     return ConnectionLimits(total, config.api.max_connections_per_address)
 
@@ -309,7 +309,7 @@ def _build_subscriptions(
     base: tuple[Database, Clock, Telemetry],
     sample: Callable[[], float],
 ) -> Subscriptions:
-    """What tells the watcher of changes early, and whether it need list a connector seldom only."""
+    """Return the subscriptions to events, which also tell the watcher when few listings are enough."""
     clock = base[1]
     found = Subscriptions(
         *base, watcher, lambda _, connector: _open_source(config, clock, connector), queues, sample
@@ -322,14 +322,14 @@ class StoreEngine(Engine, JobSink, Protocol):
     """An engine that a database commits to."""
 
     def under_way(self) -> Mapping[str, int]:
-        """How many jobs run here now, by their kind."""
+        """Return how many jobs run here now, by their kind."""
         ...
 
 
 def _open_store(config: Config, clock: Clock, telemetry: Telemetry) -> tuple[Clock, Database, StoreEngine]:
-    """The clock, database and engine that `database_url` asks for; only these are imported.
+    """Return the clock, database and engine for `database_url`; imports only these.
 
-    Raises InvalidInput when what PostgreSQL needs is not installed.
+    Raises InvalidInput if the packages for PostgreSQL are missing.
     """
 
     def report(job: Job | None, error: Exception) -> None:
@@ -358,7 +358,7 @@ def _make_state_dir(path: Path, telemetry: Telemetry) -> None:
 
 
 def processing_limits(config: Config) -> Limits:
-    """Return what reading one item may cost."""
+    """Return the limits on reading one item."""
     wanted = config.processing
     return Limits(
         memory_bytes=wanted.memory_bytes,
@@ -369,7 +369,7 @@ def processing_limits(config: Config) -> Limits:
 
 
 def _open_source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source | None:
-    """The folder's own events, where this node has the folder to itself: of others' writes a share tells nothing."""
+    """Return the folder's event source; None for a share, which reports no writes of other machines."""
     elsewhere = connector.node not in ("", config.node.name)
     if connector.provider != "local" or connector.settings.get("shared") or elsewhere:
         return None
@@ -378,7 +378,7 @@ def _open_source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source
 
 
 def report_database(telemetry: Telemetry, error: StoreUnavailable | None) -> None:
-    """An outage is told as one, however many meet it, and once when it is over."""
+    """Report an outage once, however many calls meet it, and once when it is over."""
     if error is not None:
         telemetry.emit("database.unavailable", error=error)
     elif past := telemetry.over("database.unavailable"):
@@ -387,7 +387,7 @@ def report_database(telemetry: Telemetry, error: StoreUnavailable | None) -> Non
 
 
 def _folder_identity(connector: sa.Row[Any]) -> str | None:
-    """A bucket that answers is always the same one; a folder may be another one after a mount."""
+    """Return what identifies the folder: a bucket that answers is always the same, a mount may change."""
     return place_of(Path(connector.settings["root"])) if connector.provider == "local" else EVERYWHERE
 
 

@@ -1,6 +1,6 @@
-"""Accepts connections from a listening socket, as far as there is room for them.
+"""Accepts connections from a listening socket while there is room for them.
 
-asyncio's own server accepts whatever comes, and where no file descriptor is left it logs 2,048 errors a second.
+asyncio's own server accepts every connection, and logs 2,048 errors a second when no file descriptor is left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RETRY_AFTER_SECONDS: Final = 5
 
 
 class Acceptor:
-    """Hands each connection of `listener` to what `make` returns, which gets the client's network (`network_of`)."""
+    """Gives each connection of `listener` to the protocol of `make`, which gets the client's network (`network_of`)."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Acceptor:
         self._opening: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Start accepting."""
         self._loop.add_reader(self._listener, self._accept)
 
     def stop(self) -> None:
-        """Accept nothing more, and end handshakes that are under way."""
+        """Stop accepting, and end handshakes under way."""
         self._loop.remove_reader(self._listener)
         if self._resuming is not None:
             self._resuming.cancel()
@@ -70,7 +70,7 @@ class Acceptor:
             self._take(client, address[0])
 
     def _wait(self, error: OSError) -> None:
-        """Nothing can be accepted now: make room, and try again a little later instead of at once and for ever."""
+        """Make room and try again later: nothing can be accepted now."""
         seconds = _SHORT_PAUSE_SECONDS if self._connections.meet_shortage(error) else _PAUSE_SECONDS
         self._loop.remove_reader(self._listener)
         self._resuming = self._loop.call_later(seconds, self.start)
@@ -96,7 +96,7 @@ class Acceptor:
         )
 
     def _opened(self, client: socket.socket, connection: HttpConnection, task: asyncio.Task[Any]) -> None:
-        """The connection can be used, or its handshake has failed."""
+        """Handle an opened connection or a failed handshake."""
         self._opening.discard(task)
         connection.opening = None
         error = None if task.cancelled() else task.exception()
@@ -107,7 +107,7 @@ class Acceptor:
             self._connections.leave(connection)
 
     def _turn_away(self, client: socket.socket) -> None:
-        """Say why, where that needs no handshake, and close."""
+        """Answer why, if that needs no handshake, and close."""
         with client, suppress(OSError):
             client.setblocking(False)
             if self._tls is None:

@@ -1,4 +1,4 @@
-"""The connections that are open, who is let in, and who makes room."""
+"""Open connections: admits new ones, ends late ones, makes room."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ _WORDS: Final = {
 
 
 class Client(Protocol):
-    """A connection, from the moment it is accepted."""
+    """A connection, from its acceptance on."""
 
     network: str
 
     def overdue(self, now: float) -> str:
-        """Return which time is over at the monotonic moment `now`: HEAD_LATE and so on; empty for none."""
+        """Return the time limit exceeded at the monotonic moment `now` (HEAD_LATE …); empty for none."""
         ...
 
     def end(self, reason: str) -> None:
-        """Answer with 408 where HTTP allows, and close."""
+        """Answer with 408 if HTTP allows it, and close."""
         ...
 
     def drop(self) -> None:
@@ -62,7 +62,7 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """Which limit of connections was reached within the last minute, since when (epoch seconds), and what to do."""
+    """A limit of connections reached within the last minute, since when (epoch seconds), and the remedy."""
 
     what: str
     hint: str
@@ -70,10 +70,10 @@ class Pressure:
 
 
 class Connections:
-    """Counts connections, lets them in up to `limits`, and ends those that are late.
+    """Counts connections, admits them up to `limits`, and ends late ones.
 
-    Where all are taken, the connection that waits longest without a request makes room: one that never sent a request
-    before one that is kept between requests. Only where every connection has a request under way is a new one refused.
+    When all are taken, drops the one that waits longest without a request: first among those that never sent one,
+    then among those kept between requests. Rejects a new one only if every connection has a request under way.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Connections:
         return len(self._open)
 
     def admit(self, client: Client) -> bool:
-        """Let a new connection in; False when there is no room for it."""
+        """Admit a new connection; return False if there is no room."""
         taken = self._per_network[client.network]
         if client.network and taken >= self.limits.per_network:
             has_room = self._make_room(NETWORK_FULL, client.network)
@@ -109,16 +109,16 @@ class Connections:
         return has_room
 
     def meet_shortage(self, error: OSError) -> bool:
-        """No descriptor is left to accept a connection with; returns whether one could be freed."""
+        """Free a descriptor for accepting; return whether one was freed."""
         return self._make_room(NO_DESCRIPTORS, error=error)
 
     def pressure(self) -> Pressure | None:
-        """Return the limit that was reached within the last minute; None when there was room all the time."""
+        """Return the limit reached within the last minute; None if there was always room."""
         lasts = self._pressure is not None and self.seconds() - self._pressed_at <= _RECENT_SECONDS
         return self._pressure if lasts else None
 
     def _make_room(self, reason: str, network: str = "", error: OSError | None = None) -> bool:
-        """Drop the connection (of `network`) that waits longest without a request; False when there is none."""
+        """Drop the connection (of `network`) that waits longest without a request; return False if there is none."""
         what, hint = _WORDS[reason]
         what = what.format(network=network)
         self._note_pressure(what, hint)
@@ -140,22 +140,22 @@ class Connections:
         self._pressure, self._pressed_at = Pressure(what, hint, since), self.seconds()
 
     def note_request(self, client: Client) -> None:
-        """A whole head of a request has come."""
+        """Note that the whole head of a request arrived."""
         self._new.pop(client, None)
         self._kept.pop(client, None)
 
     def note_answered(self, client: Client) -> None:
-        """The request is answered; the connection waits for another one."""
+        """Note that the request is answered and the connection waits for another."""
         if client in self._open:
             self._kept[client] = None
 
     def note_end(self, client: Client, reason: str, error: OSError | None = None) -> None:
-        """Report why a connection is ended from this side."""
+        """Report why this side ends a connection."""
         level = _LEVELS.get(reason)
         self._telemetry.emit("connection.closed", level, reason=reason, network=client.network, error=error)
 
     def leave(self, client: Client) -> None:
-        """The connection is closed, or is about to be."""
+        """Remove a connection that is closed or closing."""
         if client not in self._open:
             return
         self._open.discard(client)
@@ -165,7 +165,7 @@ class Connections:
             del self._per_network[client.network]
 
     def sweep(self) -> None:
-        """End those that are late. Called often, it looks once a second, or oftener where times are short."""
+        """End late connections; does its work once a second, or more often with short limits."""
         now, timeouts = self.seconds(), self.timeouts
         shortest = min(timeouts.head_seconds, timeouts.body_seconds, timeouts.reader_seconds)
         if now - self._swept_at < min(_LONGEST_SWEEP_SECONDS, shortest / _SWEEPS_PER_TIMEOUT):

@@ -1,4 +1,4 @@
-"""Where the API listens, and with which certificate."""
+"""The listening socket and its certificate."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _BACKLOG: Final = 512
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 picks a free one. Raises OSError.
+    """Return a listening socket; port 0 picks a free one. Raises OSError.
 
-    The protocol is named because asyncio turns Nagle's delay off only where it is.
+    Names the protocol, because asyncio disables Nagle's delay only then.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -40,20 +40,20 @@ class Tls:
 
 
 def server_address(listener: socket.socket, tls: Tls | None) -> str:
-    """The address of a listening socket."""
+    """Return the address of a listening socket."""
     host, port = listener.getsockname()[:2]
     scheme = "http" if tls is None else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def tls_settings(config: Config) -> Tls | None:
-    """The certificate that is configured; None for plain HTTP."""
+    """Return the configured certificate; None for plain HTTP."""
     certificate, key = config.api.tls_certificate, config.api.tls_key
     return None if certificate is None or key is None else Tls(certificate, key)
 
 
 def open_listener(config: Config) -> socket.socket:
-    """A socket that listens where the configuration says. Raises ConfigInvalid or VvwatchError where it may not."""
+    """Return a socket that listens at the configured address. Raises ConfigInvalid, VvwatchError."""
     host, port = config.address
     try:
         return bind_socket(host, port)
@@ -68,7 +68,7 @@ def open_listener(config: Config) -> socket.socket:
 
 
 def _bind_problem(config: Config, port: int, error: OSError) -> Problem:
-    """Why this process may not have the port: below 1024, or not one that its unit allows."""
+    """Return why this process may not use the port: below 1024, or not allowed by its unit."""
     hint = f"under systemd add a drop-in: [Service] SocketBindAllow=tcp:{port}"
     if port < 1024:
         hint = f"choose a port from 1024 on, or let the unit give AmbientCapabilities=CAP_NET_BIND_SERVICE; {hint}"

@@ -1,4 +1,4 @@
-"""One connection: HTTP/1.1 by uvicorn and h11, with limits on how long a client may take."""
+"""One HTTP/1.1 connection by uvicorn and h11, with limits on how long a client may take."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PIECE_BYTES: Final = 32 << 10
 def build_response(
     status: HTTPStatus, code: str, message: str, hint: str, retry_after: int | None = None
 ) -> bytes:
-    """Return a whole answer in the API's error envelope, after which the connection is closed."""
+    """Return a whole answer in the API's error envelope that closes the connection."""
     error: dict[str, Any] = {"code": code, "message": message, "details": {"hint": hint}, "request_id": ""}
     error["timestamp"] = iso(time())
     pause = {} if retry_after is None else {"retry_after": retry_after}
@@ -43,21 +43,21 @@ def build_response(
 
 
 class _Flow(FlowControl):
-    """Parses what was read before more is read."""
+    """Parses received bytes before it reads more."""
 
     def __init__(self, transport: asyncio.Transport, resume: Callable[[], None]) -> None:
         super().__init__(transport)
         self._resume = resume
 
     def resume_reading(self) -> None:
-        """Go on, where reading is paused."""
+        """Resume if reading is paused."""
         if self.read_paused:
             self.read_paused = False
             self._resume()
 
 
 class HttpConnection(H11Protocol):
-    """A connection that knows when its client is late. It exists from the accept on, before a TLS handshake."""
+    """A connection that knows when its client is late; exists from acceptance on, before a TLS handshake."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class HttpConnection(H11Protocol):
 
     @property
     def is_made(self) -> bool:
-        """Whether bytes can be exchanged: a TLS handshake is over."""
+        """Return whether bytes can be exchanged: a TLS handshake is over."""
         return self.transport is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -114,7 +114,7 @@ class HttpConnection(H11Protocol):
         self._note(now)
 
     def _parse(self) -> None:
-        """Parse a piece of what came. Others have their turn before the next, and nothing more is read until then."""
+        """Parse a piece of the input, then give others their turn; read nothing more until then."""
         if self.transport.is_closing():
             self._unparsed = b""
         if not self._unparsed or self.flow.read_paused:
@@ -135,7 +135,7 @@ class HttpConnection(H11Protocol):
             self.transport.resume_reading()
 
     def on_response_complete(self) -> None:
-        """The answer is handed over; the next request may have come already."""
+        """Note the end of an answer; the next request may be there already."""
         super().on_response_complete()
         self._is_asked = False
         self._head_began_at = now = self._seconds()
@@ -145,7 +145,7 @@ class HttpConnection(H11Protocol):
         self._note(now)
 
     def _note(self, now: float) -> None:
-        """Take note of a request that has begun."""
+        """Note that a request has begun."""
         # None before the first request, whatever uvicorn says
         if self.cycle is None or self._is_asked:  # type: ignore[redundant-expr]
             return
@@ -156,12 +156,12 @@ class HttpConnection(H11Protocol):
             self._connections.note_request(self)
 
     def resume_writing(self) -> None:
-        """The client has taken most of what was to be sent."""
+        """Continue: the client has taken most of the output."""
         self._taken_at = self._seconds()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; in the middle of an answer the connection just ends."""
+        """Reject bytes that are not HTTP; in the middle of an answer just close."""
         self._connections.note_end(self, NOT_HTTP)
         try:
             super().send_400_response(msg)
@@ -169,7 +169,7 @@ class HttpConnection(H11Protocol):
             self.transport.abort()
 
     def overdue(self, now: float) -> str:
-        """Return which time is over at the monotonic moment `now`; empty for none."""
+        """Return the time limit exceeded at the monotonic moment `now`; empty for none."""
         timeouts = self._connections.timeouts
         if self.is_made and self._takes_nothing(now):
             return READER_LATE
@@ -184,7 +184,7 @@ class HttpConnection(H11Protocol):
         return HEAD_LATE if now - self._head_began_at > limit else ""
 
     def _takes_nothing(self, now: float) -> bool:
-        """Whether something is to be sent and none of it was taken for too long."""
+        """Return whether the client has taken nothing of the output for too long."""
         pending = self._pending()
         if pending == 0 or pending < self._pending_bytes:
             self._taken_at = now
@@ -198,7 +198,7 @@ class HttpConnection(H11Protocol):
             return 0
 
     def _body_stalls(self, now: float) -> bool:
-        """Whether the application reads a body of which nothing comes."""
+        """Return whether the application reads a body that sends nothing."""
         cycle = self.cycle
         if not cycle.more_body:
             return False
@@ -223,7 +223,7 @@ class HttpConnection(H11Protocol):
         self.transport.close()
 
     def _may_answer(self) -> bool:
-        """Whether a request, or a part of a head, is there that nothing was answered to."""
+        """Return whether a request, or a part of its head, is unanswered."""
         if not self.is_made:
             return False
         if self._is_asked:

@@ -1,4 +1,4 @@
-"""uvicorn inside our task group: our signals, our socket, our shutdown."""
+"""uvicorn inside our task group, with our signals, socket and shutdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.01
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which cannot be switched off, and with our own acceptor."""
+    """uvicorn without its signal handlers, which it cannot disable, and with our acceptor."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket, connections: Connections) -> None:
         super().__init__(config)
@@ -35,7 +35,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # as uvicorn calls it
-        """Accept connections from now on."""
+        """Start accepting connections."""
         await self.lifespan.startup()
         self.servers = []
         self._acceptor = Acceptor(self._listener, self._connection, self._connections, self.config.ssl)
@@ -47,20 +47,20 @@ class _Server(uvicorn.Server):
         return HttpConnection(self.config, *state, self._connections, network)
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second; returns whether to end."""
+        """Return whether to end; called ten times a second."""
         self._connections.sweep()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept nothing more, and end when what is under way is answered."""
+        """Stop accepting, and end when running requests are answered."""
         self._acceptor.stop()
         await super().shutdown(sockets)
 
 
 class WebServer:
-    """Serves `app` on a listening socket until stopped. Raises VvwatchError when its certificate cannot be used.
+    """Serves `app` on a listening socket until stopped. Raises VvwatchError if its certificate is unusable.
 
-    Clients of `trusted_proxies`, addresses and networks, say by X-Forwarded-For and X-Forwarded-Proto who asks and how.
+    Believes X-Forwarded-For and X-Forwarded-Proto of `trusted_proxies`, which are addresses and networks.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class WebServer:
         self.ended = anyio.Event()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Serve; started when requests are answered."""
+        """Serve; reports started when it answers requests."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._announce, task_status)
             await self._server.serve(sockets=[self._listener])
@@ -108,7 +108,7 @@ class WebServer:
         task_status.started()
 
     def stop(self) -> None:
-        """Answer what is under way and end; streams, which have no end of their own, end now."""
+        """Answer running requests and end; endless streams end now."""
         self._app.state.broadcast.close()
         self._server.should_exit = True
 
