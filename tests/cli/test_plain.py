@@ -29,7 +29,7 @@ run       c.mp4 partial: it is damaged
 run       d.mp4 processed
 run       done, with failures
 export    /out put/exp_1.json (1.2 kB)
-stopping  what is under way is finished first; Ctrl-C again stops at once
+stopping  finishing running work; Ctrl-C again stops at once
 """
 
 SUMMED_UP = """\

@@ -47,7 +47,7 @@ def test_each_automation_is_forecast_and_all_together(run: Run, config: str) -> 
     assert second.split()[:3] == ["b", "1,000,000", "listing"]
     assert total.split()[0] == "all"
     assert notes == [
-        "b: it stands still, and takes nothing before it is enabled and resumed",
+        "b: it is paused or disabled, and imports nothing until you resume or enable it",
         "b: listings are stretched, to keep to 1,200 list calls an hour",
     ]
 

@@ -158,7 +158,7 @@ def test_a_traceback_is_shown_only_on_request(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr("vvwatch.cli.version.show_json", broken)
+    monkeypatch.setattr("vvwatch.cli.version.print_json", broken)
     quiet, loud = run("version", "--json"), run("--debug", "version", "--json")
     assert quiet.exit_code == loud.exit_code == 1
     assert quiet.stderr.startswith("error: ZeroDivisionError: a fault of ours\n  try: ")

@@ -162,7 +162,7 @@ async def test_who_asks_what_is_under_way_while_the_database_is_away_ends_nothin
             raise StoreUnavailable("the database does not work", "look at it")
 
         with monkeypatch.context() as patch:
-            patch.setattr(lifecycle, "measured", away)
+            patch.setattr(lifecycle, "measure_work", away)
             await daemon.signal(signal.SIGUSR1, until="task.failed")
         assert "windows_open" in await daemon.signal(signal.SIGUSR1, until="daemon.state_dumped")
 
@@ -234,7 +234,7 @@ async def test_a_stop_is_heard_while_a_reload_waits_for_the_database(
 
     with anyio.fail_after(30):
         async with running(configured(tmp_path), reload=lambda: configured(tmp_path)):
-            monkeypatch.setattr(lifecycle, "declare", declare)
+            monkeypatch.setattr(lifecycle, "apply_declarations", declare)
             os.kill(os.getpid(), signal.SIGHUP)
             await waiting.wait()
 
