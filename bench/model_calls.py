@@ -31,7 +31,7 @@ from vvwatch.clock import SystemClock
 from vvwatch.config.processors import OpenAIProcessor as Table
 from vvwatch.core.media import Plan
 from vvwatch.ports.processing import Prompt
-from vvwatch.processors.media.cutting import Extract, Frame, Wanted
+from vvwatch.processors.media.cutting import Extract, ExtractSettings, Frame
 from vvwatch.processors.openai.processor import OpenAIProcessor
 
 IN_FLIGHT = 16
@@ -138,7 +138,7 @@ class Cutter:
         self,
         fd: int,  # noqa: ARG002  # as the cutter has it
         spans: Mapping[int, tuple[float, float]],
-        wanted: Wanted,  # noqa: ARG002
+        wanted: ExtractSettings,  # noqa: ARG002
         **_: Any,
     ) -> AsyncIterator[Extracts]:
         yield Extracts(spans, self._picture)

@@ -25,7 +25,7 @@ from av.video.frame import PictureType
 
 from vvwatch.core.media import ProcessingResult, RunSettings
 from vvwatch.ports.processing import Prompt
-from vvwatch.processors.media.sample_clips import pattern_frames, tone_frames
+from vvwatch.processors.media.sample_clips import generate_pattern, generate_tone
 from vvwatch.processors.technical.processor import TECHNICAL_PROMPT, Limits, TechnicalProcessor
 
 ROUNDS = 5
@@ -45,7 +45,7 @@ def pictures(seconds: int) -> Iterator[av.VideoFrame]:
     each = seconds * RATE // len(PATTERNS)
     numbers = itertools.count()
     for pattern in PATTERNS:
-        for frame in itertools.islice(pattern_frames(pattern, SIZE, RATE), each):
+        for frame in itertools.islice(generate_pattern(pattern, SIZE, RATE), each):
             frame.pts, frame.time_base = next(numbers), Fraction(1, RATE)
             frame.pict_type = PictureType.NONE
             yield frame
@@ -56,7 +56,7 @@ def make_clip(path: Path, seconds: int = SECONDS) -> Path:
         video: Any = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
         video.width, video.height, video.pix_fmt, video.bit_rate = *SIZE, "yuv420p", 4_000_000
         audio: Any = container.add_stream("aac", rate=48_000, layout="stereo")
-        tone = itertools.takewhile(lambda frame: (frame.time or 0) < seconds, tone_frames([(7, 9)]))
+        tone = itertools.takewhile(lambda frame: (frame.time or 0) < seconds, generate_tone([(7, 9)]))
         for stream, frames in ((video, pictures(seconds)), (audio, tone)):
             for frame in frames:
                 container.mux(stream.encode(frame))

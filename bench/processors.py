@@ -28,16 +28,16 @@ import model_calls
 import program_runs
 from processor import bare_decode, cpu_seconds, make_clip
 from vvwatch.core.media import Plan, RunSettings
-from vvwatch.processors.media.cutting import Cutter, Wanted
+from vvwatch.processors.media.cutting import Cutter, ExtractSettings
 from vvwatch.processors.media.isolation import Limits
 
 ROUNDS = 3
 FIXED = RunSettings(video_segmentation_type="fixed", video_segment_duration=10)
 WANTED = {
-    "5 frames in 10 s": (Wanted(frames=5), 1.2),
-    "1 frame in 10 s": (Wanted(frames=1), None),
-    "5 frames and sound": (Wanted(frames=5, sound=True), None),
-    "sound": (Wanted(sound=True), None),
+    "5 frames in 10 s": (ExtractSettings(frames=5), 1.2),
+    "1 frame in 10 s": (ExtractSettings(frames=1), None),
+    "5 frames and sound": (ExtractSettings(frames=5, sound=True), None),
+    "sound": (ExtractSettings(sound=True), None),
 }
 
 
@@ -50,7 +50,7 @@ class Table:
     clip: Path | None
 
 
-def extract(path: Path, plan: Plan, wanted: Wanted, work_dir: Path) -> float:
+def extract(path: Path, plan: Plan, wanted: ExtractSettings, work_dir: Path) -> float:
     """CPU seconds of the child that takes `wanted` out of each segment of the plan."""
     cutter = Cutter(limits=Limits(), work_dir=work_dir)
 

@@ -17,7 +17,7 @@ from vvwatch.core.changes import ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import StoreNotes
 from vvwatch.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutsideLocation
-from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Refusal, Written
+from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Refusal, WriteResult
 
 
 class FakeStorage:
@@ -93,14 +93,14 @@ class FakeStorage:
         async with self.descriptor(key, version) as file:
             yield _chunks(file, start, length)
 
-    async def write(self, key: str, source: Path, *, content_type: str) -> Written:
+    async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
         self._check(key or "/")
         data = await anyio.Path(source).read_bytes()
         if self._objects.get(key, (None, data))[1] != data:
             raise ObjectExists(f"other content stands at {key!r}")
         if key not in self._objects:
             self.put(key, data)
-        return Written(
+        return WriteResult(
             self.uri(key), len(data), hashlib.sha256(data).hexdigest(), self._objects[key][0].version
         )
 

@@ -12,8 +12,8 @@ from av.stream import Disposition
 
 from vvwatch.processors.media.sample_clips import (
     Clip,
-    pattern_frames,
-    tone_frames,
+    generate_pattern,
+    generate_tone,
     write_clip,
     write_part,
     write_picture,
@@ -143,8 +143,8 @@ def song_with_cover(path: Path, seconds: float = 2) -> Path:
         sleeve.width, sleeve.height, sleeve.pix_fmt = 160, 90, "yuvj420p"
         sleeve.disposition = Disposition.attached_pic
         sound = container.add_stream("libmp3lame", rate=48_000, layout="stereo")
-        container.mux(sleeve.encode(next(pattern_frames("testsrc2", (160, 90), 1, "yuvj420p"))))
-        for frame in tone_frames(()):
+        container.mux(sleeve.encode(next(generate_pattern("testsrc2", (160, 90), 1, "yuvj420p"))))
+        for frame in generate_tone(()):
             if frame.time is None or frame.time >= seconds:
                 break
             container.mux(sound.encode(frame))

@@ -126,7 +126,7 @@ async def _processed(database: Database) -> None:
 async def _exported(database: Database) -> str:
     [job] = jobs_of(database).take(Kind.EXPORT)
     await database.write(exports.begin, job)
-    written = ports.Written("file:///out/results/x.json", 812, "00ff")
+    written = ports.WriteResult("file:///out/results/x.json", 812, "00ff")
     row = await database.write(exports.finish, job, written, delivered=True)
     assert row is not None
     return str(row.id)

@@ -16,7 +16,7 @@ from av.stream import Disposition
 from av.video.frame import PictureType
 
 from tests.media.recipe import Truth
-from vvwatch.processors.media.sample_clips import pattern_frames
+from vvwatch.processors.media.sample_clips import generate_pattern
 
 FAST: Mapping[str, Mapping[str, str]] = {
     "libx264": {"preset": "ultrafast"},
@@ -281,7 +281,7 @@ def _describe(stream: Any, track: See) -> None:
 
 def pictures(pattern: str, size: tuple[int, int], pixels: str, count: int) -> Iterator[Any]:
     """The first `count` pictures of a test pattern."""
-    return itertools.islice(pattern_frames(pattern, size, 25, pixels), count)
+    return itertools.islice(generate_pattern(pattern, size, 25, pixels), count)
 
 
 def _hear(out: Any, track: Hear, index: int) -> Iterator[_Item]:

@@ -14,7 +14,7 @@ from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import StoreNotes
 from vvwatch.errors import AccessDenied, ObjectChanged, ObjectNotFound, StorageUnavailable
-from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, Written
+from vvwatch.ports import Capabilities, Excerpt, Finding, Message, Page, WriteResult
 
 PAGE = 3
 _FOREVER = 1_000_000_000
@@ -168,7 +168,7 @@ class Store:
         async with self.descriptor(key, version):
             yield _nothing()
 
-    async def write(self, key: str, source: Path, *, content_type: str) -> Written:
+    async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
         raise NotImplementedError
 
     async def delete(self, key: str, version: str) -> None:

@@ -17,7 +17,7 @@ from vvwatch.core.media import Probe, ProcessingResult, RunSettings
 from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.ports.processing import Prompt
 from vvwatch.processors.media import opening, probing, stills, survey
-from vvwatch.processors.media.complaints import HEARD
+from vvwatch.processors.media.complaints import COMPLAINTS
 from vvwatch.processors.technical import report
 from vvwatch.processors.technical.processor import TECHNICAL_PROMPT, Limits, TechnicalProcessor
 
@@ -117,13 +117,13 @@ def survey_of() -> Callable[[Path], ProcessingResult]:
 
     def surveyed(path: Path) -> ProcessingResult:
         bounds = opening.Bounds(max_pixels=200_000_000, max_seconds=1e6)
-        HEARD.count = HEARD.skips = 0  # an item has a process of its own
-        with opened(path) as fd, opening.opened(fd, bounds) as medium:
+        COMPLAINTS.count = COMPLAINTS.skips = 0  # an item has a process of its own
+        with opened(path) as fd, opening.open_media(fd, bounds) as medium:
             if medium.media_type == "image":
-                found = stills.look(medium, bounds)
+                found = stills.survey_picture(medium, bounds)
             else:
-                found = survey.survey(medium, bounds, lambda _: None)
-            probe = probing.surveyed(medium, found)
-            return report.result_of(probe, found, RunSettings(), medium.warnings)
+                found = survey.survey_medium(medium, bounds, lambda _: None)
+            probe = probing.probe_from_survey(medium, found)
+            return report.build_result(probe, found, RunSettings(), medium.warnings)
 
     return surveyed

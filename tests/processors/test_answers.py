@@ -31,7 +31,7 @@ def test_long_lists_come_in_short_lines_and_are_the_same_afterwards(
     segments = tuple(Segment(n, n + 1, {"brightness": 0.5, "of": [n]}, f"words, {n}") for n in range(1_234))
     result = ProcessingResult(segments, {"whole": True}, "all of it")
 
-    rest = child._without_lists(asdict(result))
+    rest = child._write_lists(asdict(result))
     lines = capsys.readouterr().out.splitlines()
     answer = taken(*lines, json.dumps({"result": rest}))
 

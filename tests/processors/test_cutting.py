@@ -20,7 +20,7 @@ from vvwatch.core.media import Plan, Probe, RunSettings
 from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.errors import MediaLimit, ProcessorCrashed
 from vvwatch.processors.media import asking
-from vvwatch.processors.media.cutting import Cutter, Wanted
+from vvwatch.processors.media.cutting import Cutter, ExtractSettings
 from vvwatch.processors.media.isolation import Limits
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ class Scissors:
         more: Any = {"shots": plan.shots, "sound_track": plan.sound_track}
         taken = {}
         with opened(path) as fd:
-            async with self.cutter.extract(fd, spans, Wanted(**wanted), **more) as extracts:
+            async with self.cutter.extract(fd, spans, ExtractSettings(**wanted), **more) as extracts:
                 async for extract in extracts:
                     taken[extract.ordinal] = Taken(
                         [frame.at_seconds for frame in extract.frames],
@@ -287,7 +287,7 @@ async def test_a_child_that_waits_for_us_is_not_silent(scissors: Scissors, shelf
     seen = []
 
     with opened(path) as fd:
-        async with patient.cutter.extract(fd, spans, Wanted(frames=1), ahead=1) as extracts:
+        async with patient.cutter.extract(fd, spans, ExtractSettings(frames=1), ahead=1) as extracts:
             extracts._talk._patience = 20
             async for one in extracts:
                 left = extracts._talk._patience
@@ -304,7 +304,7 @@ async def test_the_child_that_extracts_is_confined(scissors: Scissors, shelf: Sh
 
     with opened(path) as fd:
         async with scissors.cutter.extract(
-            fd, {0: (0.0, 1.0), 1: (1.0, 2.0)}, Wanted(frames=1), ahead=1
+            fd, {0: (0.0, 1.0), 1: (1.0, 2.0)}, ExtractSettings(frames=1), ahead=1
         ) as all_of_it:
             async for one in all_of_it:
                 [child] = [child for child in psutil.Process().children() if is_decoder(child)]
@@ -321,6 +321,6 @@ async def test_the_child_that_extracts_is_confined(scissors: Scissors, shelf: Sh
 async def test_leaving_early_ends_the_child(scissors: Scissors, shelf: Shelf) -> None:
     with opened(shelf.usual("mp4")) as fd:
         spans = {n: (n / 10, n / 10 + 0.1) for n in range(40)}
-        async with scissors.cutter.extract(fd, spans, Wanted(frames=1)) as extracts:
+        async with scissors.cutter.extract(fd, spans, ExtractSettings(frames=1)) as extracts:
             async for _ in extracts:
                 break

@@ -12,7 +12,7 @@ from tests.processors.conftest import Technical, opened
 from tests.processors.recordings import record
 from vvwatch.errors import MediaUnsupported
 from vvwatch.processors.media import opening
-from vvwatch.processors.media.decoders import DECODERS, restrict
+from vvwatch.processors.media.decoders import DECODERS, restrict_decoders
 
 pytestmark = pytest.mark.anyio
 
@@ -44,13 +44,13 @@ async def test_sound_beside_it_does_not_make_a_video_of_it(technical: Technical,
 
 def test_ffmpeg_itself_opens_no_other_decoder(rare: Path) -> None:
     bounds = opening.Bounds(1 << 30, 1e6)
-    with opened(rare) as fd, pytest.raises(MediaUnsupported), opening.opened(fd, bounds):
+    with opened(rare) as fd, pytest.raises(MediaUnsupported), opening.open_media(fd, bounds):
         pass
     with av.open(str(rare)) as container:
         packet: Any = next(container.demux())
         assert packet.decode()
     with av.open(str(rare)) as container:
-        restrict(container)
+        restrict_decoders(container)
         packet = next(container.demux())
         with pytest.raises(ValueError, match="Invalid argument"):
             packet.decode()

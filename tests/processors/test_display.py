@@ -16,7 +16,7 @@ from tests.processors.conftest import Technical
 from tests.processors.recordings import record, spaced
 from vvwatch.core.media import ProcessingResult
 from vvwatch.processors.media.measurements import Pictures
-from vvwatch.processors.media.tiles import merged, visible_parts
+from vvwatch.processors.media.tiles import merge_tiles, visible_parts
 
 pytestmark = pytest.mark.anyio
 
@@ -173,4 +173,4 @@ def test_tiles_are_weighed_by_what_shows_of_them() -> None:
     assert parts == [(400, 400), (200, 400)]
     assert visible_parts((600, 400), (400, 400), 1) == []
     assert visible_parts((0, 0), (400, 400), 4) == []
-    assert merged(tiles, parts).luma[0] == pytest.approx(13.33, abs=0.01)
+    assert merge_tiles(tiles, parts).luma[0] == pytest.approx(13.33, abs=0.01)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vvwatch.processors.effort import steps
+from vvwatch.processors.effort import count_steps
 from vvwatch.processors.validation import validate
 
 TEXT = {"type": "string"}
@@ -40,7 +40,7 @@ COUNTED = [
 
 @pytest.mark.parametrize(("schema", "value", "expected"), COUNTED)
 def test_steps_are_counted(schema: dict[str, Any], value: Any, expected: int) -> None:
-    assert steps(schema, value) == expected
+    assert count_steps(schema, value) == expected
 
 
 HOSTILE = {

@@ -94,7 +94,7 @@ def test_what_cannot_be_extracted_for_a_failed_read_is_not_missing(
     def extracted() -> list[Any]:
         with opened(path) as fd:
             task = extracting.Task(fd, fd, spans, (), None, wanted[0], 640, wanted[1], 1 << 20)
-            return list(extracting.extracts(task, bounds, lambda _: None))
+            return list(extracting.extract_spans(task, bounds, lambda _: None))
 
     assert [one["warning"] is None for one in extracted()] == [True, False]
     failing(path.stat().st_size - 100, path.stat().st_size)

@@ -54,12 +54,16 @@ PICTURES = ["jpg", "png", "webp", "gif", "bmp", "tiff"]
 def survey_here(path: Path) -> tuple[str, ...]:
     """What the child would find damaged, found in this process."""
     bounds = opening.Bounds(max_pixels=200_000_000, max_seconds=1e6)
-    with opened(path) as fd, opening.opened(fd, bounds) as medium:
+    with opened(path) as fd, opening.open_media(fd, bounds) as medium:
         look = (
-            stills.look if medium.media_type == "image" else lambda m, b: survey.survey(m, b, lambda _: None)
+            stills.survey_picture
+            if medium.media_type == "image"
+            else lambda m, b: survey.survey_medium(m, b, lambda _: None)
         )
         found = look(medium, bounds)
-        result = report.result_of(probing.surveyed(medium, found), found, RunSettings(), medium.warnings)
+        result = report.build_result(
+            probing.probe_from_survey(medium, found), found, RunSettings(), medium.warnings
+        )
         assert result.segments
         return result.damage
 
@@ -68,11 +72,11 @@ def survey_here(path: Path) -> tuple[str, ...]:
 async def test_what_is_not_media_is_said_to_be_what_it_is(
     technical: Technical, tmp_path: Path, name: str
 ) -> None:
-    content, likeness = TEXTS[name]
+    content, describe_likeness = TEXTS[name]
     path = tmp_path / "upload.mp4"
     path.write_bytes(content)
 
-    with pytest.raises(MediaUnreadable, match=likeness) as refused:
+    with pytest.raises(MediaUnreadable, match=describe_likeness) as refused:
         await technical.probe(path)
 
     assert refused.value.hint

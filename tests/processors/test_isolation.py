@@ -159,7 +159,7 @@ async def test_a_child_with_too_many_threads_is_ended(tmp_path: Path) -> None:
 
     assert (ending.cut, lines) == (Cut.THREADS, [b"started"])
     with pytest.raises(ProcessorCrashed, match="more than 256 threads"):
-        asking.check(ending, PATIENT, is_answered=False)
+        asking.check_ending(ending, PATIENT, is_answered=False)
 
 
 @pytest.mark.parametrize(("cut", "limit"), [(Cut.SILENT, "silent_seconds"), (Cut.WALL, "wall_seconds")])
@@ -441,11 +441,11 @@ def test_the_kernel_tells_of_a_thread_that_waits_to_run(tmp_path: Path) -> None:
     (thread / "stat").write_text("7 (a) b) S 1 2")
     (thread / "schedstat").write_text("1000000000 6000000000 12\n")
 
-    assert kernel.hindrance_of(tmp_path, 10.0) is Hindrance.PROCESSOR
-    assert kernel.hindrance_of(tmp_path, 20.0) is None
+    assert kernel.find_hindrance_in(tmp_path, 10.0) is Hindrance.PROCESSOR
+    assert kernel.find_hindrance_in(tmp_path, 20.0) is None
     (thread / "stat").write_text("7 (a) b) D 1 2")
-    assert kernel.hindrance_of(tmp_path, 20.0) is Hindrance.STORAGE
-    assert kernel.hindrance_of(tmp_path / "gone", 1.0) is None
+    assert kernel.find_hindrance_in(tmp_path, 20.0) is Hindrance.STORAGE
+    assert kernel.find_hindrance_in(tmp_path / "gone", 1.0) is None
 
 
 def test_threads_that_wait_for_each_other_are_not_a_busy_machine(tmp_path: Path) -> None:
@@ -456,15 +456,15 @@ def test_threads_that_wait_for_each_other_are_not_a_busy_machine(tmp_path: Path)
         (thread / "stat").write_text("7 (a) R 1 2")
         (thread / "schedstat").write_text(times)
 
-    assert kernel.hindrance_of(tmp_path, 10.0) is None
+    assert kernel.find_hindrance_in(tmp_path, 10.0) is None
     (thread / "schedstat").write_text("1500000000 6500000000 9")
-    assert kernel.hindrance_of(tmp_path, 10.0) is Hindrance.PROCESSOR
+    assert kernel.find_hindrance_in(tmp_path, 10.0) is Hindrance.PROCESSOR
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts them")
 def test_the_kernels_own_figures_are_read() -> None:
-    assert kernel.memory_kills() >= 0
-    assert kernel.hindrance(os.getpid(), 1e9) in (None, Hindrance.STORAGE)
+    assert kernel.count_memory_kills() >= 0
+    assert kernel.find_hindrance(os.getpid(), 1e9) in (None, Hindrance.STORAGE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])

@@ -37,13 +37,13 @@ def cut(at: float, strength: float = 20) -> Boundary:
 def test_a_flash_is_one_shot_change() -> None:
     pictures = Pictures(cuts=[cut(4.0, 30), cut(4.1, 45), cut(9.0)])
 
-    assert measure.shot_changes(pictures) == (cut(4.0, 45), cut(9.0))
+    assert measure.find_shot_changes(pictures) == (cut(4.0, 45), cut(9.0))
 
 
 def test_a_passing_shift_of_colours_is_a_dissolve() -> None:
     shift = [0.0] * 20 + [0.4, 0.5, 0.7, 0.8, 0.7, 0.5, 0.4] + [0.0] * 20
 
-    (found,) = measure.shot_changes(sampled(shift))
+    (found,) = measure.find_shot_changes(sampled(shift))
 
     assert found.cause == "dissolve"
     assert found.at_seconds == pytest.approx(5.25)
@@ -58,23 +58,23 @@ def test_a_passing_shift_of_colours_is_a_dissolve() -> None:
     ],
 )
 def test_other_shifts_are_not_dissolves(shift: list[float]) -> None:
-    assert measure.shot_changes(sampled(shift)) == ()
+    assert measure.find_shot_changes(sampled(shift)) == ()
 
 
 def test_a_shift_that_a_cut_explains_is_no_dissolve() -> None:
     pictures = sampled([0.0] * 20 + [0.9] * 4 + [0.0] * 20)
     pictures.cuts.append(cut(4.9))
 
-    assert measure.shot_changes(pictures) == (cut(4.9),)
+    assert measure.find_shot_changes(pictures) == (cut(4.9),)
 
 
 def test_loudness_is_gated() -> None:
     quiet_and_loud = heard([-math.inf] * 3 + [-20.0] * 50 + [-45.0] * 50 + [-80.0] * 50)
 
-    assert measure.loudness(quiet_and_loud, 0, 15) == -20
-    assert measure.loudness(quiet_and_loud, 6, 9) == -45
-    assert measure.loudness(quiet_and_loud, 11, 15) is None
-    assert measure.loudness(quiet_and_loud, 0, 0.2) is None
+    assert measure.integrated_loudness(quiet_and_loud, 0, 15) == -20
+    assert measure.integrated_loudness(quiet_and_loud, 6, 9) == -45
+    assert measure.integrated_loudness(quiet_and_loud, 11, 15) is None
+    assert measure.integrated_loudness(quiet_and_loud, 0, 0.2) is None
 
 
 def test_silence_is_a_share() -> None:
@@ -97,7 +97,7 @@ def test_pictures_are_averaged_within_their_stretch() -> None:
 def test_the_step_into_a_segment_is_not_its_motion() -> None:
     pictures = Pictures(times=array("d", [0, 1, 2, 3]), motion=array("f", [40, 0, 0, 3]))
 
-    assert measure.motion(pictures, 0, 4) == 1
+    assert measure.mean_motion(pictures, 0, 4) == 1
     assert measure.frozen_ratio(pictures, 0, 4) == pytest.approx(0.667, abs=0.001)
 
 

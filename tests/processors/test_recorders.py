@@ -38,7 +38,7 @@ def wav(seconds: float, riff: int | None = None, data: int | None = None, block:
 
 def duration(path: Path) -> float | None:
     bounds = opening.Bounds(max_pixels=200_000_000, max_seconds=1e6)
-    with opened(path) as fd, opening.opened(fd, bounds) as medium:
+    with opened(path) as fd, opening.open_media(fd, bounds) as medium:
         return medium.duration_seconds
 
 

@@ -111,7 +111,7 @@ def rendered(luma: int, **tags: int) -> int:
         plane.update(bytes([128 if number else luma]) * plane.buffer_size)
     for name, value in tags.items():
         setattr(frame, name, value)
-    picture = Image.open(io.BytesIO(rendering.jpeg(frame, rendering.Turn(), None, 64)))
+    picture = Image.open(io.BytesIO(rendering.encode_jpeg(frame, rendering.Turn(), None, 64)))
     return int(ImageStat.Stat(picture.convert("L")).mean[0])
 
 
@@ -136,7 +136,7 @@ def test_pixels_of_all_kinds_become_a_jpeg(pixels: str) -> None:
     frame = av.VideoFrame(64, 36, "rgb24").reformat(format=pixels) if pixels != "pal8" else None
     frame = frame or av.VideoFrame(64, 36, "pal8")
 
-    content = rendering.jpeg(frame, rendering.Turn(True, 90), None, 64)
+    content = rendering.encode_jpeg(frame, rendering.Turn(True, 90), None, 64)
 
     assert Image.open(io.BytesIO(content)).size == (36, 64)
-    assert content == rendering.jpeg(frame, rendering.Turn(True, 90), None, 64)
+    assert content == rendering.encode_jpeg(frame, rendering.Turn(True, 90), None, 64)

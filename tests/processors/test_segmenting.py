@@ -26,7 +26,7 @@ from vvwatch.errors import (
     VvwatchError,
 )
 from vvwatch.ports.processing import Item, Prompt
-from vvwatch.processors.media.cutting import Cutter, Extract, Wanted
+from vvwatch.processors.media.cutting import Cutter, Extract, ExtractSettings
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.segmenting import Whole, process_by_segments
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 PROMPT = Prompt("Name what is seen.", {"type": "object"}, {"json_schema": {"type": "object"}})
 NO_WHOLE = replace(PROMPT, video_level=None)
 EVERY_SECOND = RunSettings(video_segmentation_type="fixed", video_segment_duration=1)
-FRAMES = Wanted(frames=1, width=80)
+FRAMES = ExtractSettings(frames=1, width=80)
 
 
 class Asker:
@@ -84,7 +84,7 @@ class Desk:
 
     async def work(
         self,
-        wanted: Wanted = FRAMES,
+        wanted: ExtractSettings = FRAMES,
         in_flight: int = 2,
         prompt: Prompt = PROMPT,
         settings: RunSettings = EVERY_SECOND,
@@ -200,10 +200,14 @@ async def test_where_all_segments_are_there_nothing_is_opened(desk: Desk) -> Non
 
 @pytest.mark.parametrize(
     ("wanted", "media_type"),
-    [(Wanted(), "video"), (Wanted(frames=3), "audio"), (Wanted(sound=True), "image")],
+    [
+        (ExtractSettings(), "video"),
+        (ExtractSettings(frames=3), "audio"),
+        (ExtractSettings(sound=True), "image"),
+    ],
 )
 async def test_where_nothing_is_to_be_extracted_nothing_is_opened(
-    desk: Desk, wanted: Wanted, media_type: str
+    desk: Desk, wanted: ExtractSettings, media_type: str
 ) -> None:
     desk.journal.kept_plan = Plan(((0, 1), (1, 2)), probe=Probe(media_type, "x", 2.0))
 

@@ -20,11 +20,11 @@ from vvwatch.processors.media.structure import (
     HeifPicture,
     Structure,
     View,
+    describe_likeness,
     examine,
-    heif_picture,
-    heif_size,
-    likeness,
     missing_end,
+    read_heif_picture,
+    read_heif_size,
 )
 
 SourceOf = Callable[[bytes], ByteSource]
@@ -165,8 +165,8 @@ HEIC = box(b"ftyp", b"heic" + bytes(4))
 def test_places_and_lengths_that_no_file_has_break_nothing(source_of: SourceOf, content: bytes) -> None:
     source = source_of(content)
     examine(source)
-    assert heif_size(source) == (0, 0)
-    assert likeness(source)
+    assert read_heif_size(source) == (0, 0)
+    assert describe_likeness(source)
 
 
 def test_an_ogg_whose_last_64_mib_hold_no_page_is_cut(tmp_path: Path) -> None:
@@ -203,9 +203,9 @@ def test_a_picture_of_the_heif_family_is_described_as_it_is_displayed(source_of:
     inner = full(b"pitm", b"\0\5") + grid + box(b"iprp", properties + full(b"ipma", owners))
     content = box(b"ftyp", b"heicheic") + full(b"meta", inner)
 
-    assert heif_picture(source_of(content)) == HeifPicture(690, 990, 270, "horizontal", 2, (1, 2, 3, 4))
-    assert heif_size(source_of(content)) == (690, 990)
-    assert heif_picture(source_of(content[:-9])) is None
+    assert read_heif_picture(source_of(content)) == HeifPicture(690, 990, 270, "horizontal", 2, (1, 2, 3, 4))
+    assert read_heif_size(source_of(content)) == (690, 990)
+    assert read_heif_picture(source_of(content[:-9])) is None
 
 
 def test_a_footer_that_is_not_there_is_missed(source_of: SourceOf, shelf: Shelf) -> None:
@@ -248,11 +248,11 @@ def test_the_largest_picture_of_a_heif_file_counts(source_of: SourceOf) -> None:
 
     text = b"a dispersed crowd"  # must not pass for a size
 
-    assert heif_size(source_of(extent(512, 512) + extent(4032, 3024) + extent(320, 240))) == (4032, 3024)
-    assert heif_size(source_of(text * 3)) == (0, 0)
+    assert read_heif_size(source_of(extent(512, 512) + extent(4032, 3024) + extent(320, 240))) == (4032, 3024)
+    assert read_heif_size(source_of(text * 3)) == (0, 0)
 
 
 def test_a_likeness_is_found_for_anything(source_of: SourceOf) -> None:
-    assert likeness(source_of(b"\xef\xbb\xbf<?xml version='1.0'?>")).startswith("an XML document")
-    assert likeness(source_of("żółć, größer".encode())) == "text"
-    assert likeness(source_of(b"\x7fELF\0\0")) == "no media of a known kind"
+    assert describe_likeness(source_of(b"\xef\xbb\xbf<?xml version='1.0'?>")).startswith("an XML document")
+    assert describe_likeness(source_of("żółć, größer".encode())) == "text"
+    assert describe_likeness(source_of(b"\x7fELF\0\0")) == "no media of a known kind"

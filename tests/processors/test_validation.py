@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from vvwatch.errors import InvalidInput
-from vvwatch.processors.validation import call_aside, check_schema, parse_object, validate, validator_of
+from vvwatch.processors.validation import call_in_thread, check_schema, parse_object, validate, validator_of
 
 PEOPLE = {
     "type": "object",
@@ -145,4 +145,4 @@ async def test_others_go_on_while_a_long_answer_is_read() -> None:
             heard.set()
 
         tasks.start_soon(go_on)
-        assert await call_aside(1_000_000, heard.wait, 30)
+        assert await call_in_thread(1_000_000, heard.wait, 30)

@@ -23,7 +23,7 @@ from vvwatch.errors import (
     OutsideLocation,
     StorageUnavailable,
 )
-from vvwatch.ports import Irregularity, Written
+from vvwatch.ports import Irregularity, WriteResult
 from vvwatch.providers.listing import ListedPage
 from vvwatch.providers.parts import read_parts
 from vvwatch.providers.spool import Spool
@@ -56,7 +56,7 @@ def refuse(pattern: str, error: Exception) -> Callable[[str], None]:
 async def test_a_write_says_what_was_found_there(memory: MemoryStorage, source: Path) -> None:
     written = await memory.write("out/a", source, content_type="x/y")
     sha256 = hashlib.sha256(DATA).hexdigest()
-    assert written == Written("memory://out/a", 100, sha256, memory.objects["out/a"][0].version)
+    assert written == WriteResult("memory://out/a", 100, sha256, memory.objects["out/a"][0].version)
     assert memory.requests[0] == f"create out/a 100 {sha256} x/y"
     assert memory.requests[1:] == ["stat out/a", "open out/a 0-"]
 

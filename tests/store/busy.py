@@ -8,7 +8,7 @@ from tests.clock import FakeClock
 from tests.store.pipeline import PROBE, RESULT, RecordingSink, obj, prepare
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.networks import AddressPolicy
-from vvwatch.ports import Kind, Written
+from vvwatch.ports import Kind, WriteResult
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import exports, webhooks
@@ -67,4 +67,4 @@ async def _export(database: Database, sink: RecordingSink) -> None:
     [export] = sink.take(Kind.EXPORT)
     await database.write(exports.begin, export)
     await database.write(ledger.claim_outputs, [URI], export.ref)
-    await database.write(exports.finish, export, Written(URI, 10, "0" * 64), delivered=True)
+    await database.write(exports.finish, export, WriteResult(URI, 10, "0" * 64), delivered=True)

@@ -14,7 +14,7 @@ from vvwatch.core.networks import PUBLIC_ONLY
 from vvwatch.core.retries import DELIVERY_DELAYS
 from vvwatch.core.runs import RunStatus
 from vvwatch.core.windows import WindowPolicy
-from vvwatch.ports import Job, Kind, Written
+from vvwatch.ports import Job, Kind, WriteResult
 from vvwatch.store.db.database import Database, Tx, requeue_overdue
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.delivery import deliveries, exports, webhooks
@@ -74,7 +74,7 @@ async def test_the_whole_way_once(database: Database, clock: FakeClock) -> None:
     work = await database.write(exports.begin, job)
     assert work is not None
     assert [run.status for run in work.runs] == [RunStatus.COMPLETED]
-    await database.write(exports.finish, job, Written("file:///out/x.json", 10, "00"), delivered=True)
+    await database.write(exports.finish, job, WriteResult("file:///out/x.json", 10, "00"), delivered=True)
     assert (await told(database))[0] == "import_job.started"
     assert (await told(database))[-2:] == ["prompt_run.completed", "export.ready"]
     assert (await one(database, import_jobs)).execution_status == "submitted"

@@ -49,7 +49,7 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteResult:
     """What stands in the store after a write, looked at there."""
 
     uri: str
@@ -149,7 +149,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def write(self, key: str, source: Path, *, content_type: str) -> Written:
+    async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
         """Create `key` with the bytes of `source`, whole or not at all.
 
         Equal bytes already there count as success; different ones raise ObjectExists.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from vvwatch.processors.references import Schema, reference_of, target_of
+from vvwatch.processors.references import Schema, find_target, get_reference
 
 _MOST_PAIRS: Final = 100_000
 _SAME: Final = ("allOf", "anyOf", "oneOf")
@@ -18,10 +18,10 @@ _ALL_ITEMS: Final = ("items", "contains", "unevaluatedItems")
 _ALL_VALUES: Final = ("additionalProperties", "unevaluatedProperties")
 
 
-def steps(schema: Schema, value: Any) -> float:
+def count_steps(schema: Schema, value: Any) -> float:
     """Return at most how many steps it takes; infinite where even counting takes too long."""
     try:
-        return _Count(schema).of(schema, value)
+        return _StepCounter(schema).of(schema, value)
     except (_TooMany, RecursionError):
         return float("inf")
 
@@ -30,7 +30,7 @@ class _TooMany(Exception):
     """There are too many pairs to look at."""
 
 
-class _Count:
+class _StepCounter:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._known: dict[tuple[int, int], float] = {}
@@ -52,46 +52,46 @@ class _Count:
 
     def _applied(self, schema: Schema, value: Any) -> Iterator[tuple[Any, Any]]:
         """The schemas that this one applies, each with what it is applied to."""
-        reference = reference_of(schema)
+        reference = get_reference(schema)
         if reference is not None:
             yield self._target(reference), value
-        same = [inner for word in _SAME for inner in _listed(schema.get(word))]
+        same = [inner for word in _SAME for inner in _list_or_empty(schema.get(word))]
         same += [schema[word] for word in _SAME_ONE if word in schema]
-        same += _table(schema.get("dependentSchemas")).values()
+        same += _mapping_or_empty(schema.get("dependentSchemas")).values()
         yield from ((inner, value) for inner in same)
         if isinstance(value, dict):
-            yield from _to_properties(schema, value)
+            yield from _pair_properties(schema, value)
         elif isinstance(value, list):
-            yield from _to_items(schema, value)
+            yield from _pair_items(schema, value)
 
     def _target(self, reference: str) -> Any:
         if reference not in self._targets:
-            self._targets[reference] = target_of(self._root, reference)
+            self._targets[reference] = find_target(self._root, reference)
         return self._targets[reference]
 
 
-def _to_properties(schema: Schema, value: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    for name, inner in _table(schema.get("properties")).items():
+def _pair_properties(schema: Schema, value: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    for name, inner in _mapping_or_empty(schema.get("properties")).items():
         if name in value:
             yield inner, value[name]
     others = [schema.get(word) for word in _ALL_VALUES]
-    for inner in (*_table(schema.get("patternProperties")).values(), *others):
+    for inner in (*_mapping_or_empty(schema.get("patternProperties")).values(), *others):
         if isinstance(inner, Mapping):
             yield from ((inner, part) for part in value.values())
     if isinstance(schema.get("propertyNames"), Mapping):
         yield from ((schema["propertyNames"], name) for name in value)
 
 
-def _to_items(schema: Schema, value: list[Any]) -> Iterator[tuple[Any, Any]]:
-    yield from zip(_listed(schema.get("prefixItems")), value, strict=False)
+def _pair_items(schema: Schema, value: list[Any]) -> Iterator[tuple[Any, Any]]:
+    yield from zip(_list_or_empty(schema.get("prefixItems")), value, strict=False)
     for word in _ALL_ITEMS:
         if isinstance(schema.get(word), Mapping):
             yield from ((schema[word], part) for part in value)
 
 
-def _listed(value: Any) -> list[Any]:
+def _list_or_empty(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _table(value: Any) -> Mapping[str, Any]:
+def _mapping_or_empty(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}

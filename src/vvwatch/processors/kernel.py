@@ -23,26 +23,26 @@ class Hindrance(StrEnum):
     STORAGE = "storage"
 
 
-def memory_kills() -> int:
+def count_memory_kills() -> int:
     """How often the kernel has ended a process because memory ran out, in our control group and on this machine."""
-    return _counted(_VMSTAT) + _counted(_events_of_group())
+    return _read_kills(_VMSTAT) + _read_kills(_group_events_path())
 
 
-def hindrance(pid: int, seconds: float) -> Hindrance | None:
+def find_hindrance(pid: int, seconds: float) -> Hindrance | None:
     """What kept a process that ran for so long from its work, as far as the kernel tells; None when nothing did.
 
     PROCESSOR: one of its threads was ready to run for half of the time, and others ran; where these were its own, which
     together had a processor for half of the time, nothing did. STORAGE: one waits for a read that cannot be
     interrupted, as of a disk or a network share that does not answer.
     """
-    return hindrance_of(Path(f"/proc/{pid}"), seconds)
+    return find_hindrance_in(Path(f"/proc/{pid}"), seconds)
 
 
-def hindrance_of(process: Path, seconds: float) -> Hindrance | None:
+def find_hindrance_in(process: Path, seconds: float) -> Hindrance | None:
     """As `hindrance`, of the process whose folder in /proc this is."""
     with suppress(OSError, ValueError, IndexError):
         threads = list((process / "task").iterdir())
-        if any(_state(thread) == "D" for thread in threads):
+        if any(_read_state(thread) == "D" for thread in threads):
             return Hindrance.STORAGE
         times = [_ran_and_waited_seconds(thread) for thread in threads]
         ran, waited = sum(ran for ran, _ in times), max(waited for _, waited in times)
@@ -51,7 +51,7 @@ def hindrance_of(process: Path, seconds: float) -> Hindrance | None:
     return None
 
 
-def threads_of(pid: int) -> int:
+def count_threads(pid: int) -> int:
     """How many threads a process has; 0 where that is not known."""
     with suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
@@ -59,7 +59,7 @@ def threads_of(pid: int) -> int:
     return 0
 
 
-def _state(thread: Path) -> str:
+def _read_state(thread: Path) -> str:
     """The letter of its state, which follows a name that may hold anything."""
     return (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
 
@@ -69,7 +69,7 @@ def _ran_and_waited_seconds(thread: Path) -> tuple[float, float]:
     return int(ran) * _NANO, int(waited) * _NANO
 
 
-def _events_of_group() -> Path:
+def _group_events_path() -> Path:
     with suppress(OSError):
         for line in _OWN_GROUP.read_text().splitlines():
             if line.startswith("0::/"):
@@ -77,7 +77,7 @@ def _events_of_group() -> Path:
     return _GROUPS / "memory.events"
 
 
-def _counted(path: Path) -> int:
+def _read_kills(path: Path) -> int:
     with suppress(OSError, ValueError):
         for line in path.read_text().splitlines():
             name, _, count = line.partition(" ")

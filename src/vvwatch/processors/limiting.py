@@ -85,7 +85,7 @@ class SharedLimiter:
         self._is_closing = False
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = inf
-        self._share = _Share(self, clock, quota) if quota.is_shared else None
+        self._share = _LeaseKeeper(self, clock, quota) if quota.is_shared else None
 
     @property
     def in_flight(self) -> int:
@@ -101,7 +101,7 @@ class SharedLimiter:
         """
         await self._refuse_while_paused()
         if self._is_closing:
-            raise _closing()
+            raise _closing_error()
         if self._patience() > _LONGEST_WAIT_SECONDS:
             raise self._away()
         await self._turn(seconds_of(self.rates, tokens))
@@ -133,7 +133,7 @@ class SharedLimiter:
         """Let no call begin any more: those under way may end."""
         self._is_closing = True
         for caller in self._dismissed():
-            caller.turn.set_exception(_closing())
+            caller.turn.set_exception(_closing_error())
 
     async def aclose(self) -> None:
         """End what goes on by itself."""
@@ -273,14 +273,14 @@ class SharedLimiter:
         self.serve()
 
 
-def _closing() -> ProcessorClosing:
+def _closing_error() -> ProcessorClosing:
     return ProcessorClosing("vvwatch is stopping", "the item goes on after the next start")
 
 
 _: type[Limiter] = SharedLimiter
 
 
-class _Share:
+class _LeaseKeeper:
     """The lease of this node: renewed while there is something to do, and given back a moment after that."""
 
     def __init__(self, limiter: SharedLimiter, clock: Clock, quota: Quota) -> None:

@@ -53,7 +53,7 @@ def _remove_folder(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def running(
+async def run_process(
     command: Sequence[str],
     folder: Path,
     *,
@@ -66,14 +66,14 @@ async def running(
 
     However the block ends, the process and its group are gone then. Raises OSError when it cannot be started.
     """
-    process = await begun(
+    process = await start_process(
         command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=folder, env=env, pass_fds=pass_fds, umask=umask
     )
     try:
         yield process
     finally:
         with anyio.CancelScope(shield=True):
-            await end(process, grace_seconds)
+            await end_process(process, grace_seconds)
             # Whatever the child started and left behind is in its group still, and holds the number of that group.
             signal_group(process, signal.SIGKILL)
             for stream in (process.stdin, process.stdout, process.stderr):
@@ -82,7 +82,7 @@ async def running(
             await _close_pipes(process)
 
 
-async def begun(command: Sequence[str], **how: Any) -> Process:
+async def start_process(command: Sequence[str], **how: Any) -> Process:
     """Start `command` in a session of its own; `how` goes to anyio. Raises OSError when it cannot be started."""
     _install_watcher()
     try:
@@ -128,7 +128,7 @@ async def _close_pipes(process: Process) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-async def send(stdin: ByteSendStream, request: bytes) -> None:
+async def send_request(stdin: ByteSendStream, request: bytes) -> None:
     """Send all of `request` and close `stdin`; whoever does not listen misses it."""
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         await stdin.send(request)
@@ -149,7 +149,7 @@ async def keep_tail(
     return True
 
 
-async def exited(process: Process) -> None:
+async def wait_for_exit(process: Process) -> None:
     """Return when the process itself is over; others may hold its pipes open still, and `wait` waits for those."""
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -170,7 +170,7 @@ def signal_group(process: Process, number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-async def end(process: Process, grace_seconds: float, *, gently: bool = False) -> None:
+async def end_process(process: Process, grace_seconds: float, *, gently: bool = False) -> None:
     """Wait for the process to go: by itself when `gently`, then asked to, then made to."""
     signals = (None, signal.SIGTERM, signal.SIGKILL) if gently else (signal.SIGTERM, signal.SIGKILL)
     for number in signals:

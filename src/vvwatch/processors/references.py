@@ -12,37 +12,37 @@ _MOST_HOPS: Final = 16
 _MISSING: Final[Schema] = {}
 
 
-def reference_of(schema: Schema) -> str | None:
+def get_reference(schema: Schema) -> str | None:
     """Return what the schema refers to, if it does."""
     target = schema.get("$ref", schema.get("$dynamicRef"))
     return target if isinstance(target, str) else None
 
 
-def target_of(root: Schema, reference: str) -> Any:
+def find_target(root: Schema, reference: str) -> Any:
     """Return the part of `root` that `reference` names; an empty schema, which allows all, when there is none."""
     fragment = unquote(reference.partition("#")[2])
     if not fragment.startswith("/"):
-        return _anchored(root, fragment) if fragment else root
+        return _find_anchor(root, fragment) if fragment else root
     part: Any = root
     for step in fragment[1:].split("/"):
-        part = _stepped(part, step.replace("~1", "/").replace("~0", "~"))
+        part = _take_step(part, step.replace("~1", "/").replace("~0", "~"))
     return part
 
 
-def resolved(root: Schema, schema: Any) -> Any:
+def resolve_schema(root: Schema, schema: Any) -> Any:
     """Return the schema that `schema` stands for where it is nothing but a reference, however often it is passed on.
 
     What stands beside the reference is not looked at. A circle ends in a schema that allows all.
     """
     for _ in range(_MOST_HOPS):
-        reference = reference_of(schema) if isinstance(schema, Mapping) else None
+        reference = get_reference(schema) if isinstance(schema, Mapping) else None
         if reference is None:
             return schema
-        schema = target_of(root, reference)
+        schema = find_target(root, reference)
     return _MISSING
 
 
-def _stepped(part: Any, step: str) -> Any:
+def _take_step(part: Any, step: str) -> Any:
     if isinstance(part, Mapping):
         return part.get(step, _MISSING)
     if isinstance(part, list) and step.isdecimal() and len(step) < 6 and int(step) < len(part):
@@ -50,12 +50,14 @@ def _stepped(part: Any, step: str) -> Any:
     return _MISSING
 
 
-def _anchored(root: Schema, name: str) -> Any:
-    found = (each for each in _tables(root) if name in {each.get("$anchor"), each.get("$dynamicAnchor")})
+def _find_anchor(root: Schema, name: str) -> Any:
+    found = (
+        each for each in _iter_mappings(root) if name in {each.get("$anchor"), each.get("$dynamicAnchor")}
+    )
     return next(found, _MISSING)
 
 
-def _tables(root: Any) -> Iterator[Schema]:
+def _iter_mappings(root: Any) -> Iterator[Schema]:
     waiting = [root]
     while waiting:
         part = waiting.pop()

@@ -74,9 +74,9 @@ def open_processors(config: Config, resources: Resources) -> dict[str, Processor
 def open_processor(config: Config, name: str, resources: Resources) -> Processor:
     """Return the processor of this name. Raises InvalidInput."""
     table = config.processors.get(name, TechnicalProcessorTable())
-    return _opener(table.type)(name, table, config.processor_secrets.get(name), resources)
+    return _load_opener(table.type)(name, table, config.processor_secrets.get(name), resources)
 
 
-def _opener(kind: str) -> Opener:
+def _load_opener(kind: str) -> Opener:
     opener: Opener = import_module(_MODULES[kind]).open_processor
     return opener

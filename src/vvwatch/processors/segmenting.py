@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from vvwatch.core.media import Plan, ProcessingResult, Segment
 from vvwatch.errors import ProcessorRefused, Superseded, VvwatchError
 from vvwatch.ports.processing import Item
-from vvwatch.processors.media.cutting import Cutter, Extract, Wanted
+from vvwatch.processors.media.cutting import Cutter, Extract, ExtractSettings
 
 _AHEAD: Final = 2
 """So many segments are extracted for each that is asked for at a time."""
@@ -48,7 +48,7 @@ class Asker(Protocol):
 
 
 async def process_by_segments(
-    item: Item, cutter: Cutter, wanted: Wanted, asker: Asker, in_flight: int
+    item: Item, cutter: Cutter, wanted: ExtractSettings, asker: Asker, in_flight: int
 ) -> ProcessingResult:
     """Work on what is missing of `item`, up to `in_flight` segments at a time, and return all of its segments.
 
@@ -57,11 +57,11 @@ async def process_by_segments(
     segment was good: then nobody has asked yet. The first error that `asker` raises stops new segments; those in
     flight are waited for, as they may be paid for, and then it is raised. Only Superseded stops them all at once.
     """
-    plan = await item.journal.plan() or await _planned(item, cutter)
+    plan = await item.journal.plan() or await _load_or_make_plan(item, cutter)
     kept = dict(await item.journal.segments())
-    missing = _missing(item, plan, kept)
+    missing = _missing_ordinals(item, plan, kept)
     if missing:
-        source = _extracts(item, plan, cutter, missing, wanted, _AHEAD * in_flight)
+        source = _open_extracts(item, plan, cutter, missing, wanted, _AHEAD * in_flight)
         await _Round(item, plan, asker, kept, anyio.Semaphore(in_flight)).run(source)
     segments = tuple(segment for _, segment in sorted(kept.items()))
     whole = Whole({}, "")
@@ -79,14 +79,14 @@ async def process_by_segments(
     )
 
 
-async def _planned(item: Item, cutter: Cutter) -> Plan:
+async def _load_or_make_plan(item: Item, cutter: Cutter) -> Plan:
     async with item.open() as fd:
         plan = await cutter.plan(fd, item.settings, lambda _: item.progress(0.0))
     await item.journal.keep_plan(plan)
     return plan
 
 
-def _missing(item: Item, plan: Plan, kept: dict[int, Segment]) -> list[int]:
+def _missing_ordinals(item: Item, plan: Plan, kept: dict[int, Segment]) -> list[int]:
     if item.only is None:
         return [ordinal for ordinal in range(len(plan.spans)) if ordinal not in kept]
     if item.only >= len(plan.spans):
@@ -162,7 +162,7 @@ class _Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Bare:
+class _EmptyExtracts:
     """Segments of which nothing is extracted."""
 
     plan: Plan
@@ -177,12 +177,12 @@ class _Bare:
 
 
 @asynccontextmanager
-async def _extracts(
-    item: Item, plan: Plan, cutter: Cutter, missing: Sequence[int], wanted: Wanted, ahead: int
+async def _open_extracts(
+    item: Item, plan: Plan, cutter: Cutter, missing: Sequence[int], wanted: ExtractSettings, ahead: int
 ) -> AsyncIterator[_Source]:
-    wanted = _extractable(item, plan, wanted)
+    wanted = _extractable_settings(item, plan, wanted)
     if not wanted.frames and not wanted.sound:
-        yield _Bare(plan, missing)
+        yield _EmptyExtracts(plan, missing)
         return
     spans = {ordinal: plan.spans[ordinal] for ordinal in missing}
     async with (
@@ -194,7 +194,7 @@ async def _extracts(
         yield extracts
 
 
-def _extractable(item: Item, plan: Plan, wanted: Wanted) -> Wanted:
+def _extractable_settings(item: Item, plan: Plan, wanted: ExtractSettings) -> ExtractSettings:
     media_type = plan.probe.media_type if plan.probe else item.media_type
     return replace(
         wanted,

@@ -14,7 +14,7 @@ from jsonschema_rs import Draft202012Validator
 from jsonschema_rs import ValidationError as Misfit
 
 from vvwatch.errors import InvalidInput
-from vvwatch.processors.effort import steps
+from vvwatch.processors.effort import count_steps
 
 DEEPEST: Final = 64
 """How many levels an answer may have."""
@@ -31,15 +31,15 @@ Validator = Callable[[Any], list[str]]
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raise InvalidInput when answers cannot be held against `schema`. Nothing is fetched."""
-    _checked(json.dumps(schema))
+    _check_schema(json.dumps(schema))
 
 
-def _checked(schema: str) -> Draft202012Validator:
+def _check_schema(schema: str) -> Draft202012Validator:
     try:
         # An unresolved reference and a bad pattern come to light when the schema is compiled.
-        return _compiled(schema)
+        return _compile_schema(schema)
     except (Misfit, ValueError) as error:
-        raise InvalidInput(f"not a JSON Schema: {_shortened(_first_line(error))}") from error
+        raise InvalidInput(f"not a JSON Schema: {_shorten_line(_first_line(error))}") from error
 
 
 def validate(schema: Mapping[str, Any], value: Any) -> list[str]:
@@ -54,26 +54,26 @@ def validate(schema: Mapping[str, Any], value: Any) -> list[str]:
 def validator_of(schema: Mapping[str, Any]) -> Validator:
     """Return what validates many values by one schema, which may be large. Raises as `validate`."""
     text = json.dumps(schema)
-    return partial(_misfits, _checked(text), schema, "$ref" in text or "$dynamicRef" in text)
+    return partial(_find_misfits, _check_schema(text), schema, "$ref" in text or "$dynamicRef" in text)
 
 
-def _misfits(
+def _find_misfits(
     compiled: Draft202012Validator,
     schema: Mapping[str, Any],
     refers: bool,  # whether the schema refers to parts of itself
     value: Any,
 ) -> list[str]:
-    if refers and steps(schema, value) > _MOST_STEPS:
+    if refers and count_steps(schema, value) > _MOST_STEPS:
         return ["$: it takes too many steps to hold the value against the schema"]
     if compiled.is_valid(value):
         return []
     # All errors at once are made before the first is seen: of many, only the first is asked for.
-    few = steps(schema, value) <= _MOST_STEPS_OF_ALL
-    misfits = islice(compiled.iter_errors(value), _MOST_ERRORS) if few else _first(compiled, value)
-    return [_shortened(f"{_place(misfit)}: {misfit.message}") for misfit in misfits]
+    few = count_steps(schema, value) <= _MOST_STEPS_OF_ALL
+    misfits = islice(compiled.iter_errors(value), _MOST_ERRORS) if few else _first_misfits(compiled, value)
+    return [_shorten_line(f"{_format_place(misfit)}: {misfit.message}") for misfit in misfits]
 
 
-def _first(compiled: Draft202012Validator, value: Any) -> list[Misfit]:
+def _first_misfits(compiled: Draft202012Validator, value: Any) -> list[Misfit]:
     try:
         compiled.validate(value)
     except Misfit as misfit:
@@ -90,14 +90,14 @@ def parse_object(text: bytes, most_bytes: int) -> dict[str, Any]:
     if len(text) > most_bytes:
         raise ValueError(f"more than {most_bytes:,} bytes")
     check_values(text, _MOST_VALUES)
-    value = _storable(text)
+    value = _parse_storable(text)
     if not isinstance(value, dict):
         raise ValueError(f"no JSON object but {_KINDS[type(value)]}")  # noqa: TRY004  # of a text, not of a caller
     check_extent(value)
     return value
 
 
-def _storable(text: bytes) -> Any:
+def _parse_storable(text: bytes) -> Any:
     try:
         value = json.loads(text)
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
@@ -116,11 +116,11 @@ def _storable(text: bytes) -> Any:
 
 def check_values(text: bytes, most: int) -> None:
     """Raise ValueError for JSON that may have more than `most` values: it would take long to read and much memory."""
-    if values_in(text) > most:
+    if count_values(text) > most:
         raise ValueError(f"more than {most:,} values")
 
 
-def values_in(text: bytes) -> int:
+def count_values(text: bytes) -> int:
     """Return how many values a piece of JSON has at most, found without reading it."""
     return sum(map(text.count, _BEFORE_A_VALUE))
 
@@ -138,7 +138,7 @@ def check_extent(value: Any, most_values: float = math.inf) -> None:
         raise ValueError(TOO_DEEP)
 
 
-async def call_aside(length: int, function: Callable[..., _Value], *arguments: Any) -> _Value:
+async def call_in_thread(length: int, function: Callable[..., _Value], *arguments: Any) -> _Value:
     """Return what `function` makes of an answer of such a length; in a thread where all others would wait for it."""
     if length <= _QUICKLY_READ:
         return function(*arguments)
@@ -158,11 +158,11 @@ _KINDS: Final = {
 
 
 @lru_cache(_SCHEMAS_KEPT)
-def _compiled(schema: str) -> Draft202012Validator:
+def _compile_schema(schema: str) -> Draft202012Validator:
     return Draft202012Validator(json.loads(schema), mask="the value", offline=True)
 
 
-def _place(misfit: Misfit) -> str:
+def _format_place(misfit: Misfit) -> str:
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in misfit.instance_path)
     return "$" + "".join(steps)
 
@@ -171,5 +171,5 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _shortened(line: str) -> str:
+def _shorten_line(line: str) -> str:
     return line if len(line) <= _LONGEST_ERROR else f"{line[:_LONGEST_ERROR]}…"

@@ -35,7 +35,7 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.ports import Capabilities, Excerpt, Page, Written
+from vvwatch.ports import Capabilities, Excerpt, Page, WriteResult
 from vvwatch.providers.digests import StatedDigests, new_digest
 from vvwatch.providers.listing import ListedPage, cut
 from vvwatch.providers.parts import digested
@@ -233,7 +233,7 @@ class RemoteStorage(ABC):
             incoming = await body.enter_async_context(self._begun(key, version, at, end - at))
         _require_whole(key, at, end)
 
-    async def write(self, key: str, source: Path, *, content_type: str) -> Written:
+    async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
         """As `Storage.write`; what stands there afterwards is read back, whoever wrote it."""
         _require_possible(key)
         size_bytes, sha256 = await to_thread.run_sync(digested, source)
@@ -324,7 +324,7 @@ class RemoteStorage(ABC):
         await flush()
         return received
 
-    async def _verified(self, key: str, size_bytes: int, sha256: str) -> Written:
+    async def _verified(self, key: str, size_bytes: int, sha256: str) -> WriteResult:
         try:
             there = await self.stat(key)
             equal = there.size_bytes == size_bytes and await self._sha256(there) == sha256
@@ -333,7 +333,7 @@ class RemoteStorage(ABC):
                 f"{key!r} was changed while it was looked at", "it is looked at again by itself"
             ) from None
         if equal:
-            return Written(self.uri(key), size_bytes, sha256, there.version)
+            return WriteResult(self.uri(key), size_bytes, sha256, there.version)
         raise ObjectExists(f"other content stands at {key!r}", "choose another name or remove that object")
 
     async def _sha256(self, obj: StorageObject) -> str:

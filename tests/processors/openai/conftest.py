@@ -17,7 +17,7 @@ from vvwatch.config.processors import OpenAIProcessor as Table
 from vvwatch.core.media import Plan, ProcessingResult, RunSettings
 from vvwatch.ports import Clock
 from vvwatch.ports.processing import Item, Limiter, Prompt
-from vvwatch.processors.media.cutting import Cutter, Extract, Frame, Wanted
+from vvwatch.processors.media.cutting import Cutter, Extract, ExtractSettings, Frame
 from vvwatch.processors.openai.processor import OpenAIProcessor
 
 SCHEMA = {
@@ -80,14 +80,14 @@ class GivenCutter:
 
     folder: Path
     segments: int = 1
-    wanted: list[Wanted] = field(default_factory=list)
+    wanted: list[ExtractSettings] = field(default_factory=list)
 
     async def plan(self, fd: int, settings: RunSettings, progress: Callable[[float], None]) -> Plan:
         return Plan(tuple((10.0 * n, 10.0 * n + 10) for n in range(self.segments)))
 
     @asynccontextmanager
     async def extract(
-        self, fd: int, spans: Mapping[int, tuple[float, float]], wanted: Wanted, **_: Any
+        self, fd: int, spans: Mapping[int, tuple[float, float]], wanted: ExtractSettings, **_: Any
     ) -> AsyncIterator[GivenExtracts]:
         self.wanted.append(wanted)
         picture, sound = self.folder / "picture.jpg", self.folder / "sound.wav"

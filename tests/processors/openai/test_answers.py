@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vvwatch.processors.openai.answers import read_object
-from vvwatch.processors.openai.coercion import coerced
+from vvwatch.processors.openai.coercion import coerce_answer
 
 READ: dict[str, Any] = {
     '{"a": 1}': {"a": 1},
@@ -118,7 +118,7 @@ COERCED: dict[str, tuple[dict[str, Any], Any, Any]] = {
 @pytest.mark.parametrize("name", COERCED)
 def test_coercions_lose_nothing(name: str) -> None:
     rules, value, expected = COERCED[name]
-    assert coerced(value, rules) == expected
+    assert coerce_answer(value, rules) == expected
 
 
 @given(
@@ -128,8 +128,8 @@ def test_coercions_lose_nothing(name: str) -> None:
     )
 )
 def test_a_schema_that_refers_to_itself_ends(value: Any) -> None:
-    assert coerced(value, {"$ref": "#"}) == value
-    assert coerced(value, {"allOf": [{"$ref": "#"}]}) == value
+    assert coerce_answer(value, {"$ref": "#"}) == value
+    assert coerce_answer(value, {"allOf": [{"$ref": "#"}]}) == value
 
 
 NAMES = [f"v{number}" for number in range(20_000)]
@@ -153,11 +153,11 @@ COSTLY: dict[str, tuple[dict[str, Any], Any]] = {
 def test_what_takes_too_many_steps_stays_as_it_is(name: str) -> None:
     costly, value = COSTLY[name]
     started = time.process_time()
-    assert coerced(value, costly) == value
+    assert coerce_answer(value, costly) == value
     assert time.process_time() - started < 3
 
 
 def test_an_answer_of_usual_size_is_mended_to_its_end() -> None:
     costly = schema(a={"items": {"anyOf": [schema(n=INTEGER, s={"enum": NAMES[:500]}), {"type": "null"}]}})
     answer = {"a": [{"n": "7", "s": "v1"}] * 500}
-    assert coerced(answer, costly) == {"a": [{"n": 7, "s": "v1"}] * 500}
+    assert coerce_answer(answer, costly) == {"a": [{"n": 7, "s": "v1"}] * 500}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vvwatch.processors.openai.troubles import Kind, retry_after, trouble_of
+from vvwatch.processors.openai.troubles import Kind, classify_trouble, read_retry_after
 
 NOW = 1_790_000_000.0
 
@@ -58,11 +58,11 @@ CASES: list[tuple[int, Any, Kind]] = [
     ("status", "body", "kind"), CASES, ids=[f"{case[0]} {str(case[1])[:60]}" for case in CASES]
 )
 def test_a_refusal_is_sorted_by_what_helps(status: int, body: Any, kind: Kind) -> None:
-    assert trouble_of(status, body, {}, NOW).kind is kind
+    assert classify_trouble(status, body, {}, NOW).kind is kind
 
 
 def test_a_message_is_one_short_line_without_keys() -> None:
-    trouble = trouble_of(
+    trouble = classify_trouble(
         401, said("Incorrect key sk-proj-0123456789abc\n\x1b[31mprovided: " + "x" * 5000), {}, NOW
     )
     assert "0123456789" not in trouble.message
@@ -89,4 +89,4 @@ WAITS: list[tuple[dict[str, str], float | None]] = [
 
 @pytest.mark.parametrize(("headers", "seconds"), WAITS, ids=str)
 def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
+    assert read_retry_after(headers, NOW) == (None if seconds is None else pytest.approx(seconds))

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.processors.openai.schemas import instances, schemas
-from vvwatch.processors.openai.coercion import coerced
-from vvwatch.processors.openai.wire_schema import wire_schemas
+from vvwatch.processors.openai.coercion import coerce_answer
+from vvwatch.processors.openai.wire_schema import build_wire_schemas
 from vvwatch.processors.validation import check_schema, validate
 
 
 def strict(**properties: Any) -> Any:
     required = properties.pop("required", [])
-    wire = wire_schemas({"type": "object", "properties": properties, "required": required}).strict
+    wire = build_wire_schemas({"type": "object", "properties": properties, "required": required}).strict
     return None if wire is None else wire["properties"]
 
 
@@ -118,7 +118,7 @@ def test_references_stay_local_and_recursion_ends() -> None:
             }
         },
     }
-    for wire in (wire_schemas(tree).strict, wire_schemas(tree).loose):
+    for wire in (build_wire_schemas(tree).strict, build_wire_schemas(tree).loose):
         assert wire is not None
         assert set(wire["$defs"]) == {"node", "root"}
         check_schema(wire)
@@ -131,7 +131,7 @@ def test_a_reference_into_a_property_is_kept_as_a_definition() -> None:
         "properties": {"one": {"type": "string"}, "two": {"$ref": "#/properties/one"}},
         "required": ["one", "two"],
     }
-    wire = wire_schemas(schema).strict
+    wire = build_wire_schemas(schema).strict
     assert wire is not None
     assert wire["properties"]["two"] == {"$ref": "#/$defs/one"}
     assert wire["$defs"] == {"one": {"type": "string"}}
@@ -151,18 +151,18 @@ PATTERNS = {
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_patterns_are_written_for_small_dialects_or_left_out(pattern: str) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
-    wire = wire_schemas(schema).loose
+    wire = build_wire_schemas(schema).loose
     assert wire is not None
     assert wire["properties"]["a"].get("pattern") == PATTERNS[pattern]
 
 
 def test_a_schema_of_300_kb_or_200_levels_takes_no_long_time() -> None:
     wide = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(12_000)}}
-    assert wire_schemas(wide).strict is not None
+    assert build_wire_schemas(wide).strict is not None
     deep: dict[str, Any] = {"type": "string"}
     for _ in range(200):
         deep = {"type": "object", "properties": {"a": deep}, "required": ["a"]}
-    assert wire_schemas(deep).strict is None
+    assert build_wire_schemas(deep).strict is None
     fan: dict[str, Any] = {"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": {}}
     for level in range(40):
         branch = {"$ref": f"#/$defs/d{level + 1}", "minProperties": level}
@@ -170,7 +170,7 @@ def test_a_schema_of_300_kb_or_200_levels_takes_no_long_time() -> None:
             "anyOf": [branch, branch],
             "properties": {f"q{level}": {"type": "string"}},
         }
-    wire_schemas(fan)
+    build_wire_schemas(fan)
 
 
 def names(schema: Any) -> Iterator[str]:
@@ -187,7 +187,7 @@ def names(schema: Any) -> Iterator[str]:
 
 @given(schemas())
 def test_no_property_is_lost_and_both_forms_are_schemas(schema: dict[str, Any]) -> None:
-    wire = wire_schemas(schema)
+    wire = build_wire_schemas(schema)
     for form in (wire.strict, wire.loose):
         if form is not None:
             check_schema(form)
@@ -197,13 +197,13 @@ def test_no_property_is_lost_and_both_forms_are_schemas(schema: dict[str, Any]) 
 @given(st.data())
 def test_what_fits_the_wire_fits_the_prompt_but_for_what_is_told(data: st.DataObject) -> None:
     schema = data.draw(schemas())
-    wire = wire_schemas(schema).strict
+    wire = build_wire_schemas(schema).strict
     if wire is None:
         return
     answer = data.draw(instances(wire))
     assert validate(wire, answer) == []
     told = {"minLength", "maxLength", "pattern", "minimum", "maximum"}
-    misfits = validate(_without(schema, told), coerced(answer, schema))
+    misfits = validate(_without(schema, told), coerce_answer(answer, schema))
     assert misfits == []
 
 

@@ -180,7 +180,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 def request_of(task: str, fd: int, state: Path, port: int, media: Path) -> bytes:
     place = {"task": task, "state": str(state), "port": port, "media": str(media)}
-    return asking.request_of(place, fd, Limits())
+    return asking.build_request(place, fd, Limits())
 
 
 def check_untouched(state: Path) -> None:

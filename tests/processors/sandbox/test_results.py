@@ -14,7 +14,7 @@ import vvwatch
 from tests.processors.conftest import Shelf, opened
 from vvwatch.core.media import RunSettings
 from vvwatch.processors.media import asking
-from vvwatch.processors.media.isolation import Limits, conversation
+from vvwatch.processors.media.isolation import Limits, open_conversation
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +40,8 @@ async def answered(command: tuple[str, ...], task: str, media: Path, work_dir: P
     """Its answers but those of progress, how it ended, and the files that it left."""
     limits = Limits()
     with opened(media) as fd:
-        request = asking.request_of({"task": task, **TASKS[task]}, fd, limits)
-        async with conversation(command, request, fd=fd, limits=limits, work_dir=work_dir) as talk:
+        request = asking.build_request({"task": task, **TASKS[task]}, fd, limits)
+        async with open_conversation(command, request, fd=fd, limits=limits, work_dir=work_dir) as talk:
             lines = [json.loads(line) async for line in talk.lines()]
             ending = await talk.end()
             files = {path.name: path.read_bytes() for path in talk.folder.iterdir()}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from vvwatch.processors.sandbox.seccomp import Instruction, program
+from vvwatch.processors.sandbox.seccomp import Instruction, build_filter
 from vvwatch.processors.sandbox.system_calls import ALLOWED, ARCHITECTURES, CREATES_FILES, NUMBERS
 
 ALLOW, KILL, REFUSED, UNKNOWN = 0x7FFF0000, 0x80000000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
@@ -71,7 +71,7 @@ def machine(request: pytest.FixtureRequest) -> str:
 
 def answer(machine: str, name: str | int, *arguments: int, creates_files: bool = False) -> int:
     number = NUMBERS[machine][name] if isinstance(name, str) else name
-    code = program(machine, PID, creates_files=creates_files)
+    code = build_filter(machine, PID, creates_files=creates_files)
     return run(code, ARCHITECTURES[machine], number, *arguments)
 
 
@@ -161,7 +161,7 @@ def test_only_new_files_are_opened_and_only_where_files_are_written(machine: str
 
 
 def test_calls_in_the_convention_of_another_architecture_end_the_process(machine: str) -> None:
-    code = program(machine, PID, creates_files=True)
+    code = build_filter(machine, PID, creates_files=True)
 
     for architecture in (0x40000003, 0x40000028, *(set(ARCHITECTURES.values()) - {ARCHITECTURES[machine]})):
         assert run(code, architecture, NUMBERS[machine]["read"]) == KILL
@@ -169,7 +169,7 @@ def test_calls_in_the_convention_of_another_architecture_end_the_process(machine
 
 def test_the_narrow_calls_of_x86_64_are_refused() -> None:
     """Known as x32: the same registers and half the addresses, with a bit of its own in the number."""
-    code = program("x86_64", PID, creates_files=True)
+    code = build_filter("x86_64", PID, creates_files=True)
 
     for number in range(600):
         assert run(code, ARCHITECTURES["x86_64"], number | 0x40000000) == UNKNOWN
@@ -177,4 +177,4 @@ def test_the_narrow_calls_of_x86_64_are_refused() -> None:
 
 def test_an_unknown_architecture_has_no_filter() -> None:
     with pytest.raises(KeyError):
-        program("riscv64", PID, creates_files=False)
+        build_filter("riscv64", PID, creates_files=False)

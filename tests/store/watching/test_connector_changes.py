@@ -11,7 +11,7 @@ from tests.clock import FakeClock
 from tests.store.pipeline import PROBE, RESULT, jobs_of, obj, prepare
 from vvwatch.core.imports import FileStatus
 from vvwatch.errors import Conflict, NotFound
-from vvwatch.ports import Kind, Written
+from vvwatch.ports import Kind, WriteResult
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db.database import Database, Tx
@@ -85,7 +85,7 @@ async def test_what_is_gathered_or_under_way_keeps_its_connector(
     assert "export exp_" in await refusal(database)
     [export] = jobs_of(database).take(Kind.EXPORT)
     await database.write(exports.begin, export)
-    await database.write(exports.finish, export, Written("file:///out", 1, "00"), delivered=True)
+    await database.write(exports.finish, export, WriteResult("file:///out", 1, "00"), delivered=True)
     await database.write(connector_changes.delete, CONNECTOR)
     assert [each.connector_id for each in await database.read(lambda tx: tx.all(sa.select(media)))] == [
         CONNECTOR

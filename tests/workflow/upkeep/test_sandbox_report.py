@@ -37,7 +37,9 @@ def lacking(monkeypatch: pytest.MonkeyPatch, *what: str) -> None:
 
 
 def test_a_kernel_with_everything_is_said_to_hold_it() -> None:
-    assert landlock.abi() > 0, "the tests of the sandbox need a kernel with Landlock: lsm=landlock"
+    assert landlock.landlock_version() > 0, (
+        "the tests of the sandbox need a kernel with Landlock: lsm=landlock"
+    )
 
     (found,) = sandbox_report.check_sandbox()
 
@@ -48,7 +50,7 @@ def test_a_kernel_with_everything_is_said_to_hold_it() -> None:
 def test_without_landlock_system_calls_are_filtered_still(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking(monkeypatch, NO_LANDLOCK)
 
-    assert trial.tried() == trial.Trial(Sandbox(0, seccomp=True), ())
+    assert trial.try_sandbox() == trial.Trial(Sandbox(0, seccomp=True), ())
     (found,) = sandbox_report.check_sandbox()
     assert found.state == "warning"
     assert "no Landlock" in found.detail
@@ -59,7 +61,7 @@ def test_without_landlock_system_calls_are_filtered_still(monkeypatch: pytest.Mo
 def test_without_seccomp_files_are_out_of_reach_still(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking(monkeypatch, NO_SECCOMP)
 
-    found = trial.tried()
+    found = trial.try_sandbox()
     assert not found.sandbox.seccomp
     assert "files" not in found.reached
     (finding,) = sandbox_report.check_sandbox()
@@ -69,7 +71,7 @@ def test_without_seccomp_files_are_out_of_reach_still(monkeypatch: pytest.Monkey
 def test_where_nothing_holds_both_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking(monkeypatch, NO_LANDLOCK, NO_SECCOMP)
 
-    assert trial.tried().reached == ("files", "network", "processes")
+    assert trial.try_sandbox().reached == ("files", "network", "processes")
     (found,) = sandbox_report.check_sandbox()
     assert found.state == "warning"
     assert "no Landlock" in found.detail
@@ -95,7 +97,7 @@ def test_a_sandbox_that_cannot_be_entered_is_a_problem(
 
 
 def test_what_a_process_reached_although_all_is_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "tried", lambda: trial.Trial(Sandbox(7, seccomp=True), ("network",)))
+    monkeypatch.setattr(trial, "try_sandbox", lambda: trial.Trial(Sandbox(7, seccomp=True), ("network",)))
 
     (found,) = sandbox_report.check_sandbox()
 
@@ -105,7 +107,7 @@ def test_what_a_process_reached_although_all_is_there_is_a_problem(monkeypatch: 
 def test_the_log_tells_once_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     log: Any = Log()
     sandbox_report.report_sandbox(log)
-    monkeypatch.setattr(landlock, "abi", lambda: 0)
+    monkeypatch.setattr(landlock, "landlock_version", lambda: 0)
     sandbox_report.report_sandbox(log)
 
     assert log.events == [
@@ -116,5 +118,5 @@ def test_the_log_tells_once_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_system_that_is_not_linux_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
 
-    assert sandbox.available() == Sandbox(0, seccomp=False)
+    assert sandbox.probe_sandbox() == Sandbox(0, seccomp=False)
     assert not seccomp.is_available()

@@ -26,21 +26,21 @@ from vvwatch.processors.command.protocol import (
     PROTOCOL,
     Answer,
     Code,
-    SaidUsage,
+    ReportedUsage,
+    build_request,
     read_answer,
-    request_of,
-    retry_after_of,
+    read_retry_after,
 )
 from vvwatch.processors.command.running import Outcome, Program, Runner
 from vvwatch.processors.media.isolation import Cut
 from vvwatch.processors.processes import private_folder
-from vvwatch.processors.validation import call_aside
+from vvwatch.processors.validation import call_in_thread
 
 PURPOSE: Final = "command"
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}")
 _PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
-_NO_USAGE: Final = SaidUsage()
+_NO_USAGE: Final = ReportedUsage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Reply:
     text: str | None = None
 
 
-class Asking:
+class ProgramClient:
     """Asks a program, within the limits and pauses of its processor."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Asking:
         self._clock = clock
         self._work_dir = work_dir
         self._mark = mark
-        self._guard = Guard(leftovers.mark_of(work_dir / mark))
+        self._guard = Guard(leftovers.environment_mark(work_dir / mark))
 
     @property
     def usd_per_call(self) -> float:
@@ -174,9 +174,9 @@ class Asking:
         await self._guard.start()
         deadline = self._clock.now() + self._program.timeout_seconds
         async with private_folder(self._work_dir, self._mark) as folder:
-            path = await anyio.to_thread.run_sync(_linked, folder, fd, item.key)
+            path = await anyio.to_thread.run_sync(_link_media, folder, fd, item.key)
             told = {
-                **request_of(item, question.level, call.key, str(path)),
+                **build_request(item, question.level, call.key, str(path)),
                 **question.more,
                 "attempt": attempt,
                 "deadline": deadline,
@@ -197,30 +197,30 @@ class Asking:
     async def _judged(self, item: Item, call: Call, outcome: Outcome) -> Reply:
         words = self._program.words(outcome.stderr)
         if outcome.cut is not None:
-            return replied(call, outcome, words, self._program)
+            return make_reply(call, outcome, words, self._program)
         if outcome.status == Code.TRY_LATER:
             raise await self._later(item, call, outcome, words)
         if outcome.status in (Code.MISCONFIGURED, Code.NOT_EXECUTABLE, Code.NOT_FOUND):
             raise await self._paused(item, call, outcome, words)
-        return await call_aside(len(outcome.stdout), replied, call, outcome, words, self._program)
+        return await call_in_thread(len(outcome.stdout), make_reply, call, outcome, words, self._program)
 
     async def _later(self, item: Item, call: Call, outcome: Outcome, words: str) -> ProcessorUnavailable:
-        seconds = retry_after_of(outcome.stdout)
+        seconds = read_retry_after(outcome.stdout)
         if seconds:
             self._limiter.hold_back(seconds)
-        message = f"the program {self._name!r} cannot answer now (exit status 75){_after(words)}"
+        message = f"the program {self._name!r} cannot answer now (exit status 75){_join_words(words)}"
         await self.end(item, Reply(call, reason=message))
         return ProcessorUnavailable(message, "it is asked again by itself", seconds)
 
     async def _paused(self, item: Item, call: Call, outcome: Outcome, words: str) -> ProcessorPaused:
-        message = f"the program {self._name!r} cannot run (exit status {outcome.status}){_after(words)}"
+        message = f"the program {self._name!r} cannot run (exit status {outcome.status}){_join_words(words)}"
         hint = f"mend [processors.{self._name}] or the program, then: vvwatch processors resume {self._name}"
         error = ProcessorPaused(message, hint)
         await self.end(item, Reply(call, reason=message))
         await self._limiter.pause(error)
         return error
 
-    def _usage(self, said: SaidUsage) -> Usage:
+    def _usage(self, said: ReportedUsage) -> Usage:
         cost = said.cost_usd
         if cost is None and self.price is not None:
             cost = self.price.cost_of(said.input_tokens, said.output_tokens)
@@ -229,29 +229,29 @@ class Asking:
         return Usage(said.input_tokens, said.output_tokens, cost)
 
 
-def usable(reply: Reply) -> Answer:
+def require_answer(reply: Reply) -> Answer:
     """Return the answer. Raises ValueError with the reason when there is none."""
     if reply.answer is None:
         raise ValueError(reply.reason)
     return reply.answer
 
 
-def replied(call: Call, outcome: Outcome, words: str, program: Program) -> Reply:
+def make_reply(call: Call, outcome: Outcome, words: str, program: Program) -> Reply:
     """Return what an outcome means that is nobody's fault but the program's or the item's."""
     if outcome.cut is Cut.OUTPUT:
-        return Reply(call, reason=f"it wrote more than {program.stdout_bytes:,} bytes{_after(words)}")
-    crash = _crash(outcome, program)
+        return Reply(call, reason=f"it wrote more than {program.stdout_bytes:,} bytes{_join_words(words)}")
+    crash = _describe_crash(outcome, program)
     if crash:
-        return Reply(call, reason=f"{crash}{_after(words)}", has_crashed=True)
+        return Reply(call, reason=f"{crash}{_join_words(words)}", has_crashed=True)
     if outcome.status == Code.REFUSED:
-        return Reply(call, reason=f"the program refuses this (exit status 65){_after(words)}")
+        return Reply(call, reason=f"the program refuses this (exit status 65){_join_words(words)}")
     if outcome.status == Code.SKIPPED:
         answer = Answer(skipped=words[:500])
         return Reply(call, answer, text=answer.model_dump_json(include={"skipped"}))
-    return _answered(call, outcome, words, program)
+    return _read_reply(call, outcome, words, program)
 
 
-def _crash(outcome: Outcome, program: Program) -> str:
+def _describe_crash(outcome: Outcome, program: Program) -> str:
     """Return how the program came to a bad end; empty when it did not."""
     if outcome.cut is Cut.WALL:
         return f"not finished within {program.timeout_seconds:g} s"
@@ -265,22 +265,22 @@ def _crash(outcome: Outcome, program: Program) -> str:
     return "" if is_known else f"the program ended with status {outcome.status}"
 
 
-def _answered(call: Call, outcome: Outcome, words: str, program: Program) -> Reply:
+def _read_reply(call: Call, outcome: Outcome, words: str, program: Program) -> Reply:
     try:
         answer = read_answer(outcome.stdout, program.stdout_bytes)
     except ValueError as error:
-        return Reply(call, reason=f"its answer cannot be used: {error}{_after(words)}")
+        return Reply(call, reason=f"its answer cannot be used: {error}{_join_words(words)}")
     if outcome.strays:
         stray = f"{outcome.strays} lines of the program answered nothing that was asked"
         answer = answer.model_copy(update={"warnings": [*answer.warnings, stray]})
     return Reply(call, answer, text=outcome.stdout.decode())
 
 
-def _after(words: str) -> str:
+def _join_words(words: str) -> str:
     return f": {words}" if words else ""
 
 
-def _linked(folder: Path, fd: int, key: str) -> Path:
+def _link_media(folder: Path, fd: int, key: str) -> Path:
     """A name for what `fd` is open on, with the suffix that tells programs what it is.
 
     It leads through this process, so that whatever the program starts can open it as well.

@@ -12,7 +12,7 @@ from anyio.abc import Process
 
 import vvwatch
 from vvwatch.core.shortages import not_started
-from vvwatch.processors.processes import begun
+from vvwatch.processors.processes import start_process
 
 # Isolated mode ignores PYTHONPATH, so the child is told where this very package lives.
 _START: Final = (
@@ -38,7 +38,9 @@ class Guard:
                 return
             command = (sys.executable, "-I", "-c", _START, _ROOT, self._mark.decode())
             try:
-                self._process = await begun(command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={})
+                self._process = await start_process(
+                    command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={}
+                )
             except OSError as error:
                 raise not_started(error, command[0]) from error
 

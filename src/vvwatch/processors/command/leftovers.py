@@ -14,7 +14,7 @@ _PROCESSES: Final = Path("/proc")
 _ROUNDS: Final = 20
 
 
-def mark_of(folder: Path | str) -> bytes:
+def environment_mark(folder: Path | str) -> bytes:
     """Return how the environment of all processes begins that were started for a folder of this path."""
     return f"{FOLDER_VARIABLE}={folder}".encode()
 
@@ -25,7 +25,7 @@ def end_marked(mark: bytes, since: int = 0) -> None:
     Does nothing where there is no /proc.
     """
     for _ in range(_ROUNDS):  # one that is killed may have started another just before
-        found = [pid for pid in _processes() if pid > since and _has_mark(pid, mark)]
+        found = [pid for pid in _list_processes() if pid > since and _has_mark(pid, mark)]
         if not found:
             return
         for pid in found:
@@ -33,7 +33,7 @@ def end_marked(mark: bytes, since: int = 0) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _processes() -> list[int]:
+def _list_processes() -> list[int]:
     try:
         return [int(name) for name in os.listdir(_PROCESSES) if name.isdigit()]  # noqa: PTH208  # no Path for each
     except FileNotFoundError:

@@ -13,14 +13,14 @@ from vvwatch.core.money import Forecast, Workload
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import ProcessorCrashed, ProcessorError, ProcessorRefused
 from vvwatch.ports.processing import Item, Processor, Prompt
-from vvwatch.processors.command.asking import Asking, Question, Reply, usable
-from vvwatch.processors.command.protocol import check_prompt, result_of
+from vvwatch.processors.command.asking import ProgramClient, Question, Reply, require_answer
+from vvwatch.processors.command.protocol import check_prompt, to_result
 from vvwatch.processors.command.running import OneProcessEach, Program, Runner
 from vvwatch.processors.command.segments import SegmentCommand
 from vvwatch.processors.command.workers import Workers
-from vvwatch.processors.media.cutting import Cutter, Wanted
+from vvwatch.processors.media.cutting import Cutter, ExtractSettings
 from vvwatch.processors.registry import Opener, Resources
-from vvwatch.processors.validation import call_aside
+from vvwatch.processors.validation import call_in_thread
 
 _AGAIN: Final = "if it fails each time, run the program by hand on this item"
 
@@ -28,7 +28,7 @@ _AGAIN: Final = "if it fails each time, run the program by hand on this item"
 class ItemCommand:
     """Implements `Processor` by a program that is asked once for an item."""
 
-    def __init__(self, info: ProcessorInfo, asking: Asking) -> None:
+    def __init__(self, info: ProcessorInfo, asking: ProgramClient) -> None:
         self.info = info
         self._asking = asking
 
@@ -44,7 +44,7 @@ class ItemCommand:
         """Return what the program answers. As `Processor.process`."""
         async with item.open() as fd:
             reply = await self._asking.ask(item, fd, Question("item"))
-        result, reason = await call_aside(len(reply.text or ""), _understood, reply, item)
+        result, reason = await call_in_thread(len(reply.text or ""), _read_result, reply, item)
         await self._asking.end(item, reply, reason=reason)
         if reply.has_crashed:
             raise ProcessorCrashed(reason, _AGAIN)
@@ -87,19 +87,19 @@ def open_processor(
     if table.mode == "worker":
         runner = Workers(program, table.concurrency, **place)
     limiter = resources.limiter(name, table.rates)
-    asking = Asking(name, runner, program, limiter=limiter, price=table.price_of(name), **place)
+    asking = ProgramClient(name, runner, program, limiter=limiter, price=table.price_of(name), **place)
     if table.level == "item":
         return ItemCommand(table.info(name), asking)
     cutter = Cutter(limits=resources.limits, work_dir=resources.work_dir)
-    wanted = Wanted(table.frames, table.frame_width, table.audio)
+    wanted = ExtractSettings(table.frames, table.frame_width, table.audio)
     return SegmentCommand(table.info(name), asking, cutter, wanted, table.concurrency)
 
 
 _opens: Opener = open_processor
 
 
-def _understood(reply: Reply, item: Item) -> tuple[ProcessingResult | None, str]:
+def _read_result(reply: Reply, item: Item) -> tuple[ProcessingResult | None, str]:
     try:
-        return result_of(usable(reply), item), ""
+        return to_result(require_answer(reply), item), ""
     except ValueError as error:
         return None, str(error)

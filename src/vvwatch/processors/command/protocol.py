@@ -18,7 +18,7 @@ _MOST_SEGMENTS: Final = 20_000
 _MOST_WARNINGS: Final = 20
 _LONGEST_WARNING: Final = 500
 _LONGEST_TEXT: Final = 10_000
-_MISFITS_TOLD: Final = 3
+_MOST_REPORTED_MISFITS: Final = 3
 _SPARE_SECONDS: Final = 1.0
 
 
@@ -41,7 +41,7 @@ _Warnings = Annotated[list[str], Field(max_length=1000)]
 _Said = TypeVar("_Said", bound=BaseModel)
 
 
-class SaidUsage(BaseModel):
+class ReportedUsage(BaseModel):
     """What a program says that it used; `cost_usd` None: it does not say."""
 
     model_config = _Strict
@@ -72,7 +72,7 @@ class Answer(BaseModel):
     metadata: dict[str, Any] | None = None
     metadata_text: str | None = None
     segments: Annotated[list[Part], Field(max_length=_MOST_SEGMENTS)] | None = None
-    usage: SaidUsage | None = None
+    usage: ReportedUsage | None = None
     warnings: _Warnings = []
     skipped: Annotated[str, Field(max_length=_LONGEST_WARNING)] | None = None
 
@@ -90,7 +90,7 @@ def check_prompt(prompt: Prompt) -> None:
         check_schema(prompt.video_level.get("json_schema", {}))
 
 
-def request_of(item: Item, level: str, key: str, path: str) -> dict[str, Any]:
+def build_request(item: Item, level: str, key: str, path: str) -> dict[str, Any]:
     """Return what a program is told of its task; `path` is where it can read the item."""
     prompt = item.prompt
     schema = (prompt.video_level or {}).get("json_schema") if level == "video" else prompt.json_schema
@@ -119,7 +119,7 @@ def request_of(item: Item, level: str, key: str, path: str) -> dict[str, Any]:
     }
 
 
-def described(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+def describe_segments(segments: Sequence[Segment]) -> list[dict[str, Any]]:
     """Return the segments' results as the video level is told of them, those that failed left out."""
     return [
         {
@@ -137,112 +137,114 @@ def read_answer(text: bytes, most_bytes: int) -> Answer:
     """Return what `text` answers. Raises ValueError, saying why it is no answer."""
     if not text.strip():
         raise ValueError("it is empty")
-    return _understood(Answer, parse_object(text, most_bytes))
+    return _validate_answer(Answer, parse_object(text, most_bytes))
 
 
-def retry_after_of(text: bytes) -> float | None:
+def read_retry_after(text: bytes) -> float | None:
     """Return for how many seconds a program asks to be left alone; None when it does not say."""
     try:
-        return _understood(_Delay, parse_object(text, 65_536)).retry_after
+        return _validate_answer(_Delay, parse_object(text, 65_536)).retry_after
     except ValueError:
         return None
 
 
-def segment_of(answer: Answer, prompt: Prompt, start_time: float, end_time: float) -> Segment:
+def to_segment(answer: Answer, prompt: Prompt, start_time: float, end_time: float) -> Segment:
     """Return the result of the segment that was asked for. Raises ValueError when it does not fit the prompt."""
     if answer.skipped is not None:
-        return Segment(start_time, end_time, {}, "", warning=skipping(answer.skipped))
-    metadata = fitting(prompt.json_schema, answer.metadata)
-    return Segment(start_time, end_time, metadata, text_of(answer), warning=_joined(answer))
+        return Segment(start_time, end_time, {}, "", warning=skip_warning(answer.skipped))
+    metadata = check_metadata(prompt.json_schema, answer.metadata)
+    return Segment(start_time, end_time, metadata, search_text(answer), warning=_join_warnings(answer))
 
 
-def result_of(answer: Answer, item: Item) -> ProcessingResult:
+def to_result(answer: Answer, item: Item) -> ProcessingResult:
     """Return the result of a whole item. Raises ValueError when it does not fit the prompt.
 
     `segments`, put in the order of their times, fit the prompt's schema, and `metadata` that of its video level. When
     the prompt has no video level and the answer no segments, `metadata` is that of one segment over the whole item.
     """
     if answer.skipped is not None:
-        return ProcessingResult((), {}, "", warnings=(skipping(answer.skipped),))
-    warnings = warnings_of(answer)
+        return ProcessingResult((), {}, "", warnings=(skip_warning(answer.skipped),))
+    warnings = bounded_warnings(answer)
     validator = validator_of(item.prompt.json_schema)
-    parts = [_part(part, item, validator, place) for place, part in enumerate(answer.segments or ())]
+    parts = [
+        _part_to_segment(part, item, validator, place) for place, part in enumerate(answer.segments or ())
+    ]
     segments = tuple(sorted(parts, key=lambda each: (each.start_time, each.end_time)))
     if item.prompt.video_level is not None:
-        metadata = fitting(item.prompt.video_level.get("json_schema", {}), answer.metadata)
-        return ProcessingResult(segments, metadata, text_of(answer), warnings=warnings)
+        metadata = check_metadata(item.prompt.video_level.get("json_schema", {}), answer.metadata)
+        return ProcessingResult(segments, metadata, search_text(answer), warnings=warnings)
     if answer.segments is None:
-        whole = segment_of(answer, item.prompt, 0.0, item.duration_seconds or 0.0)
+        whole = to_segment(answer, item.prompt, 0.0, item.duration_seconds or 0.0)
         return ProcessingResult((whole,), {}, "")
     if answer.metadata:
         warnings = (*warnings, "metadata of the whole is left out: the prompt has no video level")
     return ProcessingResult(segments, {}, "", warnings=warnings)
 
 
-def fitting(schema: Mapping[str, Any], metadata: dict[str, Any] | None) -> dict[str, Any]:
+def check_metadata(schema: Mapping[str, Any], metadata: dict[str, Any] | None) -> dict[str, Any]:
     """Return `metadata`. Raises ValueError when there is none, or when it does not fit `schema`."""
     if metadata is None:
         raise ValueError("the answer has no `metadata`")
-    return _fitting(validator_of(schema), metadata)
+    return _check_metadata(validator_of(schema), metadata)
 
 
-def _fitting(validator: Validator, metadata: dict[str, Any]) -> dict[str, Any]:
+def _check_metadata(validator: Validator, metadata: dict[str, Any]) -> dict[str, Any]:
     misfits = validator(metadata)
     if misfits:
-        more = len(misfits) - _MISFITS_TOLD
-        told = "; ".join(misfits[:_MISFITS_TOLD]) + (f"; and {more} more" if more > 0 else "")
+        more = len(misfits) - _MOST_REPORTED_MISFITS
+        told = "; ".join(misfits[:_MOST_REPORTED_MISFITS]) + (f"; and {more} more" if more > 0 else "")
         raise ValueError(f"the `metadata` of the answer does not fit the schema: {told}")
     return metadata
 
 
-def text_of(said: Answer | Part) -> str:
+def search_text(said: Answer | Part) -> str:
     """Return what can be searched for: the program's own words, else those in its metadata."""
     if said.metadata_text is not None:
         return said.metadata_text
-    return "; ".join(_words(said.metadata))[:_LONGEST_TEXT]
+    return "; ".join(_iter_strings(said.metadata))[:_LONGEST_TEXT]
 
 
-def _part(part: Part, item: Item, validator: Validator, place: int) -> Segment:
+def _part_to_segment(part: Part, item: Item, validator: Validator, place: int) -> Segment:
     if part.end_time < part.start_time:
         raise ValueError(f"segments[{place}] of the answer ends before it begins")
     try:
-        metadata = _fitting(validator, part.metadata)
+        metadata = _check_metadata(validator, part.metadata)
     except ValueError as error:
         raise ValueError(f"segments[{place}]: {error}") from error
-    said = [_beyond(part, item.duration_seconds), _joined(part)]
+    said = [_check_times(part, item.duration_seconds), _join_warnings(part)]
     warning = "; ".join(filter(None, said)) or None
-    return Segment(part.start_time, part.end_time, metadata, text_of(part), warning=warning)
+    return Segment(part.start_time, part.end_time, metadata, search_text(part), warning=warning)
 
 
-def _beyond(part: Part, duration_seconds: float | None) -> str | None:
+def _check_times(part: Part, duration_seconds: float | None) -> str | None:
     """What is odd about the times of a part. Containers may be wrong about their length, so it is not refused."""
     if duration_seconds is None or part.end_time <= duration_seconds + _SPARE_SECONDS:
         return None
     return f"it ends at {part.end_time:g} s, after the end of the media ({duration_seconds:g} s)"
 
 
-def _words(value: Any) -> Iterator[str]:
+def _iter_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str) and value:
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _words(inner)
+        yield from _iter_strings(inner)
 
 
-def skipping(reason: str) -> str:
+def skip_warning(reason: str) -> str:
     """Return the warning about what the program leaves out."""
     return f"skipped by the program: {reason or 'it does not say why'}"
 
 
-def warnings_of(said: Answer | Part) -> tuple[str, ...]:
+def bounded_warnings(said: Answer | Part) -> tuple[str, ...]:
     """Return the program's warnings, not too many and not too long."""
     return tuple(line[:_LONGEST_WARNING] for line in said.warnings[:_MOST_WARNINGS])
 
 
-def _joined(said: Answer | Part) -> str | None:
-    return "; ".join(warnings_of(said)) or None
+def _join_warnings(said: Answer | Part) -> str | None:
+    return "; ".join(bounded_warnings(said)) or None
 
 
-def _understood(kind: type[_Said], value: dict[str, Any]) -> _Said:
+def _validate_answer(kind: type[_Said], value: dict[str, Any]) -> _Said:
     try:
         return kind.model_validate(value)
     except ValidationError as error:

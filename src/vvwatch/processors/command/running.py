@@ -23,7 +23,7 @@ from vvwatch.errors import ProcessorError
 from vvwatch.processors.command import leftovers
 from vvwatch.processors.command.protocol import Code
 from vvwatch.processors.media.isolation import Cut
-from vvwatch.processors.processes import exited, keep_tail, running, send, signal_group
+from vvwatch.processors.processes import keep_tail, run_process, send_request, signal_group, wait_for_exit
 
 _UMASK: Final = 0o077
 _NICENESS: Final = 10
@@ -123,10 +123,10 @@ class OneProcessEach:
         """As `Runner.run`."""
         program = self._program
         async with AsyncExitStack() as stack:
-            started = await start(program, folder, variables, stack)
+            started = await start_program(program, folder, variables, stack)
             if isinstance(started, Outcome):
                 return started
-            said = _Words(program)
+            said = _OutputReader(program)
             with anyio.move_on_after(program.timeout_seconds) as time:
                 await said.listen(started, request)
         # The process has been ended by now, so that its status is known.
@@ -140,15 +140,15 @@ class OneProcessEach:
         """Do nothing: no process outlives its request."""
 
 
-async def start(
+async def start_program(
     program: Program, folder: Path, variables: Mapping[str, str], stack: AsyncExitStack
 ) -> Process | Outcome:
     """Start the program for the life of `stack`; return the outcome of a shell for one that cannot be executed."""
     env = program.environment(folder, variables)
-    process = running(program.command, folder, env=env, grace_seconds=program.grace_seconds, umask=_UMASK)
+    process = run_process(program.command, folder, env=env, grace_seconds=program.grace_seconds, umask=_UMASK)
     begun: list[int] = []
     # Entered first, so that it is left last: what the program has started can start nothing more by then.
-    stack.callback(_sweep, folder, begun)
+    stack.callback(_end_leftovers, folder, begun)
     try:
         started = await stack.enter_async_context(process)
     except OSError as error:
@@ -157,16 +157,16 @@ async def start(
         code, reason = _NOT_RUNNABLE[error.errno]
         return Outcome(code, stderr=f"{program.command[0]}: {reason}".encode())
     begun.append(started.pid)
-    _confine(started.pid, program.memory_bytes)
+    _limit_process(started.pid, program.memory_bytes)
     return started
 
 
-def _sweep(folder: Path, begun: list[int]) -> None:
+def _end_leftovers(folder: Path, begun: list[int]) -> None:
     for pid in begun:
-        leftovers.end_marked(leftovers.mark_of(folder), pid)
+        leftovers.end_marked(leftovers.environment_mark(folder), pid)
 
 
-class _Words:
+class _OutputReader:
     """What a program says until it exits; `cut` when it says too much."""
 
     def __init__(self, program: Program) -> None:
@@ -178,11 +178,11 @@ class _Words:
     async def listen(self, process: Process, request: bytes) -> None:
         """Send the request, and listen until the process has exited and all that it said was heard."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(send, cast("ByteSendStream", process.stdin), request)
+            tasks.start_soon(send_request, cast("ByteSendStream", process.stdin), request)
             tasks.start_soon(self._collect, process)
             stderr = cast("ByteReceiveStream", process.stderr)
             tasks.start_soon(keep_tail, stderr, self.stderr, self._program.stderr_bytes)
-            await exited(process)
+            await wait_for_exit(process)
             # What it started and left behind may hold the pipes open for ever.
             signal_group(process, signal.SIGKILL)
             tasks.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_SECONDS
@@ -197,7 +197,7 @@ class _Words:
                 return
 
 
-def _confine(pid: int, memory_bytes: int | None) -> None:
+def _limit_process(pid: int, memory_bytes: int | None) -> None:
     with suppress(OSError):  # it may be over already, or run as somebody else
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         restore_limit(pid)

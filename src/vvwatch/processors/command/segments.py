@@ -12,19 +12,19 @@ from vvwatch.core.money import Forecast, Workload
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import ProcessorError
 from vvwatch.ports.processing import Item, Processor, Prompt
-from vvwatch.processors.command.asking import Asking, Question, Reply, usable
+from vvwatch.processors.command.asking import ProgramClient, Question, Reply, require_answer
 from vvwatch.processors.command.protocol import (
+    bounded_warnings,
+    check_metadata,
     check_prompt,
-    described,
-    fitting,
-    segment_of,
-    skipping,
-    text_of,
-    warnings_of,
+    describe_segments,
+    search_text,
+    skip_warning,
+    to_segment,
 )
-from vvwatch.processors.media.cutting import Cutter, Extract, Wanted
+from vvwatch.processors.media.cutting import Cutter, Extract, ExtractSettings
 from vvwatch.processors.segmenting import Asker, Whole, process_by_segments
-from vvwatch.processors.validation import call_aside
+from vvwatch.processors.validation import call_in_thread
 
 _ATTEMPTS: Final = 3
 
@@ -33,7 +33,12 @@ class SegmentCommand:
     """Implements `Processor` by a program that is asked about each segment; one that crashes is asked three times."""
 
     def __init__(
-        self, info: ProcessorInfo, asking: Asking, cutter: Cutter, wanted: Wanted, in_flight: int
+        self,
+        info: ProcessorInfo,
+        asking: ProgramClient,
+        cutter: Cutter,
+        wanted: ExtractSettings,
+        in_flight: int,
     ) -> None:
         self.info = info
         self._asking = asking
@@ -77,23 +82,23 @@ _: type[Processor] = SegmentCommand
 
 @dataclass(frozen=True, slots=True)
 class _CommandAsker:
-    asking: Asking
+    asking: ProgramClient
     fd: int
 
     async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:  # noqa: ARG002  # the port's
         """As `Asker.ask_segment`."""
         times = extract.start_time, extract.end_time
-        question = Question("segment", extract.ordinal, *times, more={"segment": _told(extract)})
+        question = Question("segment", extract.ordinal, *times, more={"segment": _describe_extract(extract)})
         reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
-        segment = await call_aside(len(reply.text or ""), _segment, reply, item, extract)
+        segment = await call_in_thread(len(reply.text or ""), _reply_to_segment, reply, item, extract)
         await self.asking.end(item, reply, reason=segment.error or "", segment=(extract.ordinal, segment))
         return segment
 
     async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:  # noqa: ARG002
         """As `Asker.ask_whole`."""
-        question = Question("video", more={"previous": described(segments)})
+        question = Question("video", more={"previous": describe_segments(segments)})
         reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
-        whole, reason = await call_aside(len(reply.text or ""), _whole, reply, item)
+        whole, reason = await call_in_thread(len(reply.text or ""), _reply_to_whole, reply, item)
         await self.asking.end(item, reply, reason=reason)
         return whole
 
@@ -101,7 +106,7 @@ class _CommandAsker:
 _asks: type[Asker] = _CommandAsker
 
 
-def _told(extract: Extract) -> dict[str, Any]:
+def _describe_extract(extract: Extract) -> dict[str, Any]:
     return {
         "index": extract.ordinal,
         "start_time": extract.start_time,
@@ -111,22 +116,22 @@ def _told(extract: Extract) -> dict[str, Any]:
     }
 
 
-def _segment(reply: Reply, item: Item, extract: Extract) -> Segment:
+def _reply_to_segment(reply: Reply, item: Item, extract: Extract) -> Segment:
     times = extract.start_time, extract.end_time
     try:
-        segment = segment_of(usable(reply), item.prompt, *times)
+        segment = to_segment(require_answer(reply), item.prompt, *times)
     except ValueError as error:
         segment = Segment(*times, {}, "", error=str(error))
     warnings = [each for each in (extract.warning, segment.warning) if each]
     return replace(segment, warning="; ".join(warnings) or None)
 
 
-def _whole(reply: Reply, item: Item) -> tuple[Whole, str]:
+def _reply_to_whole(reply: Reply, item: Item) -> tuple[Whole, str]:
     try:
-        answer = usable(reply)
+        answer = require_answer(reply)
         if answer.skipped is not None:
-            return Whole({}, "", (skipping(answer.skipped),)), ""
-        metadata = fitting((item.prompt.video_level or {}).get("json_schema", {}), answer.metadata)
+            return Whole({}, "", (skip_warning(answer.skipped),)), ""
+        metadata = check_metadata((item.prompt.video_level or {}).get("json_schema", {}), answer.metadata)
     except ValueError as error:
         return Whole({}, "", error=str(error)), str(error)
-    return Whole(metadata, text_of(answer), warnings_of(answer)), ""
+    return Whole(metadata, search_text(answer), bounded_warnings(answer)), ""

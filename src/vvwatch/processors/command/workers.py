@@ -14,10 +14,10 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from vvwatch.ports import Clock
 from vvwatch.processors.command.leftovers import FOLDER_VARIABLE
 from vvwatch.processors.command.protocol import PROTOCOL, Code
-from vvwatch.processors.command.running import Outcome, Program, Runner, start
+from vvwatch.processors.command.running import Outcome, Program, Runner, start_program
 from vvwatch.processors.media.isolation import Cut
-from vvwatch.processors.processes import exited, keep_tail, private_folder
-from vvwatch.processors.validation import call_aside, parse_object
+from vvwatch.processors.processes import keep_tail, private_folder, wait_for_exit
+from vvwatch.processors.validation import call_in_thread, parse_object
 
 _MOST_STRAYS: Final = 1000
 _LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -82,7 +82,7 @@ class Workers:
         async with AsyncExitStack() as stack:
             folder = await stack.enter_async_context(private_folder(self._work_dir, self._mark))
             variables = {"VVWATCH_PROTOCOL": PROTOCOL, FOLDER_VARIABLE: str(folder)}
-            started = await start(self._program, folder, variables, stack)
+            started = await start_program(self._program, folder, variables, stack)
             if isinstance(started, Outcome):
                 return started
             return _Worker(started, self._program, stack.pop_all())
@@ -140,7 +140,7 @@ class _Worker:
         """Let it go by itself: its stdin is closed."""
         await self._stdin.aclose()
         with anyio.move_on_after(self._program.grace_seconds):
-            await exited(self._process)
+            await wait_for_exit(self._process)
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -158,7 +158,7 @@ class _Worker:
 
     async def _last_words(self) -> None:
         with anyio.move_on_after(_LAST_WORDS_SECONDS):
-            await exited(self._process)
+            await wait_for_exit(self._process)
 
     async def _send(self, line: bytes) -> None:
         try:
@@ -175,7 +175,7 @@ class _Worker:
             received += len(line) + 1
             if received > self._program.stdout_bytes:
                 break
-            said = await call_aside(len(line), self._said, line)
+            said = await call_in_thread(len(line), self._said, line)
             if said is not None:
                 return self._outcome(said, line, strays)
             strays += bool(line.strip())

@@ -32,7 +32,7 @@ from vvwatch.errors import (
 )
 from vvwatch.processors.kernel import Hindrance
 from vvwatch.processors.media.isolation import MOST_THREADS, Cut, Ending, Limits, converse
-from vvwatch.processors.validation import check_values, values_in
+from vvwatch.processors.validation import check_values, count_values
 
 # Isolated mode ignores PYTHONPATH, so the child is told where this very package lives.
 _START: Final = (
@@ -89,14 +89,14 @@ class Answer:
 
         Raises the error that it tells of, MediaLimit for too much, and ProcessorCrashed.
         """
-        self._values += values_in(line)
+        self._values += count_values(line)
         if self._values > _MOST_VALUES:
             raise MediaLimit(f"the results hold more than {_MOST_VALUES:,} values", "Use longer segments.")
-        said = heard(line, partial(self._note_progress, progress))
+        said = read_line(line, partial(self._note_progress, progress))
         if said is None:
             return
         if "items" in said:
-            understood(self._extend, said["items"])
+            read_answer(self._extend, said["items"])
         else:
             self.said = said
 
@@ -107,10 +107,10 @@ class Answer:
 
     def _extend(self, items: Mapping[str, Any]) -> None:
         for name, told in items.items():
-            self.lists[name] += strictly(_LISTS[name], told)
+            self.lists[name] += validate_strictly(_LISTS[name], told)
 
 
-async def ask(
+async def ask_child(
     task: Mapping[str, Any], fd: int, progress: Progress, *, limits: Limits, work_dir: Path
 ) -> Answer:
     """Return the confined process's answer about what `fd` is open on.
@@ -118,42 +118,42 @@ async def ask(
     Raises the error that it answered, and as `check` where it gave no answer.
     """
     answer = Answer()
-    request = request_of(task, fd, limits)
+    request = build_request(task, fd, limits)
 
     def take(line: bytes) -> None:
         answer.take(line, progress)
 
     ending = await converse(COMMAND, request, take, fd=fd, limits=limits, work_dir=work_dir)
-    check(ending, limits, is_answered=answer.said is not None)
+    check_ending(ending, limits, is_answered=answer.said is not None)
     return answer
 
 
-def request_of(task: Mapping[str, Any], fd: int, limits: Limits) -> bytes:
+def build_request(task: Mapping[str, Any], fd: int, limits: Limits) -> bytes:
     """Return the line that the process is sent: the task and what it may cost."""
     request = {**task, "fd": fd, "parent": os.getpid(), "limits": asdict(limits)}
     return json.dumps(request).encode() + b"\n"
 
 
-def heard(line: bytes, progress: Progress) -> Mapping[str, Any] | None:
+def read_line(line: bytes, progress: Progress) -> Mapping[str, Any] | None:
     """Return what a line says; None where it was of progress. Raises the error that it tells of."""
-    said = understood(_line, line)
+    said = read_answer(_parse_line, line)
     if "progress" in said:
-        progress(understood(_fraction, said["progress"]))
+        progress(read_answer(_parse_fraction, said["progress"]))
         return None
     refusal = said.get("error")
     if refusal is not None:
-        raise understood(_refusal, refusal)
+        raise read_answer(_reported_error, refusal)
     return said
 
 
-def check(ending: Ending, limits: Limits, *, is_answered: bool) -> None:
+def check_ending(ending: Ending, limits: Limits, *, is_answered: bool) -> None:
     """Raise unless the process ended well and had answered.
 
     MachineShortage where this machine is the cause, StorageUnavailable where reading the file is; else MediaLimit or
     ProcessorCrashed.
     """
     if ending.status != 0 or ending.cut is not None or not is_answered:
-        error = _failure(ending, limits)
+        error = _ending_error(ending, limits)
         error.add_note(ending.stderr_tail.decode(errors="replace"))
         raise error
 
@@ -169,7 +169,7 @@ def check_settings(settings: RunSettings) -> None:
             )
 
 
-def understood(read: Callable[[Any], _Value], answer: Any) -> _Value:
+def read_answer(read: Callable[[Any], _Value], answer: Any) -> _Value:
     """Return `read(answer)`; the child has touched hostile bytes, so what it says may have any shape."""
     try:
         return read(answer)
@@ -177,7 +177,7 @@ def understood(read: Callable[[Any], _Value], answer: Any) -> _Value:
         raise ProcessorCrashed("the decoder process answered with something unreadable") from error
 
 
-def strictly(wanted: TypeAdapter[_Value], said: Any) -> _Value:
+def validate_strictly(wanted: TypeAdapter[_Value], said: Any) -> _Value:
     """Return what can be stored and told again: JSON as read may hold halves of characters and infinite numbers."""
     return wanted.validate_json(json.dumps(said, allow_nan=False), strict=True)
 
@@ -185,20 +185,22 @@ def strictly(wanted: TypeAdapter[_Value], said: Any) -> _Value:
 _AGAIN: Final = "It is tried again; if it fails each time, the file itself is the cause."
 
 
-def _failure(ending: Ending, limits: Limits) -> VvwatchError:
-    return _not_of_the_file(ending, limits) or _of_the_file(ending, limits)
+def _ending_error(ending: Ending, limits: Limits) -> VvwatchError:
+    return _machine_error(ending, limits) or _file_error(ending, limits)
 
 
-def _not_of_the_file(ending: Ending, limits: Limits) -> VvwatchError | None:
+def _machine_error(ending: Ending, limits: Limits) -> VvwatchError | None:
     """Why the process failed, where the file cannot be the cause, or need not be."""
     if ending.cut in (Cut.SILENT, Cut.WALL):
-        return _hindered(ending, limits.wall_seconds if ending.cut is Cut.WALL else limits.silent_seconds)
+        return _hindrance_error(
+            ending, limits.wall_seconds if ending.cut is Cut.WALL else limits.silent_seconds
+        )
     if ending.status == -signal.SIGKILL and ending.lacked_memory and not ending.cut:
         return shortages.killed()
-    return None if ending.has_begun else shortages.not_begun(f"it {_ended(ending.status)}")
+    return None if ending.has_begun else shortages.not_begun(f"it {_describe_status(ending.status)}")
 
 
-def _hindered(ending: Ending, seconds: float) -> VvwatchError | None:
+def _hindrance_error(ending: Ending, seconds: float) -> VvwatchError | None:
     if not ending.has_begun:
         return shortages.too_busy(f"a process had not begun after {seconds:g} s")
     if ending.hindrance is Hindrance.PROCESSOR:
@@ -210,23 +212,23 @@ def _hindered(ending: Ending, seconds: float) -> VvwatchError | None:
     return None
 
 
-def _of_the_file(ending: Ending, limits: Limits) -> MediaError:
+def _file_error(ending: Ending, limits: Limits) -> MediaError:
     is_late = ending.cut in (Cut.SILENT, Cut.WALL) or (not ending.cut and ending.status == -signal.SIGXCPU)
     if limits.is_probe and is_late:
         return MediaLimit(
             f"probing took longer than {limits.probe_seconds:g} s", "Raise probe_seconds in [processing]."
         )
     if ending.cut is not None:
-        return _cut(ending.cut, limits)
+        return _cut_error(ending.cut, limits)
     if ending.status == -signal.SIGXCPU:
         return MediaLimit(
             "needs more CPU time than the limits allow",
             "Convert the media to a codec that is faster to decode, or cut it into parts.",
         )
-    return ProcessorCrashed(f"the decoder process {_ended(ending.status)}", _AGAIN)
+    return ProcessorCrashed(f"the decoder process {_describe_status(ending.status)}", _AGAIN)
 
 
-def _cut(cut: Cut, limits: Limits) -> MediaError:
+def _cut_error(cut: Cut, limits: Limits) -> MediaError:
     errors: dict[Cut, MediaError] = {
         Cut.OUTPUT: MediaLimit(
             f"the results exceed the limit of {limits.stdout_bytes >> 20} MiB", "Use longer segments."
@@ -244,7 +246,7 @@ def _cut(cut: Cut, limits: Limits) -> MediaError:
     return errors[cut]
 
 
-def _ended(status: int) -> str:
+def _describe_status(status: int) -> str:
     if status == -signal.SIGKILL:
         return "died by SIGKILL, which neither vvwatch nor a lack of memory caused"
     if status < 0:
@@ -256,7 +258,7 @@ def _signal_name(number: int) -> str:
     return next((known.name for known in signal.Signals if known == number), f"signal {number}")
 
 
-def _line(line: bytes) -> Mapping[str, Any]:
+def _parse_line(line: bytes) -> Mapping[str, Any]:
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
@@ -269,10 +271,10 @@ def _line(line: bytes) -> Mapping[str, Any]:
     return said
 
 
-def _fraction(value: Any) -> float:
+def _parse_fraction(value: Any) -> float:
     return min(1.0, max(0.0, float(value)))
 
 
-def _refusal(error: Mapping[str, Any]) -> VvwatchError:
-    said = strictly(_REFUSAL, error)
+def _reported_error(error: Mapping[str, Any]) -> VvwatchError:
+    said = validate_strictly(_REFUSAL, error)
     return _ERRORS[said["code"]](said["message"], said["hint"])

@@ -62,17 +62,17 @@ def main() -> None:
     """Answer the request on stdin; always ends the process normally unless a limit or a crash ends it."""
     request = json.loads(sys.stdin.buffer.readline())
     _die_with_parent(request["parent"])
-    _confine(request["limits"], writes=request["task"] == "extract")
+    _set_limits(request["limits"], writes=request["task"] == "extract")
     try:
         _enter_sandbox(request)
-        answer = _answer(request)
+        answer = _answer_request(request)
     except MemoryError:
         # Raised where memory ran out; the frames that held it are gone here.
-        answer = _refusal(_memory_limit(request["limits"]["memory_bytes"]))
+        answer = _error_fields(_memory_error(request["limits"]["memory_bytes"]))
     except VvwatchError as error:
-        answer = _refusal(error)
+        answer = _error_fields(error)
     if answer:
-        _write(answer)
+        _write_line(answer)
 
 
 def _enter_sandbox(request: dict[str, Any]) -> None:
@@ -90,54 +90,54 @@ def _enter_sandbox(request: dict[str, Any]) -> None:
         raise shortage_in(error) or StorageUnavailable(
             f"opening the media failed: {error.strerror}", "Let the daemon's user read the file."
         ) from error
-    sandbox.enter(Path.cwd() if extracts else None)
+    sandbox.enter_sandbox(Path.cwd() if extracts else None)
 
 
-def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+def _answer_request(request: Mapping[str, Any]) -> dict[str, Any]:
     # Its complaints are listened to before anything is opened.
     from vvwatch.processors.media import complaints, opening  # noqa: F401, PLC0415
 
     # The file cannot be the cause of what goes wrong before this line.
-    _write({"progress": 0.0})
+    _write_line({"progress": 0.0})
     limits = request["limits"]
     bounds = opening.Bounds(limits["max_pixels"], limits["max_seconds"])
     if request["task"] == "extract":
-        return _extract(request, bounds)
-    with opening.opened(request["fd"], bounds) as medium:
-        return _look(medium, request, bounds)
+        return _extract_segments(request, bounds)
+    with opening.open_media(request["fd"], bounds) as medium:
+        return _look_at(medium, request, bounds)
 
 
-def _look(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
+def _look_at(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
     from vvwatch.processors.media import probing, stills  # noqa: PLC0415
 
-    found = stills.look(medium, bounds) if medium.media_type == "image" else None
+    found = stills.survey_picture(medium, bounds) if medium.media_type == "image" else None
     if request["task"] == "probe":
-        return {"probe": asdict(probing.probed(medium, bounds, found))}
+        return {"probe": asdict(probing.probe_medium(medium, bounds, found))}
     from vvwatch.processors.media import survey  # noqa: PLC0415
 
     _allow_cpu(request["limits"], medium.duration_seconds)
-    found = found or survey.survey(medium, bounds, _Progress())
+    found = found or survey.survey_medium(medium, bounds, _Progress())
     settings = RunSettings(**request["settings"])
     if request["task"] == "plan":
         from vvwatch.processors.media import planning  # noqa: PLC0415
 
-        return {"plan": _without_lists(asdict(planning.plan_of(medium, found, settings)))}
+        return {"plan": _write_lists(asdict(planning.make_plan(medium, found, settings)))}
     from vvwatch.processors.technical import report  # noqa: PLC0415
 
-    probe = probing.surveyed(medium, found)
-    return {"result": _without_lists(asdict(report.result_of(probe, found, settings, medium.warnings)))}
+    probe = probing.probe_from_survey(medium, found)
+    return {"result": _write_lists(asdict(report.build_result(probe, found, settings, medium.warnings)))}
 
 
-def _without_lists(answer: dict[str, Any]) -> dict[str, Any]:
+def _write_lists(answer: dict[str, Any]) -> dict[str, Any]:
     """Write the long lists of `answer`, a part a line, and return the rest: who reads it has other things to do."""
     for name in filter(answer.__contains__, _LISTS):
         items = answer[name]
         for start in range(0, len(items), _ITEMS_IN_LINE):
-            _write({"items": {name: items[start : start + _ITEMS_IN_LINE]}})
+            _write_line({"items": {name: items[start : start + _ITEMS_IN_LINE]}})
     return {name: () if name in _LISTS else value for name, value in answer.items()}
 
 
-def _extract(request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
+def _extract_segments(request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
     """Extract one segment after the other, and wait where the parent has too many that it has not used yet."""
     from vvwatch.processors.media import extracting  # noqa: PLC0415
 
@@ -152,8 +152,8 @@ def _extract(request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
         file_bytes=limits["file_bytes"],
         **request["wanted"],
     )
-    for count, extract in enumerate(extracting.extracts(task, bounds, _Progress()), 1):
-        _write({"extract": extract})
+    for count, extract in enumerate(extracting.extract_spans(task, bounds, _Progress()), 1):
+        _write_line({"extract": extract})
         if request["ahead"] <= count < len(spans) and not sys.stdin.buffer.read(1):
             break
     return {}
@@ -171,7 +171,7 @@ class _Progress:
         self._furthest = max(self._furthest, fraction)
         if now >= self._next:
             self._next = now + _REPORT_SECONDS
-            _write({"progress": round(self._furthest, 4)})
+            _write_line({"progress": round(self._furthest, 4)})
 
 
 def _die_with_parent(parent: int) -> None:
@@ -183,15 +183,15 @@ def _die_with_parent(parent: int) -> None:
         os._exit(os.EX_OSERR)
 
 
-def _confine(limits: Mapping[str, Any], *, writes: bool) -> None:
+def _set_limits(limits: Mapping[str, Any], *, writes: bool) -> None:
     with suppress(OSError):  # a politeness that a system call filter may forbid
         os.nice(_NICENESS)
     with suppress(OSError):  # where memory is short, this process goes and not the daemon
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
-    sandbox.limit(resource.RLIMIT_AS, limits["memory_bytes"])
-    sandbox.limit(resource.RLIMIT_FSIZE, limits["file_bytes"] if writes else _FILE_BYTES)
-    sandbox.limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    sandbox.limit(resource.RLIMIT_CPU, limits["cpu_seconds"], limits["cpu_seconds_max"])
+    sandbox.lower_limit(resource.RLIMIT_AS, limits["memory_bytes"])
+    sandbox.lower_limit(resource.RLIMIT_FSIZE, limits["file_bytes"] if writes else _FILE_BYTES)
+    sandbox.lower_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    sandbox.lower_limit(resource.RLIMIT_CPU, limits["cpu_seconds"], limits["cpu_seconds_max"])
 
 
 def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> None:
@@ -199,21 +199,21 @@ def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> Non
     most = wanted = limits["cpu_seconds_max"]
     if duration_seconds is not None:
         wanted = limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]
-    sandbox.limit(resource.RLIMIT_CPU, int(min(most, wanted)), most)
+    sandbox.lower_limit(resource.RLIMIT_CPU, int(min(most, wanted)), most)
 
 
-def _memory_limit(memory_bytes: int) -> MediaError:
+def _memory_error(memory_bytes: int) -> MediaError:
     return MediaLimit(
         f"needs more memory than the limit of {memory_bytes >> 20} MiB",
         "Raise memory_bytes in [processing].",
     )
 
 
-def _refusal(error: VvwatchError) -> dict[str, Any]:
+def _error_fields(error: VvwatchError) -> dict[str, Any]:
     return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
 
 
-def _write(line: Mapping[str, Any]) -> None:
+def _write_line(line: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 

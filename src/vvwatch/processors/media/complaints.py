@@ -51,7 +51,7 @@ class Complaints(logging.Handler):
         return taken
 
 
-def _listening() -> Complaints:
+def _attach_complaints() -> Complaints:
     heard = Complaints()
     logger = logging.getLogger("libav")
     logger.addHandler(heard)
@@ -61,5 +61,5 @@ def _listening() -> Complaints:
     return heard
 
 
-HEARD: Final = _listening()
+COMPLAINTS: Final = _attach_complaints()
 """The lines of this process: an item has one of its own."""

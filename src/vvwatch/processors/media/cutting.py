@@ -23,14 +23,14 @@ from vvwatch.core.media import Plan, RunSettings
 from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.errors import MediaLimit, ProcessorCrashed
 from vvwatch.processors.media import asking
-from vvwatch.processors.media.isolation import Conversation, Limits, conversation
+from vvwatch.processors.media.isolation import Conversation, Limits, open_conversation
 
 _PLAN: Final = TypeAdapter(Plan)
 _EXTRACT: Final = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExtractSettings:
     """What to take out of each segment.
 
     `frames` pictures at most, chosen by shot, as displayed and not larger than `width` (and twice that in height);
@@ -77,7 +77,7 @@ class Extracts:
     """
 
     def __init__(
-        self, talk: Conversation, spans: Spans, wanted: Wanted, limits: Limits, most_files: int
+        self, talk: Conversation, spans: Spans, wanted: ExtractSettings, limits: Limits, most_files: int
     ) -> None:
         self._talk = talk
         self._spans = spans
@@ -88,20 +88,20 @@ class Extracts:
 
     async def __aiter__(self) -> AsyncIterator[Extract]:
         async for line in self._talk.lines():
-            said = asking.heard(line, lambda _: None)
+            said = asking.read_line(line, lambda _: None)
             if said is not None:
-                extract = asking.understood(self._understood, said)
+                extract = asking.read_answer(self._understood, said)
                 await anyio.to_thread.run_sync(self._check_files, extract)
                 yield extract
-        asking.check(await self._talk.end(), self._limits, is_answered=not self._waiting)
+        asking.check_ending(await self._talk.end(), self._limits, is_answered=not self._waiting)
 
     async def release(self, extract: Extract) -> None:
         """Remove the files of `extract` and let the process go on."""
-        await anyio.to_thread.run_sync(_remove, extract.files)
+        await anyio.to_thread.run_sync(_remove_files, extract.files)
         await self._talk.tell(b"\n")
 
     def _understood(self, said: Mapping[str, Any]) -> Extract:
-        told = asking.strictly(_EXTRACT, said["extract"])
+        told = asking.validate_strictly(_EXTRACT, said["extract"])
         ordinal, moments = told["ordinal"], [float(moment) for moment in told["frames"]]
         self._waiting.remove(ordinal)
         if len(moments) > self._wanted.frames:
@@ -153,15 +153,15 @@ class Cutter:
         """
         asking.check_settings(settings)
         task = {"task": "plan", "settings": asdict(settings)}
-        answer = await asking.ask(task, fd, progress, limits=self._limits, work_dir=self._work_dir)
-        return asking.understood(_plan, answer)
+        answer = await asking.ask_child(task, fd, progress, limits=self._limits, work_dir=self._work_dir)
+        return asking.read_answer(_read_plan, answer)
 
     @asynccontextmanager
     async def extract(
         self,
         fd: int,
         spans: Spans,
-        wanted: Wanted,
+        wanted: ExtractSettings,
         *,
         shots: Sequence[float] = (),
         sound_track: int | None = None,
@@ -181,9 +181,9 @@ class Cutter:
             "ahead": ahead,
         }
         most_files, most_bytes = ahead * (wanted.frames + 1), self._limits.extracted_bytes
-        async with conversation(
+        async with open_conversation(
             asking.COMMAND,
-            asking.request_of(task, fd, self._limits),
+            asking.build_request(task, fd, self._limits),
             fd=fd,
             limits=self._limits,
             work_dir=self._work_dir,
@@ -193,8 +193,8 @@ class Cutter:
             yield Extracts(talk, spans, wanted, self._limits, most_files)
 
 
-def _plan(answer: asking.Answer) -> Plan:
-    plan = asking.strictly(_PLAN, answer.of("plan"))
+def _read_plan(answer: asking.Answer) -> Plan:
+    plan = asking.validate_strictly(_PLAN, answer.of("plan"))
     spans, shots = (tuple(answer.lists[name]) for name in ("spans", "shots"))
     plan = replace(plan, spans=spans + plan.spans, shots=shots + plan.shots)
     if plan.probe is not None and plan.probe.media_type not in MEDIA_TYPES.values():
@@ -215,6 +215,6 @@ def _has_too_much(folder: Path, *, most_files: int, most_bytes: int) -> bool:
     return files > most_files or size > most_bytes
 
 
-def _remove(files: Sequence[Path]) -> None:
+def _remove_files(files: Sequence[Path]) -> None:
     for path in files:
         path.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ WHITELIST: Final = {"codec_whitelist": ",".join(sorted(DECODERS))}
 """The option by which FFmpeg opens no other, neither to look at a container nor to decode."""
 
 
-def restrict(container: InputContainer) -> None:
+def restrict_decoders(container: InputContainer) -> None:
     """Let no stream of `container` be decoded by another decoder; trying raises a ValueError of FFmpeg."""
     for stream in container.streams:
         context: Any = stream.codec_context  # None for a codec that FFmpeg does not know

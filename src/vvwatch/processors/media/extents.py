@@ -20,7 +20,7 @@ _SMALL_BYTES: Final = 8 << 20
 _TAIL_BYTES: Final = 3 << 20
 """What may stand behind the last packet: less than an excerpt of the end, before which there are only zeros."""
 
-_TOLD_BY_PACKETS: Final = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "avi", "mpeg", "mpegts"})
+_PACKET_TIMED: Final = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "avi", "mpeg", "mpegts"})
 """Containers whose tracks may not say how long they are, or say it otherwise than they are shown."""
 
 COVERS: Final = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -39,7 +39,7 @@ def is_head(packet: Packet[Any]) -> bool:
     return bytes(packet).startswith(_HEADS)
 
 
-def seen_or_heard(container: InputContainer) -> list[Stream]:
+def playable_streams(container: InputContainer) -> list[Stream]:
     """The streams of moving pictures and of sound, with a decoder or without."""
     pictures = (stream for stream in container.streams.video if not stream.disposition & COVERS)
     return [*pictures, *container.streams.audio]
@@ -100,19 +100,21 @@ class Extent:
         return max(self._step, usual) * _ROOMY + _TOLERANCE_SECONDS
 
 
-def origin(container: InputContainer) -> float:
+def start_seconds(container: InputContainer) -> float:
     """When the first picture or sound of `container` begins; other tracks may well begin before."""
-    starts = [start for stream in seen_or_heard(container) if (start := _start(stream)) is not None]
+    starts = [
+        start for stream in playable_streams(container) if (start := _declared_start(stream)) is not None
+    ]
     first = min(starts, default=max(0, container.start_time or 0) / 1e6)
     return 0.0 if -_PRIMING_SECONDS < first < 0 else first
 
 
 def declared_seconds(container: InputContainer) -> float | None:
     """The duration by the word of all tracks, else by that of the header; None when neither says any."""
-    ends = [_declared_end(stream) for stream in seen_or_heard(container)]
+    ends = [_declared_end(stream) for stream in playable_streams(container)]
     known = [end for end in ends if end is not None]
     if known and len(known) == len(ends):
-        return max(0.0, max(known) - origin(container))
+        return max(0.0, max(known) - start_seconds(container))
     return container.duration / 1e6 if container.duration and container.duration > 0 else None
 
 
@@ -127,20 +129,20 @@ def probed_seconds(container: InputContainer, size: int, stated: float | None) -
     `stated` is what stands in for it otherwise. Moves the container's place. `size` is that of the file.
     """
     name = container.format.name
-    is_seekable, is_small = name in _TOLD_BY_PACKETS, size <= _SMALL_BYTES
+    is_seekable, is_small = name in _PACKET_TIMED, size <= _SMALL_BYTES
     if not is_seekable and (stated is not None or not is_small):
         return stated
-    extents = _tail(container, size, seeks=is_seekable)
+    extents = _read_tail(container, size, seeks=is_seekable)
     end = None if extents is None else last_end(extents)
     if end is not None:
-        return max(0.0, end - origin(container))
-    is_fragmented = name.startswith("mov") and not all(_is_indexed(s) for s in seen_or_heard(container))
+        return max(0.0, end - start_seconds(container))
+    is_fragmented = name.startswith("mov") and not all(_is_indexed(s) for s in playable_streams(container))
     return None if is_fragmented else stated
 
 
-def _tail(container: InputContainer, size: int, *, seeks: bool) -> list[Extent] | None:
+def _read_tail(container: InputContainer, size: int, *, seeks: bool) -> list[Extent] | None:
     """The extents from near the end of the file, or from where it stands, to its end; None when it is far off."""
-    streams = seen_or_heard(container)
+    streams = playable_streams(container)
     extents = {stream.index: Extent(stream) for stream in streams}
     if container.duration and seeks:
         container.seek(container.duration + max(0, container.start_time or 0))
@@ -157,12 +159,12 @@ def _is_indexed(stream: Stream) -> bool:
     return bool(stream.frames) and stream.duration is not None
 
 
-def _start(stream: Stream) -> float | None:
+def _declared_start(stream: Stream) -> float | None:
     return None if stream.start_time is None else stream.start_time * float(stream.time_base or 0)
 
 
 def _declared_end(stream: Stream) -> float | None:
-    start = _start(stream)
+    start = _declared_start(stream)
     if stream.duration is None or start is None:
         return None
     return start + stream.duration * float(stream.time_base or 0)

@@ -15,12 +15,12 @@ from av.video.frame import VideoFrame
 
 from vvwatch.core.frames import frame_times
 from vvwatch.errors import SpoolFull
-from vvwatch.processors.media.listening import RATE, Sounds
-from vvwatch.processors.media.mosaics import photograph
-from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, opened
-from vvwatch.processors.media.picking import Pictures
-from vvwatch.processors.media.rendering import Turn, jpeg, still_turn, turn_of
-from vvwatch.processors.media.structure import heif_picture
+from vvwatch.processors.media.listening import RATE, SoundReader
+from vvwatch.processors.media.mosaics import read_photograph
+from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, open_media
+from vvwatch.processors.media.picking import PictureReader
+from vvwatch.processors.media.rendering import Turn, encode_jpeg, read_still_turn, read_turn
+from vvwatch.processors.media.structure import read_heif_picture
 
 _WAV_HEAD_BYTES: Final = 64
 _TAGGED_BYTES: Final = 128 << 10
@@ -44,7 +44,7 @@ class Task:
     file_bytes: int
 
 
-def extracts(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
+def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
     """Extract one span after the other; yields which files were written for it, when they are.
 
     The files are called `ORDINAL-NUMBER.jpg` and `ORDINAL.wav`. Raises as `opened`, and SpoolFull when there is no
@@ -53,11 +53,13 @@ def extracts(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Ite
     with ExitStack() as stack:
         seen = heard = None
         if task.frames:
-            medium = stack.enter_context(opened(task.fd, bounds))
-            seen = _Seen(medium, task, bounds, report) if medium.pictures is not None else None
+            medium = stack.enter_context(open_media(task.fd, bounds))
+            seen = _PictureWriter(medium, task, bounds, report) if medium.pictures is not None else None
         if task.sound:
-            medium = stack.enter_context(opened(task.sound_fd, bounds))
-            heard = Sounds(medium, task.sound_track, bounds, report) if medium.sounds is not None else None
+            medium = stack.enter_context(open_media(task.sound_fd, bounds))
+            heard = (
+                SoundReader(medium, task.sound_track, bounds, report) if medium.sounds is not None else None
+            )
         for start, end, ordinal in task.spans:
             moments, has_sound, missing = [], False, []
             if seen is not None:
@@ -72,17 +74,17 @@ def extracts(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Ite
                 "ordinal": ordinal,
                 "frames": moments,
                 "sound": has_sound,
-                "warning": _warning(missing, start, end),
+                "warning": _missing_warning(missing, start, end),
             }
 
 
-def _warning(missing: Sequence[str], start: float, end: float) -> str | None:
+def _missing_warning(missing: Sequence[str], start: float, end: float) -> str | None:
     if not missing:
         return None
     return f"no {' and no '.join(missing)} could be decoded between {start:.1f} s and {end:.1f} s"
 
 
-class _Seen:
+class _PictureWriter:
     """Writes the pictures of one span after the other."""
 
     def __init__(self, medium: Medium, task: Task, bounds: Bounds, report: Callable[[float], None]) -> None:
@@ -90,7 +92,7 @@ class _Seen:
         self._bounds = bounds
         self._medium = medium
         self._aspect = medium.pictures.sample_aspect_ratio if medium.pictures else None
-        self._pictures = Pictures(medium, bounds, report)
+        self._pictures = PictureReader(medium, bounds, report)
 
     def check_readable(self) -> None:
         """Raise StorageUnavailable where the end of the pictures is none, but a disk or a network that fails."""
@@ -98,7 +100,7 @@ class _Seen:
 
     def written(self, start: float, end: float, ordinal: int) -> list[float]:
         """Write the pictures that are shown within [start, end), and return their moments."""
-        if heif_picture(self._medium.source) is not None and self._medium.media_type == "image":
+        if read_heif_picture(self._medium.source) is not None and self._medium.media_type == "image":
             return [0.0] if self._write_photograph(ordinal) else []
         until = end if end > start else math.inf
         moments: list[float] = []
@@ -114,34 +116,34 @@ class _Seen:
 
     def _turn(self, frame: VideoFrame) -> Turn:
         if self._medium.media_type != "image":
-            return turn_of(frame)
+            return read_turn(frame)
         source = self._medium.source
         ends = source.at(0, _TAGGED_BYTES) + source.at(max(0, source.size - _TAGGED_BYTES), _TAGGED_BYTES)
-        return still_turn(frame, ends)
+        return read_still_turn(frame, ends)
 
     def _write_photograph(self, ordinal: int) -> bool:
-        found = photograph(self._medium, self._bounds)
+        found = read_photograph(self._medium, self._bounds)
         return found is not None and self._is_written(f"{ordinal}-0.jpg", *found)
 
     def _is_written(self, name: str, frame: VideoFrame, turn: Turn) -> bool:
         """Write a picture; False where it cannot be converted or is too large."""
         try:
-            coded = jpeg(frame, turn, self._aspect, self._task.width)
+            coded = encode_jpeg(frame, turn, self._aspect, self._task.width)
         except MemoryError:
             raise
         except DECODER_FAILURES:
             return False
         if len(coded) <= self._task.file_bytes:
-            with _created(Path(name)) as file:
+            with _create_file(Path(name)) as file:
                 file.write(coded)
         return len(coded) <= self._task.file_bytes
 
 
-def _write_sound(heard: Sounds, start: float, end: float, ordinal: int, most_bytes: int) -> bool:
+def _write_sound(heard: SoundReader, start: float, end: float, ordinal: int, most_bytes: int) -> bool:
     samples = heard.between(start, end, most_bytes - _WAV_HEAD_BYTES)
     if not samples:
         return False
-    with _created(Path(f"{ordinal}.wav")) as created, wave.open(created, "wb") as file:
+    with _create_file(Path(f"{ordinal}.wav")) as created, wave.open(created, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
@@ -150,7 +152,7 @@ def _write_sound(heard: Sounds, start: float, end: float, ordinal: int, most_byt
 
 
 @contextmanager
-def _created(path: Path) -> Iterator[BinaryIO]:
+def _create_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that was not there, which is all that the sandbox lets be opened. Raises SpoolFull."""
     try:
         with path.open("xb") as file:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from av.stream import Stream
 
 from vvwatch.processors.media.extents import declared_seconds
-from vvwatch.processors.media.holes import OggPages, broken_tail, matroska_holes
+from vvwatch.processors.media.holes import OggPages, find_broken_tail, find_matroska_holes
 from vvwatch.processors.media.measurements import Pictures, Sounds
 from vvwatch.processors.media.opening import Medium
 from vvwatch.processors.media.reading import Reader
@@ -42,40 +42,41 @@ class Survey:
     tracks: tuple[Mapping[str, Any], ...] = ()
 
 
-def damage_of(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
+def find_damage(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
     """What is wrong for certain: bytes that are missing, and what a decoder refused."""
     if reader.stopped and len(pages.links) < 2:
-        yield f"reading stopped after {_clock(reader.reached)}: {reader.stopped}"
+        yield f"reading stopped after {_format_clock(reader.reached)}: {reader.stopped}"
     if reader.skipped:
         yield f"damaged: {reader.skipped} times bytes were passed over that belong to no track"
     if reader.unsplit:
         yield f"corrupt: {reader.unsplit} packets do not hold what their lengths say"
-    yield from _shortfall(medium, reader, tracks)
+    yield from _find_shortfall(medium, reader, tracks)
     for track in tracks:
-        yield from _trouble(track, len([other for other in tracks if other.kind == track.kind]) > 1)
-    yield from _holes(medium, reader)
+        yield from _find_trouble(track, len([other for other in tracks if other.kind == track.kind]) > 1)
+    yield from _find_holes(medium, reader)
     yield from pages.losses
     if medium.container.format.name == "avi":
-        yield from _unindexed(tracks)
+        yield from _find_unindexed(tracks)
 
 
-def warnings_of(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
+def find_warnings(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
     """What is odd and proves nothing, and what could not be looked at."""
     if len(pages.links) > 1:
         what = "; only the first was measured" if reader.stopped else ""
         yield f"chained: {len(pages.links)} recordings follow one another{what}"
     elif reader.joints:
         yield f"the clock restarts {reader.joints} times: recordings were joined"
-    short = _short_of(medium, reader)
+    short = _unmet_duration(medium, reader)
     if short is not None:
-        yield f"the header says {_clock(short)}, the pictures and the sound end after {_clock(reader.duration_seconds)}"
+        ends = _format_clock(reader.duration_seconds)
+        yield f"the header says {_format_clock(short)}, the pictures and the sound end after {ends}"
     for track in tracks:
         if track.unmeasured:
             yield f"the {track.kind}s could not be measured: {track.unmeasured}"
-        yield from _gaps(track)
+        yield from _find_gaps(track)
 
 
-def told(track: Track, measured: Collection[Track]) -> dict[str, Any]:
+def describe_track(track: Track, measured: Collection[Track]) -> dict[str, Any]:
     """What is said of one track, in the shape of the technical prompt's schema."""
     context: Any = track.stream.codec_context
     return {
@@ -89,7 +90,7 @@ def told(track: Track, measured: Collection[Track]) -> dict[str, Any]:
     }
 
 
-def _shortfall(medium: Medium, reader: Reader, tracks: Sequence[Track]) -> Iterator[str]:
+def _find_shortfall(medium: Medium, reader: Reader, tracks: Sequence[Track]) -> Iterator[str]:
     """A header that promises more is a proof only where it counts samples, or where bytes are known to be missing."""
     declared, name = medium.duration_seconds, medium.container.format.name
     if declared is None:
@@ -98,13 +99,14 @@ def _shortfall(medium: Medium, reader: Reader, tracks: Sequence[Track]) -> Itera
     lost = declared - counted if name == "flac" else 0.0
     proven = medium.damage or name in _STATES_SECONDS
     if lost > _SAMPLES_SLACK_SECONDS:
-        yield f"truncated: {_clock(lost)} of the sound are missing, of the {_clock(declared)} that its header counts"
-    elif proven and _short_of(medium, reader) is not None:
-        ends = f"the media ends after {_clock(reader.duration_seconds)}"
-        yield f"truncated: {ends} but its header says {_clock(declared)}"
+        missing, counts = _format_clock(lost), _format_clock(declared)
+        yield f"truncated: {missing} of the sound are missing, of the {counts} that its header counts"
+    elif proven and _unmet_duration(medium, reader) is not None:
+        ends = f"the media ends after {_format_clock(reader.duration_seconds)}"
+        yield f"truncated: {ends} but its header says {_format_clock(declared)}"
 
 
-def _short_of(medium: Medium, reader: Reader) -> float | None:
+def _unmet_duration(medium: Medium, reader: Reader) -> float | None:
     """The duration that the header says, where the packets end well before."""
     declared = declared_seconds(medium.container)
     found = max(reader.duration_seconds, reader.reached)
@@ -114,9 +116,9 @@ def _short_of(medium: Medium, reader: Reader) -> float | None:
     return declared
 
 
-def _trouble(track: Track, is_one_of_several: bool) -> Iterator[str]:
+def _find_trouble(track: Track, is_one_of_several: bool) -> Iterator[str]:
     of_track = f" of track {track.stream.index + 1}" if is_one_of_several else ""
-    at = f"the first near {_clock(track.first_trouble or 0.0)}"
+    at = f"the first near {_format_clock(track.first_trouble or 0.0)}"
     if track.failed:
         yield f"corrupt: {track.failed} {track.kind} packets{of_track} could not be decoded, {at}"
     if track.damaged:
@@ -126,21 +128,21 @@ def _trouble(track: Track, is_one_of_several: bool) -> Iterator[str]:
     if track.last_frame is None:
         yield f"corrupt: not one {track.kind}{of_track} could be decoded"
     elif track.last_frame < track.last_packet - _STALLED_SECONDS:
-        yield f"corrupt: no {track.kind}{of_track} could be decoded after {_clock(track.last_frame)}"
+        yield f"corrupt: no {track.kind}{of_track} could be decoded after {_format_clock(track.last_frame)}"
 
 
-def _holes(medium: Medium, reader: Reader) -> Iterator[str]:
+def _find_holes(medium: Medium, reader: Reader) -> Iterator[str]:
     if medium.container.format.name != "matroska,webm":
         return
-    for hole in matroska_holes(medium.source, reader.jumps):
-        where = f"between {_clock(hole.from_seconds)} and {_clock(hole.to_seconds)}"
+    for hole in find_matroska_holes(medium.source, reader.jumps):
+        where = f"between {_format_clock(hole.from_seconds)} and {_format_clock(hole.to_seconds)}"
         yield f"damaged: bytes {hole.start:,} to {hole.end:,} are no Matroska, {where}"
-    tail = broken_tail(medium.source, reader.tail)
+    tail = find_broken_tail(medium.source, reader.tail)
     if tail is not None:
-        yield f"damaged: bytes {tail.start:,} to {tail.end:,} are no Matroska, after {_clock(tail.from_seconds)}"
+        yield f"damaged: bytes {tail.start:,} to {tail.end:,} are no Matroska, after {_format_clock(tail.from_seconds)}"
 
 
-def _unindexed(tracks: Sequence[Track]) -> Iterator[str]:
+def _find_unindexed(tracks: Sequence[Track]) -> Iterator[str]:
     """Pictures that the index of an AVI file lists and that are not where it says."""
     for track in tracks:
         listed = sum(entry.size > 0 for entry in track.stream.index_entries)
@@ -149,13 +151,13 @@ def _unindexed(tracks: Sequence[Track]) -> Iterator[str]:
             yield f"damaged: {lost} of {listed} pictures that the index lists are not in their place"
 
 
-def _gaps(track: Track) -> Iterator[str]:
+def _find_gaps(track: Track) -> Iterator[str]:
     if len(track.gaps) > _KEPT_GAPS:
-        yield f"{len(track.gaps)} times no {track.kind} for more than {_clock(STILL_SECONDS)}"
+        yield f"{len(track.gaps)} times no {track.kind} for more than {_format_clock(STILL_SECONDS)}"
         return
     for gap in track.gaps:
-        yield f"no {track.kind} between {_clock(gap.start_time)} and {_clock(gap.end_time)}"
+        yield f"no {track.kind} between {_format_clock(gap.start_time)} and {_format_clock(gap.end_time)}"
 
 
-def _clock(seconds: float) -> str:
+def _format_clock(seconds: float) -> str:
     return f"{seconds:.1f} s"

@@ -46,25 +46,25 @@ class Chain(NamedTuple):
             yield passed
 
 
-def picture_chain(frame: VideoFrame, time_base: Any, crop: tuple[int, int] | None = None) -> Chain:
+def build_picture_chain(frame: VideoFrame, time_base: Any, crop: tuple[int, int] | None = None) -> Chain:
     """Filters that scale frames like `frame` to WIDTH by HEIGHT and mark cuts; `crop` keeps the top left of it."""
-    graph = _single_threaded()
+    graph = _new_graph()
     base = frame.time_base or time_base
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
     cropping = () if crop is None else (("crop", f"{crop[0]}:{crop[1]}:0:0:exact=1"),)
     # Where pictures do not shrink, fast_bilinear writes machine code, which neither the sandbox nor the unit lets run.
     way = "fast_bilinear" if (crop or (frame.width,))[0] > WIDTH else "bilinear"
     scaling = ("scale", f"{WIDTH}:{HEIGHT}:flags={way}:out_range=tv")
-    return _configured(graph, source, (*cropping, scaling, *_PICTURE_FILTERS))
+    return _configure_graph(graph, source, (*cropping, scaling, *_PICTURE_FILTERS))
 
 
-def sound_chain(frame: AudioFrame) -> Chain:
+def build_sound_chain(frame: AudioFrame) -> Chain:
     """Filters that measure the loudness of frames like `frame` and mark silences."""
-    graph = _single_threaded()
+    graph = _new_graph()
     source = graph.add_abuffer(
         sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
     )
-    return _configured(graph, source, _SOUND_FILTERS)
+    return _configure_graph(graph, source, _SOUND_FILTERS)
 
 
 def forget_colours(frame: VideoFrame) -> None:
@@ -76,13 +76,13 @@ def forget_colours(frame: VideoFrame) -> None:
     frame.colorspace = frame.color_trc = frame.color_primaries = _UNSPECIFIED
 
 
-def _single_threaded() -> Graph:
+def _new_graph() -> Graph:
     graph = Graph()
     graph.threads = 1
     return graph
 
 
-def _configured(graph: Graph, source: FilterContext, filters: _Filters) -> Chain:
+def _configure_graph(graph: Graph, source: FilterContext, filters: _Filters) -> Chain:
     chain = [source, *(graph.add(name, arguments or None) for name, arguments in filters)]
     graph.link_nodes(*chain)
     graph.configure(auto_buffer=False)

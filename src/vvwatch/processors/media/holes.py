@@ -29,43 +29,43 @@ _KEPT_LOSSES: Final = 100
 _MIRRORED: Final = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
-def matroska_holes(source: ByteSource, jumps: Sequence[Jump]) -> Iterator[Jump]:
+def find_matroska_holes(source: ByteSource, jumps: Sequence[Jump]) -> Iterator[Jump]:
     """Those of `jumps`, each from the content of one block to that of another, that elements do not fill."""
     for jump in jumps:
-        reached = _walked(source, jump.start, jump.end)
+        reached = _walk_elements(source, jump.start, jump.end)
         if reached != jump.end:
             yield jump._replace(start=min(reached, jump.end))
 
 
-def broken_tail(source: ByteSource, tail: Jump) -> Jump | None:
+def find_broken_tail(source: ByteSource, tail: Jump) -> Jump | None:
     """What is left of a Matroska segment behind the last packet, where it holds no elements but should."""
-    end = _segment_end(source)
+    end = _find_segment_end(source)
     last = min(end or tail.end, tail.end)
-    reached = _walked(source, tail.start, last)
+    reached = _walk_elements(source, tail.start, last)
     is_hollow = len(rest := source.at(reached, 2 * _PAD_BYTES)) > _PAD_BYTES and not rest.strip(b"\0")
     if reached >= last or not (is_hollow or (end is not None and end <= source.size)):
         return None
     return tail._replace(start=reached, end=last)
 
 
-def _segment_end(source: ByteSource) -> int | None:
+def _find_segment_end(source: ByteSource) -> int | None:
     """Where the segment ends; None when it does not say."""
     place = 0
-    while (element := _element(source, place)) is not None and element[2] is not None:
+    while (element := _read_element(source, place)) is not None and element[2] is not None:
         place = element[1] + element[2]
         if element[0] == _SEGMENT:
             return place
     return None
 
 
-def _walked(source: ByteSource, start: int, end: int) -> int:
+def _walk_elements(source: ByteSource, start: int, end: int) -> int:
     """How far elements follow one another behind the block whose content begins at `start`.
 
     That is `end`, also when the content of one begins there, or where there is none, or one that passes it.
     """
-    place = _end_of_block(source, start)
+    place = _find_block_end(source, start)
     for _ in range(_ELEMENTS_AT_MOST):
-        element = _element(source, place)
+        element = _read_element(source, place)
         if place >= end or element is None:
             break
         identifier, content, length = element
@@ -80,15 +80,15 @@ def _walked(source: ByteSource, start: int, end: int) -> int:
     return place
 
 
-def _end_of_block(source: ByteSource, content: int) -> int:
+def _find_block_end(source: ByteSource, content: int) -> int:
     for width in range(2, min(content, 1 + _LONGEST_LENGTH) + 1):
-        element = _element(source, content - width)
+        element = _read_element(source, content - width)
         if element is not None and element[0] in _BLOCKS and element[1] == content:
             return content + (element[2] or 0)
     return content
 
 
-def _element(source: ByteSource, place: int) -> tuple[int, int, int | None] | None:
+def _read_element(source: ByteSource, place: int) -> tuple[int, int, int | None] | None:
     """(identifier, where the content begins, its length or None when unknown); None where no element begins."""
     head = source.at(place, 12)
     id_length = _vint_length(head[:1])
@@ -123,7 +123,7 @@ class OggPages:
         return sum(known) if known and len(known) == len(self.links) else None
 
 
-def ogg_pages(source: ByteSource) -> OggPages:
+def read_ogg_pages(source: ByteSource) -> OggPages:
     """Walk the pages of `source` by their headers; a page that is missing shows by the number of the next one."""
     walk = _OggWalk(source)
     return walk.walked()
@@ -154,7 +154,7 @@ class _OggWalk:
 
     def _take(self, page: bytes, content: bytes, place: int) -> None:
         granule, serial, number, checksum = struct.unpack("<qIII", page[6:26])
-        if _checksum(page) != checksum:
+        if _page_checksum(page) != checksum:
             self._lose(f"the Ogg page at byte {place:,} does not match its checksum")
         if page[5] & _BEGINS_STREAM:
             self._begin(serial, content)
@@ -171,7 +171,7 @@ class _OggWalk:
         if not self._in_headers:
             self._end_link()
         self._in_headers = True
-        clock = _clock_of(head)
+        clock = _read_clock(head)
         if clock is not None:
             self._clocks[serial] = clock
 
@@ -197,14 +197,14 @@ class _OggWalk:
             self._found.losses.append(f"damaged: {what}")
 
 
-def _checksum(page: bytes) -> int:
+def _page_checksum(page: bytes) -> int:
     """CRC-32 of an Ogg page, whose bits go the other way round than zlib's, over zeros in its own place."""
     bare = page[:22] + bytes(4) + page[26:]
     mirrored = zlib.crc32(bare.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)
 
 
-def _clock_of(head: bytes) -> tuple[int, int] | None:
+def _read_clock(head: bytes) -> tuple[int, int] | None:
     """(samples to leave out, samples per second) of a sound by the first page of its stream."""
     if head.startswith(b"OpusHead"):
         return int.from_bytes(head[10:12], "little"), 48_000

@@ -17,8 +17,8 @@ import anyio.to_thread
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
 from vvwatch.core.shortages import not_started
-from vvwatch.processors.kernel import Hindrance, hindrance, memory_kills, threads_of
-from vvwatch.processors.processes import end, keep_tail, private_folder, running, signal_group
+from vvwatch.processors.kernel import Hindrance, count_memory_kills, count_threads, find_hindrance
+from vvwatch.processors.processes import end_process, keep_tail, private_folder, run_process, signal_group
 
 _CHUNK_BYTES: Final = 65_536
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -113,7 +113,7 @@ class Conversation:
         self._stderr = cast("ByteReceiveStream", process.stderr)
         self._patience = limits.wall_seconds
         self._received = 0
-        self._kills = memory_kills()
+        self._kills = count_memory_kills()
         self._began = anyio.current_time()
         self._hindrance: Hindrance | None = None
         self._cut: Cut | None = None
@@ -138,7 +138,7 @@ class Conversation:
 
     async def end(self) -> Ending:
         """Wait for the process to go, or make it go where a limit was passed, and return how it ended."""
-        await end(self._process, self._limits.grace_seconds, gently=self._cut is None)
+        await end_process(self._process, self._limits.grace_seconds, gently=self._cut is None)
         # A descendant outside the group may hold the pipe open; its words are not waited for.
         with anyio.move_on_after(_LAST_WORDS_SECONDS):
             await self._fell_silent.wait()
@@ -149,7 +149,7 @@ class Conversation:
             bytes(self._tail),
             has_begun=self._received > 0,
             hindrance=self._hindrance,
-            lacked_memory=memory_kills() > self._kills,
+            lacked_memory=count_memory_kills() > self._kills,
         )
 
     async def _open(self, request: bytes, *, closes: bool) -> None:
@@ -167,7 +167,7 @@ class Conversation:
         """Look now and then at what the process takes: it may say nothing for long."""
         while self._cut is None:
             await anyio.sleep(_LOOK_SECONDS)
-            if threads_of(self._process.pid) > MOST_THREADS:
+            if count_threads(self._process.pid) > MOST_THREADS:
                 self._stop(Cut.THREADS)
             elif has_too_much is not None and await anyio.to_thread.run_sync(
                 has_too_much, self.folder, abandon_on_cancel=True
@@ -188,14 +188,14 @@ class Conversation:
         self._received += len(chunk)
         if waiting.cancelled_caught:
             self._cut = Cut.WALL if self._patience <= 0 else Cut.SILENT
-            self._hindrance = hindrance(self._process.pid, anyio.current_time() - self._began)
+            self._hindrance = find_hindrance(self._process.pid, anyio.current_time() - self._began)
         elif self._received > self._limits.stdout_bytes:
             self._cut = Cut.OUTPUT
         return b"" if self._cut else chunk
 
 
 @asynccontextmanager
-async def conversation(
+async def open_conversation(
     command: Sequence[str],
     request: bytes,
     *,
@@ -212,7 +212,7 @@ async def conversation(
     With `keeps_stdin` more can be written to it. `has_too_much` is asked now and then. Raises what the block raises,
     and MachineShortage when the process cannot be started.
     """
-    async with private_folder(work_dir) as folder, _started(command, folder, fd, limits) as process:
+    async with private_folder(work_dir) as folder, _start_child(command, folder, fd, limits) as process:
         talk = Conversation(process, folder, limits)
         try:
             async with anyio.create_task_group() as tasks:
@@ -237,16 +237,18 @@ async def converse(
     work_dir: Path,
 ) -> Ending:
     """Run `command` as a `conversation` of one request; `on_line` gets each line that it writes."""
-    async with conversation(command, request, fd=fd, limits=limits, work_dir=work_dir) as talk:
+    async with open_conversation(command, request, fd=fd, limits=limits, work_dir=work_dir) as talk:
         async for line in talk.lines():
             on_line(line)
         return await talk.end()
 
 
 @asynccontextmanager
-async def _started(command: Sequence[str], folder: Path, fd: int, limits: Limits) -> AsyncIterator[Process]:
+async def _start_child(
+    command: Sequence[str], folder: Path, fd: int, limits: Limits
+) -> AsyncIterator[Process]:
     async with AsyncExitStack() as stack:
-        process = running(command, folder, env={}, grace_seconds=limits.grace_seconds, pass_fds=(fd,))
+        process = run_process(command, folder, env={}, grace_seconds=limits.grace_seconds, pass_fds=(fd,))
         try:
             started = await stack.enter_async_context(process)
         except OSError as error:

@@ -11,7 +11,7 @@ from av.audio.resampler import AudioResampler
 from av.packet import Packet
 
 from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium
-from vvwatch.processors.media.places import Place, Stamped
+from vvwatch.processors.media.places import Stamped, TrackReader
 
 RATE: Final = 16_000
 _SAMPLE_BYTES: Final = 2
@@ -23,14 +23,14 @@ _KEPT_SECONDS: Final = 2 * _LEAD_SECONDS
 _KEPT_PACKETS: Final = 5000
 
 
-class Sounds:
+class SoundReader:
     """The sound of one track by stretches of time, asked for in rising order."""
 
     def __init__(
         self, medium: Medium, track: int | None, bounds: Bounds, report: Callable[[float], None]
     ) -> None:
         streams = {stream.index: stream for stream in medium.container.streams.audio}
-        self._place = Place(
+        self._place = TrackReader(
             medium, streams.get(-1 if track is None else track, medium.sounds), bounds, report
         )
         self._context: Any = self._place.stream.codec_context
@@ -42,7 +42,7 @@ class Sounds:
 
         What is missing within is silent; behind the last that can be decoded there is nothing.
         """
-        samples = _Samples(start, min(end, start + most_bytes / _SAMPLE_BYTES / RATE))
+        samples = _SampleBuffer(start, min(end, start + most_bytes / _SAMPLE_BYTES / RATE))
         self._context.flush_buffers()
         for packet in self._packets(start - _LEAD_SECONDS, end):
             for frame in self._decoded(packet):
@@ -85,7 +85,7 @@ class Sounds:
         return None if frame.pts is None else self._place.seconds(frame.pts)
 
 
-class _Samples:
+class _SampleBuffer:
     """Samples as they are resampled, from `start` to `end` of the clock."""
 
     def __init__(self, start: float, end: float) -> None:

@@ -27,11 +27,11 @@ _ABSOLUTE_GATE_LUFS: Final = -70.0
 _RELATIVE_GATE_LU: Final = 10.0
 
 
-def _doubles() -> array[float]:
+def _new_doubles() -> array[float]:
     return array("d")
 
 
-def _floats() -> array[float]:
+def _new_floats() -> array[float]:
     return array("f")
 
 
@@ -43,12 +43,12 @@ class Pictures:
     colours have shifted within `SHIFT_LAG_SECONDS` (0-1).
     """
 
-    times: array[float] = field(default_factory=_doubles)
-    motion: array[float] = field(default_factory=_floats)
-    sample_times: array[float] = field(default_factory=_doubles)
-    luma: array[float] = field(default_factory=_floats)
-    dark: array[float] = field(default_factory=_floats)
-    shift: array[float] = field(default_factory=_floats)
+    times: array[float] = field(default_factory=_new_doubles)
+    motion: array[float] = field(default_factory=_new_floats)
+    sample_times: array[float] = field(default_factory=_new_doubles)
+    luma: array[float] = field(default_factory=_new_floats)
+    dark: array[float] = field(default_factory=_new_floats)
+    shift: array[float] = field(default_factory=_new_floats)
     cuts: list[Boundary] = field(default_factory=list)
 
 
@@ -56,14 +56,14 @@ class Pictures:
 class Sounds:
     """Ten times a second: when a window of 400 ms begins, and its loudness in LUFS. Silences in order."""
 
-    times: array[float] = field(default_factory=_doubles)
-    momentary: array[float] = field(default_factory=_floats)
+    times: array[float] = field(default_factory=_new_doubles)
+    momentary: array[float] = field(default_factory=_new_floats)
     silences: list[Silence] = field(default_factory=list)
     range_lu: float | None = None
     peak: float = 0.0
 
 
-def shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
+def find_shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
     """Cuts and dissolves in order of time; a burst of cuts within half a second, such as a flash, is one."""
     cuts: list[Boundary] = []
     for cut in pictures.cuts:
@@ -71,19 +71,19 @@ def shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
             cuts[-1] = Boundary(cuts[-1].at_seconds, cut.cause, max(cuts[-1].strength, cut.strength))
         else:
             cuts.append(cut)
-    return tuple(sorted([*cuts, *_dissolves(pictures, cuts)]))
+    return tuple(sorted([*cuts, *_find_dissolves(pictures, cuts)]))
 
 
-def _dissolves(pictures: Pictures, cuts: Sequence[Boundary]) -> Iterator[Boundary]:
+def _find_dissolves(pictures: Pictures, cuts: Sequence[Boundary]) -> Iterator[Boundary]:
     """A shift of colours that comes and goes within seconds, that no cut explains, and that is no slow change."""
-    for start, end, peak in _shifts(pictures):
+    for start, end, peak in _find_shifts(pictures):
         cut_there = any(start - _CUT_REACH_SECONDS <= cut.at_seconds <= end for cut in cuts)
         if peak >= _DISSOLVE_PEAK and end - start < _LONGEST_DISSOLVE_SECONDS and not cut_there:
             # The shift begins with the dissolve and ends one lag after it.
             yield Boundary((start + end - SHIFT_LAG_SECONDS) / 2, "dissolve", peak * 100)
 
 
-def _shifts(pictures: Pictures) -> Iterator[tuple[float, float, float]]:
+def _find_shifts(pictures: Pictures) -> Iterator[tuple[float, float, float]]:
     """(first moment, last moment, peak) of each stretch in which the colours shift beyond the threshold."""
     start: float | None = None
     end = peak = 0.0
@@ -97,40 +97,40 @@ def _shifts(pictures: Pictures) -> Iterator[tuple[float, float, float]]:
 
 def mean_luma(pictures: Pictures, start: float, end: float) -> float | None:
     """Mean brightness of [start, end), 0-255; None when no picture of it was sampled."""
-    return _mean(_window(pictures.sample_times, pictures.luma, start, end), 1)
+    return _rounded_mean(_values_within(pictures.sample_times, pictures.luma, start, end), 1)
 
 
 def black_ratio(pictures: Pictures, start: float, end: float) -> float | None:
     """The share of [start, end) in which the picture is black; None when no picture of it was sampled."""
-    dark = _window(pictures.sample_times, pictures.dark, start, end)
-    return _mean([share >= _DARK_SHARE for share in dark], 3)
+    dark = _values_within(pictures.sample_times, pictures.dark, start, end)
+    return _rounded_mean([share >= _DARK_SHARE for share in dark], 3)
 
 
-def motion(pictures: Pictures, start: float, end: float) -> float | None:
+def mean_motion(pictures: Pictures, start: float, end: float) -> float | None:
     """Mean difference of successive pictures within [start, end), in percent of full scale, cuts left out."""
-    return _mean(_steps(pictures, start, end), 2)
+    return _rounded_mean(_differences_within(pictures, start, end), 2)
 
 
 def frozen_ratio(pictures: Pictures, start: float, end: float) -> float | None:
     """The share of pictures within [start, end) that look like the one before them."""
-    return _mean([step < _FROZEN_PERCENT for step in _steps(pictures, start, end)], 3)
+    return _rounded_mean([step < _FROZEN_PERCENT for step in _differences_within(pictures, start, end)], 3)
 
 
-def _steps(pictures: Pictures, start: float, end: float) -> Sequence[float]:
+def _differences_within(pictures: Pictures, start: float, end: float) -> Sequence[float]:
     # The first picture of a segment differs from the last of another one.
-    return _window(pictures.times, pictures.motion, start, end)[1:]
+    return _values_within(pictures.times, pictures.motion, start, end)[1:]
 
 
-def loudness(sounds: Sounds, start: float, end: float) -> float | None:
+def integrated_loudness(sounds: Sounds, start: float, end: float) -> float | None:
     """Integrated loudness of [start, end) in LUFS after ITU-R BS.1770; None when it is all below the gate."""
     first, last = start - _ROUNDING_SECONDS, end - _LOUDNESS_WINDOW_SECONDS + _ROUNDING_SECONDS
-    values = _window(sounds.times, sounds.momentary, first, last)
-    audible = [_energy(value) for value in values if value > _ABSOLUTE_GATE_LUFS]
+    values = _values_within(sounds.times, sounds.momentary, first, last)
+    audible = [_lufs_to_energy(value) for value in values if value > _ABSOLUTE_GATE_LUFS]
     if not audible:
         return None
-    gate = _lufs(sum(audible) / len(audible)) - _RELATIVE_GATE_LU
-    gated = [energy for energy in audible if _lufs(energy) > gate]
-    return round(_lufs(sum(gated) / len(gated)), 1)
+    gate = _energy_to_lufs(sum(audible) / len(audible)) - _RELATIVE_GATE_LU
+    gated = [energy for energy in audible if _energy_to_lufs(energy) > gate]
+    return round(_energy_to_lufs(sum(gated) / len(gated)), 1)
 
 
 def silence_ratio(sounds: Sounds, start: float, end: float) -> float | None:
@@ -140,7 +140,7 @@ def silence_ratio(sounds: Sounds, start: float, end: float) -> float | None:
     silences = sounds.silences
     first = bisect_left(silences, start, key=lambda silence: silence.end_time)
     last = bisect_left(silences, end, key=lambda silence: silence.start_time)
-    silent = sum(_overlap(silence, Silence(start, end)) for silence in silences[first:last])
+    silent = sum(_overlap_seconds(silence, Silence(start, end)) for silence in silences[first:last])
     return round(silent / (end - start), 3)
 
 
@@ -149,22 +149,22 @@ def peak_dbtp(sounds: Sounds) -> float | None:
     return round(20 * math.log10(sounds.peak), 1) if sounds.peak > 0 else None
 
 
-def _overlap(one: Silence, other: Silence) -> float:
+def _overlap_seconds(one: Silence, other: Silence) -> float:
     return min(one.end_time, other.end_time) - max(one.start_time, other.start_time)
 
 
-def _window(times: array[float], values: array[float], start: float, end: float) -> array[float]:
+def _values_within(times: array[float], values: array[float], start: float, end: float) -> array[float]:
     return values[bisect_left(times, start) : bisect_left(times, end)]
 
 
-def _mean(values: Iterable[float], digits: int) -> float | None:
+def _rounded_mean(values: Iterable[float], digits: int) -> float | None:
     counted = list(values)
     return round(math.fsum(counted) / len(counted), digits) if counted else None
 
 
-def _energy(lufs: float) -> float:
+def _lufs_to_energy(lufs: float) -> float:
     return float(10 ** (lufs / 10))
 
 
-def _lufs(energy: float) -> float:
+def _energy_to_lufs(energy: float) -> float:
     return 10 * math.log10(energy)

@@ -9,27 +9,27 @@ from typing import Any
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_pixels, decodable
+from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_pixels, is_decodable
 from vvwatch.processors.media.rendering import Turn
-from vvwatch.processors.media.structure import HeifPicture, heif_picture
+from vvwatch.processors.media.structure import HeifPicture, read_heif_picture
 
 
-def photograph(medium: Medium, bounds: Bounds) -> tuple[VideoFrame, Turn] | None:
+def read_photograph(medium: Medium, bounds: Bounds) -> tuple[VideoFrame, Turn] | None:
     """Return the picture of a HEIF file, and how it is to be turned; None for other files and broken pictures."""
-    picture = heif_picture(medium.source)
+    picture = read_heif_picture(medium.source)
     if picture is None or medium.pictures is None:
         return None
     check_pixels(picture.width, picture.height, bounds)
-    streams = {stream.id: stream for stream in medium.container.streams.video if decodable(stream)}
+    streams = {stream.id: stream for stream in medium.container.streams.video if is_decodable(stream)}
     tiles = [streams[tile] for tile in picture.tiles if tile in streams]
     is_grid = bool(tiles) and len(tiles) == len(picture.tiles)
-    frames = _first_frames(medium, tiles if is_grid else [medium.pictures])
+    frames = _decode_first_frames(medium, tiles if is_grid else [medium.pictures])
     if frames is None:
         return None
-    return _joined(frames, picture) if len(frames) > 1 else frames[0], _turn(picture)
+    return _join_tiles(frames, picture) if len(frames) > 1 else frames[0], _picture_turn(picture)
 
 
-def _turn(picture: HeifPicture) -> Turn:
+def _picture_turn(picture: HeifPicture) -> Turn:
     """Return the turn of a file that says how to turn and then how to mirror; ours is the other way round."""
     if not picture.mirror:
         return Turn(False, picture.rotation_degrees)
@@ -37,7 +37,7 @@ def _turn(picture: HeifPicture) -> Turn:
     return Turn(True, (over - picture.rotation_degrees) % 360)
 
 
-def _first_frames(medium: Medium, streams: Sequence[Any]) -> list[VideoFrame] | None:
+def _decode_first_frames(medium: Medium, streams: Sequence[Any]) -> list[VideoFrame] | None:
     frames: dict[int, VideoFrame] = {}
     try:
         for packet in medium.container.demux(*streams):
@@ -55,7 +55,7 @@ def _first_frames(medium: Medium, streams: Sequence[Any]) -> list[VideoFrame] | 
     return [frames[s.index] for s in streams] if len(frames) == len(streams) else None
 
 
-def _joined(frames: Sequence[VideoFrame], picture: HeifPicture) -> VideoFrame:
+def _join_tiles(frames: Sequence[VideoFrame], picture: HeifPicture) -> VideoFrame:
     """Return the tiles, row by row, as one picture; those at the right and at the bottom reach beyond it."""
     width, height = picture.width, picture.height
     if picture.rotation_degrees % 180:

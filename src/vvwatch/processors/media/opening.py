@@ -24,17 +24,17 @@ from vvwatch.errors import (
     MediaUnsupported,
     StorageUnavailable,
 )
-from vvwatch.processors.media.decoders import DECODERS, WHITELIST, restrict
-from vvwatch.processors.media.extents import declared_seconds, origin
+from vvwatch.processors.media.decoders import DECODERS, WHITELIST, restrict_decoders
+from vvwatch.processors.media.extents import declared_seconds, start_seconds
 from vvwatch.processors.media.structure import (
     ByteSource,
     Structure,
     View,
+    describe_likeness,
+    describe_tiff,
     examine,
-    heif_size,
-    likeness,
-    tiff_kind,
-    unsupported_kind,
+    find_unsupported_kind,
+    read_heif_size,
 )
 
 _IMAGE_FORMATS: Final = frozenset(
@@ -95,7 +95,7 @@ class Medium:
 
 
 @contextmanager
-def opened(fd: int, bounds: Bounds) -> Iterator[Medium]:
+def open_media(fd: int, bounds: Bounds) -> Iterator[Medium]:
     """The media behind the descriptor `fd`, open for the life of the block.
 
     It is read by its descriptor alone, whose position moves: nothing is opened by a path, and there is no name with an
@@ -110,22 +110,22 @@ def opened(fd: int, bounds: Bounds) -> Iterator[Medium]:
         _check_coding(structure)
         if structure.end is not None:
             source.size = min(source.size, structure.end)
-        with _container(fd, source, structure) as container:
-            medium = _medium(container, source, structure)
-            for size in _sizes(medium):
+        with _open_container(fd, source, structure) as container:
+            medium = _build_medium(container, source, structure)
+            for size in _picture_sizes(medium):
                 check_pixels(*size, bounds)
             yield medium
     except MediaUnreadable:
         check_all_readable(source, most=_READ_AGAIN_BYTES)
         raise
     except OSError as error:
-        raise _not_given(error) from error
+        raise _storage_error(error) from error
 
 
-def probe_of(medium: Medium) -> Probe:
+def probe_container(medium: Medium) -> Probe:
     """What the container of `medium` says about itself, with what is wrong in its structure."""
     pictures, sounds = medium.pictures, medium.sounds
-    width, height = _sizes(medium)[-1]
+    width, height = _picture_sizes(medium)[-1]
     rate = pictures.average_rate if pictures and medium.media_type == "video" else None
     return Probe(
         media_type=medium.media_type,
@@ -165,7 +165,7 @@ def check_readable(source: ByteSource, offset: int) -> None:
     """Raise StorageUnavailable when it is the disk or the network that fails, near `offset` or at either end."""
     failure = source.failure_near(offset)
     if failure is not None:
-        raise _not_given(failure)
+        raise _storage_error(failure)
 
 
 def check_all_readable(
@@ -177,10 +177,10 @@ def check_all_readable(
     """
     failure = source.failure(report, source.size if most is None else most)
     if failure is not None:
-        raise _not_given(failure)
+        raise _storage_error(failure)
 
 
-def check_given(error: BaseException) -> None:
+def check_not_storage(error: BaseException) -> None:
     """Raise StorageUnavailable when `error` is of reading the file, and not of what stands in it.
 
     MachineShortage where the whole machine has no descriptor left; those of this process have a limit of its own.
@@ -189,25 +189,25 @@ def check_given(error: BaseException) -> None:
         raise short from error
     is_ours = isinstance(error, OSError) and not isinstance(error, av.FFmpegError)
     if is_ours or getattr(error, "errno", None) in _OF_STORAGE:
-        raise _not_given(error) from error
+        raise _storage_error(error) from error
 
 
-def _not_given(error: BaseException) -> StorageUnavailable:
+def _storage_error(error: BaseException) -> StorageUnavailable:
     return StorageUnavailable(
-        f"reading the media failed: {reason(error)}", "Check the disk or the network share."
+        f"reading the media failed: {error_reason(error)}", "Check the disk or the network share."
     )
 
 
-def reason(error: BaseException) -> str:
+def error_reason(error: BaseException) -> str:
     """What went wrong, without the path that FFmpeg appends."""
     return str(getattr(error, "strerror", None) or type(error).__name__).lower()
 
 
 def picture_failure(medium: Medium) -> MediaUnreadable:
     """Why a picture that did not decode completely did not: its coding, missing bytes, or its decoder's own errors."""
-    kind = None if medium.damage else tiff_kind(medium.source)
+    kind = None if medium.damage else describe_tiff(medium.source)
     if kind:
-        return _unsupported(kind)
+        return _unsupported_error(kind)
     said = "; ".join(("the picture is cut short or damaged", *medium.damage))
     return MediaUnreadable(said, "Upload the file again.")
 
@@ -219,17 +219,17 @@ def _check_coding(structure: Structure) -> None:
         cure = "decrypt it with its key, or put the unprotected original in its place"
         raise MediaEncrypted(f"encrypted: {structure.encrypted}; {cure}", cure)
     if structure.unsupported:
-        raise _unsupported(structure.unsupported)
+        raise _unsupported_error(structure.unsupported)
 
 
-def _unsupported(kind: str) -> MediaUnsupported:
+def _unsupported_error(kind: str) -> MediaUnsupported:
     """The cure stands in the message too: a failed file keeps only that."""
     cure = "convert it to a common coding, such as JPEG, PNG, FLAC, or H.264 in mp4"
     return MediaUnsupported(f"unsupported: {kind} has no decoder here; {cure}", cure)
 
 
 @contextmanager
-def _container(fd: int, source: ByteSource, structure: Structure) -> Iterator[InputContainer]:
+def _open_container(fd: int, source: ByteSource, structure: Structure) -> Iterator[InputContainer]:
     os.lseek(fd, 0, os.SEEK_SET)
     options = {**_OPTIONS, "fd": str(fd)}
     file: Any = View(source, structure) if structure.is_mended else "fd:"
@@ -238,29 +238,29 @@ def _container(fd: int, source: ByteSource, structure: Structure) -> Iterator[In
     except MemoryError:
         raise
     except DECODER_FAILURES as error:
-        check_given(error)
-        raise _unreadable(source, structure) from error
+        check_not_storage(error)
+        raise _unreadable_error(source, structure) from error
     with container:
-        restrict(container)
+        restrict_decoders(container)
         yield container
 
 
-def _unreadable(source: ByteSource, structure: Structure) -> MediaUnreadable:
+def _unreadable_error(source: ByteSource, structure: Structure) -> MediaUnreadable:
     lost = structure.damage
-    kind = None if lost else unsupported_kind(source) or tiff_kind(source)
+    kind = None if lost else find_unsupported_kind(source) or describe_tiff(source)
     if kind:
-        return _unsupported(kind)
+        return _unsupported_error(kind)
     return MediaUnreadable(
-        f"not readable as media: {lost or f'this is {likeness(source)}'}",
+        f"not readable as media: {lost or f'this is {describe_likeness(source)}'}",
         "Upload the file again." if lost or not source.size else "Check what wrote this file.",
     )
 
 
-def _medium(container: InputContainer, source: ByteSource, structure: Structure) -> Medium:
-    pictures, sounds = _pictures(container), _sounds(container)
-    warnings = tuple(f"no decoder for the {kind}" for kind in _undecodable(container))
+def _build_medium(container: InputContainer, source: ByteSource, structure: Structure) -> Medium:
+    pictures, sounds = _pick_video(container), _pick_audio(container)
+    warnings = tuple(f"no decoder for the {kind}" for kind in _undecodable_warnings(container))
     if pictures is None and sounds is None:
-        raise _nothing_decodable(warnings, structure)
+        raise _nothing_decodable_error(warnings, structure)
     if pictures is None and "no decoder for the video" in warnings:
         raise MediaUnsupported(
             "unsupported: the pictures of this video cannot be decoded; convert it to another codec",
@@ -274,14 +274,14 @@ def _medium(container: InputContainer, source: ByteSource, structure: Structure)
         media_type=media_type,
         pictures=pictures,
         sounds=None if media_type == "image" else sounds,
-        duration_seconds=_duration(container) if has_duration else None,
-        origin_seconds=origin(container),
+        duration_seconds=_container_duration(container) if has_duration else None,
+        origin_seconds=start_seconds(container),
         damage=(structure.damage,) if structure.damage else (),
         warnings=(*structure.warnings, *warnings),
     )
 
 
-def _nothing_decodable(warnings: tuple[str, ...], structure: Structure) -> MediaUnreadable:
+def _nothing_decodable_error(warnings: tuple[str, ...], structure: Structure) -> MediaUnreadable:
     if warnings and not structure.damage:
         cure = "convert it to another codec"
         said = "; ".join(("unsupported: nothing in it can be decoded", *warnings, cure))
@@ -298,29 +298,29 @@ def _media_type(container: InputContainer, pictures: VideoStream | None) -> str:
     return "audio" if pictures is None else "video"
 
 
-def _duration(container: InputContainer) -> float | None:
+def _container_duration(container: InputContainer) -> float | None:
     seconds = None if container.format.name in _ESTIMATED else declared_seconds(container)
     return round(seconds, 3) if seconds else None
 
 
-def _pictures(container: InputContainer) -> VideoStream | None:
+def _pick_video(container: InputContainer) -> VideoStream | None:
     """The largest stream of pictures that has a decoder and is not cover art."""
-    moving = [s for s in container.streams.video if decodable(s) and not _is_cover(s)]
+    moving = [s for s in container.streams.video if is_decodable(s) and not _is_cover(s)]
     return max(moving, key=lambda s: s.codec_context.width * s.codec_context.height, default=None)
 
 
-def _sounds(container: InputContainer) -> AudioStream | None:
+def _pick_audio(container: InputContainer) -> AudioStream | None:
     """The default stream of sound that has a decoder, else the first."""
-    heard = [s for s in container.streams.audio if decodable(s)]
+    heard = [s for s in container.streams.audio if is_decodable(s)]
     return next((s for s in heard if s.disposition & Disposition.default), heard[0] if heard else None)
 
 
-def _undecodable(container: InputContainer) -> list[str]:
+def _undecodable_warnings(container: InputContainer) -> list[str]:
     streams: list[Stream] = [*container.streams.video, *container.streams.audio]
-    return sorted({stream.type for stream in streams if not decodable(stream) and not _is_cover(stream)})
+    return sorted({stream.type for stream in streams if not is_decodable(stream) and not _is_cover(stream)})
 
 
-def decodable(stream: Stream) -> bool:
+def is_decodable(stream: Stream) -> bool:
     """Whether there is a decoder for `stream` that may be used; one without must not be decoded."""
     # A stream of an unknown codec has no context, whatever the annotation says; touching it would crash.
     context: Any = stream.codec_context
@@ -331,14 +331,14 @@ def _is_cover(stream: Stream) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def _sizes(medium: Medium) -> tuple[tuple[int, int], tuple[int, int]]:
+def _picture_sizes(medium: Medium) -> tuple[tuple[int, int], tuple[int, int]]:
     """(width, height) as coded, and as displayed: phones store a photograph as a grid of tiles, or on its side."""
     if medium.pictures is None:
         return (0, 0), (0, 0)
     context = medium.pictures.codec_context
     coded = context.width, context.height
     is_heif = medium.media_type == "image" and medium.container.format.name not in _IMAGE_FORMATS
-    shown = heif_size(medium.source) if is_heif else (0, 0)
+    shown = read_heif_size(medium.source) if is_heif else (0, 0)
     return coded, shown if all(shown) else coded
 
 

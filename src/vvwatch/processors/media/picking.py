@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_pixels
-from vvwatch.processors.media.places import Place, Stamped
+from vvwatch.processors.media.places import Stamped, TrackReader
 
 _KEPT_BACK_PACKETS: Final = 2000
 _KEPT_BACK_BYTES: Final = 64 << 20
@@ -26,30 +26,30 @@ _LASTING_SECONDS: Final = 0.5
 """How long the last picture is shown at least, beyond what its packet says."""
 
 
-class Shown(NamedTuple):
+class ShownPicture(NamedTuple):
     """A picture, and the moment at which it appears."""
 
     at: float
     frame: VideoFrame
 
 
-class Pictures:
+class PictureReader:
     """The pictures of a video by the moments at which they are shown, asked for in rising order."""
 
     def __init__(self, medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> None:
-        self._place = Place(medium, medium.pictures, bounds, report)
+        self._place = TrackReader(medium, medium.pictures, bounds, report)
         self._bounds = bounds
         self._context: Any = self._place.stream.codec_context
         self._context.thread_count = 1
         self._back: deque[Stamped] = deque()
         self._back_bytes = 0
         self._inside: set[float] = set()
-        self._ready: deque[Shown] = deque()
-        self._last: Shown | None = None
+        self._ready: deque[ShownPicture] = deque()
+        self._last: ShownPicture | None = None
         self._reached = -math.inf
         self._end = 0.0
 
-    def shown_at(self, seconds: float, until: float) -> Shown | None:
+    def shown_at(self, seconds: float, until: float) -> ShownPicture | None:
         """Return the picture that is shown at `seconds`.
 
         Where it cannot be decoded it is the next one that can and appears before `until`, or else the one before it.
@@ -115,7 +115,7 @@ class Pictures:
             known.add(self._last.at)
         return max((at for at in known if at <= seconds), default=min(known, default=None))
 
-    def _decoded(self, wanted: float, until: float) -> Shown | None:
+    def _decoded(self, wanted: float, until: float) -> ShownPicture | None:
         """Decode up to the picture at `wanted`, or the first one behind it that is whole."""
         if self._last is not None and self._last.at >= wanted:
             return self._last
@@ -129,7 +129,7 @@ class Pictures:
                 break
         return self._last
 
-    def _coming(self, wanted: float, until: float) -> Iterator[Shown]:
+    def _coming(self, wanted: float, until: float) -> Iterator[ShownPicture]:
         """Yield what comes out of the decoder next; beyond the wanted picture read on for a while only."""
         beyond = 0
         while True:
@@ -170,4 +170,4 @@ class Pictures:
             check_pixels(frame.width, frame.height, self._bounds)
             at = min(self._inside, default=0.0) if frame.pts is None else self._place.seconds(frame.pts)
             self._inside = {other for other in self._inside if other > at}
-            self._ready.append(Shown(at, frame))
+            self._ready.append(ShownPicture(at, frame))

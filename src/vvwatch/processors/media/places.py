@@ -8,7 +8,13 @@ from typing import Any, Final, NamedTuple
 
 from av.packet import Packet
 
-from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_given, check_readable
+from vvwatch.processors.media.opening import (
+    DECODER_FAILURES,
+    Bounds,
+    Medium,
+    check_not_storage,
+    check_readable,
+)
 from vvwatch.processors.media.reading import Reader
 
 _INDEXED: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf"})
@@ -27,7 +33,7 @@ class Stamped(NamedTuple):
     reached: float
 
 
-class Place:
+class TrackReader:
     """Reads the packets of one track in order, and leaps where that saves reading.
 
     Times are in seconds from the start of the media. `ended` says that there are no more packets.
@@ -92,5 +98,5 @@ class Place:
         except MemoryError:
             raise
         except DECODER_FAILURES as error:
-            check_given(error)
+            check_not_storage(error)
         self._packets = iter(self._reader)

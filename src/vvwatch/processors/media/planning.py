@@ -9,18 +9,18 @@ from vvwatch.core.segments import plan
 from vvwatch.processors.media import measurements as measure
 from vvwatch.processors.media.findings import Survey
 from vvwatch.processors.media.opening import Medium
-from vvwatch.processors.media.probing import surveyed
+from vvwatch.processors.media.probing import probe_from_survey
 
 _KEPT_SHOTS: Final = 20_000
 
 
-def plan_of(medium: Medium, found: Survey, settings: RunSettings) -> Plan:
+def make_plan(medium: Medium, found: Survey, settings: RunSettings) -> Plan:
     """Return the cuts of `medium` that `settings` ask for, with the changes of shot: the strongest of very many.
 
     Raises ValueError for `fixed` segments without a length.
     """
-    probe = surveyed(medium, found)
-    shots = measure.shot_changes(found.pictures) if found.pictures else ()
+    probe = probe_from_survey(medium, found)
+    shots = measure.find_shot_changes(found.pictures) if found.pictures else ()
     silences = found.sounds.silences if found.sounds else []
     spans = plan(probe.media_type, found.duration_seconds, settings, shots, silences)
     strongest = sorted(shots, key=lambda shot: -shot.strength)[:_KEPT_SHOTS]

@@ -8,32 +8,32 @@ from typing import Any, Final
 from vvwatch.core.media import Probe
 from vvwatch.processors.media.extents import probed_seconds
 from vvwatch.processors.media.findings import Survey
-from vvwatch.processors.media.holes import ogg_pages
-from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_seconds, probe_of
-from vvwatch.processors.media.structure import heif_picture
+from vvwatch.processors.media.holes import read_ogg_pages
+from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, Medium, check_seconds, probe_container
+from vvwatch.processors.media.structure import read_heif_picture
 from vvwatch.processors.media.tracks import PictureTrack
 
 _FIRST_PACKETS: Final = 200
 _WALKED_BYTES: Final = 256 << 20
 
 
-def probed(medium: Medium, bounds: Bounds, found: Survey | None) -> Probe:
+def probe_medium(medium: Medium, bounds: Bounds, found: Survey | None) -> Probe:
     """The probe of `medium`: its first picture is decoded and, where need be, its last packets are read.
 
     `found` is what decoding a picture has shown. Moves the container's place. Raises MediaLimit beyond `bounds`.
     """
-    probe = probe_of(medium)
+    probe = probe_container(medium)
     if found is not None:
-        return _displayed(medium, probe, found.rotation_degrees)
-    probe = _displayed(medium, probe, _rotation(medium, bounds))
-    seconds = _seconds(medium, probe.duration_seconds)
+        return _with_display_size(medium, probe, found.rotation_degrees)
+    probe = _with_display_size(medium, probe, _first_rotation(medium, bounds))
+    seconds = _probe_seconds(medium, probe.duration_seconds)
     check_seconds(seconds or 0, bounds)
     return replace(probe, duration_seconds=seconds)
 
 
-def surveyed(medium: Medium, found: Survey) -> Probe:
+def probe_from_survey(medium: Medium, found: Survey) -> Probe:
     """The probe of `medium` as the whole of it shows."""
-    probe = _displayed(medium, probe_of(medium), found.rotation_degrees)
+    probe = _with_display_size(medium, probe_container(medium), found.rotation_degrees)
     if medium.media_type == "image":
         return probe
     sound: Any = found.sound.codec_context if found.sound else None
@@ -47,16 +47,16 @@ def surveyed(medium: Medium, found: Survey) -> Probe:
     return replace(probe, duration_seconds=found.duration_seconds)
 
 
-def _displayed(medium: Medium, probe: Probe, rotation_degrees: int | None) -> Probe:
+def _with_display_size(medium: Medium, probe: Probe, rotation_degrees: int | None) -> Probe:
     """`probe` with its size as displayed, which HEIF files state themselves."""
     width, height = probe.width, probe.height
     is_turned = rotation_degrees is not None and rotation_degrees % 180 == 90
-    if is_turned and not (medium.media_type == "image" and heif_picture(medium.source)):
+    if is_turned and not (medium.media_type == "image" and read_heif_picture(medium.source)):
         width, height = height, width
     return replace(probe, width=width, height=height, rotation_degrees=rotation_degrees)
 
 
-def _rotation(medium: Medium, bounds: Bounds) -> int | None:
+def _first_rotation(medium: Medium, bounds: Bounds) -> int | None:
     """As the first picture says; None when there is none among the first packets."""
     if medium.pictures is None:
         return None
@@ -73,9 +73,9 @@ def _rotation(medium: Medium, bounds: Bounds) -> int | None:
     return track.rotation_degrees
 
 
-def _seconds(medium: Medium, otherwise: float | None) -> float | None:
+def _probe_seconds(medium: Medium, otherwise: float | None) -> float | None:
     if medium.container.format.name == "ogg" and medium.source.size <= _WALKED_BYTES:
-        pages = ogg_pages(medium.source)
+        pages = read_ogg_pages(medium.source)
         if len(pages.links) > 1:
             # Where pages are missing, as in an excerpt, so may be whole links.
             return None if pages.losses or pages.seconds is None else round(pages.seconds, 3)

@@ -8,15 +8,15 @@ from typing import Any, Final, NamedTuple
 from av.packet import Packet
 from av.stream import Stream
 
-from vvwatch.processors.media.complaints import HEARD
-from vvwatch.processors.media.extents import Extent, is_head, last_end, seen_or_heard
+from vvwatch.processors.media.complaints import COMPLAINTS
+from vvwatch.processors.media.extents import Extent, is_head, last_end, playable_streams
 from vvwatch.processors.media.opening import (
     DECODER_FAILURES,
     Bounds,
     Medium,
-    check_given,
+    check_not_storage,
     check_seconds,
-    reason,
+    error_reason,
 )
 
 _REPEATS_CLOCK: Final = frozenset({"mpegts", "mpeg", "ogg"})
@@ -60,12 +60,12 @@ class Reader:
         self._keeps_jumps = medium.container.format.name == "matroska,webm"
         self._last = Jump(0, 0, 0.0, 0.0)
         self._at = 0.0
-        self.extents = {stream.index: Extent(stream) for stream in seen_or_heard(medium.container)}
+        self.extents = {stream.index: Extent(stream) for stream in playable_streams(medium.container)}
         self.jumps: list[Jump] = []
         self.place = 0
         self.reached = 0.0
         self.stopped = ""
-        self.skipped = int(HEARD.take_skips() > 0)  # while it was opened
+        self.skipped = int(COMPLAINTS.take_skips() > 0)  # while it was opened
         self.unsplit = 0
         self.at_joint = False
 
@@ -147,18 +147,18 @@ class Reader:
         return self._ticks[stream.index]
 
     def _next(self, packets: Iterator[Packet[Any]]) -> Packet[Any] | None:
-        heard, skips = HEARD.count, HEARD.skips
+        heard, skips = COMPLAINTS.count, COMPLAINTS.skips
         try:
             return next(packets, None)
         except MemoryError:
             raise
         except DECODER_FAILURES as error:
-            check_given(error)
-            self.stopped = reason(error)
+            check_not_storage(error)
+            self.stopped = error_reason(error)
             return None
         finally:
-            self.skipped += HEARD.skips > skips
-            self.unsplit += HEARD.count > heard
+            self.skipped += COMPLAINTS.skips > skips
+            self.unsplit += COMPLAINTS.count > heard
 
     def _fraction(self) -> float:
         if self._medium.duration_seconds:

@@ -63,7 +63,7 @@ _MIRRORED: Final = {
 """For each mirrored orientation what PyAV makes of it, and what it is."""
 
 
-def turn_of(frame: VideoFrame) -> Turn:
+def read_turn(frame: VideoFrame) -> Turn:
     """Return how `frame` says that it is to be shown, by right angles.
 
     The matrix itself would tell of mirroring too, but PyAV 18.1 crashes over the side data of some pictures.
@@ -71,15 +71,15 @@ def turn_of(frame: VideoFrame) -> Turn:
     return Turn(False, -frame.rotation % 360 // 90 * 90)
 
 
-def still_turn(frame: VideoFrame, ends: bytes) -> Turn:
+def read_still_turn(frame: VideoFrame, ends: bytes) -> Turn:
     """Return the turn of a picture that may be mirrored, by the tag in one of the `ends` of its file."""
-    turn = turn_of(frame)
+    turn = read_turn(frame)
     tags = {found[1] or found[2] for found in _ORIENTATION.finditer(ends)}
     mirrored = (_MIRRORED[tag[0]] for tag in tags if tag[0] in _MIRRORED)
     return next((found for shown_as, found in mirrored if shown_as == turn), turn)
 
 
-def shown_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width: int) -> tuple[int, int]:
+def fit_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width: int) -> tuple[int, int]:
     """Return how large a picture of `size` pixels, each as wide as `aspect` says, is drawn within `width`."""
     wide, high = Fraction(size[0]), Fraction(size[1])
     if aspect is not None and 1 / _ODDEST <= aspect <= _ODDEST:
@@ -90,9 +90,9 @@ def shown_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width
     return max(1, round(wide * scale)), max(1, round(high * scale))
 
 
-def jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: int) -> bytes:
+def encode_jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: int) -> bytes:
     """Return `frame` as displayed, as a JPEG file; the same for the same frame each time."""
-    drawn = _drawn(frame, turn, shown_size((frame.width, frame.height), aspect, turn, width))
+    drawn = _draw(frame, turn, fit_size((frame.width, frame.height), aspect, turn, width))
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = drawn.width, drawn.height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)
@@ -103,8 +103,8 @@ def jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: int) -> 
     return b"".join(bytes(packet) for packet in [*encoder.encode(drawn), *encoder.encode(None)])
 
 
-def _drawn(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> VideoFrame:
-    matrix, is_pq = _matrix_of(frame), frame.color_trc == _PQ
+def _draw(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> VideoFrame:
+    matrix, is_pq = _matrix_option(frame), frame.color_trc == _PQ
     forget_colours(frame)
     frame.pts, frame.time_base = 0, Fraction(1)
     wide, high = size if turn.degrees % 180 == 0 else size[::-1]
@@ -115,23 +115,23 @@ def _drawn(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> VideoFrame:
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
     )
     if _is_transparent(frame):
-        end = _linked(graph, source, ("scale", scaled), *turn.filters, ("format", "rgba"))
-        end = _over_white(graph, end, size)
-        end = _linked(graph, end, ("scale", _AS_JPEG))
+        end = _link_filters(graph, source, ("scale", scaled), *turn.filters, ("format", "rgba"))
+        end = _lay_over_white(graph, end, size)
+        end = _link_filters(graph, end, ("scale", _AS_JPEG))
     elif is_pq:
         lit = ("lutyuv", f"y='{_PQ_TO_SDR}'")
-        end = _linked(graph, source, ("scale", scaled), ("format", "yuv420p10le"), lit)
-        end = _linked(graph, end, ("scale", f"{matrix}:{_AS_JPEG}"), *turn.filters)
+        end = _link_filters(graph, source, ("scale", scaled), ("format", "yuv420p10le"), lit)
+        end = _link_filters(graph, end, ("scale", f"{matrix}:{_AS_JPEG}"), *turn.filters)
     else:
-        end = _linked(graph, source, ("scale", f"{scaled}:{matrix}:{_AS_JPEG}"), *turn.filters)
-    sink = _linked(graph, end, ("format", "yuvj420p"), ("buffersink", ""))
+        end = _link_filters(graph, source, ("scale", f"{scaled}:{matrix}:{_AS_JPEG}"), *turn.filters)
+    sink = _link_filters(graph, end, ("format", "yuvj420p"), ("buffersink", ""))
     graph.configure(auto_buffer=False)
     source.push(frame)
     drawn: VideoFrame = sink.pull()
     return drawn
 
 
-def _linked(graph: Graph, end: Any, *filters: tuple[str, str]) -> Any:
+def _link_filters(graph: Graph, end: Any, *filters: tuple[str, str]) -> Any:
     """Add filters in a row behind `end`, and return the last."""
     for name, arguments in filters:
         added = graph.add(name, arguments or None)
@@ -140,7 +140,7 @@ def _linked(graph: Graph, end: Any, *filters: tuple[str, str]) -> Any:
     return end
 
 
-def _over_white(graph: Graph, end: Any, size: tuple[int, int]) -> Any:
+def _lay_over_white(graph: Graph, end: Any, size: tuple[int, int]) -> Any:
     paper, overlay = (
         graph.add("color", f"c=white:s={size[0]}x{size[1]}:r=1"),
         graph.add("overlay", "format=rgb"),
@@ -154,7 +154,7 @@ def _is_transparent(frame: VideoFrame) -> bool:
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
-def _matrix_of(frame: VideoFrame) -> str:
+def _matrix_option(frame: VideoFrame) -> str:
     """Return the option that says how colours are stored, where it is known: by the size where nobody says."""
     matrix = _MATRICES.get(int(frame.colorspace))
     is_studio_range = frame.color_range != _FULL_RANGE

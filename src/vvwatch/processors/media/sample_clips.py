@@ -56,7 +56,9 @@ def make_demo_clips(folder: Path) -> list[Path]:
 def write_clip(path: Path, clip: Clip) -> Path:
     """Write `clip` to `path`, in the container that the extension names; returns `path`."""
     with av.open(str(path), "w", clip.container, options=dict(clip.container_options)) as container:
-        tracks = [track for track in (_video(container, clip), _audio(container, clip)) if track is not None]
+        tracks = [
+            track for track in (_add_video(container, clip), _add_audio(container, clip)) if track is not None
+        ]
         for _, stream, frame in heapq.merge(*tracks, key=lambda item: item[0] or 0):
             container.mux(stream.encode(frame))
         streams: list[Any] = list(container.streams)
@@ -70,7 +72,7 @@ def write_picture(path: Path, size: tuple[int, int] = (320, 180), codec: str = "
     width, height = size
     context: Any = av.CodecContext.create(codec, "w")
     pixel_format = str(context.codec.video_formats[0].name)
-    frame = next(pattern_frames(_SCENES[0], size, 25, pixel_format))
+    frame = next(generate_pattern(_SCENES[0], size, 25, pixel_format))
     context.width, context.height, context.pix_fmt, context.time_base = (
         width,
         height,
@@ -89,25 +91,27 @@ def write_part(source: Path, path: Path, fraction: float) -> Path:
     return path
 
 
-def pattern_frames(
+def generate_pattern(
     pattern: str, size: tuple[int, int], rate: int, pixel_format: str = "yuv420p"
 ) -> Iterator[av.VideoFrame]:
     """Endless frames of one test pattern, a video source of FFmpeg with its arguments."""
     name, _, arguments = pattern.partition("=")
     graph = Graph()
     source = graph.add(name, f"s={size[0]}x{size[1]}:r={rate}" + (f":{arguments}" if arguments else ""))
-    yield from _pull(graph, source, graph.add("format", pixel_format), graph.add("buffersink"))
+    yield from _pull_frames(graph, source, graph.add("format", pixel_format), graph.add("buffersink"))
 
 
-def tone_frames(pauses: Iterable[tuple[float, float]], sample_rate: int = 48_000) -> Iterator[av.AudioFrame]:
+def generate_tone(
+    pauses: Iterable[tuple[float, float]], sample_rate: int = 48_000
+) -> Iterator[av.AudioFrame]:
     """Endless frames of a stereo tone that is silent within `pauses`."""
     gates = "".join(f"*not(between(t\\,{start}\\,{end}))" for start, end in pauses)
     graph = Graph()
     source = graph.add("aevalsrc", f"0.25*sin(440*2*PI*t){gates}:s={sample_rate}:c=stereo")
-    yield from _pull(graph, source, graph.add("abuffersink"))
+    yield from _pull_frames(graph, source, graph.add("abuffersink"))
 
 
-def _pull(graph: Graph, *chain: FilterContext) -> Iterator[Any]:
+def _pull_frames(graph: Graph, *chain: FilterContext) -> Iterator[Any]:
     graph.link_nodes(*chain)
     graph.configure(auto_buffer=False)
     while True:
@@ -117,36 +121,36 @@ def _pull(graph: Graph, *chain: FilterContext) -> Iterator[Any]:
 _Track = Iterator[tuple[float | None, Any, Any]]
 
 
-def _video(container: Any, clip: Clip) -> _Track | None:
+def _add_video(container: Any, clip: Clip) -> _Track | None:
     if clip.video_codec is None:
         return None
     stream = container.add_stream(clip.video_codec, rate=clip.frame_rate, options=dict(clip.video_options))
     stream.width, stream.height = clip.size
     stream.pix_fmt = "yuv420p"
-    return ((frame.time, stream, frame) for frame in _pictures(clip))
+    return ((frame.time, stream, frame) for frame in _generate_pictures(clip))
 
 
-def _pictures(clip: Clip) -> Iterator[av.VideoFrame]:
+def _generate_pictures(clip: Clip) -> Iterator[av.VideoFrame]:
     edges = [round(at * clip.frame_rate) for at in (0, *clip.cuts, clip.seconds)]
     for scene, (first, last) in enumerate(pairwise(edges)):
-        frames = pattern_frames(_SCENES[scene % len(_SCENES)], clip.size, clip.frame_rate)
+        frames = generate_pattern(_SCENES[scene % len(_SCENES)], clip.size, clip.frame_rate)
         for index, frame in zip(range(first, last), frames, strict=False):
             # A source marks its frames as key frames; the encoder would obey.
             frame.pts, frame.pict_type = index, PictureType.NONE
             yield frame
 
 
-def _audio(container: Any, clip: Clip) -> _Track | None:
+def _add_audio(container: Any, clip: Clip) -> _Track | None:
     if clip.audio_codec is None:
         return None
     stream = container.add_stream(
         clip.audio_codec, rate=48_000, options=dict(clip.audio_options), layout="stereo"
     )
-    return ((frame.time, stream, frame) for frame in _tones(clip))
+    return ((frame.time, stream, frame) for frame in _generate_tones(clip))
 
 
-def _tones(clip: Clip) -> Iterator[av.AudioFrame]:
-    for frame in tone_frames(clip.pauses):
+def _generate_tones(clip: Clip) -> Iterator[av.AudioFrame]:
+    for frame in generate_tone(clip.pauses):
         if frame.time is None or frame.time >= clip.seconds:
             return
         yield frame

@@ -11,10 +11,10 @@ from av.stream import Stream
 
 from vvwatch.processors.media.findings import Survey
 from vvwatch.processors.media.measurements import Pictures
-from vvwatch.processors.media.opening import Bounds, Medium, decodable, picture_failure
+from vvwatch.processors.media.opening import Bounds, Medium, is_decodable, picture_failure
 from vvwatch.processors.media.reading import Reader
-from vvwatch.processors.media.structure import heif_picture
-from vvwatch.processors.media.tiles import merged, visible_parts
+from vvwatch.processors.media.structure import read_heif_picture
+from vvwatch.processors.media.tiles import merge_tiles, visible_parts
 from vvwatch.processors.media.tracks import PictureTrack
 
 _ANIMATIONS: Final = frozenset({"gif", "apng"})
@@ -22,13 +22,13 @@ _LATER_PIXELS: Final = 20_000_000
 """So much of an animation is decoded behind its first picture; it only serves the verdict."""
 
 
-def look(medium: Medium, bounds: Bounds) -> Survey:
+def survey_picture(medium: Medium, bounds: Bounds) -> Survey:
     """Decode a picture, every tile of it when it has tiles; of an animation the first picture is measured.
 
     Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels,
     StorageUnavailable when the file cannot be read.
     """
-    tracks = _picture_parts(medium, bounds)
+    tracks = _make_tracks(medium, bounds)
     waiting = set(tracks)
     packets = iter(Reader(medium, bounds, lambda _: None))
     for packet in packets:
@@ -41,19 +41,19 @@ def look(medium: Medium, bounds: Bounds) -> Survey:
         track.finish()
     if waiting or any(track.failed or track.damaged for track in tracks.values()):
         raise picture_failure(medium)
-    damage = (*medium.damage, *_damage_behind_the_first(medium, packets, tracks))
+    damage = (*medium.damage, *_find_later_damage(medium, packets, tracks))
     main = tracks[medium.pictures.index] if medium.pictures else next(iter(tracks.values()))
     return Survey(
         0.0,
-        _whole_picture(medium, main, list(tracks.values())),
+        _merge_pictures(medium, main, list(tracks.values())),
         None,
         damage,
         (f"the picture could not be measured: {main.unmeasured}",) if main.unmeasured else (),
-        _rotation(medium, main),
+        _find_rotation(medium, main),
     )
 
 
-def _damage_behind_the_first(
+def _find_later_damage(
     medium: Medium, packets: Iterator[Packet[Any]], tracks: Mapping[int, PictureTrack]
 ) -> Iterator[str]:
     """What is wrong with the later pictures of an animation, as far as they are looked at."""
@@ -69,9 +69,11 @@ def _damage_behind_the_first(
         yield f"corrupt: {track.failed + track.damaged} of the later pictures of the animation are damaged"
 
 
-def _picture_parts(medium: Medium, bounds: Bounds) -> dict[int, PictureTrack]:
-    streams = [stream for stream in medium.container.streams.video if decodable(stream)]
-    crops = dict(zip((stream.index for stream in _tiles(medium)), _parts(medium), strict=False))
+def _make_tracks(medium: Medium, bounds: Bounds) -> dict[int, PictureTrack]:
+    streams = [stream for stream in medium.container.streams.video if is_decodable(stream)]
+    crops = dict(
+        zip((stream.index for stream in _tile_streams(medium)), _visible_parts(medium), strict=False)
+    )
     tracks = {
         stream.index: PictureTrack(stream, 0, bounds, crop=crops.get(stream.index)) for stream in streams
     }
@@ -80,21 +82,21 @@ def _picture_parts(medium: Medium, bounds: Bounds) -> dict[int, PictureTrack]:
     return tracks
 
 
-def _tiles(medium: Medium) -> list[Stream]:
+def _tile_streams(medium: Medium) -> list[Stream]:
     """The streams that are tiles of the picture, row by row, or all that are as large as the main one."""
     if medium.pictures is None:
         return []
-    picture = heif_picture(medium.source)
-    streams = {s.id: s for s in medium.container.streams.video if decodable(s)}
+    picture = read_heif_picture(medium.source)
+    streams = {s.id: s for s in medium.container.streams.video if is_decodable(s)}
     if picture is not None and picture.tiles and all(tile in streams for tile in picture.tiles):
         return [streams[tile] for tile in picture.tiles]
     size = _coded_size(medium.pictures)
     return [stream for stream in streams.values() if _coded_size(stream) == size]
 
 
-def _parts(medium: Medium) -> list[tuple[int, int]]:
-    picture = heif_picture(medium.source)
-    tiles = _tiles(medium)
+def _visible_parts(medium: Medium) -> list[tuple[int, int]]:
+    picture = read_heif_picture(medium.source)
+    tiles = _tile_streams(medium)
     if picture is None or not tiles:
         return []
     whole = picture.width, picture.height
@@ -107,16 +109,16 @@ def _coded_size(stream: Any) -> tuple[int, int]:
     return stream.codec_context.width, stream.codec_context.height
 
 
-def _whole_picture(medium: Medium, main: PictureTrack, tracks: Sequence[PictureTrack]) -> Pictures:
-    parts = _parts(medium)
-    indexes = {stream.index for stream in _tiles(medium)[: len(parts)]}
+def _merge_pictures(medium: Medium, main: PictureTrack, tracks: Sequence[PictureTrack]) -> Pictures:
+    parts = _visible_parts(medium)
+    indexes = {stream.index for stream in _tile_streams(medium)[: len(parts)]}
     tiles = [track.series for track in tracks if track.stream.index in indexes]
     if not parts or not all(tile.luma for tile in tiles):
         return main.series
-    return merged(tiles, parts)
+    return merge_tiles(tiles, parts)
 
 
-def _rotation(medium: Medium, main: PictureTrack) -> int | None:
+def _find_rotation(medium: Medium, main: PictureTrack) -> int | None:
     """A HEIF file turns the whole, whatever its parts say."""
-    picture = heif_picture(medium.source)
+    picture = read_heif_picture(medium.source)
     return main.rotation_degrees if picture is None else picture.rotation_degrees

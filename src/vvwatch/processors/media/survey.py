@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from vvwatch.errors import MediaUnreadable
 from vvwatch.processors.media.extents import COVERS
-from vvwatch.processors.media.findings import Survey, damage_of, told, warnings_of
-from vvwatch.processors.media.holes import OggPages, ogg_pages
+from vvwatch.processors.media.findings import Survey, describe_track, find_damage, find_warnings
+from vvwatch.processors.media.holes import OggPages, read_ogg_pages
 from vvwatch.processors.media.opening import (
     Bounds,
     Medium,
     check_all_readable,
     check_readable,
     check_seconds,
-    decodable,
+    is_decodable,
 )
 from vvwatch.processors.media.reading import Reader
 from vvwatch.processors.media.tracks import PictureTrack, SoundTrack, Track
@@ -24,7 +24,7 @@ _SILENT_PEAK: Final = 0.001
 _MEASURED_SOUNDS: Final = 8
 
 
-def survey(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> Survey:
+def survey_medium(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> Survey:
     """Decode the whole of a video or sound; calls `report` with the fraction done after each packet.
 
     Of pictures that no other needs a part is decoded, of further tracks of pictures those that stand by
@@ -33,7 +33,7 @@ def survey(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> S
     """
     if medium.container.format.name != "matroska,webm":  # whose duration is that of a subtitle, if need be
         check_seconds(medium.duration_seconds or 0, bounds)
-    tracks = _tracks(medium, bounds)
+    tracks = _make_tracks(medium, bounds)
     reader = Reader(medium, bounds, report)
     for packet in reader:
         # The empty packets that drain the decoders at the end all claim to be of stream 0 in `stream_index`.
@@ -44,12 +44,12 @@ def survey(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> S
             track.feed(packet)
     for track in tracks.values():
         track.finish()
-    return _findings(medium, reader, tracks, bounds, report)
+    return _build_survey(medium, reader, tracks, bounds, report)
 
 
-def _tracks(medium: Medium, bounds: Bounds) -> dict[int, Track]:
+def _make_tracks(medium: Medium, bounds: Bounds) -> dict[int, Track]:
     tracks: dict[int, Track] = {}
-    for pictures in _moving(medium):
+    for pictures in _moving_streams(medium):
         is_main = pictures is medium.pictures
         track = PictureTrack(pictures, medium.origin_seconds, bounds, measured=is_main)
         if is_main:
@@ -57,28 +57,28 @@ def _tracks(medium: Medium, bounds: Bounds) -> dict[int, Track]:
         else:
             track.glance()
         tracks[pictures.index] = track
-    for number, sounds in enumerate(s for s in medium.container.streams.audio if decodable(s)):
+    for number, sounds in enumerate(s for s in medium.container.streams.audio if is_decodable(s)):
         measured = number < _MEASURED_SOUNDS or sounds is medium.sounds
         tracks[sounds.index] = SoundTrack(sounds, medium.origin_seconds, measured=measured)
     return tracks
 
 
-def _moving(medium: Medium) -> Iterator[Any]:
+def _moving_streams(medium: Medium) -> Iterator[Any]:
     for stream in medium.container.streams.video:
-        if decodable(stream) and not stream.disposition & COVERS and medium.pictures is not None:
+        if is_decodable(stream) and not stream.disposition & COVERS and medium.pictures is not None:
             yield stream
 
 
-def _findings(
+def _build_survey(
     medium: Medium,
     reader: Reader,
     tracks: Mapping[int, Track],
     bounds: Bounds,
     report: Callable[[float], None],
 ) -> Survey:
-    pages = ogg_pages(medium.source) if medium.container.format.name == "ogg" else OggPages()
+    pages = read_ogg_pages(medium.source) if medium.container.format.name == "ogg" else OggPages()
     every = list(tracks.values())
-    damage = (*medium.damage, *damage_of(medium, reader, every, pages))
+    damage = (*medium.damage, *find_damage(medium, reader, every, pages))
     if damage:
         check_all_readable(medium.source, report)
     else:
@@ -91,7 +91,7 @@ def _findings(
         )
         raise MediaUnreadable("; ".join((what, *damage)), "Upload the file again.")
     pictures, sounds = _main_pictures(medium, tracks), _main_sounds(medium, tracks)
-    duration = _duration(reader, every, damage, pages)
+    duration = _survey_duration(reader, every, damage, pages)
     check_seconds(duration, bounds)
     measured = [track for track in (pictures, sounds) if track is not None]
     return Survey(
@@ -99,10 +99,10 @@ def _findings(
         pictures.series if pictures else None,
         sounds.series if sounds else None,
         damage,
-        tuple(warnings_of(medium, reader, measured, pages)),
+        tuple(find_warnings(medium, reader, measured, pages)),
         pictures.rotation_degrees if pictures else None,
         sounds.stream if sounds else None,
-        tuple(told(track, measured) for track in every),
+        tuple(describe_track(track, measured) for track in every),
     )
 
 
@@ -120,7 +120,9 @@ def _main_sounds(medium: Medium, tracks: Mapping[int, Track]) -> SoundTrack | No
     return next((track for track in sounds if track.series.peak > _SILENT_PEAK), preferred)
 
 
-def _duration(reader: Reader, tracks: Sequence[Track], damage: Sequence[str], pages: OggPages) -> float:
+def _survey_duration(
+    reader: Reader, tracks: Sequence[Track], damage: Sequence[str], pages: OggPages
+) -> float:
     """To the end of the last packet; of damaged media to that of the last that was decoded."""
     decoded = max(track.last_frame or 0.0 for track in tracks)
     if reader.stopped and len(pages.links) > 1 and pages.seconds is not None:

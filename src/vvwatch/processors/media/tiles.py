@@ -27,7 +27,7 @@ def visible_parts(whole: Size, tile: Size, count: int) -> list[Size]:
     ]
 
 
-def merged(tiles: Sequence[Pictures], parts: Sequence[Size]) -> Pictures:
+def merge_tiles(tiles: Sequence[Pictures], parts: Sequence[Size]) -> Pictures:
     """The brightness of the whole picture: the mean of its tiles, weighed by what shows of them."""
     weights = [width * height for width, height in parts]
     whole = Pictures(times=array("d", [0.0]), motion=array("f", [0.0]), sample_times=array("d", [0.0]))

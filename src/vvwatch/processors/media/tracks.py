@@ -15,11 +15,18 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vvwatch.core.segments import Boundary, Silence
-from vvwatch.processors.media.complaints import HEARD
+from vvwatch.processors.media.complaints import COMPLAINTS
 from vvwatch.processors.media.extents import is_head
-from vvwatch.processors.media.graphs import HEIGHT, WIDTH, Chain, forget_colours, picture_chain, sound_chain
+from vvwatch.processors.media.graphs import (
+    HEIGHT,
+    WIDTH,
+    Chain,
+    build_picture_chain,
+    build_sound_chain,
+    forget_colours,
+)
 from vvwatch.processors.media.measurements import SHIFT_LAG_SECONDS, Pictures, Sounds
-from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, check_pixels, reason
+from vvwatch.processors.media.opening import DECODER_FAILURES, Bounds, check_pixels, error_reason
 
 _PLANES: Final = ((WIDTH, HEIGHT), (WIDTH // 2, HEIGHT // 2), (WIDTH // 2, HEIGHT // 2))
 _SPARSE_SECONDS: Final = 1.0
@@ -87,7 +94,7 @@ class Track:
         if self._trouble(packet.is_corrupt, packet.pts):
             self.damaged += 1
             self._marked_at = self.packets
-        heard = HEARD.count
+        heard = COMPLAINTS.count
         try:
             frames = packet.decode()
         except MemoryError:
@@ -95,7 +102,7 @@ class Track:
         except DECODER_FAILURES:
             self.failed += self._trouble(not is_head(packet), packet.pts)
             return
-        if HEARD.count > heard and not any(frame.is_corrupt for frame in frames):
+        if COMPLAINTS.count > heard and not any(frame.is_corrupt for frame in frames):
             self.damaged += self._trouble(True, packet.pts)
         for frame in frames:
             self.damaged += self._trouble(frame.is_corrupt, frame.pts)
@@ -156,7 +163,7 @@ class Track:
         except MemoryError:
             raise
         except DECODER_FAILURES as error:
-            self.unmeasured = reason(error)
+            self.unmeasured = error_reason(error)
             self._measured, self._chain = False, None
 
     def _take(self, frame: Any) -> None:
@@ -265,7 +272,7 @@ class PictureTrack(Track):
 
     def _build(self, frame: VideoFrame) -> Chain:
         check_pixels(frame.width, frame.height, self._bounds)
-        return picture_chain(frame, self.stream.time_base, self._crop)
+        return build_picture_chain(frame, self.stream.time_base, self._crop)
 
     def _push(self, frame: VideoFrame | None) -> None:
         if frame is not None:
@@ -285,9 +292,10 @@ class PictureTrack(Track):
 
     def _sample(self, at: float, frame: VideoFrame) -> None:
         planes = [
-            _every_other_row(memoryview(plane), plane.line_size, *size) for plane, size in _shaped(frame)
+            _every_other_row(memoryview(plane), plane.line_size, *size)
+            for plane, size in _shape_planes(frame)
         ]
-        colours = [count for plane in planes for count in _histogram(plane)]
+        colours = [count for plane in planes for count in _count_bins(plane)]
         luma = planes[0]
         self.series.sample_times.append(at)
         self.series.luma.append(sum(luma) / len(luma))
@@ -324,7 +332,7 @@ class SoundTrack(Track):
         return frame.sample_rate, frame.layout.name, frame.format.name
 
     def _build(self, frame: AudioFrame) -> Chain:
-        return sound_chain(frame)
+        return build_sound_chain(frame)
 
     def _note_frame(self, frame: AudioFrame) -> None:
         seconds = frame.samples / frame.sample_rate
@@ -335,9 +343,9 @@ class SoundTrack(Track):
         found, series = frame.metadata, self.series
         if "lavfi.r128.M" in found:
             series.times.append(self._time(frame) - _WINDOW_LEAD_SECONDS)
-            series.momentary.append(_finite(found["lavfi.r128.M"], -math.inf))
-            series.range_lu = round(_finite(found.get("lavfi.r128.LRA", "0"), 0.0), 1)
-            series.peak = max(series.peak, _finite(found.get("lavfi.r128.true_peak", "0"), 0.0))
+            series.momentary.append(_parse_finite(found["lavfi.r128.M"], -math.inf))
+            series.range_lu = round(_parse_finite(found.get("lavfi.r128.LRA", "0"), 0.0), 1)
+            series.peak = max(series.peak, _parse_finite(found.get("lavfi.r128.true_peak", "0"), 0.0))
         if "lavfi.silence_start" in found:
             self._silent_since = float(found["lavfi.silence_start"]) - self._origin
         if "lavfi.silence_end" in found:
@@ -350,7 +358,7 @@ class SoundTrack(Track):
             self.series.silences.append(Silence(start, end))
 
 
-def _shaped(frame: VideoFrame) -> Iterator[tuple[Any, tuple[int, int]]]:
+def _shape_planes(frame: VideoFrame) -> Iterator[tuple[Any, tuple[int, int]]]:
     return zip(frame.planes, _PLANES, strict=True)
 
 
@@ -358,11 +366,11 @@ def _every_other_row(plane: memoryview, stride: int, width: int, height: int) ->
     return b"".join(plane[row * stride : row * stride + width] for row in range(0, height, 2))
 
 
-def _histogram(plane: bytes) -> list[int]:
+def _count_bins(plane: bytes) -> list[int]:
     binned = plane.translate(_TO_BIN)
     return [binned.count(value) for value in range(_BINS)]
 
 
-def _finite(text: str, otherwise: float) -> float:
+def _parse_finite(text: str, otherwise: float) -> float:
     value = float(text)
     return value if math.isfinite(value) else otherwise

@@ -29,9 +29,9 @@ def read_object(text: str) -> dict[str, Any]:
     if sum(map(text.count, _MARKS)) > _MOST_MARKS:
         raise ValueError(f"the answer has more than {_MOST_MARKS:,} brackets and quotation marks")
     reason = "there is no JSON object in the answer"
-    for candidate in _candidates(text.rpartition(_THOUGHT)[2].strip()):
+    for candidate in _iter_candidates(text.rpartition(_THOUGHT)[2].strip()):
         try:
-            value = _loaded(candidate)
+            value = _load_json(candidate)
         except ValueError as error:
             reason = f"the answer is not JSON: {error}"
             continue
@@ -41,29 +41,29 @@ def read_object(text: str) -> dict[str, Any]:
     raise ValueError(reason)
 
 
-def _candidates(text: str) -> Iterator[str]:
+def _iter_candidates(text: str) -> Iterator[str]:
     if text.startswith(("{", "[")):
         yield text
     start = text.find(_FENCE)
     end = text.find(_FENCE, start + 3)
     if 0 <= start < end:
         yield text[start + 3 : end].removeprefix("json").strip()
-    yield from _balanced(text)
+    yield from _iter_balanced(text)
 
 
-def _balanced(text: str) -> Iterator[str]:
+def _iter_balanced(text: str) -> Iterator[str]:
     """The stretches from a brace to its partner that do not lie in one another; the search ends after many marks."""
     start, left = text.find("{"), _MOST_MARKS
     for _ in range(_MOST_STARTS):
         if start < 0 or left <= 0:
             return
-        end, left = _partner(text, start, left)
+        end, left = _find_partner(text, start, left)
         if end is not None:
             yield text[start:end]
         start = text.find("{", end or start + 1)
 
 
-def _partner(text: str, start: int, most_marks: int) -> tuple[int | None, int]:
+def _find_partner(text: str, start: int, most_marks: int) -> tuple[int | None, int]:
     """Where the object that begins at `start` ends, and how many marks may be looked at after that.
 
     None when it does not end; none may be when it goes too deep, for what lies in it is not the answer.
@@ -81,9 +81,9 @@ def _partner(text: str, start: int, most_marks: int) -> tuple[int | None, int]:
 _STEPS: Final = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
-def _loaded(text: str) -> Any:
+def _load_json(text: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_finite)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos}") from None
     except RecursionError:
@@ -91,32 +91,32 @@ def _loaded(text: str) -> Any:
     except ValueError as error:
         raise ValueError(str(error).partition(":")[0]) from None
     check_extent(value, _MOST_VALUES)
-    return _storable(value)
+    return _to_storable(value)
 
 
-def _refuse(constant: str) -> None:
+def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
         raise ValueError(f"{digits[:20]} is too large a number")
     return number
 
 
-def storable(text: str) -> str:
+def to_storable_text(text: str) -> str:
     """Return the text as any database takes it."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
-def _storable(value: Any) -> Any:
+def _to_storable(value: Any) -> Any:
     if isinstance(value, str):
-        return storable(value)
+        return to_storable_text(value)
     if isinstance(value, list):
-        return [_storable(each) for each in value]
+        return [_to_storable(each) for each in value]
     if isinstance(value, dict):
-        named = {storable(name): _storable(each) for name, each in value.items()}
+        named = {to_storable_text(name): _to_storable(each) for name, each in value.items()}
         if len(named) < len(value):
             raise ValueError("names in it differ only in characters that cannot be stored")
         return named

@@ -10,7 +10,7 @@ from vvwatch.errors import ProcessorRefused
 from vvwatch.ports.processing import Item
 from vvwatch.processors.media.cutting import Extract
 from vvwatch.processors.openai import prompting
-from vvwatch.processors.openai.asking import Conversation, Outcome, Span, segment_of
+from vvwatch.processors.openai.asking import Conversation, Outcome, SegmentSpan, to_segment
 from vvwatch.processors.openai.calls import Caller, Question
 from vvwatch.processors.openai.synthesis import Synthesis
 from vvwatch.processors.openai.troubles import Kind, Trouble
@@ -20,7 +20,7 @@ _SEGMENT: Final = "segment"
 _FORGET_AFTER_SECONDS: Final = 600.0
 
 
-class Senses:
+class ModelInputs:
     """What the model behind an endpoint cannot take, as it said itself; asked again after ten minutes."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -48,7 +48,7 @@ class Senses:
         return error
 
 
-def soundless(item: Item) -> ProcessorRefused:
+def no_sound_error(item: Item) -> ProcessorRefused:
     """Return why sound alone cannot be asked about."""
     return ProcessorRefused(
         f"{item.title!r} has sound alone, and the processor sends no sound to its model",
@@ -59,7 +59,7 @@ def soundless(item: Item) -> ProcessorRefused:
 class ItemAsker:
     """Implements `Asker` for one item."""
 
-    def __init__(self, caller: Caller, senses: Senses, item: Item) -> None:
+    def __init__(self, caller: Caller, senses: ModelInputs, item: Item) -> None:
         self._caller = caller
         self._senses = senses
         self._conversation = Conversation(caller)
@@ -70,10 +70,10 @@ class ItemAsker:
 
         Raises ProcessorRefused for a model that takes no pictures, or no sound.
         """
-        span = Span(extract.start_time, extract.end_time, extract.warning)
+        span = SegmentSpan(extract.start_time, extract.end_time, extract.warning)
         table = self._caller.table
         if plan.probe is not None and plan.probe.media_type == "audio" and not table.send_audio:
-            raise soundless(item)
+            raise no_sound_error(item)
         if table.frames_per_segment and not extract.frames and extract.sound is None:
             return await self._failed(
                 item, extract.ordinal, span, "there is nothing of it to show to a model"
@@ -85,7 +85,7 @@ class ItemAsker:
             if trouble.kind is not Kind.CONTEXT:
                 raise self._senses.refused(trouble, self._caller.model) from None
             return await self._failed(item, extract.ordinal, span, trouble.message)
-        return segment_of(outcome, span)
+        return to_segment(outcome, span)
 
     async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:  # noqa: ARG002
         """Return what the model says of the whole; where its answer is no good, an error says why."""
@@ -94,7 +94,7 @@ class ItemAsker:
             return Whole(outcome.metadata, outcome.text)
         return Whole({}, outcome.text, error=outcome.error)
 
-    async def _outcome(self, item: Item, plan: Plan, extract: Extract, span: Span) -> Outcome:
+    async def _outcome(self, item: Item, plan: Plan, extract: Extract, span: SegmentSpan) -> Outcome:
         """Ask with all frames, and where that is too long for the model with half of them, once."""
         most = self._caller.dialect.most_frames
         frames = len(extract.frames) if most is None else min(most, len(extract.frames))
@@ -112,21 +112,21 @@ class ItemAsker:
             purpose=_SEGMENT,
             shape=self._shape,
             task=item.prompt.prompt_text,
-            messages=(prompting.asked(_parts(item, plan, extract, frames)),),
+            messages=(prompting.user_message(_build_parts(item, plan, extract, frames)),),
             most_tokens=self._caller.table.max_output_tokens,
             form="" if frames == len(extract.frames) else f"{frames} frames",
             span=(extract.start_time, extract.end_time),
         )
 
-    async def _failed(self, item: Item, ordinal: int, span: Span, error: str) -> Segment:
-        segment = segment_of(Outcome(None, "", error), span)
+    async def _failed(self, item: Item, ordinal: int, span: SegmentSpan, error: str) -> Segment:
+        segment = to_segment(Outcome(None, "", error), span)
         await item.journal.keep_segment(ordinal, segment)
         return segment
 
 
-def _parts(item: Item, plan: Plan, extract: Extract, most_frames: int) -> list[prompting.Part]:
-    frames = _spread(extract.frames, most_frames)
-    parts = [prompting.data_part(_about(item, plan, extract))]
+def _build_parts(item: Item, plan: Plan, extract: Extract, most_frames: int) -> list[prompting.Part]:
+    frames = _spread_frames(extract.frames, most_frames)
+    parts = [prompting.data_part(_describe_segment(item, plan, extract))]
     for frame in frames:
         parts.append(prompting.text_part(f"The picture at {frame.at_seconds:.2f} s:"))
         parts.append(prompting.picture_part(frame.path.read_bytes()))
@@ -135,7 +135,7 @@ def _parts(item: Item, plan: Plan, extract: Extract, most_frames: int) -> list[p
     return parts
 
 
-def _about(item: Item, plan: Plan, extract: Extract) -> dict[str, Any]:
+def _describe_segment(item: Item, plan: Plan, extract: Extract) -> dict[str, Any]:
     about: dict[str, Any] = {"file_name": item.title, "media_type": item.media_type}
     if item.media_type == "image":
         return about
@@ -143,7 +143,7 @@ def _about(item: Item, plan: Plan, extract: Extract) -> dict[str, Any]:
     return {**about, "segment": extract.ordinal + 1, "segments": len(plan.spans), **times}
 
 
-def _spread(frames: Sequence[Any], most: int) -> list[Any]:
+def _spread_frames(frames: Sequence[Any], most: int) -> list[Any]:
     """At most so many frames, evenly over all of them."""
     if len(frames) <= most:
         return list(frames)

@@ -9,11 +9,11 @@ from vvwatch.core.media import Segment
 from vvwatch.processors.openai import prompting
 from vvwatch.processors.openai.answers import read_object
 from vvwatch.processors.openai.calls import Caller, Failed, Question
-from vvwatch.processors.openai.coercion import coerced
+from vvwatch.processors.openai.coercion import coerce_answer
 from vvwatch.processors.openai.dialect import Shape
 from vvwatch.processors.openai.replies import Reply
 from vvwatch.processors.openai.troubles import Kind
-from vvwatch.processors.validation import call_aside, validate
+from vvwatch.processors.validation import call_in_thread, validate
 
 _LONGEST_ERROR: Final = 1000
 _LONGEST_TEXT: Final = 20_000
@@ -31,7 +31,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SegmentSpan:
     """The segment that an outcome is of, and what could not be taken out of it."""
 
     start: float
@@ -45,7 +45,7 @@ class Conversation:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def result(self, question: Question, span: Span | None = None) -> Outcome:
+    async def result(self, question: Question, span: SegmentSpan | None = None) -> Outcome:
         """Return what came of it, recorded; with `span` as a segment of the item.
 
         Raises Trouble where another request might help: a shorter one, one without pictures. Its call is closed.
@@ -56,57 +56,59 @@ class Conversation:
             if isinstance(said, Failed):
                 return await self._failed(said, question, span, text)
             text = said.reply.text
-            outcome = await call_aside(len(text), _outcome, said.reply, question.shape)
-            mean = _mean(said.reply, outcome)
+            outcome = await call_in_thread(len(text), _to_outcome, said.reply, question.shape)
+            mean = _describe_problem(said.reply, outcome)
             if mean not in means:
-                await self._caller.keep(said, _kept(question, outcome, span))
+                await self._caller.keep(said, _segment_to_keep(question, outcome, span))
                 return outcome
             means.remove(mean)
             await self._caller.keep(said)
-            question = _again(question, said.reply, outcome, mean)
+            question = _ask_again(question, said.reply, outcome, mean)
 
-    async def _failed(self, said: Failed, question: Question, span: Span | None, text: str) -> Outcome:
+    async def _failed(self, said: Failed, question: Question, span: SegmentSpan | None, text: str) -> Outcome:
         if said.trouble.kind in {Kind.CONTEXT, Kind.PICTURES, Kind.SOUND}:
             await self._caller.end(said.call, said.trouble)
             raise said.trouble
         outcome = Outcome(None, text, said.trouble.message)
-        await self._caller.end(said.call, said.trouble, _kept(question, outcome, span))
+        await self._caller.end(said.call, said.trouble, _segment_to_keep(question, outcome, span))
         return outcome
 
 
-def _mean(reply: Reply, outcome: Outcome) -> str:
+def _describe_problem(reply: Reply, outcome: Outcome) -> str:
     """What may help to a better answer; empty when it is good, or was refused."""
     if outcome.error is None or reply.refusal is not None:
         return ""
     return "room" if reply.is_cut else "errors"
 
 
-def _again(question: Question, reply: Reply, outcome: Outcome, mean: str) -> Question:
+def _ask_again(question: Question, reply: Reply, outcome: Outcome, mean: str) -> Question:
     if mean == "room":
         return question.again(most_tokens=question.most_tokens * _ROOMIER)
     return question.again(
-        prompting.corrections(reply.text, (outcome.error or "").removeprefix(_MISFIT).split("\n"))
+        prompting.correction_messages(reply.text, (outcome.error or "").removeprefix(_MISFIT).split("\n"))
     )
 
 
-def _kept(question: Question, outcome: Outcome, span: Span | None) -> tuple[int, Segment] | None:
-    return None if span is None else (question.ordinal, segment_of(outcome, span))
+def _segment_to_keep(
+    question: Question, outcome: Outcome, span: SegmentSpan | None
+) -> tuple[int, Segment] | None:
+    return None if span is None else (question.ordinal, to_segment(outcome, span))
 
 
-def segment_of(outcome: Outcome, span: Span) -> Segment:
+def to_segment(outcome: Outcome, span: SegmentSpan) -> Segment:
     """Return the outcome as a segment: where it failed, without metadata and with the text of the model."""
     text = outcome.text if outcome.error is None else outcome.text[:_LONGEST_TEXT]
     return Segment(span.start, span.end, outcome.metadata or {}, text, span.warning, outcome.error)
 
 
-def _outcome(reply: Reply, shape: Shape) -> Outcome:
+def _to_outcome(reply: Reply, shape: Shape) -> Outcome:
     if reply.refusal is not None:
         return Outcome(None, reply.text, reply.refusal)
     try:
-        metadata = coerced(read_object(reply.text), shape.schema)
+        metadata = coerce_answer(read_object(reply.text), shape.schema)
         if misfits := validate(shape.schema, metadata):
             raise ValueError(_MISFIT + "\n".join(misfits))  # told as an answer that is no JSON is
     except ValueError as error:
         cut = "the answer was cut off: it is longer than max_output_tokens allows\n" if reply.is_cut else ""
         return Outcome(None, reply.text, f"{cut}{error}"[:_LONGEST_ERROR])
-    return Outcome(metadata, prompting.told(metadata))
+    return Outcome(metadata, prompting.metadata_to_text(metadata))

@@ -26,7 +26,7 @@ class Blob:
         return len(self.text)
 
 
-def body_of(request: Mapping[str, Any]) -> bytes:
+def encode_body(request: Mapping[str, Any]) -> bytes:
     """Return the request as JSON, its blobs included. Equal requests give equal bytes."""
     blobs: list[bytes] = []
 

@@ -13,10 +13,10 @@ from vvwatch.core.retries import backoff
 from vvwatch.errors import ProcessorPaused, ProcessorUnavailable, VvwatchError
 from vvwatch.ports import Clock
 from vvwatch.ports.processing import Call, CallIntent, Journal, Limiter
-from vvwatch.processors.openai.costs import estimated, request_tokens, used
+from vvwatch.processors.openai.costs import estimate_request_tokens, estimate_usage, reported_usage
 from vvwatch.processors.openai.dialect import Dialect, Rung, Shape
 from vvwatch.processors.openai.endpoint import Endpoint
-from vvwatch.processors.openai.prompting import Message, instructions
+from vvwatch.processors.openai.prompting import Message, build_instructions
 from vvwatch.processors.openai.replies import Reply
 from vvwatch.processors.openai.troubles import Kind, Trouble
 
@@ -80,7 +80,7 @@ class Failed:
 
 
 @dataclass(slots=True)
-class _Lost:
+class _LostTries:
     """What the tries of one call may have cost that brought no answer: they share a key, so once what one costs."""
 
     estimate: Usage
@@ -138,7 +138,7 @@ class Caller:
                     return Failed(trouble, call)
                 await self.end(call, trouble)
                 continue
-            return Answered(reply, call, used(self.table, self.model, reply, estimate))
+            return Answered(reply, call, reported_usage(self.table, self.model, reply, estimate))
 
     async def keep(self, answered: Answered, segment: tuple[int, Segment] | None = None) -> None:
         """Record the answer, and in the same transaction the result that came of it."""
@@ -162,7 +162,7 @@ class Caller:
         await self._journal.end_call(call, CallStatus.FAILED, trouble.usage, error=error, segment=segment)
 
     def _body(self, question: Question, rung: Rung) -> dict[str, Any]:
-        told = instructions(question.task, question.shape, rung)
+        told = build_instructions(question.task, question.shape, rung)
         wanted = question.shape.response_format(rung)
         return {
             "model": self.model,
@@ -172,8 +172,8 @@ class Caller:
         }
 
     def _estimate(self, body: Mapping[str, Any], question: Question) -> Usage:
-        tokens = request_tokens(body["messages"], self.table.frame_width)
-        return estimated(self.table, self.model, tokens, question.most_tokens)
+        tokens = estimate_request_tokens(body["messages"], self.table.frame_width)
+        return estimate_usage(self.table, self.model, tokens, question.most_tokens)
 
     def _intent(self, question: Question, body: Mapping[str, Any], rung: Rung, estimate: Usage) -> CallIntent:
         start, end = question.span or (None, None)
@@ -196,7 +196,7 @@ class Caller:
         """Send until there is an answer, or no use in it. Raises Trouble for a request that nothing helps."""
         tokens = intent.estimate.input_tokens + intent.estimate.output_tokens
         troubles: list[Kind] = []
-        lost = _Lost(intent.estimate)
+        lost = _LostTries(intent.estimate)
         while True:
             try:
                 return await self._sent(call, body, intent, tokens, begun_at)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from vvwatch.processors.references import Schema, resolved
+from vvwatch.processors.references import Schema, resolve_schema
 
 _DEEPEST: Final = 64
 _MOST_HOPS: Final = 8
@@ -31,7 +31,7 @@ _KINDS: Final[Mapping[type, set[str]]] = {
 _WORD_TYPES: Final = {"true": "boolean", "false": "boolean", "null": "null"}
 
 
-def coerced(value: Any, schema: Schema) -> Any:
+def coerce_answer(value: Any, schema: Schema) -> Any:
     """Return the answer as its schema would have it, as far as that loses nothing.
 
     What would take too many steps stays as it is: many values, each of which may be one of many.
@@ -54,14 +54,14 @@ class _Coercer:
             return self._object(value, parts, depth)
         if isinstance(value, list):
             return [self._item(each, place, parts, depth) for place, each in enumerate(value)]
-        return _scalar(value, _common([self._types(part, 0) for part in parts]))
+        return _coerce_scalar(value, _intersect_types([self._types(part, 0) for part in parts]))
 
     def _object(self, value: dict[str, Any], parts: Sequence[Schema], depth: int) -> dict[str, Any]:
-        schemas = _properties(parts)
-        required = {name for part in parts if not _is_conditional(part) for name in _required(part)}
+        schemas = _collect_properties(parts)
+        required = {name for part in parts if not _is_conditional(part) for name in _required_names(part)}
         whole: dict[str, Any] = {}
         for name, inner in value.items():
-            given = schemas.get(name) or _others(parts)
+            given = schemas.get(name) or _additional_schemas(parts)
             if inner is None and name in schemas and name not in required and not self._all_take_null(given):
                 continue
             for schema in given:
@@ -79,12 +79,12 @@ class _Coercer:
 
     def _parts(self, schema: Any, value: Any, hops: int) -> Iterator[Schema]:
         """The schemas that hold for the value itself: `allOf`, conditions, and the branch that it seems to be of."""
-        schema = {**schema, **_target(self._root, schema)} if isinstance(schema, Mapping) else {}
+        schema = {**schema, **_resolve_reference(self._root, schema)} if isinstance(schema, Mapping) else {}
         self._steps += _STEPS_OF_A_SCHEMA + len(schema)
         if hops > _DEEPEST or not schema or self._steps > _MOST_STEPS:
             return
         yield schema
-        for part in (*schema.get("allOf", ()), *_conditional(schema)):
+        for part in (*schema.get("allOf", ()), *_conditional_parts(schema)):
             yield from self._parts(part, value, hops + 1)
         for word in ("anyOf", "oneOf"):
             branch = self._branch(schema.get(word, ()), value)
@@ -93,7 +93,7 @@ class _Coercer:
 
     def _branch(self, branches: Sequence[Any], value: Any) -> Any:
         self._steps += len(branches)
-        known = [resolved(self._root, each) for each in branches]
+        known = [resolve_schema(self._root, each) for each in branches]
         fitting = (each for each in known if isinstance(each, Mapping) and self._seems(value, each))
         first = next(fitting, None)
         if first is not None:
@@ -103,27 +103,30 @@ class _Coercer:
 
     def _seems(self, value: Any, schema: Schema) -> bool:
         types = self._types(schema, 0)
-        if types is not None and not (_kinds(value) & types):
+        if types is not None and not (_type_names(value) & types):
             return False
         if not isinstance(value, dict):
             return "enum" not in schema or value in schema["enum"]
-        marks = {name: resolved(self._root, each) for name, each in _table(schema, "properties").items()}
+        marks = {
+            name: resolve_schema(self._root, each)
+            for name, each in _mapping_or_empty(schema, "properties").items()
+        }
         return all(_is_marked(value.get(name), mark) for name, mark in marks.items()) and all(
-            name in value for name in _required(schema)
+            name in value for name in _required_names(schema)
         )
 
     def _types(self, schema: Any, hops: int) -> set[str] | None:
         """The types that the schema allows; None for any."""
-        schema = resolved(self._root, schema)
+        schema = resolve_schema(self._root, schema)
         if not isinstance(schema, Mapping) or hops > _MOST_HOPS or self._steps > _MOST_STEPS:
             return None
         self._steps += _STEPS_OF_A_SCHEMA + len(schema.get("enum", ())) // 10
         choices = [schema[word] for word in ("anyOf", "oneOf") if isinstance(schema.get(word), list)]
-        return _common(
+        return _intersect_types(
             [
                 _own_types(schema),
                 *(self._types(each, hops + 1) for each in schema.get("allOf", ())),
-                *(_union([self._types(each, hops + 1) for each in choice]) for choice in choices),
+                *(_join_types([self._types(each, hops + 1) for each in choice]) for choice in choices),
             ]
         )
 
@@ -134,23 +137,23 @@ class _Coercer:
         ) and not any(each is False for each in schemas)
 
 
-def _target(root: Schema, schema: Schema) -> Schema:
-    target = resolved(root, schema)
+def _resolve_reference(root: Schema, schema: Schema) -> Schema:
+    target = resolve_schema(root, schema)
     return target if target is not schema and isinstance(target, Mapping) else {}
 
 
-def _properties(parts: Sequence[Schema]) -> dict[str, list[Any]]:
+def _collect_properties(parts: Sequence[Schema]) -> dict[str, list[Any]]:
     schemas: dict[str, list[Any]] = {}
     for part in parts:
-        for name, schema in _table(part, "properties").items():
+        for name, schema in _mapping_or_empty(part, "properties").items():
             if schema not in schemas.setdefault(name, []):
                 schemas[name].append(schema)
     return schemas
 
 
-def _conditional(schema: Schema) -> list[Any]:
+def _conditional_parts(schema: Schema) -> list[Any]:
     held = [schema[word] for word in ("then", "else") if word in schema]
-    held += _table(schema, "dependentSchemas").values()
+    held += _mapping_or_empty(schema, "dependentSchemas").values()
     return [{**each, "required": ()} for each in held if isinstance(each, Mapping)]
 
 
@@ -158,17 +161,17 @@ def _is_conditional(part: Schema) -> bool:
     return part.get("required") == ()
 
 
-def _others(parts: Sequence[Schema]) -> list[Any]:
+def _additional_schemas(parts: Sequence[Schema]) -> list[Any]:
     given = [part.get("additionalProperties") for part in parts]
     return [each for each in given if isinstance(each, Mapping)]
 
 
-def _required(schema: Schema) -> list[str]:
+def _required_names(schema: Schema) -> list[str]:
     said = schema.get("required", ())
     return [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
 
 
-def _table(schema: Schema, word: str) -> Mapping[str, Any]:
+def _mapping_or_empty(schema: Schema, word: str) -> Mapping[str, Any]:
     said = schema.get(word)
     return said if isinstance(said, Mapping) else {}
 
@@ -182,7 +185,7 @@ def _is_marked(value: Any, mark: Any) -> bool:
     return not isinstance(mark.get("enum"), list) or value in mark["enum"]
 
 
-def _kinds(value: Any) -> set[str]:
+def _type_names(value: Any) -> set[str]:
     if isinstance(value, float):
         return {"number", "integer"} if value.is_integer() else {"number"}
     return _KINDS[type(value)]
@@ -195,34 +198,34 @@ def _own_types(schema: Schema) -> set[str] | None:
     if isinstance(said, list):
         return {each for each in said if isinstance(each, str)}
     values = [schema["const"]] if "const" in schema else schema.get("enum")
-    return {kind for value in values for kind in _kinds(value)} if isinstance(values, list) else None
+    return {kind for value in values for kind in _type_names(value)} if isinstance(values, list) else None
 
 
-def _union(types: Sequence[set[str] | None]) -> set[str] | None:
+def _join_types(types: Sequence[set[str] | None]) -> set[str] | None:
     known = [each for each in types if each is not None]
     return set().union(*known) if len(known) == len(types) else None
 
 
-def _common(allowed: Sequence[set[str] | None]) -> set[str] | None:
+def _intersect_types(allowed: Sequence[set[str] | None]) -> set[str] | None:
     known = [each for each in allowed if each is not None]
     return set.intersection(*known) if known else None
 
 
-def _scalar(value: Any, types: set[str] | None) -> Any:
+def _coerce_scalar(value: Any, types: set[str] | None) -> Any:
     if types is None:
         return value
     if isinstance(value, float) and "number" not in types and "integer" in types:
         return int(value) if value.is_integer() and abs(value) < _EXACT else value
-    if _kinds(value) & types:
+    if _type_names(value) & types:
         return value
     if isinstance(value, str):
-        return _from_text(value, types)
+        return _coerce_text(value, types)
     if isinstance(value, int | float) and not isinstance(value, bool) and types == {"string"}:
         return json.dumps(value)
     return value
 
 
-def _from_text(value: str, types: set[str]) -> Any:
+def _coerce_text(value: str, types: set[str]) -> Any:
     text = value.strip()
     if _WORD_TYPES.get(text) in types:
         return _WORDS[text]

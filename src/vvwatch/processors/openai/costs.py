@@ -20,38 +20,38 @@ _TILE_TOKENS: Final = 170
 _PICTURE_TOKENS: Final = 85
 
 
-def text_tokens(text: str) -> int:
+def estimate_text_tokens(text: str) -> int:
     """Return how many tokens a text may have: more than most tokenizers make of it."""
     return math.ceil(len(text.encode("utf-8", "replace")) / _CHARACTERS_A_TOKEN)
 
 
-def picture_tokens(width: int) -> int:
+def estimate_picture_tokens(width: int) -> int:
     """Return how many tokens a picture of that width may have, as the dearest of the usual ways counts them."""
     return _PICTURE_TOKENS + _TILE_TOKENS * math.ceil(width / _TILE) ** 2
 
 
-def request_tokens(messages: Sequence[Mapping[str, Any]], frame_width: int) -> int:
+def estimate_request_tokens(messages: Sequence[Mapping[str, Any]], frame_width: int) -> int:
     """Return how many tokens the messages may have."""
     return _OVERHEAD_TOKENS + sum(_content_tokens(each["content"], frame_width) for each in messages)
 
 
-def estimated(table: OpenAIProcessor, model: str, input_tokens: int, output_tokens: int) -> Usage:
+def estimate_usage(table: OpenAIProcessor, model: str, input_tokens: int, output_tokens: int) -> Usage:
     """Return what a call uses at most; its cost is None where nobody knows the price."""
     price = table.price_of(model)
     cost = None if price is None else price.cost_of(input_tokens, output_tokens)
     return Usage(input_tokens, output_tokens, cost)
 
 
-def used(table: OpenAIProcessor, asked_model: str, reply: Reply, estimate: Usage) -> Usage:
+def reported_usage(table: OpenAIProcessor, asked_model: str, reply: Reply, estimate: Usage) -> Usage:
     """Return what a call used, by the endpoint's own count; where it does not count, what that may have been."""
     names = [reply.model, asked_model] if reply.model else [asked_model]
     named = next((name for name in names if table.price_of(name) is not None), asked_model)
     if reply.input_tokens is None or reply.output_tokens is None:
-        return estimated(table, named, estimate.input_tokens, text_tokens(reply.text))
-    return estimated(table, named, reply.input_tokens, reply.output_tokens)
+        return estimate_usage(table, named, estimate.input_tokens, estimate_text_tokens(reply.text))
+    return estimate_usage(table, named, reply.input_tokens, reply.output_tokens)
 
 
-def forecast(table: OpenAIProcessor, model: str, workload: Workload, prompt: Prompt) -> Forecast:
+def forecast_run(table: OpenAIProcessor, model: str, workload: Workload, prompt: Prompt) -> Forecast:
     """Return what a run costs when every segment is answered at the first time and at full length."""
     segments, output = workload.segments_at_most, table.max_output_tokens
     calls, tokens = segments, segments * _segment_tokens(table, workload, prompt)
@@ -64,26 +64,30 @@ def forecast(table: OpenAIProcessor, model: str, workload: Workload, prompt: Pro
 
 
 def _segment_tokens(table: OpenAIProcessor, workload: Workload, prompt: Prompt) -> int:
-    words = text_tokens(prompt.prompt_text) + text_tokens(str(prompt.json_schema)) + _OVERHEAD_TOKENS
+    words = (
+        estimate_text_tokens(prompt.prompt_text)
+        + estimate_text_tokens(str(prompt.json_schema))
+        + _OVERHEAD_TOKENS
+    )
     pictures = {"audio": 0, "image": 1}.get(workload.media_type, table.frames_per_segment)
     sound = 0
     if table.send_audio and workload.media_type != "image":
         seconds = workload.seconds / max(1, workload.segments_at_most)
         sound = math.ceil(seconds * _SOUND_TOKENS_A_SECOND)
-    return words + pictures * picture_tokens(table.frame_width) + sound
+    return words + pictures * estimate_picture_tokens(table.frame_width) + sound
 
 
 def _content_tokens(content: str | Sequence[Mapping[str, Any]], frame_width: int) -> int:
     if isinstance(content, str):
-        return text_tokens(content)
+        return estimate_text_tokens(content)
     return sum(_part_tokens(part, frame_width) for part in content)
 
 
 def _part_tokens(part: Mapping[str, Any], frame_width: int) -> int:
     match part["type"]:
         case "text":
-            return text_tokens(part["text"])
+            return estimate_text_tokens(part["text"])
         case "image_url":
-            return picture_tokens(frame_width)
+            return estimate_picture_tokens(frame_width)
     wav_bytes = len(part["input_audio"]["data"]) * 3 // 4
     return wav_bytes * _SOUND_TOKENS_A_SECOND // 32_000

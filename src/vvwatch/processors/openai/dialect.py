@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from vvwatch.processors.openai.troubles import Kind, Trouble
-from vvwatch.processors.openai.wire_schema import WireSchemas, wire_schemas
+from vvwatch.processors.openai.wire_schema import WireSchemas, build_wire_schemas
 
 _MOST_SHAPES: Final = 200
 _OPTIONAL: Final = ("temperature",)
@@ -32,7 +32,7 @@ class Shape:
         self.schema = schema
         self.name = name
         self.text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-        self._wire: WireSchemas = wire_schemas(schema)
+        self._wire: WireSchemas = build_wire_schemas(schema)
         self.rung = Rung.TEXT
         self.rung = next(rung for rung in Rung if self._is_possible(rung))
 

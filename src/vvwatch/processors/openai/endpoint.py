@@ -16,10 +16,10 @@ import vvwatch
 from vvwatch.config import Secret
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Clock
-from vvwatch.processors.openai.bodies import body_of
-from vvwatch.processors.openai.replies import Reply, parsed, read_reply
-from vvwatch.processors.openai.troubles import Kind, Trouble, readable, trouble_of
-from vvwatch.processors.validation import call_aside
+from vvwatch.processors.openai.bodies import encode_body
+from vvwatch.processors.openai.replies import Reply, parse_body, read_reply
+from vvwatch.processors.openai.troubles import Kind, Trouble, classify_trouble, clean_message
+from vvwatch.processors.validation import call_in_thread
 
 _MOST_BYTES: Final = 16 << 20
 _MOST_ERROR_BYTES: Final = 64 << 10
@@ -57,7 +57,7 @@ class Endpoint:
         self._settings: dict[str, Any] = {
             "headers": {"User-Agent": f"vvwatch/{vvwatch.__version__}", "Accept-Encoding": "identity"},
             "auth": _Bearer(address.api_key),
-            "verify": _trust(address),
+            "verify": _build_tls_context(address),
             "proxy": address.proxy,
             "trust_env": False,
             "follow_redirects": False,
@@ -73,14 +73,14 @@ class Endpoint:
 
     async def chat(self, body: Mapping[str, Any], key: str) -> Reply:
         """Return the answer to one chat; `key` names it, however often it is sent. Raises Trouble."""
-        content = body_of(body)
+        content = encode_body(body)
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         answer = await self._exchange("POST", self._chat, content=content, headers=headers)
-        return await call_aside(len(answer), read_reply, answer)
+        return await call_in_thread(len(answer), read_reply, answer)
 
     async def models(self) -> tuple[str, ...]:
         """Return the names of the models that the endpoint has; none where it does not list them. Raises Trouble."""
-        said = parsed(await self._exchange("GET", self._models))
+        said = parse_body(await self._exchange("GET", self._models))
         listed = said.get("data") if isinstance(said, dict) else None
         named = (
             [each.get("id") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
@@ -98,14 +98,14 @@ class Endpoint:
         except TimeoutError:
             raise Trouble(Kind.AWAY, f"no whole answer within {self._seconds:g} s", is_paid=True) from None
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
-            message = f"the connection failed: {_cause(error)}"
+            message = f"the connection failed: {_describe_cause(error)}"
             raise Trouble(Kind.AWAY, message, is_paid=is_answered) from None
         finally:
             self._idle.append(client)
 
     async def _answer(self, response: httpx2.Response) -> bytes:
         if response.status_code == httpx2.codes.OK:
-            body = await _body(response)
+            body = await _read_body(response)
             if _is_html(response, body):
                 raise Trouble(
                     Kind.AWAY, "the endpoint answered with a web page: does base_url lead to the API?"
@@ -115,8 +115,10 @@ class Endpoint:
             raise Trouble(
                 Kind.ADDRESS, f"the endpoint answered {response.status_code}: it wants to be asked elsewhere"
             )
-        said = parsed(await _beginning(response))
-        raise self._without_key(trouble_of(response.status_code, said, response.headers, self._clock.now()))
+        said = parse_body(await _read_error_body(response))
+        raise self._without_key(
+            classify_trouble(response.status_code, said, response.headers, self._clock.now())
+        )
 
     def _without_key(self, trouble: Trouble) -> Trouble:
         key = self._key.reveal() if self._key else ""
@@ -147,7 +149,7 @@ def _connect_seconds(address: Address) -> float:
     return min(10.0, 0.9 * address.timeout_seconds)
 
 
-def _trust(address: Address) -> ssl.SSLContext:
+def _build_tls_context(address: Address) -> ssl.SSLContext:
     """The authorities of this machine and of `ca_file`; none where there is no TLS, for they take long to load."""
     if not address.base_url.startswith("https:"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -165,25 +167,25 @@ def _trust(address: Address) -> ssl.SSLContext:
     return context
 
 
-async def _body(response: httpx2.Response) -> bytes:
-    body = await _read(response, _MOST_BYTES)
-    plain = _unpacked(body, response.headers.get("content-encoding", ""), _MOST_BYTES)
+async def _read_body(response: httpx2.Response) -> bytes:
+    body = await _read_bounded(response, _MOST_BYTES)
+    plain = _decompress(body, response.headers.get("content-encoding", ""), _MOST_BYTES)
     if max(len(body), len(plain)) > _MOST_BYTES:
         size = f"{_MOST_BYTES >> 20} MiB"
         raise Trouble(Kind.REFUSED, f"the endpoint's answer is longer than {size}", is_paid=True)
     return plain
 
 
-async def _beginning(response: httpx2.Response) -> bytes:
+async def _read_error_body(response: httpx2.Response) -> bytes:
     """The beginning of what says why there is no answer. However that is packed, the status counts."""
-    body = await _read(response, _MOST_ERROR_BYTES)
+    body = await _read_bounded(response, _MOST_ERROR_BYTES)
     try:
-        return _unpacked(body, response.headers.get("content-encoding", ""), _MOST_ERROR_BYTES)
+        return _decompress(body, response.headers.get("content-encoding", ""), _MOST_ERROR_BYTES)
     except Trouble:
         return b""
 
 
-async def _read(response: httpx2.Response, most_bytes: int) -> bytes:
+async def _read_bounded(response: httpx2.Response, most_bytes: int) -> bytes:
     """The body, or more than `most_bytes` of it."""
     body = bytearray()
     async for piece in response.aiter_raw():
@@ -193,7 +195,7 @@ async def _read(response: httpx2.Response, most_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _unpacked(body: bytes, coding: str, most_bytes: int) -> bytes:
+def _decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
     """The body of an endpoint that packs although it was asked not to: never much more than fits."""
     if coding.lower() in {"", "identity"}:
         return body
@@ -209,6 +211,6 @@ def _is_html(response: httpx2.Response, body: bytes) -> bool:
     return "html" in response.headers.get("content-type", "") or body[:200].lstrip().startswith(b"<")
 
 
-def _cause(error: Exception) -> str:
+def _describe_cause(error: Exception) -> str:
     """What failed: TLS and the network say so in words, and name neither the request nor the key."""
-    return readable(str(error)) or type(error).__name__
+    return clean_message(str(error)) or type(error).__name__

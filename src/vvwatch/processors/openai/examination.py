@@ -32,17 +32,17 @@ async def examine(endpoint: Endpoint, table: OpenAIProcessor, dialect: Dialect) 
         listed = await endpoint.models()
     except Trouble as trouble:
         if trouble.kind in {Kind.KEY, Kind.MONEY, Kind.AWAY, Kind.ADDRESS}:
-            return (_reason(trouble, table),)
+            return (_trouble_error(trouble, table),)
         listed = ()
-    found = [] if not listed or table.model in listed else [_unknown(table.model, listed)]
-    refused = await _asked(endpoint, table, dialect)
-    return (*found, _reason(refused, table)) if refused else tuple(found)
+    found = [] if not listed or table.model in listed else [_unknown_model_error(table.model, listed)]
+    refused = await _ask_small_question(endpoint, table, dialect)
+    return (*found, _trouble_error(refused, table)) if refused else tuple(found)
 
 
-async def _asked(endpoint: Endpoint, table: OpenAIProcessor, dialect: Dialect) -> Trouble | None:
+async def _ask_small_question(endpoint: Endpoint, table: OpenAIProcessor, dialect: Dialect) -> Trouble | None:
     """What comes of a small question that shows a picture; a parameter that is refused is left out."""
     while True:
-        question = _question(table, dialect)
+        question = _build_question(table, dialect)
         try:
             await endpoint.chat(question, _KEY)
         except Trouble as trouble:
@@ -52,23 +52,23 @@ async def _asked(endpoint: Endpoint, table: OpenAIProcessor, dialect: Dialect) -
             return None
 
 
-def _question(table: OpenAIProcessor, dialect: Dialect) -> dict[str, Any]:
+def _build_question(table: OpenAIProcessor, dialect: Dialect) -> dict[str, Any]:
     parts = [prompting.text_part("Answer with one word: what colour is this picture?")]
     if table.frames_per_segment:
         parts.append(prompting.picture_part(_DOT))
     return {
         "model": table.model,
-        "messages": [prompting.asked(parts)],
+        "messages": [prompting.user_message(parts)],
         **dialect.parameters(_MOST_TOKENS),
     }
 
 
-def _unknown(model: str, listed: tuple[str, ...]) -> ProcessorError:
+def _unknown_model_error(model: str, listed: tuple[str, ...]) -> ProcessorError:
     names = ", ".join(sorted(listed)[:_MOST_NAMES])
     return ProcessorError(f"the endpoint does not list the model {model!r}", f"it has: {names}")
 
 
-def _reason(trouble: Trouble, table: OpenAIProcessor) -> ProcessorError:
+def _trouble_error(trouble: Trouble, table: OpenAIProcessor) -> ProcessorError:
     hints = {
         Kind.KEY: "correct api_key_file or api_key_env",
         Kind.MONEY: "top up the account or raise its limit",

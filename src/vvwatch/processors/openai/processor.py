@@ -14,11 +14,11 @@ from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import InvalidInput, ProcessorError
 from vvwatch.ports import Clock
 from vvwatch.ports.processing import Examinable, Item, Limiter, Processor, Prompt
-from vvwatch.processors.media.cutting import Cutter, Wanted
+from vvwatch.processors.media.cutting import Cutter, ExtractSettings
 from vvwatch.processors.openai import examination
-from vvwatch.processors.openai.asker import ItemAsker, Senses, soundless
+from vvwatch.processors.openai.asker import ItemAsker, ModelInputs, no_sound_error
 from vvwatch.processors.openai.calls import Caller
-from vvwatch.processors.openai.costs import forecast
+from vvwatch.processors.openai.costs import forecast_run
 from vvwatch.processors.openai.dialect import Dialect
 from vvwatch.processors.openai.endpoint import Address, Endpoint
 from vvwatch.processors.registry import Resources
@@ -51,7 +51,7 @@ class OpenAIProcessor:
         self._clock = clock
         self._sample = sample
         self._dialect = Dialect()
-        self._senses = Senses(clock.monotonic)
+        self._senses = ModelInputs(clock.monotonic)
         address = Address(table.base_url, api_key, table.timeout_seconds, table.proxy, table.ca_file)
         self._endpoint = Endpoint(address, clock)
 
@@ -65,16 +65,16 @@ class OpenAIProcessor:
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
         """Return what such work costs when every answer is good at the first time, and as long as it may be."""
-        return forecast(self._table, self._table.model, workload, prompt)
+        return forecast_run(self._table, self._table.model, workload, prompt)
 
     async def process(self, item: Item) -> ProcessingResult:
         """Ask about each segment, then about the whole. Raises as `Processor.process`."""
         sound = self._table.send_audio and item.media_type != "image"
         frames = self._table.frames_per_segment if item.media_type != "audio" else 0
         if item.media_type == "audio" and not sound:
-            raise soundless(item)
+            raise no_sound_error(item)
         self._senses.check(pictures=frames > 0, sound=sound)
-        wanted = Wanted(frames, self._table.frame_width, sound)
+        wanted = ExtractSettings(frames, self._table.frame_width, sound)
         asker = ItemAsker(self._caller(item), self._senses, item)
         return await process_by_segments(
             item, self._cutter, wanted, asker, self._table.max_in_flight + _SPARE_SEGMENTS

@@ -28,7 +28,7 @@ _LONGEST_ANSWER: Final = 20_000
 _ESCAPES: Final = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
-def instructions(task: str, shape: Shape, rung: Rung) -> Message:
+def build_instructions(task: str, shape: Shape, rung: Rung) -> Message:
     """Return the system message: our rules, the prompt's text, and the schema where no parameter carries it."""
     parts = [_RULES, f"Your task:\n{task}"]
     if rung >= Rung.OBJECT:
@@ -36,7 +36,7 @@ def instructions(task: str, shape: Shape, rung: Rung) -> Message:
     return {"role": "system", "content": "\n\n".join(parts)}
 
 
-def asked(parts: Sequence[Part]) -> Message:
+def user_message(parts: Sequence[Part]) -> Message:
     """Return the user's message. One that is only text is sent as a text, which all endpoints take."""
     if all(part["type"] == "text" for part in parts):
         return {"role": "user", "content": "\n".join(part["text"] for part in parts)}
@@ -45,10 +45,10 @@ def asked(parts: Sequence[Part]) -> Message:
 
 def data_part(data: Mapping[str, Any]) -> Part:
     """Return data as text between marks."""
-    return text_part(f"<data>{encoded(data)}</data>")
+    return text_part(f"<data>{encode_data(data)}</data>")
 
 
-def encoded(data: Any) -> str:
+def encode_data(data: Any) -> str:
     """Return data as JSON that holds neither mark."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
 
@@ -68,9 +68,9 @@ def sound_part(wav: bytes) -> Part:
     return {"type": "input_audio", "input_audio": {"data": Blob("", wav), "format": "wav"}}
 
 
-def corrections(answer: str, errors: Sequence[str]) -> list[Message]:
+def correction_messages(answer: str, errors: Sequence[str]) -> list[Message]:
     """Return the messages that ask again, with what was wrong with the first answer."""
-    listed = "\n".join(f"- {encoded(error)}" for error in errors)
+    listed = "\n".join(f"- {encode_data(error)}" for error in errors)
     return [
         {"role": "assistant", "content": answer[:_LONGEST_ANSWER] or "(nothing)"},
         {
@@ -80,18 +80,20 @@ def corrections(answer: str, errors: Sequence[str]) -> list[Message]:
     ]
 
 
-def told(metadata: Mapping[str, Any]) -> str:
+def metadata_to_text(metadata: Mapping[str, Any]) -> str:
     """Return metadata as plain text, a line a field."""
     return "\n".join(
-        f"{name}: {_plain(value)}" for name, value in metadata.items() if value not in (None, "", [], {})
+        f"{name}: {_value_to_text(value)}"
+        for name, value in metadata.items()
+        if value not in (None, "", [], {})
     )
 
 
-def _plain(value: Any) -> str:
+def _value_to_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return ", ".join(_plain(each) for each in value)
+        return ", ".join(_value_to_text(each) for each in value)
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {_plain(each)}" for name, each in value.items())
+        return "; ".join(f"{name}: {_value_to_text(each)}" for name, each in value.items())
     return json.dumps(value)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vvwatch.processors.openai.answers import storable
-from vvwatch.processors.openai.troubles import Kind, Trouble, readable, trouble_of
+from vvwatch.processors.openai.answers import to_storable_text
+from vvwatch.processors.openai.troubles import Kind, Trouble, classify_trouble, clean_message
 from vvwatch.processors.validation import check_values
 
 MOST_CHARACTERS: Final = 1 << 20
@@ -52,7 +52,7 @@ class Reply:
 
 def read_reply(body: bytes) -> Reply:
     """Return what the body of a 200 says. Raises Trouble when it holds an error, or is no answer at all."""
-    said = parsed(body)
+    said = parse_body(body)
     if not isinstance(said, dict):
         raise Trouble(Kind.GARBLED, "the endpoint answered 200 with something that is no answer")
     if not said.get("error") and "choices" not in said:
@@ -62,12 +62,12 @@ def read_reply(body: bytes) -> Reply:
     choice = choice if isinstance(choice, dict) else {}
     error = said.get("error") or choice.get("error")
     if error:
-        raise _trouble_inside(error)
+        raise _error_to_trouble(error)
     message = choice.get("message")
-    return _reply(message if isinstance(message, dict) else {}, choice, said)
+    return _build_reply(message if isinstance(message, dict) else {}, choice, said)
 
 
-def parsed(body: bytes) -> Any:
+def parse_body(body: bytes) -> Any:
     """Return the JSON in a body, or its beginning as text where it is none."""
     try:
         check_values(body, _MOST_VALUES)
@@ -76,27 +76,27 @@ def parsed(body: bytes) -> Any:
         return body[:4000].decode("utf-8", "replace")
 
 
-def _reply(message: Mapping[str, Any], choice: Mapping[str, Any], said: Mapping[str, Any]) -> Reply:
+def _build_reply(message: Mapping[str, Any], choice: Mapping[str, Any], said: Mapping[str, Any]) -> Reply:
     usage = said.get("usage")
     used = usage if isinstance(usage, dict) else {}
-    finish = _name(choice.get("finish_reason"))
+    finish = _clean_name(choice.get("finish_reason"))
     return Reply(
-        storable(_text(message, choice)[:MOST_CHARACTERS]),
+        to_storable_text(_reply_text(message, choice)[:MOST_CHARACTERS]),
         finish,
-        _refusal(message, finish),
-        _model(said.get("model")),
-        _count(used.get("prompt_tokens", used.get("input_tokens"))),
-        _count(used.get("completion_tokens", used.get("output_tokens"))),
+        _refusal_reason(message, finish),
+        _model_name(said.get("model")),
+        _token_count(used.get("prompt_tokens", used.get("input_tokens"))),
+        _token_count(used.get("completion_tokens", used.get("output_tokens"))),
     )
 
 
-def _trouble_inside(error: Any) -> Trouble:
+def _error_to_trouble(error: Any) -> Trouble:
     code = error.get("code", error.get("status")) if isinstance(error, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    return trouble_of(status, {"error": error}, {}, 0.0)
+    return classify_trouble(status, {"error": error}, {}, 0.0)
 
 
-def _text(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+def _reply_text(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     """The content; where there is none, what the model would hand to a tool."""
     content = message.get("content", choice.get("text"))
     if isinstance(content, list):
@@ -106,10 +106,10 @@ def _text(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
         return json.dumps(content)
     if isinstance(content, str) and content.strip():
         return content
-    return _arguments(message)
+    return _tool_arguments(message)
 
 
-def _arguments(message: Mapping[str, Any]) -> str:
+def _tool_arguments(message: Mapping[str, Any]) -> str:
     calls = message.get("tool_calls")
     call = calls[0] if isinstance(calls, list) and calls else {"function": message.get("function_call")}
     function = call.get("function") if isinstance(call, dict) else None
@@ -119,27 +119,27 @@ def _arguments(message: Mapping[str, Any]) -> str:
     return given if isinstance(given, str) else ""
 
 
-def _refusal(message: Mapping[str, Any], finish: str) -> str | None:
+def _refusal_reason(message: Mapping[str, Any], finish: str) -> str | None:
     said = message.get("refusal")
     if isinstance(said, str) and said.strip():
-        return f"the model refused: {readable(said)}"
+        return f"the model refused: {clean_message(said)}"
     if finish in {"content_filter", "SAFETY", "safety", "refusal"}:
         return f"the endpoint held the answer back ({finish})"
     return None
 
 
-def _name(value: Any) -> str:
-    return storable(value)[:_LONGEST_NAME] if isinstance(value, str) else ""
+def _clean_name(value: Any) -> str:
+    return to_storable_text(value)[:_LONGEST_NAME] if isinstance(value, str) else ""
 
 
-def _model(value: Any) -> str | None:
+def _model_name(value: Any) -> str | None:
     """The name of the model; a server may tell the path of its weights, which is nobody's business."""
-    name = _name(value)
+    name = _clean_name(value)
     is_path = name.startswith(("/", "\\", "./", "~")) or name.endswith((".gguf", ".safetensors", ".bin"))
     return (name.replace("\\", "/").rpartition("/")[2] if is_path else name) or None
 
 
-def _count(value: Any) -> int | None:
+def _token_count(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
         return None
     return value

@@ -12,7 +12,7 @@ from vvwatch.ports.processing import Item
 from vvwatch.processors.openai import prompting
 from vvwatch.processors.openai.asking import Conversation, Outcome
 from vvwatch.processors.openai.calls import Caller, Question
-from vvwatch.processors.openai.costs import text_tokens
+from vvwatch.processors.openai.costs import estimate_text_tokens
 from vvwatch.processors.openai.troubles import Kind, Trouble
 
 _PURPOSE: Final = "video_level"
@@ -31,7 +31,7 @@ class _Piece:
 
     @property
     def tokens(self) -> int:
-        return text_tokens(self.text) + 1
+        return estimate_text_tokens(self.text) + 1
 
 
 class Synthesis:
@@ -47,9 +47,9 @@ class Synthesis:
 
     async def of(self, segments: Sequence[Segment]) -> Outcome:
         """Return the result, from all segments that have one."""
-        pieces = [_piece(place, each) for place, each in enumerate(segments) if each.error is None]
+        pieces = [_make_piece(place, each) for place, each in enumerate(segments) if each.error is None]
         for _ in range(_MOST_ROUNDS):
-            groups = _grouped(pieces, self._room())
+            groups = _group_pieces(pieces, self._room())
             if len(groups) > 1 and len(groups) == len(pieces):
                 return Outcome(None, "", "one segment's result alone is too long for the model's context")
             outcomes = []
@@ -59,7 +59,7 @@ class Synthesis:
                     break
                 if outcome.metadata is None or len(groups) == 1:
                     return outcome
-                outcomes.append(_Piece(group[0].first, group[-1].last, _part_of(group, outcome)))
+                outcomes.append(_Piece(group[0].first, group[-1].last, _join_pieces(group, outcome)))
             else:
                 pieces = outcomes
         return Outcome(None, "", "the segments' results are too long for the model's context")
@@ -75,7 +75,7 @@ class Synthesis:
     def _taken_tokens(self) -> int:
         """How many tokens a request takes without any results: the task, the schema, the answer."""
         fixed = self._caller.table.max_output_tokens + _SPARE_TOKENS
-        return fixed + text_tokens(self._task) + text_tokens(self._shape.text)
+        return fixed + estimate_text_tokens(self._task) + estimate_text_tokens(self._shape.text)
 
     async def _part(self, pieces: Sequence[_Piece], *, is_all: bool) -> Outcome | None:
         try:
@@ -89,7 +89,7 @@ class Synthesis:
 
     def _question(self, pieces: Sequence[_Piece], *, is_all: bool) -> Question:
         first, last = pieces[0].first, pieces[-1].last
-        about = prompting.encoded({"file_name": self._item.title, "media_type": self._item.media_type})
+        about = prompting.encode_data({"file_name": self._item.title, "media_type": self._item.media_type})
         results = ",".join(piece.text for piece in pieces)
         said = f'The results of the segments, in order of time:\n<data>{{"about":{about},"results":[{results}]}}</data>'
         return Question(
@@ -97,22 +97,22 @@ class Synthesis:
             purpose=_PURPOSE if is_all else f"{_PURPOSE}_{first}_{last}",
             shape=self._shape,
             task=self._task,
-            messages=(prompting.asked([prompting.text_part(said)]),),
+            messages=(prompting.user_message([prompting.text_part(said)]),),
             most_tokens=self._caller.table.max_output_tokens,
         )
 
 
-def _piece(place: int, segment: Segment) -> _Piece:
+def _make_piece(place: int, segment: Segment) -> _Piece:
     said: dict[str, Any] = {"start": round(segment.start_time, 3), "end": round(segment.end_time, 3)}
-    return _Piece(place, place, prompting.encoded({**said, "result": segment.metadata}))
+    return _Piece(place, place, prompting.encode_data({**said, "result": segment.metadata}))
 
 
-def _part_of(group: Sequence[_Piece], outcome: Outcome) -> str:
+def _join_pieces(group: Sequence[_Piece], outcome: Outcome) -> str:
     said = {"segments": [group[0].first + 1, group[-1].last + 1], "result": outcome.metadata}
-    return prompting.encoded(said)
+    return prompting.encode_data(said)
 
 
-def _grouped(pieces: Sequence[_Piece], room: int | None) -> list[list[_Piece]]:
+def _group_pieces(pieces: Sequence[_Piece], room: int | None) -> list[list[_Piece]]:
     """The pieces in order, in groups that fit; one that fits nowhere is a group of its own."""
     groups: list[list[_Piece]] = []
     left = 0

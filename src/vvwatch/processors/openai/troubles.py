@@ -78,43 +78,43 @@ class _Rule:
     statuses: tuple[int, ...] = ()
 
 
-def _said(kind: Kind, words: str, *statuses: int) -> _Rule:
+def _make_rule(kind: Kind, words: str, *statuses: int) -> _Rule:
     return _Rule(kind, re.compile(words, re.IGNORECASE | re.ASCII), statuses)
 
 
 _RULES: Final = (
-    _said(
+    _make_rule(
         Kind.MONEY,
         r"insufficient_quota|billing|credit balance|insufficient (credits|funds|balance)",
         400, 402, 403, 429,
     ),
-    _said(
+    _make_rule(
         Kind.PICTURES,
         r"image input is not supported|(not|n't) support(ed)? (image|vision|multimodal)|no endpoints? .*image|"
         r"(image|vision|multimodal)[\w ]{0,30} (is|are) not (supported|enabled)|image_url.{0,60}(only|not) support|"
         r"not a multimodal model|missing data required for image input|mmproj",
     ),
-    _said(
+    _make_rule(
         Kind.SOUND,
         r"(audio)[\w ]{0,30} (is|are) not (supported|enabled)|(not|n't) support(ed)? (input_)?audio|"
         r"input_audio.{0,60}(only|not) support",
     ),
-    _said(Kind.MODEL, r"model_not_found|(no such|unknown|invalid|not a valid) model", 400, 404),
-    _said(Kind.MODEL, r"\bmodels?\b.{0,120}(not found|not exist)", 404),
-    _said(
+    _make_rule(Kind.MODEL, r"model_not_found|(no such|unknown|invalid|not a valid) model", 400, 404),
+    _make_rule(Kind.MODEL, r"\bmodels?\b.{0,120}(not found|not exist)", 404),
+    _make_rule(
         Kind.CONTEXT,
         r"context_length_exceeded|exceed_context_size|(maximum|max|available) context|context (window|length|size)|"
         r"prompt is too long|too many (input )?tokens|input token count",
         400, 413, 422, 500,
     ),
-    _said(
+    _make_rule(
         Kind.PARAMETER,
         r"max_completion_tokens|unsupported (parameter|value)[^.]{0,40}(max_tokens|temperature)|"
         r"['\"`]?(temperature|max_tokens)['\"`]? (is|does) not support",
         400, 422,
     ),
-    _said(Kind.FORMAT, r"response_format|json_schema|json_object|grammar", 400, 404, 415, 422, 500, 501),
-    _said(Kind.FORMAT, r"json mode|structured[ _]output|schema", 400, 404, 415, 422),
+    _make_rule(Kind.FORMAT, r"response_format|json_schema|json_object|grammar", 400, 404, 415, 422, 500, 501),
+    _make_rule(Kind.FORMAT, r"json mode|structured[ _]output|schema", 400, 404, 415, 422),
 )  # fmt: skip
 """The first that fits by its words, and by its statuses where it has any."""
 _BY_STATUS: Final[Mapping[int, Kind]] = {
@@ -128,16 +128,16 @@ _BY_STATUS: Final[Mapping[int, Kind]] = {
 }
 
 
-def trouble_of(status: int, body: Any, headers: Mapping[str, str], now: float) -> Trouble:
+def classify_trouble(status: int, body: Any, headers: Mapping[str, str], now: float) -> Trouble:
     """Return what an answer means that is none: `body` is its JSON, or its text; `now` is epoch seconds."""
-    said = _text_of(body)
-    words = readable(said)
-    kind = _kind(status, said[:4000])
+    said = _error_text(body)
+    words = clean_message(said)
+    kind = _classify_kind(status, said[:4000])
     message = f"the endpoint answered {status}" + (f": {words}" if words else "")
-    return Trouble(kind, message, retry_after(headers, now) if kind in {Kind.BUSY, Kind.AWAY} else None)
+    return Trouble(kind, message, read_retry_after(headers, now) if kind in {Kind.BUSY, Kind.AWAY} else None)
 
 
-def _kind(status: int, said: str) -> Kind:
+def _classify_kind(status: int, said: str) -> Kind:
     for rule in _RULES:
         if (not rule.statuses or status in rule.statuses) and rule.words.search(said):
             return rule.kind
@@ -146,14 +146,14 @@ def _kind(status: int, said: str) -> Kind:
     return Kind.AWAY if status >= 500 else Kind.REFUSED
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Return for how many seconds the endpoint asks to be left alone, bounded; None when it does not say.
 
     `headers` has lower-case names.
     """
     for name, per_second in (("retry-after-ms", 1000), ("x-ms-retry-after-ms", 1000), ("retry-after", 1)):
         try:
-            seconds = _seconds(headers[name], now) / per_second
+            seconds = _parse_retry_after(headers[name], now) / per_second
         except (KeyError, ValueError, OverflowError, TypeError):
             continue
         if not math.isnan(seconds):
@@ -161,20 +161,20 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None
 
 
-def _seconds(text: str, now: float) -> float:
+def _parse_retry_after(text: str, now: float) -> float:
     try:
         return float(text)
     except ValueError:
         return parsedate_to_datetime(text).timestamp() - now
 
 
-def readable(text: str) -> str:
+def clean_message(text: str) -> str:
     """Return the text on one line, shortened, without what looks like a key."""
     line = _KEYS.sub("•••", _UNPRINTABLE.sub(" ", text[: 4 * _LONGEST])).strip()
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def _text_of(body: Any) -> str:
+def _error_text(body: Any) -> str:
     if isinstance(body, str):
         return "" if "<html" in body[:1000].lower() or "<!doctype" in body[:1000].lower() else body
     said = body.get("error", body.get("detail", body.get("message", ""))) if isinstance(body, dict) else body

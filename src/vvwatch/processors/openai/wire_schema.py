@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vvwatch.processors.openai.flattening import flat
-from vvwatch.processors.references import Schema, reference_of, target_of
+from vvwatch.processors.openai.flattening import flatten_schema
+from vvwatch.processors.references import Schema, find_target, get_reference
 
 _DEEPEST: Final = 64
 _MOST_PARTS: Final = 20_000
@@ -72,12 +72,12 @@ class _NotExpressible(Exception):
     """The schema asks for something that this form cannot say."""
 
 
-def wire_schemas(schema: Schema) -> WireSchemas:
+def build_wire_schemas(schema: Schema) -> WireSchemas:
     """Return both forms of a prompt's schema."""
-    return WireSchemas(_written(schema, is_strict=True), _written(schema, is_strict=False))
+    return WireSchemas(_write_schema(schema, is_strict=True), _write_schema(schema, is_strict=False))
 
 
-def _written(schema: Schema, *, is_strict: bool) -> dict[str, Any] | None:
+def _write_schema(schema: Schema, *, is_strict: bool) -> dict[str, Any] | None:
     try:
         return _Writer(schema, is_strict=is_strict).whole()
     except (_NotExpressible, RecursionError):
@@ -96,7 +96,7 @@ class _Writer:
         definitions: dict[str, Any] = {}
         while missing := [each for each in self._names if self._names[each] not in definitions]:
             for reference in missing:
-                definitions[self._names[reference]] = self.part(target_of(self._root, reference), 1)
+                definitions[self._names[reference]] = self.part(find_target(self._root, reference), 1)
         return {**written, **({"$defs": definitions} if definitions else {})}
 
     def part(self, schema: Any, depth: int) -> dict[str, Any]:
@@ -107,10 +107,10 @@ class _Writer:
             return dict(_NEVER)
         if not isinstance(schema, Mapping):
             return {}
-        reference = reference_of(schema)
+        reference = get_reference(schema)
         if reference is not None and not _has_rules(schema):
             return self._reference(reference, schema.get("description"))
-        whole = flat(self._root, schema)
+        whole = flatten_schema(self._root, schema)
         word = next((each for each in ("anyOf", "oneOf") if whole.get(each)), None)
         return self._choice(whole, word, depth) if word else self._plain(whole, depth)
 
@@ -130,10 +130,10 @@ class _Writer:
         if beside:
             branches = [{**beside, "allOf": [each]} for each in branches if each is not False]
         written = [self.part(each, depth + 1) for each in branches]
-        return _described({"anyOf": written}, whole.get("description"), ())
+        return _add_description({"anyOf": written}, whole.get("description"), ())
 
     def _plain(self, whole: Schema, depth: int) -> dict[str, Any]:
-        types = _types(whole)
+        types = _type_names(whole)
         written: dict[str, Any] = {}
         if types:
             written["type"] = types[0] if len(types) == 1 else list(types)
@@ -144,12 +144,12 @@ class _Writer:
         if "array" in types:
             written |= self._array(whole, depth)
         if not self._is_strict:
-            written |= _rules(whole)
+            written |= _collect_rules(whole)
         spoken = [word for word in _SPOKEN if word in whole and word not in written]
-        return _described(written, whole.get("description"), [(word, whole[word]) for word in spoken])
+        return _add_description(written, whole.get("description"), [(word, whole[word]) for word in spoken])
 
     def _object(self, whole: Schema, depth: int) -> dict[str, Any]:
-        properties = _table(whole.get("properties"))
+        properties = _mapping_or_empty(whole.get("properties"))
         required = [name for name in whole.get("required", ()) if isinstance(name, str)]
         properties = {**properties, **{name: {} for name in required if name not in properties}}
         if not self._is_strict:
@@ -208,7 +208,7 @@ def _is_map(whole: Schema, properties: Schema) -> bool:
     return not properties and others is not False
 
 
-def _types(whole: Schema) -> tuple[str, ...]:
+def _type_names(whole: Schema) -> tuple[str, ...]:
     said = whole.get("type")
     if isinstance(said, str):
         return (said,)
@@ -222,13 +222,13 @@ def _types(whole: Schema) -> tuple[str, ...]:
     return ("array",) if whole.keys() & {"items", "prefixItems"} else ()
 
 
-def _rules(whole: Schema) -> dict[str, Any]:
+def _collect_rules(whole: Schema) -> dict[str, Any]:
     rules = {word: whole[word] for word in _LOOSE_RULES if word in whole}
-    pattern = _portable(whole["pattern"]) if isinstance(whole.get("pattern"), str) else None
+    pattern = _portable_pattern(whole["pattern"]) if isinstance(whole.get("pattern"), str) else None
     return rules if pattern is None else {**rules, "pattern": pattern}
 
 
-def _portable(pattern: str) -> str | None:
+def _portable_pattern(pattern: str) -> str | None:
     r"""Return the pattern with `\d`, `\w` and `\s` written out; None for one that a small dialect cannot say.
 
     One without anchors cannot be said either: it allows anything around it, and small dialects take it for the whole.
@@ -261,7 +261,7 @@ def _or_null(written: dict[str, Any]) -> dict[str, Any]:
     return {**written, "type": [*([types] if isinstance(types, str) else types), "null"], **values}
 
 
-def _described(written: dict[str, Any], said: Any, rules: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _add_description(written: dict[str, Any], said: Any, rules: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     told = "; ".join(
         f"{word}: {json.dumps(rule, ensure_ascii=False)[:_LONGEST_RULE]}" for word, rule in rules
     )
@@ -270,5 +270,5 @@ def _described(written: dict[str, Any], said: Any, rules: Sequence[tuple[str, An
     return {**written, "description": " ".join(words)[:_LONGEST_DESCRIPTION]} if words else written
 
 
-def _table(value: Any) -> dict[str, Any]:
+def _mapping_or_empty(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}

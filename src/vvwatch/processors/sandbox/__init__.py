@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from vvwatch.processors.sandbox import landlock, seccomp
-from vvwatch.processors.sandbox.system_calls import libc
+from vvwatch.processors.sandbox.system_calls import load_libc
 
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -54,14 +54,14 @@ class Sandbox:
         )
 
 
-def available() -> Sandbox:
+def probe_sandbox() -> Sandbox:
     """Return what would hold this process, were it to enter; nothing is changed."""
     if sys.platform != "linux":
         return Sandbox(0, seccomp=False)
-    return Sandbox(landlock.abi(), seccomp.is_available())
+    return Sandbox(landlock.landlock_version(), seccomp.is_available())
 
 
-def enter(folder: Path | None = None) -> Sandbox:
+def enter_sandbox(folder: Path | None = None) -> Sandbox:
     """Confine this process to computing and to what is open; return what holds it. There is no way back.
 
     It is to have one thread: others would stay outside. Capabilities of root are given up where that is allowed.
@@ -74,9 +74,9 @@ def enter(folder: Path | None = None) -> Sandbox:
     hide_memory()
     if sys.platform != "linux":
         return Sandbox(0, seccomp=False)
-    libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    load_libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _drop_capabilities()
-    return Sandbox(landlock.restrict(folder), seccomp.install(creates_files=folder is not None))
+    return Sandbox(landlock.restrict_files(folder), seccomp.install_filter(creates_files=folder is not None))
 
 
 def hide_memory() -> None:
@@ -86,11 +86,11 @@ def hide_memory() -> None:
     """
     if sys.platform == "linux":
         # A limit of zero does not keep a dump from a program that collects dumps; this does.
-        libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    limit(resource.RLIMIT_CORE, 0)
+        load_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    lower_limit(resource.RLIMIT_CORE, 0)
 
 
-def limit(kind: int, soft: int, hard: int | None = None) -> None:
+def lower_limit(kind: int, soft: int, hard: int | None = None) -> None:
     """Set a limit of this process, or leave the one that is there where it is stricter."""
     ceiling = resource.getrlimit(kind)[1]
     hard = soft if hard is None else hard
@@ -105,7 +105,7 @@ def _drop_capabilities() -> None:
     Where another filter forbids that, the sandbox holds all the same: few capabilities help without system calls.
     """
     header = ctypes.create_string_buffer(_CAPABILITIES_OF_THIS_THREAD)
-    libc().capset(header, bytes(_CAPABILITIES_BYTES))
+    load_libc().capset(header, bytes(_CAPABILITIES_BYTES))
 
 
 def _forbid_imports() -> None:

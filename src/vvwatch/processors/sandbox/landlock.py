@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from vvwatch.processors.sandbox.system_calls import failure, libc
+from vvwatch.processors.sandbox.system_calls import last_error, load_libc
 
 # The same numbers on all architectures, as of all system calls since Linux 5.1.
 _CREATE_RULESET: Final = 444
@@ -27,38 +27,38 @@ _TCP_BIND_AND_CONNECT: Final = 3
 _ABSTRACT_SOCKETS_AND_SIGNALS: Final = 3
 
 
-def abi() -> int:
+def landlock_version() -> int:
     """Return the version of Landlock that this process may use; 0 where there is none, or a filter forbids it."""
-    return max(0, int(libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)))
+    return max(0, int(load_libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)))
 
 
-def restrict(folder: Path | None) -> int:
+def restrict_files(folder: Path | None) -> int:
     """Let this thread, and those that it starts, open nothing by a path; return the version of Landlock.
 
     In `folder` new files may be created. Where the kernel can, TCP, and signals and abstract sockets of others are
     refused too. Descriptors that are open already stay usable. Needs `no_new_privs`. Does nothing and returns 0 where
     there is no Landlock; raises OSError where there is and it cannot be used.
     """
-    version = abi()
+    version = landlock_version()
     if version == 0:
         return 0
-    attributes = _attributes(version)
-    ruleset = libc().syscall(
+    attributes = _ruleset_attributes(version)
+    ruleset = load_libc().syscall(
         _CREATE_RULESET, ctypes.c_char_p(attributes), ctypes.c_size_t(len(attributes)), _NO_FLAGS
     )
     if ruleset < 0:
-        raise failure("landlock_create_ruleset")
+        raise last_error("landlock_create_ruleset")
     try:
         if folder is not None:
             _allow_new_files(ruleset, folder)
-        if libc().syscall(_RESTRICT_SELF, ruleset, _NO_FLAGS):
-            raise failure("landlock_restrict_self")
+        if load_libc().syscall(_RESTRICT_SELF, ruleset, _NO_FLAGS):
+            raise last_error("landlock_restrict_self")
     finally:
         os.close(ruleset)
     return version
 
 
-def _attributes(version: int) -> bytes:
+def _ruleset_attributes(version: int) -> bytes:
     """Return `struct landlock_ruleset_attr` as this version knows it."""
     files = sum(bits for since, bits in _FILE_ACCESS.items() if version >= since)
     fields = [files]
@@ -73,7 +73,7 @@ def _allow_new_files(ruleset: int, folder: Path) -> None:
     opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         rule = struct.pack("=Qi", _WRITE_FILE | _MAKE_REGULAR_FILE, opened)
-        if libc().syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.c_char_p(rule), _NO_FLAGS):
-            raise failure("landlock_add_rule")
+        if load_libc().syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.c_char_p(rule), _NO_FLAGS):
+            raise last_error("landlock_add_rule")
     finally:
         os.close(opened)

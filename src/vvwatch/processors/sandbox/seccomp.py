@@ -22,8 +22,8 @@ from vvwatch.processors.sandbox.system_calls import (
     FIRST_OF_ALL_ARCHITECTURES,
     NUMBERS,
     Rule,
-    failure,
-    libc,
+    last_error,
+    load_libc,
 )
 
 _PR_GET_SECCOMP: Final = 21
@@ -58,7 +58,7 @@ class Instruction:
     operand: int
 
 
-def program(machine: str, pid: int, *, creates_files: bool) -> list[Instruction]:
+def build_filter(machine: str, pid: int, *, creates_files: bool) -> list[Instruction]:
     """Return the filter for the process `pid` on `machine` (as of `uname -m`); raises KeyError for an unknown one.
 
     Allowed are computing, memory that is never executable, threads, signals to itself, and reading and writing what
@@ -69,28 +69,28 @@ def program(machine: str, pid: int, *, creates_files: bool) -> list[Instruction]
     numbers = NUMBERS[machine]
     calls = {**ALLOWED, **(CREATES_FILES if creates_files else {})}
     parts = [
-        _load(_ARCHITECTURE_AT),
+        _load_word(_ARCHITECTURE_AT),
         Instruction(_JUMP_IF_EQUAL, 1, 0, ARCHITECTURES[machine]),
-        _return(_KILL_PROCESS),
-        _load(_NUMBER_AT),
+        _return_action(_KILL_PROCESS),
+        _load_word(_NUMBER_AT),
     ]
     for name, rule in calls.items():
-        parts += _call(numbers[name], rule(pid) if callable(rule) else rule)
+        parts += _allow_call(numbers[name], rule(pid) if callable(rule) else rule)
     return [
         *parts,
         Instruction(_JUMP_IF_AT_LEAST, 0, 1, FIRST_OF_ALL_ARCHITECTURES),
-        _return(_UNKNOWN),
-        _return(_REFUSED),
+        _return_action(_UNKNOWN),
+        _return_action(_REFUSED),
     ]
 
 
 def is_available() -> bool:
     """Whether there is a filter for this system: Linux on a known architecture, with seccomp in its kernel."""
     known = sys.platform == "linux" and sys.maxsize > 1 << 32 and os.uname().machine in ARCHITECTURES
-    return known and libc().prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) >= 0
+    return known and load_libc().prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) >= 0
 
 
-def install(*, creates_files: bool) -> bool:
+def install_filter(*, creates_files: bool) -> bool:
     """Filter the system calls of this thread and those that it starts; for good.
 
     Returns False, and has done nothing, on a system for which there is no filter. Needs `no_new_privs`; raises OSError
@@ -101,33 +101,33 @@ def install(*, creates_files: bool) -> bool:
     machine = os.uname().machine
     code = b"".join(
         _INSTRUCTION.pack(each.code, each.if_true, each.if_false, each.operand)
-        for each in program(machine, os.getpid(), creates_files=creates_files)
+        for each in build_filter(machine, os.getpid(), creates_files=creates_files)
     )
     filters = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("@HP", len(code) // _INSTRUCTION.size, ctypes.addressof(filters))
-    if libc().prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(header), 0, 0):
-        raise failure("PR_SET_SECCOMP")
+    if load_libc().prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(header), 0, 0):
+        raise last_error("PR_SET_SECCOMP")
     return True
 
 
-def _call(number: int, rule: Rule) -> Iterator[Instruction]:
+def _allow_call(number: int, rule: Rule) -> Iterator[Instruction]:
     """Yield what allows the call `number` when the rule holds; of arguments the kernel takes the low words."""
     if not rule:
         yield Instruction(_JUMP_IF_EQUAL, 0, 1, number)
-        yield _return(_ALLOW)
+        yield _return_action(_ALLOW)
         return
     yield Instruction(_JUMP_IF_EQUAL, 0, 4 * len(rule) + 1, number)
     for index, mask, value in rule:
-        yield _load(_ARGUMENTS_AT + 8 * index)
+        yield _load_word(_ARGUMENTS_AT + 8 * index)
         yield Instruction(_AND, 0, 0, mask)
         yield Instruction(_JUMP_IF_EQUAL, 0, 1, value)
-        yield _return(_ALLOW)
-    yield _return(_REFUSED)
+        yield _return_action(_ALLOW)
+    yield _return_action(_REFUSED)
 
 
-def _load(offset: int) -> Instruction:
+def _load_word(offset: int) -> Instruction:
     return Instruction(_LOAD_WORD, 0, 0, offset)
 
 
-def _return(action: int) -> Instruction:
+def _return_action(action: int) -> Instruction:
     return Instruction(_RETURN, 0, 0, action)

@@ -27,7 +27,7 @@ _CREATES: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _O_LARGEFILE_AND_NOFOLLOW: Final = 0o500000  # on one architecture the other way round than on the other
 
 
-def _sent_to_itself(pid: int) -> Rule:
+def _own_pid_rule(pid: int) -> Rule:
     return ((0, _WORD, pid),)
 
 
@@ -67,7 +67,7 @@ ALLOWED: Final[Mapping[str, Rule | Callable[[int], Rule]]] = {
     "rt_sigprocmask": (),
     "rt_sigreturn": (),
     "sigaltstack": (),
-    "tgkill": _sent_to_itself,
+    "tgkill": _own_pid_rule,
     "restart_syscall": (),
     # Time, where the kernel answers it with calls only, and the seeds of hashes.
     "clock_gettime": (),
@@ -103,12 +103,12 @@ NUMBERS: Final[Mapping[str, Mapping[str, int]]] = {
 """The numbers of these calls, by architecture."""
 
 
-def libc() -> Any:
+def load_libc() -> Any:
     """Return the C library of this process, by whose functions calls are made for which Python has none."""
     return ctypes.CDLL(None, use_errno=True)
 
 
-def failure(call: str) -> OSError:
+def last_error(call: str) -> OSError:
     """Return the error with which `call` has just failed."""
     number = ctypes.get_errno()
     return OSError(number, f"{call}: {os.strerror(number)}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import vvwatch
-from vvwatch.processors.sandbox import Sandbox, enter
+from vvwatch.processors.sandbox import Sandbox, enter_sandbox
 
 _START: Final = (
     "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
@@ -33,7 +33,7 @@ class Trial:
     reached: tuple[str, ...]
 
 
-def tried() -> Trial:
+def try_sandbox() -> Trial:
     """Return what the sandbox is worth here. Blocks. Raises OSError, with a reason, when it cannot be entered."""
     try:
         done = subprocess.run(COMMAND, capture_output=True, timeout=_SECONDS, check=True, env={})  # noqa: S603
@@ -48,7 +48,7 @@ def tried() -> Trial:
 
 def main() -> None:
     """Enter, try, and write what came of it as JSON to stdout."""
-    sandbox = enter()
+    sandbox = enter_sandbox()
     attempts: dict[str, Callable[[], object]] = {
         "files": lambda: os.open(os.devnull, os.O_RDONLY),
         "network": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),

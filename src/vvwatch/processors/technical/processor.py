@@ -17,10 +17,17 @@ from vvwatch.core.objects import MEDIA_TYPES
 from vvwatch.core.processors import TECHNICAL, ProcessorInfo
 from vvwatch.errors import InvalidInput
 from vvwatch.ports.processing import Item, Prober, Processor, Prompt
-from vvwatch.processors.media.asking import Answer, Progress, ask, check_settings, strictly, understood
+from vvwatch.processors.media.asking import (
+    Answer,
+    Progress,
+    ask_child,
+    check_settings,
+    read_answer,
+    validate_strictly,
+)
 from vvwatch.processors.media.isolation import Limits
 from vvwatch.processors.registry import Opener, Resources
-from vvwatch.processors.technical.prompt import TECHNICAL_PROMPT, as_asked, is_answerable
+from vvwatch.processors.technical.prompt import TECHNICAL_PROMPT, is_answerable, select_fields
 
 __all__ = ["TECHNICAL_PROMPT", "Limits", "TechnicalProcessor"]
 
@@ -52,7 +59,7 @@ class TechnicalProcessor:
     async def probe(self, fd: int) -> Probe:
         """What the container says, and what its structure lacks; a picture is decoded, to be sure that it can be."""
         answer = await self._ask({"task": "probe"}, fd, lambda _: None, self._limits.of_probe())
-        return understood(_probe, answer.of("probe"))
+        return read_answer(_parse_probe, answer.of("probe"))
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
         """Return that it costs nothing."""
@@ -71,15 +78,15 @@ class TechnicalProcessor:
         check_settings(settings)
         task = {"task": "process", "settings": asdict(settings)}
         answer = await self._ask(task, fd, progress, self._limits)
-        result = understood(_result, answer)
+        result = read_answer(_parse_result, answer)
         progress(1.0)
-        return replace(result, metadata=as_asked(result.metadata, _whole_schema(prompt)))
+        return replace(result, metadata=select_fields(result.metadata, _whole_schema(prompt)))
 
     async def aclose(self) -> None:
         """Do nothing: no process outlives its item."""
 
     async def _ask(self, task: Mapping[str, Any], fd: int, progress: Progress, limits: Limits) -> Answer:
-        return await ask(task, fd, progress, limits=limits, work_dir=self._work_dir)
+        return await ask_child(task, fd, progress, limits=limits, work_dir=self._work_dir)
 
 
 def open_processor(
@@ -103,13 +110,13 @@ def _whole_schema(prompt: Prompt) -> Any:
     return level.get("json_schema")
 
 
-def _probe(fields: Mapping[str, Any]) -> Probe:
-    probe = strictly(_PROBE, fields)
+def _parse_probe(fields: Mapping[str, Any]) -> Probe:
+    probe = validate_strictly(_PROBE, fields)
     if probe.media_type not in MEDIA_TYPES.values():
         raise ValueError(probe.media_type)
     return probe
 
 
-def _result(answer: Answer) -> ProcessingResult:
-    result = strictly(_RESULT, answer.of("result"))
+def _parse_result(answer: Answer) -> ProcessingResult:
+    result = validate_strictly(_RESULT, answer.of("result"))
     return replace(result, segments=(*answer.lists["segments"], *result.segments))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 
-def _object(description: str, properties: dict[str, Any]) -> dict[str, Any]:
+def _object_schema(description: str, properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "description": description,
@@ -15,7 +15,9 @@ def _object(description: str, properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _measure(description: str, minimum: float | None = None, maximum: float | None = None) -> dict[str, Any]:
+def _measure_schema(
+    description: str, minimum: float | None = None, maximum: float | None = None
+) -> dict[str, Any]:
     bounds = {"minimum": minimum, "maximum": maximum}
     return {
         "type": ["number", "null"],
@@ -24,15 +26,15 @@ def _measure(description: str, minimum: float | None = None, maximum: float | No
     }
 
 
-def _count(description: str) -> dict[str, Any]:
+def _count_schema(description: str) -> dict[str, Any]:
     return {"type": "integer", "description": description, "minimum": 0}
 
 
-def _text(description: str) -> dict[str, Any]:
+def _text_schema(description: str) -> dict[str, Any]:
     return {"type": ["string", "null"], "description": description}
 
 
-_SEGMENT: Final = _object(
+_SEGMENT: Final = _object_schema(
     "Measurements of one segment; null where there is nothing to measure.",
     {
         "opened_by": {
@@ -40,66 +42,74 @@ _SEGMENT: Final = _object(
             "description": "Why the segment begins where it does.",
             "enum": ["start", "cut", "dissolve", "silence", "interval", "length"],
         },
-        "scene_score": _measure("Strength of the shot change that opens the segment, 0 to 100.", 0, 100),
-        "shot_changes": _count("Cuts and dissolves within the segment, not counting the one that opens it."),
-        "mean_luma": _measure("Mean brightness of the picture, 16 is black and 235 is white.", 0, 255),
-        "black_ratio": _measure("Share of the segment in which the picture is black.", 0, 1),
-        "frozen_ratio": _measure("Share of the segment in which the picture stands still.", 0, 1),
-        "motion": _measure("Mean difference between successive pictures, in percent of full scale.", 0, 100),
-        "loudness_lufs": _measure("Integrated loudness, in LUFS."),
-        "silence_ratio": _measure("Share of the segment that is silent.", 0, 1),
+        "scene_score": _measure_schema(
+            "Strength of the shot change that opens the segment, 0 to 100.", 0, 100
+        ),
+        "shot_changes": _count_schema(
+            "Cuts and dissolves within the segment, not counting the one that opens it."
+        ),
+        "mean_luma": _measure_schema("Mean brightness of the picture, 16 is black and 235 is white.", 0, 255),
+        "black_ratio": _measure_schema("Share of the segment in which the picture is black.", 0, 1),
+        "frozen_ratio": _measure_schema("Share of the segment in which the picture stands still.", 0, 1),
+        "motion": _measure_schema(
+            "Mean difference between successive pictures, in percent of full scale.", 0, 100
+        ),
+        "loudness_lufs": _measure_schema("Integrated loudness, in LUFS."),
+        "silence_ratio": _measure_schema("Share of the segment that is silent.", 0, 1),
     },
 )
 
-_WHOLE: Final = _object(
+_WHOLE: Final = _object_schema(
     "Measurements of the whole media item; null where there is nothing to measure.",
     {
-        "probe": _object(
+        "probe": _object_schema(
             "What the container says.",
             {
                 "media_type": {"type": "string", "enum": ["video", "audio", "image"]},
                 "container": {"type": "string", "description": "Name of the format."},
-                "duration_seconds": _measure("Duration in seconds.", 0),
-                "width": _measure("Width in pixels, as displayed.", 1),
-                "height": _measure("Height in pixels, as displayed.", 1),
-                "rotation_degrees": _measure("How far to turn the picture clockwise for display.", 0, 270),
-                "frame_rate": _measure("Frames per second.", 0),
-                "video_codec": _text("Codec of the pictures."),
-                "audio_codec": _text("Codec of the sound."),
-                "sample_rate": _measure("Samples per second.", 1),
-                "channels": _measure("Channels of sound.", 1),
-                "bit_rate": _measure("Bits per second of the whole.", 0),
+                "duration_seconds": _measure_schema("Duration in seconds.", 0),
+                "width": _measure_schema("Width in pixels, as displayed.", 1),
+                "height": _measure_schema("Height in pixels, as displayed.", 1),
+                "rotation_degrees": _measure_schema(
+                    "How far to turn the picture clockwise for display.", 0, 270
+                ),
+                "frame_rate": _measure_schema("Frames per second.", 0),
+                "video_codec": _text_schema("Codec of the pictures."),
+                "audio_codec": _text_schema("Codec of the sound."),
+                "sample_rate": _measure_schema("Samples per second.", 1),
+                "channels": _measure_schema("Channels of sound.", 1),
+                "bit_rate": _measure_schema("Bits per second of the whole.", 0),
             },
         ),
-        "loudness": _object(
+        "loudness": _object_schema(
             "Loudness of the whole after ITU-R BS.1770 and EBU R 128.",
             {
-                "integrated_lufs": _measure("Integrated loudness, in LUFS."),
-                "range_lu": _measure("Loudness range, in LU.", 0),
-                "true_peak_dbtp": _measure("Highest true peak, in dB relative to full scale."),
-                "silence_ratio": _measure("Share of the whole that is silent.", 0, 1),
+                "integrated_lufs": _measure_schema("Integrated loudness, in LUFS."),
+                "range_lu": _measure_schema("Loudness range, in LU.", 0),
+                "true_peak_dbtp": _measure_schema("Highest true peak, in dB relative to full scale."),
+                "silence_ratio": _measure_schema("Share of the whole that is silent.", 0, 1),
             },
         ),
-        "counts": _object(
+        "counts": _object_schema(
             "How much was found.",
             {
-                "segments": _count("Segments."),
-                "cuts": _count("Hard cuts."),
-                "dissolves": _count("Dissolves and fades from one shot to the next."),
-                "silences": _count("Silences of at least 0.7 s."),
+                "segments": _count_schema("Segments."),
+                "cuts": _count_schema("Hard cuts."),
+                "dissolves": _count_schema("Dissolves and fades from one shot to the next."),
+                "silences": _count_schema("Silences of at least 0.7 s."),
             },
         ),
         "tracks": {
             "type": "array",
             "description": "The tracks of pictures and sound; those that are not measured are decoded all the same.",
-            "items": _object(
+            "items": _object_schema(
                 "One track.",
                 {
                     "track": {"type": "integer", "description": "Its number in the file.", "minimum": 1},
                     "kind": {"type": "string", "enum": ["picture", "sound"]},
-                    "codec": _text("Codec."),
-                    "language": _text("Language, as the file names it."),
-                    "packets": _count("How many packets of it there are to show or to hear."),
+                    "codec": _text_schema("Codec."),
+                    "language": _text_schema("Language, as the file names it."),
+                    "packets": _count_schema("How many packets of it there are to show or to hear."),
                     "measured": {"type": "boolean", "description": "Whether the measurements are of it."},
                     "damaged": {"type": "boolean", "description": "Whether some of it could not be decoded."},
                 },
@@ -142,23 +152,23 @@ _SINCE_VERSION_4: Final = frozenset({"tracks", "rotation_degrees"})
 
 def is_answerable(whole_schema: Any) -> bool:
     """Whether `whole_schema` is what is measured of the whole, today or before."""
-    asked = _bare(whole_schema)
-    return asked in (_bare(_WHOLE), _bare(_WHOLE, _SINCE_VERSION_4))
+    asked = _strip_schema(whole_schema)
+    return asked in (_strip_schema(_WHOLE), _strip_schema(_WHOLE, _SINCE_VERSION_4))
 
 
-def as_asked(metadata: Any, schema: Any) -> Any:
+def select_fields(metadata: Any, schema: Any) -> Any:
     """`metadata` without the fields that `schema` does not name."""
     if not isinstance(metadata, dict) or "properties" not in schema:
         return metadata
     named = schema["properties"]
-    return {name: as_asked(value, named[name]) for name, value in metadata.items() if name in named}
+    return {name: select_fields(value, named[name]) for name, value in metadata.items() if name in named}
 
 
-def _bare(schema: Any, without: frozenset[str] = frozenset()) -> Any:
+def _strip_schema(schema: Any, without: frozenset[str] = frozenset()) -> Any:
     """`schema` without its descriptions and the properties `without`."""
     if isinstance(schema, list):
         return [item for item in schema if item not in without] if without else schema
     if not isinstance(schema, dict):
         return schema
     left_out = without | {"description"}
-    return {name: _bare(value, without) for name, value in schema.items() if name not in left_out}
+    return {name: _strip_schema(value, without) for name, value in schema.items() if name not in left_out}

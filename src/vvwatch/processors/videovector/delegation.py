@@ -20,10 +20,10 @@ from vvwatch.core.objects import base_name
 from vvwatch.errors import ProcessorRefused, ProcessorUnavailable, RunStopped, Superseded, VvwatchError
 from vvwatch.ports.processing import Call, CallIntent, Item
 from vvwatch.processors.videovector import imports
-from vvwatch.processors.videovector.refusals import Lost, foreign
-from vvwatch.processors.videovector.results import Results
-from vvwatch.processors.videovector.service import Late, Service
-from vvwatch.processors.videovector.state import State, key_of, read_state
+from vvwatch.processors.videovector.refusals import Lost, unreadable_answer
+from vvwatch.processors.videovector.results import RunResults
+from vvwatch.processors.videovector.service import Overdue, UpstreamService
+from vvwatch.processors.videovector.state import State, read_state, step_key
 
 if TYPE_CHECKING:
     from videovector._types import PromptRun
@@ -43,7 +43,7 @@ _PAY_AGAIN: Final = "retry the item to begin another run, which may have to be p
 class Delegation:
     """One item on its way."""
 
-    def __init__(self, item: Item, service: Service, model: str | None) -> None:
+    def __init__(self, item: Item, service: UpstreamService, model: str | None) -> None:
         """`model` is what the upstream is asked for; None for its own choice."""
         self._item = item
         self._journal = item.journal
@@ -64,7 +64,7 @@ class Delegation:
             await self._run_ended()
             results = self._results()
             return await results.kept(await results.retried(await results.found()))
-        except (RunStopped, Late):
+        except (RunStopped, Overdue):
             await self._call_off()
             raise
 
@@ -78,7 +78,7 @@ class Delegation:
         results = self._results()
         found = await results.found()
         if ordinal >= len(found):
-            raise foreign(
+            raise unreadable_answer(
                 self._upstream.name, "for results", f"{len(found)} segments, none of the number {ordinal}"
             )
         wanted = found[ordinal]
@@ -89,8 +89,8 @@ class Delegation:
             found = await results.found()
         return await results.result(found)
 
-    def _results(self) -> Results:
-        return Results(self._item, self._service, self._state, self._model or self._service.name)
+    def _results(self) -> RunResults:
+        return RunResults(self._item, self._service, self._state, self._model or self._service.name)
 
     async def _resumed(self) -> State:
         """Return where the item is. A retry of it uses again what is still good, so that none is paid for twice."""
@@ -123,19 +123,19 @@ class Delegation:
             asked = "to import an object"
             await self._note(import_job=self._upstream.checked_id(await self._import_begun(), asked))
         error_message = await self._import_ended(str(self._state.import_job))
-        self._state = await imports.parts_of(self._upstream, self._item, self._state, error_message)
+        self._state = await imports.add_parts(self._upstream, self._item, self._state, error_message)
         await self._note()
         self._item.progress(_IMPORTED)
 
     async def _import_begun(self) -> str:
-        item, key = self._item, key_of(self._item, "import")
+        item, key = self._item, step_key(self._item, "import")
         connector = self._terms.connectors.get(item.connector_id)
         if connector is not None:
-            pattern = imports.pattern_of(item.key)
+            pattern = imports.object_pattern(item.key)
             job = await self._upstream.import_object(connector, self._terms.index_id, item.key, pattern, key)
             return job.job_id
         async with self._service.uploads, item.open() as descriptor:
-            with imports.opened_file(descriptor, base_name(item.key)) as file:
+            with imports.open_upload(descriptor, base_name(item.key)) as file:
                 job = await self._upstream.upload(file, item.title, self._terms.index_id, key)
         return job.job_id
 
@@ -150,11 +150,11 @@ class Delegation:
                 raise ProcessorRefused(message, "retry the item to import it again") from lost
             status = job.status.lower()
             if job.job_id != job_id:
-                raise foreign(self._upstream.name, asked, f"the import job {job.job_id!r}")
+                raise unreadable_answer(self._upstream.name, asked, f"the import job {job.job_id!r}")
             if status in imports.ENDED:
                 return job.error_message
             if status not in imports.UNDER_WAY:
-                raise foreign(self._upstream.name, asked, f"the status {status!r}")
+                raise unreadable_answer(self._upstream.name, asked, f"the status {status!r}")
         raise AssertionError  # turns end with an error
 
     async def _ask(self) -> None:
@@ -237,8 +237,10 @@ class Delegation:
             if status in _GOOD | _BAD:
                 break
             if status not in _UNDER_WAY:
-                raise foreign(self._upstream.name, f"for the run {run_id!r}", f"the status {status!r}")
-            self._item.progress(_IMPORTED + _RUN * _done(run))
+                raise unreadable_answer(
+                    self._upstream.name, f"for the run {run_id!r}", f"the status {status!r}"
+                )
+            self._item.progress(_IMPORTED + _RUN * _done_fraction(run))
         if status in _GOOD:
             await self._settle(await self._usage(run), model=run.processing_model)
             return
@@ -255,7 +257,7 @@ class Delegation:
             await self._settle(self._estimated_usage, error=message)
             raise ProcessorRefused(message, _PAY_AGAIN) from lost
         if run.run_id != run_id:
-            raise foreign(self._upstream.name, f"for the run {run_id!r}", f"the run {run.run_id!r}")
+            raise unreadable_answer(self._upstream.name, f"for the run {run_id!r}", f"the run {run.run_id!r}")
         return run
 
     async def _usage(self, run: PromptRun) -> Usage:
@@ -284,13 +286,13 @@ class Delegation:
             return
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(_CANCEL_SECONDS), suppress(VvwatchError):
-                await self._upstream.cancel(run_id, key_of(self._item, "cancel"))
+                await self._upstream.cancel(run_id, step_key(self._item, "cancel"))
                 usage = await self._usage(await self._upstream.run(run_id))
             with suppress(Superseded):
                 await self._settle(usage, error="the run was cancelled")
 
 
-def _done(run: PromptRun) -> float:
+def _done_fraction(run: PromptRun) -> float:
     """Return how much of a run is done, as a fraction."""
     if run.total_segments <= 0:
         return 0.0

@@ -12,7 +12,7 @@ from vvwatch.core.objects import base_name
 from vvwatch.errors import ProcessorRefused
 from vvwatch.ports.processing import Item
 from vvwatch.processors.videovector.found import Part
-from vvwatch.processors.videovector.refusals import foreign, shortened
+from vvwatch.processors.videovector.refusals import shorten_text, unreadable_answer
 from vvwatch.processors.videovector.state import State
 from vvwatch.processors.videovector.upstream import Upstream
 
@@ -24,7 +24,7 @@ ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 _GLOB: Final = re.compile(r"[^\w .-]")
 
 
-def pattern_of(key: str) -> str:
+def object_pattern(key: str) -> str:
     """Return a glob for the object at `key`, whichever dialect is spoken: what may be special in one is a `?`.
 
     The key itself is given as the prefix, so that nothing else fits.
@@ -32,7 +32,7 @@ def pattern_of(key: str) -> str:
     return _GLOB.sub("?", base_name(key))
 
 
-def opened_file(descriptor: int, name: str) -> io.FileIO:
+def open_upload(descriptor: int, name: str) -> io.FileIO:
     """Return the file that `descriptor` is open on, from its start, under the name that the upstream shall see."""
     file = io.FileIO(descriptor, "rb", closefd=False)
     file.seek(0)
@@ -40,24 +40,24 @@ def opened_file(descriptor: int, name: str) -> io.FileIO:
     return file
 
 
-async def parts_of(upstream: Upstream, item: Item, state: State, error_message: str | None) -> State:
+async def add_parts(upstream: Upstream, item: Item, state: State, error_message: str | None) -> State:
     """Return the state with the media that the import made. Raises ProcessorRefused when it made none."""
     job_id = str(state.import_job)
-    outputs = _of_our_object(upstream, item, await upstream.outputs(job_id))
+    outputs = _own_outputs(upstream, item, await upstream.outputs(job_id))
     good = [each for each in outputs if each.status.lower() != "failed"]
     if not good:
-        reason = await _why_nothing(upstream, job_id, error_message)
+        reason = await _explain_nothing(upstream, job_id, error_message)
         raise ProcessorRefused(f"{upstream.name} could not import {item.title!r}: {reason}")
     asked = f"for the outputs of the import job {job_id!r}"
     ids = [upstream.checked_id(each.video_id, asked) for each in good]
     if len(set(ids)) < len(ids):
-        raise foreign(upstream.name, asked, "two media with one id")
+        raise unreadable_answer(upstream.name, asked, "two media with one id")
     starts = [each.source_start_seconds for each in good]
     parts = sorted(map(Part, ids, starts), key=lambda part: part.start_seconds)
     return replace(state, parts=tuple(parts), lost_parts=len(outputs) - len(good))
 
 
-def _of_our_object(upstream: Upstream, item: Item, outputs: Sequence[ImportOutput]) -> Sequence[ImportOutput]:
+def _own_outputs(upstream: Upstream, item: Item, outputs: Sequence[ImportOutput]) -> Sequence[ImportOutput]:
     """Leave out what is not of our object: a prefix may have found others below it."""
     name = base_name(item.key)
     ours = [each for each in outputs if each.file_name in {name, item.key}]
@@ -67,10 +67,10 @@ def _of_our_object(upstream: Upstream, item: Item, outputs: Sequence[ImportOutpu
     return ours or outputs
 
 
-async def _why_nothing(upstream: Upstream, job_id: str, error_message: str | None) -> str:
+async def _explain_nothing(upstream: Upstream, job_id: str, error_message: str | None) -> str:
     for file in await upstream.files(job_id):
         told = file.failure or {}
         said = told.get("message") or told.get("error_code") or file.skip_reason
         if said:
-            return shortened(said)
-    return shortened(error_message) if error_message else "it found nothing to import"
+            return shorten_text(said)
+    return shorten_text(error_message) if error_message else "it found nothing to import"

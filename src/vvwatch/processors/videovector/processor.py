@@ -23,7 +23,7 @@ from vvwatch.ports.processing import Item, Limiter, Processor, Prompt
 from vvwatch.processors.registry import Opener, Resources
 from vvwatch.processors.videovector.delegation import Delegation
 from vvwatch.processors.videovector.prompts import Prompts, check_prompt
-from vvwatch.processors.videovector.service import Service, Terms
+from vvwatch.processors.videovector.service import Terms, UpstreamService
 from vvwatch.processors.videovector.upstream import Address, Upstream
 
 __all__ = ["Address", "Terms", "VideoVectorProcessor"]
@@ -53,7 +53,7 @@ class VideoVectorProcessor:
         self._terms = terms
         self._usd_per_minute = usd_per_minute
         self._upstream = Upstream(address, limiter)
-        self._service = Service(
+        self._service = UpstreamService(
             name=info.name,
             upstream=self._upstream,
             prompts=Prompts(self._upstream, terms.prompt_id),
@@ -116,7 +116,7 @@ def open_processor(
     address = Address(name, table.base_url, key, timeout_seconds=table.timeout_seconds)
     terms = Terms(
         index_id=table.index_id,
-        connectors={_connector(ours): theirs for ours, theirs in (table.connectors or {}).items()},
+        connectors={_connector_id(ours): theirs for ours, theirs in (table.connectors or {}).items()},
         prompt_id=table.prompt_id,
         model=table.model,
         deadline_seconds=table.deadline_seconds,
@@ -137,7 +137,7 @@ def open_processor(
 def _require_sdk(name: str) -> None:
     """Raises InvalidInput unless the SDK is installed in the very version that is spoken here."""
     wanted = requirements("videovector")
-    found = {f"videovector=={version}" for version in _versions()}
+    found = {f"videovector=={version}" for version in _sdk_versions()}
     if not found.issuperset(wanted):
         what = f"and {', '.join(found)} is installed" if found else "which is not installed"
         raise InvalidInput(
@@ -145,14 +145,14 @@ def _require_sdk(name: str) -> None:
         )
 
 
-def _versions() -> list[str]:
+def _sdk_versions() -> list[str]:
     try:
         return [metadata.version("videovector")]
     except metadata.PackageNotFoundError:
         return []
 
 
-def _connector(name: str) -> str:
+def _connector_id(name: str) -> str:
     """Return the id of our connector, which the file names or gives itself."""
     return name if name.startswith("conn_") else connector_id(name)
 

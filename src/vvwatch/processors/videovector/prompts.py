@@ -39,7 +39,7 @@ def _check_length(what: str, text: str, bounds: tuple[int, int]) -> None:
 def _check_schema(what: str, schema: Mapping[str, Any]) -> None:
     if schema.get("type") != "object":
         raise InvalidInput(f"{what} describes no object", 'write "type": "object" at its root')
-    bad = next((name for name in _names(schema) if not name or set(name) & set(_SPECIAL)), None)
+    bad = next((name for name in _property_names(schema) if not name or set(name) & set(_SPECIAL)), None)
     if bad is not None:
         raise InvalidInput(
             f"{what} has a field named {bad!r}",
@@ -48,16 +48,16 @@ def _check_schema(what: str, schema: Mapping[str, Any]) -> None:
     check_schema(schema)
 
 
-def _names(schema: Any) -> Iterator[str]:
+def _property_names(schema: Any) -> Iterator[str]:
     if isinstance(schema, list):
         for each in schema:
-            yield from _names(each)
+            yield from _property_names(each)
     if isinstance(schema, dict):
         properties = schema.get("properties")
         if isinstance(properties, dict):
             yield from properties
         for each in schema.values():
-            yield from _names(each)
+            yield from _property_names(each)
 
 
 class Prompts:
@@ -77,7 +77,7 @@ class Prompts:
         """
         if self._fixed is not None:
             return self._fixed
-        said = _said(prompt)
+        said = _prompt_fields(prompt)
         digest = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:_DIGITS]
         async with self._looking:
             if digest not in self._known:
@@ -98,7 +98,7 @@ class Prompts:
             self._gone[digest] = prompt_id
 
     async def _found(self, digest: str, said: Mapping[str, Any]) -> str | None:
-        name = _name(digest)
+        name = _prompt_name(digest)
         for each in await self._upstream.prompts():
             if each.name == name and each.is_active and each.json_schema == said["json_schema"]:
                 return self._upstream.checked_id(each.prompt_id, "for its prompts")
@@ -106,15 +106,15 @@ class Prompts:
 
     async def _made(self, digest: str, said: Mapping[str, Any], run_id: str) -> str:
         about = "Made by vvwatch, which finds it by its name and asks what it says."
-        fields = {"name": _name(digest), "description": about, **said}
+        fields = {"name": _prompt_name(digest), "description": about, **said}
         key = f"vvwatch:{run_id}:prompt:{digest}:{self._gone.get(digest, 'first')}"  # an old key makes nothing new
         return await self._upstream.create_prompt(fields, key)
 
 
-def _name(digest: str) -> str:
+def _prompt_name(digest: str) -> str:
     return f"vvwatch {digest}"
 
 
-def _said(prompt: Prompt) -> dict[str, Any]:
+def _prompt_fields(prompt: Prompt) -> dict[str, Any]:
     said = {"prompt_text": prompt.prompt_text, "json_schema": dict(prompt.json_schema)}
     return said if prompt.video_level is None else {**said, "video_level": dict(prompt.video_level)}

@@ -64,7 +64,7 @@ class Failure:
 
     @property
     def _said(self) -> str:
-        return shortened(self.message) or "no reason given"
+        return shorten_text(self.message) or "no reason given"
 
     def _is_passing(self, status: int) -> bool:
         if self.code == _MODEL:
@@ -73,12 +73,12 @@ class Failure:
 
     def _unreadable(self, status: int) -> VvwatchError:
         if status >= 300:
-            target = shortened(self.seen.location) or "nowhere"
+            target = shorten_text(self.seen.location) or "nowhere"
             return self._away(
                 f"answers the request {self.asked} with a redirect to {target}",
                 "set base_url to the address it moved to",
             )
-        kind = shortened(self.seen.content_type) or "something of no type"
+        kind = shorten_text(self.seen.content_type) or "something of no type"
         return self._away(
             f"answers the request {self.asked} with {kind} that is no JSON",
             "base_url must be the address of the API, e.g. https://host/api/v2",
@@ -120,15 +120,15 @@ class Failure:
         return ProcessorRefused(f"{self.upstream} {said}")
 
 
-def foreign(upstream: str, asked: str, what: str) -> ProcessorRefused:
+def unreadable_answer(upstream: str, asked: str, what: str) -> ProcessorRefused:
     """Return the error for an answer that this version does not know how to read; `what` names what came."""
     return ProcessorRefused(
-        f"{upstream} answers the request {asked} in a form that is not known here: {shortened(what)}",
+        f"{upstream} answers the request {asked} in a form that is not known here: {shorten_text(what)}",
         "is it another version of the API than 2.0?",
     )
 
 
-def shortened(text: Any) -> str:
+def shorten_text(text: Any) -> str:
     """Return what somebody else said as one short line that can be printed."""
     line = " ".join(str(text).split())
     printable = "".join(letter if letter.isprintable() else "?" for letter in line[: _LONGEST + 1])

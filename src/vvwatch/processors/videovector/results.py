@@ -9,9 +9,9 @@ from vvwatch.core.media import Plan, ProcessingResult
 from vvwatch.core.money import CallStatus, Usage
 from vvwatch.errors import ProcessorRefused
 from vvwatch.ports.processing import Call, CallIntent, Item
-from vvwatch.processors.videovector.found import Found, failures_of, segments_of, whole_of
-from vvwatch.processors.videovector.refusals import Lost, shortened
-from vvwatch.processors.videovector.service import Service
+from vvwatch.processors.videovector.found import Found, merge_segments, merge_wholes, select_failures
+from vvwatch.processors.videovector.refusals import Lost, shorten_text
+from vvwatch.processors.videovector.service import UpstreamService
 from vvwatch.processors.videovector.state import State
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ _MOST_RETRIED: Final = 100
 _UNDER_WAY: Final = frozenset({"pending", "processing"})
 
 
-class Results:
+class RunResults:
     """Reads the results of one run; `state` says which, and of which media."""
 
-    def __init__(self, item: Item, service: Service, state: State, model: str) -> None:
+    def __init__(self, item: Item, service: UpstreamService, state: State, model: str) -> None:
         self._item = item
         self._service = service
         self._upstream = service.upstream
@@ -40,11 +40,11 @@ class Results:
         found = [
             each
             for part in self._state.parts
-            for each in segments_of(
+            for each in merge_segments(
                 self._upstream.name,
                 part,
                 await self._upstream.results(self._run_id, part.media_id),
-                failures_of(manifest, part),
+                select_failures(manifest, part),
                 schema,
             )
         ]
@@ -55,11 +55,11 @@ class Results:
     async def why(self, run: PromptRun) -> str:
         """Return why a run failed."""
         if run.error_message:
-            return shortened(run.error_message)
+            return shorten_text(run.error_message)
         manifest = await self._upstream.failures(self._run_id)
-        failures = [each for part in self._state.parts for each in failures_of(manifest, part)]
+        failures = [each for part in self._state.parts for each in select_failures(manifest, part)]
         said = (each.failure_message or each.field_extraction_error for each in failures)
-        return shortened(next(filter(None, said), "it gives no reason"))
+        return shorten_text(next(filter(None, said), "it gives no reason"))
 
     async def retried(self, found: list[Found]) -> list[Found]:
         """Let the upstream try again what failed there, so often as the terms say; return all that there is then."""
@@ -102,7 +102,7 @@ class Results:
             if status.lower() not in _UNDER_WAY:
                 break
         usage = Usage(cost_usd=self._service.terms.cost_of(units))
-        told = shortened(error) if error else None
+        told = shorten_text(error) if error else None
         await self._item.journal.end_call(call, CallStatus.COMPLETED, usage, answer=status, error=told)
 
     async def kept(self, found: Sequence[Found]) -> ProcessingResult:
@@ -122,7 +122,7 @@ class Results:
         """Return the result of the item."""
         level = self._item.prompt.video_level or {}
         answers = [(part, await self._whole(part.media_id)) for part in self._state.parts]
-        whole = whole_of(answers, level.get("json_schema") or {})
+        whole = merge_wholes(answers, level.get("json_schema") or {})
         lost = self._state.lost_parts
         damage = (f"{self._upstream.name} could not import {lost} of its parts",) if lost else ()
         segments = tuple(each.segment for each in found)

@@ -17,7 +17,7 @@ from vvwatch.processors.videovector.upstream import Upstream
 _POLL_CAP_SECONDS = 30.0
 
 
-class Late(ProcessorRefused):
+class Overdue(ProcessorRefused):
     """Raised when something at the upstream has not ended in time."""
 
 
@@ -46,7 +46,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class UpstreamService:
     """An upstream at work. `name` is that of the processor; `sample` gives random numbers below 1."""
 
     name: str
@@ -66,7 +66,7 @@ class Service:
             yield attempt
             if self.clock.now() - since > self.terms.deadline_seconds:
                 message = f"{what} at {self.upstream.name} has not ended in {self.terms.deadline_seconds:g} s"
-                raise Late(message, "raise deadline_seconds of the processor, or look at the upstream")
+                raise Overdue(message, "raise deadline_seconds of the processor, or look at the upstream")
             pause = backoff(
                 attempt,
                 base_seconds=self.terms.poll_seconds,

@@ -63,6 +63,6 @@ def read_state(noted: Mapping[str, Any]) -> State | None:
         return None
 
 
-def key_of(item: Item, step: str) -> str:
+def step_key(item: Item, step: str) -> str:
     """Return the idempotency key of one step of an item: the same after a crash, and never that of another step."""
     return f"vvwatch:{item.run_id}:{item.media_id}:{item.generation or 'first'}:{step}"

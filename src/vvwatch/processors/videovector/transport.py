@@ -14,7 +14,7 @@ from typing import Any, Final
 import anyio.to_thread
 import httpx
 
-from vvwatch.processors.validation import values_in
+from vvwatch.processors.validation import count_values
 
 _BLOCK_BYTES: Final = 1 << 20
 _MOST_VALUES: Final = 500_000
@@ -37,11 +37,11 @@ class Seen:
         self.content_type = self.location = self.retry_after = self.fault = ""
 
 
-SEEN: Final[ContextVar[Seen]] = ContextVar("seen")
+LAST_SEEN: Final[ContextVar[Seen]] = ContextVar("seen")
 """Where the call that is under way finds what came back."""
 
 
-class _Bounded(httpx.AsyncByteStream):
+class _BoundedBody(httpx.AsyncByteStream):
     """The body of an answer, up to `limit` bytes, and up to so many values as can be read without holding all up."""
 
     def __init__(self, body: httpx.AsyncByteStream, limit: int) -> None:
@@ -52,34 +52,34 @@ class _Bounded(httpx.AsyncByteStream):
         taken = values = 0
         async for chunk in self._body:
             taken += len(chunk)
-            values += values_in(chunk)
+            values += count_values(chunk)
             if taken > self._limit:
-                raise _faulty(f"with more than {self._limit >> 20} MiB")
+                raise _fault_error(f"with more than {self._limit >> 20} MiB")
             if values > _MOST_VALUES:
-                raise _faulty(f"with more than {_MOST_VALUES:,} values")
+                raise _fault_error(f"with more than {_MOST_VALUES:,} values")
             yield chunk
 
     async def aclose(self) -> None:
         await self._body.aclose()
 
 
-def _faulty(fault: str) -> httpx.ReadError:
-    SEEN.get().fault = fault
+def _fault_error(fault: str) -> httpx.ReadError:
+    LAST_SEEN.get().fault = fault
     return httpx.ReadError(fault)
 
 
-class _ReadInThreads(httpx.AsyncByteStream):
+class _ThreadedBody(httpx.AsyncByteStream):
     """The body of a request with a file: reading that may block, so it is done in threads, a block at a time."""
 
     def __init__(self, body: httpx.SyncByteStream) -> None:
         self._chunks = iter(body)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while block := await anyio.to_thread.run_sync(_block, self._chunks):
+        while block := await anyio.to_thread.run_sync(_join_block, self._chunks):
             yield block
 
 
-def _block(chunks: Iterator[bytes]) -> bytes:
+def _join_block(chunks: Iterator[bytes]) -> bytes:
     block = bytearray()
     for chunk in chunks:
         block += chunk
@@ -88,27 +88,27 @@ def _block(chunks: Iterator[bytes]) -> bytes:
     return bytes(block)
 
 
-def http_client(
+def build_http_client(
     base_url: str, headers: Mapping[str, str], *, stall_seconds: float, answer_bytes: int
 ) -> httpx.AsyncClient:
     """Return a client for the SDK. It follows no redirect and takes no proxy or password from the environment."""
 
     async def sending(request: httpx.Request) -> None:
-        SEEN.get().clear()
+        LAST_SEEN.get().clear()
         if isinstance(request.stream, httpx.SyncByteStream) and _is_form(request):
-            request.stream = _ReadInThreads(request.stream)
+            request.stream = _ThreadedBody(request.stream)
 
     async def received(response: httpx.Response) -> None:
-        seen = SEEN.get()
+        seen = LAST_SEEN.get()
         seen.status = response.status_code
         seen.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         seen.location = response.headers.get("location", "")
         seen.retry_after = response.headers.get("retry-after", "")
         coding = response.headers.get("content-encoding", "").strip().lower()
         if coding not in _CODINGS:
-            raise _faulty(f"in the coding {coding[:40]!r}, which nobody asked for")
+            raise _fault_error(f"in the coding {coding[:40]!r}, which nobody asked for")
         if isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _Bounded(response.stream, answer_bytes)
+            response.stream = _BoundedBody(response.stream, answer_bytes)
 
     hooks: dict[str, list[Any]] = {"request": [sending], "response": [received]}
     return httpx.AsyncClient(

@@ -18,8 +18,8 @@ import anyio.to_thread
 from vvwatch.config import Secret
 from vvwatch.errors import ProcessorPaused, ProcessorUnavailable
 from vvwatch.ports.processing import Limiter
-from vvwatch.processors.videovector.refusals import Failure, foreign
-from vvwatch.processors.videovector.transport import SEEN, Seen, http_client
+from vvwatch.processors.videovector.refusals import Failure, unreadable_answer
+from vvwatch.processors.videovector.transport import LAST_SEEN, Seen, build_http_client
 
 if TYPE_CHECKING:
     from videovector import AsyncVideoVector
@@ -244,7 +244,7 @@ class Upstream:
     def checked_id(self, identity: str, asked: str) -> str:
         """Return `identity`, which is to become part of an address. Raises ProcessorRefused for what is no id."""
         if _ID.fullmatch(identity) is None or identity in {".", ".."}:
-            raise foreign(self.name, asked, f"the id {identity[:100]!r}")
+            raise unreadable_answer(self.name, asked, f"the id {identity[:100]!r}")
         return identity
 
     async def _pages(
@@ -258,7 +258,7 @@ class Upstream:
                 yield value
             if not cursor:
                 return
-        raise foreign(self.name, asked, "pages without an end")
+        raise unreadable_answer(self.name, asked, "pages without an end")
 
     async def _ask(
         self,
@@ -274,7 +274,7 @@ class Upstream:
         """
         sdk = await self._opened()
         seen = Seen()
-        remembered = SEEN.set(seen)
+        remembered = LAST_SEEN.set(seen)
         try:
             async with nullcontext() if freely else self._limiter.slot():
                 with anyio.fail_after(self._address.timeout_seconds if seconds == 0 else seconds):
@@ -285,14 +285,14 @@ class Upstream:
                 f"{self.name} does not answer the request {asked} within {limit}"
             ) from None
         except Exception as error:
-            if not _is_of_the_sdk(error):
+            if not _is_sdk_error(error):
                 raise
             judged = self._judged(asked, seen, error)
             if not freely:
                 await self._tell(judged)
             raise judged from None
         finally:
-            SEEN.reset(remembered)
+            LAST_SEEN.reset(remembered)
 
     async def _tell(self, judged: Exception) -> None:
         """Tell the limiter what holds for all."""
@@ -308,16 +308,16 @@ class Upstream:
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             place = ".".join(map(str, first["loc"])) or "all of it"
-            return foreign(self.name, asked, f"{place}: {first['msg']}")
-        if not _is_of_the_api(error):
-            return foreign(self.name, asked, f"{type(error).__name__}: {error}")
+            return unreadable_answer(self.name, asked, f"{place}: {first['msg']}")
+        if not _is_api_error(error):
+            return unreadable_answer(self.name, asked, f"{type(error).__name__}: {error}")
         return self._failure(asked, seen, error).judged()
 
     def _failure(self, asked: str, seen: Seen, error: Exception) -> Failure:
         message = str(getattr(error, "message", error)).replace(self._address.key.reveal(), "[key]")
         code = getattr(error, "error_code", None)
         asked_for = getattr(error, "retry_after", None)  # the SDK reads dates, too, but for 429 alone
-        wait = asked_for if isinstance(asked_for, int) else _seconds(seen.retry_after)
+        wait = asked_for if isinstance(asked_for, int) else _parse_retry_after(seen.retry_after)
         return Failure(self.name, asked, seen, message, code if isinstance(code, str) else "", wait)
 
     async def _opened(self) -> AsyncVideoVector:
@@ -339,7 +339,7 @@ class Upstream:
             max_retry_delay=_PATIENCE_SECONDS,
         )
         http = client._http  # noqa: SLF001
-        http._client = http_client(  # noqa: SLF001
+        http._client = build_http_client(  # noqa: SLF001
             address.base_url,
             http._default_headers(),  # noqa: SLF001
             stall_seconds=address.stall_seconds,
@@ -348,18 +348,18 @@ class Upstream:
         return client
 
 
-def _is_of_the_api(error: Exception) -> bool:
+def _is_api_error(error: Exception) -> bool:
     from videovector import VideoVectorError  # noqa: PLC0415
 
     return isinstance(error, VideoVectorError)
 
 
-def _is_of_the_sdk(error: Exception) -> bool:
+def _is_sdk_error(error: Exception) -> bool:
     """Whether the SDK raised it: its own, and what it stumbles over in an answer of another form."""
-    return isinstance(error, ValueError | TypeError | AttributeError | KeyError) or _is_of_the_api(error)
+    return isinstance(error, ValueError | TypeError | AttributeError | KeyError) or _is_api_error(error)
 
 
-def _seconds(retry_after: str) -> float | None:
+def _parse_retry_after(retry_after: str) -> float | None:
     """Return what a Retry-After asks for in seconds; None when it says nothing, or gives a date."""
     text = retry_after.strip()
     return min(float(text), float(_PATIENCE_SECONDS)) if text.isdecimal() and text.isascii() else None

@@ -32,7 +32,7 @@ from vvwatch.errors import (
     StorageError,
     StorageUnavailable,
 )
-from vvwatch.ports import Capabilities, Excerpt, Page, Written
+from vvwatch.ports import Capabilities, Excerpt, Page, WriteResult
 from vvwatch.providers.local.creation import create, make_folder
 from vvwatch.providers.local.filesystems import has_lasting_inodes
 from vvwatch.providers.local.leases import has_writer
@@ -138,7 +138,7 @@ class LocalStorage:
         finally:
             os.close(file)
 
-    async def write(self, key: str, source: Path, *, content_type: str) -> Written:  # noqa: ARG002
+    async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:  # noqa: ARG002
         """As `Storage.write`; missing folders are made, files have no content type.
 
         Bytes and names are on the disk when it returns.
@@ -201,7 +201,7 @@ class LocalStorage:
         finally:
             os.close(file)
 
-    def _write(self, key: str, source: Path) -> Written:
+    def _write(self, key: str, source: Path) -> WriteResult:
         parent, _, name = _checked(key).rpartition("/")
         with source.open("rb") as reader, self._opened() as root:
             with _told(key, missing=OutsideLocation):
@@ -211,7 +211,7 @@ class LocalStorage:
                     size_bytes, sha256 = create(folder, name, reader)
             finally:
                 os.close(folder)
-        return Written(self.uri(key), size_bytes, sha256, self._stat(key).version)
+        return WriteResult(self.uri(key), size_bytes, sha256, self._stat(key).version)
 
     def _delete(self, key: str, version: str) -> None:
         with suppress(ObjectNotFound), self._parent(key) as (folder, name), _told(key):

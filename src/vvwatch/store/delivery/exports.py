@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from vvwatch.core.exports import ExportStatus, ExportType, QueueStatus, check_transition, destination_key
 from vvwatch.core.runs import TERMINAL, Results, RunStatus
 from vvwatch.errors import Conflict, InvalidInput
-from vvwatch.ports import Job, Kind, Priority, Written
+from vvwatch.ports import Job, Kind, Priority, WriteResult
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
@@ -265,7 +265,7 @@ def is_current(tx: Tx, job: Job) -> bool:
 
 
 def finish(
-    tx: Tx, job: Job, written: Written, *, delivered: bool, parts: Sequence[Written] = ()
+    tx: Tx, job: Job, written: WriteResult, *, delivered: bool, parts: Sequence[WriteResult] = ()
 ) -> sa.Row[Any] | None:
     """End the export with what was written; announces `export.ready`. None for a stale job.
 
@@ -290,7 +290,7 @@ def finish(
     return row
 
 
-def _describe_parts(parts: Sequence[Written]) -> list[dict[str, Any]]:
+def _describe_parts(parts: Sequence[WriteResult]) -> list[dict[str, Any]]:
     return [{"size_bytes": part.size_bytes, "sha256": part.sha256} for part in parts]
 
 

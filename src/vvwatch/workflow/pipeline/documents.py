@@ -17,7 +17,7 @@ from vvwatch import private_files
 from vvwatch.core import artifact
 from vvwatch.core.events import canonical_json
 from vvwatch.errors import Conflict
-from vvwatch.ports import Written
+from vvwatch.ports import WriteResult
 
 MOST_BYTES: Final = 64 << 20
 """How large a document may be that is downloaded: clients take no larger one."""
@@ -78,7 +78,7 @@ class Document:
         part.write((b"," if part.elements else b"") + data)
         part.elements += 1
 
-    def end(self) -> list[Written]:
+    def end(self) -> list[WriteResult]:
         """Complete all files, on the disk and under their names."""
         self._parts[-1].file.close()
         count = len(self._parts)
@@ -86,7 +86,7 @@ class Document:
             part.end(_build_tail(number, count))
         for part in self._parts:
             part.draft.replace(part.path)
-        return [Written("", part.size_bytes, part.digest.hexdigest()) for part in self._parts]
+        return [WriteResult("", part.size_bytes, part.digest.hexdigest()) for part in self._parts]
 
     def abandon(self) -> None:
         """Leave nothing behind of what was not completed."""

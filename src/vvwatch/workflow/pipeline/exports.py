@@ -19,7 +19,7 @@ from vvwatch.core.exports import destination_key, manifest_key
 from vvwatch.core.objects import base_name
 from vvwatch.core.shortages import own_shortage, shortage_in
 from vvwatch.errors import Conflict, MachineShortage, ObjectExists, ObjectNotFound, VvwatchError
-from vvwatch.ports import Clock, Job, Storage, Written
+from vvwatch.ports import Clock, Job, Storage, WriteResult
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.exports import ExportWork
@@ -150,7 +150,7 @@ class Exports:
     def _path(self, export_id: str, part: int = 1) -> Path:
         return self._folder / f"{export_id}{f'.{part}' if part > 1 else ''}.json"
 
-    async def _built(self, work: ExportWork) -> list[Written]:
+    async def _built(self, work: ExportWork) -> list[WriteResult]:
         """The artefact's bytes depend on the database alone: while the results stay, building again gives the same."""
         document = await anyio.to_thread.run_sync(self._begun, work)
         with abandon_on_error(document):
@@ -167,7 +167,7 @@ class Exports:
         most_bytes = self._most_bytes if work.connector is None else None
         return Document(partial(self._path, work.export.id), head, most_bytes)
 
-    async def _delivered(self, job: Job, work: ExportWork, connector: sa.Row[Any]) -> Written:
+    async def _delivered(self, job: Job, work: ExportWork, connector: sa.Row[Any]) -> WriteResult:
         """What was built is written there; here it is kept no longer, also when that fails."""
         path = self._path(work.export.id)
         manifest = path.with_suffix(".manifest")
@@ -179,14 +179,14 @@ class Exports:
 
     async def _placed(
         self, job: Job, work: ExportWork, storage: Storage, path: Path, manifest: Path
-    ) -> Written:
+    ) -> WriteResult:
         try:
             return await self._written(work, storage, path, manifest)
         except ObjectExists:
             left = await self._left(job, work, storage)
             return left or await self._written(work, storage, path, manifest)
 
-    async def _written(self, work: ExportWork, storage: Storage, path: Path, manifest: Path) -> Written:
+    async def _written(self, work: ExportWork, storage: Storage, path: Path, manifest: Path) -> WriteResult:
         row = work.export
         key, last = _choose_keys(row)
         await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
@@ -196,7 +196,7 @@ class Exports:
         await storage.write(last, manifest, content_type=_JSON)
         return written
 
-    async def _left(self, job: Job, work: ExportWork, storage: Storage) -> Written | None:
+    async def _left(self, job: Job, work: ExportWork, storage: Storage) -> WriteResult | None:
         """What an earlier attempt has left there, built before the results changed.
 
         With its manifest it is whole, and counts; without it nobody takes it for one, and it goes: then None. Raises
@@ -213,7 +213,7 @@ class Exports:
         digest = _parse_digest(document)
         if document != _build_manifest(row, there.size_bytes, digest):
             raise ObjectExists(f"another manifest stands at {last!r}", "remove it, and retry the export")
-        return Written(storage.uri(key), there.size_bytes, digest, there.version)
+        return WriteResult(storage.uri(key), there.size_bytes, digest, there.version)
 
 
 def _choose_keys(export: sa.Row[Any]) -> tuple[str, str]:

@@ -14,7 +14,7 @@ _SUBJECT: Final = "sandbox of decoders"
 
 def report_sandbox(telemetry: Telemetry) -> None:
     """Report once, at the start, what this machine lacks: media is processed all the same."""
-    found = sandbox.available()
+    found = sandbox.probe_sandbox()
     if found.lacks:
         telemetry.emit("sandbox.incomplete", lacks=found.lacks, hint=sandbox.HINT)
 
@@ -22,7 +22,7 @@ def report_sandbox(telemetry: Telemetry) -> None:
 def check_sandbox() -> list[Finding]:
     """Try the sandbox and return what it is worth. Blocks."""
     try:
-        found = trial.tried()
+        found = trial.try_sandbox()
     except OSError as error:
         return [
             Finding(_SUBJECT, "problem", f"cannot be entered, so no media is read: {error}", sandbox.HINT)

@@ -24,8 +24,8 @@ from vvwatch.processors.media.structure.asf import examine_asf, is_asf
 from vvwatch.processors.media.structure.boxes import examine_mp4, is_mp4
 from vvwatch.processors.media.structure.chunks import examine_aiff, examine_caf, is_aiff, is_caf
 from vvwatch.processors.media.structure.flv import examine_flv, is_flv
-from vvwatch.processors.media.structure.heif import HeifPicture, heif_picture, heif_size
-from vvwatch.processors.media.structure.likeness import is_text, likeness, unsupported_kind
+from vvwatch.processors.media.structure.heif import HeifPicture, read_heif_picture, read_heif_size
+from vvwatch.processors.media.structure.likeness import describe_likeness, find_unsupported_kind, is_text
 from vvwatch.processors.media.structure.matroska import examine_matroska, is_matroska
 from vvwatch.processors.media.structure.mpeg import (
     examine_adts,
@@ -55,20 +55,20 @@ from vvwatch.processors.media.structure.pictures import (
 )
 from vvwatch.processors.media.structure.riff import examine_riff, is_riff
 from vvwatch.processors.media.structure.source import SOUND, ByteSource, Structure, View
-from vvwatch.processors.media.structure.tiff import examine_tiff, is_tiff, tiff_kind
+from vvwatch.processors.media.structure.tiff import describe_tiff, examine_tiff, is_tiff
 
 __all__ = [
     "ByteSource",
     "HeifPicture",
     "Structure",
     "View",
+    "describe_likeness",
+    "describe_tiff",
     "examine",
-    "heif_picture",
-    "heif_size",
-    "likeness",
+    "find_unsupported_kind",
     "missing_end",
-    "tiff_kind",
-    "unsupported_kind",
+    "read_heif_picture",
+    "read_heif_size",
 ]
 
 _CHECKS: Final[tuple[tuple[Callable[[bytes], bool], Callable[[ByteSource], Structure]], ...]] = (

@@ -9,9 +9,9 @@ from vvwatch.processors.media.structure.source import (
     SOUND,
     ByteSource,
     Structure,
-    cut_within,
-    followed,
-    truncated,
+    judge_end,
+    report_cut_within,
+    report_truncated,
 )
 
 _HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -43,7 +43,7 @@ def examine_asf(source: ByteSource) -> Structure:
     """Holds the objects against the file; a recording that was never closed, against its packets."""
     end = source.number(16, 8, "little")
     if end > source.size:
-        return truncated("the head of the ASF", end, source.size)
+        return report_truncated("the head of the ASF", end, source.size)
     head = source.at(0, min(end, _HEAD_BYTES))
     if any(mark in head for mark in _ENCRYPTION):
         return Structure(encrypted="pictures and sound (Windows Media)")
@@ -52,12 +52,12 @@ def examine_asf(source: ByteSource) -> Structure:
         kind, length = source.at(place, 16), source.number(place + 16, 8, "little")
         following = place + length
         if kind == _DATA and _is_open(head, length, fits=following <= source.size):
-            return _examine_packets(source, place + _DATA_HEAD_BYTES, _packet_bytes(head))
+            return _examine_open_file(source, place + _DATA_HEAD_BYTES, _packet_bytes(head))
         if length < _OBJECT_BYTES or kind not in (_DATA, *_INDEXES):
-            return followed("the ASF", place, source, hide=True) if place > end else SOUND
+            return judge_end("the ASF", place, source, hide=True) if place > end else SOUND
         if following > source.size:
             what = "data" if kind == _DATA else "index"
-            return truncated(f"the {what} of the ASF", following, source.size)
+            return report_truncated(f"the {what} of the ASF", following, source.size)
         place = following
     return SOUND
 
@@ -77,9 +77,9 @@ def _packet_bytes(head: bytes) -> int:
     return longest if shortest == longest else 0
 
 
-def _examine_packets(source: ByteSource, start: int, packet: int) -> Structure:
+def _examine_open_file(source: ByteSource, start: int, packet: int) -> Structure:
     rest = (source.size - start) % packet if packet and source.size > start else 0
     # A packet begins with the flags of its error correction.
     if rest and source.at(source.size - rest, 1) == source.at(start, 1):
-        return cut_within("a packet of the ASF")
+        return report_cut_within("a packet of the ASF")
     return SOUND

@@ -11,9 +11,9 @@ from vvwatch.processors.media.structure.source import (
     SOUND,
     ByteSource,
     Structure,
-    cut_within,
-    followed,
-    truncated,
+    judge_end,
+    report_cut_within,
+    report_truncated,
 )
 
 _TOP: Final = frozenset(
@@ -52,29 +52,29 @@ def is_mp4(head: bytes) -> bool:
 
 def examine_mp4(source: ByteSource) -> Structure:
     """Walks the outermost boxes to the end; looks for encrypted tracks in the index."""
-    ended = _walked(source)
+    ended = _walk_boxes(source)
     if ended.damage:
         return ended
-    secret = _encrypted(source)
+    secret = _find_encryption(source)
     return Structure(warnings=ended.warnings, encrypted=secret) if secret else ended
 
 
 def has_index(source: ByteSource) -> bool:
     """Whether the outermost boxes hold a `moov` or `meta`, without which nothing can be decoded."""
-    return any(box.kind in (b"moov", b"meta") for box in boxes(source, 0, source.size))
+    return any(box.kind in (b"moov", b"meta") for box in iter_boxes(source, 0, source.size))
 
 
-def boxes(source: ByteSource, start: int, end: int) -> Iterator[Box]:
+def iter_boxes(source: ByteSource, start: int, end: int) -> Iterator[Box]:
     """The boxes from `start` to `end`; the last may end behind it. Stops at what is no box."""
     for _ in range(_MOST_BOXES):
-        box = _box_at(source, start, end)
+        box = _read_box(source, start, end)
         if box is None:
             return
         yield box
         start = box.end
 
 
-def _box_at(source: ByteSource, start: int, end: int) -> Box | None:
+def _read_box(source: ByteSource, start: int, end: int) -> Box | None:
     if start + 8 > end:
         return None
     head = source.at(start, 16)
@@ -87,33 +87,33 @@ def _box_at(source: ByteSource, start: int, end: int) -> Box | None:
     return Box(kind, start, content, start + length) if start + length >= content else None
 
 
-def _walked(source: ByteSource) -> Structure:
+def _walk_boxes(source: ByteSource) -> Structure:
     reached, seen = 0, set[bytes]()
-    for box in boxes(source, 0, source.size):
+    for box in iter_boxes(source, 0, source.size):
         if box.end > source.size:
-            return _past_the_end(box, seen, source)
+            return _judge_long_box(box, seen, source)
         if box.kind not in _TOP and not _NAME.fullmatch(box.kind):
             break
         seen.add(box.kind)
         reached = box.end
-    return _after(reached, seen, source)
+    return _judge_rest(reached, seen, source)
 
 
-def _past_the_end(box: Box, seen: set[bytes], source: ByteSource) -> Structure:
+def _judge_long_box(box: Box, seen: set[bytes], source: ByteSource) -> Structure:
     if box.kind in _TOP:
-        return truncated(f"mp4 box '{box.kind.decode()}'", box.end, source.size)
-    return _after(box.start, seen, source)
+        return report_truncated(f"mp4 box '{box.kind.decode()}'", box.end, source.size)
+    return _judge_rest(box.start, seen, source)
 
 
-def _after(end: int, seen: set[bytes], source: ByteSource) -> Structure:
+def _judge_rest(end: int, seen: set[bytes], source: ByteSource) -> Structure:
     """What stands behind the last whole box, if anything: the rest of another box, or bytes that do not matter."""
     index = seen & {b"moov", b"meta"}
     is_complete = b"mdat" in seen and bool(index) and b"moof" not in seen
     if _begins_a_box(source.at(end, 8), is_complete=is_complete):
-        return cut_within("the header of an mp4 box")
+        return report_cut_within("the header of an mp4 box")
     if b"mdat" in seen and not index and b"moof" not in seen and end >= source.size:
         return Structure(damage="truncated: the index of the mp4, box 'moov', is missing")
-    return followed("the mp4", end, source) if seen else SOUND
+    return judge_end("the mp4", end, source) if seen else SOUND
 
 
 def _begins_a_box(rest: bytes, *, is_complete: bool) -> bool:
@@ -127,32 +127,32 @@ def _begins_a_box(rest: bytes, *, is_complete: bool) -> bool:
     return (len(rest) > 4 or not is_complete) and any(kind.startswith(rest[4:]) for kind in kinds)
 
 
-def _encrypted(source: ByteSource) -> str | None:
+def _find_encryption(source: ByteSource) -> str | None:
     found: dict[str, str] = {}
-    for entry in sample_entries(source):
+    for entry in iter_sample_entries(source):
         what = _PROTECTED.get(entry.kind)
         if what:
-            found[what] = _SCHEMES.get(entry.kind) or _scheme(source, entry)
+            found[what] = _SCHEMES.get(entry.kind) or _read_scheme(source, entry)
     if not found:
         return None
     return f"{' and '.join(sorted(found))} ({', '.join(sorted(set(found.values())))})"
 
 
-def sample_entries(source: ByteSource) -> Iterator[Box]:
+def iter_sample_entries(source: ByteSource) -> Iterator[Box]:
     """The descriptions of the codings of all tracks."""
     paths = [b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"]
     found = [Box(b"", 0, 0, source.size)]
     for name in paths:
-        found = [child for parent in found for child in _children(source, parent) if child.kind == name]
+        found = [child for parent in found for child in _iter_children(source, parent) if child.kind == name]
     for description in found:
-        yield from boxes(source, description.content + 8, min(description.end, source.size))
+        yield from iter_boxes(source, description.content + 8, min(description.end, source.size))
 
 
-def _children(source: ByteSource, parent: Box) -> Iterator[Box]:
-    return boxes(source, parent.content, min(parent.end, source.size))
+def _iter_children(source: ByteSource, parent: Box) -> Iterator[Box]:
+    return iter_boxes(source, parent.content, min(parent.end, source.size))
 
 
-def _scheme(source: ByteSource, entry: Box) -> str:
+def _read_scheme(source: ByteSource, entry: Box) -> str:
     """The scheme of a protected sample entry, from its `schm` box."""
     content = source.at(entry.content, min(entry.end - entry.content, 1 << 16))
     place = content.find(b"schm")

@@ -9,7 +9,13 @@ from dataclasses import replace
 from typing import Final
 
 from vvwatch.processors.media.structure.riff import is_placeholder
-from vvwatch.processors.media.structure.source import SOUND, ByteSource, Structure, followed, truncated
+from vvwatch.processors.media.structure.source import (
+    SOUND,
+    ByteSource,
+    Structure,
+    judge_end,
+    report_truncated,
+)
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9_ \xa9()]{4}")
 _MOST_CHUNKS: Final = 4096
@@ -33,22 +39,22 @@ def examine_aiff(source: ByteSource) -> Structure:
     """Holds the lengths of the whole and of the sound against the file, and mends placeholders."""
     form, sound = source.number(4, 4), None
     described: tuple[int, bytes] | None = None
-    for name, content, length in _aiff_chunks(source):
+    for name, content, length in _iter_aiff_chunks(source):
         if name == b"COMM":
             described = content, source.at(content, min(length, 22))
         elif name == b"SSND":
             sound = content, length
             break
     if sound is not None:
-        judged = _judged_sound(source, sound, described)
+        judged = _judge_sound(source, sound, described)
         if judged != SOUND:
             return judged
     if is_placeholder(form) or form - source.size in (0, -7) or 8 + form <= source.size:
-        return SOUND if is_placeholder(form) else followed("the AIFF", 8 + form + form % 2, source)
-    return truncated("the AIFF", 8 + form, source.size)
+        return SOUND if is_placeholder(form) else judge_end("the AIFF", 8 + form + form % 2, source)
+    return report_truncated("the AIFF", 8 + form, source.size)
 
 
-def _aiff_chunks(source: ByteSource) -> Iterator[tuple[bytes, int, int]]:
+def _iter_aiff_chunks(source: ByteSource) -> Iterator[tuple[bytes, int, int]]:
     place = 12
     for _ in range(_MOST_CHUNKS):
         head = source.at(place, 8)
@@ -59,21 +65,21 @@ def _aiff_chunks(source: ByteSource) -> Iterator[tuple[bytes, int, int]]:
         place += 8 + length + length % 2
 
 
-def _judged_sound(
+def _judge_sound(
     source: ByteSource, sound: tuple[int, int], described: tuple[int, bytes] | None
 ) -> Structure:
     content, length = sound
     end = content + length
     frame = _frame_bytes(described[1]) if described else 0
     if is_placeholder(length, frame or 1) and (end > source.size or not length):
-        return _mended(source, content, frame, described)
+        return _mend_lengths(source, content, frame, described)
     if end > source.size:
-        return truncated("the sound of the AIFF", end, source.size)
+        return report_truncated("the sound of the AIFF", end, source.size)
     behind = source.size - end
     is_further = _NAME.fullmatch(source.at(end + end % 2, 4)) is not None
     if source.number(4, 4) + 8 <= end + 1 and behind > max(_PADDING, length // 100) and not is_further:
         told = f"the header states {length:,} bytes of sound, {behind:,} more follow: all of them are used"
-        return replace(_mended(source, content, frame, described), warnings=(told,))
+        return replace(_mend_lengths(source, content, frame, described), warnings=(told,))
     return SOUND
 
 
@@ -86,7 +92,9 @@ def _frame_bytes(description: bytes) -> int:
     return channels * -(-bits // 8) if not coding or coding in _UNCOMPRESSED else 0
 
 
-def _mended(source: ByteSource, content: int, frame: int, described: tuple[int, bytes] | None) -> Structure:
+def _mend_lengths(
+    source: ByteSource, content: int, frame: int, described: tuple[int, bytes] | None
+) -> Structure:
     """Lengths for a file that was written to a pipe: of the whole, of the sound, and in moments."""
     length = source.size - content
     patches = [
@@ -115,9 +123,9 @@ def examine_caf(source: ByteSource) -> Structure:
         if head[:4] == b"data" and _is_open(source, following, length):
             return Structure(patches=((place + 4, struct.pack(">q", source.size - place - 12)),))
         if length < 0 or following > source.size:
-            return truncated(f"CAF chunk '{head[:4].decode()}'", following, source.size)
+            return report_truncated(f"CAF chunk '{head[:4].decode()}'", following, source.size)
         place = following
-    return followed("the CAF", place, source, hide=True)
+    return judge_end("the CAF", place, source, hide=True)
 
 
 def _is_open(source: ByteSource, following: int, length: int) -> bool:

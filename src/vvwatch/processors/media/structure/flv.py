@@ -9,9 +9,9 @@ from vvwatch.processors.media.structure.source import (
     SOUND,
     ByteSource,
     Structure,
-    cut_within,
-    followed,
-    truncated,
+    judge_end,
+    report_cut_within,
+    report_truncated,
 )
 
 _HEAD_BYTES: Final = 9
@@ -31,25 +31,25 @@ def examine_flv(source: ByteSource) -> Structure:
     """Looks whether the last tag is whole: behind each stands its length, which leads back to its head."""
     start = source.number(5, 4) + 4
     if start >= source.size:
-        return cut_within("the head of the FLV")
+        return report_cut_within("the head of the FLV")
     if source.number(start, 1) & _ENCRYPTED:
         return Structure(encrypted="pictures and sound (Flash Access)")
-    stated = _stated_size(source, start)
+    stated = _read_stated_size(source, start)
     if stated > source.size:
-        return truncated("the FLV", stated, source.size)
+        return report_truncated("the FLV", stated, source.size)
     length = source.number(source.size - 4, 4)
     if _is_tag(source, source.size - 4 - length, length):
         return SOUND
-    place = _last_tag(source, start)
-    return SOUND if place is None else _flv_ended(source, place)
+    place = _find_last_end(source, start)
+    return SOUND if place is None else _judge_end(source, place)
 
 
-def _flv_ended(source: ByteSource, place: int) -> Structure:
+def _judge_end(source: ByteSource, place: int) -> Structure:
     """What begins at `place`, behind the last whole tag."""
     rest = source.at(place, _TAG_BYTES)
     if rest and rest[0] in _TAGS and (len(rest) < _TAG_BYTES or rest[8:11] == bytes(3)):
-        return cut_within("a tag of the FLV")
-    return followed("the FLV", place, source, hide=True)
+        return report_cut_within("a tag of the FLV")
+    return judge_end("the FLV", place, source, hide=True)
 
 
 def _is_tag(source: ByteSource, place: int, length: int) -> bool:
@@ -60,21 +60,21 @@ def _is_tag(source: ByteSource, place: int, length: int) -> bool:
     return head[0] & 0x1F in _TAGS and int.from_bytes(head[1:4], "big") == length - _TAG_BYTES
 
 
-def _last_tag(source: ByteSource, start: int) -> int | None:
+def _find_last_end(source: ByteSource, start: int) -> int | None:
     """Where the last whole tag ends with its length, by a walk through the last stretch; None when none is found."""
     first = max(start, source.size - _TAIL_BYTES)
     tail = source.at(first, _TAIL_BYTES)
     for place in range(len(tail)) if first > start else (0,):
-        if tail[place] in _TAGS and (end := _tag_end(tail, place)) is not None:
+        if tail[place] in _TAGS and (end := _read_tag_end(tail, place)) is not None:
             for _ in range(_MOST_TAGS):
-                following = _tag_end(tail, end)
+                following = _read_tag_end(tail, end)
                 if following is None:
                     return first + end
                 end = following
     return start if first == start else None
 
 
-def _tag_end(tail: bytes, place: int) -> int | None:
+def _read_tag_end(tail: bytes, place: int) -> int | None:
     """Where the tag at `place` ends with its length behind it; None when it is no whole tag."""
     head = tail[place : place + _TAG_BYTES]
     if len(head) < _TAG_BYTES or head[0] not in _TAGS or head[8:11] != bytes(3):
@@ -84,7 +84,7 @@ def _tag_end(tail: bytes, place: int) -> int | None:
     return end + 4 if int.from_bytes(tail[end : end + 4].ljust(4, b"\0"), "big") == length else None
 
 
-def _stated_size(source: ByteSource, start: int) -> int:
+def _read_stated_size(source: ByteSource, start: int) -> int:
     """The size of the file by its own description, 0 when there is none."""
     description = source.at(start, 4096)
     place = description.find(b"\0\x08filesize\0")

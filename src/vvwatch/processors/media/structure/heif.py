@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from vvwatch.processors.media.structure.boxes import Box, boxes
+from vvwatch.processors.media.structure.boxes import Box, iter_boxes
 from vvwatch.processors.media.structure.source import ByteSource
 
 _EXTENT: Final = re.compile(rb"(?<=\0\0\0\x14ispe)\0{4}.{8}", re.DOTALL)
@@ -43,43 +43,43 @@ class _Meta:
     derived: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def heif_size(source: ByteSource) -> tuple[int, int]:
+def read_heif_size(source: ByteSource) -> tuple[int, int]:
     """(width, height) of what a HEIF file displays, (0, 0) when it describes no picture."""
-    picture = heif_picture(source)
+    picture = read_heif_picture(source)
     if picture is not None:
         return picture.width, picture.height
-    extents = (_extent(match[0]) for match in _EXTENT.finditer(source.at(0, 1 << 20)))
+    extents = (_read_extent(match[0]) for match in _EXTENT.finditer(source.at(0, 1 << 20)))
     return max(extents, key=lambda extent: extent[0] * extent[1], default=(0, 0))
 
 
-def heif_picture(source: ByteSource) -> HeifPicture | None:
+def read_heif_picture(source: ByteSource) -> HeifPicture | None:
     """The primary picture of a HEIF file, or the largest where none is marked; None when there is none."""
-    for box in boxes(source, 0, source.size):
+    for box in iter_boxes(source, 0, source.size):
         if box.kind == b"meta" and box.end <= source.size and box.end - box.start <= _MOST_META_BYTES:
             try:
-                return _picture(_read(source, box))
+                return _build_picture(_read_meta(source, box))
             except (struct.error, IndexError):
                 return None
     return None
 
 
-def _picture(meta: _Meta) -> HeifPicture | None:
+def _build_picture(meta: _Meta) -> HeifPicture | None:
     owned = [meta.properties[index] for index in meta.owned.get(meta.primary, ())]
-    extents = [_extent(content) for kind, content in owned or meta.properties if kind == b"ispe"]
+    extents = [_read_extent(content) for kind, content in owned or meta.properties if kind == b"ispe"]
     if not extents:
         return None
     width, height = max(extents, key=lambda extent: extent[0] * extent[1])
-    width, height = _cropped(owned, (width, height))
+    width, height = _crop_size(owned, (width, height))
     quarters = sum(content[0] & 3 for kind, content in owned if kind == b"irot") % 4
     if quarters % 2:
         width, height = height, width
     mirrors = [("vertical", "horizontal")[content[0] & 1] for kind, content in owned if kind == b"imir"]
     tiles = meta.derived.get(meta.primary, ())
-    columns = _columns(meta, len(tiles), extents[0])
+    columns = _count_columns(meta, len(tiles), extents[0])
     return HeifPicture(width, height, -90 * quarters % 360, mirrors[0] if mirrors else "", columns, tiles)
 
 
-def _cropped(owned: Sequence[tuple[bytes, bytes]], whole: tuple[int, int]) -> tuple[int, int]:
+def _crop_size(owned: Sequence[tuple[bytes, bytes]], whole: tuple[int, int]) -> tuple[int, int]:
     """What a clean aperture leaves of `whole`."""
     for kind, content in owned:
         if kind == b"clap":
@@ -89,33 +89,33 @@ def _cropped(owned: Sequence[tuple[bytes, bytes]], whole: tuple[int, int]) -> tu
     return whole
 
 
-def _columns(meta: _Meta, tiles: int, whole: tuple[int, int]) -> int:
+def _count_columns(meta: _Meta, tiles: int, whole: tuple[int, int]) -> int:
     """How many tiles stand beside each other, by the width of the first tile."""
     first = meta.derived.get(meta.primary, (0,))[0]
     owned = (meta.properties[index] for index in meta.owned.get(first, ()))
-    width = next((_extent(content)[0] for kind, content in owned if kind == b"ispe"), 0)
+    width = next((_read_extent(content)[0] for kind, content in owned if kind == b"ispe"), 0)
     return min(max(tiles, 1), -(-whole[0] // width)) if tiles and width else 1
 
 
-def _extent(content: bytes) -> tuple[int, int]:
+def _read_extent(content: bytes) -> tuple[int, int]:
     width, height = struct.unpack(">II", content[4:12])
     return width, height
 
 
-def _read(source: ByteSource, box: Box) -> _Meta:
+def _read_meta(source: ByteSource, box: Box) -> _Meta:
     meta = _Meta()
-    for child in boxes(source, box.content + 4, box.end):
+    for child in iter_boxes(source, box.content + 4, box.end):
         content = source.at(child.content, min(child.end, box.end) - child.content)
         if child.kind == b"pitm":
             meta.primary = int.from_bytes(content[4 : 6 if content[0] == 0 else 8], "big")
         elif child.kind == b"iref":
-            meta.derived.update(_references(content))
+            meta.derived.update(_iter_references(content))
         elif child.kind == b"iprp":
             _read_properties(meta, content)
     return meta
 
 
-def _parts(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _iter_parts(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(kind, content) of the boxes in `content`."""
     place = 0
     while place + 8 <= len(content):
@@ -127,24 +127,24 @@ def _parts(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _read_properties(meta: _Meta, content: bytes) -> None:
-    for kind, inner in _parts(content):
+    for kind, inner in _iter_parts(content):
         if kind == b"ipco":
-            meta.properties = list(_parts(inner))
+            meta.properties = list(_iter_parts(inner))
         elif kind == b"ipma":
-            meta.owned.update(_associations(inner))
+            meta.owned.update(_iter_associations(inner))
 
 
-def _references(content: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
+def _iter_references(content: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
     """(item, the items it is made of) of each derived picture."""
     form = "H" if content[0] == 0 else "I"
     width = struct.calcsize(form)
-    for kind, inner in _parts(content[4:]):
+    for kind, inner in _iter_parts(content[4:]):
         if kind == b"dimg":
             item, count = struct.unpack_from(f">{form}H", inner)
             yield item, struct.unpack_from(f">{count}{form}", inner, width + 2)
 
 
-def _associations(content: bytes) -> Iterator[tuple[int, list[int]]]:
+def _iter_associations(content: bytes) -> Iterator[tuple[int, list[int]]]:
     """(item, indexes of its properties from 0) of each item that has any."""
     id_bytes = 2 if content[0] == 0 else 4
     index_bytes = 2 if content[3] & 1 else 1

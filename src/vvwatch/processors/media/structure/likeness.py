@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vvwatch.processors.media.structure.boxes import boxes, has_index, is_mp4
+from vvwatch.processors.media.structure.boxes import has_index, is_mp4, iter_boxes
 from vvwatch.processors.media.structure.source import ByteSource
 
 _TEXT: Final = rb"(?:\xef\xbb\xbf)?[\t\n\r\x20-\x7e\x80-\xf4]+"
@@ -88,7 +88,7 @@ _FEWEST_LETTERS: Final = 64
 _PARTIAL: Final = "media that is cut short or damaged"
 
 
-def likeness(source: ByteSource) -> str:
+def describe_likeness(source: ByteSource) -> str:
     """What a file that no demuxer takes looks like, as the rest of the sentence "this is …"."""
     head = source.at(0, 4096)
     if not head:
@@ -96,26 +96,26 @@ def likeness(source: ByteSource) -> str:
     if not head.strip(b"\0"):
         return "a file that begins with zeros only, perhaps a copy that was never filled"
     if is_mp4(head):
-        return _mp4_likeness(source)
+        return _describe_mp4(source)
     if is_text(head):
-        return _match(_LOOKS, _as_bytes(head)) or "text"
+        return _match(_LOOKS, _narrow_text(head)) or "text"
     return _match(_OTHERS, head) or _match_media(head) or "no media of a known kind"
 
 
 def is_text(head: bytes) -> bool:
     """Whether a file with these first bytes is written for people or compilers, whatever letters it begins with."""
     is_long = len(head) >= _FEWEST_LETTERS
-    return bool(re.fullmatch(_TEXT, _as_bytes(head))) and (is_long or _match(_MEDIA, head) is None)
+    return bool(re.fullmatch(_TEXT, _narrow_text(head))) and (is_long or _match(_MEDIA, head) is None)
 
 
-def _as_bytes(head: bytes) -> bytes:
+def _narrow_text(head: bytes) -> bytes:
     """Text of two bytes a letter as others; what is not ASCII in it does not matter."""
     if not head.startswith(_WIDE):
         return head
     return head[: len(head) & ~1].decode("utf-16", "replace").encode("latin-1", "replace")
 
 
-def unsupported_kind(source: ByteSource) -> str | None:
+def find_unsupported_kind(source: ByteSource) -> str | None:
     """The name of a healthy kind of media that is not read here; None when it looks like none."""
     return _match(_UNSUPPORTED, source.at(0, 64))
 
@@ -125,8 +125,8 @@ def _match_media(head: bytes) -> str | None:
     return name and f"{_PARTIAL}: it begins like {name}, but no decoder makes sense of what follows"
 
 
-def _mp4_likeness(source: ByteSource) -> str:
-    kinds = {box.kind for box in boxes(source, 0, source.size)}
+def _describe_mp4(source: ByteSource) -> str:
+    kinds = {box.kind for box in iter_boxes(source, 0, source.size)}
     if b"moof" in kinds and not has_index(source):
         return "a part of an mp4 stream without the part that describes it (its initialisation segment)"
     if not has_index(source):

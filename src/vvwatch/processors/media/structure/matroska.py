@@ -10,9 +10,9 @@ from vvwatch.processors.media.structure.source import (
     SOUND,
     ByteSource,
     Structure,
-    cut_within,
-    followed,
-    truncated,
+    judge_end,
+    report_cut_within,
+    report_truncated,
 )
 
 _EBML_HEADER: Final = 0x1A45DFA3
@@ -52,78 +52,78 @@ def is_matroska(head: bytes) -> bool:
 def examine_matroska(source: ByteSource) -> Structure:
     """Holds the segment against the file, or the last cluster where the segment's length is open."""
     place = 0
-    while (element := _element(source, place)) is not None:
+    while (element := _read_element(source, place)) is not None:
         if element.identifier == _SEGMENT:
-            return _judged_segment(source, element)
+            return _judge_segment(source, element)
         if element.end is None:
             break
         place = element.end
     if element is None and place > source.size:
-        return truncated("the head of the Matroska file", place, source.size)
+        return report_truncated("the head of the Matroska file", place, source.size)
     return SOUND
 
 
-def _judged_segment(source: ByteSource, segment: Element) -> Structure:
-    ended = _open_end(source) if segment.end is None else _closed_end(source, segment.end)
+def _judge_segment(source: ByteSource, segment: Element) -> Structure:
+    ended = _judge_open_end(source) if segment.end is None else _judge_closed_end(source, segment.end)
     if ended.damage:
         return ended
-    secret = _encrypted(source, segment)
+    secret = _find_encryption(source, segment)
     return replace(ended, encrypted=secret)
 
 
-def _closed_end(source: ByteSource, end: int) -> Structure:
+def _judge_closed_end(source: ByteSource, end: int) -> Structure:
     if end > source.size:
-        return truncated("the Matroska segment", end, source.size)
-    return followed("the Matroska segment", end, source)
+        return report_truncated("the Matroska segment", end, source.size)
+    return judge_end("the Matroska segment", end, source)
 
 
-def _open_end(source: ByteSource) -> Structure:
+def _judge_open_end(source: ByteSource) -> Structure:
     """Walk from the last cluster to the end; what looks like a cluster within a block is passed over."""
     before: int | None = None
     for _ in range(_MOST_TRIES):
         start = source.last(_CLUSTER_MARK, _MOST_TAIL_BYTES, before)
         if start < 0:
             return SOUND
-        first = _element(source, start)
-        inner = _element(source, first.content) if first else None
+        first = _read_element(source, start)
+        inner = _read_element(source, first.content) if first else None
         if first and inner and inner.identifier in _IN_CLUSTER | _PADS:
-            return _walked(source, first)
+            return _walk_elements(source, first)
         if source.size - start < 24:
-            return cut_within("the head of a Matroska cluster")
+            return report_cut_within("the head of a Matroska cluster")
         before = start + 3
     return SOUND
 
 
-def _walked(source: ByteSource, cluster: Element) -> Structure:
+def _walk_elements(source: ByteSource, cluster: Element) -> Structure:
     """The elements from the beginning of `cluster` to the end of the file."""
     if cluster.end is not None and cluster.end > source.size:
-        return truncated("the last Matroska cluster", cluster.end, source.size)
+        return report_truncated("the last Matroska cluster", cluster.end, source.size)
     place = cluster.content
     for _ in range(_MOST_ELEMENTS):
         if place >= source.size:
             return SOUND
-        element = _element(source, place)
+        element = _read_element(source, place)
         if element is None or element.identifier not in _IN_CLUSTER | _PADS | _TOP:
             is_within = cluster.end is not None and place < cluster.end
-            return SOUND if is_within else _unknown(source, place)
+            return SOUND if is_within else _judge_unknown(source, place)
         if element.end is None:
             return SOUND
         if element.end > source.size:
-            return truncated("the last Matroska block", element.end, source.size)
+            return report_truncated("the last Matroska block", element.end, source.size)
         place = element.end
     return SOUND
 
 
-def _unknown(source: ByteSource, place: int) -> Structure:
+def _judge_unknown(source: ByteSource, place: int) -> Structure:
     """What is no element: the rest of one that was cut in its head, or bytes behind the end."""
     rest = source.at(place, 12)
     is_last = len(rest) < 12
     if is_last and (rest[0] in _IN_CLUSTER or rest[:4] == _CLUSTER_MARK[: len(rest[:4])]):
-        return cut_within("the head of a Matroska block")
-    return followed("the last Matroska block", place, source, hide=True)
+        return report_cut_within("the head of a Matroska block")
+    return judge_end("the last Matroska block", place, source, hide=True)
 
 
-def _element(source: ByteSource, offset: int) -> Element | None:
+def _read_element(source: ByteSource, offset: int) -> Element | None:
     head = source.at(offset, 12)
     id_length = _vint_length(head[:1])
     size_length = _vint_length(head[id_length : id_length + 1])
@@ -140,12 +140,14 @@ def _vint_length(first: bytes) -> int:
     return 9 - first[0].bit_length() if first and first[0] else 0
 
 
-def _encrypted(source: ByteSource, segment: Element) -> str | None:
+def _find_encryption(source: ByteSource, segment: Element) -> str | None:
     found = set[str]()
-    for tracks in _within(source, segment, _TRACKS):
-        for track in _within(source, tracks, _TRACK_ENTRY):
+    for tracks in _find_children(source, segment, _TRACKS):
+        for track in _find_children(source, tracks, _TRACK_ENTRY):
             if _has_key(source, track):
-                kinds = [source.number(kind.content, 1) for kind in _within(source, track, _TRACK_TYPE)]
+                kinds = [
+                    source.number(kind.content, 1) for kind in _find_children(source, track, _TRACK_TYPE)
+                ]
                 found.add(_KINDS.get(kinds[0] if kinds else 0, "a track"))
     return f"{' and '.join(sorted(found))} (Matroska encryption)" if found else None
 
@@ -153,19 +155,19 @@ def _encrypted(source: ByteSource, segment: Element) -> str | None:
 def _has_key(source: ByteSource, track: Element) -> bool:
     return any(
         True
-        for codings in _within(source, track, _CODINGS)
-        for coding in _within(source, codings, _CODING)
-        if any(True for _ in _within(source, coding, _ENCRYPTION))
-        or any(source.number(kind.content, 1) == 1 for kind in _within(source, coding, _CODING_TYPE))
+        for codings in _find_children(source, track, _CODINGS)
+        for coding in _find_children(source, codings, _CODING)
+        if any(True for _ in _find_children(source, coding, _ENCRYPTION))
+        or any(source.number(kind.content, 1) == 1 for kind in _find_children(source, coding, _CODING_TYPE))
     )
 
 
-def _within(source: ByteSource, parent: Element, identifier: int) -> list[Element]:
+def _find_children(source: ByteSource, parent: Element, identifier: int) -> list[Element]:
     """The elements of this kind in `parent`, up to the first cluster."""
     found: list[Element] = []
     place, end = parent.content, source.size if parent.end is None else min(parent.end, source.size)
     for _ in range(_MOST_TRACK_ELEMENTS):
-        element = _element(source, place) if place < end else None
+        element = _read_element(source, place) if place < end else None
         if element is None or element.identifier == _CLUSTER or element.end is None:
             break
         if element.identifier == identifier:

@@ -11,9 +11,9 @@ from vvwatch.processors.media.structure.source import (
     SOUND,
     ByteSource,
     Structure,
-    cut_within,
-    followed,
-    truncated,
+    judge_end,
+    report_cut_within,
+    report_truncated,
 )
 
 _SYNC: Final = 0x47
@@ -44,28 +44,28 @@ class _Grid(NamedTuple):
 
 def is_transport(head: bytes, source: ByteSource) -> bool:
     """Whether a file is a transport stream: packets of one size, each with a sync byte."""
-    return bool(head) and _grid(source) is not None
+    return bool(head) and _find_grid(source) is not None
 
 
 def examine_transport(source: ByteSource) -> Structure:
     """Looks whether the file ends with a whole packet, and whether its packets are scrambled."""
-    grid = _grid(source)
+    grid = _find_grid(source)
     if grid is None:
         return SOUND
     if _is_scrambled(source, grid):
         return Structure(encrypted="pictures and sound (scrambled transport stream)")
-    filled = _filled_from(source, grid)
+    filled = _find_filling(source, grid)
     if filled is not None:
-        return followed("the last packet", filled, source, hide=True)
+        return judge_end("the last packet", filled, source, hide=True)
     whole = grid.offset + (source.size - grid.offset) // grid.stride * grid.stride
     rest = source.at(whole, grid.stride)
     last = source.at(whole - grid.stride + grid.lead, 1)
     if rest and last == bytes([_SYNC]) and rest[grid.lead : grid.lead + 1] == last:
-        return cut_within("a packet of the transport stream")
-    return followed("the last packet", whole, source) if rest.strip(b"\0") else SOUND
+        return report_cut_within("a packet of the transport stream")
+    return judge_end("the last packet", whole, source) if rest.strip(b"\0") else SOUND
 
 
-def _grid(source: ByteSource) -> _Grid | None:
+def _find_grid(source: ByteSource) -> _Grid | None:
     head = source.at(0, 204 * (_CHECKED_PACKETS + 2))
     for stride, lead in _STRIDES:
         for offset in range(stride):
@@ -76,7 +76,7 @@ def _grid(source: ByteSource) -> _Grid | None:
     return None
 
 
-def _filled_from(source: ByteSource, grid: _Grid) -> int | None:
+def _find_filling(source: ByteSource, grid: _Grid) -> int | None:
     """Where the packets end and one value fills the rest of the space that a recorder took; None without such a rest.
 
     A demuxer that looks for the next packet there gives up as if reading had failed.
@@ -111,16 +111,16 @@ def examine_program(source: ByteSource) -> Structure:
     tail = source.at(start, _TAIL_BYTES)
     place = tail.find(_PACK)
     while 0 <= place < len(tail):
-        following = _after_packet(tail, place)
+        following = _find_packet_end(tail, place)
         if following is None:
-            return _program_ended(source, tail, start + place)
+            return _judge_program_end(source, tail, start + place)
         if following > len(tail):
-            return truncated("a packet of the program stream", start + following, source.size)
+            return report_truncated("a packet of the program stream", start + following, source.size)
         place = following
     return SOUND
 
 
-def _after_packet(tail: bytes, place: int) -> int | None:
+def _find_packet_end(tail: bytes, place: int) -> int | None:
     """Where the packet at `place` ends; None where none begins."""
     if tail[place : place + 3] != _START or place + 4 > len(tail):
         return None
@@ -128,7 +128,7 @@ def _after_packet(tail: bytes, place: int) -> int | None:
     if kind == _PROGRAM_END:
         return place + 4
     if kind == 0xBA:
-        return _after_pack_head(tail, place)
+        return _find_pack_end(tail, place)
     if kind < _FIRST_STREAM:
         return None
     if place + 6 > len(tail):
@@ -136,17 +136,17 @@ def _after_packet(tail: bytes, place: int) -> int | None:
     return place + 6 + int.from_bytes(tail[place + 4 : place + 6], "big")
 
 
-def _after_pack_head(tail: bytes, place: int) -> int:
+def _find_pack_end(tail: bytes, place: int) -> int:
     if tail[place + 4 : place + 5] and tail[place + 4] >> 6 == 1:  # of MPEG-2, with stuffing
         return place + 14 + (tail[place + 13] & 7 if place + 13 < len(tail) else 0)
     return place + 12
 
 
-def _program_ended(source: ByteSource, tail: bytes, end: int) -> Structure:
+def _judge_program_end(source: ByteSource, tail: bytes, end: int) -> Structure:
     rest = tail[end - source.size :]
     if len(rest) < 4 and rest.strip(b"\0") and _PACK.startswith(rest):
-        return cut_within("a packet of the program stream")
-    return followed("the program stream", end, source) if rest.strip(b"\0") and _START not in rest else SOUND
+        return report_cut_within("a packet of the program stream")
+    return judge_end("the program stream", end, source) if rest.strip(b"\0") and _START not in rest else SOUND
 
 
 def _is_disc_scrambled(source: ByteSource) -> bool:
@@ -168,7 +168,7 @@ def examine_elementary(source: ByteSource) -> Structure:
     place = source.last(_SEQUENCE_END, _TAIL_BYTES)
     if place < 0 or _START in source.at(place + 4, _TAIL_BYTES):
         return SOUND
-    return followed("the stream", place + 4, source, hide=True)
+    return judge_end("the stream", place + 4, source, hide=True)
 
 
 _BIT_RATES: Final = (
@@ -193,50 +193,50 @@ def is_mp3(head: bytes) -> bool:
 
 def examine_mp3(source: ByteSource) -> Structure:
     """Held against the byte count of the header in the first frame; hides what stands behind the last frame."""
-    stated = _stated_end(source, _sound_start(source))
+    stated = _read_stated_end(source, _find_sound_start(source))
     if stated is not None and stated > source.size:
-        return truncated("the MP3 stream", stated, source.size)
-    return _behind_frames(source, frame_bytes, _LONGEST_FRAME, stated)
+        return report_truncated("the MP3 stream", stated, source.size)
+    return _judge_frames_end(source, measure_mpeg_frame, _LONGEST_FRAME, stated)
 
 
-def _behind_frames(
+def _judge_frames_end(
     source: ByteSource, measure: Callable[[bytes], int], longest: int, stated: int | None = None
 ) -> Structure:
     """What stands behind the last whole frame: a part of one, tags, or what fills the space; `stated` is its place."""
-    tags = _tags_start(source)
+    tags = _find_tags_start(source)
     end = min(tags, source.filled_from() + longest)  # frames may end in zeros
-    chain = _last_frame_end(source, end, measure)
+    chain = _find_last_frame_end(source, end, measure)
     if chain is None or chain[0] >= end:
         return Structure(end=tags) if tags < source.size else SOUND
     last, mark = chain
     rest = source.at(last, min(2, end - last))
     if rest[:1] == mark[:1] and (len(rest) < 2 or (rest[1] ^ mark[1]) & 0xFE == 0):
-        return cut_within(f"an {_NAMES[measure]} frame")
+        return report_cut_within(f"an {_NAMES[measure]} frame")
     if stated is not None and last + longest < stated:
         return Structure(
             damage=f"truncated: the last MP3 frame ends at byte {last:,}, which should be {stated:,}"
         )
-    return followed("the last frame", last, source, hide=True)
+    return judge_end("the last frame", last, source, hide=True)
 
 
 def is_adts(head: bytes) -> bool:
     """Whether a file with these first bytes is AAC in ADTS frames."""
-    return adts_bytes(head[:7]) > 0
+    return measure_adts_frame(head[:7]) > 0
 
 
 def examine_adts(source: ByteSource) -> Structure:
     """Hides what stands behind the last frame."""
-    return _behind_frames(source, adts_bytes, _LONGEST_ADTS_FRAME)
+    return _judge_frames_end(source, measure_adts_frame, _LONGEST_ADTS_FRAME)
 
 
-def _sound_start(source: ByteSource) -> int:
+def _find_sound_start(source: ByteSource) -> int:
     head = source.at(0, 10)
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     return 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
 
 
-def _stated_end(source: ByteSource, start: int) -> int | None:
+def _read_stated_end(source: ByteSource, start: int) -> int | None:
     """Where the stream ends by its Xing, Info or VBRI header; None without one."""
     frame = source.at(start, 64)
     place = max(frame.find(b"Xing"), frame.find(b"Info"))
@@ -248,18 +248,18 @@ def _stated_end(source: ByteSource, start: int) -> int | None:
     return None
 
 
-def _tags_start(source: ByteSource) -> int:
+def _find_tags_start(source: ByteSource) -> int:
     """Where the tags behind the sound begin: ID3v1, Lyrics3 and APE, in any order."""
     end = source.size
     for _ in range(4):
-        length = _tag_bytes(source, end)
+        length = _measure_tag(source, end)
         if not 0 < length <= end:
             break
         end -= length
     return end
 
 
-def _tag_bytes(source: ByteSource, end: int) -> int:
+def _measure_tag(source: ByteSource, end: int) -> int:
     """The length of the tag that ends at `end`, 0 when none does."""
     foot = source.at(max(0, end - 128), min(end, 128))
     if foot[:3] == b"TAG" and len(foot) == 128:
@@ -271,7 +271,7 @@ def _tag_bytes(source: ByteSource, end: int) -> int:
     return 0
 
 
-def _last_frame_end(
+def _find_last_frame_end(
     source: ByteSource, end: int, measure: Callable[[bytes], int]
 ) -> tuple[int, bytes] | None:
     """Where the last whole frame before `end` ends, and how frames begin; None where no chain of frames leads there."""
@@ -279,14 +279,14 @@ def _last_frame_end(
     tail = source.at(start, end - start)
     found, place = None, tail.find(b"\xff", 0, -3)
     while place >= 0:
-        reached = _chain_end(tail, place, measure)
+        reached = _find_chain_end(tail, place, measure)
         if reached is not None:  # another may follow, where files were joined
             found = start + reached, tail[place : place + 2]
         place = tail.find(b"\xff", place + 1 if reached is None else reached, -3)
     return found
 
 
-def _chain_end(tail: bytes, place: int, measure: Callable[[bytes], int]) -> int | None:
+def _find_chain_end(tail: bytes, place: int, measure: Callable[[bytes], int]) -> int | None:
     """Where a chain of at least three frames of one kind from `place` ends, within `tail`."""
     kind, count = tail[place + 1] & 0xFE, 0
     while (length := measure(tail[place : place + 7])) and place + length <= len(tail):
@@ -296,7 +296,7 @@ def _chain_end(tail: bytes, place: int, measure: Callable[[bytes], int]) -> int 
     return place if count >= _CHAIN else None
 
 
-def frame_bytes(head: bytes) -> int:
+def measure_mpeg_frame(head: bytes) -> int:
     """The length of the MPEG audio frame with these first four bytes, 0 when they begin none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
@@ -313,7 +313,7 @@ def frame_bytes(head: bytes) -> int:
     return (72 if layer == 3 and not is_first else 144) * bits // hertz + padding
 
 
-def adts_bytes(head: bytes) -> int:
+def measure_adts_frame(head: bytes) -> int:
     """The length of the ADTS frame with these first seven bytes, 0 when they begin none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > _LAST_AAC_RATE:
         return 0
@@ -322,4 +322,4 @@ def adts_bytes(head: bytes) -> int:
 
 
 _LAST_AAC_RATE: Final = 12
-_NAMES: Final[Mapping[Callable[[bytes], int], str]] = {frame_bytes: "MP3", adts_bytes: "ADTS"}
+_NAMES: Final[Mapping[Callable[[bytes], int], str]] = {measure_mpeg_frame: "MP3", measure_adts_frame: "ADTS"}

@@ -8,9 +8,9 @@ from vvwatch.processors.media.structure.source import (
     SOUND,
     ByteSource,
     Structure,
-    cut_within,
-    followed,
-    truncated,
+    judge_end,
+    report_cut_within,
+    report_truncated,
 )
 
 _LABEL: Final = b"\x06\x0e\x2b\x34"
@@ -38,49 +38,49 @@ def is_mxf(head: bytes) -> bool:
 
 def examine_mxf(source: ByteSource) -> Structure:
     """Holds the footer that the head names against the file, and the last item against its end."""
-    head = _item(source, 0)
+    head = _read_item(source, 0)
     if head is None:
-        return cut_within("the head of the MXF")
+        return report_cut_within("the head of the MXF")
     if _ENCRYPTED in source.at(0, _HEAD_BYTES):
         return Structure(encrypted="the essence (MXF)")
     footer = source.number(head.content + _FOOTER_PLACE, 8)
     if footer:
-        return _judged_footer(source, footer)
+        return _judge_footer(source, footer)
     if source.last(_RANDOM_INDEX, _LONGEST_RUN_IN) >= 0:
         return SOUND
-    return _walked(source, 0, is_closed=False)
+    return _walk_items(source, 0, is_closed=False)
 
 
-def _judged_footer(source: ByteSource, footer: int) -> Structure:
+def _judge_footer(source: ByteSource, footer: int) -> Structure:
     if footer + 16 > source.size:
-        return truncated("the body of the MXF", footer, source.size)
+        return report_truncated("the body of the MXF", footer, source.size)
     if source.at(footer, 13) != _PARTITION:
         return Structure(damage=f"truncated: the MXF has no footer at byte {footer:,}, where its head says")
-    return _walked(source, footer, is_closed=True)
+    return _walk_items(source, footer, is_closed=True)
 
 
-def _walked(source: ByteSource, place: int, *, is_closed: bool) -> Structure:
+def _walk_items(source: ByteSource, place: int, *, is_closed: bool) -> Structure:
     """The items from `place` to the end of the file, as many as are cheap to walk."""
     for _ in range(_MOST_ITEMS):
         if place >= source.size:
-            return SOUND if is_closed else _never_closed()
-        item = _item(source, place)
+            return SOUND if is_closed else _report_never_closed()
+        item = _read_item(source, place)
         if item is None:
             rest = source.at(place, 16)
             if (len(rest) < 16 and rest[:4] == _LABEL[: len(rest[:4])]) or rest[:4] == _LABEL:
-                return cut_within("the head of an MXF item")
-            return followed("the MXF", place, source, hide=True)
+                return report_cut_within("the head of an MXF item")
+            return judge_end("the MXF", place, source, hide=True)
         if item.end > source.size:
-            return truncated("the last MXF item", item.end, source.size)
+            return report_truncated("the last MXF item", item.end, source.size)
         place = item.end
     return SOUND
 
 
-def _never_closed() -> Structure:
+def _report_never_closed() -> Structure:
     return Structure(warnings=("the MXF was never closed: it has no footer",))
 
 
-def _item(source: ByteSource, place: int) -> Item | None:
+def _read_item(source: ByteSource, place: int) -> Item | None:
     head = source.at(place, 25)
     if len(head) < 17 or head[:4] != _LABEL:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from vvwatch.processors.media.structure.source import ByteSource, Structure, cut_within, followed
+from vvwatch.processors.media.structure.source import ByteSource, Structure, judge_end, report_cut_within
 
 _MARK: Final = b"OggS"
 _HEAD_BYTES: Final = 27
@@ -32,30 +32,30 @@ def examine_ogg(source: ByteSource) -> Structure:
     that follow one another each have a marked end.
     """
     start = source.last(_MARK, _MOST_TAIL_BYTES)
-    page = _page_at(source, start)
+    page = _read_page(source, start)
     if page is None and start > 0 and source.size - start >= _LONGEST_PAGE:
-        page = _earlier(source, start)  # the mark stood there by chance
+        page = _find_earlier_page(source, start)  # the mark stood there by chance
     if (
         page is None
         or page.end > source.size
         or (0 < source.size - page.end < 4 and _begins_a_page(source, page))
     ):
-        return cut_within("an Ogg page")
+        return report_cut_within("an Ogg page")
     if not page.flags & _LAST:
         return Structure(damage="truncated: the last Ogg page is not the end of a stream")
-    return followed("the Ogg stream", page.end, source, hide=True)
+    return judge_end("the Ogg stream", page.end, source, hide=True)
 
 
 def _begins_a_page(source: ByteSource, page: Page) -> bool:
     return _MARK.startswith(source.at(page.end, 4))
 
 
-def _earlier(source: ByteSource, before: int) -> Page | None:
+def _find_earlier_page(source: ByteSource, before: int) -> Page | None:
     start = source.last(_MARK, _LONGEST_PAGE, before)
-    return _page_at(source, start) if start >= 0 else None
+    return _read_page(source, start) if start >= 0 else None
 
 
-def _page_at(source: ByteSource, start: int) -> Page | None:
+def _read_page(source: ByteSource, start: int) -> Page | None:
     """The page at `start`, None when its head is not whole."""
     head = source.at(start, _HEAD_BYTES + 255)
     if len(head) < _HEAD_BYTES or len(head) < _HEAD_BYTES + head[26] or head[4]:

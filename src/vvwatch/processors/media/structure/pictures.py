@@ -6,7 +6,13 @@ import struct
 from typing import Final
 
 from vvwatch.processors.media.structure.riff import examine_riff
-from vvwatch.processors.media.structure.source import SOUND, ByteSource, Structure, cut_within, followed
+from vvwatch.processors.media.structure.source import (
+    SOUND,
+    ByteSource,
+    Structure,
+    judge_end,
+    report_cut_within,
+)
 
 _MOST_GIF_PARTS: Final = 1 << 20
 _BLOCK: Final = 1 << 20
@@ -60,9 +66,9 @@ def examine_png(source: ByteSource) -> Structure:
             return SOUND  # the decoder tells what is wrong there
         following = place + 12 + int.from_bytes(head[:4], "big")
         if len(head) < 8 or following > source.size:
-            return cut_within("a chunk of the PNG") if head else _ENDLESS
+            return report_cut_within("a chunk of the PNG") if head else _ENDLESS
         if head[4:] == b"IEND":
-            return followed("the PNG", following, source)
+            return judge_end("the PNG", following, source)
         place = following
     return SOUND
 
@@ -84,14 +90,14 @@ class _Gif:
             if self._parts >= _MOST_GIF_PARTS:
                 return SOUND
             if not is_whole:
-                return cut_within("a block of the GIF")
+                return report_cut_within("a block of the GIF")
             frames += kind == _IMAGE
         if kind == _TRAILER:
-            return followed("the GIF", self.place + 1, self._source)
+            return judge_end("the GIF", self.place + 1, self._source)
         if not frames:
-            return cut_within("the head of the GIF") if kind is None else SOUND
+            return report_cut_within("the head of the GIF") if kind is None else SOUND
         if kind is not None:
-            return followed("the GIF", self.place, self._source)
+            return judge_end("the GIF", self.place, self._source)
         return Structure(warnings=("the GIF has no trailer, the last byte of its kind",))
 
     def _byte(self, place: int) -> int | None:

@@ -12,9 +12,9 @@ from vvwatch.processors.media.structure.source import (
     SOUND,
     ByteSource,
     Structure,
-    cut_within,
-    followed,
-    truncated,
+    judge_end,
+    report_cut_within,
+    report_truncated,
 )
 
 _U32: Final = 0xFFFFFFFF
@@ -71,8 +71,8 @@ def examine_riff(source: ByteSource) -> Structure:
     if end - 8 in (0, _U32):
         return SOUND
     if _is_cut(source, 0, end):
-        return truncated(_riff_name(head), end, source.size)
-    return followed(f"the {_riff_name(head)}", end + end % 2, source)
+        return report_truncated(_read_riff_name(head), end, source.size)
+    return judge_end(f"the {_read_riff_name(head)}", end + end % 2, source)
 
 
 def is_placeholder(size: int, block: int = 1) -> bool:
@@ -80,11 +80,11 @@ def is_placeholder(size: int, block: int = 1) -> bool:
     return size == 0 or any(-4096 <= known - size < max(block, 4096) for known in _PLACEHOLDERS if known > 0)
 
 
-def _riff_name(head: bytes) -> str:
+def _read_riff_name(head: bytes) -> str:
     return f"RIFF chunk '{head[8:12].decode('latin-1').strip()}'"
 
 
-def _chunks(source: ByteSource, start: int) -> Iterator[Chunk]:
+def _iter_chunks(source: ByteSource, start: int) -> Iterator[Chunk]:
     for _ in range(_MOST_CHUNKS):
         head = source.at(start, 8)
         if len(head) < 8 or not _NAME.fullmatch(head[:4]):
@@ -97,18 +97,18 @@ def _chunks(source: ByteSource, start: int) -> Iterator[Chunk]:
 def _examine_wave(source: ByteSource) -> Structure:
     wide: tuple[int, int] | None = None
     block, rate = 1, 0
-    for chunk in _chunks(source, 12):
+    for chunk in _iter_chunks(source, 12):
         if chunk.name == b"ds64":
             wide = chunk.content + 8, source.number(chunk.content + 8, 8, "little")
         elif chunk.name == b"fmt ":
             rate = source.number(chunk.content + 8, 4, "little")
             block = source.number(chunk.content + 12, 2, "little") or 1
         elif chunk.name == b"data":
-            return _judged_data(source, chunk, (block, rate), wide)
-    return _riff_ended(source)
+            return _judge_data(source, chunk, (block, rate), wide)
+    return _judge_riff_end(source)
 
 
-def _judged_data(
+def _judge_data(
     source: ByteSource, data: Chunk, packing: tuple[int, int], wide: tuple[int, int] | None
 ) -> Structure:
     """What the samples of a WAV say; `wide` is where a 64-bit length stands, and what it is."""
@@ -116,24 +116,24 @@ def _judged_data(
     stated = wide[1] if wide is not None and is_wide else data.length
     sound = _Sound(data.content, stated, *packing)
     if sound.end <= source.size and stated and _is_tidy(source, sound.end):
-        ended = _riff_ended(source)
+        ended = _judge_riff_end(source)
         if is_wide or not _is_padded(source, sound, stated):
             return ended
         return replace(ended, patches=((data.content - 4, struct.pack("<I", stated - 1)),))
     place = wide[0] if wide is not None and is_wide else data.content - 4
     is_open = stated >= _W64_UNKNOWN or stated == 0 if is_wide else is_placeholder(stated, packing[0])
     if is_open and (sound.end > source.size or stated == 0):
-        return _taken(source, sound, place, is_wide=is_wide)
+        return _take_all(source, sound, place, is_wide=is_wide)
     if sound.end > source.size:
-        return truncated("the sound of the WAV", sound.end, source.size)
-    return _behind(source, sound, _taken(source, sound, place, is_wide=is_wide))
+        return report_truncated("the sound of the WAV", sound.end, source.size)
+    return _judge_rest(source, sound, _take_all(source, sound, place, is_wide=is_wide))
 
 
 def _is_tidy(source: ByteSource, end: int) -> bool:
     """Whether nothing but further chunks, or one byte that pads, stands from `end` on."""
     end += end % 2
     last = end
-    for chunk in _chunks(source, end):
+    for chunk in _iter_chunks(source, end):
         last = chunk.content + chunk.length
         if last > source.size:
             return False
@@ -149,7 +149,7 @@ def _is_padded(source: ByteSource, sound: _Sound, length: int) -> bool:
     return is_rest and source.at(sound.start + length - 1, 1) == b"\0"
 
 
-def _taken(source: ByteSource, sound: _Sound, place: int, *, is_wide: bool) -> Structure:
+def _take_all(source: ByteSource, sound: _Sound, place: int, *, is_wide: bool) -> Structure:
     """A header whose length at `place` is read as all that is there."""
     length = source.size - sound.start
     length -= _is_padded(source, sound, length)
@@ -158,27 +158,27 @@ def _taken(source: ByteSource, sound: _Sound, place: int, *, is_wide: bool) -> S
     if length < _U32:
         return Structure(patches=((place, struct.pack("<I", length)),))
     # Only the header of an RF64 has room for such a length.
-    form = next((chunk for chunk in _chunks(source, 12) if chunk.name == b"fmt "), None)
+    form = next((chunk for chunk in _iter_chunks(source, 12) if chunk.name == b"fmt "), None)
     described = source.at(form.content - 8, 8 + form.length + form.length % 2) if form else b""
     wide = struct.pack("<4sIQQQI", b"ds64", 28, sound.start + length, length, 0, 0)
     head = b"RF64" + struct.pack("<I", _U32) + b"WAVE" + wide + described + b"data" + struct.pack("<I", _U32)
     return Structure(head=(sound.start, head))
 
 
-def _behind(source: ByteSource, sound: _Sound, taken: Structure) -> Structure:
+def _judge_rest(source: ByteSource, sound: _Sound, taken: Structure) -> Structure:
     """What stands behind the stated end of the samples: a few bytes, or a part that the header does not tell of."""
-    ended = _riff_ended(source)
+    ended = _judge_riff_end(source)
     if ended.damage:
         return ended
     rest = source.size - sound.end
     content = source.at(sound.end, _PLAYED_PADDING)
     is_padding = rest < _PLAYED_PADDING and not content.strip(b"\0")
     if is_padding or rest < (sound.bytes_per_second or _PLAYED_PADDING):
-        return followed("the samples", sound.end, source)
-    return replace(taken, warnings=(_stale(sound, source),))
+        return judge_end("the samples", sound.end, source)
+    return replace(taken, warnings=(_stale_warning(sound, source),))
 
 
-def _stale(sound: _Sound, source: ByteSource) -> str:
+def _stale_warning(sound: _Sound, source: ByteSource) -> str:
     stated, whole = sound.stated, source.size - sound.start
     if not sound.bytes_per_second:
         return f"the header states {stated:,} bytes of sound, the file holds {whole:,}: all of them are used"
@@ -186,7 +186,7 @@ def _stale(sound: _Sound, source: ByteSource) -> str:
     return f"the header states {seconds}: all of it is used"
 
 
-def _riff_ended(source: ByteSource) -> Structure:
+def _judge_riff_end(source: ByteSource) -> Structure:
     """The outermost length held against the file, where it is no placeholder."""
     head = source.at(0, 12)
     length = int.from_bytes(head[4:8], "little")
@@ -194,7 +194,7 @@ def _riff_ended(source: ByteSource) -> Structure:
         return SOUND
     end = 8 + length
     if _is_cut(source, 0, end):
-        return truncated(_riff_name(head), end, source.size)
+        return report_truncated(_read_riff_name(head), end, source.size)
     return SOUND
 
 
@@ -204,7 +204,7 @@ def _is_cut(source: ByteSource, start: int, end: int) -> bool:
         return False
     if end > source.size + _SLACK:
         return True
-    last = max((chunk.content + chunk.length for chunk in _chunks(source, start + 12)), default=0)
+    last = max((chunk.content + chunk.length for chunk in _iter_chunks(source, start + 12)), default=0)
     return last > source.size
 
 
@@ -220,15 +220,19 @@ def _examine_w64(source: ByteSource) -> Structure:
             rate = source.number(place + 32, 4, "little")
             block = source.number(place + 36, 2, "little") or 1
         if head[:4] == b"data":
-            return _judged_w64(source, place, length, (block, rate))
+            return _judge_w64(source, place, length, (block, rate))
         if length < 24:
             break
         place += length + -length % 8
     end = source.number(16, 8, "little")
-    return truncated("the W64", end, source.size) if 40 < end < _W64_UNKNOWN and end > source.size else SOUND
+    return (
+        report_truncated("the W64", end, source.size)
+        if 40 < end < _W64_UNKNOWN and end > source.size
+        else SOUND
+    )
 
 
-def _judged_w64(source: ByteSource, place: int, length: int, packing: tuple[int, int]) -> Structure:
+def _judge_w64(source: ByteSource, place: int, length: int, packing: tuple[int, int]) -> Structure:
     start = place + 24
     sound = _Sound(start, max(0, length - 24), *packing)
     patch = struct.pack("<Q", source.size - place)
@@ -237,11 +241,11 @@ def _judged_w64(source: ByteSource, place: int, length: int, packing: tuple[int,
     if is_open and (sound.end > source.size or length <= 24):
         return taken
     if sound.end > source.size:
-        return truncated("the sound of the W64", sound.end, source.size)
+        return report_truncated("the sound of the W64", sound.end, source.size)
     end = sound.end + -sound.end % 8
     if end >= source.size or source.at(end + 4, 12) == _W64_TAIL or source.at(end, 4) in (b"levl", b"list"):
         return SOUND
-    judged = _behind(source, sound, taken)
+    judged = _judge_rest(source, sound, taken)
     return judged if judged.patches else replace(judged, end=sound.end)
 
 
@@ -252,19 +256,19 @@ def _examine_avi(source: ByteSource) -> Structure:
         head = source.at(place, 12)
         length = int.from_bytes(head[4:8], "little")
         if place == 0 and is_placeholder(length) and 8 + length != source.size:
-            return _walked_avi(source, 12)
+            return _walk_avi(source, 12)
         end = place + 8 + length
         if _is_cut(source, place, end):
-            return truncated(_riff_name(head), end, source.size)
+            return report_truncated(_read_riff_name(head), end, source.size)
         place = end + length % 2
-    return _behind_avi(source, place)
+    return _judge_avi_rest(source, place)
 
 
-def _behind_avi(source: ByteSource, end: int) -> Structure:
+def _judge_avi_rest(source: ByteSource, end: int) -> Structure:
     """What stands behind the last RIFF; FFmpeg reads on where pictures and sound go on."""
     if not _is_frame(source.at(end, 4)):
-        return followed("the AVI", end, source)
-    walked = _walked_avi(source, end)
+        return judge_end("the AVI", end, source)
+    walked = _walk_avi(source, end)
     if walked.damage:
         return walked
     behind = source.size - end
@@ -278,15 +282,15 @@ def _is_frame(name: bytes) -> bool:
     return name[:2].isdigit() and name[2:] in (b"dc", b"db", b"wb", b"pc", b"tx")
 
 
-def _walked_avi(source: ByteSource, start: int) -> Structure:
+def _walk_avi(source: ByteSource, start: int) -> Structure:
     """An AVI that was not closed: its frames from `start` on, as far as is cheap."""
-    for chunk in _avi_frames(source, start):
+    for chunk in _iter_avi_frames(source, start):
         if chunk.content + chunk.length > source.size:
-            return replace(cut_within("an AVI chunk"), has_length=False)
+            return replace(report_cut_within("an AVI chunk"), has_length=False)
     return Structure(has_length=False)
 
 
-def _avi_frames(source: ByteSource, place: int) -> Iterator[Chunk]:
+def _iter_avi_frames(source: ByteSource, place: int) -> Iterator[Chunk]:
     names: Sequence[bytes] = (b"LIST", b"JUNK", b"idx1", b"INFO")
     movi = place > 12
     for _ in range(_MOST_FRAMES):

@@ -155,17 +155,17 @@ class View:
         return self._place
 
 
-def truncated(what: str, end: int, size: int) -> Structure:
+def report_truncated(what: str, end: int, size: int) -> Structure:
     """That `what` should go on to byte `end` and the file does not."""
     return Structure(damage=f"truncated: {what} ends at byte {end:,} but the file has {size:,} bytes")
 
 
-def cut_within(what: str) -> Structure:
+def report_cut_within(what: str) -> Structure:
     """That the file ends within `what`."""
     return Structure(damage=f"truncated: the file ends within {what}")
 
 
-def followed(what: str, end: int, source: ByteSource, *, hide: bool = False) -> Structure:
+def judge_end(what: str, end: int, source: ByteSource, *, hide: bool = False) -> Structure:
     """That `what` is whole and ends at `end`, whatever stands behind it; `hide` keeps a demuxer from reading that."""
     behind = source.size - end
     if behind <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from vvwatch.processors.media.structure.source import SOUND, ByteSource, Structure, truncated
+from vvwatch.processors.media.structure.source import SOUND, ByteSource, Structure, report_truncated
 
 _TYPES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a value by the number of its type; others are not needed here."""
@@ -52,30 +52,30 @@ def examine_tiff(source: ByteSource) -> Structure:
 
     A classic TIFF is called unsupported only where it fails to decode: see `tiff_kind`.
     """
-    tags = _first_directory(source)
+    tags = _read_first_directory(source)
     if isinstance(tags, Structure):
         return tags
-    end = _end_of_parts(tags)
+    end = _find_parts_end(tags)
     if end > source.size:
-        return truncated("the picture of the TIFF", end, source.size)
+        return report_truncated("the picture of the TIFF", end, source.size)
     return Structure(unsupported="BigTIFF") if source.at(0, 4) in _BIG else SOUND
 
 
-def tiff_kind(source: ByteSource) -> str | None:
+def describe_tiff(source: ByteSource) -> str | None:
     """What kind of TIFF this is, where a decoder may lack it; None for the kinds that every decoder knows."""
-    tags = _first_directory(source)
+    tags = _read_first_directory(source)
     if isinstance(tags, Structure):
         return None
-    compression, colours = _one(tags, _COMPRESSION, 1), _one(tags, _COLOURS, 1)
-    depth, form = _one(tags, _BITS, 1), _one(tags, _FORMAT, 1)
+    compression, colours = _first_value(tags, _COMPRESSION, 1), _first_value(tags, _COLOURS, 1)
+    depth, form = _first_value(tags, _BITS, 1), _first_value(tags, _FORMAT, 1)
     is_even = len(set(tags.get(_BITS, (1,)))) == 1
     is_sure = compression in _SURE_COMPRESSIONS and colours in _SURE_COLOURS and depth in (1, 2, 4, 8, 16)
     if (
         is_sure
         and is_even
         and form == 1
-        and _one(tags, _PLANAR, 1) == 1
-        and _one(tags, _SAMPLES, 1) in (1, 3, 4)
+        and _first_value(tags, _PLANAR, 1) == 1
+        and _first_value(tags, _SAMPLES, 1) in (1, 3, 4)
     ):
         return None
     model = _COLOUR_MODELS.get(colours, f"colour model {colours}")
@@ -84,12 +84,12 @@ def tiff_kind(source: ByteSource) -> str | None:
     return f"TIFF of {raw}{model}, {depth}-bit {_FORMATS.get(form, '')}samples, compression {packing}"
 
 
-def _one(tags: _Tags, tag: int, otherwise: int) -> int:
+def _first_value(tags: _Tags, tag: int, otherwise: int) -> int:
     values = tags.get(tag)
     return values[0] if values else otherwise
 
 
-def _first_directory(source: ByteSource) -> _Tags | Structure:
+def _read_first_directory(source: ByteSource) -> _Tags | Structure:
     """The tags of the first directory, or what is wrong where it cannot be read."""
     head = source.at(0, 16)
     order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
@@ -97,24 +97,26 @@ def _first_directory(source: ByteSource) -> _Tags | Structure:
     width = 8 if is_big else 4
     place = int.from_bytes(head[8:16] if is_big else head[4:8], order)
     if place + 2 > source.size:
-        return truncated("the head of the directory of the TIFF", place + 2, source.size)
+        return report_truncated("the head of the directory of the TIFF", place + 2, source.size)
     count_bytes, entry_bytes = (8, 20) if is_big else (2, 12)
     count = int.from_bytes(source.at(place, count_bytes), order)
     start = place + count_bytes
     if count > _MOST_TAGS:
         return SOUND
     if start + count * entry_bytes > source.size:
-        return truncated("the directory of the TIFF", start + count * entry_bytes, source.size)
+        return report_truncated("the directory of the TIFF", start + count * entry_bytes, source.size)
     tags: dict[int, Sequence[int]] = {}
     for index in range(count):
         entry = source.at(start + index * entry_bytes, entry_bytes)
         tag = int.from_bytes(entry[:2], order)
         if tag in _WANTED and tag not in tags:
-            tags[tag] = _values(source, entry, order, width)
+            tags[tag] = _read_values(source, entry, order, width)
     return tags
 
 
-def _values(source: ByteSource, entry: bytes, order: Literal["little", "big"], width: int) -> Sequence[int]:
+def _read_values(
+    source: ByteSource, entry: bytes, order: Literal["little", "big"], width: int
+) -> Sequence[int]:
     size = _TYPES.get(int.from_bytes(entry[2:4], order), 0)
     count = int.from_bytes(entry[4 : 4 + width], order)
     if not size or count > _MOST_VALUES:
@@ -126,7 +128,7 @@ def _values(source: ByteSource, entry: bytes, order: Literal["little", "big"], w
     return [int.from_bytes(content[at * size : at * size + size], order) for at in range(usable)]
 
 
-def _end_of_parts(tags: _Tags) -> int:
+def _find_parts_end(tags: _Tags) -> int:
     """Where the last strip or tile of the picture ends."""
     pairs = ((_OFFSETS, _COUNTS), (_TILE_OFFSETS, _TILE_COUNTS))
     ends = (
