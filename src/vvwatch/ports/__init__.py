@@ -1,6 +1,6 @@
-"""The promises between the floors: what workflows may expect of clocks, storage, sources, engines.
+"""The interfaces between the layers: what workflows expect of clocks, storage, sources, queues and engines.
 
-Those of processors stand in `ports.processing`.
+Those of processors are in `ports.processing`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from vvwatch.errors import MachineShortage
 
 
 class Clock(Protocol):
-    """Time. `now` is wall-clock epoch seconds and may jump; `monotonic` never goes back."""
+    """A clock. `now` is wall-clock epoch seconds and may jump; `monotonic` never goes back."""
 
     def now(self) -> float:
-        """Epoch seconds, UTC."""
+        """Return epoch seconds, UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary start."""
+        """Return seconds from an arbitrary start."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -36,21 +36,21 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a storage can promise."""
+    """What a storage guarantees."""
 
     atomic_writes: bool
-    """An object is visible only when it is whole. False: objects must settle before they count as complete."""
+    """An object becomes visible only when complete. False: objects must settle before they count as complete."""
     start_after: bool = False
-    """A listing can begin behind a key."""
+    """A listing can begin after a key."""
     versions_recur: bool = False
-    """A version says what an object holds, not when it was made: put again after it went, it has the same one."""
+    """A version depends on content alone: an object that is deleted and written again gets the same version."""
     list_usd: float = 0.0
-    """What one request of a listing costs at most by the public price list, in US dollars."""
+    """The highest list price of one listing request, in US dollars."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What stands in the store after a write, looked at there."""
+    """The object that a write left in the storage, read back from there."""
 
     uri: str
     size_bytes: int
@@ -60,7 +60,7 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A read-only descriptor over an object's bytes; unless `whole`, only its start and its end are filled."""
+    """A read-only descriptor over an object's bytes; unless `whole`, only the start and the end are filled."""
 
     descriptor: int
     whole: bool
@@ -68,7 +68,7 @@ class Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class Irregularity:
-    """What stands in the location and can be no object; `key` is printable, `detail` says the reason for a person."""
+    """A listed entry that cannot be an object; `key` is printable, `detail` gives the reason for a person."""
 
     key: str
     reason: str
@@ -77,9 +77,9 @@ class Irregularity:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a listing: at most 1,000 entries, objects and irregularities together; it may have none.
+    """Part of a listing: at most 1,000 entries, objects and irregularities together; may be empty.
 
-    `calls` is how many requests were made for it and for nothing before: over all pages, those of the listing.
+    `calls` counts the requests made for this page alone; the sum over all pages is that of the listing.
     """
 
     objects: Sequence[StorageObject]
@@ -88,15 +88,15 @@ class Page:
 
 
 class Storage(Protocol):
-    """One connector's location. Raises only errors of `vvwatch.errors.StorageError`."""
+    """One connector's location. Raises only subclasses of `vvwatch.errors.StorageError`."""
 
     capabilities: Capabilities
     clock_ahead_seconds: float
-    """How far the store's clock was ahead of this machine's when it last answered; 0 where they are one clock."""
+    """Return how far the store's clock was ahead of ours at its last answer; 0 if they share a clock."""
     notes: StoreNotes
 
     def uri(self, key: str) -> str:
-        """The canonical address of `key`; equal for two connectors that meet at the same object."""
+        """Return the canonical address of `key`; equal for two connectors that reach the same object."""
         ...
 
     def list(
@@ -107,76 +107,76 @@ class Storage(Protocol):
         after: str = "",
         skips: Callable[[str], bool] | None = None,
     ) -> AsyncIterator[Page]:
-        """Pages of the objects whose key starts with `prefix`; non-recursive: direct children only.
+        """Yield pages of the objects whose key starts with `prefix`; non-recursive: direct children only.
 
-        May repeat an object and may miss one that appears meanwhile; never silently stops early: an
-        incomplete listing raises. `prefix` may be a whole key. What cannot be an object is on the page's
-        `irregular`: the listing goes on. Keys up to `after` are left out where `capabilities.start_after`.
-        What lies below a folder whose key (without a slash at its end) `skips` need not be listed.
+        May repeat an object and may miss one that appears meanwhile; never stops early in silence: an incomplete
+        listing raises. `prefix` may be a whole key. Entries that cannot be objects are in the page's `irregular` and
+        do not stop the listing. Leaves out keys up to `after` if `capabilities.start_after`. May leave out everything
+        below a folder whose key (without its final slash) `skips` accepts.
         """
         ...
 
     async def stat(self, key: str) -> StorageObject:
-        """The object at `key` now. Raises ObjectNotFound, AccessDenied, StorageUnavailable."""
+        """Return the object at `key` now. Raises ObjectNotFound, AccessDenied, StorageUnavailable."""
         ...
 
     async def in_use(self, keys: Sequence[str]) -> Collection[str]:
-        """Those of `keys` that a writer visibly holds open or has not filled; none when the store cannot know."""
+        """Return those of `keys` that a writer visibly holds open or has not filled; none if the store cannot know."""
         ...
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:
-        """Those of `keys`, listed as archived, that can be read all the same because they were restored."""
+        """Return those of `keys`, listed as archived, that are readable because they were restored."""
         ...
 
     def descriptor(self, key: str, version: str) -> AbstractAsyncContextManager[int]:
-        """A read-only file descriptor over exactly that version's bytes, open for the life of the block.
+        """Open a read-only file descriptor over exactly that version's bytes for the life of the block.
 
-        Raises ObjectChanged when another version stands there, also at the end of the block when the bytes
-        were changed meanwhile; ObjectNotFound when none does; ObjectArchived, ObjectTooLarge, SpoolFull.
+        Raises ObjectChanged if the key holds another version, or if the bytes changed before the block ends;
+        ObjectNotFound if it holds none; ObjectArchived, ObjectTooLarge, SpoolFull.
         """
         ...
 
     def excerpt(self, key: str, version: str) -> AbstractAsyncContextManager[Excerpt]:
-        """As `descriptor`, of as little as tells what the object is: where bytes travel, its start and its end."""
+        """Open as `descriptor`, but fetch only the start and the end of a remote object."""
         ...
 
     def stream(
         self, key: str, version: str, start: int = 0, length: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Exactly that version's bytes from `start` on, at most `length`, as they come: nothing is kept of them.
+        """Stream exactly that version's bytes from `start` on, at most `length`, and keep none of them.
 
-        Raises as `descriptor` does before the block begins, and from the iterator when they cannot all be had.
+        Raises as `descriptor` before the block begins, and from the iterator if not all bytes can be read.
         """
         ...
 
     async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
-        """Create `key` with the bytes of `source`, whole or not at all.
+        """Create `key` with the bytes of `source`, completely or not at all.
 
-        Equal bytes already there count as success; different ones raise ObjectExists.
+        Equal bytes already at `key` count as success; different ones raise ObjectExists.
         """
         ...
 
     async def delete(self, key: str, version: str) -> None:
-        """Remove what `write` has left at `key`. Raises ObjectChanged for any other version; absent is success."""
+        """Remove what `write` left at `key`; absent is success. Raises ObjectChanged for any other version."""
         ...
 
     async def check(self, *, read: bool, write_below: str | None) -> None:
         """Prove that the location can be listed and read, and written to below the folder `write_below`.
 
-        None: it need not be written to. Raises what stands in the way, and leaves nothing behind.
+        None: writing is not checked. Raises the obstacle found, and leaves nothing behind.
         """
         ...
 
     async def aclose(self) -> None:
-        """End every connection; nothing more is asked of the storage."""
+        """Close all connections; the storage is not used afterwards."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """The state of a source: `starting`, `healthy`, `degraded` or `failed`, why, and what to do.
+    """The state of a source: `starting`, `healthy`, `degraded` or `failed`, the reason, and the remedy.
 
-    `since` is when it began, in epoch seconds.
+    `since` is when the state began, in epoch seconds.
     """
 
     state: str
@@ -189,7 +189,7 @@ class SourceHealth:
 class Hint:
     """Something may have changed. `keys` were touched; `rescan` names prefixes to list again ('' is all).
 
-    `objects` were seen as they are, as if listed; `removed` are keys at which nothing stands any more, it is said.
+    `objects` were read like listed ones; `removed` are keys that are reported to be deleted.
     """
 
     keys: tuple[str, ...] = ()
@@ -199,18 +199,18 @@ class Hint:
 
 
 class Source(Protocol):
-    """How a change is learnt of early. Hints may repeat, come late or be lost: listings reconcile."""
+    """An early notice of changes. Hints may repeat, come late or be lost: listings reconcile."""
 
     health: SourceHealth
 
     async def run(self, notify: Callable[[Hint], Awaitable[None]]) -> None:
-        """Report hints until cancelled; survives its own failures and says so in `health`."""
+        """Report hints until cancelled; survive own failures and show them in `health`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message tells nothing of this location: `malformed` or `foreign`, in words, and its beginning."""
+    """Why a message concerns no object of this location: `malformed` or `foreign`, the reason, and an excerpt."""
 
     reason: str
     detail: str
@@ -219,9 +219,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a queue: what it tells, or why it is refused. With neither it needs no answer but deletion.
+    """One message of a queue: its hint, or its refusal. With neither it only needs to be deleted.
 
-    `receipt` is what the queue wants back for it, `id` names it each time it comes, `sent_at` is epoch seconds.
+    `receipt` is the token to delete it by, `id` names it at each delivery, `sent_at` is epoch seconds.
     """
 
     receipt: str
@@ -233,9 +233,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What an examination found: `state` is `ok`, `warning` or `problem`.
+    """The result of one check: `state` is `ok`, `warning` or `problem`.
 
-    `fix` is the very line (a command, a statement of a policy) that mends it; `repairable`: `repair` does it.
+    `fix` is the exact line (a command, a policy statement) that repairs it; `repairable`: `repair` can do it.
     """
 
     subject: str
@@ -246,39 +246,39 @@ class Finding:
 
 
 class EventQueue(Protocol):
-    """The queue in which a store tells of changes. Raises only errors of `vvwatch.errors.StorageError`."""
+    """The queue of a store's change events. Raises only subclasses of `vvwatch.errors.StorageError`."""
 
     async def receive(self) -> Sequence[Message]:
-        """What is there, some of it; after about 20 seconds without a message, none.
+        """Return some of the waiting messages; none after about 20 seconds without one.
 
-        A message that is not acknowledged comes again. Cancelled, it loses none.
+        The queue delivers a message again unless it is acknowledged. Cancellation loses none.
         """
         ...
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Delete them. One that cannot be deleted any more comes again, and is no error."""
+        """Delete messages. One that can no longer be deleted is delivered again, which is no error."""
         ...
 
     async def release(self, messages: Sequence[Message]) -> None:
-        """Leave them to others, at once where the service can."""
+        """Release messages to other consumers, at once if the service can."""
         ...
 
     async def examine(self) -> Sequence[Finding]:
-        """Whether events reach this queue, all of them, and whether we may take them; changes nothing."""
+        """Check that all events reach this queue and that we may read them; changes nothing."""
         ...
 
     async def repair(self) -> Sequence[Finding]:
-        """Mend what `examine` calls repairable, keeping all else as it is; what is found then."""
+        """Repair what `examine` calls repairable, leave all else as it is, and return the new findings."""
         ...
 
     async def aclose(self) -> None:
-        """End every connection; nothing more is asked of the queue."""
+        """Close all connections; the queue is not used afterwards."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one POST came to. `status_code` None: there was no answer, and `error` says why.
+    """The outcome of one POST. `status_code` None: there was no answer, and `error` gives the reason.
 
     With a `shortage` of this machine nothing was sent, and the receiver is not to blame.
     """
@@ -292,15 +292,15 @@ class Reply:
 
 
 class Sender(Protocol):
-    """Posts to addresses that a user chose: refuses forbidden ones, follows nothing, reads little."""
+    """Posts to addresses chosen by users: refuses forbidden ones, follows no redirect, reads little."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Send `body` once. Never raises: what went wrong is in the reply, without secrets."""
+        """Send `body` once. Never raises: the reply holds the failure, without secrets."""
         ...
 
 
 class Kind(StrEnum):
-    """The kinds of work; each names the entity that has it to do."""
+    """The kinds of work; each names the entity that it is done for."""
 
     SCAN = "scan"
     WINDOW = "window"
@@ -314,20 +314,20 @@ class Kind(StrEnum):
 
 
 class Priority(IntEnum):
-    """Which of two due jobs of a queue goes first: the higher one, then the older one."""
+    """The rank of a job in its queue: the higher goes first, then the older."""
 
     SURPLUS = 0
-    """More of what has its share already: the next files of a large import."""
+    """More work for one that already has its share, such as the next files of a large import."""
     NORMAL = 1
     MANUAL = 2
-    """A person waits for it."""
+    """A person is waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work for an entity at one revision; surplus or stale jobs die on the revision fence.
+    """One piece of work for an entity at one revision; the revision fence drops surplus and stale jobs.
 
-    `queue` is the kind, for run items with `.processor` behind it; `@node` follows when one node must do it.
+    `queue` is the kind, for run items followed by `.processor`; `@node` is added if only one node may do it.
     """
 
     kind: Kind
@@ -353,10 +353,10 @@ Handler = Callable[[Job], Awaitable[None]]
 
 
 class Engine(Protocol):
-    """Wakes and distributes work: every job put in a committed transaction is handed out at least once."""
+    """Wakes and distributes work: every job of a committed transaction is handed out at least once."""
 
     async def setup(self) -> None:
-        """Prepare tables; what a dead process held becomes due again."""
+        """Prepare tables; jobs that a dead process held become due again."""
         ...
 
     async def run(self, handlers: Mapping[Kind, Handler], lanes: Sequence[Lane]) -> None:
@@ -364,11 +364,11 @@ class Engine(Protocol):
         ...
 
     async def prune(self) -> int:
-        """Drop what the engine keeps of jobs that ended and nobody needs; returns how many rows."""
+        """Delete the records of jobs that ended and are no longer needed; return how many rows."""
         ...
 
     def drain(self) -> None:
-        """Start nothing more; `run` returns when what is under way has ended."""
+        """Start no more jobs; `run` returns when those in progress have ended."""
         ...
 
     def wake(self) -> None:

@@ -1,8 +1,8 @@
-"""The promises of processors: what they are given, what they give back, and what is durable on the way.
+"""The interfaces of processors: their input, their output, and what is durable in between.
 
-A processor works on one media item at a time and never touches the database. What must survive a crash goes through
-the `Journal` that comes with the item: the cuts, each segment's result, each paid call. A processor that is run again
-on an item finds there what it had, and does only what is missing.
+A processor works on one media item at a time and never touches the database. Whatever must survive a crash goes
+through the item's `Journal`: the cuts, each segment's result, each paid call. A processor that runs again on an item
+finds its earlier results there and does only what is missing.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One paid call that a processor is about to make, or made in an earlier life.
+    """One paid call that a processor is about to make, or made before a restart.
 
     `key` is its idempotency key: stored before the call, the same after a crash, never used for another call.
-    `answer` is what an earlier life was answered; then the call must not be made again.
+    `answer` is the answer received before a restart; if set, the call must not be made again.
     """
 
     id: str
@@ -43,12 +43,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallIntent:
-    """What a processor is about to ask: for segment `ordinal` (or WHOLE), with which purpose, to which model.
+    """A call that a processor is about to make: for segment `ordinal` (or WHOLE), its purpose and its model.
 
-    `step` counts the answered calls of this purpose for this ordinal: 0 for the first, 1 for a second one that asks
-    again with the errors of the first answer. `variant` names another form of the same request (a rung of a ladder
-    that the endpoint refused without charge); it gives the call another key. `estimate` is what the call will use at
-    most, as far as is known: budgets are held against it.
+    `step` counts the answered calls of this purpose for this ordinal: 0 for the first, 1 for one that asks again with
+    the errors of the first answer. `variant` names another form of the same request (if the endpoint refused the
+    first without charge) and gives the call another key. `estimate` is the most that the call is expected to use;
+    budgets are checked against it.
     """
 
     ordinal: int
@@ -62,15 +62,15 @@ class CallIntent:
 
 
 class Journal(Protocol):
-    """What is durable of the processing of one item. Each call is one transaction, all or nothing.
+    """The durable state of one item's processing. Each method is one atomic transaction.
 
-    Every method raises Superseded when the item is no longer this process's to work on (another replica took it
-    over, the run was deleted): stop at once, record nothing. Those that begin something raise RunStopped when the
-    run was cancelled.
+    Every method raises Superseded when this process no longer owns the item (another replica took it over, the run
+    was deleted): stop at once, record nothing. Methods that begin something raise RunStopped when the run was
+    cancelled.
     """
 
     async def plan(self) -> Plan | None:
-        """Return the cuts that an earlier life planned; None when there are none yet."""
+        """Return the stored cuts; None if there are none yet."""
         ...
 
     async def keep_plan(self, plan: Plan) -> None:
@@ -82,11 +82,11 @@ class Journal(Protocol):
         ...
 
     async def keep_segment(self, ordinal: int, segment: Segment) -> None:
-        """Store the result of one segment; the item's progress moves on."""
+        """Store the result of one segment and advance the item's progress."""
         ...
 
     async def begin_call(self, intent: CallIntent) -> Call:
-        """Store that a call is about to be made, within the budgets, and return its key or its recorded answer.
+        """Store the intent to make a call, within the budgets, and return its key or its recorded answer.
 
         Raises BudgetReached when the estimate does not fit, ProcessorPaused while the processor is paused.
         """
@@ -103,10 +103,10 @@ class Journal(Protocol):
         model: str | None = None,
         segment: tuple[int, Segment] | None = None,
     ) -> None:
-        """Store how a call ended, what it used, and in the same transaction the segment result that came of it.
+        """Store how a call ended and what it used, in one transaction with the segment result that it gave.
 
-        `answer` is kept until the item ends, so that an answer that was paid for is never asked for again. A call
-        that ended `failed` was not answered and may be made again under the same key.
+        `answer` is kept until the item ends, so a paid answer is never requested again. A call that ended `failed`
+        has no answer and may be made again under the same key.
         """
         ...
 
@@ -120,47 +120,47 @@ class Journal(Protocol):
 
 
 class Limiter(Protocol):
-    """One processor's share of what its endpoint allows: requests and tokens a minute, calls in flight, pauses.
+    """One processor's share of its endpoint's limits: requests and tokens a minute, calls in flight, pauses.
 
     All replicas that serve the same processor share it.
     """
 
     def slot(self, tokens: int = 0) -> AbstractAsyncContextManager[None]:
-        """Wait for a turn and hold a slot for the life of the block. `tokens`: how many the call may use.
+        """Wait for a turn and hold a slot for the life of the block. `tokens`: the most that the call may use.
 
-        Raises ProcessorPaused when the processor was paused by a person or by a refused key.
+        Raises ProcessorPaused when a person or a refused key paused the processor.
         """
         ...
 
     def hold_back(self, seconds: float) -> None:
-        """Let nobody begin a call for so long: the endpoint asked for patience (429, Retry-After)."""
+        """Let no call begin for `seconds`: the endpoint asked for patience (429, Retry-After)."""
         ...
 
     async def pause(self, error: Exception) -> None:
         """Pause the processor on all replicas until its configuration changes or a person resumes it.
 
-        `error` says why and holds the line that mends it.
+        `error` gives the reason and the remedy.
         """
         ...
 
 
 class Quota(Protocol):
-    """What all nodes know of one processor: whether it is paused, and who of them may call it when.
+    """The state of one processor on all nodes: whether it is paused, and which node may call it when.
 
-    `is_shared`: other nodes call it as well, so that this one needs a lease.
+    `is_shared`: other nodes call it as well, so this one needs a lease.
     """
 
     is_shared: bool
 
     async def lease(self, ask: Ask) -> tuple[Lease, ProcessorPaused | None]:
-        """Return what this node may use from now on, and the pause that forbids all of it, if there is one.
+        """Return what this node may use now, and the pause that forbids all calls, if any.
 
-        The slots are its own for a few seconds, unless it asks again. Raises StoreUnavailable.
+        The slots belong to the node for a few seconds unless it renews the lease. Raises StoreUnavailable.
         """
         ...
 
     async def give_back(self, ends_at: float | None, unused_seconds: float) -> None:
-        """Let others have everything; of the stretch that ends at `ends_at` so many seconds were not used."""
+        """Return the lease; of the stretch that ends at `ends_at`, `unused_seconds` were not used."""
         ...
 
     async def pause(self, error: Exception) -> None:
@@ -177,9 +177,9 @@ class Item:
     """One media item to process.
 
     `generation` is empty for the first processing in a run, and names the retry in a retry. `only`: in the retry of
-    one segment, its ordinal; all other results stand. `open` opens a read-only descriptor over the item's bytes (it
-    may travel to the spool first, so do not open it before you need it). `duration_seconds` and `probe` are what the
-    import found. `progress` takes a fraction of 1.
+    one segment, its ordinal; all other results stay. `open` opens a read-only descriptor over the item's bytes (it
+    may download to the spool first: open only when needed). `duration_seconds` and `probe` come from the import.
+    `progress` takes a fraction of 1.
     """
 
     run_id: str
@@ -202,10 +202,10 @@ class Item:
 
 
 class Prober(Protocol):
-    """Who looks at a media file before it is imported."""
+    """Reads a media file's metadata before it is imported."""
 
     async def probe(self, fd: int) -> Probe:
-        """Return what the container says.
+        """Return the container's metadata.
 
         Raises MediaUnreadable, MediaLimit, ProcessorCrashed, StorageUnavailable.
         """
@@ -214,35 +214,35 @@ class Prober(Protocol):
 
 @runtime_checkable
 class Examinable(Protocol):
-    """A processor that can look at what it depends on."""
+    """A processor that can check its dependencies."""
 
     async def examine(self) -> tuple[ProcessorError, ...]:
-        """Return what stands in the way of its work, each with what mends it."""
+        """Return the problems that keep it from working, each with a remedy."""
         ...
 
 
 class Processor(Protocol):
-    """Who reads media. Each call isolates the item: a hostile file harms no neighbour and not the daemon."""
+    """Reads media. Each call isolates the item: a hostile file harms neither other items nor the daemon."""
 
     info: ProcessorInfo
 
     def check_prompt(self, prompt: Prompt) -> None:
-        """Raises InvalidInput, saying why, when this processor cannot fill the prompt's schemas."""
+        """Raise InvalidInput, with the reason, if this processor cannot fill the prompt's schemas."""
         ...
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:
-        """Return what such work will cost: calls, tokens and US dollars; no I/O."""
+        """Return the expected cost of the workload: calls, tokens and US dollars; no I/O."""
         ...
 
     async def process(self, item: Item) -> ProcessingResult:
-        """Return all of the item's segments (those of earlier lives included) and the result of the whole.
+        """Return all of the item's segments (earlier results included) and the result of the whole.
 
-        Raises MediaError for media that cannot be read, ProcessorUnavailable while the processor is away (the item
-        waits, however long), ProcessorPaused, BudgetReached, RunStopped, Superseded; ProcessorRefused when it will
-        never do this item. A segment that failed is a Segment with an `error`; it does not raise.
+        Raises MediaError for unreadable media, ProcessorUnavailable while the processor is down (the item waits
+        without limit), ProcessorPaused, BudgetReached, RunStopped, Superseded; ProcessorRefused when it can never do
+        this item. A failed segment does not raise: it is a Segment with an `error`.
         """
         ...
 
     async def aclose(self) -> None:
-        """End every process and connection; nothing more is asked of the processor."""
+        """Close every process and connection; the processor is not used afterwards."""
         ...

@@ -1,7 +1,7 @@
-"""How many steps it takes to hold a value against a JSON Schema, counted without taking them.
+"""Counts the steps of validating a value against a JSON Schema without taking them.
 
-Each rule of a few lines may refer twice to the next one, and the last is then applied a million times. Here every pair
-of a schema and a value is looked at once.
+Each rule of a short schema may refer twice to the next one, so the last is applied a million times. The counter
+visits every pair of a schema and a value once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ALL_VALUES: Final = ("additionalProperties", "unevaluatedProperties")
 
 
 def count_steps(schema: Schema, value: Any) -> float:
-    """Return at most how many steps it takes; infinite where even counting takes too long."""
+    """Return an upper bound of the steps; infinite if even counting takes too long."""
     try:
         return _StepCounter(schema).of(schema, value)
     except (_TooMany, RecursionError):
@@ -27,7 +27,7 @@ def count_steps(schema: Schema, value: Any) -> float:
 
 
 class _TooMany(Exception):
-    """There are too many pairs to look at."""
+    """There are too many pairs to visit."""
 
 
 class _StepCounter:
@@ -45,13 +45,13 @@ class _StepCounter:
             return known
         if len(self._known) >= _MOST_PAIRS:
             raise _TooMany
-        self._known[pair] = 0  # a circle is not walked twice
+        self._known[pair] = 0  # a cycle is not walked twice
         counted = 1 + sum(self.of(inner, part) for inner, part in self._applied(schema, value))
         self._known[pair] = counted
         return counted
 
     def _applied(self, schema: Schema, value: Any) -> Iterator[tuple[Any, Any]]:
-        """The schemas that this one applies, each with what it is applied to."""
+        """Yield the schemas that this one applies, each with the value it applies to."""
         reference = get_reference(schema)
         if reference is not None:
             yield self._target(reference), value

@@ -1,4 +1,4 @@
-"""What Linux tells of a child: whether memory ran out, and what it was waiting for. Other kernels tell nothing."""
+"""What Linux reports of a child: whether memory ran out, and what it waited for. Other kernels report nothing."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _STARVED_FRACTION: Final = 0.5
 
 
 class Hindrance(StrEnum):
-    """What kept a process from its work."""
+    """What kept a process from working."""
 
     PROCESSOR = "processor"
     STORAGE = "storage"
 
 
 def count_memory_kills() -> int:
-    """How often the kernel has ended a process because memory ran out, in our control group and on this machine."""
+    """Return how many processes the kernel killed for lack of memory, in our control group and on this machine."""
     return _read_kills(_VMSTAT) + _read_kills(_group_events_path())
 
 
 def find_hindrance(pid: int, seconds: float) -> Hindrance | None:
-    """What kept a process that ran for so long from its work, as far as the kernel tells; None when nothing did.
+    """Return what kept a process that ran for `seconds` from working; None if nothing did or it is unknown.
 
-    PROCESSOR: one of its threads was ready to run for half of the time, and others ran; where these were its own, which
-    together had a processor for half of the time, nothing did. STORAGE: one waits for a read that cannot be
-    interrupted, as of a disk or a network share that does not answer.
+    PROCESSOR: a thread was ready to run for half of the time while others ran; unless those were the process's own
+    threads, with a processor for half of the time together. STORAGE: a thread waits for an uninterruptible read, as
+    of a disk or network share that does not answer.
     """
     return find_hindrance_in(Path(f"/proc/{pid}"), seconds)
 
 
 def find_hindrance_in(process: Path, seconds: float) -> Hindrance | None:
-    """As `hindrance`, of the process whose folder in /proc this is."""
+    """Return `find_hindrance` of the process with this folder in /proc."""
     with suppress(OSError, ValueError, IndexError):
         threads = list((process / "task").iterdir())
         if any(_read_state(thread) == "D" for thread in threads):
@@ -52,7 +52,7 @@ def find_hindrance_in(process: Path, seconds: float) -> Hindrance | None:
 
 
 def count_threads(pid: int) -> int:
-    """How many threads a process has; 0 where that is not known."""
+    """Return the number of threads of a process; 0 if unknown."""
     with suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
         return int(next(line.removeprefix(_THREADS) for line in lines if line.startswith(_THREADS)))
@@ -60,7 +60,7 @@ def count_threads(pid: int) -> int:
 
 
 def _read_state(thread: Path) -> str:
-    """The letter of its state, which follows a name that may hold anything."""
+    """Return the letter of the thread's state, which follows a name that may contain anything."""
     return (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
 
 

@@ -1,7 +1,7 @@
-"""The limiter of one processor: whoever calls waits here for a turn, first come, first served.
+"""The limiter of one processor: callers wait here for a turn, first come, first served.
 
-In one process nothing else is needed. Nodes that share a processor lease stretches of its schedule and slots for calls
-in flight; a node renews its lease while it has something to do, and gives back what it does not use.
+One process needs nothing else. Nodes that share a processor lease stretches of its schedule and slots for calls in
+flight; a node renews its lease while it has work, and returns what it does not use.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from vvwatch.ports import Clock
 from vvwatch.ports.processing import Limiter, Quota
 
 RENEWAL_SECONDS: Final = 1.0
-"""How often a lease is renewed; so soon all nodes know what one of them was told."""
+"""The interval of lease renewals, and so the delay until all nodes learn what one of them heard."""
 
 _RETRY_SECONDS: Final = 0.25
 _LEASED_AHEAD_SECONDS: Final = 1.0
 _USED_FRACTION: Final = 0.8
 _LONGEST_WAIT_SECONDS: Final = 60.0
-"""Who would have to wait for longer is sent away, and does not sit in a lane meanwhile."""
+"""A caller that would wait longer is sent away, so it does not occupy a lane."""
 
 
 @dataclass(slots=True, eq=False)
 class _Caller:
-    """Who waits for a turn that takes so many seconds of the schedule."""
+    """A caller that waits for a turn of so many seconds of the schedule."""
 
     turn: asyncio.Future[None]
     seconds: float
 
 
 class SharedLimiter:
-    """Implements `Limiter`. `quota` is what the nodes have in common; of one node alone only its pauses are asked.
+    """Implements `Limiter`. `quota` is what the nodes share; a single node asks it only for pauses.
 
     `told` is called with the seconds of patience that the endpoint asked for.
     """
@@ -77,7 +77,7 @@ class SharedLimiter:
         is_leased = quota.is_shared and seconds_of(rates, 1) > 0
         self._turns = Turns(until=-inf) if is_leased else Turns()
         self._used_seconds = self._ahead_seconds = (
-            0.0  # of the present stretch, and how long the next one may be
+            0.0  # of the current stretch, and the longest that the next one may be
         )
         self._held_until = 0.0
         self._held = 0  # how often the endpoint asked for patience
@@ -89,15 +89,15 @@ class SharedLimiter:
 
     @property
     def in_flight(self) -> int:
-        """How many calls are under way here."""
+        """Return the number of calls in flight on this node."""
         return self._in_flight.busy
 
     @asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[None]:
-        """Wait for a turn and hold a slot for the life of the block. `tokens`: how many the call may use.
+        """Wait for a turn and hold a slot for the life of the block. `tokens`: the most that the call may use.
 
-        Raises ProcessorPaused, ProcessorClosing once this process is about to end, or ProcessorUnavailable when the
-        endpoint asked for so much patience that waiting here is of no use.
+        Raises ProcessorPaused, ProcessorClosing when this process is about to end, or ProcessorUnavailable when the
+        endpoint asked for too much patience to wait here.
         """
         await self._refuse_while_paused()
         if self._is_closing:
@@ -112,7 +112,7 @@ class SharedLimiter:
             self._leave(well=held == self._held)
 
     def hold_back(self, seconds: float) -> None:
-        """Let nobody begin a call for so long: the endpoint asked for patience."""
+        """Let no call begin for `seconds`: the endpoint asked for patience."""
         seconds = bounded_patience(seconds)
         self._told(seconds)
         self._in_flight.shrink()
@@ -130,31 +130,31 @@ class SharedLimiter:
             self.stop(ProcessorPaused(str(error), hint))
 
     def drain(self) -> None:
-        """Let no call begin any more: those under way may end."""
+        """Let no further call begin; those in flight may end."""
         self._is_closing = True
         for caller in self._dismissed():
             caller.turn.set_exception(_closing_error())
 
     async def aclose(self) -> None:
-        """End what goes on by itself."""
+        """Stop the background work."""
         if self._timer is not None:
             self._timer.cancel()
         if self._share is not None:
             await self._share.aclose()
 
     def stop(self, paused: ProcessorPaused) -> None:
-        """Send everybody away who waits: the processor is paused."""
+        """Send all waiting callers away: the processor is paused."""
         self._paused = paused
         for caller in self._dismissed():
             caller.turn.set_exception(ProcessorPaused(paused.message, paused.hint, paused.until))
 
     def fail(self, error: Exception) -> None:
-        """Send everybody away who waits: this error is not theirs, and nobody knows whether it passes."""
+        """Send all waiting callers away: this error is not theirs, and may not pass."""
         for caller in self._dismissed():
             caller.turn.set_exception(error)
 
     def take_over(self, lease: Lease, *, ahead_seconds: float) -> None:
-        """Go by what the node got. Its moments are `ahead_seconds` ahead of the monotonic clock's."""
+        """Use the node's lease. Its moments are `ahead_seconds` ahead of the monotonic clock's."""
         if lease.ends_at is not None:
             moments = lease.begins_at - ahead_seconds, lease.ends_at - ahead_seconds
             self._turns = Turns(*moments, LEASED_LATE_SECONDS)
@@ -167,7 +167,7 @@ class SharedLimiter:
         return max(self._turns.until - max(self._turns.next_at, self._clock.monotonic()), 0.0)
 
     def needed_seconds(self) -> float:
-        """Return for how long a stretch of the schedule to ask: about for what is used in a second; 0 for none."""
+        """Return how long a stretch to lease: about what is used in a second; 0 for none."""
         if not self._callers or self._begins_at(self._callers[0]) is not None:
             return 0.0
         was_used = self._used_seconds > _USED_FRACTION * self._ahead_seconds
@@ -178,14 +178,14 @@ class SharedLimiter:
 
     @property
     def load(self) -> int:
-        """How many calls are under way or wait here."""
+        """Return how many calls are in flight or wait here."""
         return self._in_flight.busy + len(self._callers)
 
     def serve(self) -> None:
-        """Let begin what may begin now, and see to it that the next one is served in time."""
+        """Start the callers whose turn has come, and schedule the next."""
         while self._callers:
             caller = self._callers[0]
-            if caller.turn.done():  # it went away
+            if caller.turn.done():  # it left
                 self._callers.popleft()
                 continue
             if not self._in_flight.has_room() or not self._has_slot():
@@ -214,7 +214,7 @@ class SharedLimiter:
             await caller.turn
         except asyncio.CancelledError:
             if caller.turn.done() and not caller.turn.cancelled() and caller.turn.exception() is None:
-                self._leave(well=False)  # it was its turn in the moment in which it went away
+                self._leave(well=False)  # its turn came as it left
             elif caller in self._callers:
                 self._callers.remove(caller)
                 self.serve()
@@ -281,7 +281,7 @@ _: type[Limiter] = SharedLimiter
 
 
 class _LeaseKeeper:
-    """The lease of this node: renewed while there is something to do, and given back a moment after that."""
+    """The lease of this node: renewed while there is work, and returned a moment later."""
 
     def __init__(self, limiter: SharedLimiter, clock: Clock, quota: Quota) -> None:
         self._limiter = limiter
@@ -298,7 +298,7 @@ class _LeaseKeeper:
         self._keeper: asyncio.Task[None] | None = None
 
     def has_slot(self, busy: int) -> bool:
-        """Return whether this node may have one more call under way; if not, it asks for that."""
+        """Return whether this node may have one more call in flight; if not, request it."""
         if busy < self._slots and self._clock.monotonic() < self._valid_until:
             return True
         if not self._is_denied:
@@ -306,17 +306,17 @@ class _LeaseKeeper:
         return False
 
     def note(self) -> None:
-        """Note that somebody came."""
+        """Note that a caller came."""
         self._peak = max(self._peak, self._limiter.load)
         self._work()
 
     def left(self) -> None:
-        """Note that a call ended: a slot that others wait for is given back at once."""
+        """Note that a call ended: a slot that others wait for is returned at once."""
         if self._limiter.in_flight >= self._slots:
             self.nudge()
 
     def hold_back(self, seconds: float) -> None:
-        """Let the other nodes know that the endpoint asked for patience."""
+        """Tell the other nodes that the endpoint asked for patience."""
         self._patience_seconds = max(self._patience_seconds, seconds)
         self.nudge()
 
@@ -326,7 +326,7 @@ class _LeaseKeeper:
         self._work()
 
     async def aclose(self) -> None:
-        """Give everything back."""
+        """Return the lease."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
@@ -355,7 +355,7 @@ class _LeaseKeeper:
         self._peak, asked_at = load, self._clock.monotonic()
         try:
             lease, paused = await self._quota.lease(ask)
-        except StoreUnavailable:  # who waits goes on waiting; what was leased expires
+        except StoreUnavailable:  # callers go on waiting; the lease expires
             return
         except Exception as error:  # noqa: BLE001  # nobody waits for what a fault of ours will never give
             limiter.fail(error)
@@ -371,7 +371,7 @@ class _LeaseKeeper:
         limiter.take_over(lease, ahead_seconds=self._clock.now() - self._clock.monotonic())
 
     async def _rest(self) -> None:
-        """Return when it is time to renew the lease, or when something happened before that."""
+        """Return when the lease is due for renewal, or earlier if something happened."""
         is_waiting = self._is_denied and self._limiter.load > self._limiter.in_flight
         async with anyio.create_task_group() as tasks:
             seconds = _RETRY_SECONDS if is_waiting else RENEWAL_SECONDS

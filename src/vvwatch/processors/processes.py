@@ -1,4 +1,4 @@
-"""Processes that are spoken to over pipes, and never left behind."""
+"""Child processes that talk over pipes and are never left behind."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _make_folder(work_dir: Path, prefix: str) -> Path:
 
 def _remove_folder(folder: Path) -> None:
     try:
-        folder.rmdir()  # an empty one goes without a descriptor, of which there may be none
+        folder.rmdir()  # an empty folder needs no descriptor, and there may be none left
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -62,9 +62,9 @@ async def run_process(
     pass_fds: Sequence[int] = (),
     umask: int = -1,
 ) -> AsyncIterator[Process]:
-    """Run `command` in `folder` for the life of the block, in a session of its own.
+    """Run `command` in `folder` for the life of the block, in its own session.
 
-    However the block ends, the process and its group are gone then. Raises OSError when it cannot be started.
+    However the block ends, the process and its group are gone afterwards. Raises OSError when it cannot be started.
     """
     process = await start_process(
         command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=folder, env=env, pass_fds=pass_fds, umask=umask
@@ -74,7 +74,7 @@ async def run_process(
     finally:
         with anyio.CancelScope(shield=True):
             await end_process(process, grace_seconds)
-            # Whatever the child started and left behind is in its group still, and holds the number of that group.
+            # Whatever the child left behind is still in its group, and keeps the group's number in use.
             signal_group(process, signal.SIGKILL)
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
@@ -83,13 +83,13 @@ async def run_process(
 
 
 async def start_process(command: Sequence[str], **how: Any) -> Process:
-    """Start `command` in a session of its own; `how` goes to anyio. Raises OSError when it cannot be started."""
+    """Start `command` in its own session; `how` goes to anyio. Raises OSError when it cannot be started."""
     _install_watcher()
     try:
         # Shielded: cancelled halfway, a process would run that nobody knows of.
         with anyio.CancelScope(shield=True):
             process = await anyio.open_process(command, start_new_session=True, **how)
-    except RuntimeError as error:  # a thread that the system does not grant
+    except RuntimeError as error:  # the system refused a thread
         raise BlockingIOError(errno.EAGAIN, str(error)) from error
     return process
 
@@ -97,7 +97,7 @@ async def start_process(command: Sequence[str], **how: Any) -> Process:
 if sys.version_info < (3, 12):
 
     class _Watcher(asyncio.ThreadedChildWatcher):
-        """Ends a child that the system grants no thread to wait for; asyncio would leave it running, with its pipes."""
+        """Ends a child if the system refuses the thread that waits for it; asyncio would leave it running."""
 
         def add_child_handler(
             self, pid: int, callback: Callable[[int, int, *_Args], object], *args: *_Args
@@ -122,14 +122,14 @@ else:
 
 
 async def _close_pipes(process: Process) -> None:
-    """Close our ends of the pipes: the event loop does that only when everybody else has closed theirs."""
+    """Close our ends of the pipes: the event loop waits until all others have closed theirs."""
     transport = cast("Any", process)._process._transport  # noqa: SLF001  # there is no other way to it
     transport.close()
     await anyio.lowlevel.checkpoint()
 
 
 async def send_request(stdin: ByteSendStream, request: bytes) -> None:
-    """Send all of `request` and close `stdin`; whoever does not listen misses it."""
+    """Send all of `request` and close `stdin`; a process that does not read misses it."""
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
         await stdin.send(request)
     await stdin.aclose()
@@ -138,7 +138,7 @@ async def send_request(stdin: ByteSendStream, request: bytes) -> None:
 async def keep_tail(
     stderr: ByteReceiveStream, tail: bytearray, most_bytes: int, most_read_bytes: float = math.inf
 ) -> bool:
-    """Keep the last bytes of `stderr` in `tail`; return False, at once, when there are more than may be read."""
+    """Keep the last bytes of `stderr` in `tail`; return False at once if there are more than may be read."""
     read = 0
     async for chunk in stderr:
         tail += chunk
@@ -150,7 +150,7 @@ async def keep_tail(
 
 
 async def wait_for_exit(process: Process) -> None:
-    """Return when the process itself is over; others may hold its pipes open still, and `wait` waits for those."""
+    """Return when the process itself has exited; `wait` also waits for others that hold its pipes open."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -165,19 +165,19 @@ async def wait_for_exit(process: Process) -> None:
 
 
 def signal_group(process: Process, number: signal.Signals) -> None:
-    """Send a signal to all of the process's group that are still there."""
+    """Send a signal to all remaining processes of the group."""
     with suppress(ProcessLookupError, PermissionError):  # denied: on macOS, when only zombies are left in it
         os.killpg(process.pid, number)
 
 
 async def end_process(process: Process, grace_seconds: float, *, gently: bool = False) -> None:
-    """Wait for the process to go: by itself when `gently`, then asked to, then made to."""
+    """Wait for the process to exit: on its own if `gently`, then by SIGTERM, then by SIGKILL."""
     signals = (None, signal.SIGTERM, signal.SIGKILL) if gently else (signal.SIGTERM, signal.SIGKILL)
     for number in signals:
         if process.returncode is not None:
             return
         if number is not None:
             signal_group(process, number)
-        # Bounded even after SIGKILL: a process stuck in a read of a dead network share dies when the share does.
+        # Bounded even after SIGKILL: a process stuck reading a dead network share dies when the share does.
         with anyio.move_on_after(grace_seconds):
             await process.wait()

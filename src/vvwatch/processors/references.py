@@ -13,13 +13,13 @@ _MISSING: Final[Schema] = {}
 
 
 def get_reference(schema: Schema) -> str | None:
-    """Return what the schema refers to, if it does."""
+    """Return the reference of the schema, or None."""
     target = schema.get("$ref", schema.get("$dynamicRef"))
     return target if isinstance(target, str) else None
 
 
 def find_target(root: Schema, reference: str) -> Any:
-    """Return the part of `root` that `reference` names; an empty schema, which allows all, when there is none."""
+    """Return the part of `root` that `reference` names; if there is none, an empty schema, which allows all."""
     fragment = unquote(reference.partition("#")[2])
     if not fragment.startswith("/"):
         return _find_anchor(root, fragment) if fragment else root
@@ -30,9 +30,9 @@ def find_target(root: Schema, reference: str) -> Any:
 
 
 def resolve_schema(root: Schema, schema: Any) -> Any:
-    """Return the schema that `schema` stands for where it is nothing but a reference, however often it is passed on.
+    """Return the schema behind `schema` if that is only a reference, however long the chain.
 
-    What stands beside the reference is not looked at. A circle ends in a schema that allows all.
+    Keywords beside the reference are ignored. A cycle ends in a schema that allows all.
     """
     for _ in range(_MOST_HOPS):
         reference = get_reference(schema) if isinstance(schema, Mapping) else None

@@ -1,4 +1,4 @@
-"""Which folder opens the processors of each type, and what all of them are given."""
+"""Maps each processor type to the module that opens it, and holds what all processors receive."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _MODULES: Final[Mapping[str, str]] = {
     "technical": "vvwatch.processors.technical.processor",
     "videovector": "vvwatch.processors.videovector.processor",
 }
-"""The module of each type; it has a function `open_processor` (see Opener), and is loaded where it is configured."""
+"""The module of each type, loaded only if configured; its function `open_processor` is an Opener."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What the daemon gives to processors.
 
-    `limits` bounds a confined child, `work_dir` holds private folders: what lies there while nothing is processed is
-    left over from a crash. `limiter` makes a processor's limiter of its name and rates. `emit` is telemetry's.
+    `limits` bounds a confined child; `work_dir` holds private folders, and files there are left over from a crash if
+    nothing is processed. `limiter` makes a processor's limiter from its name and rates. `emit` records telemetry.
     """
 
     limits: Limits
@@ -42,7 +42,7 @@ class Resources:
 
 
 class Opener(Protocol):
-    """Makes a processor of its name, its table (the one of its type) and its API key. Starts and asks nothing yet."""
+    """Makes a processor from its name, its table (of its type) and its API key; connects to nothing yet."""
 
     def __call__(self, name: str, table: Any, api_key: Secret | None, resources: Resources, /) -> Processor:
         """Return the processor. Raises InvalidInput when a package that it needs is not installed."""
@@ -50,10 +50,10 @@ class Opener(Protocol):
 
 
 class ClosedLimiter:
-    """Implements `Limiter` for who only asks what processors would do: no call is ever made."""
+    """Implements `Limiter` for callers that only need forecasts: no call is ever made."""
 
     def slot(self, tokens: int = 0) -> AbstractAsyncContextManager[None]:  # noqa: ARG002  # the port's name
-        """Raises ProcessorPaused."""
+        """Raise ProcessorPaused."""
         raise ProcessorPaused("no processor is called here", "start the daemon: vvwatch run")
 
     def hold_back(self, seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""How an item is worked on segment by segment: cut, extract, ask, and look at the whole in the end.
+"""Processes an item segment by segment: cut, extract, ask, and finally ask about the whole.
 
-What an earlier life did is not done again: the cuts, and the segments that have a result.
+Cuts and segment results from before a restart are not made again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from vvwatch.ports.processing import Item
 from vvwatch.processors.media.cutting import Cutter, Extract, ExtractSettings
 
 _AHEAD: Final = 2
-"""So many segments are extracted for each that is asked for at a time."""
+"""Segments extracted for each that is asked about at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What is said of the item as a whole; `error` is why nothing is."""
+    """The result of the item as a whole; `error` is the reason for none."""
 
     metadata: dict[str, Any]
     metadata_text: str
@@ -33,29 +33,29 @@ class Whole:
 
 
 class Asker(Protocol):
-    """What a processor that works by segments adds: whom it asks."""
+    """What a processor that works by segments adds: how it asks."""
 
     async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:
-        """Return the segment's result; the journal has kept it when this returns.
+        """Return the segment's result, which the journal has kept by then.
 
-        An answer that is no good is a Segment with `error`. What is raised stops the item, not the others in flight.
+        A bad answer gives a Segment with `error`. An exception stops the item, but not the calls in flight.
         """
         ...
 
     async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:
-        """Return what is said of the whole, by all segments in order; some of them may have failed."""
+        """Return the result of the whole, from all segments in order; some of them may have failed."""
         ...
 
 
 async def process_by_segments(
     item: Item, cutter: Cutter, wanted: ExtractSettings, asker: Asker, in_flight: int
 ) -> ProcessingResult:
-    """Work on what is missing of `item`, up to `in_flight` segments at a time, and return all of its segments.
+    """Process the missing parts of `item`, up to `in_flight` segments at a time, and return all segments.
 
-    The item is opened only to be cut and where something is to be extracted. In the retry of one segment
-    (`item.only`) the whole is not asked about again, so that the metadata of the result are empty, unless no other
-    segment was good: then nobody has asked yet. The first error that `asker` raises stops new segments; those in
-    flight are waited for, as they may be paid for, and then it is raised. Only Superseded stops them all at once.
+    The item is opened only to be cut or extracted from. The retry of one segment (`item.only`) does not ask about the
+    whole again, so the result's metadata are empty; unless no other segment succeeded, because then the whole was
+    never asked about. The first error that `asker` raises stops new segments; it is raised after those in flight,
+    which may be paid for, have ended. Only Superseded stops them all at once.
     """
     plan = await item.journal.plan() or await _load_or_make_plan(item, cutter)
     kept = dict(await item.journal.segments())
@@ -105,7 +105,7 @@ def _is_whole_wanted(item: Item, kept: dict[int, Segment]) -> bool:
 
 @dataclass(slots=True)
 class _Round:
-    """The segments that are worked on in this life; their results join those that were `kept`."""
+    """The segments that are asked about now; their results join those that were `kept`."""
 
     item: Item
     plan: Plan
@@ -154,7 +154,7 @@ class _Round:
 
 
 class _Source(Protocol):
-    """Where the segments to ask about come from."""
+    """The source of the segments to ask about."""
 
     def __aiter__(self) -> AsyncIterator[Extract]: ...
 
@@ -163,7 +163,7 @@ class _Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _EmptyExtracts:
-    """Segments of which nothing is extracted."""
+    """Segments without extracted files."""
 
     plan: Plan
     missing: Sequence[int]

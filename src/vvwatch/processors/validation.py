@@ -1,4 +1,4 @@
-"""Answers of models and programs: read within bounds, and held against the schema of the prompt."""
+"""Reads answers of models and programs within bounds, and validates them against the prompt's schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vvwatch.errors import InvalidInput
 from vvwatch.processors.effort import count_steps
 
 DEEPEST: Final = 64
-"""How many levels an answer may have."""
+"""The deepest nesting of an answer."""
 _MOST_VALUES: Final = 500_000
 _MOST_ERRORS: Final = 20
 _LONGEST_ERROR: Final = 300
@@ -30,29 +30,29 @@ Validator = Callable[[Any], list[str]]
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raise InvalidInput when answers cannot be held against `schema`. Nothing is fetched."""
+    """Raise InvalidInput if answers cannot be validated against `schema`. Fetches nothing."""
     _check_schema(json.dumps(schema))
 
 
 def _check_schema(schema: str) -> Draft202012Validator:
     try:
-        # An unresolved reference and a bad pattern come to light when the schema is compiled.
+        # Compiling the schema reveals unresolved references and bad patterns.
         return _compile_schema(schema)
     except (Misfit, ValueError) as error:
         raise InvalidInput(f"not a JSON Schema: {_shorten_line(_first_line(error))}") from error
 
 
 def validate(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """Return why `value` does not fit `schema`, one line a reason; empty when it fits.
+    """Return why `value` does not fit `schema`, one line a reason; empty if it fits.
 
-    A line names the place and the rule, and never repeats the value, which may be large. Where a schema is made so
-    that this would take long, the reason says so. Raises InvalidInput for a schema that `check_schema` refuses.
+    A line names the place and the rule, and never repeats the value, which may be large. If the schema makes
+    validation too slow, the reason says so. Raises InvalidInput for a schema that `check_schema` refuses.
     """
     return validator_of(schema)(value)
 
 
 def validator_of(schema: Mapping[str, Any]) -> Validator:
-    """Return what validates many values by one schema, which may be large. Raises as `validate`."""
+    """Return a validator of many values by one schema, which may be large. Raises as `validate`."""
     text = json.dumps(schema)
     return partial(_find_misfits, _check_schema(text), schema, "$ref" in text or "$dynamicRef" in text)
 
@@ -67,7 +67,7 @@ def _find_misfits(
         return ["$: it takes too many steps to hold the value against the schema"]
     if compiled.is_valid(value):
         return []
-    # All errors at once are made before the first is seen: of many, only the first is asked for.
+    # The library makes all errors before it yields the first: of many values, ask only for the first.
     few = count_steps(schema, value) <= _MOST_STEPS_OF_ALL
     misfits = islice(compiled.iter_errors(value), _MOST_ERRORS) if few else _first_misfits(compiled, value)
     return [_shorten_line(f"{_format_place(misfit)}: {misfit.message}") for misfit in misfits]
@@ -82,10 +82,10 @@ def _first_misfits(compiled: Draft202012Validator, value: Any) -> list[Misfit]:
 
 
 def parse_object(text: bytes, most_bytes: int) -> dict[str, Any]:
-    """Return the one JSON object that `text` is.
+    """Return the one JSON object in `text`.
 
-    Raises ValueError, saying why, when it is anything else, longer than `most_bytes`, nested too deeply, of too many
-    values, or holds what cannot be stored: infinite numbers, halves of characters.
+    Raises ValueError, with the reason, if it is anything else, longer than `most_bytes`, nested too deeply, of too
+    many values, or holds what cannot be stored: infinite numbers, unpaired surrogates.
     """
     if len(text) > most_bytes:
         raise ValueError(f"more than {most_bytes:,} bytes")
@@ -109,24 +109,24 @@ def _parse_storable(text: bytes) -> Any:
         raise ValueError("not UTF-8") from None
     except json.JSONDecodeError:
         raise
-    except ValueError as error:  # what Python advises after the colon is for programmers
+    except ValueError as error:  # Python's advice after the colon is for programmers
         raise ValueError(_first_line(error).partition(":")[0]) from None
     return value
 
 
 def check_values(text: bytes, most: int) -> None:
-    """Raise ValueError for JSON that may have more than `most` values: it would take long to read and much memory."""
+    """Raise ValueError for JSON that may have more than `most` values: reading it would take much time and memory."""
     if count_values(text) > most:
         raise ValueError(f"more than {most:,} values")
 
 
 def count_values(text: bytes) -> int:
-    """Return how many values a piece of JSON has at most, found without reading it."""
+    """Return an upper bound of the values in a piece of JSON, without parsing it."""
     return sum(map(text.count, _BEFORE_A_VALUE))
 
 
 def check_extent(value: Any, most_values: float = math.inf) -> None:
-    """Raise ValueError when `value` is nested too deeply, or holds more than so many values."""
+    """Raise ValueError when `value` is nested too deeply or holds more than `most_values` values."""
     level, count = [value], 0
     for _ in range(DEEPEST):
         level = [container for container in level if isinstance(container, dict | list)]
@@ -139,7 +139,7 @@ def check_extent(value: Any, most_values: float = math.inf) -> None:
 
 
 async def call_in_thread(length: int, function: Callable[..., _Value], *arguments: Any) -> _Value:
-    """Return what `function` makes of an answer of such a length; in a thread where all others would wait for it."""
+    """Return `function(*arguments)` for an answer of `length` bytes; run it in a thread if it may take long."""
     if length <= _QUICKLY_READ:
         return function(*arguments)
     return await anyio.to_thread.run_sync(function, *arguments)

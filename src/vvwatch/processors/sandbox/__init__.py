@@ -1,7 +1,7 @@
-"""The sandbox of processes that handle what strangers made: no files, no network, no other processes.
+"""The sandbox of processes that handle untrusted input: no files, no network, no other processes.
 
-`enter` begins it, for good: Landlock where the kernel has it, and a filter of system calls. Neither needs a
-privilege. What is open already stays usable, so whoever enters opens and imports first what it will need.
+`enter_sandbox` is irreversible: it applies Landlock if the kernel has it, and a system call filter. Neither needs a
+privilege. Open descriptors stay usable, so open and import everything needed before entering.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ HINT: Final = (
     "use Linux 5.13 or newer on x86-64 or arm64, with landlock in the boot option lsm= (cat /sys/kernel/security/lsm);"
     " in a container, its seccomp profile has to allow landlock_create_ruleset, _add_rule and _restrict_self"
 )
-"""What gives a machine all of it."""
+"""What a machine needs for the complete sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What holds a process: the version of Landlock (0 for none), and whether its system calls are filtered."""
+    """The confinement of a process: the Landlock version (0 for none), and whether system calls are filtered."""
 
     landlock: int
     seccomp: bool
 
     @property
     def lacks(self) -> str:
-        """What of it is not to be had here, and what that leaves open; empty when nothing is missing."""
+        """Return the missing parts and what they leave open; empty if nothing is missing."""
         return "; ".join(
             words
             for there, words in ((self.landlock, _NO_LANDLOCK), (self.seccomp, _NO_SECCOMP))
@@ -55,20 +55,20 @@ class Sandbox:
 
 
 def probe_sandbox() -> Sandbox:
-    """Return what would hold this process, were it to enter; nothing is changed."""
+    """Return the confinement available to this process; changes nothing."""
     if sys.platform != "linux":
         return Sandbox(0, seccomp=False)
     return Sandbox(landlock.landlock_version(), seccomp.is_available())
 
 
 def enter_sandbox(folder: Path | None = None) -> Sandbox:
-    """Confine this process to computing and to what is open; return what holds it. There is no way back.
+    """Confine this process to computing and to its open descriptors; return the confinement. Irreversible.
 
-    It is to have one thread: others would stay outside. Capabilities of root are given up where that is allowed.
-    In `folder` it may create files that were not there. Nothing can be imported any more. Where the kernel lacks a
-    part, the other part still holds: without Landlock new files may be created wherever this user may write, if there
-    is a `folder`; without a filter, files cannot be opened but the network and other processes can be reached. Raises
-    OSError where a part is there and cannot be used.
+    The process must have one thread: others would stay outside. Drops root's capabilities if allowed. In `folder` it
+    may create new files. Nothing can be imported afterwards. If the kernel lacks one part, the other still holds:
+    without Landlock and with a `folder`, new files may be created wherever this user may write; without a filter,
+    files cannot be opened but the network and other processes can be reached. Raises OSError if a part is present but
+    fails.
     """
     _forbid_imports()
     hide_memory()
@@ -80,9 +80,9 @@ def enter_sandbox(folder: Path | None = None) -> Sandbox:
 
 
 def hide_memory() -> None:
-    """Keep the memory and the environment of this process from others of its user, and out of core dumps.
+    """Hide the memory and the environment of this process from other processes of its user and from core dumps.
 
-    Programs that it starts are as open as any, until they do the same.
+    Programs that it starts are not hidden unless they call this too.
     """
     if sys.platform == "linux":
         # A limit of zero does not keep a dump from a program that collects dumps; this does.
@@ -91,7 +91,7 @@ def hide_memory() -> None:
 
 
 def lower_limit(kind: int, soft: int, hard: int | None = None) -> None:
-    """Set a limit of this process, or leave the one that is there where it is stricter."""
+    """Set a limit of this process, or keep the current one if it is stricter."""
     ceiling = resource.getrlimit(kind)[1]
     hard = soft if hard is None else hard
     if ceiling != resource.RLIM_INFINITY:
@@ -100,14 +100,14 @@ def lower_limit(kind: int, soft: int, hard: int | None = None) -> None:
 
 
 def _drop_capabilities() -> None:
-    """Give up what root may do besides, such as raising its own limits.
+    """Drop root's capabilities, such as raising its own limits.
 
-    Where another filter forbids that, the sandbox holds all the same: few capabilities help without system calls.
+    If another filter forbids it, the sandbox still holds: few capabilities help without system calls.
     """
     header = ctypes.create_string_buffer(_CAPABILITIES_OF_THIS_THREAD)
     load_libc().capset(header, bytes(_CAPABILITIES_BYTES))
 
 
 def _forbid_imports() -> None:
-    """Say of a module that was forgotten that it is missing; otherwise it looks like a file that cannot be read."""
+    """Report a module that was not imported in time as missing; otherwise it looks like an unreadable file."""
     sys.meta_path[:] = [BuiltinImporter, FrozenImporter]

@@ -1,4 +1,4 @@
-"""Landlock by system calls: from now on this process and its threads open no path, but new files in one folder."""
+"""Landlock by system calls: this process and its threads can open no path except new files in one folder."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _NO_FLAGS: Final = ctypes.c_uint32(0)
 _WRITE_FILE: Final = 1 << 1
 _MAKE_REGULAR_FILE: Final = 1 << 8
 _FILE_ACCESS: Final = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
-"""The kinds of access to files that can be refused, by the ABI that brought them."""
+"""The kinds of file access that can be denied, by the ABI that introduced them."""
 
 _TCP_BIND_AND_CONNECT: Final = 3
 _ABSTRACT_SOCKETS_AND_SIGNALS: Final = 3
 
 
 def landlock_version() -> int:
-    """Return the version of Landlock that this process may use; 0 where there is none, or a filter forbids it."""
+    """Return the Landlock version that this process can use; 0 if there is none, or a filter forbids it."""
     return max(0, int(load_libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)))
 
 
 def restrict_files(folder: Path | None) -> int:
-    """Let this thread, and those that it starts, open nothing by a path; return the version of Landlock.
+    """Forbid this thread, and those that it starts, to open any path; return the Landlock version.
 
-    In `folder` new files may be created. Where the kernel can, TCP, and signals and abstract sockets of others are
-    refused too. Descriptors that are open already stay usable. Needs `no_new_privs`. Does nothing and returns 0 where
-    there is no Landlock; raises OSError where there is and it cannot be used.
+    New files may be created in `folder`. If the kernel can, TCP, and other processes' signals and abstract sockets
+    are denied too. Open descriptors stay usable. Needs `no_new_privs`. Does nothing and returns 0 without Landlock;
+    raises OSError if Landlock is present but fails.
     """
     version = landlock_version()
     if version == 0:
@@ -59,7 +59,7 @@ def restrict_files(folder: Path | None) -> int:
 
 
 def _ruleset_attributes(version: int) -> bytes:
-    """Return `struct landlock_ruleset_attr` as this version knows it."""
+    """Return `struct landlock_ruleset_attr` of this version."""
     files = sum(bits for since, bits in _FILE_ACCESS.items() if version >= since)
     fields = [files]
     if version >= 4:

@@ -1,7 +1,7 @@
-"""A seccomp filter: the few system calls that a process still needs, and no others.
+"""A seccomp filter that allows only the few system calls that a process still needs.
 
-What is refused fails with an error instead of ending the process: libraries ask for much that they can do without, and
-an item must not be lost because a C library asks one question more than the one that was tried here.
+A denied call fails with an error instead of ending the process: libraries make many calls that they can do without,
+and an item must not be lost because a C library makes one call more than the tested one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PR_GET_SECCOMP: Final = 21
 _PR_SET_SECCOMP: Final = 22
 _SECCOMP_MODE_FILTER: Final = 2
 
-# Classic BPF, and what `struct seccomp_data` holds where.
+# Classic BPF, and the offsets in `struct seccomp_data`.
 _LOAD_WORD: Final = 0x20
 _JUMP_IF_EQUAL: Final = 0x15
 _JUMP_IF_AT_LEAST: Final = 0x35
@@ -59,12 +59,12 @@ class Instruction:
 
 
 def build_filter(machine: str, pid: int, *, creates_files: bool) -> list[Instruction]:
-    """Return the filter for the process `pid` on `machine` (as of `uname -m`); raises KeyError for an unknown one.
+    """Return the filter for the process `pid` on `machine` (as of `uname -m`); raise KeyError if unknown.
 
-    Allowed are computing, memory that is never executable, threads, signals to itself, and reading and writing what
-    is open; `creates_files` adds creating files that were not there. All else fails: with ENOSYS what is newer
-    than Linux 5.0, so that a C library takes the older way, and with EPERM the rest. Calls in the convention of
-    another architecture end the process.
+    Allows computing, memory that is never executable, threads, signals to itself, and reading and writing open files;
+    `creates_files` adds creating new files. All else fails: calls newer than Linux 5.0 with ENOSYS, so that a C
+    library falls back to the older one, and the rest with EPERM. Calls in the convention of another architecture end
+    the process.
     """
     numbers = NUMBERS[machine]
     calls = {**ALLOWED, **(CREATES_FILES if creates_files else {})}
@@ -85,16 +85,16 @@ def build_filter(machine: str, pid: int, *, creates_files: bool) -> list[Instruc
 
 
 def is_available() -> bool:
-    """Whether there is a filter for this system: Linux on a known architecture, with seccomp in its kernel."""
+    """Return whether a filter works here: Linux on a known architecture, with seccomp in its kernel."""
     known = sys.platform == "linux" and sys.maxsize > 1 << 32 and os.uname().machine in ARCHITECTURES
     return known and load_libc().prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) >= 0
 
 
 def install_filter(*, creates_files: bool) -> bool:
-    """Filter the system calls of this thread and those that it starts; for good.
+    """Filter the system calls of this thread and those that it starts, permanently.
 
-    Returns False, and has done nothing, on a system for which there is no filter. Needs `no_new_privs`; raises OSError
-    where there is one and the kernel refuses it.
+    Returns False and does nothing on a system without a filter. Needs `no_new_privs`; raises OSError if the kernel
+    refuses the filter.
     """
     if not is_available():
         return False
@@ -111,7 +111,7 @@ def install_filter(*, creates_files: bool) -> bool:
 
 
 def _allow_call(number: int, rule: Rule) -> Iterator[Instruction]:
-    """Yield what allows the call `number` when the rule holds; of arguments the kernel takes the low words."""
+    """Yield instructions that allow the call `number` if the rule holds; the kernel compares the low words."""
     if not rule:
         yield Instruction(_JUMP_IF_EQUAL, 0, 1, number)
         yield _return_action(_ALLOW)

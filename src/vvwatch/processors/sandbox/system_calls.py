@@ -1,4 +1,4 @@
-"""System calls of processes that handle what strangers made: which they need, with which arguments, their numbers."""
+"""The system calls that a confined process needs, with their arguments and numbers."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 Rule = tuple[tuple[int, int, int], ...]
-"""What an argument has to be: its index, a mask, and its value under that mask. One of several has to hold."""
+"""A condition on an argument: its index, a mask, and the value under that mask. One of several must hold."""
 
 FIRST_OF_ALL_ARCHITECTURES: Final = 424
-"""From this number on, which is Linux 5.1, a call has the same number on all architectures."""
+"""From this number on (Linux 5.1), a call has the same number on all architectures."""
 
 _WORD: Final = 0xFFFFFFFF
 _PR_SET_NAME: Final = 15
 _NOT_EXECUTABLE: Final[Rule] = ((2, 4, 0),)  # PROT_EXEC
 _F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC = 1, 2, 3, 1030
 
-# CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID: what glibc and musl ask for
-# when they start a thread. Musl adds CLONE_DETACHED, which means nothing any more.
+# CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID: glibc and musl set these
+# to start a thread. Musl adds the obsolete CLONE_DETACHED.
 _THREAD: Final = 0x3D0F00
 _CLONE_DETACHED: Final = 0x400000
 
 _CREATES: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-_O_LARGEFILE_AND_NOFOLLOW: Final = 0o500000  # on one architecture the other way round than on the other
+_O_LARGEFILE_AND_NOFOLLOW: Final = 0o500000  # swapped between the two architectures
 
 
 def _own_pid_rule(pid: int) -> Rule:
@@ -32,7 +32,7 @@ def _own_pid_rule(pid: int) -> Rule:
 
 
 ALLOWED: Final[Mapping[str, Rule | Callable[[int], Rule]]] = {
-    # What is open: the media, pipes, files that it created.
+    # Open files: the media, pipes, files that the process created.
     "read": (),
     "pread64": (),
     "lseek": (),
@@ -41,9 +41,9 @@ ALLOWED: Final[Mapping[str, Rule | Callable[[int], Rule]]] = {
     "close": (),
     "dup": (),
     "fstat": (),
-    "newfstatat": (),  # as glibc does fstat; it opens nothing, but tells of any path whether it exists
+    "newfstatat": (),  # glibc's fstat; it opens nothing, but reveals whether a path exists
     "fcntl": tuple((1, _WORD, command) for command in (_F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC)),
-    # Memory that is never executable, so no code comes in with the media.
+    # Memory that is never executable, so the media cannot inject code.
     "mmap": _NOT_EXECUTABLE,
     "mprotect": _NOT_EXECUTABLE,
     "munmap": (),
@@ -62,30 +62,30 @@ ALLOWED: Final[Mapping[str, Rule | Callable[[int], Rule]]] = {
     "getpid": (),
     "exit": (),
     "exit_group": (),
-    # Signals: handlers, and abort(), which sends one to itself.
+    # Signals: handlers, and abort(), which signals its own process.
     "rt_sigaction": (),
     "rt_sigprocmask": (),
     "rt_sigreturn": (),
     "sigaltstack": (),
     "tgkill": _own_pid_rule,
     "restart_syscall": (),
-    # Time, where the kernel answers it with calls only, and the seeds of hashes.
+    # Time, if the kernel answers it only by calls, and the seeds of hashes.
     "clock_gettime": (),
     "clock_nanosleep": (),
     "gettimeofday": (),
     "getrandom": (),
-    # Its own limits: CPU time follows the length of the media, within the hard limit.
+    # Its own limits: CPU time depends on the length of the media, within the hard limit.
     "prlimit64": ((0, _WORD, 0),),
 }
-"""What every task may call; a call without a rule may have any arguments."""
+"""The calls that every task may make; a call without a rule may have any arguments."""
 
 CREATES_FILES: Final[Mapping[str, Rule]] = {
     "openat": ((2, _WORD & ~(os.O_CLOEXEC | _O_LARGEFILE_AND_NOFOLLOW), _CREATES),),
 }
-"""What a task may call besides that writes pictures and sound: it creates files that were not there."""
+"""The additional calls of a task that writes pictures and sound: it creates new files."""
 
 ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""The number of an architecture in a filter, by the name that `uname -m` prints."""
+"""The filter's number of an architecture, by the name that `uname -m` prints."""
 
 _NUMBERS_ON_BOTH: Final = """
     read 0 63, pread64 17 67, lseek 8 62, write 1 64, writev 20 66, close 3 57, dup 32 23, fstat 5 80,
@@ -104,11 +104,11 @@ NUMBERS: Final[Mapping[str, Mapping[str, int]]] = {
 
 
 def load_libc() -> Any:
-    """Return the C library of this process, by whose functions calls are made for which Python has none."""
+    """Return the C library of this process, for calls that Python does not wrap."""
     return ctypes.CDLL(None, use_errno=True)
 
 
 def last_error(call: str) -> OSError:
-    """Return the error with which `call` has just failed."""
+    """Return the OSError of `call`, which has just failed."""
     number = ctypes.get_errno()
     return OSError(number, f"{call}: {os.strerror(number)}")

@@ -1,4 +1,4 @@
-"""The sandbox tried on this machine: a process enters it, tries to get out, and tells what it reached."""
+"""Tests the sandbox on this machine: a process enters it, tries to get out, and reports what it reached."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LAST_WORDS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What held a process, and which of the attempts `reached` something: `files`, `network`, `processes`."""
+    """The confinement of a process, and which attempts `reached` something: `files`, `network`, `processes`."""
 
     sandbox: Sandbox
     reached: tuple[str, ...]
 
 
 def try_sandbox() -> Trial:
-    """Return what the sandbox is worth here. Blocks. Raises OSError, with a reason, when it cannot be entered."""
+    """Return what the sandbox achieves here. Blocks. Raises OSError, with a reason, if it cannot be entered."""
     try:
         done = subprocess.run(COMMAND, capture_output=True, timeout=_SECONDS, check=True, env={})  # noqa: S603
         said = json.loads(done.stdout)
@@ -47,7 +47,7 @@ def try_sandbox() -> Trial:
 
 
 def main() -> None:
-    """Enter, try, and write what came of it as JSON to stdout."""
+    """Enter, try, and write the outcome as JSON to stdout."""
     sandbox = enter_sandbox()
     attempts: dict[str, Callable[[], object]] = {
         "files": lambda: os.open(os.devnull, os.O_RDONLY),

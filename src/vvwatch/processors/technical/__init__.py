@@ -12,7 +12,7 @@ __all__ = ["Limits", "TechnicalProcessor"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load on first use: the confined process imports this package too, and must not pay for what it never uses."""
+    """Load on first use: the confined process imports this package too and must not pay for unused modules."""
     if name not in __all__:
         raise AttributeError(name)
     return getattr(import_module("vvwatch.processors.technical.processor"), name)

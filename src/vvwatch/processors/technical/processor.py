@@ -1,4 +1,4 @@
-"""The technical processor: FFmpeg's measurements of one item, taken in a confined process of its own."""
+"""The technical processor: FFmpeg's measurements of one item, taken in a confined process."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _RESULT: Final = TypeAdapter(ProcessingResult)
 class TechnicalProcessor:
     """Implements `Processor` and `Prober` without a model: shots, silences, brightness, motion, loudness, damage.
 
-    `work_dir` holds the children's empty working directories; what is found in it when no item is being processed
-    is left over from a crash and may be removed.
+    `work_dir` holds the children's working directories; while no item is processed, its content is left over from a
+    crash and may be removed.
     """
 
     def __init__(self, *, limits: Limits, work_dir: Path, info: ProcessorInfo | None = None) -> None:
@@ -48,7 +48,7 @@ class TechnicalProcessor:
         self._work_dir = work_dir
 
     def check_prompt(self, prompt: Prompt) -> None:
-        """Raises InvalidInput unless the prompt asks for exactly what is measured here."""
+        """Raise InvalidInput unless the prompt asks for exactly what is measured here."""
         if prompt.json_schema != TECHNICAL_PROMPT["json_schema"] or not is_answerable(_whole_schema(prompt)):
             raise InvalidInput(
                 "the technical processor cannot fill the schema of this prompt",
@@ -57,23 +57,23 @@ class TechnicalProcessor:
             )
 
     async def probe(self, fd: int) -> Probe:
-        """What the container says, and what its structure lacks; a picture is decoded, to be sure that it can be."""
+        """Return the container's metadata and the gaps in its structure; decode a picture to be sure that it can be."""
         answer = await self._ask({"task": "probe"}, fd, lambda _: None, self._limits.of_probe())
         return read_answer(_parse_probe, answer.of("probe"))
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
-        """Return that it costs nothing."""
+        """Return a cost of zero."""
         return Forecast()
 
     async def process(self, item: Item) -> ProcessingResult:
-        """Decode the whole item and measure it segment by segment; damaged media gives what could be read of it."""
+        """Decode the whole item and measure it segment by segment; damaged media gives what is readable of it."""
         async with item.open() as fd:
             return await self.measure(fd, item.prompt, item.settings, item.progress)
 
     async def measure(
         self, fd: int, prompt: Prompt, settings: RunSettings, progress: Progress
     ) -> ProcessingResult:
-        """Return the measurements of what `fd` is open on; raises as `process`."""
+        """Return the measurements of the media behind `fd`; raises as `process`."""
         self.check_prompt(prompt)
         check_settings(settings)
         task = {"task": "process", "settings": asdict(settings)}
@@ -105,7 +105,7 @@ _is_prober: type[Prober] = TechnicalProcessor
 
 
 def _whole_schema(prompt: Prompt) -> Any:
-    """What `prompt` asks for of the whole; all that there is when it does not say."""
+    """Return the schema that `prompt` has for the whole; the complete one if it has none."""
     level = TECHNICAL_PROMPT["video_level"] if prompt.video_level is None else prompt.video_level
     return level.get("json_schema")
 

@@ -1,4 +1,4 @@
-"""The prompt that the technical processor answers: what it measures, of each segment and of the whole."""
+"""The prompt of the technical processor: what it measures, of each segment and of the whole."""
 
 from __future__ import annotations
 
@@ -147,17 +147,17 @@ TECHNICAL_PROMPT: Final[dict[str, Any]] = {
 """The default prompt, with the fields of `POST /prompts`; the one prompt that needs no model and no command."""
 
 _SINCE_VERSION_4: Final = frozenset({"tracks", "rotation_degrees"})
-"""What prompts that were stored before do not ask for."""
+"""Fields that prompts stored by older versions lack."""
 
 
 def is_answerable(whole_schema: Any) -> bool:
-    """Whether `whole_schema` is what is measured of the whole, today or before."""
+    """Return whether `whole_schema` is what is measured of the whole, now or in an older version."""
     asked = _strip_schema(whole_schema)
     return asked in (_strip_schema(_WHOLE), _strip_schema(_WHOLE, _SINCE_VERSION_4))
 
 
 def select_fields(metadata: Any, schema: Any) -> Any:
-    """`metadata` without the fields that `schema` does not name."""
+    """Return `metadata` without the fields that `schema` does not name."""
     if not isinstance(metadata, dict) or "properties" not in schema:
         return metadata
     named = schema["properties"]
@@ -165,7 +165,7 @@ def select_fields(metadata: Any, schema: Any) -> Any:
 
 
 def _strip_schema(schema: Any, without: frozenset[str] = frozenset()) -> Any:
-    """`schema` without its descriptions and the properties `without`."""
+    """Return `schema` without its descriptions and the properties `without`."""
     if isinstance(schema, list):
         return [item for item in schema if item not in without] if without else schema
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""A survey told as results: metadata in the shape of the technical prompt's schemas, and a sentence for people."""
+"""Turns a survey into results: metadata by the technical prompt's schemas, and a sentence for people."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OPENINGS: Final = {
 def build_result(
     probe: Probe, survey: Survey, settings: RunSettings, warnings: tuple[str, ...]
 ) -> ProcessingResult:
-    """The segments that `settings` ask for with their measurements, and those of the whole.
+    """Return the segments that `settings` ask for with their measurements, and those of the whole.
 
     Raises ValueError for `fixed` segments without a length.
     """
@@ -45,7 +45,7 @@ def build_result(
 
 
 def _build_segment(survey: Survey, span: Span, shots: Sequence[Boundary]) -> Segment:
-    # A picture has no duration, yet there is one to look at.
+    # A picture has no duration, but it still gives one segment.
     until = span.end_time if span.end_time > span.start_time else span.start_time + 1
     metadata = {
         "opened_by": span.opened_by,
@@ -58,7 +58,7 @@ def _build_segment(survey: Survey, span: Span, shots: Sequence[Boundary]) -> Seg
 
 
 def _count_shots(span: Span, shots: Sequence[Boundary]) -> int:
-    # Spans begin at whole milliseconds, so the shot that opens one may come a hair later.
+    # Spans begin at whole milliseconds, so the shot that opens one may start slightly later.
     first = bisect_right(shots, span.start_time + 0.001, key=lambda shot: shot.at_seconds)
     last = bisect_left(shots, span.end_time, key=lambda shot: shot.at_seconds)
     return max(0, last - first)
