@@ -1,1 +1,1 @@
-"""Any program as a processor, spoken to by the protocol `exec/1`."""
+"""Any program as a processor, by the protocol `exec/1`."""

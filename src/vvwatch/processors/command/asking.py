@@ -1,4 +1,4 @@
-"""One question to a program: stored before it is asked, and told apart by how it ended."""
+"""One question to a program: stored before it is asked, and classified by how it ended."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NO_USAGE: Final = ReportedUsage()
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: at which level, for which segment, and what is told besides the item."""
+    """A question: its level, its segment, and further fields of the request."""
 
     level: str
     ordinal: int = WHOLE
@@ -56,10 +56,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How a question ended: with an `answer`, or with the reason why there is none that is any good.
+    """The outcome of a question: an `answer`, or the reason why there is no usable one.
 
-    `has_crashed`: another attempt may help. `is_recorded`: an earlier life was answered, nothing has run now. `text`
-    is what has to be stored so that it need not run again.
+    `has_crashed`: another attempt may help. `is_recorded`: the answer dates from before a restart, nothing ran now.
+    `text` must be stored so that the program need not run again.
     """
 
     call: Call
@@ -97,14 +97,14 @@ class ProgramClient:
 
     @property
     def usd_per_call(self) -> float:
-        """What a call costs by its price; a program of one's own costs nothing without one."""
+        """Return the price of a call; 0 without one."""
         return 0.0 if self.price is None else self.price.usd_per_call
 
     async def ask(self, item: Item, fd: int, question: Question, attempts: int = 1) -> Reply:
-        """Return how the program answered; after a crash it is asked again, up to `attempts` times in all.
+        """Return the program's reply; after a crash ask again, up to `attempts` times in all.
 
-        The caller has to `end` the reply. Raises ProcessorUnavailable when the program asks for patience,
-        ProcessorPaused when its configuration has to be mended, and what the journal and the limiter raise.
+        The caller must `end` the reply. Raises ProcessorUnavailable when the program asks for patience,
+        ProcessorPaused when its configuration must be fixed, and the errors of the journal and the limiter.
         """
         attempt, pause = 1, _PAUSE_SECONDS
         reply = await self._attempt(item, fd, question, attempt)
@@ -120,7 +120,7 @@ class ProgramClient:
     ) -> None:
         """Store how the call ended, and the segment's result in the same transaction.
 
-        `reason` says why the answer is no good after all. The answer itself is stored where no segment is.
+        `reason` says why the answer is unusable. Without a segment the answer itself is stored.
         """
         if reply.is_recorded:
             if segment is not None:
@@ -139,7 +139,7 @@ class ProgramClient:
         )
 
     def examine(self) -> tuple[ProcessorError, ...]:
-        """Return why the program cannot be started; nothing when it can."""
+        """Return why the program cannot be started; empty if it can."""
         return self._program.examine()
 
     async def aclose(self) -> None:
@@ -230,14 +230,14 @@ class ProgramClient:
 
 
 def require_answer(reply: Reply) -> Answer:
-    """Return the answer. Raises ValueError with the reason when there is none."""
+    """Return the answer. Raises ValueError, with the reason, if there is none."""
     if reply.answer is None:
         raise ValueError(reply.reason)
     return reply.answer
 
 
 def make_reply(call: Call, outcome: Outcome, words: str, program: Program) -> Reply:
-    """Return what an outcome means that is nobody's fault but the program's or the item's."""
+    """Return the reply for an outcome that is the fault of the program or the item."""
     if outcome.cut is Cut.OUTPUT:
         return Reply(call, reason=f"it wrote more than {program.stdout_bytes:,} bytes{_join_words(words)}")
     crash = _describe_crash(outcome, program)
@@ -252,7 +252,7 @@ def make_reply(call: Call, outcome: Outcome, words: str, program: Program) -> Re
 
 
 def _describe_crash(outcome: Outcome, program: Program) -> str:
-    """Return how the program came to a bad end; empty when it did not."""
+    """Return how the program failed; empty if it did not."""
     if outcome.cut is Cut.WALL:
         return f"not finished within {program.timeout_seconds:g} s"
     if outcome.cut is Cut.SILENT:
@@ -281,9 +281,9 @@ def _join_words(words: str) -> str:
 
 
 def _link_media(folder: Path, fd: int, key: str) -> Path:
-    """A name for what `fd` is open on, with the suffix that tells programs what it is.
+    """Make a link to the file behind `fd`, with the suffix by which programs detect its type.
 
-    It leads through this process, so that whatever the program starts can open it as well.
+    The link leads through this process, so that child processes of the program can open it too.
     """
     suffix = PurePosixPath(key).suffix.lower()
     link = folder / f"media{suffix if _SUFFIX.fullmatch(suffix) else ''}"

@@ -1,4 +1,4 @@
-"""A small process that outlives the daemon for a moment, to end the programs that a killed daemon leaves running."""
+"""A small process that survives a killed daemon for a moment to end the programs left running."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import vvwatch
 from vvwatch.core.shortages import not_started
 from vvwatch.processors.processes import start_process
 
-# Isolated mode ignores PYTHONPATH, so the child is told where this very package lives.
+# Isolated mode ignores PYTHONPATH, so the child is given the path of this package.
 _START: Final = (
     "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
     "from vvwatch.processors.command.leftovers import main; main()"
@@ -32,7 +32,7 @@ class Guard:
         self._lock = anyio.Lock()
 
     async def start(self) -> None:
-        """See to it that the process is there. Raises MachineShortage when it cannot be started."""
+        """Start the process unless it runs. Raises MachineShortage when it cannot be started."""
         async with self._lock:
             if self._process is not None and self._process.returncode is None:
                 return
@@ -45,7 +45,7 @@ class Guard:
                 raise not_started(error, command[0]) from error
 
     async def aclose(self) -> None:
-        """End it; before it goes, it ends whatever runs still."""
+        """End it; before it exits, it ends whatever still runs."""
         process, self._process = self._process, None
         if process is None or process.stdin is None:
             return

@@ -1,4 +1,4 @@
-"""Processes that a program left behind outside its group, found by a variable that they have inherited."""
+"""Finds processes that a program left behind outside its group, by an inherited variable."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _ROUNDS: Final = 20
 
 
 def environment_mark(folder: Path | str) -> bytes:
-    """Return how the environment of all processes begins that were started for a folder of this path."""
+    """Return the first bytes of the environment of all processes started for a folder of this path."""
     return f"{FOLDER_VARIABLE}={folder}".encode()
 
 
 def end_marked(mark: bytes, since: int = 0) -> None:
     """Kill all processes with `mark` in their environment that were started after the process `since`.
 
-    Does nothing where there is no /proc.
+    Does nothing without /proc.
     """
-    for _ in range(_ROUNDS):  # one that is killed may have started another just before
+    for _ in range(_ROUNDS):  # a killed process may have started another just before
         found = [pid for pid in _list_processes() if pid > since and _has_mark(pid, mark)]
         if not found:
             return
@@ -41,7 +41,7 @@ def _list_processes() -> list[int]:
 
 
 def _has_mark(pid: int, mark: bytes) -> bool:
-    """One that is over already, and only waits for its parent to know, has no environment any more."""
+    """Return whether the process has `mark`; a zombie has no environment."""
     try:
         environment = (_PROCESSES / str(pid) / "environ").read_bytes()
     except OSError:
@@ -50,6 +50,6 @@ def _has_mark(pid: int, mark: bytes) -> bool:
 
 
 def main() -> None:
-    """Wait until the daemon, which holds the other end of stdin, is gone; end what it leaves behind."""
+    """Wait until the daemon, which holds the other end of stdin, is gone; then end what it left behind."""
     sys.stdin.buffer.read()
     end_marked(sys.argv[2].encode())

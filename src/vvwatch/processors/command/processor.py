@@ -1,4 +1,4 @@
-"""A program as a processor, which is asked once for each item and cuts it as it likes."""
+"""A program as a processor that is asked once for each item and cuts it itself."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class ItemCommand:
         self._asking = asking
 
     def check_prompt(self, prompt: Prompt) -> None:
-        """Raises InvalidInput when answers cannot be held against the prompt's schemas."""
+        """Raise InvalidInput if answers cannot be validated against the prompt's schemas."""
         check_prompt(prompt)
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
-        """Return that each item is asked about once; that costs nothing unless the program has a price."""
+        """Return one call for each item; that costs nothing unless the program has a price."""
         return Forecast(workload.items, cost_usd=workload.items * self._asking.usd_per_call)
 
     async def process(self, item: Item) -> ProcessingResult:
-        """Return what the program answers. As `Processor.process`."""
+        """Return the program's result; raises as `Processor.process`."""
         async with item.open() as fd:
             reply = await self._asking.ask(item, fd, Question("item"))
         result, reason = await call_in_thread(len(reply.text or ""), _read_result, reply, item)
@@ -54,7 +54,7 @@ class ItemCommand:
         return result
 
     async def examine(self) -> tuple[ProcessorError, ...]:
-        """Return why the program cannot be started; nothing when it can."""
+        """Return why the program cannot be started; empty if it can."""
         return self._asking.examine()
 
     async def aclose(self) -> None:
@@ -80,7 +80,7 @@ def open_processor(
         stdout_bytes=table.stdout_bytes,
         passed={name: os.environ[name] for name in table.pass_env if name in os.environ},
     )
-    # Random, so that the guard of another life ends nothing of this one.
+    # Random, so that the guard of an earlier daemon ends no process of this one.
     mark = f"{secrets.token_hex(8)}-"
     place: dict[str, Any] = {"clock": resources.clock, "work_dir": resources.work_dir, "mark": mark}
     runner: Runner = OneProcessEach(program)

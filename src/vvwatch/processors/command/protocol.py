@@ -1,4 +1,4 @@
-"""`exec/1`: what a program is told on stdin, and what its exit status and its answer on stdout mean."""
+"""The protocol `exec/1`: the request on stdin, the meaning of the exit status, and the answer on stdout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SPARE_SECONDS: Final = 1.0
 
 
 class Code(IntEnum):
-    """The exit statuses that have a meaning; any other, and a signal, is a crash."""
+    """The exit statuses with a meaning; any other, or a signal, is a crash."""
 
     DONE = 0
     REFUSED = 65
@@ -42,7 +42,7 @@ _Said = TypeVar("_Said", bound=BaseModel)
 
 
 class ReportedUsage(BaseModel):
-    """What a program says that it used; `cost_usd` None: it does not say."""
+    """The usage that a program reports; `cost_usd` None: not reported."""
 
     model_config = _Strict
 
@@ -53,7 +53,7 @@ class ReportedUsage(BaseModel):
 
 
 class Part(BaseModel):
-    """One stretch of the item, where the program does its own cutting."""
+    """One segment of the item, if the program does its own cutting."""
 
     model_config = _Strict
 
@@ -65,7 +65,7 @@ class Part(BaseModel):
 
 
 class Answer(BaseModel):
-    """What a program answers; `skipped` says why it leaves out what it was asked, which is no failure."""
+    """The answer of a program; `skipped` says why it leaves out what it was asked, which is no failure."""
 
     model_config = _Strict
 
@@ -84,14 +84,14 @@ class _Delay(BaseModel):
 
 
 def check_prompt(prompt: Prompt) -> None:
-    """Raise InvalidInput when answers cannot be held against the prompt's schemas."""
+    """Raise InvalidInput if answers cannot be validated against the prompt's schemas."""
     check_schema(prompt.json_schema)
     if prompt.video_level is not None:
         check_schema(prompt.video_level.get("json_schema", {}))
 
 
 def build_request(item: Item, level: str, key: str, path: str) -> dict[str, Any]:
-    """Return what a program is told of its task; `path` is where it can read the item."""
+    """Return the request of a program; `path` is where it can read the item."""
     prompt = item.prompt
     schema = (prompt.video_level or {}).get("json_schema") if level == "video" else prompt.json_schema
     return {
@@ -120,7 +120,7 @@ def build_request(item: Item, level: str, key: str, path: str) -> dict[str, Any]
 
 
 def describe_segments(segments: Sequence[Segment]) -> list[dict[str, Any]]:
-    """Return the segments' results as the video level is told of them, those that failed left out."""
+    """Return the successful segments' results for the request at the video level."""
     return [
         {
             "start_time": segment.start_time,
@@ -134,14 +134,14 @@ def describe_segments(segments: Sequence[Segment]) -> list[dict[str, Any]]:
 
 
 def read_answer(text: bytes, most_bytes: int) -> Answer:
-    """Return what `text` answers. Raises ValueError, saying why it is no answer."""
+    """Return the answer in `text`. Raises ValueError with the reason if it is invalid."""
     if not text.strip():
         raise ValueError("it is empty")
     return _validate_answer(Answer, parse_object(text, most_bytes))
 
 
 def read_retry_after(text: bytes) -> float | None:
-    """Return for how many seconds a program asks to be left alone; None when it does not say."""
+    """Return for how many seconds a program asks to be left alone; None if it does not say."""
     try:
         return _validate_answer(_Delay, parse_object(text, 65_536)).retry_after
     except ValueError:
@@ -149,7 +149,7 @@ def read_retry_after(text: bytes) -> float | None:
 
 
 def to_segment(answer: Answer, prompt: Prompt, start_time: float, end_time: float) -> Segment:
-    """Return the result of the segment that was asked for. Raises ValueError when it does not fit the prompt."""
+    """Return the result of the requested segment. Raises ValueError if it does not fit the prompt."""
     if answer.skipped is not None:
         return Segment(start_time, end_time, {}, "", warning=skip_warning(answer.skipped))
     metadata = check_metadata(prompt.json_schema, answer.metadata)
@@ -157,10 +157,10 @@ def to_segment(answer: Answer, prompt: Prompt, start_time: float, end_time: floa
 
 
 def to_result(answer: Answer, item: Item) -> ProcessingResult:
-    """Return the result of a whole item. Raises ValueError when it does not fit the prompt.
+    """Return the result of a whole item. Raises ValueError if it does not fit the prompt.
 
-    `segments`, put in the order of their times, fit the prompt's schema, and `metadata` that of its video level. When
-    the prompt has no video level and the answer no segments, `metadata` is that of one segment over the whole item.
+    `segments`, sorted by their times, fit the prompt's schema, and `metadata` that of its video level. If the prompt
+    has no video level and the answer no segments, `metadata` is that of one segment over the whole item.
     """
     if answer.skipped is not None:
         return ProcessingResult((), {}, "", warnings=(skip_warning(answer.skipped),))
@@ -182,7 +182,7 @@ def to_result(answer: Answer, item: Item) -> ProcessingResult:
 
 
 def check_metadata(schema: Mapping[str, Any], metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """Return `metadata`. Raises ValueError when there is none, or when it does not fit `schema`."""
+    """Return `metadata`. Raises ValueError if it is missing or does not fit `schema`."""
     if metadata is None:
         raise ValueError("the answer has no `metadata`")
     return _check_metadata(validator_of(schema), metadata)
@@ -198,7 +198,7 @@ def _check_metadata(validator: Validator, metadata: dict[str, Any]) -> dict[str,
 
 
 def search_text(said: Answer | Part) -> str:
-    """Return what can be searched for: the program's own words, else those in its metadata."""
+    """Return the searchable text: the program's own, else the strings in its metadata."""
     if said.metadata_text is not None:
         return said.metadata_text
     return "; ".join(_iter_strings(said.metadata))[:_LONGEST_TEXT]
@@ -217,7 +217,7 @@ def _part_to_segment(part: Part, item: Item, validator: Validator, place: int) -
 
 
 def _check_times(part: Part, duration_seconds: float | None) -> str | None:
-    """What is odd about the times of a part. Containers may be wrong about their length, so it is not refused."""
+    """Return what is odd about a part's times. Accept it: containers may state a wrong length."""
     if duration_seconds is None or part.end_time <= duration_seconds + _SPARE_SECONDS:
         return None
     return f"it ends at {part.end_time:g} s, after the end of the media ({duration_seconds:g} s)"
@@ -236,7 +236,7 @@ def skip_warning(reason: str) -> str:
 
 
 def bounded_warnings(said: Answer | Part) -> tuple[str, ...]:
-    """Return the program's warnings, not too many and not too long."""
+    """Return the program's warnings, bounded in number and length."""
     return tuple(line[:_LONGEST_WARNING] for line in said.warnings[:_MOST_WARNINGS])
 
 

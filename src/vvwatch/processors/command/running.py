@@ -1,4 +1,4 @@
-"""One run of a program: bounded from outside, its words kept, nothing of it left behind."""
+"""One bounded run of a program: its output is kept, and nothing of it is left behind."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _NOT_RUNNABLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, and what one answer of it may cost. `passed` are the variables that it gets of the daemon's own."""
+    """A program and its limits for one answer. `passed` are the daemon's variables that it receives."""
 
     command: tuple[str, ...]
     timeout_seconds: float
@@ -58,12 +58,12 @@ class Program:
     passed: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def environment(self, folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
-        """Return all variables of a process in `folder`."""
+        """Return all environment variables of a process in `folder`."""
         own = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
         return {**own, "HOME": str(folder), "TMPDIR": str(folder), **self.passed, **variables}
 
     def examine(self) -> tuple[ProcessorError, ...]:
-        """Return why the program cannot be started; nothing when it can."""
+        """Return why the program cannot be started; empty if it can."""
         name, path = self.command[0], self.passed.get("PATH", os.environ.get("PATH", os.defpath))
         if shutil.which(name, path=path):
             return ()
@@ -75,7 +75,7 @@ class Program:
         return (ProcessorError(*told),)
 
     def words(self, stderr: bytes) -> str:
-        """Return the last that a program said, fit to be shown: the values of passed variables are left out."""
+        """Return the end of a program's stderr in printable form, without the values of passed variables."""
         text = stderr.decode(errors="replace")
         for name, value in self.passed.items():
             if len(value) >= _SHORTEST_SECRET:
@@ -86,9 +86,9 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an answer came out: the exit status (negative: the signal), stdout, the end of stderr.
+    """The outcome of a request: the exit status (negative: the signal), stdout, the end of stderr.
 
-    `cut` says why it was ended from outside. `strays` counts the lines of a worker that answered nothing.
+    `cut` says why the process was ended from outside. `strays` counts a worker's lines that answer nothing.
     """
 
     status: int
@@ -99,12 +99,12 @@ class Outcome:
 
 
 class Runner(Protocol):
-    """Who has a program answer a request."""
+    """Sends requests to a program."""
 
     async def run(self, request: bytes, folder: Path, variables: Mapping[str, str]) -> Outcome:
-        """Return how the program answered; `folder` and `variables` are those of this request alone.
+        """Return the program's outcome; `folder` and `variables` belong to this request alone.
 
-        Raises MachineShortage when no process can be started for want of memory, processes or descriptors.
+        Raises MachineShortage when no process can be started for lack of memory, processes or descriptors.
         """
         ...
 
@@ -120,7 +120,7 @@ class OneProcessEach:
         self._program = program
 
     async def run(self, request: bytes, folder: Path, variables: Mapping[str, str]) -> Outcome:
-        """As `Runner.run`."""
+        """Return the outcome; as `Runner.run`."""
         program = self._program
         async with AsyncExitStack() as stack:
             started = await start_program(program, folder, variables, stack)
@@ -129,7 +129,7 @@ class OneProcessEach:
             said = _OutputReader(program)
             with anyio.move_on_after(program.timeout_seconds) as time:
                 await said.listen(started, request)
-        # The process has been ended by now, so that its status is known.
+        # The process has been ended by now, so its status is known.
         status = started.returncode
         cut = Cut.WALL if time.cancelled_caught else said.cut
         return Outcome(
@@ -143,11 +143,11 @@ class OneProcessEach:
 async def start_program(
     program: Program, folder: Path, variables: Mapping[str, str], stack: AsyncExitStack
 ) -> Process | Outcome:
-    """Start the program for the life of `stack`; return the outcome of a shell for one that cannot be executed."""
+    """Start the program for the life of `stack`; return a shell's outcome for one that cannot be executed."""
     env = program.environment(folder, variables)
     process = run_process(program.command, folder, env=env, grace_seconds=program.grace_seconds, umask=_UMASK)
     begun: list[int] = []
-    # Entered first, so that it is left last: what the program has started can start nothing more by then.
+    # Entered first, so left last: by then the program's children can start nothing more.
     stack.callback(_end_leftovers, folder, begun)
     try:
         started = await stack.enter_async_context(process)
@@ -167,7 +167,7 @@ def _end_leftovers(folder: Path, begun: list[int]) -> None:
 
 
 class _OutputReader:
-    """What a program says until it exits; `cut` when it says too much."""
+    """Reads what a program writes until it exits; sets `cut` if that is too much."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -176,14 +176,14 @@ class _OutputReader:
         self.cut: Cut | None = None
 
     async def listen(self, process: Process, request: bytes) -> None:
-        """Send the request, and listen until the process has exited and all that it said was heard."""
+        """Send the request, and read until the process has exited and all its output is read."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(send_request, cast("ByteSendStream", process.stdin), request)
             tasks.start_soon(self._collect, process)
             stderr = cast("ByteReceiveStream", process.stderr)
             tasks.start_soon(keep_tail, stderr, self.stderr, self._program.stderr_bytes)
             await wait_for_exit(process)
-            # What it started and left behind may hold the pipes open for ever.
+            # Processes that it left behind may hold the pipes open forever.
             signal_group(process, signal.SIGKILL)
             tasks.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_SECONDS
 
@@ -198,12 +198,12 @@ class _OutputReader:
 
 
 def _limit_process(pid: int, memory_bytes: int | None) -> None:
-    with suppress(OSError):  # it may be over already, or run as somebody else
+    with suppress(OSError):  # it may have exited already, or run as another user
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         restore_limit(pid)
         if memory_bytes is not None:
             resource.prlimit(pid, resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
-    with suppress(OSError):  # where memory is short, this process goes and not the daemon
+    with suppress(OSError):  # when memory is short, the kernel kills this process and not the daemon
         Path(f"/proc/{pid}/oom_score_adj").write_text(_FIRST_TO_GO)

@@ -30,7 +30,7 @@ _ATTEMPTS: Final = 3
 
 
 class SegmentCommand:
-    """Implements `Processor` by a program that is asked about each segment; one that crashes is asked three times."""
+    """Implements `Processor` by a program that is asked about each segment; after a crash up to three times."""
 
     def __init__(
         self,
@@ -47,29 +47,29 @@ class SegmentCommand:
         self._in_flight = in_flight
 
     def check_prompt(self, prompt: Prompt) -> None:
-        """Raises InvalidInput when answers cannot be held against the prompt's schemas."""
+        """Raise InvalidInput if answers cannot be validated against the prompt's schemas."""
         check_prompt(prompt)
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
-        """Return that each segment and each whole is asked about; that costs nothing without a price."""
+        """Return a call for each segment and each whole; that costs nothing without a price."""
         calls = workload.segments_at_most + (workload.items if prompt.video_level is not None else 0)
         return Forecast(calls, cost_usd=calls * self._asking.usd_per_call)
 
     async def process(self, item: Item) -> ProcessingResult:
-        """Return what the program answers. As `Processor.process`."""
+        """Return the program's results; raises as `Processor.process`."""
         async with item.open() as fd:
 
             @asynccontextmanager
             async def opened() -> AsyncIterator[int]:
                 yield fd
 
-            # The program may read the item all the while, so it is opened once for the cutter and for all.
+            # The program may read the item at any time, so one descriptor serves the cutter and all requests.
             asker = _CommandAsker(self._asking, fd)
             shared = replace(item, open=opened)
             return await process_by_segments(shared, self._cutter, self._wanted, asker, self._in_flight)
 
     async def examine(self) -> tuple[ProcessorError, ...]:
-        """Return why the program cannot be started; nothing when it can."""
+        """Return why the program cannot be started; empty if it can."""
         return self._asking.examine()
 
     async def aclose(self) -> None:
@@ -86,7 +86,7 @@ class _CommandAsker:
     fd: int
 
     async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:  # noqa: ARG002  # the port's
-        """As `Asker.ask_segment`."""
+        """Return the segment; as `Asker.ask_segment`."""
         times = extract.start_time, extract.end_time
         question = Question("segment", extract.ordinal, *times, more={"segment": _describe_extract(extract)})
         reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
@@ -95,7 +95,7 @@ class _CommandAsker:
         return segment
 
     async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:  # noqa: ARG002
-        """As `Asker.ask_whole`."""
+        """Return the whole; as `Asker.ask_whole`."""
         question = Question("video", more={"previous": describe_segments(segments)})
         reply = await self.asking.ask(item, self.fd, question, _ATTEMPTS)
         whole, reason = await call_in_thread(len(reply.text or ""), _reply_to_whole, reply, item)

@@ -1,4 +1,4 @@
-"""Programs that live on and answer line by line, each one request at a time."""
+"""Long-lived programs that answer line by line, each one request at a time."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _HIGHEST_STATUS: Final = 255
 
 
 class Workers:
-    """Implements `Runner` by up to `count` processes; one that dies is replaced, after a pause that grows.
+    """Implements `Runner` by up to `count` processes; one that dies is replaced, after a growing pause.
 
-    A request is a line of JSON with an `id`; the answer is a line with the same `id`. It may have a `code`, which
-    means what an exit status means, and a `message`.
+    A request is a line of JSON with an `id`; the answer is a line with the same `id`. It may have a `code`, with the
+    meaning of an exit status, and a `message`.
     """
 
     def __init__(self, program: Program, count: int, *, clock: Clock, work_dir: Path, mark: str) -> None:
@@ -43,7 +43,7 @@ class Workers:
         self._not_before = 0.0
 
     async def run(self, request: bytes, folder: Path, variables: Mapping[str, str]) -> Outcome:  # noqa: ARG002
-        """As `Runner.run`; what concerns one request alone stands in the request."""
+        """Return the outcome; as `Runner.run`, but the request itself holds what concerns it alone."""
         async with self._turns:
             worker = await self._rested() or await self._started()
             if isinstance(worker, Outcome):
@@ -62,7 +62,7 @@ class Workers:
             return worker.obituary(outcome)
 
     async def aclose(self) -> None:
-        """Close the stdin of all; those that do not go by themselves are asked to, then made to."""
+        """Close the stdin of all workers, then end those that do not exit: by SIGTERM, then by SIGKILL."""
         idle, self._idle = self._idle, []
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
@@ -97,7 +97,7 @@ _: type[Runner] = Workers
 
 
 class _Worker:
-    """One process. `is_good`: it has answered the last request, and may be asked the next."""
+    """One process. `is_good`: it answered the last request and can take the next."""
 
     def __init__(self, process: Process, program: Program, stack: AsyncExitStack) -> None:
         self._process = process
@@ -112,11 +112,11 @@ class _Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process is there, as far as is known."""
+        """Return whether the process runs, as far as is known."""
         return self._process.returncode is None
 
     async def ask(self, request: bytes) -> Outcome:
-        """Return how it answered; what it said before on stderr does not count."""
+        """Return its outcome; earlier output on stderr does not count."""
         self.is_good = False
         self._tail.clear()
         self._number += 1
@@ -137,22 +137,22 @@ class _Worker:
         return outcome
 
     async def dismiss(self) -> None:
-        """Let it go by itself: its stdin is closed."""
+        """Let it exit: close its stdin."""
         await self._stdin.aclose()
         with anyio.move_on_after(self._program.grace_seconds):
             await wait_for_exit(self._process)
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End it, and all that it has started."""
+        """End it and all processes that it started."""
         with anyio.CancelScope(shield=True):
             await self._stack.aclose()
 
     def obituary(self, outcome: Outcome) -> Outcome:
-        """Return `outcome` with the status and the last words of the process, which is over."""
+        """Return `outcome` with the status and the last words of the process, which has exited."""
         status = self._process.returncode
         status = -signal.SIGKILL if status is None else status
-        # A status of 0 says that all is well; but something was to be answered.
+        # A status of 0 means success, but an answer was due.
         cut = outcome.cut if status == 0 or outcome.cut is not Cut.SILENT else None
         return Outcome(status, stderr=bytes(self._tail), cut=cut, strays=outcome.strays)
 
@@ -182,7 +182,7 @@ class _Worker:
         return Outcome(0, cut=Cut.OUTPUT, strays=strays)
 
     async def _line(self, most_bytes: int) -> bytes | None:
-        """Return the next line, or more than `most_bytes` of it; None when there are no more."""
+        """Return the next line, or more than `most_bytes` of it; None at the end."""
         parts = [self._rest]
         size = len(self._rest)
         while b"\n" not in parts[-1] and size <= most_bytes:

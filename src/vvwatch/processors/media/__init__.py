@@ -1,1 +1,1 @@
-"""Reading untrusted media in confined processes."""
+"""Reads untrusted media in confined processes."""

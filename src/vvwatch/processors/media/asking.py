@@ -1,4 +1,4 @@
-"""What the confined process is asked, and what its answers and its failures mean."""
+"""Requests to the confined process, and the meaning of its answers and failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from vvwatch.processors.kernel import Hindrance
 from vvwatch.processors.media.isolation import MOST_THREADS, Cut, Ending, Limits, converse
 from vvwatch.processors.validation import check_values, count_values
 
-# Isolated mode ignores PYTHONPATH, so the child is told where this very package lives.
+# Isolated mode ignores PYTHONPATH, so the child is given the path of this package.
 _START: Final = (
     "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
     "from vvwatch.processors.media.child import main; main()"
@@ -70,9 +70,9 @@ _REFUSAL: Final = TypeAdapter(dict[str, str])
 
 @dataclass(slots=True)
 class Answer:
-    """What the confined process answered; its long lists come in lines of their own and are read one by one.
+    """The confined process's answer; long lists arrive in lines of their own and are read one by one.
 
-    A line is short, so that reading it keeps nobody waiting, and all of them together are bounded in memory.
+    Lines are short, so parsing one delays nobody, and their total memory is bounded.
     """
 
     said: Mapping[str, Any] | None = None
@@ -81,13 +81,13 @@ class Answer:
     _next_step: float = 0.0
 
     def of(self, name: str) -> Any:
-        """Return what it says by this name; None where it says nothing."""
+        """Return the value of this name; None without one."""
         return (self.said or {}).get(name)
 
     def take(self, line: bytes, progress: Progress) -> None:
-        """Take the next line; `progress` hears of steps.
+        """Take the next line; call `progress` with steps.
 
-        Raises the error that it tells of, MediaLimit for too much, and ProcessorCrashed.
+        Raises the error in the line, MediaLimit for too much data, and ProcessorCrashed.
         """
         self._values += count_values(line)
         if self._values > _MOST_VALUES:
@@ -113,9 +113,9 @@ class Answer:
 async def ask_child(
     task: Mapping[str, Any], fd: int, progress: Progress, *, limits: Limits, work_dir: Path
 ) -> Answer:
-    """Return the confined process's answer about what `fd` is open on.
+    """Return the confined process's answer about the media behind `fd`.
 
-    Raises the error that it answered, and as `check` where it gave no answer.
+    Raises the error that it reports, and as `check_ending` without an answer.
     """
     answer = Answer()
     request = build_request(task, fd, limits)
@@ -129,13 +129,13 @@ async def ask_child(
 
 
 def build_request(task: Mapping[str, Any], fd: int, limits: Limits) -> bytes:
-    """Return the line that the process is sent: the task and what it may cost."""
+    """Return the line sent to the process: the task and its limits."""
     request = {**task, "fd": fd, "parent": os.getpid(), "limits": asdict(limits)}
     return json.dumps(request).encode() + b"\n"
 
 
 def read_line(line: bytes, progress: Progress) -> Mapping[str, Any] | None:
-    """Return what a line says; None where it was of progress. Raises the error that it tells of."""
+    """Return the content of a line; None for progress. Raises the error that the line reports."""
     said = read_answer(_parse_line, line)
     if "progress" in said:
         progress(read_answer(_parse_fraction, said["progress"]))
@@ -149,7 +149,7 @@ def read_line(line: bytes, progress: Progress) -> Mapping[str, Any] | None:
 def check_ending(ending: Ending, limits: Limits, *, is_answered: bool) -> None:
     """Raise unless the process ended well and had answered.
 
-    MachineShortage where this machine is the cause, StorageUnavailable where reading the file is; else MediaLimit or
+    MachineShortage if this machine is the cause, StorageUnavailable if reading the file failed; else MediaLimit or
     ProcessorCrashed.
     """
     if ending.status != 0 or ending.cut is not None or not is_answered:
@@ -170,7 +170,7 @@ def check_settings(settings: RunSettings) -> None:
 
 
 def read_answer(read: Callable[[Any], _Value], answer: Any) -> _Value:
-    """Return `read(answer)`; the child has touched hostile bytes, so what it says may have any shape."""
+    """Return `read(answer)`; the child has touched hostile bytes, so its answer may have any shape."""
     try:
         return read(answer)
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
@@ -178,7 +178,7 @@ def read_answer(read: Callable[[Any], _Value], answer: Any) -> _Value:
 
 
 def validate_strictly(wanted: TypeAdapter[_Value], said: Any) -> _Value:
-    """Return what can be stored and told again: JSON as read may hold halves of characters and infinite numbers."""
+    """Return a value that can be stored: JSON may contain unpaired surrogates and infinite numbers."""
     return wanted.validate_json(json.dumps(said, allow_nan=False), strict=True)
 
 
@@ -190,7 +190,7 @@ def _ending_error(ending: Ending, limits: Limits) -> VvwatchError:
 
 
 def _machine_error(ending: Ending, limits: Limits) -> VvwatchError | None:
-    """Why the process failed, where the file cannot be the cause, or need not be."""
+    """Return the error if the file cannot be the cause of the failure, or need not be."""
     if ending.cut in (Cut.SILENT, Cut.WALL):
         return _hindrance_error(
             ending, limits.wall_seconds if ending.cut is Cut.WALL else limits.silent_seconds

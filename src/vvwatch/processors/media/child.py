@@ -1,10 +1,10 @@
-"""The process that touches untrusted media: one item, one answer, then it is gone.
+"""The process that touches untrusted media: one item, one answer, then it exits.
 
 It reads a request as one line of JSON from stdin and writes JSON lines to stdout: `{"progress": 0.4}` as often as
 useful, then one of `{"probe": …}`, `{"result": …}`, `{"plan": …}` and `{"error": {"code", "message", "hint"}}`. The
-long lists of an answer come before it, a part a line: `{"items": {"segments": […]}}`. Of what is extracted there is an
-`{"extract": …}` for each segment when its files are written; a byte on stdin says that one of them was used. Limits
-hold before FFmpeg is loaded, and the sandbox before the first byte of the media is read.
+long lists of an answer precede it in parts, one a line: `{"items": {"segments": […]}}`. An extraction writes an
+`{"extract": …}` for each segment when its files are written; a byte on stdin reports that one was used. Limits are
+set before FFmpeg is loaded, and the sandbox before the first byte of the media is read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NICENESS: Final = 10
 _FIRST_TO_GO: Final = "1000"
 _OPEN_FILES: Final = 64
 _FILE_BYTES: Final = 1 << 20
-"""Where nothing is extracted nothing is written but, the first time in a fresh checkout, our modules' bytecode."""
+"""Without extraction nothing is written except, the first time in a fresh checkout, our modules' bytecode."""
 
 _REPORT_SECONDS: Final = 0.5
 _ITEMS_IN_LINE: Final = 100
@@ -45,7 +45,7 @@ _LISTS: Final = ("segments", "spans", "shots")
 _MEDIA: Final = "vvwatch.processors.media"
 _LOOKING: Final = (f"{_MEDIA}.complaints", f"{_MEDIA}.opening", f"{_MEDIA}.probing", f"{_MEDIA}.stills")
 _LOADED_LATE: Final = ("av.subtitles.stream", "av.subtitles.codeccontext")
-"""What PyAV imports when it meets a track of subtitles, which needs no picture and no sound to be one."""
+"""Imported by PyAV at a subtitle track; such a track needs neither picture nor sound."""
 
 _MODULES: Final = {
     "probe": _LOOKING,
@@ -53,13 +53,13 @@ _MODULES: Final = {
     "process": (*_LOOKING, f"{_MEDIA}.survey", "vvwatch.processors.technical.report"),
     "extract": (f"{_MEDIA}.complaints", f"{_MEDIA}.extracting"),
 }
-"""What each task needs: in the sandbox nothing can be imported."""
+"""The modules of each task: nothing can be imported in the sandbox."""
 
 _DESCRIPTORS: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 
 
 def main() -> None:
-    """Answer the request on stdin; always ends the process normally unless a limit or a crash ends it."""
+    """Answer the request on stdin; exit normally unless a limit or a crash ends the process."""
     request = json.loads(sys.stdin.buffer.readline())
     _die_with_parent(request["parent"])
     _set_limits(request["limits"], writes=request["task"] == "extract")
@@ -67,7 +67,7 @@ def main() -> None:
         _enter_sandbox(request)
         answer = _answer_request(request)
     except MemoryError:
-        # Raised where memory ran out; the frames that held it are gone here.
+        # Raised when memory ran out; the frames that held it are gone here.
         answer = _error_fields(_memory_error(request["limits"]["memory_bytes"]))
     except VvwatchError as error:
         answer = _error_fields(error)
@@ -76,11 +76,11 @@ def main() -> None:
 
 
 def _enter_sandbox(request: dict[str, Any]) -> None:
-    """Load what the task needs, open the media once more for each reader of it, and shut out all else."""
+    """Import what the task needs, reopen the media for each reader, and enter the sandbox."""
     extracts = request["task"] == "extract"
     for name in (*_MODULES[request["task"]], *_LOADED_LATE):
         import_module(name)
-    # Descriptions of its own: the position of the one that is inherited belongs to the parent too.
+    # Own file descriptions: the position of the inherited one is shared with the parent.
     inherited = request["fd"]
     path = f"{_DESCRIPTORS}/{inherited}"
     try:
@@ -94,10 +94,10 @@ def _enter_sandbox(request: dict[str, Any]) -> None:
 
 
 def _answer_request(request: Mapping[str, Any]) -> dict[str, Any]:
-    # Its complaints are listened to before anything is opened.
+    # Attached before anything is opened.
     from vvwatch.processors.media import complaints, opening  # noqa: F401, PLC0415
 
-    # The file cannot be the cause of what goes wrong before this line.
+    # Before this line the file cannot be the cause of a failure.
     _write_line({"progress": 0.0})
     limits = request["limits"]
     bounds = opening.Bounds(limits["max_pixels"], limits["max_seconds"])
@@ -129,7 +129,7 @@ def _look_at(medium: Medium, request: Mapping[str, Any], bounds: Bounds) -> dict
 
 
 def _write_lists(answer: dict[str, Any]) -> dict[str, Any]:
-    """Write the long lists of `answer`, a part a line, and return the rest: who reads it has other things to do."""
+    """Write the long lists of `answer`, a part a line, and return the rest: the reader has other work."""
     for name in filter(answer.__contains__, _LISTS):
         items = answer[name]
         for start in range(0, len(items), _ITEMS_IN_LINE):
@@ -138,7 +138,7 @@ def _write_lists(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extract_segments(request: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
-    """Extract one segment after the other, and wait where the parent has too many that it has not used yet."""
+    """Extract one segment after the other, and wait while the parent has too many unused ones."""
     from vvwatch.processors.media import extracting  # noqa: PLC0415
 
     limits, spans = request["limits"], request["spans"]
@@ -160,7 +160,7 @@ def _extract_segments(request: Mapping[str, Any], bounds: Bounds) -> dict[str, A
 
 
 class _Progress:
-    """Writes a line when the last one is a while ago; it also tells the parent that this process is alive."""
+    """Writes a line if the last one is old; lines also prove that this process is alive."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -184,9 +184,9 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _set_limits(limits: Mapping[str, Any], *, writes: bool) -> None:
-    with suppress(OSError):  # a politeness that a system call filter may forbid
+    with suppress(OSError):  # optional: a system call filter may forbid it
         os.nice(_NICENESS)
-    with suppress(OSError):  # where memory is short, this process goes and not the daemon
+    with suppress(OSError):  # when memory is short, the kernel kills this process and not the daemon
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     sandbox.lower_limit(resource.RLIMIT_AS, limits["memory_bytes"])
     sandbox.lower_limit(resource.RLIMIT_FSIZE, limits["file_bytes"] if writes else _FILE_BYTES)
@@ -195,7 +195,7 @@ def _set_limits(limits: Mapping[str, Any], *, writes: bool) -> None:
 
 
 def _allow_cpu(limits: Mapping[str, Any], duration_seconds: float | None) -> None:
-    """Long media may take longer; one that does not say how long it is gets the most that is allowed."""
+    """Raise the CPU limit for long media; media of unknown length gets the maximum."""
     most = wanted = limits["cpu_seconds_max"]
     if duration_seconds is not None:
         wanted = limits["cpu_seconds"] + duration_seconds * limits["cpu_per_second"]

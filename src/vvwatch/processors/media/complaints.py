@@ -1,7 +1,7 @@
-"""What FFmpeg writes to its log of lost data and then carries on: for some codings it is the only trace.
+"""Counts FFmpeg's log lines about lost data: for some codings they are the only trace of it.
 
-Decoders conceal what they cannot read, and demuxers skip what they do not know. Only lines that tell of coded data
-that is lost count: others are about metadata, unusual encoders, or pictures before the first that stands by itself.
+Decoders conceal what they cannot read, and demuxers skip what they do not know. Only lines about lost coded data
+count: others concern metadata, unusual encoders, or pictures before the first key frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PATTERNS: Final = {f"libav.{name}": re.compile(pattern) for name, pattern in _L
 
 
 class Complaints(logging.Handler):
-    """Counts the lines that tell of lost data: `count` those of decoders and parsers, `skips` those of demuxers."""
+    """Counts the lines about lost data: `count` those of decoders and parsers, `skips` those of demuxers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Complaints(logging.Handler):
         self.skips = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count `record` when it tells of lost data; nothing of it is kept."""
+        """Count `record` if it reports lost data; keep nothing of it."""
         pattern = _PATTERNS.get(record.name)
         if pattern is None or not pattern.search(record.getMessage()):
             return
@@ -46,7 +46,7 @@ class Complaints(logging.Handler):
             self.count += 1
 
     def take_skips(self) -> int:
-        """The skips so far, which count from zero again."""
+        """Return the skips so far, and reset them."""
         taken, self.skips = self.skips, 0
         return taken
 
@@ -62,4 +62,4 @@ def _attach_complaints() -> Complaints:
 
 
 COMPLAINTS: Final = _attach_complaints()
-"""The lines of this process: an item has one of its own."""
+"""The counter of this process, which handles one item."""

@@ -1,7 +1,7 @@
-"""Cutting media into segments, and taking pictures and sound out of them, in the confined process.
+"""Cuts media into segments and extracts their pictures and sound, in the confined process.
 
-A model or a command is asked segment by segment. What it is shown comes from here: first the plan of the cuts, then
-for each segment a few pictures and its sound, as files that are gone when the segment is done.
+A model or a command is asked segment by segment. Its input comes from here: first the plan of the cuts, then for each
+segment a few pictures and its sound, as files that are removed when the segment is done.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _EXTRACT: Final = TypeAdapter(dict[str, Any])
 
 @dataclass(frozen=True, slots=True)
 class ExtractSettings:
-    """What to take out of each segment.
+    """What to extract from each segment.
 
-    `frames` pictures at most, chosen by shot, as displayed and not larger than `width` (and twice that in height);
-    with `sound`, what is heard in it as a WAV file of 16 kHz in one channel.
+    At most `frames` pictures, chosen by shot, as displayed and not larger than `width` (and twice that in height);
+    with `sound`, its sound as a WAV file of 16 kHz in one channel.
     """
 
     frames: int = 0
@@ -44,7 +44,7 @@ class ExtractSettings:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture as a JPEG file, in a private folder; gone when the segment is done."""
+    """A picture as a JPEG file in a private folder; removed when the segment is done."""
 
     at_seconds: float
     path: Path
@@ -52,7 +52,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What was taken out of one segment; `warning` says what could not be, such as pictures that are damaged."""
+    """The files of one segment; `warning` says what could not be extracted, such as damaged pictures."""
 
     ordinal: int
     start_time: float
@@ -63,7 +63,7 @@ class Extract:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of it."""
+        """Return all its files."""
         return (*(frame.path for frame in self.frames), *((self.sound,) if self.sound else ()))
 
 
@@ -71,9 +71,9 @@ Spans = Mapping[int, tuple[float, float]]
 
 
 class Extracts:
-    """The segments as they are extracted, in order of time. Each has to be released, for others to follow.
+    """The extracted segments in order of time. Each must be released before others can follow.
 
-    Iterating raises MediaError where the media cannot be read, StorageUnavailable where its bytes are not given.
+    Iteration raises MediaError if the media cannot be read, StorageUnavailable if its bytes cannot.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Extracts:
         asking.check_ending(await self._talk.end(), self._limits, is_answered=not self._waiting)
 
     async def release(self, extract: Extract) -> None:
-        """Remove the files of `extract` and let the process go on."""
+        """Remove the files of `extract` and let the process continue."""
         await anyio.to_thread.run_sync(_remove_files, extract.files)
         await self._talk.tell(b"\n")
 
@@ -116,7 +116,7 @@ class Extracts:
         )
 
     def _check_files(self, extract: Extract) -> None:
-        """Raise unless the files are there, and nothing but files that are not too large."""
+        """Raise unless all files exist, are regular, and are not too large."""
         with os.scandir(self._talk.folder) as entries:
             found = {
                 entry.name: entry.stat(follow_symlinks=False)
@@ -136,7 +136,7 @@ class Extracts:
 
 
 class Cutter:
-    """Cuts media and takes pictures and sound out of it, each time in a process of its own.
+    """Cuts media and extracts pictures and sound, each time in a separate process.
 
     `work_dir` holds the working folders of these processes.
     """
@@ -146,7 +146,7 @@ class Cutter:
         self._work_dir = work_dir
 
     async def plan(self, fd: int, settings: RunSettings, progress: Callable[[float], None]) -> Plan:
-        """Return where what `fd` is open on is cut; damaged media as far as it could be read.
+        """Return the cuts of the media behind `fd`; damaged media as far as it could be read.
 
         Raises MediaUnreadable, MediaLimit, ProcessorCrashed, StorageUnavailable, and InvalidInput for settings
         without a length.
@@ -167,10 +167,10 @@ class Cutter:
         sound_track: int | None = None,
         ahead: int = 4,
     ) -> AsyncIterator[Extracts]:
-        """Take `wanted` out of `spans`, segments by ordinal, of what `fd` is open on.
+        """Extract `wanted` from `spans`, segments by ordinal, of the media behind `fd`.
 
-        Never more than `ahead` segments are extracted and not released. `shots` and `sound_track` are those of the
-        plan. The process is gone and its files are removed behind the block.
+        At most `ahead` segments are extracted but not released. `shots` and `sound_track` are those of the plan. When
+        the block ends, the process and its files are gone.
         """
         task = {
             "task": "extract",
@@ -205,12 +205,12 @@ def _read_plan(answer: asking.Answer) -> Plan:
 
 
 def _has_too_much(folder: Path, *, most_files: int, most_bytes: int) -> bool:
-    """Whether a process fills the disk that it shares with the database; it need not say that it wrote anything."""
+    """Return whether a process fills the disk that it shares with the database; blocks."""
     files = size = 0
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in islice(entries, most_files + 1):
             files += 1
-            with suppress(FileNotFoundError):  # it was used and released just now
+            with suppress(FileNotFoundError):  # it was just used and released
                 size += entry.stat(follow_symlinks=False).st_size
     return files > most_files or size > most_bytes
 

@@ -1,7 +1,7 @@
-"""Which of FFmpeg's decoders may be given untrusted bytes: those of media that people keep today.
+"""The FFmpeg decoders that may read untrusted bytes: those of media that people keep today.
 
-Most of FFmpeg's decoders are for the videos of old games and for files of a few programs. Nobody sends such here but to
-find a decoder that few have looked at.
+Most of FFmpeg's decoders are for old games and files of a few programs. Such files come here only to reach a decoder
+that few have reviewed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SOUND: Final = """
     pcm_bluray pcm_dvd
 """
 DECODERS: Final = frozenset(f"{_PICTURES} {_SOUND}".split())
-"""Their names, as FFmpeg has them; docs/media.md lists them."""
+"""FFmpeg's names of the decoders; docs/media.md lists them."""
 
 WHITELIST: Final = {"codec_whitelist": ",".join(sorted(DECODERS))}
-"""The option by which FFmpeg opens no other, neither to look at a container nor to decode."""
+"""The FFmpeg option that allows no other decoder, neither for probing nor for decoding."""
 
 
 def restrict_decoders(container: InputContainer) -> None:
-    """Let no stream of `container` be decoded by another decoder; trying raises a ValueError of FFmpeg."""
+    """Let no other decoder decode a stream of `container`; trying raises a ValueError of FFmpeg."""
     for stream in container.streams:
         context: Any = stream.codec_context  # None for a codec that FFmpeg does not know
         if context is not None:

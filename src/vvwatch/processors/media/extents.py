@@ -1,4 +1,4 @@
-"""Where tracks begin and end, told by their packets: the header's word about the whole is a guess."""
+"""Where tracks begin and end by their packets: the header's duration is a guess."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 _PRIMING_SECONDS: Final = 0.2
-"""A sound that begins up to so much before zero has samples that its decoder eats."""
+"""Sound that begins up to this long before zero has samples that its decoder drops."""
 
 _TOLERANCE_SECONDS: Final = 0.005
 _ROOMY: Final = 1.05
 _TAIL_PACKETS: Final = 20_000
 _SMALL_BYTES: Final = 8 << 20
 _TAIL_BYTES: Final = 3 << 20
-"""What may stand behind the last packet: less than an excerpt of the end, before which there are only zeros."""
+"""The most bytes after the last packet: less than an excerpt of the end, before which there are only zeros."""
 
 _PACKET_TIMED: Final = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "avi", "mpeg", "mpegts"})
-"""Containers whose tracks may not say how long they are, or say it otherwise than they are shown."""
+"""Containers whose tracks may state no duration, or a wrong one."""
 
 COVERS: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -31,22 +31,22 @@ _HEADS: Final = (
     *(b"\x80theora", b"\x81theora", b"\x82theora", b"\x01vorbis", b"\x03vorbis", b"\x05vorbis"),
     *(b"OpusHead", b"OpusTags", b"\x7fFLAC", b"Speex   ", b"OVP80"),
 )
-"""What stands between MP3 files that were joined, or begins the next link of Ogg, and passes for a packet."""
+"""Headers that look like packets: of joined MP3 files, or of the next Ogg link."""
 
 
 def is_head(packet: Packet[Any]) -> bool:
-    """Whether `packet` shows and sounds nothing, but describes what follows."""
+    """Return whether `packet` holds no media but describes what follows."""
     return bytes(packet).startswith(_HEADS)
 
 
 def playable_streams(container: InputContainer) -> list[Stream]:
-    """The streams of moving pictures and of sound, with a decoder or without."""
+    """Return the streams of moving pictures and of sound, decodable or not."""
     pictures = (stream for stream in container.streams.video if not stream.disposition & COVERS)
     return [*pictures, *container.streams.audio]
 
 
 class Extent:
-    """The times that the packets of one track cover, in seconds as the container counts them."""
+    """The times that one track's packets cover, in seconds of the container's clock."""
 
     def __init__(self, stream: Stream) -> None:
         self._tick = float(stream.time_base or 0)
@@ -60,7 +60,7 @@ class Extent:
         self.last: float | None = None
 
     def add(self, packet: Packet[Any]) -> None:
-        """Take in one packet; what an edit list leaves out does not count."""
+        """Add one packet; those that an edit list leaves out do not count."""
         if packet.pts is None or packet.is_discard:
             return
         at = packet.pts * self._tick
@@ -75,10 +75,10 @@ class Extent:
             self.last, self._step = at, (packet.duration or 0) * self._tick
 
     def end(self) -> float | None:
-        """When the last picture or sound ends; None when there was none.
+        """Return when the last picture or sound ends; None if there was none.
 
-        In a track whose pictures come in another order than they are shown, what a packet says of its duration
-        is the distance to the next one in the file: the last picture then lasts as long as the shortest.
+        In a track with reordered pictures, a packet's duration is the distance to the next one in the file: the last
+        picture then counts as long as the shortest.
         """
         if self.last is None:
             return None
@@ -91,7 +91,7 @@ class Extent:
         return self.last + (self._step or usual)
 
     def usual_step(self) -> float:
-        """The mean distance of the packets in time."""
+        """Return the mean time between packets."""
         if self._first is None or self.last is None or self._count < 2:
             return 0.0
         return (self.last - self._first) / (self._count - 1)
@@ -101,7 +101,7 @@ class Extent:
 
 
 def start_seconds(container: InputContainer) -> float:
-    """When the first picture or sound of `container` begins; other tracks may well begin before."""
+    """Return when the first picture or sound of `container` begins; other tracks may begin earlier."""
     starts = [
         start for stream in playable_streams(container) if (start := _declared_start(stream)) is not None
     ]
@@ -110,7 +110,7 @@ def start_seconds(container: InputContainer) -> float:
 
 
 def declared_seconds(container: InputContainer) -> float | None:
-    """The duration by the word of all tracks, else by that of the header; None when neither says any."""
+    """Return the duration by all tracks, else by the header; None if neither states one."""
     ends = [_declared_end(stream) for stream in playable_streams(container)]
     known = [end for end in ends if end is not None]
     if known and len(known) == len(ends):
@@ -119,14 +119,14 @@ def declared_seconds(container: InputContainer) -> float | None:
 
 
 def last_end(extents: Iterable[Extent]) -> float | None:
-    """When the last of all pictures and sounds ends."""
+    """Return when the last of all pictures and sounds ends."""
     return max((end for extent in extents if (end := extent.end()) is not None), default=None)
 
 
 def probed_seconds(container: InputContainer, size: int, stated: float | None) -> float | None:
-    """The duration, from the last packets where they are cheap to read; None when it cannot be had.
+    """Return the duration, from the last packets if they are cheap to read; None if unknown.
 
-    `stated` is what stands in for it otherwise. Moves the container's place. `size` is that of the file.
+    `stated` is the fallback. Moves the container's position. `size` is that of the file.
     """
     name = container.format.name
     is_seekable, is_small = name in _PACKET_TIMED, size <= _SMALL_BYTES
@@ -141,7 +141,7 @@ def probed_seconds(container: InputContainer, size: int, stated: float | None) -
 
 
 def _read_tail(container: InputContainer, size: int, *, seeks: bool) -> list[Extent] | None:
-    """The extents from near the end of the file, or from where it stands, to its end; None when it is far off."""
+    """Return the extents from near the end of the file, or from the current position; None if that is too far."""
     streams = playable_streams(container)
     extents = {stream.index: Extent(stream) for stream in streams}
     if container.duration and seeks:

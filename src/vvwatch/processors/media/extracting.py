@@ -1,4 +1,4 @@
-"""Pictures and sound of each segment as files in the working folder of the confined process."""
+"""Writes pictures and sound of each segment as files in the working folder of the confined process."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _TAGGED_BYTES: Final = 128 << 10
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be extracted; `spans` are (start, end, ordinal) in order.
+    """What to extract; `spans` are (start, end, ordinal) in order.
 
-    Pictures are read by `fd` and sound by `sound_fd`, side by side, so the two must not share their position.
+    `fd` reads the pictures and `sound_fd` the sound, side by side, so they must not share a position.
     """
 
     fd: int
@@ -45,9 +45,9 @@ class Task:
 
 
 def extract_spans(task: Task, bounds: Bounds, report: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
-    """Extract one span after the other; yields which files were written for it, when they are.
+    """Extract one span after the other; yield the names of its files when they are written.
 
-    The files are called `ORDINAL-NUMBER.jpg` and `ORDINAL.wav`. Raises as `opened`, and SpoolFull when there is no
+    The files are named `ORDINAL-NUMBER.jpg` and `ORDINAL.wav`. Raises as `open_media`, and SpoolFull if there is no
     room for them.
     """
     with ExitStack() as stack:
@@ -95,11 +95,11 @@ class _PictureWriter:
         self._pictures = PictureReader(medium, bounds, report)
 
     def check_readable(self) -> None:
-        """Raise StorageUnavailable where the end of the pictures is none, but a disk or a network that fails."""
+        """Raise StorageUnavailable if the pictures ended because a disk or a network failed."""
         self._pictures.check_readable()
 
     def written(self, start: float, end: float, ordinal: int) -> list[float]:
-        """Write the pictures that are shown within [start, end), and return their moments."""
+        """Write the pictures shown within [start, end), and return their times."""
         if read_heif_picture(self._medium.source) is not None and self._medium.media_type == "image":
             return [0.0] if self._write_photograph(ordinal) else []
         until = end if end > start else math.inf
@@ -126,7 +126,7 @@ class _PictureWriter:
         return found is not None and self._is_written(f"{ordinal}-0.jpg", *found)
 
     def _is_written(self, name: str, frame: VideoFrame, turn: Turn) -> bool:
-        """Write a picture; False where it cannot be converted or is too large."""
+        """Write a picture; return False if it cannot be converted or is too large."""
         try:
             coded = encode_jpeg(frame, turn, self._aspect, self._task.width)
         except MemoryError:
@@ -153,7 +153,7 @@ def _write_sound(heard: SoundReader, start: float, end: float, ordinal: int, mos
 
 @contextmanager
 def _create_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that was not there, which is all that the sandbox lets be opened. Raises SpoolFull."""
+    """Create a file, which is the only opening that the sandbox allows. Raises SpoolFull."""
     try:
         with path.open("xb") as file:
             yield file

@@ -1,4 +1,4 @@
-"""What a pass over media found: the series of measurements, and what is wrong, in words."""
+"""The findings of a pass over media: the series of measurements, and the damage in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vvwatch.processors.media.reading import Reader
 from vvwatch.processors.media.tracks import STILL_SECONDS, SoundTrack, Track
 
 _STATES_SECONDS: Final = frozenset({"flv", "asf"})
-"""Containers whose writers state the duration when they end, and nothing else that shows a loss."""
+"""Containers whose writers state the duration at the end, and that show a loss in no other way."""
 
 _STALLED_SECONDS: Final = 1.0
 _SAMPLES_SLACK_SECONDS: Final = 0.05
@@ -26,10 +26,10 @@ _FEW_PACKETS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one pass over the media found; `damage` is empty when all of it could be read and decoded.
+    """The findings of one pass over the media; `damage` is empty if all of it could be read and decoded.
 
-    `sound` is the stream that `sounds` was measured of, `tracks` says of each stream what it is and how it fared,
-    `rotation_degrees` how far the pictures are to be turned clockwise for display.
+    `sound` is the stream measured for `sounds`, `tracks` describes each stream and its state, `rotation_degrees` is
+    the clockwise turn of the pictures for display.
     """
 
     duration_seconds: float
@@ -43,7 +43,7 @@ class Survey:
 
 
 def find_damage(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
-    """What is wrong for certain: bytes that are missing, and what a decoder refused."""
+    """Yield certain damage: missing bytes, and what a decoder refused."""
     if reader.stopped and len(pages.links) < 2:
         yield f"reading stopped after {_format_clock(reader.reached)}: {reader.stopped}"
     if reader.skipped:
@@ -60,7 +60,7 @@ def find_damage(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: 
 
 
 def find_warnings(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: OggPages) -> Iterator[str]:
-    """What is odd and proves nothing, and what could not be looked at."""
+    """Yield oddities that prove nothing, and what could not be checked."""
     if len(pages.links) > 1:
         what = "; only the first was measured" if reader.stopped else ""
         yield f"chained: {len(pages.links)} recordings follow one another{what}"
@@ -77,7 +77,7 @@ def find_warnings(medium: Medium, reader: Reader, tracks: Sequence[Track], pages
 
 
 def describe_track(track: Track, measured: Collection[Track]) -> dict[str, Any]:
-    """What is said of one track, in the shape of the technical prompt's schema."""
+    """Return the description of one track by the technical prompt's schema."""
     context: Any = track.stream.codec_context
     return {
         "track": track.stream.index + 1,
@@ -91,7 +91,7 @@ def describe_track(track: Track, measured: Collection[Track]) -> dict[str, Any]:
 
 
 def _find_shortfall(medium: Medium, reader: Reader, tracks: Sequence[Track]) -> Iterator[str]:
-    """A header that promises more is a proof only where it counts samples, or where bytes are known to be missing."""
+    """Yield the shortfall; the header's duration proves it only if it counts samples or bytes are missing."""
     declared, name = medium.duration_seconds, medium.container.format.name
     if declared is None:
         return
@@ -107,10 +107,10 @@ def _find_shortfall(medium: Medium, reader: Reader, tracks: Sequence[Track]) -> 
 
 
 def _unmet_duration(medium: Medium, reader: Reader) -> float | None:
-    """The duration that the header says, where the packets end well before."""
+    """Return the duration by the header if the packets end well before it."""
     declared = declared_seconds(medium.container)
     found = max(reader.duration_seconds, reader.reached)
-    # Some muxers count from zero, some from the first picture: media that begins late may pass for its lead longer.
+    # Muxers count from zero or from the first picture: the lead of media that begins late may look longer.
     if declared is None or found + max(0.0, medium.origin_seconds) >= declared - 0.5 - declared * 0.01:
         return None
     return declared
@@ -143,7 +143,7 @@ def _find_holes(medium: Medium, reader: Reader) -> Iterator[str]:
 
 
 def _find_unindexed(tracks: Sequence[Track]) -> Iterator[str]:
-    """Pictures that the index of an AVI file lists and that are not where it says."""
+    """Yield the pictures that the index of an AVI file lists at places where there are none."""
     for track in tracks:
         listed = sum(entry.size > 0 for entry in track.stream.index_entries)
         lost = listed - track.packets

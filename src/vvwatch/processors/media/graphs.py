@@ -1,4 +1,4 @@
-"""Filter graphs that measure decoded frames; what they cannot take says nothing about the media."""
+"""Filter graphs that measure decoded frames; a frame that they refuse says nothing about the media."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PICTURE_FILTERS: Final[_Filters] = (
     ("scdet", "threshold=10"),
     ("buffersink", ""),
 )
-# In the other order ebur128 would cut the frames anew and drop what silencedetect has written on them.
+# In the other order ebur128 would resize the frames and drop the marks of silencedetect.
 _SOUND_FILTERS: Final[_Filters] = (
     ("ebur128", "metadata=1:peak=true"),
     ("silencedetect", "noise=-40dB:duration=0.7"),
@@ -29,14 +29,14 @@ _SOUND_FILTERS: Final[_Filters] = (
 
 
 class Chain(NamedTuple):
-    """Filters in a row. The graph is kept because its filters do not keep it, and die with it."""
+    """Filters in a row. Keep a reference to the graph: its filters do not, and fail without it."""
 
     graph: Graph
     source: FilterContext
     sink: FilterContext
 
     def passed(self, frame: Any) -> Iterator[Any]:
-        """Push `frame`, or None for the end, and yield what comes out by then."""
+        """Push `frame`, or None for the end, and yield the available output."""
         self.source.push(frame)
         while True:
             try:
@@ -47,19 +47,19 @@ class Chain(NamedTuple):
 
 
 def build_picture_chain(frame: VideoFrame, time_base: Any, crop: tuple[int, int] | None = None) -> Chain:
-    """Filters that scale frames like `frame` to WIDTH by HEIGHT and mark cuts; `crop` keeps the top left of it."""
+    """Return filters that scale frames like `frame` to WIDTH by HEIGHT and mark cuts; `crop` keeps the top left."""
     graph = _new_graph()
     base = frame.time_base or time_base
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
     cropping = () if crop is None else (("crop", f"{crop[0]}:{crop[1]}:0:0:exact=1"),)
-    # Where pictures do not shrink, fast_bilinear writes machine code, which neither the sandbox nor the unit lets run.
+    # Unless pictures shrink, fast_bilinear writes machine code, which the sandbox and the unit forbid.
     way = "fast_bilinear" if (crop or (frame.width,))[0] > WIDTH else "bilinear"
     scaling = ("scale", f"{WIDTH}:{HEIGHT}:flags={way}:out_range=tv")
     return _configure_graph(graph, source, (*cropping, scaling, *_PICTURE_FILTERS))
 
 
 def build_sound_chain(frame: AudioFrame) -> Chain:
-    """Filters that measure the loudness of frames like `frame` and mark silences."""
+    """Return filters that measure the loudness of frames like `frame` and mark silences."""
     graph = _new_graph()
     source = graph.add_abuffer(
         sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
@@ -68,10 +68,10 @@ def build_sound_chain(frame: AudioFrame) -> Chain:
 
 
 def forget_colours(frame: VideoFrame) -> None:
-    """Drop the tags of colour from `frame`, but for its range.
+    """Drop the colour tags of `frame` except its range.
 
-    The scaler refuses matrices and transfers that it does not know, and converts those that it does. Brightness
-    and motion are of the values as they are stored.
+    The scaler refuses unknown matrices and transfers, and converts known ones. Brightness and motion are measured on
+    the stored values.
     """
     frame.colorspace = frame.color_trc = frame.color_primaries = _UNSPECIFIED
 

@@ -1,4 +1,4 @@
-"""Bytes of a container that are none of its own: the proof that a gap in time is a loss."""
+"""Finds bytes that do not belong to a container: they prove that a gap in time is a loss."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MIRRORED: Final = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 def find_matroska_holes(source: ByteSource, jumps: Sequence[Jump]) -> Iterator[Jump]:
-    """Those of `jumps`, each from the content of one block to that of another, that elements do not fill."""
+    """Yield those of `jumps`, each between the contents of two blocks, that elements do not fill."""
     for jump in jumps:
         reached = _walk_elements(source, jump.start, jump.end)
         if reached != jump.end:
@@ -38,7 +38,7 @@ def find_matroska_holes(source: ByteSource, jumps: Sequence[Jump]) -> Iterator[J
 
 
 def find_broken_tail(source: ByteSource, tail: Jump) -> Jump | None:
-    """What is left of a Matroska segment behind the last packet, where it holds no elements but should."""
+    """Return what follows the last packet of a Matroska segment if it is not the elements that belong there."""
     end = _find_segment_end(source)
     last = min(end or tail.end, tail.end)
     reached = _walk_elements(source, tail.start, last)
@@ -49,7 +49,7 @@ def find_broken_tail(source: ByteSource, tail: Jump) -> Jump | None:
 
 
 def _find_segment_end(source: ByteSource) -> int | None:
-    """Where the segment ends; None when it does not say."""
+    """Return where the segment ends; None if it does not say."""
     place = 0
     while (element := _read_element(source, place)) is not None and element[2] is not None:
         place = element[1] + element[2]
@@ -59,9 +59,9 @@ def _find_segment_end(source: ByteSource) -> int | None:
 
 
 def _walk_elements(source: ByteSource, start: int, end: int) -> int:
-    """How far elements follow one another behind the block whose content begins at `start`.
+    """Return how far elements follow one another after the block whose content begins at `start`.
 
-    That is `end`, also when the content of one begins there, or where there is none, or one that passes it.
+    That is `end` if an element's content begins there or passes it, or if there is no element.
     """
     place = _find_block_end(source, start)
     for _ in range(_ELEMENTS_AT_MOST):
@@ -89,7 +89,7 @@ def _find_block_end(source: ByteSource, content: int) -> int:
 
 
 def _read_element(source: ByteSource, place: int) -> tuple[int, int, int | None] | None:
-    """(identifier, where the content begins, its length or None when unknown); None where no element begins."""
+    """Return (identifier, start of the content, its length or None if unknown); None without an element."""
     head = source.at(place, 12)
     id_length = _vint_length(head[:1])
     size_length = _vint_length(head[id_length : id_length + 1])
@@ -107,10 +107,10 @@ def _vint_length(first: bytes) -> int:
 
 @dataclass(slots=True)
 class OggPages:
-    """What the pages of an Ogg file tell: what is lost between them, and how long each of its links lasts.
+    """The findings in an Ogg file's pages: losses between them, and the duration of each link.
 
-    A link is a whole file of its own: recorders and radio stations write one after another. Its seconds are None
-    when it holds no sound of a known codec.
+    A link is a complete file: recorders and radio stations write one after another. Its seconds are None if it holds
+    no sound of a known codec.
     """
 
     losses: list[str] = field(default_factory=list)
@@ -118,13 +118,13 @@ class OggPages:
 
     @property
     def seconds(self) -> float | None:
-        """The duration of all links together; None when one of them is not known."""
+        """Return the duration of all links together; None if one is unknown."""
         known = [link for link in self.links if link is not None]
         return sum(known) if known and len(known) == len(self.links) else None
 
 
 def read_ogg_pages(source: ByteSource) -> OggPages:
-    """Walk the pages of `source` by their headers; a page that is missing shows by the number of the next one."""
+    """Walk the pages of `source` by their headers; the next page's number reveals a missing one."""
     walk = _OggWalk(source)
     return walk.walked()
 
@@ -183,7 +183,7 @@ class _OggWalk:
         self._numbers, self._clocks, self._lasts = {}, {}, {}
 
     def _resynced(self, place: int) -> int:
-        """Where the next page begins behind the bytes at `place` that are none; the loss is noted."""
+        """Return where the next page begins after foreign bytes at `place`; record the loss."""
         at = place + 1
         while (chunk := self._source.at(at, _SEARCHED_BYTES)) and _CAPTURE not in chunk:
             at += max(1, len(chunk) - len(_CAPTURE) + 1)
@@ -198,14 +198,14 @@ class _OggWalk:
 
 
 def _page_checksum(page: bytes) -> int:
-    """CRC-32 of an Ogg page, whose bits go the other way round than zlib's, over zeros in its own place."""
+    """Return the CRC-32 of an Ogg page, with zeros in its own field; its bit order is the reverse of zlib's."""
     bare = page[:22] + bytes(4) + page[26:]
     mirrored = zlib.crc32(bare.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)
 
 
 def _read_clock(head: bytes) -> tuple[int, int] | None:
-    """(samples to leave out, samples per second) of a sound by the first page of its stream."""
+    """Return (samples to skip, samples per second) from the first page of a sound stream."""
     if head.startswith(b"OpusHead"):
         return int.from_bytes(head[10:12], "little"), 48_000
     rate = 0

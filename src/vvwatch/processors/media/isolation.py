@@ -1,4 +1,4 @@
-"""One short-lived process for one untrusted item: spoken to over pipes, bounded, and never left behind."""
+"""One short-lived process for one untrusted item: connected by pipes, bounded, and never left behind."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ _CHUNK_BYTES: Final = 65_536
 _LAST_WORDS_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 1.0
 MOST_THREADS: Final = 256
-"""Decoders have one for each processor, and never more than 16 each."""
+"""Decoders use one thread for each processor, and at most 16 each."""
 
 HasTooMuch = Callable[[Path], bool]
-"""Whether a process has left more in its folder than it may; blocks."""
+"""Returns whether a process has left too much in its folder; blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one item may cost. The first group holds inside the process, the second is watched from outside.
+    """The limits of one item. The first group holds inside the process, the second is enforced from outside.
 
-    CPU time is `cpu_seconds` for opening, then `cpu_per_second` more for each second of media, and never more
-    than `cpu_seconds_max`. `file_bytes` is the largest file that may be extracted. `silent_seconds` is how long a
-    process may go without a sign of progress, `extracted_bytes` how much may be extracted and not used yet. A probe
-    has `probe_seconds`, of CPU time as well.
+    CPU time is `cpu_seconds` for opening, plus `cpu_per_second` for each second of media, at most `cpu_seconds_max`.
+    `file_bytes` is the largest file that may be extracted. `silent_seconds` is how long a process may show no
+    progress, `extracted_bytes` how much may be extracted but unused. A probe has `probe_seconds`, also as CPU time.
     """
 
     memory_bytes: int = 1 << 30
@@ -58,7 +57,7 @@ class Limits:
     is_probe: bool = False
 
     def of_probe(self) -> Limits:
-        """The limits of a probe, which is over soon or never."""
+        """Return the limits of a probe, which ends soon or never."""
         wall, cpu = min(self.wall_seconds, self.probe_seconds), ceil(self.probe_seconds)
         cpu_seconds = min(self.cpu_seconds_max, cpu)
         return replace(
@@ -83,10 +82,11 @@ class Cut(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a process ended: its exit status (negative: the signal), what cut it short, its last words.
+    """How a process ended: its exit status (negative: the signal), the limit it passed, its last words.
 
-    `has_begun`: it had said something, as it does just before it opens the file. `hindrance` is what kept one that was
-    cut short from its work. `lacked_memory`: the kernel ended processes meanwhile because memory ran out.
+    `has_begun`: it had written something, as it does just before it opens the file. `hindrance` is what kept a
+    process that passed a limit from working. `lacked_memory`: the kernel killed processes meanwhile because memory
+    ran out.
     """
 
     status: int
@@ -98,10 +98,10 @@ class Ending:
 
 
 class Conversation:
-    """A running process: the lines that it writes, and what it is told meanwhile.
+    """A running process: the lines that it writes, and the input sent to it.
 
-    `folder` is its private working directory. The limits of time count what is waited here, so a process that waits
-    for us does not pass them.
+    `folder` is its private working directory. Only our waiting counts for time limits, so a process that waits for us
+    does not pass them.
     """
 
     def __init__(self, process: Process, folder: Path, limits: Limits) -> None:
@@ -121,7 +121,7 @@ class Conversation:
         self._fell_silent = anyio.Event()
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Yield the lines of stdout until it ends, or until a limit is passed."""
+        """Yield the lines of stdout until its end, or until a limit is passed."""
         pending: list[bytes] = []
         while chunk := await self._heard():
             pending.append(chunk)
@@ -132,14 +132,14 @@ class Conversation:
                     yield line
 
     async def tell(self, words: bytes) -> None:
-        """Write to stdin; a process that is gone is told nothing."""
+        """Write to stdin; do nothing if the process is gone."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._stdin.send(words)
 
     async def end(self) -> Ending:
-        """Wait for the process to go, or make it go where a limit was passed, and return how it ended."""
+        """Wait for the process to exit, end it if a limit was passed, and return how it ended."""
         await end_process(self._process, self._limits.grace_seconds, gently=self._cut is None)
-        # A descendant outside the group may hold the pipe open; its words are not waited for.
+        # A descendant outside the group may keep the pipe open; do not wait for its output.
         with anyio.move_on_after(_LAST_WORDS_SECONDS):
             await self._fell_silent.wait()
         status = self._process.returncode
@@ -164,7 +164,7 @@ class Conversation:
         self._fell_silent.set()
 
     async def _watch(self, has_too_much: HasTooMuch | None) -> None:
-        """Look now and then at what the process takes: it may say nothing for long."""
+        """Check the process's use of resources at intervals: it may be silent for long."""
         while self._cut is None:
             await anyio.sleep(_LOOK_SECONDS)
             if count_threads(self._process.pid) > MOST_THREADS:
@@ -179,7 +179,7 @@ class Conversation:
         signal_group(self._process, signal.SIGKILL)
 
     async def _heard(self) -> bytes:
-        """Return what came next; nothing at the end of stdout and where a limit was passed."""
+        """Return the next output; empty at the end of stdout and when a limit was passed."""
         chunk, began = b"", anyio.current_time()
         with anyio.move_on_after(min(self._patience, self._limits.silent_seconds)) as waiting:
             with suppress(anyio.EndOfStream):
@@ -207,10 +207,10 @@ async def open_conversation(
 ) -> AsyncIterator[Conversation]:
     """Run `command` for the life of the block, with `request` on stdin and the descriptor `fd` inherited.
 
-    The process has a session of its own, an empty environment, and a private folder below `work_dir` as working
-    directory, which is removed afterwards. However the block ends, the process and its group are gone behind it.
-    With `keeps_stdin` more can be written to it. `has_too_much` is asked now and then. Raises what the block raises,
-    and MachineShortage when the process cannot be started.
+    The process has its own session, an empty environment, and a private working directory below `work_dir`, which is
+    removed afterwards. However the block ends, the process and its group are gone. `keeps_stdin` keeps it open for
+    more input. `has_too_much` is called at intervals. Raises what the block raises, and MachineShortage when the
+    process cannot be started.
     """
     async with private_folder(work_dir) as folder, _start_child(command, folder, fd, limits) as process:
         talk = Conversation(process, folder, limits)
@@ -236,7 +236,7 @@ async def converse(
     limits: Limits,
     work_dir: Path,
 ) -> Ending:
-    """Run `command` as a `conversation` of one request; `on_line` gets each line that it writes."""
+    """Run `command` in a conversation of one request; pass each line that it writes to `on_line`."""
     async with open_conversation(command, request, fd=fd, limits=limits, work_dir=work_dir) as talk:
         async for line in talk.lines():
             on_line(line)

@@ -1,4 +1,4 @@
-"""Taking the sound of a stretch of media: 16 kHz, one channel, 16 bits, in step with the clock of the pictures."""
+"""Reads the sound of a stretch of media: 16 kHz, one channel, 16 bits, in sync with the pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vvwatch.processors.media.places import Stamped, TrackReader
 RATE: Final = 16_000
 _SAMPLE_BYTES: Final = 2
 _LEAD_SECONDS: Final = 0.5
-"""Decoders need a little of what comes before, and are always given the same."""
+"""Decoders need some preceding sound, and always get the same amount."""
 
 _GAP_SECONDS: Final = 0.1
 _KEPT_SECONDS: Final = 2 * _LEAD_SECONDS
@@ -24,7 +24,7 @@ _KEPT_PACKETS: Final = 5000
 
 
 class SoundReader:
-    """The sound of one track by stretches of time, asked for in rising order."""
+    """The sound of one track by stretches of time, requested in rising order."""
 
     def __init__(
         self, medium: Medium, track: int | None, bounds: Bounds, report: Callable[[float], None]
@@ -38,9 +38,9 @@ class SoundReader:
         self._recent: deque[Stamped] = deque(maxlen=_KEPT_PACKETS)
 
     def between(self, start: float, end: float, most_bytes: int) -> bytes:
-        """Return the samples of [start, end), `most_bytes` of them at most; nothing where nothing can be decoded.
+        """Return the samples of [start, end), at most `most_bytes`; empty if nothing can be decoded.
 
-        What is missing within is silent; behind the last that can be decoded there is nothing.
+        Gaps are silent; nothing follows the last decodable sample.
         """
         samples = _SampleBuffer(start, min(end, start + most_bytes / _SAMPLE_BYTES / RATE))
         self._context.flush_buffers()
@@ -50,11 +50,11 @@ class SoundReader:
         return samples.finish()
 
     def check_readable(self) -> None:
-        """Raise StorageUnavailable where the end is none, but a disk or a network that fails."""
+        """Raise StorageUnavailable if the sound ended because a disk or a network failed."""
         self._place.check_readable()
 
     def _packets(self, start: float, end: float) -> Iterator[Packet[Any]]:
-        """Yield the packets from the first that is heard at `start` or later to the last before `end`."""
+        """Yield the packets from the first heard at `start` or later to the last before `end`."""
         for stamped in self._stamped(start):
             if stamped.at >= end:
                 return
@@ -62,7 +62,7 @@ class SoundReader:
                 yield stamped.packet
 
     def _stamped(self, start: float) -> Iterator[Stamped]:
-        """Yield what was read of late and then what follows, and keep what the next stretch may begin with."""
+        """Yield recently read packets and then the following; keep those that the next stretch may begin with."""
         if self._place.leap(start):
             self._recent.clear()
         yield from list(self._recent)
@@ -86,7 +86,7 @@ class SoundReader:
 
 
 class _SampleBuffer:
-    """Samples as they are resampled, from `start` to `end` of the clock."""
+    """Resampled samples from `start` to `end` of the clock."""
 
     def __init__(self, start: float, end: float) -> None:
         self._start = start
@@ -98,7 +98,7 @@ class _SampleBuffer:
         self._kept = bytearray()
 
     def add(self, frame: AudioFrame, seconds: float | None) -> None:
-        """Take in a frame that is heard at `seconds`, or right after the last one."""
+        """Add a frame that is heard at `seconds`, or right after the last one."""
         at = self._heard_to if seconds is None else seconds
         at = self._start if at is None else at
         shape = (frame.sample_rate, frame.layout.name, frame.format.name)
@@ -115,7 +115,7 @@ class _SampleBuffer:
         return bytes(self._kept[: self._wanted * _SAMPLE_BYTES])
 
     def _go_to(self, at: float) -> None:
-        """Let the next sample be that of the moment `at`: with silence before it, or the first ones left out."""
+        """Let the next sample be that of time `at`: insert silence, or drop the first samples."""
         place = round((at - self._start) * RATE)
         have = len(self._kept) // _SAMPLE_BYTES
         self._skipped = max(0, have - place) if have or place < 0 else 0

@@ -1,4 +1,4 @@
-"""What was seen and heard, as series over time, and what follows from them for a stretch of the media."""
+"""The measured series over time, and their values for a stretch of the media."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from vvwatch.core.segments import Boundary, Silence
 
 SHIFT_LAG_SECONDS: Final = 1.0
-"""How far apart the two pictures are whose colours are compared to find a dissolve."""
+"""The distance of the two pictures whose colours are compared to find a dissolve."""
 
 _SHIFT_THRESHOLD: Final = 0.3
 _DISSOLVE_PEAK: Final = 0.5
@@ -37,10 +37,10 @@ def _new_floats() -> array[float]:
 
 @dataclass(slots=True)
 class Pictures:
-    """Of each picture looked at: its time and how much it differs from the one before, in percent of full scale.
+    """For each sampled picture: its time and its difference from the one before, in percent of full scale.
 
-    Of four pictures a second: the time, mean luma (0-255), the share of dark pixels (0-1), and how far the
-    colours have shifted within `SHIFT_LAG_SECONDS` (0-1).
+    For four pictures a second: the time, mean luma (0-255), the share of dark pixels (0-1), and how far the colours
+    have shifted within `SHIFT_LAG_SECONDS` (0-1).
     """
 
     times: array[float] = field(default_factory=_new_doubles)
@@ -54,7 +54,7 @@ class Pictures:
 
 @dataclass(slots=True)
 class Sounds:
-    """Ten times a second: when a window of 400 ms begins, and its loudness in LUFS. Silences in order."""
+    """Ten times a second: the start of a window of 400 ms and its loudness in LUFS. Silences in order."""
 
     times: array[float] = field(default_factory=_new_doubles)
     momentary: array[float] = field(default_factory=_new_floats)
@@ -64,7 +64,7 @@ class Sounds:
 
 
 def find_shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
-    """Cuts and dissolves in order of time; a burst of cuts within half a second, such as a flash, is one."""
+    """Return cuts and dissolves by time; a burst of cuts within half a second, such as a flash, is one."""
     cuts: list[Boundary] = []
     for cut in pictures.cuts:
         if cuts and cut.at_seconds - cuts[-1].at_seconds < _SAME_SHOT_SECONDS:
@@ -75,7 +75,7 @@ def find_shot_changes(pictures: Pictures) -> tuple[Boundary, ...]:
 
 
 def _find_dissolves(pictures: Pictures, cuts: Sequence[Boundary]) -> Iterator[Boundary]:
-    """A shift of colours that comes and goes within seconds, that no cut explains, and that is no slow change."""
+    """Yield shifts of colours within seconds that no cut explains and that are no slow change."""
     for start, end, peak in _find_shifts(pictures):
         cut_there = any(start - _CUT_REACH_SECONDS <= cut.at_seconds <= end for cut in cuts)
         if peak >= _DISSOLVE_PEAK and end - start < _LONGEST_DISSOLVE_SECONDS and not cut_there:
@@ -84,7 +84,7 @@ def _find_dissolves(pictures: Pictures, cuts: Sequence[Boundary]) -> Iterator[Bo
 
 
 def _find_shifts(pictures: Pictures) -> Iterator[tuple[float, float, float]]:
-    """(first moment, last moment, peak) of each stretch in which the colours shift beyond the threshold."""
+    """Yield (first time, last time, peak) of each stretch in which the colours shift beyond the threshold."""
     start: float | None = None
     end = peak = 0.0
     for at, shift in zip((*pictures.sample_times, math.inf), (*pictures.shift, 0.0), strict=True):
@@ -96,33 +96,33 @@ def _find_shifts(pictures: Pictures) -> Iterator[tuple[float, float, float]]:
 
 
 def mean_luma(pictures: Pictures, start: float, end: float) -> float | None:
-    """Mean brightness of [start, end), 0-255; None when no picture of it was sampled."""
+    """Return the mean brightness of [start, end), 0-255; None without a sampled picture."""
     return _rounded_mean(_values_within(pictures.sample_times, pictures.luma, start, end), 1)
 
 
 def black_ratio(pictures: Pictures, start: float, end: float) -> float | None:
-    """The share of [start, end) in which the picture is black; None when no picture of it was sampled."""
+    """Return the share of [start, end) in which the picture is black; None without a sampled picture."""
     dark = _values_within(pictures.sample_times, pictures.dark, start, end)
     return _rounded_mean([share >= _DARK_SHARE for share in dark], 3)
 
 
 def mean_motion(pictures: Pictures, start: float, end: float) -> float | None:
-    """Mean difference of successive pictures within [start, end), in percent of full scale, cuts left out."""
+    """Return the mean difference of successive pictures in [start, end), in percent of full scale, without cuts."""
     return _rounded_mean(_differences_within(pictures, start, end), 2)
 
 
 def frozen_ratio(pictures: Pictures, start: float, end: float) -> float | None:
-    """The share of pictures within [start, end) that look like the one before them."""
+    """Return the share of pictures within [start, end) that look like the one before them."""
     return _rounded_mean([step < _FROZEN_PERCENT for step in _differences_within(pictures, start, end)], 3)
 
 
 def _differences_within(pictures: Pictures, start: float, end: float) -> Sequence[float]:
-    # The first picture of a segment differs from the last of another one.
+    # The first picture of a segment is compared with the last of the previous one.
     return _values_within(pictures.times, pictures.motion, start, end)[1:]
 
 
 def integrated_loudness(sounds: Sounds, start: float, end: float) -> float | None:
-    """Integrated loudness of [start, end) in LUFS after ITU-R BS.1770; None when it is all below the gate."""
+    """Return the loudness of [start, end) in LUFS by ITU-R BS.1770; None if all of it is below the gate."""
     first, last = start - _ROUNDING_SECONDS, end - _LOUDNESS_WINDOW_SECONDS + _ROUNDING_SECONDS
     values = _values_within(sounds.times, sounds.momentary, first, last)
     audible = [_lufs_to_energy(value) for value in values if value > _ABSOLUTE_GATE_LUFS]
@@ -134,7 +134,7 @@ def integrated_loudness(sounds: Sounds, start: float, end: float) -> float | Non
 
 
 def silence_ratio(sounds: Sounds, start: float, end: float) -> float | None:
-    """The share of [start, end) without sound; None for an empty stretch."""
+    """Return the share of [start, end) without sound; None for an empty stretch."""
     if end <= start:
         return None
     silences = sounds.silences
@@ -145,7 +145,7 @@ def silence_ratio(sounds: Sounds, start: float, end: float) -> float | None:
 
 
 def peak_dbtp(sounds: Sounds) -> float | None:
-    """The highest true peak in dB relative to full scale; None for digital silence."""
+    """Return the highest true peak in dB relative to full scale; None for digital silence."""
     return round(20 * math.log10(sounds.peak), 1) if sounds.peak > 0 else None
 
 

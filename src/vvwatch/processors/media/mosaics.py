@@ -1,4 +1,4 @@
-"""HEIF photographs as one picture: put together where they are a grid of tiles, and turned as the file says."""
+"""HEIF photographs as one picture: joined from a grid of tiles, and turned as the file says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vvwatch.processors.media.structure import HeifPicture, read_heif_picture
 
 
 def read_photograph(medium: Medium, bounds: Bounds) -> tuple[VideoFrame, Turn] | None:
-    """Return the picture of a HEIF file, and how it is to be turned; None for other files and broken pictures."""
+    """Return the picture of a HEIF file and its turn; None for other files and broken pictures."""
     picture = read_heif_picture(medium.source)
     if picture is None or medium.pictures is None:
         return None
@@ -30,7 +30,7 @@ def read_photograph(medium: Medium, bounds: Bounds) -> tuple[VideoFrame, Turn] |
 
 
 def _picture_turn(picture: HeifPicture) -> Turn:
-    """Return the turn of a file that says how to turn and then how to mirror; ours is the other way round."""
+    """Return our turn for a file's: HEIF rotates before it mirrors, we mirror first."""
     if not picture.mirror:
         return Turn(False, picture.rotation_degrees)
     over = 180 if picture.mirror == "vertical" else 0
@@ -56,7 +56,7 @@ def _decode_first_frames(medium: Medium, streams: Sequence[Any]) -> list[VideoFr
 
 
 def _join_tiles(frames: Sequence[VideoFrame], picture: HeifPicture) -> VideoFrame:
-    """Return the tiles, row by row, as one picture; those at the right and at the bottom reach beyond it."""
+    """Return the tiles, row by row, as one picture; those at the right and bottom edges extend beyond it."""
     width, height = picture.width, picture.height
     if picture.rotation_degrees % 180:
         width, height = height, width

@@ -1,4 +1,4 @@
-"""Opening untrusted media: only known formats, only this one file, nothing decoded before its size is known."""
+"""Opens untrusted media: known formats only, this one file only, nothing decoded before its size is known."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STREAM_FORMATS: Final = (
     "mov,matroska,avi,mp3,wav,flac,ogg,aac,mxf,mpegts,mpeg,mpegvideo,asf,flv,aiff,w64,caf"
 )
 _FORMATS: Final = (*_STREAM_FORMATS.split(","), *sorted(_IMAGE_FORMATS))
-"""The demuxers behind `core.objects.MEDIA_TYPES`. None of them reads a list of further files."""
+"""The demuxers of `core.objects.MEDIA_TYPES`. None of them reads a list of further files."""
 
 _OPTIONS: Final = {"protocol_whitelist": "fd", "format_whitelist": ",".join(_FORMATS), **WHITELIST}
 _HEIF_BRANDS: Final = frozenset(
@@ -55,22 +55,22 @@ _ESTIMATED: Final = frozenset({"aac", "mpegvideo"})
 """Formats without a header, whose duration FFmpeg guesses from their first frames."""
 
 _BUFFER_BYTES: Final = 256 << 10
-"""Of a file that is read through a view: each read costs a call of ours."""
+"""The buffer of a file read through a view, where each read is a call into Python."""
 
 DECODER_FAILURES: Final = (av.FFmpegError, ValueError, IndexError, ArithmeticError, OSError)
-"""What PyAV raises about bytes that it cannot make sense of."""
+"""PyAV's errors for malformed bytes."""
 
 _OF_STORAGE: Final = frozenset(
     {errno.ETIMEDOUT, errno.ESTALE, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTDOWN}
 )
-"""What FFmpeg tells of its reads only. It says EIO of malformed bytes too."""
+"""FFmpeg's errors of reads only. It reports EIO for malformed bytes too."""
 
 _READ_AGAIN_BYTES: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What may be taken on: the pixels of one picture, the seconds of the whole."""
+    """The limits of media: the pixels of one picture, the seconds of the whole."""
 
     max_pixels: int
     max_seconds: float
@@ -78,9 +78,9 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """An open container and the streams of it that are looked at; `damage` is what its structure shows.
+    """An open container and its examined streams; `damage` is what its structure shows.
 
-    `duration_seconds` is what the header states, None where it states none or a placeholder.
+    `duration_seconds` is the header's value, None if it states none or a placeholder.
     """
 
     container: InputContainer
@@ -96,13 +96,12 @@ class Medium:
 
 @contextmanager
 def open_media(fd: int, bounds: Bounds) -> Iterator[Medium]:
-    """The media behind the descriptor `fd`, open for the life of the block.
+    """Open the media behind the descriptor `fd` for the life of the block.
 
-    It is read by its descriptor alone, whose position moves: nothing is opened by a path, and there is no name with an
-    extension, no folder with neighbours. Raises
-    MediaUnreadable when nothing in it can be decoded, MediaUnsupported when it is of a kind that has no decoder
-    here, MediaEncrypted when it is encrypted, MediaLimit for too many pixels or too long a duration,
-    StorageUnavailable when the file cannot be read, here or within the block.
+    It is read by its descriptor alone, whose position moves: nothing is opened by path, so names, extensions and
+    neighbouring files play no part. Raises MediaUnreadable when nothing in it can be decoded, MediaUnsupported when
+    its kind has no decoder here, MediaEncrypted when it is encrypted, MediaLimit for too many pixels or too long a
+    duration, StorageUnavailable when the file cannot be read, here or within the block.
     """
     source = ByteSource(fd)
     try:
@@ -123,7 +122,7 @@ def open_media(fd: int, bounds: Bounds) -> Iterator[Medium]:
 
 
 def probe_container(medium: Medium) -> Probe:
-    """What the container of `medium` says about itself, with what is wrong in its structure."""
+    """Return the metadata of `medium`'s container, with the damage in its structure."""
     pictures, sounds = medium.pictures, medium.sounds
     width, height = _picture_sizes(medium)[-1]
     rate = pictures.average_rate if pictures and medium.media_type == "video" else None
@@ -162,7 +161,7 @@ def check_seconds(seconds: float, bounds: Bounds) -> None:
 
 
 def check_readable(source: ByteSource, offset: int) -> None:
-    """Raise StorageUnavailable when it is the disk or the network that fails, near `offset` or at either end."""
+    """Raise StorageUnavailable if the disk or the network fails near `offset` or at either end."""
     failure = source.failure_near(offset)
     if failure is not None:
         raise _storage_error(failure)
@@ -171,9 +170,9 @@ def check_readable(source: ByteSource, offset: int) -> None:
 def check_all_readable(
     source: ByteSource, report: Callable[[float], None] = lambda _: None, most: int | None = None
 ) -> None:
-    """Raise StorageUnavailable when the disk or the network fails anywhere in the file, or in its first `most` bytes.
+    """Raise StorageUnavailable if the disk or the network fails anywhere in the file or its first `most` bytes.
 
-    Before a file is called damaged: a decoder sees no more of a sector that was not read than that bytes are missing.
+    Call it before reporting damage: to a decoder, an unreadable sector looks like missing bytes.
     """
     failure = source.failure(report, source.size if most is None else most)
     if failure is not None:
@@ -181,9 +180,9 @@ def check_all_readable(
 
 
 def check_not_storage(error: BaseException) -> None:
-    """Raise StorageUnavailable when `error` is of reading the file, and not of what stands in it.
+    """Raise StorageUnavailable if `error` comes from reading the file and not from its content.
 
-    MachineShortage where the whole machine has no descriptor left; those of this process have a limit of its own.
+    MachineShortage if the whole machine has no descriptor left; this process has a limit of its own.
     """
     if getattr(error, "errno", None) == errno.ENFILE and (short := shortage_in(error)):
         raise short from error
@@ -199,12 +198,12 @@ def _storage_error(error: BaseException) -> StorageUnavailable:
 
 
 def error_reason(error: BaseException) -> str:
-    """What went wrong, without the path that FFmpeg appends."""
+    """Return the error's text without the path that FFmpeg appends."""
     return str(getattr(error, "strerror", None) or type(error).__name__).lower()
 
 
 def picture_failure(medium: Medium) -> MediaUnreadable:
-    """Why a picture that did not decode completely did not: its coding, missing bytes, or its decoder's own errors."""
+    """Return why a picture did not decode completely: its coding, missing bytes, or its decoder's errors."""
     kind = None if medium.damage else describe_tiff(medium.source)
     if kind:
         return _unsupported_error(kind)
@@ -223,7 +222,7 @@ def _check_coding(structure: Structure) -> None:
 
 
 def _unsupported_error(kind: str) -> MediaUnsupported:
-    """The cure stands in the message too: a failed file keeps only that."""
+    """Return the error; its message contains the remedy because a failed file stores only that."""
     cure = "convert it to a common coding, such as JPEG, PNG, FLAC, or H.264 in mp4"
     return MediaUnsupported(f"unsupported: {kind} has no decoder here; {cure}", cure)
 
@@ -304,13 +303,13 @@ def _container_duration(container: InputContainer) -> float | None:
 
 
 def _pick_video(container: InputContainer) -> VideoStream | None:
-    """The largest stream of pictures that has a decoder and is not cover art."""
+    """Return the largest decodable stream of pictures that is not cover art."""
     moving = [s for s in container.streams.video if is_decodable(s) and not _is_cover(s)]
     return max(moving, key=lambda s: s.codec_context.width * s.codec_context.height, default=None)
 
 
 def _pick_audio(container: InputContainer) -> AudioStream | None:
-    """The default stream of sound that has a decoder, else the first."""
+    """Return the default decodable stream of sound, else the first."""
     heard = [s for s in container.streams.audio if is_decodable(s)]
     return next((s for s in heard if s.disposition & Disposition.default), heard[0] if heard else None)
 
@@ -321,8 +320,8 @@ def _undecodable_warnings(container: InputContainer) -> list[str]:
 
 
 def is_decodable(stream: Stream) -> bool:
-    """Whether there is a decoder for `stream` that may be used; one without must not be decoded."""
-    # A stream of an unknown codec has no context, whatever the annotation says; touching it would crash.
+    """Return whether an allowed decoder exists for `stream`; without one it must not be decoded."""
+    # A stream of an unknown codec has no context, despite the annotation; using it would crash.
     context: Any = stream.codec_context
     return context is not None and context.codec.name in DECODERS
 
@@ -332,7 +331,7 @@ def _is_cover(stream: Stream) -> bool:
 
 
 def _picture_sizes(medium: Medium) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(width, height) as coded, and as displayed: phones store a photograph as a grid of tiles, or on its side."""
+    """Return (width, height) as coded and as displayed: phones store photographs as tiles or on their side."""
     if medium.pictures is None:
         return (0, 0), (0, 0)
     context = medium.pictures.codec_context

@@ -1,8 +1,8 @@
-"""Finding single pictures of a video: as little as possible is decoded, and the same picture is found each time.
+"""Finds single pictures of a video: decodes little, and always finds the same picture.
 
-Packets are read in order and kept back. Decoding begins at the last picture before the wanted one that stands by
-itself, and what no other picture needs is left out on the way. Which one is wanted is known from the time stamps
-before anything is decoded, so it does not matter what was looked at before, or whether the place was sought.
+Packets are read in order and kept. Decoding begins at the last key frame before the wanted picture and skips pictures
+that no other needs. Time stamps show which picture is wanted before anything is decoded, so the result depends
+neither on earlier requests nor on seeks.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _KEPT_BACK_BYTES: Final = 64 << 20
 _FED_BEYOND_PACKETS: Final = 40
 _ROUNDING_SECONDS: Final = 0.0005
 _LASTING_SECONDS: Final = 0.5
-"""How long the last picture is shown at least, beyond what its packet says."""
+"""The least time that the last picture is shown beyond its packet's duration."""
 
 
 class ShownPicture(NamedTuple):
-    """A picture, and the moment at which it appears."""
+    """A picture and the time at which it appears."""
 
     at: float
     frame: VideoFrame
 
 
 class PictureReader:
-    """The pictures of a video by the moments at which they are shown, asked for in rising order."""
+    """The pictures of a video by the times at which they are shown, requested in rising order."""
 
     def __init__(self, medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> None:
         self._place = TrackReader(medium, medium.pictures, bounds, report)
@@ -50,10 +50,10 @@ class PictureReader:
         self._end = 0.0
 
     def shown_at(self, seconds: float, until: float) -> ShownPicture | None:
-        """Return the picture that is shown at `seconds`.
+        """Return the picture shown at `seconds`.
 
-        Where it cannot be decoded it is the next one that can and appears before `until`, or else the one before it.
-        None where there is none, and behind the last picture.
+        If it cannot be decoded, return the next one that can and appears before `until`, or else the one before it.
+        None if there is none, and after the last picture.
         """
         seconds += _ROUNDING_SECONDS
         self._read_up_to(seconds)
@@ -63,11 +63,11 @@ class PictureReader:
         return self._decoded(wanted, until)
 
     def check_readable(self) -> None:
-        """Raise StorageUnavailable where the end is none, but a disk or a network that fails."""
+        """Raise StorageUnavailable if the pictures ended because a disk or a network failed."""
         self._place.check_readable()
 
     def _read_up_to(self, seconds: float) -> None:
-        """Read until nothing shown by `seconds` can follow; keep back what has to be decoded for it."""
+        """Read until nothing shown by `seconds` can follow; keep what must be decoded for it."""
         if self._place.leap(seconds):
             self._begin_anew()
         while self._reached <= seconds and (stamped := self._read()) is not None:
@@ -106,7 +106,7 @@ class PictureReader:
         return stamped
 
     def _wanted(self, seconds: float) -> float | None:
-        """Return when the picture shown at `seconds` appears, or the first one; None behind the last."""
+        """Return when the picture shown at `seconds`, or the first one, appears; None after the last."""
         if self._place.ended and seconds >= self._end + _LASTING_SECONDS:
             return None
         known = {stamped.at for stamped in self._back if not stamped.packet.is_discard}
@@ -116,7 +116,7 @@ class PictureReader:
         return max((at for at in known if at <= seconds), default=min(known, default=None))
 
     def _decoded(self, wanted: float, until: float) -> ShownPicture | None:
-        """Decode up to the picture at `wanted`, or the first one behind it that is whole."""
+        """Decode up to the picture at `wanted`, or the first intact one after it."""
         if self._last is not None and self._last.at >= wanted:
             return self._last
         for found in self._coming(wanted, until):
@@ -130,7 +130,7 @@ class PictureReader:
         return self._last
 
     def _coming(self, wanted: float, until: float) -> Iterator[ShownPicture]:
-        """Yield what comes out of the decoder next; beyond the wanted picture read on for a while only."""
+        """Yield the decoder's next output; after the wanted picture read on only for a while."""
         beyond = 0
         while True:
             while self._ready:
@@ -152,7 +152,7 @@ class PictureReader:
         self._take(stamped.packet)
 
     def _drain(self) -> bool:
-        """Take what the decoder still holds; False when it holds nothing."""
+        """Take the decoder's remaining output; return False if there is none."""
         if not self._inside:
             return False
         self._take(None)

@@ -1,4 +1,4 @@
-"""Places in a track: its packets with the moments they are shown or heard, in order, and leaps ahead."""
+"""Reads one track: its packets in order, with the times they are shown or heard, and seeks ahead."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vvwatch.processors.media.opening import (
 from vvwatch.processors.media.reading import Reader
 
 _INDEXED: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mxf"})
-"""Formats in which a place is found without reading up to it, and whose clock does not begin anew."""
+"""Formats that find a place without reading up to it, and whose clock never restarts."""
 
 _FAR_SECONDS: Final = 20.0
 _BACK_SECONDS: Final = (1.0, 10.0, 60.0, math.inf)
-"""How much earlier than wanted a place is sought, until what is there is early enough."""
+"""How much before the target to seek, until the result is early enough."""
 
 
 class Stamped(NamedTuple):
-    """A packet, the moment at which it is shown or heard, and one before which nothing follows it in the file."""
+    """A packet, the time at which it is shown or heard, and a time before which no later packet is."""
 
     packet: Packet[Any]
     at: float
@@ -34,9 +34,9 @@ class Stamped(NamedTuple):
 
 
 class TrackReader:
-    """Reads the packets of one track in order, and leaps where that saves reading.
+    """Reads the packets of one track in order, and seeks if that saves reading.
 
-    Times are in seconds from the start of the media. `ended` says that there are no more packets.
+    Times are in seconds from the start of the media. `ended`: there are no more packets.
     """
 
     def __init__(self, medium: Medium, stream: Any, bounds: Bounds, report: Callable[[float], None]) -> None:
@@ -52,11 +52,11 @@ class TrackReader:
         self._checked: int | None = None
 
     def seconds(self, stamp: int) -> float:
-        """Return the moment that a time stamp of the track means."""
+        """Return the time of a time stamp of the track."""
         return stamp * self.tick_seconds - self._medium.origin_seconds
 
     def read(self) -> Stamped | None:
-        """Return the next packet of the track that holds something; None at the end."""
+        """Return the next packet of the track that has content; None at the end."""
         if self._put_back is not None:
             stamped, self._put_back = self._put_back, None
             return stamped
@@ -67,7 +67,7 @@ class TrackReader:
         return None
 
     def leap(self, seconds: float) -> bool:
-        """Go on somewhere before `seconds`, where that saves reading; False when nothing changes."""
+        """Seek to a place before `seconds` if that saves reading; return False if nothing changes."""
         if not self._leaps or seconds - self._reached < _FAR_SECONDS:
             return False
         for back in _BACK_SECONDS:
@@ -79,7 +79,7 @@ class TrackReader:
         return True
 
     def check_readable(self) -> None:
-        """Raise StorageUnavailable where the end is none, but a disk or a network that fails."""
+        """Raise StorageUnavailable if the track ended because a disk or a network failed."""
         if self.ended and self._checked != self._reader.place:
             check_readable(self._medium.source, self._reader.place)
             self._checked = self._reader.place

@@ -1,4 +1,4 @@
-"""A survey told as a plan: where the media is cut, and what has to be known to extract from it."""
+"""Turns a survey into a plan: the cuts of the media, and what extraction needs to know."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT_SHOTS: Final = 20_000
 
 
 def make_plan(medium: Medium, found: Survey, settings: RunSettings) -> Plan:
-    """Return the cuts of `medium` that `settings` ask for, with the changes of shot: the strongest of very many.
+    """Return the cuts of `medium` that `settings` ask for, and its shot changes: of too many, the strongest.
 
     Raises ValueError for `fixed` segments without a length.
     """

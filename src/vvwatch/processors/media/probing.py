@@ -1,4 +1,4 @@
-"""What an item is, told from its container and as little decoding as will do."""
+"""Probes an item by its container and as little decoding as possible."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _WALKED_BYTES: Final = 256 << 20
 
 
 def probe_medium(medium: Medium, bounds: Bounds, found: Survey | None) -> Probe:
-    """The probe of `medium`: its first picture is decoded and, where need be, its last packets are read.
+    """Return the probe of `medium`: decode its first picture and, if necessary, read its last packets.
 
-    `found` is what decoding a picture has shown. Moves the container's place. Raises MediaLimit beyond `bounds`.
+    `found` is the survey of a picture. Moves the container's position. Raises MediaLimit beyond `bounds`.
     """
     probe = probe_container(medium)
     if found is not None:
@@ -32,7 +32,7 @@ def probe_medium(medium: Medium, bounds: Bounds, found: Survey | None) -> Probe:
 
 
 def probe_from_survey(medium: Medium, found: Survey) -> Probe:
-    """The probe of `medium` as the whole of it shows."""
+    """Return the probe of `medium` by its complete survey."""
     probe = _with_display_size(medium, probe_container(medium), found.rotation_degrees)
     if medium.media_type == "image":
         return probe
@@ -48,7 +48,7 @@ def probe_from_survey(medium: Medium, found: Survey) -> Probe:
 
 
 def _with_display_size(medium: Medium, probe: Probe, rotation_degrees: int | None) -> Probe:
-    """`probe` with its size as displayed, which HEIF files state themselves."""
+    """Return `probe` with its displayed size, which HEIF files state themselves."""
     width, height = probe.width, probe.height
     is_turned = rotation_degrees is not None and rotation_degrees % 180 == 90
     if is_turned and not (medium.media_type == "image" and read_heif_picture(medium.source)):
@@ -57,7 +57,7 @@ def _with_display_size(medium: Medium, probe: Probe, rotation_degrees: int | Non
 
 
 def _first_rotation(medium: Medium, bounds: Bounds) -> int | None:
-    """As the first picture says; None when there is none among the first packets."""
+    """Return the rotation of the first picture; None if there is none among the first packets."""
     if medium.pictures is None:
         return None
     track = PictureTrack(medium.pictures, 0, bounds, measured=False)
@@ -77,7 +77,7 @@ def _probe_seconds(medium: Medium, otherwise: float | None) -> float | None:
     if medium.container.format.name == "ogg" and medium.source.size <= _WALKED_BYTES:
         pages = read_ogg_pages(medium.source)
         if len(pages.links) > 1:
-            # Where pages are missing, as in an excerpt, so may be whole links.
+            # If pages are missing, as in an excerpt, so may be whole links.
             return None if pages.losses or pages.seconds is None else round(pages.seconds, 3)
     try:
         seconds = probed_seconds(medium.container, medium.source.size, otherwise)

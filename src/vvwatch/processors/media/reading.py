@@ -1,4 +1,4 @@
-"""The packets of all streams in order, with a clock that never jumps, up to the end or to where reading fails."""
+"""Reads the packets of all streams in order, with a clock that never jumps, until the end or a read error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vvwatch.processors.media.opening import (
 )
 
 _REPEATS_CLOCK: Final = frozenset({"mpegts", "mpeg", "ogg"})
-"""Formats whose time stamps may begin anew within a file, where recordings were joined."""
+"""Formats whose time stamps may restart within a file, where recordings were joined."""
 
 _BACK_SECONDS: Final = 0.5
 _AHEAD_SECONDS: Final = 3600.0
@@ -29,7 +29,7 @@ _KEPT_JUMPS: Final = 1000
 
 
 class Jump(NamedTuple):
-    """A stretch of bytes that gave no packet: the places and the moments of the packets around it."""
+    """A stretch of bytes that gave no packet: the positions and times of the packets around it."""
 
     start: int
     end: int
@@ -38,13 +38,12 @@ class Jump(NamedTuple):
 
 
 class Reader:
-    """Iterates over the packets, and keeps count of how far they reach.
+    """Iterates over the packets and records how far they reach.
 
-    `reached` is the moment of the latest packet of any stream in seconds, `place` the furthest in bytes, `stopped`
-    what went wrong, `skipped` how often bytes were passed over that belong to no track, `unsplit` how many packets do
-    not hold what their lengths say, `joints` how often the clock began anew, `at_joint` whether it did so just now,
-    `jumps` the stretches between packets that are larger than what stands there usually. Raises MediaLimit beyond
-    the bounds.
+    `reached` is the latest time of any stream in seconds, `place` the furthest byte, `stopped` the error that ended
+    reading, `skipped` how often bytes of no track were skipped, `unsplit` how many packets do not match their
+    lengths, `joints` how often the clock restarted, `at_joint` whether it just did, `jumps` the unusually large
+    stretches between packets. Raises MediaLimit beyond the bounds.
     """
 
     def __init__(self, medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> None:
@@ -65,7 +64,7 @@ class Reader:
         self.place = 0
         self.reached = 0.0
         self.stopped = ""
-        self.skipped = int(COMPLAINTS.take_skips() > 0)  # while it was opened
+        self.skipped = int(COMPLAINTS.take_skips() > 0)  # during opening
         self.unsplit = 0
         self.at_joint = False
 
@@ -83,22 +82,22 @@ class Reader:
 
     @property
     def duration_seconds(self) -> float:
-        """From the first picture or sound to the end of the last, as the packets tell."""
+        """Return the time from the first picture or sound to the end of the last, by the packets."""
         end = last_end(self.extents.values())
         return 0.0 if end is None else max(0.0, end - self._medium.origin_seconds)
 
     def usual_step(self) -> float:
-        """The longest of the tracks' mean distances between packets."""
+        """Return the longest of the tracks' mean times between packets."""
         return max((extent.usual_step() for extent in self.extents.values()), default=0.0)
 
     @property
     def tail(self) -> Jump:
-        """From the last packet to the end of the file."""
+        """Return the jump from the last packet to the end of the file."""
         return Jump(self._last.start, self._medium.source.size, self._at, self._at)
 
     @property
     def joints(self) -> int:
-        """How often the clock began anew."""
+        """Return how often the clock restarted."""
         return len(self._shifts) - 1
 
     def _note_time(self, packet: Packet[Any]) -> None:
@@ -115,7 +114,7 @@ class Reader:
             check_seconds(self._at, self._bounds)
 
     def _rebase(self, packet: Packet[Any], tick: float) -> None:
-        """Let time go on where the clock of a track falls back or leaps, by as much for one track as for another."""
+        """Keep time continuous when a track's clock falls back or jumps, with the same shift for all tracks."""
         index = packet.stream.index
         shown = (packet.pts or 0) * tick - self._medium.origin_seconds
         now = shown if packet.dts is None else packet.dts * tick - self._medium.origin_seconds
@@ -141,7 +140,7 @@ class Reader:
         self._last = Jump(place, place + size, self._at, self._at)
 
     def _tick_seconds(self, stream: Stream) -> float:
-        # Remembered as a float: arithmetic with fractions, once per packet, is felt.
+        # Kept as a float: fraction arithmetic for every packet is slow.
         if stream.index not in self._ticks:
             self._ticks[stream.index] = float(stream.time_base or 0)
         return self._ticks[stream.index]

@@ -1,4 +1,4 @@
-"""Decoded pictures as JPEG files: turned as displayed, in their proportions, not larger than wanted."""
+"""Encodes decoded pictures as JPEG: turned as displayed, with their proportions, bounded in size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from vvwatch.processors.media.graphs import forget_colours
 
 _TALLEST: Final = 2
-"""How high a picture may be for the width that is wanted: pictures of telephones stand, but towers are shrunk."""
+"""The height limit as a multiple of the width: portrait pictures fit, taller ones shrink."""
 
 _ODDEST: Final = Fraction(8)
 _QUALITY: Final = 4
@@ -28,24 +28,24 @@ _PQ_TO_SDR: Final = (
     "st(1, 49.26*pow(max(ld(0)-0.8359375, 0)/(18.8515625-18.6875*ld(0)), 1/0.1593017578));"
     "64+876*min(1, pow(ld(1)*(1+ld(1)/24)/(1+ld(1)), 1/2.2))"
 )
-"""Brightness in nits, with paper white (203) as 1, bent so that lights of 1000 nits are not lost."""
+"""Brightness in nits, with paper white (203) as 1, compressed so that lights of 1000 nits keep detail."""
 
 
 _ORIENTATION: Final = re.compile(
     rb"\x12\x01\x03\0\x01\0\0\0([\x01-\x08])\0|\x01\x12\0\x03\0\0\0\x01\0([\x01-\x08])"
 )
-"""The tag of EXIF: PyAV tells of a mirrored still only how far it is turned."""
+"""The EXIF tag: PyAV reports only the rotation of a mirrored still."""
 
 
 class Turn(NamedTuple):
-    """How a picture is to be shown: mirrored left to right, and then turned clockwise."""
+    """How to display a picture: mirror it left to right, then turn it clockwise."""
 
     mirrored: bool = False
     degrees: int = 0
 
     @property
     def filters(self) -> list[tuple[str, str]]:
-        """The filters that do it."""
+        """Return the filters that apply it."""
         turns = {
             90: [("transpose", "clock")],
             180: [("hflip", ""), ("vflip", "")],
@@ -60,19 +60,19 @@ _MIRRORED: Final = {
     5: (Turn(False, 90), Turn(True, 270)),
     7: (Turn(False, 270), Turn(True, 90)),
 }
-"""For each mirrored orientation what PyAV makes of it, and what it is."""
+"""For each mirrored orientation, PyAV's reading and the true one."""
 
 
 def read_turn(frame: VideoFrame) -> Turn:
-    """Return how `frame` says that it is to be shown, by right angles.
+    """Return the turn that `frame` states, in right angles.
 
-    The matrix itself would tell of mirroring too, but PyAV 18.1 crashes over the side data of some pictures.
+    The display matrix also states mirroring, but PyAV 18.1 crashes on the side data of some pictures.
     """
     return Turn(False, -frame.rotation % 360 // 90 * 90)
 
 
 def read_still_turn(frame: VideoFrame, ends: bytes) -> Turn:
-    """Return the turn of a picture that may be mirrored, by the tag in one of the `ends` of its file."""
+    """Return the turn of a possibly mirrored picture, by the tag in one of the `ends` of its file."""
     turn = read_turn(frame)
     tags = {found[1] or found[2] for found in _ORIENTATION.finditer(ends)}
     mirrored = (_MIRRORED[tag[0]] for tag in tags if tag[0] in _MIRRORED)
@@ -80,7 +80,7 @@ def read_still_turn(frame: VideoFrame, ends: bytes) -> Turn:
 
 
 def fit_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width: int) -> tuple[int, int]:
-    """Return how large a picture of `size` pixels, each as wide as `aspect` says, is drawn within `width`."""
+    """Return the size at which a picture of `size` pixels with pixel `aspect` is drawn within `width`."""
     wide, high = Fraction(size[0]), Fraction(size[1])
     if aspect is not None and 1 / _ODDEST <= aspect <= _ODDEST:
         wide, high = (wide * aspect, high) if aspect > 1 else (wide, high / aspect)
@@ -91,7 +91,7 @@ def fit_size(size: tuple[int, int], aspect: Fraction | None, turn: Turn, width: 
 
 
 def encode_jpeg(frame: VideoFrame, turn: Turn, aspect: Fraction | None, width: int) -> bytes:
-    """Return `frame` as displayed, as a JPEG file; the same for the same frame each time."""
+    """Return `frame` as displayed, as a JPEG file; equal frames give equal files."""
     drawn = _draw(frame, turn, fit_size((frame.width, frame.height), aspect, turn, width))
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = drawn.width, drawn.height, "yuvj420p"
@@ -132,7 +132,7 @@ def _draw(frame: VideoFrame, turn: Turn, size: tuple[int, int]) -> VideoFrame:
 
 
 def _link_filters(graph: Graph, end: Any, *filters: tuple[str, str]) -> Any:
-    """Add filters in a row behind `end`, and return the last."""
+    """Append filters after `end`, and return the last."""
     for name, arguments in filters:
         added = graph.add(name, arguments or None)
         end.link_to(added)
@@ -155,7 +155,7 @@ def _is_transparent(frame: VideoFrame) -> bool:
 
 
 def _matrix_option(frame: VideoFrame) -> str:
-    """Return the option that says how colours are stored, where it is known: by the size where nobody says."""
+    """Return the option that names the colour matrix, if known: by the size if not stated."""
     matrix = _MATRICES.get(int(frame.colorspace))
     is_studio_range = frame.color_range != _FULL_RANGE
     if int(frame.colorspace) == _UNSPECIFIED and is_studio_range and frame.height > _STANDARD_HEIGHT:

@@ -1,4 +1,4 @@
-"""Small sample media made on the spot, of test patterns and tones: the demo's clips and the material of tests."""
+"""Generates small media of test patterns and tones, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCENES: Final = ("testsrc2", "smptebars", "mandelbrot", "rgbtestsrc", "gradient
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What a sample shows and sounds like; times in seconds from its start, one scene between two cuts."""
+    """The content of a sample; times in seconds from its start, one scene between two cuts."""
 
     seconds: float
     cuts: tuple[float, ...] = ()
@@ -30,7 +30,7 @@ class Clip:
     audio_codec: str | None = "aac"
     container_options: Mapping[str, str] = field(default_factory=dict)
     container: str | None = None
-    """The muxer's name, where the extension does not say it."""
+    """The muxer's name if the extension does not imply it."""
     video_options: Mapping[str, str] = field(default_factory=lambda: {"preset": "ultrafast"})
     audio_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -38,8 +38,8 @@ class Clip:
 def make_demo_clips(folder: Path) -> list[Path]:
     """Write four samples into `folder` and return their paths.
 
-    A clip with three cuts and a pause in its tone, a sound file with two pauses, a picture, and the first half of
-    the clip, as if its upload had broken off.
+    A clip with three cuts and a pause in its tone, a sound file with two pauses, a picture, and the first half of the
+    clip, like an interrupted upload.
     """
     index_first = {"movflags": "+faststart"}
     clip = Clip(seconds=12, cuts=(3, 6, 9), pauses=((5, 7),), container_options=index_first)
@@ -54,7 +54,7 @@ def make_demo_clips(folder: Path) -> list[Path]:
 
 
 def write_clip(path: Path, clip: Clip) -> Path:
-    """Write `clip` to `path`, in the container that the extension names; returns `path`."""
+    """Write `clip` to `path`, in the container that the extension names; return `path`."""
     with av.open(str(path), "w", clip.container, options=dict(clip.container_options)) as container:
         tracks = [
             track for track in (_add_video(container, clip), _add_audio(container, clip)) if track is not None
@@ -68,7 +68,7 @@ def write_clip(path: Path, clip: Clip) -> Path:
 
 
 def write_picture(path: Path, size: tuple[int, int] = (320, 180), codec: str = "mjpeg") -> Path:
-    """Write one test picture to `path` as the bare output of the encoder `codec`; returns `path`."""
+    """Write one test picture to `path` as the bare output of the encoder `codec`; return `path`."""
     width, height = size
     context: Any = av.CodecContext.create(codec, "w")
     pixel_format = str(context.codec.video_formats[0].name)
@@ -85,7 +85,7 @@ def write_picture(path: Path, size: tuple[int, int] = (320, 180), codec: str = "
 
 
 def write_part(source: Path, path: Path, fraction: float) -> Path:
-    """Write the first `fraction` of the bytes of `source` to `path`, as an upload that broke off; returns `path`."""
+    """Write the first `fraction` of the bytes of `source` to `path`, like an interrupted upload; return `path`."""
     content = source.read_bytes()
     path.write_bytes(content[: int(len(content) * fraction)])
     return path
@@ -94,7 +94,7 @@ def write_part(source: Path, path: Path, fraction: float) -> Path:
 def generate_pattern(
     pattern: str, size: tuple[int, int], rate: int, pixel_format: str = "yuv420p"
 ) -> Iterator[av.VideoFrame]:
-    """Endless frames of one test pattern, a video source of FFmpeg with its arguments."""
+    """Yield endless frames of one test pattern, a video source of FFmpeg with its arguments."""
     name, _, arguments = pattern.partition("=")
     graph = Graph()
     source = graph.add(name, f"s={size[0]}x{size[1]}:r={rate}" + (f":{arguments}" if arguments else ""))
@@ -104,7 +104,7 @@ def generate_pattern(
 def generate_tone(
     pauses: Iterable[tuple[float, float]], sample_rate: int = 48_000
 ) -> Iterator[av.AudioFrame]:
-    """Endless frames of a stereo tone that is silent within `pauses`."""
+    """Yield endless frames of a stereo tone that is silent within `pauses`."""
     gates = "".join(f"*not(between(t\\,{start}\\,{end}))" for start, end in pauses)
     graph = Graph()
     source = graph.add("aevalsrc", f"0.25*sin(440*2*PI*t){gates}:s={sample_rate}:c=stereo")

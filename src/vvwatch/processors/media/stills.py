@@ -19,14 +19,14 @@ from vvwatch.processors.media.tracks import PictureTrack
 
 _ANIMATIONS: Final = frozenset({"gif", "apng"})
 _LATER_PIXELS: Final = 20_000_000
-"""So much of an animation is decoded behind its first picture; it only serves the verdict."""
+"""How many pixels of an animation are decoded after its first picture, only to find damage."""
 
 
 def survey_picture(medium: Medium, bounds: Bounds) -> Survey:
-    """Decode a picture, every tile of it when it has tiles; of an animation the first picture is measured.
+    """Decode a picture and all its tiles; of an animation, measure the first picture.
 
-    Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels,
-    StorageUnavailable when the file cannot be read.
+    Raises MediaUnreadable when it does not decode completely, MediaLimit for too many pixels, StorageUnavailable when
+    the file cannot be read.
     """
     tracks = _make_tracks(medium, bounds)
     waiting = set(tracks)
@@ -56,7 +56,7 @@ def survey_picture(medium: Medium, bounds: Bounds) -> Survey:
 def _find_later_damage(
     medium: Medium, packets: Iterator[Packet[Any]], tracks: Mapping[int, PictureTrack]
 ) -> Iterator[str]:
-    """What is wrong with the later pictures of an animation, as far as they are looked at."""
+    """Yield the damage in an animation's later pictures, as far as they are decoded."""
     if medium.container.format.name not in _ANIMATIONS or medium.pictures is None:
         return
     track = tracks[medium.pictures.index]
@@ -83,7 +83,7 @@ def _make_tracks(medium: Medium, bounds: Bounds) -> dict[int, PictureTrack]:
 
 
 def _tile_streams(medium: Medium) -> list[Stream]:
-    """The streams that are tiles of the picture, row by row, or all that are as large as the main one."""
+    """Return the picture's tile streams, row by row, or all streams as large as the main one."""
     if medium.pictures is None:
         return []
     picture = read_heif_picture(medium.source)
@@ -119,6 +119,6 @@ def _merge_pictures(medium: Medium, main: PictureTrack, tracks: Sequence[Picture
 
 
 def _find_rotation(medium: Medium, main: PictureTrack) -> int | None:
-    """A HEIF file turns the whole, whatever its parts say."""
+    """Return the rotation of the whole; a HEIF file states it regardless of its parts."""
     picture = read_heif_picture(medium.source)
     return main.rotation_degrees if picture is None else picture.rotation_degrees

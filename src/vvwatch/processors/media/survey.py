@@ -1,4 +1,4 @@
-"""The decode pass: media is read once from start to end, and what is seen, heard and broken is written down."""
+"""The decode pass: reads media once from start to end, and records measurements and damage."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ _MEASURED_SOUNDS: Final = 8
 
 
 def survey_medium(medium: Medium, bounds: Bounds, report: Callable[[float], None]) -> Survey:
-    """Decode the whole of a video or sound; calls `report` with the fraction done after each packet.
+    """Decode the whole of a video or sound; call `report` with the fraction done after each packet.
 
-    Of pictures that no other needs a part is decoded, of further tracks of pictures those that stand by
-    themselves. Raises MediaUnreadable when nothing of it could be decoded, MediaLimit beyond `bounds`,
-    StorageUnavailable when the file cannot be read.
+    Decodes only a part of the pictures that no other needs, and of further video tracks only key frames. Raises
+    MediaUnreadable when nothing could be decoded, MediaLimit beyond `bounds`, StorageUnavailable when the file cannot
+    be read.
     """
-    if medium.container.format.name != "matroska,webm":  # whose duration is that of a subtitle, if need be
+    if (
+        medium.container.format.name != "matroska,webm"
+    ):  # whose duration is that of a subtitle if there is no other
         check_seconds(medium.duration_seconds or 0, bounds)
     tracks = _make_tracks(medium, bounds)
     reader = Reader(medium, bounds, report)
     for packet in reader:
-        # The empty packets that drain the decoders at the end all claim to be of stream 0 in `stream_index`.
+        # The empty packets that drain the decoders at the end all have `stream_index` 0.
         if packet.stream.index in tracks:
             track = tracks[packet.stream.index]
             if reader.at_joint:
@@ -112,7 +114,7 @@ def _main_pictures(medium: Medium, tracks: Mapping[int, Track]) -> PictureTrack 
 
 
 def _main_sounds(medium: Medium, tracks: Mapping[int, Track]) -> SoundTrack | None:
-    """The sound that the container prefers, unless it is silent and another one is not."""
+    """Return the container's preferred sound, unless it is silent and another one is not."""
     sounds = [track for track in tracks.values() if isinstance(track, SoundTrack)]
     preferred = next((t for t in sounds if t.stream is medium.sounds), sounds[0] if sounds else None)
     if preferred is None or preferred.series.peak > _SILENT_PEAK:
@@ -123,7 +125,7 @@ def _main_sounds(medium: Medium, tracks: Mapping[int, Track]) -> SoundTrack | No
 def _survey_duration(
     reader: Reader, tracks: Sequence[Track], damage: Sequence[str], pages: OggPages
 ) -> float:
-    """To the end of the last packet; of damaged media to that of the last that was decoded."""
+    """Return the time to the end of the last packet; of damaged media to that of the last decoded one."""
     decoded = max(track.last_frame or 0.0 for track in tracks)
     if reader.stopped and len(pages.links) > 1 and pages.seconds is not None:
         return round(pages.seconds, 3)

@@ -1,4 +1,4 @@
-"""Photographs stored as a grid of tiles: the tiles are measured each and told as one picture."""
+"""Photographs stored as a grid of tiles: each tile is measured, and the results are combined."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Size = tuple[int, int]
 
 
 def visible_parts(whole: Size, tile: Size, count: int) -> list[Size]:
-    """How much of each of the first tiles in a grid shows, row by row; empty unless `count` of them fill `whole`.
+    """Return the visible size of each tile, row by row; empty unless `count` of them fill `whole`.
 
-    The tiles at the right and at the bottom are as large as the others, and reach beyond the picture.
+    Tiles at the right and bottom edges are as large as the others, and extend beyond the picture.
     """
     if not all(whole) or not all(tile):
         return []
@@ -28,7 +28,7 @@ def visible_parts(whole: Size, tile: Size, count: int) -> list[Size]:
 
 
 def merge_tiles(tiles: Sequence[Pictures], parts: Sequence[Size]) -> Pictures:
-    """The brightness of the whole picture: the mean of its tiles, weighed by what shows of them."""
+    """Return the brightness of the whole picture: the mean of its tiles, weighted by their visible size."""
     weights = [width * height for width, height in parts]
     whole = Pictures(times=array("d", [0.0]), motion=array("f", [0.0]), sample_times=array("d", [0.0]))
     for name in ("luma", "dark", "shift"):

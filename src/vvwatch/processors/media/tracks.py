@@ -1,4 +1,4 @@
-"""One decoded stream each: packets go in, frames pass a filter graph, and the series and troubles add up."""
+"""One decoded stream each: packets go in, frames pass a filter graph, and series and error counts come out."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ _SPARSE_SECONDS: Final = 1.0
 _SPARSE_PACKETS: Final = 4
 _SAMPLE_SECONDS: Final = 0.25
 _LOOKED_AT_EACH: Final = 23
-"""Of pictures that no other needs, one in so many is decoded: a prime, for they come in patterns of twos and fours."""
+"""Of pictures that no other needs, one in this many is decoded: a prime, because patterns are powers of two."""
 
 _HOLLOW: Final = (bytes(16), b"\xff" * 32)
-"""No coded picture has so many of these in a row, but a hole has."""
+"""No coded picture has this many equal bytes in a row, but a hole has."""
 
 _JOINED_MIDWAY: Final = frozenset({"mpegts", "mpeg"})
-"""Broadcasts, which a recorder joins where it can."""
+"""Broadcast formats, whose recordings start anywhere."""
 
 _MARKED_AHEAD: Final = 3
-"""A parser gives a picture when it sees the next, and marks the one that it holds then."""
+"""Parsers return a picture when they see the next, and mark the one that they hold then."""
 
 _BINS: Final = 16
 _TO_BIN: Final = bytes(value * _BINS // 256 for value in range(256))
 _DARK_BINS: Final = 2
 _WINDOW_LEAD_SECONDS: Final = 0.3
 STILL_SECONDS: Final = 2.0
-"""A track that gives nothing for longer is worth a word; it proves nothing, for still screens are recorded so."""
+"""A longer gap is reported; it proves nothing, because still screens are recorded like that."""
 
 
 class Track:
-    """What both kinds of stream have in common: timing, and counts of what could not be decoded.
+    """The common part of both kinds of stream: timing, and counts of decoding failures.
 
-    `packets` counts those that are to be shown and hold bytes, `failed` those that the decoder refused, `damaged`
-    those and frames that it marked as corrupt, `first_trouble` is the time of the first of either. `unmeasured`
-    says why the frames, though decoded, could not be measured, `gaps` where nothing is shown or heard for long.
-    Times are in seconds from the start of the media.
+    `packets` counts those with content to be shown, `failed` those that the decoder refused, `damaged` those and
+    frames marked as corrupt, `first_trouble` is the time of the first of either. `unmeasured` says why decoded frames
+    could not be measured, `gaps` where nothing is shown or heard for long. Times are in seconds from the start of the
+    media.
     """
 
     kind = ""
@@ -84,11 +84,11 @@ class Track:
         self.first_trouble: float | None = None
         self.last_packet = 0.0
         self.last_frame: float | None = None
-        # Filters and decoders gain nothing from threads here: items run side by side, in a process each.
+        # Filters and decoders gain nothing from threads here: items run in parallel processes.
         stream.codec_context.thread_count = 1
 
     def feed(self, packet: Packet[Any]) -> None:
-        """Decode one packet and take in its frames; trouble is counted, only a lack of memory is raised."""
+        """Decode one packet and take its frames; count failures, raise only a lack of memory."""
         if packet.size:
             self._note_packet(packet)
         if self._trouble(packet.is_corrupt, packet.pts):
@@ -110,18 +110,18 @@ class Track:
             self._attempt(partial(self._take, frame))
 
     def forgive(self) -> None:
-        """A joint follows, where a demuxer misses packets that never were; what it really lost, the decoder tells."""
+        """Ignore the next skips: at a joint a demuxer misses packets that never existed; the decoder reports losses."""
         if self._marked_at is not None and self.packets - self._marked_at < _MARKED_AHEAD:
             self.damaged -= 1
         self._marked_at = None
 
     def stop_measuring(self) -> None:
-        """Decode what follows for the verdict alone."""
+        """Decode the rest only to find damage."""
         self._attempt(self._drain)
         self._measured = False
 
     def finish(self) -> None:
-        """Take in what the filters still hold; no packet may follow."""
+        """Take the filters' remaining output; no packet may follow."""
         self._attempt(self._drain)
         if self.last_frame is None:
             self.failed += self._early
@@ -139,7 +139,7 @@ class Track:
             self.last_packet = max(self.last_packet, at)
 
     def _trouble(self, met: bool, pts: int | None) -> bool:
-        """Whether it counts: what precedes the first picture that stands by itself needs what was never there."""
+        """Return whether it counts: pictures before the first key frame need data that never existed."""
         if not met:
             return False
         if self._is_lead(pts):
@@ -155,7 +155,7 @@ class Track:
         return pts is not None and pts < self._key_pts
 
     def _attempt(self, step: Callable[[], None]) -> None:
-        """Measure; the trouble of our own filters is no damage of the media."""
+        """Measure; a failure of our own filters is no damage of the media."""
         if not self._measured:
             return
         try:
@@ -184,7 +184,7 @@ class Track:
                 self._see(passed)
 
     def _time(self, frame: Any) -> float:
-        """The moment of `frame`; a frame without one comes right after the last."""
+        """Return the time of `frame`; one without a time follows the last."""
         known = frame.time
         return max(0.0, (self.last_frame or 0.0) if known is None else known - self._origin)
 
@@ -202,9 +202,9 @@ class Track:
 
 
 class PictureTrack(Track):
-    """The pictures of a video, or a picture: differences from one to the next, and samples of their colours.
+    """The pictures of a video, or a picture: differences between successive ones, and samples of their colours.
 
-    `rotation_degrees` is how far the pictures are to be turned clockwise for display; None before the first one.
+    `rotation_degrees` is the clockwise turn of the pictures for display; None before the first one.
     """
 
     kind = "picture"
@@ -230,23 +230,23 @@ class PictureTrack(Track):
         self.series = Pictures()
 
     def skim(self) -> None:
-        """Leave out what no other picture depends on, but for samples, and the smoothing of blocks: same cuts."""
+        """Skip pictures that no other needs, except samples, and skip deblocking: the cuts stay the same."""
         self._skimming = True
         self._context.skip_frame = "NONREF"
         self._context.options = {"skip_loop_filter": "all"}
 
     def glance(self) -> None:
-        """Decode only the pictures that stand by themselves."""
+        """Decode only the key frames."""
         self._context.skip_frame = "NONKEY"
         self._context.options = {"skip_loop_filter": "all"}
 
     def insist(self) -> None:
-        """Refuse a picture with any fault: the JPEG decoder else fills up with grey what is missing."""
+        """Refuse a picture with any fault: otherwise the JPEG decoder fills missing parts with grey."""
         if self._context.name == "mjpeg":
             self._context.options = {"err_detect": "explode"}
 
     def feed(self, packet: Packet[Any]) -> None:
-        """As of every track; where hardly any picture is needed by another, all are looked at after all."""
+        """Decode as any track; if hardly any picture is needed by another, examine all of them."""
         if self._skimming:
             self._context.skip_frame = "DEFAULT" if self._is_looked_at(packet) else "NONREF"
         super().feed(packet)
@@ -312,7 +312,7 @@ class PictureTrack(Track):
 
 
 class SoundTrack(Track):
-    """The sound of a stream: its loudness ten times a second, its silences, and how many seconds were decoded."""
+    """The sound of a stream: its loudness ten times a second, its silences, and the seconds decoded."""
 
     kind = "sound"
 
@@ -323,7 +323,7 @@ class SoundTrack(Track):
         self.series = Sounds()
 
     def finish(self) -> None:
-        """As of every track; a silence that lasts to the end ends there."""
+        """Finish as any track; a silence that lasts to the end ends there."""
         super().finish()
         if self._silent_since is not None and self.last_frame is not None:
             self._end_silence(self.last_frame)

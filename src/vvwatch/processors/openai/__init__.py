@@ -1,1 +1,1 @@
-"""The processor that asks a model behind any endpoint that speaks OpenAI's chat protocol."""
+"""The processor that asks a model behind an endpoint with OpenAI's chat protocol."""

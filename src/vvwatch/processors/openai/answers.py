@@ -1,4 +1,4 @@
-"""What a model answered, read as JSON: within bounds, in a time that grows no faster than the text."""
+"""Reads JSON from a model's answer: within bounds, in time linear in the text."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _FENCE: Final = "```"
 _THOUGHT: Final = "</think>"
 _MARKS: Final = '"\\{}[]'
 _MARK: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)
-"""A text in quotes, or a bracket outside of them."""
+"""A quoted string, or a bracket outside of strings."""
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in an answer: the whole of it, or what stands in a fence, or the first that is balanced.
+    """Return the JSON object in an answer: all of it, the content of a fence, or the first balanced object.
 
-    Halves of characters and NUL, which no database takes, become U+FFFD. Raises ValueError, saying why there is none.
+    Unpaired surrogates and NUL, which no database takes, become U+FFFD. Raises ValueError, with the reason, if there
+    is none.
     """
     if sum(map(text.count, _MARKS)) > _MOST_MARKS:
         raise ValueError(f"the answer has more than {_MOST_MARKS:,} brackets and quotation marks")
@@ -52,7 +53,7 @@ def _iter_candidates(text: str) -> Iterator[str]:
 
 
 def _iter_balanced(text: str) -> Iterator[str]:
-    """The stretches from a brace to its partner that do not lie in one another; the search ends after many marks."""
+    """Yield the separate stretches from a brace to its partner; stop after many marks."""
     start, left = text.find("{"), _MOST_MARKS
     for _ in range(_MOST_STARTS):
         if start < 0 or left <= 0:
@@ -64,9 +65,9 @@ def _iter_balanced(text: str) -> Iterator[str]:
 
 
 def _find_partner(text: str, start: int, most_marks: int) -> tuple[int | None, int]:
-    """Where the object that begins at `start` ends, and how many marks may be looked at after that.
+    """Return where the object that begins at `start` ends, and how many marks may still be looked at.
 
-    None when it does not end; none may be when it goes too deep, for what lies in it is not the answer.
+    None if it does not end; 0 marks if it is nested too deeply, because nothing inside is the answer.
     """
     depth = looked_at = 0
     for looked_at, mark in enumerate(_MARK.finditer(text, start), 1):
@@ -106,7 +107,7 @@ def _parse_finite(digits: str) -> float:
 
 
 def to_storable_text(text: str) -> str:
-    """Return the text as any database takes it."""
+    """Return the text without characters that a database refuses."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 

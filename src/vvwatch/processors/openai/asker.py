@@ -1,4 +1,4 @@
-"""What is asked about one item: each segment from its pictures and its sound, then the whole from what came of them."""
+"""Asks about one item: each segment from its pictures and its sound, then the whole from the results."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _FORGET_AFTER_SECONDS: Final = 600.0
 
 
 class ModelInputs:
-    """What the model behind an endpoint cannot take, as it said itself; asked again after ten minutes."""
+    """The inputs that the model refused by its own word; forgotten after ten minutes."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._refused: dict[Kind, tuple[float, ProcessorRefused]] = {}
 
     def check(self, *, pictures: bool, sound: bool) -> None:
-        """Raises ProcessorRefused for what was refused a short while ago: no call is made for it."""
+        """Raise ProcessorRefused, without a call, for an input that was refused recently."""
         for kind, is_given in ((Kind.PICTURES, pictures), (Kind.SOUND, sound)):
             at, error = self._refused.get(kind, (None, None))
             if is_given and at is not None and error and self._monotonic() - at < _FORGET_AFTER_SECONDS:
                 raise error
 
     def refused(self, trouble: Trouble, model: str) -> ProcessorRefused:
-        """Remember that pictures or sound were refused, and return the error that says so."""
+        """Remember that pictures or sound were refused, and return the error."""
         if trouble.kind is Kind.PICTURES:
             what, hint = (
                 "pictures",
@@ -49,7 +49,7 @@ class ModelInputs:
 
 
 def no_sound_error(item: Item) -> ProcessorRefused:
-    """Return why sound alone cannot be asked about."""
+    """Return the error for an item with sound alone."""
     return ProcessorRefused(
         f"{item.title!r} has sound alone, and the processor sends no sound to its model",
         "set send_audio = true where the model takes sound, or give sound to another processor",
@@ -66,9 +66,9 @@ class ItemAsker:
         self._shape = caller.dialect.shape(item.prompt.json_schema, _SEGMENT)
 
     async def ask_segment(self, item: Item, plan: Plan, extract: Extract) -> Segment:
-        """Return the segment with what the model says of it; kept already.
+        """Return the segment with the model's result, already stored.
 
-        Raises ProcessorRefused for a model that takes no pictures, or no sound.
+        Raises ProcessorRefused if the model takes no pictures or no sound.
         """
         span = SegmentSpan(extract.start_time, extract.end_time, extract.warning)
         table = self._caller.table
@@ -88,14 +88,14 @@ class ItemAsker:
         return to_segment(outcome, span)
 
     async def ask_whole(self, item: Item, plan: Plan, segments: Sequence[Segment]) -> Whole:  # noqa: ARG002
-        """Return what the model says of the whole; where its answer is no good, an error says why."""
+        """Return the model's result of the whole; for a bad answer, with an error."""
         outcome = await Synthesis(self._caller, self._conversation, item).of(segments)
         if outcome.metadata is not None:
             return Whole(outcome.metadata, outcome.text)
         return Whole({}, outcome.text, error=outcome.error)
 
     async def _outcome(self, item: Item, plan: Plan, extract: Extract, span: SegmentSpan) -> Outcome:
-        """Ask with all frames, and where that is too long for the model with half of them, once."""
+        """Ask with all frames, and if that is too long for the model, once with half of them."""
         most = self._caller.dialect.most_frames
         frames = len(extract.frames) if most is None else min(most, len(extract.frames))
         try:
@@ -144,7 +144,7 @@ def _describe_segment(item: Item, plan: Plan, extract: Extract) -> dict[str, Any
 
 
 def _spread_frames(frames: Sequence[Any], most: int) -> list[Any]:
-    """At most so many frames, evenly over all of them."""
+    """Return at most `most` frames, evenly spread over all of them."""
     if len(frames) <= most:
         return list(frames)
     return [frames[(2 * place + 1) * len(frames) // (2 * most)] for place in range(most)]

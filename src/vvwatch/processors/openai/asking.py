@@ -1,4 +1,4 @@
-"""A question until its answer fits: once more with more room, once more with what was wrong."""
+"""Asks until the answer fits: once more with more room, once more with the errors of the first answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MISFIT: Final = "the answer does not fit the schema: "
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a question: metadata that fit the schema, or why there are none, and the text of the model."""
+    """The outcome of a question: metadata that fit the schema, or the reason for none, and the model's text."""
 
     metadata: dict[str, Any] | None
     text: str
@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSpan:
-    """The segment that an outcome is of, and what could not be taken out of it."""
+    """The segment of an outcome, and what could not be extracted from it."""
 
     start: float
     end: float
@@ -46,9 +46,9 @@ class Conversation:
         self._caller = caller
 
     async def result(self, question: Question, span: SegmentSpan | None = None) -> Outcome:
-        """Return what came of it, recorded; with `span` as a segment of the item.
+        """Return the recorded outcome; with `span`, as a segment of the item.
 
-        Raises Trouble where another request might help: a shorter one, one without pictures. Its call is closed.
+        Raises Trouble if another request might help: a shorter one, or one without pictures. Its call is closed.
         """
         means, text = {"room", "errors"}, ""
         while True:
@@ -75,7 +75,7 @@ class Conversation:
 
 
 def _describe_problem(reply: Reply, outcome: Outcome) -> str:
-    """What may help to a better answer; empty when it is good, or was refused."""
+    """Return what may lead to a better answer; empty if it is good or was refused."""
     if outcome.error is None or reply.refusal is not None:
         return ""
     return "room" if reply.is_cut else "errors"
@@ -96,7 +96,7 @@ def _segment_to_keep(
 
 
 def to_segment(outcome: Outcome, span: SegmentSpan) -> Segment:
-    """Return the outcome as a segment: where it failed, without metadata and with the text of the model."""
+    """Return the outcome as a segment; if it failed, without metadata and with the model's text."""
     text = outcome.text if outcome.error is None else outcome.text[:_LONGEST_TEXT]
     return Segment(span.start, span.end, outcome.metadata or {}, text, span.warning, outcome.error)
 
@@ -107,7 +107,7 @@ def _to_outcome(reply: Reply, shape: Shape) -> Outcome:
     try:
         metadata = coerce_answer(read_object(reply.text), shape.schema)
         if misfits := validate(shape.schema, metadata):
-            raise ValueError(_MISFIT + "\n".join(misfits))  # told as an answer that is no JSON is
+            raise ValueError(_MISFIT + "\n".join(misfits))  # reported like an answer that is not JSON
     except ValueError as error:
         cut = "the answer was cut off: it is longer than max_output_tokens allows\n" if reply.is_cut else ""
         return Outcome(None, reply.text, f"{cut}{error}"[:_LONGEST_ERROR])

@@ -1,6 +1,4 @@
-"""Requests as bytes. Pictures and sound are most of them, and are put in as they are: looking for what to escape
-in what has nothing to escape would cost as much as all the rest.
-"""
+"""Encodes requests. Pictures and sound are inserted as they are, because escaping them would double the cost."""
 
 from __future__ import annotations
 
@@ -11,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _MARK: Final = secrets.token_hex(16)
-"""Stands for a blob in the text around it. Nobody knows it who could write it into a file name."""
+"""Marks a blob's place in the text around it; it is secret, so no file name can contain it."""
 
 
 class Blob:
-    """Bytes as base64, behind a prefix: a text of JSON that needs no escaping."""
+    """Bytes as base64 behind a prefix: a JSON string that needs no escaping."""
 
     __slots__ = ("text",)
 
@@ -27,7 +25,7 @@ class Blob:
 
 
 def encode_body(request: Mapping[str, Any]) -> bytes:
-    """Return the request as JSON, its blobs included. Equal requests give equal bytes."""
+    """Return the request as JSON, blobs included. Equal requests give equal bytes."""
     blobs: list[bytes] = []
 
     def lifted(value: Any) -> str:

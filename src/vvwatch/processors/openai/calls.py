@@ -28,11 +28,11 @@ _MENDS: Final[Mapping[Kind, str]] = {
     Kind.ADDRESS: "set base_url to the address that the endpoint really has",
     Kind.MODEL: "correct model of the processor, or let its endpoint fetch it (ollama pull MODEL)",
 }
-"""What mends the troubles that pause the processor."""
+"""The remedies for troubles that pause the processor."""
 _FIRST_WAIT_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 60.0
 _STALE_SECONDS: Final = 1.0
-"""So long after the journal was asked, it is asked again before a call is made."""
+"""After this long, the journal is asked again before a call is made."""
 _UNCOUNTED: Final = "the endpoint does not say what it used: tokens and cost are estimated"
 _COUNTED: Final = "what it may have cost is counted"
 _NOTHING: Final = Usage(cost_usd=0.0)
@@ -40,7 +40,7 @@ _NOTHING: Final = Usage(cost_usd=0.0)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be asked: of which segment, for which purpose, after how many answers, in which words."""
+    """A question: its segment, its purpose, its step, and its messages."""
 
     ordinal: int
     purpose: str
@@ -64,7 +64,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer whose call is still open in the journal; `call` is None for that of an earlier life."""
+    """An answer whose call is still open in the journal; `call` is None for an answer from before a restart."""
 
     reply: Reply
     call: Call | None = None
@@ -73,7 +73,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request that is refused however often it is made; the call is still open in the journal."""
+    """A request that is always refused; its call is still open in the journal."""
 
     trouble: Trouble
     call: Call
@@ -81,13 +81,13 @@ class Failed:
 
 @dataclass(slots=True)
 class _LostTries:
-    """What the tries of one call may have cost that brought no answer: they share a key, so once what one costs."""
+    """The possible cost of a call's unanswered tries: they share a key, so it counts once."""
 
     estimate: Usage
     is_paid: bool = False
 
     def counted(self, trouble: Trouble) -> Trouble:
-        """Return the trouble with what it, or one before it, may have cost."""
+        """Return the trouble with its possible cost, or that of an earlier try."""
         trouble.is_paid = self.is_paid = self.is_paid or trouble.is_paid
         if trouble.is_paid:
             trouble.usage = self.estimate
@@ -95,7 +95,7 @@ class _LostTries:
 
 
 class Caller:
-    """Asks one model for one item. Waits its turn, and out short troubles; longer ones are raised."""
+    """Asks one model for one item. Waits for its turn and for short troubles; raises longer ones."""
 
     def __init__(
         self,
@@ -118,9 +118,9 @@ class Caller:
         self._sample = sample
 
     async def ask(self, question: Question) -> Answered | Failed:
-        """Return the answer, recorded or new, by the strictest way of asking that the endpoint takes.
+        """Return the answer, recorded or new, by the strictest form of request that the endpoint takes.
 
-        Raises ProcessorUnavailable, ProcessorPaused, and what the journal and the limiter raise.
+        Raises ProcessorUnavailable, ProcessorPaused, and the errors of the journal and the limiter.
         """
         while True:
             rung = question.shape.rung
@@ -141,7 +141,7 @@ class Caller:
             return Answered(reply, call, reported_usage(self.table, self.model, reply, estimate))
 
     async def keep(self, answered: Answered, segment: tuple[int, Segment] | None = None) -> None:
-        """Record the answer, and in the same transaction the result that came of it."""
+        """Record the answer, and its result in the same transaction."""
         if answered.call is not None:
             reply = answered.reply
             await self._journal.end_call(
@@ -157,7 +157,7 @@ class Caller:
             await self._journal.keep_segment(*segment)
 
     async def end(self, call: Call, trouble: Trouble, segment: tuple[int, Segment] | None = None) -> None:
-        """Record that a call was refused, and what it may have cost all the same."""
+        """Record that a call was refused, and its possible cost."""
         error = f"{trouble.message}; {_COUNTED}" if trouble.is_paid else trouble.message
         await self._journal.end_call(call, CallStatus.FAILED, trouble.usage, error=error, segment=segment)
 
@@ -193,7 +193,7 @@ class Caller:
     async def _exchange(
         self, call: Call, body: Mapping[str, Any], intent: CallIntent, begun_at: float
     ) -> Reply:
-        """Send until there is an answer, or no use in it. Raises Trouble for a request that nothing helps."""
+        """Send until there is an answer. Raises Trouble for a request that cannot succeed."""
         tokens = intent.estimate.input_tokens + intent.estimate.output_tokens
         troubles: list[Kind] = []
         lost = _LostTries(intent.estimate)
@@ -212,8 +212,8 @@ class Caller:
     ) -> Reply:
         """Wait for a turn, and send.
 
-        Who waited for long, or was frozen, asks the journal once more: the run may have been cancelled meanwhile, or
-        the item may be somebody else's. Where the journal takes long to say so, the turn has passed: others have it.
+        After a long wait or a freeze, asks the journal again: the run may be cancelled, or the item belong to another
+        process. If the journal is slow, the turn has passed to others.
         """
         while True:
             async with self._limiter.slot(tokens):
@@ -225,7 +225,7 @@ class Caller:
                     return await self._endpoint.chat(body, call.key)
 
     async def _wait_out(self, call: Call, trouble: Trouble, troubles: Sequence[Kind]) -> None:
-        """Return when it is time to try again; raise when that is late, or never. `troubles` are those so far."""
+        """Return when it is time to try again; raise if that is too late. `troubles` are those so far."""
         if trouble.kind in _MENDS:
             raise await self._paused(call, trouble)
         tries = _TRIES.get(trouble.kind)

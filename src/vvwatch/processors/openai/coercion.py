@@ -1,6 +1,6 @@
-"""Changes to an answer that lose nothing: a number given as text, a null for what may be left out.
+"""Lossless repairs of an answer: a number given as text, a null for an optional property.
 
-They follow the prompt's own schema. What they cannot mend is left as it is, for validation to name.
+They follow the prompt's own schema. Everything else is left for validation to report.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _WORD_TYPES: Final = {"true": "boolean", "false": "boolean", "null": "null"}
 
 
 def coerce_answer(value: Any, schema: Schema) -> Any:
-    """Return the answer as its schema would have it, as far as that loses nothing.
+    """Return the answer converted to its schema, as far as nothing is lost.
 
-    What would take too many steps stays as it is: many values, each of which may be one of many.
+    Answers that would take too many steps stay as they are: many values, each with many alternatives.
     """
     return _Coercer(schema).value(value, schema, 0)
 
@@ -78,7 +78,7 @@ class _Coercer:
         return value
 
     def _parts(self, schema: Any, value: Any, hops: int) -> Iterator[Schema]:
-        """The schemas that hold for the value itself: `allOf`, conditions, and the branch that it seems to be of."""
+        """Yield the schemas that apply to the value itself: `allOf`, conditions, and the branch that fits it."""
         schema = {**schema, **_resolve_reference(self._root, schema)} if isinstance(schema, Mapping) else {}
         self._steps += _STEPS_OF_A_SCHEMA + len(schema)
         if hops > _DEEPEST or not schema or self._steps > _MOST_STEPS:
@@ -116,7 +116,7 @@ class _Coercer:
         )
 
     def _types(self, schema: Any, hops: int) -> set[str] | None:
-        """The types that the schema allows; None for any."""
+        """Return the types that the schema allows; None for any."""
         schema = resolve_schema(self._root, schema)
         if not isinstance(schema, Mapping) or hops > _MOST_HOPS or self._steps > _MOST_STEPS:
             return None
@@ -177,7 +177,7 @@ def _mapping_or_empty(schema: Schema, word: str) -> Mapping[str, Any]:
 
 
 def _is_marked(value: Any, mark: Any) -> bool:
-    """Whether the value of a property could be that of this branch: only constants tell branches apart."""
+    """Return whether the property's value may belong to this branch: only constants tell branches apart."""
     if not isinstance(mark, Mapping) or value is None:
         return True
     if "const" in mark:

@@ -1,4 +1,4 @@
-"""How many tokens a request may take, and what they cost."""
+"""Estimates the tokens of a request and their cost."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _PICTURE_TOKENS: Final = 85
 
 
 def estimate_text_tokens(text: str) -> int:
-    """Return how many tokens a text may have: more than most tokenizers make of it."""
+    """Return an upper estimate of a text's tokens: more than most tokenizers count."""
     return math.ceil(len(text.encode("utf-8", "replace")) / _CHARACTERS_A_TOKEN)
 
 
 def estimate_picture_tokens(width: int) -> int:
-    """Return how many tokens a picture of that width may have, as the dearest of the usual ways counts them."""
+    """Return the tokens of a picture of that width, by the most expensive common formula."""
     return _PICTURE_TOKENS + _TILE_TOKENS * math.ceil(width / _TILE) ** 2
 
 
 def estimate_request_tokens(messages: Sequence[Mapping[str, Any]], frame_width: int) -> int:
-    """Return how many tokens the messages may have."""
+    """Return an upper estimate of the messages' tokens."""
     return _OVERHEAD_TOKENS + sum(_content_tokens(each["content"], frame_width) for each in messages)
 
 
 def estimate_usage(table: OpenAIProcessor, model: str, input_tokens: int, output_tokens: int) -> Usage:
-    """Return what a call uses at most; its cost is None where nobody knows the price."""
+    """Return the most that a call uses; its cost is None if the price is unknown."""
     price = table.price_of(model)
     cost = None if price is None else price.cost_of(input_tokens, output_tokens)
     return Usage(input_tokens, output_tokens, cost)
 
 
 def reported_usage(table: OpenAIProcessor, asked_model: str, reply: Reply, estimate: Usage) -> Usage:
-    """Return what a call used, by the endpoint's own count; where it does not count, what that may have been."""
+    """Return what a call used, by the endpoint's own count, else by the estimate."""
     names = [reply.model, asked_model] if reply.model else [asked_model]
     named = next((name for name in names if table.price_of(name) is not None), asked_model)
     if reply.input_tokens is None or reply.output_tokens is None:
@@ -52,7 +52,7 @@ def reported_usage(table: OpenAIProcessor, asked_model: str, reply: Reply, estim
 
 
 def forecast_run(table: OpenAIProcessor, model: str, workload: Workload, prompt: Prompt) -> Forecast:
-    """Return what a run costs when every segment is answered at the first time and at full length."""
+    """Return a run's cost if every segment is answered at the first attempt and at full length."""
     segments, output = workload.segments_at_most, table.max_output_tokens
     calls, tokens = segments, segments * _segment_tokens(table, workload, prompt)
     if prompt.video_level:

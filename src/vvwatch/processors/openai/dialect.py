@@ -1,4 +1,4 @@
-"""How a model is asked for JSON: the strictest way that its endpoint takes, found once and remembered."""
+"""How a model is asked for JSON: the strictest form that its endpoint takes, found once and remembered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPTIONAL: Final = ("temperature",)
 
 
 class Rung(IntEnum):
-    """The ways of asking for JSON, the strictest first."""
+    """The forms of asking for JSON, the strictest first."""
 
     STRICT = 0
     LOOSE = 1
@@ -26,7 +26,7 @@ class Rung(IntEnum):
 
 
 class Shape:
-    """One schema as it is sent, and the rung on which the endpoint takes it."""
+    """One schema as it is sent, and the rung at which the endpoint takes it."""
 
     def __init__(self, schema: Mapping[str, Any], name: str) -> None:
         self.schema = schema
@@ -37,7 +37,7 @@ class Shape:
         self.rung = next(rung for rung in Rung if self._is_possible(rung))
 
     def refused(self, rung: Rung) -> bool:
-        """Step down from a rung that was refused; False when there is none below. Others may have done so already."""
+        """Step down from a refused rung, unless another call already did; return False if there is none below."""
         if rung is Rung.TEXT:
             return False
         if rung >= self.rung:
@@ -45,7 +45,7 @@ class Shape:
         return True
 
     def response_format(self, rung: Rung) -> dict[str, Any] | None:
-        """Return the parameter that asks for JSON; None where only words do."""
+        """Return the parameter that asks for JSON; None if only words do."""
         if rung is Rung.TEXT:
             return None
         if rung is Rung.OBJECT:
@@ -60,7 +60,7 @@ class Shape:
 
 @dataclass(slots=True)
 class Dialect:
-    """What is known of one model behind one endpoint: learned from its refusals, forgotten at a restart."""
+    """Knowledge of one model behind one endpoint: learned from its refusals, lost at a restart."""
 
     shapes: dict[str, Shape] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Dialect:
     most_frames: int | None = None
 
     def shape(self, schema: Mapping[str, Any], name: str) -> Shape:
-        """Return the shape of a schema; that of an equal one is the same."""
+        """Return the shape of a schema; equal schemas share one."""
         text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         if digest not in self.shapes:
@@ -84,7 +84,7 @@ class Dialect:
         return {name: value for name, value in given.items() if name not in self.left_out}
 
     def learn(self, trouble: Trouble, sent: Mapping[str, Any]) -> bool:
-        """Take a refused parameter into account; returns whether the next request differs from the one `sent`."""
+        """Adapt to a refused parameter; return whether the next request differs from the one `sent`."""
         if trouble.kind is not Kind.PARAMETER:
             return False
         if "max_tokens" in trouble.message and "max_tokens" in sent:

@@ -1,4 +1,4 @@
-"""One endpoint over HTTP(S): a request, and an answer within a time and a size."""
+"""One endpoint over HTTP(S): requests, and responses bounded in time and size."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ _MOST_BYTES: Final = 16 << 20
 _MOST_ERROR_BYTES: Final = 64 << 10
 _CHAT: Final = "chat/completions"
 _MODELS: Final = "models"
-_KEPT_SECONDS: Final = 4.0  # many servers close after five: what is sent at that moment is lost
+_KEPT_SECONDS: Final = (
+    4.0  # many servers close idle connections after five; a request sent at that moment is lost
+)
 _GZIP_OR_ZLIB: Final = 47
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an endpoint is, and how it is spoken to. Proxies of the environment are not used."""
+    """The address of an endpoint and its TLS settings. Proxies of the environment are not used."""
 
     base_url: str
     api_key: Secret | None = None
@@ -41,14 +43,13 @@ class Address:
 
 
 class Endpoint:
-    """Posts chats and reads the answers. Follows no redirect; the key is in one header and in nothing else.
+    """Posts chats and reads the answers. Follows no redirect; the key is sent in one header and nowhere else.
 
-    Each call has a client of one connection to itself: a pool looks at the sockets of all of its connections for each
-    request.
+    Each call has its own client with one connection: a pool checks the sockets of all connections at each request.
     """
 
     def __init__(self, address: Address, clock: Clock) -> None:
-        """Raises InvalidInput for a key or a file of authorities that cannot be used."""
+        """Raise InvalidInput for an unusable key or certificate file."""
         self._clock = clock
         self._seconds = address.timeout_seconds
         self._key = address.api_key
@@ -67,19 +68,19 @@ class Endpoint:
         self._idle: list[httpx2.AsyncClient] = []
 
     async def aclose(self) -> None:
-        """Close all connections that nobody uses."""
+        """Close all idle connections."""
         while self._idle:
             await self._idle.pop().aclose()
 
     async def chat(self, body: Mapping[str, Any], key: str) -> Reply:
-        """Return the answer to one chat; `key` names it, however often it is sent. Raises Trouble."""
+        """Return the answer to one chat; `key` is the idempotency key of all its attempts. Raises Trouble."""
         content = encode_body(body)
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         answer = await self._exchange("POST", self._chat, content=content, headers=headers)
         return await call_in_thread(len(answer), read_reply, answer)
 
     async def models(self) -> tuple[str, ...]:
-        """Return the names of the models that the endpoint has; none where it does not list them. Raises Trouble."""
+        """Return the names of the endpoint's models; empty if it does not list them. Raises Trouble."""
         said = parse_body(await self._exchange("GET", self._models))
         listed = said.get("data") if isinstance(said, dict) else None
         named = (
@@ -129,7 +130,7 @@ class Endpoint:
 
 
 class _Bearer(httpx2.Auth):
-    """Puts the key into its header. An object of its own, so that no client shows it."""
+    """Puts the key into its header. A separate object, so that no client shows the key."""
 
     def __init__(self, key: Secret | None) -> None:
         text = key.reveal() if key else ""
@@ -145,12 +146,12 @@ class _Bearer(httpx2.Auth):
 
 
 def _connect_seconds(address: Address) -> float:
-    """How long to wait for a connection: less than for an answer, for what was never sent is not paid."""
+    """Return the connect time-out: less than that of an answer, because nothing sent means nothing paid."""
     return min(10.0, 0.9 * address.timeout_seconds)
 
 
 def _build_tls_context(address: Address) -> ssl.SSLContext:
-    """The authorities of this machine and of `ca_file`; none where there is no TLS, for they take long to load."""
+    """Return the TLS context of this machine's authorities and `ca_file`; empty without TLS: loading is slow."""
     if not address.base_url.startswith("https:"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca_file = address.ca_file
@@ -159,7 +160,7 @@ def _build_tls_context(address: Address) -> ssl.SSLContext:
     try:
         if ca_file is not None:
             context.load_verify_locations(ca_file)
-    except OSError as error:  # those of TLS, too
+    except OSError as error:  # including those of TLS
         raise InvalidInput(
             f"the ca_file {str(ca_file)!r} cannot be used: {error.strerror or error}",
             "it must be readable, and hold certificates in PEM form",
@@ -177,7 +178,7 @@ async def _read_body(response: httpx2.Response) -> bytes:
 
 
 async def _read_error_body(response: httpx2.Response) -> bytes:
-    """The beginning of what says why there is no answer. However that is packed, the status counts."""
+    """Return the start of an error's body; if it cannot be decompressed, the status still counts."""
     body = await _read_bounded(response, _MOST_ERROR_BYTES)
     try:
         return _decompress(body, response.headers.get("content-encoding", ""), _MOST_ERROR_BYTES)
@@ -186,7 +187,7 @@ async def _read_error_body(response: httpx2.Response) -> bytes:
 
 
 async def _read_bounded(response: httpx2.Response, most_bytes: int) -> bytes:
-    """The body, or more than `most_bytes` of it."""
+    """Return the body, or more than `most_bytes` of it."""
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece
@@ -196,7 +197,7 @@ async def _read_bounded(response: httpx2.Response, most_bytes: int) -> bytes:
 
 
 def _decompress(body: bytes, coding: str, most_bytes: int) -> bytes:
-    """The body of an endpoint that packs although it was asked not to: never much more than fits."""
+    """Return a body that was compressed against our request, never much more than `most_bytes`."""
     if coding.lower() in {"", "identity"}:
         return body
     if coding.lower() not in {"gzip", "deflate", "x-gzip"}:
@@ -212,5 +213,5 @@ def _is_html(response: httpx2.Response, body: bytes) -> bool:
 
 
 def _describe_cause(error: Exception) -> str:
-    """What failed: TLS and the network say so in words, and name neither the request nor the key."""
+    """Return the cause: TLS and network errors name neither the request nor the key."""
     return clean_message(str(error)) or type(error).__name__

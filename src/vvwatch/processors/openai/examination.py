@@ -1,4 +1,4 @@
-"""Whether an endpoint and its model are what the configuration takes them for: one list and one small question."""
+"""Checks an endpoint and its model against the configuration: one list and one small question."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DOT: Final = base64.b64decode(
 
 
 async def examine(endpoint: Endpoint, table: OpenAIProcessor, dialect: Dialect) -> tuple[ProcessorError, ...]:
-    """Return what is wrong, each with what mends it; nothing when all is well."""
+    """Return the problems found, each with a remedy; empty if there are none."""
     try:
         listed = await endpoint.models()
     except Trouble as trouble:
@@ -40,7 +40,7 @@ async def examine(endpoint: Endpoint, table: OpenAIProcessor, dialect: Dialect) 
 
 
 async def _ask_small_question(endpoint: Endpoint, table: OpenAIProcessor, dialect: Dialect) -> Trouble | None:
-    """What comes of a small question that shows a picture; a parameter that is refused is left out."""
+    """Return the trouble of a small question with a picture; retry without a refused parameter."""
     while True:
         question = _build_question(table, dialect)
         try:

@@ -1,4 +1,4 @@
-"""One table for a JSON Schema that is spread over several: `allOf`, references with company, conditions."""
+"""Flattens a JSON Schema that is spread over several: `allOf`, references beside keywords, conditions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PRIVATE: Final = {"$defs", "definitions", "$schema", "$id", "$comment", "$ancho
 def flatten_schema(root: Schema, schema: Schema, depth: int = 0) -> dict[str, Any]:
     """Return the rules of a schema in one table, without those that it only refers to in other places.
 
-    Whatever holds only on a condition adds properties, which may be missing, and no rule.
+    Conditional parts add optional properties and no rule.
     """
     whole = {word: rule for word, rule in schema.items() if word not in _SPREAD | _PRIVATE}
     if depth > _DEEPEST:

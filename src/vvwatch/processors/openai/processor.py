@@ -1,4 +1,4 @@
-"""The processor that asks a model behind an endpoint that speaks OpenAI's chat protocol."""
+"""The processor that asks a model behind an endpoint with OpenAI's chat protocol."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from vvwatch.processors.segmenting import process_by_segments
 from vvwatch.processors.validation import check_schema
 
 _SPARE_SEGMENTS: Final = 4
-"""How many more segments are under way than calls in flight: those that wait for the journal."""
+"""Segments in progress beyond the calls in flight: they wait for the journal."""
 
 
 class OpenAIProcessor:
-    """Implements `Processor`: pictures and sound of each segment to a model, its answers by the prompt's schema."""
+    """Implements `Processor`: sends each segment's pictures and sound to a model, checks answers by the schema."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class OpenAIProcessor:
         clock: Clock,
         sample: Callable[[], float] = random.random,
     ) -> None:
-        """Raises InvalidInput for a key or a file of authorities that cannot be used."""
+        """Raise InvalidInput for an unusable key or certificate file."""
         self.info = ProcessorInfo(name, table.type, table.models)
         self._table = table
         self._cutter = cutter
@@ -56,7 +56,7 @@ class OpenAIProcessor:
         self._endpoint = Endpoint(address, clock)
 
     def check_prompt(self, prompt: Prompt) -> None:
-        """Raises InvalidInput for schemas that answers cannot be held against."""
+        """Raise InvalidInput for schemas that answers cannot be validated against."""
         if not prompt.prompt_text.strip():
             raise InvalidInput("the prompt has no text", "say in prompt_text what the model is to find out")
         check_schema(prompt.json_schema)
@@ -64,11 +64,11 @@ class OpenAIProcessor:
             check_schema(prompt.video_level.get("json_schema") or {})
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
-        """Return what such work costs when every answer is good at the first time, and as long as it may be."""
+        """Return the cost if every answer is good at the first attempt and as long as allowed."""
         return forecast_run(self._table, self._table.model, workload, prompt)
 
     async def process(self, item: Item) -> ProcessingResult:
-        """Ask about each segment, then about the whole. Raises as `Processor.process`."""
+        """Ask about each segment, then about the whole; raises as `Processor.process`."""
         sound = self._table.send_audio and item.media_type != "image"
         frames = self._table.frames_per_segment if item.media_type != "audio" else 0
         if item.media_type == "audio" and not sound:
@@ -81,7 +81,7 @@ class OpenAIProcessor:
         )
 
     async def examine(self) -> tuple[ProcessorError, ...]:
-        """Return what stands in the way of good answers, each with what mends it. Asks the model one small thing."""
+        """Return the problems found, each with a remedy. Asks the model one small question."""
         return await examination.examine(self._endpoint, self._table, self._dialect)
 
     async def aclose(self) -> None:
@@ -106,7 +106,7 @@ _is_examinable: type[Examinable] = OpenAIProcessor
 
 
 def open_processor(name: str, table: Table, api_key: Secret | None, resources: Resources) -> OpenAIProcessor:
-    """Return the processor of a table. Raises InvalidInput for a key or a file that cannot be used."""
+    """Return the processor of a table. Raises InvalidInput for an unusable key or file."""
     return OpenAIProcessor(
         name,
         table,

@@ -1,7 +1,7 @@
-"""What a model is told. Instructions are ours and the prompt's; whatever comes from media or from a model is data.
+"""The messages to a model. Instructions are ours and the prompt's; all else from media or models is data.
 
-Data stand in the user's message alone, as JSON between two marks that no data can hold: a file that is called like an
-instruction is a file name. Equal inputs give equal bytes.
+Data are only in the user's message, as JSON between two marks that no data can contain: a file named like an
+instruction stays a file name. Equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ESCAPES: Final = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"
 
 
 def build_instructions(task: str, shape: Shape, rung: Rung) -> Message:
-    """Return the system message: our rules, the prompt's text, and the schema where no parameter carries it."""
+    """Return the system message: our rules, the prompt's text, and the schema if no parameter carries it."""
     parts = [_RULES, f"Your task:\n{task}"]
     if rung >= Rung.OBJECT:
         parts.append(f"The JSON Schema of your answer:\n{shape.text}")
@@ -37,7 +37,7 @@ def build_instructions(task: str, shape: Shape, rung: Rung) -> Message:
 
 
 def user_message(parts: Sequence[Part]) -> Message:
-    """Return the user's message. One that is only text is sent as a text, which all endpoints take."""
+    """Return the user's message. Text alone is sent as a string, which all endpoints take."""
     if all(part["type"] == "text" for part in parts):
         return {"role": "user", "content": "\n".join(part["text"] for part in parts)}
     return {"role": "user", "content": list(parts)}
@@ -49,27 +49,27 @@ def data_part(data: Mapping[str, Any]) -> Part:
 
 
 def encode_data(data: Any) -> str:
-    """Return data as JSON that holds neither mark."""
+    """Return data as JSON that contains neither mark."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
 
 
 def text_part(text: str) -> Part:
-    """Return a part of text."""
+    """Return a text part."""
     return {"type": "text", "text": text}
 
 
 def picture_part(jpeg: bytes) -> Part:
-    """Return a picture as a part."""
+    """Return a picture part."""
     return {"type": "image_url", "image_url": {"url": Blob("data:image/jpeg;base64,", jpeg)}}
 
 
 def sound_part(wav: bytes) -> Part:
-    """Return sound as a part."""
+    """Return a sound part."""
     return {"type": "input_audio", "input_audio": {"data": Blob("", wav), "format": "wav"}}
 
 
 def correction_messages(answer: str, errors: Sequence[str]) -> list[Message]:
-    """Return the messages that ask again, with what was wrong with the first answer."""
+    """Return the messages that ask again, with the errors of the first answer."""
     listed = "\n".join(f"- {encode_data(error)}" for error in errors)
     return [
         {"role": "assistant", "content": answer[:_LONGEST_ANSWER] or "(nothing)"},
@@ -81,7 +81,7 @@ def correction_messages(answer: str, errors: Sequence[str]) -> list[Message]:
 
 
 def metadata_to_text(metadata: Mapping[str, Any]) -> str:
-    """Return metadata as plain text, a line a field."""
+    """Return metadata as plain text, one line a field."""
     return "\n".join(
         f"{name}: {_value_to_text(value)}"
         for name, value in metadata.items()

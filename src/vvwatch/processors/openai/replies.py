@@ -1,4 +1,4 @@
-"""The answer of an endpoint, whatever shape its dialect gives it."""
+"""Reads an endpoint's reply in any dialect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vvwatch.processors.openai.troubles import Kind, Trouble, classify_trouble, 
 from vvwatch.processors.validation import check_values
 
 MOST_CHARACTERS: Final = 1 << 20
-"""How much of an answer is kept."""
+"""The longest answer that is kept."""
 _LONGEST_NAME: Final = 200
 _MOST_TOKENS: Final = 10**9
 _MOST_VALUES: Final = 300_000
@@ -20,7 +20,7 @@ _MOST_VALUES: Final = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model answered. `refusal` is why it would not; tokens are None where the endpoint does not count."""
+    """A model's reply. `refusal` is its reason to refuse; tokens are None if the endpoint does not count them."""
 
     text: str
     finish: str = ""
@@ -31,27 +31,27 @@ class Reply:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the answer ended because it may not be longer."""
+        """Return whether the answer was cut at its allowed length."""
         return self.finish in {"length", "max_tokens", "MAX_TOKENS"}
 
     @property
     def is_counted(self) -> bool:
-        """Whether the endpoint says how many tokens it used."""
+        """Return whether the endpoint reports the tokens used."""
         return self.input_tokens is not None and self.output_tokens is not None
 
     def recorded(self) -> str:
-        """Return the reply as the journal keeps it."""
+        """Return the reply as the journal stores it."""
         return json.dumps([self.text, self.finish, self.refusal, self.model], ensure_ascii=False)
 
     @classmethod
     def from_record(cls, record: str) -> Reply:
-        """Return the reply that an earlier life was given."""
+        """Return the reply that the journal stored."""
         text, finish, refusal, model = json.loads(record)
         return cls(text, finish, refusal, model)
 
 
 def read_reply(body: bytes) -> Reply:
-    """Return what the body of a 200 says. Raises Trouble when it holds an error, or is no answer at all."""
+    """Return the reply in the body of a 200. Raises Trouble if it holds an error or no answer."""
     said = parse_body(body)
     if not isinstance(said, dict):
         raise Trouble(Kind.GARBLED, "the endpoint answered 200 with something that is no answer")
@@ -68,7 +68,7 @@ def read_reply(body: bytes) -> Reply:
 
 
 def parse_body(body: bytes) -> Any:
-    """Return the JSON in a body, or its beginning as text where it is none."""
+    """Return the JSON of a body, or the start of its text if it is none."""
     try:
         check_values(body, _MOST_VALUES)
         return json.loads(body)
@@ -97,7 +97,7 @@ def _error_to_trouble(error: Any) -> Trouble:
 
 
 def _reply_text(message: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
-    """The content; where there is none, what the model would hand to a tool."""
+    """Return the content, else the arguments of a tool call."""
     content = message.get("content", choice.get("text"))
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
@@ -133,7 +133,7 @@ def _clean_name(value: Any) -> str:
 
 
 def _model_name(value: Any) -> str | None:
-    """The name of the model; a server may tell the path of its weights, which is nobody's business."""
+    """Return the model's name; drop a path of weights, which is private to the server."""
     name = _clean_name(value)
     is_path = name.startswith(("/", "\\", "./", "~")) or name.endswith((".gguf", ".safetensors", ".bin"))
     return (name.replace("\\", "/").rpartition("/")[2] if is_path else name) or None

@@ -1,4 +1,4 @@
-"""The result of the whole, from the results of its segments: at once, or in parts and then from the parts' results."""
+"""The result of the whole from the results of its segments: at once, or in parts that are then combined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_ROUNDS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One result to go by, as JSON: of the segments from `first` to `last`."""
+    """One result as JSON: of the segments from `first` to `last`."""
 
     first: int
     last: int
@@ -65,7 +65,7 @@ class Synthesis:
         return Outcome(None, "", "the segments' results are too long for the model's context")
 
     def _room(self) -> int | None:
-        """How many tokens of results fit into one request; None where nobody knows."""
+        """Return how many tokens of results fit into one request; None if unknown."""
         context = self._caller.dialect.context_tokens or self._caller.table.context_tokens
         if context is None:
             return None
@@ -73,7 +73,7 @@ class Synthesis:
 
     @property
     def _taken_tokens(self) -> int:
-        """How many tokens a request takes without any results: the task, the schema, the answer."""
+        """Return the tokens of a request without results: the task, the schema, the answer."""
         fixed = self._caller.table.max_output_tokens + _SPARE_TOKENS
         return fixed + estimate_text_tokens(self._task) + estimate_text_tokens(self._shape.text)
 
@@ -113,7 +113,7 @@ def _join_pieces(group: Sequence[_Piece], outcome: Outcome) -> str:
 
 
 def _group_pieces(pieces: Sequence[_Piece], room: int | None) -> list[list[_Piece]]:
-    """The pieces in order, in groups that fit; one that fits nowhere is a group of its own."""
+    """Return the pieces in order, in groups that fit; an oversized one is its own group."""
     groups: list[list[_Piece]] = []
     left = 0
     for piece in pieces:

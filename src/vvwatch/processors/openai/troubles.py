@@ -1,4 +1,4 @@
-"""What an endpoint says when it does not answer, sorted by what helps."""
+"""The failures of an endpoint, classified by remedy."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]+")
 
 
 class Kind(StrEnum):
-    """What helps against a trouble."""
+    """The remedy for a trouble."""
 
     BUSY = "busy"
-    """To be asked less often, and later."""
+    """Ask less often, and later."""
     AWAY = "away"
-    """To be asked again later."""
+    """Ask again later."""
     KEY = "key"
-    """Another key: nobody may ask before that."""
+    """Change the key: no call can succeed before."""
     MONEY = "money"
-    """Money on the account: nobody may ask before that."""
+    """Top up the account: no call can succeed before."""
     ADDRESS = "address"
-    """Another base_url: nobody may ask before that."""
+    """Change base_url: no call can succeed before."""
     MODEL = "model"
-    """Another model, or this one to be fetched: nobody may ask before that."""
+    """Change or fetch the model: no call can succeed before."""
     GARBLED = "garbled"
-    """To be asked once more, and no more: an answer came, perhaps paid for, that is none."""
+    """Ask once more only: an answer came, perhaps paid for, but is unusable."""
     FORMAT = "format"
-    """Another way of asking for JSON."""
+    """Ask for JSON in another form."""
     PARAMETER = "parameter"
-    """To leave a parameter out, or to name it otherwise."""
+    """Drop or rename a parameter."""
     CONTEXT = "context"
-    """A shorter request."""
+    """Shorten the request."""
     PICTURES = "pictures"
-    """Another model: this one takes no pictures."""
+    """Change the model: this one takes no pictures."""
     SOUND = "sound"
-    """Another model: this one takes no sound."""
+    """Change the model: this one takes no sound."""
     REFUSED = "refused"
-    """Nothing: the same request is refused again."""
+    """None: the same request is refused again."""
 
 
 class Trouble(Exception):
     """Raised when there is no answer; `message` names no secret and fits in a line.
 
-    `is_paid`: the endpoint may have worked for it all the same, and want to be paid. `usage` is what it may have used.
+    `is_paid`: the endpoint may have worked and may charge for it. `usage` is what it may have used.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ _RULES: Final = (
     _make_rule(Kind.FORMAT, r"response_format|json_schema|json_object|grammar", 400, 404, 415, 422, 500, 501),
     _make_rule(Kind.FORMAT, r"json mode|structured[ _]output|schema", 400, 404, 415, 422),
 )  # fmt: skip
-"""The first that fits by its words, and by its statuses where it has any."""
+"""The first rule that matches the words, and the status if it names any, wins."""
 _BY_STATUS: Final[Mapping[int, Kind]] = {
     401: Kind.KEY,
     402: Kind.MONEY,
@@ -129,7 +129,7 @@ _BY_STATUS: Final[Mapping[int, Kind]] = {
 
 
 def classify_trouble(status: int, body: Any, headers: Mapping[str, str], now: float) -> Trouble:
-    """Return what an answer means that is none: `body` is its JSON, or its text; `now` is epoch seconds."""
+    """Return the trouble of an error response: `body` is its JSON or text; `now` is epoch seconds."""
     said = _error_text(body)
     words = clean_message(said)
     kind = _classify_kind(status, said[:4000])
@@ -147,7 +147,7 @@ def _classify_kind(status: int, said: str) -> Kind:
 
 
 def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return for how many seconds the endpoint asks to be left alone, bounded; None when it does not say.
+    """Return for how many seconds the endpoint asks to be left alone, bounded; None if it does not say.
 
     `headers` has lower-case names.
     """
@@ -169,7 +169,7 @@ def _parse_retry_after(text: str, now: float) -> float:
 
 
 def clean_message(text: str) -> str:
-    """Return the text on one line, shortened, without what looks like a key."""
+    """Return the text on one line, shortened, without anything that looks like a key."""
     line = _KEYS.sub("•••", _UNPRINTABLE.sub(" ", text[: 4 * _LONGEST])).strip()
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 

@@ -1,9 +1,9 @@
-"""The JSON Schema that is sent to an endpoint: made of the prompt's own, of keywords that endpoints understand.
+"""The JSON Schema that is sent to an endpoint: the prompt's own, in keywords that endpoints understand.
 
-The strict form keeps to what all endpoints that enforce a schema take: every property is required (one that may be
-missing may be null instead), objects are closed, and few keywords are used. The loose form stays closer to the
-original. In both, what a keyword would say stands in the description, where the model reads it. No property is lost.
-Answers are held against the original.
+The strict form keeps to what all enforcing endpoints take: every property is required (an optional one may be null),
+objects are closed, and few keywords are used. The loose form stays closer to the original. Both put unsupported
+keywords into the description, where the model reads them. No property is lost. Answers are validated against the
+original.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SPOKEN: Final = (
     "default",
     "examples",
 )
-"""Keywords that are told in words where they cannot be sent."""
+"""Keywords put into words if they cannot be sent."""
 _TYPES: Final[Mapping[type, str]] = {
     str: "string",
     bool: "boolean",
@@ -62,14 +62,14 @@ _FOREIGN: Final = frozenset("bBDWSpPkAZzGux0123456789")
 
 @dataclass(frozen=True, slots=True)
 class WireSchemas:
-    """What to send for one schema; None for a form that would lose something, or grow too large."""
+    """What to send for one schema; None for a form that would lose something or grow too large."""
 
     strict: dict[str, Any] | None
     loose: dict[str, Any] | None
 
 
 class _NotExpressible(Exception):
-    """The schema asks for something that this form cannot say."""
+    """The schema needs something that this form cannot express."""
 
 
 def build_wire_schemas(schema: Schema) -> WireSchemas:
@@ -124,7 +124,7 @@ class _Writer:
         return {"anyOf": [link], "description": description} if isinstance(description, str) else link
 
     def _choice(self, whole: Schema, word: str, depth: int) -> dict[str, Any]:
-        """Each branch with what stands beside the choice, so that a closed object has all of its properties."""
+        """Return each branch with the keywords beside the choice, so that a closed object has all its properties."""
         branches = whole[word]
         beside = {name: rule for name, rule in whole.items() if name not in {word, *_ANNOTATIONS}}
         if beside:
@@ -185,7 +185,7 @@ class _Writer:
 
 
 def _has_rules(schema: Schema) -> bool:
-    """Whether anything beside a reference says more about the value."""
+    """Return whether keywords beside a reference restrict the value further."""
     silent = {
         "$ref",
         "$dynamicRef",
@@ -201,7 +201,7 @@ def _has_rules(schema: Schema) -> bool:
 
 
 def _is_map(whole: Schema, properties: Schema) -> bool:
-    """Whether the object may have names that nobody can list."""
+    """Return whether the object may have names that cannot be listed."""
     others = whole.get("additionalProperties", whole.get("unevaluatedProperties"))
     if whole.get("patternProperties") or (isinstance(others, Mapping) and others):
         return True
@@ -229,9 +229,9 @@ def _collect_rules(whole: Schema) -> dict[str, Any]:
 
 
 def _portable_pattern(pattern: str) -> str | None:
-    r"""Return the pattern with `\d`, `\w` and `\s` written out; None for one that a small dialect cannot say.
+    r"""Return the pattern with `\d`, `\w` and `\s` written out; None if a small dialect cannot express it.
 
-    One without anchors cannot be said either: it allows anything around it, and small dialects take it for the whole.
+    That includes patterns without anchors: they match anywhere, but small dialects match the whole.
     """
     if "(?" in pattern or not (pattern.startswith("^") and pattern.endswith("$")):
         return None
@@ -249,7 +249,7 @@ def _portable_pattern(pattern: str) -> str | None:
 
 
 def _or_null(written: dict[str, Any]) -> dict[str, Any]:
-    """Let a value that may be missing be null instead: an endpoint that enforces a schema wants all properties."""
+    """Allow null for an optional value: an endpoint that enforces a schema requires all properties."""
     types = written.get("type")
     if not written or types == "null" or (isinstance(types, list) and "null" in types):
         return written

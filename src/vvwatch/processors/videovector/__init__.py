@@ -1,1 +1,1 @@
-"""A hosted VideoVector, or another vvwatch, as a processor, by the official SDK."""
+"""A hosted VideoVector or another vvwatch as a processor, by the official SDK."""

@@ -1,7 +1,7 @@
 """The course of one item through the upstream: import, prompt, estimate, run, results.
 
-What comes of each step is noted before the next; the steps that make something have keys that are the same after a
-crash. So a process that begins anew goes on where the last one was, and asks for nothing that it has asked for.
+Each step's outcome is recorded before the next step, and steps that create something have idempotency keys that are
+the same after a crash. A restarted process continues where the last one stopped and repeats no request.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _PAY_AGAIN: Final = "retry the item to begin another run, which may have to be p
 
 
 class Delegation:
-    """One item on its way."""
+    """One item in progress."""
 
     def __init__(self, item: Item, service: UpstreamService, model: str | None) -> None:
-        """`model` is what the upstream is asked for; None for its own choice."""
+        """`model` is requested from the upstream; None leaves the choice to it."""
         self._item = item
         self._journal = item.journal
         self._service = service
@@ -56,7 +56,7 @@ class Delegation:
         self._call: Call | None = None
 
     async def result(self) -> ProcessingResult:
-        """Go on from where the item is, to its end. Raises as `Processor.process`."""
+        """Continue from the recorded state to the end. Raises as `Processor.process`."""
         self._state = await self._resumed()
         try:
             await self._import()
@@ -69,7 +69,7 @@ class Delegation:
             raise
 
     async def result_of_retry(self, ordinal: int) -> ProcessingResult:
-        """Let the upstream process one segment again, and return the item with what came of it."""
+        """Let the upstream process one segment again, and return the item with its new result."""
         self._state = await self._resumed()
         if self._state.run_id is None:
             raise ProcessorRefused(
@@ -93,7 +93,7 @@ class Delegation:
         return RunResults(self._item, self._service, self._state, self._model or self._service.name)
 
     async def _resumed(self) -> State:
-        """Return where the item is. A retry of it uses again what is still good, so that none is paid for twice."""
+        """Return the recorded state. A retry of the item reuses what is still good, so nothing is paid twice."""
         item, now = self._item, self._service.clock.now()
         noted = read_state(await self._journal.noted())
         if noted is None:
@@ -115,7 +115,7 @@ class Delegation:
         await self._journal.note(self._state.noted())
 
     async def _import(self) -> None:
-        """Get the item to the upstream, unless it is there."""
+        """Import the item into the upstream unless it is there."""
         if self._state.parts:
             return
         if self._state.import_job is None:
@@ -140,7 +140,7 @@ class Delegation:
         return job.job_id
 
     async def _import_ended(self, job_id: str) -> str | None:
-        """Wait for the end of the import; return what it says of a failure."""
+        """Wait for the end of the import; return its error message, if any."""
         asked = f"for the import job {job_id!r}"
         async for _ in self._service.turns(self._state.since, f"the import job {job_id!r}"):
             try:
@@ -158,7 +158,7 @@ class Delegation:
         raise AssertionError  # turns end with an error
 
     async def _ask(self) -> None:
-        """Ask for the run, once: within the budgets, for the prompt as it stands there."""
+        """Request the run once, within the budgets, with the prompt as the upstream has it."""
         state, item = self._state, self._item
         prompt_id = state.prompt_id or await self._service.prompts.id_of(item.prompt, item.run_id)
         request = self._request(prompt_id)
@@ -178,7 +178,7 @@ class Delegation:
             raise ProcessorUnavailable(f"{lost.message}; the prompt is made again") from lost
 
     async def _run_begun(self, request: Mapping[str, Any], key: str) -> str:
-        """Return the id of the run. One that an earlier life has asked for, and did not live to note, is found."""
+        """Return the id of the run. Find a run that was requested but not recorded before a crash."""
         if self._state.is_asked:
             known = await self._adopted()
             if known is not None:
@@ -210,7 +210,7 @@ class Delegation:
         }
 
     async def _estimated(self, request: Mapping[str, Any]) -> float:
-        """Return the upstream's own estimate; -1 when it makes none. Raises ProcessorUnavailable without balance."""
+        """Return the upstream's own estimate; -1 if it makes none. Raises ProcessorUnavailable without balance."""
         try:
             estimate = await self._upstream.estimate(request)
         except Lost as lost:
@@ -227,7 +227,7 @@ class Delegation:
         return estimate.estimated_mt
 
     async def _run_ended(self) -> None:
-        """Wait for the end of the run, and enter what it cost. Raises ProcessorRefused when it failed."""
+        """Wait for the end of the run, and record its cost. Raises ProcessorRefused when it failed."""
         run_id = str(self._state.run_id)
         async for turn in self._service.turns(self._state.since, f"the run {run_id!r}"):
             if turn and self._intent is not None:
@@ -261,7 +261,7 @@ class Delegation:
         return run
 
     async def _usage(self, run: PromptRun) -> Usage:
-        """Return what the run used; nothing where a retry takes up a run that is in our ledger."""
+        """Return what the run used; nothing if a retry continues a run that is in our ledger."""
         return Usage(cost_usd=0.0) if self._state.is_settled else await self._results().usage(run)
 
     @property
@@ -269,7 +269,7 @@ class Delegation:
         return Usage(cost_usd=self._terms.cost_of(self._state.estimate))
 
     async def _settle(self, usage: Usage, *, error: str | None = None, model: str | None = None) -> None:
-        """Enter what the run cost, once. One that failed was answered as well, and may have to be paid."""
+        """Record the run's cost once. A failed run ran too, and may have to be paid."""
         call, self._call = self._call, None
         if call is None or call.answer is not None:
             return
@@ -280,7 +280,7 @@ class Delegation:
         await self._note(is_settled=True)
 
     async def _call_off(self) -> None:
-        """Cancel the run at the upstream, as far as it can be reached: nobody waits for it any more."""
+        """Cancel the run at the upstream if it can be reached: its results are no longer needed."""
         run_id, usage = self._state.run_id, self._estimated_usage
         if run_id is None:
             return

@@ -1,4 +1,4 @@
-"""What the upstream found, as our own segments: in order, with the times of the whole item."""
+"""The upstream's results as our segments: in order, with the times of the whole item."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_DONE: Final = "the upstream gives no reason"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of our item: the media item that the upstream made of it, and where it begins in ours."""
+    """One part of our item: the media item that the upstream made of it, and where it begins in ours."""
 
     media_id: str
     start_seconds: float
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One segment of the upstream, as ours. `is_retryable`: it failed, and the upstream would try it again."""
+    """One segment of the upstream, as ours. `is_retryable`: it failed, and the upstream can try it again."""
 
     part: Part
     segment_id: str
@@ -45,7 +45,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What was found of the item as a whole; `error` is why nothing was."""
+    """The result of the item as a whole; `error` is the reason for none."""
 
     metadata: dict[str, Any]
     metadata_text: str
@@ -60,9 +60,9 @@ def merge_segments(
     failures: Iterable[PromptRunFailedSegment],
     schema: Mapping[str, Any],
 ) -> list[Found]:
-    """Return the segments of one part, those that failed included, in the order of their times.
+    """Return the segments of one part, failed ones included, in order of time.
 
-    Raises ProcessorRefused when two segments have one id, or a result belongs to other media.
+    Raises ProcessorRefused when two segments share an id, or a result belongs to other media.
     """
     if len(results) > _MOST_SEGMENTS:
         raise unreadable_answer(upstream, "for results", f"more than {_MOST_SEGMENTS} segments")
@@ -86,14 +86,14 @@ def merge_segments(
 
 
 def select_failures(manifest: PromptRunFailedSegmentsManifest, part: Part) -> list[PromptRunFailedSegment]:
-    """Return what failed in one part; not the failure of all of it, which has no times beside others."""
+    """Return the failures within one part; skip the failure of the whole part, which has no times."""
     return [each for video in manifest.videos if video.video_id == part.media_id for each in video.segments]
 
 
 def merge_wholes(
     parts: Sequence[tuple[Part, PromptRunVideoResult | None]], schema: Mapping[str, Any]
 ) -> Whole:
-    """Return what was found of the whole. Of several parts nobody knows the whole: each stands by itself."""
+    """Return the result of the whole. Of several parts there is no whole result: each is listed separately."""
     answered = [(part, result) for part, result in parts if result is not None]
     if not answered:
         return Whole({}, "")
@@ -136,7 +136,7 @@ def _result_warnings(result: PromptRunVideoResult) -> list[str]:
 def _schema_validator(schema: Mapping[str, Any]) -> Validator:
     try:
         return validator_of(schema)
-    except InvalidInput:  # what cannot be compiled is told where the prompt is made
+    except InvalidInput:  # making the prompt reports schemas that cannot be compiled
         return validator_of({})
 
 
@@ -160,7 +160,7 @@ def _build_segment(part: Part, result: SegmentRunResult, validator: Validator) -
 
 
 def _failed_segment(part: Part, failure: PromptRunFailedSegment, known: Found | None) -> Found:
-    """Return a segment that failed. One that has fields, and lacks only what goes with them, has not failed."""
+    """Return a failed segment. One that has its fields and lacks only extras did not fail."""
     message = failure.field_extraction_error or failure.failure_message or _NOT_DONE
     retryable = failure.retryable is True
     if known is None:
@@ -183,12 +183,12 @@ def _item_times(part: Part, start: float | None, end: float | None) -> tuple[flo
 
 
 def _valid_seconds(said: float | None) -> float:
-    """A time within media; what is none counts as the beginning."""
+    """Return a time within media; 0 for an invalid one."""
     return said if said is not None and 0 < said <= _LATEST_SECONDS else 0.0
 
 
 def _storable_text(said: str) -> str:
-    """A text without halves of characters, which no database takes."""
+    """Return the text without unpaired surrogates, which no database takes."""
     return said.encode(errors="replace").decode()
 
 
@@ -197,7 +197,7 @@ def _sort_key(found: Found) -> tuple[float, float, str]:
 
 
 def _check_storable(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return `metadata`, which is JSON that can be stored. Raises ProcessorRefused."""
+    """Return `metadata`, which must be JSON that can be stored. Raises ProcessorRefused."""
     try:
         json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:

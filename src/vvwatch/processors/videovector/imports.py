@@ -1,4 +1,4 @@
-"""Getting an item to the upstream: by its own connector where it has one to our store, else by upload."""
+"""Imports an item into the upstream: by its own connector if it has one to our store, else by upload."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _GLOB: Final = re.compile(r"[^\w .-]")
 
 
 def object_pattern(key: str) -> str:
-    """Return a glob for the object at `key`, whichever dialect is spoken: what may be special in one is a `?`.
+    """Return a glob for the object at `key` that holds in every dialect: special characters become `?`.
 
-    The key itself is given as the prefix, so that nothing else fits.
+    The key itself is the prefix, so nothing else matches.
     """
     return _GLOB.sub("?", base_name(key))
 
 
 def open_upload(descriptor: int, name: str) -> io.FileIO:
-    """Return the file that `descriptor` is open on, from its start, under the name that the upstream shall see."""
+    """Return the file behind `descriptor`, from its start, with the name that the upstream shall see."""
     file = io.FileIO(descriptor, "rb", closefd=False)
     file.seek(0)
     file.name = name  # which the SDK sends
@@ -58,7 +58,7 @@ async def add_parts(upstream: Upstream, item: Item, state: State, error_message:
 
 
 def _own_outputs(upstream: Upstream, item: Item, outputs: Sequence[ImportOutput]) -> Sequence[ImportOutput]:
-    """Leave out what is not of our object: a prefix may have found others below it."""
+    """Drop outputs of other objects, which a prefix may match below ours."""
     name = base_name(item.key)
     ours = [each for each in outputs if each.file_name in {name, item.key}]
     sources = {each.file_id for each in ours or outputs}

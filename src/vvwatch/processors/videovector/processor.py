@@ -1,4 +1,4 @@
-"""The processor that lets others do the work: a hosted VideoVector, or another vvwatch."""
+"""The processor that delegates to a hosted VideoVector or another vvwatch."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _SECONDS_A_MINUTE: Final = 60.0
 
 
 class VideoVectorProcessor:
-    """Implements `Processor` by the official SDK: imports an item there, lets a prompt run, and takes the results.
+    """Implements `Processor` by the official SDK: imports an item there, runs a prompt, and takes the results.
 
-    `usd_per_minute` is what a minute of media costs about; it is for forecasts, since the upstream itself is asked
-    before each item.
+    `usd_per_minute` is the approximate cost of a minute of media, for forecasts; before each item the upstream itself
+    is asked.
     """
 
     def __init__(
@@ -64,25 +64,25 @@ class VideoVectorProcessor:
         )
 
     def check_prompt(self, prompt: Prompt) -> None:
-        """Raises InvalidInput for what a VideoVector does not take; with a fixed prompt there, ours is not sent."""
+        """Raise InvalidInput for what a VideoVector does not take; with a fixed prompt there, ours is not sent."""
         if self._terms.prompt_id is None:
             check_prompt(prompt)
 
     def forecast(self, workload: Workload, prompt: Prompt, settings: RunSettings) -> Forecast:  # noqa: ARG002
-        """Return one call for each item, and the cost by the minute where a price is known."""
+        """Return one call for each item, and the cost by the minute if the price is known."""
         price = self._usd_per_minute
         cost = None if price is None else price * workload.seconds / _SECONDS_A_MINUTE
         return Forecast(calls=workload.items, cost_usd=cost)
 
     async def process(self, item: Item) -> ProcessingResult:
-        """Return what the upstream found. Whatever it has been asked for in an earlier life is not asked for again."""
+        """Return the upstream's results. Requests made before a restart are not repeated."""
         delegation = Delegation(item, self._service, self._model(item.settings))
         if item.only is not None:
             return await delegation.result_of_retry(item.only)
         return await delegation.result()
 
     async def examine(self) -> tuple[ProcessorError, ...]:
-        """Return what is wrong with the upstream or the way to it: the key, the index, the connectors."""
+        """Return the problems of the upstream or the way to it: the key, the index, the connectors."""
         wrong: list[ProcessorError] = []
         for look in self._looks():
             try:
@@ -102,7 +102,7 @@ class VideoVectorProcessor:
         await self._upstream.aclose()
 
     def _model(self, settings: RunSettings) -> str | None:
-        """Return the model to ask the upstream for: the one that somebody named, unless that is our own name."""
+        """Return the model to request: the configured one, unless that is our own name."""
         wanted = settings.processing_model
         return self._terms.model if wanted in {None, self.info.name} else wanted
 
@@ -135,7 +135,7 @@ def open_processor(
 
 
 def _require_sdk(name: str) -> None:
-    """Raises InvalidInput unless the SDK is installed in the very version that is spoken here."""
+    """Raise InvalidInput unless the SDK is installed in exactly the supported version."""
     wanted = requirements("videovector")
     found = {f"videovector=={version}" for version in _sdk_versions()}
     if not found.issuperset(wanted):
@@ -153,7 +153,7 @@ def _sdk_versions() -> list[str]:
 
 
 def _connector_id(name: str) -> str:
-    """Return the id of our connector, which the file names or gives itself."""
+    """Return the id of our connector, which the file names or contains."""
     return name if name.startswith("conn_") else connector_id(name)
 
 

@@ -1,4 +1,4 @@
-"""Our prompts at the upstream: made there once for each text and schema, and found again by what they say."""
+"""Our prompts at the upstream: created once for each text and schema, and found again by their content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DIGITS: Final = 24
 
 
 def check_prompt(prompt: Prompt) -> None:
-    """Raises InvalidInput, saying why, for a prompt that the upstream does not take."""
+    """Raise InvalidInput, with the reason, for a prompt that the upstream does not take."""
     _check_length("the prompt_text", prompt.prompt_text, _TEXT)
     _check_schema("json_schema", prompt.json_schema)
     if prompt.video_level is not None:
@@ -61,7 +61,7 @@ def _property_names(schema: Any) -> Iterator[str]:
 
 
 class Prompts:
-    """The ids of our prompts at the upstream. With `fixed` each of ours is that one."""
+    """The ids of our prompts at the upstream. `fixed` replaces all of them."""
 
     def __init__(self, upstream: Upstream, fixed: str | None) -> None:
         self._upstream = upstream
@@ -71,9 +71,9 @@ class Prompts:
         self._looking = anyio.Lock()
 
     async def id_of(self, prompt: Prompt, run_id: str) -> str:
-        """Return the id of the prompt, which is made when no prompt there says the same.
+        """Return the id of the prompt; create it unless the upstream has one with the same content.
 
-        `run_id` is ours: items of one run that come here on different replicas make one prompt together.
+        `run_id` is ours: items of one run that arrive here on different replicas create one prompt together.
         """
         if self._fixed is not None:
             return self._fixed
@@ -87,7 +87,7 @@ class Prompts:
             return self._known[digest]
 
     def forget(self, prompt_id: str) -> None:
-        """Look again at what there is: the prompt is gone. Raises ProcessorRefused when the configuration names it."""
+        """Read the list again: the prompt is gone. Raises ProcessorRefused when the configuration names it."""
         if self._fixed is not None:
             raise ProcessorRefused(
                 f"{self._upstream.name} has no prompt {prompt_id!r}",
@@ -107,7 +107,7 @@ class Prompts:
     async def _made(self, digest: str, said: Mapping[str, Any], run_id: str) -> str:
         about = "Made by vvwatch, which finds it by its name and asks what it says."
         fields = {"name": _prompt_name(digest), "description": about, **said}
-        key = f"vvwatch:{run_id}:prompt:{digest}:{self._gone.get(digest, 'first')}"  # an old key makes nothing new
+        key = f"vvwatch:{run_id}:prompt:{digest}:{self._gone.get(digest, 'first')}"  # an old key creates nothing new
         return await self._upstream.create_prompt(fields, key)
 
 

@@ -1,4 +1,4 @@
-"""What went wrong between us and the upstream, in our own errors: what waits, what pauses, what is refused."""
+"""Translates the upstream's failures into our errors: some wait, some pause, some are refused."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MODEL: Final = "model_not_configured"
 
 
 class Lost(ProcessorRefused):
-    """Raised when the upstream does not know something that it had told us of.
+    """Raised when the upstream no longer knows a resource that it gave us.
 
-    `resource` says what, as it calls it; empty when it does not say.
+    `resource` is its kind, in the upstream's words; empty if unknown.
     """
 
     def __init__(self, message: str, hint: str = "", resource: str = "") -> None:
@@ -39,7 +39,7 @@ class Lost(ProcessorRefused):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that failed: what was asked, what came back, and what the SDK made of it."""
+    """A failed call: the request, the response, and the SDK's error."""
 
     upstream: str
     asked: str
@@ -121,7 +121,7 @@ class Failure:
 
 
 def unreadable_answer(upstream: str, asked: str, what: str) -> ProcessorRefused:
-    """Return the error for an answer that this version does not know how to read; `what` names what came."""
+    """Return the error for an answer that this version cannot read; `what` names what came."""
     return ProcessorRefused(
         f"{upstream} answers the request {asked} in a form that is not known here: {shorten_text(what)}",
         "is it another version of the API than 2.0?",
@@ -129,7 +129,7 @@ def unreadable_answer(upstream: str, asked: str, what: str) -> ProcessorRefused:
 
 
 def shorten_text(text: Any) -> str:
-    """Return what somebody else said as one short line that can be printed."""
+    """Return foreign text as one short printable line."""
     line = " ".join(str(text).split())
     printable = "".join(letter if letter.isprintable() else "?" for letter in line[: _LONGEST + 1])
     return printable if len(printable) <= _LONGEST else printable[: _LONGEST - 1] + "…"

@@ -1,4 +1,4 @@
-"""What the upstream found of one item: read, tried again where it failed, kept, and paid."""
+"""The upstream's results of one item: read, retried where failed, stored, and paid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNDER_WAY: Final = frozenset({"pending", "processing"})
 
 
 class RunResults:
-    """Reads the results of one run; `state` says which, and of which media."""
+    """Reads the results of one run; `state` names the run and its media."""
 
     def __init__(self, item: Item, service: UpstreamService, state: State, model: str) -> None:
         self._item = item
@@ -34,7 +34,7 @@ class RunResults:
         self._model = model
 
     async def found(self) -> list[Found]:
-        """Return all segments, those that failed included. Raises ProcessorRefused when there are none."""
+        """Return all segments, failed ones included. Raises ProcessorRefused when there are none."""
         manifest = await self._upstream.failures(self._run_id)
         schema = self._item.prompt.json_schema
         found = [
@@ -62,7 +62,7 @@ class RunResults:
         return shorten_text(next(filter(None, said), "it gives no reason"))
 
     async def retried(self, found: list[Found]) -> list[Found]:
-        """Let the upstream try again what failed there, so often as the terms say; return all that there is then."""
+        """Let the upstream retry its failures, as often as the terms allow; return all segments then."""
         for step in range(self._service.terms.segment_retries):
             failed = [(ordinal, each) for ordinal, each in enumerate(found) if each.is_retryable]
             if not failed:
@@ -72,14 +72,14 @@ class RunResults:
         return found
 
     async def retry(self, failed: Sequence[tuple[int, Found]], step: int, count: int) -> None:
-        """Let the upstream process segments of `count` again, at once; return when all have ended, however."""
+        """Let the upstream process segments of `count` again at once; return when all have ended, well or not."""
         begun = [(each, *await self._begun(ordinal, each, step, count)) for ordinal, each in failed]
         for each, call, retry_id in begun:
             if retry_id is not None:
                 await self._retry_ended(each, call, retry_id)
 
     async def _begun(self, ordinal: int, found: Found, step: int, count: int) -> tuple[Call, str | None]:
-        """Return the call and the id of the retry; None when an earlier life has seen its end, or it was refused."""
+        """Return the call and the id of the retry; None if it already ended or was refused."""
         segment, journal = found.segment, self._item.journal
         cost = self._service.terms.cost_of(self._state.share(count))
         times = segment.start_time, segment.end_time
@@ -106,7 +106,7 @@ class RunResults:
         await self._item.journal.end_call(call, CallStatus.COMPLETED, usage, answer=status, error=told)
 
     async def kept(self, found: Sequence[Found]) -> ProcessingResult:
-        """Keep what was found, and return it with what was found of the whole."""
+        """Store the segments, and return them with the result of the whole."""
         journal = self._item.journal
         if await journal.plan() is None:
             await journal.keep_plan(
@@ -143,7 +143,7 @@ class RunResults:
             return None
 
     async def usage(self, run: PromptRun) -> Usage:
-        """Return what a run used: its own final figure, else its estimate, and the tokens of the model's calls."""
+        """Return a run's usage: its final figure, else its estimate, and the tokens of the model's calls."""
         units = run.billing_actual_mt or self._state.estimate
         try:
             calls = await self._upstream.llm_calls(self._run_id)

@@ -1,4 +1,4 @@
-"""What all items share that one upstream works on: its terms, its prompts, and the waiting for it."""
+"""What all items of one upstream share: its terms, its prompts, and the waiting."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _POLL_CAP_SECONDS = 30.0
 
 
 class Overdue(ProcessorRefused):
-    """Raised when something at the upstream has not ended in time."""
+    """Raised when the upstream does not finish in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How the upstream is used.
+    """The terms of using the upstream.
 
-    `connectors` maps the ids of our connectors to those of the upstream's over the same stores; `prompt_id` is a
-    prompt there that stands for each of ours; `model` is what is asked for when nobody names one. An item that has
-    not ended after `deadline_seconds` is given up. `usd_per_mt` None: nobody knows what the upstream's unit costs.
+    `connectors` maps the ids of our connectors to the upstream's over the same stores; `prompt_id` is a prompt there
+    that replaces all of ours; `model` is the default model. An item that has not ended after `deadline_seconds` is
+    given up. `usd_per_mt` None: the price of the upstream's unit is unknown.
     """
 
     index_id: str
@@ -41,13 +41,13 @@ class Terms:
     usd_per_mt: float | None = None
 
     def cost_of(self, units: float | None) -> float | None:
-        """Return what so many units of the upstream cost; None when nobody knows."""
+        """Return the cost of the upstream's `units` in US dollars; None if unknown."""
         return None if units is None or self.usd_per_mt is None else units * self.usd_per_mt
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamService:
-    """An upstream at work. `name` is that of the processor; `sample` gives random numbers below 1."""
+    """An upstream in use. `name` is that of the processor; `sample` gives random numbers below 1."""
 
     name: str
     upstream: Upstream
@@ -58,9 +58,9 @@ class UpstreamService:
     sample: Callable[[], float]
 
     async def turns(self, since: float, what: str) -> AsyncIterator[int]:
-        """Yield whenever it is time to look at `what` again, with ever longer pauses.
+        """Yield whenever `what` is due for another look, with growing pauses.
 
-        Raises Late when it has not ended `deadline_seconds` after `since`.
+        Raises Overdue when it has not ended `deadline_seconds` after `since`.
         """
         for attempt in count():
             yield attempt

@@ -1,4 +1,4 @@
-"""What is noted of an item that the upstream works on: where it stands, so that a restart goes on from there."""
+"""The recorded state of an item at the upstream, from which a restart continues."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vvwatch.processors.videovector.found import Part
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far an item has come. `generation` is the retry that it belongs to; `since` is when that began.
+    """The progress of an item. `generation` is the retry that it belongs to; `since` is when that began.
 
     `parts` is empty until the import has ended; `lost_parts` counts those that the upstream could not import.
-    `is_asked`: the run has been asked for, and may be there even where `run_id` is not known. `is_settled`: what it
-    cost is in our ledger.
+    `is_asked`: the run was requested, and may exist even if `run_id` is unknown. `is_settled`: its cost is in our
+    ledger.
     """
 
     generation: str
@@ -33,20 +33,20 @@ class State:
     is_settled: bool = False
 
     def noted(self) -> dict[str, Any]:
-        """Return what to note."""
+        """Return the state as JSON fields."""
         return asdict(self)
 
     @property
     def estimate(self) -> float | None:
-        """What the run will use of the upstream's units; None when the upstream does not say."""
+        """Return the units of the upstream that the run will use; None if unknown."""
         return None if self.estimated_mt is None or self.estimated_mt < 0 else self.estimated_mt
 
     def share(self, count: int) -> float | None:
-        """Return what one of `count` segments will use, as far as is known."""
+        """Return the units that one of `count` segments will use; None if unknown."""
         return None if self.estimate is None else self.estimate / max(count, 1)
 
     def with_run_dropped(self, generation: str, now: float) -> State:
-        """Return where a retry of the item begins that needs a new run, and not a new import."""
+        """Return the first state of a retry that needs a new run but no new import."""
         is_asked = self.is_asked and self.run_id is None
         begun = replace(self, generation=generation, since=now, estimated_mt=None)
         return replace(begun, is_asked=is_asked, run_id=None, is_settled=False)
@@ -56,7 +56,7 @@ _STATE = TypeAdapter(State)
 
 
 def read_state(noted: Mapping[str, Any]) -> State | None:
-    """Return what was noted; None when nothing was, or another version noted it in another form."""
+    """Return the recorded state; None if there is none, or another version wrote it in another form."""
     try:
         return _STATE.validate_python(noted) if noted else None
     except ValidationError:
@@ -64,5 +64,5 @@ def read_state(noted: Mapping[str, Any]) -> State | None:
 
 
 def step_key(item: Item, step: str) -> str:
-    """Return the idempotency key of one step of an item: the same after a crash, and never that of another step."""
+    """Return the idempotency key of one step of an item: the same after a crash, unique to the step."""
     return f"vvwatch:{item.run_id}:{item.media_id}:{item.generation or 'first'}:{step}"

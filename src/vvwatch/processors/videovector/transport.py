@@ -1,7 +1,7 @@
-"""The HTTP client below the SDK: what is sent is read in threads, what comes back is bounded and remembered.
+"""The HTTP client below the SDK: uploads are read in threads, responses are bounded and remembered.
 
-The SDK tells of a failure in its own words and drops the status and the headers of what it could not read. They are
-kept here for the call that is under way, so that its failure can be judged.
+The SDK rewords failures and drops the status and the headers of responses that it cannot read. They are kept here for
+the call in progress, to classify its failure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CODINGS: Final = ("", "identity")
 
 @dataclass
 class Seen:
-    """What came back for the last request of a call; `status` None: nothing."""
+    """The last response within a call; `status` None: there was none."""
 
     status: int | None = None
     content_type: str = ""
@@ -32,17 +32,17 @@ class Seen:
     fault: str = ""
 
     def clear(self) -> None:
-        """Forget what came back before."""
+        """Forget the last response."""
         self.status = None
         self.content_type = self.location = self.retry_after = self.fault = ""
 
 
 LAST_SEEN: Final[ContextVar[Seen]] = ContextVar("seen")
-"""Where the call that is under way finds what came back."""
+"""The response of the call in progress."""
 
 
 class _BoundedBody(httpx.AsyncByteStream):
-    """The body of an answer, up to `limit` bytes, and up to so many values as can be read without holding all up."""
+    """The body of a response, bounded to `limit` bytes and to as many values as can be parsed without delay."""
 
     def __init__(self, body: httpx.AsyncByteStream, limit: int) -> None:
         self._body = body
@@ -69,7 +69,7 @@ def _fault_error(fault: str) -> httpx.ReadError:
 
 
 class _ThreadedBody(httpx.AsyncByteStream):
-    """The body of a request with a file: reading that may block, so it is done in threads, a block at a time."""
+    """The body of a request with a file, read in threads in blocks, because reading may block."""
 
     def __init__(self, body: httpx.SyncByteStream) -> None:
         self._chunks = iter(body)

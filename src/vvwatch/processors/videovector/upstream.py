@@ -1,7 +1,7 @@
-"""The upstream: a hosted VideoVector or another vvwatch, asked by the official SDK.
+"""The upstream: a hosted VideoVector or another vvwatch, called by the official SDK.
 
-The SDK tries again by itself after pauses of its own; it is told not to, so that the waiting of the workflow governs.
-It takes a third of a second to import and is imported when it is first needed, in a thread.
+The SDK's own retries are off, so that the workflow's waiting governs. Importing the SDK takes a third of a second; it
+is done on first use, in a thread.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the upstream is and how it is spoken to. `key` is its API key."""
+    """The address of the upstream and its credentials. `key` is its API key."""
 
     name: str
     base_url: str
@@ -57,10 +57,10 @@ class Address:
 
 
 class Upstream:
-    """Asks the upstream; each method is one call, or the pages of one list.
+    """Calls the upstream; each method is one call, or the pages of one list.
 
-    What goes wrong is raised as one of our errors: ProcessorUnavailable for what passes, ProcessorPaused after the
-    processor was paused for all, `Lost` for what the upstream does not know, ProcessorRefused for the rest.
+    Failures are raised as our errors: ProcessorUnavailable for temporary ones, ProcessorPaused after pausing the
+    processor for all, `Lost` for what the upstream does not know, ProcessorRefused for the rest.
     """
 
     def __init__(self, address: Address, limiter: Limiter) -> None:
@@ -71,7 +71,7 @@ class Upstream:
 
     @property
     def name(self) -> str:
-        """What it is called in errors."""
+        """The name of the upstream in errors."""
         return f"the upstream of {self._address.name!r}"
 
     async def aclose(self) -> None:
@@ -81,23 +81,23 @@ class Upstream:
             await client.close()
 
     async def authenticate(self) -> None:
-        """Ask whether the key is good."""
+        """Check the key."""
         await self._ask("to look at the key", lambda sdk: sdk.authenticate(), freely=True)
 
     async def index(self, index_id: str) -> None:
-        """Ask whether the index is there."""
+        """Check that the index exists."""
         asked = f"for the index {index_id!r}"
         await self._ask(asked, lambda sdk: sdk.indexes.retrieve(index_id), freely=True)
 
     async def connector(self, connector_id: str) -> None:
-        """Ask whether the connector is there."""
+        """Check that the connector exists."""
         asked = f"for the connector {connector_id!r}"
         await self._ask(asked, lambda sdk: sdk.connectors.retrieve(connector_id), freely=True)
 
     async def import_object(
         self, connector_id: str, index_id: str, key: str, pattern: str, idempotency_key: str
     ) -> ImportJob:
-        """Let the upstream import the object at `key` itself, also when it has imported it before."""
+        """Let the upstream import the object at `key` itself, even if it has imported it before."""
         body = {
             "connector_id": connector_id,
             "index_id": index_id,
@@ -116,7 +116,7 @@ class Upstream:
         return await self._ask("to import an object", asked)
 
     async def upload(self, file: IO[bytes], title: str, index_id: str, idempotency_key: str) -> ImportJob:
-        """Send a file, however large; `file.name` becomes its name there."""
+        """Send a file of any size; `file.name` becomes its name there."""
         return await self._ask(
             "to take an upload",
             lambda sdk: sdk.workflow.upload(
@@ -129,7 +129,7 @@ class Upstream:
         )
 
     async def import_job(self, job_id: str) -> ImportJob:
-        """Return an import job as it stands."""
+        """Return the current state of an import job."""
         return await self._ask(f"for the import job {job_id!r}", lambda sdk: sdk.import_jobs.retrieve(job_id))
 
     async def outputs(self, job_id: str) -> list[ImportOutput]:
@@ -152,7 +152,7 @@ class Upstream:
         return (await self._ask("for its prompts", lambda sdk: sdk.prompts.list())).prompts
 
     async def create_prompt(self, fields: Mapping[str, Any], idempotency_key: str) -> str:
-        """Make a prompt and return its id."""
+        """Create a prompt and return its id."""
         made = await self._ask(
             "to make a prompt",
             lambda sdk: sdk.prompts.create(**fields, idempotency_key=idempotency_key),
@@ -160,11 +160,11 @@ class Upstream:
         return self.checked_id(made.prompt_id, "to make a prompt")
 
     async def estimate(self, request: Mapping[str, Any]) -> PromptRunCostEstimate:
-        """Return what a run would cost."""
+        """Return the estimated cost of a run."""
         return await self._ask("for an estimate", lambda sdk: sdk.prompt_runs.estimate(**request))
 
     async def execute(self, request: Mapping[str, Any], idempotency_key: str) -> str:
-        """Begin a run and return its id."""
+        """Start a run and return its id."""
         asked = "to begin a run"
         run = await self._ask(
             asked, lambda sdk: sdk.prompt_runs.execute(**request, idempotency_key=idempotency_key)
@@ -172,16 +172,16 @@ class Upstream:
         return self.checked_id(run.run_id, asked)
 
     async def run(self, run_id: str) -> PromptRun:
-        """Return a run as it stands."""
+        """Return the current state of a run."""
         return await self._ask(f"for the run {run_id!r}", lambda sdk: sdk.prompt_runs.retrieve(run_id))
 
     async def runs_of(self, media_id: str) -> Sequence[PromptRun]:
-        """Return the runs that have asked about a media item."""
+        """Return the runs over a media item."""
         asked = f"for the runs of {media_id!r}"
         return await self._ask(asked, lambda sdk: sdk.videos.list_prompt_runs(media_id))
 
     async def cancel(self, run_id: str, idempotency_key: str) -> None:
-        """Cancel a run; the processor may be paused."""
+        """Cancel a run, even while the processor is paused."""
         await self._ask(
             f"to cancel the run {run_id!r}",
             lambda sdk: sdk.prompt_runs.cancel(run_id, idempotency_key=idempotency_key),
@@ -189,7 +189,7 @@ class Upstream:
         )
 
     async def results(self, run_id: str, media_id: str) -> list[SegmentRunResult]:
-        """Return what a run found in each segment of a media item."""
+        """Return a run's results for each segment of a media item."""
         asked = f"for the results of the run {run_id!r}"
 
         async def page(cursor: str | None) -> tuple[Sequence[SegmentRunResult], str | None]:
@@ -204,19 +204,19 @@ class Upstream:
         return [result async for result in self._pages(asked, page)]
 
     async def whole(self, run_id: str, media_id: str) -> PromptRunVideoResult:
-        """Return what a run found of a media item as a whole."""
+        """Return a run's result for a media item as a whole."""
         return await self._ask(
             f"for what the run {run_id!r} found of the whole",
             lambda sdk: sdk.prompt_runs.get_video_result(run_id, media_id),
         )
 
     async def failures(self, run_id: str) -> PromptRunFailedSegmentsManifest:
-        """Return what failed in a run."""
+        """Return the failures of a run."""
         asked = f"for what failed in the run {run_id!r}"
         return await self._ask(asked, lambda sdk: sdk.prompt_runs.get_failed_segments(run_id))
 
     async def retry(self, run_id: str, media_id: str, segment_id: str, idempotency_key: str) -> str:
-        """Begin to process a segment again that failed, and return the id of the retry."""
+        """Retry a failed segment, and return the id of the retry."""
         asked = f"to retry the segment {segment_id!r}"
         begun = await self._ask(
             asked,
@@ -229,7 +229,7 @@ class Upstream:
     async def retry_standing(
         self, run_id: str, media_id: str, segment_id: str, retry_id: str
     ) -> tuple[str, str | None, float]:
-        """Return how a retry stands, why it failed, and what it cost in the upstream's units."""
+        """Return a retry's status, its error, and its cost in the upstream's units."""
         told = await self._ask(
             f"for the retry {retry_id!r}",
             lambda sdk: sdk.prompt_runs.get_segment_retry_status(run_id, media_id, segment_id, retry_id),
@@ -237,12 +237,12 @@ class Upstream:
         return told.status, told.error, told.billing_actual_mt
 
     async def llm_calls(self, run_id: str) -> Sequence[LlmCall]:
-        """Return the model's calls that a run made."""
+        """Return the model calls that a run made."""
         asked = f"for the model's calls of the run {run_id!r}"
         return await self._ask(asked, lambda sdk: sdk.prompt_runs.get_llm_calls(run_id))
 
     def checked_id(self, identity: str, asked: str) -> str:
-        """Return `identity`, which is to become part of an address. Raises ProcessorRefused for what is no id."""
+        """Return `identity`, which becomes part of a URL. Raises ProcessorRefused for an invalid id."""
         if _ID.fullmatch(identity) is None or identity in {".", ".."}:
             raise unreadable_answer(self.name, asked, f"the id {identity[:100]!r}")
         return identity
@@ -268,9 +268,9 @@ class Upstream:
         seconds: float | None = 0.0,
         freely: bool = False,
     ) -> _Value:
-        """Return what `call` returns; `seconds` 0 is the usual time-out.
+        """Return the result of `call`; `seconds` 0 is the usual time-out.
 
-        It waits for its turn, unless it is asked `freely`: also while the processor is paused, and pausing nobody.
+        Waits for a turn, except with `freely`: then it calls even while the processor is paused, and pauses nothing.
         """
         sdk = await self._opened()
         seen = Seen()
@@ -295,14 +295,14 @@ class Upstream:
             LAST_SEEN.reset(remembered)
 
     async def _tell(self, judged: Exception) -> None:
-        """Tell the limiter what holds for all."""
+        """Report to the limiter what concerns all calls."""
         if isinstance(judged, ProcessorPaused):
             await self._limiter.pause(judged)
         elif isinstance(judged, ProcessorUnavailable) and judged.retry_after_seconds:
             self._limiter.hold_back(judged.retry_after_seconds)
 
     def _judged(self, asked: str, seen: Seen, error: Exception) -> Exception:
-        """Return what the SDK raised as one of our errors."""
+        """Return the SDK's exception as one of our errors."""
         from pydantic import ValidationError  # noqa: PLC0415
 
         if isinstance(error, ValidationError):
@@ -316,7 +316,7 @@ class Upstream:
     def _failure(self, asked: str, seen: Seen, error: Exception) -> Failure:
         message = str(getattr(error, "message", error)).replace(self._address.key.reveal(), "[key]")
         code = getattr(error, "error_code", None)
-        asked_for = getattr(error, "retry_after", None)  # the SDK reads dates, too, but for 429 alone
+        asked_for = getattr(error, "retry_after", None)  # the SDK also reads dates, but for 429 alone
         wait = asked_for if isinstance(asked_for, int) else _parse_retry_after(seen.retry_after)
         return Failure(self.name, asked, seen, message, code if isinstance(code, str) else "", wait)
 
@@ -355,11 +355,11 @@ def _is_api_error(error: Exception) -> bool:
 
 
 def _is_sdk_error(error: Exception) -> bool:
-    """Whether the SDK raised it: its own, and what it stumbles over in an answer of another form."""
+    """Return whether the SDK raised it: its own error, or one from parsing an unexpected answer."""
     return isinstance(error, ValueError | TypeError | AttributeError | KeyError) or _is_api_error(error)
 
 
 def _parse_retry_after(retry_after: str) -> float | None:
-    """Return what a Retry-After asks for in seconds; None when it says nothing, or gives a date."""
+    """Return the seconds of a Retry-After; None if it is missing or a date."""
     text = retry_after.strip()
     return min(float(text), float(_PATIENCE_SECONDS)) if text.isdecimal() and text.isascii() else None

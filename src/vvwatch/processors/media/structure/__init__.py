@@ -1,10 +1,10 @@
-"""What the bytes of a file say about their own length and coding, read without decoding anything.
+"""Reads the length and coding that a file's own bytes declare, without decoding anything.
 
-FFmpeg opens a file that lost its end and says the length it once had. The containers themselves know better: most
-write down where they end. Each check here reads a few bytes and names what is missing, or what stands behind the end,
-or what is encrypted or coded so that it cannot be decoded here.
+FFmpeg opens a truncated file and reports its original length. The containers know better: most state where they end.
+Each check here reads a few bytes and names what is missing, what follows the end, or what is encrypted or has no
+decoder here.
 
-    source     reading at offsets, what is said, a view of a file with a mended header
+    source     reads at offsets, findings, a view of a file with a repaired header
     boxes      MP4, QuickTime, 3GPP, HEIF, AVIF; heif: the picture that is displayed
     riff       WAV, RF64, W64, AVI, WebP; chunks: AIFF, CAF
     matroska   Matroska, WebM
@@ -12,7 +12,7 @@ or what is encrypted or coded so that it cannot be decoded here.
     mpeg       transport, program and elementary streams, MP3
     mxf, asf, flv
     pictures   GIF, JPEG, WebP, BMP; tiff
-    likeness   what a file is that no demuxer takes
+    likeness   the apparent kind of a file that no demuxer takes
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ _HEAD_BYTES: Final = 4096
 
 
 def examine(source: ByteSource) -> Structure:
-    """What the structure of a file says; nothing for a kind that is not known here."""
+    """Return the structure of a file; an empty one for an unknown kind."""
     head = source.at(0, _HEAD_BYTES)
     if is_text(head):
         return SOUND
@@ -109,5 +109,5 @@ def examine(source: ByteSource) -> Structure:
 
 
 def missing_end(source: ByteSource) -> str | None:
-    """What shows that the file lost its end or its last part, or None when its structure knows of no loss."""
+    """Return the evidence that the file lost its end or last part; None without any."""
     return examine(source).damage

@@ -1,4 +1,4 @@
-"""ASF, which WMV and WMA are: objects with their lengths, and one of them full of packets of one size."""
+"""ASF, the container of WMV and WMA: objects with lengths, one of them full of packets of one size."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _MOST_OBJECTS: Final = 100
 
 
 def is_asf(head: bytes) -> bool:
-    """Whether a file with these first bytes is ASF."""
+    """Return whether a file with these first bytes is ASF."""
     return head == _HEADER
 
 
 def examine_asf(source: ByteSource) -> Structure:
-    """Holds the objects against the file; a recording that was never closed, against its packets."""
+    """Check the objects against the file; a recording that was never closed, against its packets."""
     end = source.number(16, 8, "little")
     if end > source.size:
         return report_truncated("the head of the ASF", end, source.size)
@@ -63,7 +63,7 @@ def examine_asf(source: ByteSource) -> Structure:
 
 
 def _is_open(head: bytes, length: int, *, fits: bool) -> bool:
-    """Whether the length of the data is the placeholder of a live recording."""
+    """Return whether the length of the data is the placeholder of a live recording."""
     described = head.find(_FILE)
     is_live = 0 <= described <= len(head) - 92 and head[described + 88] & _LIVE
     return length <= _DATA_HEAD_BYTES or (bool(is_live) and not fits)
@@ -79,7 +79,7 @@ def _packet_bytes(head: bytes) -> int:
 
 def _examine_open_file(source: ByteSource, start: int, packet: int) -> Structure:
     rest = (source.size - start) % packet if packet and source.size > start else 0
-    # A packet begins with the flags of its error correction.
+    # A packet begins with its error correction flags.
     if rest and source.at(source.size - rest, 1) == source.at(start, 1):
         return report_cut_within("a packet of the ASF")
     return SOUND

@@ -1,4 +1,4 @@
-"""MP4, QuickTime and their relatives: boxes within boxes, each with its length in front."""
+"""MP4, QuickTime and related formats: nested boxes, each with its length in front."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _STANDARD: Final = "Common Encryption"
 
 
 class Box(NamedTuple):
-    """One box: its kind, where it and its content begin, and where it ends by its own word."""
+    """One box: its kind, where it and its content begin, and where it claims to end."""
 
     kind: bytes
     start: int
@@ -45,13 +45,13 @@ class Box(NamedTuple):
 
 
 def is_mp4(head: bytes) -> bool:
-    """Whether a file with these first bytes is made of boxes."""
-    # A first box of half a gigabyte is less likely than a text that begins with "The free".
+    """Return whether a file with these first bytes is made of boxes."""
+    # A text that begins with "The free" is likelier than a first box of half a gigabyte.
     return head[4:8] in _TOP and head[0] < 0x20
 
 
 def examine_mp4(source: ByteSource) -> Structure:
-    """Walks the outermost boxes to the end; looks for encrypted tracks in the index."""
+    """Walk the outermost boxes to the end; look for encrypted tracks in the index."""
     ended = _walk_boxes(source)
     if ended.damage:
         return ended
@@ -60,12 +60,12 @@ def examine_mp4(source: ByteSource) -> Structure:
 
 
 def has_index(source: ByteSource) -> bool:
-    """Whether the outermost boxes hold a `moov` or `meta`, without which nothing can be decoded."""
+    """Return whether a `moov` or `meta` box exists, without which nothing can be decoded."""
     return any(box.kind in (b"moov", b"meta") for box in iter_boxes(source, 0, source.size))
 
 
 def iter_boxes(source: ByteSource, start: int, end: int) -> Iterator[Box]:
-    """The boxes from `start` to `end`; the last may end behind it. Stops at what is no box."""
+    """Yield the boxes from `start` to `end`; the last may end beyond it. Stop at bytes that are no box."""
     for _ in range(_MOST_BOXES):
         box = _read_box(source, start, end)
         if box is None:
@@ -83,7 +83,7 @@ def _read_box(source: ByteSource, start: int, end: int) -> Box | None:
     if length == 1 and len(head) == 16:
         length, content = struct.unpack(">Q", head[8:])[0], start + 16
     elif length == 0 and kind in _TOP:
-        length = end - start  # it goes on to the end, whatever that is
+        length = end - start  # it extends to the end of the file
     return Box(kind, start, content, start + length) if start + length >= content else None
 
 
@@ -106,7 +106,7 @@ def _judge_long_box(box: Box, seen: set[bytes], source: ByteSource) -> Structure
 
 
 def _judge_rest(end: int, seen: set[bytes], source: ByteSource) -> Structure:
-    """What stands behind the last whole box, if anything: the rest of another box, or bytes that do not matter."""
+    """Judge the bytes after the last whole box: the rest of another box, or bytes that do not matter."""
     index = seen & {b"moov", b"meta"}
     is_complete = b"mdat" in seen and bool(index) and b"moof" not in seen
     if _begins_a_box(source.at(end, 8), is_complete=is_complete):
@@ -117,9 +117,9 @@ def _judge_rest(end: int, seen: set[bytes], source: ByteSource) -> Structure:
 
 
 def _begins_a_box(rest: bytes, *, is_complete: bool) -> bool:
-    """Whether fewer than eight bytes can be the beginning of a box: a length below 16 MiB, then its kind.
+    """Return whether fewer than eight bytes can begin a box: a length below 16 MiB, then its kind.
 
-    Behind what is complete, only the kind of a box that holds pictures or sound tells.
+    After a complete file, only the kind of a box with pictures or sound is evidence.
     """
     if len(rest) >= 8 or not rest.strip(b"\0") or rest[0] or len(rest) < 2:
         return False
@@ -139,7 +139,7 @@ def _find_encryption(source: ByteSource) -> str | None:
 
 
 def iter_sample_entries(source: ByteSource) -> Iterator[Box]:
-    """The descriptions of the codings of all tracks."""
+    """Yield the sample descriptions of all tracks."""
     paths = [b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"]
     found = [Box(b"", 0, 0, source.size)]
     for name in paths:
@@ -153,7 +153,7 @@ def _iter_children(source: ByteSource, parent: Box) -> Iterator[Box]:
 
 
 def _read_scheme(source: ByteSource, entry: Box) -> str:
-    """The scheme of a protected sample entry, from its `schm` box."""
+    """Return the scheme of a protected sample entry, from its `schm` box."""
     content = source.at(entry.content, min(entry.end - entry.content, 1 << 16))
     place = content.find(b"schm")
     name = content[place + 8 : place + 12] if place >= 0 else b""

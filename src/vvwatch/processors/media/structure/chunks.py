@@ -31,12 +31,12 @@ _TO_THE_END: Final = -1
 
 
 def is_aiff(head: bytes) -> bool:
-    """Whether a file with these first bytes is an AIFF or AIFC."""
+    """Return whether a file with these first bytes is an AIFF or AIFC."""
     return head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC")
 
 
 def examine_aiff(source: ByteSource) -> Structure:
-    """Holds the lengths of the whole and of the sound against the file, and mends placeholders."""
+    """Check the lengths of the file and the sound, and repair placeholders."""
     form, sound = source.number(4, 4), None
     described: tuple[int, bytes] | None = None
     for name, content, length in _iter_aiff_chunks(source):
@@ -84,7 +84,7 @@ def _judge_sound(
 
 
 def _frame_bytes(description: bytes) -> int:
-    """The bytes of one moment in all channels, 0 where the coding does not tell."""
+    """Return the bytes of one sample in all channels, 0 if the coding does not say."""
     if len(description) < 18:
         return 0
     channels, bits = struct.unpack_from(">H", description)[0], struct.unpack_from(">H", description, 6)[0]
@@ -95,7 +95,7 @@ def _frame_bytes(description: bytes) -> int:
 def _mend_lengths(
     source: ByteSource, content: int, frame: int, described: tuple[int, bytes] | None
 ) -> Structure:
-    """Lengths for a file that was written to a pipe: of the whole, of the sound, and in moments."""
+    """Repair the lengths of a file written to a pipe: of the file, of the sound, and in samples."""
     length = source.size - content
     patches = [
         (4, struct.pack(">I", min(source.size - 8, 0xFFFFFFFE))),
@@ -107,12 +107,12 @@ def _mend_lengths(
 
 
 def is_caf(head: bytes) -> bool:
-    """Whether a file with these first bytes is a Core Audio file."""
+    """Return whether a file with these first bytes is a Core Audio file."""
     return head[:4] == b"caff"
 
 
 def examine_caf(source: ByteSource) -> Structure:
-    """Holds each chunk against the end of the file; only the sound may go on to the end without saying how far."""
+    """Check each chunk against the end of the file; only the sound may have an open length."""
     place = 8
     for _ in range(_MOST_CHUNKS):
         head = source.at(place, 12)
@@ -129,6 +129,6 @@ def examine_caf(source: ByteSource) -> Structure:
 
 
 def _is_open(source: ByteSource, following: int, length: int) -> bool:
-    """Whether a chunk of sound goes on to the end: it says so, or it is a placeholder with sound behind it."""
+    """Return whether a sound chunk is open-ended: it says so, or has a placeholder with sound after it."""
     is_empty = length <= _EDIT_COUNT_BYTES and source.at(following, 4) not in _CAF_CHUNKS
     return length == _TO_THE_END or (is_empty and following < source.size)

@@ -1,4 +1,4 @@
-"""Flash video: a row of tags, each with its length in front and behind."""
+"""Flash video: a row of tags, each with its length before and after."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ENCRYPTED: Final = 0x20
 
 
 def is_flv(head: bytes) -> bool:
-    """Whether a file with these first bytes is Flash video."""
+    """Return whether a file with these first bytes is Flash video."""
     return head[:4] == b"FLV\x01"
 
 
 def examine_flv(source: ByteSource) -> Structure:
-    """Looks whether the last tag is whole: behind each stands its length, which leads back to its head."""
+    """Check that the last tag is whole: the length after it must lead back to its head."""
     start = source.number(5, 4) + 4
     if start >= source.size:
         return report_cut_within("the head of the FLV")
@@ -45,7 +45,7 @@ def examine_flv(source: ByteSource) -> Structure:
 
 
 def _judge_end(source: ByteSource, place: int) -> Structure:
-    """What begins at `place`, behind the last whole tag."""
+    """Judge what begins at `place`, after the last whole tag."""
     rest = source.at(place, _TAG_BYTES)
     if rest and rest[0] in _TAGS and (len(rest) < _TAG_BYTES or rest[8:11] == bytes(3)):
         return report_cut_within("a tag of the FLV")
@@ -53,7 +53,7 @@ def _judge_end(source: ByteSource, place: int) -> Structure:
 
 
 def _is_tag(source: ByteSource, place: int, length: int) -> bool:
-    """Whether a tag that is `length` bytes long with its head begins at `place`."""
+    """Return whether a tag of `length` bytes including its head begins at `place`."""
     if place < _HEAD_BYTES or length < _TAG_BYTES:
         return False
     head = source.at(place, 4)
@@ -61,7 +61,7 @@ def _is_tag(source: ByteSource, place: int, length: int) -> bool:
 
 
 def _find_last_end(source: ByteSource, start: int) -> int | None:
-    """Where the last whole tag ends with its length, by a walk through the last stretch; None when none is found."""
+    """Return where the last whole tag and its length end, by a walk through the end; None if none is found."""
     first = max(start, source.size - _TAIL_BYTES)
     tail = source.at(first, _TAIL_BYTES)
     for place in range(len(tail)) if first > start else (0,):
@@ -75,7 +75,7 @@ def _find_last_end(source: ByteSource, start: int) -> int | None:
 
 
 def _read_tag_end(tail: bytes, place: int) -> int | None:
-    """Where the tag at `place` ends with its length behind it; None when it is no whole tag."""
+    """Return where the tag at `place` and the length after it end; None if it is not whole."""
     head = tail[place : place + _TAG_BYTES]
     if len(head) < _TAG_BYTES or head[0] not in _TAGS or head[8:11] != bytes(3):
         return None
@@ -85,7 +85,7 @@ def _read_tag_end(tail: bytes, place: int) -> int | None:
 
 
 def _read_stated_size(source: ByteSource, start: int) -> int:
-    """The size of the file by its own description, 0 when there is none."""
+    """Return the file's size by its own metadata, 0 without any."""
     description = source.at(start, 4096)
     place = description.find(b"\0\x08filesize\0")
     if description[:1] != b"\x12" or place < 0 or len(description) < place + 19:

@@ -20,9 +20,9 @@ _MOST_ITEMS: Final = 65_536
 class HeifPicture:
     """The primary picture of a HEIF file.
 
-    `width` and `height` are those of the whole as it is displayed, after turning. `rotation_degrees` is how far
-    it is turned clockwise, `mirror` is "", "horizontal" (left and right swap) or "vertical". `tiles` are the
-    identifiers of the items of a grid, row by row, of which each row has `columns`; none for a single picture.
+    `width` and `height` are the displayed size, after turning. `rotation_degrees` is the clockwise turn, `mirror` is
+    "", "horizontal" (left and right swap) or "vertical". `tiles` are the item identifiers of a grid, row by row, with
+    `columns` in each row; empty for a single picture.
     """
 
     width: int
@@ -35,7 +35,7 @@ class HeifPicture:
 
 @dataclass(slots=True)
 class _Meta:
-    """What the boxes of `meta` say, by item."""
+    """The content of the `meta` boxes, by item."""
 
     primary: int = 0
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -44,7 +44,7 @@ class _Meta:
 
 
 def read_heif_size(source: ByteSource) -> tuple[int, int]:
-    """(width, height) of what a HEIF file displays, (0, 0) when it describes no picture."""
+    """Return (width, height) of the displayed picture, (0, 0) if none is described."""
     picture = read_heif_picture(source)
     if picture is not None:
         return picture.width, picture.height
@@ -53,7 +53,7 @@ def read_heif_size(source: ByteSource) -> tuple[int, int]:
 
 
 def read_heif_picture(source: ByteSource) -> HeifPicture | None:
-    """The primary picture of a HEIF file, or the largest where none is marked; None when there is none."""
+    """Return the primary picture of a HEIF file, or the largest if none is marked; None if there is none."""
     for box in iter_boxes(source, 0, source.size):
         if box.kind == b"meta" and box.end <= source.size and box.end - box.start <= _MOST_META_BYTES:
             try:
@@ -80,7 +80,7 @@ def _build_picture(meta: _Meta) -> HeifPicture | None:
 
 
 def _crop_size(owned: Sequence[tuple[bytes, bytes]], whole: tuple[int, int]) -> tuple[int, int]:
-    """What a clean aperture leaves of `whole`."""
+    """Return what a clean aperture leaves of `whole`."""
     for kind, content in owned:
         if kind == b"clap":
             wide, over, high, under = struct.unpack_from(">4I", content)
@@ -90,7 +90,7 @@ def _crop_size(owned: Sequence[tuple[bytes, bytes]], whole: tuple[int, int]) -> 
 
 
 def _count_columns(meta: _Meta, tiles: int, whole: tuple[int, int]) -> int:
-    """How many tiles stand beside each other, by the width of the first tile."""
+    """Return the tiles in a row, by the width of the first tile."""
     first = meta.derived.get(meta.primary, (0,))[0]
     owned = (meta.properties[index] for index in meta.owned.get(first, ()))
     width = next((_read_extent(content)[0] for kind, content in owned if kind == b"ispe"), 0)
@@ -116,7 +116,7 @@ def _read_meta(source: ByteSource, box: Box) -> _Meta:
 
 
 def _iter_parts(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, content) of the boxes in `content`."""
+    """Yield (kind, content) of the boxes in `content`."""
     place = 0
     while place + 8 <= len(content):
         length, kind = struct.unpack(">I4s", content[place : place + 8])
@@ -135,7 +135,7 @@ def _read_properties(meta: _Meta, content: bytes) -> None:
 
 
 def _iter_references(content: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """(item, the items it is made of) of each derived picture."""
+    """Yield (item, its source items) of each derived picture."""
     form = "H" if content[0] == 0 else "I"
     width = struct.calcsize(form)
     for kind, inner in _iter_parts(content[4:]):
@@ -145,7 +145,7 @@ def _iter_references(content: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 
 def _iter_associations(content: bytes) -> Iterator[tuple[int, list[int]]]:
-    """(item, indexes of its properties from 0) of each item that has any."""
+    """Yield (item, indexes of its properties from 0) of each item that has any."""
     id_bytes = 2 if content[0] == 0 else 4
     index_bytes = 2 if content[3] & 1 else 1
     mask = (1 << 8 * index_bytes - 1) - 1

@@ -1,4 +1,4 @@
-"""What a file is that no demuxer takes, in plain words that are true of a healthy file too."""
+"""Describes a file that no demuxer takes, in plain words that also hold for a healthy file."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ _PARTIAL: Final = "media that is cut short or damaged"
 
 
 def describe_likeness(source: ByteSource) -> str:
-    """What a file that no demuxer takes looks like, as the rest of the sentence "this is …"."""
+    """Return what a file that no demuxer takes looks like, as the rest of the sentence "this is …"."""
     head = source.at(0, 4096)
     if not head:
         return "an empty file"
@@ -103,20 +103,20 @@ def describe_likeness(source: ByteSource) -> str:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file with these first bytes is written for people or compilers, whatever letters it begins with."""
+    """Return whether a file with these first bytes is text, whatever letters it begins with."""
     is_long = len(head) >= _FEWEST_LETTERS
     return bool(re.fullmatch(_TEXT, _narrow_text(head))) and (is_long or _match(_MEDIA, head) is None)
 
 
 def _narrow_text(head: bytes) -> bytes:
-    """Text of two bytes a letter as others; what is not ASCII in it does not matter."""
+    """Return two-byte text as single bytes; non-ASCII characters do not matter."""
     if not head.startswith(_WIDE):
         return head
     return head[: len(head) & ~1].decode("utf-16", "replace").encode("latin-1", "replace")
 
 
 def find_unsupported_kind(source: ByteSource) -> str | None:
-    """The name of a healthy kind of media that is not read here; None when it looks like none."""
+    """Return the name of a healthy kind of media that is not supported; None if it looks like none."""
     return _match(_UNSUPPORTED, source.at(0, 64))
 
 
@@ -135,5 +135,5 @@ def _describe_mp4(source: ByteSource) -> str:
 
 
 def _match(kinds: tuple[tuple[bytes, str], ...], head: bytes) -> str | None:
-    # Compiled when needed: most files are of a kind that is read, and each is looked at by a new process.
+    # Compiled on use: most files are of a supported kind, and each is examined by a new process.
     return next((name for pattern, name in kinds if re.match(pattern, head)), None)

@@ -1,4 +1,4 @@
-"""Matroska and WebM: elements within elements. Live recordings leave the lengths of the outer ones open."""
+"""Matroska and WebM: nested elements. Live recordings leave the outer lengths open."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_TRIES: Final = 16
 
 
 class Element(NamedTuple):
-    """One element: its identifier, where its content begins, and where that ends, None when it does not say."""
+    """One element: its identifier, where its content begins, and where that ends, None if it does not say."""
 
     identifier: int
     content: int
@@ -45,12 +45,12 @@ class Element(NamedTuple):
 
 
 def is_matroska(head: bytes) -> bool:
-    """Whether a file with these first bytes is Matroska or WebM."""
+    """Return whether a file with these first bytes is Matroska or WebM."""
     return head[:4] == struct.pack(">I", _EBML_HEADER)
 
 
 def examine_matroska(source: ByteSource) -> Structure:
-    """Holds the segment against the file, or the last cluster where the segment's length is open."""
+    """Check the segment against the file, or the last cluster if the segment's length is open."""
     place = 0
     while (element := _read_element(source, place)) is not None:
         if element.identifier == _SEGMENT:
@@ -78,7 +78,7 @@ def _judge_closed_end(source: ByteSource, end: int) -> Structure:
 
 
 def _judge_open_end(source: ByteSource) -> Structure:
-    """Walk from the last cluster to the end; what looks like a cluster within a block is passed over."""
+    """Walk from the last cluster to the end; skip false cluster marks within a block."""
     before: int | None = None
     for _ in range(_MOST_TRIES):
         start = source.last(_CLUSTER_MARK, _MOST_TAIL_BYTES, before)
@@ -95,7 +95,7 @@ def _judge_open_end(source: ByteSource) -> Structure:
 
 
 def _walk_elements(source: ByteSource, cluster: Element) -> Structure:
-    """The elements from the beginning of `cluster` to the end of the file."""
+    """Judge the elements from the start of `cluster` to the end of the file."""
     if cluster.end is not None and cluster.end > source.size:
         return report_truncated("the last Matroska cluster", cluster.end, source.size)
     place = cluster.content
@@ -115,7 +115,7 @@ def _walk_elements(source: ByteSource, cluster: Element) -> Structure:
 
 
 def _judge_unknown(source: ByteSource, place: int) -> Structure:
-    """What is no element: the rest of one that was cut in its head, or bytes behind the end."""
+    """Judge bytes that are no element: one cut in its head, or bytes after the end."""
     rest = source.at(place, 12)
     is_last = len(rest) < 12
     if is_last and (rest[0] in _IN_CLUSTER or rest[:4] == _CLUSTER_MARK[: len(rest[:4])]):
@@ -163,7 +163,7 @@ def _has_key(source: ByteSource, track: Element) -> bool:
 
 
 def _find_children(source: ByteSource, parent: Element, identifier: int) -> list[Element]:
-    """The elements of this kind in `parent`, up to the first cluster."""
+    """Return the elements of this kind in `parent`, up to the first cluster."""
     found: list[Element] = []
     place, end = parent.content, source.size if parent.end is None else min(parent.end, source.size)
     for _ in range(_MOST_TRACK_ELEMENTS):

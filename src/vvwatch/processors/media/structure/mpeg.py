@@ -1,4 +1,4 @@
-"""What MPEG left behind: transport streams, program streams, elementary streams and MP3. None says how long it is."""
+"""MPEG formats: transport, program and elementary streams, and MP3. None states its length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vvwatch.processors.media.structure.source import (
 _SYNC: Final = 0x47
 _PACKET: Final = 188
 _STRIDES: Final = ((188, 0), (192, 4), (204, 0))
-"""How far packets are apart, and what stands before each: plain, with time stamps of a camera, with parity."""
+"""The distance of packets and the bytes before each: plain, with a camera's time stamps, with parity."""
 
 _CHECKED_PACKETS: Final = 8
 _FEWEST_PACKETS: Final = 2
@@ -35,7 +35,7 @@ _ELEMENTARY: Final = (b"\0\0\1\xb3", b"\0\0\1\xb0", b"\0\0\1\xb5")
 
 
 class _Grid(NamedTuple):
-    """Where the packets of a transport stream stand."""
+    """The position of packets in a transport stream."""
 
     offset: int
     stride: int
@@ -43,12 +43,12 @@ class _Grid(NamedTuple):
 
 
 def is_transport(head: bytes, source: ByteSource) -> bool:
-    """Whether a file is a transport stream: packets of one size, each with a sync byte."""
+    """Return whether a file is a transport stream: packets of one size, each with a sync byte."""
     return bool(head) and _find_grid(source) is not None
 
 
 def examine_transport(source: ByteSource) -> Structure:
-    """Looks whether the file ends with a whole packet, and whether its packets are scrambled."""
+    """Check that the file ends with a whole packet, and whether its packets are scrambled."""
     grid = _find_grid(source)
     if grid is None:
         return SOUND
@@ -77,9 +77,9 @@ def _find_grid(source: ByteSource) -> _Grid | None:
 
 
 def _find_filling(source: ByteSource, grid: _Grid) -> int | None:
-    """Where the packets end and one value fills the rest of the space that a recorder took; None without such a rest.
+    """Return where packets end and one value fills the space that a recorder reserved; None without filling.
 
-    A demuxer that looks for the next packet there gives up as if reading had failed.
+    A demuxer that searches the filling for a packet gives up as if reading had failed.
     """
     end = source.filled_from()
     end = grid.offset + -(-(end - grid.offset) // grid.stride) * grid.stride
@@ -87,7 +87,7 @@ def _find_filling(source: ByteSource, grid: _Grid) -> int | None:
 
 
 def _is_scrambled(source: ByteSource, grid: _Grid) -> bool:
-    """Whether most packets that carry something but tables are marked as scrambled."""
+    """Return whether most packets with content other than tables are marked as scrambled."""
     content = source.at(grid.offset, _SAMPLED_BYTES)
     filled = scrambled = 0
     for place in range(grid.lead, len(content) - _PACKET, grid.stride):
@@ -99,12 +99,12 @@ def _is_scrambled(source: ByteSource, grid: _Grid) -> bool:
 
 
 def is_program(head: bytes) -> bool:
-    """Whether a file with these first bytes is a program stream."""
+    """Return whether a file with these first bytes is a program stream."""
     return head[:4] == _PACK
 
 
 def examine_program(source: ByteSource) -> Structure:
-    """Walks the packets of the last stretch to the end, and looks whether they are scrambled as on a disc."""
+    """Walk the packets of the last stretch to the end, and check for a disc's scrambling."""
     if _is_disc_scrambled(source):
         return Structure(encrypted="pictures (Content Scramble System)")
     start = max(0, source.size - _TAIL_BYTES)
@@ -121,7 +121,7 @@ def examine_program(source: ByteSource) -> Structure:
 
 
 def _find_packet_end(tail: bytes, place: int) -> int | None:
-    """Where the packet at `place` ends; None where none begins."""
+    """Return where the packet at `place` ends; None if none begins there."""
     if tail[place : place + 3] != _START or place + 4 > len(tail):
         return None
     kind = tail[place + 3]
@@ -159,12 +159,12 @@ def _is_disc_scrambled(source: ByteSource) -> bool:
 
 
 def is_elementary(head: bytes) -> bool:
-    """Whether a file with these first bytes is bare MPEG video."""
+    """Return whether a file with these first bytes is bare MPEG video."""
     return head[:4] in _ELEMENTARY
 
 
 def examine_elementary(source: ByteSource) -> Structure:
-    """Hides what stands behind the mark of the end, where there is one."""
+    """Hide what follows the end mark, if there is one."""
     place = source.last(_SEQUENCE_END, _TAIL_BYTES)
     if place < 0 or _START in source.at(place + 4, _TAIL_BYTES):
         return SOUND
@@ -187,12 +187,12 @@ _CHAIN: Final = 3
 
 
 def is_mp3(head: bytes) -> bool:
-    """Whether a file with these first bytes is MPEG audio, with a tag before it or without."""
+    """Return whether a file with these first bytes is MPEG audio, with or without a tag before it."""
     return head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 in (0xE2, 0xE4))
 
 
 def examine_mp3(source: ByteSource) -> Structure:
-    """Held against the byte count of the header in the first frame; hides what stands behind the last frame."""
+    """Check the byte count in the first frame's header; hide what follows the last frame."""
     stated = _read_stated_end(source, _find_sound_start(source))
     if stated is not None and stated > source.size:
         return report_truncated("the MP3 stream", stated, source.size)
@@ -202,7 +202,7 @@ def examine_mp3(source: ByteSource) -> Structure:
 def _judge_frames_end(
     source: ByteSource, measure: Callable[[bytes], int], longest: int, stated: int | None = None
 ) -> Structure:
-    """What stands behind the last whole frame: a part of one, tags, or what fills the space; `stated` is its place."""
+    """Judge what follows the last whole frame: part of one, tags, or filling; `stated` is where the sound ends."""
     tags = _find_tags_start(source)
     end = min(tags, source.filled_from() + longest)  # frames may end in zeros
     chain = _find_last_frame_end(source, end, measure)
@@ -220,12 +220,12 @@ def _judge_frames_end(
 
 
 def is_adts(head: bytes) -> bool:
-    """Whether a file with these first bytes is AAC in ADTS frames."""
+    """Return whether a file with these first bytes is AAC in ADTS frames."""
     return measure_adts_frame(head[:7]) > 0
 
 
 def examine_adts(source: ByteSource) -> Structure:
-    """Hides what stands behind the last frame."""
+    """Hide what follows the last frame."""
     return _judge_frames_end(source, measure_adts_frame, _LONGEST_ADTS_FRAME)
 
 
@@ -237,7 +237,7 @@ def _find_sound_start(source: ByteSource) -> int:
 
 
 def _read_stated_end(source: ByteSource, start: int) -> int | None:
-    """Where the stream ends by its Xing, Info or VBRI header; None without one."""
+    """Return where the stream ends by its Xing, Info or VBRI header; None without one."""
     frame = source.at(start, 64)
     place = max(frame.find(b"Xing"), frame.find(b"Info"))
     if place >= 0 and len(frame) >= place + 16:
@@ -249,7 +249,7 @@ def _read_stated_end(source: ByteSource, start: int) -> int | None:
 
 
 def _find_tags_start(source: ByteSource) -> int:
-    """Where the tags behind the sound begin: ID3v1, Lyrics3 and APE, in any order."""
+    """Return where the tags after the sound begin: ID3v1, Lyrics3 and APE, in any order."""
     end = source.size
     for _ in range(4):
         length = _measure_tag(source, end)
@@ -260,7 +260,7 @@ def _find_tags_start(source: ByteSource) -> int:
 
 
 def _measure_tag(source: ByteSource, end: int) -> int:
-    """The length of the tag that ends at `end`, 0 when none does."""
+    """Return the length of the tag that ends at `end`, 0 if none does."""
     foot = source.at(max(0, end - 128), min(end, 128))
     if foot[:3] == b"TAG" and len(foot) == 128:
         return 128
@@ -274,20 +274,20 @@ def _measure_tag(source: ByteSource, end: int) -> int:
 def _find_last_frame_end(
     source: ByteSource, end: int, measure: Callable[[bytes], int]
 ) -> tuple[int, bytes] | None:
-    """Where the last whole frame before `end` ends, and how frames begin; None where no chain of frames leads there."""
+    """Return where the last whole frame before `end` ends, and how frames begin; None without a chain of frames."""
     start = max(0, end - _FRAME_WINDOW)
     tail = source.at(start, end - start)
     found, place = None, tail.find(b"\xff", 0, -3)
     while place >= 0:
         reached = _find_chain_end(tail, place, measure)
-        if reached is not None:  # another may follow, where files were joined
+        if reached is not None:  # another may follow if files were joined
             found = start + reached, tail[place : place + 2]
         place = tail.find(b"\xff", place + 1 if reached is None else reached, -3)
     return found
 
 
 def _find_chain_end(tail: bytes, place: int, measure: Callable[[bytes], int]) -> int | None:
-    """Where a chain of at least three frames of one kind from `place` ends, within `tail`."""
+    """Return where a chain of at least three frames of one kind from `place` ends, within `tail`."""
     kind, count = tail[place + 1] & 0xFE, 0
     while (length := measure(tail[place : place + 7])) and place + length <= len(tail):
         if tail[place + 1] & 0xFE != kind:
@@ -297,7 +297,7 @@ def _find_chain_end(tail: bytes, place: int, measure: Callable[[bytes], int]) ->
 
 
 def measure_mpeg_frame(head: bytes) -> int:
-    """The length of the MPEG audio frame with these first four bytes, 0 when they begin none."""
+    """Return the length of the MPEG audio frame with these first four bytes, 0 if it is none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -314,7 +314,7 @@ def measure_mpeg_frame(head: bytes) -> int:
 
 
 def measure_adts_frame(head: bytes) -> int:
-    """The length of the ADTS frame with these first seven bytes, 0 when they begin none."""
+    """Return the length of the ADTS frame with these first seven bytes, 0 if it is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > _LAST_AAC_RATE:
         return 0
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5

@@ -1,4 +1,4 @@
-"""What studios and cameras of broadcasters write: MXF, a row of keys with lengths, in partitions."""
+"""MXF, the format of broadcast studios and cameras: a row of keys with lengths, in partitions."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Item(NamedTuple):
 
 
 def is_mxf(head: bytes) -> bool:
-    """Whether a file with these first bytes is MXF; one with a run-in is left to the demuxer."""
+    """Return whether a file with these first bytes is MXF; a run-in is left to the demuxer."""
     return head[:13] == _PARTITION
 
 
 def examine_mxf(source: ByteSource) -> Structure:
-    """Holds the footer that the head names against the file, and the last item against its end."""
+    """Check the footer that the head names and the last item against the end of the file."""
     head = _read_item(source, 0)
     if head is None:
         return report_cut_within("the head of the MXF")
@@ -60,7 +60,7 @@ def _judge_footer(source: ByteSource, footer: int) -> Structure:
 
 
 def _walk_items(source: ByteSource, place: int, *, is_closed: bool) -> Structure:
-    """The items from `place` to the end of the file, as many as are cheap to walk."""
+    """Judge the items from `place` to the end of the file, as many as are cheap to walk."""
     for _ in range(_MOST_ITEMS):
         if place >= source.size:
             return SOUND if is_closed else _report_never_closed()

@@ -14,27 +14,27 @@ _LAST: Final = 4
 
 
 class Page(NamedTuple):
-    """One page: what its flags say, and where it ends."""
+    """One page: its flags, and where it ends."""
 
     flags: int
     end: int
 
 
 def is_ogg(head: bytes) -> bool:
-    """Whether a file with these first bytes is Ogg."""
+    """Return whether a file with these first bytes is Ogg."""
     return head[:4] == _MARK
 
 
 def examine_ogg(source: ByteSource) -> Structure:
-    """Looks whether the last page is whole and marked as the last of a stream.
+    """Check that the last page is whole and marked as the last of a stream.
 
-    Streams that lie side by side end one after the other: the last page of the file belongs to the longest. Streams
-    that follow one another each have a marked end.
+    Parallel streams end one after the other: the last page of the file belongs to the longest. Chained streams each
+    have a marked end.
     """
     start = source.last(_MARK, _MOST_TAIL_BYTES)
     page = _read_page(source, start)
     if page is None and start > 0 and source.size - start >= _LONGEST_PAGE:
-        page = _find_earlier_page(source, start)  # the mark stood there by chance
+        page = _find_earlier_page(source, start)  # the mark was a coincidence
     if (
         page is None
         or page.end > source.size
@@ -56,7 +56,7 @@ def _find_earlier_page(source: ByteSource, before: int) -> Page | None:
 
 
 def _read_page(source: ByteSource, start: int) -> Page | None:
-    """The page at `start`, None when its head is not whole."""
+    """Return the page at `start`, None if its head is not whole."""
     head = source.at(start, _HEAD_BYTES + 255)
     if len(head) < _HEAD_BYTES or len(head) < _HEAD_BYTES + head[26] or head[4]:
         return None

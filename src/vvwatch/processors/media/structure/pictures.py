@@ -1,4 +1,4 @@
-"""Still pictures: where a GIF and a PNG end, and which codings of JPEG, TIFF, WebP and BMP have no decoder here."""
+"""Still pictures: where a GIF and a PNG end, and the codings of JPEG, TIFF, WebP and BMP without a decoder here."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _FRAMES: Final = (*_DCT_FRAMES, 0xC3, *_JPEG_CODINGS)
 
 
 def is_gif(head: bytes) -> bool:
-    """Whether a file with these first bytes is a GIF."""
+    """Return whether a file with these first bytes is a GIF."""
     return head[:4] == b"GIF8"
 
 
 def examine_gif(source: ByteSource) -> Structure:
-    """Looks for the trailer; without one, whether the file ends between two blocks or within one."""
+    """Check for the trailer; without one, whether the file ends between two blocks or within one."""
     tail = source.at(max(0, source.size - 64), 64).rstrip(b"\0")
     if tail.endswith(b"\0;"):
         return SOUND
@@ -53,17 +53,17 @@ def examine_gif(source: ByteSource) -> Structure:
 
 
 def is_png(head: bytes) -> bool:
-    """Whether a file with these first bytes is a PNG."""
+    """Return whether a file with these first bytes is a PNG."""
     return head[:8] == _PNG
 
 
 def examine_png(source: ByteSource) -> Structure:
-    """Walks the chunks to the last one."""
+    """Walk the chunks to the last one."""
     place = len(_PNG)
     for _ in range(_MOST_PNG_CHUNKS):
         head = source.at(place, 8)
         if len(head) == 8 and not head[4:].isalpha():
-            return SOUND  # the decoder tells what is wrong there
+            return SOUND  # the decoder reports what is wrong there
         following = place + 12 + int.from_bytes(head[:4], "big")
         if len(head) < 8 or following > source.size:
             return report_cut_within("a chunk of the PNG") if head else _ENDLESS
@@ -110,7 +110,7 @@ class _Gif:
         return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
     def _skipped(self, kind: int) -> bool:
-        """Go on to the next block; False when the file ends before."""
+        """Go to the next block; return False if the file ends before."""
         place = self.place
         place += 11 + self._colours(place + 9) if kind == _IMAGE else 2
         while (length := self._byte(place)) and self._parts < _MOST_GIF_PARTS:
@@ -121,12 +121,12 @@ class _Gif:
 
 
 def is_jpeg(head: bytes) -> bool:
-    """Whether a file with these first bytes is a JPEG."""
+    """Return whether a file with these first bytes is a JPEG."""
     return head[:3] == b"\xff\xd8\xff"
 
 
 def examine_jpeg(source: ByteSource) -> Structure:
-    """Names a coding that has no decoder: everything but Huffman-coded JPEG of eight bits, and lossless."""
+    """Name a coding without a decoder: all but Huffman-coded JPEG of eight bits, and lossless."""
     place = 2
     for _ in range(_MOST_SEGMENTS):
         head = source.at(place, 10)
@@ -148,12 +148,12 @@ def _jpeg_coding(marker: int, head: bytes) -> Structure:
 
 
 def is_webp(head: bytes) -> bool:
-    """Whether a file with these first bytes is a WebP."""
+    """Return whether a file with these first bytes is a WebP."""
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def examine_webp(source: ByteSource) -> Structure:
-    """As of every RIFF; animations have no decoder."""
+    """Check it like any RIFF; animations have no decoder."""
     structure = examine_riff(source)
     head = source.at(12, 18)
     if not structure.damage and head[:4] == b"VP8X" and len(head) > 8 and head[8] & 2:
@@ -162,12 +162,12 @@ def examine_webp(source: ByteSource) -> Structure:
 
 
 def is_bmp(head: bytes) -> bool:
-    """Whether a file with these first bytes is a Windows bitmap."""
+    """Return whether a file with these first bytes is a Windows bitmap."""
     return head[:2] == b"BM" and head[6:10] == bytes(4)
 
 
 def examine_bmp(source: ByteSource) -> Structure:
-    """Mends a length of nought, which some writers leave."""
+    """Repair a length of zero, which some writers leave."""
     pixels = source.number(10, 4, "little")
     if source.number(2, 4, "little") > pixels or pixels >= source.size:
         return SOUND

@@ -1,4 +1,4 @@
-"""RIFF and what grew out of it: WAV, RF64, BW64, W64, AVI and WebP. Chunks with a length each, often a placeholder."""
+"""The RIFF family: WAV, RF64, BW64, W64, AVI and WebP. Chunks with lengths, often placeholders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME: Final = re.compile(rb"[A-Za-z0-9_ ]{4}")
 _MOST_CHUNKS: Final = 4096
 _MOST_FRAMES: Final = 200_000
 _SLACK: Final = 8
-"""Some recorders write the size of the whole file where the size after the first eight bytes belongs."""
+"""Some recorders write the size of the whole file instead of the size after the first eight bytes."""
 
 _PLACEHOLDERS: Final = (0x7F000000, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFF000, _U32)
 _PLAYED_PADDING: Final = 64 << 10
@@ -33,7 +33,7 @@ _W64_UNKNOWN: Final = 1 << 62
 
 
 class Chunk(NamedTuple):
-    """One chunk: its name, where its content begins, how long that says it is."""
+    """One chunk: its name, where its content begins, and its stated length."""
 
     name: bytes
     content: int
@@ -41,7 +41,7 @@ class Chunk(NamedTuple):
 
 
 class _Sound(NamedTuple):
-    """The samples of a file: where they begin, how many bytes of them the header states, and how they are packed."""
+    """The samples of a file: where they begin, their stated bytes, and how they are packed."""
 
     start: int
     stated: int
@@ -54,12 +54,12 @@ class _Sound(NamedTuple):
 
 
 def is_riff(head: bytes) -> bool:
-    """Whether a file with these first bytes is of the RIFF family, W64 included."""
+    """Return whether a file with these first bytes is of the RIFF family, W64 included."""
     return head[:4] in (b"RIFF", b"RF64", b"BW64") or head == _W64_RIFF
 
 
 def examine_riff(source: ByteSource) -> Structure:
-    """Holds the lengths of the chunks against the file; takes samples behind the stated end where it can."""
+    """Check the lengths of the chunks against the file; include samples after the stated end if possible."""
     head = source.at(0, 16)
     if head == _W64_RIFF:
         return _examine_w64(source)
@@ -76,7 +76,7 @@ def examine_riff(source: ByteSource) -> Structure:
 
 
 def is_placeholder(size: int, block: int = 1) -> bool:
-    """Whether writers put a 32-bit size like this where they cannot know: a round one, or just below."""
+    """Return whether writers use this 32-bit size as a placeholder: a round one, or just below."""
     return size == 0 or any(-4096 <= known - size < max(block, 4096) for known in _PLACEHOLDERS if known > 0)
 
 
@@ -111,7 +111,7 @@ def _examine_wave(source: ByteSource) -> Structure:
 def _judge_data(
     source: ByteSource, data: Chunk, packing: tuple[int, int], wide: tuple[int, int] | None
 ) -> Structure:
-    """What the samples of a WAV say; `wide` is where a 64-bit length stands, and what it is."""
+    """Judge the samples of a WAV; `wide` is the position and value of a 64-bit length."""
     is_wide = wide is not None and data.length == _U32
     stated = wide[1] if wide is not None and is_wide else data.length
     sound = _Sound(data.content, stated, *packing)
@@ -130,7 +130,7 @@ def _judge_data(
 
 
 def _is_tidy(source: ByteSource, end: int) -> bool:
-    """Whether nothing but further chunks, or one byte that pads, stands from `end` on."""
+    """Return whether only further chunks, or one padding byte, follow from `end` on."""
     end += end % 2
     last = end
     for chunk in _iter_chunks(source, end):
@@ -141,16 +141,16 @@ def _is_tidy(source: ByteSource, end: int) -> bool:
 
 
 def _is_padded(source: ByteSource, sound: _Sound, length: int) -> bool:
-    """Whether the last of `length` bytes of samples pads a chunk of odd length, which some writers count in.
+    """Return whether the last of `length` sample bytes pads an odd chunk, which some writers count in.
 
-    Decoders of coded blocks take it for a block of which the rest is missing.
+    Block decoders take it for the start of an incomplete block.
     """
     is_rest = sound.block > _LARGEST_SAMPLE and length % 2 == 0 and length % sound.block == 1
     return is_rest and source.at(sound.start + length - 1, 1) == b"\0"
 
 
 def _take_all(source: ByteSource, sound: _Sound, place: int, *, is_wide: bool) -> Structure:
-    """A header whose length at `place` is read as all that is there."""
+    """Read all the rest as samples, whatever length the header states at `place`."""
     length = source.size - sound.start
     length -= _is_padded(source, sound, length)
     if is_wide:
@@ -166,7 +166,7 @@ def _take_all(source: ByteSource, sound: _Sound, place: int, *, is_wide: bool) -
 
 
 def _judge_rest(source: ByteSource, sound: _Sound, taken: Structure) -> Structure:
-    """What stands behind the stated end of the samples: a few bytes, or a part that the header does not tell of."""
+    """Judge what follows the stated end of the samples: a few bytes, or a part that the header leaves out."""
     ended = _judge_riff_end(source)
     if ended.damage:
         return ended
@@ -187,7 +187,7 @@ def _stale_warning(sound: _Sound, source: ByteSource) -> str:
 
 
 def _judge_riff_end(source: ByteSource) -> Structure:
-    """The outermost length held against the file, where it is no placeholder."""
+    """Check the outermost length against the file unless it is a placeholder."""
     head = source.at(0, 12)
     length = int.from_bytes(head[4:8], "little")
     if head[:4] != b"RIFF" or is_placeholder(length):
@@ -199,7 +199,7 @@ def _judge_riff_end(source: ByteSource) -> Structure:
 
 
 def _is_cut(source: ByteSource, start: int, end: int) -> bool:
-    """Whether a RIFF from `start` lacks its end; where it lacks little, its chunks tell a cut from a miscount."""
+    """Return whether a RIFF from `start` lacks its end; if little is missing, its chunks tell a cut from a miscount."""
     if end <= source.size:
         return False
     if end > source.size + _SLACK:
@@ -209,7 +209,7 @@ def _is_cut(source: ByteSource, start: int, end: int) -> bool:
 
 
 def _examine_w64(source: ByteSource) -> Structure:
-    """Like a WAV, with names of 16 bytes and lengths of 64 bits that count their own heads."""
+    """Check it like a WAV, with names of 16 bytes and 64-bit lengths that include their own heads."""
     place, block, rate = 40, 1, 0
     for _ in range(_MOST_CHUNKS):
         head = source.at(place, 24)
@@ -250,7 +250,7 @@ def _judge_w64(source: ByteSource, place: int, length: int, packing: tuple[int, 
 
 
 def _examine_avi(source: ByteSource) -> Structure:
-    """Each RIFF of an AVI in turn (OpenDML has several); pictures behind the last one are named."""
+    """Check each RIFF of an AVI in turn (OpenDML has several); report pictures after the last one."""
     place = 0
     while source.at(place, 4) == b"RIFF":
         head = source.at(place, 12)
@@ -265,7 +265,7 @@ def _examine_avi(source: ByteSource) -> Structure:
 
 
 def _judge_avi_rest(source: ByteSource, end: int) -> Structure:
-    """What stands behind the last RIFF; FFmpeg reads on where pictures and sound go on."""
+    """Judge what follows the last RIFF; FFmpeg reads on if pictures and sound continue."""
     if not _is_frame(source.at(end, 4)):
         return judge_end("the AVI", end, source)
     walked = _walk_avi(source, end)
@@ -283,7 +283,7 @@ def _is_frame(name: bytes) -> bool:
 
 
 def _walk_avi(source: ByteSource, start: int) -> Structure:
-    """An AVI that was not closed: its frames from `start` on, as far as is cheap."""
+    """Judge an unclosed AVI: its frames from `start` on, as far as is cheap."""
     for chunk in _iter_avi_frames(source, start):
         if chunk.content + chunk.length > source.size:
             return replace(report_cut_within("an AVI chunk"), has_length=False)

@@ -1,4 +1,4 @@
-"""Reading at offsets of an open file, what is said about its structure, and a view of it with a mended header."""
+"""Reads at offsets of an open file, the findings about its structure, and a view with a repaired header."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _MOST_FILLED_BYTES: Final = 4 << 30
 
 
 class ByteSource:
-    """Reads at offsets of an open file, whose own position stays where it is."""
+    """Reads at offsets of an open file without moving its position."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self.size = os.fstat(fd).st_size
 
     def at(self, offset: int, count: int) -> bytes:
-        """At most `count` bytes from `offset`; fewer at the end of the file, none outside it.
+        """Return at most `count` bytes from `offset`; fewer at the end of the file, none outside it.
 
         Both come from the bytes of the file, so they may be any numbers.
         """
         return os.pread(self._fd, count, offset) if count > 0 and 0 <= offset < self.size else b""
 
     def number(self, offset: int, count: int, order: str = "big") -> int:
-        """The unsigned integer of `count` bytes at `offset`; what is behind the end of the file counts as zeros."""
+        """Return the unsigned integer of `count` bytes at `offset`; bytes beyond the end count as zeros."""
         read = self.at(offset, count).ljust(count, b"\0")
         return int.from_bytes(read, "big" if order == "big" else "little")
 
     def last(self, pattern: bytes, most: int, before: int | None = None) -> int:
-        """Where `pattern` last begins in the `most` bytes before `before` or the end of the file; -1 if nowhere."""
+        """Return where `pattern` last begins in the `most` bytes before `before` or the end; -1 if nowhere."""
         end = self.size if before is None else before
         floor = max(0, end - most)
         window = 64 << 10
@@ -48,7 +48,7 @@ class ByteSource:
         return -1
 
     def filled_from(self) -> int:
-        """Where the zeros or ones begin that fill the end of the file; its size where nothing fills it."""
+        """Return where the zeros or ones that fill the end of the file begin; its size if nothing does."""
         value = self.at(max(0, self.size - 1), 1)
         end = self.size
         while value in _FILLS and end > 0:
@@ -60,10 +60,10 @@ class ByteSource:
         return end
 
     def failure_near(self, offset: int) -> OSError | None:
-        """The error that reading gives around `offset`, at the start or at the end; None when it gives none.
+        """Return the error of reading around `offset`, at the start or at the end; None without one.
 
-        FFmpeg reports malformed bytes as input errors and input errors as the end of the file: only a read of our
-        own can tell a broken file from a broken disk.
+        FFmpeg reports malformed bytes as input errors and input errors as the end of the file: only our own read
+        distinguishes a broken file from a broken disk.
         """
         last = self.size - _MIB
         places = (0, *range(max(0, offset - _MIB), min(last, offset + _LOOKED_AHEAD), _MIB), max(0, last))
@@ -75,7 +75,7 @@ class ByteSource:
         return None
 
     def failure(self, report: Callable[[float], None], most: int) -> OSError | None:
-        """The error that reading the first `most` bytes gives; None when it gives none. Calls `report` meanwhile."""
+        """Return the error of reading the first `most` bytes; None without one. Calls `report` meanwhile."""
         try:
             for place in range(0, min(most, self.size), _MIB):
                 self.at(place, _MIB)
@@ -87,13 +87,12 @@ class ByteSource:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the bytes of a file say about it before anything is decoded.
+    """The findings in a file's bytes before anything is decoded.
 
-    `damage` names bytes that are missing; `warnings` what is odd but harms nothing. `encrypted` names what is
-    encrypted of it, `unsupported` a coding without a decoder. `patches` (offset, bytes) mend sizes that a writer
-    left open, `head` (length, bytes) puts another head in place of the first bytes, `end` is where the media ends
-    when something stands behind it that a demuxer would trip over.
-    `has_length` is False where the length that the header states is a placeholder.
+    `damage` names missing bytes; `warnings` harmless oddities. `encrypted` names what is encrypted, `unsupported` a
+    coding without a decoder. `patches` (offset, bytes) repair sizes that a writer left open, `head` (length, bytes)
+    replaces the first bytes, `end` is where the media ends if something after it would confuse a demuxer.
+    `has_length` is False if the header's length is a placeholder.
     """
 
     damage: str | None = None
@@ -107,16 +106,16 @@ class Structure:
 
     @property
     def is_mended(self) -> bool:
-        """Whether the file has to be read through a `View`."""
+        """Return whether the file must be read through a `View`."""
         return bool(self.patches or self.head) or self.end is not None
 
 
 SOUND: Final = Structure()
-"""A structure that knows of nothing wrong."""
+"""A structure without findings."""
 
 
 class View:
-    """A file as `structure` mends it, for a demuxer: `read`, `seek` and `tell` of a binary file."""
+    """A file as repaired by `structure`, for a demuxer: `read`, `seek` and `tell` of a binary file."""
 
     def __init__(self, source: ByteSource, structure: Structure) -> None:
         self._source = source
@@ -127,7 +126,7 @@ class View:
         self._place = 0
 
     def read(self, count: int) -> bytes:
-        """The next bytes, at most `count`; none at the end."""
+        """Return the next bytes, at most `count`; none at the end."""
         start = self._place
         count = max(0, min(count, self._end - start))
         if start < len(self._head):
@@ -145,28 +144,28 @@ class View:
                 content[first - start : last - start] = patch[first - offset : last - offset]
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to `offset`, counted as `whence` says; returns the new place."""
+        """Move to `offset`, counted as `whence` says; return the new position."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._end}[whence]
         self._place = max(0, base + offset)
         return self._place
 
     def tell(self) -> int:
-        """The place of the next read."""
+        """Return the position of the next read."""
         return self._place
 
 
 def report_truncated(what: str, end: int, size: int) -> Structure:
-    """That `what` should go on to byte `end` and the file does not."""
+    """Report that `what` should extend to byte `end` and the file does not."""
     return Structure(damage=f"truncated: {what} ends at byte {end:,} but the file has {size:,} bytes")
 
 
 def report_cut_within(what: str) -> Structure:
-    """That the file ends within `what`."""
+    """Report that the file ends within `what`."""
     return Structure(damage=f"truncated: the file ends within {what}")
 
 
 def judge_end(what: str, end: int, source: ByteSource, *, hide: bool = False) -> Structure:
-    """That `what` is whole and ends at `end`, whatever stands behind it; `hide` keeps a demuxer from reading that."""
+    """Report that `what` is whole and ends at `end`, whatever follows; `hide` keeps it from a demuxer."""
     behind = source.size - end
     if behind <= 0:
         return SOUND

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: what the first directory says about the coding of the picture, and where its parts stand."""
+"""TIFF and BigTIFF: the coding of the picture by the first directory, and the position of its parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Literal
 from vvwatch.processors.media.structure.source import SOUND, ByteSource, Structure, report_truncated
 
 _TYPES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value by the number of its type; others are not needed here."""
+"""The size of a value by the number of its type; others are not needed here."""
 
 _MOST_TAGS: Final = 1000
 _MOST_VALUES: Final = 100_000
@@ -43,14 +43,14 @@ _Tags = Mapping[int, Sequence[int]]
 
 
 def is_tiff(head: bytes) -> bool:
-    """Whether a file with these first bytes is a TIFF or a BigTIFF."""
+    """Return whether a file with these first bytes is a TIFF or a BigTIFF."""
     return head[:4] in _BIG + _CLASSIC
 
 
 def examine_tiff(source: ByteSource) -> Structure:
-    """Names parts of the picture that lie behind the end of the file, and a coding that may have no decoder.
+    """Report parts of the picture beyond the end of the file, and a coding that may have no decoder.
 
-    A classic TIFF is called unsupported only where it fails to decode: see `tiff_kind`.
+    A classic TIFF counts as unsupported only if it fails to decode: see `describe_tiff`.
     """
     tags = _read_first_directory(source)
     if isinstance(tags, Structure):
@@ -62,7 +62,7 @@ def examine_tiff(source: ByteSource) -> Structure:
 
 
 def describe_tiff(source: ByteSource) -> str | None:
-    """What kind of TIFF this is, where a decoder may lack it; None for the kinds that every decoder knows."""
+    """Return the kind of TIFF if a decoder may lack it; None for the kinds that every decoder knows."""
     tags = _read_first_directory(source)
     if isinstance(tags, Structure):
         return None
@@ -90,7 +90,7 @@ def _first_value(tags: _Tags, tag: int, otherwise: int) -> int:
 
 
 def _read_first_directory(source: ByteSource) -> _Tags | Structure:
-    """The tags of the first directory, or what is wrong where it cannot be read."""
+    """Return the tags of the first directory, or the damage if it cannot be read."""
     head = source.at(0, 16)
     order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
     is_big = head[:4] in _BIG
@@ -129,7 +129,7 @@ def _read_values(
 
 
 def _find_parts_end(tags: _Tags) -> int:
-    """Where the last strip or tile of the picture ends."""
+    """Return where the last strip or tile of the picture ends."""
     pairs = ((_OFFSETS, _COUNTS), (_TILE_OFFSETS, _TILE_COUNTS))
     ends = (
         offset + length
