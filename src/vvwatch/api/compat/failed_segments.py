@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-import sqlalchemy as sa
 from fastapi import Query, Response
 from pydantic import Field
 
@@ -22,6 +21,8 @@ from vvwatch.core.budgets import usd
 from vvwatch.core.identities import WHOLE, segment_id
 from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus, Results, RetryStatus
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.runs import RunItem, SegmentResult
+from vvwatch.store.models.runs import SegmentRetry as StoredRetry
 from vvwatch.store.runs import call_queries, segment_retries
 from vvwatch.store.runs import failure_queries as queries
 from vvwatch.store.runs.failure_queries import FailedItem
@@ -156,7 +157,7 @@ def _to_video(found: FailedItem, *, retryable: bool) -> FailedVideo:
     )
 
 
-def _to_segment(row: sa.Row[Any], *, retryable: bool) -> FailedSegment:
+def _to_segment(row: SegmentResult, *, retryable: bool) -> FailedSegment:
     return FailedSegment(
         segment_id=segment_id(row.run_item_id, row.ordinal),
         failed_operations=[_EXTRACTION],
@@ -171,7 +172,7 @@ def _to_segment(row: sa.Row[Any], *, retryable: bool) -> FailedSegment:
     )
 
 
-def _whole_item(item: sa.Row[Any], stage: str, *, retryable: bool) -> FailedSegment:
+def _whole_item(item: RunItem, stage: str, *, retryable: bool) -> FailedSegment:
     return FailedSegment(
         segment_id=segment_id(item.id, WHOLE),
         failed_operations=[_PROCESSING],
@@ -205,7 +206,7 @@ def _request_retry(tx: Tx, run_id: str, video_id: str, segment_id: str) -> Segme
     )
 
 
-def _retry_fields(row: sa.Row[Any], run_id: str, video_id: str, segment_id: str) -> dict[str, Any]:
+def _retry_fields(row: StoredRetry, run_id: str, video_id: str, segment_id: str) -> dict[str, Any]:
     ended = row.status in (RetryStatus.COMPLETED, RetryStatus.FAILED)
     return {
         "run_id": run_id,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
-import sqlalchemy as sa
 from fastapi import Query, Request, Response
 from pydantic import Field
 
@@ -14,6 +13,8 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.core.budgets import usd
 from vvwatch.core.identities import segment_id
+from vvwatch.store.models.runs import LlmCall as StoredCall
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import call_queries
 
 router = resource_router("prompt runs")
@@ -71,7 +72,7 @@ async def list_llm_calls(
     return [_to_response(run, row) for row in rows[:limit]]
 
 
-def _to_response(run: sa.Row[Any], row: sa.Row[Any]) -> LlmCall:
+def _to_response(run: Run, row: StoredCall) -> LlmCall:
     begun, ended = row.invoked_at, row.completed_at
     start, end = row.start_time, row.end_time
     return LlmCall.of(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from fastapi.params import Form
 from fastapi.routing import APIRoute
@@ -25,6 +24,7 @@ from vvwatch.core.keys import Scope, allows, digest, valid_format
 from vvwatch.core.rate_limits import Meter
 from vvwatch.errors import StoreError
 from vvwatch.store.admin import keys
+from vvwatch.store.models.admin import ApiKey
 
 PREFIX: Final = "/api/v2"
 PUBLIC: Final = None
@@ -312,7 +312,7 @@ def _presented_key(request: Request) -> str:
     return authorization[len(_BEARER) :].strip() if is_bearer else ""
 
 
-async def _check_key(request: Request, key: str) -> sa.Row[Any]:
+async def _check_key(request: Request, key: str) -> ApiKey:
     """Return the row of the request's active key. Raises ApiError (401)."""
     context: ApiContext = request.app.state.context
     row = await context.database.read(keys.find_any, digest(key)) if valid_format(key) else None
@@ -330,7 +330,7 @@ async def _check_key(request: Request, key: str) -> sa.Row[Any]:
     return row
 
 
-def _rejection_reason(row: sa.Row[Any] | None, key: str, now: float) -> Reason | None:
+def _rejection_reason(row: ApiKey | None, key: str, now: float) -> Reason | None:
     """Return why a key is rejected, None if it is active. The log and the audit trail have it; responses do not."""
     if row is None:
         return Reason.UNKNOWN_KEY if key else Reason.NO_KEY

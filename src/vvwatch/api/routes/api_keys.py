@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import sqlalchemy as sa
 from fastapi import Response
 from pydantic import Field
 
@@ -17,6 +16,7 @@ from vvwatch.api.http.wire import Body, Resource, Visible
 from vvwatch.core.keys import Scope
 from vvwatch.store.admin import keys
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.admin import ApiKey as StoredKey
 
 router = resource_router("api keys")
 
@@ -79,11 +79,11 @@ class Deleted(Resource):
     message: str
 
 
-def _to_response(row: sa.Row[Any], now: float) -> ApiKey:
+def _to_response(row: StoredKey, now: float) -> ApiKey:
     return ApiKey.of(row, key_id=row.id, is_active=keys.is_active(row, now))
 
 
-def _to_new(row: sa.Row[Any], now: float, key: str) -> NewApiKey:
+def _to_new(row: StoredKey, now: float, key: str) -> NewApiKey:
     return NewApiKey.of(row, key_id=row.id, is_active=keys.is_active(row, now), key=key)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import Query
 from pydantic import AwareDatetime
 
@@ -14,6 +13,7 @@ from vvwatch.api.http.pagination import Cursor, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.store.admin import audit
 from vvwatch.store.admin.audit import AuditFilter
+from vvwatch.store.models.admin import AuditEntry as StoredEntry
 
 router = resource_router("audit")
 
@@ -67,6 +67,6 @@ async def list_audit(
     return to_page(rows, limit, _to_response, lambda row: str(row.id))
 
 
-def _to_response(row: sa.Row[Any]) -> AuditEntry:
+def _to_response(row: StoredEntry) -> AuditEntry:
     at, last_at = to_iso(row.at), to_iso(row.last_at or row.at)
     return AuditEntry.of(row, audit_id=row.id, at=at, last_at=last_at, details=row.details or {})

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import sqlalchemy as sa
-
 from vvwatch.api.http.auditing import Audited
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
@@ -16,6 +14,7 @@ from vvwatch.api.http.wire import Resource
 from vvwatch.core.deletions import DeletionStatus
 from vvwatch.store.admin import deletions
 from vvwatch.store.admin.deletions import INDEX, VIDEO
+from vvwatch.store.models.admin import Deletion as StoredDeletion
 
 router = resource_router("deletions")
 
@@ -42,18 +41,18 @@ class VideoDeletion(Deletion):
     video_id: str
 
 
-def _to_fields(row: sa.Row[Any]) -> dict[str, Any]:
+def _to_fields(row: StoredDeletion) -> dict[str, Any]:
     ended = row.status == DeletionStatus.DELETED
     pause = None if ended else _PAUSE_SECONDS
     status = DeletionStatus(row.status)
     return {"deletion_id": row.id, "status": status, "retry_after_seconds": pause}
 
 
-def _to_index_deletion(row: sa.Row[Any]) -> IndexDeletion:
+def _to_index_deletion(row: StoredDeletion) -> IndexDeletion:
     return IndexDeletion(index_id=row.resource_id, **_to_fields(row))
 
 
-def _to_video_deletion(row: sa.Row[Any]) -> VideoDeletion:
+def _to_video_deletion(row: StoredDeletion) -> VideoDeletion:
     return VideoDeletion(video_id=row.resource_id, **_to_fields(row))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
-import sqlalchemy as sa
 from fastapi import Query
 from pydantic import Field
 
@@ -18,6 +17,7 @@ from vvwatch.core.budgets import usd
 from vvwatch.core.media import RunSettings
 from vvwatch.core.processors import undone
 from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
+from vvwatch.store.models.runs import Run, ScopeSpending, SegmentResult
 from vvwatch.store.runs import run_queries
 from vvwatch.store.runs.run_queries import ItemView, RunTally, RunView
 
@@ -211,7 +211,7 @@ def to_response(view: RunView) -> PromptRun:
     )
 
 
-def _to_cost(spent: sa.Row[Any] | None) -> RunCost:
+def _to_cost(spent: ScopeSpending | None) -> RunCost:
     if spent is None:
         return RunCost()
     return RunCost(
@@ -239,7 +239,7 @@ def _to_billing(cost: RunCost) -> dict[str, Any]:
     }
 
 
-def _to_stop_state(run: sa.Row[Any]) -> StopState:
+def _to_stop_state(run: Run) -> StopState:
     if run.stop is None:
         return StopState()
     return StopState(
@@ -261,7 +261,7 @@ def _count_by_type(tally: RunTally) -> dict[str, Any]:
     return counters
 
 
-def _count_segments(run: sa.Row[Any]) -> dict[str, Any]:
+def _count_segments(run: Run) -> dict[str, Any]:
     """Count segments; each has one operation, filling the fields. None are filled if the item failed as a whole."""
     failures = run.total_segments - run.completed_segments
     ended = not TRANSITIONS[RunStatus(run.status)]
@@ -276,7 +276,7 @@ def _count_segments(run: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def _count_video_level(run: sa.Row[Any], whole_failed: int) -> dict[str, Any]:
+def _count_video_level(run: Run, whole_failed: int) -> dict[str, Any]:
     """Count video-level results; they are partial for damaged media and for media with failed segments."""
     enabled = run.prompt["video_level"] is not None
     return {
@@ -326,7 +326,7 @@ async def list_results(
     return to_page(found.segments, limit, lambda row: _to_segment(found, row), lambda row: row.ordinal)
 
 
-def _to_segment(found: ItemView, row: sa.Row[Any]) -> SegmentRunResult:
+def _to_segment(found: ItemView, row: SegmentResult) -> SegmentRunResult:
     document = artifact.segment_document(found.run, found.item, row)
     return SegmentRunResult(**document, prompt_run_id=found.run.id)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import anyio.to_thread
-import sqlalchemy as sa
 from fastapi import Query
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +18,7 @@ from vvwatch.api.http.wire import Body, Marker, Resource, to_iso
 from vvwatch.core.identities import segment_id
 from vvwatch.core.processors import undone
 from vvwatch.errors import InvalidInput
+from vvwatch.store.models.runs import FoundSegment
 from vvwatch.store.runs import segment_queries
 from vvwatch.store.runs.segment_queries import MediaSegments, SegmentPosition
 
@@ -104,7 +104,7 @@ class VideoSegments(Resource):
     segments: list[Segment]
 
 
-def to_response(row: sa.Row[Any]) -> Segment:
+def to_response(row: FoundSegment) -> Segment:
     """Return the segment as a response."""
     found_at = to_iso(row.found_at)
     return Segment(

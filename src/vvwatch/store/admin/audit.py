@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from vvwatch.core.audit import BAD_KEYS, REFUSED, Entry, Origin, Refusals, bounded
 from vvwatch.core.identities import new_id
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.admin import AuditEntry
 from vvwatch.store.schema import audit
 from vvwatch.store.schema.catalogue import REFUSED as IS_REFUSED
 
@@ -91,10 +93,11 @@ def store_refusals(tx: Tx, found: Sequence[Refusals]) -> None:
         tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
-def list_newest(tx: Tx, wanted: AuditFilter, before: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def list_newest(tx: Tx, wanted: AuditFilter, before: str | None, limit: int) -> Sequence[AuditEntry]:
     """The newest rows, `limit` and one more if there is one; with `before`, those older than that id."""
     conditions = wanted.conditions() + ([audit.c.id < before] if before else [])
-    return tx.all(sa.select(audit).where(*conditions).order_by(audit.c.id.desc()).limit(limit + 1))
+    chosen = sa.select(audit).where(*conditions).order_by(audit.c.id.desc()).limit(limit + 1)
+    return models_of(AuditEntry, tx.all(chosen))
 
 
 @dataclass(frozen=True, slots=True)

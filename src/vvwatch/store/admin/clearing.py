@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from vvwatch.core.budgets import run_scope
 from vvwatch.store.admin.deletions import INDEX, VIDEO, is_unfinished
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.admin import Deletion
 from vvwatch.store.runs import journal, llm_calls, spending
 from vvwatch.store.schema import (
     absences,
@@ -197,6 +198,6 @@ STEPS: Final[Mapping[str, Sequence[Step]]] = {
 """What is taken from an index, and from a media item, in this order."""
 
 
-def clear_piece(tx: Tx, deletion: sa.Row[Any], step: Step) -> int:
+def clear_piece(tx: Tx, deletion: Deletion, step: Step) -> int:
     """Take a piece; returns how many rows, 0 when none are left or the deletion has ended."""
     return step(tx, deletion.resource_id) if is_unfinished(tx, deletion) else 0

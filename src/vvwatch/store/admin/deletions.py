@@ -24,6 +24,9 @@ from vvwatch.ports import Job, Kind
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import require_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of, models_of
+from vvwatch.store.models.admin import Deletion
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import course, runs, segment_retries
 from vvwatch.store.schema import (
     deletions,
@@ -44,7 +47,7 @@ _DECLARED_HINT: Final = "it is declared in the configuration file: remove it the
 _UNENDED: Final = (ItemStatus.PENDING, ItemStatus.PROCESSING)
 
 
-def find(tx: Tx, resource: str, identifier: str) -> sa.Row[Any]:
+def find(tx: Tx, resource: str, identifier: str) -> Deletion:
     """The deletion of the index or video; raises NotFound when nobody deleted it."""
     found = _find(tx, resource, identifier)
     if found is None:
@@ -52,12 +55,12 @@ def find(tx: Tx, resource: str, identifier: str) -> sa.Row[Any]:
     return found
 
 
-def _find(tx: Tx, resource: str, identifier: str) -> sa.Row[Any] | None:
+def _find(tx: Tx, resource: str, identifier: str) -> Deletion | None:
     wanted = deletions.c.resource == resource, deletions.c.resource_id == identifier
-    return tx.first(sa.select(deletions).where(*wanted))
+    return first_of(Deletion, tx.execute(sa.select(deletions).where(*wanted)))
 
 
-def delete_index(tx: Tx, index_id: str) -> sa.Row[Any]:
+def delete_index(tx: Tx, index_id: str) -> Deletion:
     """Begin to delete the index, or tell how far that has come: its automations stand still from now on.
 
     Raises NotFound, or Conflict for the playground, and when the configuration file owns it or an automation of it.
@@ -81,7 +84,7 @@ def _require_own(tx: Tx, index: sa.Row[Any]) -> None:
             )
 
 
-def delete_video(tx: Tx, video_id: str) -> sa.Row[Any]:
+def delete_video(tx: Tx, video_id: str) -> Deletion:
     """Begin to delete the media item, or tell how far that has come.
 
     Where a run still has it to process, that fails there, and the run goes on without. Raises NotFound.
@@ -96,7 +99,7 @@ def delete_video(tx: Tx, video_id: str) -> sa.Row[Any]:
     return begun
 
 
-def _begin(tx: Tx, resource: str, identifier: str) -> sa.Row[Any]:
+def _begin(tx: Tx, resource: str, identifier: str) -> Deletion:
     """Of two that begin at once, the second finds what the first began."""
     begun = {"resource": resource, "resource_id": identifier, "created_at": tx.now}
     tx.insert_new(deletions, [{"id": tx.new_id("deletion"), **begun}])
@@ -114,9 +117,10 @@ def _fail_items(tx: Tx, video_id: str) -> None:
     tx.update(media, video_id, status="deleted", probe=None, updated_at=tx.now)
 
 
-def list_unfinished(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_unfinished(tx: Tx) -> Sequence[Deletion]:
     """Deletions that have not ended, oldest first."""
-    return tx.all(sa.select(deletions).where(_is_not_deleted()).order_by(deletions.c.id))
+    chosen = sa.select(deletions).where(_is_not_deleted()).order_by(deletions.c.id)
+    return models_of(Deletion, tx.all(chosen))
 
 
 def _is_not_deleted() -> sa.ColumnElement[bool]:
@@ -124,7 +128,7 @@ def _is_not_deleted() -> sa.ColumnElement[bool]:
     return deletions.c.status != sa.literal("deleted", literal_execute=True)
 
 
-def is_unfinished(tx: Tx, deletion: sa.Row[Any]) -> bool:
+def is_unfinished(tx: Tx, deletion: Deletion) -> bool:
     """Whether it has not ended. When another node has ended it, what has the id now may be something new."""
     return (
         tx.first(sa.select(deletions.c.id).where(deletions.c.id == deletion.id, _is_not_deleted()))
@@ -132,7 +136,7 @@ def is_unfinished(tx: Tx, deletion: sa.Row[Any]) -> bool:
     )
 
 
-def stop_work(tx: Tx, deletion: sa.Row[Any]) -> None:
+def stop_work(tx: Tx, deletion: Deletion) -> None:
     """Let nothing of it be put again, and what works on it record nothing more; from here on rows go.
 
     Nothing happens when it has ended meanwhile.
@@ -149,7 +153,7 @@ def stop_work(tx: Tx, deletion: sa.Row[Any]) -> None:
 
 
 def _change_status(
-    tx: Tx, deletion: sa.Row[Any], frm: DeletionStatus, to: DeletionStatus, **values: Any
+    tx: Tx, deletion: Deletion, frm: DeletionStatus, to: DeletionStatus, **values: Any
 ) -> bool:
     """Whether this moved it on: another node may have done so before."""
     table = deletions
@@ -180,7 +184,7 @@ def _cancel_runs(tx: Tx, index_id: str) -> None:
         run_items.c.run_id == table.c.id, media.c.id == run_items.c.media_id, media.c.index_id == index_id
     )
     going = table.c.status.not_in(run_machine.TERMINAL), sa.or_(table.c.index_id == index_id, has_media)
-    for run in tx.all(sa.select(table).where(*going)):
+    for run in models_of(Run, tx.all(sa.select(table).where(*going))):
         course.abort(tx, run)
     segment_retries.end_retries(tx, sa.or_(table.c.index_id == index_id, media.c.index_id == index_id))
 
@@ -194,7 +198,7 @@ def _revoke_pieces(
     tx.execute(sa.update(table).where(*held).values(moved))
 
 
-def finish(tx: Tx, deletion: sa.Row[Any]) -> None:
+def finish(tx: Tx, deletion: Deletion) -> None:
     """Nothing hangs on it any more: it is deleted."""
     ended = _change_status(tx, deletion, DeletionStatus.DELETING, DeletionStatus.DELETED, completed_at=tx.now)
     if ended and deletion.resource == INDEX:

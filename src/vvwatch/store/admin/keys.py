@@ -12,6 +12,8 @@ from vvwatch.errors import Conflict
 from vvwatch.store.catalog.ceilings import require_room
 from vvwatch.store.db import idempotency
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of, model_of, models_of
+from vvwatch.store.models.admin import ApiKey
 from vvwatch.store.schema import api_keys
 
 ADMIN_KEY_ID: Final = "key_admin"
@@ -23,7 +25,7 @@ _USE_NOTED_EVERY_SECONDS: Final = 60.0
 
 def create(
     tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None = None
-) -> tuple[sa.Row[Any], str]:
+) -> tuple[ApiKey, str]:
     """A new key made of 24 random bytes: its row, and the key itself, which is shown this once. Raises LimitReached."""
     require_room(tx, api_keys)
     return _insert_key(tx, name, scopes, random, expires_at)
@@ -31,23 +33,23 @@ def create(
 
 def _insert_key(
     tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None
-) -> tuple[sa.Row[Any], str]:
+) -> tuple[ApiKey, str]:
     key_id, key = tx.new_id("key"), format_key(random)
     tx.insert(api_keys, id=key_id, created_at=tx.now, expires_at=expires_at, **_columns(name, scopes, key))
     return get(tx, key_id), key
 
 
-def get(tx: Tx, key_id: str) -> sa.Row[Any]:
+def get(tx: Tx, key_id: str) -> ApiKey:
     """The key's row; raises NotFound."""
-    return tx.require(api_keys, "api_key", key_id)
+    return model_of(ApiKey, tx.require(api_keys, "api_key", key_id))
 
 
-def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_all(tx: Tx) -> Sequence[ApiKey]:
     """All keys, revoked and expired ones too, oldest first."""
-    return tx.all(sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
+    return models_of(ApiKey, tx.all(sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)))
 
 
-def revoke(tx: Tx, key_id: str) -> sa.Row[Any]:
+def revoke(tx: Tx, key_id: str) -> ApiKey:
     """The key, revoked for good; revoking twice keeps the first moment. Raises NotFound."""
     found = get(tx, key_id)
     if found.revoked_at is None:
@@ -56,13 +58,13 @@ def revoke(tx: Tx, key_id: str) -> sa.Row[Any]:
     return get(tx, key_id)
 
 
-def revoke_safely(tx: Tx, key_id: str) -> sa.Row[Any]:
+def revoke_safely(tx: Tx, key_id: str) -> ApiKey:
     """As `revoke`, for who asks with a key. Raises Conflict for the last key that may administer."""
     _keep_an_admin(tx, get(tx, key_id))
     return revoke(tx, key_id)
 
 
-def delete(tx: Tx, key_id: str) -> sa.Row[Any]:
+def delete(tx: Tx, key_id: str) -> ApiKey:
     """Forget a key altogether. Raises NotFound, and Conflict for the last key that may administer, or a seeded one."""
     found = _require_own(tx, key_id, "deleted", "revoke it: that is for good")
     _keep_an_admin(tx, found)
@@ -71,7 +73,7 @@ def delete(tx: Tx, key_id: str) -> sa.Row[Any]:
     return found
 
 
-def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[sa.Row[Any], str]:
+def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[ApiKey, str]:
     """Another key in the place of this one, which is revoked: its row, and the key itself, which is shown this once.
 
     Name, scopes and the moment it expires stay. Raises NotFound, and Conflict for a key that opens nothing any more
@@ -85,7 +87,7 @@ def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[sa.Row[Any], str]:
     return made
 
 
-def _require_own(tx: Tx, key_id: str, what: str, instead: str) -> sa.Row[Any]:
+def _require_own(tx: Tx, key_id: str, what: str, instead: str) -> ApiKey:
     """A key that was made here; one that the operator brought would come again with the next start."""
     found = get(tx, key_id)
     if key_id.startswith(ADMIN_KEY_ID):
@@ -93,7 +95,7 @@ def _require_own(tx: Tx, key_id: str, what: str, instead: str) -> sa.Row[Any]:
     return found
 
 
-def _keep_an_admin(tx: Tx, leaving: sa.Row[Any]) -> None:
+def _keep_an_admin(tx: Tx, leaving: ApiKey) -> None:
     """Nobody can lock everybody out by mistake."""
     if not (is_active(leaving, tx.now) and allows(leaving.scopes, Scope.ADMIN)):
         return
@@ -105,17 +107,17 @@ def _keep_an_admin(tx: Tx, leaving: sa.Row[Any]) -> None:
         raise Conflict(message, "make another one with this scope first")
 
 
-def is_active(row: sa.Row[Any], now: float) -> bool:
+def is_active(row: ApiKey, now: float) -> bool:
     """Whether the key opens anything at `now`."""
     return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
-def find_any(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+def find_any(tx: Tx, key_digest: str) -> ApiKey | None:
     """The key with this digest, active or not; None for one that vvwatch did not make."""
-    return tx.first(sa.select(api_keys).where(api_keys.c.digest == key_digest))
+    return first_of(ApiKey, tx.execute(sa.select(api_keys).where(api_keys.c.digest == key_digest)))
 
 
-def find_active(tx: Tx, key_digest: str) -> sa.Row[Any] | None:
+def find_active(tx: Tx, key_digest: str) -> ApiKey | None:
     """The active key with this digest, or None."""
     row = find_any(tx, key_digest)
     return row if row is not None and is_active(row, tx.now) else None
@@ -126,11 +128,11 @@ def is_still_active(tx: Tx, key_id: str, created_at: float) -> bool:
 
     The id of the operator's key goes on with the next key that they bring; the moment tells the two apart.
     """
-    row = tx.first(sa.select(api_keys).where(api_keys.c.id == key_id))
+    row = first_of(ApiKey, tx.execute(sa.select(api_keys).where(api_keys.c.id == key_id)))
     return row is not None and row.created_at == created_at and is_active(row, tx.now)
 
 
-def should_note_use(row: sa.Row[Any], now: float) -> bool:
+def should_note_use(row: ApiKey, now: float) -> bool:
     """Whether the key's last use was noted long enough ago to note this one."""
     return row.last_used_at is None or abs(now - row.last_used_at) >= _USE_NOTED_EVERY_SECONDS
 
@@ -140,9 +142,9 @@ def note_use(tx: Tx, key_id: str) -> None:
     tx.update(api_keys, key_id, last_used_at=tx.now)
 
 
-def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> sa.Row[Any]:
+def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> ApiKey:
     """Let `key` administer, in place of what was seeded under `key_id` before. A known key is left as it is."""
-    known = tx.first(sa.select(api_keys).where(api_keys.c.digest == digest(key)))
+    known = find_any(tx, digest(key))
     if known is not None:
         return known
     values = {**_columns("admin", [Scope.ADMIN], key), "created_at": tx.now}

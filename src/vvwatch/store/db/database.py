@@ -52,6 +52,13 @@ def _identity(table: sa.Table, ref: str) -> sa.ColumnElement[bool]:
     return table.c.id == (int(ref) if integer else ref)
 
 
+class Entity(Protocol):
+    """A row with an id."""
+
+    @property
+    def id(self) -> Any: ...
+
+
 @dataclass
 class Tx:
     """One transaction. `now` is its moment in epoch seconds; what is `put` becomes work when it commits."""
@@ -193,7 +200,7 @@ class Tx:
         queue = queue_of(self.conn, kind, ref)
         self.jobs.append(Job(kind, str(ref), revision, at, queue=queue, priority=priority))
 
-    def nudge(self, kind: Kind, row: sa.Row[Any], at: float, priority: Priority = Priority.NORMAL) -> None:
+    def nudge(self, kind: Kind, row: Entity, at: float, priority: Priority = Priority.NORMAL) -> None:
         """Make the entity due `at`; whatever was put for it before is stale."""
         table = ENTITIES[kind]
         moved = sa.update(table).where(table.c.id == row.id).values(revision=table.c.revision + 1)

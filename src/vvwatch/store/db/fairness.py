@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
@@ -43,6 +43,17 @@ class Pieces:
     waits_alone: sa.ColumnElement[bool] | None = None
 
 
+class Whole(Protocol):
+    """An import job or a run, with the counts of its ended pieces."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def concurrency(self) -> int: ...
+
+
 FILES: Final = Pieces(
     Kind.IMPORT_FILE,
     import_files,
@@ -67,7 +78,7 @@ ITEMS: Final = Pieces(
 _ALL: Final = {pieces.kind: pieces for pieces in (FILES, ITEMS)}
 
 
-def enqueue_next(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
+def enqueue_next(tx: Tx, pieces: Pieces, whole: Whole) -> int:
     """Put the next pieces of `whole` (an import job or a run), up to its share; returns how many.
 
     The caller has changed or guarded the whole: nobody else feeds it meanwhile.
@@ -86,7 +97,7 @@ def enqueue_next(tx: Tx, pieces: Pieces, whole: sa.Row[Any]) -> int:
         .order_by(pieces.order)
         .limit(room)
     )
-    begun = in_hand.busy + sum(whole._mapping[name] for name in pieces.ended)
+    begun = in_hand.busy + sum(getattr(whole, name) for name in pieces.ended)
     rows = tx.all(fresh)
     for position, row in enumerate(rows):
         priority = _priority(whole.priority, first=in_hand.busy + position == 0, begun=begun + position)

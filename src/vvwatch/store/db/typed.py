@@ -28,6 +28,11 @@ def model_of(model: type[Model], row: sa.Row[Any]) -> Model:
     return model(**row._mapping)
 
 
+def model_or_none(model: type[Model], row: sa.Row[Any] | None) -> Model | None:
+    """Return `row` as a `model`, or None for None."""
+    return None if row is None else model_of(model, row)
+
+
 def models_of(model: type[Model], rows: Iterable[sa.Row[Any]]) -> list[Model]:
     """Return `rows` as a list of `model`."""
     return [model_of(model, row) for row in rows]
@@ -35,5 +40,4 @@ def models_of(model: type[Model], rows: Iterable[sa.Row[Any]]) -> list[Model]:
 
 def first_of(model: type[Model], result: sa.CursorResult[Any] | sa.Result[Any]) -> Model | None:
     """Return the first row of `result` as a `model`, or None without any."""
-    row = result.first()
-    return None if row is None else model_of(model, row)
+    return model_or_none(model, result.first())

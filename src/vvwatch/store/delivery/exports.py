@@ -16,6 +16,7 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.runs import Run
 from vvwatch.store.schema import (
     connectors,
     export_automations,
@@ -121,7 +122,7 @@ def _resolve_destination(tx: Tx, to: Destination) -> dict[str, Any]:
     }
 
 
-def request_automatic(tx: Tx, run: sa.Row[Any]) -> str | None:
+def request_automatic(tx: Tx, run: Run) -> str | None:
     """Export a run's results, while they are kept, by its index's automation; once per run.
 
     Returns the id of a new export.

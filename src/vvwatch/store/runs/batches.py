@@ -14,6 +14,8 @@ from vvwatch.core.runs import ItemStatus
 from vvwatch.core.tallies import tallied
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx, is_one_of, upsert
+from vvwatch.store.db.typed import model_of
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import llm_calls
 from vvwatch.store.runs.journal import SegmentCounts
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
@@ -111,9 +113,9 @@ def select_media(whole: MediaSet) -> sa.Select[Any]:
     return sa.select(media.c.id, order.label("place")).where(*wanted).order_by(order)
 
 
-def add_next_items(tx: Tx, run: sa.Row[Any]) -> sa.Row[Any]:
+def add_next_items(tx: Tx, run: Run) -> Run:
     """Let the next of its media be items of the run; returns it as it is then, `filling` NULL when it is whole."""
-    whole = MediaSet(**run.filling)
+    whole = MediaSet(**(run.filling or {}))
     rows = tx.all(select_media(whole).limit(AT_ONCE))
     ids = [row.id for row in rows]
     add_items(tx, run.id, ids)
@@ -122,7 +124,7 @@ def add_next_items(tx: Tx, run: sa.Row[Any]) -> sa.Row[Any]:
     return update_run(tx, run, total_items=run.total_items + len(rows), filling=rest, tally=tally)
 
 
-def cancel_items(tx: Tx, run: sa.Row[Any], *which: sa.ColumnElement[bool], few: bool = False) -> sa.Row[Any]:
+def cancel_items(tx: Tx, run: Run, *which: sa.ColumnElement[bool], few: bool = False) -> Run:
     """Let the next of `which` items of the run be cancelled, or all, as they are `few`; the run as it is then."""
     table = run_items
     some = (
@@ -183,8 +185,8 @@ def has_never_queued(tx: Tx, run_id: str) -> bool:
     )
 
 
-def update_run(tx: Tx, run: sa.Row[Any], **values: Any) -> sa.Row[Any]:
+def update_run(tx: Tx, run: Run, **values: Any) -> Run:
     """The run with these columns."""
     table = prompt_runs
     update = sa.update(table).where(table.c.id == run.id).values(updated_at=tx.now, **values)
-    return tx.execute(update.returning(table)).one()
+    return model_of(Run, tx.execute(update.returning(table)).one())

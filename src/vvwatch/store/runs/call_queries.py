@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import columns, models_of
+from vvwatch.store.models.runs import LlmCall, Run, SegmentRetry
 from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import llm_calls
 
 
-def list_calls(
-    tx: Tx, run_id: str, after: str | None, limit: int
-) -> tuple[sa.Row[Any], Sequence[sa.Row[Any]]]:
+def list_calls(tx: Tx, run_id: str, after: str | None, limit: int) -> tuple[Run, Sequence[LlmCall]]:
     """Return the run, and its calls in the order in which they were begun, from the one behind `after` on.
 
     Raises NotFound.
     """
     run = run_queries.get(tx, run_id)
     table = llm_calls
-    columns = [column for column in table.c if column is not table.c.answer]
     wanted = table.c.run_id == run_id, table.c.id > (after or "")
-    return run, tx.all(sa.select(*columns).where(*wanted).order_by(table.c.id).limit(limit))
+    chosen = sa.select(*columns(LlmCall, table)).where(*wanted).order_by(table.c.id).limit(limit)
+    return run, models_of(LlmCall, tx.all(chosen))
 
 
-def sum_retry_calls(tx: Tx, retry: sa.Row[Any]) -> tuple[int, int, int]:
+def sum_retry_calls(tx: Tx, retry: SegmentRetry) -> tuple[int, int, int]:
     """Return how many calls of a retry have ended, how many of those without a price, and what the others cost."""
     table = llm_calls
     mine = table.c.run_item_id == retry.run_item_id, table.c.generation == retry.id

@@ -12,6 +12,8 @@ from vvwatch.core.imports import ImportStatus
 from vvwatch.core.runs import TERMINAL, ItemStatus, RunStatus
 from vvwatch.ports import Job, Kind
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import model_of, model_or_none
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import endings, runs
 from vvwatch.store.runs.batches import NEVER_QUEUED, cancel_items, has_never_queued, update_run
 from vvwatch.store.runs.endings import RunEnd
@@ -30,7 +32,7 @@ _QUEUED: Final = run_items.c.next_at.is_not(None)
 
 def advance(tx: Tx, job: Job) -> RunEnd | None:
     """Take the run's next step; how it ended, when that was the last. None for a stale job."""
-    run = tx.claim(job, updated_at=tx.now)
+    run = model_or_none(Run, tx.claim(job, updated_at=tx.now))
     if run is None:
         return None
     if run.stop is not None or run.status in TERMINAL:
@@ -40,7 +42,7 @@ def advance(tx: Tx, job: Job) -> RunEnd | None:
     return runs.add_next_media(tx, run)
 
 
-def _check_import(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+def _check_import(tx: Tx, run: Run) -> RunEnd | None:
     """Begin when the import has ended. Where it failed or was cancelled, the run ends as it did."""
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == run.filling["id"]))
     if job is not None and job.status not in import_machine.TERMINAL:
@@ -55,12 +57,12 @@ def _check_import(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     return runs.add_next_media(tx, run)
 
 
-def cancel(tx: Tx, run_id: str, requested_by: str) -> sa.Row[Any]:
+def cancel(tx: Tx, run_id: str, requested_by: str) -> Run:
     """Let what the run has under way end, and nothing new begin; the run as it is then.
 
     One that was cancelled before, or has ended, stays as it is. Raises NotFound.
     """
-    run = tx.require(prompt_runs, "prompt_run", run_id)
+    run = model_of(Run, tx.require(prompt_runs, "prompt_run", run_id))
     if run.stop is None and run.status not in TERMINAL:
         asked = {
             "requested_at": tx.now,
@@ -74,7 +76,7 @@ def cancel(tx: Tx, run_id: str, requested_by: str) -> sa.Row[Any]:
     return runs.get(tx, run_id)
 
 
-def abort(tx: Tx, run: sa.Row[Any]) -> None:
+def abort(tx: Tx, run: Run) -> None:
     """The run, which has not ended, ends now; what works on it records nothing more."""
     run = _stop_run(tx, run)
     cancel_items(tx, run, _QUEUED, few=True)
@@ -82,13 +84,13 @@ def abort(tx: Tx, run: sa.Row[Any]) -> None:
     _cancel_next(tx, runs.get(tx, run.id))
 
 
-def _stop_run(tx: Tx, run: sa.Row[Any], **values: Any) -> sa.Row[Any]:
+def _stop_run(tx: Tx, run: Run, **values: Any) -> Run:
     """It has no share of anything any more, takes in nothing, and what was put for it is stale."""
     revision = prompt_runs.c.revision + 1
     return update_run(tx, run, concurrency=0, filling=None, revision=revision, next_at=None, **values)
 
 
-def _cancel_next(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+def _cancel_next(tx: Tx, run: Run) -> RunEnd | None:
     run = cancel_items(tx, run, *NEVER_QUEUED)
     if has_never_queued(tx, run.id):
         tx.enqueue(Kind.RUN, run.id, run.revision, tx.now)

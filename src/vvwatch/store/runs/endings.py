@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
 from vvwatch.core import runs as machine
 from vvwatch.core.runs import RunStatus
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs.batches import update_run
 
 
@@ -24,13 +23,12 @@ class RunEnd:
     export_id: str | None
 
 
-def count_ended_items(run: sa.Row[Any]) -> int:
+def count_ended_items(run: Run) -> int:
     """How many of its items have ended."""
-    count: int = run.completed_items + run.partial_items + run.failed_items + run.cancelled_items
-    return count
+    return run.completed_items + run.partial_items + run.failed_items + run.cancelled_items
 
 
-def end_if_done(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+def end_if_done(tx: Tx, run: Run) -> RunEnd | None:
     """End the run if it is whole and the last of its items has ended; None when it goes on, or had ended before."""
     if run.filling is not None or count_ended_items(run) < run.total_items or run.status in machine.TERMINAL:
         return None
@@ -41,7 +39,7 @@ def end_if_done(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     return end_run(tx, run, status, error if status is RunStatus.FAILED else None)
 
 
-def end_run(tx: Tx, run: sa.Row[Any], status: RunStatus, error: str | None = None) -> RunEnd:
+def end_run(tx: Tx, run: Run, status: RunStatus, error: str | None = None) -> RunEnd:
     """The run ends so, and fires its export."""
     machine.check_transition(run.status, status)
     ended = update_run(tx, run, status=status, error_message=error, completed_at=tx.now)
@@ -49,7 +47,7 @@ def end_run(tx: Tx, run: sa.Row[Any], status: RunStatus, error: str | None = Non
     return RunEnd(run.id, status, exports.request_automatic(tx, ended))
 
 
-def event_data(run: sa.Row[Any]) -> dict[str, Any]:
+def event_data(run: Run) -> dict[str, Any]:
     """What webhooks are told of a prompt run."""
     return {
         "run_id": run.id,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.runs import Run, RunItem, SegmentResult
 from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import run_items, segment_results
 
@@ -18,8 +19,8 @@ from vvwatch.store.schema import run_items, segment_results
 class FailedItem:
     """An item with failures: its row, and the segments of it that failed, in order, as far as they are kept."""
 
-    item: sa.Row[Any]
-    segments: Sequence[sa.Row[Any]]
+    item: RunItem
+    segments: Sequence[SegmentResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Failures:
     failed by those.
     """
 
-    run: sa.Row[Any]
+    run: Run
     items: Sequence[FailedItem]
     item_count: int
     segment_count: int
@@ -55,15 +56,16 @@ def list_failures(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
     some = (
         sa.select(run_items).where(*wanted, run_items.c.id > after_item).order_by(run_items.c.id).limit(limit)
     )
-    rows = tx.all(some)
+    rows = models_of(RunItem, tx.all(some))
     found = _failed_segments(tx, [row.id for row in rows])
     return Failures(run, [FailedItem(row, found.get(row.id, ())) for row in rows], *map(int, counts))
 
 
-def _failed_segments(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, Sequence[sa.Row[Any]]]:
+def _failed_segments(tx: Tx, item_ids: Sequence[int]) -> Mapping[int, Sequence[SegmentResult]]:
     table = segment_results
     wanted = table.c.run_item_id.in_(item_ids), table.c.error.is_not(None)
-    found: dict[int, list[sa.Row[Any]]] = {}
-    for row in tx.all(sa.select(table).where(*wanted).order_by(table.c.run_item_id, table.c.ordinal)):
+    found: dict[int, list[SegmentResult]] = {}
+    chosen = sa.select(table).where(*wanted).order_by(table.c.run_item_id, table.c.ordinal)
+    for row in models_of(SegmentResult, tx.all(chosen)):
         found.setdefault(row.run_item_id, []).append(row)
     return found

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from vvwatch.core.media import Probe
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.runs import Run
 from vvwatch.store.schema import media
 
 
@@ -28,7 +29,7 @@ def correct_probe(tx: Tx, media_id: str, probe: Probe | None) -> float:
 
 
 def set_media_status(
-    tx: Tx, event_type: str, run: sa.Row[Any], row: sa.Row[Any], status: str, error: str | None = None
+    tx: Tx, event_type: str, run: Run, row: sa.Row[Any], status: str, error: str | None = None
 ) -> None:
     """The media item stands so since the run has come to it; `row` is its own."""
     tx.update(media, row.id, status=status, updated_at=tx.now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -12,6 +12,8 @@ from vvwatch.core.budgets import day_scope
 from vvwatch.core.runs import ItemStatus
 from vvwatch.errors import BudgetReached, ProcessorUnavailable
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.runs import PausedProcessor, ScopeSpending, WaitingRun
 from vvwatch.store.runs import processor_states, quotas, spending
 from vvwatch.store.schema import prompt_runs, run_items
 
@@ -24,10 +26,10 @@ _WAIT_CODES: Final = (BudgetReached.code, ProcessorUnavailable.code)
 class Figures:
     """By processor: why it is paused, what it did today, how many calls of it are in flight; `spent` is by scope."""
 
-    paused: Mapping[str, sa.Row[Any]]
-    today: Mapping[str, sa.Row[Any]]
+    paused: Mapping[str, PausedProcessor]
+    today: Mapping[str, ScopeSpending]
     in_flight: Mapping[str, int]
-    spent: Mapping[str, sa.Row[Any]]
+    spent: Mapping[str, ScopeSpending]
 
 
 def read_figures(tx: Tx, names: Iterable[str], scopes: Iterable[str]) -> Figures:
@@ -44,13 +46,10 @@ def read_figures(tx: Tx, names: Iterable[str], scopes: Iterable[str]) -> Figures
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """What does not go on: the processors that are paused, and the runs that wait.
+    """What does not go on: the processors that are paused, and the runs that wait."""
 
-    A run that waits has `run_id`, `processor`, `code`, `message`, how many `items` wait, and `next_at`.
-    """
-
-    paused: Sequence[sa.Row[Any]]
-    waiting: Sequence[sa.Row[Any]]
+    paused: Sequence[PausedProcessor]
+    waiting: Sequence[WaitingRun]
 
 
 def read_blocked(tx: Tx) -> Blocked:
@@ -71,4 +70,5 @@ def read_blocked(tx: Tx) -> Blocked:
         .where(prompt_runs.c.processor.not_in(names))
         .group_by(item.run_id, prompt_runs.c.processor, item.error_code)
     )
-    return Blocked(paused, tx.all(waiting.order_by(item.run_id).limit(_MOST_WAITING)))
+    rows = tx.all(waiting.order_by(item.run_id).limit(_MOST_WAITING))
+    return Blocked(paused, models_of(WaitingRun, rows))

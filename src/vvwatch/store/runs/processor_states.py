@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -16,7 +16,9 @@ from vvwatch.core.events import iso
 from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Kind
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.runs import PausedProcessor
 from vvwatch.store.schema import processor_states, prompt_runs, run_items, segment_retries
 
 _MOST_NUDGED: Final = 500
@@ -55,9 +57,10 @@ def find_pause(tx: Tx, name: str) -> ProcessorPaused | None:
     return find_pauses(tx, [name]).get(name)
 
 
-def list_paused(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_paused(tx: Tx) -> Sequence[PausedProcessor]:
     """Return the rows of the processors that are paused now, by name."""
-    return tx.all(sa.select(processor_states).where(*_is_paused(tx.now)).order_by(_TABLE.name))
+    chosen = sa.select(processor_states).where(*_is_paused(tx.now)).order_by(_TABLE.name)
+    return models_of(PausedProcessor, tx.all(chosen))
 
 
 def _is_paused(now: float) -> tuple[sa.ColumnElement[bool], ...]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from vvwatch.core.runs import ItemStatus
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.runs import Run, RunItemWithMedia, SegmentResult
 from vvwatch.store.runs import run_queries
-from vvwatch.store.schema import media, run_items, segment_results
+from vvwatch.store.schema import run_items, segment_results
 
 _ENDED = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED)
 
@@ -27,8 +29,8 @@ class ResultPosition(NamedTuple):
 class Result:
     """One result: an item as in `runs.ItemView`, and its segment; None for the item as a whole."""
 
-    item: sa.Row[Any]
-    segment: sa.Row[Any] | None
+    item: RunItemWithMedia
+    segment: SegmentResult | None
 
     @property
     def place(self) -> ResultPosition:
@@ -40,7 +42,7 @@ class Result:
 class Results:
     """A run and some of its results."""
 
-    run: sa.Row[Any]
+    run: Run
     results: Sequence[Result]
 
 
@@ -54,7 +56,9 @@ def list_segments(
         later = sa.or_(run_items.c.media_id > after.media_id, table.c.ordinal > after.ordinal)
         wanted += [run_items.c.media_id >= after.media_id, later]
     chosen = sa.select(table).join(run_items, run_items.c.id == table.c.run_item_id).where(*wanted)
-    rows = tx.all(chosen.order_by(run_items.c.media_id, table.c.ordinal).limit(limit))
+    rows = models_of(
+        SegmentResult, tx.all(chosen.order_by(run_items.c.media_id, table.c.ordinal).limit(limit))
+    )
     items = {
         item.id: item for item in _list_items(tx, [run_items.c.id.in_({row.run_item_id for row in rows})])
     }
@@ -71,7 +75,7 @@ def list_videos(
     return Results(run, [Result(item, None) for item in _list_items(tx, wanted, limit)])
 
 
-def _get_run(tx: Tx, run_id: str, video_id: str | None) -> sa.Row[Any]:
+def _get_run(tx: Tx, run_id: str, video_id: str | None) -> Run:
     return run_queries.get(tx, run_id) if video_id is None else run_queries.get_item(tx, run_id, video_id).run
 
 
@@ -82,7 +86,6 @@ def _conditions(run_id: str, video_id: str | None) -> list[sa.ColumnElement[bool
 
 def _list_items(
     tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], limit: int | None = None
-) -> Sequence[sa.Row[Any]]:
-    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
-    chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id).where(*wanted)
-    return tx.all(chosen.order_by(run_items.c.media_id).limit(limit))
+) -> Sequence[RunItemWithMedia]:
+    chosen = run_queries.select_items().where(*wanted).order_by(run_items.c.media_id).limit(limit)
+    return models_of(RunItemWithMedia, tx.all(chosen))

@@ -16,6 +16,8 @@ from vvwatch.errors import NotFound
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of, model_of, models_of
+from vvwatch.store.models.runs import Run, RunItemWithMedia, ScopeSpending, SegmentResult
 from vvwatch.store.runs import spending
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results, segment_retries
 
@@ -43,26 +45,23 @@ class RunTally:
 class RunView:
     """A run and its tally. `spent`: what its calls came to (a row of `spending`), None when it made none."""
 
-    run: sa.Row[Any]
+    run: Run
     tally: RunTally
-    spent: sa.Row[Any] | None = None
+    spent: ScopeSpending | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One media item of a run, with its run, and some of its segment results in order.
+    """One media item of a run, with its run, and some of its segment results in order."""
 
-    `item` is a row of `run_items` with the columns of its `media` row prefixed `media_`.
-    """
-
-    run: sa.Row[Any]
-    item: sa.Row[Any]
-    segments: Sequence[sa.Row[Any]]
+    run: Run
+    item: RunItemWithMedia
+    segments: Sequence[SegmentResult]
 
 
-def get(tx: Tx, run_id: str) -> sa.Row[Any]:
+def get(tx: Tx, run_id: str) -> Run:
     """The run; raises NotFound."""
-    return tx.require(prompt_runs, "prompt_run", run_id)
+    return model_of(Run, tx.require(prompt_runs, "prompt_run", run_id))
 
 
 def processors_in_use(tx: Tx) -> set[str]:
@@ -84,7 +83,9 @@ def get_view(tx: Tx, run_id: str) -> RunView:
 
 def list_newest(tx: Tx, limit: int) -> list[RunView]:
     """Runs, newest first."""
-    return _to_views(tx, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
+    return _to_views(
+        tx, models_of(Run, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
+    )
 
 
 def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
@@ -93,10 +94,10 @@ def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[
     wanted = [prompt_runs.c.index_id == index_id]
     wanted += [prompt_runs.c.id < before_id] if before_id is not None else []
     chosen = sa.select(prompt_runs).where(*wanted).order_by(prompt_runs.c.id.desc()).limit(limit)
-    return _to_views(tx, tx.all(chosen))
+    return _to_views(tx, models_of(Run, tx.all(chosen)))
 
 
-def _to_views(tx: Tx, found: Sequence[sa.Row[Any]]) -> list[RunView]:
+def _to_views(tx: Tx, found: Sequence[Run]) -> list[RunView]:
     tallies = {run.id: _to_tally(run.tally) for run in found if run.tally is not None}
     tallies |= _count_items(tx, [run.id for run in found if run.tally is None])
     for run in found:
@@ -146,13 +147,17 @@ def is_item_present() -> sa.ColumnElement[bool]:
     return sa.exists().where(*its).correlate(run_items)
 
 
+def select_items() -> sa.Select[Any]:
+    """Return the query of `RunItemWithMedia`."""
+    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
+    return sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
+
+
 def get_item(tx: Tx, run_id: str, media_id: str) -> ItemView:
     """One media item of a run, without its segments. Raises NotFound for the run, or a video not in it."""
     run = get(tx, run_id)
-    columns = [column.label(f"media_{column.name}") for column in media.c if column.name != "id"]
-    chosen = sa.select(run_items, *columns).join(media, media.c.id == run_items.c.media_id)
     its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, is_item_present()
-    found = tx.first(chosen.where(*its))
+    found = first_of(RunItemWithMedia, tx.execute(select_items().where(*its)))
     if found is None:
         raise NotFound("video", media_id, f"it is not part of prompt run {run_id}")
     return ItemView(run, found, ())
@@ -164,4 +169,4 @@ def list_item_segments(tx: Tx, run_id: str, media_id: str, after_ordinal: int, l
     table = segment_results
     following = table.c.run_item_id == found.item.id, table.c.ordinal > after_ordinal
     rows = tx.all(sa.select(table).where(*following).order_by(table.c.ordinal).limit(limit))
-    return ItemView(found.run, found.item, rows)
+    return ItemView(found.run, found.item, models_of(SegmentResult, rows))

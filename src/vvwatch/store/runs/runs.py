@@ -19,7 +19,9 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
+from vvwatch.store.db.typed import model_of, model_or_none
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.runs import Run, RunItem
 from vvwatch.store.runs import journal, llm_calls, media_items, processor_states
 from vvwatch.store.runs.batches import (
     MEDIA_STATUS,
@@ -141,7 +143,7 @@ def _prompt_columns(tx: Tx, prompt_id: str) -> dict[str, Any]:
     }
 
 
-def add_next_media(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
+def add_next_media(tx: Tx, run: Run) -> RunEnd | None:
     """Let the next media be items of the run, until it is whole; how it ended, when there is nothing to do."""
     run = add_next_items(tx, run) if run.filling is not None else run
     fairness.enqueue_next(tx, fairness.ITEMS, run)
@@ -151,22 +153,23 @@ def add_next_media(tx: Tx, run: sa.Row[Any]) -> RunEnd | None:
     return end_if_done(tx, run)
 
 
-def get(tx: Tx, run_id: str) -> sa.Row[Any]:
+def get(tx: Tx, run_id: str) -> Run:
     """The run; it exists."""
-    return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id)).one()
+    return model_of(Run, tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id)).one())
 
 
-def lock_run(tx: Tx, run_id: str) -> sa.Row[Any]:
+def lock_run(tx: Tx, run_id: str) -> Run:
     """The run as it stands, which the caller is about to change; all who end one of its items meet here."""
-    return tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id).with_for_update()).one()
+    chosen = sa.select(prompt_runs).where(prompt_runs.c.id == run_id).with_for_update()
+    return model_of(Run, tx.execute(chosen).one())
 
 
 @dataclass(frozen=True, slots=True)
 class ItemWork:
     """One media item to process, with all that is needed to do it. `paused`: why its processor may not be asked."""
 
-    item: sa.Row[Any]
-    run: sa.Row[Any]
+    item: RunItem
+    run: Run
     media: sa.Row[Any]
     connector: sa.Row[Any]
     paused: ProcessorPaused | None = None
@@ -176,14 +179,15 @@ class ItemWork:
 def begin_item(tx: Tx, job: Job) -> ItemWork | None:
     """Note the attempt and return the work; None when the job is stale or the run has ended."""
     table = run_items
-    item = tx.touch(
+    touched = tx.touch(
         job,
         attempts=table.c.attempts + 1,
         status=ItemStatus.PROCESSING,
         started_at=sa.func.coalesce(table.c.started_at, tx.now),
     )
-    if item is None:
+    if touched is None:
         return None
+    item = model_of(RunItem, touched)
     run = get(tx, item.run_id)
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
     if run.status in machine.TERMINAL:
@@ -224,7 +228,7 @@ def retry_item(
     processor was away, paused or out of budget, which is no attempt at the item.
     """
     found = tx.current(job)
-    run = None if found is None else tx.guard(prompt_runs, found.run_id)
+    run = None if found is None else model_or_none(Run, tx.guard(prompt_runs, found.run_id))
     if run is None:
         return None
     if run.stop is not None:
@@ -260,7 +264,7 @@ def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
     llm_calls.close_calls(tx, item.id)
     more_seconds = media_items.correct_probe(tx, item.media_id, result.probe)
     found = SegmentCounts(item.segment_count, item.failed_segment_count)
-    return _end_item(tx, item, columns["status"], found, more_seconds)
+    return _end_item(tx, model_of(RunItem, item), columns["status"], found, more_seconds)
 
 
 def item_columns(result: ProcessingResult) -> dict[str, Any]:
@@ -307,7 +311,7 @@ def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
     return ItemEnd(run.id, ItemStatus.CANCELLED, None, end.status, end.export_id)
 
 
-def _close_item(tx: Tx, job: Job, **told: Any) -> tuple[sa.Row[Any] | None, SegmentCounts]:
+def _close_item(tx: Tx, job: Job, **told: Any) -> tuple[RunItem | None, SegmentCounts]:
     """The item, which has ended before it was done, and what it has found until then, which counts."""
     item = tx.claim(job, completed_at=tx.now, **told)
     if item is None:
@@ -316,7 +320,7 @@ def _close_item(tx: Tx, job: Job, **told: Any) -> tuple[sa.Row[Any] | None, Segm
     found = journal.count_segments(tx, item.id)
     if found.segments:
         tx.update(run_items, item.id, **found.columns)
-    return item, found
+    return model_of(RunItem, item), found
 
 
 def plan_retry(tx: Tx, item_id: int, message: str, tries: int, patience: Patience) -> None:
@@ -328,7 +332,7 @@ def plan_retry(tx: Tx, item_id: int, message: str, tries: int, patience: Patienc
 
 
 def _end_item(
-    tx: Tx, item: sa.Row[Any], status: ItemStatus, found: SegmentCounts, more_seconds: float = 0.0
+    tx: Tx, item: RunItem, status: ItemStatus, found: SegmentCounts, more_seconds: float = 0.0
 ) -> ItemEnd:
     machine.check_transition(ItemStatus.PROCESSING, status)
     row = tx.execute(sa.select(media).where(media.c.id == item.media_id)).one()
@@ -346,12 +350,12 @@ def _end_item(
 
 def _count_item(
     tx: Tx,
-    run: sa.Row[Any],
+    run: Run,
     row: sa.Row[Any],
     status: ItemStatus,
     found: SegmentCounts,
     **more: float,
-) -> sa.Row[Any]:
+) -> Run:
     """The run, with an item more that has ended so; `row` is its media, `more` is tallied."""
     columns = prompt_runs.c
     grown = {
@@ -369,7 +373,7 @@ def _count_item(
     )
 
 
-def _announce_progress(tx: Tx, run: sa.Row[Any]) -> None:
+def _announce_progress(tx: Tx, run: Run) -> None:
     """Of a run that is whole: before that nobody knows how far it is."""
     done = count_ended_items(run)
     step = _PROGRESS_STEPS * done // run.total_items if run.filling is None and run.stop is None else 0

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
 from vvwatch.store.imports import media_queries
+from vvwatch.store.models.runs import SearchItem, SearchSegment
 from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
@@ -55,8 +57,8 @@ class SearchHit:
     `metadata` is JSON text.
     """
 
-    item: sa.Row[Any]
-    segment: sa.Row[Any] | None
+    item: SearchItem
+    segment: SearchSegment | None
     metadata: str | None
 
     @property
@@ -76,7 +78,7 @@ class SearchChunk:
 
 
 class _Items(NamedTuple):
-    rows: Sequence[sa.Row[Any]]
+    rows: Sequence[SearchItem]
     behind: (
         SearchPosition | None
     )  # where to go on when all of them were looked at; None when there is nothing more
@@ -173,8 +175,8 @@ def _read_with_results(
     wanted += [media.c.index_id.in_(scope.index_ids)] if scope.index_ids else []
     chosen = sa.select(*_COLUMNS).join(media, media.c.id == run_items.c.media_id)
     chosen = chosen.join(prompt_runs, prompt_runs.c.id == run_items.c.run_id).where(*wanted)
-    whole = tx.all(chosen.order_by(run_items.c.run_id.desc(), run_items.c.media_id.desc())) if good else []
-    return _Items(whole, behind)
+    chosen = chosen.order_by(run_items.c.run_id.desc(), run_items.c.media_id.desc())
+    return _Items(models_of(SearchItem, tx.all(chosen)) if good else [], behind)
 
 
 _COLUMNS: Final = (
@@ -216,7 +218,7 @@ def _read_segments(tx: Tx, items: _Items, after: SearchPosition | None) -> Searc
 
 def _list_good_segments(
     tx: Tx, item_ids: Sequence[int], begun: int | None, ordinal: int
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[SearchSegment]:
     columns = segment_results.c
     wanted: list[sa.ColumnElement[bool]] = [columns.run_item_id.in_(item_ids), columns.error.is_(None)]
     wanted += [sa.or_(columns.run_item_id != begun, columns.ordinal > ordinal)] if begun is not None else []
@@ -230,12 +232,12 @@ def _list_good_segments(
     ).where(*wanted)
     if len(item_ids) == 1:
         read = read.order_by(columns.ordinal).limit(_SEGMENTS_AT_ONCE)
-    return tx.all(read) if item_ids else []
+    return models_of(SearchSegment, tx.all(read)) if item_ids else []
 
 
-def _is_in(item: sa.Row[Any], place: SearchPosition) -> bool:
+def _is_in(item: SearchItem, place: SearchPosition) -> bool:
     return (item.run_id, item.media_id) == (place.run_id, place.media_id)
 
 
-def _end_of_item(item: sa.Row[Any]) -> SearchPosition:
+def _end_of_item(item: sa.Row[Any] | SearchItem) -> SearchPosition:
     return SearchPosition(item.run_id, item.media_id, WHOLE)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
 from vvwatch.store.imports import media_queries
+from vvwatch.store.models.runs import FoundSegment
 from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import prompt_runs, run_items, segment_results
 
@@ -25,12 +27,12 @@ class MediaSegments(NamedTuple):
 
     media_id: str
     run_id: str | None
-    rows: Sequence[sa.Row[Any]]
+    rows: Sequence[FoundSegment]
 
 
 def list_page(
     tx: Tx, media_id: str, run_id: str | None, latest: bool, after: SegmentPosition | None, limit: int
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[FoundSegment]:
     """Segments of a media item behind `after`, with `media_id`, `run_id`, `found_at` and the run's `not_done`.
 
     Of one run, of the `latest` that found any (a list that was begun keeps to its run), or of all. Raises NotFound
@@ -50,14 +52,14 @@ def list_page(
 
 def _list_of_item(
     tx: Tx, item_id: int | None, media_id: str, after: SegmentPosition | None, limit: int
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[FoundSegment]:
     wanted = [run_items.c.id == item_id, run_items.c.media_id == media_id]
     return [] if item_id is None else _list_matching(tx, wanted, after, limit)
 
 
 def _list_matching(
     tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: SegmentPosition | None, limit: int
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[FoundSegment]:
     table = segment_results
     columns = run_items.c.media_id, run_items.c.run_id, run_items.c.completed_at.label("found_at")
     chosen = (
@@ -69,7 +71,8 @@ def _list_matching(
     if after is not None:
         later = sa.and_(table.c.run_item_id == after.item_id, table.c.ordinal > after.ordinal)
         chosen = chosen.where(sa.or_(table.c.run_item_id < after.item_id, later))
-    return tx.all(chosen.order_by(table.c.run_item_id.desc(), table.c.ordinal).limit(limit))
+    chosen = chosen.order_by(table.c.run_item_id.desc(), table.c.ordinal).limit(limit)
+    return models_of(FoundSegment, tx.all(chosen))
 
 
 def _latest_item_id(tx: Tx, media_id: str) -> int | None:
@@ -93,7 +96,7 @@ def list_many(tx: Tx, targets: Mapping[tuple[str, str | None], None], limit: int
     return found
 
 
-def _list_target(tx: Tx, media_id: str, run_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def _list_target(tx: Tx, media_id: str, run_id: str | None, limit: int) -> Sequence[FoundSegment]:
     if run_id is None:
         return _list_of_item(tx, _latest_item_id(tx, media_id), media_id, None, limit)
     return _list_matching(tx, [run_items.c.media_id == media_id, run_items.c.run_id == run_id], None, limit)

@@ -30,8 +30,10 @@ from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of, model_of, model_or_none
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.runs import Run, RunItem, SegmentRetry
 from vvwatch.store.runs import journal, llm_calls, media_items, processor_states, runs
 from vvwatch.store.runs import run_queries as queries
 from vvwatch.store.runs.batches import update_run
@@ -58,7 +60,7 @@ class RetryEnd:
     export_id: str | None = None
 
 
-def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> sa.Row[Any]:
+def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> SegmentRetry:
     """Try a segment again that failed, or an item that failed as a whole. What would be tried later by itself is now.
 
     Raises NotFound, or Conflict for what did not fail, is being tried already, or has lost its results, and
@@ -95,7 +97,7 @@ def _require_alone(tx: Tx, item_id: int, ordinal: int, segment_id: str) -> None:
         raise Conflict(f"{what} is being tried again beside {segment_id!r}", "wait for that to end")
 
 
-def _find_processor(tx: Tx, run: sa.Row[Any]) -> None:
+def _find_processor(tx: Tx, run: Run) -> None:
     """Give a run whose processor is not configured (any more) to the one that answers to its model now."""
     if run.processor not in tx.processors.infos:
         tx.processors.choose(run.settings.get("processing_model"), run.prompt_id)
@@ -111,7 +113,7 @@ def _find_planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
     return tx.first(sa.select(table).where(*mine, *waits))
 
 
-def _failed_ordinal(tx: Tx, item: sa.Row[Any], segment_id: str) -> int:
+def _failed_ordinal(tx: Tx, item: RunItem, segment_id: str) -> int:
     """Which segment of the item that is; raises NotFound, or Conflict when it did not fail."""
     item_id, ordinal = segment_of(segment_id) or (0, 0)
     if item_id != item.id:
@@ -137,16 +139,17 @@ def _is_segment(item_id: int, ordinal: int) -> tuple[sa.ColumnElement[bool], ...
     return segment_results.c.run_item_id == item_id, segment_results.c.ordinal == ordinal
 
 
-def get(tx: Tx, retry_id: str) -> sa.Row[Any]:
+def get(tx: Tx, retry_id: str) -> SegmentRetry:
     """The retry; it exists."""
-    return tx.execute(sa.select(segment_retries).where(segment_retries.c.id == retry_id)).one()
+    chosen = sa.select(segment_retries).where(segment_retries.c.id == retry_id)
+    return model_of(SegmentRetry, tx.execute(chosen).one())
 
 
-def find(tx: Tx, run_id: str, media_id: str, segment_id: str, retry_id: str) -> sa.Row[Any]:
+def find(tx: Tx, run_id: str, media_id: str, segment_id: str, retry_id: str) -> SegmentRetry:
     """This retry of this segment. Raises NotFound."""
     found = queries.get_item(tx, run_id, media_id)
     wanted = segment_retries.c.id == retry_id, segment_retries.c.run_item_id == found.item.id
-    row = tx.first(sa.select(segment_retries).where(*wanted))
+    row = first_of(SegmentRetry, tx.execute(sa.select(segment_retries).where(*wanted)))
     if row is None or segment_of(segment_id) != (found.item.id, row.ordinal):
         raise NotFound("segment_retry", retry_id)
     return row
@@ -156,7 +159,7 @@ def find(tx: Tx, run_id: str, media_id: str, segment_id: str, retry_id: str) -> 
 class RetryWork:
     """One retry to make, with all that is needed to do it."""
 
-    retry: sa.Row[Any]
+    retry: SegmentRetry
     work: ItemWork
 
 
@@ -167,7 +170,7 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
     row = tx.touch(job, attempts=table.c.attempts + 1, status=RetryStatus.PROCESSING, started_at=started)
     if row is None:
         return None
-    item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
+    item = _get_item(tx, row.run_item_id)
     run = runs.get(tx, item.run_id)
     source = _find_media(tx, item)
     if source is None:
@@ -177,16 +180,20 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
         return None
     connector = tx.execute(sa.select(connectors).where(connectors.c.id == source.connector_id)).one()
     paused = processor_states.find_pause(tx, run.processor)
-    return RetryWork(row, ItemWork(item, run, source, connector, paused))
+    return RetryWork(model_of(SegmentRetry, row), ItemWork(item, run, source, connector, paused))
 
 
-def _find_media(tx: Tx, item: sa.Row[Any]) -> sa.Row[Any] | None:
+def _get_item(tx: Tx, item_id: int) -> RunItem:
+    return model_of(RunItem, tx.execute(sa.select(run_items).where(run_items.c.id == item_id)).one())
+
+
+def _find_media(tx: Tx, item: RunItem) -> sa.Row[Any] | None:
     """The media of the item; None when it was deleted."""
     there = media.c.id == item.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return tx.first(sa.select(media).where(*there))
 
 
-def _is_exported(tx: Tx, run: sa.Row[Any]) -> bool:
+def _is_exported(tx: Tx, run: Run) -> bool:
     """Whether something is being built from the run's results, which may not change meanwhile."""
     table = exports_table
     reads = sa.or_(table.c.run_id == run.id, table.c.index_id == run.index_id)
@@ -245,27 +252,28 @@ def end_retries(tx: Tx, which: sa.ColumnElement[bool]) -> None:
         fail(tx, Job(Kind.SEGMENT_RETRY, row.id, row.revision, tx.now), *_DELETED)
 
 
-def _end_retry(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> sa.Row[Any] | None:
+def _end_retry(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> SegmentRetry | None:
     """What a retry of a whole item has found stays for the next one, unless this one has put it in its place."""
-    row = tx.claim(job, status=status, completed_at=tx.now, **values)
-    if row is not None:
-        llm_calls.close_calls(tx, row.run_item_id, row.id)
-        if status is RetryStatus.COMPLETED or row.ordinal != WHOLE:
-            journal.delete_retried(tx, row.run_item_id, None if row.ordinal == WHOLE else row.ordinal)
+    row = model_or_none(SegmentRetry, tx.claim(job, status=status, completed_at=tx.now, **values))
+    if row is None:
+        return None
+    llm_calls.close_calls(tx, row.run_item_id, row.id)
+    if status is RetryStatus.COMPLETED or row.ordinal != WHOLE:
+        journal.delete_retried(tx, row.run_item_id, None if row.ordinal == WHOLE else row.ordinal)
     return row
 
 
-def _run_id(tx: Tx, row: sa.Row[Any]) -> str:
+def _run_id(tx: Tx, row: SegmentRetry) -> str:
     chosen = sa.select(run_items.c.run_id).where(run_items.c.id == row.run_item_id)
     return str(tx.execute(chosen).scalar_one())
 
 
 def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
     """Let what was found replace the failure; counts follow. None for a stale job, or while an export goes first."""
-    row = tx.current(job)
+    row = model_or_none(SegmentRetry, tx.current(job))
     if row is None:
         return None
-    item = tx.execute(sa.select(run_items).where(run_items.c.id == row.run_item_id)).one()
+    item = _get_item(tx, row.run_item_id)
     run, source = runs.get(tx, item.run_id), _find_media(tx, item)
     if source is None or run.results != Results.KEPT:
         return fail(tx, job, *(_DELETED if source is None else _DROPPED))
@@ -286,9 +294,9 @@ def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
 class _RetryContext:
     """What a retry is of: its own row, the item, the run, and the media, as they were before."""
 
-    row: sa.Row[Any]
-    item: sa.Row[Any]
-    run: sa.Row[Any]
+    row: SegmentRetry
+    item: RunItem
+    run: Run
     source: sa.Row[Any]
 
 
@@ -302,7 +310,7 @@ def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult)
     return _correct_run(tx, of.row, _apply_whole(tx, of, result), told[1])
 
 
-def _find_same_segment(tx: Tx, item: sa.Row[Any], ordinal: int, result: ProcessingResult) -> Segment | None:
+def _find_same_segment(tx: Tx, item: RunItem, ordinal: int, result: ProcessingResult) -> Segment | None:
     """The stretch of before, if the media was cut there again."""
     before = tx.execute(sa.select(segment_results).where(*_is_segment(item.id, ordinal))).one()
     found = result.segments[ordinal] if ordinal < len(result.segments) else None
@@ -311,18 +319,18 @@ def _find_same_segment(tx: Tx, item: sa.Row[Any], ordinal: int, result: Processi
     return found if abs(found.end_time - before.end_time) <= _SAME_SECONDS else None
 
 
-def _fail_again(tx: Tx, job: Job, item: sa.Row[Any], ordinal: int, found: Segment | None) -> RetryEnd | None:
+def _fail_again(tx: Tx, job: Job, item: RunItem, ordinal: int, found: Segment | None) -> RetryEnd | None:
     if found is None:
         return fail(tx, job, "segment_moved", "the media is not cut there any more: run the prompt anew")
     _replace_segment(tx, item, ordinal, found)
     return fail(tx, job, "segment_failed", found.error or "")
 
 
-def _replace_segment(tx: Tx, item: sa.Row[Any], ordinal: int, found: Segment) -> None:
+def _replace_segment(tx: Tx, item: RunItem, ordinal: int, found: Segment) -> None:
     tx.execute(sa.update(segment_results).where(*_is_segment(item.id, ordinal)).values(asdict(found)))
 
 
-def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> sa.Row[Any]:
+def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
     """One segment of the item less has failed; the run as it counts then."""
     item, found = of.item, journal.count_segments(tx, of.item.id)
     columns: dict[str, Any] = dict(_status_columns(tx, item, result))
@@ -333,7 +341,7 @@ def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> sa.Ro
     return _recount_run(tx, of, columns, completed_segments=item.failed_segment_count - found.failed)
 
 
-def _status_columns(tx: Tx, item: sa.Row[Any], result: ProcessingResult) -> Mapping[str, Any]:
+def _status_columns(tx: Tx, item: RunItem, result: ProcessingResult) -> Mapping[str, Any]:
     """How the item stands with the segments that are in place. Nobody asks again about a whole that is missing."""
     if item.error_code == WHOLE_FAILED:
         return {"status": item.status, "error_code": item.error_code, "error_message": item.error_message}
@@ -342,7 +350,7 @@ def _status_columns(tx: Tx, item: sa.Row[Any], result: ProcessingResult) -> Mapp
     return {"status": ended.status, "error_code": ended.code, "error_message": ended.message}
 
 
-def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> sa.Row[Any]:
+def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
     """The item has been processed as a whole; the run as it counts then."""
     item, columns = of.item, runs.item_columns(result)
     tx.update(run_items, item.id, completed_at=tx.now, **columns)
@@ -356,7 +364,7 @@ def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> sa.Row[
     return _recount_run(tx, of, columns, **grown)
 
 
-def _recount_run(tx: Tx, of: _RetryContext, columns: Mapping[str, Any], **grown: int) -> sa.Row[Any]:
+def _recount_run(tx: Tx, of: _RetryContext, columns: Mapping[str, Any], **grown: int) -> Run:
     """The run, with an item whose `columns` now say how it stands."""
     ends = Counter({str(columns["status"]): 1})
     ends[of.item.status] -= 1
@@ -367,7 +375,7 @@ def _recount_run(tx: Tx, of: _RetryContext, columns: Mapping[str, Any], **grown:
     return update_run(tx, of.run, tally=tally, **{name: prompt_runs.c[name] + more[name] for name in more})
 
 
-def _correct_run(tx: Tx, row: sa.Row[Any], run: sa.Row[Any], error: str | None = None) -> RetryEnd:
+def _correct_run(tx: Tx, row: SegmentRetry, run: Run, error: str | None = None) -> RetryEnd:
     """A run that has ended has ended as it would have with this result: that is told, and exported, once each."""
     counts = run.total_items, run.completed_items, run.partial_items, run.failed_items
     status = corrected(RunStatus(run.status), *counts)

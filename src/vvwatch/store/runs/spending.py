@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from vvwatch.core.budgets import Spent
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.runs import ScopeSpending
 from vvwatch.store.schema import spending
 
 
@@ -78,10 +80,10 @@ def add_changes(tx: Tx, changes: Mapping[str, Change]) -> None:
         tx.execute(_add, rows)
 
 
-def read_spending(tx: Tx, scopes: Iterable[str]) -> Mapping[str, sa.Row[Any]]:
+def read_spending(tx: Tx, scopes: Iterable[str]) -> Mapping[str, ScopeSpending]:
     """Return the counts of those scopes in which anything was spent."""
     chosen = sa.select(spending).where(spending.c.scope.in_(list(scopes)))
-    return {row.scope: row for row in tx.all(chosen)}
+    return {row.scope: row for row in models_of(ScopeSpending, tx.all(chosen))}
 
 
 def read_spent(tx: Tx, scopes: Iterable[str]) -> Mapping[str, Spent]:

@@ -44,6 +44,7 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Clock, Job, Storage
 from vvwatch.ports.processing import Prober, Processor
+from vvwatch.store.models.runs import Run, RunItem, SegmentRetry
 from vvwatch.workflow.listings import closing
 from vvwatch.workflow.pipeline.liveness import Liveness, StoreState
 
@@ -113,7 +114,7 @@ class Attempt:
     connector: sa.Row[Any]
     key: str
     version: str
-    row: sa.Row[Any]
+    row: sa.Row[Any] | RunItem | SegmentRetry
     number: int
     started: float
     is_listed: bool = True
@@ -156,7 +157,7 @@ class Reading:
         """The storage of a connector's row; finding out where a folder really lies may block, so not here."""
         return await anyio.to_thread.run_sync(self.open_storage, connector)
 
-    def processor(self, run: sa.Row[Any]) -> Processor:
+    def processor(self, run: Run) -> Processor:
         """Return the processor of a run. Raises ModelNotConfigured where the configuration has it no more."""
         if run.processor in self.processors:
             return self.processors[run.processor]

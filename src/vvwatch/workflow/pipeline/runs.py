@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
-from typing import Any
-
-import sqlalchemy as sa
 
 from vvwatch.core.budgets import NO_BUDGETS, Budgets
 from vvwatch.core.identities import WHOLE
@@ -17,6 +14,7 @@ from vvwatch.errors import BudgetReached, Interrupted, MachineShortage, RunStopp
 from vvwatch.ports import Job, Storage
 from vvwatch.ports.processing import Item, Prompt
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.runs import RunItem, SegmentRetry
 from vvwatch.store.runs import course, runs, segment_retries
 from vvwatch.store.runs.journal import Owner
 from vvwatch.store.runs.runs import ItemEnd, ItemWork
@@ -139,7 +137,7 @@ class Runs:
         self._tell_end(end.run_id, end.run_status, end.export_id)
 
     async def _processed(
-        self, job: Job, work: ItemWork, retry: sa.Row[Any] | None = None
+        self, job: Job, work: ItemWork, retry: SegmentRetry | None = None
     ) -> ProcessingResult:
         if work.paused is not None:
             raise work.paused
@@ -149,7 +147,7 @@ class Runs:
         processor.check_prompt(item.prompt)
         return await processor.process(item)
 
-    def _item(self, storage: Storage, job: Job, work: ItemWork, retry: sa.Row[Any] | None) -> Item:
+    def _item(self, storage: Storage, job: Job, work: ItemWork, retry: SegmentRetry | None) -> Item:
         owner = _to_owner(job, work, retry)
         row, preset, prompt = work.media, work.run.settings or {}, work.run.prompt
         settings = RunSettings(**{name: preset[name] for name in _SETTINGS if preset.get(name) is not None})
@@ -225,17 +223,17 @@ class Runs:
             self._telemetry.emit("export.started", export=export_id, run=run_id)
 
 
-def _to_attempt(work: ItemWork, counted: sa.Row[Any], started: float) -> Attempt:
+def _to_attempt(work: ItemWork, counted: RunItem | SegmentRetry, started: float) -> Attempt:
     """`counted` is the row of the item, or of its retry."""
     media = work.media
     is_listed = str(work.run.executed_by).startswith("auto_")
-    is_planned = bool(counted._mapping.get("tries"))
+    is_planned = isinstance(counted, SegmentRetry) and counted.tries > 0
     number = counted.attempts - counted.waits
     told = counted, number, started, is_listed, is_planned, counted.waits
     return Attempt(work.connector, media.key, media.version, *told)
 
 
-def _to_owner(job: Job, work: ItemWork, retry: sa.Row[Any] | None) -> Owner:
+def _to_owner(job: Job, work: ItemWork, retry: SegmentRetry | None) -> Owner:
     processor = work.run.processor
     if retry is None:
         return Owner(job, work.run.id, work.item.id, work.media.id, processor, work.item.attempts)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
-
-import sqlalchemy as sa
+from typing import Concatenate, ParamSpec, TypeVar
 
 from vvwatch.ports import Clock
 from vvwatch.store.admin import deletions
 from vvwatch.store.admin.clearing import STEPS, clear_piece
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.admin import Deletion
 from vvwatch.telemetry import Telemetry
 
 P = ParamSpec("P")
@@ -49,7 +48,7 @@ class DeletionWorker:
                 self._telemetry.emit("task.failed", task=f"deletion of {deletion.resource_id}", error=error)
         return len(begun)
 
-    async def _carry_out(self, deletion: sa.Row[Any]) -> None:
+    async def _carry_out(self, deletion: Deletion) -> None:
         total = 0
         while rows := await self._pass(deletion):
             total += rows
@@ -58,7 +57,7 @@ class DeletionWorker:
             what = {"resource": deletion.resource, "id": deletion.resource_id}
             self._telemetry.emit("deletion.finished", **what, rows=total)
 
-    async def _pass(self, deletion: sa.Row[Any]) -> int:
+    async def _pass(self, deletion: Deletion) -> int:
         """All steps once; what a transaction that overlapped the acceptance has made since is found by the next."""
         if self._stopping():
             return 0

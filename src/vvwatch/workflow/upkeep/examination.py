@@ -25,6 +25,7 @@ from vvwatch.store.admin.attention import Failure
 from vvwatch.store.admin.database_queries import read_condition
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.runs import PausedProcessor
 from vvwatch.store.runs import processor_states
 from vvwatch.store.watching import automations, watch_queries
 from vvwatch.workflow.upkeep import findings, host, sandbox_report
@@ -95,7 +96,7 @@ class _Rows:
     exporting: Mapping[str, sa.Row[Any]]
     failures: Sequence[Failure]
     nodes: Sequence[nodes.Node]
-    paused: Sequence[sa.Row[Any]]
+    paused: Sequence[PausedProcessor]
     shortages: Sequence[shortages.WaitingWork]
     bad_keys: Sequence[audit.BadKeys]
 

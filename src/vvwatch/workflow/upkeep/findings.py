@@ -23,6 +23,7 @@ from vvwatch.store.admin.database_queries import Condition
 from vvwatch.store.admin.nodes import Node
 from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.db import migrations
+from vvwatch.store.models.runs import PausedProcessor
 
 _COMPATIBILITY: Final = "look the store up in docs/compatibility.md, which says what is done about it"
 _LARGE_WAL_BYTES: Final = 256 << 20
@@ -275,12 +276,12 @@ _RESTART: Final = "sudo systemctl restart vvwatch"
 _OR_RESTART: Final = f"; after a change of the configuration or a key instead: {_RESTART}"
 
 
-def pause_finding(row: sa.Row[Any]) -> Finding:
+def pause_finding(row: PausedProcessor) -> Finding:
     """A processor that nobody may ask; `row` is its state."""
     return Finding("paused", "problem", row.message, pause_remedy(row))
 
 
-def pause_remedy(row: sa.Row[Any]) -> str:
+def pause_remedy(row: PausedProcessor) -> str:
     """What ends the pause of a processor: what its error said, and the line that lets it go on."""
     if row.code == BudgetReached.code:
         return f"{row.hint}, then {_RESTART}"
