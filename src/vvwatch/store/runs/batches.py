@@ -1,4 +1,4 @@
-"""What a run does to all of its items: they come in, and are called off, a piece in each transaction."""
+"""Add media to a run, and cancel its items, in bounded batches: one batch per transaction."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from vvwatch.store.runs.journal import SegmentCounts
 from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 
 AT_ONCE: Final = 2000
-"""How many items come in, or are called off, at once."""
+"""The most items that one transaction adds or cancels."""
 
 TOTAL: Final = "total"
-"""What a tally calls all items of a type."""
+"""The key under which a tally counts all items of a media type."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaSet:
-    """All media `of` an `index` or an `import_job` with this id, from the one behind `after` on, in their order.
+    """All media `of` an `index` or an `import_job` with this id, in their order, from the one after `after`.
 
-    `upto` names the last one that belongs to it; None: nothing more is added. `awaited`: the import is still to end.
+    `upto` is the last one that belongs to it; None includes media added later. `awaited`: the import has not ended.
     """
 
     of: str
@@ -50,7 +50,7 @@ _MEDIA_SETS: Final[Mapping[str, tuple[sa.Column[Any], sa.Column[Any]]]] = {
 
 _PENDING: Final = sa.literal(str(ItemStatus.PENDING), literal_execute=True)
 NEVER_QUEUED: Final = run_items.c.status == _PENDING, run_items.c.next_at.is_(None)
-"""Items that were never put, as the index on them says it."""
+"""Conditions for items that were never queued, written as their index needs them."""
 
 
 MEDIA_STATUS: Final[Mapping[str, str]] = {
@@ -58,7 +58,7 @@ MEDIA_STATUS: Final[Mapping[str, str]] = {
     ItemStatus.PARTIAL: "processed",
     ItemStatus.FAILED: "failed",
 }
-"""How media stands when a run has ended with it, by how that went."""
+"""The media status after a run ended its item with a status."""
 
 _LAST_END: Final = (
     sa.select(sa.case(MEDIA_STATUS, value=run_items.c.status))
@@ -76,7 +76,7 @@ def _insert_items(dialect: str) -> Any:
 
 
 def add_items(tx: Tx, run_id: str, media_ids: Sequence[str]) -> None:
-    """These media are items of the run, in this order."""
+    """Add these media to the run as items, in this order."""
     if media_ids:
         rows = [(run_id, media_id) for media_id in media_ids]
         tx.insert_tuples(_insert_items(tx.conn.dialect.name), ("run_id", "media_id"), rows)
@@ -85,7 +85,7 @@ def add_items(tx: Tx, run_id: str, media_ids: Sequence[str]) -> None:
 def add_to_tally(
     tx: Tx, tally: Mapping[str, Any] | None, media_ids: Sequence[str], status: str
 ) -> Mapping[str, Any] | None:
-    """The tally with these media as well, as `total` (with their seconds) or as ended in this status."""
+    """Return the tally with these media added as `total` (with their seconds) or under this status."""
     if tally is None or not media_ids:
         return tally
     seconds = sa.func.coalesce(sa.func.sum(media.c.duration_seconds), 0.0).label("seconds")
@@ -100,13 +100,13 @@ def add_to_tally(
 
 
 def whole_index(tx: Tx, index_id: str) -> MediaSet:
-    """All media that an index has now."""
+    """Return the set of all media that the index has now."""
     last = tx.execute(sa.select(sa.func.max(media.c.id)).where(media.c.index_id == index_id)).scalar()
     return MediaSet("index", index_id, upto=last or "")
 
 
 def select_media(whole: MediaSet) -> sa.Select[Any]:
-    """The ids of its media that were kept, and their `place`."""
+    """Return the query of the set's media that were not deleted: their ids and their `place`."""
     belongs, order = _MEDIA_SETS[whole.of]
     wanted = [belongs == whole.id, order > whole.after, is_not_deleted(media.c.id)]
     wanted += [order <= whole.upto] if whole.upto is not None else []
@@ -114,7 +114,7 @@ def select_media(whole: MediaSet) -> sa.Select[Any]:
 
 
 def add_next_items(tx: Tx, run: Run) -> Run:
-    """Let the next of its media be items of the run; returns it as it is then, `filling` NULL when it is whole."""
+    """Add the next batch of media to the run and return the changed run; `filling` is None when all are added."""
     whole = MediaSet(**(run.filling or {}))
     rows = tx.all(select_media(whole).limit(AT_ONCE))
     ids = [row.id for row in rows]
@@ -125,7 +125,7 @@ def add_next_items(tx: Tx, run: Run) -> Run:
 
 
 def cancel_items(tx: Tx, run: Run, *which: sa.ColumnElement[bool], few: bool = False) -> Run:
-    """Let the next of `which` items of the run be cancelled, or all, as they are `few`; the run as it is then."""
+    """Cancel the next batch of matching items, or all of them if they are `few`; return the changed run."""
     table = run_items
     some = (
         sa.select(table.c.id)
@@ -156,7 +156,7 @@ def cancel_items(tx: Tx, run: Run, *which: sa.ColumnElement[bool], few: bool = F
 
 
 def _count_results(tx: Tx, item_ids: Sequence[int]) -> SegmentCounts:
-    """What items that were called off have found until then, which counts."""
+    """Close the calls of cancelled items, store how many segments each has, and return the sums."""
     for item_id in item_ids:
         llm_calls.close_calls(tx, item_id)
     results = segment_results
@@ -169,7 +169,7 @@ def _count_results(tx: Tx, item_ids: Sequence[int]) -> SegmentCounts:
 
 
 def restore_media_status(tx: Tx, media_ids: Sequence[str]) -> None:
-    """Media that no other run processes stand as the last one left them that came to an end with them."""
+    """Give media that no other run processes the status that the last run to finish them left."""
     if media_ids:
         another = run_items.c.media_id == media.c.id, run_items.c.status == ItemStatus.PROCESSING
         begun = media.c.id.in_(media_ids), media.c.status == "processing", ~sa.exists().where(*another)
@@ -178,7 +178,7 @@ def restore_media_status(tx: Tx, media_ids: Sequence[str]) -> None:
 
 
 def has_never_queued(tx: Tx, run_id: str) -> bool:
-    """Whether the run has items that were never put."""
+    """Return whether the run has items that were never queued."""
     return (
         tx.first(sa.select(run_items.c.id).where(run_items.c.run_id == run_id, *NEVER_QUEUED).limit(1))
         is not None
@@ -186,7 +186,7 @@ def has_never_queued(tx: Tx, run_id: str) -> bool:
 
 
 def update_run(tx: Tx, run: Run, **values: Any) -> Run:
-    """The run with these columns."""
+    """Set columns of the run and return it."""
     table = prompt_runs
     update = sa.update(table).where(table.c.id == run.id).values(updated_at=tx.now, **values)
     return model_of(Run, tx.execute(update.returning(table)).one())

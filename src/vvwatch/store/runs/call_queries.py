@@ -1,4 +1,4 @@
-"""The calls of models that a run made, and what they cost."""
+"""Queries of the model calls of a run, and of what they cost."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from vvwatch.store.schema import llm_calls
 
 
 def list_calls(tx: Tx, run_id: str, after: str | None, limit: int) -> tuple[Run, Sequence[LlmCall]]:
-    """Return the run, and its calls in the order in which they were begun, from the one behind `after` on.
-
-    Raises NotFound.
-    """
+    """Return the run and its calls in the order they began, from the one after `after`. Raises NotFound."""
     run = run_queries.get(tx, run_id)
     table = llm_calls
     wanted = table.c.run_id == run_id, table.c.id > (after or "")
@@ -26,7 +23,7 @@ def list_calls(tx: Tx, run_id: str, after: str | None, limit: int) -> tuple[Run,
 
 
 def sum_retry_calls(tx: Tx, retry: SegmentRetry) -> tuple[int, int, int]:
-    """Return how many calls of a retry have ended, how many of those without a price, and what the others cost."""
+    """Return the number of ended calls of a retry, how many of them have no price, and what the others cost."""
     table = llm_calls
     mine = table.c.run_item_id == retry.run_item_id, table.c.generation == retry.id
     rows = tx.all(sa.select(table.c.cost_nanousd).where(*mine, table.c.completed_at.is_not(None)))

@@ -1,4 +1,4 @@
-"""The course of a whole run: it waits for an import, takes in its media, and is called off."""
+"""The steps of a whole run: wait for an import, add its media, cancel it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _STATUS_AFTER_IMPORT: Final[Mapping[str, RunStatus]] = {
     ImportStatus.CANCELLED: RunStatus.CANCELLED,
 }
 GRACEFUL: Final = "graceful"
-"""How a run stops that was asked to: what is under way ends as it would, and nothing else begins."""
+"""The stop mode of a cancelled run: items under way finish, and nothing new begins."""
 
 _QUEUED: Final = run_items.c.next_at.is_not(None)
-"""As few items as the run's share is."""
+"""Items in the queue: never more than the run's share."""
 
 
 def advance(tx: Tx, job: Job) -> RunEnd | None:
-    """Take the run's next step; how it ended, when that was the last. None for a stale job."""
+    """Take the run's next step; return how it ended if that was the last. None for a stale job."""
     run = model_or_none(Run, tx.claim(job, updated_at=tx.now))
     if run is None:
         return None
@@ -43,7 +43,7 @@ def advance(tx: Tx, job: Job) -> RunEnd | None:
 
 
 def _check_import(tx: Tx, run: Run) -> RunEnd | None:
-    """Begin when the import has ended. Where it failed or was cancelled, the run ends as it did."""
+    """Begin once the import has ended. If the import failed or was cancelled, end the run the same way."""
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == run.filling["id"]))
     if job is not None and job.status not in import_machine.TERMINAL:
         tx.enqueue(Kind.RUN, run.id, run.revision, tx.now + runs.LOOK_AGAIN_SECONDS)
@@ -58,9 +58,9 @@ def _check_import(tx: Tx, run: Run) -> RunEnd | None:
 
 
 def cancel(tx: Tx, run_id: str, requested_by: str) -> Run:
-    """Let what the run has under way end, and nothing new begin; the run as it is then.
+    """Let items under way finish, begin nothing new, and return the run.
 
-    One that was cancelled before, or has ended, stays as it is. Raises NotFound.
+    A run that was cancelled before or has ended stays as it is. Raises NotFound.
     """
     run = model_of(Run, tx.require(prompt_runs, "prompt_run", run_id))
     if run.stop is None and run.status not in TERMINAL:
@@ -77,7 +77,7 @@ def cancel(tx: Tx, run_id: str, requested_by: str) -> Run:
 
 
 def abort(tx: Tx, run: Run) -> None:
-    """The run, which has not ended, ends now; what works on it records nothing more."""
+    """End the unfinished run now; its workers record nothing more."""
     run = _stop_run(tx, run)
     cancel_items(tx, run, _QUEUED, few=True)
     endings.end_run(tx, run, RunStatus.CANCELLED)
@@ -85,7 +85,7 @@ def abort(tx: Tx, run: Run) -> None:
 
 
 def _stop_run(tx: Tx, run: Run, **values: Any) -> Run:
-    """It has no share of anything any more, takes in nothing, and what was put for it is stale."""
+    """Take the run's share away, add no more media, and make its queued jobs stale."""
     revision = prompt_runs.c.revision + 1
     return update_run(tx, run, concurrency=0, filling=None, revision=revision, next_at=None, **values)
 

@@ -1,4 +1,4 @@
-"""How a prompt run ends: with the last of its items, or before; its end is told, and fires its export."""
+"""How a prompt run ends: announce it and start its automatic export."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vvwatch.store.runs.batches import update_run
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How a run ended, and the export that it fired."""
+    """How a run ended, and the export it started."""
 
     run_id: str
     status: RunStatus
@@ -24,12 +24,12 @@ class RunEnd:
 
 
 def count_ended_items(run: Run) -> int:
-    """How many of its items have ended."""
+    """Return how many items have ended."""
     return run.completed_items + run.partial_items + run.failed_items + run.cancelled_items
 
 
 def end_if_done(tx: Tx, run: Run) -> RunEnd | None:
-    """End the run if it is whole and the last of its items has ended; None when it goes on, or had ended before."""
+    """End the run if all its media were added and all its items have ended. None if it goes on or had ended before."""
     if run.filling is not None or count_ended_items(run) < run.total_items or run.status in machine.TERMINAL:
         return None
     if run.stop is not None:
@@ -40,7 +40,7 @@ def end_if_done(tx: Tx, run: Run) -> RunEnd | None:
 
 
 def end_run(tx: Tx, run: Run, status: RunStatus, error: str | None = None) -> RunEnd:
-    """The run ends so, and fires its export."""
+    """End the run with this status, announce it, and start its automatic export."""
     machine.check_transition(run.status, status)
     ended = update_run(tx, run, status=status, error_message=error, completed_at=tx.now)
     announce(tx, machine.EVENTS[status], run.id, run.index_id, event_data(ended))
@@ -48,7 +48,7 @@ def end_run(tx: Tx, run: Run, status: RunStatus, error: str | None = None) -> Ru
 
 
 def event_data(run: Run) -> dict[str, Any]:
-    """What webhooks are told of a prompt run."""
+    """Return the webhook payload of a run."""
     return {
         "run_id": run.id,
         "prompt_id": run.prompt_id,

@@ -1,4 +1,4 @@
-"""What failed in a prompt run: segments, and media items that failed as a whole."""
+"""Queries of what failed in a prompt run: segments, and whole media items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vvwatch.store.schema import run_items, segment_results
 
 @dataclass(frozen=True, slots=True)
 class FailedItem:
-    """An item with failures: its row, and the segments of it that failed, in order, as far as they are kept."""
+    """An item with failures, and its failed segments in order, if their results are kept."""
 
     item: RunItem
     segments: Sequence[SegmentResult]
@@ -25,10 +25,10 @@ class FailedItem:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Some of a run's items with failures, and over all of them: how many, with how many segments, how many whole.
+    """Some items of a run with failures, and counts over all of them.
 
-    An item has failed as a whole, or what is said of the whole is missing; one each of whose segments failed has
-    failed by those.
+    `whole_count` counts items that failed as a whole or lack the video-level result. An item all of whose segments
+    failed counts by its segments.
     """
 
     run: Run
@@ -39,7 +39,7 @@ class Failures:
 
 
 def list_failures(tx: Tx, run_id: str, after_item: int, limit: int) -> Failures:
-    """The failures of the items behind `after_item`. Raises NotFound."""
+    """Return the failures of the items after `after_item`. Raises NotFound."""
     run = run_queries.get(tx, run_id)
     code = sa.func.coalesce(run_items.c.error_code, "")
     failed = sa.and_(run_items.c.status == ItemStatus.FAILED, code != SEGMENTS_FAILED)

@@ -1,7 +1,7 @@
-"""The journals of items under way: their cuts, the segments that have a result, and a note of their processor's own.
+"""Journals of items under way: their plan, finished segments, and the processor's own note.
 
-Every write is fenced by the job that works on the item. What a retry finds stands apart until the retry ends: the
-results of an item that has ended, and what is being exported of them, do not change under anybody's hands.
+Every write is fenced by the job that works on the item. Results of a retry are stored apart until it ends, so the
+results of an ended item do not change while they are exported.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SEGMENT_FIELDS: Final = tuple(field.name for field in fields(Segment))
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose journal it is: an item of a run that `job` works on, in a retry named by `generation`.
+    """The worker of an item: `job` processes an item of a run, in the retry named by `generation` if there is one.
 
-    `attempt` counts those who began to: the engine gives the job of a node that is silent to another one, and the last
-    of them has the item. `only`: the one segment that is tried again.
+    `attempt` numbers the attempts: the queue gives a silent node's job to another node, and only the latest attempt
+    owns the item. `only` is the one segment to retry.
     """
 
     job: Job
@@ -43,24 +43,24 @@ class Owner:
 
     @property
     def payer(self) -> Payer:
-        """For what its calls are made."""
+        """The run, item and processor that pay for its calls."""
         return Payer(self.run_id, self.item_id, self.processor)
 
 
 SegmentToStore = tuple[Owner, int, Segment]
-"""A segment to be stored: whose, its ordinal, the result."""
+"""A segment to store: its owner, its ordinal, the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """Those who may still record something, and those whose item another one has begun anew, and not ended."""
+    """Owners that may still write, and owners whose item another worker has begun again and not ended."""
 
     owners: frozenset[Owner]
     outdated: frozenset[Owner]
 
 
 def find_holders(tx: Tx, owners: Sequence[Owner]) -> Holders:
-    """Return who has the items; nobody takes them before this transaction ends."""
+    """Return which of these owners hold their items; nobody takes those items before this transaction ends."""
     attempts: dict[tuple[Kind, str, int], int] = {}
     for kind, table in ((Kind.RUN_ITEM, run_items), (Kind.SEGMENT_RETRY, segment_retries)):
         refs = sorted({owner.job.ref for owner in owners if owner.job.kind is kind})
@@ -75,7 +75,7 @@ def find_holders(tx: Tx, owners: Sequence[Owner]) -> Holders:
 
 
 def _read_attempts(tx: Tx, table: sa.Table, ids: Sequence[Any]) -> Sequence[sa.Row[Any]]:
-    """They count as written, so that a serializable transaction that would take them begins anew."""
+    """Read the attempts as if they were written, so that a serializable transaction that takes the items runs again."""
     if not ids:
         return ()
     return tx.execute(_attempts_query(table, tx.conn.dialect.name), {"ids": ids}).all()
@@ -93,7 +93,7 @@ def _attempts_query(table: sa.Table, dialect: str) -> sa.Executable:
 
 
 def require_owner(tx: Tx, owner: Owner) -> None:
-    """Raises Superseded when the item is somebody else's by now."""
+    """Raise Superseded unless the owner still holds its item."""
     if owner not in find_holders(tx, [owner]).owners:
         raise superseded_error(owner)
 
@@ -105,14 +105,14 @@ def _require_current(tx: Tx, owner: Owner) -> None:
 
 
 def superseded_error(owner: Owner) -> Superseded:
-    """Return the error that tells a processor to stop at once."""
+    """Return the error that stops a processor at once."""
     return Superseded(
         f"item {owner.item_id} of run {owner.run_id} is worked on by somebody else, or has ended"
     )
 
 
 def read_plan(tx: Tx, owner: Owner) -> Plan | None:
-    """Return the item's cuts, those of its first processing also in a retry. Raises Superseded."""
+    """Return the item's plan, in a retry that of the first processing. Raises Superseded."""
     _require_current(tx, owner)
     row = _read_journal(tx, owner, "")
     return None if row is None or row.plan is None else _parse_plan(row.plan)
@@ -139,7 +139,7 @@ def _parse_plan(stored: Mapping[str, Any]) -> Plan:
 
 @by_locks
 def store_plan(tx: Tx, owner: Owner, plan: Plan) -> None:
-    """Store the item's cuts. Raises Superseded."""
+    """Store the item's plan. Raises Superseded."""
     require_owner(tx, owner)
     _upsert_journal(tx, owner, "", plan=asdict(plan))
 
@@ -151,7 +151,7 @@ def _upsert_journal(tx: Tx, owner: Owner, generation: str, **values: Any) -> Non
 
 
 def read_note(tx: Tx, owner: Owner) -> Mapping[str, Any]:
-    """Return the processor's note; in a retry that has none yet, that of the first processing. Raises Superseded."""
+    """Return the processor's note; a retry without one gets that of the first processing. Raises Superseded."""
     _require_current(tx, owner)
     for generation in dict.fromkeys((owner.generation, "")):
         row = _read_journal(tx, owner, generation)
@@ -163,15 +163,15 @@ def read_note(tx: Tx, owner: Owner) -> Mapping[str, Any]:
 
 @by_locks
 def store_note(tx: Tx, owner: Owner, state: Mapping[str, Any]) -> None:
-    """Store the processor's note in place of the last. Raises Superseded."""
+    """Replace the processor's note. Raises Superseded."""
     require_owner(tx, owner)
     _upsert_journal(tx, owner, owner.generation, note=dict(state))
 
 
 def read_segments(tx: Tx, owner: Owner) -> dict[int, Segment]:
-    """Return the segments that have a result. Raises Superseded.
+    """Return the segments that have a result, by ordinal. Raises Superseded.
 
-    In the retry of one segment, without that one; in the retry of a whole item, without those that failed before it.
+    The retry of one segment leaves that segment out; the retry of a whole item leaves out those that failed before it.
     """
     _require_current(tx, owner)
     found = read_results(tx, owner.item_id)
@@ -184,14 +184,14 @@ def read_segments(tx: Tx, owner: Owner) -> dict[int, Segment]:
 
 
 def read_results(tx: Tx, item_id: int) -> dict[int, Segment]:
-    """Return the results that an item has, by ordinal."""
+    """Return the item's results by ordinal."""
     table = segment_results
     rows = tx.all(sa.select(table).where(table.c.run_item_id == item_id).order_by(table.c.ordinal))
     return {row.ordinal: _parse_segment(row) for row in rows}
 
 
 def read_retried(tx: Tx, item_id: int, generation: str) -> dict[int, Segment]:
-    """Return what retries of the item have found; what failed in an earlier one is left out."""
+    """Return what retries of the item found, without what failed in earlier retries."""
     table = retried_segments
     counts = sa.or_(table.c.retry_id == generation, table.c.error.is_(None))
     return {
@@ -205,7 +205,7 @@ def _parse_segment(row: sa.Row[Any]) -> Segment:
 
 
 def store_segments(tx: Tx, kept: Sequence[SegmentToStore]) -> None:
-    """Store results of segments, whose items are held."""
+    """Store segment results; their owners must hold the items."""
     first = [_to_row(owner.item_id, ordinal, each) for owner, ordinal, each in kept if not owner.generation]
     retried = [
         {**_to_row(owner.item_id, ordinal, each), "retry_id": owner.generation}
@@ -239,7 +239,7 @@ def _upsert_query(table: sa.Table, dialect: str) -> sa.Executable:
 
 
 def replace_results(tx: Tx, item_id: int, found: Sequence[Segment]) -> None:
-    """Let the item's results be these. What is stored already is not written again."""
+    """Replace the item's results with `found`. Unchanged segments are not written again."""
     before = read_results(tx, item_id)
     now = dict(enumerate(found))
     gone = [ordinal for ordinal in before if ordinal not in now]
@@ -266,24 +266,24 @@ class SegmentCounts:
 
     @property
     def good(self) -> int:
-        """Those that did not fail."""
+        """The number of segments that did not fail."""
         return self.segments - self.failed
 
     @property
     def columns(self) -> dict[str, int]:
-        """What the item's row says of it."""
+        """The counts as columns of the item's row."""
         return {"segment_count": self.segments, "failed_segment_count": self.failed}
 
 
 def count_segments(tx: Tx, item_id: int) -> SegmentCounts:
-    """Count the results that an item has."""
+    """Count the results of an item."""
     table = segment_results
     chosen = sa.select(sa.func.count(), sa.func.count(table.c.error)).where(table.c.run_item_id == item_id)
     return SegmentCounts(*map(int, tx.execute(chosen).one()))
 
 
 def delete_retried(tx: Tx, item_id: int, ordinal: int | None = None) -> None:
-    """Drop what retries of the item have found, or of one segment."""
+    """Delete what retries found for the item, or for one of its segments."""
     table = retried_segments
     wanted = [table.c.run_item_id == item_id]
     wanted += [] if ordinal is None else [table.c.ordinal == ordinal]
@@ -291,6 +291,6 @@ def delete_retried(tx: Tx, item_id: int, ordinal: int | None = None) -> None:
 
 
 def delete_journals(tx: Tx, item_ids: Sequence[int]) -> None:
-    """Drop the journals of items whose results go."""
+    """Delete the journals of items whose results are deleted."""
     for table in (item_journals, retried_segments):
         tx.execute(sa.delete(table).where(table.c.run_item_id.in_(item_ids)))

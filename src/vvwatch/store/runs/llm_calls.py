@@ -1,8 +1,7 @@
-"""The ledger of paid calls: each is stored before it is made, with what it may cost, and settled when it has ended.
+"""The ledger of paid calls. A call is stored with its estimated cost before it is made, and settled when it ends.
 
-A call has a key that follows from what is asked, so that the same question has the same key after a crash. An answer
-is kept until its item ends. Many begin and end at once; they share a transaction, which takes rows in one order:
-items, then spending.
+The key of a call follows from its question, so the same question has the same key after a crash. Answers are kept
+until the item ends. Calls that begin or end at the same time share a transaction, which locks items before spending.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ _LOST: Final = "it ended without an answer that was kept; what it may have cost 
 
 @dataclass(frozen=True)
 class CallStart:
-    """A call that is about to be made: for whom, and what."""
+    """A call about to be made: its owner and its intent."""
 
     owner: Owner
     intent: CallIntent
 
     @cached_property
     def step_key(self) -> str:
-        """What names the question, in whatever form it is asked."""
+        """The key of the question, the same for all variants of the request."""
         owner, intent = self.owner, self.intent
         named = owner.run_id, owner.media_id, owner.generation, str(intent.ordinal), intent.purpose
         return _hash(*named, str(intent.step))
@@ -58,7 +57,7 @@ def _hash(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """How a call ended, and the segment that came of it; or, without a call, a segment alone."""
+    """How a call ended, with the segment it completed; or a segment without a call."""
 
     owner: Owner
     call: Call | None = None
@@ -71,20 +70,20 @@ class CallEnd:
 
     @property
     def is_paid(self) -> bool:
-        """Whether there is an answer to a call."""
+        """Whether the call got an answer."""
         return self.call is not None and self.status is CallStatus.COMPLETED
 
 
 StartResult = Call | VvwatchError
-"""A call that may be made, or why it may not."""
+"""A call that may be made, or the reason it may not."""
 
 
 @by_locks
 def process_batch(tx: Tx, wanted: Sequence[CallStart | CallEnd], limits: Budgets) -> list[StartResult | None]:
-    """Let calls end, then others begin, all in one transaction; returns what is answered to each.
+    """End calls, then start calls, in one transaction; return one result for each of `wanted`.
 
-    To one that begins the call, or why it may not be made: Superseded, RunStopped, ProcessorPaused, BudgetReached. To
-    one that has ended None, or Superseded.
+    A start gets its call or an error: Superseded, RunStopped, ProcessorPaused, BudgetReached. An end gets None or
+    Superseded.
     """
     held = journal.find_holders(tx, [each.owner for each in wanted])
     ends = [each for each in wanted if isinstance(each, CallEnd)]
@@ -107,7 +106,7 @@ def _start_all(tx: Tx, asked: Sequence[CallStart], held: Holders, limits: Budget
 
 
 class _StartBatch:
-    """One transaction's view of those who want to begin a call, and what it will write."""
+    """The view of one transaction on the calls that want to start, and the rows it will write."""
 
     def __init__(self, tx: Tx, asked: Sequence[CallStart], held: Holders, limits: Budgets) -> None:
         self._tx = tx
@@ -126,7 +125,7 @@ class _StartBatch:
         self._again: list[dict[str, Any]] = []
 
     def begun(self, asked: CallStart) -> StartResult:
-        """Return the call, or why it may not be made."""
+        """Return the call, or the reason it may not be made."""
         owner, known = asked.owner, self._known.setdefault(asked.step_key, {})
         if owner not in self._held:
             return journal.superseded_error(owner)
@@ -146,7 +145,7 @@ class _StartBatch:
         return refused or self._reserved(asked, row, budgets.nanos(estimate))
 
     def _stopped(self, owner: Owner) -> RunStopped | None:
-        """Why nothing new may begin: a retry outlives its run, but not the run's results."""
+        """Return why nothing new may begin, or None. A retry outlives its run, but not the run's results."""
         run = self._runs[owner.run_id]
         if run.has_stopped and not owner.generation:
             return RunStopped(f"prompt run {owner.run_id} was cancelled")
@@ -180,7 +179,7 @@ class _StartBatch:
         return Call(call_id, asked.key)
 
     def store(self) -> None:
-        """Write the calls and what they may cost."""
+        """Write the calls and reserve their estimated costs."""
         spending.add_changes(self._tx, self._changes)
         if self._new:
             self._tx.execute(sa.insert(llm_calls), self._new)
@@ -235,7 +234,7 @@ _select_known = sa.select(
 
 
 def _read_known(tx: Tx, step_keys: Iterable[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """The calls of earlier lives, by question and key."""
+    """Return the calls made before, by question and key."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in tx.execute(_select_known, {"keys": sorted(step_keys)}):
         found.setdefault(row.step_key, {})[row.key] = dict(row._mapping)
@@ -243,9 +242,9 @@ def _read_known(tx: Tx, step_keys: Iterable[str]) -> dict[str, dict[str, Mapping
 
 
 def _end_all(tx: Tx, ended: Sequence[CallEnd], held: Holders) -> None:
-    """Settle calls and store the segments that came of them, of those whose items are held.
+    """Settle calls and store their segments, for owners that hold their items.
 
-    An answer is kept also where another one has the item by now, who would have to ask for it again.
+    An answer is kept even if another worker holds the item now: that worker would have to pay for it again.
     """
     ours = [
         each for each in ended if each.owner in held.owners or (each.owner in held.outdated and each.is_paid)
@@ -269,12 +268,12 @@ _select_started = sa.select(llm_calls).where(
 
 
 def _read_started(tx: Tx, ids: Sequence[str]) -> Mapping[str, sa.Row[Any]]:
-    """Those of the calls whose end nobody has told yet."""
+    """Return those of the calls that have not ended."""
     return {row.id: row for row in tx.execute(_select_started, {"ids": ids})} if ids else {}
 
 
 def _settled_columns(tx: Tx, row: sa.Row[Any], usage: Usage, cost: int | None, **told: Any) -> dict[str, Any]:
-    """What the row says afterwards. Each time that it is made a call adds to what it used."""
+    """Return the columns of an ended call. Each attempt adds to the usage."""
     is_known = cost is not None and (row.attempts == 1 or row.cost_nanousd is not None)
     return {
         "its_id": row.id,
@@ -288,7 +287,7 @@ def _settled_columns(tx: Tx, row: sa.Row[Any], usage: Usage, cost: int | None, *
 
 
 def _cost_nanousd(ended: CallEnd) -> int | None:
-    """Billionths of a dollar; None: nobody knows. A call that failed before anything was used cost nothing."""
+    """Return the cost in billionths of a dollar; None: unknown. A call that failed before any usage costs nothing."""
     usage = ended.usage
     is_unused = not usage.input_tokens and not usage.output_tokens
     if usage.cost_usd is None and ended.status is CallStatus.FAILED and is_unused:
@@ -319,7 +318,7 @@ _update_ended = (
 
 
 def _settle(tx: Tx, rows: Sequence[sa.Row[Any]], settled: Sequence[Mapping[str, Any]]) -> None:
-    """Write how calls ended, and count what they used where their reservation was counted."""
+    """Write how calls ended, and count their usage where their reservation was counted."""
     if not rows:
         return
     tx.execute(_update_ended, list(settled))
@@ -341,7 +340,7 @@ def _payer_of(row: sa.Row[Any]) -> budgets.Payer:
 
 
 def close_calls(tx: Tx, item_id: int, generation: str = "") -> None:
-    """Let go of the answers of an item that ends. Of a call that nobody saw end, what it may have cost is counted."""
+    """Delete the answers of an ended item. Calls that never ended are counted at their estimated cost."""
     table = llm_calls
     its = table.c.run_item_id == item_id, table.c.generation == generation
     open_ = sa.or_(table.c.answer.is_not(None), table.c.status == CallStatus.STARTED)
@@ -355,9 +354,9 @@ def _settle_lost(tx: Tx, lost: Sequence[sa.Row[Any]]) -> None:
 
 
 def delete_calls(tx: Tx, item_ids: Sequence[int]) -> None:
-    """Drop the calls of items whose results go; what they cost stays counted in the run, the day and the month.
+    """Delete the calls of items whose results are deleted; the run, the day and the month keep their costs.
 
-    A retry may still be making some of them: what these may cost is counted as well, and no budget holds it for ever.
+    A retry may still be making some of them: these are counted at their estimated cost, so no budget stays reserved.
     """
     its = llm_calls.c.run_item_id.in_(item_ids)
     _settle_lost(tx, tx.all(sa.select(llm_calls).where(its, llm_calls.c.status == CallStatus.STARTED)))

@@ -1,4 +1,4 @@
-"""How a media item stands, as runs come to it."""
+"""The status and probe of a media item, as runs change them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vvwatch.store.schema import media
 
 
 def correct_probe(tx: Tx, media_id: str, probe: Probe | None) -> float:
-    """Let the media item say what `probe` does, which has seen the whole; returns by how many seconds it is longer."""
+    """Store `probe`, which has read the whole file; return by how many seconds the media is longer than before."""
     row = tx.first(sa.select(media).where(media.c.id == media_id, media.c.status != "deleted"))
     if probe is None or row is None:
         return 0.0
@@ -31,7 +31,7 @@ def correct_probe(tx: Tx, media_id: str, probe: Probe | None) -> float:
 def set_media_status(
     tx: Tx, event_type: str, run: Run, row: sa.Row[Any], status: str, error: str | None = None
 ) -> None:
-    """The media item stands so since the run has come to it; `row` is its own."""
+    """Set the status of the media item in `row` and announce it."""
     tx.update(media, row.id, status=status, updated_at=tx.now)
     data = {
         "video_id": row.id,

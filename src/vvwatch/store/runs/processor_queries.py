@@ -1,4 +1,4 @@
-"""How processors stand: which are paused, what they did today, and which runs wait because of them."""
+"""Queries of processors: which are paused, their calls today, and which runs wait for them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vvwatch.store.schema import prompt_runs, run_items
 
 _MOST_WAITING: Final = 50
 _WAIT_CODES: Final = (BudgetReached.code, ProcessorUnavailable.code)
-"""Why items wait; of a pause the processor itself is told."""
+"""Error codes of waiting items. Items of a paused processor are reported with the pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """By processor: why it is paused, what it did today, how many calls of it are in flight; `spent` is by scope."""
+    """By processor: its pause, its calls today, its calls in flight; `spent` is by scope."""
 
     paused: Mapping[str, PausedProcessor]
     today: Mapping[str, ScopeSpending]
@@ -33,7 +33,7 @@ class Figures:
 
 
 def read_figures(tx: Tx, names: Iterable[str], scopes: Iterable[str]) -> Figures:
-    """Return how these processors stand, and what was spent in these scopes."""
+    """Return the figures of these processors, and what was spent in these scopes."""
     days = {day_scope(tx.now, name): name for name in names}
     spent = spending.read_spending(tx, {*days, *scopes})
     return Figures(
@@ -46,14 +46,14 @@ def read_figures(tx: Tx, names: Iterable[str], scopes: Iterable[str]) -> Figures
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """What does not go on: the processors that are paused, and the runs that wait."""
+    """Paused processors, and runs that wait for a processor."""
 
     paused: Sequence[PausedProcessor]
     waiting: Sequence[WaitingRun]
 
 
 def read_blocked(tx: Tx) -> Blocked:
-    """Return what does not go on because of a processor. A run whose processor is paused is not told beside it."""
+    """Return what processors hold up. Runs of a paused processor are not listed again."""
     paused = processor_states.list_paused(tx)
     item, names = run_items.c, [row.name for row in paused]
     waiting = (

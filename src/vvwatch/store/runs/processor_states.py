@@ -1,7 +1,7 @@
-"""Which processors are paused, why, and until when: the same for all nodes.
+"""Which processors are paused, why, and until when, for all nodes.
 
-A pause that has no end of its own ends when the processor's configuration has changed, or when a person says so. Then
-all that waited for it is due at once.
+A pause without an end lasts until the processor's configuration changes or somebody resumes it. Then everything
+that waited for it is due at once.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _TABLE: Final = processor_states.c
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a processor is paused: `hint` mends it. `until` is epoch seconds; None: until it is mended.
+    """Why a processor is paused, and the `hint` that fixes it. `until` is epoch seconds; None: until somebody fixes it.
 
-    `fingerprint` is that of the configuration that the processor had.
+    `fingerprint` identifies the processor's configuration.
     """
 
     code: str
@@ -47,18 +47,18 @@ _select_pauses: Final = sa.select(processor_states).where(
 
 
 def find_pauses(tx: Tx, names: Iterable[str]) -> dict[str, ProcessorPaused]:
-    """Return those of the processors that nobody may ask now, with the reason."""
+    """Return the processors that are paused now, with the reason."""
     found = tx.execute(_select_pauses, {"names": sorted(names), "now": tx.now})
     return {row.name: ProcessorPaused(row.message, row.hint, row.until) for row in found}
 
 
 def find_pause(tx: Tx, name: str) -> ProcessorPaused | None:
-    """Return why a processor may not be asked now; None when it may."""
+    """Return why the processor is paused, or None."""
     return find_pauses(tx, [name]).get(name)
 
 
 def list_paused(tx: Tx) -> Sequence[PausedProcessor]:
-    """Return the rows of the processors that are paused now, by name."""
+    """Return the processors that are paused now, by name."""
     chosen = sa.select(processor_states).where(*_is_paused(tx.now)).order_by(_TABLE.name)
     return models_of(PausedProcessor, tx.all(chosen))
 
@@ -68,7 +68,7 @@ def _is_paused(now: float) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def pause(tx: Tx, name: str, why: Pause) -> bool:
-    """Pause the processor, and announce it. False when it is paused already; then the first reason stands."""
+    """Pause the processor and announce it. Return False, and keep the first reason, if it is paused already."""
     if find_pause(tx, name) is not None:
         return False
     told = {
@@ -88,7 +88,7 @@ def pause(tx: Tx, name: str, why: Pause) -> bool:
 
 
 def resume(tx: Tx, name: str) -> bool:
-    """End the processor's pause, and announce it; False when it is not paused. `nudge` what waited for it."""
+    """End the pause and announce it; False if it is not paused. Call `retry_waiting` afterwards."""
     ended = sa.update(processor_states).where(_TABLE.name == name, _TABLE.paused_at.is_not(None))
     row = tx.first(ended.values(paused_at=None).returning(processor_states))
     if row is None:
@@ -98,17 +98,16 @@ def resume(tx: Tx, name: str) -> bool:
 
 
 def resume_reconfigured(tx: Tx, fingerprints: Mapping[str, str]) -> list[str]:
-    """End the pauses of processors whose configuration is not the one that was paused; returns their names.
+    """End the pauses of processors whose configuration changed or is gone; return their names.
 
-    One that is in the configuration no more cannot be mended nor resumed: what waits for it has to be told that it is
-    gone.
+    A removed processor cannot be fixed or resumed: its items must learn that it is gone.
     """
     changed = [row.name for row in list_paused(tx) if row.fingerprint != fingerprints.get(row.name)]
     return [name for name in changed if resume(tx, name)]
 
 
 def retry_waiting(tx: Tx, name: str) -> int:
-    """Make due what waits for this processor; returns how much. 0: there is no more of it."""
+    """Make items and retries that wait for this processor due; return how many. 0: nothing is left."""
     items = (
         sa.select(run_items)
         .join(prompt_runs, prompt_runs.c.id == run_items.c.run_id)
@@ -128,5 +127,5 @@ def retry_waiting(tx: Tx, name: str) -> int:
 
 
 def _is_waiting(table: sa.Table, now: float) -> tuple[sa.ColumnElement[bool], ...]:
-    """It found its processor away, paused or out of budget, and is to be tried again later."""
+    """Return the conditions for work that waits because its processor is away, paused or out of budget."""
     return table.c.next_at > now, table.c.waits > 0, table.c.completed_at.is_(None)

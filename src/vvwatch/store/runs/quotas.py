@@ -1,7 +1,7 @@
-"""What an endpoint allows, shared by the nodes that call it: its schedule in stretches of time, its calls in flight.
+"""How nodes share the limits of an endpoint: time slices of its schedule, and slots for calls in flight.
 
-A stretch is a node's own: nobody else's calls fall into it, and what passes unused is lost. Slots for calls in flight
-are divided anew whenever a node asks; who has more than its share gives the rest back as its calls end.
+A slice belongs to one node, and its unused part is lost. Slots are divided again whenever a node asks; a node that
+has more than its share gives slots back as its calls end.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from vvwatch.store.db.locking import by_locks
 from vvwatch.store.schema import processor_leases, processor_quotas
 
 _FURTHEST_SECONDS: Final = 3_600.0
-"""No stretch begins later: after the clock was set back, what was planned by the old one counts no more."""
+"""The latest start of a slice: after the clock is set back, older plans do not count."""
 
 
 @by_locks
 def grant_lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> Lease:
-    """Return what the node may use of the processor from now on; of all nodes `most` calls are in flight."""
+    """Return what the node may use from now on, given that all nodes together may have `most` calls in flight."""
     quota = _hold_calls(tx, _lock_quota(tx, name), ask.patience_seconds)
     slots = _grant_slots(tx, name, node, ask, most)
     if not ask.seconds:
@@ -34,7 +34,7 @@ def grant_lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> Lease:
 
 @by_locks
 def return_lease(tx: Tx, name: str, node: str, ends_at: float | None, unused_seconds: float) -> None:
-    """Let the other nodes have everything: the slots, and what is left of the node's stretch if none follows it."""
+    """Return the node's slots, and the rest of its slice if no other slice follows it."""
     quota = _lock_quota(tx, name)
     table = processor_leases.c
     tx.execute(sa.delete(processor_leases).where(table.name == name, table.node == node))
@@ -43,14 +43,14 @@ def return_lease(tx: Tx, name: str, node: str, ends_at: float | None, unused_sec
 
 
 def count_in_flight(tx: Tx) -> dict[str, int]:
-    """Return how many calls are under way on all nodes, by processor, as of a second ago."""
+    """Return the calls in flight on all nodes by processor, at most a second old."""
     table = processor_leases.c
     held = sa.select(table.name, sa.func.sum(table.in_flight).label("calls")).where(table.expires_at > tx.now)
     return {row.name: int(row.calls) for row in tx.all(held.group_by(table.name))}
 
 
 def _lock_quota(tx: Tx, name: str) -> sa.Row[Any]:
-    """The processor's row, which nobody else changes before this transaction ends."""
+    """Return the processor's row, locked until this transaction ends."""
     insert = tx.upsert(processor_quotas).values(name=name).on_conflict_do_nothing()
     tx.execute(insert)
     same = sa.update(processor_quotas).where(processor_quotas.c.name == name)
@@ -62,7 +62,7 @@ def _update_quota(tx: Tx, name: str, **values: float) -> None:
 
 
 def _hold_calls(tx: Tx, quota: sa.Row[Any], seconds: float) -> sa.Row[Any]:
-    """The processor's row after the endpoint asked for so much patience."""
+    """Return the processor's row after the endpoint asked to wait this long."""
     held_until = tx.now + seconds
     if not seconds or held_until <= quota.held_until:
         return quota
@@ -72,7 +72,7 @@ def _hold_calls(tx: Tx, quota: sa.Row[Any], seconds: float) -> sa.Row[Any]:
 
 
 def _grant_slots(tx: Tx, name: str, node: str, ask: Ask, most: int) -> int:
-    """How many calls the node may have in flight; what it has more than that it holds until they end."""
+    """Return how many calls the node may have in flight. It holds slots above its share until those calls end."""
     table = processor_leases
     tx.execute(sa.delete(table).where(table.c.name == name, table.c.expires_at <= tx.now))
     rows = {row.node: row for row in tx.all(sa.select(table).where(table.c.name == name))}

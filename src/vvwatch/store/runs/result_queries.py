@@ -1,4 +1,4 @@
-"""What a prompt run found in all of its media, as it is looked at page by page."""
+"""Pages of the results of a prompt run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENDED = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED)
 
 
 class ResultPosition(NamedTuple):
-    """A result in the order of media, and in each from its beginning; as a whole a media item has the ordinal -1."""
+    """The position of a result: by media, then by ordinal. A whole media item has the ordinal -1."""
 
     media_id: str
     ordinal: int
@@ -27,14 +27,14 @@ class ResultPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result: an item as in `runs.ItemView`, and its segment; None for the item as a whole."""
+    """An item and one of its segments, or None for the item as a whole."""
 
     item: RunItemWithMedia
     segment: SegmentResult | None
 
     @property
     def place(self) -> ResultPosition:
-        """Where it stands."""
+        """The position of the result."""
         return ResultPosition(self.item.media_id, -1 if self.segment is None else self.segment.ordinal)
 
 
@@ -49,7 +49,7 @@ class Results:
 def list_segments(
     tx: Tx, run_id: str, video_id: str | None, after: ResultPosition | None, limit: int
 ) -> Results:
-    """Segments behind `after`, perhaps of one media item only. Raises NotFound for the run, or a video not in it."""
+    """Return segments after `after`, of one media item if given. Raises NotFound for the run, or a video not in it."""
     run = _get_run(tx, run_id, video_id)
     table, wanted = segment_results, _conditions(run_id, video_id)
     if after is not None:
@@ -68,7 +68,7 @@ def list_segments(
 def list_videos(
     tx: Tx, run_id: str, video_id: str | None, after: ResultPosition | None, limit: int
 ) -> Results:
-    """As `segments`, but the media that the run has ended with, each as a whole."""
+    """Return ended media items like `list_segments`, each as a whole."""
     run = _get_run(tx, run_id, video_id)
     wanted = [*_conditions(run_id, video_id), run_items.c.status.in_(_ENDED)]
     wanted += [run_items.c.media_id > after.media_id] if after is not None else []

@@ -1,4 +1,4 @@
-"""Prompt runs and their results as they are looked at."""
+"""Queries of prompt runs and their results."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _ENDS: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL, ItemStatus.FAILED, Ite
 
 @dataclass
 class RunTally:
-    """What a run's items came to: how many of each (media type, status), and how long they are together.
+    """Item counts of a run by media type and status, and their total duration in seconds.
 
-    `whole_failed` of those that are partial lack what is said of the whole.
+    `whole_failed` counts the partial items without a video-level result.
     """
 
     items: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -36,14 +36,14 @@ class RunTally:
     whole_failed: int = 0
 
     def call_off(self) -> None:
-        """What waits in a run that was broken off is cancelled, though its rows are told so one after the other."""
+        """Count pending items as cancelled: rows of an aborted run are updated later, in batches."""
         for kind in {kind for kind, _ in self.items}:
             self.items[kind, ItemStatus.CANCELLED] += self.items.pop((kind, ItemStatus.PENDING), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run and its tally. `spent`: what its calls came to (a row of `spending`), None when it made none."""
+    """A run and its tally. `spent` is what its calls cost, None without calls."""
 
     run: Run
     tally: RunTally
@@ -52,7 +52,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One media item of a run, with its run, and some of its segment results in order."""
+    """One media item of a run, with its run and some of its segment results in order."""
 
     run: Run
     item: RunItemWithMedia
@@ -60,12 +60,12 @@ class ItemView:
 
 
 def get(tx: Tx, run_id: str) -> Run:
-    """The run; raises NotFound."""
+    """Return the run. Raises NotFound."""
     return model_of(Run, tx.require(prompt_runs, "prompt_run", run_id))
 
 
 def processors_in_use(tx: Tx) -> set[str]:
-    """Return the processors that runs and retries wait for."""
+    """Return the processors of unfinished runs and retries."""
     runs = sa.select(prompt_runs.c.processor).where(prompt_runs.c.status.not_in(TERMINAL))
     retries = (
         sa.select(prompt_runs.c.processor)
@@ -77,19 +77,19 @@ def processors_in_use(tx: Tx) -> set[str]:
 
 
 def get_view(tx: Tx, run_id: str) -> RunView:
-    """The run with its tally; raises NotFound."""
+    """Return the run with its tally. Raises NotFound."""
     return _to_views(tx, [get(tx, run_id)])[0]
 
 
 def list_newest(tx: Tx, limit: int) -> list[RunView]:
-    """Runs, newest first."""
+    """Return runs, newest first."""
     return _to_views(
         tx, models_of(Run, tx.all(sa.select(prompt_runs).order_by(prompt_runs.c.id.desc()).limit(limit)))
     )
 
 
 def list_page(tx: Tx, index_id: str, before_id: str | None, limit: int) -> list[RunView]:
-    """Runs of an index, newest first, from the one before `before_id`. Raises NotFound for the index."""
+    """Return runs of an index, newest first, older than `before_id`. Raises NotFound for the index."""
     catalog.get_index(tx, index_id)
     wanted = [prompt_runs.c.index_id == index_id]
     wanted += [prompt_runs.c.id < before_id] if before_id is not None else []
@@ -108,7 +108,7 @@ def _to_views(tx: Tx, found: Sequence[Run]) -> list[RunView]:
 
 
 def _to_tally(tally: Mapping[str, Mapping[str, Any]]) -> RunTally:
-    """As it stands in the run; what has not ended is pending here, whether it was begun or not."""
+    """Return the stored tally; items that have not ended count as pending."""
     found = RunTally()
     for media_type, counts in tally.items():
         ends = {status: counts.get(status, 0) for status in _ENDS}
@@ -120,7 +120,7 @@ def _to_tally(tally: Mapping[str, Mapping[str, Any]]) -> RunTally:
 
 
 def _count_items(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, RunTally]:
-    """Of runs that keep none: one grouped read for all."""
+    """Count the items of runs without a stored tally in one query."""
     tallies = {run_id: RunTally() for run_id in run_ids}
     groups = (
         sa.select(
@@ -142,7 +142,7 @@ def _count_items(tx: Tx, run_ids: Sequence[str]) -> Mapping[str, RunTally]:
 
 
 def is_item_present() -> sa.ColumnElement[bool]:
-    """Whether neither the media of an item nor its index was deleted."""
+    """Return the condition that neither the item's media nor its index was deleted."""
     its = media.c.id == run_items.c.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return sa.exists().where(*its).correlate(run_items)
 
@@ -154,7 +154,7 @@ def select_items() -> sa.Select[Any]:
 
 
 def get_item(tx: Tx, run_id: str, media_id: str) -> ItemView:
-    """One media item of a run, without its segments. Raises NotFound for the run, or a video not in it."""
+    """Return one media item of a run, without its segments. Raises NotFound for the run, or a video not in it."""
     run = get(tx, run_id)
     its = run_items.c.run_id == run_id, run_items.c.media_id == media_id, is_item_present()
     found = first_of(RunItemWithMedia, tx.execute(select_items().where(*its)))
@@ -164,7 +164,7 @@ def get_item(tx: Tx, run_id: str, media_id: str) -> ItemView:
 
 
 def list_item_segments(tx: Tx, run_id: str, media_id: str, after_ordinal: int, limit: int) -> ItemView:
-    """As `item`, with the segments that follow `after_ordinal`."""
+    """Return the item like `get_item`, with the segments after `after_ordinal`."""
     found = get_item(tx, run_id, media_id)
     table = segment_results
     following = table.c.run_item_id == found.item.id, table.c.ordinal > after_ordinal

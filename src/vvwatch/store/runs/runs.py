@@ -1,4 +1,4 @@
-"""Prompt runs: one item per media, each ends once, the last one ends the run and fires its export."""
+"""Prompt runs: one item per media item. Each item ends once; the last one ends the run and starts its export."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ from vvwatch.store.schema import (
 )
 
 CONCURRENCY: Final = 16
-"""How many items of a run are under way at once, unless an automation says otherwise."""
+"""How many items of a run are under way at once, unless an automation sets another limit."""
 
 LOOK_AGAIN_SECONDS: Final = 5.0
-"""How often a run that waits for an import looks whether that has ended, should nobody tell it."""
+"""How often a run that waits for an import checks it, in case it missed the end."""
 
 _PROGRESS_STEPS = 4
 
 
 def start_after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
-    """The run that follows an import, which ends: the one that waits for it, or one of its preset; None for none."""
+    """Return the run that follows an ended import: the one that waits for it, or a new one of its preset, or None."""
     following = tx.first(sa.select(prompt_runs).where(prompt_runs.c.import_job_id == import_job.id))
     if following is None:
         return start_for_import(tx, import_job) if import_job.imported and import_job.prompt_preset else None
@@ -66,7 +66,7 @@ def start_after_import(tx: Tx, import_job: sa.Row[Any]) -> str | None:
 
 
 def start_for_import(tx: Tx, import_job: sa.Row[Any]) -> str:
-    """A run of the preset's prompt over exactly the media that the import made; returns its id."""
+    """Start a run of the preset's prompt over exactly the media that the import made; return its id."""
     preset = dict(import_job.prompt_preset)
     settings = {name: value for name, value in preset.items() if name not in ("prompt_id", "prompt_version")}
     return start_run(
@@ -96,10 +96,10 @@ def start_run(
     import_job_id: str | None = None,
     context: Mapping[str, Any],
 ) -> str:
-    """A run over these media, which exist; returns its id. Raises NotFound for the prompt.
+    """Start a run over these existing media; return its id. Raises NotFound for the prompt.
 
-    Of a large whole only the first are items of it at once, the others follow. `settings` are those of a preset,
-    `context` is what the run was asked to run over, as it is told.
+    Only the first media of a large set become items at once, the others follow. `settings` come from a preset,
+    `context` says what the run was requested for.
     """
     run_id = tx.new_id("run")
     named = () if isinstance(media_ids, MediaSet) else media_ids
@@ -134,7 +134,7 @@ def start_run(
 
 
 def _prompt_columns(tx: Tx, prompt_id: str) -> dict[str, Any]:
-    """The prompt as it is now, whatever becomes of it."""
+    """Return a snapshot of the prompt."""
     prompt = tx.require(prompts, "prompt", prompt_id)
     names = ("name", "prompt_text", "json_schema", "video_level")
     return {
@@ -144,7 +144,7 @@ def _prompt_columns(tx: Tx, prompt_id: str) -> dict[str, Any]:
 
 
 def add_next_media(tx: Tx, run: Run) -> RunEnd | None:
-    """Let the next media be items of the run, until it is whole; how it ended, when there is nothing to do."""
+    """Add the next media as items and queue some; return how the run ended if there is nothing to do."""
     run = add_next_items(tx, run) if run.filling is not None else run
     fairness.enqueue_next(tx, fairness.ITEMS, run)
     announce(tx, "prompt_run.started", run.id, run.index_id, event_data(run))
@@ -154,19 +154,19 @@ def add_next_media(tx: Tx, run: Run) -> RunEnd | None:
 
 
 def get(tx: Tx, run_id: str) -> Run:
-    """The run; it exists."""
+    """Return the run, which exists."""
     return model_of(Run, tx.execute(sa.select(prompt_runs).where(prompt_runs.c.id == run_id)).one())
 
 
 def lock_run(tx: Tx, run_id: str) -> Run:
-    """The run as it stands, which the caller is about to change; all who end one of its items meet here."""
+    """Return the run, locked: everyone who ends one of its items waits here."""
     chosen = sa.select(prompt_runs).where(prompt_runs.c.id == run_id).with_for_update()
     return model_of(Run, tx.execute(chosen).one())
 
 
 @dataclass(frozen=True, slots=True)
 class ItemWork:
-    """One media item to process, with all that is needed to do it. `paused`: why its processor may not be asked."""
+    """A media item to process. `paused`: why its processor may not be called."""
 
     item: RunItem
     run: Run
@@ -177,7 +177,7 @@ class ItemWork:
 
 @by_locks
 def begin_item(tx: Tx, job: Job) -> ItemWork | None:
-    """Note the attempt and return the work; None when the job is stale or the run has ended."""
+    """Count the attempt and return the work; None if the job is stale or the run has ended."""
     table = run_items
     touched = tx.touch(
         job,
@@ -222,10 +222,10 @@ def retry_item(
     *,
     waits: bool = False,
 ) -> ItemEnd | None:
-    """Process the item again later; `message` says why. In a run that is to stop nothing is tried again: it ends.
+    """Process the item again at `at`; `message` says why. An item of a stopping run ends instead.
 
-    `failures` in a row, the first at `since`, were its object's own: the store answered for others. `waits`: its
-    processor was away, paused or out of budget, which is no attempt at the item.
+    `failures` counts failures in a row since `since` that the object itself caused: its store answered for others.
+    `waits`: its processor was away, paused or out of budget, which is not an attempt.
     """
     found = tx.current(job)
     run = None if found is None else model_or_none(Run, tx.guard(prompt_runs, found.run_id))
@@ -244,7 +244,7 @@ def retry_item(
 
 @dataclass(frozen=True, slots=True)
 class ItemEnd:
-    """What ending an item brought about: the run's final status when it was the last one."""
+    """How an item ended, with the run's final status if it was the last one."""
 
     run_id: str
     status: ItemStatus
@@ -255,7 +255,7 @@ class ItemEnd:
 
 @by_locks
 def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
-    """Keep the item's results; damaged media is partial, never passed as good."""
+    """Store the item's results. Damaged media ends as partial, never as completed."""
     columns = item_columns(result)
     item = tx.claim(job, completed_at=tx.now, **columns)
     if item is None:
@@ -268,7 +268,7 @@ def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
 
 
 def item_columns(result: ProcessingResult) -> dict[str, Any]:
-    """What an item's row says of what was found in it, but for its segments."""
+    """Return the columns of an item with this result, without its segments."""
     failed = sum(1 for segment in result.segments if segment.error is not None)
     ended = machine.ending(result)
     return {
@@ -286,7 +286,7 @@ def item_columns(result: ProcessingResult) -> dict[str, Any]:
 
 @by_locks
 def fail_item(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> ItemEnd | None:
-    """End the item without results. With `patience` it is tried again by itself, some time after its run."""
+    """End the item without results. With `patience` it is retried automatically some time after its run."""
     told = {"status": ItemStatus.FAILED, "error_code": code, "error_message": message}
     item, found = _close_item(tx, job, **told)
     if item is None:
@@ -298,7 +298,7 @@ def fail_item(tx: Tx, job: Job, code: str, message: str, patience: Patience | No
 
 @by_locks
 def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
-    """End the item because its run was cancelled; the segments that it has stay. None for a stale job."""
+    """End the item of a cancelled run and keep its finished segments. None for a stale job."""
     item, found = _close_item(tx, job, status=ItemStatus.CANCELLED)
     if item is None:
         return None
@@ -312,7 +312,7 @@ def cancel_item(tx: Tx, job: Job) -> ItemEnd | None:
 
 
 def _close_item(tx: Tx, job: Job, **told: Any) -> tuple[RunItem | None, SegmentCounts]:
-    """The item, which has ended before it was done, and what it has found until then, which counts."""
+    """End the item before it is done; return it and the segments it has."""
     item = tx.claim(job, completed_at=tx.now, **told)
     if item is None:
         return None, SegmentCounts()
@@ -324,7 +324,7 @@ def _close_item(tx: Tx, job: Job, **told: Any) -> tuple[RunItem | None, SegmentC
 
 
 def plan_retry(tx: Tx, item_id: int, message: str, tries: int, patience: Patience) -> None:
-    """Let the whole item be tried again by itself, for the how many-eth time; not beside another try of it."""
+    """Plan the automatic retry number `tries` of the whole item, unless another retry of it is under way."""
     retry_id = tx.new_id("retry")
     row = {"id": retry_id, "run_item_id": item_id, "ordinal": WHOLE, "created_at": tx.now}
     if tx.insert_new(segment_retries, [{**row, "tries": tries, "error_message": message}]):
@@ -356,7 +356,7 @@ def _count_item(
     found: SegmentCounts,
     **more: float,
 ) -> Run:
-    """The run, with an item more that has ended so; `row` is its media, `more` is tallied."""
+    """Return the run with one more ended item; `row` is its media, `more` is added to the tally."""
     columns = prompt_runs.c
     grown = {
         f"{status.value}_items": 1,
@@ -374,7 +374,7 @@ def _count_item(
 
 
 def _announce_progress(tx: Tx, run: Run) -> None:
-    """Of a run that is whole: before that nobody knows how far it is."""
+    """Announce progress once all media were added: before that the total is unknown."""
     done = count_ended_items(run)
     step = _PROGRESS_STEPS * done // run.total_items if run.filling is None and run.stop is None else 0
     if step and step > _PROGRESS_STEPS * (done - 1) // run.total_items:

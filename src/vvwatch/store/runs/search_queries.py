@@ -1,7 +1,7 @@
-"""What prompt runs found, read a little at a time for a search that has to look at all of it.
+"""Read the results of prompt runs in small chunks, for a search that scans all of them.
 
-Newest run first, in it the newest media item first, in that from its beginning: an order in which nothing that is
-already there moves when something is added. Documents are left as text, so that whoever reads them decides where.
+The order is newest run first, then newest media item, then segment: new results never move old ones. Documents stay
+JSON text, so the reader decides where to parse them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vvwatch.store.schema import media, prompt_runs, run_items, segment_results
 Level = Literal["segment", "video"]
 
 WHOLE: Final = 2**53
-"""The ordinal of a place behind all segments of a media item."""
+"""The ordinal of a position after all segments of a media item."""
 
 _NO_MEDIA: Final = ""  # before every other id: all of the run was looked at
 _RUNS_AT_ONCE: Final = 64
@@ -35,7 +35,7 @@ _SEGMENTS_AT_ONCE: Final = 250
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """Where to look; an empty part restricts nothing."""
+    """Where to search; an empty part restricts nothing."""
 
     index_ids: tuple[str, ...] = ()
     run_ids: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class SearchScope:
 
 
 class SearchPosition(NamedTuple):
-    """Up to where was looked, and there all of it with `ordinal` and less."""
+    """How far the search came: all results of this item up to `ordinal` were read."""
 
     run_id: str
     media_id: str
@@ -52,10 +52,7 @@ class SearchPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """One result: what `item` (of `run_items`, with some of its run and media) found, in a `segment` or as a whole.
-
-    `metadata` is JSON text.
-    """
+    """One result: an item, and a `segment` of it or None for the whole. `metadata` is JSON text."""
 
     item: SearchItem
     segment: SearchSegment | None
@@ -63,7 +60,7 @@ class SearchHit:
 
     @property
     def place(self) -> SearchPosition:
-        """Where it stands."""
+        """The position of the result."""
         return SearchPosition(
             self.item.run_id, self.item.media_id, self.segment.ordinal if self.segment else WHOLE
         )
@@ -71,7 +68,7 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class SearchChunk:
-    """Some results in their order, and up to where that was everything; None when nothing is behind them."""
+    """Results in order, and the position after them; None if nothing follows."""
 
     found: Sequence[SearchHit]
     place: SearchPosition | None
@@ -85,7 +82,7 @@ class _Items(NamedTuple):
 
 
 def require_scope(tx: Tx, scope: SearchScope) -> None:
-    """Raises NotFound for an index, a run or a media item of the scope that is not there."""
+    """Raise NotFound for an index, run or media item of the scope that does not exist."""
     for index_id in scope.index_ids:
         catalog.get_index(tx, index_id)
     for run_id in scope.run_ids:
@@ -95,7 +92,7 @@ def require_scope(tx: Tx, scope: SearchScope) -> None:
 
 
 def read_chunk(tx: Tx, scope: SearchScope, level: Level, after: SearchPosition | None) -> SearchChunk:
-    """The next results behind `after`, as many as are quickly read; perhaps none, although more may follow."""
+    """Return the next results after `after`, as many as can be read quickly. It may be empty though more follow."""
     items = (
         _read_media_items(tx, scope, level, after)
         if scope.video_ids
@@ -115,7 +112,7 @@ def _read_media_items(tx: Tx, scope: SearchScope, level: Level, after: SearchPos
 
 
 def _read_run_items(tx: Tx, scope: SearchScope, level: Level, after: SearchPosition | None) -> _Items:
-    """Of so many runs that their items are read together, or of one, a part."""
+    """Read the items of several small runs, or part of one large run."""
     found = _list_runs(tx, scope, after)
     together, items = 0, 0
     for run in found:
@@ -146,7 +143,7 @@ def _list_runs(tx: Tx, scope: SearchScope, after: SearchPosition | None) -> Sequ
 def _list_items(
     tx: Tx, wanted: Sequence[sa.ColumnElement[bool]], after: SearchPosition | None
 ) -> Sequence[sa.Row[Any]]:
-    """Items behind `after`, be there results or not; that in which it lies is one, unless it was looked at wholly."""
+    """Return items after `after`, with or without results, and the item of `after` unless it was read wholly."""
     columns = run_items.c
     if after is not None:
         earlier = columns.media_id < after.media_id
@@ -162,7 +159,7 @@ def _list_items(
 def _read_with_results(
     tx: Tx, scope: SearchScope, level: Level, rows: Sequence[sa.Row[Any]], behind: SearchPosition | None
 ) -> _Items:
-    """Those of these items that found something, whole; not too many of them."""
+    """Return those of the items that have results, complete, and not too many."""
     good = [row for row in rows if (row.segment_count if level == "segment" else row.has_document)]
     if len(good) > _WHOLE_AT_ONCE:
         good = good[:_WHOLE_AT_ONCE]
@@ -195,7 +192,7 @@ _COLUMNS: Final = (
 
 
 def _read_segments(tx: Tx, items: _Items, after: SearchPosition | None) -> SearchChunk:
-    """Segments of as many of the items as are read together, or of one, a part."""
+    """Return the segments of several items, or part of those of one item."""
     taken, count = 0, 0
     for row in items.rows:
         if taken and count + row.segment_count > _SEGMENTS_AT_ONCE:

@@ -1,4 +1,4 @@
-"""Segments of media as they are looked at: what prompt runs found in each stretch."""
+"""Queries of the segments that prompt runs found in media items."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vvwatch.store.schema import prompt_runs, run_items, segment_results
 
 
 class SegmentPosition(NamedTuple):
-    """A segment in the order of lists: newest run first, in it from the beginning."""
+    """The position of a segment in lists: newest run first, then by ordinal."""
 
     item_id: int
     ordinal: int
 
 
 class MediaSegments(NamedTuple):
-    """The segments of a media item, by the run that was asked for."""
+    """The segments of a media item; `run_id` is the requested run or None."""
 
     media_id: str
     run_id: str | None
@@ -33,10 +33,9 @@ class MediaSegments(NamedTuple):
 def list_page(
     tx: Tx, media_id: str, run_id: str | None, latest: bool, after: SegmentPosition | None, limit: int
 ) -> Sequence[FoundSegment]:
-    """Segments of a media item behind `after`, with `media_id`, `run_id`, `found_at` and the run's `not_done`.
+    """Return segments of a media item after `after`, of one run, of the `latest` run that found any, or of all.
 
-    Of one run, of the `latest` that found any (a list that was begun keeps to its run), or of all. Raises NotFound
-    for the media item or the run.
+    Pages of the latest run keep to the run of the first page. Raises NotFound for the media item or the run.
     """
     media_queries.get(tx, media_id)
     if run_id is not None:
@@ -82,9 +81,9 @@ def _latest_item_id(tx: Tx, media_id: str) -> int | None:
 
 
 def list_many(tx: Tx, targets: Mapping[tuple[str, str | None], None], limit: int) -> list[MediaSegments]:
-    """Of each target, a media item and perhaps one of its runs, the segments; by the latest run where none is named.
+    """Return the segments of each target, a media item and optionally a run; without one, of its latest run.
 
-    At most `limit` rows together: what is behind them is left out, as are media that are not there.
+    Returns at most `limit` segments in total. Media that do not exist are left out.
     """
     there = {view.row.id for view in media_queries.list_kept_views(tx, [media_id for media_id, _ in targets])}
     found = []

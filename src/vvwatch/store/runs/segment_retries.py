@@ -1,4 +1,4 @@
-"""Retries of what failed in a run: one segment, or a whole item; what is found replaces the failure, and only that."""
+"""Retries of failed segments, and of whole failed items. A result replaces only the failure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SAME_SECONDS: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class RetryEnd:
-    """How a retry ended: its error where it failed, and how the run stands now where that is new."""
+    """How a retry ended: its error if it failed, and the new status of the run if that changed."""
 
     retry_id: str
     run_id: str
@@ -61,10 +61,10 @@ class RetryEnd:
 
 
 def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> SegmentRetry:
-    """Try a segment again that failed, or an item that failed as a whole. What would be tried later by itself is now.
+    """Retry a failed segment, or an item that failed as a whole; make a planned automatic retry due now.
 
-    Raises NotFound, or Conflict for what did not fail, is being tried already, or has lost its results, and
-    ModelNotConfigured where no processor answers to the run's model.
+    Raises NotFound, or Conflict for what did not fail, is being retried already, or has lost its results, and
+    ModelNotConfigured if no processor serves the run's model.
     """
     found = queries.get_item(tx, run_id, media_id)
     ordinal = _failed_ordinal(tx, found.item, segment_id)
@@ -88,7 +88,7 @@ def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> SegmentRetry
 
 
 def _require_alone(tx: Tx, item_id: int, ordinal: int, segment_id: str) -> None:
-    """Raises Conflict where the item is retried as a whole beside one of its segments: one would undo the other."""
+    """Raise Conflict if an item and one of its segments would be retried at once: one would undo the other."""
     table = segment_retries
     open_ = table.c.run_item_id == item_id, table.c.status.in_((RetryStatus.PENDING, RetryStatus.PROCESSING))
     other = table.c.ordinal != WHOLE if ordinal == WHOLE else table.c.ordinal == WHOLE
@@ -98,7 +98,7 @@ def _require_alone(tx: Tx, item_id: int, ordinal: int, segment_id: str) -> None:
 
 
 def _find_processor(tx: Tx, run: Run) -> None:
-    """Give a run whose processor is not configured (any more) to the one that answers to its model now."""
+    """Assign a run whose processor is no longer configured to the one that serves its model now."""
     if run.processor not in tx.processors.infos:
         tx.processors.choose(run.settings.get("processing_model"), run.prompt_id)
         asked = {**run.settings, **{f"enable_{feature}": True for feature in run.not_done or ()}}
@@ -106,7 +106,7 @@ def _find_processor(tx: Tx, run: Run) -> None:
 
 
 def _find_planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
-    """The try that would be made later by itself."""
+    """Return the retry that is planned automatically, or None."""
     table = segment_retries
     mine = table.c.run_item_id == item_id, table.c.ordinal == ordinal, table.c.tries > 0
     waits = table.c.status == RetryStatus.PENDING, table.c.next_at > tx.now
@@ -114,7 +114,7 @@ def _find_planned(tx: Tx, item_id: int, ordinal: int) -> sa.Row[Any] | None:
 
 
 def _failed_ordinal(tx: Tx, item: RunItem, segment_id: str) -> int:
-    """Which segment of the item that is; raises NotFound, or Conflict when it did not fail."""
+    """Return the ordinal of the failed segment. Raises NotFound, or Conflict if it did not fail."""
     item_id, ordinal = segment_of(segment_id) or (0, 0)
     if item_id != item.id:
         raise NotFound("segment", segment_id, "GET …/failed-segments tells what can be retried")
@@ -140,13 +140,13 @@ def _is_segment(item_id: int, ordinal: int) -> tuple[sa.ColumnElement[bool], ...
 
 
 def get(tx: Tx, retry_id: str) -> SegmentRetry:
-    """The retry; it exists."""
+    """Return the retry, which exists."""
     chosen = sa.select(segment_retries).where(segment_retries.c.id == retry_id)
     return model_of(SegmentRetry, tx.execute(chosen).one())
 
 
 def find(tx: Tx, run_id: str, media_id: str, segment_id: str, retry_id: str) -> SegmentRetry:
-    """This retry of this segment. Raises NotFound."""
+    """Return this retry of this segment. Raises NotFound."""
     found = queries.get_item(tx, run_id, media_id)
     wanted = segment_retries.c.id == retry_id, segment_retries.c.run_item_id == found.item.id
     row = first_of(SegmentRetry, tx.execute(sa.select(segment_retries).where(*wanted)))
@@ -157,14 +157,14 @@ def find(tx: Tx, run_id: str, media_id: str, segment_id: str, retry_id: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class RetryWork:
-    """One retry to make, with all that is needed to do it."""
+    """A retry to make, with its work."""
 
     retry: SegmentRetry
     work: ItemWork
 
 
 def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
-    """Note the attempt and return the work, or how it ended; None when the job is stale or an export comes first."""
+    """Count the attempt and return the work, or how it ended; None if the job is stale or an export comes first."""
     table = segment_retries
     started = sa.func.coalesce(table.c.started_at, tx.now)
     row = tx.touch(job, attempts=table.c.attempts + 1, status=RetryStatus.PROCESSING, started_at=started)
@@ -188,13 +188,13 @@ def _get_item(tx: Tx, item_id: int) -> RunItem:
 
 
 def _find_media(tx: Tx, item: RunItem) -> sa.Row[Any] | None:
-    """The media of the item; None when it was deleted."""
+    """Return the item's media, or None if it was deleted."""
     there = media.c.id == item.media_id, is_not_deleted(media.c.id), is_not_deleted(media.c.index_id)
     return tx.first(sa.select(media).where(*there))
 
 
 def _is_exported(tx: Tx, run: Run) -> bool:
-    """Whether something is being built from the run's results, which may not change meanwhile."""
+    """Return whether an export reads the run's results now; they must not change meanwhile."""
     table = exports_table
     reads = sa.or_(table.c.run_id == run.id, table.c.index_id == run.index_id)
     building = table.c.status == ExportStatus.PROCESSING
@@ -217,7 +217,7 @@ def retry_later(
     *,
     waits: bool = False,
 ) -> None:
-    """Make the retry later; `message` says why. `failures`, `since` and `waits` as of `runs.retry_item`."""
+    """Make the retry again at `at`; `message` says why. `failures`, `since` and `waits` as for `runs.retry_item`."""
     more = segment_retries.c.waits + int(waits)
     counted = {"failures": failures, "failing_since": since, "waits": more}
     row = tx.claim(job, error_message=message, status=RetryStatus.PENDING, **counted)
@@ -226,9 +226,9 @@ def retry_later(
 
 
 def fail(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = None) -> RetryEnd | None:
-    """End the retry; what had failed stays as it was. None for a stale job.
+    """End the retry and keep the old failure. None for a stale job.
 
-    With `patience` the item, where it failed as a whole, is tried again by itself after a longer pause.
+    With `patience`, an item that failed as a whole is retried automatically after a longer pause.
     """
     row = _end_retry(tx, job, RetryStatus.FAILED, error_code=code, error_message=message)
     if row is None:
@@ -239,7 +239,7 @@ def fail(tx: Tx, job: Job, code: str, message: str, patience: Patience | None = 
 
 
 def end_retries(tx: Tx, which: sa.ColumnElement[bool]) -> None:
-    """End the retries under way of `which` media and runs, which go: what works on them makes no call any more."""
+    """End the retries under way of these media and runs, which are being deleted; their workers make no more calls."""
     table = segment_retries
     chosen = (
         sa.select(table.c.id, table.c.revision)
@@ -253,7 +253,7 @@ def end_retries(tx: Tx, which: sa.ColumnElement[bool]) -> None:
 
 
 def _end_retry(tx: Tx, job: Job, status: RetryStatus, **values: Any) -> SegmentRetry | None:
-    """What a retry of a whole item has found stays for the next one, unless this one has put it in its place."""
+    """End the retry. What a retry of a whole item found is kept for the next one unless it was applied."""
     row = model_or_none(SegmentRetry, tx.claim(job, status=status, completed_at=tx.now, **values))
     if row is None:
         return None
@@ -269,7 +269,7 @@ def _run_id(tx: Tx, row: SegmentRetry) -> str:
 
 
 def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
-    """Let what was found replace the failure; counts follow. None for a stale job, or while an export goes first."""
+    """Replace the failure with the result and update the counts. None for a stale job, or if an export comes first."""
     row = model_or_none(SegmentRetry, tx.current(job))
     if row is None:
         return None
@@ -292,7 +292,7 @@ def finish(tx: Tx, job: Job, result: ProcessingResult) -> RetryEnd | None:
 
 @dataclass(frozen=True, slots=True)
 class _RetryContext:
-    """What a retry is of: its own row, the item, the run, and the media, as they were before."""
+    """A retry with its item, run and media as they were before."""
 
     row: SegmentRetry
     item: RunItem
@@ -301,7 +301,7 @@ class _RetryContext:
 
 
 def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult) -> RetryEnd:
-    """Put what was found in place. Where that is as little as before, the retry has failed."""
+    """Apply the result. The retry has failed if it found as little as before."""
     ended = ending(result)
     is_vain = ended.code == SEGMENTS_FAILED or ended.code == WHOLE_FAILED == of.item.error_code
     status = RetryStatus.FAILED if is_vain else RetryStatus.COMPLETED
@@ -311,7 +311,7 @@ def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult)
 
 
 def _find_same_segment(tx: Tx, item: RunItem, ordinal: int, result: ProcessingResult) -> Segment | None:
-    """The stretch of before, if the media was cut there again."""
+    """Return the segment with the old times, or None if the media is cut differently now."""
     before = tx.execute(sa.select(segment_results).where(*_is_segment(item.id, ordinal))).one()
     found = result.segments[ordinal] if ordinal < len(result.segments) else None
     if found is None or abs(found.start_time - before.start_time) > _SAME_SECONDS:
@@ -331,7 +331,7 @@ def _replace_segment(tx: Tx, item: RunItem, ordinal: int, found: Segment) -> Non
 
 
 def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
-    """One segment of the item less has failed; the run as it counts then."""
+    """Store the repaired segment's item; return the recounted run."""
     item, found = of.item, journal.count_segments(tx, of.item.id)
     columns: dict[str, Any] = dict(_status_columns(tx, item, result))
     if item.status == ItemStatus.FAILED:
@@ -342,7 +342,7 @@ def _apply_segment(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
 
 
 def _status_columns(tx: Tx, item: RunItem, result: ProcessingResult) -> Mapping[str, Any]:
-    """How the item stands with the segments that are in place. Nobody asks again about a whole that is missing."""
+    """Return the item's status with its current segments. A missing video-level result is not requested again."""
     if item.error_code == WHOLE_FAILED:
         return {"status": item.status, "error_code": item.error_code, "error_message": item.error_message}
     segments, damage = tuple(journal.read_results(tx, item.id).values()), tuple(item.damage or ())
@@ -351,7 +351,7 @@ def _status_columns(tx: Tx, item: RunItem, result: ProcessingResult) -> Mapping[
 
 
 def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
-    """The item has been processed as a whole; the run as it counts then."""
+    """Store the result of the whole item; return the recounted run."""
     item, columns = of.item, runs.item_columns(result)
     tx.update(run_items, item.id, completed_at=tx.now, **columns)
     journal.replace_results(tx, item.id, result.segments)
@@ -365,7 +365,7 @@ def _apply_whole(tx: Tx, of: _RetryContext, result: ProcessingResult) -> Run:
 
 
 def _recount_run(tx: Tx, of: _RetryContext, columns: Mapping[str, Any], **grown: int) -> Run:
-    """The run, with an item whose `columns` now say how it stands."""
+    """Return the run with the item counted under its new `columns`."""
     ends = Counter({str(columns["status"]): 1})
     ends[of.item.status] -= 1
     more = grown | {f"{end}_items": number for end, number in ends.items()}
@@ -376,7 +376,7 @@ def _recount_run(tx: Tx, of: _RetryContext, columns: Mapping[str, Any], **grown:
 
 
 def _correct_run(tx: Tx, row: SegmentRetry, run: Run, error: str | None = None) -> RetryEnd:
-    """A run that has ended has ended as it would have with this result: that is told, and exported, once each."""
+    """Give an ended run the status that it would have had with this result; announce and export that once."""
     counts = run.total_items, run.completed_items, run.partial_items, run.failed_items
     status = corrected(RunStatus(run.status), *counts)
     if status == run.status:

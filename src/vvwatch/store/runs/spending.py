@@ -1,4 +1,4 @@
-"""What was spent, counted once where each call belongs: its item, its run, its day and its month."""
+"""What was spent by scope: an item, a run, a day or a month of one processor or all (see core.budgets)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST: Final = 2**62
 
 
 def _capped_sum(name: str) -> sa.ColumnElement[int]:
-    """The count with what is added. It stops where a larger one would not fit: whoever says it counts nonsense."""
+    """Return the count with the addition, or the count alone if the sum would not fit."""
     count = spending.c[name]
     return sa.case((count > _MOST, count), else_=count + sa.bindparam(f"more_{name}"))
 
@@ -45,9 +45,9 @@ _add = (
 
 
 def lock_spent(tx: Tx, scopes: Iterable[str]) -> dict[str, Spent]:
-    """Return what was spent in each scope; nobody else spends there before this transaction ends.
+    """Return what was spent in each scope, locked until this transaction ends.
 
-    They are held in the order of their names, so that of two who want the same neither waits for the other in vain.
+    Scopes are locked in the order of their names, so two transactions never deadlock.
     """
     wanted = sorted(set(scopes))
     found = _read_locked(tx, wanted)
@@ -71,7 +71,7 @@ def _read_locked(tx: Tx, scopes: list[str]) -> dict[str, Spent]:
 
 
 def add_changes(tx: Tx, changes: Mapping[str, Change]) -> None:
-    """Count what came in; the scopes are there, held or to be held now in the order of their names."""
+    """Add the changes to the counts, in the order of the scopes' names; the scopes exist."""
     rows = [
         {"its_scope": scope} | {f"more_{name}": getattr(changes[scope], name) for name in _COUNTS}
         for scope in sorted(changes)
@@ -87,11 +87,11 @@ def read_spending(tx: Tx, scopes: Iterable[str]) -> Mapping[str, ScopeSpending]:
 
 
 def read_spent(tx: Tx, scopes: Iterable[str]) -> Mapping[str, Spent]:
-    """Return what was spent in those scopes, without holding them."""
+    """Return what was spent in those scopes, without locking them."""
     found = read_spending(tx, scopes)
     return {scope: Spent(row.calls, row.cost_nanousd, row.reserved_nanousd) for scope, row in found.items()}
 
 
 def delete_scopes(tx: Tx, scopes: Iterable[str]) -> None:
-    """Drop the counts of scopes that are gone."""
+    """Delete the counts of deleted scopes."""
     tx.execute(sa.delete(spending).where(spending.c.scope.in_(list(scopes))))

@@ -1,4 +1,4 @@
-"""What a prompt run is asked to run over: an index, some media, the playground, or what an import made."""
+"""Resolve what a prompt run is requested for: an index, media items, the playground, or an import."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_LISTED: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Media that exist: these, or all of a whole. `context` tells what was asked; `index_id` None: of several."""
+    """Media that exist: a list, or a whole set. `context` says what was requested; `index_id` is None for several."""
 
     index_id: str | None
     media_ids: Sequence[str] | MediaSet
@@ -31,13 +31,13 @@ class Target:
 
 
 def resolve_index(tx: Tx, index_id: str) -> Target:
-    """All media that an index has now. Raises NotFound, or InvalidInput when there are none."""
+    """Return all media that an index has now. Raises NotFound, or InvalidInput if there are none."""
     catalog.get_index(tx, index_id)
     return _resolve_all(tx, index_id, {"type": "index", "index_id": index_id}, f"index {index_id!r}")
 
 
 def resolve_playground(tx: Tx) -> Target:
-    """All media that the playground has now. Raises InvalidInput when there are none."""
+    """Return all media that the playground has now. Raises InvalidInput if there are none."""
     index_id = catalog.PLAYGROUND_ID
     context = {"type": "playground", "is_playground": True, "index_id": index_id}
     return _resolve_all(tx, index_id, context, "the playground")
@@ -51,7 +51,7 @@ def _resolve_all(tx: Tx, index_id: str, context: Mapping[str, Any], name: str) -
 
 
 def resolve_videos(tx: Tx, video_ids: Sequence[str], index_id: str | None = None) -> Target:
-    """These media, each once, all of them in the index if one is named. Raises NotFound for any that is not there."""
+    """Return these media, each once, all in the index if one is named. Raises NotFound for any that is not there."""
     if index_id is not None:
         catalog.get_index(tx, index_id)
     wanted = list(dict.fromkeys(video_ids))
@@ -66,7 +66,7 @@ def resolve_videos(tx: Tx, video_ids: Sequence[str], index_id: str | None = None
 
 
 def find_index_id(tx: Tx, name: str) -> str:
-    """The oldest index with this very name. Raises NotFound."""
+    """Return the id of the oldest index with exactly this name. Raises NotFound."""
     table = indexes
     named = sa.select(table.c.id).where(table.c.name == name, is_not_deleted(table.c.id))
     found = tx.first(named.order_by(table.c.created_at, table.c.id).limit(1))
@@ -76,9 +76,9 @@ def find_index_id(tx: Tx, name: str) -> str:
 
 
 def resolve_import(tx: Tx, job_id: str) -> tuple[Target, str | None]:
-    """All media that an import job has made, or is to make, and its id if no run has followed it before.
+    """Return all media that an import job made or will make, and its id if no run follows it yet.
 
-    Raises NotFound, or InvalidInput for one that has ended without media.
+    Raises NotFound, or InvalidInput for one that ended without media.
     """
     job = tx.require(import_jobs, "import_job", job_id)
     require_not_deleted(tx, "import_job", job_id, job.index_id)
@@ -103,7 +103,7 @@ def _keys(media_ids: Sequence[str]) -> dict[str, str]:
 
 
 def count_amounts(tx: Tx, target: Target) -> list[Amount]:
-    """How much there is to process, by media type."""
+    """Count the media to process and their seconds, by media type."""
     seconds = sa.func.coalesce(sa.func.sum(media.c.duration_seconds), 0.0).label("seconds")
     counts = media.c.media_type, sa.func.count().label("number"), seconds
     grouped = sa.select(*counts).group_by(media.c.media_type)

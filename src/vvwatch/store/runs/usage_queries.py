@@ -1,6 +1,6 @@
-"""What was done in a stretch of time, in figures of what is still known.
+"""Usage figures of a period, from rows that still exist.
 
-What a name was given to in that time counts: names sort by the time of their making, so nothing else is read.
+Ids sort by the time they were made, so a period reads only its own rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Metric:
 
 
 class Detail(NamedTuple):
-    """One thing that counted: what it was (`video_id`, …), when that was, and how much of it."""
+    """One thing that counted: its ids (`video_id`, …), when, and how much."""
 
     of: dict[str, str]
     at: float
@@ -36,7 +36,7 @@ class Detail(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Rows that count: `named` has names that begin with `prefix`, `sums` is by metric what each row adds."""
+    """Rows that count: `named` is their id column with this prefix, `sums` is what each row adds by metric."""
 
     named: sa.ColumnElement[str]
     prefix: str
@@ -63,7 +63,7 @@ METRICS: Final = (
     Metric("bytes_exported", "bytes", "Bytes of the exports that were written."),
     Metric("deliveries_delivered", "count", "Events that webhooks took."),
 )
-"""All that is counted."""
+"""All metrics."""
 
 _DONE: Final = (ItemStatus.COMPLETED, ItemStatus.PARTIAL)
 _SOURCES: Final = (
@@ -113,7 +113,7 @@ _SOURCES: Final = (
 
 
 def sum_metrics(tx: Tx, since: float, until: float) -> dict[str, float]:
-    """The figure of every metric from `since` to just before `until`, both in epoch seconds."""
+    """Return the figure of every metric from `since` to just before `until`, both in epoch seconds."""
     figures = {metric.name: 0.0 for metric in METRICS}
     for source in _SOURCES:
         sums = [sa.func.coalesce(sa.func.sum(each), 0).label(name) for name, each in source.sums.items()]
@@ -123,12 +123,12 @@ def sum_metrics(tx: Tx, since: float, until: float) -> dict[str, float]:
 
 
 def sum_periods(tx: Tx, months: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
-    """`between` for each of these."""
+    """Return `sum_metrics` for each period."""
     return [sum_metrics(tx, since, until) for since, until in months]
 
 
 def list_details(tx: Tx, metric: str, since: float, until: float, limit: int) -> list[Detail]:
-    """What added to a metric, newest first."""
+    """Return what added to a metric, newest first."""
     source = next(source for source in _SOURCES if metric in source.sums)
     value = sa.func.coalesce(source.sums[metric], 0).label("value")
     of = [column.label(name) for name, column in source.of.items()]
