@@ -1,7 +1,7 @@
-"""Transactions as plain functions `fn(tx, …)`: never cancelled half-way, no lock held across an await.
+"""Transactions as plain functions `fn(tx, …)`: never cancelled half-way, and no lock held across an await.
 
-A function that changes an entity with work to do goes through the revision fence: `claim` changes the row only
-for the job made at its current revision, so a stale or surplus job can record nothing.
+A function that changes an entity with work to do passes the revision fence: `claim` changes the row only for a job
+made at its current revision, so a stale or duplicate job records nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Entity(Protocol):
 
 @dataclass
 class Tx:
-    """One transaction. `now` is its moment in epoch seconds; what is `put` becomes work when it commits."""
+    """One transaction. `now` is its moment in epoch seconds; jobs passed to `enqueue` become work when it commits."""
 
     conn: sa.Connection
     now: float
@@ -75,18 +75,18 @@ class Tx:
         return self.conn.execute(statement, parameters)
 
     def first(self, statement: sa.Executable) -> sa.Row[Any] | None:
-        """The first row, or None."""
+        """Return the first row, or None."""
         return self.execute(statement).first()
 
     def require(self, table: sa.Table, resource: str, identifier: str) -> sa.Row[Any]:
-        """The row with this id; raises NotFound, which names `resource`."""
+        """Return the row with this id. Raises NotFound, which names `resource`."""
         row = self.first(sa.select(table).where(table.c.id == identifier))
         if row is None:
             raise NotFound(resource, identifier, self._meant(table, identifier))
         return row
 
     def _meant(self, table: sa.Table, identifier: str) -> str:
-        """What else the id could stand for: one without its prefix, or a name."""
+        """Return a hint at similar ids: with the missing prefix, or of this name."""
         if "name" not in table.c:
             return ""
         start = sa.func.length(table.c.id) - len(identifier)
@@ -98,11 +98,11 @@ class Tx:
         return f"did you mean {' or '.join(map(repr, found))}?" if found else ""
 
     def all(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
-        """All rows."""
+        """Return all rows."""
         return self.execute(statement).all()
 
     def pairs(self, statement: sa.Executable, parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        """All rows of a query of two plain columns, as the driver has them: the hot path of every listing."""
+        """Return all rows of a two-column query as the driver has them: the hot path of every listing."""
         result = self.execute(statement, parameters)
         rows = list(result.cursor.fetchall())
         result.close()
@@ -111,10 +111,10 @@ class Tx:
     def pairs_among(
         self, within: sa.Select[Any], among: sa.Select[Any], scope: Mapping[str, Any], keys: Sequence[str]
     ) -> list[tuple[str, Any]]:
-        """Rows whose first column is one of `keys`, and perhaps neighbours of theirs.
+        """Return the rows whose first column is one of `keys`, and perhaps their neighbours.
 
-        `within` reads at most `most` of a range (`lowest` to `highest`), `among` a list (see `one_of`). A range is
-        cheaper and is tried first: it is enough where the keys stand close together, as in a sorted listing.
+        `within` reads at most `most` rows of a range (`lowest` to `highest`), `among` a list (see `is_one_of`). The
+        range is cheaper and runs first: it suffices where the keys are close together, as in a sorted listing.
         """
         if not keys:
             return []
@@ -128,30 +128,30 @@ class Tx:
     def insert_tuples(
         self, statement: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert many rows given as tuples of `columns`, by a statement that is made once: a third of the cost."""
+        """Insert many rows given as tuples of `columns`, with a statement compiled once: a third of the cost."""
         sql, order = _prepare(statement, self.conn.dialect, columns)
         if order != tuple(range(len(columns))):
             rows = [tuple(row[position] for position in order) for row in rows]
         self.conn.exec_driver_sql(sql, list(rows))
 
     def new_id(self, prefix: str) -> str:
-        """A fresh id that sorts by the time of its making, within a millisecond by the order of calls."""
+        """Return a new id; ids sort by time, within a millisecond by the order of calls."""
         order = (next(self.serial) % 65_536).to_bytes(2, "big")
         return new_id(prefix, self.now, order + secrets.token_bytes(8))
 
     def insert(self, table: sa.Table, **values: Any) -> None:
-        """Insert one row; a duplicate is an IntegrityError."""
+        """Insert one row. Raises IntegrityError for a duplicate."""
         self.execute(sa.insert(table).values(**values))
 
     def insert_new(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> Sequence[sa.Row[Any]]:
-        """Insert what is not there yet (`ON CONFLICT DO NOTHING`) and return the inserted primary keys."""
+        """Insert the rows that do not exist yet (`ON CONFLICT DO NOTHING`); return their primary keys."""
         if not rows:
             return ()
         statement = self.upsert(table).on_conflict_do_nothing().returning(*table.primary_key)
         return self.execute(statement, list(rows)).all()
 
     def upsert(self, table: sa.Table) -> Any:
-        """The dialect's INSERT, which knows ON CONFLICT."""
+        """Return the dialect's INSERT, which supports ON CONFLICT."""
         return upsert(self.conn.dialect.name, table)
 
     def update(self, table: sa.Table, identifier: Any, **values: Any) -> None:
@@ -159,9 +159,9 @@ class Tx:
         self.execute(sa.update(table).where(table.c.id == identifier).values(**values))
 
     def guard(self, table: sa.Table, identifier: Any) -> sa.Row[Any] | None:
-        """The row as it stands, which nobody changes before this transaction ends; None when there is none.
+        """Return the row, which nobody else changes before this transaction ends; None if it does not exist.
 
-        It counts as written: a serializable transaction that meets it afterwards begins anew (see `store.db.locking`).
+        It counts as written: a serializable transaction that meets it runs again (see `store.db.locking`).
         """
         wanted = table.c.id == identifier
         if self.conn.dialect.name != "postgresql":
@@ -171,7 +171,7 @@ class Tx:
         )
 
     def current(self, job: Job) -> sa.Row[Any] | None:
-        """The entity, if `job` was made for its current revision; None for a stale job."""
+        """Return the entity if `job` was made for its current revision; None for a stale job."""
         table = ENTITIES[job.kind]
         return self.first(sa.select(table).where(_identity(table, job.ref), table.c.revision == job.revision))
 
@@ -182,7 +182,7 @@ class Tx:
         return self.execute(fenced.values(**values).returning(table)).first()
 
     def claim(self, job: Job, **values: Any) -> sa.Row[Any] | None:
-        """Change the entity and move the fence; it has nothing due until `put`. None for a stale job."""
+        """Change the entity and move the fence; nothing is due until the next `enqueue`. None for a stale job."""
         table = ENTITIES[job.kind]
         return self.touch(job, revision=table.c.revision + 1, next_at=None, **values)
 
@@ -194,14 +194,14 @@ class Tx:
         at: float,
         priority: Priority = Priority.NORMAL,
     ) -> None:
-        """Make work for the entity at this revision, due `at`; the row remembers when."""
+        """Make work for the entity at this revision, due at `at`; the row stores the time."""
         table = ENTITIES[kind]
         self.execute(sa.update(table).where(_identity(table, str(ref))).values(next_at=at))
         queue = queue_of(self.conn, kind, ref)
         self.jobs.append(Job(kind, str(ref), revision, at, queue=queue, priority=priority))
 
     def nudge(self, kind: Kind, row: Entity, at: float, priority: Priority = Priority.NORMAL) -> None:
-        """Make the entity due `at`; whatever was put for it before is stale."""
+        """Make the entity due at `at`; jobs queued for it before are stale."""
         table = ENTITIES[kind]
         moved = sa.update(table).where(table.c.id == row.id).values(revision=table.c.revision + 1)
         revision = self.execute(moved.returning(table.c.revision)).scalar()
@@ -226,7 +226,7 @@ def _texts_of_postgresql(element: _texts, compiler: Any, **options: Any) -> str:
 
 
 class _TextList(sa.TypeDecorator[str]):
-    """Texts as a JSON list; NUL, which PostgreSQL cannot hold, is replaced there as in every column of text."""
+    """Texts as a JSON list; PostgreSQL gets NUL replaced, as in every text column."""
 
     impl = sa.Text
     cache_ok = True
@@ -238,52 +238,52 @@ class _TextList(sa.TypeDecorator[str]):
 
 
 def is_one_of(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Whether `column` is one of the texts in the JSON list `keys`: one statement for any number of them."""
+    """Return the condition that `column` is in the JSON list `keys`: one statement for any number of texts."""
     values = _texts(sa.bindparam("keys", type_=_TextList)).table_valued("value")
     return column.in_(sa.select(values.c.value))
 
 
 def upsert(dialect: str, table: sa.Table) -> Any:
-    """The INSERT of a dialect, which knows ON CONFLICT."""
+    """Return the INSERT of a dialect, which supports ON CONFLICT."""
     return (postgresql if dialect == "postgresql" else sqlite).insert(table)
 
 
 @cache
 def _prepare(statement: Any, dialect: sa.Dialect, columns: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
-    """The statement's text for the driver, and which column each of its places takes."""
+    """Return the SQL text for the driver, and which column each of its placeholders takes."""
     compiled = statement.inline().compile(dialect=dialect, column_keys=list(columns))
     return str(compiled), tuple(columns.index(name) for name in compiled.positiontup)
 
 
 def ignore_events(_error: StoreUnavailable | None) -> None:
-    """What a database says of itself that nobody listens to."""
+    """Ignore what a database reports about itself."""
 
 
 @dataclass
 class Traffic:
-    """How many transactions that write were committed, and how many had to run again because others were first."""
+    """How many writing transactions were committed, and how many ran again after a conflict."""
 
     transactions: int = 0
     reruns: int = 0
 
     def since(self, before: Traffic) -> Traffic:
-        """What came after `before`, a copy that was taken then."""
+        """Return the traffic after `before`, a copy taken then."""
         return Traffic(self.transactions - before.transactions, self.reruns - before.reruns)
 
 
 class JobSink(Protocol):
-    """The side of an engine that a database commits to."""
+    """The side of a job engine that a database writes to."""
 
     def write(self, tx: Tx) -> None:
         """Store `tx.jobs` inside the transaction."""
         ...
 
     def held(self, tx: Tx, kind: Kind) -> set[tuple[str, int, str]]:
-        """(ref, revision, queue) of every job of `kind` that the engine still holds."""
+        """Return (ref, revision, queue) of every job of `kind` in the queue."""
         ...
 
     def due(self, tx: Tx) -> int:
-        """How many jobs wait although their time has come."""
+        """Return how many due jobs wait."""
         ...
 
     def wake(self) -> None:
@@ -294,10 +294,10 @@ class JobSink(Protocol):
 class Database(Protocol):
     """Runs transactions.
 
-    `works` tells whether transactions go through, `trouble` why not; `tell` is called with the error of each that did
-    not for want of the database, and with None when one goes through again. `traffic` counts since the start. `sink`
-    is who takes the jobs; without one none are kept. `announced` wakes whoever waits for events, when a transaction of
-    this process brought some. `processors` are those that runs are begun with.
+    `works` says whether transactions succeed, `trouble` why not. `tell` is called with the error of each transaction
+    that fails because of the database, and with None when one succeeds again. `traffic` counts since the start.
+    `sink` takes the jobs; without one they are dropped. `announced` wakes those who wait for events when a
+    transaction of this process announces some. `processors` are the ones that runs start with.
     """
 
     clock: Clock
@@ -310,21 +310,21 @@ class Database(Protocol):
     processors: ProcessorNames
 
     def opened(self) -> AbstractAsyncContextManager[int]:
-        """Bring the schema up to date, and close everything at the end. Yields the schema version found (0: none).
+        """Migrate the schema, and close everything at the end. Yields the schema version found (0: none).
 
-        Raises StoreError when the database cannot be used.
+        Raises StoreError if the database cannot be used.
         """
         ...
 
     def visited(self) -> AbstractAsyncContextManager[int]:
-        """Only read, beside whoever works on it; nothing is made or changed. Yields the schema version found.
+        """Open read-only beside a running daemon; nothing is created or changed. Yields the schema version found.
 
-        Raises StoreError when there is no database.
+        Raises StoreError if there is no database.
         """
         ...
 
     async def check(self) -> None:
-        """Prove that a transaction goes through; raises StoreUnavailable."""
+        """Run a transaction to prove that the database works. Raises StoreUnavailable."""
         ...
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -332,24 +332,24 @@ class Database(Protocol):
         ...
 
     async def read(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` on a consistent snapshot that cannot be written to."""
+        """Run `fn` on a consistent read-only snapshot."""
         ...
 
 
 def requeue_overdue(tx: Tx, sink: JobSink, grace_seconds: float) -> int:
-    """Put again what is overdue and not held by the engine; returns how many. Lost jobs lose nothing."""
+    """Queue overdue work that the engine does not hold; return how much. Losing jobs loses nothing."""
     _repair_due_times(tx)
     return sum(_requeue_kind(tx, sink, kind, tx.now - grace_seconds) for kind in ENTITIES)
 
 
 def _piece_moved(table: sa.Table, failure: sa.Column[str]) -> sa.ColumnElement[float]:
-    """When a piece that waits was put at the earliest; NULL while it is tried for the first time."""
+    """Return the earliest time at which a waiting piece was queued; NULL on its first attempt."""
     untried, again = table.c.attempts == 0, failure.is_not(None)
     return sa.case((untried, table.c.next_at), (again, table.c.next_at - _RETRIED_WITHIN_SECONDS))
 
 
 def _scan_moved(table: sa.Table) -> sa.ColumnElement[float]:
-    """When the scan was put; of one that failed, and need not save requests, at the earliest."""
+    """Return when the scan was queued; for a failed one that need not save requests, the earliest time."""
     soon_again = table.c.last_error.is_not(None), table.c.max_list_calls_per_hour.is_(None)
     return sa.case(
         (sa.and_(*soon_again), table.c.next_at - _SCANNED_WITHIN_SECONDS),
@@ -358,7 +358,7 @@ def _scan_moved(table: sa.Table) -> sa.ColumnElement[float]:
 
 
 def _retry_moved(table: sa.Table) -> sa.ColumnElement[float]:
-    """As `_piece_moved`; but what was not tried yet may be planned for much later than it was made."""
+    """Return the time as `_piece_moved` does; a first attempt may be planned long after the retry was made."""
     return sa.case(
         (table.c.attempts == 0, table.c.created_at), else_=table.c.next_at - _RETRIED_WITHIN_SECONDS
     )
@@ -378,7 +378,7 @@ _LAST_MOVED: Mapping[Kind, sa.ColumnElement[float]] = {
 
 
 def _repair_due_times(tx: Tx) -> None:
-    """After the clock was set back, what was planned by the old one would come too late: look at it now."""
+    """Make work due now that the old clock planned too late, after the clock was set back."""
     for kind, moved_at in _LAST_MOVED.items():
         table = ENTITIES[kind]
         waiting = table.c.next_at > tx.now, moved_at > tx.now + _SKEW_SECONDS

@@ -26,7 +26,7 @@ class _Key:
     fernet: Fernet = field(repr=False, compare=False)
 
     def opened(self, sealed: bytes) -> str | None:
-        """What this key has sealed; None when it was another."""
+        """Return the text that this key sealed; None if another key did."""
         try:
             return self.fernet.decrypt(sealed).decode()
         except InvalidToken:
@@ -39,16 +39,16 @@ class _Key:
 class SecretBox:
     """Seals and opens texts with a ring of keys. Neither its repr nor its errors show a key or a text.
 
-    All keys open. Which of them seals is what the database says (`store.db.sealing`), until that is known the newest.
+    All keys open. The database says which key seals (`store.db.sealing`); until that is known, the newest does.
     """
 
     __slots__ = ("_former", "_held", "_reread", "_sealing")
 
     def __init__(self, keys: bytes, reread: Callable[[], bytes | None] = lambda: None) -> None:
-        """`keys` are one on a line, the newest first; lines that begin with # are comments.
+        """`keys` holds one key per line, the newest first; lines that begin with # are comments.
 
-        `reread` returns them anew if they have changed since the last look, else None. Raises InvalidInput for a line
-        that is not 32 bytes in URL-safe base64, and when there is no key.
+        `reread` returns the keys if they changed since the last call, else None. Raises InvalidInput for a line that is
+        not 32 bytes in URL-safe base64, and if there is no key.
         """
         self._held = _parsed(keys)
         self._former: tuple[_Key, ...] = ()
@@ -59,39 +59,39 @@ class SecretBox:
         return "SecretBox()"
 
     def seal(self, text: str, like: bytes | None = None) -> bytes:
-        """`text`, encrypted and authenticated; different every time. By the key that sealed `like`, if that is given.
+        """Return `text` encrypted and authenticated, different every time. Uses the key that sealed `like`, if given.
 
-        Raises StoreError when no key of the ring has sealed `like`.
+        Raises StoreError if no key of the ring sealed `like`.
         """
         key = self._sealing if like is None else self._of(like)
         return key.sealed(text)
 
     def seal_newest(self, text: str) -> bytes:
-        """As `seal`, by the newest key."""
+        """Seal with the newest key."""
         return self._held[0].sealed(text)
 
     def open(self, sealed: bytes) -> str:
-        """The text that was sealed. Raises StoreError when another key sealed it or it was altered."""
+        """Return the sealed text. Raises StoreError if another key sealed it or it was altered."""
         return self._found(sealed)[1]
 
     def follow(self, mark: bytes) -> None:
-        """Let the key that sealed `mark` be the one that seals and signs. Raises StoreError when there is none."""
+        """Seal and sign with the key that sealed `mark` from now on. Raises StoreError if the ring lacks it."""
         self._sealing = self._of(mark)
 
     def is_newest(self, sealed: bytes) -> bool:
-        """Whether the newest key has sealed this."""
+        """Return whether the newest key sealed this."""
         return self._held[0].opened(sealed) is not None
 
     def renewed(self, sealed: bytes) -> bytes | None:
-        """What is in `sealed`, sealed by the newest key; None when it is. Raises StoreError as `open`."""
+        """Return the text resealed with the newest key; None if that key sealed it. Raises StoreError like `open`."""
         if self.is_newest(sealed):
             return None
         return self.seal_newest(self.open(sealed))
 
     def refresh(self) -> bool:
-        """Look whether there are other keys now; those that were there stay until `settle`. Returns if there are.
+        """Return whether the keys changed; old ones stay until `settle`.
 
-        Raises InvalidInput when they cannot be read.
+        Raises InvalidInput if the keys cannot be read.
         """
         text = self._reread()
         if text is None:
@@ -102,16 +102,16 @@ class SecretBox:
         return True
 
     def settle(self, mark: bytes) -> None:
-        """Forget the keys that the last refresh no longer found, unless one of those has sealed `mark`."""
+        """Forget the keys that the last refresh no longer found, except the one that sealed `mark`."""
         if any(key.opened(mark) is not None for key in self._held):
             self._former = ()
 
     def secret(self, purpose: str) -> bytes:
-        """32 bytes for one purpose, the same wherever the key that seals is; they tell nothing of it."""
+        """Return 32 bytes for one purpose, the same on every node with the sealing key, which they do not reveal."""
         return _derived(self._sealing, purpose)
 
     def secrets(self, purpose: str) -> tuple[bytes, ...]:
-        """As `secret`, of all keys."""
+        """Return the `secret` of every key."""
         return tuple(_derived(key, purpose) for key in self._ring())
 
     def _ring(self) -> Iterator[_Key]:
@@ -122,7 +122,7 @@ class SecretBox:
         return self._sealing if self._sealing.opened(mark) is not None else self._found(mark)[0]
 
     def _found(self, sealed: bytes) -> tuple[_Key, str]:
-        """The key that sealed this, and the text. Raises StoreError."""
+        """Return the key that sealed this, and the text. Raises StoreError."""
         for _ in range(2):
             for key in self._ring():
                 if (text := key.opened(sealed)) is not None:

@@ -1,16 +1,16 @@
-"""In which order events are told: so that whoever has heard one never misses any that comes before it.
+"""The order of events: a reader that continues from a place never misses an event before it.
 
-Events become visible when their transactions commit, and those that run at once commit in any order. A reader who
-asks for what lies behind the last place it saw must therefore never see a place before all smaller ones are there,
-or are sure never to come.
+Events become visible when their transactions commit, and concurrent transactions commit in any order. A reader that
+asks for events after the last place it saw must not see a place before all smaller ones are visible or sure never
+to exist.
 
-SQLite has one writer, so the order of places is that of commits: each event has the next number. (The newest event
-is always kept, so that no number is given again.)
+SQLite has one writer, so places follow commits: each event has the next number. (The newest event is always kept, so
+that no number is reused.)
 
-PostgreSQL has many. There the place is the id of the transaction, and only what is older than every transaction that
-still runs is told (`bound`: the snapshot's xmin): an id is given once, in order, and all smaller ones have committed
-and are visible, or never will be. Ids belong to a cluster of servers; `PLACES` with its name remembers what to add to
-them, so that in another cluster places go on from where a copy of the events left off.
+PostgreSQL has many. There the place is the transaction id, and readers only get events older than every running
+transaction (`safe_bound`: the snapshot's xmin): ids are given once, in order, and all smaller ones have committed or
+never will. Ids belong to a server cluster; `PLACES` with the cluster's name stores an offset, so places continue
+when the events are copied to another cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.schema import events, facts
 
 PLACES: Final = "places@"
-"""How the facts are called that belong to one cluster of servers, and not to what is in the database."""
+"""The prefix of facts that belong to one server cluster, not to the data."""
 
 _DROPPED: Final = "events_dropped"  # the largest place of them
 
@@ -32,7 +32,7 @@ _CLUSTER: Final = sa.literal(PLACES) + sa.text("(SELECT system_identifier::text 
 
 
 def next_place(tx: Tx) -> int:
-    """The place of the next event of this transaction."""
+    """Return the place of the next event of this transaction."""
     if tx.conn.dialect.name == "postgresql":
         tx.place = _of_transaction(tx) if tx.place is None else tx.place
     else:
@@ -41,7 +41,7 @@ def next_place(tx: Tx) -> int:
 
 
 def safe_bound(tx: Tx) -> int | None:
-    """Only smaller places may be told to a reader of this snapshot; None: all that it sees."""
+    """Return the bound below which a reader of this snapshot may get events; None: no bound."""
     if tx.conn.dialect.name != "postgresql":
         return None
     oldest = _number(sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot()))
@@ -50,7 +50,7 @@ def safe_bound(tx: Tx) -> int | None:
 
 
 def note_dropped(tx: Tx, gone: Sequence[int]) -> None:
-    """Events of these places are no more: up to the largest, whoever goes on from a place may miss something."""
+    """Note that events of these places were deleted: readers that continue from before the largest may miss some."""
     if gone and max(gone) > last_dropped(tx):
         values = {"name": _DROPPED, "value": str(max(gone)).encode()}
         tx.execute(
@@ -59,7 +59,7 @@ def note_dropped(tx: Tx, gone: Sequence[int]) -> None:
 
 
 def last_dropped(tx: Tx) -> int:
-    """The largest place of which an event was dropped; 0 when none was."""
+    """Return the largest place of a deleted event, or 0."""
     value = tx.execute(sa.select(facts.c.value).where(facts.c.name == _DROPPED)).scalar()
     return int(value or 0)
 
@@ -76,7 +76,7 @@ def _of_transaction(tx: Tx) -> int:
 
 
 def _lead() -> sa.ScalarSelect[Any]:
-    """By how much places are ahead of the cluster's transaction ids."""
+    """Return the offset of places over the cluster's transaction ids."""
     return sa.select(facts.c.value).where(facts.c.name == _CLUSTER).scalar_subquery()
 
 

@@ -1,7 +1,7 @@
-"""Fair shares: of each import job and each run, only so many pieces of work are in the engine's hands at once.
+"""Fair shares: each import job and each run has only so many pieces of work in the queue at once.
 
-When one ends, the next is put; so a bucket with a million objects stands beside the others, not before them, and
-the engine's queue stays short.
+When one ends, the next is queued. So a bucket with a million objects shares the queue with others, and the queue
+stays short.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _MOST_MANUAL: Final = 100  # a person waits for the beginning; everybody else mu
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """The pieces of work of a whole: their table, the column that names the whole, and who waits in which order.
+    """The pieces of work of a whole: their table, the column of the whole, their order, their pending status.
 
-    Of the whole: its table, the statuses in which it has work, and the columns that count the pieces it was fed
-    and that ended. `waits_alone` holds for a piece that waits for something that no other piece waits for.
+    Of the whole: its table, the statuses in which it has work, and the columns that count its ended pieces.
+    `waits_alone` holds for a piece that waits for something that concerns no other piece.
     """
 
     kind: Kind
@@ -79,12 +79,12 @@ _ALL: Final = {pieces.kind: pieces for pieces in (FILES, ITEMS)}
 
 
 def enqueue_next(tx: Tx, pieces: Pieces, whole: Whole) -> int:
-    """Put the next pieces of `whole` (an import job or a run), up to its share; returns how many.
+    """Queue the next pieces of `whole` (an import job or a run), up to its share; return how many.
 
-    The caller has changed or guarded the whole: nobody else feeds it meanwhile.
-    What waits for another try takes no share, so that it holds up nobody; but no more than a share of it may wait
-    before the whole waits: when a storage is away, trying all of a million objects would help none. What waits for
-    something of its own, such as more money for this one item, is not counted: it says nothing of the others.
+    The caller has changed or guarded the whole, so nobody else feeds it meanwhile. Pieces that wait for a retry
+    take no share, so they hold up nobody; but when a full share of them waits, the whole waits: while a store is
+    down, trying all of a million objects would not help. Pieces that wait for something of their own, such as a
+    larger budget for one item, do not count.
     """
     table = pieces.table
     in_hand = tx.execute(_count_queued(pieces, whole.id, tx.now)).one()
@@ -106,7 +106,7 @@ def enqueue_next(tx: Tx, pieces: Pieces, whole: Whole) -> int:
 
 
 def _count_queued(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]:
-    """How many pieces are in the engine's hands and due, and how many with those that wait for another try."""
+    """Return the query of how many pieces are queued and due, and how many including those that wait for a retry."""
     next_at = pieces.table.c.next_at
     due = sa.func.count(sa.case((next_at <= now + _SOON_SECONDS, 1)))
     alone = sa.false() if pieces.waits_alone is None else pieces.waits_alone
@@ -117,23 +117,23 @@ def _count_queued(pieces: Pieces, whole: Any, now: float) -> sa.Select[int, int]
 
 
 def _is_never_queued(pieces: Pieces) -> tuple[sa.ColumnElement[bool], ...]:
-    """What was never put. The status stands in the text of the statement, where planners see that an index has it."""
+    """Return the conditions for pieces never queued. The status is a literal, so that planners find the index."""
     table = pieces.table
     pending = sa.literal(str(pieces.pending), literal_execute=True)
     return table.c.status == pending, table.c.next_at.is_(None)
 
 
 def _priority(wanted: int, *, first: bool, begun: int) -> Priority:
-    """The first piece of a whole goes before everybody's surplus, and what a person waits for before all."""
+    """Return the priority: the first piece of a whole precedes surplus pieces, and manual requests precede all."""
     if wanted >= Priority.MANUAL and begun < _MOST_MANUAL:
         return Priority.MANUAL
     return Priority.NORMAL if first else Priority.SURPLUS
 
 
 def list_starving(tx: Tx) -> Sequence[tuple[Kind, str]]:
-    """Import jobs and runs with pieces that were never put and room for them: none ends that would put the next.
+    """Return import jobs and runs that have room and pieces never queued, but no piece whose end would queue the next.
 
-    Each is the kind of its pieces, and its id. Reads what waits, not what is over.
+    Each is the kind of its pieces, and its id. Reads only what waits.
     """
     return [(pieces.kind, row.id) for pieces in _ALL.values() for row in tx.all(_starving(pieces, tx.now))]
 
@@ -152,7 +152,7 @@ def _starving(pieces: Pieces, now: float) -> sa.Select[Any]:
 
 @by_locks
 def feed_starving(tx: Tx, kind: Kind, whole_id: str) -> int:
-    """Put what a starving whole has room for, if it still works; returns how many pieces."""
+    """Queue pieces of a starving whole if it still works; return how many."""
     pieces = _ALL[kind]
     whole = tx.guard(pieces.wholes, whole_id)
     return enqueue_next(tx, pieces, whole) if whole is not None and whole.status in pieces.working else 0

@@ -1,7 +1,7 @@
-"""Receipts: what was answered to a request with a key of its own, so that repeating it repeats the answer alone.
+"""Receipts: the answer to a request with an idempotency key, so that a repetition returns it without a second effect.
 
-A receipt commits with what the request brought about. So there is never one without the other, whenever the process
-dies; and of requests that come at once one runs, and the others find its receipt.
+A receipt commits with the effect of its request, so neither exists without the other, whenever the process dies. Of
+concurrent requests one runs, and the others find its receipt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.schema import receipts
 
 KEPT_SECONDS: Final = 86_400.0
-"""How long a receipt counts."""
+"""How long a receipt is valid."""
 
 _AT_ONCE: Final = 500
 _HINT: Final = "take another Idempotency-Key for another request"
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which request it is (`id`: who, method, path and key) and a digest of what it asks for (`content`).
+    """The request (`id`: key holder, method, path and key) and a digest of its `content`.
 
     `key_id` names the API key that sent it.
     """
@@ -40,17 +40,17 @@ class Claim:
     key_id: str = ""
 
     def require(self, content: str | None) -> None:
-        """Raises RequestMismatch unless that is what this claim asks for."""
+        """Raise RequestMismatch unless the content is the same."""
         if content != self.content:
             raise RequestMismatch("this Idempotency-Key came with another request before", _HINT)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered: the status, and the body as JSON.
+    """The status, and the body as JSON.
 
-    A body that shows a secret is not kept. `instead` is then the answer to a repetition: what the request did, and what
-    to do to get at such a secret.
+    A body with a secret is not stored. A repetition then gets `instead`: what the request did, and how to get such a
+    secret.
     """
 
     status: int
@@ -61,10 +61,9 @@ class Answer:
 def run_once(
     tx: Tx, box: SecretBox, claim: Claim, effect: Callable[[Tx], T], told: Callable[[T], Answer]
 ) -> tuple[Answer, T | None]:
-    """What is answered to `claim`, and what `effect` brought about for it: None where a receipt was found.
+    """Return the answer to `claim`, and what `effect` returned for it, or None if a receipt was found.
 
-    Raises RequestMismatch, AnswerNotKept for an answer that showed a secret, or what `effect` raises, which leaves no
-    receipt.
+    Raises RequestMismatch, AnswerNotKept for an answer with a secret, or what `effect` raises; then no receipt is left.
     """
     if not _take_claim(tx, claim):
         return _find_receipt(tx, box, claim), None
@@ -73,7 +72,7 @@ def run_once(
 
 
 def find_answer(tx: Tx, box: SecretBox, claim: Claim) -> Answer | None:
-    """What was answered to `claim` before; None for nothing that counts.
+    """Return the earlier answer to `claim`, or None if there is no valid one.
 
     Raises RequestMismatch, AnswerNotKept.
     """
@@ -82,7 +81,7 @@ def find_answer(tx: Tx, box: SecretBox, claim: Claim) -> Answer | None:
 
 
 def store_answer(tx: Tx, box: SecretBox, claim: Claim, answer: Answer) -> Answer:
-    """Let the receipt of a claim that was taken hold this answer, or what is kept instead of it."""
+    """Store this answer, or its replacement, in the receipt of a taken claim."""
     body = answer.body if answer.instead is None else None
     sealed = sealing.seal(tx, box, json.dumps([claim.content, answer.status, body, answer.instead]))
     tx.update(receipts, claim.id, answer=sealed)
@@ -90,7 +89,7 @@ def store_answer(tx: Tx, box: SecretBox, claim: Claim, answer: Answer) -> Answer
 
 
 def _take_claim(tx: Tx, claim: Claim) -> bool:
-    """Take the claim first of all: who comes second waits here for the end of the first."""
+    """Take the claim before anything else: a concurrent second request waits here for the first to end."""
     worn_out = receipts.c.id == claim.id, receipts.c.made_at <= tx.now - KEPT_SECONDS
     tx.execute(sa.delete(receipts).where(*worn_out))
     taken = {"id": claim.id, "answer": b"", "made_at": tx.now, "key_id": claim.key_id}
@@ -107,12 +106,12 @@ def _find_receipt(tx: Tx, box: SecretBox, claim: Claim) -> Answer:
 
 
 def delete_of_key(tx: Tx, key_id: str) -> None:
-    """Drop the receipts of an API key that opens nothing any more."""
+    """Delete the receipts of an API key that is no longer valid."""
     tx.execute(sa.delete(receipts).where(receipts.c.key_id == key_id))
 
 
 def list_old(tx: Tx, before: float, after: str) -> Sequence[str]:
-    """The next receipts, from the one behind `after`, that are older than that."""
+    """Return the ids of the next receipts after `after` that are older than `before`."""
     wanted = receipts.c.id > after, receipts.c.made_at <= before
     return (
         tx.execute(sa.select(receipts.c.id).where(*wanted).order_by(receipts.c.id).limit(_AT_ONCE))
@@ -122,6 +121,6 @@ def list_old(tx: Tx, before: float, after: str) -> Sequence[str]:
 
 
 def delete_old(tx: Tx, before: float, ids: Sequence[str]) -> int:
-    """Drop those of these receipts that are older than that; returns how many."""
+    """Delete those of these receipts that are older than `before`; return how many."""
     wanted = receipts.c.id.in_(ids), receipts.c.made_at <= before
     return tx.execute(sa.delete(receipts).where(*wanted)).rowcount

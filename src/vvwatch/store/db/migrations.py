@@ -1,7 +1,6 @@
-"""The schema's versions. A fresh database is made whole; an older one is brought forward, step by step.
+"""The schema's versions. A new database is created whole; an older one is migrated step by step.
 
-Forward only, expand then contract: a step may add, fill and index; it drops only what no released
-version reads.
+Forward only, expand then contract: a step may add, fill and index; it drops only what no released version reads.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _versions = sa.Table(
 
 
 def _to_2(conn: sa.Connection) -> None:
-    """Nodes, processors, priorities and shares. The queue is made anew: its rows follow from the others."""
+    """Add nodes, processors, priorities and shares. Recreate the queue: its rows follow from the other tables."""
     number, words = "INTEGER NOT NULL DEFAULT", "TEXT NOT NULL DEFAULT ''"
     for column in (
         f"connectors ADD COLUMN node {words}",
@@ -44,7 +43,7 @@ def _to_2(conn: sa.Connection) -> None:
 
 
 def _to_3(conn: sa.Connection) -> None:
-    """Event queues, sweeps that report and tell what is gone, budgets of listings, windows that are held; receipts."""
+    """Add event queues, full scans that report and detect deletions, listing budgets, held windows, and receipts."""
     no = sa.false().compile(dialect=conn.dialect)
     for column in (
         "connectors ADD COLUMN events TEXT",
@@ -87,7 +86,7 @@ def _to_3(conn: sa.Connection) -> None:
 
 
 def _to_4(conn: sa.Connection) -> None:
-    """Columns and tables that came after version 3; files gather as the job will have them."""
+    """Add the columns and tables made after version 3; give gathered files the id of their future job."""
     for column in _columns_of_4(conn.dialect):
         _add_column(conn, column)
     for table in _NEW_IN_4:
@@ -143,14 +142,14 @@ def _columns_of_4(dialect: sa.Dialect) -> tuple[str, ...]:
 
 
 def _add_column(conn: sa.Connection, column: str) -> None:
-    """Add it, unless an earlier step has just made the table whole."""
+    """Add the column, unless an earlier step just created the table with it."""
     table, _, _, name, *_ = column.split()
     if name not in {each["name"] for each in sa.inspect(conn).get_columns(table)}:
         conn.exec_driver_sql(f"ALTER TABLE {column}")
 
 
 def _name_export_automations(conn: sa.Connection) -> None:
-    """Until now a declared export automation had the id of its import automation, so that answers confused them."""
+    """Give declared export automations ids of their own: they shared those of their import automations."""
     taken = sa.select(schema.import_automations.c.id)
     for column in (schema.exports.c.automation_id, schema.export_automations.c.id):
         renamed = sa.update(column.table).where(column.in_(taken)).values({column: column + "_export"})
@@ -189,7 +188,7 @@ _ON_COLUMNS_OF_4 = frozenset(
 
 
 def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COLUMNS_OF_4) -> None:
-    """Make the indexes of the tables that are not there yet, except those on columns of a later step."""
+    """Create missing indexes of the tables, except those on columns of a later step."""
     for table in tables:
         for index in table.indexes:
             if index.name not in but:
@@ -197,15 +196,15 @@ def _index(conn: sa.Connection, *tables: sa.Table, but: frozenset[str] = _ON_COL
 
 
 STEPS: Mapping[int, Callable[[sa.Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
-"""Number to the step that brings a database from the number before it; version 1 is the first release."""
+"""The step that migrates to each version from the one before; version 1 is the first release."""
 
 LATEST = max(STEPS, default=1)
 
 
 def migrate(conn: sa.Connection, now: float) -> int:
-    """Bring the database to `LATEST` and return the version it had (0: it was empty).
+    """Migrate the database to `LATEST` and return the version it had (0: it was empty).
 
-    Raises SchemaTooNew when a newer vvwatch has written it; nothing is changed then.
+    Raises SchemaTooNew, and changes nothing, if a newer vvwatch wrote it.
     """
     _versions.create(conn, checkfirst=True)
     found = read_version(conn)
@@ -220,19 +219,19 @@ def migrate(conn: sa.Connection, now: float) -> int:
 
 
 def read_version(conn: sa.Connection) -> int:
-    """The schema version that the database has; 0 when it holds no tables of ours. Changes nothing."""
+    """Return the schema version of the database; 0 without our tables. Changes nothing."""
     if not sa.inspect(conn).has_table(_versions.name):
         return 0
     return conn.execute(sa.select(sa.func.max(_versions.c.number))).scalar() or 0
 
 
 def read_created_at(conn: sa.Connection) -> float:
-    """When the tables were made, in epoch seconds."""
+    """Return when the tables were created, in epoch seconds."""
     return float(conn.execute(sa.select(sa.func.min(_versions.c.applied_at))).scalar_one())
 
 
 def require_latest(found: int, name: str) -> None:
-    """Raises StoreError when the database called `name`, of version `found`, is not of this very version."""
+    """Raise StoreError unless the database called `name`, of version `found`, has the latest version."""
     _refuse_newer(found)
     if found == 0:
         raise StoreError(f"{name} holds no tables of vvwatch", "look at the address")

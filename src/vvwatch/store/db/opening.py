@@ -1,4 +1,4 @@
-"""From an address to a database; only the modules that it needs are imported."""
+"""Open a database by its address; only the modules it needs are imported."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SESSION_NAME: Final = "vvwatch db"
 
 
 class Upkeep(Protocol):
-    """What moving and checking need of an engine beyond transactions; each is called inside of one."""
+    """What copying and checking need of a database engine beyond transactions; each call runs inside one."""
 
     def in_use(self, tx: Tx) -> bool:
-        """Whether a daemon works on the database, as far as its lock does not tell."""
+        """Return whether a daemon uses the database, if its lock does not show that."""
         ...
 
     def append(self, tx: Tx, table: sa.Table, rows: Sequence[Row]) -> None:
@@ -33,21 +33,21 @@ class Upkeep(Protocol):
         ...
 
     def last_number(self, tx: Tx, table: sa.Table) -> int:
-        """The largest id that `table` ever gave by itself, as far as that is kept; else 0."""
+        """Return the largest id that `table` ever generated, as far as that is stored; else 0."""
         ...
 
     def go_on_after(self, tx: Tx, table: sa.Table, number: int) -> None:
-        """Let the next id that `table` gives by itself be larger than `number`."""
+        """Make the next id that `table` generates larger than `number`."""
         ...
 
     def damage(self, tx: Tx) -> list[str]:
-        """What is wrong with the stored bytes, a sentence each."""
+        """Return what is wrong with the stored bytes, one sentence each."""
         ...
 
 
 @dataclass(frozen=True)
 class Place:
-    """A database at an address. `name` shows where without a password; `file` is None for a server."""
+    """A database at an address. `name` shows it without a password; `file` is None for a server."""
 
     name: str
     file: Path | None
@@ -56,9 +56,9 @@ class Place:
 
 
 def resolve_place(url: str, state_dir: Path, clock: Clock) -> Place:
-    """The database at a checked address, not opened; a relative file lies in `state_dir`.
+    """Return the database at a checked address, not opened; a relative file is in `state_dir`.
 
-    Raises InvalidInput when what it needs is not installed.
+    Raises InvalidInput if a package it needs is not installed.
     """
     if is_server(url):
         with require_postgresql():
@@ -74,7 +74,7 @@ def resolve_place(url: str, state_dir: Path, clock: Clock) -> Place:
 
 @contextmanager
 def require_postgresql() -> Iterator[None]:
-    """Around imports of what talks to PostgreSQL. Raises InvalidInput, with what to install, when one fails."""
+    """Guard imports of PostgreSQL modules. Raises InvalidInput, with the package to install, if one fails."""
     try:
         yield
     except ImportError as error:
@@ -84,7 +84,7 @@ def require_postgresql() -> Iterator[None]:
 
 
 def _redact_address(url: str) -> str:
-    """The address without a user and a password."""
+    """Return the address without user and password."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
     host = parts.netloc.rpartition("@")[2] or ":".join(filter(None, map(options.get, ("host", "port"))))

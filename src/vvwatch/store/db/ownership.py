@@ -1,8 +1,8 @@
-"""Who owns a database or a state directory: more than a lock, which does not reach another machine everywhere.
+"""Ownership of a database or a state directory, by more than a lock: locks do not reach other machines everywhere.
 
-The owner writes into its record from time to time. Another process reads there who it is; on the same machine it looks
-whether that process lives, elsewhere whether the record still moves. An owner that finds another name in the record
-has been displaced and writes nothing more.
+The owner updates its record from time to time. Another process reads there who it is; on the same machine it checks
+whether that process lives, elsewhere whether the record still changes. An owner that finds another name in the record
+was displaced and writes nothing more.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from vvwatch.errors import StoreError, StoreLocked
 
 BEAT_SECONDS: Final = 10.0
 STILL_SECONDS: Final = 35.0
-"""A record that stands still for so long belongs to nobody."""
+"""A record that does not change for this long has no owner."""
 _SETTLE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 1.0
 _LATE_SECONDS: Final = 1.5 * BEAT_SECONDS
 _RECORD_BYTES: Final = 512
-"""Always as many, so that a size which a file system remembers is right."""
+"""The fixed size of a record, so that a cached file size is right."""
 _TRIES: Final = 5
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An owner: its random `token`, the process, and when it was last seen. `since` and `seen_at` are epoch seconds.
+    """An owner: its random `token`, its process, and when it was last seen. `since` and `seen_at` are epoch seconds.
 
-    `machine` and `boot` name the machine and its kernel's run, `space` the process's own numbering of processes (as a
-    container has), `started` when it began by the kernel's clock; each is empty where it cannot be had.
+    `machine` and `boot` name the machine and its current boot, `space` the PID namespace, `started` the process's start
+    time by the kernel's clock; each is empty if unknown.
     """
 
     token: str
@@ -60,13 +60,13 @@ class Record:
     beats: int = 0
 
     def __str__(self) -> str:
-        """Who that is, for a person."""
+        """Return the owner in words."""
         since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
         return f"process {self.pid} on {self.name}, since {since}"
 
 
 class Ownership:
-    """The record of who owns `subject` (in words), in `file`."""
+    """The record in `file` of who owns `subject` (in words)."""
 
     def __init__(
         self, file: Path, subject: str = "the database", *, sleep: Callable[[float], None] = time.sleep
@@ -82,16 +82,16 @@ class Ownership:
         self._turn = threading.Lock()
 
     def holder(self) -> Record | None:
-        """Whoever is named in the record; None when there is none that can be read."""
+        """Return the recorded owner; None without a readable record."""
         raw = self._raw()
         return None if raw is None else _parsed(raw)
 
     def take(self, *, locks_hold: bool) -> None:
-        """Become the owner. Blocks up to 40 seconds where only waiting tells whether another one works.
+        """Become the owner. Blocks up to 40 seconds if only waiting shows whether another owner lives.
 
-        `locks_hold`: we have a lock, and nobody can have it on another machine as well.
+        `locks_hold`: we have a lock that also excludes other machines.
 
-        Raises StoreLocked when one does, StoreError when the record cannot be written; a lock that holds needs none.
+        Raises StoreLocked if another owner lives, StoreError if the record cannot be written without such a lock.
         """
         self._locks_hold = locks_hold
         mine = _this_process()
@@ -107,7 +107,7 @@ class Ownership:
         threading.Thread(target=self._beat, name="ownership", daemon=True).start()
 
     def require(self) -> None:
-        """Raises StoreLocked when another process has taken over."""
+        """Raise StoreLocked if another process took over."""
         if not self._displaced and (
             not self._locks_hold or abs(time.time() - self._looked_at) > _LATE_SECONDS
         ):
@@ -116,7 +116,7 @@ class Ownership:
             raise self._refusal(self.holder())
 
     def release(self) -> None:
-        """Leave no record behind, unless it is another's."""
+        """Delete the record, unless it is another owner's."""
         self._ended.set()
         with self._turn, suppress(OSError):
             found = self.holder()
@@ -144,7 +144,7 @@ class Ownership:
             self._look(beat=True)
 
     def _look(self, *, beat: bool = False) -> None:
-        """Note whether the record is still ours, and let it move. A file system that is away displaces nobody."""
+        """Check that the record is ours, and update it. An unavailable file system displaces nobody."""
         with self._turn, suppress(OSError):
             if self._mine is None:
                 return
@@ -159,14 +159,14 @@ class Ownership:
             self._looked_at = time.time()
 
     def _require_ended(self, raw: bytes) -> None:
-        """Raises StoreLocked when the owner with this record works still."""
+        """Raise StoreLocked if the owner with this record still lives."""
         other = _parsed(raw)
         alive = self._fate(other)
         if self._moves(raw) if alive is None else alive:
             raise self._refusal(other)
 
     def _fate(self, other: Record | None) -> bool | None:
-        """Whether the owner lives; None when only waiting tells. A lock that holds proves it for this kernel."""
+        """Return whether the owner lives; None if only waiting shows it. A lock that holds proves it here."""
         alive = None if other is None else _lives(other)
         if alive is not None or not self._locks_hold:
             return alive
@@ -176,7 +176,7 @@ class Ownership:
         return False if rebooted or abs(time.time() - other.seen_at) > STILL_SECONDS else None
 
     def _moves(self, raw: bytes) -> bool:
-        """Whether the record changes while we wait."""
+        """Return whether the record changes while we wait."""
         for _ in range(int(STILL_SECONDS / _LOOK_SECONDS)):
             self._sleep(_LOOK_SECONDS)
             now = self._raw()
@@ -194,9 +194,9 @@ class Ownership:
 
     @asynccontextmanager
     async def held(self, lock_file: Path) -> AsyncIterator[None]:
-        """Own it for the life of the block, by a lock on `lock_file` and the record.
+        """Own the subject for the life of the block, by a lock on `lock_file` and the record.
 
-        Raises StoreLocked when another process does, StoreError.
+        Raises StoreLocked if another process owns it, StoreError.
         """
         lock, locked = self._lock(lock_file)
         try:
@@ -209,7 +209,7 @@ class Ownership:
             os.close(lock)
 
     def _lock(self, file: Path) -> tuple[int, bool]:
-        """A descriptor, and whether it holds the lock: some file systems have none. Raises StoreLocked."""
+        """Return a descriptor, and whether it holds the lock: some file systems have none. Raises StoreLocked."""
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,7 +230,7 @@ class Ownership:
             return None
 
     def _create(self, record: Record) -> bool:
-        """Write the record where there is none; False where there is one."""
+        """Write the record if there is none; return False if there is one."""
         try:
             descriptor = os.open(
                 self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
@@ -274,7 +274,7 @@ def _this_process() -> Record:
 
 
 def _lives(other: Record) -> bool | None:
-    """Whether the process lives; None when it cannot be seen from here."""
+    """Return whether the process lives; None if it cannot be seen from here."""
     if not other.boot or not other.started or (other.boot, other.space) != (_boot(), _space()):
         return None
     if other.pid == os.getpid():
@@ -283,7 +283,7 @@ def _lives(other: Record) -> bool | None:
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether there is such a process, of another user, and nothing of it is shown (hidepid, ProtectProc)."""
+    """Return whether another user's process exists but is hidden (hidepid, ProtectProc)."""
     if Path(f"/proc/{pid}").exists():
         return False
     try:
@@ -296,7 +296,7 @@ def _is_hidden(pid: int) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in ticks since the kernel did; empty when there is none. See proc_pid_stat(5)."""
+    """Return when a process began, in ticks since boot; empty if it does not exist. See proc_pid_stat(5)."""
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 and fields[0] not in ("Z", "X") else ""
 

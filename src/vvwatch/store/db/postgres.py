@@ -1,6 +1,7 @@
-"""Several nodes: PostgreSQL. A transaction is SERIALIZABLE, so that a function means here what it means on one
-writer; what loses a race runs again, and what may have been committed does not. Those that run for every object keep
-order by row locks instead (`by_locks`), and wait for each other where they meet.
+"""PostgreSQL, for several nodes. Transactions are SERIALIZABLE, so a function means the same as with one writer.
+
+A transaction that loses a race runs again; one that may have been committed does not. Transactions that run for
+every object are ordered by row locks instead (`by_locks`) and wait for each other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vvwatch.store.db.locking import Overtaken, is_by_locks
 from vvwatch.store.db.signals import Signal
 
 DAEMON: Final = "vvwatch"
-"""What the server calls the sessions of a running daemon."""
+"""The application name of a daemon's sessions."""
 
 _CONNECTIONS: Final = 10
 _CONNECT_SECONDS: Final = 10.0
@@ -87,9 +88,9 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[int]:
-        """Bring the schema up to date; close every connection at the end. Yields the schema version found.
+        """Migrate the schema; close every connection at the end. Yields the schema version found.
 
-        Raises StoreUnavailable when the server does not let us in, SchemaTooNew when a newer version wrote it.
+        Raises StoreUnavailable if the connection fails, SchemaTooNew if a newer version wrote it.
         """
         try:
             found = await self._migrated()
@@ -100,9 +101,9 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def visited(self) -> AsyncIterator[int]:
-        """Only read, beside whoever works on it; nothing is made or changed. Yields the schema version found.
+        """Open read-only beside a running daemon; nothing is created or changed. Yields the schema version found.
 
-        Raises StoreUnavailable when the server does not let us in.
+        Raises StoreUnavailable if the connection fails.
         """
         try:
             yield await self.read(_version)
@@ -118,7 +119,7 @@ class PostgresDatabase:
             raise self._told(error) from error
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` in one durable transaction, serializable or `by_locks`; again, when another was first."""
+        """Run `fn` in one durable transaction, serializable or `by_locks`; run it again after a conflict."""
 
         def work(conn: sa.Connection) -> tuple[T, Tx]:
             tx = Tx(conn, self.clock.now(), self._serial, processors=self.processors)
@@ -138,9 +139,9 @@ class PostgresDatabase:
         return await self._tried(self._reader, lambda conn: fn(Tx(conn, self.clock.now()), *args, **kwargs))
 
     async def check(self) -> None:
-        """Prove that a transaction goes through, and set the clock by the server's; raises StoreUnavailable.
+        """Prove that a transaction succeeds, and set the clock to the server's. Raises StoreUnavailable.
 
-        A line that is silent is as bad as one that is cut, and nothing here is worth waiting for it.
+        A silent connection is as bad as a broken one, so the check does not wait for it.
         """
         try:
             with anyio.fail_after(_CHECK_SECONDS):
@@ -169,7 +170,7 @@ class PostgresDatabase:
         raise _busy(f"a transaction met others at its rows {_MOST_RACES} times in a row")
 
     def _told(self, error: Exception) -> Exception:
-        """`error` as one of ours when the database is to blame, else as it is."""
+        """Return `error` as one of ours if the database caused it, else unchanged."""
         if sqlstate(error) == _LOCK_TIMEOUT:
             return _busy(f"a transaction waited {_SERVER_SETTINGS['lock_timeout']} for rows that others hold")
         if not is_away(error):
@@ -179,7 +180,7 @@ class PostgresDatabase:
         return lost
 
     def lost(self, error: StoreUnavailable) -> None:
-        """The server does not work; whoever listens is told."""
+        """Report that the server does not work."""
         self.works, self.trouble = False, error.message
         self.tell(error)
 
@@ -190,9 +191,9 @@ class PostgresDatabase:
 
 
 class DatabaseClock:
-    """The server's time, so that replicas agree and a node whose clock is set does nothing early or late.
+    """The server's time, so that nodes agree and a node with a wrong clock does nothing early or late.
 
-    Between two looks at the server (`set`) the node's monotonic clock carries it on.
+    Between calls of `set` it advances with the node's monotonic clock.
     """
 
     def __init__(self, own: Clock) -> None:
@@ -204,7 +205,7 @@ class DatabaseClock:
         return self._own.monotonic() + self._ahead
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary start, of this node."""
+        """Seconds of this node from an arbitrary start."""
         return self._own.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -212,7 +213,7 @@ class DatabaseClock:
         await self._own.sleep(seconds)
 
     def set(self, now: float) -> None:
-        """The server said that it is `now`."""
+        """Set the clock to the server's `now`."""
         self._ahead = now - self._own.monotonic()
 
 
@@ -231,7 +232,7 @@ def _engine(url: str, name: str) -> AsyncEngine:
 
 
 async def connect(url: str, name: str = DAEMON) -> asyncpg.Connection:
-    """A new connection. Raises what `is_away` knows when there is none to be had, StoreError for a wrong `url`."""
+    """Open a connection. Raises errors that `is_away` recognizes if it fails, StoreError for a wrong `url`."""
     settings = {**_SERVER_SETTINGS, "application_name": name}
     try:
         return await asyncpg.connect(
@@ -247,23 +248,23 @@ def _version(tx: Tx) -> int:
 
 
 def _busy(why: str) -> StoreUnavailable:
-    """The server is well, but too many work on the same things at once."""
+    """Return the error for a server that works but has too many conflicting transactions."""
     return StoreUnavailable(f"the database is too busy just now: {why}", _BUSY_HINT)
 
 
 def _moment(tx: Tx) -> float:
-    """The server's time, from a transaction that it has to write down."""
+    """Return the server's time from a transaction that it must write to disk."""
     epoch = sa.extract("epoch", sa.func.clock_timestamp())
     return float(tx.execute(sa.select(epoch, sa.func.pg_current_xact_id())).scalar_one())
 
 
 def _pauses() -> Iterator[float]:
-    """The longest pause after each attempt; the first is so short that it marks the first."""
+    """Yield the longest pause after each attempt; the first is tiny and marks the first."""
     return (min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**races) for races in range(_MOST_RACES))
 
 
 def _may_run_again(error: Exception, *, committing: bool, paused_seconds: float) -> bool:
-    """Whether the transaction surely came to nothing, and another attempt may fare better."""
+    """Return whether the transaction surely had no effect and another attempt may succeed."""
     if isinstance(error, Overtaken) or sqlstate(error) in _LOST_RACE:
         return True
     if sqlstate(error) == _DUPLICATE:
@@ -272,7 +273,7 @@ def _may_run_again(error: Exception, *, committing: bool, paused_seconds: float)
 
 
 def sqlstate(error: BaseException | None) -> str:
-    """The SQLSTATE that the server gave, or an empty text."""
+    """Return the server's SQLSTATE, or an empty text."""
     while error is not None:
         found = getattr(error, "sqlstate", None)
         if found:
@@ -282,7 +283,7 @@ def sqlstate(error: BaseException | None) -> str:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the server is not there, is in trouble, or does not let us in."""
+    """Return whether the server is unreachable, in trouble, or rejects us."""
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError)  # a value that cannot be sent is ours to mend
     if isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError):
@@ -295,6 +296,6 @@ def is_away(error: BaseException) -> bool:
 
 
 def describe_error(error: BaseException) -> str:
-    """What the server or the network said, on one line, without statements and parameters."""
+    """Return the message of the server or the network on one line, without statements and parameters."""
     cause = getattr(error, "orig", None) or error
     return str(cause).partition("\n")[0] or type(cause).__name__

@@ -1,7 +1,7 @@
-"""PgQueuer's way to the server, which waits for a server that is away instead of failing.
+"""PgQueuer's driver, which waits for an unavailable server instead of failing.
 
-What PgQueuer says may be said twice: a claim whose answer was lost is taken over like a dead replica's, an
-acknowledgement of what is gone changes nothing.
+PgQueuer's statements may run twice: a claim whose answer was lost is taken over like that of a dead node, and an
+acknowledgement of a deleted job changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PROBE_SECONDS: Final = 10.0
 
 
 class PatientDriver(Driver):
-    """Talks to the server at `url`; `report` is told once when it goes away, `came` when jobs were put."""
+    """Connects to the server at `url`; calls `report` once when it goes away, and `came` when jobs were queued."""
 
     def __init__(self, url: str, report: Callable[[StoreUnavailable], None]) -> None:
         self.came: Callable[[], None] = lambda: None
@@ -42,10 +42,10 @@ class PatientDriver(Driver):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leaves all open: PgQueuer's last acknowledgements come after it has left its driver."""
+        """Leave everything open: PgQueuer sends its last acknowledgements after it leaves its driver."""
 
     async def close(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         self._shutdown.set()
         if self._pool is not None:
             self._pool.terminate()
@@ -73,7 +73,7 @@ class PatientDriver(Driver):
         await self.execute("SELECT pg_notify($1, $2)", channel, payload)
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
-        """Hear `channel` for the life of the driver; what is said while the server is away is not heard."""
+        """Listen on `channel` for the life of the driver; notifications sent while the server is away are lost."""
 
         def hear(_connection: object, _pid: object, _channel: object, payload: object) -> None:
             callback(str(payload))
@@ -99,7 +99,7 @@ class PatientDriver(Driver):
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _steadily(self, call: Callable[[asyncpg.Pool], Awaitable[_T]]) -> _T:
-        """What the server answers, however long it takes to come back; not after the shutdown."""
+        """Return the server's answer, however long it is away; give up only after shutdown."""
         while True:
             try:
                 answer = await call(await self._opened())
@@ -114,7 +114,7 @@ class PatientDriver(Driver):
                 await asyncio.wait_for(self._shutdown.wait(), _AGAIN_SECONDS)
 
     async def _opened(self) -> asyncpg.Pool:
-        """The pool, which connects when it has to."""
+        """Return the pool, and connect it if necessary."""
         if self._pool is None:
             self._pool = asyncpg.create_pool(
                 min_size=0,
@@ -131,10 +131,10 @@ class PatientDriver(Driver):
 
 
 async def _hasty(url: str) -> asyncpg.Connection:
-    """A connection that waits for no disk and plans a statement once.
+    """Open a connection that waits for no disk and plans a statement once.
 
-    What a crash of the server makes it forget is said again: a claim is written no later than what its handler
-    commits. The plan must not be one for the empty table that the queue is at first.
+    A claim that a server crash loses is made again: it is durable no later than what its handler commits. The plan
+    must not be one for the empty table that the queue is at first.
     """
     connection = await connect(url)
     await connection.execute(
@@ -144,4 +144,4 @@ async def _hasty(url: str) -> asyncpg.Connection:
 
 
 async def _left_as_it_is(connection: asyncpg.Connection) -> None:
-    """Between two statements of PgQueuer there is nothing to undo: that would take as long as a statement."""
+    """Skip the reset between statements: PgQueuer leaves nothing to undo, and it would take as long as a statement."""

@@ -1,7 +1,7 @@
 """The job engine of several nodes: PgQueuer on the same PostgreSQL, in the same transactions.
 
-PgQueuer claims (SKIP LOCKED), wakes (NOTIFY), beats the heart of what runs, and hands a dead replica's jobs to the
-living. Ours are the lanes, and the patience: a server that is away for a while interrupts nothing that runs.
+PgQueuer claims (SKIP LOCKED), wakes (NOTIFY), sends heartbeats, and gives a dead node's jobs to others. We add lanes
+and patience: a server that is away for a while interrupts no running job.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def _queries(driver: Any) -> Queries:
 
 
 class PgQueuerEngine:
-    """The engine over `database`, which is at `url`. A replica is taken for dead after `heartbeat_seconds`.
+    """The engine over `database`, which is at `url`. A node is dead after `heartbeat_seconds` without a heartbeat.
 
-    `report` is told of handlers that failed unexpectedly, and (without a job) of what stopped the engine's loop. The
-    database tells of a server that is away.
+    `report` gets handlers that failed unexpectedly, and (without a job) what stopped the engine's loop. The database
+    reports a server that is away.
     """
 
     def __init__(
@@ -97,26 +97,26 @@ class PgQueuerEngine:
         )
 
     def held(self, tx: Tx, kind: Kind) -> set[tuple[str, int, str]]:
-        """(ref, revision, queue) of every job of `kind` in the queue."""
+        """Return (ref, revision, queue) of every job of `kind` in the queue."""
         name = _queue.c.entrypoint
         of_kind = sa.or_(name == kind.value, name.like(f"{kind.value}.%"), name.like(f"{kind.value}@%"))
         rows = tx.all(sa.select(name, _queue.c.payload).where(of_kind))
         return {(*json.loads(row.payload), row.entrypoint) for row in rows}
 
     def due(self, tx: Tx) -> int:
-        """How many jobs wait although their time has come."""
+        """Return how many due jobs wait."""
         waiting = sa.select(sa.func.count()).select_from(_queue).where(sa.text("status = 'queued'"))
         return int(tx.execute(waiting.where(_queue.c.execute_after <= sa.func.now())).scalar_one())
 
     def wake(self) -> None:
-        """Nothing to do: the server notifies."""
+        """Do nothing: the server notifies."""
 
     def under_way(self) -> Mapping[str, int]:
-        """How many jobs run here now, by their kind."""
+        """Return how many jobs run here now, by kind."""
         return dict(+self._under_way)
 
     async def setup(self) -> None:
-        """Make or upgrade PgQueuer's tables; replicas that start together wait for each other."""
+        """Create or upgrade PgQueuer's tables; nodes that start together wait for each other."""
         try:
             connection = await connect(self._url)
             try:
@@ -130,7 +130,7 @@ class PgQueuerEngine:
             raise
 
     async def prune(self) -> int:
-        """Drop PgQueuer's log of jobs that ended long ago, in small steps; returns how many rows."""
+        """Delete PgQueuer's log of jobs that ended long ago, in small steps; return how many rows."""
         total = 0
         while True:
             gone = await self._database.write(_prune, self._database.clock.now() - _KEPT_SECONDS)
@@ -139,7 +139,7 @@ class PgQueuerEngine:
                 return total
 
     def drain(self) -> None:
-        """Start nothing more; `run` returns when what is under way has ended."""
+        """Start nothing more; `run` returns when the running jobs have ended."""
         self._draining = True
         for event in self._shutdowns:
             event.set()
@@ -190,7 +190,7 @@ class PgQueuerEngine:
 
 
 class _LanedManager(QueueManager):
-    """PgQueuer's loop, but each lane is asked for as many jobs as it has slots free."""
+    """PgQueuer's loop, but each lane fetches only as many jobs as it has free slots."""
 
     def __init__(self, queries: Queries, lanes: Sequence[Lane]) -> None:
         super().__init__(queries)
@@ -200,7 +200,7 @@ class _LanedManager(QueueManager):
         self._empty_at: dict[Lane, float] = {}
 
     def look(self) -> None:
-        """Jobs were put: whatever was empty may not be."""
+        """Forget which queues were empty: jobs were added."""
         self._empty_at.clear()
         self._moved.set()
 
@@ -233,7 +233,7 @@ class _LanedManager(QueueManager):
         return lane.slots - sum(1 for its in self._lane_of.values() if its is lane)
 
     def _was_empty(self, lane: Lane) -> bool:
-        """Whether it was a moment ago, and nothing was put since."""
+        """Return whether the queue was empty a moment ago and nothing was added since."""
         return monotonic() - self._empty_at.get(lane, 0.0) < _ASK_AGAIN_SECONDS
 
     async def _taken(self, lane: Lane, heartbeat_timeout: timedelta) -> list[models.Job]:
@@ -251,7 +251,7 @@ class _LanedManager(QueueManager):
         return jobs
 
     async def _wait(self) -> None:
-        """Until a job came or ended, or for a while: the queues of a lane that is full are not asked."""
+        """Wait until a job came or ended, or for a while. Queues of a full lane are not asked."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._moved.wait(), _FULL_SECONDS)
         self._empty_at.clear()
@@ -266,8 +266,9 @@ async def _install(queries: Queries) -> None:
 
 
 def _rank(job: Job, now: float) -> int:
-    """PgQueuer's priority. What is not due yet ranks just below what is: a claim reads its queue by rank, and
-    must not have to read past all that waits for its time.
+    """Return PgQueuer's priority. Work not due yet ranks just below due work.
+
+    A claim reads its queue by rank, and must not read past everything that is not due.
     """
     return 2 * job.priority + (job.run_at <= now)
 

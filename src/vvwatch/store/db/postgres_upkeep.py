@@ -1,4 +1,4 @@
-"""What moving, keeping and checking a database needs of PostgreSQL alone."""
+"""PostgreSQL's part of copying, keeping and checking a database."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _SESSIONS: Final = sa.text(
 
 
 def in_use(tx: Tx) -> bool:
-    """Whether a daemon is connected: each has a session as long as it runs."""
+    """Return whether a daemon is connected: each keeps a session as long as it runs."""
     return bool(tx.execute(_SESSIONS, {"name": DAEMON}).scalar_one())
 
 
 def append(tx: Tx, table: sa.Table, rows: Sequence[Row]) -> None:
-    """Insert whole rows, by COPY. The transaction has begun: some other statement went before."""
+    """Insert whole rows by COPY. The transaction has begun: another statement ran before."""
     raw = tx.conn.connection.driver_connection
     assert raw is not None  # noqa: S101  # a transaction has a connection
     await_only(raw.copy_records_to_table(table.name, records=rows, columns=table.c.keys()))
 
 
 def last_number(tx: Tx, table: sa.Table) -> int:
-    """The largest id that `table` ever gave; 0 where it gives none."""
+    """Return the largest id that `table` ever generated; 0 if it generates none."""
     name = _sequence(tx, table)
     if name is None:
         return 0
@@ -39,19 +39,19 @@ def last_number(tx: Tx, table: sa.Table) -> int:
 
 
 def go_on_after(tx: Tx, table: sa.Table, number: int) -> None:
-    """Let the next id that `table` gives be larger than `number` and than all that are there."""
+    """Make the next id that `table` generates larger than `number` and than all existing ones."""
     name = _sequence(tx, table)
     if name is not None and number > 0:
         tx.execute(sa.select(sa.func.setval(sa.cast(name, sa.Text), number)))
 
 
 def damage(tx: Tx) -> list[str]:  # noqa: ARG001  # as on SQLite
-    """Nothing: the server itself watches over its files and references."""
+    """Return nothing: the server checks its files and references itself."""
     return []
 
 
 def _sequence(tx: Tx, table: sa.Table) -> str | None:
-    """The quoted name of the sequence behind the table's ids."""
+    """Return the quoted name of the sequence behind the table's ids."""
     column = table.autoincrement_column
     if column is None:
         return None

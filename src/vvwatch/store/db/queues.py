@@ -1,6 +1,6 @@
-"""Which queue a piece of work belongs to: by its kind, what it needs there, and the node that must do it.
+"""The queue of a piece of work: by its kind, what it needs, and the node that must do it.
 
-It needs a processor, or, as a file of another host, to be fetched.
+It needs a processor or, for a file of another host, a download.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vvwatch.store.schema import (
 )
 
 FETCH: Final = "fetch"
-"""What narrows the queue of files that are still to be fetched: a host that hangs holds up no import."""
+"""The need of files still to be downloaded: a host that hangs holds up no other import."""
 
 _ref: sa.BindParameter[str] = sa.bindparam("ref", type_=sa.Text)
 
@@ -60,12 +60,12 @@ _NODES: Mapping[Kind, sa.Select[Any]] = {
 
 
 def queue_name(kind: Kind, need: str = "", node: str = "") -> str:
-    """The queue of a kind; `need` and `node` narrow who serves it."""
+    """Return the queue of a kind; `need` and `node` narrow who serves it."""
     return kind.value + (f".{need}" if need else "") + (f"@{node}" if node else "")
 
 
 def queue_of(conn: sa.Connection, kind: Kind, ref: str | int) -> str:
-    """The queue of the entity `ref` as its connector and its run stand now."""
+    """Return the queue of the entity `ref`, by its current connector and run."""
     if kind not in _NODES:
         return queue_name(kind)
     row = conn.execute(_NODES[kind], {"ref": str(ref)}).first()

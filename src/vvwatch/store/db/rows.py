@@ -1,4 +1,4 @@
-"""Whole tables, row by row in the order of their keys, equal on both engines: for copying and comparing."""
+"""Whole tables, row by row in key order and equal on both engines, for copying and comparing."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Row = tuple[Any, ...]
 Key = Sequence[str | int]
 
 OWN_FACTS: Final = ("copying", "installation")
-"""Facts about a database and not of what is in it."""
+"""Facts about a database, not about its contents."""
 
 _MODULUS: Final = 1 << 128
 
 
 def domain_tables() -> list[sa.Table]:
-    """What an installation is made of, each table after those that it refers to; who works on it now is none of it."""
+    """Return the tables of an installation, each after those it refers to, without the nodes at work now."""
     return [table for table in tables_of("postgresql") if table is not nodes]
 
 
 def read_batch(tx: Tx, table: sa.Table, after: Key | None, limit: int) -> list[Row]:
-    """At most `limit` rows behind the key `after` (None: from the first), as the driver has them."""
+    """Return at most `limit` rows after the key `after` (None: from the first), as the driver has them."""
     keys = tuple(table.primary_key)
     query = sa.select(table).order_by(*keys).limit(limit)
     if after is not None:
@@ -43,7 +43,7 @@ def read_batch(tx: Tx, table: sa.Table, after: Key | None, limit: int) -> list[R
 
 
 def key_of(table: sa.Table, row: Row) -> Key:
-    """The primary key of a row of `table`."""
+    """Return the primary key of a row of `table`."""
     return [row[position] for position in _key_positions(table)]
 
 
@@ -54,7 +54,7 @@ def _key_positions(table: sa.Table) -> tuple[int, ...]:
 
 
 def normalize_rows(table: sa.Table, rows: Iterable[Row]) -> list[Row]:
-    """`rows` as either engine could hold them: no NUL in texts, truth as bool, one zero among floats."""
+    """Return `rows` as either engine can store them: no NUL in texts, truth as bool, one zero among floats."""
     forms = _forms(table)
     return [tuple([form(value) for form, value in zip(forms, row, strict=True)]) for row in rows]
 
@@ -90,10 +90,10 @@ def _same(value: Any) -> Any:
 
 
 def digest_rows(rows: Iterable[Row]) -> int:
-    """A number that the rows decide and their order does not; those of parts add up (see `joined`)."""
+    """Return a digest of the rows that ignores their order; digests of parts add up (see `add_digests`)."""
     return sum(int.from_bytes(sha256(repr(row).encode()).digest()[:16]) for row in rows) % _MODULUS
 
 
 def add_digests(one: int, other: int) -> int:
-    """The digest of both parts together."""
+    """Return the digest of both parts together."""
     return (one + other) % _MODULUS

@@ -1,4 +1,4 @@
-"""Waking whoever waits for something to happen, any number of them, without a task or a queue for each."""
+"""Wake any number of waiters without a task or a queue for each."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import anyio
 
 
 class Signal:
-    """Wakes all who wait when it is given; for one event loop. `times` counts how often that was."""
+    """Wakes all waiters of one event loop when it is given; `times` counts how often."""
 
     def __init__(self) -> None:
         self.times = 0
         self._next: anyio.Event | None = None
 
     def give(self) -> None:
-        """Wake everyone who waits."""
+        """Wake all waiters."""
         self.times += 1
         if self._next is not None:
             self._next.set()
             self._next = None
 
     async def wait(self, seen: int) -> None:
-        """Return when it was given more often than `seen` times."""
+        """Return once it was given more than `seen` times."""
         while self.times <= seen:
             if self._next is None:
                 self._next = anyio.Event()

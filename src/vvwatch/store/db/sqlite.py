@@ -1,9 +1,9 @@
-"""One node: SQLite in WAL mode, one writer connection in one thread, readers that cannot write.
+"""SQLite in WAL mode, for one node: one writer connection in one thread, and readers that cannot write.
 
-`synchronous=FULL`: what is committed survives power loss. A pool of writers would meet SQLite's WAL-reset
-bug (3.7.0 to 3.51.2); one writer that also checkpoints, beside `mode=ro` readers, does not. `flock`, and a record
-where that does not reach, keep a second process out, so no job needs a lease: whatever ran when a process died is due
-again at the next start.
+`synchronous=FULL`: commits survive power loss. A pool of writers would meet SQLite's WAL-reset bug (3.7.0 to
+3.51.2); one writer that also checkpoints, beside `mode=ro` readers, does not. `flock`, and a record where that does
+not reach, keep a second process out, so no job needs a lease: whatever ran when a process died is due again at the
+next start.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PRAGMAS = (
 
 
 class SqliteDatabase:
-    """The database file at `path`; open it as a context manager. Raises StoreLocked when it is owned."""
+    """The database file at `path`; open it as a context manager. Raises StoreLocked if another process owns it."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
@@ -81,7 +81,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[int]:
-        """Own the file, bring its schema up to date, close it at the end. Yields the schema version found."""
+        """Own the file, migrate its schema, close it at the end. Yields the schema version found."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with self._ownership.held(self.path.with_name(self.path.name + ".lock")):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -93,9 +93,9 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def visited(self) -> AsyncIterator[int]:
-        """Only read, beside whoever owns the file, which is neither made nor changed. Yields its schema version.
+        """Open read-only beside the owner of the file, which is neither created nor changed. Yields its schema version.
 
-        Raises StoreError when there is no database.
+        Raises StoreError if there is no database.
         """
         if not self.path.is_file():
             raise StoreError(
@@ -156,12 +156,12 @@ class SqliteDatabase:
             return await anyio.to_thread.run_sync(work, limiter=self._reading)
 
     async def check(self) -> None:
-        """Prove that a transaction goes through; raises StoreUnavailable."""
+        """Run a transaction to prove that the database works. Raises StoreUnavailable."""
         await self.write(_touch)
 
     @contextmanager
     def _told(self, *, writing: bool) -> Iterator[None]:
-        """A full disk lets everything be read: only a write proves that writes go through again."""
+        """Report whether the database works. After a full disk only a write proves that: reads succeed even then."""
         try:
             yield
         except sa.exc.OperationalError as error:
@@ -179,7 +179,7 @@ class SqliteDatabase:
 
 
 def _touch(tx: Tx) -> None:
-    """A write that changes nothing, and that a full disk refuses."""
+    """Write without changing anything: a full disk refuses it."""
     tx.execute(sa.update(facts).values(name=facts.c.name))
 
 

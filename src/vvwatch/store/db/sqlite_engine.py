@@ -1,4 +1,4 @@
-"""The job engine of one node: a table of the same SQLite file, acknowledged and asked in one commit."""
+"""The job engine of one node: a table of the same SQLite file, acknowledged and polled in one commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST_NAP_SECONDS = 30.0  # so that a clock that jumps or a suspended machine
 class SqliteEngine:
     """The job engine on a table of the same file.
 
-    `report` is told of handlers that failed unexpectedly, and (without a job) of a database that does not work.
+    `report` gets handlers that failed unexpectedly, and (without a job) errors of the database.
     """
 
     def __init__(self, database: SqliteDatabase, report: Callable[[Job | None, Exception], None]) -> None:
@@ -57,12 +57,12 @@ class SqliteEngine:
         tx.execute(sa.insert(jobs), rows)
 
     def held(self, tx: Tx, kind: Kind) -> set[tuple[str, int, str]]:
-        """Every job of `kind` in the table."""
+        """Return every job of `kind` in the table."""
         rows = tx.all(sa.select(jobs.c.ref, jobs.c.revision, jobs.c.queue))
         return {tuple(row) for row in rows if _kind(row.queue) is kind}
 
     def due(self, tx: Tx) -> int:
-        """How many jobs wait although their time has come."""
+        """Return how many due jobs wait."""
         return int(
             tx.execute(
                 sa.select(sa.func.count()).where(~jobs.c.running, jobs.c.run_at <= tx.now)
@@ -74,14 +74,14 @@ class SqliteEngine:
         self._awake.set()
 
     def under_way(self) -> Mapping[str, int]:
-        """How many jobs run here now, by their kind."""
+        """Return how many jobs run here now, by kind."""
         busy = Counter[str]()
         for lane, count in self._busy.items():
             busy[lane.kind] += count
         return dict(+busy)
 
     async def setup(self) -> None:
-        """Make due again what ran when the last process died, also where the clock was set back meanwhile."""
+        """Make everything due again that ran when the last process died, even if the clock was set back."""
 
         def due_again(tx: Tx) -> None:
             run_at = sa.func.min(jobs.c.run_at, tx.now)
@@ -90,11 +90,11 @@ class SqliteEngine:
         await self._database.write(due_again)
 
     async def prune(self) -> int:
-        """A job that ended is gone already: nothing is left to drop."""
+        """Return 0: ended jobs are deleted at once."""
         return 0
 
     def drain(self) -> None:
-        """Start nothing more; `run` returns when what is under way has ended."""
+        """Start nothing more; `run` returns when the running jobs have ended."""
         self._draining = True
         self.wake()
 
@@ -117,11 +117,11 @@ class SqliteEngine:
         return self._draining and not self._ended and not any(self._busy.values())
 
     def _free(self) -> dict[Lane, int]:
-        """How many slots each lane has free."""
+        """Return how many slots each lane has free."""
         return {lane: 0 if self._draining else max(lane.slots - busy, 0) for lane, busy in self._busy.items()}
 
     async def _turned(self) -> tuple[list[Job], float | None]:
-        """One turn; when the database does not take it, nothing is forgotten and the next one is soon."""
+        """Take one turn; if the database fails, nothing is forgotten and the next turn comes soon."""
         ended, self._ended = self._ended, []
         try:
             return await self._database.write(_turn, ended, self._free())
@@ -155,7 +155,7 @@ def _kind(queue: str) -> Kind:
 
 @cache
 def _start(lanes: tuple[Lane, ...]) -> sa.UpdateBase:
-    """Start what is due: of each lane at most as many as the parameter `free_<number of the lane>` says."""
+    """Start due jobs: in each lane at most as many as the parameter `free_<number of the lane>` allows."""
     due = [
         sa.select(_due(lane, sa.bindparam(f"free_{number}")).subquery()) for number, lane in enumerate(lanes)
     ]
@@ -163,7 +163,7 @@ def _start(lanes: tuple[Lane, ...]) -> sa.UpdateBase:
 
 
 def _due(lane: Lane, most: sa.BindParameter[Any]) -> sa.Select[Any]:
-    """Every queue and priority by itself, so that the index gives the oldest without reading the rest."""
+    """Select every queue and priority separately, so that the index gives the oldest without reading the rest."""
     parts = [
         sa.select(
             sa.select(jobs.c.id, jobs.c.priority, jobs.c.run_at)
@@ -183,7 +183,7 @@ def _due(lane: Lane, most: sa.BindParameter[Any]) -> sa.Select[Any]:
 def _turn(
     tx: Tx, ended: list[tuple[Job, float | None]], free: Mapping[Lane, int]
 ) -> tuple[list[Job], float | None]:
-    """Acknowledge what ended, start what is due, and tell when the next is due: one commit for all three."""
+    """Acknowledge ended jobs, start due ones, and return when the next is due: one commit for all three."""
     _acknowledge(tx, ended)
     if not any(free.values()):
         return [], None

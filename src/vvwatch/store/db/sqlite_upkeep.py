@@ -1,4 +1,4 @@
-"""What moving, keeping and checking a database needs of SQLite alone."""
+"""SQLite's part of copying, keeping and checking a database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_TOLD: Final = 20
 
 
 def in_use(tx: Tx) -> bool:  # noqa: ARG001  # as on PostgreSQL
-    """Never: who works on the file has locked it."""
+    """Return False: a daemon locks the file."""
     return False
 
 
@@ -34,25 +34,25 @@ def append(tx: Tx, table: sa.Table, rows: Sequence[Row]) -> None:
 
 @cache
 def _insert(table: sa.Table) -> sa.Insert:
-    """One and the same statement for every batch, so that it is compiled once."""
+    """Return the same statement for every batch, so that it is compiled once."""
     return sa.insert(table)
 
 
 def last_number(tx: Tx, table: sa.Table) -> int:
-    """The largest id that `table` ever gave; 0 where it gives none, or gives the largest there is and one."""
+    """Return the largest id that `table` ever generated; 0 if it generates none, or reuses the ids of deleted rows."""
     found = sa.select(_numbers.c.seq).where(_numbers.c.name == table.name)
     return int(tx.execute(found).scalar() or 0)
 
 
 def go_on_after(tx: Tx, table: sa.Table, number: int) -> None:
-    """Let the next id that `table` gives be larger than `number` and than all that are there."""
+    """Make the next id that `table` generates larger than `number` and than all existing ones."""
     if table.dialect_options["sqlite"]["autoincrement"]:
         tx.execute(sa.delete(_numbers).where(_numbers.c.name == table.name))
         tx.execute(sa.insert(_numbers).values(name=table.name, seq=number))
 
 
 def damage(tx: Tx) -> list[str]:
-    """What is wrong with the file itself: its pages and indexes, and references to rows that are not there."""
+    """Return what is wrong with the file: its pages and indexes, and references to missing rows."""
     pages = [str(row[0]) for row in tx.conn.exec_driver_sql(f"PRAGMA integrity_check({_MOST_TOLD})")]
     references = tx.conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_MOST_TOLD)
     return [
@@ -62,10 +62,9 @@ def damage(tx: Tx) -> list[str]:
 
 
 def back_up(path: Path, file: Path) -> int:
-    """Write the database at `path` as of now to the new file `file`, whole or not at all; returns its size in bytes.
+    """Write the current database at `path` to the new file `file`, all or nothing; return its size in bytes.
 
-    Whoever owns the database goes on meanwhile. Raises Conflict when `file` is there, StoreError when the copy
-    cannot be made or is damaged.
+    The daemon goes on meanwhile. Raises Conflict if `file` exists, StoreError if the copy fails or is damaged.
     """
     if file.exists() or file.is_symlink():
         raise _there(file)
@@ -101,7 +100,7 @@ def _written(path: Path, draft: Path) -> None:
 
 
 def _executed(path: Path, statement: str, *values: str) -> Sequence[Row]:
-    """Run one statement outside of transactions, on a connection that cannot write to `path`."""
+    """Run one statement outside transactions, on a connection that cannot write to `path`."""
     engine = sa.create_engine(
         f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true", poolclass=sa.NullPool
     )
