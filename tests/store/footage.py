@@ -11,6 +11,7 @@ from vvwatch.core.media import ProcessingResult, Segment
 from vvwatch.ports import Job, Kind
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import course, runs
 from vvwatch.store.runs import run_queries as queries
 from vvwatch.store.runs.batches import MediaSet, whole_index
@@ -62,7 +63,7 @@ async def started(database: Database, whole: MediaSet | None = None, **settings:
     return await database.write(_start, settings, {"type": "index", "index_id": INDEX}, whole)
 
 
-async def run_of(database: Database, run_id: str) -> sa.Row[Any]:
+async def run_of(database: Database, run_id: str) -> Run:
     return await database.read(lambda tx: runs.get(tx, run_id))
 
 

@@ -1,4 +1,4 @@
-"""One call, `emit`, drives the log line, the metrics and whoever listens."""
+"""One call, `emit`, writes the log line, updates the metrics and calls the subscribers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Telemetry:
-    """What the daemon says about itself.
+    """Logs, metrics and events of the daemon.
 
-    Any thread may emit; a subscriber is called in that thread, before `emit` returns, and must not raise.
+    Any thread may emit; subscribers are called in that thread, before `emit` returns, and must not raise.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class Telemetry:
         keys: bool = True,
         seconds: Callable[[], float] = monotonic,
     ) -> None:
-        """Without `log` nothing is written; `keys=False` keeps the names of objects out of the log.
+        """Without `log` nothing is written; `keys=False` keeps names of objects out of the log.
 
-        `seconds` is the clock by which equal troubles are logged at growing intervals.
+        `seconds` is the clock by which repeated troubles are logged at growing intervals.
         """
         self.registry = CollectorRegistry()
         self._metrics = make_metrics(self.registry)
@@ -57,12 +57,12 @@ class Telemetry:
         self._noting = Lock()
 
     def emit(self, event: str, /, level: str | None = None, **fields: Any) -> None:
-        """Tell that something happened; `level` when the catalogue's does not fit this time.
+        """Report that something happened; `level` overrides that of the catalogue.
 
-        Fields that are empty stay out of the log. An exception in the field `error` becomes its message,
-        `error_type` (unless one is given) and `hint`; one that is not ours also shows where it came from.
-        Of equal troubles (see EventSpec) the log has the first, and then some; metrics and subscribers have all.
-        Raises ValueError for an event that the catalogue does not have.
+        Empty fields stay out of the log. An exception in the field `error` becomes its message, `error_type` (unless
+        given) and `hint`; one that is not ours also shows where it came from. Of equal troubles (see EventSpec) the log
+        gets the first and then some; metrics and subscribers get all. Raises ValueError for an event missing from the
+        catalogue.
         """
         spec = CATALOGUE.get(event)
         if spec is None:
@@ -84,7 +84,7 @@ class Telemetry:
     def _worth_a_line(
         self, event: str, spec: EventSpec, number: int, told: Mapping[str, Any], fault: Any
     ) -> dict[str, Any] | None:
-        """What the line says beside the fields; None when there is none, or it was written a short while ago."""
+        """Return what to log beside the fields; None for no line, as it was logged a short while ago."""
         if event != _OUTAGE and isinstance(fault, StoreUnavailable) and self._repeats.lasts((_OUTAGE,)):
             return None
         new = Told(0, 0.0) if spec.troubles is None else self._noted(_trouble_key(event, spec, told))
@@ -97,15 +97,15 @@ class Telemetry:
             return self._repeats.note(trouble, self._seconds())
 
     def over(self, event: str, /, **fields: Any) -> Past | None:
-        """A trouble that `event` told is over: how often it came; None when none was told.
+        """End a trouble of `event` and return how often it came; None if none was reported.
 
-        `fields` are those that tell its troubles apart. Whoever calls emits what tells that it is over.
+        `fields` are those that tell its troubles apart. The caller emits the event that reports the end.
         """
         with self._noting:
             return self._repeats.end(_trouble_key(event, CATALOGUE[event], fields), self._seconds())
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
-        """Call `callback(event, fields)` for each event, fields redacted; returns what ends it."""
+        """Call `callback(event, fields)` for each event, fields redacted; return a function that ends this."""
         self._subscribers = (*self._subscribers, callback)
 
         def unsubscribe() -> None:
@@ -114,15 +114,15 @@ class Telemetry:
         return unsubscribe
 
     def told_of(self, label: str) -> set[str]:
-        """The values that `label` has in the gauges: the automations, or the connectors, that were told of."""
+        """Return the values of `label` in the gauges: the reported automations, or connectors."""
         return list_label_values(self._metrics, label)
 
     def forget(self, label: str, values: Iterable[str]) -> None:
-        """Drop the gauges of what is there no more, which would stand still for ever."""
+        """Drop the gauges of what no longer exists: they would never change again."""
         drop_label_values(self._metrics, label, values)
 
     def exposition(self, *, with_names: bool = True) -> bytes:
-        """All metrics as Prometheus text, of the type CONTENT_TYPE; without names each is one for all of them."""
+        """Return all metrics as Prometheus text of the type CONTENT_TYPE; without names, one value for all names."""
         return generate_latest(self.registry if with_names else Totals(self.registry))
 
     def _write(self, event: str, number: int, fields: Mapping[str, Any], fault: Any) -> None:
@@ -132,7 +132,7 @@ class Telemetry:
             self._log.log(number, event, **shown, **self._trace(fault))
 
     def _trace(self, fault: Any) -> dict[str, Any]:
-        """Where a fault of ours came from; without its message where that may name objects."""
+        """Return the traceback of an internal error, without its message if that may name objects."""
         if not isinstance(fault, BaseException) or isinstance(fault, VvwatchError | OSError):
             return {}
         return {"exc_info": fault} if self._keys else {"exception": "".join(format_tb(fault.__traceback__))}
@@ -143,12 +143,12 @@ def _trouble_key(event: str, spec: EventSpec, told: Mapping[str, Any]) -> tuple[
 
 
 def _to_field(name: str, value: Any) -> Any:
-    """A moment as every answer has it: ISO-8601 in UTC."""
+    """Return a moment as ISO-8601 in UTC, like every answer has it."""
     return iso(value) if name.endswith("_at") and isinstance(value, float) else value
 
 
 def _add_exception(fields: dict[str, Any], fault: Any) -> dict[str, Any]:
-    """`fields` with the exception `fault` spelt out."""
+    """Return `fields` with the exception `fault` spelt out."""
     if not isinstance(fault, BaseException):
         return fields
     kind = type(fault).__name__

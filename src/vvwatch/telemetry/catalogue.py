@@ -1,8 +1,8 @@
-"""Every event there is: how loud it is, what it means, which metrics it moves.
+"""Every event: its level, its meaning, and the metrics it moves.
 
-The fields in brackets are those that callers give. `error` is an exception, or a text beside its `error_type`.
-A trouble that is logged once, then at growing intervals, says there how many were left out since (`repeats`) and for
-how long it lasts (`lasts_seconds`).
+The fields in brackets are those that callers give. `error` is an exception, or a text beside its `error_type`. A
+trouble is logged once, then at growing intervals with the number of lines left out since (`repeats`) and its duration
+(`lasts_seconds`).
 """
 
 from __future__ import annotations

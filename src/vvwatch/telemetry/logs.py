@@ -21,7 +21,7 @@ from vvwatch.telemetry.redaction import mask, redact
 
 FORMATS: Final = ("auto", "console", "journal", "json")
 _INDISCREET: Final = ("httpcore", "httpcore2", "httpx", "httpx2")
-"""Libraries that log whole addresses and headers, signatures and cookies among them. VideoVector's SDK uses the old."""
+"""Libraries that log whole addresses and headers, with signatures and cookies. VideoVector's SDK uses the old ones."""
 _NUMBER: Final = re.compile(r"0x[0-9a-f]+|\d+")
 _COMPLAINT_CHARACTERS: Final = 200
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -35,10 +35,10 @@ def configure_logging(
     stream: TextIO,
     environ: Mapping[str, str] = os.environ,
 ) -> FilteringBoundLogger:
-    """The logger that writes to `stream`; records of other libraries go the same way, from warnings up.
+    """Return the logger that writes to `stream`; it also gets warnings and errors of other libraries.
 
-    `format` is `console`, `journal`, `json`, or `auto`: what suits the stream. A stream that breaks is
-    ignored: nobody reads it any more, and the work goes on.
+    `format` is `console`, `journal`, `json`, or `auto`: what suits the stream. A broken stream is ignored: nobody reads
+    it any more, and the work goes on.
     """
     chosen = choose_format(stream, environ) if format == "auto" else format
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -53,7 +53,7 @@ def configure_logging(
 
 
 def choose_format(stream: TextIO, environ: Mapping[str, str]) -> str:
-    """`console` on a terminal, `journal` when the journal reads the stream, else `json`."""
+    """Return `console` for a terminal, `journal` if the journal reads the stream, else `json`."""
     if stream.isatty():
         return "console"
     return "journal" if _reaches_journal(stream, environ) else "json"
@@ -94,7 +94,7 @@ def _wants_colors(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def _journal_line(_logger: Any, _method: str, fields: _Fields) -> str:
-    """`<priority>event key=value …`: one line without a time, which the journal adds."""
+    """Return `<priority>event key=value …`: one line without a time, which the journal adds."""
     priority = _PRIORITIES[fields.pop("level")]
     words = [str(fields.pop("event")), *(f"{name}={_word(value)}" for name, value in fields.items())]
     return f"<{priority}>{' '.join(words)}"
@@ -107,7 +107,7 @@ def _word(value: Any) -> str:
 
 
 class _Writer:
-    """Where lines end: on the stream, whole and in order, whatever thread they come from."""
+    """Writes lines to the stream, whole and in order, from any thread."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -115,7 +115,7 @@ class _Writer:
         self._lock = threading.Lock()
 
     def msg(self, line: str) -> None:
-        """Write one event; characters that the stream cannot show are spelt out."""
+        """Write one event; characters that the stream cannot encode are escaped."""
         shown = mask(line).encode(self._encoding, "backslashreplace").decode(self._encoding)
         with self._lock, suppress(OSError, ValueError):
             self._stream.write(f"{shown}\n")
@@ -127,8 +127,8 @@ class _Writer:
 class _Bridge(logging.Handler):
     """Carries the records of other libraries to our logger.
 
-    Of equal warnings and errors, which differ in numbers at most, the first is written, then some with how many were
-    left out since: a stranger can make a library complain of every packet.
+    Of warnings and errors that differ at most in numbers it writes the first, then some with the number left out since:
+    a stranger can make a library complain of every packet.
     """
 
     def __init__(self, logger: FilteringBoundLogger, seconds: Callable[[], float] = monotonic) -> None:

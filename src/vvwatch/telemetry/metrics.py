@@ -1,4 +1,4 @@
-"""The Prometheus metrics, and how an event moves them."""
+"""The Prometheus metrics, and how events update them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _COUNTERS: Final = {
     "errors_total": ("Failures.", ("step", "error_type")),
 }
 NAMING: Final = ("automation", "connector", "processor")
-"""The labels whose values people chose: names and ids of what is configured."""
+"""The labels with values that people chose: names and ids from the configuration."""
 _TOTALS: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "vvwatch_last_scan_timestamp_seconds": min,
     "vvwatch_last_success_timestamp_seconds": min,
@@ -85,7 +85,7 @@ _TOTALS: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "vvwatch_queue_healthy": min,
     "vvwatch_stretched": max,
 }
-"""How the values of a gauge for several names become one: the worst of them. All others are added up."""
+"""How a gauge's values for several names become one: the worst of them. All other gauges are added up."""
 _HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
     "event_lag_seconds": ("The age of a batch's oldest message when it was done with.", _FAST),
     "scan_duration_seconds": ("The time of a whole listing.", _SLOW),
@@ -95,7 +95,7 @@ _HISTOGRAMS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
 
 
 def make_metrics(registry: CollectorRegistry) -> Metrics:
-    """All metrics by name (without `vvwatch_`), in `registry`, with those of the process beside them."""
+    """Create all metrics in `registry`, with those of the process; return ours by name (without `vvwatch_`)."""
     ProcessCollector(registry=registry)
     metrics: dict[str, Counter | Gauge | Histogram] = {}
     for name, (text, labels) in _GAUGES.items():
@@ -108,7 +108,7 @@ def make_metrics(registry: CollectorRegistry) -> Metrics:
 
 
 def count(name: str, *labels: str, by: str = "", **fixed: str) -> Update:
-    """Add one, or the event's field `by` where it has one; `labels` are filled from fields of those names."""
+    """Return an update that adds one, or the event's field `by`; `labels` are filled from fields of those names."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
         amount = fields.get(by, 1) if by else 1
@@ -118,7 +118,7 @@ def count(name: str, *labels: str, by: str = "", **fixed: str) -> Update:
 
 
 def observe(name: str, field: str = "duration_seconds") -> Update:
-    """Add the event's field, where it has it, to a histogram."""
+    """Return an update that adds the event's field, if present, to a histogram."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
         if (value := fields.get(field)) is not None:
@@ -128,7 +128,7 @@ def observe(name: str, field: str = "duration_seconds") -> Update:
 
 
 def set_gauge(name: str, *labels: str, value: float | None = None) -> Update:
-    """Set a gauge to `value`, or to the event's field of the gauge's name where it has one."""
+    """Return an update that sets a gauge to `value`, or to the event's field of the gauge's name if present."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
         number = fields.get(name) if value is None else value
@@ -139,7 +139,7 @@ def set_gauge(name: str, *labels: str, value: float | None = None) -> Update:
 
 
 def set_state(name: str, label: str, state: str) -> Update:
-    """Set the gauge of `state` to 1 and those of all other states to 0."""
+    """Return an update that sets the gauge of `state` to 1 and those of all other states to 0."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
         for each in _STATES:
@@ -149,7 +149,7 @@ def set_state(name: str, label: str, state: str) -> Update:
 
 
 def set_time(name: str, *labels: str, **only: object) -> Update:
-    """Set a gauge to the present moment, for events whose fields have the values `only`."""
+    """Return an update that sets a gauge to the current time, for events whose fields have the values `only`."""
 
     def update(metrics: Metrics, fields: Fields) -> None:
         if all(fields.get(field) == value for field, value in only.items()):
@@ -159,7 +159,7 @@ def set_time(name: str, *labels: str, **only: object) -> Update:
 
 
 class Totals:
-    """What `registry` has, without the labels of NAMING: each metric as one for all names."""
+    """The metrics of `registry` without the labels of NAMING: one value for all names."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -186,7 +186,7 @@ def _total(family: Metric) -> Metric:
 
 
 def list_label_values(metrics: Metrics, label: str) -> set[str]:
-    """The values that `label` has in gauges now."""
+    """Return the values that `label` has in gauges now."""
     samples = (
         sample
         for each in _gauges_by(metrics, label)
@@ -197,7 +197,7 @@ def list_label_values(metrics: Metrics, label: str) -> set[str]:
 
 
 def drop_label_values(metrics: Metrics, label: str, values: Iterable[str]) -> None:
-    """Drop what gauges say where `label` has one of `values`; counters, which are history, stay."""
+    """Drop gauges where `label` has one of `values`; counters are history and stay."""
     for value in values:
         for each in _gauges_by(metrics, label):
             each.remove_by_labels({label: value})
@@ -208,6 +208,6 @@ def _gauges_by(metrics: Metrics, label: str) -> Iterator[Any]:
 
 
 def _labelled(metric: Any, labels: tuple[str, ...], fixed: Mapping[str, str], fields: Fields) -> Any:
-    """The metric's child for these labels; what the event does not say is `unknown`."""
+    """Return the metric's child for these labels; missing fields are `unknown`."""
     values = {**fixed, **{label: str(fields.get(label, "unknown")) for label in labels}}
     return metric.labels(**values) if values else metric

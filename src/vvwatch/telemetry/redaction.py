@@ -1,4 +1,4 @@
-"""What of an event may be shown: no secrets, no control characters, on request no names of objects."""
+"""Redact events: no secrets, no control characters and, on request, no names of objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUOTED: Final = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(
 
 
 def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` with secrets masked (by name, and by look inside texts) and control characters spelt out.
+    """Return `fields` with secrets masked (by name, and inside texts) and control characters escaped.
 
     `object_key` and `object_keys` name objects of a store and are shown.
     """
@@ -25,16 +25,16 @@ def redact(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drop_object_names(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` without the names of objects, which may be a customer's data.
+    """Return `fields` without names of objects, which may be a customer's data.
 
-    What names an object is masked, what `error` and `reason` quote is cut out, and `message`, which may say
+    Fields that name an object are masked, quotes in `error` and `reason` are cut out, and `message`, which may say
     anything about an object, is left out.
     """
     return {name: _drop_name(name, value) for name, value in fields.items() if name != "message"}
 
 
 def mask(text: str) -> str:
-    """`text` with everything that looks like an API key or a webhook secret masked."""
+    """Return `text` with everything masked that looks like an API key or a webhook secret."""
     return _SECRET_TEXT.sub(rf"\1{MASK}", text)
 
 

@@ -1,4 +1,4 @@
-"""What the catalogue says of an event, and the short forms in which it says so."""
+"""The specification of an event, and short forms to write it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vvwatch.telemetry.metrics import Update, count
 
 @dataclass(frozen=True, slots=True)
 class EventSpec:
-    """What an event is: its level when the caller names none, its meaning, the metrics it moves."""
+    """An event: its default level, its meaning, the metrics it moves."""
 
     level: str
     doc: str
@@ -19,12 +19,12 @@ class EventSpec:
 
 
 def debug(doc: str, *updates: Update) -> EventSpec:
-    """Return an event that is logged for who looks for a fault."""
+    """Return an event that is logged for debugging."""
     return EventSpec("debug", doc, updates)
 
 
 def info(doc: str, *updates: Update) -> EventSpec:
-    """Return an event that is logged as news."""
+    """Return an event that is logged as information."""
     return EventSpec("info", doc, updates)
 
 
@@ -39,15 +39,15 @@ def error(doc: str, *updates: Update) -> EventSpec:
 
 
 def once(spec: EventSpec, *troubles: str) -> EventSpec:
-    """Equal troubles are those with the same values in these fields."""
+    """Return the event with troubles that are equal if these fields are."""
     return replace(spec, troubles=troubles)
 
 
 def count_failure(step: str) -> Update:
-    """Return what counts a failure of this step by its type."""
+    """Return an update that counts a failure of this step by its type."""
     return count("errors_total", "error_type", step=step)
 
 
 def count_retry(step: str) -> Update:
-    """Return what counts another try of this step."""
+    """Return an update that counts a retry of this step."""
     return count("step_retries_total", step=step)

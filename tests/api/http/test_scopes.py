@@ -106,7 +106,7 @@ async def test_the_last_use_is_noted_once_a_minute(
 
     async def used() -> float:
         assert (await stranger.get("/api/v2/indexes", headers=headers)).status_code == 200
-        return float((await context.database.read(keys.list_all))[0].last_used_at)
+        return (await context.database.read(keys.list_all))[0].last_used_at or 0.0
 
     first = await used()
     clock.advance(59)

@@ -184,7 +184,7 @@ async def test_the_rate_limit_refuses_with_an_entry(context: ApiContext) -> None
             await api.client.get("/api/v2/indexes")
     await context.refused.flush()
     found = await context.database.read(audit.list_newest, audit.AuditFilter(), None, 10)
-    assert [(row.details["reason"], row.times) for row in found] == [("rate_limit", 3)]
+    assert [(row.details, row.times) for row in found] == [({"reason": "rate_limit"}, 3)]
 
 
 async def test_who_guesses_keys_shows_up(

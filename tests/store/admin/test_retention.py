@@ -23,8 +23,10 @@ from vvwatch.ports import Kind
 from vvwatch.store.admin import retention
 from vvwatch.store.admin.retention import Portion
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.db.typed import model_of
 from vvwatch.store.delivery import exports
 from vvwatch.store.imports import retrying
+from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import journal, runs
 from vvwatch.store.schema import (
     deliveries,
@@ -206,7 +208,7 @@ async def test_no_export_passes_dropped_results_for_none(
     with pytest.raises(Conflict, match="no longer kept"):
         await database.write(retrying.retry_export, story.export_id)
     await database.write(lambda tx: tx.execute(sa.delete(export_table)))
-    run = await only(database, prompt_runs)
+    run = model_of(Run, await only(database, prompt_runs))
     assert await database.write(exports.request_automatic, run) is None
 
 

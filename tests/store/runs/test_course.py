@@ -114,6 +114,7 @@ async def test_cancelling_lets_what_is_under_way_end(database: Database) -> None
     await database.write(runs.begin_item, begun)
     run = await database.write(course.cancel, run_id, "key_1")
     assert (run.status, run.cancelled_items) == (RunStatus.PROCESSING, 5)
+    assert run.stop is not None
     assert (run.stop["requested_by"], run.stop["mode"]) == ("key_1", "graceful")
     for job in waiting:
         assert await database.write(runs.begin_item, job) is None
@@ -129,6 +130,7 @@ async def test_a_run_with_nothing_under_way_is_cancelled_at_once(database: Datab
     await shot(database, 3)
     run_id = await started(database)
     run = await database.write(course.cancel, run_id, "key_1")
+    assert run.stop is not None
     assert (run.status, run.cancelled_items, run.completed_at) == (
         RunStatus.CANCELLED,
         3,
@@ -328,6 +330,7 @@ async def test_a_run_ends_as_the_import_that_made_nothing(
     await led(database)
     run = await run_of(database, run_id)
     assert (run.status, run.total_items, run.next_at) == (run_ends, 0, None)
+    assert run.error_message is not None
     assert "job_1" in run.error_message
     assert await told(database) == [run_ends]
 

@@ -24,6 +24,7 @@ from vvwatch.ports.processing import Call, CallIntent
 from vvwatch.store.admin import clearing, deletions, invariants, retention
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.db.postgres import PostgresDatabase
+from vvwatch.store.models.admin import Deletion
 from vvwatch.store.runs import course, runs, segment_retries
 from vvwatch.store.runs.journal import Owner
 from vvwatch.store.schema import exports, llm_calls, processor_states, segment_results, spending
@@ -257,7 +258,7 @@ async def test_a_retry_whose_results_go_pays_for_nothing_more_and_holds_no_money
     assert [each.name for each in await database.read(invariants.findings) if each.count] == []
 
 
-def _begin_to_delete_the_index(tx: Tx) -> sa.Row[Any]:
+def _begin_to_delete_the_index(tx: Tx) -> Deletion:
     return deletions._begin(tx, deletions.INDEX, INDEX)
 
 

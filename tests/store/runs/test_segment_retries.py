@@ -97,14 +97,16 @@ async def test_a_retry_has_the_processor_that_answers_now_when_the_first_one_has
     assert job.queue == "segment_retry.gpt"
     run = await run_of(database, run_id)
     assert (run.processor, run.settings["enable_transcription"]) == ("gpt", False)
-    assert set(run.not_done) == {"transcription", "image_embedding"}
+    assert set(run.not_done or {}) == {"transcription", "image_embedding"}
     database.processors = ProcessorNames({"new": ProcessorInfo("new", "openai", ("gpt-*",))}, "new")
     await database.write(segment_retries.begin, job)
     await database.write(segment_retries.fail, job, "media_unreadable", "it is damaged")
     await asked(database, run_id, video, whole)
     run = await run_of(database, run_id)
     assert run.processor == "new"
-    assert set(run.not_done) == {"transcription", "image_embedding"}, "what was asked for is still not done"
+    assert set(run.not_done or {}) == {"transcription", "image_embedding"}, (
+        "what was asked for is still not done"
+    )
 
 
 async def test_a_run_whose_model_nobody_answers_to_begins_and_waits_where_it_is_served(
@@ -238,7 +240,7 @@ async def test_a_whole_that_is_missing_is_a_failure_of_its_own(database: Databas
         "video_level_failed",
         "the result of the whole is missing: the model refuses",
     )
-    assert run.tally["video"]["whole_failed"] == 1
+    assert (run.tally or {})["video"]["whole_failed"] == 1
     job = await asked(database, run_id, video, segment_id(row.id, WHOLE))
     await database.write(segment_retries.begin, job)
     end = await database.write(segment_retries.finish, job, NO_WHOLE)
@@ -249,7 +251,7 @@ async def test_a_whole_that_is_missing_is_a_failure_of_its_own(database: Databas
     end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
     assert end == RetryEnd(job.ref, run_id, None, RunStatus.COMPLETED, None)
     run, row = await run_of(database, run_id), await item(database)
-    assert (run.completed_items, run.partial_items, run.tally["video"]["whole_failed"]) == (1, 0, 0)
+    assert (run.completed_items, run.partial_items, (run.tally or {})["video"]["whole_failed"]) == (1, 0, 0)
     assert (row.status, row.error_code, row.video_metadata) == (ItemStatus.COMPLETED, None, {"cuts": 1})
     assert await database.read(added_up)
 
@@ -263,7 +265,7 @@ async def test_a_mended_segment_leaves_a_missing_whole_missing(database: Databas
     await database.write(segment_retries.finish, job, WHOLE_RESULT)
     run, row = await run_of(database, run_id), await item(database)
     assert (row.status, row.error_code, row.failed_segment_count) == ("partial", "video_level_failed", 0)
-    assert (run.status, run.tally["video"]["whole_failed"]) == (RunStatus.COMPLETED_WITH_FAILURES, 1)
+    assert (run.status, (run.tally or {})["video"]["whole_failed"]) == (RunStatus.COMPLETED_WITH_FAILURES, 1)
     assert await database.read(added_up)
 
 

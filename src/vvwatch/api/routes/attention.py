@@ -159,15 +159,15 @@ def _processors(found: Blocked) -> Iterator[Attention]:
             since=to_iso(row.paused_at),
             next_try_at=to_iso(row.until),
         )
-    for row in found.waiting:
+    for run in found.waiting:
         yield Attention(
             kind="prompt_run",
-            attention_id=row.run_id,
+            attention_id=run.run_id,
             state="waiting",
-            what=f"waits for the processor {row.processor}: {row.message}",
-            fix=waiting_remedy(row.code),
-            count=row.items,
-            next_try_at=to_iso(row.next_at),
+            what=f"waits for the processor {run.processor}: {run.message}",
+            fix=waiting_remedy(run.code),
+            count=run.items,
+            next_try_at=to_iso(run.next_at),
         )
 
 

@@ -1,8 +1,7 @@
-"""What failed and needs somebody, over everything there is: counted, and the newest of it in words.
+"""What failed and needs a person: counts over everything, and descriptions of the newest failures.
 
-A failure needs attention until it is tried again, dismissed, or older than the caller wants to know. Each part reads an
-index of exactly that, and no more than a bounded number of its entries; the number of queries never depends on how
-much there is.
+A failure needs attention until it is retried, dismissed, or too old for the caller. Each part reads its own index, at
+most a bounded number of entries; the number of queries does not depend on the amount of data.
 """
 
 from __future__ import annotations
@@ -39,22 +38,22 @@ from vvwatch.store.schema.results import (
 )
 
 RECENT_SECONDS: Final = 86_400.0
-"""A failure that is older needs nobody any more: who did not act on it in a day will not."""
+"""Older failures need no attention: nobody acted on them for a day."""
 
 NEWEST: Final = 200
-"""So many of the newest failures of each kind are told in words; the others are counted."""
+"""How many of the newest failures of each kind are described; the others are only counted."""
 
 MOST_COUNTED: Final = 10_000
-"""Counts stop there."""
+"""The upper limit of counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Failures that say the same: `kind` is import_job, prompt_run, export or delivery, `id` the newest of `ids`.
+    """Failures with the same text: `kind` is import_job, prompt_run, export or delivery, `id` the newest of `ids`.
 
-    `state` is `failed`, or `waiting` for what is tried again by itself at `next_try_at`. `failed` is how many pieces
-    failed in all of them: files, items (of a run without failed items: segments), exports, deliveries. `last_at` is
-    when it happened last.
+    `state` is `failed`, or `waiting` for what is retried automatically at `next_try_at`. `failed` counts the failed
+    pieces in all of them: files, items (or segments, in a run without failed items), exports, deliveries. `last_at`
+    is the time of the last failure.
     """
 
     kind: str
@@ -68,14 +67,14 @@ class Failure:
     about: str = ""
     """The index of a job, a run or an export; the webhook of a delivery."""
     reason: str = ""
-    """Why, without what it happened to."""
+    """The reason, without the name of what failed."""
     job_id: str = ""
-    """The import job whose media a run is over."""
+    """The import job whose media the run processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """`found` are the newest; `counts` how many import_jobs, import_files, prompt_runs, … there are of each kind."""
+    """The newest failures, and counts by kind: import_jobs, import_files, prompt_runs, …"""
 
     found: Sequence[Failure]
     counts: dict[str, int]
@@ -83,7 +82,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Where one kind of failure stands: when it happened, how many pieces failed, and why."""
+    """The columns of one kind of failure: when it happened, how many pieces failed, and why."""
 
     table: sa.Table
     at: sa.Column[Any]
@@ -93,7 +92,7 @@ class _Part:
 
 
 def list_failures(tx: Tx, since: float) -> Failures:
-    """What failed after `since` and was neither tried again nor dismissed, and what waits because it failed."""
+    """Return what failed after `since` and was neither retried nor dismissed, and what waits after a failure."""
     found = [
         *_list_jobs(tx, since),
         *_list_runs(tx, since),
@@ -116,7 +115,7 @@ def list_failures(tx: Tx, since: float) -> Failures:
 
 
 def dismiss(tx: Tx, identifier: str, since: float) -> tuple[str, ...]:
-    """Nobody is to be told of this failure any more, nor of those that say the same; returns the ids of all.
+    """Dismiss this failure and all others with the same text; return their ids.
 
     Raises InvalidInput for an id of another kind, NotFound, and Conflict for what has not failed.
     """
@@ -138,7 +137,7 @@ def dismiss(tx: Tx, identifier: str, since: float) -> tuple[str, ...]:
 
 
 def _select_newest(tx: Tx, part: _Part, since: float) -> list[str]:
-    """The ids of the newest, and of the newest for each other reason: what fails often hides nothing else."""
+    """Return the ids of the newest, and of the newest for each other reason: frequent failures hide no others."""
     table = part.table
     found = sa.select(table.c.id).where(part.needed, part.at > since).order_by(part.at.desc())
     newest = list(tx.execute(found.limit(NEWEST)).scalars())
@@ -154,7 +153,7 @@ def _select_newest(tx: Tx, part: _Part, since: float) -> list[str]:
 
 
 def _sum_part(tx: Tx, part: _Part, since: float) -> tuple[int, int]:
-    """How many rows there are, and how many pieces of them failed."""
+    """Return the number of rows, and of their failed pieces."""
     wanted = part.needed, part.at > since
     some = sa.select(part.failed.label("failed")).where(*wanted).limit(MOST_COUNTED).subquery()
     totals = sa.select(sa.func.count().label("rows"), sa.func.sum(some.c.failed).label("failed"))
@@ -168,7 +167,7 @@ def _count_rows(tx: Tx, rows: sa.Select[Any]) -> int:
 
 
 def _list_jobs(tx: Tx, since: float) -> list[Failure]:
-    """Each with the first of its files that failed, and when the object of that is tried again by itself."""
+    """Describe jobs with their first failed file, and the time of its automatic retry."""
     table, file = import_jobs, import_files.alias("file")
     chosen = sa.select(table, file.c.key, file.c.message, troubles.c.retry_at).select_from(table)
     chosen = chosen.outerjoin(file, file.c.id == _first_file())
@@ -194,7 +193,7 @@ def _list_jobs(tx: Tx, since: float) -> list[Failure]:
 
 
 def _list_runs(tx: Tx, since: float) -> list[Failure]:
-    """Each with the first of its items that failed, or where none did, the first segment of one."""
+    """Describe runs with their first failed item, or else the first failed segment."""
     table, item, piece = prompt_runs, run_items.alias("item"), segment_results.alias("piece")
     columns = media.c.title, item.c.error_message.label("message"), piece.c.start_time, piece.c.end_time
     chosen = sa.select(table, *columns, piece.c.error.label("segment_error")).select_from(table)
@@ -231,7 +230,7 @@ def _run_failure(row: sa.Row[Any]) -> Failure:
 
 
 def _first_file() -> sa.ScalarSelect[Any]:
-    """The id of the first file of a job that failed."""
+    """Select the id of the first failed file of a job."""
     first = sa.select(sa.func.min(import_files.c.id)).where(
         import_files.c.job_id == import_jobs.c.id, FILE_FAILED
     )
@@ -239,14 +238,14 @@ def _first_file() -> sa.ScalarSelect[Any]:
 
 
 def _first_item() -> sa.ScalarSelect[Any]:
-    """The id of the first item of a run that failed; where none did, of the first that lacks segments."""
+    """Select the id of the first failed item of a run, or else of the first that lacks segments."""
     first = sa.select(run_items.c.id).where(run_items.c.run_id == prompt_runs.c.id, ITEM_LACKS)
     lacks_segments = run_items.c.status != ItemStatus.FAILED
     return first.order_by(lacks_segments, run_items.c.id).limit(1).correlate(prompt_runs).scalar_subquery()
 
 
 def _first_segment(item: sa.FromClause) -> sa.ScalarSelect[Any]:
-    """The ordinal of the first segment of an item that failed."""
+    """Select the ordinal of the first failed segment of an item."""
     table = segment_results
     first = sa.select(sa.func.min(table.c.ordinal)).where(
         table.c.run_item_id == item.c.id, table.c.error.is_not(None)
@@ -273,7 +272,7 @@ def _list_exports(tx: Tx, since: float) -> list[Failure]:
 
 
 def _list_waiting(tx: Tx) -> list[Failure]:
-    """Exports that failed for now, and are tried again."""
+    """Describe exports that failed and will be retried."""
     chosen = sa.select(exports).where(EXPORT_WAITS).order_by(exports.c.id.desc()).limit(NEWEST)
     return _group(_export_failure(row, "waiting", row.last_error, row.updated_at) for row in tx.all(chosen))
 
@@ -284,7 +283,7 @@ def _export_failure(row: sa.Row[Any], state: str, what: str, last_at: float | No
 
 
 def _list_deliveries(tx: Tx, since: float) -> list[Failure]:
-    """Those that were given up, of each webhook together."""
+    """Describe the deliveries that were given up, one failure per webhook."""
     table = deliveries
     needed = DELIVERY_NEEDS_ATTENTION, table.c.completed_at > since
     chosen = sa.select(table.c.id, table.c.webhook_id).where(*needed).order_by(table.c.completed_at.desc())
@@ -318,7 +317,7 @@ def _delivery_failure(row: sa.Row[Any]) -> Failure:
 
 
 def _group(found: Iterable[Failure]) -> list[Failure]:
-    """Those that say the same together, under the newest, which comes first."""
+    """Join failures with the same text under the newest, which comes first."""
     groups: dict[tuple[str, str, str], Failure] = {}
     for each in found:
         known = groups.get((each.about, each.state, each.what))

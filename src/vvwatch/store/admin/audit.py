@@ -1,4 +1,4 @@
-"""The audit trail. A change commits with its entry, so there is never one without the other."""
+"""The audit trail. A change and its entry commit together, so neither exists without the other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vvwatch.store.schema.catalogue import REFUSED as IS_REFUSED
 
 PREFIX: Final = "aud"
 AT_ONCE: Final = 500
-"""How many rows are looked for, and at most dropped, at once."""
+"""The most rows that one transaction finds or deletes."""
 
 _MOST_ADDRESSES: Final = 20
 _RECENT_SECONDS: Final = 3600.0
@@ -28,9 +28,9 @@ _LONGEST_ID: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which rows to list; what is None or empty does not matter. `since` and `until` are epoch seconds.
+    """Which rows to list; None and empty fields match everything. `since` and `until` are epoch seconds.
 
-    `action` may be a resource's kind alone: `index` stands for `index.created`, `index.deleted`, …
+    `action` may be a kind of resource alone: `index` matches `index.created`, `index.deleted`, …
     """
 
     actor: str = ""
@@ -40,7 +40,7 @@ class AuditFilter:
     until: float | None = None
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """The conditions on rows."""
+        """Return the conditions on rows."""
         columns = audit.c
         equal = {columns.actor: self.actor, columns.resource_id: self.resource_id}
         found = [column == value for column, value in equal.items() if value]
@@ -58,7 +58,7 @@ class AuditFilter:
 def record(
     tx: Tx, origin: Origin, action: str, resource_id: str, details: Mapping[str, Any] | None = None
 ) -> Entry:
-    """Keep, with what this transaction changes, who asked for it. `details` hold names, never values of secrets."""
+    """Store who made this transaction's change. `details` holds names, never secrets."""
     entry = Entry(tx.new_id(PREFIX), origin, action, str(resource_id)[:_LONGEST_ID], bounded(details or {}))
     tx.insert(
         audit,
@@ -77,7 +77,7 @@ def _columns(origin: Origin) -> dict[str, str]:
 
 
 def store_refusals(tx: Tx, found: Sequence[Refusals]) -> None:
-    """Keep refusals, each in the row of its id: what was kept of it before is replaced."""
+    """Store refusals, each in the row of its id, which is replaced."""
     insert = tx.upsert(audit)
     for each in found:
         values = {
@@ -94,7 +94,7 @@ def store_refusals(tx: Tx, found: Sequence[Refusals]) -> None:
 
 
 def list_newest(tx: Tx, wanted: AuditFilter, before: str | None, limit: int) -> Sequence[AuditEntry]:
-    """The newest rows, `limit` and one more if there is one; with `before`, those older than that id."""
+    """Return the newest rows, one more than `limit` if it exists; with `before`, those older than that id."""
     conditions = wanted.conditions() + ([audit.c.id < before] if before else [])
     chosen = sa.select(audit).where(*conditions).order_by(audit.c.id.desc()).limit(limit + 1)
     return models_of(AuditEntry, tx.all(chosen))
@@ -102,7 +102,7 @@ def list_newest(tx: Tx, wanted: AuditFilter, before: str | None, limit: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class BadKeys:
-    """How often keys that open nothing came from one address, and from when to when."""
+    """How often invalid keys came from one address, and from when to when."""
 
     address: str
     times: int
@@ -111,7 +111,7 @@ class BadKeys:
 
 
 def list_bad_keys(tx: Tx) -> list[BadKeys]:
-    """Addresses from which such keys came twenty times or more, and last within an hour; the busiest first."""
+    """Return addresses that sent invalid keys 20 times or more, and last within an hour; the busiest first."""
     since = tx.now - _RECENT_SECONDS
     columns = audit.c
     wanted = sa.select(columns.address, columns.details, columns.times, columns.at, columns.last_at)
@@ -127,7 +127,7 @@ def list_bad_keys(tx: Tx) -> list[BadKeys]:
 
 
 def list_old(tx: Tx, before: float, after: str) -> Sequence[str]:
-    """The next rows, from the one behind `after`, that are older than that."""
+    """Return the ids of the next rows after `after` that are older than `before`."""
     wanted = audit.c.id > after, audit.c.id < new_id(PREFIX, before, bytes(10))
     return (
         tx.execute(sa.select(audit.c.id).where(*wanted).order_by(audit.c.id).limit(AT_ONCE)).scalars().all()
@@ -135,5 +135,5 @@ def list_old(tx: Tx, before: float, after: str) -> Sequence[str]:
 
 
 def delete_rows(tx: Tx, ids: Sequence[str]) -> int:
-    """Drop these rows; returns how many there were."""
+    """Delete these rows; return how many existed."""
     return tx.execute(sa.delete(audit).where(audit.c.id.in_(ids))).rowcount

@@ -1,7 +1,7 @@
-"""What hangs on a deleted index or media item, taken away in pieces: a little in each transaction.
+"""Delete what belongs to a deleted index or media item, a piece per transaction.
 
-Steps are taken in their order, each again and again until it finds nothing. Between any two pieces the counts of
-windows, import jobs and runs are those of what is left.
+Steps run in order, each until it finds nothing. Between two pieces the counts of windows, import jobs and runs match
+the rows that are left.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from vvwatch.store.schema import (
 )
 
 AT_ONCE: Final = 500
-"""How many rows go at most at once, give or take what stands beside each."""
+"""About how many rows one transaction deletes."""
 
 _ITEMS_AT_ONCE: Final = 100
 
 Step = Callable[[Tx, str], int]
-"""Takes a piece of what hangs on the index or media item with this id; returns how many rows, 0 when none are left."""
+"""Deletes a piece of what belongs to the index or media item with this id; returns how many rows, 0 at the end."""
 
 
 def _clear_exports(tx: Tx, index_id: str) -> int:
-    """Where they were delivered they stay, and are known as ours."""
+    """Delete exports. Delivered files stay, and are still known as our outputs."""
     return _delete_some(tx, exports, exports.c.index_id == index_id)
 
 
@@ -87,7 +87,7 @@ def _clear_by_automation(table: sa.Table) -> Step:
 
 
 def _clear_open_window(tx: Tx, index_id: str) -> int:
-    """What an open window holds, and then the window."""
+    """Delete the files of an open window, then the window."""
     of_index = windows.c.automation_id.in_(_select_automations(index_id)), windows.c.state == "open"
     window = tx.first(sa.select(windows).where(*of_index))
     if window is None:
@@ -98,7 +98,7 @@ def _clear_open_window(tx: Tx, index_id: str) -> int:
 
 
 def _clear_imports(tx: Tx, index_id: str) -> int:
-    """The files of an import job, and then it, together with its window."""
+    """Delete the files of an import job, then the job and its window."""
     job = tx.first(sa.select(import_jobs).where(import_jobs.c.index_id == index_id).limit(1))
     if job is None:
         return 0
@@ -110,7 +110,7 @@ def _clear_imports(tx: Tx, index_id: str) -> int:
 
 
 def _clear_runs(tx: Tx, index_id: str) -> int:
-    """The items of a run, and then it."""
+    """Delete the items of a run, then the run."""
     run = tx.first(sa.select(prompt_runs.c.id).where(prompt_runs.c.index_id == index_id).limit(1))
     if run is None:
         return 0
@@ -122,7 +122,7 @@ def _clear_runs(tx: Tx, index_id: str) -> int:
 
 
 def _clear_media(tx: Tx, index_id: str) -> int:
-    """The items of some media in runs of other indexes, and then the media."""
+    """Delete the items of some media in runs of other indexes, then the media."""
     chosen = sa.select(media.c.id).where(media.c.index_id == index_id).limit(_ITEMS_AT_ONCE)
     ids = tx.execute(chosen).scalars().all()
     if not ids:
@@ -132,7 +132,7 @@ def _clear_media(tx: Tx, index_id: str) -> int:
 
 
 def _clear_items(tx: Tx, wanted: sa.ColumnElement[bool]) -> int:
-    """Some items of runs with what they found; the runs count them no more."""
+    """Delete some items with their results, and subtract them from the counts of their runs."""
     ids = tx.execute(sa.select(run_items.c.id).where(wanted).limit(_ITEMS_AT_ONCE)).scalars().all()
     found = _delete_some(tx, segment_results, segment_results.c.run_item_id.in_(ids)) if ids else 0
     tx.execute(sa.delete(segment_retries).where(segment_retries.c.run_item_id.in_(ids)))
@@ -165,7 +165,7 @@ def _clear_by_index(table: sa.Table) -> Step:
 
 
 def _clear_results(tx: Tx, video_id: str) -> int:
-    """What runs found in a media item. Their counts stay: they tell what was done."""
+    """Delete the results of a media item. The counts stay: they say what was done."""
     items = sa.select(run_items.c.id).where(run_items.c.media_id == video_id)
     gone = _delete_some(tx, segment_results, segment_results.c.run_item_id.in_(items))
     if gone == 0:
@@ -195,9 +195,9 @@ STEPS: Final[Mapping[str, Sequence[Step]]] = {
     ),
     VIDEO: (_clear_results,),
 }
-"""What is taken from an index, and from a media item, in this order."""
+"""The steps for an index and for a media item, in order."""
 
 
 def clear_piece(tx: Tx, deletion: Deletion, step: Step) -> int:
-    """Take a piece; returns how many rows, 0 when none are left or the deletion has ended."""
+    """Delete a piece; return how many rows, 0 when none are left or the deletion has ended."""
     return step(tx, deletion.resource_id) if is_unfinished(tx, deletion) else 0

@@ -1,4 +1,4 @@
-"""In what condition the database is: its schema, its size, and what waits to be brought into it."""
+"""The condition of the database: its schema, its size, and its write-ahead log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ON_THE_SERVER = "SELECT pg_database_size(current_database())"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`wal_bytes` lie in the write-ahead log; None where the database keeps it to itself."""
+    """`wal_bytes` is the size of the write-ahead log; None if the database does not show it."""
 
     dialect: str
     schema: int
@@ -27,7 +27,7 @@ class Condition:
 
 
 def read_condition(tx: Tx) -> Condition:
-    """The database as it is now."""
+    """Return the current condition of the database."""
     dialect = tx.conn.dialect.name
     is_file = dialect == "sqlite"
     size = tx.execute(sa.text(_PAGES if is_file else _ON_THE_SERVER)).scalar_one()

@@ -1,10 +1,11 @@
-"""Deletions: an index or a media item is out of sight at once, and what hangs on it goes in pieces.
+"""Deletions: an index or a media item disappears at once, and its rows are deleted in pieces.
 
-What is under way records nothing more; then rows go, those first that refer to others, so that all promises of a sound
-database hold in between (see `invariants`). Each step looks for what is left: a deletion goes on wherever it broke off.
+Work under way records nothing more; then rows go, referring rows first, so that all invariants hold in between (see
+`invariants`). Each step looks for what is left, so a deletion resumes wherever it stopped.
 
-Of an index nothing stays but the fact: what it was made of is new to another index. A media item keeps its row, without
-findings: import job and runs that counted it add up, and the ledger knows the object still, so no sweep brings it back.
+Only the deletion itself is kept of an index: the same objects are new to another index. A media item keeps its row
+without results: the counts of its import job and runs stay right, and the ledger still knows the object, so no full
+scan imports it again.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _UNENDED: Final = (ItemStatus.PENDING, ItemStatus.PROCESSING)
 
 
 def find(tx: Tx, resource: str, identifier: str) -> Deletion:
-    """The deletion of the index or video; raises NotFound when nobody deleted it."""
+    """Return the deletion of the index or video. Raises NotFound if nobody deleted it."""
     found = _find(tx, resource, identifier)
     if found is None:
         raise NotFound(f"{resource}_deletion", identifier, f"DELETE the {resource} to begin one")
@@ -61,9 +62,9 @@ def _find(tx: Tx, resource: str, identifier: str) -> Deletion | None:
 
 
 def delete_index(tx: Tx, index_id: str) -> Deletion:
-    """Begin to delete the index, or tell how far that has come: its automations stand still from now on.
+    """Begin to delete the index, or return the deletion under way: its automations stop at once.
 
-    Raises NotFound, or Conflict for the playground, and when the configuration file owns it or an automation of it.
+    Raises NotFound, or Conflict for the playground, and if the configuration file declares it or an automation of it.
     """
     found = _find(tx, INDEX, index_id)
     if found is not None:
@@ -85,9 +86,9 @@ def _require_own(tx: Tx, index: sa.Row[Any]) -> None:
 
 
 def delete_video(tx: Tx, video_id: str) -> Deletion:
-    """Begin to delete the media item, or tell how far that has come.
+    """Begin to delete the media item, or return the deletion under way.
 
-    Where a run still has it to process, that fails there, and the run goes on without. Raises NotFound.
+    Runs that still have to process it fail that item and go on. Raises NotFound.
     """
     found = _find(tx, VIDEO, video_id)
     if found is not None:
@@ -100,7 +101,7 @@ def delete_video(tx: Tx, video_id: str) -> Deletion:
 
 
 def _begin(tx: Tx, resource: str, identifier: str) -> Deletion:
-    """Of two that begin at once, the second finds what the first began."""
+    """Begin a deletion; of two concurrent calls the second returns what the first began."""
     begun = {"resource": resource, "resource_id": identifier, "created_at": tx.now}
     tx.insert_new(deletions, [{"id": tx.new_id("deletion"), **begun}])
     return find(tx, resource, identifier)
@@ -118,18 +119,18 @@ def _fail_items(tx: Tx, video_id: str) -> None:
 
 
 def list_unfinished(tx: Tx) -> Sequence[Deletion]:
-    """Deletions that have not ended, oldest first."""
+    """Return unfinished deletions, oldest first."""
     chosen = sa.select(deletions).where(_is_not_deleted()).order_by(deletions.c.id)
     return models_of(Deletion, tx.all(chosen))
 
 
 def _is_not_deleted() -> sa.ColumnElement[bool]:
-    """As the index on them says it."""
+    """Return the condition written as the index needs it."""
     return deletions.c.status != sa.literal("deleted", literal_execute=True)
 
 
 def is_unfinished(tx: Tx, deletion: Deletion) -> bool:
-    """Whether it has not ended. When another node has ended it, what has the id now may be something new."""
+    """Return whether the deletion is unfinished. Once another node ends it, its id may name something new."""
     return (
         tx.first(sa.select(deletions.c.id).where(deletions.c.id == deletion.id, _is_not_deleted()))
         is not None
@@ -137,9 +138,9 @@ def is_unfinished(tx: Tx, deletion: Deletion) -> bool:
 
 
 def stop_work(tx: Tx, deletion: Deletion) -> None:
-    """Let nothing of it be put again, and what works on it record nothing more; from here on rows go.
+    """Queue nothing more of it, and make its running work stale; then rows can go.
 
-    Nothing happens when it has ended meanwhile.
+    Does nothing if it has ended meanwhile.
     """
     if not is_unfinished(tx, deletion):
         return
@@ -155,7 +156,7 @@ def stop_work(tx: Tx, deletion: Deletion) -> None:
 def _change_status(
     tx: Tx, deletion: Deletion, frm: DeletionStatus, to: DeletionStatus, **values: Any
 ) -> bool:
-    """Whether this moved it on: another node may have done so before."""
+    """Return whether this changed the status: another node may have been first."""
     table = deletions
     moved = sa.update(table).where(table.c.id == deletion.id, table.c.status == frm)
     return bool(tx.execute(moved.values(status=to, **values)).rowcount)
@@ -178,7 +179,7 @@ def _cancel_imports(tx: Tx, index_id: str) -> None:
 
 
 def _cancel_runs(tx: Tx, index_id: str) -> None:
-    """Also those of other indexes that have its media to process."""
+    """Cancel the index's runs, and runs of other indexes that process its media."""
     table = prompt_runs
     has_media = sa.exists().where(
         run_items.c.run_id == table.c.id, media.c.id == run_items.c.media_id, media.c.index_id == index_id
@@ -192,14 +193,14 @@ def _cancel_runs(tx: Tx, index_id: str) -> None:
 def _revoke_pieces(
     tx: Tx, table: sa.Table, whole: sa.ColumnElement[str], ids: Sequence[str], **values: Any
 ) -> None:
-    """Move the fence of the pieces that the engine has: as few as their wholes' shares are."""
+    """Move the fence of queued pieces: never more than the shares of their wholes."""
     held = whole.in_(ids), table.c.next_at.is_not(None)
     moved = {"revision": table.c.revision + 1, "next_at": None, **values}
     tx.execute(sa.update(table).where(*held).values(moved))
 
 
 def finish(tx: Tx, deletion: Deletion) -> None:
-    """Nothing hangs on it any more: it is deleted."""
+    """Mark it deleted: no rows are left."""
     ended = _change_status(tx, deletion, DeletionStatus.DELETING, DeletionStatus.DELETED, completed_at=tx.now)
     if ended and deletion.resource == INDEX:
         tx.execute(sa.delete(indexes).where(indexes.c.id == deletion.resource_id))

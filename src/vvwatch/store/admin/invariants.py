@@ -1,6 +1,6 @@
-"""What is always true of a sound database: nothing was lost, nothing was done twice. In words and in SQL.
+"""Invariants of a sound database, in words and in SQL: nothing was lost, nothing was done twice.
 
-Each promise holds between any two transactions, also while retention drops what is over.
+Each holds between any two transactions, also while retention deletes old rows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Finding:
 
 
 def findings(tx: Tx) -> list[Finding]:
-    """What came of each invariant."""
+    """Return the finding of each invariant."""
     return [_looked(tx, invariant) for invariant in INVARIANTS]
 
 
@@ -78,7 +78,7 @@ def _looked(tx: Tx, invariant: Invariant) -> Finding:
 
 
 def _none(column: sa.ColumnElement[Any], value: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """Whether no row has `value` in `column`."""
+    """Return the condition that no row has `value` in `column`."""
     return ~sa.exists().where(column == value)
 
 
@@ -88,7 +88,10 @@ def _twice_open() -> sa.Select[Any]:
 
 
 def _jobless_windows() -> sa.Select[Any]:
-    """Retention drops what ended first: where an older job is left, and within the hour, none was dropped."""
+    """Select closed windows without a job.
+
+    Retention deletes jobs in the order they ended: with an older job left, or within the hour, none was deleted.
+    """
     kept_since = sa.select(sa.func.min(import_jobs.c.completed_at)).scalar_subquery()
     return sa.select(windows.c.id).where(
         windows.c.state == "closed",
@@ -112,7 +115,7 @@ def _miscounted_windows() -> sa.Select[Any]:
 def _counts(
     table: sa.Table, whole: sa.Column[Any], statuses: Sequence[str]
 ) -> tuple[sa.Subquery, sa.ColumnElement[Any], list[sa.ColumnElement[Any]]]:
-    """Rows of `table` by what they belong to: the query, how many there are, and how many of each status."""
+    """Count rows of `table` by their whole: the query, the total, and the number of each status."""
     totals = [
         sa.func.sum(sa.case((table.c.status == status, 1), else_=0)).label(status) for status in statuses
     ]
@@ -122,7 +125,7 @@ def _counts(
 
 
 def _miscounted_jobs() -> sa.Select[Any]:
-    """Of an ended job some files may be dropped, but its numbers still add up."""
+    """Select jobs whose counts are wrong. Files of an ended job may be deleted, but its counts still add up."""
     jobs = import_jobs
     ends = (FileStatus.IMPORTED, FileStatus.FAILED, FileStatus.SKIPPED)
     counted, total, by_status = _counts(import_files, import_files.c.job_id, ends)
@@ -143,7 +146,7 @@ def _miscounted_jobs() -> sa.Select[Any]:
 
 
 def _going_with_index() -> sa.Exists:
-    """Whether the job's index is being deleted: then it is cancelled as it stands, and goes."""
+    """Return whether the job's index is being deleted: then the job is cancelled without updating its files."""
     of_index = deletions.c.resource == "index", deletions.c.resource_id == import_jobs.c.index_id
     return sa.exists().where(*of_index)
 
@@ -220,7 +223,7 @@ def _timeless() -> sa.Select[Any]:
 
 
 def _untold() -> sa.Select[Any]:
-    """Webhooks that wait to be told something although nothing is on its way to them."""
+    """Select webhooks with waiting deliveries none of which is queued."""
     table, mine = deliveries, deliveries.c.webhook_id == webhooks.c.id
     waits = sa.exists().where(mine, table.c.completed_at.is_(None), table.c.next_at.is_(None))
     return sa.select(webhooks.c.id).where(
@@ -245,7 +248,7 @@ def _stuck() -> sa.Select[Any]:
 
 
 def _untold_files() -> sa.Select[Any]:
-    """Jobs that were stopped, with files that nobody will tell so."""
+    """Select stopped jobs with pending files that nothing will update."""
     jobs, files = import_jobs.c, import_files.c
     pending = sa.exists().where(files.job_id == jobs.id, files.status == FileStatus.PENDING)
     stopped = jobs.status.in_(imports.TERMINAL), jobs.next_at.is_(None)

@@ -17,7 +17,7 @@ from vvwatch.store.models.admin import ApiKey
 from vvwatch.store.schema import api_keys
 
 ADMIN_KEY_ID: Final = "key_admin"
-"""The id of the key that the operator brings along; bringing another one puts that in its place."""
+"""The id of the operator's own key; another operator key replaces it."""
 
 _SHOWN: Final = len("sk_live_") + 6
 _USE_NOTED_EVERY_SECONDS: Final = 60.0
@@ -26,7 +26,7 @@ _USE_NOTED_EVERY_SECONDS: Final = 60.0
 def create(
     tx: Tx, name: str, scopes: Sequence[Scope], random: bytes, expires_at: float | None = None
 ) -> tuple[ApiKey, str]:
-    """A new key made of 24 random bytes: its row, and the key itself, which is shown this once. Raises LimitReached."""
+    """Create a key from 24 random bytes; return its row, and the key, which is shown only now. Raises LimitReached."""
     require_room(tx, api_keys)
     return _insert_key(tx, name, scopes, random, expires_at)
 
@@ -40,17 +40,17 @@ def _insert_key(
 
 
 def get(tx: Tx, key_id: str) -> ApiKey:
-    """The key's row; raises NotFound."""
+    """Return the key's row. Raises NotFound."""
     return model_of(ApiKey, tx.require(api_keys, "api_key", key_id))
 
 
 def list_all(tx: Tx) -> Sequence[ApiKey]:
-    """All keys, revoked and expired ones too, oldest first."""
+    """Return all keys, also revoked and expired ones, oldest first."""
     return models_of(ApiKey, tx.all(sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)))
 
 
 def revoke(tx: Tx, key_id: str) -> ApiKey:
-    """The key, revoked for good; revoking twice keeps the first moment. Raises NotFound."""
+    """Revoke the key for good and return it; a second call keeps the first time. Raises NotFound."""
     found = get(tx, key_id)
     if found.revoked_at is None:
         tx.update(api_keys, key_id, revoked_at=tx.now)
@@ -59,13 +59,13 @@ def revoke(tx: Tx, key_id: str) -> ApiKey:
 
 
 def revoke_safely(tx: Tx, key_id: str) -> ApiKey:
-    """As `revoke`, for who asks with a key. Raises Conflict for the last key that may administer."""
+    """Revoke the key for a client of the API. Raises Conflict for the last admin key."""
     _keep_an_admin(tx, get(tx, key_id))
     return revoke(tx, key_id)
 
 
 def delete(tx: Tx, key_id: str) -> ApiKey:
-    """Forget a key altogether. Raises NotFound, and Conflict for the last key that may administer, or a seeded one."""
+    """Delete a key. Raises NotFound, and Conflict for the last admin key or a seeded one."""
     found = _require_own(tx, key_id, "deleted", "revoke it: that is for good")
     _keep_an_admin(tx, found)
     tx.execute(sa.delete(api_keys).where(api_keys.c.id == key_id))
@@ -74,10 +74,9 @@ def delete(tx: Tx, key_id: str) -> ApiKey:
 
 
 def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[ApiKey, str]:
-    """Another key in the place of this one, which is revoked: its row, and the key itself, which is shown this once.
+    """Replace the key and revoke it; return the new row, and the new key, which is shown only this once.
 
-    Name, scopes and the moment it expires stay. Raises NotFound, and Conflict for a key that opens nothing any more
-    or is seeded.
+    Name, scopes and expiry stay. Raises NotFound, and Conflict for an inactive or a seeded key.
     """
     found = _require_own(tx, key_id, "rotated", "bring another one with VVWATCH_ADMIN_KEY and restart")
     if not is_active(found, tx.now):
@@ -88,7 +87,7 @@ def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[ApiKey, str]:
 
 
 def _require_own(tx: Tx, key_id: str, what: str, instead: str) -> ApiKey:
-    """A key that was made here; one that the operator brought would come again with the next start."""
+    """Return a key that was created here. Raises Conflict for the operator's: it would return with the next start."""
     found = get(tx, key_id)
     if key_id.startswith(ADMIN_KEY_ID):
         raise Conflict(f"key {key_id!r} is the operator's own: it cannot be {what}", instead)
@@ -96,7 +95,7 @@ def _require_own(tx: Tx, key_id: str, what: str, instead: str) -> ApiKey:
 
 
 def _keep_an_admin(tx: Tx, leaving: ApiKey) -> None:
-    """Nobody can lock everybody out by mistake."""
+    """Raise Conflict for the last active admin key, so that nobody locks everybody out."""
     if not (is_active(leaving, tx.now) and allows(leaving.scopes, Scope.ADMIN)):
         return
     active = api_keys.c.revoked_at.is_(None), sa.func.coalesce(api_keys.c.expires_at, tx.now + 1) > tx.now
@@ -108,42 +107,42 @@ def _keep_an_admin(tx: Tx, leaving: ApiKey) -> None:
 
 
 def is_active(row: ApiKey, now: float) -> bool:
-    """Whether the key opens anything at `now`."""
+    """Return whether the key is valid at `now`."""
     return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
 def find_any(tx: Tx, key_digest: str) -> ApiKey | None:
-    """The key with this digest, active or not; None for one that vvwatch did not make."""
+    """Return the key with this digest, active or not; None for one that vvwatch did not create."""
     return first_of(ApiKey, tx.execute(sa.select(api_keys).where(api_keys.c.digest == key_digest)))
 
 
 def find_active(tx: Tx, key_digest: str) -> ApiKey | None:
-    """The active key with this digest, or None."""
+    """Return the active key with this digest, or None."""
     row = find_any(tx, key_digest)
     return row if row is not None and is_active(row, tx.now) else None
 
 
 def is_still_active(tx: Tx, key_id: str, created_at: float) -> bool:
-    """Whether the key that was made under this id at that moment opens anything now.
+    """Return whether the key created under this id at that time is still valid.
 
-    The id of the operator's key goes on with the next key that they bring; the moment tells the two apart.
+    A new operator key keeps the id of the old one; the time tells them apart.
     """
     row = first_of(ApiKey, tx.execute(sa.select(api_keys).where(api_keys.c.id == key_id)))
     return row is not None and row.created_at == created_at and is_active(row, tx.now)
 
 
 def should_note_use(row: ApiKey, now: float) -> bool:
-    """Whether the key's last use was noted long enough ago to note this one."""
+    """Return whether the last noted use is old enough to note another."""
     return row.last_used_at is None or abs(now - row.last_used_at) >= _USE_NOTED_EVERY_SECONDS
 
 
 def note_use(tx: Tx, key_id: str) -> None:
-    """Keep that the key was used now."""
+    """Store that the key was used now."""
     tx.update(api_keys, key_id, last_used_at=tx.now)
 
 
 def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> ApiKey:
-    """Let `key` administer, in place of what was seeded under `key_id` before. A known key is left as it is."""
+    """Make `key` an admin key, in place of the one seeded under `key_id`. A known key is left unchanged."""
     known = find_any(tx, digest(key))
     if known is not None:
         return known

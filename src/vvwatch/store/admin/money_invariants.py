@@ -1,4 +1,4 @@
-"""What is always true of segments that are kept one by one, and of calls that are paid for."""
+"""Invariants of segment counts and of paid calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RUN: Final = sa.literal("run:", literal_execute=True)
 
 
 def miscounted_items() -> sa.Select[Any]:
-    """Items that have ended and do not count the segments that they have, unless these are being dropped."""
+    """Select ended items that miscount their segments, unless those are being deleted."""
     results, items = segment_results, run_items
     found = (
         sa.select(
@@ -53,7 +53,7 @@ def miscounted_items() -> sa.Select[Any]:
 
 
 def open_calls() -> sa.Select[Any]:
-    """Calls that nobody settled, or whose answer is still kept, although their item or retry has ended."""
+    """Select unsettled calls, and calls with a stored answer, whose item or retry has ended."""
     calls = llm_calls
     is_open = sa.or_(calls.c.status == CallStatus.STARTED, calls.c.answer.is_not(None))
     going = sa.or_(
@@ -66,7 +66,7 @@ def open_calls() -> sa.Select[Any]:
 
 
 def miscounted_spending() -> sa.Select[Any]:
-    """Items whose spending is not that of their calls, runs that count less, and months that hold money for no call."""
+    """Select items whose spending differs from their calls, runs that count less, and months that reserve too much."""
     return sa.union_all(_of_items(), _of_runs(), _of_months()).subquery().select()
 
 
@@ -85,7 +85,7 @@ def _of_items() -> sa.Select[Any]:
 
 
 def _of_runs() -> sa.Select[Any]:
-    """Of a run whose items were deleted the calls are gone, and what they cost is still counted."""
+    """Select runs that count less than their calls. Calls of deleted items are gone but still counted."""
     summed = _summed(llm_calls.c.run_id)
     scope = _RUN + summed.c.whole
     less = spending.c.cost_nanousd < summed.c.cost, spending.c.calls < summed.c.calls
@@ -98,7 +98,7 @@ def _of_runs() -> sa.Select[Any]:
 
 
 def _of_months() -> sa.Select[Any]:
-    """What all months hold for calls under way, where that is not what these may cost."""
+    """Select the months if they reserve another amount than the calls under way."""
     own = sa.func.coalesce(sa.func.sum(spending.c.reserved_nanousd), 0)
     there = sa.select(sa.func.coalesce(sa.func.sum(llm_calls.c.reserved_nanousd), 0)).scalar_subquery()
     named = sa.func.coalesce(sa.func.min(spending.c.scope), _ANY_MONTH)

@@ -1,8 +1,8 @@
-"""Moving house: all that an installation knows, from one database to another, of whichever engine.
+"""Copy an installation from one database to another, of either engine.
 
-Rows go in the order of their keys, a batch in a transaction that also notes how far it came; so a copy that was
-killed goes on where it was. Until both sides are compared, the target says that it is not whole, and no daemon
-starts on it: it would take for new what has not arrived yet.
+Rows go in key order, a batch per transaction, which also stores how far the copy came; so an interrupted copy
+resumes. Until both sides are compared, the target is marked incomplete, and no daemon starts on it: it would take
+missing rows for new objects.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_CONNECTORS: Final = 1_000_000
 _AGAIN: Final = "stop the daemon, or wait for the other copy, and run the same command again"
 
 Told = Callable[[str, int], None]
-"""Told of each batch: the table, and how many of its rows this run has copied."""
+"""Called after each batch with the table, and how many of its rows this run has copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """How far a copy of `installation` came: all tables before `table`, and of that all rows up to `after`."""
+    """How far a copy of `installation` came: all tables before `table`, and all its rows up to `after`."""
 
     installation: str
     node: str
@@ -64,7 +64,7 @@ class _Mark:
 
 
 def require_whole(tx: Tx) -> None:
-    """Raises StoreError for the target of a copy that has not ended."""
+    """Raise StoreError for the target of an unfinished copy."""
     if _fact(tx, _COPYING) is not None:
         raise StoreError(
             "this database is a copy that has not ended", "run the same `vvwatch db copy` again: it goes on"
@@ -72,11 +72,11 @@ def require_whole(tx: Tx) -> None:
 
 
 async def copy(source: Place, target: Place, node: str, told: Told) -> list[Moved]:
-    """Copy everything, or go on copying; returns what both sides hold, table by table, when they are equal.
+    """Copy everything, or resume a copy; return the tables once both sides are equal.
 
-    Local folders that every node was to reach become those of `node`; "" names none. The source is left as it is.
-    Raises Conflict when the target holds something else or `node` is missing, StoreLocked when a daemon works on
-    either side, StoreError when the schemas or, afterwards, the rows differ.
+    Unshared local folders without a node become those of `node`; "" names none. The source is not changed. Raises
+    Conflict if the target holds other data or `node` is missing, StoreLocked if a daemon uses either side, StoreError
+    if the schemas or, afterwards, the rows differ.
     """
     async with source.database.visited() as found:
         migrations.require_latest(found, source.name)
@@ -135,7 +135,7 @@ class _Copy:
         return mark
 
     async def _number(self, table: sa.Table) -> None:
-        """No id is given twice, not even that of a row that is gone."""
+        """Continue the source's ids, so that none is given twice, not even that of a deleted row."""
         if table.autoincrement_column is not None:
             given = await self._source.database.read(self._source.upkeep.last_number, table)
             await self._target.database.write(_numbered, self._target, table, given)
@@ -148,7 +148,7 @@ class _Copy:
         )
 
     async def _compared(self, table: sa.Table) -> tuple[Moved, Moved]:
-        """The table as it is to arrive, and as it stands."""
+        """Return the table as the source sends it, and as the target has it."""
         there = await self._summed(self._source, table, lambda rows: self._arriving(table, rows))
         here = await self._summed(self._target, table, lambda rows: normalize_rows(table, rows))
         return there, here
@@ -174,7 +174,7 @@ class _Copy:
 
 
 def _departing(tx: Tx, node: str, target: Place) -> str:
-    """The installation that leaves, when everything it has can be found from the new place."""
+    """Return the installation's id, after checking that its local folders can be found from the target."""
     require_whole(tx)
     homeless = [row[0] for row in read_batch(tx, connectors, None, _MOST_CONNECTORS) if _needs_node(row)]
     if homeless and not node and target.file is None:
@@ -186,7 +186,7 @@ def _departing(tx: Tx, node: str, target: Place) -> str:
 
 
 def installation(tx: Tx) -> str:
-    """What tells an installation from others, wherever it has moved to."""
+    """Return the id of the installation, which stays when it moves."""
     found = _fact(tx, _INSTALLATION)
     return repr(migrations.read_created_at(tx.conn)) if found is None else found.decode()
 
@@ -198,13 +198,13 @@ def _needs_node(row: Row) -> bool:
 
 
 def _settled(rows: Sequence[Row], node: str) -> list[Row]:
-    """Connectors, with `node` as the one that has the local folders of none."""
+    """Return connectors with `node` filled in for local folders that have none."""
     place = connectors.c.keys().index("node")
     return [(*row[:place], node, *row[place + 1 :]) if _needs_node(row) else row for row in rows]
 
 
 def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
-    """How far the copy is; None when it has ended before."""
+    """Return how far the copy is; None if it has ended before."""
     stored = _fact(tx, _COPYING)
     if stored is not None:
         mark = _Mark(*json.loads(stored))
@@ -236,7 +236,7 @@ def _appended(
 
 
 def _advance(tx: Tx, mark: _Mark, next_mark: _Mark) -> None:
-    """Move the mark from where this process has put it: of two copies that run at once one ends here."""
+    """Move the mark from where this process set it: the second of two concurrent copies ends here."""
     ours = facts.c.name == _COPYING, facts.c.value == mark.stored()
     if not tx.execute(sa.update(facts).where(*ours).values(value=next_mark.stored())).rowcount:
         raise StoreLocked("another copy into this database is at work", _AGAIN)

@@ -1,7 +1,7 @@
-"""The nodes that share a database: who works, and who died. Nothing durable rests on them.
+"""The nodes that share a database: which work, and which died. Nothing durable depends on them.
 
-A node that ends in order says so. One that says nothing for its heartbeat is lost: the engine gives its work to the
-others, and it is told for a day, or until it is back.
+A node that stops in order removes its row. One without a heartbeat is lost: the queue gives its work to others, and
+it is reported for a day, or until it is back.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from vvwatch.store.db.locking import by_locks
 from vvwatch.store.schema import connectors, nodes
 
 HEARTBEAT_SECONDS: Final = 60.0
-"""How long one of an older version may be silent, which does not say it of itself."""
+"""The heartbeat of older versions, which do not store their own."""
 
 TOLD_SECONDS: Final = 86_400.0
-"""For so long a node that is lost is told, unless it comes back."""
+"""How long a lost node is reported, unless it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a node says of itself; `held` are the pieces of work that it has under way, by their kind."""
+    """What a node reports about itself; `held` is its work under way, by kind."""
 
     name: str
     version: str
@@ -38,9 +38,9 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node. `lost_at` is its last sign of life, when it gives none any more, and `held` what it had under way then.
+    """A node. `lost_at` is the last heartbeat of a lost node, and `held` the work it had then.
 
-    `waiting` are the connectors that only it reaches and that wait for it.
+    `waiting` are the connectors that only it can reach.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Node:
 
     @property
     def loss(self) -> str:
-        """What is to be said of it when it is lost."""
+        """The sentence that reports its loss."""
         since = datetime.fromtimestamp(self.seen_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         told = f"gave no sign of life since {since}" if self.seen_at else "was never seen"
         held = ", ".join(f"{count} {kind}" for kind, count in sorted(self.held.items()))
@@ -63,7 +63,7 @@ class Node:
 
     @property
     def remedy(self) -> str:
-        """What helps when it is lost."""
+        """How to fix its loss."""
         if self.waiting:
             return "start it, or declare another node for the folder, or shared = true"
         return "start it, or look at its log for why it ended; this is shown for a day"
@@ -71,9 +71,9 @@ class Node:
 
 @by_locks
 def record_life(tx: Tx, life: Life) -> float | None:
-    """Keep that this node works; returns the last sign of a life of it that ended without a word, if there was one.
+    """Store that this node works; return the last heartbeat of its previous life if that did not stop in order.
 
-    Who was not seen for a day is forgotten. Each node changes its own row, so none waits for another.
+    Nodes not seen for a day are deleted. Each node changes its own row, so none waits for another.
     """
     before = tx.first(sa.select(nodes).where(nodes.c.name == life.name))
     values = {
@@ -94,7 +94,7 @@ def record_life(tx: Tx, life: Life) -> float | None:
 
 @by_locks
 def claim_lost(tx: Tx) -> list[Node]:
-    """The nodes that are lost and that no other node has missed yet: of all that ask, one is told."""
+    """Return lost nodes that no other node has reported yet: only one caller gets each."""
     missed = sa.update(nodes).where(nodes.c.missed_at.is_(None), _silent(tx.now)).values(missed_at=tx.now)
     rows = tx.all(missed.returning(nodes))
     owned = _owned(tx) if rows else ()
@@ -102,17 +102,17 @@ def claim_lost(tx: Tx) -> list[Node]:
 
 
 def remove_node(tx: Tx, name: str) -> None:
-    """The node ends in order."""
+    """Remove a node that stops in order."""
     tx.execute(sa.delete(nodes).where(nodes.c.name == name))
 
 
 def dismiss_lost(tx: Tx, name: str) -> bool:
-    """Tell no more of a node that is lost; False when there is none of that name."""
+    """Stop reporting a lost node; False if there is none of that name."""
     return bool(tx.execute(sa.delete(nodes).where(nodes.c.name == name, _silent(tx.now))).rowcount)
 
 
 def list_nodes(tx: Tx) -> list[Node]:
-    """The nodes by name: those that work, those that are lost, and those that others wait for."""
+    """Return the nodes by name: working ones, lost ones, and those that connectors wait for."""
     owned = _owned(tx)
     known = {row.name: row for row in tx.all(sa.select(nodes))}
     names = sorted({*known, *(row.node for row in owned)})
@@ -121,12 +121,12 @@ def list_nodes(tx: Tx) -> list[Node]:
 
 
 def list_lost(tx: Tx) -> list[Node]:
-    """The nodes that are lost, or that others wait for."""
+    """Return the nodes that are lost or that connectors wait for."""
     return [node for node in list_nodes(tx) if node.lost_at is not None or node.waiting]
 
 
 def count_lost(tx: Tx) -> int:
-    """How many nodes are lost."""
+    """Return how many nodes are lost."""
     recent = nodes.c.seen_at > tx.now - TOLD_SECONDS
     return int(tx.execute(sa.select(sa.func.count()).where(_silent(tx.now), recent)).scalar_one())
 

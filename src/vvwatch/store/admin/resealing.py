@@ -1,8 +1,8 @@
-"""Sealing everything anew with the newest key, so that the keys before it can go.
+"""Reseal every secret with the newest key, so that older keys can go.
 
-First the newest key becomes the one that seals (`store.db.sealing`), and only then all that is stored is sealed anew,
-some rows in a transaction. Whatever interrupts this, each secret is sealed by a key of the ring, and the next run does
-what is left. At the end everything is looked at once more: only then an old key may be thrown away.
+First the newest key becomes the sealing key (`store.db.sealing`), then all stored secrets are resealed, some rows per
+transaction. Whenever this stops, every secret is sealed by a key of the ring, and the next run does the rest. Finally
+everything is checked again: only then may an old key be thrown away.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ SEALED: Final[Mapping[str, sa.Column[Any]]] = {
     "receipts": receipts.c.answer,
     "import_files": import_files.c.origin,
 }
-"""Every column that holds what was sealed, by its table; that of `import_files` holds it inside of a document."""
+"""Every column with sealed data, by table; `import_files` has it inside a document."""
 
 Progress = Callable[[str, int], None]
-"""Called after each transaction with the table, and how many of its secrets were sealed anew so far."""
+"""Called after each transaction with the table, and how many of its secrets were resealed so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """How many secrets of a table were looked at, and how many of them an old key had sealed."""
+    """How many secrets of a table were checked, and how many of them were resealed."""
 
     table: str
     secrets: int
@@ -46,9 +46,9 @@ class Resealed:
 
 
 async def reseal(database: Database, box: SecretBox, progress: Progress) -> list[Resealed]:
-    """Seal everything with the newest key of `box`; afterwards nothing is sealed by another.
+    """Seal everything with the newest key of `box`; afterwards no other key seals anything.
 
-    Raises StoreError for what no key of `box` opens, before anything is changed.
+    Raises StoreError, before any change, for a secret that no key of `box` opens.
     """
     for table in SEALED:
         await _walked(database, box, table, progress, dry=True)
@@ -74,9 +74,9 @@ def _begin(tx: Tx, box: SecretBox) -> None:
 async def _walked(
     database: Database, box: SecretBox, table: str, progress: Progress, *, dry: bool = False
 ) -> Resealed:
-    """All secrets of a table, page by page. Each page is a writing transaction also where it only looks.
+    """Check or reseal all secrets of a table, page by page, in writing transactions even if it only checks.
 
-    So it cannot miss what a transaction is about to commit that began earlier: see `store.db.sealing`.
+    So it cannot miss what an earlier transaction is about to commit: see `store.db.sealing`.
     """
     seen = changed = 0
     after: str | None = ""
@@ -89,7 +89,7 @@ async def _walked(
 
 
 def _page(tx: Tx, box: SecretBox, table: str, after: str, *, dry: bool) -> tuple[int, int, str | None]:
-    """The next secrets: how many they are, how many of them are sealed anew, or would be, and where the page ends."""
+    """Reseal a page, unless `dry`; return how many secrets it has, how many are sealed by old keys, and its end."""
     column = SEALED[table]
     rows, last = _in_origins(tx, after) if table == "import_files" else _in_column(tx, column, after)
     old = 0
@@ -104,7 +104,7 @@ def _page(tx: Tx, box: SecretBox, table: str, after: str, *, dry: bool) -> tuple
 
 
 _Found = tuple[str, bytes, Callable[[bytes], Any]]
-"""The id of a row, what is sealed in it, and what its column holds once that is sealed anew."""
+"""The id of a row, its sealed secret, and a function from the resealed secret to the column's new value."""
 
 
 def _in_column(tx: Tx, column: sa.Column[Any], after: str) -> tuple[list[_Found], str | None]:
@@ -115,7 +115,7 @@ def _in_column(tx: Tx, column: sa.Column[Any], after: str) -> tuple[list[_Found]
 
 
 def _in_origins(tx: Tx, after: str) -> tuple[list[_Found], str | None]:
-    """Files of other hosts: only their jobs have any, and those are found without reading all files."""
+    """Return the secrets of downloaded files; only their jobs have any, so other files are not read."""
     jobs = import_jobs.c.source_kind == ATTACHMENTS, import_jobs.c.id > after
     page = tx.execute(
         sa.select(import_jobs.c.id).where(*jobs).order_by(import_jobs.c.id).limit(_AT_ONCE // 10)

@@ -1,8 +1,8 @@
-"""Retention: what is over for long enough is dropped, oldest first, a little in each transaction.
+"""Retention: delete what ended long ago, oldest first, a little per transaction.
 
-What is to go is looked for on a snapshot, which holds nobody up, and looked at again by the transaction that drops
-it. Names sort by the time of their making, so what is young enough is not read at all. What stays for ever: the
-ledger with its windows, media, what we wrote ourselves, runs and their items with all that they counted.
+A snapshot, which blocks nobody, finds what can go; the deleting transaction checks it again. Ids sort by time, so
+newer rows are not read. These stay for ever: the ledger with its windows, media, our outputs, runs and their items
+with all their counts.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from vvwatch.store.schema import (
 )
 
 AT_ONCE: Final = 500
-"""How many rows are looked for, and at most dropped, at once."""
+"""The most rows that one transaction finds or deletes."""
 
 _ENDED_DELIVERY: Final = tuple(status for status, after in DELIVERY_TRANSITIONS.items() if not after)
 _ENDED_EXPORT: Final = tuple(status for status, after in EXPORT_TRANSITIONS.items() if not after)
 
 
 def _made_before(table: sa.Table, prefix: str, before: float) -> sa.ColumnElement[bool]:
-    """Whether its name was given before that moment."""
+    """Return the condition that the id was made before that time."""
     return table.c.id < new_id(prefix, before, bytes(10))
 
 
@@ -55,13 +55,13 @@ def _over(table: sa.Table, ended: Sequence[str], before: float) -> tuple[sa.Colu
 
 
 def list_old_deliveries(tx: Tx, before: float, after: str) -> Sequence[str]:
-    """The next deliveries, from the one behind `after`, that ended before that moment."""
+    """Return the ids of the next deliveries after `after` that ended before `before`."""
     over = _over(deliveries, _ENDED_DELIVERY, before)
     return _ids(tx, deliveries, after, _made_before(deliveries, "del", before), *over)
 
 
 def drop_deliveries(tx: Tx, before: float, ids: Sequence[str]) -> int:
-    """Drop those of these deliveries that are still over, with their attempts; returns how many."""
+    """Delete those of these deliveries that have ended, with their attempts; return how many."""
     over = _over(deliveries, _ENDED_DELIVERY, before)
     gone = tx.execute(sa.select(deliveries.c.id).where(deliveries.c.id.in_(ids), *over)).scalars().all()
     tx.execute(sa.delete(delivery_attempts).where(delivery_attempts.c.delivery_id.in_(gone)))
@@ -69,7 +69,7 @@ def drop_deliveries(tx: Tx, before: float, ids: Sequence[str]) -> int:
 
 
 def _untold() -> sa.ColumnElement[bool]:
-    """No delivery, and not the newest: others are ordered behind the newest (see `store.delivery.event_order`)."""
+    """Return the condition for events without deliveries, except the newest: others are ordered after it."""
     newest = (
         sa.select(events.c.id).order_by(events.c.place.desc(), events.c.id.desc()).limit(1).scalar_subquery()
     )
@@ -77,13 +77,13 @@ def _untold() -> sa.ColumnElement[bool]:
 
 
 def list_old_events(tx: Tx, before: float, after: str) -> Sequence[str]:
-    """The next events, from the one behind `after`, that are older than that and have no delivery left."""
+    """Return the ids of the next events after `after` that are older than `before` and have no delivery left."""
     old = events.c.created_at < before
     return _ids(tx, events, after, _made_before(events, "evt", before), old, _untold())
 
 
 def drop_events(tx: Tx, before: float, ids: Sequence[str]) -> int:
-    """Drop those of these events that have no delivery; returns how many."""
+    """Delete those of these events that have no delivery; return how many."""
     wanted = events.c.id.in_(ids), events.c.created_at < before, _untold()
     gone = tx.execute(sa.delete(events).where(*wanted).returning(events.c.place)).scalars().all()
     event_order.note_dropped(tx, gone)
@@ -91,26 +91,26 @@ def drop_events(tx: Tx, before: float, ids: Sequence[str]) -> int:
 
 
 def list_old_import_jobs(tx: Tx, before: float, after: str) -> Sequence[str]:
-    """The next import jobs, from the one behind `after`, that ended before that moment."""
+    """Return the ids of the next import jobs after `after` that ended before `before`."""
     over = _over(import_jobs, tuple(imports.TERMINAL), before)
     return _ids(tx, import_jobs, after, _made_before(import_jobs, "job", before), *over)
 
 
 def drop_files(tx: Tx, job_ids: Sequence[str]) -> int:
-    """Drop some files of these import jobs, which are over; returns how many, none when there are no more."""
+    """Delete some files of these ended import jobs; return how many, 0 when there are no more."""
     some = sa.select(import_files.c.id).where(import_files.c.job_id.in_(job_ids)).limit(AT_ONCE)
     return tx.execute(sa.delete(import_files).where(import_files.c.id.in_(some))).rowcount
 
 
 def drop_import_jobs(tx: Tx, before: float, ids: Sequence[str]) -> int:
-    """Drop those of these import jobs that have no file left; returns how many."""
+    """Delete those of these import jobs that have no file left; return how many."""
     over = _over(import_jobs, tuple(imports.TERMINAL), before)
     empty = ~sa.exists().where(import_files.c.job_id == import_jobs.c.id)
     return tx.execute(sa.delete(import_jobs).where(import_jobs.c.id.in_(ids), *over, empty)).rowcount
 
 
 def _result_free(before: float) -> tuple[sa.ColumnElement[bool], ...]:
-    """Runs that ended long enough ago, with results, which no export under way is built from."""
+    """Return the conditions for runs with results that ended long ago and that no export is being built from."""
     whole = sa.and_(exports.c.run_id.is_(None), exports.c.index_id == prompt_runs.c.index_id)
     mine = sa.or_(exports.c.run_id == prompt_runs.c.id, whole)
     return (
@@ -121,26 +121,26 @@ def _result_free(before: float) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def list_old_runs(tx: Tx, before: float, after: str) -> Sequence[str]:
-    """The next runs, from the one behind `after`, whose results can go."""
+    """Return the ids of the next runs after `after` whose results can go."""
     return _ids(tx, prompt_runs, after, _made_before(prompt_runs, "run", before), *_result_free(before))
 
 
 def begin_dropping(tx: Tx, before: float, run_id: str) -> bool:
-    """Let nothing more be built from the run's results; False when something is being built from them again."""
+    """Allow no more exports of the run's results; False if an export is being built from them again."""
     chosen = prompt_runs.c.id == run_id, *_result_free(before)
     return bool(tx.execute(sa.update(prompt_runs).where(*chosen).values(results=Results.DROPPING)).rowcount)
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Items whose segments, from the one with the number `first`, are dropped together."""
+    """Items whose segments from ordinal `first` on are deleted together."""
 
     item_ids: tuple[int, ...]
     first: int = 0
 
 
 def list_portions(tx: Tx, run_id: str, after: int) -> tuple[int, Sequence[Portion]]:
-    """The next items of a run in portions, and the last of these items; none when all were seen."""
+    """Return the last of the next items of a run, and the items in portions; no portions at the end."""
     table = run_items
     wanted = table.c.run_id == run_id, table.c.id > after
     chosen = sa.select(table.c.id, table.c.segment_count).where(*wanted).order_by(table.c.id)
@@ -149,7 +149,7 @@ def list_portions(tx: Tx, run_id: str, after: int) -> tuple[int, Sequence[Portio
 
 
 def _portions(items: Sequence[tuple[int, int]]) -> Iterator[Portion]:
-    """As many items together as have few enough segments; one that has too many is dropped from its end."""
+    """Join items with few segments; delete one with too many from its end."""
     some: tuple[int, ...] = ()
     room = AT_ONCE
     for item_id, count in items:
@@ -164,9 +164,9 @@ def _portions(items: Sequence[tuple[int, int]]) -> Iterator[Portion]:
 
 
 def drop_results(tx: Tx, portion: Portion) -> int:
-    """Drop the portion's segments, and with the last of them the items' documents and calls; returns how many items.
+    """Delete the portion's segments, and with the last of them documents and calls; return how many items are done.
 
-    What was spent stays counted in the run, the day and the month.
+    The run, the day and the month keep the costs.
     """
     table = segment_results
     chosen = table.c.run_item_id.in_(portion.item_ids), table.c.ordinal >= portion.first
@@ -181,5 +181,5 @@ def drop_results(tx: Tx, portion: Portion) -> int:
 
 
 def end_dropping(tx: Tx, run_id: str) -> None:
-    """The run's results are gone."""
+    """Mark the run's results as deleted."""
     tx.update(prompt_runs, run_id, results=Results.DROPPED)

@@ -1,4 +1,4 @@
-"""Where the keys that seal secrets are: a systemd credential, the environment, or a file in the state directory."""
+"""Find the keys that seal secrets: in a systemd credential, the environment, or a file in the state directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vvwatch.errors import InvalidInput
 from vvwatch.store.db.encryption import FORM, SecretBox
 
 KEY_FILE: Final = "secret.key"
-"""The keys' file in the state directory, made at the first start when no key is given."""
+"""The key file in the state directory, created at the first start if no key is given."""
 
 _CREDENTIAL: Final = "vvwatch-key"
 _VARIABLE: Final = "VVWATCH_SECRET_KEY"
@@ -27,9 +27,9 @@ _Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """What holds the keys: a file, or the environment itself (`path` None).
+    """The place of the keys: a file, or the environment itself (`path` is None).
 
-    `is_own` tells the file that vvwatch has made in its state directory: that one it may write.
+    `is_own`: vvwatch created the file in its state directory and may write it.
     """
 
     path: Path | None
@@ -37,9 +37,9 @@ class KeySource:
     is_own: bool = False
 
     def box(self) -> SecretBox:
-        """The box with these keys; it looks into the file again for a key that it does not know.
+        """Return the box with these keys; it reads the file again when it meets an unknown key.
 
-        Raises InvalidInput for keys of the wrong form, and says where they are.
+        Raises InvalidInput, with the place, for malformed keys.
         """
         try:
             return SecretBox(self.text, _Reader(self.path) if self.path else lambda: None)
@@ -47,11 +47,11 @@ class KeySource:
             raise InvalidInput(f"{error.message}: {self.path or _VARIABLE}", error.hint) from error
 
     def add_newest(self) -> KeySource:
-        """With another key before all others, on the disk. Raises OSError."""
+        """Write a new key before all others. Raises OSError."""
         return self._written(Fernet.generate_key() + b"\n" + self.text)
 
     def keep_newest(self) -> KeySource:
-        """With the newest key alone, on the disk; comments stay. Raises OSError."""
+        """Write the newest key alone, and keep comments. Raises OSError."""
         lines = self.text.splitlines()
         keys = [line for line in lines if (text := line.strip()) and not text.startswith(b"#")]
         kept = [line for line in lines if line not in keys or line == keys[0]]
@@ -64,9 +64,9 @@ class KeySource:
 
 
 def find_keys(state_dir: Path, environ: Mapping[str, str], *, make: bool = True) -> KeySource:
-    """The keys of this installation; to `make` the file, readable by its owner alone, when there is no key anywhere.
+    """Return the keys of this installation; with `make`, create the file, private to its owner, if there is no key.
 
-    Raises InvalidInput when a key is given in two ways or cannot be read.
+    Raises InvalidInput if a key is given twice or cannot be read.
     """
     path = state_dir / KEY_FILE
     given = _credential(environ) or _from_environment(environ)
@@ -78,7 +78,7 @@ def find_keys(state_dir: Path, environ: Mapping[str, str], *, make: bool = True)
 
 
 class _Reader:
-    """Reads a file when it has changed since the last look."""
+    """Reads a file if it has changed since the last call."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -127,7 +127,7 @@ def _read(path: Path) -> bytes:
 
 
 def _create(path: Path) -> None:
-    """Make the file whole or not at all; one that another process made meanwhile is left as it is."""
+    """Create the file completely or not at all; keep one that another process created meanwhile."""
     private_files.make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

@@ -1,4 +1,4 @@
-"""What waits because a machine is short of something: counted, with the reason."""
+"""Work that waits because a machine is short of something, by reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vvwatch.store.schema import import_files, run_items
 
 @dataclass(frozen=True, slots=True)
 class WaitingWork:
-    """Files and items of runs, `count` in all, that wait because of `code`; `message` is that of one of them.
+    """Files and run items, `count` in all, that wait because of `code`; `message` is that of one of them.
 
     The first has waited since `since`; the next is tried at `next_at`. Both are epoch seconds.
     """
@@ -30,7 +30,7 @@ class WaitingWork:
 
 
 def list_waiting(tx: Tx) -> Sequence[WaitingWork]:
-    """Return what waits, by code. Reads no more than what is in the engine's hands."""
+    """Return the waiting work by code. Reads only queued work."""
     files, items = import_files.c, run_items.c
     rows = [
         *tx.all(_count_waiting(files, files.reason, files.message, FileStatus.PENDING)),

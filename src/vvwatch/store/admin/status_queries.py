@@ -1,4 +1,4 @@
-"""The state of everything, for one answer: so many queries whatever the number of automations."""
+"""The state of everything in one answer, with a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from vvwatch.store.schema import (
 from vvwatch.store.watching import watch_queries
 
 NEWEST: Final = 50
-"""So much of the work under way is told of each kind; the rest is counted."""
+"""How much of the work under way is listed for each kind; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """What has not ended: the newest of it, and how much there is (at most `MOST_COUNTED`)."""
+    """Unfinished work: the newest of it, and how much there is (at most `MOST_COUNTED`)."""
 
     newest: Sequence[sa.Row[Any]]
     count: int
@@ -39,13 +39,13 @@ class UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything in the database that tells how the daemon is doing.
+    """Everything in the database that shows how the daemon is doing.
 
-    `automations` are all import automations, joined with their index (`index_name`) and connector
-    (`connector_status`, `events`). `exporting` is by index, `windows` (open ones) and `sweeps` (the last of each) by
-    automation, `refused` (messages that told nothing) by connector. `webhooks` are those that failed last,
-    `processors` those that are paused and the runs that wait for one, `shortages` what waits for a machine,
-    `bad_keys` the addresses from which keys come that open nothing.
+    `automations` are all import automations with their index (`index_name`) and connector (`connector_status`,
+    `events`). `exporting` is by index, `windows` (open ones) and `sweeps` (the last full scans) by automation,
+    `refused` (irrelevant messages) by connector. `webhooks` are those whose last attempts failed, `processors` the
+    paused ones and the runs that wait for one, `shortages` what waits for a machine, `bad_keys` the addresses that
+    send invalid keys.
     """
 
     automations: Sequence[sa.Row[Any]]
@@ -64,7 +64,7 @@ class State:
 
 
 def read_state(tx: Tx, since: float) -> State:
-    """The state of everything; failures and refused messages are those after `since`."""
+    """Return the state of everything; failures and refused messages are those after `since`."""
     return State(
         automations=_automations(tx),
         exporting={row.index_id: row for row in tx.all(sa.select(export_automations))},
@@ -85,7 +85,7 @@ def read_state(tx: Tx, since: float) -> State:
 
 
 def list_troubled_webhooks(tx: Tx) -> Sequence[sa.Row[Any]]:
-    """Webhooks whose last attempts failed."""
+    """Return webhooks whose last attempts failed."""
     wanted = webhooks.c.failure_count > 0, webhooks.c.status != "deleted"
     return tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id))
 

@@ -38,17 +38,17 @@ def advance(tx: Tx, job: Job) -> RunEnd | None:
     if run.stop is not None or run.status in TERMINAL:
         return _cancel_next(tx, run)
     if run.filling is not None and run.filling["awaited"]:
-        return _check_import(tx, run)
+        return _check_import(tx, run, run.filling)
     return runs.add_next_media(tx, run)
 
 
-def _check_import(tx: Tx, run: Run) -> RunEnd | None:
+def _check_import(tx: Tx, run: Run, filling: Mapping[str, Any]) -> RunEnd | None:
     """Begin once the import has ended. If the import failed or was cancelled, end the run the same way."""
-    job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == run.filling["id"]))
+    job = tx.first(sa.select(import_jobs).where(import_jobs.c.id == filling["id"]))
     if job is not None and job.status not in import_machine.TERMINAL:
         tx.enqueue(Kind.RUN, run.id, run.revision, tx.now + runs.LOOK_AGAIN_SECONDS)
         return None
-    run = update_run(tx, run, filling=run.filling | {"awaited": False})
+    run = update_run(tx, run, filling={**filling, "awaited": False})
     if job is not None and job.status in _STATUS_AFTER_IMPORT:
         run = update_run(tx, run, filling=None)
         return endings.end_run(

@@ -17,7 +17,9 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
+from vvwatch.store.db.typed import models_of
 from vvwatch.store.delivery import exports
+from vvwatch.store.models.runs import Run
 from vvwatch.store.schema import (
     connectors,
     export_automations,
@@ -369,6 +371,6 @@ def _export_backlog(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
             prompt_runs.c.completed_at >= row.created_at,
             prompt_runs.c.id.not_in(exports.select_exported_runs(row.id)),
         )
-        for run in tx.all(ended):
+        for run in models_of(Run, tx.all(ended)):
             exports.request_automatic(tx, run)
     return get_export(tx, row.index_id)

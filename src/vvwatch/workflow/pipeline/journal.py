@@ -21,7 +21,7 @@ from vvwatch.workflow.pipeline.commits import write_until_committed
 
 
 class CallLedger:
-    """What the journals of all items share: calls that begin and end at the same time share a transaction."""
+    """Shared by the journals of all items: calls that begin or end at the same time share a transaction."""
 
     def __init__(self, database: Database, telemetry: Telemetry, budgets: Budgets = NO_BUDGETS) -> None:
         self.database = database
@@ -35,7 +35,7 @@ class CallLedger:
         )
 
     async def begin(self, asked: CallStart) -> Call:
-        """Store that a call is about to be made. Raises what says that it may not."""
+        """Store that a call is about to be made. Raises the error that forbids it."""
         begun = await self._turn(asked)
         if isinstance(begun, Call):
             return begun
@@ -64,7 +64,7 @@ class CallLedger:
 
 
 class ItemJournal:
-    """Implements `Journal` on the database, fenced by the item's job. A database that is away is waited for."""
+    """Implements `Journal` on the database, fenced by the item's job. It waits while the database is away."""
 
     def __init__(self, ledger: CallLedger, owner: Owner) -> None:
         self._ledger = ledger
@@ -73,11 +73,11 @@ class ItemJournal:
         self._clock = ledger.database.clock
 
     async def plan(self) -> Plan | None:
-        """Return the cuts that an earlier life planned."""
+        """Return the stored plan."""
         return await self._database.read(journal.read_plan, self._owner)
 
     async def keep_plan(self, plan: Plan) -> None:
-        """Store the cuts of the item."""
+        """Store the item's plan."""
         await write_until_committed(self._database, self._clock, journal.store_plan, self._owner, plan)
 
     async def segments(self) -> Mapping[int, Segment]:
@@ -119,11 +119,11 @@ class ItemJournal:
         )
 
     async def note(self, state: Mapping[str, Any]) -> None:
-        """Store a small JSON object of the processor's own."""
+        """Store the processor's own small JSON object."""
         await write_until_committed(self._database, self._clock, journal.store_note, self._owner, state)
 
     async def noted(self) -> Mapping[str, Any]:
-        """Return what `note` stored last."""
+        """Return the last stored note."""
         return await self._database.read(journal.read_note, self._owner)
 
 

@@ -1,4 +1,4 @@
-"""Pauses of processors: told once, however many items wait; when one is over, they are due at once."""
+"""Pauses of processors: announced once, however many items wait. When one ends, its items are due at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAY_SECONDS: Final = 86_400.0
 
 
 class Pauses:
-    """Pauses and resumes processors. `fingerprints` are those of their configurations."""
+    """Pauses and resumes processors. `fingerprints` identify their configurations."""
 
     def __init__(self, database: Database, telemetry: Telemetry, fingerprints: Mapping[str, str]) -> None:
         self._database = database
@@ -34,13 +34,13 @@ class Pauses:
         await self._pause(name, _to_pause(error, self._fingerprints.get(name, "")))
 
     async def paused(self, name: str) -> ProcessorPaused | None:
-        """Return why the processor is paused; None when it is not."""
+        """Return why the processor is paused, or None."""
         return await self._database.read(processor_states.find_pause, name)
 
     async def resume(self, name: str, write: Write | None = None) -> bool:
-        """End the pause of a processor, whatever its reason; False when there was none. What waits for it is due.
+        """End the pause, whatever its reason, and make its items due; False if there was none.
 
-        `write` runs the transaction, in place of the database alone.
+        `write` runs the transaction instead of the database's own.
         """
         was_paused = await (write or self._database.write)(partial(_resume, name))
         self._tell_resumed([name] if was_paused else [], "a person resumed it")
@@ -48,9 +48,10 @@ class Pauses:
         return was_paused
 
     async def renew(self, *, all_of_them: bool = False) -> None:
-        """End the pauses of processors whose configuration is another one now, or that are gone from it; or all.
+        """End the pauses of processors whose configuration changed or is gone, or all pauses.
 
-        What waits for a processor is due after a start: a budget without a period pauses nothing, and may be higher.
+        Items that wait for a processor are due after a start: a budget without a period pauses nothing, and may be
+        higher.
         """
         known = {} if all_of_them else self._fingerprints
         changed = await self._database.write(processor_states.resume_reconfigured, known)
@@ -59,9 +60,9 @@ class Pauses:
         await self._nudge({*self._fingerprints, *changed})
 
     async def note_budget(self, name: str, run_id: str, error: BudgetReached) -> None:
-        """Note that a budget is used up for an item of the run; that is told once, not for each item.
+        """Note that a budget is used up for an item of the run; announced once, not for each item.
 
-        A budget with an end, as that of a day, holds back all that the processor does until then.
+        A budget with an end, such as one per day, pauses the whole processor until then.
         """
         if error.until is not None:
             await self._pause(name, _to_pause(error, self._fingerprints.get(name, "")))
@@ -95,7 +96,7 @@ def _to_pause(error: Exception, fingerprint: str) -> Pause:
 
 
 def _announce_budget(tx: Tx, name: str, run_id: str, error: BudgetReached) -> bool:
-    """Announce that a budget without a period is used up; False when that was told of the run today."""
+    """Announce that a budget without a period is used up; False if that was announced for the run today."""
     data = {"processor": name, "scope": "run", "run_id": run_id, "code": error.code, "until": None}
     told = {"message": error.message, "hint": error.hint}
     occurrence = f"{name}:{run_id}:{int(tx.now // _DAY_SECONDS)}"
@@ -108,7 +109,7 @@ def _lease(tx: Tx, name: str, node: str, ask: Ask, most: int) -> tuple[Lease, Pr
 
 
 class StoredQuota:
-    """Implements `Quota` on the database. `node` is this node's name where there are others; else empty."""
+    """Implements `Quota` on the database. `node` is this node's name if there are others, else empty."""
 
     def __init__(self, database: Database, pauses: Pauses, name: str, most: int, node: str) -> None:
         self.is_shared = bool(node)
@@ -123,7 +124,7 @@ class StoredQuota:
         return await self._database.write(_lease, self._name, self._node, ask, self._most)
 
     async def give_back(self, ends_at: float | None, unused_seconds: float) -> None:
-        """Let others have everything."""
+        """Give everything back to the other nodes."""
         await self._database.write(quotas.return_lease, self._name, self._node, ends_at, unused_seconds)
 
     async def pause(self, error: Exception) -> None:
@@ -131,7 +132,7 @@ class StoredQuota:
         await self._pauses.pause(self._name, error)
 
     async def paused(self) -> ProcessorPaused | None:
-        """Return why the processor is paused."""
+        """Return why the processor is paused, or None."""
         return await self._pauses.paused(self._name)
 
 

@@ -1,4 +1,4 @@
-"""Whether the processors there are can answer the prompts that automations ask."""
+"""Check that the processors can answer the prompts of automations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vvwatch.ports.processing import Processor, Prompt
 
 
 def check_prompts(config: Config, processors: Mapping[str, Processor]) -> None:
-    """Raises ConfigInvalid, naming each automation whose prompt its processor cannot answer.
+    """Raise ConfigInvalid naming each automation whose prompt its processor cannot answer.
 
-    A prompt that was made over the API is checked there. Of a processor that could not be opened nothing is known.
+    Prompts made over the API are checked there. Processors that could not be opened are not checked.
     """
     found = tuple(
         problem
@@ -46,7 +46,7 @@ def _find_problems(
 
 
 def choose_prompt(config: Config, automation: Automation) -> tuple[str, Prompt | None]:
-    """Return the processor and the prompt of an automation; no prompt where it is one that was made over the API.
+    """Return the processor and the prompt of an automation; no prompt if it was made over the API.
 
     Raises ModelNotConfigured.
     """

@@ -1,4 +1,4 @@
-"""Prompt run: each media item goes through its processor; damage is said, never passed as good."""
+"""Prompt runs: send each media item through its processor. Damage is reported, never passed as good."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SETTINGS = tuple(field.name for field in fields(RunSettings))
 
 
 class Runs:
-    """Leads runs from their first item to their last, and processes the items."""
+    """Drives runs from the first item to the last, and processes the items."""
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class Runs:
         self._reading = reading
 
     async def course(self, job: Job) -> None:
-        """Take a run's next step: its items come in, or are called off."""
+        """Take the run's next step: add media or cancel items."""
         end = await self._database.write(course.advance, job)
         if end is not None:
             self._tell_end(end.run_id, end.status, end.export_id)
 
     async def item(self, job: Job) -> None:
-        """Handle one item of a prompt run."""
+        """Process one item of a prompt run."""
         work = await self._database.write(runs.begin_item, job)
         if work is None:
             return
@@ -69,7 +69,7 @@ class Runs:
     async def _troubled(
         self, job: Job, work: ItemWork, error: VvwatchError, started: float
     ) -> ItemEnd | None:
-        """Try the item again, soon or some time after its run has ended, or let it have failed."""
+        """Retry the item soon, or some time after its run, or fail it."""
         if isinstance(error, Interrupted):
             return await self._interrupted(job, error)
         judged = await self._reading.judged(error, _to_attempt(work, work.item, started))
@@ -84,13 +84,13 @@ class Runs:
         return end
 
     async def _interrupted(self, job: Job, error: Interrupted) -> ItemEnd | None:
-        """Let an item of a cancelled run end with what it has; of one that is somebody else's say nothing."""
+        """End an item of a cancelled run with its finished segments; leave an item alone that another worker has."""
         if not isinstance(error, RunStopped):
             return None
         return await write_until_committed(self._database, self._reading.clock, runs.cancel_item, job)
 
     async def retry(self, job: Job) -> None:
-        """Try a segment again that failed, or an item that failed as a whole."""
+        """Retry a failed segment, or an item that failed as a whole."""
         begun = await self._database.write(segment_retries.begin, job)
         if not isinstance(begun, RetryWork):
             self._tell_retry(begun)
@@ -224,7 +224,7 @@ class Runs:
 
 
 def _to_attempt(work: ItemWork, counted: RunItem | SegmentRetry, started: float) -> Attempt:
-    """`counted` is the row of the item, or of its retry."""
+    """Return the attempt; `counted` is the row of the item or of its retry."""
     media = work.media
     is_listed = str(work.run.executed_by).startswith("auto_")
     is_planned = isinstance(counted, SegmentRetry) and counted.tries > 0

@@ -1,4 +1,4 @@
-"""Deletions that were accepted are carried out here, in pieces, as long as the daemon runs."""
+"""Carry out accepted deletions, in pieces, while the daemon runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 class DeletionWorker:
-    """Carries out deletions, in transactions so short that nobody waits for one of them.
+    """Carries out deletions, in transactions so short that nobody waits for one.
 
-    It pauses after each for as long as that took: it has the database for half of the time at most. It stops early
-    when `stopping` says so; nothing is lost by that, the next pass goes on. Several nodes may do it at once.
+    It pauses after each for as long as that took, so it uses the database at most half of the time. It stops early when
+    `stopping` says so, and the next pass resumes. Several nodes may do this at once.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class DeletionWorker:
         self._stopping = stopping
 
     async def run(self) -> int:
-        """One pass over all deletions that have not ended, and how many it tried to end.
+        """Try to end every unfinished deletion, and return how many there are.
 
-        What cannot be done now is told and tried by the next.
+        A failure is reported, and the next pass tries again.
         """
         begun = await self._database.read(deletions.list_unfinished)
         for deletion in begun:
@@ -58,7 +58,7 @@ class DeletionWorker:
             self._telemetry.emit("deletion.finished", **what, rows=total)
 
     async def _pass(self, deletion: Deletion) -> int:
-        """All steps once; what a transaction that overlapped the acceptance has made since is found by the next."""
+        """Run all steps once; rows added by a transaction that overlapped the start are left to the next pass."""
         if self._stopping():
             return 0
         await self._paced(deletions.stop_work, deletion)

@@ -1,6 +1,6 @@
-"""The daemon examined by itself: the host, the database, and everything it talks to. Nothing is changed by looking.
+"""Examine the daemon: the host, the database, and everything it talks to. Examining changes nothing.
 
-Each part has its own time, and what does not end in it holds up nobody: it is left behind, and told.
+Each part has a time limit. A part that exceeds it is reported and left behind, so it holds up nobody.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ _LOG: Final = "journalctl -u vvwatch"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A finding, and what it is about: `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`,
-    `webhook` or `address` (of clients); or what failed: `import_job`, `prompt_run`, `export` or `delivery`.
+    """A finding about a subject.
 
-    `id` is that of the node, processor, connector (also for its queue) or resource; empty for host and database.
+    The subject is `host`, `database`, `node`, `processor`, `connector`, `queue`, `automation`, `webhook`, `address` (of
+    clients), or what failed: `import_job`, `prompt_run`, `export`, `delivery`. `id` is that of the node, processor,
+    connector (also for its queue) or resource; empty for host and database.
     """
 
     about: str
@@ -61,7 +62,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What was not well and is now (`mended`), and all that is found at the queues then."""
+    """What was repaired (`mended`), and all findings about the queues afterwards."""
 
     mended: Sequence[Found]
     found: Sequence[Found]
@@ -69,13 +70,13 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What sources say of themselves: those of automations, and the queues of connectors."""
+    """The health of event sources: those of automations, and the queues of connectors."""
 
     automations: Mapping[str, SourceHealth]
     connectors: Mapping[str, SourceHealth]
 
     def of(self, row: sa.Row[Any]) -> SourceHealth | None:
-        """What tells this automation of changes; None where listings alone do."""
+        """Return the source that reports changes to this automation; None if only listings do."""
         return self.automations.get(row.id) or self.connectors.get(row.connector_id)
 
 
@@ -104,8 +105,8 @@ class _Rows:
 class Examiner:
     """Examines and repairs. `open_storage` and `open_queue` take a connector's row and may block.
 
-    A queue is opened for the examination alone and closed after it; None where the connector has none. `state_dir`
-    is where the database and the spool are. `processors` are those that can look at what they depend on.
+    `open_queue` opens a queue for one examination, or returns None if the connector has none. `state_dir` holds the
+    database and the spool. `processors` are those that can check their dependencies.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Examiner:
         self._processors = processors
 
     async def examine(self, health: Health, connector_id: str | None = None) -> list[Found]:
-        """Everything that is found; with `connector_id` only at it and what uses it. Raises NotFound."""
+        """Return all findings; with `connector_id` only those of it and what uses it. Raises NotFound."""
         rows = await self._database.read(_read_rows, connector_id, self._clock.now())
         parts = [] if connector_id else [*self._host(rows), self._its_database(), *self._upstreams()]
         parts += [each for row in rows.connectors for each in self._connector(row)]
@@ -135,7 +136,7 @@ class Examiner:
         return found + _check_rows(rows, health, self._clock.now())
 
     async def repair(self, connector_id: str | None = None) -> Repaired:
-        """Mend what the queues call repairable. Raises NotFound."""
+        """Repair what the queues call repairable. Raises NotFound."""
         rows = await self._database.read(_read_rows, connector_id, self._clock.now())
         mended: list[Found] = []
         parts = [
@@ -146,7 +147,7 @@ class Examiner:
         return Repaired(mended, found)
 
     def _host(self, rows: _Rows) -> list[_Part]:
-        """What the machine grants; counting folders may meet one that does not answer, so that stands apart."""
+        """Return the parts of the host. Counting folders may hang, so it is a part of its own."""
         watched = {row.connector_id for row in rows.automations}
         roots = [Path(row.settings["root"]) for row in rows.connectors if row.id in watched and _is_own(row)]
         looks = (
@@ -170,7 +171,7 @@ class Examiner:
         return _Part("database", "", look)
 
     def _upstreams(self) -> list[_Part]:
-        """What processors depend on: endpoints, programs, other services."""
+        """Return the parts of the processors' dependencies: endpoints, programs, other services."""
         return [
             _Part("processor", name, partial(_check_processor, processor))
             for name, processor in self._processors.items()
@@ -185,7 +186,7 @@ class Examiner:
         ]
 
     async def _access(self, row: sa.Row[Any]) -> Iterable[Finding]:
-        """As a test of the connector does; it is not recorded as one."""
+        """Test the connector's access without recording it as a test."""
         storage = await anyio.to_thread.run_sync(self._open_storage, row, abandon_on_cancel=True)
         below = (row.export_base_path or "") if "export" in row.scopes else None
         await storage.check(read="import" in row.scopes, write_below=below)
@@ -249,12 +250,12 @@ def _keep_with_queues(rows: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
 
 
 def _is_own(row: sa.Row[Any]) -> bool:
-    """Whether the kernel is asked about the connector's folder: of others' writes to a share it tells nothing."""
+    """Return whether the kernel reports all changes in the connector's folder: not those of others to a share."""
     return row.provider == "local" and not row.settings.get("shared")
 
 
 def _check_rows(rows: _Rows, health: Health, now: float) -> list[Found]:
-    """What needs nothing but what is known."""
+    """Return the findings that need only the database."""
     found = [Found("host", "", findings.shortage_finding(each)) for each in rows.shortages]
     found += [Found("queue", row.connector_id, findings.refused_finding(row)) for row in rows.refused]
     for row in rows.automations:
@@ -281,7 +282,7 @@ async def _disabled() -> Iterable[Finding]:
 
 
 async def _run_parts(parts: Sequence[_Part], seconds: float) -> list[Found]:
-    """What the parts find, in their order, each within so many seconds."""
+    """Return the findings of the parts in order, each within this many seconds."""
     results: list[Iterable[Finding]] = [()] * len(parts)
     slots = anyio.Semaphore(_AT_ONCE)
 
@@ -317,7 +318,7 @@ async def _run_part(part: _Part, seconds: float) -> Iterable[Finding]:
 
 
 async def _run_within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
-    """What `work` comes to. Raises TimeoutError; what then sits in a thread is not waited for."""
+    """Return the result of `work`. Raises TimeoutError, and leaves a thread behind that still blocks."""
     task = asyncio.ensure_future(work())
     task.add_done_callback(_ignore_result)
     try:
@@ -330,6 +331,6 @@ async def _run_within(seconds: float, work: Callable[[], Awaitable[T]]) -> T:
 
 
 def _ignore_result(task: asyncio.Future[Any]) -> None:
-    """The end of what was left behind is nobody's error any more."""
+    """Ignore the error of a task that was left behind."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""What the database tells of connectors, queues, automations and webhooks, judged: is it well, and what mends it."""
+"""Judge what the database knows of connectors, queues, automations and webhooks: what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COMPATIBILITY: Final = "look the store up in docs/compatibility.md, which says 
 _LARGE_WAL_BYTES: Final = 256 << 20
 _SKEW_NOTED_SECONDS: Final = 60.0
 _SKEW_REFUSED_SECONDS: Final = 900.0
-"""Signed requests that are dated further off are refused (S3, Azure: 15 minutes)."""
+"""Stores reject requests signed further off than this (S3, Azure: 15 minutes)."""
 _LATE: Final = (2, 300.0)
 _FAR_TOO_LATE: Final = (5, 3600.0)
 _SOURCE_STATES: Final = {"degraded": "warning", "failed": "problem"}
@@ -41,7 +41,7 @@ _REFUSED: Final = {
 
 
 def database_findings(condition: Condition) -> Iterator[Finding]:
-    """Findings about a database that takes writes."""
+    """Yield findings about a database that accepts writes."""
     newest = migrations.LATEST
     state = "ok" if condition.schema == newest else "problem"
     fix = "" if state == "ok" else "sudo systemctl restart vvwatch"
@@ -59,7 +59,7 @@ def database_findings(condition: Condition) -> Iterator[Finding]:
 
 
 def clock_finding(ahead_seconds: float) -> Finding:
-    """What it means that the store's clock is so much ahead of this machine's."""
+    """Return the finding about a store's clock that is this far ahead of ours."""
     skew = abs(ahead_seconds)
     if skew < _SKEW_NOTED_SECONDS:
         return Finding("clock", "ok", f"the store's and this machine's differ by {skew:.1f} s")
@@ -72,7 +72,7 @@ def clock_finding(ahead_seconds: float) -> Finding:
 def automation_findings(
     row: sa.Row[Any], source: SourceHealth | None, swept: sa.Row[Any] | None, now: float
 ) -> Iterator[Finding]:
-    """Findings about an active automation; `source` tells it of changes, `swept` is its last complete sweep."""
+    """Yield findings about an active automation; `source` reports changes to it, `swept` is its last full scan."""
     if row.last_error:
         yield Finding("listing", "problem", row.last_error, row.last_error_hint or f"vvwatch scan {row.id}")
     yield from _doubt_findings(row)
@@ -96,7 +96,7 @@ def _doubt_findings(row: sa.Row[Any]) -> Iterator[Finding]:
 
 
 def describe_missing(row: sa.Row[Any]) -> tuple[str, str] | None:
-    """Why what an automation misses is not taken for gone, and what to type if it is; None when nothing is doubted."""
+    """Return why missing objects do not count as deleted, and the command if they are; None without doubt."""
     doubt = Doubt.of(row.doubt)
     if doubt is None:
         return None
@@ -135,7 +135,7 @@ def _scan_finding(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Fi
 
 
 def _listing_findings(row: sa.Row[Any], swept: sa.Row[Any] | None) -> Iterator[Finding]:
-    """What stands in the listing and can be no object, and what the store does otherwise than it should."""
+    """Yield findings about listed names that cannot be objects, and about deviations of the store."""
     for reason, count in ((swept and swept.left_out) or {}).items():
         detail = f"left out: {count}, {explain_known(reason)}"
         yield Finding("listing", "warning", detail, f"vvwatch scan {row.id} --dry-run")
@@ -149,7 +149,7 @@ def _bound(limit: tuple[int, float], period: float) -> float:
 
 
 def full_scan_seconds(row: sa.Row[Any]) -> float:
-    """How far apart the complete sweeps of an automation are meant to be; `row` has its connector's `events`."""
+    """Return the intended interval of full scans; `row` has its connector's `events`."""
     learnt = Learnt.of(row.cadence)
     if learnt.full_at and learnt.next_full_at and learnt.next_full_at > learnt.full_at:
         return learnt.next_full_at - learnt.full_at
@@ -159,35 +159,35 @@ def full_scan_seconds(row: sa.Row[Any]) -> float:
 
 
 def refused_finding(row: sa.Row[Any]) -> Finding:
-    """What messages that told nothing of the connector's location say about its queue."""
+    """Return the finding about messages that concern no watched location."""
     detail = f"{row.messages} in the last day are {row.reason}: {row.detail}"
     return Finding("messages", "warning", detail, _REFUSED.get(row.reason, ""))
 
 
 def node_finding(node: Node) -> Finding:
-    """A node that ended without a word. Where nobody else can do its work, that is a problem."""
+    """Return the finding about a lost node: a problem if nobody else can do its work."""
     return Finding("alive", "problem" if node.waiting else "warning", node.loss, node.remedy)
 
 
 def shortage_finding(waiting: WaitingWork) -> Finding:
-    """What waits because a machine is short of something; it goes on by itself."""
+    """Return the finding about work that waits because a machine is short of something; it resumes by itself."""
     return Finding("waiting", "problem", describe_shortage(waiting), remedy(waiting.code, waiting.message))
 
 
 def describe_shortage(waiting: WaitingWork) -> str:
-    """What a machine is short of, and how much waits for it."""
+    """Return what a machine is short of, and how much waits for it."""
     several = "1 file waits" if waiting.count == 1 else f"{waiting.count:,} files wait"
     return f"{waiting.message}: {several}, and no attempt is counted"
 
 
 def webhook_finding(row: sa.Row[Any]) -> Finding:
-    """A webhook that was given up, or is about to be; its address is not told, for it may hold a secret."""
+    """Return the finding about a failing webhook, without its address, which may contain a secret."""
     what, fix = describe_webhook_trouble(row)
     return Finding("delivery", "problem" if row.status == "disabled" else "warning", what, fix)
 
 
 def describe_webhook_trouble(row: sa.Row[Any]) -> tuple[str, str]:
-    """Why a webhook is not told what happens, and what mends it."""
+    """Return why a webhook gets no events, and how to fix it."""
     several = "once" if row.failure_count == 1 else f"{row.failure_count} times in a row"
     disabled = row.status == "disabled"
     cause = f": {row.last_error}" if row.last_error else ""
@@ -224,7 +224,7 @@ _ADVICE: Final = (
 
 
 def webhook_advice(error: str) -> str:
-    """What mends a webhook whose last attempt failed so."""
+    """Return how to fix a webhook whose last attempt failed with this error."""
     found = next((told for words, told in _ADVICE if words in error), "")
     return found or "let its receiver answer with a status of 2xx"
 
@@ -232,7 +232,7 @@ def webhook_advice(error: str) -> str:
 def automation_remarks(
     row: sa.Row[Any], sweep: sa.Row[Any] | None, exporting: sa.Row[Any] | None
 ) -> Iterator[str]:
-    """What is worth knowing of an automation and is no failure; `row` is active or not."""
+    """Yield notes on an automation that are no failures; `row` may be inactive."""
     active, swept = row.enabled and not row.paused, sweep is not None and sweep.complete
     if active and swept and sweep is not None and sweep.listed and not sweep.matched:
         yield f"{sweep.listed:,} listed, none matches {row.file_pattern}"
@@ -243,14 +243,14 @@ def automation_remarks(
 
 
 def export_findings(row: sa.Row[Any]) -> Iterator[Finding]:
-    """Findings about an export automation."""
+    """Yield findings about an export automation."""
     if row.enabled and row.paused:
         detail = f"are paused: what is found in {row.index_id} is not delivered"
         yield Finding("exports", "warning", detail, resume_exports_hint(row.index_id))
 
 
 def failure_finding(failure: Failure) -> Finding:
-    """What failed and needs somebody; what waits hinders the work that is under way now."""
+    """Return the finding about a failure; a waiting one affects the work under way now."""
     waits = failure.state == "waiting"
     detail = f"{failure.what}; it is tried again by itself" if waits else failure.what
     return Finding(failure.state, "problem" if waits else "warning", detail, next_step(failure))
@@ -264,7 +264,7 @@ _NEXT: Final = {
 
 
 def next_step(failure: Failure) -> str:
-    """What to type next; a run that was asked for over the API has no import job that tells of it."""
+    """Return the next command to run. A run requested over the API has no import job to show."""
     if failure.state == "waiting":
         return "mend that: no retry is needed"
     if failure.kind != "prompt_run":
@@ -277,12 +277,12 @@ _OR_RESTART: Final = f"; after a change of the configuration or a key instead: {
 
 
 def pause_finding(row: PausedProcessor) -> Finding:
-    """A processor that nobody may ask; `row` is its state."""
+    """Return the finding about a paused processor."""
     return Finding("paused", "problem", row.message, pause_remedy(row))
 
 
 def pause_remedy(row: PausedProcessor) -> str:
-    """What ends the pause of a processor: what its error said, and the line that lets it go on."""
+    """Return how to end the pause: the hint of its error, and the command to resume."""
     if row.code == BudgetReached.code:
         return f"{row.hint}, then {_RESTART}"
     line = f"vvwatch processors resume {shlex.quote(row.name)}"
@@ -301,22 +301,22 @@ _WAITS: Final = {
 
 
 def waiting_remedy(code: str) -> str:
-    """What helps items that wait for their processor because of this."""
+    """Return how to help items that wait for their processor for this reason."""
     return _WAITS.get(code, "vvwatch processors")
 
 
 def resume_exports_hint(index_id: str) -> str:
-    """The line that lets the exports of an index go on."""
+    """Return the command that resumes the exports of an index."""
     return f"vvwatch resume {index_id} --exports"
 
 
 def describe_bad_keys(found: BadKeys) -> tuple[str, str]:
-    """What clients at an address did, and what to do about it."""
+    """Return what clients at an address did, and what to do about it."""
     what = f"sent keys that open nothing {found.times:,} times since {iso(found.first_at)}"
     return what, "vvwatch audit --action request.refused  # a client with an old key, or somebody who guesses"
 
 
 def bad_keys_finding(found: BadKeys) -> Finding:
-    """The finding about an address from which keys are tried."""
+    """Return the finding about an address that tries keys."""
     what, fix = describe_bad_keys(found)
     return Finding("refused keys", "warning", what, fix)

@@ -1,4 +1,4 @@
-"""What this machine grants the daemon: room on its disks, open files, notices of changes in folders."""
+"""Check the host: space on its disks, open files, notifications of changes in folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COUNTING_SECONDS: Final = 5.0
 
 
 def check_host(state_dir: Path | None) -> list[Finding]:
-    """Findings about the file systems of the state and the spool, and about open files. Blocks."""
+    """Return findings about the file systems of state and spool, and about open files. Blocks."""
     return [*(_check_disks(state_dir) if state_dir else ()), _check_open_files()]
 
 
@@ -40,9 +40,9 @@ def _check_disks(state_dir: Path) -> Iterator[Finding]:
 
 
 def check_watching(roots: Sequence[Path]) -> list[Finding]:
-    """Findings about watching `roots`, of those that are there. Blocks.
+    """Return findings about watching those of `roots` that exist. Blocks.
 
-    Counting what is to be watched ends after 5 seconds; then there is more than is told.
+    Counting folders stops after 5 seconds; then there are more than it reports.
     """
     there = [root for root in roots if root.is_dir()]
     found = limits.examined(_count_folders(there), len(there)) if there else []
@@ -60,7 +60,7 @@ def _check_file_system(state_dir: Path) -> Iterator[Finding]:
 
 
 def _check_inodes(roots: Sequence[Path]) -> Iterator[Finding]:
-    """What tells versions of files apart where inode numbers do not last, since that is less than elsewhere."""
+    """Yield how versions of files are told apart without stable inode numbers, which detects fewer changes."""
     for root in roots:
         mount = mount_at(root)
         if mount is not None and not mount.has_lasting_inodes:
@@ -91,7 +91,7 @@ def _check_room(name: str, path: Path) -> Finding:
 
 
 def _check_spool(spool: Path) -> Finding:
-    """Whether the spool may be written, and how large an object it can ever take."""
+    """Return whether the spool is writable, and the largest object it can hold."""
     if not os.access(spool, os.W_OK | os.X_OK):
         owner = spool.stat().st_uid
         fix = f"chown -R {os.geteuid()} {shlex.quote(str(spool))}"

@@ -1,4 +1,4 @@
-"""Housekeeping: what the engine lost is put again, and what was kept long enough is dropped."""
+"""Housekeeping: requeue lost work, and delete what its retention no longer keeps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRACE_SECONDS = 5.0
 
 
 async def requeue_work(database: Database, sink: JobSink, telemetry: Telemetry) -> int:
-    """Put again what is overdue and was lost, and feed what starves; returns how many pieces of work."""
+    """Requeue overdue lost work, and queue starving pieces; return how much."""
     count = await database.write(requeue_overdue, sink, GRACE_SECONDS)
     for kind, whole_id in await database.read(fairness.list_starving):
         count += await database.write(fairness.feed_starving, kind, whole_id)
@@ -28,10 +28,10 @@ async def requeue_work(database: Database, sink: JobSink, telemetry: Telemetry) 
 
 
 class Pruner:
-    """Drops what was kept long enough, in transactions so short that nobody waits for one of them.
+    """Deletes what its retention no longer keeps, in transactions so short that nobody waits for one.
 
-    It pauses after each for as long as that took: it has the database for half of the time at most. It stops early
-    when `stopping` says so; nothing is lost by that, the next pass goes on.
+    It pauses after each for as long as that took, so it uses the database at most half of the time. It stops early when
+    `stopping` says so, and the next pass resumes.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Pruner:
         self._stopping = stopping
 
     async def run(self, kept: Retention) -> None:
-        """One pass. A database that does not work is told; the next pass tries again."""
+        """Run one pass. A database error is reported, and the next pass tries again."""
         counts: dict[str, Any] = {}
         try:
             # deliveries go before their events

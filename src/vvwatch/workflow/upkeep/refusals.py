@@ -1,4 +1,4 @@
-"""Refused requests, counted together: a flood of them costs the database a few rows an hour."""
+"""Count refused requests together, so that a flood of them costs the database a few rows an hour."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vvwatch.store.db.database import Database
 from vvwatch.telemetry import Telemetry
 
 OTHERS: Final = "others"
-"""The address of refusals beyond the groups that are told apart."""
+"""The address of refusals beyond the limit of groups."""
 
 _MOST_GROUPS: Final = 50
 _GROUP_SECONDS: Final = 3600.0
@@ -32,16 +32,15 @@ class _Counted:
 
     @property
     def is_new(self) -> bool:
-        """Whether some of it is not kept yet."""
+        """Whether it has counts that are not stored yet."""
         return self.refusals.times != self.kept_times
 
 
 class RefusedRequests:
-    """Counts refusals by reason, key and address, and keeps the counts in the audit trail once a minute.
+    """Counts refusals by reason, key and address, and stores the counts in the audit trail once a minute.
 
-    A row counts for an hour at most. Of each hour the first fifty groups are told apart, all others are counted by
-    their reason alone: so memory and rows are bounded, whatever comes. What was counted since the last minute is lost
-    when the process is killed.
+    A row counts for an hour at most. The first fifty groups of each hour get rows of their own, all others are counted
+    by reason alone, which bounds memory and rows. Killing the process loses the counts of the last minute.
     """
 
     def __init__(self, database: Database, clock: Clock, telemetry: Telemetry) -> None:
@@ -52,7 +51,7 @@ class RefusedRequests:
         self._over: list[_Counted] = []
 
     def note(self, reason: Reason, origin: Origin) -> None:
-        """Count one refusal; `origin` names the key only where it is one that vvwatch made."""
+        """Count one refusal; `origin` names the key only if vvwatch created it."""
         now = self._clock.now()
         group = reason, origin.actor, origin.address
         if group not in self._groups and len(self._groups) >= _MOST_GROUPS:
@@ -69,7 +68,7 @@ class RefusedRequests:
         self._telemetry.emit("request.refused", reason=reason.value, **told)
 
     async def flush(self) -> None:
-        """Keep what was counted. A database that does not work is logged, and the counts wait for the next flush."""
+        """Store the counts. If the database fails, log that and keep the counts for the next flush."""
         self._close(self._clock.now() - _GROUP_SECONDS)
         counted = [each for each in (*self._over, *self._groups.values()) if each.is_new]
         found = [each.refusals for each in counted]
@@ -84,7 +83,7 @@ class RefusedRequests:
         self._over.clear()
 
     def _close(self, before: float) -> None:
-        """Begin new rows for what has counted for an hour; while the old ones cannot be kept, go on with them."""
+        """Start new rows after an hour; keep the old ones while they cannot be stored."""
         if self._over:
             return
         for group, each in list(self._groups.items()):
@@ -92,7 +91,7 @@ class RefusedRequests:
                 self._over.append(self._groups.pop(group))
 
     async def run(self) -> None:
-        """Keep what was counted, once a minute."""
+        """Store the counts once a minute."""
         while True:
             await self._clock.sleep(_FLUSH_SECONDS)
             await self.flush()

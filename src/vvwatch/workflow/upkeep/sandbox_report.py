@@ -1,4 +1,4 @@
-"""What the sandbox of decoders is worth on this machine, and who hears of it when it lacks something."""
+"""Report how well this machine can sandbox decoders."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SUBJECT: Final = "sandbox of decoders"
 
 
 def report_sandbox(telemetry: Telemetry) -> None:
-    """Report once, at the start, what this machine lacks: media is processed all the same."""
+    """Report once, at the start, what the sandbox lacks here; media is processed anyway."""
     found = sandbox.probe_sandbox()
     if found.lacks:
         telemetry.emit("sandbox.incomplete", lacks=found.lacks, hint=sandbox.HINT)
 
 
 def check_sandbox() -> list[Finding]:
-    """Try the sandbox and return what it is worth. Blocks."""
+    """Try the sandbox and return findings about it. Blocks."""
     try:
         found = trial.try_sandbox()
     except OSError as error:
