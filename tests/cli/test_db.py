@@ -122,7 +122,7 @@ def test_no_daemon_starts_on_what_has_not_wholly_arrived(state: Path, tmp_path: 
         check=False,
     )
     assert ended.returncode == 1
-    assert "error: this database is a copy that has not ended" in ended.stderr
+    assert "error: this database is an unfinished copy" in ended.stderr
 
 
 @pytest.mark.parametrize(

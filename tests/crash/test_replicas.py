@@ -334,7 +334,7 @@ def test_a_node_that_is_killed_is_missed_by_the_others_and_one_that_stops_is_not
         assert told["b"]["lost_at"] is not None
         [finding] = [each for each in first.get("/doctor")["findings"] if each["about"] == "node"]
         assert (finding["id"], finding["state"]) == ("b", "warning")
-        assert "gave no sign of life since" in finding["detail"]
+        assert "sent no heartbeat since" in finding["detail"]
         assert "its work was taken over" in finding["detail"]
 
         time.sleep(HEARTBEAT_SECONDS + 2)

@@ -243,7 +243,7 @@ def test_credentials_that_another_key_has_sealed_are_waited_for(live: Live) -> N
     connector = row("s3", S3, credentials=OTHER_BOX.seal(KEY))
     with pytest.raises(StoreError):
         live.storages(connector)
-    with pytest.raises(StorageUnavailable, match="cannot be opened with the present key"):
+    with pytest.raises(StorageUnavailable, match="cannot be opened with the current key"):
         live.storages.for_work(connector)
 
 

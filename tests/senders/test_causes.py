@@ -28,7 +28,7 @@ def tls(reason: str) -> ssl.SSLError:
     ("root", "cause", "fix"),
     [
         (OSError(errno.ECONNREFUSED, ""), "the connection was refused", "start the receiver"),
-        (OSError(errno.EHOSTUNREACH, ""), "the host cannot be reached", "look at the network"),
+        (OSError(errno.EHOSTUNREACH, ""), "the host cannot be reached", "check the network"),
         (
             certificate("certificate has expired"),
             "the TLS certificate is not accepted: certificate has expired",
@@ -37,7 +37,7 @@ def tls(reason: str) -> ssl.SSLError:
         (
             tls("WRONG_VERSION_NUMBER"),
             "TLS failed: what listens there speaks plain http",
-            "let the receiver speak https",
+            "make the receiver speak https",
         ),
         (tls("NO_PROTOCOLS_AVAILABLE"), "TLS failed: no protocols available", "TLS 1.2"),
         (socket.gaierror(-2, "unknown"), "the host name does not resolve", "correct the host"),
@@ -53,17 +53,17 @@ def test_the_root_of_a_failure_is_told_with_what_mends_it(root: Exception, cause
 @pytest.mark.parametrize(
     ("error", "fix"),
     [
-        ("no answer within 10 s", "answer with a status of 2xx first"),
+        ("no answer within 10 s", "answer with a 2xx status first"),
         ("the receiver answered 404", "correct the path"),
-        ("the receiver answered 503", "look at the receiver's own log"),
+        ("the receiver answered 503", "check the receiver's log"),
         ("the receiver answered 301", "redirects are not followed"),
-        ("the host 'hook.example' does not resolve", "mend the name service"),
+        ("the host 'hook.example' does not resolve", "fix DNS"),
         ("the host 'hook.example' resolves to a private address", "[webhooks] allow_networks"),
         (
             "the host 'hook.example' resolves to a link-local, reserved or cloud metadata address",
             "no option allows",
         ),
-        ("something else", "let its receiver answer with a status of 2xx"),
+        ("something else", "make its receiver answer with a 2xx status"),
     ],
 )
 def test_what_a_receiver_answered_is_told_with_what_mends_it(error: str, fix: str) -> None:

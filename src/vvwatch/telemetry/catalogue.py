@@ -22,12 +22,12 @@ _DELIVERY: Final = "delivery, webhook, event_type, attempt, status_code, error, 
 CATALOGUE: Final[dict[str, EventSpec]] = {
     # the daemon
     "daemon.started": info(
-        "The process begins with a sound configuration (version, state_dir).", *_CONFIG_TAKEN
+        "The process starts with a valid configuration (version, state_dir).", *_CONFIG_TAKEN
     ),
-    "daemon.ready": info("Everything is up and requests are answered (address, version)."),
-    "daemon.idle": warning("Nothing is watched: there is no automation yet (hint)."),
+    "daemon.ready": info("Everything runs and the API answers (address, version)."),
+    "daemon.idle": warning("Nothing is watched: no automation exists yet (hint)."),
     "daemon.measured": debug(
-        "What is under way, and what the database did since the last time (automations, windows_open, files_pending, "
+        "Work under way, and transactions since the last measurement (automations, windows_open, files_pending, "
         "items_pending, delivery_backlog, jobs_due, nodes_lost, connections_open, transactions, "
         "reruns).",
         set_gauge("windows_open"),
@@ -40,7 +40,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "loop.blocked": once(
         warning(
-            "For so long nothing else could run, and where in the code that was (seconds, where, stack, "
+            "The event loop was blocked for this long, at this place in the code (seconds, where, stack, "
             "event_loop_blocked_seconds).",
             set_gauge("event_loop_blocked_seconds"),
             count("event_loop_blocks_total"),
@@ -48,85 +48,89 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "where",
     ),
     "loop.measured": debug(
-        "The longest time of the last minute in which nothing else could run (event_loop_blocked_seconds).",
+        "The longest block of the event loop in the last minute (event_loop_blocked_seconds).",
         set_gauge("event_loop_blocked_seconds"),
     ),
     "daemon.state_dumped": info("The answer to SIGUSR1: the fields of daemon.measured."),
-    "daemon.draining": info("No new work is begun; running steps may end (hint)."),
+    "daemon.draining": info("No new work starts; running steps may finish (hint)."),
     "daemon.drain_expired": warning(
-        "Steps were cut off; they begin again at the next start (drain_seconds)."
+        "Running steps were cut off; they start over on the next start (drain_seconds)."
     ),
-    "daemon.stopped": info("The process ends (reason)."),
+    "daemon.stopped": info("The process stops (reason)."),
     "node.lost": warning(
-        "Another node gave no sign of life for its heartbeat, and the others do its work (node, address, seen_at, "
+        "Another node sent no heartbeat, and the others took over its work (node, address, seen_at, "
         "silent_seconds, held, waiting)."
     ),
     "node.returned": info("This node is back after it ended without notice (node, seen_at, silent_seconds)."),
     "state_dir.closed": info(
-        "Others could enter the state directory, or files in it: its modes are 0700 and 0600 now (state_dir, names)."
+        "The state directory was open to other users; it is private now, with modes 0700 and 0600 (state_dir, names)."
     ),
     "state_dir.open": warning(
-        "Others may enter the state directory, which belongs to another user (state_dir, problem)."
+        "The state directory is open to other users, and belongs to another user (state_dir, problem)."
     ),
-    "config.warned": warning("The configuration is doubtful (problem)."),
+    "config.warned": warning("The configuration has warnings (problem)."),
     "sandbox.incomplete": warning("The kernel lacks a part of the decoders' sandbox (lacks, hint)."),
     "config.reloaded": info("A changed configuration is in use (file, needs_restart).", *_CONFIG_TAKEN),
     "config.rejected": error(
-        "The configuration is wrong and the old one stays (error).",
+        "The new configuration is invalid; the old one stays in use (error).",
         set_gauge("config_last_reload_successful", value=0),
     ),
-    "sweep.finished": debug("Overdue work was looked for (found)."),
+    "sweep.finished": debug("Overdue work was requeued (found)."),
     "retention.finished": info(
-        "What was kept long enough is dropped (deliveries, events, import_jobs, results, receipts, audit, engine_rows)."
+        "Old data was deleted (deliveries, events, import_jobs, results, receipts, audit, engine_rows)."
     ),
-    "deletion.finished": info("What hung on something that was deleted is gone (resource, id, rows)."),
+    "deletion.finished": info("Everything of a deleted resource is gone (resource, id, rows)."),
     "audit.recorded": info(
-        "Somebody changed something; the audit trail has it (action, resource, actor, actor_name, route, request_id, "
+        "A change was recorded in the audit trail (action, resource, actor, actor_name, route, request_id, "
         "address, entry)."
     ),
     "request.refused": once(
         warning(
-            "A request was refused before anything of it was done (reason, address, actor, route).",
+            "A request was refused before it had any effect (reason, address, actor, route).",
             count("requests_refused_total", "reason"),
         ),
         "reason",
         "address",
     ),
     "link.created": info(
-        "A key was given an address that opens something without a key (resource, actor, route, request_id, address, "
+        "A link that works without a key was created for a key (resource, actor, route, request_id, address, "
         "expires_at)."
     ),
     "job.failed": once(
-        error("A piece of work broke and is tried again (kind, ref, attempt, error).", count_failure("job")),
+        error(
+            "A job failed unexpectedly and will be retried (kind, ref, attempt, error).", count_failure("job")
+        ),
         "kind",
         "error_type",
     ),
     "task.failed": once(
-        error("A part of the daemon broke and is started again (task, error).", count_failure("task")),
+        error("A task of the daemon failed and is restarted (task, error).", count_failure("task")),
         "task",
         "error_type",
     ),
     "database.unavailable": once(
         error(
-            "The database does not work; errors that follow from that are not logged separately (error).",
+            "The database does not work; errors caused by that are not logged separately (error).",
             count_failure("database"),
         )
     ),
     "machine.shortage": once(
         error(
-            "Work waits for this machine, which lacks something (reason, error).", count_failure("machine")
+            "Work waits because this machine is short of something (reason, error).", count_failure("machine")
         ),
         "reason",
     ),
-    "machine.recovered": info("No work waits for this machine any more (reason, outage_seconds, failures)."),
+    "machine.recovered": info(
+        "No work waits for this machine's resources any more (reason, outage_seconds, failures)."
+    ),
     "database.available": info("The database works again (outage_seconds, failures)."),
     "request.failed": error(
-        "A request broke and was answered with 500 (request_id, method, path, error).",
+        "A request failed with an internal error (500) (request_id, method, path, error).",
         count_failure("request"),
     ),
     "connection.refused": once(
         warning(
-            "There is no room for a new connection to the API: the reason is `full`, `network_full` or "
+            "A connection to the API was refused: the reason is `full`, `network_full` or "
             "`no_descriptors` (reason, network, message, hint, error).",
             count("connections_refused_total", "reason"),
         ),
@@ -134,66 +138,66 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "connection.closed": once(
         info(
-            "A connection to the API is ended from this side: it made room for a new one, or its client was late "
-            "or spoke something else (reason, network, error).",
+            "The daemon closed a connection to the API: it made room for a new one, or its client was too slow "
+            "or did not speak HTTP (reason, network, error).",
             count("connections_closed_total", "reason"),
         ),
         "reason",
     ),
     "loop.failed": once(
-        error("Something ended in an error that nobody waited for (message, error).", count_failure("loop")),
+        error("A background task failed and nothing awaited it (message, error).", count_failure("loop")),
         "message",
         "error_type",
     ),
     # changes
     "hint.failed": warning(
-        "A hint could not be followed; the next scan finds what it was about (automation, error).",
+        "A change notification failed; the next scan finds the change (automation, error).",
         count_failure("hint"),
     ),
     "source.listening": info(
-        "Changes are learnt of early (automation, state, reason, hint).",
+        "The event source reports changes (automation, state, reason, hint).",
         set_gauge("source_healthy", "automation", value=1),
         set_state("source_state", "automation", "healthy"),
     ),
     "source.degraded": warning(
-        "Changes are learnt of by listing only (automation, state, reason, hint).",
+        "Only listings find changes (automation, state, reason, hint).",
         set_gauge("source_healthy", "automation", value=0),
         set_state("source_state", "automation", "degraded"),
     ),
     "source.failed": error(
-        "The source is down (automation, state, reason, hint).",
+        "The event source is down (automation, state, reason, hint).",
         set_gauge("source_healthy", "automation", value=0),
         set_state("source_state", "automation", "failed"),
         count("errors_total", step="source", error_type="source_failed"),
     ),
     "source.recovered": info(
-        "Changes are learnt of early again (automation, state, reason, hint).",
+        "The event source reports changes again (automation, state, reason, hint).",
         set_gauge("source_healthy", "automation", value=1),
         set_state("source_state", "automation", "healthy"),
     ),
     "queue.listening": info(
-        "The queue of a connector tells of changes (connector).",
+        "The queue of a connector reports changes (connector).",
         set_gauge("queue_healthy", "connector", value=1),
         set_state("queue_state", "connector", "healthy"),
     ),
     "queue.degraded": warning(
-        "The queue may be behind; listings go on as without it (connector, reason, hint).",
+        "The queue may be behind; listings continue as without it (connector, reason, hint).",
         set_gauge("queue_healthy", "connector", value=0),
         set_state("queue_state", "connector", "degraded"),
     ),
     "queue.failed": error(
-        "The queue cannot be used; listings go on as without it (connector, reason, hint).",
+        "The queue cannot be used; listings continue as without it (connector, reason, hint).",
         set_gauge("queue_healthy", "connector", value=0),
         set_state("queue_state", "connector", "failed"),
         count("errors_total", step="queue", error_type="queue_failed"),
     ),
     "queue.recovered": info(
-        "The queue tells of changes again (connector).",
+        "The queue reports changes again (connector).",
         set_gauge("queue_healthy", "connector", value=1),
         set_state("queue_state", "connector", "healthy"),
     ),
     "queue.batch_taken": debug(
-        "Messages were committed and answered (connector, messages, acknowledged, quarantined, lag_seconds, "
+        "Messages were stored and acknowledged (connector, messages, acknowledged, quarantined, lag_seconds, "
         "duration_seconds).",
         count("queue_messages_received_total", "connector", by="messages"),
         count("queue_messages_acknowledged_total", "connector", by="acknowledged"),
@@ -201,11 +205,11 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         observe("event_lag_seconds", "lag_seconds"),
     ),
     "queue.quarantined": info(
-        "Messages are kept aside that no automation can use, reason and detail of the first (connector, messages, "
-        "reason, detail)."
+        "Messages that no automation can use were quarantined, with reason and detail of the first (connector, "
+        "messages, reason, detail)."
     ),
     "scan.finished": debug(
-        "A look is over (automation, listed, accepted, skipped, settling, list_calls, stretched, duration_seconds).",
+        "A scan finished (automation, listed, accepted, skipped, settling, list_calls, stretched, duration_seconds).",
         count("scans_total", outcome="ok"),
         count("list_calls_total", by="list_calls"),
         count("objects_listed_total", by="listed"),
@@ -215,7 +219,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "scan.failed": once(
         warning(
-            "A listing broke off and proves nothing (automation, connector, error).",
+            "A listing failed and proves nothing (automation, connector, error).",
             count("scans_total", outcome="failed"),
             count_failure("scan"),
         ),
@@ -223,39 +227,39 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "scan.recovered": info("A listing is complete again (automation, failures, outage_seconds)."),
     "reconcile.doubted": once(
-        warning("So much is missing at once that nothing is taken for gone (automation, remark)."),
+        warning("Too many objects are missing at once: none counts as deleted (automation, remark)."),
         "automation",
     ),
     "reconcile.finished": debug(
-        "A sweep ended, and says what it proves (automation, complete, proof, remark, listed, matched, known, created, "
+        "A full scan finished (automation, complete, proof, remark, listed, matched, known, created, "
         "changed, gone, recovered, list_calls, cost_usd, duration_seconds).",
         count("objects_gone_total", by="gone"),
         count("objects_recovered_total", by="recovered"),
         set_time("last_complete_sweep_timestamp_seconds", "automation", complete=True),
     ),
     "change.accepted": debug(
-        "New objects join the window, object_key the first (automation, window, objects, object_key, due_at).",
+        "New objects join the window; object_key is the first (automation, window, objects, object_key, due_at).",
         count("changes_total", by="objects"),
     ),
     "store.odd": warning(
         "A store deviates from its protocol; logged once for each connector (connector, oddity, message)."
     ),
     "change.skipped": debug(
-        "An object is left out (automation, object_key, reason).",
+        "An object is skipped (automation, object_key, reason).",
         count("changes_skipped_total", "reason"),
     ),
     # windows
     "window.opened": info("A window has its first object (automation, window, due_at)."),
     "window.held": info("A person keeps a window open (automation, window)."),
-    "window.released": info("The deadline of a held window counts again (automation, window)."),
+    "window.released": info("A held window closes at its deadline again (automation, window)."),
     "window.closed": info(
         "A window becomes an import job (automation, window, reason, objects, import_job).",
         count("windows_closed_total", "reason"),
     ),
     # what becomes of a window
-    "import.started": info("An import job begins (import_job, files)."),
+    "import.started": info("An import job starts (import_job, files)."),
     "import.listing_retried": warning(
-        "A one-time import job could not list its connector and begins again (import_job, connector, attempt, error).",
+        "A one-time import job could not list its connector and is retried (import_job, connector, attempt, error).",
         count_retry("import_listing"),
         count_failure("import_listing"),
     ),
@@ -264,11 +268,9 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "A file was imported, failed or skipped (import_job, object_key, status, reason, message).",
         count("import_files_total", "status"),
     ),
-    "import.file_failed": warning(
-        "A file could not be imported, and why (import_job, object_key, reason, message)."
-    ),
+    "import.file_failed": warning("A file could not be imported (import_job, object_key, reason, message)."),
     "import.file_retried": info(
-        "A file is tried again (import_job, object_key, attempt, error).",
+        "A file will be retried (import_job, object_key, attempt, error).",
         count_retry("import"),
         count_failure("import"),
     ),
@@ -278,29 +280,27 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         set_time("last_success_timestamp_seconds", "automation", status="completed"),
     ),
     "trouble.put_off": debug(
-        "An object still cannot be read; it is tried again later (connector, object_key, tries, retry_at, error).",
+        "An object still cannot be read; it will be retried later (connector, object_key, tries, retry_at, error).",
         count_retry("trouble"),
     ),
     "trouble.over": info(
         "An object that could not be imported can be read again; its import starts over (connector, object_key, tries)."
     ),
     # prompt runs
-    "run.requested": info("A prompt run was asked for over the API (run, prompt, requested_by)."),
-    "run.started": info("A prompt run begins (run, import_job, items)."),
-    "run.item_progressed": debug("A media item is processed in part (run, media, object_key, fraction)."),
+    "run.requested": info("A prompt run was requested over the API (run, prompt, requested_by)."),
+    "run.started": info("A prompt run starts (run, import_job, items)."),
+    "run.item_progressed": debug("Processing of a media item progressed (run, media, object_key, fraction)."),
     "run.item_finished": debug(
         "A media item was processed or failed (run, media, object_key, status, message, duration_seconds).",
         count("run_items_total", "status"),
         observe("item_duration_seconds"),
     ),
-    "run.item_failed": warning(
-        "A media item could not be processed, and why (run, media, object_key, message)."
-    ),
+    "run.item_failed": warning("A media item could not be processed (run, media, object_key, message)."),
     "run.item_partial": warning(
-        "A media item was processed in part: it is damaged, or segments failed (run, media, object_key, message)."
+        "A media item was processed partially: it is damaged, or segments failed (run, media, object_key, message)."
     ),
     "run.item_retried": warning(
-        "A media item is tried again (run, media, attempt, error).", count_retry("run"), count_failure("run")
+        "A media item will be retried (run, media, attempt, error).", count_retry("run"), count_failure("run")
     ),
     "run.item_waits": once(
         warning(
@@ -312,7 +312,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "error_type",
     ),
     "run.segment_retried": info(
-        "A failed segment was tried again, and the message tells why it failed anew (run, retry, message)."
+        "A failed segment was retried; the message says why it failed again (run, retry, message)."
     ),
     "run.finished": info("A prompt run ended (run, status).", count("runs_total", "status")),
     # processors
@@ -324,32 +324,32 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         count("processor_cost_usd_total", "processor", by="cost_usd"),
     ),
     "processor.paused": error(
-        "Nobody may ask a processor until its configuration changes, a person resumes it, or `until_at` (processor, "
+        "A processor is paused until its configuration changes, a person resumes it, or `until_at` (processor, "
         "reason, message, hint, until_at).",
         count("processor_pauses_total", "processor", "reason"),
     ),
     "processor.resumed": info(
-        "A paused processor goes on, and what waited for it is due at once (processor, reason)."
+        "A paused processor resumes; work that waited for it is due at once (processor, reason)."
     ),
     "processor.held_back": once(
         warning(
-            "The endpoint of a processor asked for patience, and all calls wait (processor, seconds).",
+            "The endpoint of a processor asked to wait, and all calls wait (processor, seconds).",
             count("processor_hold_backs_total", "processor"),
         ),
         "processor",
     ),
     "budget.reached": error(
-        "What a run may cost is spent; its items wait until the budget is raised (processor, run, error).",
+        "The budget of a run is used up; its items wait until it is raised (processor, run, error).",
         count("processor_pauses_total", "processor", reason="budget_reached"),
     ),
     # exports
     "export.started": info("An export is being written (export, run)."),
     "export.finished": info(
-        "An export stands at its destination (export, run, uri, size_bytes).",
+        "An export was written to its destination (export, run, uri, size_bytes).",
         count("exports_total", status="completed"),
     ),
     "export.retried": warning(
-        "An export is tried again (export, attempt, error).", count_retry("export"), count_failure("export")
+        "An export will be retried (export, attempt, error).", count_retry("export"), count_failure("export")
     ),
     "export.failed": error(
         "An export was given up (export, run, error).",
@@ -358,23 +358,23 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     # webhooks
     "delivery.sent": info(
-        f"A webhook took an event ({_DELIVERY}).",
+        f"A webhook accepted an event ({_DELIVERY}).",
         count("deliveries_total", outcome="delivered"),
         observe("delivery_duration_seconds"),
     ),
     "delivery.retried": warning(
-        f"A webhook did not take an event and will be asked again ({_DELIVERY}).",
+        f"A webhook did not accept an event; the delivery will be retried ({_DELIVERY}).",
         count("deliveries_total", outcome="retrying"),
         observe("delivery_duration_seconds"),
         count_retry("delivery"),
         count_failure("delivery"),
     ),
     "webhook.disabled": error(
-        "A webhook failed too often in a row, or asked not to be told again: it is told nothing more (webhook, name).",
+        "A webhook failed too often in a row, or asked for no more events; it gets none any more (webhook, name).",
         count("webhooks_disabled_total"),
     ),
     "delivery.failed": error(
-        f"A webhook never took an event ({_DELIVERY}).",
+        f"A delivery was given up ({_DELIVERY}).",
         count("deliveries_total", outcome="failed"),
         observe("delivery_duration_seconds"),
         count_failure("delivery"),

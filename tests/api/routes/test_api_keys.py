@@ -155,7 +155,7 @@ async def test_a_deleted_key_opens_nothing_and_is_not_listed(api: Api) -> None:
 async def test_nobody_can_be_locked_out_by_mistake(api: Api) -> None:
     own = (await api.get("/api-keys"))[0]["key_id"]
     error = await api.error("POST", f"/api-keys/{own}/revoke", 409)
-    assert error["details"]["hint"] == "make another one with this scope first"
+    assert error["details"]["hint"] == "create another one with this scope first"
     body = {"name": "second", "scopes": ["admin"]}
     second = await api.post("/api-keys", body, status=201)
     assert not (await api.post(f"/api-keys/{own}/revoke"))["is_active"]

@@ -200,7 +200,7 @@ async def test_an_automation_in_trouble_says_what_to_do(
     automation = await found(doctor, "automation")
     assert automation["listing"]["fix"] == "mount it"
     assert automation["cadence"]["fix"].startswith("max_list_calls_per_hour = 6000 ")
-    assert automation["changes"]["detail"] == "are learnt of by listing"
+    assert automation["changes"]["detail"] == "are found by listing"
 
 
 @pytest.mark.parametrize(("age", "state"), [(60, "ok"), (1_000, "warning"), (10_000, "problem")])

@@ -20,7 +20,7 @@ from vvwatch.store.runs.processor_states import Pause
 
 pytestmark = pytest.mark.anyio
 
-OR_RESTART = "; after a change of the configuration or a key instead: sudo systemctl restart vvwatch"
+OR_RESTART = "; after changing the configuration or a key: sudo systemctl restart vvwatch"
 REFUSED = Pause("processor_error", "the endpoint refused the key (401)", "put another into gpt.key")
 
 

@@ -53,7 +53,7 @@ def test_neither_key_nor_text_shows() -> None:
 
 @pytest.mark.parametrize("key", [b"", b"short", KEY[:-1], b"\xff" * 44])
 def test_a_key_of_the_wrong_form_is_refused_and_not_shown(key: bytes) -> None:
-    with pytest.raises(InvalidInput, match="wrong form") as caught:
+    with pytest.raises(InvalidInput, match="malformed") as caught:
         SecretBox(key)
     assert "32 random bytes" in caught.value.hint
 
@@ -102,5 +102,5 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="missing"):
         given(tmp_path, {"VVWATCH_SECRET_KEY_FILE": str(missing)})
     (tmp_path / KEY_FILE).write_bytes(b"not a key\n")
-    with pytest.raises(InvalidInput, match="wrong form"):
+    with pytest.raises(InvalidInput, match="malformed"):
         given(tmp_path, {})

@@ -274,7 +274,7 @@ async def test_all_of_an_item_is_not_retried_beside_one_of_its_segments(database
     [number] = await names(database)
     whole, one = segment_id(number, WHOLE), segment_id(number, 0)
     await asked(database, run_id, video, one)
-    with pytest.raises(Conflict, match="one of its segments is being tried again"):
+    with pytest.raises(Conflict, match="one of its segments is being retried"):
         await database.write(segment_retries.request, run_id, video, whole)
 
 

@@ -122,8 +122,8 @@ def dismiss(tx: Tx, identifier: str, since: float) -> tuple[str, ...]:
     kind = _KINDS.get(identifier.partition("_")[0])
     if kind is None:
         raise InvalidInput(
-            f"{identifier!r} is nothing that can be dismissed",
-            "an import job (job_…), a prompt run (run_…), an export (exp_…) or a delivery (del_…)",
+            f"{identifier!r} cannot be dismissed",
+            "give an import job (job_…), a prompt run (run_…), an export (exp_…) or a delivery (del_…)",
         )
     name, table, needed, look = kind
     row = tx.require(table, name, identifier)
@@ -301,7 +301,7 @@ def _list_deliveries(tx: Tx, since: float) -> list[Failure]:
 
 def _delivery_failure(row: sa.Row[Any]) -> Failure:
     times = "was" if row.failed == 1 else f"and {row.failed - 1:,} more were"
-    what = f"an event for {row.name} {times} given up: {row.error_message or 'it was not taken'}"
+    what = f"an event for {row.name} {times} given up: {row.error_message or 'it was not accepted'}"
     return Failure(
         "delivery",
         row.id,

@@ -66,7 +66,7 @@ def revoke_safely(tx: Tx, key_id: str) -> ApiKey:
 
 def delete(tx: Tx, key_id: str) -> ApiKey:
     """Delete a key. Raises NotFound, and Conflict for the last admin key or a seeded one."""
-    found = _require_own(tx, key_id, "deleted", "revoke it: that is for good")
+    found = _require_own(tx, key_id, "deleted", "revoke it instead")
     _keep_an_admin(tx, found)
     tx.execute(sa.delete(api_keys).where(api_keys.c.id == key_id))
     idempotency.delete_of_key(tx, key_id)
@@ -78,9 +78,9 @@ def rotate(tx: Tx, key_id: str, random: bytes) -> tuple[ApiKey, str]:
 
     Name, scopes and expiry stay. Raises NotFound, and Conflict for an inactive or a seeded key.
     """
-    found = _require_own(tx, key_id, "rotated", "bring another one with VVWATCH_ADMIN_KEY and restart")
+    found = _require_own(tx, key_id, "rotated", "set another one in VVWATCH_ADMIN_KEY and restart")
     if not is_active(found, tx.now):
-        raise Conflict(f"key {key_id!r} is revoked or has expired: it cannot be rotated", "make a new one")
+        raise Conflict(f"key {key_id!r} is revoked or has expired: it cannot be rotated", "create a new one")
     made = _insert_key(tx, found.name, [Scope(scope) for scope in found.scopes], random, found.expires_at)
     revoke(tx, key_id)
     return made
@@ -103,7 +103,7 @@ def _keep_an_admin(tx: Tx, leaving: ApiKey) -> None:
     others = sa.select(api_keys.c.id).where(api_keys.c.id != leaving.id, administers, *active).limit(1)
     if tx.first(others) is None:
         message = f"key {leaving.id!r} is the last one with the scope 'admin'"
-        raise Conflict(message, "make another one with this scope first")
+        raise Conflict(message, "create another one with this scope first")
 
 
 def is_active(row: ApiKey, now: float) -> bool:

@@ -67,7 +67,7 @@ def require_whole(tx: Tx) -> None:
     """Raise StoreError for the target of an unfinished copy."""
     if _fact(tx, _COPYING) is not None:
         raise StoreError(
-            "this database is a copy that has not ended", "run the same `vvwatch db copy` again: it goes on"
+            "this database is an unfinished copy", "run the same `vvwatch db copy` again to finish it"
         )
 
 
@@ -108,7 +108,7 @@ class _Copy:
     async def _require_alone(self) -> None:
         for place in (self._source, self._target):
             if await place.database.read(place.upkeep.in_use):
-                raise StoreLocked(f"a daemon works on {place.name}", _AGAIN)
+                raise StoreLocked(f"a daemon uses {place.name}", _AGAIN)
 
     async def _all_tables(self, mark: _Mark) -> _Mark:
         tables = domain_tables()
@@ -169,7 +169,7 @@ class _Copy:
         if differing:
             raise StoreError(
                 f"the databases differ in {', '.join(differing)}",
-                "one of them was changed since the copy began: copy anew, into an empty database",
+                "one of them changed during the copy: copy again, into an empty database",
             )
 
 
@@ -179,8 +179,8 @@ def _departing(tx: Tx, node: str, target: Place) -> str:
     homeless = [row[0] for row in read_batch(tx, connectors, None, _MOST_CONNECTORS) if _needs_node(row)]
     if homeless and not node and target.file is None:
         raise Conflict(
-            f"local folders belong to one machine, and nothing says to which: {', '.join(homeless)}",
-            "name the node that has them with --node NAME, or declare them shared = true and start the daemon once",
+            f"these local folders have no node: {', '.join(homeless)}",
+            "name their node with --node NAME, or set shared = true for them and start the daemon once",
         )
     return installation(tx)
 
@@ -211,7 +211,7 @@ def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
         if (mark.installation, mark.node) != (installation, node):
             raise Conflict(
                 "another copy into this database has not ended",
-                "end that one first, or take an empty database",
+                "finish that one first, or use an empty database",
             )
         return mark
     known = _fact(tx, _INSTALLATION)
@@ -219,8 +219,8 @@ def _begun(tx: Tx, installation: str, node: str) -> _Mark | None:
         return None
     if any(tx.first(sa.select(table).limit(1)) is not None for table in domain_tables()):
         raise Conflict(
-            "the target holds something that did not come from this source",
-            "copy into an empty database, on which no daemon has run",
+            "the target contains data from elsewhere",
+            "copy into an empty database that no daemon has used",
         )
     mark = _Mark(installation, node, domain_tables()[0].name)
     tx.insert(facts, name=_COPYING, value=mark.stored())
@@ -239,7 +239,7 @@ def _advance(tx: Tx, mark: _Mark, next_mark: _Mark) -> None:
     """Move the mark from where this process set it: the second of two concurrent copies ends here."""
     ours = facts.c.name == _COPYING, facts.c.value == mark.stored()
     if not tx.execute(sa.update(facts).where(*ours).values(value=next_mark.stored())).rowcount:
-        raise StoreLocked("another copy into this database is at work", _AGAIN)
+        raise StoreLocked("another copy into this database is running", _AGAIN)
 
 
 def _numbered(tx: Tx, target: Place, table: sa.Table, given: int) -> None:

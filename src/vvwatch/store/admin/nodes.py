@@ -56,7 +56,7 @@ class Node:
     def loss(self) -> str:
         """The sentence that reports its loss."""
         since = datetime.fromtimestamp(self.seen_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        told = f"gave no sign of life since {since}" if self.seen_at else "was never seen"
+        told = f"sent no heartbeat since {since}" if self.seen_at else "was never seen"
         held = ", ".join(f"{count} {kind}" for kind, count in sorted(self.held.items()))
         told += "; its work was taken over" + (f" (it held {held})" if held else "")
         return told + (f", but only it reaches {', '.join(self.waiting)}" if self.waiting else "")
@@ -66,7 +66,7 @@ class Node:
         """How to fix its loss."""
         if self.waiting:
             return "start it, or declare another node for the folder, or shared = true"
-        return "start it, or look at its log for why it ended; this is shown for a day"
+        return "start it, or check its log for why it ended; this is shown for a day"
 
 
 @by_locks

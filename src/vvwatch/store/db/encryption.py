@@ -132,8 +132,8 @@ class SecretBox:
             ):  # of what cannot be read now, the keys that are here have the last word
                 self.refresh()
         raise StoreError(
-            "a stored secret cannot be opened with the present key",
-            "give vvwatch the key that it had before (VVWATCH_SECRET_KEY or secret.key in the state directory)",
+            "a stored secret cannot be opened with the current key",
+            "restore the previous key (VVWATCH_SECRET_KEY or secret.key in the state directory)",
         )
 
 
@@ -147,7 +147,7 @@ def _parsed(text: bytes) -> tuple[_Key, ...]:
         _key(line, number) for number, line in enumerate(lines, 1) if line and not line.startswith(b"#")
     )
     if not found:
-        raise InvalidInput("the key that seals secrets has the wrong form: there is no key", FORM)
+        raise InvalidInput("the secret key is malformed: it is empty", FORM)
     return found
 
 
@@ -155,4 +155,4 @@ def _key(line: bytes, number: int) -> _Key:
     try:
         return _Key(line, Fernet(line))
     except ValueError as error:
-        raise InvalidInput(f"the key that seals secrets has the wrong form (line {number})", FORM) from error
+        raise InvalidInput(f"the secret key is malformed (line {number})", FORM) from error

@@ -23,7 +23,7 @@ KEPT_SECONDS: Final = 86_400.0
 """How long a receipt is valid."""
 
 _AT_ONCE: Final = 500
-_HINT: Final = "take another Idempotency-Key for another request"
+_HINT: Final = "use a new Idempotency-Key for a different request"
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Claim:
     def require(self, content: str | None) -> None:
         """Raise RequestMismatch unless the content is the same."""
         if content != self.content:
-            raise RequestMismatch("this Idempotency-Key came with another request before", _HINT)
+            raise RequestMismatch("this Idempotency-Key was used for a different request", _HINT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,11 +234,11 @@ def require_latest(found: int, name: str) -> None:
     """Raise StoreError unless the database called `name`, of version `found`, has the latest version."""
     _refuse_newer(found)
     if found == 0:
-        raise StoreError(f"{name} holds no tables of vvwatch", "look at the address")
+        raise StoreError(f"{name} is not a vvwatch database", "check the address")
     if found < LATEST:
         raise StoreError(
             f"{name} has schema version {found}, not {LATEST}",
-            "start the daemon on it once: that brings it forward",
+            "start the daemon on it once to migrate it",
         )
 
 

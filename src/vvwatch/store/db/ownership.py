@@ -101,7 +101,9 @@ class Ownership:
             if locks_hold:
                 return
             message = f"cannot note who owns {self._subject} in {self._file}: {error.strerror}"
-            raise StoreError(message, "make room, and let the daemon's user write there") from error
+            raise StoreError(
+                message, "free some space, and make it writable for the daemon's user"
+            ) from error
         self._mine, self._displaced, self._looked_at = mine, False, time.time()
         self._ended.clear()
         threading.Thread(target=self._beat, name="ownership", daemon=True).start()

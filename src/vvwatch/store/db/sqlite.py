@@ -98,9 +98,7 @@ class SqliteDatabase:
         Raises StoreError if there is no database.
         """
         if not self.path.is_file():
-            raise StoreError(
-                f"there is no database {self.path}", "look at the address and the state directory"
-            )
+            raise StoreError(f"there is no database {self.path}", "check the address and the state directory")
         try:
             yield await self.read(self._version)
         finally:
@@ -168,7 +166,7 @@ class SqliteDatabase:
             self._refuses_writes |= writing
             lost = StoreUnavailable(
                 f"the database does not work: {error.orig}",
-                "make room on its disk, or look at the disk's health",
+                "free space on its disk, or check the disk's health",
             )
             self.works, self.trouble = False, lost.message
             self.tell(lost)

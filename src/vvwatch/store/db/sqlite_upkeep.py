@@ -80,7 +80,7 @@ def back_up(path: Path, file: Path) -> int:
     except (OSError, sa.exc.DatabaseError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error.orig)
         raise StoreError(
-            f"cannot write the backup {file}: {reason}", "choose a folder that may be written to and has room"
+            f"cannot write the backup {file}: {reason}", "choose a writable folder with enough space"
         ) from error
     return size
 
@@ -90,7 +90,7 @@ def _written(path: Path, draft: Path) -> None:
     found = [str(row[0]) for row in _executed(draft, "PRAGMA integrity_check")]
     if found != ["ok"]:
         raise StoreError(
-            f"the backup would be damaged: {found[0]}", "look at the database with `vvwatch db check`"
+            f"the backup would be damaged: {found[0]}", "check the database with `vvwatch db check`"
         )
     handle = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
     try:

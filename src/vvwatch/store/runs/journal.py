@@ -106,9 +106,7 @@ def _require_current(tx: Tx, owner: Owner) -> None:
 
 def superseded_error(owner: Owner) -> Superseded:
     """Return the error that stops a processor at once."""
-    return Superseded(
-        f"item {owner.item_id} of run {owner.run_id} is worked on by somebody else, or has ended"
-    )
+    return Superseded(f"item {owner.item_id} of run {owner.run_id} has another worker, or has ended")
 
 
 def read_plan(tx: Tx, owner: Owner) -> Plan | None:

@@ -28,7 +28,7 @@ from vvwatch.store.runs.journal import Holders, Owner
 from vvwatch.store.runs.spending import Change
 from vvwatch.store.schema import llm_calls, prompt_runs
 
-_LOST: Final = "it ended without an answer that was kept; what it may have cost is counted"
+_LOST: Final = "it ended without a stored answer; its estimated cost is counted"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class _StartBatch:
         if run.has_stopped and not owner.generation:
             return RunStopped(f"prompt run {owner.run_id} was cancelled")
         if run.results != Results.KEPT:
-            return RunStopped(f"the results of prompt run {owner.run_id} were dropped meanwhile")
+            return RunStopped(f"the results of prompt run {owner.run_id} were deleted meanwhile")
         return None
 
     def _reserved(self, asked: CallStart, row: Mapping[str, Any] | None, estimate: int | None) -> Call:

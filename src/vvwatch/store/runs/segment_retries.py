@@ -43,7 +43,7 @@ from vvwatch.store.schema import connectors, media, prompt_runs, run_items, segm
 from vvwatch.store.schema import exports as exports_table
 
 _DELETED: Final = "video_deleted", "the video was deleted"
-_DROPPED: Final = "results_dropped", "the results of the run were dropped meanwhile"
+_DROPPED: Final = "results_dropped", "the results of the run were deleted meanwhile"
 _WITH_RESULTS: Final = ItemStatus.COMPLETED, ItemStatus.PARTIAL
 _EXPORT_SECONDS: Final = 2.0  # an export that is being built from the run is waited for
 _SAME_SECONDS: Final = 1e-6
@@ -70,8 +70,8 @@ def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> SegmentRetry
     ordinal = _failed_ordinal(tx, found.item, segment_id)
     if found.run.results != Results.KEPT:
         raise Conflict(
-            f"the results of prompt run {run_id!r} were dropped: they are over [retention]",
-            "run the prompt anew",
+            f"the results of prompt run {run_id!r} were deleted by [retention]",
+            "run the prompt again",
         )
     _require_alone(tx, found.item.id, ordinal, segment_id)
     _find_processor(tx, found.run)
@@ -82,7 +82,7 @@ def request(tx: Tx, run_id: str, media_id: str, segment_id: str) -> SegmentRetry
         if planned is not None:
             tx.nudge(Kind.SEGMENT_RETRY, planned, tx.now, Priority.MANUAL)
             return get(tx, planned.id)
-        raise Conflict(f"segment {segment_id!r} is being tried again already", "wait for that to end")
+        raise Conflict(f"segment {segment_id!r} is already being retried", "wait until that ends")
     tx.enqueue(Kind.SEGMENT_RETRY, retry_id, 0, tx.now, Priority.MANUAL)
     return get(tx, retry_id)
 
@@ -94,7 +94,7 @@ def _require_alone(tx: Tx, item_id: int, ordinal: int, segment_id: str) -> None:
     other = table.c.ordinal != WHOLE if ordinal == WHOLE else table.c.ordinal == WHOLE
     if tx.first(sa.select(table.c.id).where(*open_, other).limit(1)) is not None:
         what = "one of its segments" if ordinal == WHOLE else "all of the media item"
-        raise Conflict(f"{what} is being tried again beside {segment_id!r}", "wait for that to end")
+        raise Conflict(f"{what} is being retried together with {segment_id!r}", "wait until that ends")
 
 
 def _find_processor(tx: Tx, run: Run) -> None:
@@ -117,21 +117,21 @@ def _failed_ordinal(tx: Tx, item: RunItem, segment_id: str) -> int:
     """Return the ordinal of the failed segment. Raises NotFound, or Conflict if it did not fail."""
     item_id, ordinal = segment_of(segment_id) or (0, 0)
     if item_id != item.id:
-        raise NotFound("segment", segment_id, "GET …/failed-segments tells what can be retried")
+        raise NotFound("segment", segment_id, "GET …/failed-segments lists what can be retried")
     if ordinal == WHOLE:
         failed = item.status == ItemStatus.FAILED or item.error_code == WHOLE_FAILED
     elif item.status not in _WITH_RESULTS and item.error_code != SEGMENTS_FAILED:
         raise Conflict(
             f"segment {segment_id!r} belongs to a media item that is {item.status}",
-            "GET …/failed-segments tells what can be retried",
+            "GET …/failed-segments lists what can be retried",
         )
     else:
         row = tx.first(sa.select(segment_results.c.error).where(*_is_segment(item.id, ordinal)))
         if row is None:
-            raise NotFound("segment", segment_id, "GET …/failed-segments tells what can be retried")
+            raise NotFound("segment", segment_id, "GET …/failed-segments lists what can be retried")
         failed = row.error is not None
     if not failed:
-        raise Conflict(f"segment {segment_id!r} did not fail", "GET …/failed-segments tells what did")
+        raise Conflict(f"segment {segment_id!r} did not fail", "GET …/failed-segments lists what did")
     return ordinal
 
 
@@ -321,7 +321,7 @@ def _find_same_segment(tx: Tx, item: RunItem, ordinal: int, result: ProcessingRe
 
 def _fail_again(tx: Tx, job: Job, item: RunItem, ordinal: int, found: Segment | None) -> RetryEnd | None:
     if found is None:
-        return fail(tx, job, "segment_moved", "the media is not cut there any more: run the prompt anew")
+        return fail(tx, job, "segment_moved", "the media is cut differently now: run the prompt again")
     _replace_segment(tx, item, ordinal, found)
     return fail(tx, job, "segment_failed", found.error or "")
 

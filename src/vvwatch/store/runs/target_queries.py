@@ -71,7 +71,7 @@ def find_index_id(tx: Tx, name: str) -> str:
     named = sa.select(table.c.id).where(table.c.name == name, is_not_deleted(table.c.id))
     found = tx.first(named.order_by(table.c.created_at, table.c.id).limit(1))
     if found is None:
-        raise NotFound("index", name, "GET /indexes tells which there are")
+        raise NotFound("index", name, "GET /indexes lists them")
     return str(found.id)
 
 
@@ -85,7 +85,7 @@ def resolve_import(tx: Tx, job_id: str) -> tuple[Target, str | None]:
     whole = MediaSet("import_job", job_id, awaited=job.status not in TERMINAL)
     if not whole.awaited and tx.first(select_media(whole).limit(1)) is None:
         raise InvalidInput(
-            f"import job {job_id!r} made no media", "GET …/files tells what became of its files"
+            f"import job {job_id!r} made no media", "GET …/files shows what happened to its files"
         )
     followed = job.prompt_preset or tx.first(
         sa.select(prompt_runs.c.id).where(prompt_runs.c.import_job_id == job_id)

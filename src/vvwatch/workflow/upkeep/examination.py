@@ -164,7 +164,7 @@ class Examiner:
         async def look() -> Iterable[Finding]:
             await self._database.check()
             return [
-                Finding("writing", "ok", "a transaction goes through"),
+                Finding("writing", "ok", "a transaction succeeds"),
                 *findings.database_findings(await self._database.read(read_condition)),
             ]
 

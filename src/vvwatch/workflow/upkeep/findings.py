@@ -25,7 +25,7 @@ from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.db import migrations
 from vvwatch.store.models.runs import PausedProcessor
 
-_COMPATIBILITY: Final = "look the store up in docs/compatibility.md, which says what is done about it"
+_COMPATIBILITY: Final = "see the store's entry in docs/compatibility.md"
 _LARGE_WAL_BYTES: Final = 256 << 20
 _SKEW_NOTED_SECONDS: Final = 60.0
 _SKEW_REFUSED_SECONDS: Final = 900.0
@@ -34,9 +34,9 @@ _LATE: Final = (2, 300.0)
 _FAR_TOO_LATE: Final = (5, 3600.0)
 _SOURCE_STATES: Final = {"degraded": "warning", "failed": "problem"}
 _REFUSED: Final = {
-    "malformed": "look who else writes to the queue; only the store's own notifications belong there",
-    "foreign": "let the notifications of other buckets go to a queue of their own",
-    "unmatched": "narrow the notification to the prefixes that are watched",
+    "malformed": "find out who else writes to the queue; only the store's own notifications belong there",
+    "foreign": "send notifications of other buckets to another queue",
+    "unmatched": "narrow the notification to the watched prefixes",
 }
 
 
@@ -49,12 +49,8 @@ def database_findings(condition: Condition) -> Iterator[Finding]:
     yield Finding("size", "ok", f"{condition.size_bytes / 1e6:.1f} MB")
     if condition.wal_bytes is not None:
         large = condition.wal_bytes > _LARGE_WAL_BYTES
-        detail = f"{condition.wal_bytes / 1e6:.1f} MB wait to be brought into the database"
-        fix = (
-            "sudo systemctl restart vvwatch  # something reads for so long that they cannot be"
-            if large
-            else ""
-        )
+        detail = f"{condition.wal_bytes / 1e6:.1f} MB wait for a checkpoint"
+        fix = "sudo systemctl restart vvwatch  # a long read blocks the checkpoint" if large else ""
         yield Finding("write-ahead log", "warning" if large else "ok", detail, fix)
 
 
@@ -82,9 +78,7 @@ def automation_findings(
     learnt = Learnt.of(row.cadence)
     if learnt.stretched:
         wanted = ceil(learnt.calls * 3600 / row.scan_seconds)
-        detail = (
-            f"is listed less often than wanted, to keep to {row.max_list_calls_per_hour} requests an hour"
-        )
+        detail = f"is listed less often than configured, to stay within {row.max_list_calls_per_hour} requests an hour"
         yield Finding(
             "cadence", "warning", detail, f"max_list_calls_per_hour = {wanted}  # of the automation"
         )
@@ -110,10 +104,10 @@ def describe_missing(row: sa.Row[Any]) -> tuple[str, str] | None:
 
 def _source_finding(source: SourceHealth | None, now: float) -> Finding:
     if source is None:
-        return Finding("changes", "ok", "are learnt of by listing")
+        return Finding("changes", "ok", "are found by listing")
     since = f" for {now - source.since:.0f} s" if source.since else ""
     why = f": {source.reason}" if source.reason else ""
-    detail = f"are told of; the source has been {source.state}{since}{why}"
+    detail = f"are reported; the source has been {source.state}{since}{why}"
     state = _SOURCE_STATES.get(source.state, "ok")
     return Finding(
         "changes", state, detail, source.hint or ("" if state == "ok" else "journalctl -u vvwatch")
@@ -124,7 +118,7 @@ def _scan_finding(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Fi
     last_at = row.last_scan_at if swept is None else swept.finished_at
     age = now - max(last_at or row.created_at or now, row.updated_at or 0.0)
     known = (
-        "none was complete yet" if last_at is None else f"the last one was complete {now - last_at:.0f} s ago"
+        "none was complete yet" if last_at is None else f"the last one completed {now - last_at:.0f} s ago"
     )
     period = full_scan_seconds(row)
     detail = f"{known}; one is due every {period:.0f} s"
@@ -202,31 +196,31 @@ _ADVICE: Final = (
         "the TLS certificate",
         "name its authority as ca_file in [webhooks], renew it, or correct the webhook's host",
     ),
-    ("TLS failed: what listens", "let the receiver speak https, or correct the port in the webhook's url"),
-    ("TLS failed", "let the receiver offer TLS 1.2 or newer"),
-    ("no answer within", "let the receiver answer with a status of 2xx first, and do its work after that"),
-    ("the host cannot be reached", "look at the network and the firewall between here and the receiver"),
-    ("does not resolve", "correct the host in the webhook's url, or mend the name service"),
+    ("TLS failed: what listens", "make the receiver speak https, or correct the port in the webhook's url"),
+    ("TLS failed", "make the receiver offer TLS 1.2 or newer"),
+    ("no answer within", "make the receiver answer with a 2xx status first, and do its work afterwards"),
+    ("the host cannot be reached", "check the network and the firewall between here and the receiver"),
+    ("does not resolve", "correct the host in the webhook's url, or fix DNS"),
     ("resolves to a link-local", "correct the host in the webhook's url: no option allows such an address"),
     (
         "resolves to a private address",
         "correct the host in the webhook's url, or name its network in [webhooks] allow_networks",
     ),
     ("the address is not https", "use https, or set allow_http in [webhooks]"),
-    ("the receiver answered 401", "let the receiver accept requests that carry the webhook's signature"),
-    ("the receiver answered 403", "let the receiver accept requests that carry the webhook's signature"),
+    ("the receiver answered 401", "make the receiver accept requests with the webhook's signature"),
+    ("the receiver answered 403", "make the receiver accept requests with the webhook's signature"),
     ("the receiver answered 404", "correct the path in the webhook's url"),
-    ("the receiver answered 405", "let the receiver take POST requests at that path"),
+    ("the receiver answered 405", "make the receiver accept POST requests at that path"),
     ("the receiver answered 3", "name the final address in the webhook's url: redirects are not followed"),
     ("the receiver answered 410", "the receiver asked for no more events: correct the webhook's url"),
-    ("the receiver answered 5", "look at the receiver's own log: it broke while it took the event"),
+    ("the receiver answered 5", "check the receiver's log: it failed while it handled the event"),
 )
 
 
 def webhook_advice(error: str) -> str:
     """Return how to fix a webhook whose last attempt failed with this error."""
     found = next((told for words, told in _ADVICE if words in error), "")
-    return found or "let its receiver answer with a status of 2xx"
+    return found or "make its receiver answer with a 2xx status"
 
 
 def automation_remarks(
@@ -245,14 +239,14 @@ def automation_remarks(
 def export_findings(row: sa.Row[Any]) -> Iterator[Finding]:
     """Yield findings about an export automation."""
     if row.enabled and row.paused:
-        detail = f"are paused: what is found in {row.index_id} is not delivered"
+        detail = f"are paused: results of {row.index_id} are not delivered"
         yield Finding("exports", "warning", detail, resume_exports_hint(row.index_id))
 
 
 def failure_finding(failure: Failure) -> Finding:
     """Return the finding about a failure; a waiting one affects the work under way now."""
     waits = failure.state == "waiting"
-    detail = f"{failure.what}; it is tried again by itself" if waits else failure.what
+    detail = f"{failure.what}; it is retried automatically" if waits else failure.what
     return Finding(failure.state, "problem" if waits else "warning", detail, next_step(failure))
 
 
@@ -266,14 +260,14 @@ _NEXT: Final = {
 def next_step(failure: Failure) -> str:
     """Return the next command to run. A run requested over the API has no import job to show."""
     if failure.state == "waiting":
-        return "mend that: no retry is needed"
+        return "fix the cause: it is retried automatically"
     if failure.kind != "prompt_run":
         return _NEXT[failure.kind].format(id=failure.id)
     return f"vvwatch jobs show {failure.job_id}" if failure.job_id else f"vvwatch retry {failure.id}"
 
 
 _RESTART: Final = "sudo systemctl restart vvwatch"
-_OR_RESTART: Final = f"; after a change of the configuration or a key instead: {_RESTART}"
+_OR_RESTART: Final = f"; after changing the configuration or a key: {_RESTART}"
 
 
 def pause_finding(row: PausedProcessor) -> Finding:
@@ -312,8 +306,8 @@ def resume_exports_hint(index_id: str) -> str:
 
 def describe_bad_keys(found: BadKeys) -> tuple[str, str]:
     """Return what clients at an address did, and what to do about it."""
-    what = f"sent keys that open nothing {found.times:,} times since {iso(found.first_at)}"
-    return what, "vvwatch audit --action request.refused  # a client with an old key, or somebody who guesses"
+    what = f"sent invalid keys {found.times:,} times since {iso(found.first_at)}"
+    return what, "vvwatch audit --action request.refused  # a client with an old key, or somebody guessing"
 
 
 def bad_keys_finding(found: BadKeys) -> Finding:

@@ -54,8 +54,8 @@ def _check_file_system(state_dir: Path) -> Iterator[Finding]:
     if mount is None:
         return
     safe = mount.keeping is Keeping.SAFE
-    detail = mount.kind if safe else f"{mount.kind}: no safe place for SQLite, and a slow one for the spool"
-    fix = "" if safe else "move the state to a local disk, and name it with state_dir"
+    detail = mount.kind if safe else f"{mount.kind}: not safe for SQLite, and slow for the spool"
+    fix = "" if safe else "move the state to a local disk, and set state_dir"
     yield Finding("file system of the state", "ok" if safe else "warning", detail, fix)
 
 
@@ -64,7 +64,9 @@ def _check_inodes(roots: Sequence[Path]) -> Iterator[Finding]:
     for root in roots:
         mount = mount_at(root)
         if mount is not None and not mount.has_lasting_inodes:
-            detail = f"{root} ({mount.kind}): by size and time alone, since inode numbers do not last there"
+            detail = (
+                f"{root} ({mount.kind}): by size and time alone, because inode numbers are not stable there"
+            )
             yield Finding("versions of files", "ok", detail)
 
 
@@ -95,11 +97,11 @@ def _check_spool(spool: Path) -> Finding:
     if not os.access(spool, os.W_OK | os.X_OK):
         owner = spool.stat().st_uid
         fix = f"chown -R {os.geteuid()} {shlex.quote(str(spool))}"
-        return Finding("spool", "problem", f"{spool} belongs to user {owner} and may not be written", fix)
+        return Finding("spool", "problem", f"{spool} belongs to user {owner} and is not writable", fix)
     disk = os.statvfs(spool)
     largest = spool_room_bytes(disk.f_blocks * disk.f_frsize, max_bytes=sys.maxsize)
     state = "warning" if largest < COMFORTABLE_SPOOL_BYTES else "ok"
-    fix = "" if state == "ok" else "give state_dir a larger disk (in a container a volume, no tmpfs)"
+    fix = "" if state == "ok" else "put state_dir on a larger disk (in a container a volume, not tmpfs)"
     return Finding("spool", state, f"takes objects of up to {largest / 1e9:.1f} GB", fix)
 
 
