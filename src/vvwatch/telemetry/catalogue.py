@@ -256,7 +256,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
         "A window becomes an import job (automation, window, reason, objects, import_job).",
         count("windows_closed_total", "reason"),
     ),
-    # what becomes of a window
+    # the import jobs
     "import.started": info("An import job starts (import_job, files)."),
     "import.listing_retried": warning(
         "A one-time import job could not list its connector and is retried (import_job, connector, attempt, error).",

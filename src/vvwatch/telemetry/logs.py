@@ -78,7 +78,7 @@ def _build_renderers(format_: str, stream: TextIO, environ: Mapping[str, str]) -
     return [
         structlog.processors.TimeStamper("iso", utc=True),
         structlog.processors.format_exc_info,
-        # Where the stream cannot show everything, escapes of JSON keep the line valid.
+        # JSON escapes keep the line valid if the stream cannot encode everything.
         structlog.processors.JSONRenderer(default=str, ensure_ascii=_encoding(stream) != "utf-8"),
     ]
 

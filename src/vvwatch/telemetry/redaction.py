@@ -12,7 +12,7 @@ _SECRET_TEXT: Final = re.compile(r"(sk_live_|whsec_)[A-Za-z0-9+/=_-]+")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _OBJECT_NAMES: Final = frozenset({"object_key", "object_keys", "prefix", "uri", "path", "title"})
 _SPEAKING: Final = frozenset({"error", "reason"})
-# As `repr` quotes: the mark that the text does not hold. An apostrophe within a word opens nothing.
+# As `repr` quotes: with the mark that the text lacks. An apostrophe within a word opens no quote.
 _QUOTED: Final = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)""")
 
 

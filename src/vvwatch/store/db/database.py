@@ -31,8 +31,8 @@ from vvwatch.store.db.signals import Signal
 P = ParamSpec("P")
 T = TypeVar("T")
 _SKEW_SECONDS = 5.0
-_RETRIED_WITHIN_SECONDS = 86_400.0  # a store may ask for so much patience
-_SCANNED_WITHIN_SECONDS = 1.2 * LONGEST_RETRY_SECONDS  # a scan that failed is tried again sooner
+_RETRIED_WITHIN_SECONDS = 86_400.0  # a store may ask to wait this long
+_SCANNED_WITHIN_SECONDS = 1.2 * LONGEST_RETRY_SECONDS  # failed scans are retried sooner
 
 ENTITIES: Mapping[Kind, sa.Table] = {
     Kind.SCAN: schema.import_automations,
@@ -68,7 +68,7 @@ class Tx:
     serial: Iterator[int] = field(default_factory=count)
     jobs: list[Job] = field(default_factory=list)
     processors: ProcessorNames = field(default_factory=ProcessorNames)
-    place: int | None = None  # of its events, among all that are announced; None when it has none
+    place: int | None = None  # of its events in the order of all events; None without events
 
     def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
         """Run one statement; a list of mappings as `parameters` runs it for each."""

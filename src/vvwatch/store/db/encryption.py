@@ -127,9 +127,7 @@ class SecretBox:
             for key in self._ring():
                 if (text := key.opened(sealed)) is not None:
                     return key, text
-            with suppress(
-                InvalidInput
-            ):  # of what cannot be read now, the keys that are here have the last word
+            with suppress(InvalidInput):  # unreadable keys change nothing: the ones in use decide
                 self.refresh()
         raise StoreError(
             "a stored secret cannot be opened with the current key",

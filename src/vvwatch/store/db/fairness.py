@@ -20,8 +20,8 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.schema import import_files, import_jobs, prompt_runs, run_items
 
-_SOON_SECONDS: Final = 5.0  # replicas' clocks differ a little, and transactions overtake each other
-_MOST_MANUAL: Final = 100  # a person waits for the beginning; everybody else must not wait for the end
+_SOON_SECONDS: Final = 5.0  # nodes' clocks differ a little, and transactions overtake each other
+_MOST_MANUAL: Final = 100  # a person waits for the first pieces only; the rest must not delay others
 
 
 @dataclass(frozen=True, slots=True, eq=False)

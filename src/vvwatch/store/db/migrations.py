@@ -34,7 +34,7 @@ def _to_2(conn: sa.Connection) -> None:
         "prompt_runs ADD COLUMN results TEXT NOT NULL DEFAULT 'kept'",
     ):
         conn.exec_driver_sql(f"ALTER TABLE {column}")
-    conn.exec_driver_sql("UPDATE prompt_runs SET processor = 'technical'")  # there was no other
+    conn.exec_driver_sql("UPDATE prompt_runs SET processor = 'technical'")  # it was the only one
     conn.exec_driver_sql("DROP TABLE jobs")
     schema.jobs.create(conn)
     schema.facts.create(conn)
@@ -94,10 +94,10 @@ def _to_4(conn: sa.Connection) -> None:
     _name_export_automations(conn)
     conn.exec_driver_sql(
         "DROP INDEX IF EXISTS run_items_failed"
-    )  # of failed items alone, without failed segments
+    )  # it covered only failed items, not failed segments
     _index(conn, *_CHANGED_BY_4, but=frozenset())
     conn.exec_driver_sql("UPDATE import_files SET status = 'pending' WHERE status = 'waiting'")
-    if conn.dialect.name == "postgresql":  # a node of version 3 may still be at work, and names no status
+    if conn.dialect.name == "postgresql":  # a node of version 3 may still run, and sets no status
         conn.exec_driver_sql("ALTER TABLE import_files ALTER COLUMN status SET DEFAULT 'pending'")
 
 

@@ -280,7 +280,7 @@ def _lives(other: Record) -> bool | None:
     if not other.boot or not other.started or (other.boot, other.space) != (_boot(), _space()):
         return None
     if other.pid == os.getpid():
-        return False  # an earlier use of the file, of which nothing else is left, did not clear it
+        return False  # left over from an earlier use of the file
     return None if _is_hidden(other.pid) else _started(other.pid) == other.started
 
 

@@ -35,15 +35,15 @@ _CHECK_SECONDS: Final = 5.0
 _MOST_RACES: Final = 40
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _LONGEST_PAUSE_SECONDS: Final = 1.0
-_DUPLICATE_SECONDS: Final = 0.05  # several may have been about to insert the same; then it is there
-_SETUP_LOCK: Final = 7_662_841_001  # advisory: one replica at a time brings the schema up to date
+_DUPLICATE_SECONDS: Final = 0.05  # another transaction inserted the same row; now it exists
+_SETUP_LOCK: Final = 7_662_841_001  # advisory lock: one node at a time migrates the schema
 
-# A frozen process must not keep others from the rows that it holds.
+# A frozen process must not keep its rows locked.
 _SERVER_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "15s",
     "lock_timeout": "30s",
     "jit": "off",
-    # A scan of a whole table conflicts with every writer to it, and the planner prefers one where it believes the
+    # A sequential scan conflicts with every writer to the table, and the planner prefers one if it believes the
     # table to be as empty as it was at its last look.
     "enable_seqscan": "off",
     "timezone": "UTC",
@@ -285,7 +285,7 @@ def sqlstate(error: BaseException | None) -> str:
 def is_away(error: BaseException) -> bool:
     """Return whether the server is unreachable, in trouble, or rejects us."""
     if isinstance(error, asyncpg.InterfaceError):
-        return not isinstance(error, ValueError)  # a value that cannot be sent is ours to mend
+        return not isinstance(error, ValueError)  # a value that cannot be sent is our bug
     if isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError):
         return True
     if isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:

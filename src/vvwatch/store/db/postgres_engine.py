@@ -45,7 +45,7 @@ _RESTART_SECONDS: Final = 1.0
 _KEPT_SECONDS: Final = 3600.0
 _PRUNED_AT_ONCE: Final = 5_000
 
-# What a job did is told by our own tables and logs; the engine's log need not survive a crash of the server.
+# Our own tables and logs record what a job did; the engine's log need not survive a crash of the server.
 _SETTINGS: Final = DBSettings(durability=Durability.balanced)
 
 _queue = sa.table(
@@ -181,7 +181,7 @@ class PgQueuerEngine:
             except Exception as error:  # noqa: BLE001  # a handler's bug must not stop the others
                 self._report(job, error)
                 wait = backoff(job.attempt + 1, base_seconds=1.0, cap_seconds=300.0, sample=0.5)
-                name = type(error).__name__  # its text may hold what the engine's log must not
+                name = type(error).__name__  # its text may contain secrets
                 raise RetryRequested(delay=timedelta(seconds=wait), reason=name) from None
             finally:
                 self._under_way[kind] -= 1
@@ -206,7 +206,7 @@ class _LanedManager(QueueManager):
 
     def forget_job(self, job_id: JobId, context: models.Context, task: asyncio.Task[None]) -> None:
         super().forget_job(job_id, context, task)
-        if job_id not in self.job_context:  # else it is running again
+        if job_id not in self.job_context:  # otherwise it runs again
             self._lane_of.pop(job_id, None)
             self._moved.set()
 
@@ -238,7 +238,7 @@ class _LanedManager(QueueManager):
 
     async def _taken(self, lane: Lane, heartbeat_timeout: timedelta) -> list[models.Job]:
         unlimited = EntrypointExecutionParameter(concurrency_limit=0)
-        self._empty_at[lane] = monotonic()  # before the answer, which does not know what is put meanwhile
+        self._empty_at[lane] = monotonic()  # before the answer, which misses jobs added meanwhile
         jobs = await self.queries.dequeue(
             batch_size=self._free(lane),
             entrypoints={QueueEntrypoint(queue): unlimited for queue in lane.queues},

@@ -22,7 +22,7 @@ _PRIORITIES: tuple[sa.ColumnElement[int], ...] = tuple(
     sa.literal_column(str(priority.value)) for priority in Priority
 )
 _STORE_RETRY_SECONDS = 5.0
-_LONGEST_NAP_SECONDS = 30.0  # so that a clock that jumps or a suspended machine heals by itself
+_LONGEST_NAP_SECONDS = 30.0  # bounds the delay after a clock jump or a suspend
 
 
 class SqliteEngine:
@@ -109,7 +109,7 @@ class SqliteEngine:
                 for job in started:
                     self._busy[self._lane_of[job.queue]] += 1
                     tasks.start_soon(self._one, handlers[job.kind], job)
-                await anyio.lowlevel.checkpoint()  # what ends at once is acknowledged by the very next turn
+                await anyio.lowlevel.checkpoint()  # acknowledge jobs that end at once in the next turn
                 if not started and not self._ended and not self._drained():
                     await self._nap(next_at)
 

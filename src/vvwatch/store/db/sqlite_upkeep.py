@@ -124,7 +124,7 @@ def _publish(draft: Path, file: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        draft.rename(file)  # FAT and some network shares; that nothing stands there was looked at before
+        draft.rename(file)  # FAT and some network shares; the caller checked that the file does not exist
     folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -41,7 +41,7 @@ class MediaSet:
     awaited: bool = False
 
 
-# What the media belong to, and their order in it, as an index has it.
+# The column of the owner, and the order of its media, as in an index.
 _MEDIA_SETS: Final[Mapping[str, tuple[sa.Column[Any], sa.Column[Any]]]] = {
     "index": (media.c.index_id, media.c.id),
     "import_job": (media.c.import_job_id, media.c.key),

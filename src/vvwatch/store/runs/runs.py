@@ -193,7 +193,7 @@ def begin_item(tx: Tx, job: Job) -> ItemWork | None:
     if run.status in machine.TERMINAL:
         cancel_item(tx, job)
         return None
-    if row.status == "deleted":  # while the run took it in
+    if row.status == "deleted":  # while it was added to the run
         fail_item(tx, job, "video_deleted", "the video was deleted")
         return None
     if run.status == RunStatus.PENDING:

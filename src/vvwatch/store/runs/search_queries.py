@@ -26,7 +26,7 @@ Level = Literal["segment", "video"]
 WHOLE: Final = 2**53
 """The ordinal of a position after all segments of a media item."""
 
-_NO_MEDIA: Final = ""  # before every other id: all of the run was looked at
+_NO_MEDIA: Final = ""  # before every other id: all of the run was read
 _RUNS_AT_ONCE: Final = 64
 _ITEMS_AT_ONCE: Final = 1_000
 _WHOLE_AT_ONCE: Final = 100
@@ -76,9 +76,7 @@ class SearchChunk:
 
 class _Items(NamedTuple):
     rows: Sequence[SearchItem]
-    behind: (
-        SearchPosition | None
-    )  # where to go on when all of them were looked at; None when there is nothing more
+    behind: SearchPosition | None  # where to continue after all of them; None at the end
 
 
 def require_scope(tx: Tx, scope: SearchScope) -> None:
@@ -134,7 +132,7 @@ def _list_runs(tx: Tx, scope: SearchScope, after: SearchPosition | None) -> Sequ
     wanted += [columns.id.in_(scope.run_ids)] if scope.run_ids else []
     if after is not None:
         wanted += [columns.id < after.run_id if after.media_id == _NO_MEDIA else columns.id <= after.run_id]
-    if scope.index_ids:  # a run over chosen media is of none
+    if scope.index_ids:  # a run over selected media has no index
         wanted += [sa.or_(columns.index_id.in_(scope.index_ids), columns.index_id.is_(None))]
     chosen = sa.select(columns.id, columns.total_items).where(*wanted)
     return tx.all(chosen.order_by(columns.id.desc()).limit(_RUNS_AT_ONCE))

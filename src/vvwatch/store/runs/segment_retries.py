@@ -45,7 +45,7 @@ from vvwatch.store.schema import exports as exports_table
 _DELETED: Final = "video_deleted", "the video was deleted"
 _DROPPED: Final = "results_dropped", "the results of the run were deleted meanwhile"
 _WITH_RESULTS: Final = ItemStatus.COMPLETED, ItemStatus.PARTIAL
-_EXPORT_SECONDS: Final = 2.0  # an export that is being built from the run is waited for
+_EXPORT_SECONDS: Final = 2.0  # the pause while an export of the run is built
 _SAME_SECONDS: Final = 1e-6
 
 

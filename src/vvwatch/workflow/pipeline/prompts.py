@@ -30,7 +30,7 @@ def _find_problems(
     try:
         wanted, prompt = choose_prompt(config, automation)
     except ModelNotConfigured as error:
-        # The file has it, and this daemon does not: it read the file anew.
+        # The file has it but this daemon does not: the file was reloaded.
         place = ("automations", name, "prompt", "processing_model")
         hint = "restart vvwatch: new processors count from the next start on"
         yield _to_problem(config, place, error.message, config.processor_names.choices(), hint)
