@@ -125,7 +125,7 @@ CATALOGUE: Final[dict[str, EventSpec]] = {
     ),
     "database.available": info("The database works again (outage_seconds, failures)."),
     "request.failed": error(
-        "A request failed with an internal error (500) (request_id, method, path, error).",
+        "A request failed with an internal error, 500 (request_id, method, path, error).",
         count_failure("request"),
     ),
     "connection.refused": once(
