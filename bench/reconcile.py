@@ -119,7 +119,7 @@ async def sweep(storage: RemoteStorage, database: SqliteDatabase) -> None:
     [(row, _)] = await database.read(automations.list_active)
     telemetry = Telemetry("bench", configure_logging("json", "error", io.StringIO()))
     watcher = Watcher(database, SystemClock(), telemetry, lambda _: storage, lambda: 0.5)
-    await watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at))
+    await watcher.scan(Job(Kind.SCAN, row.id, row.revision, row.next_at or 0.0))
     [report] = await database.read(scans.list_reports, row.id, 1)
     if not report.proof or report.remark or report.created:
         sys.exit(f"the sweep did not find everything as it was: {report}")

@@ -26,6 +26,7 @@ from vvwatch.store.delivery.deliveries import AttemptResult, EndedAttempt
 from vvwatch.store.delivery.webhooks import WebhookSpec
 from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.runs import runs
 from vvwatch.store.schema import import_jobs, media
 from vvwatch.store.watching import ledger, windows
@@ -49,7 +50,7 @@ class Story:
     webhook_id: str
 
 
-def prepared(tx: Tx) -> sa.Row[Any]:
+def prepared(tx: Tx) -> ImportAutomation:
     """The automation of an index whose parts all stand in the database."""
     return prepare(tx)
 
@@ -100,7 +101,7 @@ async def _webhook(database: Database) -> sa.Row[Any]:
 
 
 async def window(
-    database: Database, clock: FakeClock, automation: sa.Row[Any], found: list[StorageObject]
+    database: Database, clock: FakeClock, automation: ImportAutomation, found: list[StorageObject]
 ) -> None:
     """A window with these objects, closed by its quiet time."""
     await database.write(windows.accept_objects, automation.id, automation.generation, found)

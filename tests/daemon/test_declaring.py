@@ -21,6 +21,7 @@ from vvwatch.daemon.wiring import Components, build_components
 from vvwatch.errors import VvwatchError
 from vvwatch.ports import Job, Kind
 from vvwatch.store.admin import audit
+from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.schema import connectors, import_automations, webhooks
@@ -249,7 +250,7 @@ async def test_what_is_on_a_disabled_connector_stands_still_and_says_so(
 async def test_a_storage_is_opened_once_and_remembers(components: Components, tmp_path: Path) -> None:
     """Else each import would meet an empty mount point with fresh eyes and take its files for deleted."""
     await apply_declarations(components, config(tmp_path, automation("mine", "one")))
-    [connector] = await all_rows(components, connectors)
+    [connector] = await components.database.read(catalog.list_connectors)
     assert components.storages(connector) is components.storages(connector)
 
 

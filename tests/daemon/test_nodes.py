@@ -21,6 +21,7 @@ from vvwatch.ports import Kind
 from vvwatch.providers.local.source import FolderSource
 from vvwatch.store.admin import keys
 from vvwatch.store.admin.secret_keys import KEY_FILE
+from vvwatch.store.catalog import catalog
 from vvwatch.store.db.queues import queue_of
 from vvwatch.store.schema import connectors, import_automations
 from vvwatch.store.watching import automations
@@ -97,7 +98,7 @@ async def test_work_on_a_nodes_own_folder_waits_in_its_own_queue(
 
 async def test_only_its_own_node_opens_a_folder(nodes: tuple[Components, Components]) -> None:
     a, b = nodes
-    rows = await a.database.read(lambda tx: tx.all(sa.select(connectors)))
+    rows = await a.database.read(catalog.list_connectors)
     [mine] = [row for row in rows if row.id == "conn_mine"]
     a.storages(mine)
     with pytest.raises(OnAnotherNode, match="is on the node 'a'; this one is 'b'"):

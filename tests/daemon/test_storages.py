@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import pytest
-import sqlalchemy as sa
 
 from tests.providers.gcs.gcs_places import service_account
 from vvwatch.config import Config, load
@@ -21,6 +20,7 @@ from vvwatch.providers.gcs.storage import GcsStorage
 from vvwatch.providers.s3.storage import S3Storage
 from vvwatch.providers.spool import Spool
 from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.models.catalog import Connector
 
 pytestmark = pytest.mark.anyio
 
@@ -183,7 +183,7 @@ async def test_all_are_closed_at_the_end_the_replaced_ones_as_well(
 ) -> None:
     told: list[str] = []
 
-    def opened(self: Storages, connector: sa.Row[Any], _: object) -> Any:
+    def opened(self: Storages, connector: Connector, _: object) -> Any:
         broken = OSError("the connection is gone") if connector.id == "conn_b" else None
         return Closing(told, f"{connector.id} {connector.settings['bucket']}", broken)
 

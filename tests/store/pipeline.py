@@ -14,6 +14,7 @@ from vvwatch.ports import Job, Kind
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec, PromptSpec
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.watching import automations
 
 POLICY = WindowPolicy(300, 1800, 10_000)
@@ -55,7 +56,7 @@ def obj(key: str, version: str = "v1", size_bytes: int = 100) -> StorageObject:
     return StorageObject(key, version, size_bytes, 1_789_999_000.0, 1_789_999_000.0)
 
 
-def prepare(tx: Tx, /, policy: WindowPolicy = POLICY, **overrides: Any) -> sa.Row[Any]:
+def prepare(tx: Tx, /, policy: WindowPolicy = POLICY, **overrides: Any) -> ImportAutomation:
     """An index with an import and an export automation over two local connectors."""
     catalog.seed_default_prompt(
         tx,

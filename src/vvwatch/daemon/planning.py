@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, cast
+from typing import Final
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
 
-from vvwatch.config import CloudConnector, Config, Connector, LocalConnector, ids
+from vvwatch.config import CloudConnector, Config, LocalConnector, ids
+from vvwatch.config import Connector as DeclaredConnector
 from vvwatch.config.models import Automation
 from vvwatch.core.costs import Forecast, LearntBy, Watch, calls_of, forecast
 from vvwatch.core.durations import parse_duration
@@ -25,6 +24,7 @@ from vvwatch.errors import VvwatchError
 from vvwatch.ports import Storage
 from vvwatch.providers.spool import Spool
 from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.models.catalog import Connector
 from vvwatch.workflow.listings import closing
 
 _MOST_OBJECTS: Final = 1_000_000
@@ -54,19 +54,6 @@ class Planned:
     forecast: Forecast | None = None
     work: Work | None = None
     error: VvwatchError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _ConnectorRow:
-    """The columns of a connector that opening a storage needs."""
-
-    id: str
-    provider: str
-    settings: Mapping[str, Any]
-    credentials: bytes | None
-    node: str
-    status: str = "active"
-    builtin: bool = False
 
 
 async def plan_automations(
@@ -131,13 +118,31 @@ class _Planner:
         work = self._forecaster.work(automation, size.objects)
         return Planned(name, automation, learnt_by, size, forecast(watch), work)
 
-    def _row(self, name: str) -> sa.Row[Any]:
+    def _row(self, name: str) -> Connector:
         """Return the connector as the database would."""
         wanted, secret = self._config.connectors[name], self._config.connector_secrets.get(name)
         sealed = None if secret is None else self._box.seal(secret.reveal())
         node = wanted.node if isinstance(wanted, LocalConnector) and self._config.replicated else None
-        row = _ConnectorRow(ids.connector_id(name), wanted.type, wanted.location, sealed, node or "")
-        return cast("sa.Row[Any]", row)
+        return Connector(
+            id=ids.connector_id(name),
+            name=name,
+            provider=wanted.type,
+            status="active",
+            scopes=list(wanted.scopes),
+            import_mode=wanted.import_mode,
+            export_base_path=wanted.export_base_path,
+            settings=dict(wanted.location),
+            node=node or "",
+            events=None,
+            credentials=sealed,
+            declared=True,
+            builtin=False,
+            created_at=0.0,
+            updated_at=0.0,
+            last_tested_at=None,
+            last_test_result=None,
+            last_test_error=None,
+        )
 
     async def _size(self, automation: Automation, provider: str, storage: Storage) -> Size:
         if self._objects is not None:
@@ -165,7 +170,7 @@ async def _count_objects(storage: Storage, automation: Automation) -> Size:
     return found
 
 
-def _learning_of(connector: Connector) -> LearntBy:
+def _learning_of(connector: DeclaredConnector) -> LearntBy:
     if isinstance(connector, LocalConnector):
         return LearntBy.LISTING if connector.shared else LearntBy.NOTICES
     events = isinstance(connector, CloudConnector) and connector.events is not None

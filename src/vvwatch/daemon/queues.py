@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import sqlalchemy as sa
-
 from vvwatch.daemon.storages import Storages, azure_access, gcs_access, require_extra, s3_access
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import EventQueue
+from vvwatch.store.models.catalog import Connector
 
 
-def open_queue(storages: Storages, connector: sa.Row[Any]) -> EventQueue:
+def open_queue(storages: Storages, connector: Connector) -> EventQueue:
     """Return a new queue of a connector with events; blocks while it imports what the provider needs.
 
     Raises InvalidInput for a connector without events or an impossible queue, and the errors of opening its storage

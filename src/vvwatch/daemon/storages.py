@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import sqlalchemy as sa
 
 from vvwatch.config import Config
 from vvwatch.core.locations import Address, addresses_of
@@ -28,6 +27,7 @@ from vvwatch.ports import Storage
 from vvwatch.providers.local.storage import LocalStorage
 from vvwatch.providers.spool import Spool
 from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.models.catalog import Connector
 
 if TYPE_CHECKING:
     from vvwatch.providers.azure.storage import AzureAccountKey, AzureClientSecret, AzureLocation
@@ -59,7 +59,7 @@ class Storages:
         self._replaced: list[Storage] = []
         self._opening = threading.Lock()
 
-    def __call__(self, connector: sa.Row[Any]) -> Storage:
+    def __call__(self, connector: Connector) -> Storage:
         """Return the storage; blocks while it imports what the provider needs.
 
         Raises OnAnotherNode for another node's folder, CredentialsRefused without credentials, StoreError for ones
@@ -80,7 +80,7 @@ class Storages:
                 )  # what is under way may still read there
             return self._opened[connector.id].storage
 
-    def for_work(self, connector: sa.Row[Any]) -> Storage:
+    def for_work(self, connector: Connector) -> Storage:
         """Return the storage for the daemon's own work, which waits for whatever a person must repair.
 
         Raises StorageUnavailable also for a disabled connector, and for one that cannot be opened on this node.
@@ -95,7 +95,7 @@ class Storages:
         except (InvalidInput, StoreError) as error:
             raise StorageUnavailable(error.message, error.hint) from error
 
-    def way(self, connector: sa.Row[Any]) -> tuple[Mapping[str, Any], str | None]:
+    def way(self, connector: Connector) -> tuple[Mapping[str, Any], str | None]:
         """Return the location of a connector's objects, and its credentials in clear; None if it has none.
 
         Raises as a call does.
@@ -104,7 +104,7 @@ class Storages:
         location = self._location(connector)
         return location, self._credentials(connector, location)
 
-    def addresses(self, connector: sa.Row[Any]) -> tuple[Address, ...]:
+    def addresses(self, connector: Connector) -> tuple[Address, ...]:
         """Return `addresses_of` with the current endpoint of the connector."""
         return addresses_of(connector.provider, self._location(connector))
 
@@ -115,7 +115,7 @@ class Storages:
                 for storage in (*self._replaced, *(each.storage for each in self._opened.values())):
                     tasks.start_soon(_close_storage, storage)
 
-    def _require_within_reach(self, connector: sa.Row[Any]) -> None:
+    def _require_within_reach(self, connector: Connector) -> None:
         here = self._config().node.name
         if connector.status == "deleted":
             raise Conflict(f"connector {connector.id!r} was deleted", "create another connector and use that")
@@ -125,7 +125,7 @@ class Storages:
                 f"ask the vvwatch on {connector.node!r}, or declare it shared = true where all nodes mount it",
             )
 
-    def _location(self, connector: sa.Row[Any]) -> dict[str, Any]:
+    def _location(self, connector: Connector) -> dict[str, Any]:
         """Return where the objects are, with the provider's usual endpoint if the connector names none."""
         own: dict[str, Any] = connector.settings
         usual = getattr(self._config().storage, connector.provider, None)
@@ -133,13 +133,13 @@ class Storages:
             return own
         return {**usual.model_dump(mode="json", exclude_defaults=True), **own}
 
-    def _roots(self, connector: sa.Row[Any]) -> tuple[Path, ...]:
+    def _roots(self, connector: Connector) -> tuple[Path, ...]:
         """Return where a folder may be; the built-in folder of uploads has its own root."""
         if connector.builtin:
             return (Path(connector.settings["root"]),)
         return tuple(self._config().local.roots) if connector.provider == "local" else ()
 
-    def _open(self, connector: sa.Row[Any], location: Mapping[str, Any]) -> Storage:
+    def _open(self, connector: Connector, location: Mapping[str, Any]) -> Storage:
         if connector.provider == "local":
             return LocalStorage(Path(location["root"]), allowed_roots=self._roots(connector))
         opener = _OPENERS.get(connector.provider)
@@ -149,7 +149,7 @@ class Storages:
             )
         return opener(location, self._credentials(connector, location), self._spool)
 
-    def _credentials(self, connector: sa.Row[Any], location: Mapping[str, Any]) -> str | None:
+    def _credentials(self, connector: Connector, location: Mapping[str, Any]) -> str | None:
         """Return the connector's credentials; None for the machine's identity and for an emulator."""
         if connector.credentials is not None:
             return self._box.open(connector.credentials)

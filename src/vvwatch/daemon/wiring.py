@@ -8,9 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-import sqlalchemy as sa
+from typing import Protocol
 
 from vvwatch.config import Config
 from vvwatch.config.processors import PaidProcessor, budgets_of
@@ -42,6 +40,7 @@ from vvwatch.store.db.database import Database, JobSink
 from vvwatch.store.db.encryption import SecretBox
 from vvwatch.store.db.opening import require_postgresql
 from vvwatch.store.db.queues import FETCH, queue_name
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.runs.run_queries import processors_in_use
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.attachments import Attachments
@@ -108,7 +107,7 @@ class Components:
     downloads: Downloads
     connections: Connections
     refused: RefusedRequests
-    queues: Callable[[sa.Row[Any]], EventQueue]
+    queues: Callable[[Connector], EventQueue]
     spool: Path
 
     @property
@@ -305,7 +304,7 @@ def _build_uploads(config: Config, database: Database, clock: Clock) -> Uploads:
 def _build_subscriptions(
     config: Config,
     watcher: Watcher,
-    queues: Callable[[sa.Row[Any]], EventQueue],
+    queues: Callable[[Connector], EventQueue],
     base: tuple[Database, Clock, Telemetry],
     sample: Callable[[], float],
 ) -> Subscriptions:
@@ -368,7 +367,7 @@ def processing_limits(config: Config) -> Limits:
     )
 
 
-def _open_source(config: Config, clock: Clock, connector: sa.Row[Any]) -> Source | None:
+def _open_source(config: Config, clock: Clock, connector: Connector) -> Source | None:
     """Return the folder's event source; None for a share, which reports no writes of other machines."""
     elsewhere = connector.node not in ("", config.node.name)
     if connector.provider != "local" or connector.settings.get("shared") or elsewhere:
@@ -386,7 +385,7 @@ def report_database(telemetry: Telemetry, error: StoreUnavailable | None) -> Non
         telemetry.emit("database.available", outage_seconds=seconds, failures=past.times)
 
 
-def _folder_identity(connector: sa.Row[Any]) -> str | None:
+def _folder_identity(connector: Connector) -> str | None:
     """Return what identifies the folder: a bucket that answers is always the same, a mount may change."""
     return place_of(Path(connector.settings["root"])) if connector.provider == "local" else EVERYWHERE
 

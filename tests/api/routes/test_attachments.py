@@ -27,6 +27,7 @@ from vvwatch.store.admin import invariants
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database
 from vvwatch.store.imports import fetching
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import import_files, media
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline import attachments
@@ -74,7 +75,7 @@ def work(context: ApiContext, clock: FakeClock, downloads: Downloads) -> Imports
     """Imports that fetch what is not here yet."""
     root, database = context.uploads.folder.root, context.database
 
-    def storage(row: sa.Row[Any]) -> LocalStorage:
+    def storage(row: Connector) -> LocalStorage:
         return LocalStorage(Path(row.settings["root"]), allowed_roots=[root])
 
     reading = Reading(clock, storage, FakeProcessor(probe=PROBE), {}, 3, lambda: 0.5)

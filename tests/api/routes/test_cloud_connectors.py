@@ -22,6 +22,7 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.sqlite import SqliteDatabase
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import connectors
 
 pytestmark = pytest.mark.anyio
@@ -468,7 +469,7 @@ async def test_an_address_leads_to_its_connector_without_opening_the_others(
     storage.put("a%20b.mp4", b"x")
     opened: list[str] = []
 
-    def opening(connector: sa.Row[Any]) -> Storage:
+    def opening(connector: Connector) -> Storage:
         opened.append(connector.id)
         return storage
 

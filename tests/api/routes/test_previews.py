@@ -189,7 +189,7 @@ async def test_what_was_there_before_is_told_apart(
 ) -> None:
     there = await watched(database, storage)
     storage.put("old.mp4", b"x")
-    storage.moment = there.row.updated_at + 60
+    storage.moment = there.row.created_at + 60
     storage.put("young.mp4", b"x")
     values = {"process_existing": False, "baseline_done": False}
     await database.write(lambda tx: tx.update(import_automations, there.row.id, **values))

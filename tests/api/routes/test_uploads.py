@@ -33,6 +33,7 @@ from vvwatch.senders.guard import Guard
 from vvwatch.store.admin import invariants
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import connectors, facts, indexes
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.attachments import Attachments
@@ -64,7 +65,7 @@ async def imported(
 ) -> None:
     """Let all files that wait be imported, from where they really lie."""
 
-    def storage(row: sa.Row[Any]) -> LocalStorage:
+    def storage(row: Connector) -> LocalStorage:
         return LocalStorage(Path(row.settings["root"]), allowed_roots=[root])
 
     reading = Reading(clock, storage, FakeProcessor(probe=PROBE), {}, 3, lambda: 0.5)
@@ -640,8 +641,8 @@ async def test_the_folder_moves_with_the_state(database: Database, clock: FakeCl
     assert row.settings == {"root": str(roots[1])}
     await Uploads(database, clock, UploadsFolder(tmp_path / "third")).settle()
     await Uploads(database, clock, UploadsFolder(tmp_path / "third"), "other").settle()
-    [row] = await database.read(lambda tx: tx.all(sa.select(connectors)))
-    assert row.settings == {"root": str(tmp_path / "third")}
+    [moved] = await database.read(lambda tx: tx.all(sa.select(connectors)))
+    assert moved.settings == {"root": str(tmp_path / "third")}
     assert await database.read(lambda tx: len(tx.all(sa.select(connectors)))) == 1
     other = await database.write(Uploads(database, clock, UploadsFolder(roots[0]), "n2").connector)
     assert (other.id, other.node) == (f"{row.id}_n2", "n2")

@@ -21,6 +21,7 @@ from vvwatch.store.db.sqlite import SqliteDatabase
 from vvwatch.store.delivery import exports
 from vvwatch.store.imports import imports, retrying
 from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.runs import runs
 from vvwatch.store.schema import (
     deliveries,
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.anyio
 IMPORTED = FileOutcome(FileStatus.IMPORTED, probe=PROBE, uri="file:///in/a.mp4")
 
 
-async def automation(database: Database, **settings: Any) -> sa.Row[Any]:
+async def automation(database: Database, **settings: Any) -> ImportAutomation:
     return await database.write(lambda tx: prepare(tx, **settings))
 
 

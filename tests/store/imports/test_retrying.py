@@ -14,6 +14,7 @@ from vvwatch.store.admin import deletions
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.imports import cancellation, imports, retrying
 from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.schema import import_automations, import_files, import_jobs, indexes, objects
 from vvwatch.store.watching import automations, ledger, windows
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.anyio
 FAILED = FileOutcome(FileStatus.FAILED, "media_unreadable", "not media")
 
 
-async def failed_file(database: Database, clock: FakeClock) -> tuple[sa.Row[Any], sa.Row[Any]]:
+async def failed_file(database: Database, clock: FakeClock) -> tuple[ImportAutomation, sa.Row[Any]]:
     """The automation, and a file of its only job that could not be imported."""
     automation = await database.write(_prepared)
     await database.write(windows.accept_objects, automation.id, automation.generation, [obj("a.mp4")])
@@ -32,7 +33,7 @@ async def failed_file(database: Database, clock: FakeClock) -> tuple[sa.Row[Any]
     return automation, await database.read(lambda tx: tx.execute(sa.select(import_files)).one())
 
 
-def _prepared(tx: Tx) -> sa.Row[Any]:
+def _prepared(tx: Tx) -> ImportAutomation:
     return prepare(tx)
 
 

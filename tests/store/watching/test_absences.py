@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import sqlalchemy as sa
 
@@ -11,6 +9,7 @@ from tests.store.pipeline import jobs_of, obj, prepare
 from vvwatch.core.presence import Presence
 from vvwatch.ports import Job, Kind
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.schema import absences as absence_table
 from vvwatch.store.schema import objects, tombstones
 from vvwatch.store.watching import absences, automations, ledger, windows
@@ -22,7 +21,7 @@ KEYS = ["a/1.mp4", "a/2.mp4", "b/1.mp4"]
 
 
 @pytest.fixture
-async def row(database: Database) -> sa.Row[Any]:
+async def row(database: Database) -> ImportAutomation:
     row = await database.write(prepare)
     await database.write(windows.accept_objects, row.id, 0, [obj(key) for key in KEYS])
     return row
@@ -33,7 +32,7 @@ async def pairs(database: Database, table: sa.Table) -> list[Pair]:
     return await database.read(lambda tx: [(found.key, found.version) for found in tx.all(query)])
 
 
-async def judged(database: Database, row: sa.Row[Any], sweep: str, *lacking: Pair) -> int:
+async def judged(database: Database, row: ImportAutomation, sweep: str, *lacking: Pair) -> int:
     """As the end of a sweep that lacked these."""
     job = Job(Kind.SCAN, row.id, row.revision, 0.0)
     gone = await database.write(absences.record_missing, job, row.scope_id, sweep, lacking)
@@ -42,7 +41,7 @@ async def judged(database: Database, row: sa.Row[Any], sweep: str, *lacking: Pai
 
 
 async def test_what_two_sweeps_in_a_row_lacked_leaves_the_ledger_and_a_tombstone(
-    database: Database, row: sa.Row[Any]
+    database: Database, row: ImportAutomation
 ) -> None:
     lost = ("a/1.mp4", "v1")
     assert await judged(database, row, "rec_1", lost) == 0
@@ -56,7 +55,7 @@ async def test_what_two_sweeps_in_a_row_lacked_leaves_the_ledger_and_a_tombstone
 
 
 async def test_a_sweep_in_between_that_lacked_nothing_begins_anew(
-    database: Database, row: sa.Row[Any]
+    database: Database, row: ImportAutomation
 ) -> None:
     lost = ("a/1.mp4", "v1")
     await judged(database, row, "rec_1", lost)
@@ -64,7 +63,7 @@ async def test_a_sweep_in_between_that_lacked_nothing_begins_anew(
     assert await judged(database, row, "rec_3", lost) == 0
 
 
-async def test_judging_twice_for_one_sweep_changes_nothing(database: Database, row: sa.Row[Any]) -> None:
+async def test_judging_twice_for_one_sweep_changes_nothing(database: Database, row: ImportAutomation) -> None:
     job = Job(Kind.SCAN, row.id, row.revision, 0.0)
     for _ in range(2):
         lost = [("a/1.mp4", "v1")]
@@ -73,14 +72,14 @@ async def test_judging_twice_for_one_sweep_changes_nothing(database: Database, r
         assert await database.write(absences.record_missing, job, row.scope_id, "rec_2", lost) == gone
 
 
-async def test_a_stale_sweep_judges_nothing(database: Database, row: sa.Row[Any]) -> None:
+async def test_a_stale_sweep_judges_nothing(database: Database, row: ImportAutomation) -> None:
     await database.write(automations.scan_now, row.id)
     await judged(database, row, "rec_1", ("a/1.mp4", "v1"))
     assert await pairs(database, absence_table) == []
 
 
 async def test_what_was_found_or_forgotten_in_between_is_not_absent(
-    database: Database, row: sa.Row[Any]
+    database: Database, row: ImportAutomation
 ) -> None:
     await judged(database, row, "rec_1", ("a/1.mp4", "v1"), ("b/1.mp4", "v1"))
     held = await database.read(ledger.compare_pages, row.scope_id, [[obj("a/1.mp4")]], None)
@@ -91,7 +90,7 @@ async def test_what_was_found_or_forgotten_in_between_is_not_absent(
 
 
 async def test_a_verified_removal_buries_every_version_and_the_same_is_new_again(
-    database: Database, row: sa.Row[Any]
+    database: Database, row: ImportAutomation
 ) -> None:
     await database.write(windows.acknowledge_objects, row.id, 0, [obj("a/1.mp4", "v2")])
     for again in range(2):
@@ -107,7 +106,7 @@ async def test_a_verified_removal_buries_every_version_and_the_same_is_new_again
 
 
 async def test_what_is_lacking_is_told_chunk_by_chunk_and_only_of_the_prefix(
-    database: Database, row: sa.Row[Any], monkeypatch: pytest.MonkeyPatch
+    database: Database, row: ImportAutomation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(absences, "CHUNK_ROWS", 2)
     versions = [obj("a/2.mp4", f"v{number}") for number in range(2, 6)]
@@ -138,7 +137,7 @@ def test_the_end_of_a_prefix_is_behind_all_that_begin_with_it(prefix: str, end: 
 
 
 async def test_holding_pages_against_the_ledger_notes_what_it_has_and_no_stranger(
-    database: Database, row: sa.Row[Any]
+    database: Database, row: ImportAutomation
 ) -> None:
     strangers = [obj(f"a/1.mp4.{number:03}") for number in range(200)]
     await database.write(windows.accept_objects, row.id, 0, strangers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import anyio
 import asyncpg
@@ -29,6 +28,7 @@ from vvwatch.store.db.queues import queue_name
 from vvwatch.store.delivery import deliveries, webhooks
 from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.runs import course, runs
 from vvwatch.store.schema import deliveries as deliveries_table
 from vvwatch.store.schema import (
@@ -113,7 +113,7 @@ async def nodes(databases: Databases) -> AsyncIterator[Sequence[Node]]:
             yield found
 
 
-def watch_all(tx: Tx) -> sa.Row[Any]:
+def watch_all(tx: Tx) -> ImportAutomation:
     """An automation whose windows are full soon, and a webhook that is told of everything."""
     told = ("import_job.completed", "media.created")
     spec = webhooks.WebhookSpec("one", "https://example.org/hook", told, None, None)
@@ -155,7 +155,7 @@ async def until(database: PostgresDatabase, undone: Callable[[Tx], int]) -> None
         await anyio.sleep(0.2)
 
 
-async def drop(node: Node, automation: sa.Row[Any], count: int, at_once: int) -> None:
+async def drop(node: Node, automation: ImportAutomation, count: int, at_once: int) -> None:
     """List the objects page by page, as a scan does, while the other nodes import what has gathered."""
     for first in range(0, count, at_once):
         page = [obj(f"day/{number:05}.mov") for number in range(first, first + at_once)]

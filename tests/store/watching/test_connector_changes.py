@@ -18,6 +18,7 @@ from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.imports import imports
 from vvwatch.store.imports.imports import FileOutcome
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.runs import runs
 from vvwatch.store.schema import connectors, export_automations, import_automations, media
 from vvwatch.store.schema import exports as export_table
@@ -30,7 +31,7 @@ SPEC = ConnectorSpec("in", "s3", {"bucket": "in"}, credentials=b"sealed")
 IMPORTED = FileOutcome(FileStatus.IMPORTED, probe=PROBE, uri="file:///in/a.mp4")
 
 
-def made(tx: Tx) -> sa.Row[Any]:
+def made(tx: Tx) -> ImportAutomation:
     """An index with both automations, over a connector that nothing declares."""
     row = prepare(tx)
     tx.update(connectors, CONNECTOR, declared=False)

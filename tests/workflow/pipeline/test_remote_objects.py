@@ -19,6 +19,7 @@ from vvwatch.ports import Excerpt, Kind
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import import_files, import_jobs, observations, troubles
 from vvwatch.store.watching import automations, windows
 from vvwatch.telemetry import Telemetry
@@ -195,7 +196,7 @@ async def test_an_edited_connector_is_opened_anew(
 ) -> None:
     opened: list[str] = []
 
-    def open_storage(connector: sa.Row[Any]) -> FakeStorage:
+    def open_storage(connector: Connector) -> FakeStorage:
         opened.append(connector.settings["root"])
         return storage
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
-import sqlalchemy as sa
 
 from tests.clock import FakeClock
 from tests.fakes import FakeStorage
@@ -26,6 +24,7 @@ from vvwatch.ports import Finding
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.catalog import Connector
 from vvwatch.workflow.upkeep.examination import Examiner, Health
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +58,7 @@ def two_connectors(tx: Tx) -> None:
 
 
 def examiner(database: Database, clock: FakeClock, storages: dict[str, FakeStorage | Exception]) -> Examiner:
-    def opened(row: sa.Row[Any]) -> FakeStorage:
+    def opened(row: Connector) -> FakeStorage:
         found = storages[row.id]
         if isinstance(found, Exception):
             raise found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.objects import StorageObject
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.schema import connectors, import_automations, objects
 from vvwatch.store.watching import automations, ledger
 
@@ -31,22 +33,22 @@ def removed(key: str, sequencer: str = "") -> ObjectEvent:
     return ObjectEvent(EventKind.REMOVED, (key,), None, sequencer)
 
 
-def with_events(tx: Tx, /, **overrides: Any) -> sa.Row[Any]:
+def with_events(tx: Tx, /, **overrides: Any) -> ImportAutomation:
     """An automation over a connector whose queue tells of changes."""
     row = prepare(tx, **overrides)
     tx.update(connectors, row.connector_id, events=EVENTS)
     return row
 
 
-def second(tx: Tx, prefix: str) -> sa.Row[Any]:
+def second(tx: Tx, prefix: str) -> ImportAutomation:
     """Another automation of the same connector, in another index."""
     catalog.declare_index(tx, "idx_second", "second")
-    [row] = tx.all(sa.select(import_automations))
+    row = automations.get_import(tx, "idx_main")
     scope = ledger.ensure_scope(tx, "idx_second", row.connector_id)
     own = {"id": "auto_second", "index_id": "idx_second", "source_prefix": prefix, "scope_id": scope}
-    tx.insert(import_automations, **{**row._mapping, **own})
+    tx.insert(import_automations, **{**asdict(row), **own})
     automations.pause_import(tx, "idx_second", paused=False)
-    return tx.require(import_automations, "automation", "auto_second")
+    return automations.get_import(tx, "idx_second")
 
 
 async def until(condition: Callable[[], object]) -> None:

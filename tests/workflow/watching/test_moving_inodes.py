@@ -13,6 +13,7 @@ from tests.store.pipeline import jobs_of, prepare
 from vvwatch.core.versions import file_version, loose_version
 from vvwatch.ports import Kind
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.watching import StoredScanReport
 from vvwatch.store.schema import absences, import_files, objects, tombstones
 from vvwatch.store.watching import ledger, scans
 from vvwatch.workflow.watching.watcher import Watcher
@@ -37,7 +38,7 @@ def show(storage: FakeBucket, first_inode: int | None) -> None:
         storage._objects[key] = (made._replace(version=version), b"x")
 
 
-async def scan(database: Database, watcher: Watcher) -> sa.Row[tuple[object, ...]]:
+async def scan(database: Database, watcher: Watcher) -> StoredScanReport:
     assert isinstance(watcher._clock, FakeClock)
     watcher._clock.advance(1)
     [job] = jobs_of(database).take(Kind.SCAN)[-1:]

@@ -17,6 +17,7 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.store_notes import Oddity, say
 from vvwatch.ports import Finding, Hint, Irregularity, Kind, Page
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.watching import StoredScanReport
 from vvwatch.store.schema import objects, observations
 from vvwatch.store.watching import scans, watch_queries
 from vvwatch.workflow.upkeep import findings
@@ -47,7 +48,7 @@ def storage() -> OddBucket:
     return OddBucket()
 
 
-async def scan(database: Database, watcher: Watcher, clock: FakeClock) -> sa.Row[tuple[object, ...]]:
+async def scan(database: Database, watcher: Watcher, clock: FakeClock) -> StoredScanReport:
     clock.advance(1)
     [job] = jobs_of(database).take(Kind.SCAN)[-1:]
     await watcher.scan(job)

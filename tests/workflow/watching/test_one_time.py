@@ -25,6 +25,7 @@ from vvwatch.store.db.database import Database, requeue_overdue
 from vvwatch.store.imports import cancellation, imports, one_time
 from vvwatch.store.imports.imports import FileOutcome
 from vvwatch.store.imports.one_time import OneTimeSpec
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.schema import events, import_files, import_jobs, media, objects, prompt_runs
 from vvwatch.store.watching import automations, ledger, windows
 from vvwatch.telemetry import Telemetry
@@ -87,14 +88,18 @@ def storage() -> Paged:
 
 
 @pytest.fixture
-async def automation(database: Database) -> sa.Row[Any]:
+async def automation(database: Database) -> ImportAutomation:
     """Paused: it is there, and looks for nothing by itself."""
     return await database.write(lambda tx: prepare(tx, paused=True))
 
 
 @pytest.fixture
 def listing(
-    database: Database, clock: FakeClock, telemetry: Telemetry, storage: FakeStorage, automation: sa.Row[Any]
+    database: Database,
+    clock: FakeClock,
+    telemetry: Telemetry,
+    storage: FakeStorage,
+    automation: ImportAutomation,
 ) -> OneTimeImports:
     return listing_of(database, clock, telemetry, storage)
 
@@ -384,7 +389,7 @@ async def test_a_file_that_failed_and_was_mended_is_the_first_of_its_key(
     clock: FakeClock,
     listing: OneTimeImports,
     storage: Paged,
-    automation: sa.Row[Any],
+    automation: ImportAutomation,
     first_by: str,
 ) -> None:
     """As automations in `new_only` have it: nothing of the key was ever imported."""
@@ -412,7 +417,7 @@ async def test_a_file_that_failed_and_was_mended_is_the_first_of_its_key(
 
 
 async def test_what_a_job_imports_no_automation_imports_again(
-    database: Database, listing: OneTimeImports, storage: Paged, automation: sa.Row[Any]
+    database: Database, listing: OneTimeImports, storage: Paged, automation: ImportAutomation
 ) -> None:
     known = storage.put("a.mp4", b"x")
     await listed(database, listing)
@@ -429,7 +434,7 @@ async def test_what_two_jobs_took_is_known_until_both_are_cancelled(
     database: Database,
     listing: OneTimeImports,
     storage: Paged,
-    automation: sa.Row[Any],
+    automation: ImportAutomation,
     existing: bool,
 ) -> None:
     found = storage.put("a.mp4", b"x")
@@ -449,7 +454,7 @@ async def test_what_two_jobs_took_is_known_until_both_are_cancelled(
 
 
 async def test_what_an_automation_passed_over_as_existing_is_new_to_a_job_once(
-    database: Database, listing: OneTimeImports, storage: Paged, automation: sa.Row[Any]
+    database: Database, listing: OneTimeImports, storage: Paged, automation: ImportAutomation
 ) -> None:
     await resume(database)
     found = storage.put("a.mp4", b"x")
@@ -607,7 +612,11 @@ async def test_a_large_job_is_cancelled_in_pieces_and_can_be_imported_anew(
 
 
 async def test_the_files_of_a_cancelled_window_do_not_come_again_by_themselves(
-    database: Database, listing: OneTimeImports, storage: Paged, automation: sa.Row[Any], clock: FakeClock
+    database: Database,
+    listing: OneTimeImports,
+    storage: Paged,
+    automation: ImportAutomation,
+    clock: FakeClock,
 ) -> None:
     await resume(database)
     found = [storage.put(f"{number}.mp4", b"x") for number in range(3)]

@@ -18,6 +18,7 @@ from vvwatch.ports import Hint, Irregularity, Kind, Page
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.watching import StoredScanReport
 from vvwatch.store.schema import absences, import_automations, import_files, objects, tombstones
 from vvwatch.store.watching import automations, scans, windows
 from vvwatch.telemetry import Telemetry
@@ -33,7 +34,7 @@ def storage() -> FakeBucket:
     return FakeBucket()
 
 
-async def scan(database: Database, watcher: Watcher) -> sa.Row[Any]:
+async def scan(database: Database, watcher: Watcher) -> StoredScanReport:
     """Run the latest scan job, a second later; returns the latest report."""
     assert isinstance(watcher._clock, FakeClock)
     watcher._clock.advance(1)
@@ -85,7 +86,8 @@ async def test_a_sweep_reports_what_it_came_to(
     storage.put("notes.txt", b"x")
     report = await scan(database, watcher)
     assert (report.listed, report.matched, report.known, report.created, report.changed) == (4, 3, 0, 3, 0)
-    assert (report.list_calls, report.cost_usd) == (3, pytest.approx(0.000_015))
+    assert report.list_calls == 3
+    assert report.cost_usd == pytest.approx(0.000_015)
     assert (report.complete, report.proof, report.remark, report.gone) == (True, True, "", 0)
     storage.put("00001.mp4", b"y")
     report = await scan(database, watcher)
@@ -238,7 +240,7 @@ async def test_two_sources_one_db(
             "scan_seconds",
             "settle_seconds",
         ]
-        same = {name: first._mapping[name] for name in names}
+        same = {name: getattr(first, name) for name in names}
         wanted = {"connector_id": "conn_other", "policy": windows.policy_of(first), "preset": preset, **same}
         automations.save_import(tx, "idx_other", automations.ImportSpec(**wanted))
 
@@ -522,6 +524,8 @@ async def test_an_hour_with_one_scan_is_not_enough(
         await scan(database, watcher)
         clock.advance(3_601)
     row = await database.read(automations.get_import, "idx_main")
+    assert row.doubt is not None
+    assert row.doubt is not None
     assert (row.doubt["times"], row.doubt["missing"]) == (2, 30)
     assert await keys(database, absences) == []
 
@@ -589,6 +593,8 @@ async def test_a_place_that_comes_back_begins_the_doubt_anew(
     watcher.reconciler.place_of = lambda _: "mounted"
     assert (await scan(database, watcher)).proof is False
     row = await database.read(automations.get_import, "idx_main")
+    assert row.doubt is not None
+    assert row.doubt is not None
     assert (row.doubt["times"], row.doubt["proven"]) == (1, True)
 
 
@@ -615,7 +621,8 @@ async def test_a_failing_listing_is_tried_at_growing_pauses(
             clock.advance(job.run_at - clock.now())
     assert pauses == [30, 60, 120, 240, 300, 300, 300, 300]
     row = await database.read(automations.get_import, "idx_main")
-    assert (row.failures, row.failing_since) == (8, pytest.approx(began_at))
+    assert row.failures == 8
+    assert row.failing_since == pytest.approx(began_at)
     await scan(database, watcher)
     row = await database.read(automations.get_import, "idx_main")
     assert (row.failures, row.failing_since, row.last_error) == (0, None, None)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import pytest
-import sqlalchemy as sa
 
 from tests.clock import FakeClock
 from tests.fakes import FakeQueue, FakeStorage
@@ -18,6 +16,7 @@ from tests.workflow.watching.queues import EVENTS, created, keys, second, until,
 from vvwatch.errors import AccessDenied
 from vvwatch.ports import Kind, SourceHealth
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import connectors, import_automations
 from vvwatch.store.watching import automations, connector_changes
 from vvwatch.telemetry import Telemetry
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.anyio
 class Opened(list[FakeQueue]):
     """Every queue that was opened, each for another setting; all see the same messages."""
 
-    def open(self, connector: sa.Row[Any]) -> FakeQueue:
+    def open(self, connector: Connector) -> FakeQueue:
         queue = FakeQueue()
         if self:
             queue.waiting = self[0].waiting

@@ -19,6 +19,7 @@ from vvwatch.ports import Clock, EventQueue, Reply, Storage
 from vvwatch.ports.processing import Processor
 from vvwatch.store.db.database import Database
 from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.models.catalog import Connector
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.uploads import Uploads
 from vvwatch.workflow.upkeep.refusals import RefusedRequests
@@ -61,12 +62,12 @@ class Metrics(Protocol):
         ...
 
 
-def own_addresses(connector: sa.Row[Any]) -> Sequence[Address]:
+def own_addresses(connector: Connector) -> Sequence[Address]:
     """Return the addresses of a connector that its own row yields."""
     return addresses_of(connector.provider, connector.settings)
 
 
-def no_queue(_connector: sa.Row[Any]) -> EventQueue | None:
+def no_queue(_connector: Connector) -> EventQueue | None:
     """Return None: there is no queue."""
     return None
 
@@ -91,7 +92,7 @@ class ApiContext:
     database: Database
     clock: Clock
     box: SecretBox
-    storages: Callable[[sa.Row[Any]], Storage]
+    storages: Callable[[Connector], Storage]
     document: Callable[[sa.Row[Any], int], Awaitable[Path]]
     processors: Mapping[str, Processor]
     settings: ApiSettings
@@ -101,13 +102,13 @@ class ApiContext:
     telemetry: Telemetry
     uploads: Uploads
     refused: RefusedRequests
-    addresses: Callable[[sa.Row[Any]], Sequence[Address]] = own_addresses
+    addresses: Callable[[Connector], Sequence[Address]] = own_addresses
     budgets: Budgets = NO_BUDGETS
-    queues: Callable[[sa.Row[Any]], EventQueue | None] = no_queue
+    queues: Callable[[Connector], EventQueue | None] = no_queue
     calls_in_flight: Callable[[], dict[str, int]] = dict
     test_webhook: Callable[[sa.Row[Any]], Awaitable[Reply]] = no_test
 
-    async def open_storage(self, connector: sa.Row[Any]) -> Storage:
+    async def open_storage(self, connector: Connector) -> Storage:
         """Open the storage of a connector's row, in a thread: resolving a folder may block."""
         return await anyio.to_thread.run_sync(self.storages, connector)
 

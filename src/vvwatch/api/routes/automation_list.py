@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-
 from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.automations import status_of
+from vvwatch.store.models.watching import AutomationState
 from vvwatch.store.watching.automation_queries import IndexAutomations, list_index_automations
 
 router = resource_router("automations")
@@ -47,7 +44,7 @@ def _to_response(found: IndexAutomations) -> IndexSummary:
     )
 
 
-def _to_summary(row: sa.Row[Any] | None) -> AutomationSummary | None:
+def _to_summary(row: AutomationState | None) -> AutomationSummary | None:
     if row is None:
         return None
     return AutomationSummary(automation_id=row.id, index_id=row.index_id, status=status_of(row))

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import anyio.to_thread
-import sqlalchemy as sa
 from fastapi import Depends, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, model_validator
@@ -32,6 +31,9 @@ from vvwatch.core.windows import WindowPolicy, default_max_wait
 from vvwatch.errors import Conflict, NotFound, OutsideLocation
 from vvwatch.ports import Storage
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.watching import AutomationState
+from vvwatch.store.models.watching import ExportAutomation as ExportAutomationRow
+from vvwatch.store.models.watching import ImportAutomation as ImportAutomationRow
 from vvwatch.store.watching import automations, windows
 from vvwatch.store.watching.automation_queries import ImportState, get_import_parts, get_import_state
 from vvwatch.store.watching.automations import ExportSpec, ImportSpec
@@ -132,7 +134,7 @@ class ExportAutomation(Resource):
     updated_at: str | None
 
 
-def status_of(row: sa.Row[Any]) -> str:
+def status_of(row: AutomationState | ImportAutomationRow | ExportAutomationRow) -> str:
     """Return `active`, `paused` or `disabled`."""
     if not row.enabled:
         return "disabled"
@@ -175,7 +177,7 @@ def _next_run_at(state: ImportState) -> str | None:
     return to_iso(state.window.due_at) if state.window is not None and closes else None
 
 
-def _export_response(row: sa.Row[Any]) -> ExportAutomation:
+def _export_response(row: ExportAutomationRow) -> ExportAutomation:
     return ExportAutomation.of(row, automation_id=row.id, status=status_of(row))
 
 

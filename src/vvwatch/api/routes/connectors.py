@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
 from fastapi import Form, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 
@@ -46,6 +45,7 @@ from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db import sealing
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.encryption import SecretBox
+from vvwatch.store.models.catalog import Connector as ConnectorRow
 from vvwatch.store.watching import connector_changes
 
 router = resource_router("connectors")
@@ -99,7 +99,7 @@ class Deleted(Resource):
     message: str
 
 
-def to_response(row: sa.Row[Any]) -> Connector:
+def to_response(row: ConnectorRow) -> Connector:
     """Return the connector as a response."""
     place = row.settings
     return Connector.of(
@@ -285,7 +285,7 @@ def _apply_changes(
     body: ConnectorChanges,
     account: str | None,
     events: dict[str, Any] | None,
-) -> tuple[frozenset[str], sa.Row[Any]]:
+) -> tuple[frozenset[str], ConnectorRow]:
     """Change the row; return the changed columns and the row."""
     row = connector_changes.require_editable(tx, connector_id)
     changes = body.given() | ({"events": events} if "events" in body.model_fields_set else {})
@@ -307,7 +307,7 @@ def _apply_changes(
     return frozenset(changes), connector_changes.change(tx, connector_id, changes) if changes else row
 
 
-def _merge_credentials(box: SecretBox, row: sa.Row[Any], sent: dict[str, str]) -> str | None:
+def _merge_credentials(box: SecretBox, row: ConnectorRow, sent: dict[str, str]) -> str | None:
     """Merge sent and stored credentials into one text; None if none were sent. Raises RequestValidationError."""
     if not sent:
         return None
@@ -337,7 +337,7 @@ async def test_connector(context: Context, audited: Audited, connector_id: str) 
     )
 
 
-async def _read_store_notes(context: ApiContext, row: sa.Row[Any]) -> list[str]:
+async def _read_store_notes(context: ApiContext, row: ConnectorRow) -> list[str]:
     """Return the store's notes after a test; none if it cannot be opened."""
     try:
         return list((await context.open_storage(row)).notes.odd.values())
@@ -354,14 +354,14 @@ async def browse_connector(
     return await browse(storage, body)
 
 
-def _get_enabled(tx: Tx, connector_id: str) -> sa.Row[Any]:
+def _get_enabled(tx: Tx, connector_id: str) -> ConnectorRow:
     row = catalog.get_connector(tx, connector_id)
     if row.status == catalog.DISABLED:
         raise Conflict(f"connector {connector_id!r} is disabled", "PATCH its status to active")
     return row
 
 
-async def _run_test(context: ApiContext, row: sa.Row[Any]) -> sa.Row[Any]:
+async def _run_test(context: ApiContext, row: ConnectorRow) -> ConnectorRow:
     error: str | None = None
     try:
         with anyio.fail_after(_MAX_TEST_SECONDS):

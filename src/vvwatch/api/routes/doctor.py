@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
-import sqlalchemy as sa
 from fastapi import Query
 
 from vvwatch import ports
@@ -16,6 +15,7 @@ from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.ports import SourceHealth
 from vvwatch.ports.processing import Examinable
 from vvwatch.store.catalog import catalog
+from vvwatch.store.models.catalog import Connector
 from vvwatch.workflow.upkeep.examination import Examiner, Found, Health
 
 router = resource_router("doctor")
@@ -86,7 +86,7 @@ async def repair(context: Context, audited: Audited, connector_id: ConnectorId =
     return Repair(**_to_examination(context, done.found), repaired=_to_findings(done.mended))
 
 
-def _id_of(connector: sa.Row[Any] | str | None) -> str:
+def _id_of(connector: Connector | str | None) -> str:
     return getattr(connector, "id", "")
 
 

@@ -24,6 +24,8 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import is_same_version
 from vvwatch.errors import InvalidInput
 from vvwatch.store.catalog import catalog
+from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.watching.explain_queries import IndexRecord, VersionRecord, read_object_record
 
 router = resource_router("explain")
@@ -169,7 +171,7 @@ async def explain_object(
     return Explanation(places=[await _explain_place(context, row, at) for row, at in located])
 
 
-async def _explain_place(context: ApiContext, row: sa.Row[Any], key: str) -> Place:
+async def _explain_place(context: ApiContext, row: Connector, key: str) -> Place:
     check_key(key)
     here = await look_up(context, row, key)
     known = await context.database.read(read_object_record, row.id, key, here.uri)
@@ -201,7 +203,7 @@ def _index_history(facts: Facts, here: Here, key: str, index: IndexRecord) -> In
     )
 
 
-def _judge(automation: sa.Row[Any], key: str, obj: StorageObject | None) -> Verdict:
+def _judge(automation: ImportAutomation, key: str, obj: StorageObject | None) -> Verdict:
     rules = ObjectFilter.of(automation)
     return rules.name_verdict(key) if obj is None else rules.verdict(obj)
 

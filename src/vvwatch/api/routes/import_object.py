@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio.to_thread
-import sqlalchemy as sa
 from fastapi import Response
 from pydantic import Field
 
@@ -26,6 +25,7 @@ from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.imports import import_object, one_time
 from vvwatch.store.imports import job_queries as queries
+from vvwatch.store.models.catalog import Connector
 
 router = resource_router("videos")
 
@@ -58,7 +58,7 @@ async def create_video(context: Context, once: Idempotent, body: VideoBody) -> R
     return await once(effect)
 
 
-async def _locate(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], str]:
+async def _locate(context: ApiContext, body: VideoBody) -> tuple[Connector, str]:
     """Return the connector and the object's key. Raises InvalidInput if no connector reaches it."""
     addresses = await anyio.to_thread.run_sync(plain_addresses, body.video_uri)
     for row in await _list_candidates(context, body.source_connector_id):
@@ -78,14 +78,14 @@ async def _locate(context: ApiContext, body: VideoBody) -> tuple[sa.Row[Any], st
     )
 
 
-async def _list_candidates(context: ApiContext, connector_id: str | None) -> list[sa.Row[Any]]:
+async def _list_candidates(context: ApiContext, connector_id: str | None) -> list[Connector]:
     if connector_id is not None:
         return [await context.database.read(catalog.get_connector, connector_id)]
     rows = await context.database.read(catalog.list_connectors)
     return [row for row in rows if "import" in row.scopes and row.status != catalog.DISABLED]
 
 
-async def _find_object(context: ApiContext, connector: sa.Row[Any], key: str) -> StorageObject:
+async def _find_object(context: ApiContext, connector: Connector, key: str) -> StorageObject:
     """Return the object from the store. Raises ApiError (404) if it is missing, InvalidInput if it is unusable."""
     storage = await context.open_storage(connector)
     try:

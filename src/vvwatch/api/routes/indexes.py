@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import sqlalchemy as sa
 from fastapi import Query, Response
 from pydantic import Field
 
@@ -13,6 +12,7 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.wire import USER_ID, Body, Resource, Visible
 from vvwatch.store.catalog import catalog
+from vvwatch.store.models.catalog import Index as IndexRow
 
 router = resource_router("indexes")
 
@@ -43,7 +43,7 @@ class Index(Resource):
     created_at: str | None
 
 
-def to_response(row: sa.Row[Any]) -> Index:
+def to_response(row: IndexRow) -> Index:
     """Return the index as a response."""
     return Index.of(row, index_id=row.id, user_id=USER_ID, sort_order=0)
 

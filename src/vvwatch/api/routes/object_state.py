@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import anyio
-import sqlalchemy as sa
 
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectNotFound, StorageError, VvwatchError
 from vvwatch.ports import Irregularity, Storage
+from vvwatch.store.models.catalog import Connector
 from vvwatch.workflow.listings import closing
 
 _MAX_SECONDS: Final = 10.0  # a person waits for the answer
@@ -45,7 +45,7 @@ class Here:
     irregular: Irregularity | None = None
 
 
-async def look_up(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
+async def look_up(context: ApiContext, row: Connector, key: str) -> Here:
     """Return the state of a key. It reports a store that cannot be opened or does not answer.
 
     Raises the error of opening if only the storage knows the URI.
@@ -68,7 +68,7 @@ async def look_up(context: ApiContext, row: sa.Row[Any], key: str) -> Here:
         return Here(uri, row.status, None, _unknown(what))
 
 
-async def _look_up(row: sa.Row[Any], storage: Storage, uri: str, key: str) -> Here:
+async def _look_up(row: Connector, storage: Storage, uri: str, key: str) -> Here:
     atomic = storage.capabilities.atomic_writes
     try:
         obj = await storage.stat(key)

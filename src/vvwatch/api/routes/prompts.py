@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import anyio.to_thread
-import sqlalchemy as sa
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,6 +20,7 @@ from vvwatch.core.json_schemas import check_json_schema
 from vvwatch.store.catalog import catalog, prompts
 from vvwatch.store.catalog.catalog import PromptSpec
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.catalog import Prompt as PromptRow
 
 router = resource_router("prompts")
 
@@ -157,7 +157,7 @@ class Prompts(Resource):
     active_count: int
 
 
-def to_response(row: sa.Row[Any]) -> Prompt:
+def to_response(row: PromptRow) -> Prompt:
     """Return the prompt as a response."""
     indexing = row.semantic_indexing or SemanticIndexingBody().model_dump()
     return Prompt.of(row, prompt_id=row.id, user_id=USER_ID, semantic_indexing=indexing)

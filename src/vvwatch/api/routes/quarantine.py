@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-import sqlalchemy as sa
 from fastapi import Query
 
 from vvwatch.api.http.auth import extension, resource_router
@@ -13,6 +12,7 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.watching import QuarantinedMessage as MessageRow
 from vvwatch.store.watching import quarantine
 
 router = resource_router("connectors")
@@ -46,6 +46,6 @@ async def list_quarantine(
     ]
 
 
-def _list_latest(tx: Tx, connector_id: str, limit: int) -> Sequence[sa.Row[Any]]:
+def _list_latest(tx: Tx, connector_id: str, limit: int) -> Sequence[MessageRow]:
     catalog.get_connector(tx, connector_id)
     return quarantine.list_messages(tx, connector_id, limit)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 import anyio.to_thread
-import sqlalchemy as sa
 
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import ApiError
 from vvwatch.errors import InvalidInput, VvwatchError
 from vvwatch.ports import Storage
 from vvwatch.store.catalog import catalog
+from vvwatch.store.models.catalog import Connector
 
 _PROBE: Final = "x"
 
 
-async def resolve_uri(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], str]]:
+async def resolve_uri(context: ApiContext, uri: str) -> list[tuple[Connector, str]]:
     """Return each connector that reaches the URI, with the object's key; raises ApiError (404) if none does."""
     addresses = await anyio.to_thread.run_sync(plain_addresses, uri)
     found, whole = [], []
@@ -41,7 +41,7 @@ async def resolve_uri(context: ApiContext, uri: str) -> list[tuple[sa.Row[Any], 
     return found
 
 
-async def key_at_any(context: ApiContext, row: sa.Row[Any], addresses: Sequence[str]) -> str | None:
+async def key_at_any(context: ApiContext, row: Connector, addresses: Sequence[str]) -> str | None:
     """Return the key of the first address that the connector reaches, like `key_in`."""
     for address in addresses:
         key = await key_in(context, row, address)
@@ -50,7 +50,7 @@ async def key_at_any(context: ApiContext, row: sa.Row[Any], addresses: Sequence[
     return None
 
 
-async def key_in(context: ApiContext, row: sa.Row[Any], address: str) -> str | None:
+async def key_in(context: ApiContext, row: Connector, address: str) -> str | None:
     """Return the address's key in a connector, empty for the connector itself; None if it does not reach it.
 
     An object store's address is enough. Only the folder itself can resolve a local path.

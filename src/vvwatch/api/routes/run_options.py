@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import sqlalchemy as sa
 from pydantic import AfterValidator, Field, ValidationError
 
 from vvwatch.api.http.context import ApiContext
@@ -14,6 +13,7 @@ from vvwatch.config import ids
 from vvwatch.config.words import words_of
 from vvwatch.errors import InvalidInput
 from vvwatch.ports.processing import Processor, Prompt
+from vvwatch.store.models.catalog import Prompt as PromptRow
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 PromptId = Annotated[Id, AfterValidator(ids.prompt_id)]
@@ -51,6 +51,6 @@ def processor_of(context: ApiContext, name: str | None, prompt_id: str) -> Proce
     return context.processors[context.database.processors.choose(name, prompt_id).name]
 
 
-def to_prompt(prompt: sa.Row[tuple[object, ...]]) -> Prompt:
+def to_prompt(prompt: PromptRow) -> Prompt:
     """Return a prompt row as processors take it."""
     return Prompt(prompt.prompt_text, prompt.json_schema, prompt.video_level)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import sqlalchemy as sa
 from fastapi import Depends, Query
 
 from vvwatch.api.http.auth import extension, resource_router
@@ -14,6 +13,7 @@ from vvwatch.api.routes.windows import name_missing_automation
 from vvwatch.core.filters import explain_known
 from vvwatch.core.store_notes import say
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.watching import StoredScanReport
 from vvwatch.store.watching import automations, scans
 from vvwatch.store.watching.watch_queries import map_last_scans
 
@@ -61,7 +61,7 @@ class Reconcile(Resource):
     store_notes: list[str]
 
 
-def to_response(row: sa.Row[Any]) -> Reconcile:
+def to_response(row: StoredScanReport) -> Reconcile:
     """Return the report as a response."""
     left_out = [
         LeftOut(reason=reason, count=count, explanation=explain_known(reason))
@@ -88,5 +88,5 @@ async def list_latest_reconciles(context: Context) -> list[Reconcile]:
     return [to_response(found[automation_id]) for automation_id in sorted(found)]
 
 
-def _list_newest(tx: Tx, index_id: str, limit: int) -> list[sa.Row[Any]]:
+def _list_newest(tx: Tx, index_id: str, limit: int) -> list[StoredScanReport]:
     return list(scans.list_reports(tx, automations.get_import(tx, index_id).id, limit))

@@ -32,6 +32,7 @@ from vvwatch.core.cadence import Learnt
 from vvwatch.store.admin import status_queries as queries
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.catalog import catalog
+from vvwatch.store.models.watching import ExportAutomation, NamedAutomation, Window
 from vvwatch.workflow.upkeep.findings import automation_remarks, full_scan_seconds
 
 router = resource_router("status")
@@ -78,7 +79,7 @@ def _to_sources(daemon: Document, name: str) -> dict[str, SourceStatus]:
     }
 
 
-def _to_automation(row: sa.Row[Any], found: State, daemon: Document) -> AutomationStatus:
+def _to_automation(row: NamedAutomation, found: State, daemon: Document) -> AutomationStatus:
     exporting, sweep = found.exporting.get(row.index_id), found.sweeps.get(row.id)
     active = status_of(row) == "active" and row.connector_status != catalog.DELETED
     return AutomationStatus.of(
@@ -94,17 +95,17 @@ def _to_automation(row: sa.Row[Any], found: State, daemon: Document) -> Automati
     )
 
 
-def _to_window(row: sa.Row[Any] | None) -> WindowStatus | None:
+def _to_window(row: Window | None) -> WindowStatus | None:
     if row is None:
         return None
     return WindowStatus.of(row, window_id=row.id)
 
 
-def _to_exporting(row: sa.Row[Any]) -> ExportingStatus:
+def _to_exporting(row: ExportAutomation) -> ExportingStatus:
     return ExportingStatus.of(row, automation_id=row.id, status=status_of(row))
 
 
-def _to_watching(row: sa.Row[Any], found: State, daemon: Document) -> Watching:
+def _to_watching(row: NamedAutomation, found: State, daemon: Document) -> Watching:
     learnt, sweep = Learnt.of(row.cadence), found.sweeps.get(row.id)
     told = (daemon.get("sources") or {}).get(row.id)
     queue = (daemon.get("queues") or {}).get(row.connector_id)

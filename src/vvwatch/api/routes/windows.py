@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-import sqlalchemy as sa
 from fastapi import Depends, Query, Request
 
 from vvwatch.api.http.auditing import Audit, Audited
@@ -15,6 +14,7 @@ from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.errors import NotFound
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.watching import WindowWithPolicy
 from vvwatch.store.watching import window_queries
 from vvwatch.store.watching import windows as steering
 from vvwatch.workflow.watching.windows import announce_closed
@@ -77,11 +77,11 @@ async def name_missing_automation(request: Request, index_id: str) -> AsyncItera
 _BY_INDEX: Final = [Depends(name_missing_automation)]
 
 
-def _to_window(row: sa.Row[Any]) -> Window:
+def _to_window(row: WindowWithPolicy) -> Window:
     return Window.of(row, window_id=row.id, held=row.held and row.state == "open")
 
 
-def to_open_window(row: sa.Row[Any]) -> OpenWindow:
+def to_open_window(row: WindowWithPolicy) -> OpenWindow:
     """Return the open window as a response."""
     return OpenWindow.of(
         row,
@@ -139,7 +139,7 @@ async def release_window(context: Context, audited: Audited, index_id: str) -> O
     return to_open_window(row)
 
 
-async def _steer(audited: Audit, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
+async def _steer(audited: Audit, steer: Callable[[Tx, str], T], index_id: str) -> tuple[WindowWithPolicy, T]:
     return await audited.write(
         lambda tx: window_queries.steer_window(tx, steer, index_id),
         lambda done: done[0].id if done[1] else None,

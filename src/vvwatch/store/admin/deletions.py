@@ -27,6 +27,7 @@ from vvwatch.store.catalog.deleted import require_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of, models_of
 from vvwatch.store.models.admin import Deletion
+from vvwatch.store.models.catalog import Index
 from vvwatch.store.models.runs import Run
 from vvwatch.store.runs import course, runs, segment_retries
 from vvwatch.store.schema import (
@@ -75,7 +76,7 @@ def delete_index(tx: Tx, index_id: str) -> Deletion:
     return begun
 
 
-def _require_own(tx: Tx, index: sa.Row[Any]) -> None:
+def _require_own(tx: Tx, index: Index) -> None:
     for table in (import_automations, export_automations):
         declared = table.c.index_id == index.id, table.c.declared
         automation = tx.first(sa.select(table).where(*declared))

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from vvwatch.store.admin import audit, shortages
 from vvwatch.store.admin.attention import MOST_COUNTED, Failures, list_failures
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.watching import ExportAutomation, NamedAutomation, StoredScanReport, Window
 from vvwatch.store.runs import processor_queries
 from vvwatch.store.schema import (
     connectors,
@@ -48,10 +50,10 @@ class State:
     send invalid keys.
     """
 
-    automations: Sequence[sa.Row[Any]]
-    exporting: Mapping[str, sa.Row[Any]]
-    windows: Mapping[str, sa.Row[Any]]
-    sweeps: Mapping[str, sa.Row[Any]]
+    automations: Sequence[NamedAutomation]
+    exporting: Mapping[str, ExportAutomation]
+    windows: Mapping[str, Window]
+    sweeps: Mapping[str, StoredScanReport]
     refused: Mapping[str, int]
     jobs: UnderWay
     runs: UnderWay
@@ -67,9 +69,12 @@ def read_state(tx: Tx, since: float) -> State:
     """Return the state of everything; failures and refused messages are those after `since`."""
     return State(
         automations=_automations(tx),
-        exporting={row.index_id: row for row in tx.all(sa.select(export_automations))},
+        exporting={
+            row.index_id: row for row in models_of(ExportAutomation, tx.all(sa.select(export_automations)))
+        },
         windows={
-            row.automation_id: row for row in tx.all(sa.select(windows).where(windows.c.state == "open"))
+            row.automation_id: row
+            for row in models_of(Window, tx.all(sa.select(windows).where(windows.c.state == "open")))
         },
         sweeps=watch_queries.map_last_scans(tx),
         refused=_refused(tx, since),
@@ -90,7 +95,7 @@ def list_troubled_webhooks(tx: Tx) -> Sequence[sa.Row[Any]]:
     return tx.all(sa.select(webhooks).where(*wanted).order_by(webhooks.c.id))
 
 
-def _automations(tx: Tx) -> Sequence[sa.Row[Any]]:
+def _automations(tx: Tx) -> list[NamedAutomation]:
     table = import_automations
     told = (
         indexes.c.name.label("index_name"),
@@ -98,7 +103,8 @@ def _automations(tx: Tx) -> Sequence[sa.Row[Any]]:
         connectors.c.events,
     )
     joined = sa.select(table, *told).join(indexes, indexes.c.id == table.c.index_id)
-    return tx.all(joined.join(connectors, connectors.c.id == table.c.connector_id).order_by(table.c.index_id))
+    joined = joined.join(connectors, connectors.c.id == table.c.connector_id).order_by(table.c.index_id)
+    return models_of(NamedAutomation, tx.all(joined))
 
 
 def _refused(tx: Tx, since: float) -> dict[str, int]:

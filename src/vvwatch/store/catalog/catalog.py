@@ -20,6 +20,8 @@ from vvwatch.store.catalog import subscribers
 from vvwatch.store.catalog.ceilings import require_room
 from vvwatch.store.catalog.deleted import free_deleted_id, is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of, model_of, models_of
+from vvwatch.store.models.catalog import Connector, Index, Prompt
 from vvwatch.store.schema import connectors, indexes, prompts
 
 DEFAULT_PROMPT_ID: Final = TECHNICAL_PROMPT_ID
@@ -81,7 +83,7 @@ class PromptSpec:
         return asdict(self)
 
 
-def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
+def create_connector(tx: Tx, spec: ConnectorSpec) -> Connector:
     """A new connector, `testing` until its first test is recorded.
 
     Raises Conflict when its queue is another's, LimitReached.
@@ -94,21 +96,26 @@ def create_connector(tx: Tx, spec: ConnectorSpec) -> sa.Row[Any]:
     return get_connector(tx, connector_id)
 
 
-def get_connector(tx: Tx, connector_id: str) -> sa.Row[Any]:
+def get_connector(tx: Tx, connector_id: str) -> Connector:
     """The connector; raises NotFound, also for one that was deleted, and for that of uploads: nobody has it in hand."""
-    row = tx.require(connectors, "connector", connector_id)
+    row = read_connector(tx, connector_id)
     if row.status == DELETED or row.builtin:
         raise NotFound("connector", connector_id)
     return row
 
 
-def list_connectors(tx: Tx) -> Sequence[sa.Row[Any]]:
+def read_connector(tx: Tx, connector_id: str) -> Connector:
+    """Return the connector, deleted or not. Raises NotFound."""
+    return model_of(Connector, tx.require(connectors, "connector", connector_id))
+
+
+def list_connectors(tx: Tx) -> Sequence[Connector]:
     """All connectors that were not deleted, oldest first; not those of uploads."""
     there = sa.select(connectors).where(connectors.c.status != DELETED, ~connectors.c.builtin)
-    return tx.all(there.order_by(connectors.c.created_at, connectors.c.id))
+    return models_of(Connector, tx.all(there.order_by(connectors.c.created_at, connectors.c.id)))
 
 
-def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> sa.Row[Any]:
+def declare_connector(tx: Tx, connector_id: str, spec: ConnectorSpec) -> Connector:
     """The connector as the configuration file has it; one that was disabled or deleted over the API is there again.
 
     With another queue than before all of it is listed again, to begin from.
@@ -133,18 +140,18 @@ def is_uploads(connector_id: str | None) -> bool:
     return (connector_id or "").startswith(_UPLOADS_ID)
 
 
-def ensure_uploads_connector(tx: Tx, node: str, root: str) -> sa.Row[Any]:
+def ensure_uploads_connector(tx: Tx, node: str, root: str) -> Connector:
     """The connector of what is uploaded to a node, which keeps it below `root`. It is made when it is not there."""
     found = sa.select(connectors).where(connectors.c.id == uploads_id(node))
     own = {"id": uploads_id(node), "name": "uploads", "provider": "local", "settings": {"root": root}}
     moments = {"created_at": tx.now, "updated_at": tx.now}
     if tx.first(found) is None:
         tx.insert_new(connectors, [{**own, "scopes": ["import"], "node": node, "builtin": True, **moments}])
-    row = tx.execute(found).one()
+    row = read_connector(tx, uploads_id(node))
     if row.settings["root"] == root:
         return row
     tx.update(connectors, row.id, settings={"root": root}, updated_at=tx.now)
-    return tx.execute(found).one()
+    return read_connector(tx, row.id)
 
 
 def move_uploads(tx: Tx, node: str, root: str) -> None:
@@ -159,7 +166,7 @@ def require_own_queue(tx: Tx, connector_id: str, events: Mapping[str, Any] | Non
         return
     for row in list_connectors(tx):
         same = row.id != connector_id and row.events and row.events["queue"] == events["queue"]
-        if same and "exclusive" in (row.events["mode"], events["mode"]):
+        if same and row.events and "exclusive" in (row.events["mode"], events["mode"]):
             raise Conflict(
                 f"the queue of these events is that of connector {row.id!r} as well",
                 "give each a queue of its own, or both the mode shared",
@@ -171,7 +178,7 @@ def clear_connector_nodes(tx: Tx) -> None:
     tx.execute(sa.update(connectors).where(connectors.c.node != "").values(node=""))
 
 
-def record_test(tx: Tx, connector_id: str, error: str | None) -> sa.Row[Any]:
+def record_test(tx: Tx, connector_id: str, error: str | None) -> Connector:
     """Keep how a test of the connector ended; `error` None means that it passed. Raises NotFound.
 
     One that was disabled meanwhile stays so.
@@ -189,7 +196,7 @@ def record_test(tx: Tx, connector_id: str, error: str | None) -> sa.Row[Any]:
     return get_connector(tx, connector_id)
 
 
-def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[Any]:
+def create_index(tx: Tx, name: str, description: str | None = None) -> Index:
     """A new index. Raises LimitReached."""
     require_room(tx, indexes)
     index_id = tx.new_id("idx")
@@ -197,39 +204,40 @@ def create_index(tx: Tx, name: str, description: str | None = None) -> sa.Row[An
     return get_index(tx, index_id)
 
 
-def get_index(tx: Tx, index_id: str) -> sa.Row[Any]:
+def get_index(tx: Tx, index_id: str) -> Index:
     """The index; raises NotFound, also for one that was deleted."""
     require_not_deleted(tx, "index", index_id)
-    return tx.require(indexes, "index", index_id)
+    return model_of(Index, tx.require(indexes, "index", index_id))
 
 
-def list_indexes(tx: Tx, *, include_defaults: bool = True) -> Sequence[sa.Row[Any]]:
+def list_indexes(tx: Tx, *, include_defaults: bool = True) -> Sequence[Index]:
     """All indexes that were not deleted, oldest first; perhaps without the playground."""
     wanted = (
         [is_not_deleted(indexes.c.id)]
         if include_defaults
         else [is_not_deleted(indexes.c.id), ~indexes.c.is_default]
     )
-    return tx.all(sa.select(indexes).where(*wanted).order_by(indexes.c.created_at, indexes.c.id))
+    found = sa.select(indexes).where(*wanted).order_by(indexes.c.created_at, indexes.c.id)
+    return models_of(Index, tx.all(found))
 
 
-def ensure_playground(tx: Tx) -> sa.Row[Any]:
+def ensure_playground(tx: Tx) -> Index:
     """The index of what names none; it is made when it is not there."""
     found = sa.select(indexes).where(indexes.c.id == PLAYGROUND_ID)
     if tx.first(found) is None:
         made = {"id": PLAYGROUND_ID, "name": "Playground", "is_default": True, "created_at": tx.now}
         tx.insert_new(indexes, [made])
-    return tx.execute(found).one()
+    return model_of(Index, tx.execute(found).one())
 
 
-def ensure_index_named(tx: Tx, name: str) -> tuple[sa.Row[Any], bool]:
+def ensure_index_named(tx: Tx, name: str) -> tuple[Index, bool]:
     """The oldest index with this very name, and whether it had to be made."""
     named = sa.select(indexes).where(indexes.c.name == name, is_not_deleted(indexes.c.id))
-    found = tx.first(named.order_by(indexes.c.created_at, indexes.c.id).limit(1))
+    found = first_of(Index, tx.execute(named.order_by(indexes.c.created_at, indexes.c.id).limit(1)))
     return (create_index(tx, name), True) if found is None else (found, False)
 
 
-def require_own_index(tx: Tx, index_id: str, hint: str = DECLARED_HINT) -> sa.Row[Any]:
+def require_own_index(tx: Tx, index_id: str, hint: str = DECLARED_HINT) -> Index:
     """The index, if the API may change or delete it. Raises NotFound, or Conflict (`hint`: it is declared)."""
     row = get_index(tx, index_id)
     if row.declared:
@@ -239,7 +247,7 @@ def require_own_index(tx: Tx, index_id: str, hint: str = DECLARED_HINT) -> sa.Ro
     return row
 
 
-def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
+def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> Index:
     """Set columns of the index. Raises as `require_own_index`."""
     require_own_index(tx, index_id)
     if changes:
@@ -247,14 +255,14 @@ def change_index(tx: Tx, index_id: str, changes: Mapping[str, Any]) -> sa.Row[An
     return get_index(tx, index_id)
 
 
-def declare_index(tx: Tx, index_id: str, name: str, description: str | None = None) -> sa.Row[Any]:
+def declare_index(tx: Tx, index_id: str, name: str, description: str | None = None) -> Index:
     """The index as the configuration file has it. Raises Conflict while one with this id is being deleted."""
     free_deleted_id(tx, "index", index_id)
     _declare(tx, indexes, index_id, {"name": name, "description": description}, {})
     return get_index(tx, index_id)
 
 
-def create_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
+def create_prompt(tx: Tx, spec: PromptSpec) -> Prompt:
     """A new prompt, version 1. Its schemas are taken as they are. Raises LimitReached."""
     require_room(tx, prompts)
     prompt_id = tx.new_id("prompt")
@@ -262,18 +270,19 @@ def create_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
     return get_prompt(tx, prompt_id)
 
 
-def get_prompt(tx: Tx, prompt_id: str) -> sa.Row[Any]:
+def get_prompt(tx: Tx, prompt_id: str) -> Prompt:
     """The prompt; raises NotFound."""
-    return tx.require(prompts, "prompt", prompt_id)
+    return model_of(Prompt, tx.require(prompts, "prompt", prompt_id))
 
 
-def list_prompts(tx: Tx, *, include_defaults: bool) -> Sequence[sa.Row[Any]]:
+def list_prompts(tx: Tx, *, include_defaults: bool) -> Sequence[Prompt]:
     """Prompts, oldest first, also those that were deactivated."""
     wanted = [] if include_defaults else [~prompts.c.is_default]
-    return tx.all(sa.select(prompts).where(*wanted).order_by(prompts.c.created_at, prompts.c.id))
+    found = sa.select(prompts).where(*wanted).order_by(prompts.c.created_at, prompts.c.id)
+    return models_of(Prompt, tx.all(found))
 
 
-def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> sa.Row[Any]:
+def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> Prompt:
     """The prompt as the configuration file has it; a change makes a new version. Raises InvalidInput.
 
     One that was deactivated over the API is active again.
@@ -283,7 +292,7 @@ def declare_prompt(tx: Tx, prompt_id: str, spec: PromptSpec) -> sa.Row[Any]:
     return get_prompt(tx, prompt_id)
 
 
-def seed_default_prompt(tx: Tx, spec: PromptSpec) -> sa.Row[Any]:
+def seed_default_prompt(tx: Tx, spec: PromptSpec) -> Prompt:
     """The prompt that exists without being made, as this version of the program has it."""
     _declare(tx, prompts, DEFAULT_PROMPT_ID, spec.columns(), _next_version(tx))
     tx.update(prompts, DEFAULT_PROMPT_ID, is_default=True)

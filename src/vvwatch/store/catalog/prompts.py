@@ -11,18 +11,19 @@ from vvwatch.core import imports
 from vvwatch.errors import Conflict
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.catalog import Prompt
 from vvwatch.store.schema import import_automations, import_jobs, prompts
 
 _MOST_NAMED: Final = 5
 
 
-def change(tx: Tx, prompt_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
+def change(tx: Tx, prompt_id: str, changes: Mapping[str, Any]) -> Prompt:
     """Set columns of the prompt; a new version, unless they all were so. Runs ask the version they began with.
 
     Its schemas are taken as they are. Raises NotFound, or Conflict when the prompt is not the API's.
     """
     row = _require_editable(tx, prompt_id)
-    news = {name: value for name, value in changes.items() if not catalog.is_same(row._mapping[name], value)}
+    news = {name: value for name, value in changes.items() if not catalog.is_same(getattr(row, name), value)}
     if news:
         tx.update(prompts, prompt_id, updated_at=tx.now, prompt_version=row.prompt_version + 1, **news)
     return catalog.get_prompt(tx, prompt_id)
@@ -47,7 +48,7 @@ def delete(tx: Tx, prompt_id: str, *, force: bool) -> list[str]:
     return users
 
 
-def _require_editable(tx: Tx, prompt_id: str) -> sa.Row[Any]:
+def _require_editable(tx: Tx, prompt_id: str) -> Prompt:
     row = catalog.get_prompt(tx, prompt_id)
     if row.is_default:
         raise Conflict(f"prompt {prompt_id!r} comes with vvwatch", "make one of your own like it")

@@ -15,7 +15,9 @@ from vvwatch.ports import Job, Kind, Priority, WriteResult
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted, require_not_deleted
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.runs import Run
 from vvwatch.store.schema import (
     connectors,
@@ -179,7 +181,7 @@ class ExportWork:
     """One export to build and deliver; `connector` is None for a download."""
 
     export: sa.Row[Any]
-    connector: sa.Row[Any] | None
+    connector: Connector | None
     runs: Sequence[sa.Row[Any]]
 
 
@@ -196,7 +198,9 @@ def begin(tx: Tx, job: Job) -> ExportWork | None:
     )
     if row is None:
         return None
-    connector = tx.first(sa.select(connectors).where(connectors.c.id == row.destination_connector_id))
+    connector = first_of(
+        Connector, tx.execute(sa.select(connectors).where(connectors.c.id == row.destination_connector_id))
+    )
     return ExportWork(row, connector, list_runs(tx, row))
 
 

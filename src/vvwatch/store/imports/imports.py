@@ -22,9 +22,9 @@ from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import Overtaken, by_locks
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import unreadable
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.runs import runs
 from vvwatch.store.schema import (
-    connectors,
     import_automations,
     import_files,
     import_jobs,
@@ -144,7 +144,7 @@ class FileWork:
 
     file: sa.Row[Any]
     job: sa.Row[Any]
-    connector: sa.Row[Any]
+    connector: Connector
 
     @property
     def attempt(self) -> int:
@@ -162,9 +162,7 @@ def begin_file(tx: Tx, job: Job) -> FileWork | None:
     import_job = get(tx, file.job_id)
     if import_job.status in machine.TERMINAL:
         return None
-    connector = tx.first(sa.select(connectors).where(connectors.c.id == import_job.connector_id))
-    assert connector is not None  # noqa: S101  # connectors in use are not deleted
-    return FileWork(file, import_job, connector)
+    return FileWork(file, import_job, catalog.read_connector(tx, import_job.connector_id))
 
 
 @by_locks

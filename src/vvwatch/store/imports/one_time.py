@@ -25,7 +25,8 @@ from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import cancellation, imports, unreadable
 from vvwatch.store.imports.imports import FileEnd
-from vvwatch.store.schema import connectors, import_files, import_jobs
+from vvwatch.store.models.catalog import Connector
+from vvwatch.store.schema import import_files, import_jobs
 from vvwatch.store.watching import claims, ledger
 from vvwatch.store.watching.automations import require_connector
 
@@ -69,10 +70,10 @@ class Listing:
     """The work of listing: the job as it stands, and its connector. `row.attempts` tells it from earlier tries."""
 
     row: sa.Row[Any]
-    connector: sa.Row[Any]
+    connector: Connector
 
 
-def require_usable(tx: Tx, connector_id: str, index_id: str) -> sa.Row[Any]:
+def require_usable(tx: Tx, connector_id: str, index_id: str) -> Connector:
     """The connector, if a job may import from it into the index now. Raises NotFound, InvalidInput or Conflict."""
     catalog.get_index(tx, index_id)
     row = require_connector(tx, connector_id, "import")
@@ -115,7 +116,7 @@ def begin(tx: Tx, job: Job) -> Listing | None:
     row = tx.current(job)
     if row is None or row.status not in _BEGUN:
         return None
-    connector = tx.require(connectors, "connector", row.connector_id)
+    connector = catalog.read_connector(tx, row.connector_id)
     if row.status == ImportStatus.PENDING:
         machine.check_transition(row.status, ImportStatus.SCANNING)
     row = tx.touch(

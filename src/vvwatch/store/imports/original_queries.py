@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from vvwatch.core.identities import segment_of
 from vvwatch.errors import NotFound
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of
 from vvwatch.store.imports import media_queries
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.runs import run_queries
 from vvwatch.store.schema import connectors, run_items, segment_results
 
@@ -34,8 +36,8 @@ def _require_segment(tx: Tx, media_id: str, run_id: str | None, segment_id: str)
         raise NotFound("segment", segment_id, f"it is not a segment of video {media_id}")
 
 
-def find_source(tx: Tx, media_id: str) -> tuple[sa.Row[Any], sa.Row[Any] | None]:
+def find_source(tx: Tx, media_id: str) -> tuple[sa.Row[Any], Connector | None]:
     """The media item and the connector that its original came from, if there still is one. Raises NotFound."""
     row = media_queries.get(tx, media_id)
     connector = sa.select(connectors).where(connectors.c.id == row.connector_id)
-    return row, tx.first(connector)
+    return row, first_of(Connector, tx.execute(connector))

@@ -18,7 +18,9 @@ from vvwatch.core.retries import Patience
 from vvwatch.errors import AccessDenied
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx, is_one_of
+from vvwatch.store.db.typed import model_of
 from vvwatch.store.imports import handled
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import (
     connectors,
     import_automations,
@@ -44,7 +46,7 @@ class DueTry:
     """An object to try, and its connector. `trouble.retry_at` is when the lease of the try ends."""
 
     trouble: sa.Row[Any]
-    connector: sa.Row[Any]
+    connector: Connector
 
 
 def record_failure(tx: Tx, job: sa.Row[Any], file: sa.Row[Any], patience: Patience) -> None:
@@ -125,7 +127,7 @@ def begin_try(tx: Tx, scope_id: int, key: str, version: str, node: str) -> DueTr
         _delete(tx, row)
         return None
     of_scope = ledger_scopes.c.connector_id == connectors.c.id, ledger_scopes.c.id == scope_id
-    connector = tx.execute(sa.select(connectors).where(*of_scope)).one()
+    connector = model_of(Connector, tx.execute(sa.select(connectors).where(*of_scope)).one())
     return DueTry(row, connector)
 
 

@@ -16,11 +16,13 @@ from vvwatch.core.runs import ItemStatus, RunStatus
 from vvwatch.core.tallies import WHOLE_FAILED, tallied
 from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store.catalog import catalog
 from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
 from vvwatch.store.db.typed import model_of, model_or_none
 from vvwatch.store.delivery.events import announce
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.runs import Run, RunItem
 from vvwatch.store.runs import journal, llm_calls, media_items, processor_states
 from vvwatch.store.runs.batches import (
@@ -36,11 +38,9 @@ from vvwatch.store.runs.batches import (
 from vvwatch.store.runs.endings import RunEnd, count_ended_items, end_if_done, event_data
 from vvwatch.store.runs.journal import SegmentCounts
 from vvwatch.store.schema import (
-    connectors,
     import_jobs,
     media,
     prompt_runs,
-    prompts,
     run_items,
     segment_retries,
 )
@@ -135,11 +135,11 @@ def start_run(
 
 def _prompt_columns(tx: Tx, prompt_id: str) -> dict[str, Any]:
     """Return a snapshot of the prompt."""
-    prompt = tx.require(prompts, "prompt", prompt_id)
+    prompt = catalog.get_prompt(tx, prompt_id)
     names = ("name", "prompt_text", "json_schema", "video_level")
     return {
         "prompt_version": prompt.prompt_version,
-        "prompt": {name: prompt._mapping[name] for name in names},
+        "prompt": {name: getattr(prompt, name) for name in names},
     }
 
 
@@ -171,7 +171,7 @@ class ItemWork:
     item: RunItem
     run: Run
     media: sa.Row[Any]
-    connector: sa.Row[Any]
+    connector: Connector
     paused: ProcessorPaused | None = None
 
 
@@ -198,7 +198,7 @@ def begin_item(tx: Tx, job: Job) -> ItemWork | None:
         return None
     if run.status == RunStatus.PENDING:
         _begin_run(tx, run.id)
-    connector = tx.execute(sa.select(connectors).where(connectors.c.id == row.connector_id)).one()
+    connector = catalog.read_connector(tx, row.connector_id)
     if item.attempts == 1:
         media_items.set_media_status(tx, "media.processing.started", run, row, "processing")
     return ItemWork(item, run, row, connector, processor_states.find_pause(tx, run.processor))

@@ -28,6 +28,7 @@ from vvwatch.core.runs import (
 from vvwatch.core.tallies import tallied
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind, Priority
+from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import first_of, model_of, model_or_none
@@ -39,8 +40,8 @@ from vvwatch.store.runs import run_queries as queries
 from vvwatch.store.runs.batches import update_run
 from vvwatch.store.runs.endings import event_data
 from vvwatch.store.runs.runs import ItemWork
-from vvwatch.store.schema import connectors, media, prompt_runs, run_items, segment_results, segment_retries
 from vvwatch.store.schema import exports as exports_table
+from vvwatch.store.schema import media, prompt_runs, run_items, segment_results, segment_retries
 
 _DELETED: Final = "video_deleted", "the video was deleted"
 _DROPPED: Final = "results_dropped", "the results of the run were deleted meanwhile"
@@ -178,7 +179,7 @@ def begin(tx: Tx, job: Job) -> RetryWork | RetryEnd | None:
     if _is_exported(tx, run):
         _wait_for_export(tx, job)
         return None
-    connector = tx.execute(sa.select(connectors).where(connectors.c.id == source.connector_id)).one()
+    connector = catalog.read_connector(tx, source.connector_id)
     paused = processor_states.find_pause(tx, run.processor)
     return RetryWork(model_of(SegmentRetry, row), ItemWork(item, run, source, connector, paused))
 

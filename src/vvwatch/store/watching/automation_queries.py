@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import columns, models_of
+from vvwatch.store.models.catalog import Connector, Index, Prompt
+from vvwatch.store.models.watching import AutomationState, ImportAutomation, WindowWithPolicy
 from vvwatch.store.schema import export_automations, import_automations
 from vvwatch.store.watching import automations, window_queries
 
@@ -17,13 +19,13 @@ from vvwatch.store.watching import automations, window_queries
 class ImportState:
     """An import automation and the window that is open for it."""
 
-    row: sa.Row[Any]
-    window: sa.Row[Any] | None
+    row: ImportAutomation
+    window: WindowWithPolicy | None
 
     @property
     def automation_id(self) -> str:
         """The automation's id."""
-        return str(self.row.id)
+        return self.row.id
 
 
 def get_import_state(tx: Tx, index_id: str) -> ImportState:
@@ -36,8 +38,8 @@ def get_import_state(tx: Tx, index_id: str) -> ImportState:
 class ImportParts:
     """What an import automation to be is made of."""
 
-    connector: sa.Row[Any]
-    prompt: sa.Row[Any]
+    connector: Connector
+    prompt: Prompt
 
 
 def get_import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> ImportParts:
@@ -54,9 +56,9 @@ def get_import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -
 class IndexAutomations:
     """An index and its automations; None where it has none."""
 
-    index: sa.Row[Any]
-    importing: sa.Row[Any] | None
-    exporting: sa.Row[Any] | None
+    index: Index
+    importing: AutomationState | None
+    exporting: AutomationState | None
 
 
 def list_index_automations(tx: Tx) -> list[IndexAutomations]:
@@ -68,6 +70,6 @@ def list_index_automations(tx: Tx) -> list[IndexAutomations]:
     ]
 
 
-def _map_by_index(tx: Tx, table: sa.Table) -> dict[str, sa.Row[Any]]:
-    wanted = sa.select(table.c.index_id, table.c.id, table.c.enabled, table.c.paused)
-    return {row.index_id: row for row in tx.all(wanted)}
+def _map_by_index(tx: Tx, table: sa.Table) -> dict[str, AutomationState]:
+    rows = tx.all(sa.select(*columns(AutomationState, table)))
+    return {row.index_id: row for row in models_of(AutomationState, rows)}

@@ -17,15 +17,16 @@ from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
-from vvwatch.store.db.typed import models_of
+from vvwatch.store.db.typed import first_of, model_of, models_of
 from vvwatch.store.delivery import exports
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.runs import Run
+from vvwatch.store.models.watching import ExportAutomation, ImportAutomation
 from vvwatch.store.schema import (
     connectors,
     export_automations,
     import_automations,
     prompt_runs,
-    prompts,
     windows,
 )
 from vvwatch.store.watching import ledger, scans
@@ -77,14 +78,14 @@ class ExportSpec:
     declared: bool = False
 
 
-def get_import(tx: Tx, index_id: str) -> sa.Row[Any]:
-    """The index's import automation. Raises NotFound for the index or the automation."""
-    return _get_automation(tx, import_automations, index_id)
+def get_import(tx: Tx, index_id: str) -> ImportAutomation:
+    """Return the index's import automation. Raises NotFound for the index or the automation."""
+    return model_of(ImportAutomation, _get_automation(tx, import_automations, index_id))
 
 
-def get_export(tx: Tx, index_id: str) -> sa.Row[Any]:
-    """The index's export automation. Raises NotFound for the index or the automation."""
-    return _get_automation(tx, export_automations, index_id)
+def get_export(tx: Tx, index_id: str) -> ExportAutomation:
+    """Return the index's export automation. Raises NotFound for the index or the automation."""
+    return model_of(ExportAutomation, _get_automation(tx, export_automations, index_id))
 
 
 def _get_automation(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
@@ -95,7 +96,7 @@ def _get_automation(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
     return row
 
 
-def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
+def require_connector(tx: Tx, connector_id: str, scope: str) -> Connector:
     """The connector, if it may be used for `scope`; raises NotFound or InvalidInput."""
     row = catalog.get_connector(tx, connector_id)
     if scope not in row.scopes:
@@ -108,7 +109,7 @@ def require_connector(tx: Tx, connector_id: str, scope: str) -> sa.Row[Any]:
 
 def save_import(
     tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | None = None, *, rescan: bool = True
-) -> sa.Row[Any]:
+) -> ImportAutomation:
     """Create or replace the index's import automation and start it; what was imported is not forgotten.
 
     Without `rescan`, one that is the same and has its next scan ahead goes on as it was.
@@ -116,8 +117,9 @@ def save_import(
     """
     catalog.get_index(tx, index_id)
     require_connector(tx, spec.connector_id, "import")
-    prompt = tx.require(prompts, "prompt", str(spec.preset.get("prompt_id", "")))
-    found = tx.first(sa.select(import_automations).where(import_automations.c.index_id == index_id))
+    prompt = catalog.get_prompt(tx, str(spec.preset.get("prompt_id", "")))
+    of_index = sa.select(import_automations).where(import_automations.c.index_id == index_id)
+    found = first_of(ImportAutomation, tx.execute(of_index))
     _check_owner(found, declared=spec.declared)
     values = _import_values(tx, index_id, spec, prompt.prompt_version)
     check_rules(values)
@@ -139,7 +141,7 @@ def save_import(
     return _restart_import(tx, get_import(tx, index_id))
 
 
-def _schedule_after_edit(found: sa.Row[Any], connector_id: str, now: float) -> Learnt:
+def _schedule_after_edit(found: ImportAutomation, connector_id: str, now: float) -> Learnt:
     """What its first listing after an edit has to know: what it wanted before and has not taken yet is not old."""
     if found.connector_id != connector_id:
         return Learnt(since=now)
@@ -182,23 +184,23 @@ def _choose_id(tx: Tx, table: sa.Table, wanted: str | None) -> str:
     return tx.new_id("auto") if wanted is None or taken else wanted
 
 
-def _has_changed(found: sa.Row[Any], values: dict[str, Any], names: Iterable[str] | None = None) -> bool:
-    return any(found._mapping[name] != values[name] for name in names or values)
+def _has_changed(found: ImportAutomation, values: dict[str, Any], names: Iterable[str] = ()) -> bool:
+    return any(getattr(found, name) != values[name] for name in names or values)
 
 
-def _check_owner(found: sa.Row[Any] | None, *, declared: bool) -> None:
+def _check_owner(found: ImportAutomation | ExportAutomation | None, *, declared: bool) -> None:
     if found is not None and found.declared and not declared:
         raise Conflict(f"automation {found.id!r} is read-only here", _DECLARED_HINT)
 
 
-def pause_import(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
+def pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportAutomation:
     """Stop or go on for a while; the configuration and the open window are kept. Idempotent."""
     found = get_import(tx, index_id)
     tx.update(import_automations, found.id, paused=paused, updated_at=tx.now)
     return _restart_import(tx, get_import(tx, index_id))
 
 
-def _restart_import(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+def _restart_import(tx: Tx, row: ImportAutomation) -> ImportAutomation:
     """Scan at once when active (a full reconcile), and look at the open window; else nothing is due."""
     if not row.enabled or row.paused:
         tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
@@ -211,24 +213,28 @@ def _restart_import(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
     return get_import(tx, row.index_id)
 
 
-def find_active(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+def find_active(tx: Tx, automation_id: str) -> tuple[ImportAutomation, Connector] | None:
     """The import automation and its connector, if it is to pick up objects; else None."""
     table = import_automations
-    row = tx.first(sa.select(table).where(table.c.id == automation_id, table.c.enabled, ~table.c.paused))
-    return None if row is None else (row, tx.require(connectors, "connector", row.connector_id))
+    wanted = sa.select(table).where(table.c.id == automation_id, table.c.enabled, ~table.c.paused)
+    row = first_of(ImportAutomation, tx.execute(wanted))
+    return None if row is None else (row, catalog.read_connector(tx, row.connector_id))
 
 
-def list_active(tx: Tx) -> list[tuple[sa.Row[Any], sa.Row[Any]]]:
+def list_active(tx: Tx) -> list[tuple[ImportAutomation, Connector]]:
     """Every active import automation with its connector, unless that is disabled."""
     table = import_automations
-    rows = tx.all(sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id))
+    active = sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id)
+    rows = models_of(ImportAutomation, tx.all(active))
     by_id = {row.id: row for row in catalog.list_connectors(tx) if row.status != catalog.DISABLED}
     return [(row, by_id[row.connector_id]) for row in rows if row.connector_id in by_id]
 
 
-def list_export_automations(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_export_automations(tx: Tx) -> list[ExportAutomation]:
     """Every export automation."""
-    return tx.all(sa.select(export_automations).order_by(export_automations.c.id))
+    return models_of(
+        ExportAutomation, tx.all(sa.select(export_automations).order_by(export_automations.c.id))
+    )
 
 
 def has_import_automations(tx: Tx) -> bool:
@@ -249,7 +255,7 @@ def read_edit_marker(tx: Tx) -> tuple[object, ...]:
     return (generations, *(value for row in edits for value in row))
 
 
-def find_scan_target(tx: Tx, job: Job) -> tuple[sa.Row[Any], sa.Row[Any]] | None:
+def find_scan_target(tx: Tx, job: Job) -> tuple[ImportAutomation, Connector] | None:
     """The automation to scan and its connector; None for a stale job or an automation that stands still."""
     row = tx.current(job)
     return None if row is None else find_active(tx, row.id)
@@ -306,7 +312,7 @@ def _finish_scan(
     if row is not None:
         tx.enqueue(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds)
         if report is not None:
-            scans.record_report(tx, row, report)
+            scans.record_report(tx, model_of(ImportAutomation, row), report)
 
 
 def bring_scans_forward(tx: Tx, connector_id: str) -> None:
@@ -329,7 +335,9 @@ def scan_now(tx: Tx, automation_id: str, *, accept_missing: bool = False) -> Non
         tx.nudge(Kind.SCAN, row, tx.now, Priority.MANUAL)
 
 
-def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | None = None) -> sa.Row[Any]:
+def save_export(
+    tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | None = None
+) -> ExportAutomation:
     """Create or replace the index's export automation.
 
     Raises NotFound (index, connector), InvalidInput, or Conflict when the configuration file owns it.
@@ -337,7 +345,8 @@ def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | No
     catalog.get_index(tx, index_id)
     connector = require_connector(tx, spec.destination_connector_id, "export")
     exports.check_destination(connector.export_base_path, spec.destination_subpath)
-    found = tx.first(sa.select(export_automations).where(export_automations.c.index_id == index_id))
+    of_index = sa.select(export_automations).where(export_automations.c.index_id == index_id)
+    found = first_of(ExportAutomation, tx.execute(of_index))
     _check_owner(found, declared=spec.declared)
     values = {
         "destination_connector_id": spec.destination_connector_id,
@@ -355,14 +364,14 @@ def save_export(tx: Tx, index_id: str, spec: ExportSpec, automation_id: str | No
     return _export_backlog(tx, get_export(tx, index_id))
 
 
-def pause_export(tx: Tx, index_id: str, *, paused: bool) -> sa.Row[Any]:
+def pause_export(tx: Tx, index_id: str, *, paused: bool) -> ExportAutomation:
     """Stop or go on for a while; on resume, runs that ended meanwhile are exported. Idempotent."""
     found = get_export(tx, index_id)
     tx.update(export_automations, found.id, paused=paused, updated_at=tx.now)
     return _export_backlog(tx, get_export(tx, index_id))
 
 
-def _export_backlog(tx: Tx, row: sa.Row[Any]) -> sa.Row[Any]:
+def _export_backlog(tx: Tx, row: ExportAutomation) -> ExportAutomation:
     """Export what ended since the automation was made and was not exported, when it is active."""
     if row.enabled and not row.paused:
         ended = sa.select(prompt_runs).where(

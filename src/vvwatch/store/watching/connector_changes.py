@@ -12,6 +12,7 @@ from vvwatch.core.exports import TRANSITIONS as EXPORT_TRANSITIONS
 from vvwatch.errors import Conflict
 from vvwatch.store.catalog import catalog, subscribers
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.schema import (
     connectors,
     export_automations,
@@ -31,7 +32,7 @@ _MOST_NAMED: Final = 5
 _ENDED_EXPORT: Final = tuple(status for status, after in EXPORT_TRANSITIONS.items() if not after)
 
 
-def require_editable(tx: Tx, connector_id: str) -> sa.Row[Any]:
+def require_editable(tx: Tx, connector_id: str) -> Connector:
     """The connector, if the API may edit it. Raises NotFound, or Conflict when the configuration file owns it."""
     row = catalog.get_connector(tx, connector_id)
     if row.declared:
@@ -39,7 +40,7 @@ def require_editable(tx: Tx, connector_id: str) -> sa.Row[Any]:
     return row
 
 
-def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
+def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> Connector:
     """Set columns of the connector; what watches it looks again at once when it may, or may not, get at it now.
 
     Raises NotFound, or Conflict when the configuration file owns it, an automation needs a scope that is taken, or
@@ -59,7 +60,7 @@ def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]
     return catalog.get_connector(tx, connector_id)
 
 
-def delete(tx: Tx, connector_id: str) -> sa.Row[Any]:
+def delete(tx: Tx, connector_id: str) -> Connector:
     """Forget the connector and its credentials; returns what it was. What came of it stays: media, history, ledger.
 
     Raises NotFound, or Conflict when the configuration file owns it, or something still uses it.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
+from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.watching import automations
 from vvwatch.store.watching.automations import ImportSpec
 
-Parts = tuple[sa.Row[Any], sa.Row[Any]]
+Parts = tuple[ImportAutomation, Connector]
 """An import automation and its connector."""
 
 

@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from vvwatch.core.events import EVENT_TYPES
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of
 from vvwatch.store.delivery import delivery_queries
 from vvwatch.store.imports import media_queries
 from vvwatch.store.imports.imports import GONE
 from vvwatch.store.imports.media_queries import MediaView
+from vvwatch.store.models.watching import ExportAutomation, ImportAutomation, Observation, Window
 from vvwatch.store.schema import (
     absences,
     export_automations,
@@ -50,7 +52,7 @@ class VersionRecord:
     """
 
     version: str
-    window: sa.Row[Any] | None
+    window: Window | None
     file: sa.Row[Any] | None
     job: sa.Row[Any] | None
     media: MediaView | None
@@ -72,11 +74,11 @@ class IndexRecord:
     """
 
     index_id: str
-    automation: sa.Row[Any] | None
-    observation: sa.Row[Any] | None
+    automation: ImportAutomation | None
+    observation: Observation | None
     versions: Sequence[VersionRecord]
     gone: Sequence[VersionRecord] = ()
-    exporting: sa.Row[Any] | None = None
+    exporting: ExportAutomation | None = None
     unimported: sa.Row[Any] | None = None
 
 
@@ -97,13 +99,14 @@ def read_object_record(tx: Tx, connector_id: str, key: str, uri: str) -> ObjectR
 
 
 def _read_index(tx: Tx, scope: sa.Row[Any], key: str) -> IndexRecord:
-    automation = tx.first(sa.select(import_automations).where(import_automations.c.scope_id == scope.id))
+    of_scope = sa.select(import_automations).where(import_automations.c.scope_id == scope.id)
+    automation = first_of(ImportAutomation, tx.execute(of_scope))
     its_exports = export_automations.c.index_id == scope.index_id
-    exporting = tx.first(sa.select(export_automations).where(its_exports))
+    exporting = first_of(ExportAutomation, tx.execute(sa.select(export_automations).where(its_exports)))
     observation = None
     if automation is not None:
         seen = observations.c.automation_id == automation.id, observations.c.key == key
-        observation = tx.first(sa.select(observations).where(*seen))
+        observation = first_of(Observation, tx.execute(sa.select(observations).where(*seen)))
     recorded, gone = _list_recorded(tx, scope.id, key), _list_gone(tx, scope.id, key)
     unimported = None if recorded or gone else _find_unimported(tx, scope, key)
     return IndexRecord(scope.index_id, automation, observation, recorded, gone, exporting, unimported)
@@ -133,7 +136,7 @@ def _first_known_at(life: VersionRecord) -> float:
     The order of windows does not tell: a version that was registered, or imported once, has none.
     """
     if life.window is not None:
-        return float(life.window.opened_at)
+        return life.window.opened_at
     if life.job is not None:
         return float(life.job.created_at)
     return 0.0 if life.media is None else float(life.media.row.created_at)
@@ -163,7 +166,7 @@ def _list_gone(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
 
 
 def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int) -> VersionRecord:
-    window = tx.first(sa.select(windows).where(windows.c.seq == window_seq))
+    window = first_of(Window, tx.execute(sa.select(windows).where(windows.c.seq == window_seq)))
     if window is None and window_seq == NOT_IMPORTED:
         return VersionRecord(version, None, None, None, None, (), ())
     job_id = _find_claimant(tx, scope_id, key, version) if window is None else window.import_job_id

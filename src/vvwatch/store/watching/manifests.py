@@ -16,6 +16,7 @@ from vvwatch.store.db import fairness
 from vvwatch.store.db.database import Tx, is_one_of, upsert
 from vvwatch.store.delivery.events import announce
 from vvwatch.store.imports import imports
+from vvwatch.store.models.watching import ImportAutomation, Window
 from vvwatch.store.schema import import_files, import_jobs, observations
 
 _MOST_REPORTED = 1_000
@@ -61,7 +62,7 @@ def add_files(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal
     return len(found) - len(sizes), sum(obj.size_bytes for obj in found) - sum(sizes.values())
 
 
-def create_import_job(tx: Tx, automation: sa.Row[Any], window: sa.Row[Any]) -> None:
+def create_import_job(tx: Tx, automation: ImportAutomation, window: Window) -> None:
     """The window's objects become an import job with exactly that manifest, one piece of work per file.
 
     Of what the automation declined since its last job, so much is listed as skipped, each with its reason, as one

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx, upsert
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.watching import QuarantinedMessage
 from vvwatch.store.schema import quarantine
 
 MAX_KEPT_MESSAGES: Final = 1_000
@@ -50,9 +52,10 @@ def keep_messages(tx: Tx, connector_id: str, refused: Collection[RefusedMessage]
     return len(by_id) - len(known)
 
 
-def list_messages(tx: Tx, connector_id: str, limit: int) -> Sequence[sa.Row[Any]]:
+def list_messages(tx: Tx, connector_id: str, limit: int) -> list[QuarantinedMessage]:
     """The messages of a connector, the latest first."""
-    return tx.all(_order_by_latest(sa.select(quarantine), connector_id).limit(limit))
+    found = _order_by_latest(sa.select(quarantine), connector_id).limit(limit)
+    return models_of(QuarantinedMessage, tx.all(found))
 
 
 def forget_messages(tx: Tx, connector_id: str) -> None:

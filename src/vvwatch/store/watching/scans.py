@@ -9,6 +9,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.watching import ImportAutomation, StoredScanReport
 from vvwatch.store.schema import reconciles
 from vvwatch.store.watching import absences
 
@@ -55,7 +57,7 @@ class ScanReport:
         return {name: value for name, value in asdict(self).items() if name not in _PLACE}
 
 
-def record_report(tx: Tx, automation: sa.Row[Any], report: ScanReport) -> None:
+def record_report(tx: Tx, automation: ImportAutomation, report: ScanReport) -> None:
     """Keep the report. One without news takes the place of the one before, if that said the same."""
     if report.proof:
         absences.drop_stale_absences(tx, automation.scope_id, report.id)
@@ -91,6 +93,6 @@ def _forget_oldest(tx: Tx, automation_id: str) -> None:
     tx.execute(sa.delete(reconciles).where(reconciles.c.id.in_(tx.execute(old).scalars().all())))
 
 
-def list_reports(tx: Tx, automation_id: str, most: int) -> Sequence[sa.Row[Any]]:
+def list_reports(tx: Tx, automation_id: str, most: int) -> list[StoredScanReport]:
     """The latest reports of an automation, at most so many, the last sweep first."""
-    return tx.all(_select_reports(automation_id).limit(most))
+    return models_of(StoredScanReport, tx.all(_select_reports(automation_id).limit(most)))

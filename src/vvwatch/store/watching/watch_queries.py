@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import sqlalchemy as sa
 
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import models_of
+from vvwatch.store.models.watching import RefusedCount, StoredScanReport, WatchedAutomation
 from vvwatch.store.schema import connectors, import_automations, quarantine, reconciles
 
 
-def list_watched(tx: Tx) -> Sequence[sa.Row[Any]]:
+def list_watched(tx: Tx) -> list[WatchedAutomation]:
     """Every import automation that may be scanned, with its connector's `connector_status` and `events`."""
     joined = sa.select(import_automations, connectors.c.status.label("connector_status"), connectors.c.events)
     joined = joined.join(connectors, connectors.c.id == import_automations.c.connector_id)
     active = import_automations.c.enabled, ~import_automations.c.paused
-    return tx.all(
-        joined.where(*active, connectors.c.status != catalog.DELETED).order_by(import_automations.c.id)
-    )
+    there = joined.where(*active, connectors.c.status != catalog.DELETED).order_by(import_automations.c.id)
+    return models_of(WatchedAutomation, tx.all(there))
 
 
-def map_last_scans(tx: Tx) -> dict[str, sa.Row[Any]]:
+def map_last_scans(tx: Tx) -> dict[str, StoredScanReport]:
     """Automation id to the report of its latest sweep."""
     return _map_latest(tx, sa.true())
 
 
-def map_last_complete_scans(tx: Tx) -> dict[str, sa.Row[Any]]:
+def map_last_complete_scans(tx: Tx) -> dict[str, StoredScanReport]:
     """Automation id to the report of its latest sweep that was complete."""
     return _map_latest(tx, reconciles.c.complete)
 
 
-def _map_latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, sa.Row[Any]]:
+def _map_latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, StoredScanReport]:
     """By the order in which they came, whatever the clock said: one look into the index for each automation."""
     own = reconciles.c.automation_id == import_automations.c.id
     last = sa.select(sa.func.max(reconciles.c.seq)).where(own, wanted).correlate(import_automations)
     met = reconciles.c.seq == last.scalar_subquery()
     found = tx.all(sa.select(reconciles).select_from(import_automations).join(reconciles, met))
-    return {row.automation_id: row for row in found}
+    return {row.automation_id: row for row in models_of(StoredScanReport, found)}
 
 
-def count_refused_messages(tx: Tx, since: float) -> Sequence[sa.Row[Any]]:
+def count_refused_messages(tx: Tx, since: float) -> list[RefusedCount]:
     """By `connector_id` and `reason`, how many `messages` were refused since then, and `detail` of one."""
     table = quarantine
     grouped = sa.select(
@@ -50,4 +48,5 @@ def count_refused_messages(tx: Tx, since: float) -> Sequence[sa.Row[Any]]:
         sa.func.count().label("messages"),
         sa.func.max(table.c.detail).label("detail"),
     ).where(table.c.last_seen_at >= since)
-    return tx.all(grouped.group_by(table.c.connector_id, table.c.reason).order_by("connector_id", "reason"))
+    grouped = grouped.group_by(table.c.connector_id, table.c.reason).order_by("connector_id", "reason")
+    return models_of(RefusedCount, tx.all(grouped))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from vvwatch.store.db.database import Tx
+from vvwatch.store.db.typed import first_of, model_of, models_of
+from vvwatch.store.models.watching import WindowWithPolicy
 from vvwatch.store.schema import import_automations, windows
 from vvwatch.store.watching import automations
 from vvwatch.store.watching import windows as store
@@ -23,19 +25,18 @@ _with_automation = sa.select(
 ).join(import_automations, import_automations.c.id == windows.c.automation_id)
 
 
-def find_open(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
+def find_open(tx: Tx, automation_id: str) -> WindowWithPolicy | None:
     """The automation's open window with its policy, or None."""
-    return tx.first(
-        _with_automation.where(windows.c.automation_id == automation_id, windows.c.state == "open")
-    )
+    its_open = windows.c.automation_id == automation_id, windows.c.state == "open"
+    return first_of(WindowWithPolicy, tx.execute(_with_automation.where(*its_open)))
 
 
-def find_open_of_index(tx: Tx, index_id: str) -> sa.Row[Any] | None:
+def find_open_of_index(tx: Tx, index_id: str) -> WindowWithPolicy | None:
     """As `open_one`, by index. Raises NotFound for the index or its import automation."""
     return find_open(tx, automations.get_import(tx, index_id).id)
 
 
-def steer_window(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[sa.Row[Any], T]:
+def steer_window(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[WindowWithPolicy, T]:
     """The index's open window as `steer` left it, and what that answered.
 
     Raises NotFound for the index or its import automation, and what `steer` raises where no window is open.
@@ -45,11 +46,13 @@ def steer_window(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[
     window = find_open(tx, automation_id)
     answer = steer(tx, automation_id)
     assert window is not None  # noqa: S101  # `steer` would have raised
-    return tx.execute(_with_automation.where(windows.c.id == window.id)).one(), answer
+    after = tx.execute(_with_automation.where(windows.c.id == window.id)).one()
+    return model_of(WindowWithPolicy, after), answer
 
 
-def list_newest(tx: Tx, *, state: str | None, index_id: str | None, limit: int) -> Sequence[sa.Row[Any]]:
+def list_newest(tx: Tx, *, state: str | None, index_id: str | None, limit: int) -> list[WindowWithPolicy]:
     """Windows with their policies, newest first."""
     wanted = [windows.c.state == state] if state else []
     wanted += [import_automations.c.index_id == index_id] if index_id else []
-    return tx.all(_with_automation.where(*wanted).order_by(windows.c.seq.desc()).limit(limit))
+    found = _with_automation.where(*wanted).order_by(windows.c.seq.desc()).limit(limit)
+    return models_of(WindowWithPolicy, tx.all(found))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,6 +17,8 @@ from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.locking import by_locks
+from vvwatch.store.db.typed import first_of, model_of
+from vvwatch.store.models.watching import ImportAutomation, Window
 from vvwatch.store.schema import import_automations, windows
 from vvwatch.store.watching import ledger, manifests
 
@@ -53,11 +54,12 @@ class AcceptResult:
 NOTHING_ACCEPTED = AcceptResult(None, opened=False, count=0, due_at=None)
 
 
-def guard_active(tx: Tx, automation_id: str, generation: int) -> sa.Row[Any] | None:
+def guard_active(tx: Tx, automation_id: str, generation: int) -> ImportAutomation | None:
     """The automation, if it may pick up objects under the settings of `generation`; else None. It is guarded."""
     row = tx.guard(import_automations, automation_id)
-    usable = row is not None and row.enabled and not row.paused and row.generation == generation
-    return row if usable else None
+    if row is None or not row.enabled or row.paused or row.generation != generation:
+        return None
+    return model_of(ImportAutomation, row)
 
 
 @by_locks
@@ -87,7 +89,7 @@ def accept_objects(
     return replace(result, count=len(fresh), closed=tuple(closed), changed=len(new.modified))
 
 
-def _split_by_room(tx: Tx, automation: sa.Row[Any], count: int) -> Iterator[slice]:
+def _split_by_room(tx: Tx, automation: ImportAutomation, count: int) -> Iterator[slice]:
     """How many of `count` objects fit into the open window, and into each that follows."""
     window = find_open_window(tx, automation.id)
     room = automation.max_objects - (window.object_count if window is not None else 0)
@@ -113,7 +115,7 @@ def acknowledge_objects(tx: Tx, automation_id: str, generation: int, found: Sequ
     return len(fresh)
 
 
-def _ensure_open_window(tx: Tx, automation: sa.Row[Any]) -> tuple[sa.Row[Any], bool]:
+def _ensure_open_window(tx: Tx, automation: ImportAutomation) -> tuple[Window, bool]:
     found = find_open_window(tx, automation.id)
     if found is not None:
         return found, False
@@ -131,17 +133,14 @@ def _ensure_open_window(tx: Tx, automation: sa.Row[Any]) -> tuple[sa.Row[Any], b
     return row, True
 
 
-def find_open_window(tx: Tx, automation_id: str) -> sa.Row[Any] | None:
+def find_open_window(tx: Tx, automation_id: str) -> Window | None:
     """The automation's open window, if it has one; it cannot close before this transaction ends."""
-    return tx.first(
-        sa.select(windows)
-        .where(windows.c.automation_id == automation_id, windows.c.state == "open")
-        .with_for_update()
-    )
+    its_open = windows.c.automation_id == automation_id, windows.c.state == "open"
+    return first_of(Window, tx.execute(sa.select(windows).where(*its_open).with_for_update()))
 
 
 def _add_to_window(
-    tx: Tx, automation: sa.Row[Any], window: sa.Row[Any], fresh: list[StorageObject], *, opened: bool
+    tx: Tx, automation: ImportAutomation, window: Window, fresh: list[StorageObject], *, opened: bool
 ) -> tuple[AcceptResult, ClosedWindow | None]:
     """Let objects join the window; one that is full closes at once."""
     count, size = manifests.add_files(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
@@ -170,7 +169,7 @@ def _add_to_window(
     return result, None
 
 
-def policy_of(automation: sa.Row[Any]) -> WindowPolicy:
+def policy_of(automation: ImportAutomation) -> WindowPolicy:
     """The automation's window policy."""
     return WindowPolicy(automation.quiet_seconds, automation.max_wait_seconds, automation.max_objects)
 
@@ -182,9 +181,10 @@ def close_due(tx: Tx, job: Job) -> ClosedWindow | None:
     if found is None or found.state != "open":
         return None
     automation = lock_automation(tx, found.automation_id)
-    window = tx.current(job)  # as it is now that nothing can join it
-    if window is None or window.state != "open":
+    row = tx.current(job)  # as it is now that nothing can join it
+    if row is None or row.state != "open":
         return None
+    window = model_of(Window, row)
     if not automation.enabled or automation.paused:
         tx.claim(job)
         return None
@@ -205,14 +205,14 @@ def close_due(tx: Tx, job: Job) -> ClosedWindow | None:
     return _close_window(tx, job, automation, _check_resumed(reason, window, automation))
 
 
-def _check_resumed(reason: CloseReason, window: sa.Row[Any], automation: sa.Row[Any]) -> CloseReason:
+def _check_resumed(reason: CloseReason, window: Window, automation: ImportAutomation) -> CloseReason:
     """A window whose deadline passed while the automation stood still is closed by the resumption."""
     resumed = automation.updated_at is not None and window.due_at < automation.updated_at
     return CloseReason.RESUMED if resumed else reason
 
 
 def _postpone_close(
-    tx: Tx, job: Job, automation: sa.Row[Any], opened_at: float, last_change_at: float
+    tx: Tx, job: Job, automation: ImportAutomation, opened_at: float, last_change_at: float
 ) -> None:
     row = tx.claim(job, opened_at=opened_at, last_change_at=last_change_at)
     if row is not None:
@@ -272,7 +272,7 @@ def release_window(tx: Tx, automation_id: str) -> bool:
     if window.held:
         tx.update(windows, window.id, held=False)
         tx.nudge(Kind.WINDOW, window, tx.now, Priority.MANUAL)
-    return bool(window.held)
+    return window.held
 
 
 def close_before_move(tx: Tx, automation_id: str) -> ClosedWindow | None:
@@ -294,7 +294,7 @@ def reschedule_window(tx: Tx, automation_id: str) -> None:
         tx.update(windows, window.id, due_at=max(due, tx.now))
 
 
-def _lock_open_window(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[Any]]:
+def _lock_open_window(tx: Tx, automation_id: str) -> tuple[ImportAutomation, Window]:
     """The automation and its open window, both locked."""
     automation = lock_automation(tx, automation_id)
     window = find_open_window(tx, automation_id)
@@ -304,17 +304,18 @@ def _lock_open_window(tx: Tx, automation_id: str) -> tuple[sa.Row[Any], sa.Row[A
     return automation, window
 
 
-def lock_automation(tx: Tx, automation_id: str) -> sa.Row[Any]:
+def lock_automation(tx: Tx, automation_id: str) -> ImportAutomation:
     """The automation, guarded; nothing joins its open window before this transaction ends."""
     automation = tx.guard(import_automations, automation_id)
     assert automation is not None  # noqa: S101  # a foreign key keeps it
-    return automation
+    return model_of(ImportAutomation, automation)
 
 
-def _close_window(tx: Tx, job: Job, automation: sa.Row[Any], reason: CloseReason) -> ClosedWindow | None:
-    window = tx.claim(job, state="closed", reason=reason, closed_at=tx.now)
-    if window is None:
+def _close_window(tx: Tx, job: Job, automation: ImportAutomation, reason: CloseReason) -> ClosedWindow | None:
+    row = tx.claim(job, state="closed", reason=reason, closed_at=tx.now)
+    if row is None:
         return None
+    window = model_of(Window, row)
     manifests.create_import_job(tx, automation, window)
     tx.update(
         import_automations,

@@ -23,6 +23,7 @@ from vvwatch.ports import Clock, Job, Storage, WriteResult
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.delivery import exports
 from vvwatch.store.delivery.exports import ExportWork
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.watching import ledger
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.commits import write_until_committed
@@ -167,7 +168,7 @@ class Exports:
         most_bytes = self._most_bytes if work.connector is None else None
         return Document(partial(self._path, work.export.id), head, most_bytes)
 
-    async def _delivered(self, job: Job, work: ExportWork, connector: sa.Row[Any]) -> WriteResult:
+    async def _delivered(self, job: Job, work: ExportWork, connector: Connector) -> WriteResult:
         """What was built is written there; here it is kept no longer, also when that fails."""
         path = self._path(work.export.id)
         manifest = path.with_suffix(".manifest")

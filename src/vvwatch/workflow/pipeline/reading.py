@@ -44,6 +44,7 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Clock, Job, Storage
 from vvwatch.ports.processing import Prober, Processor
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.runs import Run, RunItem, SegmentRetry
 from vvwatch.workflow.listings import closing
 from vvwatch.workflow.pipeline.liveness import Liveness, StoreState
@@ -111,7 +112,7 @@ class Attempt:
     ended because the processor was away or this machine was short of something.
     """
 
-    connector: sa.Row[Any]
+    connector: Connector
     key: str
     version: str
     row: sa.Row[Any] | RunItem | SegmentRetry
@@ -143,7 +144,7 @@ class Reading:
     """How media is read: storages by connector row, processors by name, a spool, and how often to try."""
 
     clock: Clock
-    open_storage: Callable[[sa.Row[Any]], Storage]
+    open_storage: Callable[[Connector], Storage]
     prober: Prober
     processors: Mapping[str, Processor]
     max_attempts: int
@@ -153,7 +154,7 @@ class Reading:
     liveness: Liveness = field(default_factory=Liveness)
     names: ProcessorNames = field(default_factory=ProcessorNames)
 
-    async def storage(self, connector: sa.Row[Any]) -> Storage:
+    async def storage(self, connector: Connector) -> Storage:
         """The storage of a connector's row; finding out where a folder really lies may block, so not here."""
         return await anyio.to_thread.run_sync(self.open_storage, connector)
 
@@ -167,7 +168,7 @@ class Reading:
             raise ModelNotConfigured(f"no processor answers to the model {model!r}; {there}", _MEND)
         raise ModelNotConfigured(f"the processor {run.processor!r} left the configuration; {there}", _MEND)
 
-    def gave(self, connector: sa.Row[Any]) -> None:
+    def gave(self, connector: Connector) -> None:
         """The store of the connector has just given an object."""
         self.liveness.note(connector.id, self.clock.monotonic())
 

@@ -10,10 +10,9 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
-import sqlalchemy as sa
 from anyio import to_thread
 
 from vvwatch.core.identities import new_id
@@ -25,6 +24,7 @@ from vvwatch.store.admin import moving
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
 from vvwatch.store.imports import uploads
+from vvwatch.store.models.catalog import Connector
 
 _JOBS_AT_ONCE: Final = 200
 
@@ -41,7 +41,7 @@ class Uploads:
         self._touched: set[str] = set()
         self._sweeping = anyio.Lock()
 
-    def connector(self, tx: Tx) -> sa.Row[Any]:
+    def connector(self, tx: Tx) -> Connector:
         """The connector that these files are opened by."""
         return catalog.ensure_uploads_connector(tx, self._node, str(self.folder.root))
 

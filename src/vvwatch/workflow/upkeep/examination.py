@@ -25,7 +25,15 @@ from vvwatch.store.admin.attention import Failure
 from vvwatch.store.admin.database_queries import read_condition
 from vvwatch.store.catalog import catalog
 from vvwatch.store.db.database import Database, Tx
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.models.runs import PausedProcessor
+from vvwatch.store.models.watching import (
+    ExportAutomation,
+    ImportAutomation,
+    RefusedCount,
+    StoredScanReport,
+    WatchedAutomation,
+)
 from vvwatch.store.runs import processor_states
 from vvwatch.store.watching import automations, watch_queries
 from vvwatch.workflow.upkeep import findings, host, sandbox_report
@@ -75,7 +83,7 @@ class Health:
     automations: Mapping[str, SourceHealth]
     connectors: Mapping[str, SourceHealth]
 
-    def of(self, row: sa.Row[Any]) -> SourceHealth | None:
+    def of(self, row: ImportAutomation) -> SourceHealth | None:
         """Return the source that reports changes to this automation; None if only listings do."""
         return self.automations.get(row.id) or self.connectors.get(row.connector_id)
 
@@ -89,12 +97,12 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    connectors: Sequence[sa.Row[Any]]
-    automations: Sequence[sa.Row[Any]]
-    sweeps: Mapping[str, sa.Row[Any]]
-    refused: Sequence[sa.Row[Any]]
+    connectors: Sequence[Connector]
+    automations: Sequence[WatchedAutomation]
+    sweeps: Mapping[str, StoredScanReport]
+    refused: Sequence[RefusedCount]
     webhooks: Sequence[sa.Row[Any]]
-    exporting: Mapping[str, sa.Row[Any]]
+    exporting: Mapping[str, ExportAutomation]
     failures: Sequence[Failure]
     nodes: Sequence[nodes.Node]
     paused: Sequence[PausedProcessor]
@@ -113,8 +121,8 @@ class Examiner:
         self,
         database: Database,
         clock: Clock,
-        open_storage: Callable[[sa.Row[Any]], Storage],
-        open_queue: Callable[[sa.Row[Any]], EventQueue | None],
+        open_storage: Callable[[Connector], Storage],
+        open_queue: Callable[[Connector], EventQueue | None],
         state_dir: Path | None,
         seconds: float = _LONGEST_SECONDS,
         processors: Mapping[str, Examinable] = MappingProxyType({}),
@@ -177,7 +185,7 @@ class Examiner:
             for name, processor in self._processors.items()
         ]
 
-    def _connector(self, row: sa.Row[Any]) -> list[_Part]:
+    def _connector(self, row: Connector) -> list[_Part]:
         if row.status == catalog.DISABLED:
             return [_Part("connector", row.id, _disabled)]
         parts = [_Part("connector", row.id, partial(self._access, row))]
@@ -185,7 +193,7 @@ class Examiner:
             _Part("queue", each.id, partial(self._queue, each)) for each in _keep_with_queues([row])
         ]
 
-    async def _access(self, row: sa.Row[Any]) -> Iterable[Finding]:
+    async def _access(self, row: Connector) -> Iterable[Finding]:
         """Test the connector's access without recording it as a test."""
         storage = await anyio.to_thread.run_sync(self._open_storage, row, abandon_on_cancel=True)
         below = (row.export_base_path or "") if "export" in row.scopes else None
@@ -193,7 +201,7 @@ class Examiner:
         use = " and ".join(words for scope, words in _USES.items() if scope in row.scopes)
         return [Finding("access", "ok", f"can be {use}"), findings.clock_finding(storage.clock_ahead_seconds)]
 
-    async def _queue(self, row: sa.Row[Any]) -> Iterable[Finding]:
+    async def _queue(self, row: Connector) -> Iterable[Finding]:
         queue = await self._opened(row)
         if queue is None:
             return ()
@@ -202,7 +210,7 @@ class Examiner:
         finally:
             await queue.aclose()
 
-    async def _repaired(self, row: sa.Row[Any], mended: list[Found]) -> Iterable[Finding]:
+    async def _repaired(self, row: Connector, mended: list[Found]) -> Iterable[Finding]:
         queue = await self._opened(row)
         if queue is None:
             return ()
@@ -216,7 +224,7 @@ class Examiner:
         mended += [Found("queue", row.id, each) for each in wrong if each.subject not in ill]
         return after
 
-    async def _opened(self, row: sa.Row[Any]) -> EventQueue | None:
+    async def _opened(self, row: Connector) -> EventQueue | None:
         return await anyio.to_thread.run_sync(self._open_queue, row, abandon_on_cancel=True)
 
 
@@ -245,11 +253,11 @@ def _read_rows(tx: Tx, connector_id: str | None, now: float) -> _Rows:
     )
 
 
-def _keep_with_queues(rows: Iterable[sa.Row[Any]]) -> list[sa.Row[Any]]:
+def _keep_with_queues(rows: Iterable[Connector]) -> list[Connector]:
     return [row for row in rows if row.events and row.status != catalog.DISABLED]
 
 
-def _is_own(row: sa.Row[Any]) -> bool:
+def _is_own(row: Connector) -> bool:
     """Return whether the kernel reports all changes in the connector's folder: not those of others to a share."""
     return row.provider == "local" and not row.settings.get("shared")
 
@@ -261,8 +269,8 @@ def _check_rows(rows: _Rows, health: Health, now: float) -> list[Found]:
     for row in rows.automations:
         judged = findings.automation_findings(row, health.of(row), rows.sweeps.get(row.id), now)
         found += [Found("automation", row.id, each) for each in judged]
-    for row in rows.exporting.values():
-        found += [Found("automation", row.id, each) for each in findings.export_findings(row)]
+    for export in rows.exporting.values():
+        found += [Found("automation", export.id, each) for each in findings.export_findings(export)]
     found += [Found(each.kind, each.id, findings.failure_finding(each)) for each in rows.failures]
     found += [Found("processor", row.name, findings.pause_finding(row)) for row in rows.paused]
     found += [Found("address", each.address, findings.bad_keys_finding(each)) for each in rows.bad_keys]

@@ -24,6 +24,13 @@ from vvwatch.store.admin.nodes import Node
 from vvwatch.store.admin.shortages import WaitingWork
 from vvwatch.store.db import migrations
 from vvwatch.store.models.runs import PausedProcessor
+from vvwatch.store.models.watching import (
+    ExportAutomation,
+    ImportAutomation,
+    RefusedCount,
+    StoredScanReport,
+    WatchedAutomation,
+)
 
 _COMPATIBILITY: Final = "see the store's entry in docs/compatibility.md"
 _LARGE_WAL_BYTES: Final = 256 << 20
@@ -66,7 +73,7 @@ def clock_finding(ahead_seconds: float) -> Finding:
 
 
 def automation_findings(
-    row: sa.Row[Any], source: SourceHealth | None, swept: sa.Row[Any] | None, now: float
+    row: WatchedAutomation, source: SourceHealth | None, swept: StoredScanReport | None, now: float
 ) -> Iterator[Finding]:
     """Yield findings about an active automation; `source` reports changes to it, `swept` is its last full scan."""
     if row.last_error:
@@ -84,12 +91,12 @@ def automation_findings(
         )
 
 
-def _doubt_findings(row: sa.Row[Any]) -> Iterator[Finding]:
+def _doubt_findings(row: ImportAutomation) -> Iterator[Finding]:
     if (trouble := describe_missing(row)) is not None:
         yield Finding("missing", "warning", *trouble)
 
 
-def describe_missing(row: sa.Row[Any]) -> tuple[str, str] | None:
+def describe_missing(row: ImportAutomation) -> tuple[str, str] | None:
     """Return why missing objects do not count as deleted, and the command if they are; None without doubt."""
     doubt = Doubt.of(row.doubt)
     if doubt is None:
@@ -114,7 +121,7 @@ def _source_finding(source: SourceHealth | None, now: float) -> Finding:
     )
 
 
-def _scan_finding(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Finding:
+def _scan_finding(row: WatchedAutomation, swept: StoredScanReport | None, now: float) -> Finding:
     last_at = row.last_scan_at if swept is None else swept.finished_at
     age = now - max(last_at or row.created_at or now, row.updated_at or 0.0)
     known = (
@@ -128,7 +135,7 @@ def _scan_finding(row: sa.Row[Any], swept: sa.Row[Any] | None, now: float) -> Fi
     return Finding("sweep", state, detail, f"vvwatch scan {row.id}")
 
 
-def _listing_findings(row: sa.Row[Any], swept: sa.Row[Any] | None) -> Iterator[Finding]:
+def _listing_findings(row: ImportAutomation, swept: StoredScanReport | None) -> Iterator[Finding]:
     """Yield findings about listed names that cannot be objects, and about deviations of the store."""
     for reason, count in ((swept and swept.left_out) or {}).items():
         detail = f"left out: {count}, {explain_known(reason)}"
@@ -142,7 +149,7 @@ def _bound(limit: tuple[int, float], period: float) -> float:
     return times * period + seconds
 
 
-def full_scan_seconds(row: sa.Row[Any]) -> float:
+def full_scan_seconds(row: WatchedAutomation) -> float:
     """Return the intended interval of full scans; `row` has its connector's `events`."""
     learnt = Learnt.of(row.cadence)
     if learnt.full_at and learnt.next_full_at and learnt.next_full_at > learnt.full_at:
@@ -152,7 +159,7 @@ def full_scan_seconds(row: sa.Row[Any]) -> float:
     return float(row.scan_seconds)
 
 
-def refused_finding(row: sa.Row[Any]) -> Finding:
+def refused_finding(row: RefusedCount) -> Finding:
     """Return the finding about messages that concern no watched location."""
     detail = f"{row.messages} in the last day are {row.reason}: {row.detail}"
     return Finding("messages", "warning", detail, _REFUSED.get(row.reason, ""))
@@ -224,7 +231,7 @@ def webhook_advice(error: str) -> str:
 
 
 def automation_remarks(
-    row: sa.Row[Any], sweep: sa.Row[Any] | None, exporting: sa.Row[Any] | None
+    row: ImportAutomation, sweep: StoredScanReport | None, exporting: ExportAutomation | None
 ) -> Iterator[str]:
     """Yield notes on an automation that are no failures; `row` may be inactive."""
     active, swept = row.enabled and not row.paused, sweep is not None and sweep.complete
@@ -236,7 +243,7 @@ def automation_remarks(
         yield f"exports are paused: results are not delivered until `{resume_exports_hint(row.index_id)}`"
 
 
-def export_findings(row: sa.Row[Any]) -> Iterator[Finding]:
+def export_findings(row: ExportAutomation) -> Iterator[Finding]:
     """Yield findings about an export automation."""
     if row.enabled and row.paused:
         detail = f"are paused: results of {row.index_id} are not delivered"

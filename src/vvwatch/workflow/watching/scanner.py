@@ -9,11 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
 
 from vvwatch.core.absence import EVERYWHERE, Confirmation, Doubt, doubted
 from vvwatch.core.filters import Reason
@@ -23,6 +22,7 @@ from vvwatch.core.presence import Presence, doubt
 from vvwatch.errors import StorageError, VvwatchError
 from vvwatch.ports import Clock, Job, Page
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.catalog import Connector
 from vvwatch.store.watching import absences
 from vvwatch.store.watching.absences import MissingChunk
 from vvwatch.store.watching.scans import ScanReport
@@ -73,7 +73,7 @@ class Scanner:
         self._sample = sample
         self.silence = UnansweredStores(clock)
         self.confirmation = Confirmation()
-        self.place_of: Callable[[sa.Row[Any]], str | None] = lambda _: EVERYWHERE
+        self.place_of: Callable[[Connector], str | None] = lambda _: EVERYWHERE
 
     async def look(self, watched: WatchState, prefix: str, tally: ScanStats, after: str = "") -> str:
         """List `prefix` behind the key `after` and take in what is new; returns the last key in order.

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import anyio
 import anyio.abc
-import sqlalchemy as sa
 
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Clock, EventQueue, Hint, Source, SourceHealth
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.watching import automations
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.watching.queue_consumer import QueueConsumer
@@ -51,8 +52,8 @@ class Subscriptions:
         clock: Clock,
         telemetry: Telemetry,
         watcher: Watcher,
-        make: Callable[[sa.Row[Any], sa.Row[Any]], Source | None],
-        open_queue: Callable[[sa.Row[Any]], EventQueue],
+        make: Callable[[ImportAutomation, Connector], Source | None],
+        open_queue: Callable[[Connector], EventQueue],
         sample: Callable[[], float],
     ) -> None:
         self._database = database
@@ -129,7 +130,7 @@ class Subscriptions:
     def _running(self, identity: tuple[Any, ...], at_work: Source | QueueConsumer) -> _Subscription:
         return _Subscription(identity, at_work, self._clock.now(), anyio.CancelScope())
 
-    def _consumer(self, connector: sa.Row[Any]) -> QueueConsumer:
+    def _consumer(self, connector: Connector) -> QueueConsumer:
         return QueueConsumer(
             self._database,
             self._clock,
@@ -138,10 +139,10 @@ class Subscriptions:
             self._sample,
             connector.id,
             partial(self._open_queue, connector),
-            exclusive=connector.events["mode"] == "exclusive",
+            exclusive=(connector.events or {}).get("mode") == "exclusive",
         )
 
-    def _queue_identity(self, connector: sa.Row[Any]) -> tuple[Any, ...]:
+    def _queue_identity(self, connector: Connector) -> tuple[Any, ...]:
         return self._era, connector.updated_at, str(connector.events)
 
     def _notifying(self, automation_id: str) -> Callable[[Hint], Awaitable[None]]:
@@ -213,5 +214,5 @@ async def _run_within(scope: anyio.CancelScope, run: Callable[[], Awaitable[None
         await run()
 
 
-def _identify_source(row: sa.Row[Any], connector: sa.Row[Any]) -> tuple[Any, ...]:
+def _identify_source(row: ImportAutomation, connector: Connector) -> tuple[Any, ...]:
     return row.generation, connector.id, str(connector.settings)

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import sqlalchemy as sa
-
 from vvwatch.core.cadence import Learnt
 from vvwatch.core.filters import ObjectFilter, Reason, explain
 from vvwatch.core.objects import StorageObject
@@ -16,6 +14,8 @@ from vvwatch.core.presence import Presence
 from vvwatch.core.settling import Sighting
 from vvwatch.ports import Irregularity, Page, Storage
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.watching import ledger
 
 _MOST_ASKED: Final = 16
@@ -28,8 +28,8 @@ _SERVICE_TICK_SECONDS: Final = 1.0
 class WatchState:
     """One automation as it is watched now, and what of it is still settling."""
 
-    row: sa.Row[Any]
-    connector: sa.Row[Any]
+    row: ImportAutomation
+    connector: Connector
     storage: Storage
     filter: ObjectFilter
     new_only: bool
@@ -44,10 +44,10 @@ class WatchState:
         """Whether a listing of it would show an object at `key` that is wanted by its name."""
         return self.filter.name_verdict(key).accepted
 
-    def is_of(self, row: sa.Row[Any], connector: sa.Row[Any]) -> bool:
+    def is_of(self, row: ImportAutomation, connector: Connector) -> bool:
         """Whether it is watched as these rows, the latest ones, want it."""
         same = self.connector.id == connector.id and self.connector.updated_at == connector.updated_at
-        return bool(same and self.row.generation == row.generation)
+        return same and self.row.generation == row.generation
 
     def split_existing(self, wanted: list[StorageObject]) -> tuple[list[StorageObject], list[StorageObject]]:
         """When only what comes from now on counts, split off what was there before the automation was.

@@ -16,7 +16,6 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-import sqlalchemy as sa
 
 from vvwatch.core.cadence import (
     Learnt,
@@ -35,6 +34,8 @@ from vvwatch.core.settling import Sighting, remaining, settled
 from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, VvwatchError
 from vvwatch.ports import Clock, Hint, Job, Priority, Storage
 from vvwatch.store.db.database import Database
+from vvwatch.store.models.catalog import Connector
+from vvwatch.store.models.watching import ImportAutomation
 from vvwatch.store.watching import absences, automations, ledger
 from vvwatch.store.watching.scans import ScanReport
 from vvwatch.telemetry import Telemetry
@@ -60,7 +61,7 @@ class Watcher:
         database: Database,
         clock: Clock,
         telemetry: Telemetry,
-        open_storage: Callable[[sa.Row[Any]], Storage],
+        open_storage: Callable[[Connector], Storage],
         sample: Callable[[], float],
     ) -> None:
         self._database = database
@@ -151,7 +152,12 @@ class Watcher:
         return Pace(seconds, row.max_list_calls_per_hour, polls)
 
     async def _failed(
-        self, job: Job, row: sa.Row[Any], error: VvwatchError, calls: int, report: ScanReport | None = None
+        self,
+        job: Job,
+        row: ImportAutomation,
+        error: VvwatchError,
+        calls: int,
+        report: ScanReport | None = None,
     ) -> None:
         """The longer it fails, the later the next try; told once, and then at growing intervals."""
         pace = Pace(row.scan_seconds, row.max_list_calls_per_hour, polls=False)
@@ -242,7 +248,7 @@ class Watcher:
             await self._database.write(absences.mark_gone, scope_id, buried)
         return there
 
-    async def _watch(self, row: sa.Row[Any], connector: sa.Row[Any]) -> WatchState:
+    async def _watch(self, row: ImportAutomation, connector: Connector) -> WatchState:
         """The automation's watched state, made anew when its settings changed."""
         known = self._watched.get(row.id)
         if known is not None and known.is_of(row, connector):
@@ -259,7 +265,7 @@ class Watcher:
         self._watched[row.id] = watched
         return watched
 
-    async def _opened(self, connector: sa.Row[Any]) -> Storage:
+    async def _opened(self, connector: Connector) -> Storage:
         with self.reconciler.silence.asking(connector.id):
             return await anyio.to_thread.run_sync(self._open_storage, connector)
 
@@ -319,7 +325,7 @@ class Watcher:
         self._watched.clear()
 
 
-def _get_event_setting(connector: sa.Row[Any], name: str, usual: float) -> float:
+def _get_event_setting(connector: Connector, name: str, usual: float) -> float:
     return float((connector.events or {}).get(name, usual))
 
 
