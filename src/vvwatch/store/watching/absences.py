@@ -1,8 +1,7 @@
-"""What is gone: absent from one sweep, then from the next as well, or said to be removed and looked for in vain.
+"""Versions that are gone: missing from two full scans in a row, or reported as removed and not found.
 
-A person may say so as well, of all that a sweep lacked.
-
-Only then a version leaves the ledger, and found again it is new. It leaves a tombstone, which tells its story.
+A person may also accept everything that a full scan missed. Only then does a version leave the ledger; found again, it
+is new. It leaves a tombstone that keeps its history.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _absent = _its_absences.where(is_one_of(absences.c.key))
 
 @dataclass(frozen=True, slots=True)
 class MissingChunk:
-    """A chunk of the ledger: how many versions were seen, which not, and the last of all (None: no more follow)."""
+    """A chunk of the ledger: how many versions were seen, which were not, and the last one (None: no more follow)."""
 
     seen: int
     lacking: list[Pair]
@@ -49,7 +48,7 @@ class MissingChunk:
 
 
 def _with_prefix(scope_id: int, prefix: str, after: Pair | None = None) -> list[sa.ColumnElement[bool]]:
-    """The versions of keys that begin with `prefix`, those behind `after`. One bound at each end, or no index helps."""
+    """Select versions after `after` whose keys begin with `prefix`. Both ends need a bound to use the index."""
     begin = objects.c.key >= prefix
     if after is not None:
         begin = sa.tuple_(objects.c.key, objects.c.version) > sa.tuple_(*map(sa.literal, after))
@@ -58,7 +57,7 @@ def _with_prefix(scope_id: int, prefix: str, after: Pair | None = None) -> list[
 
 
 def _prefix_end(prefix: str) -> str:
-    """The first text behind all that begin with `prefix`; empty when there is none."""
+    """Return the first text that sorts after all texts with this prefix; empty if there is none."""
     rest = prefix.rstrip("\U0010ffff")
     if not rest:
         return ""
@@ -67,7 +66,7 @@ def _prefix_end(prefix: str) -> str:
 
 
 def count_live(tx: Tx, scope_id: int, prefix: str) -> int:
-    """How many versions the ledger has of keys that begin with `prefix`."""
+    """Return how many versions the ledger has below `prefix`."""
     counted = sa.select(sa.func.count()).select_from(objects).where(*_with_prefix(scope_id, prefix))
     return int(tx.execute(counted).scalar_one())
 
@@ -75,7 +74,7 @@ def count_live(tx: Tx, scope_id: int, prefix: str) -> int:
 def read_missing(
     tx: Tx, scope_id: int, prefix: str, after: Pair | None, seen: Presence, meant: Callable[[str], bool]
 ) -> MissingChunk:
-    """The next rows of the ledger behind `after`, and those of them that were not seen and whose key is `meant`."""
+    """Read the next ledger rows after `after`; return those that were not seen and whose key is `meant`."""
     query = sa.select(objects.c.key, objects.c.version).where(*_with_prefix(scope_id, prefix, after))
     rows = tx.pairs(query.order_by(objects.c.key, objects.c.version).limit(CHUNK_ROWS), {})
     keys = seen.absent([key for key, _ in rows])
@@ -85,9 +84,9 @@ def read_missing(
 
 
 def record_missing(tx: Tx, job: Job, scope_id: int, sweep_id: str, pairs: Sequence[Pair]) -> int:
-    """Note that a sweep did not find these versions, or bury those that an earlier one missed already.
+    """Record that a full scan missed these versions; mark those gone that an earlier scan missed too.
 
-    Returns how many were buried; none for a stale job. Repeated for the same sweep it changes nothing.
+    Returns how many were marked gone; 0 for a stale job. Repeating it for the same scan changes nothing.
     """
     if not pairs or tx.touch(job, scope_id=scope_id) is None:
         return 0
@@ -107,35 +106,35 @@ def record_missing(tx: Tx, job: Job, scope_id: int, sweep_id: str, pairs: Sequen
 
 
 def accept_missing(tx: Tx, job: Job, scope_id: int, pairs: Sequence[Pair]) -> int:
-    """A person says that these versions are gone. Returns how many left the ledger; none for a stale job."""
+    """Mark versions gone because a person says so. Returns how many left the ledger; 0 for a stale job."""
     if not pairs or tx.touch(job, scope_id=scope_id) is None:
         return 0
     return _mark_gone(tx, scope_id, pairs, PROOF_BY_PERSON)
 
 
 def drop_stale_absences(tx: Tx, scope_id: int, sweep_id: str) -> None:
-    """What an earlier sweep missed and this one did not is not absent any more."""
+    """Drop absences that an earlier scan recorded and this one did not confirm."""
     stale = absences.c.scope_id == scope_id, absences.c.reconcile_id != sweep_id
     tx.execute(sa.delete(absences).where(*stale))
 
 
 def list_missing(tx: Tx, scope_id: int, keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that the last sweep did not find."""
+    """Return those of `keys` that the last full scan missed."""
     if not tx.pairs(_any_absent, {"scope_id": scope_id}):
         return []
     return [key for key, _ in tx.pairs(_absent, {"scope_id": scope_id, **_keys_parameter(keys)})]
 
 
 def clear_absences(tx: Tx, scope_id: int, keys: Sequence[str]) -> None:
-    """What stands there after all is not absent."""
+    """Clear the absences of keys that were found again."""
     absent = absences.c.scope_id == scope_id, is_one_of(absences.c.key)
     tx.execute(sa.delete(absences).where(*absent), _keys_parameter(keys))
 
 
 def mark_gone(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> int:
-    """These versions, which the ledger had before nothing was found at their keys, are gone.
+    """Mark versions gone after an event reported it and the lookup found nothing.
 
-    Returns how many of them the ledger has still.
+    Returns how many left the ledger.
     """
     return _mark_gone(tx, scope_id, pairs, PROOF_BY_EVENT)
 
@@ -161,7 +160,7 @@ def _mark_gone(tx: Tx, scope_id: int, pairs: Sequence[Pair], proof: str) -> int:
 
 
 def find_tombstones(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> dict[Pair, Pair]:
-    """Those of the very versions in `found` that were known once, and were taken for gone; with what was buried."""
+    """Return the versions in `found` that have a tombstone, each with the key and version of its tombstone."""
     known = sa.select(tombstones.c.key, tombstones.c.version).where(
         tombstones.c.scope_id == scope_id, is_one_of(tombstones.c.key)
     )
@@ -175,7 +174,7 @@ def find_tombstones(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> di
 
 
 def restore_versions(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> None:
-    """They were never gone: the ledger has them again, under the window that took them."""
+    """Restore versions in the ledger, under the window that took them: they were never deleted."""
     among, wanted = _keys_parameter(key for key, _ in pairs), set(pairs)
     theirs = tombstones.c.scope_id == scope_id, is_one_of(tombstones.c.key)
     columns = [tombstones.c[column.name] for column in objects.c]
@@ -195,5 +194,5 @@ def _delete_rows(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def _keys_parameter(keys: Iterable[str]) -> dict[str, str]:
-    """The keys, as `one_of` takes them."""
+    """Return the keys as the parameter of `is_one_of`."""
     return {"keys": json.dumps(list(keys))}

@@ -1,4 +1,4 @@
-"""Automations as they are looked at."""
+"""Queries that show automations."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from vvwatch.store.watching import automations, window_queries
 
 @dataclass(frozen=True, slots=True)
 class ImportState:
-    """An import automation and the window that is open for it."""
+    """An import automation and its open window."""
 
     row: ImportAutomation
     window: WindowWithPolicy | None
 
     @property
     def automation_id(self) -> str:
-        """The automation's id."""
+        """Return the automation's id."""
         return self.row.id
 
 
 def get_import_state(tx: Tx, index_id: str) -> ImportState:
-    """The index's import automation. Raises NotFound for the index or the automation."""
+    """Return the index's import automation. Raises NotFound for the index or the automation."""
     row = automations.get_import(tx, index_id)
     return ImportState(row, window_queries.find_open(tx, row.id))
 
 
 @dataclass(frozen=True, slots=True)
 class ImportParts:
-    """What an import automation to be is made of."""
+    """The connector and the prompt of an import automation that does not exist yet."""
 
     connector: Connector
     prompt: Prompt
 
 
 def get_import_parts(tx: Tx, index_id: str, connector_id: str, prompt_id: str) -> ImportParts:
-    """The parts of an import automation to be, for an index that exists.
+    """Return the connector and the prompt for a new import automation of an existing index.
 
     Raises NotFound (index, connector, prompt) or InvalidInput for a connector without the scope `import`.
     """
@@ -62,7 +62,7 @@ class IndexAutomations:
 
 
 def list_index_automations(tx: Tx) -> list[IndexAutomations]:
-    """Every index that was not deleted, oldest first, in three queries whatever their number."""
+    """List every index that is not deleted, oldest first, in three queries."""
     importing, exporting = _map_by_index(tx, import_automations), _map_by_index(tx, export_automations)
     return [
         IndexAutomations(row, importing.get(row.id), exporting.get(row.id))

@@ -1,4 +1,4 @@
-"""Automations: what is watched, and where results go. One of each per index, editable in place."""
+"""Automations: what to import and where to export. Each index has at most one of each; both are editable."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _WATCHED_COLUMNS = ("connector_id", *_RULES, "import_mode_override")
 
 @dataclass(frozen=True, slots=True)
 class ImportSpec:
-    """What a user sets for an import automation. `preset` holds `prompt_id` and the run settings.
+    """The settings of an import automation. `preset` holds `prompt_id` and the run settings.
 
-    `concurrency` None: as it was, or the usual one. `max_list_calls_per_hour` None: as many as scans take.
+    `concurrency` None keeps the current value or the default. `max_list_calls_per_hour` None means no limit.
     """
 
     connector_id: str
@@ -69,7 +69,7 @@ class ImportSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExportSpec:
-    """What a user sets for an export automation."""
+    """The settings of an export automation."""
 
     destination_connector_id: str
     destination_subpath: str | None = None
@@ -97,7 +97,7 @@ def _get_automation(tx: Tx, table: sa.Table, index_id: str) -> sa.Row[Any]:
 
 
 def require_connector(tx: Tx, connector_id: str, scope: str) -> Connector:
-    """The connector, if it may be used for `scope`; raises NotFound or InvalidInput."""
+    """Return the connector if it has `scope`. Raises NotFound or InvalidInput."""
     row = catalog.get_connector(tx, connector_id)
     if scope not in row.scopes:
         raise InvalidInput(
@@ -110,9 +110,9 @@ def require_connector(tx: Tx, connector_id: str, scope: str) -> Connector:
 def save_import(
     tx: Tx, index_id: str, spec: ImportSpec, automation_id: str | None = None, *, rescan: bool = True
 ) -> ImportAutomation:
-    """Create or replace the index's import automation and start it; what was imported is not forgotten.
+    """Create or replace the index's import automation and start it. The ledger is kept.
 
-    Without `rescan`, one that is the same and has its next scan ahead goes on as it was.
+    Without `rescan`, an unchanged automation with a planned scan stays as it is.
     Raises NotFound (index, connector, prompt), InvalidInput, or Conflict when the configuration file owns it.
     """
     catalog.get_index(tx, index_id)
@@ -142,7 +142,7 @@ def save_import(
 
 
 def _schedule_after_edit(found: ImportAutomation, connector_id: str, now: float) -> Learnt:
-    """What its first listing after an edit has to know: what it wanted before and has not taken yet is not old."""
+    """Return the schedule after an edit. Objects that it wanted before and has not taken yet are not old."""
     if found.connector_id != connector_id:
         return Learnt(since=now)
     if found.baseline_done:
@@ -179,7 +179,7 @@ def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int)
 
 
 def _choose_id(tx: Tx, table: sa.Table, wanted: str | None) -> str:
-    """The wanted id, unless an automation of another index has it."""
+    """Return the wanted id, or a new one if another automation has it."""
     taken = wanted is None or tx.first(sa.select(table.c.id).where(table.c.id == wanted)) is not None
     return tx.new_id("auto") if wanted is None or taken else wanted
 
@@ -194,14 +194,14 @@ def _check_owner(found: ImportAutomation | ExportAutomation | None, *, declared:
 
 
 def pause_import(tx: Tx, index_id: str, *, paused: bool) -> ImportAutomation:
-    """Stop or go on for a while; the configuration and the open window are kept. Idempotent."""
+    """Pause or resume; settings and the open window are kept. Idempotent."""
     found = get_import(tx, index_id)
     tx.update(import_automations, found.id, paused=paused, updated_at=tx.now)
     return _restart_import(tx, get_import(tx, index_id))
 
 
 def _restart_import(tx: Tx, row: ImportAutomation) -> ImportAutomation:
-    """Scan at once when active (a full reconcile), and look at the open window; else nothing is due."""
+    """If active, make a full scan and the open window due now; otherwise nothing is due."""
     if not row.enabled or row.paused:
         tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
         return get_import(tx, row.index_id)
@@ -214,7 +214,7 @@ def _restart_import(tx: Tx, row: ImportAutomation) -> ImportAutomation:
 
 
 def find_active(tx: Tx, automation_id: str) -> tuple[ImportAutomation, Connector] | None:
-    """The import automation and its connector, if it is to pick up objects; else None."""
+    """Return the import automation and its connector, or None if it is not active."""
     table = import_automations
     wanted = sa.select(table).where(table.c.id == automation_id, table.c.enabled, ~table.c.paused)
     row = first_of(ImportAutomation, tx.execute(wanted))
@@ -222,7 +222,7 @@ def find_active(tx: Tx, automation_id: str) -> tuple[ImportAutomation, Connector
 
 
 def list_active(tx: Tx) -> list[tuple[ImportAutomation, Connector]]:
-    """Every active import automation with its connector, unless that is disabled."""
+    """List active import automations with their connectors, without those of disabled connectors."""
     table = import_automations
     active = sa.select(table).where(table.c.enabled, ~table.c.paused).order_by(table.c.id)
     rows = models_of(ImportAutomation, tx.all(active))
@@ -231,21 +231,21 @@ def list_active(tx: Tx) -> list[tuple[ImportAutomation, Connector]]:
 
 
 def list_export_automations(tx: Tx) -> list[ExportAutomation]:
-    """Every export automation."""
+    """List all export automations."""
     return models_of(
         ExportAutomation, tx.all(sa.select(export_automations).order_by(export_automations.c.id))
     )
 
 
 def has_import_automations(tx: Tx) -> bool:
-    """Whether there is an import automation, or one was there."""
+    """Return whether an import automation exists."""
     return tx.first(sa.select(import_automations.c.id).limit(1)) is not None
 
 
 def read_edit_marker(tx: Tx) -> tuple[object, ...]:
-    """Something that differs whenever an import automation or a connector was made or edited.
+    """Return a value that changes whenever an import automation or a connector is created or edited.
 
-    Also where the clock was set back meanwhile: each moment counts, not the latest.
+    It sums all moments, so it also changes if the clock was set back.
     """
     edits = [
         tx.execute(sa.select(sa.func.count(), sa.func.sum(table.c.updated_at))).one()
@@ -256,7 +256,7 @@ def read_edit_marker(tx: Tx) -> tuple[object, ...]:
 
 
 def find_scan_target(tx: Tx, job: Job) -> tuple[ImportAutomation, Connector] | None:
-    """The automation to scan and its connector; None for a stale job or an automation that stands still."""
+    """Return the automation to scan and its connector; None for a stale job or an inactive automation."""
     row = tx.current(job)
     return None if row is None else find_active(tx, row.id)
 
@@ -273,9 +273,9 @@ def record_scan(
     report: ScanReport | None = None,
     swept: Mapping[str, Any] | None = None,
 ) -> None:
-    """The scan is complete: note it with what was learnt, and what a sweep came to, and put the next one.
+    """Record a complete scan, its schedule and its report, and plan the next scan.
 
-    `swept` are the columns that only a sweep has something to say of.
+    `swept` holds the columns that only a full scan sets.
     """
     taught = {} if learnt is None else {"cadence": learnt.document()}
     whole = {} if swept is None else {**swept, "accept_missing": False}
@@ -287,7 +287,7 @@ def record_scan(
 def record_scan_failure(
     tx: Tx, job: Job, wait_seconds: float, error: str, hint: str, report: ScanReport | None = None
 ) -> None:
-    """The scan proved nothing: say why and look again soon."""
+    """Record why the scan failed and plan a retry."""
     columns = import_automations.c
     failing = {
         "failing_since": sa.func.coalesce(columns.failing_since, tx.now),
@@ -299,7 +299,7 @@ def record_scan_failure(
 
 @by_locks
 def postpone_scan(tx: Tx, job: Job, wait_seconds: float) -> None:
-    """Put the same scan again, later: nothing was looked at."""
+    """Plan the same scan again, later; nothing was listed."""
     row = tx.claim(job)
     if row is not None:
         tx.enqueue(Kind.SCAN, row.id, row.revision, tx.now + wait_seconds, job.priority)
@@ -316,7 +316,7 @@ def _finish_scan(
 
 
 def bring_scans_forward(tx: Tx, connector_id: str) -> None:
-    """Nothing tells of changes there any more: scans come when they would have come without."""
+    """Bring the connector's scans forward to their normal time, because its events no longer arrive."""
     for row, connector in list_active(tx):
         due = max((row.last_scan_at or 0.0) + row.scan_seconds, tx.now)
         if connector.id == connector_id and row.next_at is not None and row.next_at > due:
@@ -324,9 +324,9 @@ def bring_scans_forward(tx: Tx, connector_id: str) -> None:
 
 
 def scan_now(tx: Tx, automation_id: str, *, accept_missing: bool = False) -> None:
-    """Make an active automation's next scan due now, before others: a person waits for it.
+    """Make an active automation's next scan due now, with priority: a person waits for it.
 
-    `accept_missing`: all that it misses, if it is complete, is gone.
+    `accept_missing`: everything that the scan misses, if complete, is marked gone.
     """
     row = tx.require(import_automations, "automation", automation_id)
     if row.enabled and not row.paused:
@@ -365,14 +365,14 @@ def save_export(
 
 
 def pause_export(tx: Tx, index_id: str, *, paused: bool) -> ExportAutomation:
-    """Stop or go on for a while; on resume, runs that ended meanwhile are exported. Idempotent."""
+    """Pause or resume; on resume, runs that ended in the meantime are exported. Idempotent."""
     found = get_export(tx, index_id)
     tx.update(export_automations, found.id, paused=paused, updated_at=tx.now)
     return _export_backlog(tx, get_export(tx, index_id))
 
 
 def _export_backlog(tx: Tx, row: ExportAutomation) -> ExportAutomation:
-    """Export what ended since the automation was made and was not exported, when it is active."""
+    """If active, export the runs that ended since the automation was created and were not exported."""
     if row.enabled and not row.paused:
         ended = sa.select(prompt_runs).where(
             prompt_runs.c.index_id == row.index_id,

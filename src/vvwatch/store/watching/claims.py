@@ -1,8 +1,8 @@
-"""What import jobs that no window made put into the ledger, so that no automation imports it again.
+"""Claims of import jobs without a window: automations do not import their versions again.
 
-A version that such jobs take is recorded under a mark instead of a window. The mark counts them: given back by all,
-the ledger is what it was. It is -1, -3, -5, … where the ledger did not have the version, and -2, -4, … where it had
-it as known and not to be imported.
+The ledger records a claimed version under a negative mark instead of a window. The mark counts the claims: once all
+are released, the ledger is as before. It is -1, -3, -5, … if the ledger did not have the version, and -2, -4, … if the
+version was known and not to be imported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Pair = tuple[str, str]
 
 
 def _select_window_versions(table: sa.Table) -> sa.Select[Any]:
-    """Keys of versions that windows took, with what became of the file; NULL when that is not known (any more)."""
+    """Select keys of versions that windows took, with the status of the file; NULL if unknown."""
     file = import_files.c
     its_file = sa.and_(
         file.job_id == windows.c.import_job_id, file.key == table.c.key, file.version == table.c.version
@@ -41,7 +41,7 @@ def _select_window_versions(table: sa.Table) -> sa.Select[Any]:
 
 
 def _select_claimed_versions(table: sa.Table) -> sa.Select[Any]:
-    """Keys of versions that jobs without a window took, with `failed` where none of these jobs has another word."""
+    """Select keys of claimed versions, with `failed` if every job that claimed them failed."""
     files = (
         sa.select(import_files.c.key)
         .select_from(ledger_scopes)
@@ -99,9 +99,9 @@ def _pair_parameters(scope_id: int, pairs: Iterable[Pair]) -> list[dict[str, Any
 
 
 def find_imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
-    """Those of `keys` of which the ledger has, or once had, a version that was taken to be imported.
+    """Return those of `keys` that have, or had, a version taken for import.
 
-    One whose import failed does not count: a file that was mended under its key is its first.
+    Failed imports do not count: a repaired file under the same key is its first version.
     """
     if not keys:
         return set()
@@ -111,7 +111,7 @@ def find_imported(tx: Tx, scope_id: int, keys: Sequence[str]) -> set[str]:
 
 
 def claim_versions(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> set[Pair]:
-    """Record versions; returns those that no window has, which the caller may give back."""
+    """Record versions. Returns those that no window has, which the caller may release."""
     if not pairs:
         return set()
     keys = [key for key, _ in pairs]
@@ -126,12 +126,12 @@ def claim_versions(tx: Tx, scope_id: int, pairs: Sequence[Pair]) -> set[Pair]:
 
 
 def release_versions(tx: Tx, index_id: str, connector_id: str, pairs: Sequence[Pair]) -> None:
-    """Give claimed versions back, once each: they are to the ledger what they were before."""
+    """Release one claim of each version: the ledger is as before the claim."""
     if not pairs:
         return
     scopes = ledger_scopes.c.index_id == index_id, ledger_scopes.c.connector_id == connector_id
     scope_id = tx.execute(sa.select(ledger_scopes.c.id).where(*scopes)).scalar()
-    if scope_id is None:  # with an index its ledger goes
+    if scope_id is None:  # the index was deleted with its ledger
         return
     tx.execute(_remove, _pair_parameters(scope_id, pairs))
     tx.execute(_give, _pair_parameters(scope_id, pairs))

@@ -1,4 +1,4 @@
-"""Connectors as they are edited over the API: changed, put aside, deleted; and what keeps one from that."""
+"""Edits of connectors over the API: change, disable, delete; and what prevents them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ENDED_EXPORT: Final = tuple(status for status, after in EXPORT_TRANSITIONS.item
 
 
 def require_editable(tx: Tx, connector_id: str) -> Connector:
-    """The connector, if the API may edit it. Raises NotFound, or Conflict when the configuration file owns it."""
+    """Return the connector if the API may edit it. Raises NotFound, or Conflict if the configuration file owns it."""
     row = catalog.get_connector(tx, connector_id)
     if row.declared:
         raise Conflict(f"connector {connector_id!r} is read-only here", _DECLARED_HINT)
@@ -41,10 +41,10 @@ def require_editable(tx: Tx, connector_id: str) -> Connector:
 
 
 def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> Connector:
-    """Set columns of the connector; what watches it looks again at once when it may, or may not, get at it now.
+    """Set columns of the connector; its automations scan at once if their access may have changed.
 
-    Raises NotFound, or Conflict when the configuration file owns it, an automation needs a scope that is taken, or
-    the queue of its events is another connector's.
+    Raises NotFound, or Conflict if the configuration file owns it, an automation needs a removed scope, or another
+    connector has the queue of its events.
     """
     row = require_editable(tx, connector_id)
     catalog.require_own_queue(tx, connector_id, changes.get("events"))
@@ -52,7 +52,7 @@ def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> Connector:
         if users := _list_automations(tx, connector_id, scope):
             raise Conflict(
                 f"the scope {scope!r} of connector {connector_id!r} is used by {', '.join(users)}",
-                "give that another connector, or disable it, before",
+                "give that automation another connector, or disable it first",
             )
     tx.update(connectors, connector_id, updated_at=tx.now, **changes)
     if changes.keys() & {"status", "credentials", "events"}:
@@ -61,15 +61,15 @@ def change(tx: Tx, connector_id: str, changes: Mapping[str, Any]) -> Connector:
 
 
 def delete(tx: Tx, connector_id: str) -> Connector:
-    """Forget the connector and its credentials; returns what it was. What came of it stays: media, history, ledger.
+    """Delete the connector and its credentials; return it as it was. Media, history and ledger stay.
 
-    Raises NotFound, or Conflict when the configuration file owns it, or something still uses it.
+    Raises NotFound, or Conflict if the configuration file owns it or something still uses it.
     """
     row = require_editable(tx, connector_id)
     if users := _list_users(tx, connector_id):
         raise Conflict(
             f"connector {connector_id!r} is used by {', '.join(users)}",
-            "give automations another connector, or disable them, and let what is under way end",
+            "give automations another connector, or disable them, and wait until running work ends",
         )
     quarantine.forget_messages(tx, connector_id)
     gone = {"status": catalog.DELETED, "credentials": None, "events": None, "node": ""}
@@ -78,7 +78,7 @@ def delete(tx: Tx, connector_id: str) -> Connector:
 
 
 def _list_users(tx: Tx, connector_id: str) -> list[str]:
-    """What would miss the connector, named for a person."""
+    """List what uses the connector, by name."""
     work = {
         "import job": _select_import_jobs(connector_id),
         "prompt run": _select_prompt_runs(connector_id),
@@ -92,7 +92,7 @@ def _list_users(tx: Tx, connector_id: str) -> list[str]:
 
 
 def _list_automations(tx: Tx, connector_id: str, scope: str) -> list[str]:
-    """Those that are enabled, paused or not; and those that have gathered what is not imported yet."""
+    """List automations that are enabled (also paused), or have an open window."""
     table: sa.Table = import_automations if scope == "import" else export_automations
     if scope == "import":
         waiting = sa.exists().where(windows.c.automation_id == table.c.id, windows.c.state == "open")
@@ -112,7 +112,7 @@ def _select_import_jobs(connector_id: str) -> sa.Select[Any]:
 
 
 def _select_prompt_runs(connector_id: str) -> sa.Select[Any]:
-    """Those that have its media to read."""
+    """Select the unfinished runs that read media of the connector."""
     read = sa.exists().where(
         run_items.c.run_id == prompt_runs.c.id,
         media.c.id == run_items.c.media_id,
@@ -128,7 +128,7 @@ def _select_exports(connector_id: str) -> sa.Select[Any]:
 
 
 def _list_names(tx: Tx, noun: str, names: sa.Select[Any]) -> list[str]:
-    """Some of them, and that there are more."""
+    """List the first few names, and whether there are more."""
     found = tx.execute(names.limit(_MOST_NAMED + 1)).scalars().all()
     some = [f"{noun} {name}" for name in found[:_MOST_NAMED]]
     return [*some, "others like it"] if len(found) > _MOST_NAMED else some

@@ -1,4 +1,4 @@
-"""Import automations as they would be watched: tried out in a transaction that leaves nothing behind."""
+"""Dry runs of import automations, in a transaction that is rolled back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Parts = tuple[ImportAutomation, Connector]
 
 
 def get_saved_import(tx: Tx, index_id: str) -> Parts:
-    """The index's import automation as it is. Raises NotFound for the index or the automation."""
+    """Return the saved import automation of the index. Raises NotFound for the index or the automation."""
     row = automations.get_import(tx, index_id)
     return row, catalog.get_connector(tx, row.connector_id)
 
 
 def try_import(tx: Tx, index_id: str, spec: ImportSpec) -> Parts:
-    """The automation as `automations.save_import` would leave it, which is then undone. Raises what that raises."""
+    """Return the automation as `automations.save_import` would save it, and undo it. Raises as it does."""
     attempt = tx.conn.begin_nested()
     try:
         automations.save_import(tx, index_id, spec)

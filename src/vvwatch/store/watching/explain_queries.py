@@ -1,4 +1,4 @@
-"""An object's life as the database knows it: ledger, window, import file, media, runs, exports, deliveries, its end."""
+"""The history of an object in the database: ledger, window, import file, media, runs, exports, deliveries, end."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _MOST_SEGMENTS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """What became of one version; `window` None: it is known and is not to be imported, unless there is a `file` or
-    `media` of it, which an import job has that no window made.
+    """The history of one version. `window` None: it is known and not to be imported, unless it has a `file` or
+    `media` of an import job without a window.
 
-    `file` is the row of the import job's manifest, which may hold a newer version that took its place. `file` and
-    `job` None though the window is closed: they are no longer kept. `absent_since` is when the sweep began that did
-    not find it any more, `gone_at` when that was concluded, by `proof` (`sweeps` or `event`). `trouble`: its store
-    did not give it, and it is tried again by itself. `failed` has the first segments that failed by their run's item.
+    `file` is the row of the job's manifest, which may hold a newer version. `file` and `job` are None after a closed
+    window if retention removed them. `absent_since` is the start of the scan that first missed it, `gone_at` when it
+    was marked gone, by `proof` (`sweeps`, `event` or `person`). `trouble`: the store failed to deliver it;
+    vvwatch retries. `failed` maps a run item to its first failed segments.
     """
 
     version: str
@@ -67,10 +67,10 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """What became of an object in one index; `automation` None: nothing watches the connector for it any more.
+    """The history of an object in one index; `automation` None: no automation of the index watches the connector.
 
-    `versions` are those in the ledger, `gone` those that were; each with the latest last. Without any, `unimported` is
-    the file of the last import job that found the object deleted.
+    `versions` are in the ledger, `gone` have left it; both oldest first. Without any, `unimported` is the file of the
+    last import job that found the object deleted.
     """
 
     index_id: str
@@ -84,14 +84,14 @@ class IndexRecord:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRecord:
-    """What became of an object in all indexes; `own_export_id`: an export of ours is what stands there."""
+    """The history of an object in all indexes; `own_export_id` names the export that wrote it, if any."""
 
     own_export_id: str | None
     indexes: Sequence[IndexRecord]
 
 
 def read_object_record(tx: Tx, connector_id: str, key: str, uri: str) -> ObjectRecord:
-    """All that is known of the object at `key` of the connector, whose address is `uri`."""
+    """Return all that is known of the object at `key` of the connector; `uri` is its address."""
     table = ledger_scopes
     scopes = tx.all(sa.select(table).where(table.c.connector_id == connector_id).order_by(table.c.id))
     own = tx.execute(sa.select(outputs.c.export_id).where(outputs.c.uri == uri)).scalar()
@@ -131,9 +131,9 @@ def _list_recorded(tx: Tx, scope_id: int, key: str) -> list[VersionRecord]:
 
 
 def _first_known_at(life: VersionRecord) -> float:
-    """When a window or an import job got the version; 0 for one that neither has.
+    """Return when a window or an import job took the version; 0 if neither did.
 
-    The order of windows does not tell: a version that was registered, or imported once, has none.
+    Versions without a window exist, so window order cannot sort them.
     """
     if life.window is not None:
         return life.window.opened_at
@@ -143,7 +143,7 @@ def _first_known_at(life: VersionRecord) -> float:
 
 
 def _map_missing_since(tx: Tx, scope_id: int, key: str) -> dict[str, float]:
-    """Version to the moment at which the sweep began that missed it."""
+    """Map each missing version to the start of the scan that first missed it."""
     missed = sa.select(absences.c.version, reconciles.c.started_at).where(
         absences.c.scope_id == scope_id, absences.c.key == key
     )
@@ -180,7 +180,7 @@ def _read_version(tx: Tx, scope_id: int, key: str, version: str, window_seq: int
 
 
 def _list_failed_segments(tx: Tx, item: MediaView | None) -> dict[int, Sequence[sa.Row[Any]]]:
-    """Those of the newest runs."""
+    """Return failed segments of the newest runs, by run item."""
     table = segment_results
     lacking = [each.id for each in item.items if each.failed_segment_count] if item is not None else []
     wanted = (
@@ -196,7 +196,7 @@ def _find_trouble(tx: Tx, scope_id: int, key: str, job_id: str) -> sa.Row[Any] |
 
 
 def _find_claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
-    """The job that took the version although no window made it; that of its media when its files are gone."""
+    """Return the job without a window that took the version; that of its media if the files are gone."""
     jobs, files, made = import_jobs.c, import_files.c, media_table.c
     scope = tx.execute(sa.select(ledger_scopes).where(ledger_scopes.c.id == scope_id)).one()
     of_scope = (
@@ -215,7 +215,7 @@ def _find_claimant(tx: Tx, scope_id: int, key: str, version: str) -> str:
 
 
 def _find_media(tx: Tx, file: sa.Row[Any] | None, job_id: str, key: str, version: str) -> MediaView | None:
-    """What the file became; when the manifest is no longer kept, what the job made of this version."""
+    """Return the media of the file; without a manifest, the media that the job made of this version."""
     table = media_table
     made = table.c.import_job_id == job_id, table.c.key == key, table.c.version == version
     wanted = made if file is None else (table.c.id == file.media_id,)
@@ -232,7 +232,7 @@ def _list_exports(tx: Tx, item: MediaView | None) -> Sequence[sa.Row[Any]]:
 
 
 def _list_occurrences(job_id: str, item: MediaView | None, made: Sequence[sa.Row[Any]]) -> list[str]:
-    """Every occurrence that could have told of the object; steps of progress are left out."""
+    """List every occurrence that could concern the object, without progress steps."""
     subjects = [job_id, *(row.id for row in made)]
     if item is not None:
         runs = [row.run_id for row in item.items]

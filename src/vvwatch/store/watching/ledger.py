@@ -1,4 +1,4 @@
-"""The ledger: every object version that was ever accepted, once, for ever. Never a high-water mark."""
+"""The ledger: one row for every object version ever accepted. There is no high-water mark."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _OBSERVED: Final = ("version", "reason", "detail", "size_bytes")
 
 
 def ensure_scope(tx: Tx, index_id: str, connector_id: str) -> int:
-    """The number under which (index, connector) keeps its ledger; made on first use."""
+    """Return the scope id of (index, connector) in the ledger; create it on first use."""
     tx.insert_new(ledger_scopes, [{"index_id": index_id, "connector_id": connector_id}])
     found = sa.select(ledger_scopes.c.id).where(
         ledger_scopes.c.index_id == index_id, ledger_scopes.c.connector_id == connector_id
@@ -56,18 +56,18 @@ def ensure_scope(tx: Tx, index_id: str, connector_id: str) -> int:
 
 
 def list_recorded(tx: Tx, scope_id: int, keys: Sequence[str]) -> list[tuple[str, str]]:
-    """(key, version) of all that is recorded under these keys, and perhaps under neighbours of theirs."""
+    """Return the recorded (key, version) pairs of these keys, and possibly of keys between them."""
     return tx.pairs_among(_range, _among, {"scope_id": scope_id}, keys)
 
 
 def compare(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> Diff:
-    """Objects held against the ledger, where the ledger is read: only what is new travels on."""
+    """Compare objects with the ledger."""
     return diff(found, list_recorded(tx, scope_id, [obj.key for obj in found]))
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerComparison:
-    """What came of holding a part of a listing against the ledger; the last sweep had not found the keys `missed`."""
+    """Part of a listing compared with the ledger; the last full scan had missed the keys `missed`."""
 
     diff: Diff
     missed: list[str]
@@ -76,9 +76,9 @@ class LedgerComparison:
 def compare_pages(
     tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: Presence | None
 ) -> LedgerComparison:
-    """Runs of objects held against the ledger, each of keys that stand close together; `seen` notes what it has.
+    """Compare pages of objects with the ledger, each a range of keys; note in `seen` what the ledger has.
 
-    Read page by page: what lies between the pages of different folders is not looked at.
+    Each page is read on its own, so keys between pages of different folders are not read.
     """
     differences = [_compare_page(tx, scope_id, run, seen) for run in runs]
     keys = (obj[0] for run in runs for obj in run)
@@ -90,7 +90,7 @@ def _compare_page(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Pre
         return compare(tx, scope_id, run)
     lowest, highest, most = run[0].key, run[-1].key, 2 * len(run) + 100
     rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
-    if rows == list(map(_pair, run)):  # nothing changed, as almost always
+    if rows == list(map(_pair, run)):  # nothing changed: the common case
         seen.cover(lowest, highest, len(rows))
         return Diff([], [], len(rows))
     return _compare_keys(tx, scope_id, run, seen)
@@ -100,7 +100,7 @@ def _compare_keys(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Pre
     keys = [obj.key for obj in run]
     lowest, highest, most = min(keys), max(keys), 2 * len(keys) + 100
     rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
-    crowded = len(rows) == most  # with strangers: then the rest of the range is not read
+    crowded = len(rows) == most  # other keys fill the range: read only the page's own
     if crowded:
         rows = tx.pairs(_among, {"scope_id": scope_id, "keys": json.dumps(keys)})
     theirs = set(keys).intersection(key for key, _ in rows)
@@ -113,14 +113,14 @@ def _compare_keys(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Pre
 
 @dataclass(frozen=True, slots=True)
 class KnownKeys:
-    """Keys that had a version: it was taken, or, of those `awaited`, it is being imported, which may fail."""
+    """Keys that have or had a version: `taken`, or `awaited` while its import may still fail."""
 
     taken: set[str]
     awaited: set[str]
 
 
 def find_known_keys(tx: Tx, scope_id: int, keys: Sequence[str]) -> KnownKeys:
-    """Those of `keys` that have a version, or had one that is gone; one that could not be imported is none."""
+    """Return those of `keys` that have or had a version; versions whose import failed do not count."""
     given = {"scope_id": scope_id, "keys": json.dumps(keys)}
     living, gone = (tx.pairs(_select_outcomes(table), given) for table in (objects, tombstones))
     awaited = {key for key, status in living if status == FileStatus.PENDING}
@@ -129,7 +129,7 @@ def find_known_keys(tx: Tx, scope_id: int, keys: Sequence[str]) -> KnownKeys:
 
 
 def _select_outcomes(table: sa.Table) -> sa.Select[Any]:
-    """What became of the versions that a window took, and NULL for the others; in an open window they wait."""
+    """Select keys with the status of their file, `waiting` in an open window, and NULL without a window."""
     file = import_files.c
     gathers = windows.c.state == "open"
     status = sa.case((gathers, FileStatus.WAITING.value), else_=file.status)
@@ -146,7 +146,7 @@ def _select_outcomes(table: sa.Table) -> sa.Select[Any]:
 
 
 def forget_version(tx: Tx, index_id: str, connector_id: str, key: str, version: str) -> None:
-    """Remove a version, and those that were declined because of it: found again, they count as new."""
+    """Forget a version and those declined because of it: found again, they are new."""
     scope_id = ensure_scope(tx, index_id, connector_id)
     here = objects.c.scope_id == scope_id, objects.c.key == key
     known = tx.execute(sa.select(objects.c.version).where(*here)).scalars()
@@ -157,37 +157,37 @@ def forget_version(tx: Tx, index_id: str, connector_id: str, key: str, version: 
 
 
 def record_versions(tx: Tx, scope_id: int, page: Iterable[StorageObject], window_seq: int) -> None:
-    """Record versions under a window; the caller holds the automation and knows that they are new."""
+    """Record versions under a window. The caller guards the automation and knows that they are new."""
     rows = [(scope_id, obj.key, obj.version, window_seq) for obj in sorted(page)]
     tx.insert_tuples(_insert, ("scope_id", "key", "version", "window_seq"), rows)
 
 
 def forget_superseded(tx: Tx, scope_id: int, keys: Collection[str], window_seq: int) -> None:
-    """Forget the versions that joined this window and lose their place in it: found again, they are new."""
+    """Forget the versions of this window that newer ones replace: found again, they are new."""
     if keys:
         here = objects.c.scope_id == scope_id, objects.c.window_seq == window_seq, is_one_of(objects.c.key)
         tx.execute(sa.delete(objects).where(*here), {"keys": json.dumps(list(keys))})
 
 
 def find_own_outputs(tx: Tx, uris: Sequence[str]) -> set[str]:
-    """Which of these addresses we wrote ourselves."""
+    """Return those of these addresses that vvwatch wrote."""
     if not uris:
         return set()
     return set(tx.execute(sa.select(outputs.c.uri).where(outputs.c.uri.in_(uris))).scalars())
 
 
 def claim_outputs(tx: Tx, uris: Sequence[str], export_id: str) -> None:
-    """Note, before the writes, that what will stand at `uris` is ours and never an input."""
+    """Record, before the writes, that `uris` are outputs of vvwatch and never inputs."""
     tx.insert_new(outputs, [{"uri": uri, "export_id": export_id, "created_at": tx.now} for uri in uris])
 
 
 def record_observations(
     tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]], reported_in: str | None = None
 ) -> list[dict[str, Any]]:
-    """Keep why objects were not picked up; returns those of these observations that are news.
+    """Record why objects were not picked up; return the new observations.
 
-    Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays as it is,
-    so that an object is reported as skipped once per version and reason, where it was not yet `reported_in` a job.
+    Each of `seen` has key, version, reason, detail and size_bytes. An unchanged observation stays, so an object is
+    reported as skipped once per version and reason. `reported_in` is the job that already reported them.
     """
     news = _select_new_observations(tx, automation_id, seen)
     if news:
@@ -204,7 +204,7 @@ def record_observations(
 def find_observed(
     tx: Tx, automation_id: str, reason: str, among: Sequence[StorageObject]
 ) -> set[tuple[str, str]]:
-    """(key, version) of those objects that were observed for just this reason."""
+    """Return the (key, version) pairs of `among` that were observed for this reason."""
     found = sa.select(observations.c.key, observations.c.version).where(
         observations.c.automation_id == automation_id,
         observations.c.reason == reason,
@@ -214,7 +214,7 @@ def find_observed(
 
 
 def has_new_observations(tx: Tx, automation_id: str, seen: Sequence[dict[str, Any]]) -> bool:
-    """Whether `observe` would keep anything."""
+    """Return whether `record_observations` would record anything."""
     return bool(_select_new_observations(tx, automation_id, seen))
 
 
@@ -238,7 +238,7 @@ def _is_recorded(before: sa.Row[Any] | None, seen: dict[str, Any]) -> bool:
 
 
 def forget_observations(tx: Tx, automation_id: str, keys: Sequence[str]) -> None:
-    """Objects that were picked up after all are no longer observed."""
+    """Forget the observations of objects that were picked up."""
     tx.execute(
         sa.delete(observations).where(
             observations.c.automation_id == automation_id, observations.c.key.in_(keys)

@@ -1,4 +1,4 @@
-"""Manifests: what an import job has to import, gathered while a window is open or a listing under way."""
+"""Manifests of import jobs, filled while a window is open or a listing runs."""
 
 from __future__ import annotations
 
@@ -38,17 +38,16 @@ _among = sa.select(import_files.c.key, import_files.c.size_bytes).where(
 
 @cache
 def _upsert_file(dialect: str) -> Any:
-    """Insert a file, or let a newer version take its key's place."""
+    """Insert a file; a newer version replaces the one of its key."""
     insert = upsert(dialect, import_files)
     newer = {name: insert.excluded[name] for name in _OF_VERSION}
     return insert.on_conflict_do_update(index_elements=["job_id", "key"], set_=newer)
 
 
 def add_files(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal: int) -> tuple[int, int]:
-    """Add objects to the manifest of a job to come; a newer version takes its key's place.
+    """Add objects to the manifest of a future job; a newer version replaces the one of its key.
 
-    They are as the job will have them: when it begins, none of them is touched, however many there are.
-    Returns how many files and bytes the manifest grew by.
+    Rows are final: starting the job touches none of them. Returns how many files and bytes the manifest grew by.
     """
     keys = [obj.key for obj in found]
     wanted = set(keys)
@@ -63,10 +62,10 @@ def add_files(tx: Tx, job_id: str, found: Sequence[StorageObject], first_ordinal
 
 
 def create_import_job(tx: Tx, automation: ImportAutomation, window: Window) -> None:
-    """The window's objects become an import job with exactly that manifest, one piece of work per file.
+    """Create the import job of a closed window, with one piece of work per file of its manifest.
 
-    Of what the automation declined since its last job, so much is listed as skipped, each with its reason, as one
-    transaction may take; the rest is listed by the next job.
+    It lists what the automation declined since its last job as skipped, as many as fit one transaction; the next job
+    lists the rest.
     """
     skipped = _report_observations(tx, automation.id, window.import_job_id, window.object_count)
     tx.insert(

@@ -1,4 +1,4 @@
-"""Messages of event queues that told nothing which any automation could use, kept to be looked at."""
+"""Messages of event queues that no automation could use, kept for inspection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vvwatch.store.models.watching import QuarantinedMessage
 from vvwatch.store.schema import quarantine
 
 MAX_KEPT_MESSAGES: Final = 1_000
-"""How many messages are kept of each connector, the latest ones."""
+"""How many messages are kept for each connector, newest first."""
 
 _LONGEST_EXCERPT_BYTES: Final = 2_048
 _LONGEST_ID_BYTES: Final = 256
@@ -22,7 +22,7 @@ _LONGEST_ID_BYTES: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class RefusedMessage:
-    """A message that nobody takes: `reason` is malformed, foreign or unmatched; `excerpt` is its beginning."""
+    """A refused message: `reason` is malformed, foreign or unmatched; `excerpt` is its beginning."""
 
     message_id: str
     reason: str
@@ -31,9 +31,9 @@ class RefusedMessage:
 
 
 def keep_messages(tx: Tx, connector_id: str, refused: Collection[RefusedMessage], *, deleted: bool) -> int:
-    """Keep the messages, each once however often it comes, and forget the oldest; returns how many were new.
+    """Keep each message once and forget the oldest; return how many were new.
 
-    `deleted`: they are about to be deleted from the queue.
+    `deleted`: the queue is about to delete them.
     """
     by_id = {_to_storable(each.message_id, _LONGEST_ID_BYTES): each for each in refused}
     table = quarantine
@@ -53,13 +53,13 @@ def keep_messages(tx: Tx, connector_id: str, refused: Collection[RefusedMessage]
 
 
 def list_messages(tx: Tx, connector_id: str, limit: int) -> list[QuarantinedMessage]:
-    """The messages of a connector, the latest first."""
+    """List messages of a connector, newest first."""
     found = _order_by_latest(sa.select(quarantine), connector_id).limit(limit)
     return models_of(QuarantinedMessage, tx.all(found))
 
 
 def forget_messages(tx: Tx, connector_id: str) -> None:
-    """Forget all messages of a connector."""
+    """Delete all messages of a connector."""
     tx.execute(sa.delete(quarantine).where(quarantine.c.connector_id == connector_id))
 
 
@@ -73,7 +73,7 @@ def _to_columns(message_id: str, refused: RefusedMessage) -> dict[str, str]:
 
 
 def _to_storable(text: str, most_bytes: int) -> str:
-    """As much of `text` as has room, without what is no Unicode: it came from outside."""
+    """Return `text` as valid Unicode, cut to `most_bytes`."""
     return text[:most_bytes].encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
 
 

@@ -1,4 +1,4 @@
-"""The reports of sweeps: what each came to, and whether it proves anything. The last 200 of an automation are kept."""
+"""Reports of full scans: results, and whether they prove deletions. The last 200 of an automation are kept."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _SEEN: Final = ("left_out", "odd")
 
 @dataclass(frozen=True, slots=True)
 class ScanReport:
-    """What one sweep came to; moments are epoch seconds.
+    """The result of one full scan; moments are epoch seconds.
 
-    `proof`: what it did not find may be taken for gone. `remark` says why not, or what is missing for the first time.
-    `matched` objects passed the filter, `known` are those of them that the ledger had. `created` and `changed`
-    joined a window; of these, events should have told `recovered` before. `gone` left the ledger. What a listing in
-    shards shows twice counts twice. `left_out` has, by reason, how many entries would have been wanted and can be no
-    objects; `odd` is what was known of the store then, by `store_notes.Oddity`.
+    `proof`: missing objects may be marked gone. `remark` says why not, or what is missing for the first time.
+    `matched` objects passed the filter; the ledger had `known` of them. `created` and `changed` joined a window; events
+    should have reported `recovered` of these earlier. `gone` left the ledger. A sharded listing may count
+    objects twice. `left_out` counts, by reason, wanted entries that cannot be objects; `odd` lists oddities of the
+    store (`store_notes.Oddity`).
     """
 
     id: str
@@ -53,12 +53,12 @@ class ScanReport:
     odd: Sequence[str] = ()
 
     def figures(self) -> dict[str, Any]:
-        """All but its name and its moments."""
+        """Return all fields except id and moments."""
         return {name: value for name, value in asdict(self).items() if name not in _PLACE}
 
 
 def record_report(tx: Tx, automation: ImportAutomation, report: ScanReport) -> None:
-    """Keep the report. One without news takes the place of the one before, if that said the same."""
+    """Keep the report. One without news replaces the one before if both say the same."""
     if report.proof:
         absences.drop_stale_absences(tx, automation.scope_id, report.id)
     last = tx.first(_select_reports(automation.id).limit(1))
@@ -71,7 +71,9 @@ def record_report(tx: Tx, automation: ImportAutomation, report: ScanReport) -> N
 
 def _is_repeat(row: sa.Row[Any], values: dict[str, Any]) -> bool:
     quiet = not any(row._mapping[name] or values[name] for name in _NEWS)
-    names_absent = values["proof"] and values["remark"]  # they name it as the sweep that missed them first
+    names_absent = (
+        values["proof"] and values["remark"]
+    )  # absences refer to it as the first scan that missed them
     told = all((row._mapping[name] or type(values[name])()) == values[name] for name in _SEEN)
     return (
         quiet and told and not names_absent and all(row._mapping[name] == values[name] for name in _STANDING)
@@ -94,5 +96,5 @@ def _forget_oldest(tx: Tx, automation_id: str) -> None:
 
 
 def list_reports(tx: Tx, automation_id: str, most: int) -> list[StoredScanReport]:
-    """The latest reports of an automation, at most so many, the last sweep first."""
+    """List at most `most` reports of an automation, newest first."""
     return models_of(StoredScanReport, tx.all(_select_reports(automation_id).limit(most)))

@@ -1,4 +1,4 @@
-"""How well automations are watched: what their sweeps came to, and what their queues told that nobody could use."""
+"""The state of watching: the last full scans of automations, and refused messages of queues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vvwatch.store.schema import connectors, import_automations, quarantine, rec
 
 
 def list_watched(tx: Tx) -> list[WatchedAutomation]:
-    """Every import automation that may be scanned, with its connector's `connector_status` and `events`."""
+    """List import automations that may be scanned, with the status and events of their connectors."""
     joined = sa.select(import_automations, connectors.c.status.label("connector_status"), connectors.c.events)
     joined = joined.join(connectors, connectors.c.id == import_automations.c.connector_id)
     active = import_automations.c.enabled, ~import_automations.c.paused
@@ -21,17 +21,17 @@ def list_watched(tx: Tx) -> list[WatchedAutomation]:
 
 
 def map_last_scans(tx: Tx) -> dict[str, StoredScanReport]:
-    """Automation id to the report of its latest sweep."""
+    """Map each automation id to the report of its last full scan."""
     return _map_latest(tx, sa.true())
 
 
 def map_last_complete_scans(tx: Tx) -> dict[str, StoredScanReport]:
-    """Automation id to the report of its latest sweep that was complete."""
+    """Map each automation id to the report of its last complete scan."""
     return _map_latest(tx, reconciles.c.complete)
 
 
 def _map_latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, StoredScanReport]:
-    """By the order in which they came, whatever the clock said: one look into the index for each automation."""
+    """Map automation ids to their last report by insertion order, not by clock: one index lookup each."""
     own = reconciles.c.automation_id == import_automations.c.id
     last = sa.select(sa.func.max(reconciles.c.seq)).where(own, wanted).correlate(import_automations)
     met = reconciles.c.seq == last.scalar_subquery()
@@ -40,7 +40,7 @@ def _map_latest(tx: Tx, wanted: sa.ColumnElement[bool]) -> dict[str, StoredScanR
 
 
 def count_refused_messages(tx: Tx, since: float) -> list[RefusedCount]:
-    """By `connector_id` and `reason`, how many `messages` were refused since then, and `detail` of one."""
+    """Count messages refused since then, by connector and reason, with the detail of one."""
     table = quarantine
     grouped = sa.select(
         table.c.connector_id,

@@ -1,4 +1,4 @@
-"""Windows as they are looked at."""
+"""Queries that show windows."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _with_automation = sa.select(
 
 
 def find_open(tx: Tx, automation_id: str) -> WindowWithPolicy | None:
-    """The automation's open window with its policy, or None."""
+    """Return the automation's open window with its policy, or None."""
     its_open = windows.c.automation_id == automation_id, windows.c.state == "open"
     return first_of(WindowWithPolicy, tx.execute(_with_automation.where(*its_open)))
 
 
 def find_open_of_index(tx: Tx, index_id: str) -> WindowWithPolicy | None:
-    """As `open_one`, by index. Raises NotFound for the index or its import automation."""
+    """Return the open window of the index, or None. Raises NotFound for the index or its import automation."""
     return find_open(tx, automations.get_import(tx, index_id).id)
 
 
 def steer_window(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[WindowWithPolicy, T]:
-    """The index's open window as `steer` left it, and what that answered.
+    """Apply `steer` to the index's open window; return the window afterwards and the result of `steer`.
 
-    Raises NotFound for the index or its import automation, and what `steer` raises where no window is open.
+    Raises NotFound for the index or its import automation, and what `steer` raises if no window is open.
     """
     automation_id = automations.get_import(tx, index_id).id
     store.lock_automation(tx, automation_id)
@@ -51,7 +51,7 @@ def steer_window(tx: Tx, steer: Callable[[Tx, str], T], index_id: str) -> tuple[
 
 
 def list_newest(tx: Tx, *, state: str | None, index_id: str | None, limit: int) -> list[WindowWithPolicy]:
-    """Windows with their policies, newest first."""
+    """List windows with their policies, newest first."""
     wanted = [windows.c.state == state] if state else []
     wanted += [import_automations.c.index_id == index_id] if index_id else []
     found = _with_automation.where(*wanted).order_by(windows.c.seq.desc()).limit(limit)

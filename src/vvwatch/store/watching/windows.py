@@ -1,7 +1,6 @@
-"""Windows: new objects gather in an automation's open window; when it closes it becomes an import job.
+"""Windows: new objects gather in an automation's open window; when it closes, it becomes an import job.
 
-A window that a person holds closes for no reason of its own, also not when it is full: objects go on joining it,
-however many, until it is released or fired.
+A window held by a person does not close, even when full: objects keep joining it until it is released or fired.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from vvwatch.store.models.watching import ImportAutomation, Window
 from vvwatch.store.schema import import_automations, windows
 from vvwatch.store.watching import ledger, manifests
 
-_HELD_LOOK_SECONDS = 3_600.0  # a held window has a next look as every open one has: nothing open is forgotten
+_HELD_LOOK_SECONDS = 3_600.0  # every open window has a next look, so none is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,8 @@ class ClosedWindow:
 
 @dataclass(frozen=True, slots=True)
 class AcceptResult:
-    """What came of offering objects: the window that the last joined (None: nothing was new), how many joined,
-    how many of these are other versions of known keys, and the windows that they filled.
+    """The result of offering objects: the window that the last one joined (None: nothing was new), how many joined
+    (`changed` of them new versions of known keys), and the windows that they filled.
     """
 
     window_id: str | None
@@ -55,7 +54,7 @@ NOTHING_ACCEPTED = AcceptResult(None, opened=False, count=0, due_at=None)
 
 
 def guard_active(tx: Tx, automation_id: str, generation: int) -> ImportAutomation | None:
-    """The automation, if it may pick up objects under the settings of `generation`; else None. It is guarded."""
+    """Guard and return the automation if it is active at this `generation`; otherwise None."""
     row = tx.guard(import_automations, automation_id)
     if row is None or not row.enabled or row.paused or row.generation != generation:
         return None
@@ -66,9 +65,9 @@ def guard_active(tx: Tx, automation_id: str, generation: int) -> ImportAutomatio
 def accept_objects(
     tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]
 ) -> AcceptResult:
-    """Record what is new in the ledger and in the open window, opening one if need be. Known ones are left.
+    """Record new objects in the ledger and the open window; open one if needed. Known objects are ignored.
 
-    Nothing is taken for an automation that was paused or edited meanwhile: its next scan decides anew.
+    Takes nothing for an automation that was paused or edited in the meantime: its next scan decides.
     """
     automation = guard_active(tx, automation_id, generation)
     if automation is None:
@@ -90,7 +89,7 @@ def accept_objects(
 
 
 def _split_by_room(tx: Tx, automation: ImportAutomation, count: int) -> Iterator[slice]:
-    """How many of `count` objects fit into the open window, and into each that follows."""
+    """Split `count` objects into slices that fit the open window and each window after it."""
     window = find_open_window(tx, automation.id)
     room = automation.max_objects - (window.object_count if window is not None else 0)
     if window is not None and window.held:
@@ -104,7 +103,7 @@ def _split_by_room(tx: Tx, automation: ImportAutomation, count: int) -> Iterator
 
 @by_locks
 def acknowledge_objects(tx: Tx, automation_id: str, generation: int, found: Sequence[StorageObject]) -> int:
-    """Record versions as known and not to be imported; returns how many were not recorded before."""
+    """Record versions as known and not to be imported; return how many were new."""
     automation = guard_active(tx, automation_id, generation)
     if automation is None:
         return 0
@@ -134,7 +133,7 @@ def _ensure_open_window(tx: Tx, automation: ImportAutomation) -> tuple[Window, b
 
 
 def find_open_window(tx: Tx, automation_id: str) -> Window | None:
-    """The automation's open window, if it has one; it cannot close before this transaction ends."""
+    """Return and lock the automation's open window; None without one."""
     its_open = windows.c.automation_id == automation_id, windows.c.state == "open"
     return first_of(Window, tx.execute(sa.select(windows).where(*its_open).with_for_update()))
 
@@ -142,7 +141,7 @@ def find_open_window(tx: Tx, automation_id: str) -> Window | None:
 def _add_to_window(
     tx: Tx, automation: ImportAutomation, window: Window, fresh: list[StorageObject], *, opened: bool
 ) -> tuple[AcceptResult, ClosedWindow | None]:
-    """Let objects join the window; one that is full closes at once."""
+    """Add objects to the window; a full window closes at once."""
     count, size = manifests.add_files(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
     opened_at, _ = healed(window.opened_at, window.last_change_at, tx.now)
     total = window.object_count + count
@@ -162,21 +161,19 @@ def _add_to_window(
     if total >= automation.max_objects:
         job = Job(Kind.WINDOW, window.id, window.revision, tx.now)
         return result, _close_window(tx, job, automation, CloseReason.FULL)
-    if (
-        window.next_at is None or due < window.next_at
-    ):  # a later deadline is found when the job there is looks
+    if window.next_at is None or due < window.next_at:  # the planned job finds a later deadline
         tx.nudge(Kind.WINDOW, window, due)
     return result, None
 
 
 def policy_of(automation: ImportAutomation) -> WindowPolicy:
-    """The automation's window policy."""
+    """Return the automation's window policy."""
     return WindowPolicy(automation.quiet_seconds, automation.max_wait_seconds, automation.max_objects)
 
 
 @by_locks
 def close_due(tx: Tx, job: Job) -> ClosedWindow | None:
-    """Close the window if it is due, not held, and its automation runs; else look again when it will be."""
+    """Close the window if it is due, not held and its automation is active; otherwise look again when due."""
     found = tx.current(job)
     if found is None or found.state != "open":
         return None
@@ -206,7 +203,7 @@ def close_due(tx: Tx, job: Job) -> ClosedWindow | None:
 
 
 def _check_resumed(reason: CloseReason, window: Window, automation: ImportAutomation) -> CloseReason:
-    """A window whose deadline passed while the automation stood still is closed by the resumption."""
+    """Return RESUMED if the deadline passed while the automation was inactive, else `reason`."""
     resumed = automation.updated_at is not None and window.due_at < automation.updated_at
     return CloseReason.RESUMED if resumed else reason
 
@@ -228,7 +225,7 @@ def _postpone_held(tx: Tx, job: Job) -> None:
 
 
 def fire_window(tx: Tx, window_id: str) -> ClosedWindow | None:
-    """Close an open window now, by hand, held or not; None when it is closed already."""
+    """Close an open window now, held or not; None if it is closed already."""
     window = tx.first(sa.select(windows).where(windows.c.id == window_id, windows.c.state == "open"))
     if window is None:
         return None
@@ -239,12 +236,12 @@ def fire_window(tx: Tx, window_id: str) -> ClosedWindow | None:
 def fire_open_window(tx: Tx, automation_id: str) -> ClosedWindow:
     """Fire the automation's open window.
 
-    Raises Conflict when no window is open or the automation stands still.
+    Raises Conflict if no window is open or the automation is not active.
     """
     automation, window = _lock_open_window(tx, automation_id)
     if not automation.enabled or automation.paused:
         state = "paused" if automation.enabled else "disabled"
-        what = f"automation {automation.id!r} is {state}: nothing is fired, its window is kept"
+        what = f"automation {automation.id!r} is {state}: its window stays open"
         raise Conflict(what, "resume or enable it")
     closed = fire_window(tx, window.id)
     assert closed is not None  # noqa: S101  # its row is locked
@@ -252,21 +249,21 @@ def fire_open_window(tx: Tx, automation_id: str) -> ClosedWindow:
 
 
 def hold_window(tx: Tx, automation_id: str) -> bool:
-    """Keep the automation's open window open until it is released or fired; False when it is held already.
+    """Hold the automation's open window until it is released or fired; False if it is held already.
 
-    Raises Conflict when no window is open.
+    Raises Conflict if no window is open.
     """
     _, window = _lock_open_window(tx, automation_id)
     if not window.held:
         tx.update(windows, window.id, held=True)
-        tx.nudge(Kind.WINDOW, window, tx.now + _HELD_LOOK_SECONDS)  # who is about to close it comes too late
+        tx.nudge(Kind.WINDOW, window, tx.now + _HELD_LOOK_SECONDS)  # a job that is about to close it is stale
     return not window.held
 
 
 def release_window(tx: Tx, automation_id: str) -> bool:
-    """Let the deadline of a held window count again, an overdue one at once; False when it is not held.
+    """Release a held window; if its deadline has passed, it closes at once. False if it is not held.
 
-    Raises Conflict when no window is open.
+    Raises Conflict if no window is open.
     """
     _, window = _lock_open_window(tx, automation_id)
     if window.held:
@@ -276,8 +273,8 @@ def release_window(tx: Tx, automation_id: str) -> bool:
 
 
 def close_before_move(tx: Tx, automation_id: str) -> ClosedWindow | None:
-    """What has gathered becomes an import job of the connector that the automation is about to leave, also when it
-    is held or the automation stands still: nobody would find it at the next connector. None: there was nothing.
+    """Close the open window before the automation changes its connector, even if held or inactive: its objects are
+    not at the next connector. None without an open window.
     """
     lock_automation(tx, automation_id)
     window = find_open_window(tx, automation_id)
@@ -285,7 +282,7 @@ def close_before_move(tx: Tx, automation_id: str) -> ClosedWindow | None:
 
 
 def reschedule_window(tx: Tx, automation_id: str) -> None:
-    """Let the open window follow an edited policy; a deadline that has passed stays, and tells how it was met."""
+    """Apply an edited policy to the open window. A deadline that has passed stays: it gives the reason to close."""
     automation = lock_automation(tx, automation_id)
     window = find_open_window(tx, automation_id)
     if window is not None and window.due_at > tx.now:
@@ -295,7 +292,7 @@ def reschedule_window(tx: Tx, automation_id: str) -> None:
 
 
 def _lock_open_window(tx: Tx, automation_id: str) -> tuple[ImportAutomation, Window]:
-    """The automation and its open window, both locked."""
+    """Lock and return the automation and its open window. Raises Conflict without one."""
     automation = lock_automation(tx, automation_id)
     window = find_open_window(tx, automation_id)
     if window is None:
@@ -305,7 +302,7 @@ def _lock_open_window(tx: Tx, automation_id: str) -> tuple[ImportAutomation, Win
 
 
 def lock_automation(tx: Tx, automation_id: str) -> ImportAutomation:
-    """The automation, guarded; nothing joins its open window before this transaction ends."""
+    """Guard and return the automation: nothing joins its open window before this transaction ends."""
     automation = tx.guard(import_automations, automation_id)
     assert automation is not None  # noqa: S101  # a foreign key keeps it
     return model_of(ImportAutomation, automation)
