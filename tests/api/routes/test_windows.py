@@ -102,7 +102,9 @@ async def test_a_paused_automation_fires_nothing_and_keeps_the_hold(
 ) -> None:
     await gather(database, storage, "d.mp4")
     await api.post(f"{PATH}/pause")
-    assert "is paused: nothing is fired" in (await api.error("POST", f"{PATH}/window/fire", 409))["message"]
+    assert (
+        "is paused: its window stays open" in (await api.error("POST", f"{PATH}/window/fire", 409))["message"]
+    )
     await api.post(f"{PATH}/window/hold")
     await api.post(f"{PATH}/resume")
     assert (await api.get(f"{PATH}/window"))["window"]["held"] is True
