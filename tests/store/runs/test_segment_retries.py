@@ -306,7 +306,7 @@ async def test_results_that_were_dropped_are_not_retried(database: Database) -> 
     await database.write(lambda tx: tx.update(prompt_runs, run_id, results="dropped"))
     end = await database.write(segment_retries.finish, job, WHOLE_RESULT)
     assert end is not None
-    assert "dropped" in (end.error or "")
+    assert "deleted" in (end.error or "")
     with pytest.raises(Conflict, match="retention"):
         await database.write(segment_retries.request, run_id, video, segment_id(number, 1))
 
