@@ -192,7 +192,7 @@ async def test_a_failed_file_becomes_eligible_again(api: Api, story: Story, stor
     answer = await api.post(path, status=202)
     assert answer["path"] == "b.mp4"
     assert answer["status"] == "eligible"
-    assert "the scan that begins now" in answer["message"]
+    assert "the scan that starts now" in answer["message"]
     assert await api.post(path, status=202) == answer
 
 

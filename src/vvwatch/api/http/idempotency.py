@@ -140,8 +140,11 @@ class Once:
     def _alone(self, claim_id: str) -> Iterator[None]:
         """Refuse a repetition: it would wait longer than a transaction takes."""
         if claim_id in self._under_way:
-            code, message = "idempotency_request_in_progress", "the first request with this key is under way"
-            raise ApiError(409, code, message, "ask again with the same key", _PAUSE_SECONDS)
+            code, message = (
+                "idempotency_request_in_progress",
+                "the first request with this key is still running",
+            )
+            raise ApiError(409, code, message, "try again with the same key", _PAUSE_SECONDS)
         self._under_way.add(claim_id)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Whole bodies among the examples of the API's description; the story is that of `example_values`."""
+"""Complete example bodies of the OpenAPI document, in the scenario of `example_values`."""
 
 from __future__ import annotations
 
@@ -109,4 +109,4 @@ WHOLE: Final[Mapping[str, Any]] = {
     "WebhookChange": {"status": "paused"},
     "WorkflowForm": {"file": "(the bytes of the file)", "index_name": "dailies"},
 }
-"""The examples of schemas whose fields do not all go together."""
+"""Examples of schemas whose fields exclude each other."""

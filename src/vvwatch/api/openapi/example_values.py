@@ -1,7 +1,7 @@
-"""What the examples of the API's description say: one small story, told in every example with the same names.
+"""Values of the OpenAPI examples: one small scenario with the same names everywhere.
 
-An index `dailies` is watched in the bucket `studio-rushes`. Of three files that came one was imported, one failed and
-one was skipped; a prompt ran over the one, and what it found was exported.
+The index `dailies` watches the bucket `studio-rushes`. Of three new files, one was imported, one failed and one was
+skipped; a prompt ran over the imported one, and its results were exported.
 """
 
 from __future__ import annotations
@@ -344,7 +344,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "PromptUsage.name": "Subjects",
     "QuarantinedMessage.detail": "it tells of the bucket 'other'",
     "QuarantinedMessage.reason": "foreign",
-    "Retried.message": "the object counts as new again; the scan that begins now takes it into a job of its own",
+    "Retried.message": "the object counts as new again; the scan that starts now imports it in its own job",
     "Retried.file_id": "2",
     "Retried.path": "dailies/b.mp4",
     "Retried.status": "eligible",
