@@ -77,7 +77,7 @@ async def test_an_automation_that_stands_still_is_named(
     assert (await explained(api, "new.mp4"))["conclusion"] == f"it matches, but the automation is {state}"
 
 
-@pytest.mark.parametrize(("proof", "words"), [("sweeps", "two sweeps"), ("event", "an event said")])
+@pytest.mark.parametrize(("proof", "words"), [("sweeps", "two full scans"), ("event", "an event reported")])
 async def test_what_is_gone_tells_since_when_and_by_which_proof(
     api: Api, story: Story, storage: FakeStorage, database: Database, proof: str, words: str
 ) -> None:
