@@ -26,7 +26,7 @@ from vvwatch.store.db import migrations
 from vvwatch.store.db.opening import resolve_place
 from vvwatch.store.db.sqlite import SqliteDatabase
 
-VERSION_1 = Path(__file__).parents[1] / "store" / "v1.sql"
+VERSION_1 = Path(__file__).parents[1] / "store" / "db" / "v1.sql"
 PASSWORD = "planted-password"
 
 

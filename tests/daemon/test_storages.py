@@ -254,7 +254,7 @@ def test_what_is_not_installed_is_named_with_what_to_install(
     live: Live, monkeypatch: pytest.MonkeyPatch, provider: str, package: str
 ) -> None:
     for name in list(sys.modules):
-        if name.startswith(f"vvwatch.storage.{provider}") and name != "vvwatch.providers.gcs.credentials":
+        if name.startswith(f"vvwatch.providers.{provider}") and name != "vvwatch.providers.gcs.credentials":
             monkeypatch.delitem(sys.modules, name)
         if name == package or name.startswith(f"{package}."):
             monkeypatch.setitem(sys.modules, name, None)
