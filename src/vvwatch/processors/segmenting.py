@@ -92,7 +92,7 @@ def _missing_ordinals(item: Item, plan: Plan, kept: dict[int, Segment]) -> list[
     if item.only >= len(plan.spans):
         raise ProcessorRefused(
             f"there is no segment {item.only} any more: the media has {len(plan.spans)}",
-            "Run the prompt on the media anew.",
+            "Run the prompt on the media again.",
         )
     return [item.only]
 

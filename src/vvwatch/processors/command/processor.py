@@ -22,7 +22,7 @@ from vvwatch.processors.media.cutting import Cutter, ExtractSettings
 from vvwatch.processors.registry import Opener, Resources
 from vvwatch.processors.validation import call_in_thread
 
-_AGAIN: Final = "if it fails each time, run the program by hand on this item"
+_AGAIN: Final = "if it fails every time, run the program by hand on this item"
 
 
 class ItemCommand:

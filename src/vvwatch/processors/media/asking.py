@@ -174,7 +174,7 @@ def read_answer(read: Callable[[Any], _Value], answer: Any) -> _Value:
     try:
         return read(answer)
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise ProcessorCrashed("the decoder process answered with something unreadable") from error
+        raise ProcessorCrashed("the decoder process gave an unreadable answer") from error
 
 
 def validate_strictly(wanted: TypeAdapter[_Value], said: Any) -> _Value:
@@ -182,7 +182,7 @@ def validate_strictly(wanted: TypeAdapter[_Value], said: Any) -> _Value:
     return wanted.validate_json(json.dumps(said, allow_nan=False), strict=True)
 
 
-_AGAIN: Final = "It is tried again; if it fails each time, the file itself is the cause."
+_AGAIN: Final = "It is tried again; if it fails every time, the file itself is the cause."
 
 
 def _ending_error(ending: Ending, limits: Limits) -> VvwatchError:

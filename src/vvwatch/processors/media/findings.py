@@ -47,7 +47,7 @@ def find_damage(medium: Medium, reader: Reader, tracks: Sequence[Track], pages: 
     if reader.stopped and len(pages.links) < 2:
         yield f"reading stopped after {_format_clock(reader.reached)}: {reader.stopped}"
     if reader.skipped:
-        yield f"damaged: {reader.skipped} times bytes were passed over that belong to no track"
+        yield f"damaged: bytes that belong to no track were skipped {reader.skipped} times"
     if reader.unsplit:
         yield f"corrupt: {reader.unsplit} packets do not hold what their lengths say"
     yield from _find_shortfall(medium, reader, tracks)
@@ -126,7 +126,7 @@ def _find_trouble(track: Track, is_one_of_several: bool) -> Iterator[str]:
     if not track.failed:
         return
     if track.last_frame is None:
-        yield f"corrupt: not one {track.kind}{of_track} could be decoded"
+        yield f"corrupt: no {track.kind}{of_track} could be decoded"
     elif track.last_frame < track.last_packet - _STALLED_SECONDS:
         yield f"corrupt: no {track.kind}{of_track} could be decoded after {_format_clock(track.last_frame)}"
 
@@ -136,10 +136,11 @@ def _find_holes(medium: Medium, reader: Reader) -> Iterator[str]:
         return
     for hole in find_matroska_holes(medium.source, reader.jumps):
         where = f"between {_format_clock(hole.from_seconds)} and {_format_clock(hole.to_seconds)}"
-        yield f"damaged: bytes {hole.start:,} to {hole.end:,} are no Matroska, {where}"
+        yield f"damaged: bytes {hole.start:,} to {hole.end:,} are not Matroska, {where}"
     tail = find_broken_tail(medium.source, reader.tail)
     if tail is not None:
-        yield f"damaged: bytes {tail.start:,} to {tail.end:,} are no Matroska, after {_format_clock(tail.from_seconds)}"
+        after = f"after {_format_clock(tail.from_seconds)}"
+        yield f"damaged: bytes {tail.start:,} to {tail.end:,} are not Matroska, {after}"
 
 
 def _find_unindexed(tracks: Sequence[Track]) -> Iterator[str]:

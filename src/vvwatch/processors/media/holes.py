@@ -189,7 +189,7 @@ class _OggWalk:
             at += max(1, len(chunk) - len(_CAPTURE) + 1)
         end = at + chunk.index(_CAPTURE) if chunk else self._source.size
         if chunk:
-            self._lose(f"bytes {place:,} to {end:,} are no Ogg page")
+            self._lose(f"bytes {place:,} to {end:,} are not an Ogg page")
         return end
 
     def _lose(self, what: str) -> None:

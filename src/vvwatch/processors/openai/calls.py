@@ -23,7 +23,7 @@ from vvwatch.processors.openai.troubles import Kind, Trouble
 _TRIES: Final[Mapping[Kind, int]] = {Kind.BUSY: 8, Kind.AWAY: 3, Kind.GARBLED: 2}
 _MOST_TRIES: Final = 9
 _MENDS: Final[Mapping[Kind, str]] = {
-    Kind.KEY: "correct api_key_file or api_key_env of the processor; see that the key may use this model",
+    Kind.KEY: "correct api_key_file or api_key_env of the processor; check that the key may use this model",
     Kind.MONEY: "top up the account or raise its limit, then resume the processor",
     Kind.ADDRESS: "set base_url to the address that the endpoint really has",
     Kind.MODEL: "correct model of the processor, or let its endpoint fetch it (ollama pull MODEL)",

@@ -114,7 +114,7 @@ class Endpoint:
             return body
         if response.is_redirect:
             raise Trouble(
-                Kind.ADDRESS, f"the endpoint answered {response.status_code}: it wants to be asked elsewhere"
+                Kind.ADDRESS, f"the endpoint answered {response.status_code}: a redirect to another address"
             )
         said = parse_body(await _read_error_body(response))
         raise self._without_key(
@@ -136,7 +136,7 @@ class _Bearer(httpx2.Auth):
         text = key.reveal() if key else ""
         if not (text.isascii() and text.isprintable()) or text != text.strip():
             hint = "it is one line of printable ASCII"
-            raise InvalidInput("the API key holds characters that no header may have", hint)
+            raise InvalidInput("the API key holds characters that a header cannot contain", hint)
         self._key = key
 
     def auth_flow(self, request: httpx2.Request) -> Any:

@@ -73,7 +73,7 @@ def _trouble_error(trouble: Trouble, table: OpenAIProcessor) -> ProcessorError:
         Kind.KEY: "correct api_key_file or api_key_env",
         Kind.MONEY: "top up the account or raise its limit",
         Kind.PICTURES: "name a model that takes pictures, or start its server with the part that sees (mmproj)",
-        Kind.AWAY: f"see that the endpoint is up, and that base_url is its address: {table.base_url}",
+        Kind.AWAY: f"check that the endpoint is up, and that base_url is its address: {table.base_url}",
         Kind.ADDRESS: "set base_url to the address that the endpoint really has",
         Kind.MODEL: f"ollama pull {shlex.quote(table.model)}  # or correct model",
     }

@@ -124,7 +124,7 @@ def _refusal_reason(message: Mapping[str, Any], finish: str) -> str | None:
     if isinstance(said, str) and said.strip():
         return f"the model refused: {clean_message(said)}"
     if finish in {"content_filter", "SAFETY", "safety", "refusal"}:
-        return f"the endpoint held the answer back ({finish})"
+        return f"the endpoint withheld the answer ({finish})"
     return None
 
 

@@ -32,7 +32,7 @@ _NO_SECCOMP: Final = (
 )
 HINT: Final = (
     "use Linux 5.13 or newer on x86-64 or arm64, with landlock in the boot option lsm= (cat /sys/kernel/security/lsm);"
-    " in a container, its seccomp profile has to allow landlock_create_ruleset, _add_rule and _restrict_self"
+    " in a container, the seccomp profile must allow landlock_create_ruleset, _add_rule and _restrict_self"
 )
 """What a machine needs for the complete sandbox."""
 

@@ -221,7 +221,7 @@ class Delegation:
             needed, there = estimate.estimated_mt, estimate.current_balance_mt
             raise ProcessorUnavailable(
                 f"the balance at {self._upstream.name} is {there:g}, and {needed:g} are needed",
-                "add to it; the item waits",
+                "top it up; the item waits",
                 _POOR_SECONDS,
             )
         return estimate.estimated_mt

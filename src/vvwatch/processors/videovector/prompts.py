@@ -38,7 +38,7 @@ def _check_length(what: str, text: str, bounds: tuple[int, int]) -> None:
 
 def _check_schema(what: str, schema: Mapping[str, Any]) -> None:
     if schema.get("type") != "object":
-        raise InvalidInput(f"{what} describes no object", 'write "type": "object" at its root')
+        raise InvalidInput(f"{what} does not describe an object", 'write "type": "object" at its root')
     bad = next((name for name in _property_names(schema) if not name or set(name) & set(_SPECIAL)), None)
     if bad is not None:
         raise InvalidInput(

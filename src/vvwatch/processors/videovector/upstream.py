@@ -118,7 +118,7 @@ class Upstream:
     async def upload(self, file: IO[bytes], title: str, index_id: str, idempotency_key: str) -> ImportJob:
         """Send a file of any size; `file.name` becomes its name there."""
         return await self._ask(
-            "to take an upload",
+            "to accept an upload",
             lambda sdk: sdk.workflow.upload(
                 file,  # type: ignore[arg-type]  # it reads, seeks and has a name
                 title=title[:_TITLE_LETTERS],

@@ -42,7 +42,7 @@ def examine_mxf(source: ByteSource) -> Structure:
     if head is None:
         return report_cut_within("the head of the MXF")
     if _ENCRYPTED in source.at(0, _HEAD_BYTES):
-        return Structure(encrypted="the essence (MXF)")
+        return Structure(encrypted="the media (MXF)")
     footer = source.number(head.content + _FOOTER_PLACE, 8)
     if footer:
         return _judge_footer(source, footer)
