@@ -37,7 +37,7 @@ from tests.emulators.s3_server import S3Server, raw_client  # noqa: E402  # foun
 from tests.fault_proxy import LOOPBACK  # noqa: E402
 
 from vvwatch.clock import SystemClock  # noqa: E402
-from vvwatch.collector import relax  # noqa: E402
+from vvwatch.collector import relax_collector  # noqa: E402
 from vvwatch.core.store_notes import StoreNotes  # noqa: E402
 from vvwatch.core.windows import WindowPolicy  # noqa: E402
 from vvwatch.ports import Capabilities, Hint, Storage  # noqa: E402
@@ -287,7 +287,7 @@ def met(bar: str, good: bool) -> bool:
 
 
 async def main(arguments: argparse.Namespace) -> bool:
-    relax()
+    relax_collector()
     with queue_server() as at, tempfile.TemporaryDirectory() as folder:
         async with ready(at, folder) as bench:
             await bare(bench, arguments.objects)

@@ -33,7 +33,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from vvwatch.collector import relax
+from vvwatch.collector import relax_collector
 from vvwatch.providers.remote import RemoteStorage
 from vvwatch.providers.spool import Spool
 
@@ -227,7 +227,7 @@ async def measured(service: str, name: str, port: int, most: int) -> Figures:
     async with opened_client(service, name, port) as listing:
         async with aclosing(listing()) as pages:
             await anext(pages)
-        relax()  # for all clients alike, as the daemon does
+        relax_collector()  # for all clients alike, as the daemon does
         keys, early_mb = 0, 0.0
         pulse, cpu, wall = Pulse(), time.process_time(), time.perf_counter()
         async with aclosing(listing()) as pages:

@@ -29,7 +29,7 @@ import anyio.to_thread
 
 from listing import opened, peak_mb, server
 from vvwatch.clock import SystemClock
-from vvwatch.collector import relax
+from vvwatch.collector import relax_collector
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.windows import WindowPolicy
 from vvwatch.ports import Job, Kind
@@ -139,7 +139,7 @@ async def measured(service: str, client: str, port: int, file: Path) -> Figures:
     async with database.opened():
         async with aclosing(storage.pages("")) as first:  # connects
             await anext(first)
-        relax()  # as the daemon does
+        relax_collector()  # as the daemon does
         pulse, cpu, wall = Pulse(), time.process_time(), time.perf_counter()
         await CLIENTS[client](storage, database)
         took = time.process_time() - cpu, time.perf_counter() - wall

@@ -21,7 +21,7 @@ def as_before() -> Iterator[None]:
 
 @pytest.mark.usefixtures("as_before")
 def test_the_pages_of_a_listing_start_no_collection() -> None:
-    collector.relax()
+    collector.relax_collector()
     began = gc.get_stats()[0]["collections"]
     for _page in range(100):
         [StorageObject(f"key-{number}", "1", 1, 0.0, 0.0) for number in range(1_000)]
@@ -30,7 +30,7 @@ def test_the_pages_of_a_listing_start_no_collection() -> None:
 
 @pytest.mark.usefixtures("as_before")
 def test_circles_are_collected_all_the_same() -> None:
-    collector.relax()
+    collector.relax_collector()
     began = gc.get_stats()[0]["collections"]
     for _ in range(100_000):
         circle: list[object] = []

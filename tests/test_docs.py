@@ -19,7 +19,7 @@ from tests.providers.gcs.gcs_places import service_account
 from vvwatch.cli.root import vvwatch as cli
 from vvwatch.config import load
 from vvwatch.config.connectors import CloudConnector
-from vvwatch.core.signatures import sign
+from vvwatch.core.signatures import sign_body
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -163,8 +163,8 @@ def test_the_signature_example_agrees_with_ours() -> None:
     exec(text, names)
     is_ours = names["is_ours"]
     assert callable(is_ours)
-    assert is_ours("whsec_x", b"{}", sign("whsec_x", b"{}"))
-    assert not is_ours("whsec_y", b"{}", sign("whsec_x", b"{}"))
+    assert is_ours("whsec_x", b"{}", sign_body("whsec_x", b"{}"))
+    assert not is_ours("whsec_y", b"{}", sign_body("whsec_x", b"{}"))
 
 
 def test_every_command_is_documented() -> None:

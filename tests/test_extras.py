@@ -14,12 +14,12 @@ PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text
 
 @pytest.mark.parametrize("extra", ["s3", "gcs", "azure", "postgresql"])
 def test_an_extra_needs_what_the_project_says(extra: str) -> None:
-    assert sorted(extras.requirements(extra)) == sorted(PROJECT["optional-dependencies"][extra])
-    assert extras.missing_package(extra) is None, "the tests have everything"
+    assert sorted(extras.list_requirements(extra)) == sorted(PROJECT["optional-dependencies"][extra])
+    assert extras.find_missing_package(extra) is None, "the tests have everything"
 
 
 def test_an_unknown_extra_needs_nothing() -> None:
-    assert extras.requirements("ftp") == []
+    assert extras.list_requirements("ftp") == []
 
 
 def test_an_environment_without_pip_gets_the_command_of_uv(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.emulators.moto import make_user
 from tests.emulators.s3_server import S3Server, make_bucket, raw_client
 from tests.providers.s3.s3_buckets import adapter
 from vvwatch.errors import AccessDenied
-from vvwatch.providers.s3.policy import statement
+from vvwatch.providers.s3.policy import build_statement
 from vvwatch.providers.s3.queue import SqsQueue
 from vvwatch.providers.s3.storage import S3Credentials, S3Location, S3Storage
 
@@ -100,7 +100,7 @@ def test_the_policy_of_a_queue_is_what_repair_makes() -> None:
     arn = "arn:aws:sqs:us-east-1:123456789012:changes"
     text = (PERMISSIONS / "sqs-queue-policy.json").read_text()
     (found,) = json.loads(text.replace("QUEUE_ARN", arn).replace("BUCKET", "media"))["Statement"]
-    assert found == statement(arn, "arn:aws:s3:::media")
+    assert found == build_statement(arn, "arn:aws:s3:::media")
 
 
 @pytest.mark.parametrize(

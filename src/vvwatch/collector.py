@@ -8,7 +8,7 @@ from typing import Final
 _NEW_OBJECTS: Final = 50_000
 
 
-def relax() -> None:
+def relax_collector() -> None:
     """Leave what is there now out of every collection, and collect only after many more objects came than went.
 
     A page of a listing comes and goes as a thousand records, none of them in a cycle. With Python's own setting a

@@ -14,12 +14,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _EXTRA: Final = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
 
-def requirements(extra: str) -> list[str]:
+def list_requirements(extra: str) -> list[str]:
     """What `extra` needs, as pip writes it (`aiohttp~=3.14`); empty for an extra that there is not."""
-    return list(_requirements(extra))
+    return list(_iter_requirements(extra))
 
 
-def _requirements(extra: str) -> Iterator[str]:
+def _iter_requirements(extra: str) -> Iterator[str]:
     for line in metadata.requires("vvwatch") or ():
         requirement, _, marker = line.partition(";")
         wanted = _EXTRA.search(marker)
@@ -27,9 +27,9 @@ def _requirements(extra: str) -> Iterator[str]:
             yield requirement.strip()
 
 
-def missing_package(extra: str) -> str | None:
+def find_missing_package(extra: str) -> str | None:
     """The first package of `extra` that is not installed; None when all are."""
-    names = (match[0] for each in requirements(extra) if (match := _NAME.match(each)))
+    names = (match[0] for each in list_requirements(extra) if (match := _NAME.match(each)))
     return next((name for name in names if not _is_installed(name)), None)
 
 
@@ -45,4 +45,4 @@ def install_command(extra: str) -> str:
     """The command that brings `extra` into the very Python that runs this, whatever it was installed from."""
     python = shlex.quote(sys.executable)
     pip = f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
-    return " ".join([pip, *map(shlex.quote, requirements(extra))])
+    return " ".join([pip, *map(shlex.quote, list_requirements(extra))])

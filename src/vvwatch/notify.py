@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 
-def is_a_service(environ: Mapping[str, str]) -> bool:
+def is_systemd_service(environ: Mapping[str, str]) -> bool:
     """Whether a unit of systemd runs this process: the unit decides what it may see and write.
 
     $INVOCATION_ID is no sign of that: a terminal of a desktop hands its own on.
@@ -32,7 +32,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """Everything is up, or a reload is over (however it went)."""
-        self._send("READY=1", _status(status))
+        self._send("READY=1", _status_text(status))
 
     def reloading(self) -> None:
         """The configuration is being read again; `ready` follows."""
@@ -40,11 +40,11 @@ class Notifier:
 
     def stopping(self, status: str) -> None:
         """No new work is begun."""
-        self._send("STOPPING=1", _status(status))
+        self._send("STOPPING=1", _status_text(status))
 
     def status(self, text: str) -> None:
         """What `systemctl status` shows."""
-        self._send(_status(text))
+        self._send(_status_text(text))
 
     def watchdog(self) -> None:
         """Work goes on."""
@@ -66,7 +66,7 @@ class Notifier:
             channel.sendto("\n".join(lines).encode("utf-8", "backslashreplace"), self._address)
 
 
-def _status(text: str) -> str:
+def _status_text(text: str) -> str:
     return f"STATUS={' '.join(text.split())}"
 
 

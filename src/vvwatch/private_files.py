@@ -12,32 +12,32 @@ FOLDER_MODE: Final = 0o700
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def create(path: Path) -> int:
+def create_private(path: Path) -> int:
     """A descriptor that writes the new file at `path`. Raises FileExistsError for whatever is there, a link too."""
     return os.open(path, _NEW, FILE_MODE)
 
 
-def create_again(path: Path) -> int:
+def recreate_private(path: Path) -> int:
     """As `create`, in place of what a dead process left there. Raises OSError when that is a folder."""
     path.unlink(missing_ok=True)
-    return create(path)
+    return create_private(path)
 
 
-def write(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
     """Make the file, in place of what a dead process left there; nothing waits for the disk."""
-    with os.fdopen(create_again(path), "wb") as file:
+    with os.fdopen(recreate_private(path), "wb") as file:
         file.write(data)
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace_private(path: Path, data: bytes) -> None:
     """Make or replace `path`, whole or not at all; it is on the disk when this returns.
 
     What root replaces stays its owner's, who has to read it.
     """
     draft = path.with_name(f".{path.name}.part")
     try:
-        with os.fdopen(create_again(draft), "wb") as file:
-            if os.geteuid() == 0 and (owner := _owner(path)):
+        with os.fdopen(recreate_private(draft), "wb") as file:
+            if os.geteuid() == 0 and (owner := _owner_of(path)):
                 os.fchown(file.fileno(), *owner)
             file.write(data)
             file.flush()
@@ -48,7 +48,7 @@ def replace(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _owner(path: Path) -> tuple[int, int] | None:
+def _owner_of(path: Path) -> tuple[int, int] | None:
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -56,10 +56,10 @@ def _owner(path: Path) -> tuple[int, int] | None:
     return found.st_uid, found.st_gid
 
 
-def make_folder(path: Path) -> None:
+def make_private_folder(path: Path) -> None:
     """Make the folder, and each that is missing above it, where there is none."""
     if not path.parent.exists():
-        make_folder(path.parent)
+        make_private_folder(path.parent)
     path.mkdir(mode=FOLDER_MODE, exist_ok=True)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from vvwatch.config.findings import Finding
-from vvwatch.config.substitution import substitute, variables
+from vvwatch.config.substitution import find_variables, substitute
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "TWO": "a\nb", "NESTED": "${NAME}"}
 
@@ -66,4 +66,4 @@ def test_each_missing_variable_is_told() -> None:
 
 
 def test_the_variables_asked_for_are_known() -> None:
-    assert variables({"a": ["${A} ${B:-x}", "$${C}", 1], "${D}": {"b": "${E:?m}"}}) == {"A", "B", "E"}
+    assert find_variables({"a": ["${A} ${B:-x}", "$${C}", 1], "${D}": {"b": "${E:?m}"}}) == {"A", "B", "E"}

@@ -8,7 +8,7 @@ import pytest
 
 from vvwatch.core import budgets
 from vvwatch.core.budgets import Budget, Budgets, Payer, Spent
-from vvwatch.core.money import Forecast, together
+from vvwatch.core.money import Forecast, sum_forecasts
 from vvwatch.errors import BudgetHeld, BudgetReached, ItemBudgetReached
 
 PAYER = Payer("run_1", 7, "gpt")
@@ -33,7 +33,7 @@ def test_days_and_months_are_those_of_the_calendar(now: str, day_ends: str, mont
 
 
 def test_a_call_is_counted_in_its_item_run_day_and_month() -> None:
-    assert budgets.scopes(PAYER, at("2026-11-30T23:59:59")) == (
+    assert budgets.list_scopes(PAYER, at("2026-11-30T23:59:59")) == (
         "item:7",
         "run:run_1",
         "day:2026-11-30",
@@ -56,8 +56,8 @@ def test_a_call_is_counted_in_its_item_run_day_and_month() -> None:
 )
 def test_a_call_fits_to_the_last_billionth(spent: Spent, estimate: float, fits: bool) -> None:
     now = at("2026-11-30")
-    found = dict.fromkeys(budgets.scopes(PAYER, now), Spent()) | {"day:2026-11-30": spent}
-    refused = budgets.refusal(Budgets(Budget(per_day_usd=1.0)), PAYER, now, found, estimate)
+    found = dict.fromkeys(budgets.list_scopes(PAYER, now), Spent()) | {"day:2026-11-30": spent}
+    refused = budgets.find_refusal(Budgets(Budget(per_day_usd=1.0)), PAYER, now, found, estimate)
     assert (refused is None) is fits
     if isinstance(refused, BudgetReached):
         assert refused.until == at("2026-12-01")
@@ -77,16 +77,16 @@ def test_what_is_only_held_is_no_budget_that_is_used_up(
 ) -> None:
     """A call that may cost a dime costs a penny: a day must not end because many are under way."""
     now = at("2026-11-30")
-    found = dict.fromkeys(budgets.scopes(PAYER, now), Spent())
+    found = dict.fromkeys(budgets.list_scopes(PAYER, now), Spent())
     found |= {"item:7": of_item, "day:2026-11-30": of_day}
     limits = Budgets(Budget(per_item_usd=1.0, per_day_usd=1.0))
-    refused = budgets.refusal(limits, PAYER, now, found, 0.1)
+    refused = budgets.find_refusal(limits, PAYER, now, found, 0.1)
     assert (None if refused is None else type(refused)) is said
 
 
 def test_ten_calls_of_a_tenth_of_a_cent_are_a_cent() -> None:
     """Floating-point dollars would not add up."""
-    assert sum(budgets.nanos(0.001) or 0 for _ in range(10)) == budgets.nanos(0.01)
+    assert sum(budgets.to_nanos(0.001) or 0 for _ in range(10)) == budgets.to_nanos(0.01)
 
 
 def test_the_tightest_budget_says_what_is_left() -> None:
@@ -98,5 +98,5 @@ def test_the_tightest_budget_says_what_is_left() -> None:
 
 
 def test_a_sum_with_an_unknown_price_is_unknown() -> None:
-    assert together([Forecast(1, 10, 1, 0.5), Forecast(2, 20, 2, None)]) == Forecast(3, 30, 3, None)
-    assert together([]) == Forecast()
+    assert sum_forecasts([Forecast(1, 10, 1, 0.5), Forecast(2, 20, 2, None)]) == Forecast(3, 30, 3, None)
+    assert sum_forecasts([]) == Forecast()

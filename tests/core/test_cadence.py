@@ -6,14 +6,14 @@ import pytest
 
 from vvwatch.core.cadence import (
     MOST_HOT,
-    Learnt,
     Pace,
+    ScanSchedule,
     after_failure,
     after_full,
     after_poll,
-    ends,
-    learnt_ends,
-    note_new,
+    list_ends,
+    note_new_keys,
+    update_hot,
 )
 
 NOW = 1_790_000_000.0
@@ -56,7 +56,7 @@ def test_where_polls_are_of_no_use_all_of_the_budget_is_for_full_listings(pace: 
     learnt, wait = after_full(pace, NOW, 1_000, {})
     assert wait == 36_000
     assert learnt.calls_per_hour == 100
-    assert ends(HOT, pace) == {}
+    assert list_ends(HOT, pace) == {}
     assert after_poll(learnt, pace, NOW + 10, 0, {}) == (learnt, 35_990)
 
 
@@ -78,26 +78,26 @@ def test_a_failure_is_paid_for_as_well() -> None:
 
 
 def test_the_ends_are_the_whole_and_the_latest_folders_that_the_budget_allows() -> None:
-    assert list(ends(HOT, Pace(60, 10, polls=True))) == ["in/", "in/b/"]
-    assert list(ends(HOT, Pace(60, 10_000, polls=True))) == ["in/", "in/b/", "in/a/"]
+    assert list(list_ends(HOT, Pace(60, 10, polls=True))) == ["in/", "in/b/"]
+    assert list(list_ends(HOT, Pace(60, 10_000, polls=True))) == ["in/", "in/b/", "in/a/"]
     shown = {"in/": "in/b/5", "in/b/": "in/b/5"}
-    assert list(ends(shown, Pace(60, 10_000, polls=True))) == ["in/"]
+    assert list(list_ends(shown, Pace(60, 10_000, polls=True))) == ["in/"]
 
 
 def test_the_folders_of_the_latest_new_keys_are_learnt() -> None:
     newest: dict[str, str] = {}
-    note_new(newest, ["in/b/2", "in/b/1", "in/c/1", "out/x", "in/top"])
-    hot = learnt_ends(HOT, "in/", "in/c/1", newest)
+    note_new_keys(newest, ["in/b/2", "in/b/1", "in/c/1", "out/x", "in/top"])
+    hot = update_hot(HOT, "in/", "in/c/1", newest)
     assert hot == {"in/": "in/z", "in/a/": "in/a/9", "in/b/": "in/b/9", "in/c/": "in/c/1"}
     assert next(iter(hot)) == "in/"
-    note_new(newest, [f"in/{number:02}/x" for number in range(40)])
+    note_new_keys(newest, [f"in/{number:02}/x" for number in range(40)])
     assert len(newest) == MOST_HOT
-    assert len(learnt_ends(hot, "in/", "", newest)) == 1 + MOST_HOT
+    assert len(update_hot(hot, "in/", "", newest)) == 1 + MOST_HOT
 
 
 def test_what_was_learnt_outlives_a_restart_and_a_later_version() -> None:
     learnt, _ = after_full(Pace(60, 1_000, polls=True), NOW, 1_000, HOT)
     stored = json.loads(json.dumps(learnt.document()))
-    assert Learnt.of(stored | {"of_tomorrow": 1}) == learnt
-    assert list(Learnt.of(stored).hot) == list(HOT)
-    assert Learnt.of(None) == Learnt()
+    assert ScanSchedule.of(stored | {"of_tomorrow": 1}) == learnt
+    assert list(ScanSchedule.of(stored).hot) == list(HOT)
+    assert ScanSchedule.of(None) == ScanSchedule()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.conditions import OPERATORS, all_hold, check
+from vvwatch.core.conditions import OPERATORS, all_hold, check_condition
 from vvwatch.errors import InvalidInput
 
 DOCUMENT = {
@@ -81,16 +81,19 @@ FAILS = [
 
 @pytest.mark.parametrize("asked", HOLDS, ids=lambda asked: f"{asked[0]}-{asked[1]}")
 def test_what_a_document_meets(asked: tuple[str, str, str, Any]) -> None:
-    assert check(*asked).holds(DOCUMENT)
+    assert check_condition(*asked).holds(DOCUMENT)
 
 
 @pytest.mark.parametrize("asked", FAILS, ids=lambda asked: f"{asked[0]}-{asked[1]}")
 def test_what_a_document_does_not_meet(asked: tuple[str, str, str, Any]) -> None:
-    assert not check(*asked).holds(DOCUMENT)
+    assert not check_condition(*asked).holds(DOCUMENT)
 
 
 def test_every_condition_has_to_hold() -> None:
-    red, dark = check("subject", "contains", "string", "red"), check("tags", "item_equals", "array", "day")
+    red, dark = (
+        check_condition("subject", "contains", "string", "red"),
+        check_condition("tags", "item_equals", "array", "day"),
+    )
     assert all_hold([red], DOCUMENT)
     assert not all_hold([red, dark], DOCUMENT)
 
@@ -118,7 +121,7 @@ def test_every_condition_has_to_hold() -> None:
 )
 def test_what_cannot_be_asked_says_what_can(asked: tuple[str, str, str, Any], told: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        check(*asked)
+        check_condition(*asked)
     assert told in refused.value.hint
 
 
@@ -189,7 +192,9 @@ def oracle(found: Any, type_: str, operator: str, wanted: Any) -> bool:
 @given(VALUES, ASKED)
 def test_it_agrees_with_a_naive_reading(found: Any, asked: tuple[str, str, Any]) -> None:
     type_, operator, wanted = asked
-    assert check("f", operator, type_, wanted).holds({"f": found}) == oracle(found, type_, operator, wanted)
+    assert check_condition("f", operator, type_, wanted).holds({"f": found}) == oracle(
+        found, type_, operator, wanted
+    )
 
 
 @given(
@@ -204,13 +209,13 @@ def test_it_agrees_with_a_naive_reading(found: Any, asked: tuple[str, str, Any])
 )
 def test_no_document_breaks_it(document: Any, asked: tuple[str, str, Any]) -> None:
     type_, operator, wanted = asked
-    check("a.b.a", operator, type_, wanted).holds({"a": document})
+    check_condition("a.b.a", operator, type_, wanted).holds({"a": document})
 
 
 @pytest.mark.parametrize("asked", HOLDS, ids=lambda asked: f"{asked[0]}-{asked[1]}")
 def test_what_holds_with_a_type_holds_without(asked: tuple[str, str, str, Any]) -> None:
     field, operator, _, value = asked
-    assert check(field, operator, None, value).holds(DOCUMENT)
+    assert check_condition(field, operator, None, value).holds(DOCUMENT)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +250,7 @@ def test_what_holds_with_a_type_holds_without(asked: tuple[str, str, str, Any]) 
 def test_without_a_type_each_value_has_its_own(
     document: dict[str, Any], operator: str, value: Any, holds: bool
 ) -> None:
-    assert check("f", operator, None, value).holds(document) is holds
+    assert check_condition("f", operator, None, value).holds(document) is holds
 
 
 @pytest.mark.parametrize(
@@ -260,5 +265,5 @@ def test_without_a_type_each_value_has_its_own(
 )
 def test_what_cannot_be_asked_without_a_type_says_what_can(operator: str, value: Any, told: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        check("f", operator, None, value)
+        check_condition("f", operator, None, value)
     assert told in f"{refused.value.message} {refused.value.hint}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.events import EVENT_TYPES, canonical_json, envelope, iso
+from vvwatch.core.events import EVENT_TYPES, build_envelope, canonical_json, to_iso
 from vvwatch.errors import InvalidInput
 
 SCALARS = (
@@ -38,12 +38,12 @@ def test_there_are_the_seventeen_events_of_the_v2_api_and_two_more() -> None:
     ],
 )
 def test_a_moment_is_written_in_utc_with_milliseconds(epoch: float, text: str) -> None:
-    assert iso(epoch) == text
+    assert to_iso(epoch) == text
 
 
 @given(st.integers(0, 4_000_000_000_000))
 def test_a_moment_reads_back_to_the_millisecond(milliseconds: int) -> None:
-    read = datetime.strptime(iso(milliseconds / 1000), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    read = datetime.strptime(to_iso(milliseconds / 1000), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     assert round(read.timestamp() * 1000) == pytest.approx(milliseconds, abs=1)
 
 
@@ -87,5 +87,5 @@ def test_an_envelope_has_five_fields_and_the_webhooks_metadata() -> None:
         "created_at": "1970-01-01T00:00:00.000Z",
     }
     data = {"export_id": "exp_1"}
-    assert envelope("evt_1", "export.ready", data, 0.0) == plain
-    assert envelope("evt_1", "export.ready", data, 0.0, {"n8n": 1}) == plain | {"metadata": {"n8n": 1}}
+    assert build_envelope("evt_1", "export.ready", data, 0.0) == plain
+    assert build_envelope("evt_1", "export.ready", data, 0.0, {"n8n": 1}) == plain | {"metadata": {"n8n": 1}}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, check_pattern, explain
+from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, check_pattern, explain_reason
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import InvalidInput
 
@@ -101,7 +101,7 @@ def test_rename_into_place() -> None:
     assert reason("in/.clip.mp4.x7Qb2K") is Reason.TEMPORARY_NAME
     assert reason("in/clip.mp4.part") is Reason.TEMPORARY_NAME
     assert reason("in/clip.mp4") is Reason.ACCEPTED
-    assert "renamed" in explain(Reason.TEMPORARY_NAME)
+    assert "renamed" in explain_reason(Reason.TEMPORARY_NAME)
 
 
 def test_zero_byte_marker() -> None:
@@ -174,7 +174,7 @@ def test_other_formats_are_left_alone(name: str) -> None:
 
 
 def test_each_reason_has_a_sentence_of_its_own() -> None:
-    sentences = [explain(each) for each in Reason]
+    sentences = [explain_reason(each) for each in Reason]
     assert all(sentences)
     assert len(set(sentences)) == len(Reason)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vvwatch.core.json_schemas import check_json_schema, misfit
+from vvwatch.core.json_schemas import check_json_schema, find_misfit
 from vvwatch.errors import InvalidInput
 
 
@@ -118,4 +118,4 @@ def test_a_sample_is_held_against_a_schema(sample: dict[str, Any], why: str | No
     person = {"type": "object", "properties": {"name": {"type": "string"}}}
     people = {"type": "array", "items": person}
     schema = {"type": "object", "properties": {"people": people}, "required": ["people"]}
-    assert misfit(schema, sample) == why
+    assert find_misfit(schema, sample) == why

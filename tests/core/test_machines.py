@@ -105,7 +105,7 @@ def test_the_machines_of_a_job_and_its_files_are_not_mixed_up() -> None:
 def test_how_an_import_job_ends(
     total: int, imported: int, failed: int, skipped: int, status: str, event: str
 ) -> None:
-    assert imports.outcome(total, imported, failed, skipped) == (status, event)
+    assert imports.job_outcome(total, imported, failed, skipped) == (status, event)
     assert event in EVENT_TYPES
 
 
@@ -124,7 +124,7 @@ def test_how_an_import_job_ends(
 def test_how_a_prompt_run_ends(
     total: int, completed: int, partial: int, failed: int, status: str, event: str
 ) -> None:
-    found = runs.outcome(total, completed, partial, failed)
+    found = runs.run_outcome(total, completed, partial, failed)
     assert (found, runs.EVENTS[found]) == (status, event)
     assert event in EVENT_TYPES
 
@@ -152,7 +152,7 @@ def test_an_end_is_terminal() -> None:
     ],
 )
 def test_what_a_receivers_answer_means(status_code: int | None, answer: Answer) -> None:
-    assert deliveries.classify(status_code) is answer
+    assert deliveries.classify_status(status_code) is answer
 
 
 GOOD = Segment(0.0, 2.0, {"a": 1}, "a")
@@ -195,4 +195,4 @@ def test_an_item_ends_by_what_was_found_of_it(
     message: str | None,
 ) -> None:
     found = ProcessingResult(segments, {}, "", damage, whole_error=whole_error)
-    assert runs.ending(found) == runs.ItemEnding(ItemStatus(status), code, message)
+    assert runs.item_ending(found) == runs.ItemEnding(ItemStatus(status), code, message)

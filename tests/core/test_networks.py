@@ -16,9 +16,9 @@ from vvwatch.core.networks import (
     AddressPolicy,
     Network,
     Reach,
+    classify_address,
     is_loopback,
     parse_network,
-    reach,
 )
 from vvwatch.errors import InvalidInput
 
@@ -65,9 +65,9 @@ def test_no_address_of_a_special_network_is_public(network: str) -> None:
     """But behind NAT64, where the IPv4 address counts that it carries."""
     special = ip_network(network)
     for address in (special[0], special[1], special[-2], special[-1]):
-        carried = reach(IPv4Address(int(address) & 0xFFFF_FFFF))
+        carried = classify_address(IPv4Address(int(address) & 0xFFFF_FFFF))
         expected = {carried} if network in ("64:ff9b::/96", "::ffff:0:0/96") else {Reach.PRIVATE, Reach.NEVER}
-        assert reach(address) in expected, address
+        assert classify_address(address) in expected, address
 
 
 @pytest.mark.parametrize(
@@ -90,20 +90,20 @@ def test_no_address_of_a_special_network_is_public(network: str) -> None:
     ],
 )
 def test_what_borders_on_special_networks_is_public(text: str) -> None:
-    assert reach(ip_address(text)) is Reach.PUBLIC
+    assert classify_address(ip_address(text)) is Reach.PUBLIC
 
 
 @pytest.mark.parametrize("text", METADATA)
 def test_metadata_services_are_never_asked_however_they_are_spelt(text: str) -> None:
     for way, address in {"itself": text, **carriers(text)}.items():
-        assert reach(ip_address(address), EVERYTHING) is Reach.NEVER, way
+        assert classify_address(ip_address(address), EVERYTHING) is Reach.NEVER, way
 
 
 @pytest.mark.parametrize("network", [network for network, _ in NEVER])
 def test_nothing_opens_what_is_never_asked(network: str) -> None:
     never = ip_network(network)
     for address in (never[0], never[-1]):
-        assert reach(address, (*EVERYTHING, never)) is Reach.NEVER
+        assert classify_address(address, (*EVERYTHING, never)) is Reach.NEVER
     with pytest.raises(InvalidInput, match="never asked"):
         parse_network(network)
 
@@ -113,16 +113,16 @@ def test_nothing_opens_what_is_never_asked(network: str) -> None:
     ["fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:42::42", "fd00:c1::a9fe:a9fe", "fe80::a9fe:a9fe"],
 )
 def test_metadata_services_of_ipv6_are_never_asked(text: str) -> None:
-    assert reach(ip_address(text), EVERYTHING) is Reach.NEVER
+    assert classify_address(ip_address(text), EVERYTHING) is Reach.NEVER
 
 
 @given(st.one_of(addresses_4, addresses_6))
 def test_only_what_is_named_is_allowed(address: IPv4Address | IPv6Address) -> None:
-    found = reach(address, (ip_network("10.20.0.0/16"),))
+    found = classify_address(address, (ip_network("10.20.0.0/16"),))
     if found is Reach.ALLOWED:
         assert address in ip_network("10.20.0.0/16") or int(address) >> 16 & 0xFFFF == 10 << 8 | 20
-    assert (found is Reach.PUBLIC) == (reach(address) is Reach.PUBLIC)
-    assert (found is Reach.NEVER) == (reach(address, EVERYTHING) is Reach.NEVER)
+    assert (found is Reach.PUBLIC) == (classify_address(address) is Reach.PUBLIC)
+    assert (found is Reach.NEVER) == (classify_address(address, EVERYTHING) is Reach.NEVER)
 
 
 @given(st.sampled_from([ip_network(network) for network, _, _ in SPECIAL]), st.data())
@@ -131,20 +131,28 @@ def test_special_addresses_stay_special_within_ipv6(network: Network, data: st.D
         return
     size = network.num_addresses
     address = network[data.draw(st.integers(0, size - 1))]
-    public = {way for way, text in carriers(str(address)).items() if reach(ip_address(text)) is Reach.PUBLIC}
+    public = {
+        way
+        for way, text in carriers(str(address)).items()
+        if classify_address(ip_address(text)) is Reach.PUBLIC
+    }
     assert {way for way in public if "own" not in way and way != "isatap"} == set()
 
 
 @given(addresses_4)
 def test_a_mapped_address_is_the_address(address: IPv4Address) -> None:
     for allowed in ((), PRIVATE):
-        assert reach(IPv6Address(f"::ffff:{address}"), allowed) is reach(address, allowed)
-        assert reach(IPv6Address(f"64:ff9b::{address}"), allowed) is reach(address, allowed)
+        assert classify_address(IPv6Address(f"::ffff:{address}"), allowed) is classify_address(
+            address, allowed
+        )
+        assert classify_address(IPv6Address(f"64:ff9b::{address}"), allowed) is classify_address(
+            address, allowed
+        )
 
 
 @given(addresses_6)
 def test_what_is_not_given_out_is_not_public(address: IPv6Address) -> None:
-    if reach(address) is Reach.PUBLIC:
+    if classify_address(address) is Reach.PUBLIC:
         assert (
             address in ip_network("2000::/3") or address in ip_network("64:ff9b::/96") or address.ipv4_mapped
         )

@@ -4,20 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.retries import DELIVERY_DELAYS, backoff, delivery_delay
+from vvwatch.core.retries import DELIVERY_DELAYS, backoff_seconds, delivery_delay
 
 SAMPLES = st.floats(0, 1, exclude_max=True)
 
 
 @given(st.integers(0, 10_000), SAMPLES)
 def test_waits_double_up_to_the_cap(attempt: int, sample: float) -> None:
-    wait = backoff(attempt, base_seconds=1.0, cap_seconds=60.0, sample=sample)
+    wait = backoff_seconds(attempt, base_seconds=1.0, cap_seconds=60.0, sample=sample)
     ceiling = min(60.0, 2.0 ** min(attempt, 10))
     assert ceiling / 2 <= wait <= ceiling
 
 
 def test_waiters_are_spread() -> None:
-    waits = [backoff(3, base_seconds=1.0, cap_seconds=60.0, sample=n / 10) for n in range(10)]
+    waits = [backoff_seconds(3, base_seconds=1.0, cap_seconds=60.0, sample=n / 10) for n in range(10)]
     assert waits == sorted(set(waits))
 
 

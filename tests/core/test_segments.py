@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vvwatch.core.media import RunSettings
-from vvwatch.core.segments import Boundary, Silence, Span, plan, snapped
+from vvwatch.core.segments import Boundary, Silence, Span, plan_spans, snap_boundaries
 
 SMART = RunSettings()
 CONTENT_AWARE = RunSettings(video_segmentation_type="content_aware")
@@ -47,7 +47,7 @@ def test_segments_tile_the_whole_without_gap_or_overlap(
     shots: list[Boundary],
     silences: list[Silence],
 ) -> None:
-    spans = plan(media_type, duration, settings, shots, silences)
+    spans = plan_spans(media_type, duration, settings, shots, silences)
 
     assert spans[0].start_time == 0
     assert spans[-1].end_time == round(duration, 3)
@@ -59,7 +59,7 @@ def test_segments_tile_the_whole_without_gap_or_overlap(
 def test_segments_last_from_2_to_300_seconds(
     mode: str, duration: float, shots: list[Boundary], silences: list[Silence]
 ) -> None:
-    spans = plan("video", duration, RunSettings(video_segmentation_type=mode), shots, silences)
+    spans = plan_spans("video", duration, RunSettings(video_segmentation_type=mode), shots, silences)
 
     lengths = [round(span.end_time - span.start_time, 3) for span in spans]
     assert max(lengths) <= 300
@@ -70,7 +70,7 @@ def test_segments_last_from_2_to_300_seconds(
 def test_fixed_segments_have_their_length_and_the_last_is_what_is_left(duration: float, length: int) -> None:
     settings = RunSettings(video_segmentation_type="fixed", video_segment_duration=length)
 
-    spans = plan("video", duration, settings, [], [])
+    spans = plan_spans("video", duration, settings, [], [])
 
     assert [span.start_time for span in spans] == [index * length for index in range(len(spans))]
     assert 0 <= spans[-1].end_time - spans[-1].start_time <= length
@@ -81,11 +81,13 @@ def test_fixed_segments_have_their_length_and_the_last_is_what_is_left(duration:
 def test_the_order_of_shots_does_not_matter(duration: float, shots: list[Boundary]) -> None:
     distinct = list({shot.at_seconds: shot for shot in shots}.values())
 
-    assert plan("video", duration, SMART, distinct, []) == plan("video", duration, SMART, distinct[::-1], [])
+    assert plan_spans("video", duration, SMART, distinct, []) == plan_spans(
+        "video", duration, SMART, distinct[::-1], []
+    )
 
 
 def test_smart_segments_begin_at_shots() -> None:
-    spans = plan("video", 30, SMART, [cut(8.04, 31), Boundary(15.5, "dissolve", 80)], [])
+    spans = plan_spans("video", 30, SMART, [cut(8.04, 31), Boundary(15.5, "dissolve", 80)], [])
 
     assert spans == (
         Span(0, 8.04, "start", None),
@@ -95,15 +97,15 @@ def test_smart_segments_begin_at_shots() -> None:
 
 
 def test_the_stronger_of_two_shots_close_together_wins() -> None:
-    assert edges(plan("video", 20, SMART, [cut(5, 12), cut(6.5, 40), cut(8, 15)], [])) == [0, 6.5, 20]
+    assert edges(plan_spans("video", 20, SMART, [cut(5, 12), cut(6.5, 40), cut(8, 15)], [])) == [0, 6.5, 20]
 
 
 def test_a_shot_close_to_either_end_opens_no_segment() -> None:
-    assert edges(plan("video", 20, SMART, [cut(1.9), cut(18.1)], [])) == [0, 20]
+    assert edges(plan_spans("video", 20, SMART, [cut(1.9), cut(18.1)], [])) == [0, 20]
 
 
 def test_a_long_shot_is_divided_evenly() -> None:
-    spans = plan("video", 700, SMART, [cut(40)], [])
+    spans = plan_spans("video", 700, SMART, [cut(40)], [])
 
     assert edges(spans) == [0, 40, 260, 480, 700]
     assert [span.opened_by for span in spans] == ["start", "cut", "length", "length"]
@@ -112,29 +114,29 @@ def test_a_long_shot_is_divided_evenly() -> None:
 def test_content_aware_video_is_cut_at_silences_moved_to_shots() -> None:
     shots, silences = [cut(4), cut(10.2), cut(19)], [Silence(9.5, 10.5), Silence(14, 16)]
 
-    spans = plan("video", 20, CONTENT_AWARE, shots, silences)
+    spans = plan_spans("video", 20, CONTENT_AWARE, shots, silences)
 
     assert edges(spans) == [0, 10.2, 15, 20]
     assert [(span.opened_by, span.strength) for span in spans[1:]] == [("silence", None)] * 2
 
 
 def test_content_aware_video_without_silences_is_cut_at_shots() -> None:
-    assert edges(plan("video", 20, CONTENT_AWARE, [cut(4), cut(10)], [])) == [0, 4, 10, 20]
+    assert edges(plan_spans("video", 20, CONTENT_AWARE, [cut(4), cut(10)], [])) == [0, 4, 10, 20]
 
 
 def test_audio_is_cut_in_the_middle_of_silences() -> None:
-    assert edges(plan("audio", 20, SMART, [], [Silence(5, 6), Silence(12, 14)])) == [0, 5.5, 13, 20]
+    assert edges(plan_spans("audio", 20, SMART, [], [Silence(5, 6), Silence(12, 14)])) == [0, 5.5, 13, 20]
 
 
 def test_a_silence_at_either_end_separates_nothing() -> None:
-    assert snapped([Silence(0, 4), Silence(15, 20)], [], 20) == ()
+    assert snap_boundaries([Silence(0, 4), Silence(15, 20)], [], 20) == ()
 
 
 @pytest.mark.parametrize(("media_type", "duration"), [("image", 0.0), ("image", 7.0), ("video", 0.0)])
 def test_a_picture_is_one_segment(media_type: str, duration: float) -> None:
-    assert plan(media_type, duration, SMART, [cut(3)], []) == (Span(0, 0, "start", None),)
+    assert plan_spans(media_type, duration, SMART, [cut(3)], []) == (Span(0, 0, "start", None),)
 
 
 def test_fixed_needs_a_length() -> None:
     with pytest.raises(ValueError, match="length"):
-        plan("audio", 10, RunSettings(audio_segmentation_type="fixed"), [], [])
+        plan_spans("audio", 10, RunSettings(audio_segmentation_type="fixed"), [], [])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.settling import Sighting, remaining, settled, sight
+from vvwatch.core.settling import Sighting, is_settled, note_sighting, remaining_seconds
 
 
 def seen(version: str, changed_at: float = 7.0) -> StorageObject:
@@ -13,29 +13,29 @@ def seen(version: str, changed_at: float = 7.0) -> StorageObject:
 
 
 def test_a_file_settles_when_it_stays_the_same() -> None:
-    first = sight(None, seen("v1"), 100.0)
-    second = sight(first, seen("v1"), 104.0)
+    first = note_sighting(None, seen("v1"), 100.0)
+    second = note_sighting(first, seen("v1"), 104.0)
     assert second == first
-    assert not settled(second, 5.0, 104.0)
-    assert remaining(second, 5.0, 104.0) == 1.0
-    assert settled(second, 5.0, 105.0)
+    assert not is_settled(second, 5.0, 104.0)
+    assert remaining_seconds(second, 5.0, 104.0) == 1.0
+    assert is_settled(second, 5.0, 105.0)
 
 
 @pytest.mark.parametrize("changed", [seen("v2"), seen("v1", changed_at=8.0), seen("v1", changed_at=6.0)])
 def test_any_change_starts_the_wait_anew(changed: StorageObject) -> None:
-    assert sight(Sighting("v1", 7.0, 100.0), changed, 104.0).since == 104.0
+    assert note_sighting(Sighting("v1", 7.0, 100.0), changed, 104.0).since == 104.0
 
 
 def test_fallocate_then_fill() -> None:
-    preallocated = sight(None, seen("same-size", changed_at=1.0), 0.0)
-    filling = sight(preallocated, seen("same-size", changed_at=2.0), 10.0)
-    assert not settled(filling, 5.0, 10.0)
+    preallocated = note_sighting(None, seen("same-size", changed_at=1.0), 0.0)
+    filling = note_sighting(preallocated, seen("same-size", changed_at=2.0), 10.0)
+    assert not is_settled(filling, 5.0, 10.0)
 
 
 @pytest.mark.parametrize("changed_at", [0.0, 1e12, -5.0])
 def test_a_file_with_a_foreign_time_settles_like_any_other(changed_at: float) -> None:
-    first = sight(None, seen("v1", changed_at), 100.0)
-    assert settled(sight(first, seen("v1", changed_at), 102.0), 2.0, 102.0)
+    first = note_sighting(None, seen("v1", changed_at), 100.0)
+    assert is_settled(note_sighting(first, seen("v1", changed_at), 102.0), 2.0, 102.0)
 
 
 @given(
@@ -46,7 +46,7 @@ def test_a_settled_file_was_still_for_the_whole_time(looks: list[tuple[str, floa
     for version, gap in looks:
         now += gap
         history.append((now, version))
-        sighting = sight(sighting, seen(version), now)
-        if settled(sighting, settle, now):
+        sighting = note_sighting(sighting, seen(version), now)
+        if is_settled(sighting, settle, now):
             recent = {each for at, each in history if at > now - settle}
             assert recent <= {version}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.shards import Course, groups, split
+from vvwatch.core.shards import Course, group_folders, split_prefixes
 
 HUNDRED = [f"in/{number:02}/" for number in range(100)]
 NAMES = st.lists(st.text("ab/é🎬", max_size=6), max_size=30)
@@ -29,26 +29,26 @@ NAMES = st.lists(st.text("ab/é🎬", max_size=6), max_size=30)
     ],
 )
 def test_groups_are_common_beginnings(folders: list[str], most: int, expected: list[str]) -> None:
-    assert sorted(groups(folders, most)) == sorted(expected)
+    assert sorted(group_folders(folders, most)) == sorted(expected)
 
 
 def test_the_fullest_group_is_parted_first_and_comes_first() -> None:
     folders = [*HUNDRED, "a/", "b/"]
-    assert groups(folders, 3) == ["in/", "a/", "b/"]
-    assert groups(folders, 12) == [*(f"in/{tens}" for tens in range(10)), "a/", "b/"]
-    assert groups(folders, 21)[:9] == [f"in/{tens}" for tens in range(1, 10)]
+    assert group_folders(folders, 3) == ["in/", "a/", "b/"]
+    assert group_folders(folders, 12) == [*(f"in/{tens}" for tens in range(10)), "a/", "b/"]
+    assert group_folders(folders, 21)[:9] == [f"in/{tens}" for tens in range(1, 10)]
 
 
 @given(NAMES, st.integers(1, 40))
 def test_each_folder_is_covered_exactly_once(folders: list[str], most: int) -> None:
-    found = groups(folders, most)
+    found = group_folders(folders, most)
     assert len(found) <= most
     assert all(sum(folder.startswith(group) for group in found) == 1 for folder in folders)
 
 
 @given(NAMES, st.integers(1, 40))
 def test_no_group_begins_another_nor_stands_for_nothing(folders: list[str], most: int) -> None:
-    found = groups(folders, most)
+    found = group_folders(folders, most)
     assert all(sum(other.startswith(group) for other in found) == 1 for group in found)
     assert all(any(folder.startswith(group) for folder in folders) for group in found)
 
@@ -56,7 +56,7 @@ def test_no_group_begins_another_nor_stands_for_nothing(folders: list[str], most
 @given(st.sets(st.text("ab", min_size=1, max_size=5), max_size=30))
 def test_with_room_for_all_each_folder_is_a_group(names: set[str]) -> None:
     folders = {f"{name}/" for name in names}
-    assert sorted(groups(folders, len(folders) or 1)) == sorted(folders)
+    assert sorted(group_folders(folders, len(folders) or 1)) == sorted(folders)
 
 
 def course(*last_keys: str, folders: list[str]) -> Course:
@@ -88,13 +88,13 @@ def test_folders_that_become_known_late_change_no_guess_of_what_came_before() ->
 
 def test_a_listing_that_is_nearly_through_is_not_split() -> None:
     keys = [f"in/{number:02}/x" for number in range(69)]
-    assert split(HUNDRED, course(*keys, folders=HUNDRED), 16) == []
-    assert split(HUNDRED, course(*keys[:40], folders=HUNDRED), 16) != []
+    assert split_prefixes(HUNDRED, course(*keys, folders=HUNDRED), 16) == []
+    assert split_prefixes(HUNDRED, course(*keys[:40], folders=HUNDRED), 16) != []
 
 
 def test_one_folder_is_no_reason_to_split() -> None:
     alone = ["in/"]
-    assert split(alone, course(*["in/x"] * 500, folders=alone), 16) == []
+    assert split_prefixes(alone, course(*["in/x"] * 500, folders=alone), 16) == []
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_one_folder_is_no_reason_to_split() -> None:
     ],
 )
 def test_more_pages_make_more_groups(pages: int, begun: int, expected: int) -> None:
-    assert len(split(HUNDRED, Course(pages, begun, pages), 16)) == expected
+    assert len(split_prefixes(HUNDRED, Course(pages, begun, pages), 16)) == expected
 
 
 def test_there_are_never_so_many_groups_that_making_them_takes_long() -> None:
     folders = [f"{number:05}/" for number in range(16_000)]
-    assert 500 < len(split(folders, Course(1_000, 1, 1_000), 16)) <= 512
+    assert 500 < len(split_prefixes(folders, Course(1_000, 1, 1_000), 16)) <= 512

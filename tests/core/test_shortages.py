@@ -8,7 +8,7 @@ import os
 import pytest
 
 from vvwatch.core import shortages
-from vvwatch.core.shortages import not_started, own_shortage, remedy, shortage_in
+from vvwatch.core.shortages import find_remedy, own_shortage, shortage_in, start_failed
 from vvwatch.errors import MachineShortage, SpoolFull, StorageUnavailable
 
 
@@ -30,12 +30,12 @@ def of(number: int) -> OSError:
     ],
 )
 def test_each_lack_is_named_with_what_helps(number: int, what: str, cure: str) -> None:
-    shortage = not_started(of(number), "/usr/bin/python")
+    shortage = start_failed(of(number), "/usr/bin/python")
 
     assert what in shortage.message
     assert os.strerror(number) in shortage.message
     assert cure in shortage.hint
-    assert remedy(shortage.code, shortage.message) == shortage.hint
+    assert find_remedy(shortage.code, shortage.message) == shortage.hint
     assert shortage.transient
 
 
@@ -61,11 +61,11 @@ def test_of_our_own_files_a_full_disk_is_one() -> None:
 
 
 def test_what_the_operator_reads_about_the_spool_names_its_option() -> None:
-    assert "spool_bytes" in remedy(SpoolFull.code, "the spool is full: 1 of 1 bytes are taken")
-    assert remedy(MachineShortage.code, "of a newer version") == "vvwatch doctor"
+    assert "spool_bytes" in find_remedy(SpoolFull.code, "the spool is full: 1 of 1 bytes are taken")
+    assert find_remedy(MachineShortage.code, "of a newer version") == "vvwatch doctor"
 
 
 def test_only_who_was_killed_is_suspected() -> None:
-    assert shortages.killed().is_suspect
+    assert shortages.report_killed().is_suspect
     assert not shortages.too_busy("x").is_suspect
-    assert not not_started(of(errno.EMFILE), "x").is_suspect
+    assert not start_failed(of(errno.EMFILE), "x").is_suspect

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.ledger import diff
+from vvwatch.core.ledger import diff_listing
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import file_version, is_same_version, loose_version
 
@@ -48,8 +48,8 @@ def test_an_index_filled_with_inodes_knows_its_files_without() -> None:
     files = {f"{n}.mp4": (n, 10 * n, n * SECOND) for n in range(1, 6)}
     listed = [StorageObject(key, loose_version(*file[1:]), file[1], 0.0, 0.0) for key, file in files.items()]
     recorded = [(key, file_version(*file)) for key, file in files.items()]
-    assert diff(listed, recorded) == diff([], []).__class__([], [], 5)
+    assert diff_listing(listed, recorded) == diff_listing([], []).__class__([], [], 5)
     changed = listed[0]._replace(version=loose_version(11, SECOND))
-    assert diff([changed, *listed[1:]], recorded).modified == [changed]
+    assert diff_listing([changed, *listed[1:]], recorded).modified == [changed]
     several = [*recorded, ("1.mp4", file_version(9, 11, SECOND))]
-    assert diff([changed, *listed[1:]], several).known == 5
+    assert diff_listing([changed, *listed[1:]], several).known == 5

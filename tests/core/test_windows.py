@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vvwatch.core.windows import CloseReason, WindowPolicy, close_reason, default_max_wait, due_at, healed
+from vvwatch.core.windows import (
+    CloseReason,
+    WindowPolicy,
+    clamp_to_now,
+    close_reason,
+    default_max_wait,
+    due_at,
+)
 
 POLICY = WindowPolicy(quiet_seconds=300, max_wait_seconds=1_800, max_objects=10)
 
@@ -68,9 +75,9 @@ def test_constant_arrivals_fires() -> None:
 
 
 def test_clock_jump() -> None:
-    opened_at, last_change_at = healed(1_000_000.0, 1_000_100.0, now=5_000.0)
+    opened_at, last_change_at = clamp_to_now(1_000_000.0, 1_000_100.0, now=5_000.0)
     assert due_at(POLICY, opened_at, last_change_at, 1) <= 5_000.0 + POLICY.max_wait_seconds
-    assert healed(1_000.0, 1_100.0, now=5_000.0) == (1_000.0, 1_100.0)
+    assert clamp_to_now(1_000.0, 1_100.0, now=5_000.0) == (1_000.0, 1_100.0)
     assert decide(1_000.0, 1_100.0, now=1e9) is CloseReason.QUIET
 
 
@@ -78,7 +85,7 @@ def test_clock_jump() -> None:
 def test_a_clock_that_went_back_delays_a_window_by_its_ceiling_at_most(
     opened_at: float, last_change_at: float, now: float
 ) -> None:
-    sound = healed(opened_at, last_change_at, now)
+    sound = clamp_to_now(opened_at, last_change_at, now)
     assert due_at(POLICY, *sound, 1) <= now + min(POLICY.max_wait_seconds, POLICY.quiet_seconds)
     assert decide(*sound, now=now + POLICY.max_wait_seconds) is not None
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.clock import FakeClock
 from tests.databases import Databases
 from vvwatch.config import Config, load
-from vvwatch.core.keys import digest
+from vvwatch.core.keys import digest_key
 from vvwatch.daemon.admin_key import load_admin_key
 from vvwatch.daemon.declaring import apply_declarations
 from vvwatch.daemon.wiring import Components, build_components
@@ -119,7 +119,7 @@ async def test_the_key_that_each_node_made_for_itself_opens_on_all(
 ) -> None:
     a, b = nodes
     for key in (load_admin_key(a.config), load_admin_key(b.config)):
-        assert await b.database.read(keys.find_active, digest(key)) is not None
+        assert await b.database.read(keys.find_active, digest_key(key)) is not None
 
 
 async def test_another_secret_key_is_refused_before_it_seals_anything(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.emulators.s3_server import S3Server, make_bucket, raw_client
 from vvwatch.config import Config, load
-from vvwatch.core.costs import LearntBy
+from vvwatch.core.costs import Detection
 from vvwatch.daemon import planning
 from vvwatch.daemon.planning import Planned, plan_automations
 from vvwatch.errors import StorageError
@@ -46,14 +46,14 @@ async def test_a_folder_is_counted_and_costs_nothing(tmp_path: Path) -> None:
     found = await only(configured(tmp_path, folder_of(tmp_path, 3)))
     assert found.size == planning.Size(3, 0, complete=True)
     assert found.forecast is not None
-    assert (found.learnt_by, found.forecast.calls_per_hour) == (LearntBy.NOTICES, 0)
+    assert (found.learnt_by, found.forecast.calls_per_hour) == (Detection.NOTICES, 0)
     assert found.forecast.worst_seconds == pytest.approx(120 * 1.1 + 5)
     assert not (tmp_path / "state").exists(), "nothing is written"
 
 
 async def test_a_shared_folder_tells_nothing_by_itself(tmp_path: Path) -> None:
     found = await only(configured(tmp_path, folder_of(tmp_path, 1) + "\nshared = true"))
-    assert found.learnt_by is LearntBy.LISTING
+    assert found.learnt_by is Detection.LISTING
 
 
 async def test_what_two_automations_watch_alike_is_counted_once(
@@ -118,7 +118,7 @@ async def test_events_make_the_listing_a_sweep(tmp_path: Path) -> None:
     events = "[connectors.c.events]\nqueue = 'https://sqs.us-east-1.amazonaws.com/123456789012/q'\n"
     found = await only(configured(tmp_path, f"{connector}\n{events}sweep_interval = '2h'\n"), 5_000)
     assert found.forecast is not None
-    assert (found.learnt_by, found.forecast.every_seconds) == (LearntBy.EVENTS, 7_200)
+    assert (found.learnt_by, found.forecast.every_seconds) == (Detection.EVENTS, 7_200)
     assert found.forecast.typical_seconds < 10
 
 

@@ -17,7 +17,7 @@ from vvwatch.daemon.files import write_private
 from vvwatch.daemon.state_dir import Prepared, prepare_state_dir
 from vvwatch.daemon.wiring import build_components
 from vvwatch.errors import VvwatchError
-from vvwatch.providers.local.creation import create
+from vvwatch.providers.local.creation import create_file
 from vvwatch.telemetry import Telemetry
 from vvwatch.workflow.pipeline.documents import Document
 
@@ -119,8 +119,8 @@ def test_files_that_are_made_follow_no_link(tmp_path: Path) -> None:
     for name in ("a", ".b.part", "c.part"):
         (tmp_path / name).symlink_to(victim)
     with pytest.raises(FileExistsError):
-        private_files.create(tmp_path / "a")
-    private_files.replace(tmp_path / "b", b"own")
+        private_files.create_private(tmp_path / "a")
+    private_files.replace_private(tmp_path / "b", b"own")
     document = Document(lambda _: tmp_path / "c.json", {"a": 1}, None)
     document.end()
     assert victim.read_text() == "precious"
@@ -145,7 +145,7 @@ def test_an_export_into_a_folder_has_the_modes_of_that_folders_owner(tmp_path: P
     source.write_bytes(b"x")
     folder = os.open(tmp_path, os.O_RDONLY)
     with source.open("rb") as file:
-        create(folder, "out.json", file)
+        create_file(folder, "out.json", file)
     os.close(folder)
     assert mode(tmp_path / "out.json") == 0o666 & ~umask
 

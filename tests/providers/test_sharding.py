@@ -19,7 +19,7 @@ from vvwatch.core.objects import StorageObject
 from vvwatch.errors import AccessDenied, StorageError, StorageUnavailable
 from vvwatch.ports import Irregularity
 from vvwatch.providers.listing import ListedPage
-from vvwatch.providers.sharding import sharded
+from vvwatch.providers.sharding import list_sharded
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +105,7 @@ def folded(prefix: str, key: str) -> str:
 
 
 async def keys(server: Server, prefix: str = "", in_flight: int = 16) -> Counter[str]:
-    async with aclosing(sharded(server, prefix, in_flight=in_flight)) as pages:
+    async with aclosing(list_sharded(server, prefix, in_flight=in_flight)) as pages:
         return Counter([each.key async for page in pages for each in page.objects])
 
 
@@ -227,7 +227,7 @@ async def test_with_one_request_at_a_time_nothing_is_listed_twice() -> None:
 )
 async def test_each_request_is_counted_once(stored: list[str]) -> None:
     server = Server(stored)
-    async with aclosing(sharded(server, "")) as pages:
+    async with aclosing(list_sharded(server, "")) as pages:
         calls = sum([page.calls async for page in pages])
     assert calls == len(server.asked)
 
@@ -271,7 +271,7 @@ async def test_a_deep_chain_is_gone_down_to_where_it_branches() -> None:
 async def test_objects_beside_folders_and_what_is_irregular_travel_too() -> None:
     server = Server([*WIDE, "in/", "in", "in/10", "in/aside.mp4", "in/10/"])
     server.unusable = {"in/../a.mp4", "in/bad\0name", "in/07/bad\0name"}
-    async with aclosing(sharded(server, "")) as pages:
+    async with aclosing(list_sharded(server, "")) as pages:
         found = [page async for page in pages]
     assert len(server.shards) > 1
     assert all(not page.folders for page in found)
@@ -439,7 +439,7 @@ async def test_a_level_that_is_refused_only_costs_the_parallelism() -> None:
 @pytest.mark.parametrize("taken", [1, 8, 12, 60])
 async def test_an_early_close_ends_all_shards(taken: int) -> None:
     server = Server(WIDE)
-    async with aclosing(sharded(server, "")) as pages:
+    async with aclosing(list_sharded(server, "")) as pages:
         for _ in range(taken):
             await anext(pages)
     assert server.open == 0
@@ -451,7 +451,7 @@ async def test_a_listing_that_is_dropped_ends_by_itself(taken: int) -> None:
 
     async def look() -> None:
         seen = 0
-        async for _ in sharded(server, ""):
+        async for _ in list_sharded(server, ""):
             seen += 1
             if seen == taken:
                 return
@@ -465,7 +465,7 @@ async def test_a_listing_that_is_dropped_ends_by_itself(taken: int) -> None:
 async def test_a_cancelled_consumer_ends_all_shards(taken: int) -> None:
     server = Server(WIDE)
     with anyio.CancelScope() as scope:
-        async with aclosing(sharded(server, "")) as pages:
+        async with aclosing(list_sharded(server, "")) as pages:
             for _ in range(taken):
                 await anext(pages)
             scope.cancel()
@@ -491,7 +491,7 @@ async def test_what_a_consumer_does_meanwhile_is_not_cancelled_by_a_failing_shar
 
     async def consume() -> None:
         nonlocal done
-        async with aclosing(sharded(server, "")) as pages:
+        async with aclosing(list_sharded(server, "")) as pages:
             async for _ in pages:
                 await wait_all_tasks_blocked()
                 done += 1
@@ -503,7 +503,7 @@ async def test_what_a_consumer_does_meanwhile_is_not_cancelled_by_a_failing_shar
 
 async def test_no_shard_asks_for_more_than_the_consumer_takes() -> None:
     server = Server(WIDE)
-    async with aclosing(sharded(server, "", in_flight=6)) as pages:
+    async with aclosing(list_sharded(server, "", in_flight=6)) as pages:
         for taken in range(1, 61):
             await anext(pages)
             if taken % 6 == 0:

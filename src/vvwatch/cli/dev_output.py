@@ -20,7 +20,7 @@ from vvwatch.cli.dev_plain import format_event, format_labelled, format_summary,
 from vvwatch.cli.dev_story import DevState, Fields, apply_event
 from vvwatch.cli.output import is_coloured, to_json
 from vvwatch.core.durations import parse_duration
-from vvwatch.core.events import iso
+from vvwatch.core.events import to_iso
 from vvwatch.core.windows import default_max_wait
 from vvwatch.errors import Problem
 
@@ -129,7 +129,7 @@ class JsonOutput(PlainOutput):
         self._print(event, **fields)
 
     def _print(self, event: str, **fields: Any) -> None:
-        document = {"event": event, "at": iso(self._now()), **fields}
+        document = {"event": event, "at": to_iso(self._now()), **fields}
         self._say(to_json(document))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from vvwatch.core.filters import Reason, explain
+from vvwatch.core.filters import Reason, explain_reason
 
 _MOST_BATCHES: Final = 8
 _MOST_REMEMBERED: Final = 50
@@ -161,7 +161,7 @@ def objects_of(fields: Fields) -> int:
 def _explain_rule(code: str) -> str:
     """Return the meaning of the filter's reason `code`; any other text unchanged."""
     try:
-        return explain(Reason(code))
+        return explain_reason(Reason(code))
     except ValueError:
         return code
 

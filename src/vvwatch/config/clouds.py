@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from vvwatch.config.fields import WebAddress, refused
+from vvwatch.config.fields import WebAddress, refuse
 from vvwatch.core.exports import check_subpath
 from vvwatch.errors import InvalidInput
 
@@ -30,7 +30,7 @@ _ENDPOINT: Final = "https://host, https://host:port/path, without a user, ? and 
 _BARE: Final = "leave out {}; what follows the name goes into the prefix of an automation"
 
 
-def _like(
+def _match_pattern(
     pattern: str,
     what: str,
     allowed: str,
@@ -42,7 +42,7 @@ def _like(
 
     def checked(text: str) -> str:
         if not (wanted.fullmatch(text) and also(text)):
-            raise refused(what, allowed, next((hint for sign, hint in mistaken.items() if sign in text), ""))
+            raise refuse(what, allowed, next((hint for sign, hint in mistaken.items() if sign in text), ""))
         return text
 
     return AfterValidator(checked)
@@ -61,36 +61,36 @@ def _has_short_parts(text: str) -> bool:
     return _is_no_number(text) and all(len(part) <= 63 for part in text.split("."))
 
 
-def _endpoint(text: str) -> str:
+def _check_endpoint(text: str) -> str:
     parts = urlsplit(text)
     if parts.query or parts.username is not None or parts.password is not None:
-        raise refused("is not the address of a service", _ENDPOINT)
+        raise refuse("is not the address of a service", _ENDPOINT)
     return parts.scheme + text[len(parts.scheme) :].rstrip("/")
 
 
-def _proxy(text: str) -> str:
+def _check_proxy(text: str) -> str:
     parts = urlsplit(text)
     if parts.username is not None or parts.password is not None:
-        raise refused("would be kept in clear with the user in it", "http://host:port")
+        raise refuse("would be kept in clear with the user in it", "http://host:port")
     if parts.query or parts.path.strip("/"):
-        raise refused("is not the address of a proxy", "http://host:port")
+        raise refuse("is not the address of a proxy", "http://host:port")
     return text.rstrip("/")
 
 
-def unusable_secret(text: str) -> Why:
+def check_secret(text: str) -> Why:
     """Whether no store would take `text` as a secret."""
     sound = 0 < len(text) <= _LONGEST_SECRET and text.isascii() and text.isprintable() and " " not in text
     allowed = f"1 to {_LONGEST_SECRET:,} printable characters, no spaces"
     return None if sound else ("is no such secret", allowed)
 
 
-def unusable_account_key(text: str) -> Why:
+def check_account_key(text: str) -> Why:
     """As `unusable_secret`, of the key of a storage account."""
     try:
         b64decode(text, validate=True)
     except ValueError:
         return "is not the key of a storage account", "base64, as the portal shows it"
-    return unusable_secret(text)
+    return check_secret(text)
 
 
 def _base_path(text: str) -> str:
@@ -98,12 +98,12 @@ def _base_path(text: str) -> str:
         return check_subpath(text, "the path")
     except InvalidInput as error:
         allowed = "a path below it, without .. and a slash at its beginning, e.g. exports"
-        raise refused("does not stay below the connector's location", allowed) from error
+        raise refuse("does not stay below the connector's location", allowed) from error
 
 
 S3Bucket = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
         "is no name of an S3 bucket",
         "3 to 63 of a-z 0-9 . -, the first and last a letter or digit, no number of a machine",
@@ -117,7 +117,7 @@ S3Bucket = Annotated[
 ]
 GcsBucket = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]",
         "is no name of a Cloud Storage bucket",
         "3 to 63 (with dots 222) of a-z 0-9 . _ -, the first and last a letter or digit, no number of a machine",
@@ -127,7 +127,7 @@ GcsBucket = Annotated[
 ]
 Region = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
         "is no name of a region",
         "1 to 63 of a-z 0-9 -, e.g. eu-central-1",
@@ -135,7 +135,7 @@ Region = Annotated[
 ]
 StorageAccount = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"[a-z0-9]{3,24}",
         "is no name of a storage account",
         "3 to 24 of a-z 0-9",
@@ -144,7 +144,7 @@ StorageAccount = Annotated[
 ]
 Container = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"\$root|\$web|(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*",
         "is no name of a container",
         "3 to 63 of a-z 0-9 -, no two - together, the first and last a letter or digit",
@@ -153,7 +153,7 @@ Container = Annotated[
 ]
 Project = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"[a-z0-9](?:[a-z0-9.:-]{0,98}[a-z0-9])?",
         "is no id of a project",
         "1 to 100 of a-z 0-9 . : -, the first and last a letter or digit",
@@ -161,7 +161,7 @@ Project = Annotated[
 ]
 Identity = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?",
         "is no id of a tenant or client",
         "a GUID, or a domain of a-z 0-9 . -",
@@ -170,13 +170,13 @@ Identity = Annotated[
 ]
 AccessKeyId = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"[!-+.0-~-]{1,128}", "is no id of an access key", "1 to 128 printable characters but / , and spaces"
     ),
 ]
 SqsQueueUrl = Annotated[
     str,
-    _like(
+    _match_pattern(
         _SERVICE + r"(?:/[\w.-]{1,80}){0,3}/\d{12}/[\w-]{1,80}(?:\.fifo)?",
         "is no URL of an SQS queue",
         "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
@@ -185,7 +185,7 @@ SqsQueueUrl = Annotated[
 ]
 PubSubSubscription = Annotated[
     str,
-    _like(
+    _match_pattern(
         r"projects/[a-z0-9][a-z0-9.:-]{0,98}[a-z0-9]/subscriptions/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}",
         "is no name of a subscription",
         "projects/PROJECT/subscriptions/NAME",
@@ -194,7 +194,7 @@ PubSubSubscription = Annotated[
 ]
 StorageQueueUrl = Annotated[
     str,
-    _like(
+    _match_pattern(
         _SERVICE + r"(?:/[a-z0-9]{3,24})?/(?=[a-z0-9-]{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*",
         "is no URL of a storage queue",
         "https://ACCOUNT.queue.core.windows.net/QUEUE",
@@ -206,10 +206,10 @@ StorageQueueUrl = Annotated[
         },
     ),
 ]
-Ambient = Annotated[str, _like("ambient", "is no way of giving credentials", '"ambient"')]
+Ambient = Annotated[str, _match_pattern("ambient", "is no way of giving credentials", '"ambient"')]
 """Whoever this machine is."""
-Endpoint = Annotated[WebAddress, AfterValidator(_endpoint)]
+Endpoint = Annotated[WebAddress, AfterValidator(_check_endpoint)]
 """The address of a service, without a slash at its end."""
-Proxy = Annotated[WebAddress, AfterValidator(_proxy)]
+Proxy = Annotated[WebAddress, AfterValidator(_check_proxy)]
 ExportBasePath = Annotated[str, AfterValidator(_base_path)]
 """A path that exports stay below, without empty and `.` segments; empty: the location itself."""

@@ -20,31 +20,33 @@ from vvwatch.config.fields import is_file, is_folder
 from vvwatch.config.findings import Finding
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import Automation
-from vvwatch.config.secrets import spellings
+from vvwatch.config.secrets import secret_keys
 from vvwatch.core.exports import check_subpath
 from vvwatch.core.locations import addresses_of
 
 
-def connectors(checked: Checked) -> Iterator[Finding]:
+def check_connectors(checked: Checked) -> Iterator[Finding]:
     """What is wrong with each connector by itself."""
-    yield from _trusted(("storage", "azure", "ca_file"), checked.settings.storage.azure.ca_file)
-    yield from _trusted(("webhooks", "ca_file"), checked.settings.webhooks.ca_file)
+    yield from _check_certificate_file(
+        ("storage", "azure", "ca_file"), checked.settings.storage.azure.ca_file
+    )
+    yield from _check_certificate_file(("webhooks", "ca_file"), checked.settings.webhooks.ca_file)
     for name, connector in checked.settings.connectors.items():
         loc = ("connectors", name)
         if isinstance(connector, LocalConnector):
-            yield from _local(checked, loc, connector)
+            yield from _check_local(checked, loc, connector)
         elif isinstance(connector, CloudConnector):
-            yield from _cloud(checked, loc, connector)
-    yield from _queues(checked)
+            yield from _check_cloud(checked, loc, connector)
+    yield from _check_queues(checked)
 
 
-def _local(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
-    yield from _ownership(checked, loc, connector)
+def _check_local(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
+    yield from _check_ownership(checked, loc, connector)
     if checked.sound((*loc, "path")) and _is_reached(checked, connector):
-        yield from _folder(checked, (*loc, "path"), connector.path)
+        yield from _check_folder(checked, (*loc, "path"), connector.path)
 
 
-def _ownership(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
+def _check_ownership(checked: Checked, loc: Loc, connector: LocalConnector) -> Iterator[Finding]:
     """Whose the folder is: of every node or of one, and of one of the two where there may be several."""
     if not (checked.sound((*loc, "shared")) and checked.sound((*loc, "node"))):
         return
@@ -66,9 +68,9 @@ def _is_reached(checked: Checked, connector: LocalConnector) -> bool:
     return checked.sound(("database_url",)) and not settings.replicated
 
 
-def _folder(checked: Checked, loc: Loc, path: Path) -> Iterator[Finding]:
+def _check_folder(checked: Checked, loc: Loc, path: Path) -> Iterator[Finding]:
     roots = checked.settings.local.roots
-    if checked.sound(("local", "roots")) and not any(below(path, root) for root in roots):
+    if checked.sound(("local", "roots")) and not any(is_below(path, root) for root in roots):
         allowed = "below " + ", ".join(map(str, roots)) if roots else ""
         hint = "" if roots else f'write [local] roots = ["{path}"]'
         yield Finding(loc, f"{str(path)!r} is not below one of local.roots", allowed, hint)
@@ -79,15 +81,15 @@ def _folder(checked: Checked, loc: Loc, path: Path) -> Iterator[Finding]:
         yield Finding(loc, f"there is no folder {str(path)!r} yet", hint=hint, warning=True)
 
 
-def _cloud(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
-    yield from _trusted((*loc, "ca_file"), connector.ca_file)
+def _check_cloud(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
+    yield from _check_certificate_file((*loc, "ca_file"), connector.ca_file)
     keys = ("credentials", "endpoint_url", *(key for way in connector.ways for key in keys_of(way)))
     if all(checked.sound((*loc, key)) for key in keys):
-        yield from _credentials(checked, loc, connector)
-        yield from _encrypted(checked, loc, connector)
+        yield from _check_credentials(checked, loc, connector)
+        yield from _check_encryption(checked, loc, connector)
 
 
-def _queues(checked: Checked) -> Iterator[Finding]:
+def _check_queues(checked: Checked) -> Iterator[Finding]:
     """Two connectors of one queue: one that has it to itself deletes what is the other's."""
     first: dict[str, tuple[str, Events]] = {}
     for name, connector in checked.settings.connectors.items():
@@ -101,9 +103,9 @@ def _queues(checked: Checked) -> Iterator[Finding]:
             yield Finding((*loc, "queue"), f"is the queue of the connector {other!r} as well", hint=hint)
 
 
-def _encrypted(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
+def _check_encryption(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
     """A token is as good as a password as long as it lives."""
-    if isinstance(connector, AzureConnector) and not connector.given(spellings("account_key")):
+    if isinstance(connector, AzureConnector) and not connector.given(secret_keys("account_key")):
         usual = checked.settings.storage.azure.endpoint_url
         if (connector.endpoint_url or usual or "").startswith("http://"):
             what = "would be asked with a token in clear"
@@ -112,15 +114,15 @@ def _encrypted(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterato
             )
 
 
-def _trusted(loc: Loc, file: Path | None) -> Iterator[Finding]:
+def _check_certificate_file(loc: Loc, file: Path | None) -> Iterator[Finding]:
     if file is not None and not is_file(file):
         yield Finding(loc, f"there is no file {str(file)!r}")
 
 
-def _credentials(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
+def _check_credentials(checked: Checked, loc: Loc, connector: CloudConnector) -> Iterator[Finding]:
     """Credentials must be given in one way, and wholly."""
     found = {way: keys for way in connector.ways if (keys := connector.given(keys_of(way)))}
-    spelt = [_spelt(connector, way) for way in connector.ways]
+    spelt = [_describe_way(connector, way) for way in connector.ways]
     allowed = "; ".join([*spelt, 'credentials = "ambient"'])
     if len(found) + bool(connector.credentials) > 1:
         keys = [*(key for each in found.values() for key in each), *connector.given(["credentials"])]
@@ -128,62 +130,62 @@ def _credentials(checked: Checked, loc: Loc, connector: CloudConnector) -> Itera
         yield Finding(loc, what, allowed, "keep one of them")
     elif found:
         [way] = found
-        yield from _whole(loc, connector, way)
-    elif not connector.credentials and not _needs_none(checked, connector):
+        yield from _check_complete(loc, connector, way)
+    elif not connector.credentials and not _needs_no_secret(checked, connector):
         hint = "ambient is the identity of this machine: an instance's role, a workload's identity"
         yield Finding(loc, "has no credentials", allowed, hint)
 
 
-def _whole(loc: Loc, connector: CloudConnector, way: Way) -> Iterator[Finding]:
-    hint = f"credentials are {_spelt(connector, way)}"
+def _check_complete(loc: Loc, connector: CloudConnector, way: Way) -> Iterator[Finding]:
+    hint = f"credentials are {_describe_way(connector, way)}"
     for name in way.plain:
         if not connector.given([name]):
             yield Finding((*loc, name), "is required", hint=hint)
     for secret in (*way.secrets, *way.optional):
-        found = connector.given(spellings(secret))
+        found = connector.given(secret_keys(secret))
         if len(found) > 1:
             yield Finding(loc, f"has both {' and '.join(found)}", hint="keep one of them")
         elif not found and secret in way.secrets:
-            yield Finding(loc, f"has no {secret}", _choice(connector, secret), hint)
+            yield Finding(loc, f"has no {secret}", _describe_choice(connector, secret), hint)
 
 
-def _spelt(connector: CloudConnector, way: Way) -> str:
+def _describe_way(connector: CloudConnector, way: Way) -> str:
     """A way of giving credentials as a person writes it."""
-    return ", ".join([*way.plain, *(_choice(connector, secret) for secret in way.secrets)])
+    return ", ".join([*way.plain, *(_describe_choice(connector, secret) for secret in way.secrets)])
 
 
-def _choice(connector: CloudConnector, secret: str) -> str:
-    return " or ".join(key for key in spellings(secret) if key in type(connector).model_fields)
+def _describe_choice(connector: CloudConnector, secret: str) -> str:
+    return " or ".join(key for key in secret_keys(secret) if key in type(connector).model_fields)
 
 
-def _needs_none(checked: Checked, connector: CloudConnector) -> bool:
+def _needs_no_secret(checked: Checked, connector: CloudConnector) -> bool:
     """Whether it is an emulator's, which is asked without any."""
     usual = checked.settings.storage.gcs.endpoint_url
     endpoint_url = connector.endpoint_url or usual or ""
     return isinstance(connector, GcsConnector) and endpoint_url.startswith("http://")
 
 
-def watching(checked: Checked) -> Iterator[Finding]:
+def check_watching(checked: Checked) -> Iterator[Finding]:
     """What automations make of their connectors: prefixes that nothing can have, exports that come back."""
     for name, automation in checked.settings.automations.items():
-        yield from _prefix(checked, ("automations", name, "prefix"), automation)
-    yield from _echoes(checked)
+        yield from _check_prefix(checked, ("automations", name, "prefix"), automation)
+    yield from _check_echoes(checked)
 
 
-def _prefix(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+def _check_prefix(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
     connector = checked.settings.connectors.get(automation.connector)
     if isinstance(connector, LocalConnector) and automation.prefix.startswith("/"):
         what = f"no key of a local folder begins like {automation.prefix!r}"
         yield Finding(loc, what, "a path below the connector's", "leave out the leading /")
 
 
-def _echoes(checked: Checked) -> Iterator[Finding]:
+def _check_echoes(checked: Checked) -> Iterator[Finding]:
     """Exports that land where an automation watches: known and never imported, but easily misread."""
     automations = checked.settings.automations
     for name, automation in automations.items():
         target = _export_folder(checked, automation)
         for other, watcher in automations.items():
-            source = _base(checked, watcher.connector)
+            source = _base_of_keys(checked, watcher.connector)
             if target and source and target.startswith(source + watcher.prefix):
                 what = f"exports go to {target.rstrip('/')!r}, which the automation {other!r} watches"
                 hint = "they are recognised and never imported; a folder beside it is clearer"
@@ -193,7 +195,7 @@ def _echoes(checked: Checked) -> Iterator[Finding]:
 def _export_folder(checked: Checked, automation: Automation) -> str:
     """Where exports go, with a slash at the end; empty where that is not to be seen from here."""
     export = automation.export
-    base = _base(checked, export.connector) if export else ""
+    base = _base_of_keys(checked, export.connector) if export else ""
     if export is None or not base:
         return ""
     above = checked.settings.connectors[export.connector].export_base_path
@@ -202,7 +204,7 @@ def _export_folder(checked: Checked, automation: Automation) -> str:
     )
 
 
-def _base(checked: Checked, name: str) -> str:
+def _base_of_keys(checked: Checked, name: str) -> str:
     """What stands before the keys of a connector; empty where this node does not get at it."""
     connector = checked.settings.connectors.get(name)
     if isinstance(connector, LocalConnector):
@@ -212,6 +214,6 @@ def _base(checked: Checked, name: str) -> str:
     return ""
 
 
-def below(path: Path, root: Path) -> bool:
+def is_below(path: Path, root: Path) -> bool:
     """Whether `path` is `root` or inside it, symbolic links resolved."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

@@ -27,7 +27,7 @@ from vvwatch.config.clouds import (
     StorageQueueUrl,
 )
 from vvwatch.config.fields import AbsolutePath, Duration, List, NodeName, Pause, VariableName
-from vvwatch.config.secrets import spellings
+from vvwatch.config.secrets import secret_keys
 from vvwatch.config.tables import ImportMode, Scope, Table, TableKind, TypedTable
 from vvwatch.core.durations import parse_duration
 
@@ -208,7 +208,7 @@ Connector.kinds.update(KINDS)
 
 def keys_of(way: Way) -> list[str]:
     """All keys by which credentials are given in this way."""
-    return [*way.plain, *(key for secret in (*way.secrets, *way.optional) for key in spellings(secret))]
+    return [*way.plain, *(key for secret in (*way.secrets, *way.optional) for key in secret_keys(secret))]
 
 
 class S3Defaults(Table):

@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from vvwatch.config.fields import refused
-from vvwatch.config.substitution import variables
+from vvwatch.config.fields import refuse
+from vvwatch.config.substitution import find_variables
 
 _FILE: Final = re.compile(r"sqlite:///(?P<path>[^?#:]+)")
 _SCHEME: Final = re.compile(r"(?P<name>postgres(?:ql)?)(?P<driver>\+[a-z0-9_+]*)?://", re.IGNORECASE)
@@ -34,28 +34,28 @@ def database_file(url: str, state_dir: Path) -> Path:
 
 def has_password(url: str) -> bool:
     """Whether a password stands in `url` itself, as far as it can be read; one that is `${VAR}` does not."""
-    parts = _split(url)
+    parts = _split_url(url)
     if parts is None or not _SCHEME.match(url):
         return False
     written = [parts.password, *map(dict(parse_qsl(parts.query)).get, _PASSWORDS)]
-    return any(password and not variables(password) for password in written)
+    return any(password and not find_variables(password) for password in written)
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     """`url`, with the scheme of a server in its one spelling."""
     if _FILE.fullmatch(url):
         return url
     scheme = _SCHEME.match(url)
     if scheme is None:
-        raise refused("is no address of a database", _ALLOWED)
+        raise refuse("is no address of a database", _ALLOWED)
     if scheme["driver"]:
-        raise refused("names a driver", "postgresql://…", "write it without +asyncpg")
-    if wrong := _wrong(_split(url)):
+        raise refuse("names a driver", "postgresql://…", "write it without +asyncpg")
+    if wrong := _find_error(_split_url(url)):
         raise wrong
     return "postgresql" + url[len(scheme["name"]) :]
 
 
-def _split(url: str) -> SplitResult | None:
+def _split_url(url: str) -> SplitResult | None:
     """The parts of `url`; None where it is not written as an address is."""
     try:
         parts = urlsplit(url)
@@ -66,20 +66,20 @@ def _split(url: str) -> SplitResult | None:
     return parts if usable else None
 
 
-def _wrong(parts: SplitResult | None) -> PydanticCustomError | None:
+def _find_error(parts: SplitResult | None) -> PydanticCustomError | None:
     """Why a server cannot be reached at `parts`."""
     if parts is None:
-        return refused("is not written as an address is", _ALLOWED, _ENCODE)
+        return refuse("is not written as an address is", _ALLOWED, _ENCODE)
     options = dict(parse_qsl(parts.query))
     hosts = parts.netloc.rpartition("@")[2]
     matches = [_HOST.fullmatch(each) for each in _network_hosts(hosts or options.get("host", ""))]
     if None in matches:
-        return refused("has a host that cannot be read", "host, host:port, [v6]:port", _ENCODE)
+        return refuse("has a host that cannot be read", "host, host:port, [v6]:port", _ENCODE)
     ports = [match["port"] for match in matches if match and match["port"] is not None]
     if not all(map(_is_port, [*ports, *filter(None, options.get("port", "").split(","))])):
-        return refused("has a port that is not a number", "1 to 65535", _ENCODE)
+        return refuse("has a port that is not a number", "1 to 65535", _ENCODE)
     if not (parts.path.strip("/") or options.get("dbname") or options.get("database")):
-        return refused("names no database", "postgresql://user@host/name")
+        return refuse("names no database", "postgresql://user@host/name")
     return None
 
 
@@ -92,4 +92,4 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535
 
 
-DatabaseUrl = Annotated[str, AfterValidator(_checked)]
+DatabaseUrl = Annotated[str, AfterValidator(_check_url)]

@@ -35,7 +35,7 @@ _FOREVER: Final = "forever"
 _KEPT: Final = "1h or longer, or forever"
 
 
-def refused(what: str, allowed: str = "", hint: str = "") -> PydanticCustomError:
+def refuse(what: str, allowed: str = "", hint: str = "") -> PydanticCustomError:
     """The error by which a field's check says what is wrong and what would be right."""
     return PydanticCustomError("refused", "{what}", {"what": what, "allowed": allowed, "hint": hint})
 
@@ -52,7 +52,7 @@ def as_scalar(text: Substituted, annotation: Any) -> object:
     return str(text)
 
 
-def kept_seconds(text: str) -> float | None:
+def retention_seconds(text: str) -> float | None:
     """How long is kept what is kept for `text`: None for ever. Raises InvalidInput for what is no duration."""
     return None if text == _FOREVER else parse_duration(text)
 
@@ -103,63 +103,61 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def _by(check: Callable[[str], object], allowed: str = "") -> AfterValidator:
+def _check_with(check: Callable[[str], object], allowed: str = "") -> AfterValidator:
     """A check of the core as a field's check."""
 
     def checked(text: str) -> str:
         try:
             check(text)
         except VvwatchError as error:
-            raise refused(error.message, allowed, error.hint) from error
+            raise refuse(error.message, allowed, error.hint) from error
         return text
 
     return AfterValidator(checked)
 
 
-def _listen(text: str) -> str:
+def _check_listen(text: str) -> str:
     try:
         split_listen(text)
     except ValueError as error:
-        raise refused(
-            f"{text!r} is no address", "host:port, e.g. 127.0.0.1:8787; port 0 picks one"
-        ) from error
+        raise refuse(f"{text!r} is no address", "host:port, e.g. 127.0.0.1:8787; port 0 picks one") from error
     return text
 
 
-def _absolute(value: object) -> object:
+def _check_absolute(value: object) -> object:
     if not isinstance(value, str | Path):
         return value
     if "\0" in str(value) or not Path(value).is_absolute():
-        raise refused(
+        raise refuse(
             f"{str(value)!r} is not an absolute path", "a path from /", "${HOME}/… works, ~ does not"
         )
     return Path(value)
 
 
-def _at_least_one_second(text: str) -> str:
+def _require_one_second(text: str) -> str:
     if parse_duration(text) < 1:
-        raise refused(f"{text!r} is too short", "1s or longer")
+        raise refuse(f"{text!r} is too short", "1s or longer")
     return text
 
 
-def _at_least_one_hour(text: str) -> str:
-    if (seconds := kept_seconds(text)) is not None and seconds < 3600:
-        raise refused(f"{text!r} is too short", _KEPT)
+def _require_one_hour(text: str) -> str:
+    if (seconds := retention_seconds(text)) is not None and seconds < 3600:
+        raise refuse(f"{text!r} is too short", _KEPT)
     return text
 
 
-def _web_address(text: str) -> str:
+def _check_web_address(text: str) -> str:
     parts = _split_url(text)
     if parts is None or parts.fragment:
-        raise refused("is no web address", "https://host/path or http://host/path")
+        raise refuse("is no web address", "https://host/path or http://host/path")
     return text
 
 
-def _document(value: dict[str, Any]) -> dict[str, Any]:
+def _check_document(value: dict[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
-        raise refused("holds what JSON cannot", "texts, finite numbers, true, false, lists, tables") from None
+        raise refuse("holds what JSON cannot", "texts, finite numbers, true, false, lists, tables") from None
     return value
 
 
@@ -172,36 +170,34 @@ def _split_url(text: str) -> Any:
     return parts if known and text.isprintable() and " " not in text else None
 
 
-def _proxies(text: str) -> str:
+def _check_proxies(text: str) -> str:
     try:
         return str(ip_network(text))
     except ValueError:
-        raise refused(
-            "is no network", "10.0.0.0/8, fd00::/8, or one address", "host bits must be 0"
-        ) from None
+        raise refuse("is no network", "10.0.0.0/8, fd00::/8, or one address", "host bits must be 0") from None
 
 
-Listen = Annotated[str, AfterValidator(_listen)]
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-Pause = Annotated[str, _by(parse_duration)]
+Listen = Annotated[str, AfterValidator(_check_listen)]
+AbsolutePath = Annotated[Path, BeforeValidator(_check_absolute)]
+Pause = Annotated[str, _check_with(parse_duration)]
 """A duration, zero included, as it was written."""
-Duration = Annotated[str, _by(parse_duration), AfterValidator(_at_least_one_second)]
+Duration = Annotated[str, _check_with(parse_duration), AfterValidator(_require_one_second)]
 """A duration of at least a second, as it was written."""
-Kept = Annotated[str, _by(kept_seconds, _KEPT), AfterValidator(_at_least_one_hour)]
+Kept = Annotated[str, _check_with(retention_seconds, _KEPT), AfterValidator(_require_one_hour)]
 """A duration of at least an hour, or the word forever, as it was written."""
-NetworkText = Annotated[str, _by(parse_network)]
+NetworkText = Annotated[str, _check_with(parse_network)]
 """A network that URLs may lead to besides public addresses, as it was written."""
-ProxyNetwork = Annotated[str, AfterValidator(_proxies)]
+ProxyNetwork = Annotated[str, AfterValidator(_check_proxies)]
 """A network of reverse proxies, as it was written."""
 Positive = Annotated[int, Field(ge=1, le=(1 << 63) - 1)]
 """A whole number from 1 on that the database can hold."""
 NodeName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9._-]*$")]
-Pattern = Annotated[str, _by(check_pattern)]
-Excluded = Annotated[str, _by(check_exclude)]
-KeyPrefix = Annotated[str, _by(normal_prefix, _INSIDE)]
-Subpath = Annotated[str, _by(lambda text: check_subpath(text, "the path"), _INSIDE)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-Document = Annotated[dict[str, Any], AfterValidator(_document)]
+Pattern = Annotated[str, _check_with(check_pattern)]
+Excluded = Annotated[str, _check_with(check_exclude)]
+KeyPrefix = Annotated[str, _check_with(normal_prefix, _INSIDE)]
+Subpath = Annotated[str, _check_with(lambda text: check_subpath(text, "the path"), _INSIDE)]
+WebAddress = Annotated[str, AfterValidator(_check_web_address)]
+Document = Annotated[dict[str, Any], AfterValidator(_check_document)]
 """A table that is stored and sent as JSON."""
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 List = Strict(False)

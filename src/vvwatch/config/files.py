@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vvwatch.config.clouds import Why, unusable_account_key, unusable_secret
+from vvwatch.config.clouds import Why, check_account_key, check_secret
 from vvwatch.config.connectors import CloudConnector, keys_of
 from vvwatch.config.databases import has_password
 from vvwatch.config.findings import Finding
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import Settings
-from vvwatch.config.secrets import Secret, read_secret, readable_by_others, spellings
+from vvwatch.config.secrets import Secret, is_readable_by_others, read_secret, secret_keys
 from vvwatch.config.tables import Table
 
 Report = Callable[[Finding], None]
@@ -39,9 +39,9 @@ def inline_schemas(document: dict[str, Any], folder: Path, report: Report) -> No
             continue
         table["json_schema"] = {"type": "object"}
         try:
-            table["json_schema"] = _json(folder / name)
+            table["json_schema"] = _read_json(folder / name)
         except (OSError, ValueError, RecursionError) as error:
-            report(Finding((*loc, "json_schema_file"), f"cannot be used: {_reason(error)}"))
+            report(Finding((*loc, "json_schema_file"), f"cannot be used: {_explain_error(error)}"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SecretReader:
     def webhooks(self, settings: Settings) -> dict[str, Secret]:
         """The signing secret of each declared webhook that has a usable one, by name."""
         found = {
-            name: self._secret(("webhooks", name), hook, "secret", _too_short)
+            name: self._secret(("webhooks", name), hook, "secret", _check_length)
             for name, hook in settings.webhooks.hooks.items()
         }
         return {name: secret for name, secret in found.items() if secret is not None}
@@ -72,7 +72,7 @@ class SecretReader:
     def processors(self, settings: Settings) -> dict[str, Secret]:
         """The API key of each declared processor that has a usable one, by name."""
         found = {
-            name: self._secret(("processors", name), table, "api_key", unusable_secret)
+            name: self._secret(("processors", name), table, "api_key", check_secret)
             for name, table in settings.processors.items()
         }
         return {name: secret for name, secret in found.items() if secret is not None}
@@ -94,7 +94,7 @@ class SecretReader:
 
     def _secret(self, loc: Loc, table: Table, name: str, unusable: Callable[[str], Why]) -> Secret | None:
         """What exactly one key of the table gives; None for neither or both, and for what cannot be used."""
-        keys = table.given(spellings(name))
+        keys = table.given(secret_keys(name))
         secret = self._read((*loc, keys[0]), str(getattr(table, keys[0]))) if len(keys) == 1 else None
         why = None if secret is None else unusable(secret.reveal())
         if why is not None:
@@ -111,12 +111,12 @@ class SecretReader:
         return None
 
 
-def _too_short(text: str) -> Why:
+def _check_length(text: str) -> Why:
     short = len(text) < _SHORTEST_SECRET
     return ("holds too short a secret", f"{_SHORTEST_SECRET} characters or more") if short else None
 
 
-def _no_service_account(text: str) -> Why:
+def _check_service_account(text: str) -> Why:
     """What can be told of it here; the rest is looked at where it is used."""
     try:
         document = json.loads(text)
@@ -128,24 +128,24 @@ def _no_service_account(text: str) -> Why:
 
 
 _REFUSING: Final[Mapping[str, Callable[[str], Why]]] = {
-    _WHOLE: _no_service_account,
-    "account_key": unusable_account_key,
-    "client_secret": unusable_secret,
-    "secret_access_key": unusable_secret,
-    "session_token": unusable_secret,
+    _WHOLE: _check_service_account,
+    "account_key": check_account_key,
+    "client_secret": check_secret,
+    "secret_access_key": check_secret,
+    "session_token": check_secret,
 }
 
 
-def admin_key(environ: Mapping[str, str], report: Report) -> Secret | None:
+def read_admin_key(environ: Mapping[str, str], report: Report) -> Secret | None:
     """The key that VVWATCH_ADMIN_KEY or the file VVWATCH_ADMIN_KEY_FILE holds; None without either."""
-    name, secret = secret_variable("VVWATCH_ADMIN_KEY", environ, report)
+    name, secret = read_secret_variable("VVWATCH_ADMIN_KEY", environ, report)
     if secret is not None and not _ADMIN_KEY.fullmatch(secret.reveal()):
         hint = 'echo "sk_live_$(openssl rand -hex 24)" makes one'
         report(Finding((name,), "does not hold an API key", "sk_live_ and 48 digits 0-9 a-f", hint))
     return secret
 
 
-def secret_variable(name: str, environ: Mapping[str, str], report: Report) -> tuple[str, Secret | None]:
+def read_secret_variable(name: str, environ: Mapping[str, str], report: Report) -> tuple[str, Secret | None]:
     """What the variable `name` holds, or the file that `<name>_FILE` names, with the one of the two that is set.
 
     The secret is None without either, and where it was reported why it cannot be used.
@@ -159,10 +159,10 @@ def secret_variable(name: str, environ: Mapping[str, str], report: Report) -> tu
     return name, Secret(text) if text else None
 
 
-def warn_of_shown_password(document: Mapping[str, Any], path: Path, report: Report) -> None:
+def warn_of_visible_password(document: Mapping[str, Any], path: Path, report: Report) -> None:
     """Report a password in the database's address where everybody can read the file at `path` it was read from."""
     url = document.get("database_url")
-    if isinstance(url, str) and has_password(url) and readable_by_others(path):
+    if isinstance(url, str) and has_password(url) and is_readable_by_others(path):
         what = "every user of this machine can read the password in it"
         hint = f"chmod o-r {path}, or keep the address in a file that VVWATCH_DATABASE_URL_FILE names"
         report(Finding(("database_url",), what, hint=hint, warning=True))
@@ -177,7 +177,7 @@ def _schema_tables(document: dict[str, Any]) -> Iterator[tuple[Loc, dict[str, An
                 yield ("prompts", name, "video_level"), video_level
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     with path.open("rb") as file:
         content = file.read(_LONGEST_SCHEMA_FILE + 1)
     if len(content) > _LONGEST_SCHEMA_FILE:
@@ -189,15 +189,15 @@ def _from_file(loc: Loc, path: Path, report: Report) -> Secret | None:
     try:
         secret = read_secret(path)
     except (OSError, ValueError) as error:
-        report(Finding(loc, f"cannot be read: {_reason(error)}"))
+        report(Finding(loc, f"cannot be read: {_explain_error(error)}"))
         return None
-    if readable_by_others(path):
+    if is_readable_by_others(path):
         what = f"every user of this machine can read {path}"
         report(Finding(loc, what, hint=f"chmod o-r {path}", warning=True))
     return secret
 
 
-def _reason(error: Exception) -> str:
+def _explain_error(error: Exception) -> str:
     """Why a file cannot be used, without its content."""
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}"

@@ -19,7 +19,7 @@ class Finding(NamedTuple):
     warning: bool = False
 
 
-def closest(word: str, names: Iterable[str]) -> str:
+def find_closest(word: str, names: Iterable[str]) -> str:
     """The one of `names` that `word` was probably meant to be; empty when none is close."""
     close = get_close_matches(word, sorted(names), n=1)
     return close[0] if close else ""
@@ -27,10 +27,10 @@ def closest(word: str, names: Iterable[str]) -> str:
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest of `names`; empty when none is close."""
-    close = closest(word, names)
+    close = find_closest(word, names)
     return f"did you mean {close!r}?" if close else ""
 
 
-def listed(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
     """Names in order, for the `allowed` of a problem."""
     return ", ".join(sorted(names))

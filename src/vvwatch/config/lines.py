@@ -31,13 +31,13 @@ def key_lines(text: str) -> dict[Loc, int]:
     lines: dict[Loc, int] = {}
     table: Loc = ()
     counts: dict[Loc, int] = {}
-    for statement in _statements(text):
+    for statement in _split_statements(text):
         line = statement[0][2]
         if statement[0][1] == "[":
-            table = _header(statement, counts)
+            table = _read_header(statement, counts)
             lines.setdefault(table, line)
         else:
-            key = table + _names(_before_equals(statement))
+            key = table + _read_names(_take_key(statement))
             for length in range(len(table) + 1, len(key) + 1):
                 lines.setdefault(key[:length], line)
     return lines
@@ -54,7 +54,7 @@ def nearest_line(lines: dict[Loc, int], loc: Loc) -> int | None:
     return None
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokenize(text: str) -> Iterator[_Token]:
     line = 1
     for match in _TOKEN.finditer(text):
         kind = str(match.lastgroup)
@@ -63,11 +63,11 @@ def _tokens(text: str) -> Iterator[_Token]:
         line += match.group().count("\n")
 
 
-def _statements(text: str) -> Iterator[list[_Token]]:
+def _split_statements(text: str) -> Iterator[list[_Token]]:
     """Tokens up to a newline that no bracket encloses."""
     depth = 0
     statement: list[_Token] = []
-    for token in _tokens(text):
+    for token in _tokenize(text):
         kind, word, _line = token
         if kind == "newline":
             if statement and depth == 0:
@@ -81,14 +81,14 @@ def _statements(text: str) -> Iterator[list[_Token]]:
         yield statement
 
 
-def _before_equals(statement: list[_Token]) -> list[_Token]:
+def _take_key(statement: list[_Token]) -> list[_Token]:
     signs = [word if kind == "sign" else "" for kind, word, _line in statement]
     return statement[: signs.index("=")]
 
 
-def _header(statement: list[_Token], counts: dict[Loc, int]) -> Loc:
+def _read_header(statement: list[_Token], counts: dict[Loc, int]) -> Loc:
     """The table a header opens; `counts` numbers the elements of arrays of tables."""
-    path = _names(statement)
+    path = _read_names(statement)
     loc: Loc = ()
     for name in path:
         loc = (*loc, name)
@@ -100,19 +100,19 @@ def _header(statement: list[_Token], counts: dict[Loc, int]) -> Loc:
     return loc
 
 
-def _names(tokens: list[_Token]) -> Loc:
-    return tuple(_unquoted(kind, word) for kind, word, _line in tokens if kind in ("bare", "text"))
+def _read_names(tokens: list[_Token]) -> Loc:
+    return tuple(_unquote(kind, word) for kind, word, _line in tokens if kind in ("bare", "text"))
 
 
-def _unquoted(kind: str, word: str) -> str:
+def _unquote(kind: str, word: str) -> str:
     if kind == "bare":
         return word
     if word.startswith("'"):
         return word[1:-1]
-    return _ESCAPE.sub(_unescaped, word[1:-1])
+    return _ESCAPE.sub(_unescape, word[1:-1])
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     short, long, letter = match.groups()
     if letter is not None:
         return _SHORT_ESCAPES.get(letter, letter)

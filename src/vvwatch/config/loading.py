@@ -13,17 +13,17 @@ from typing import Any, Final
 from vvwatch.config.checked import Checked
 from vvwatch.config.files import (
     SecretReader,
-    admin_key,
     inline_schemas,
-    secret_variable,
-    warn_of_shown_password,
+    read_admin_key,
+    read_secret_variable,
+    warn_of_visible_password,
 )
-from vvwatch.config.findings import Finding, closest
+from vvwatch.config.findings import Finding, find_closest
 from vvwatch.config.lines import Loc, key_lines, nearest_line
 from vvwatch.config.models import Config
 from vvwatch.config.reading import validate
 from vvwatch.config.rules import all_findings
-from vvwatch.config.substitution import substitute, variables
+from vvwatch.config.substitution import find_variables, substitute
 from vvwatch.errors import ConfigInvalid, Problem
 
 ENVIRONMENT: Final = {
@@ -60,7 +60,7 @@ def load(
     else none. `overrides` maps dotted keys (`log.level`) to values or tables; None leaves a key alone.
     Raises ConfigInvalid with every problem that can be told at once.
     """
-    draft = _Draft(path or default_path(environ), environ)
+    draft = _ConfigReader(path or default_path(environ), environ)
     try:
         draft.read_file()
         draft.add_environment()
@@ -91,7 +91,7 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
 
 
 @dataclass(repr=False)
-class _Draft:
+class _ConfigReader:
     """A configuration in the making: the document so far, where its parts come from, what is wrong.
 
     The document and the environment hold secrets, so it is not shown.
@@ -117,9 +117,9 @@ class _Draft:
             self._syntax(error, text)
         else:
             self.lines = key_lines(text)
-        self._warn_of_misspelt_variables(variables(document))
+        self._warn_of_misspelt_variables(find_variables(document))
         if self.path:
-            warn_of_shown_password(document, self.path, self.found.append)
+            warn_of_visible_password(document, self.path, self.found.append)
         self.document = substitute(document, self.environ, self.found.append)
         self._settle()
 
@@ -133,7 +133,7 @@ class _Draft:
         for name, loc in ENVIRONMENT.items():
             if value := self.environ.get(name):
                 self._put(loc, value, ("environment", name))
-        name, url = secret_variable("VVWATCH_DATABASE_URL", self.environ, self.found.append)
+        name, url = read_secret_variable("VVWATCH_DATABASE_URL", self.environ, self.found.append)
         if url is not None:
             self._put(("database_url",), url.reveal(), ("environment", name))
 
@@ -157,12 +157,12 @@ class _Draft:
             "webhook_secrets": reader.webhooks(settings),
             "connector_secrets": reader.connectors(settings),
             "processor_secrets": reader.processors(settings),
-            "admin_key": admin_key(self.environ, self.found.append),
+            "admin_key": read_admin_key(self.environ, self.found.append),
         }
         self._settle()
         if self.problems:
-            raise ConfigInvalid(tuple(sorted(self.problems, key=_position)))
-        warnings = tuple(sorted(self.warnings, key=_position))
+            raise ConfigInvalid(tuple(sorted(self.problems, key=_sort_key)))
+        warnings = tuple(sorted(self.warnings, key=_sort_key))
         return Config.model_construct(**dict(settings), path=self.path, warnings=warnings, **secrets)
 
     def _text(self) -> str:
@@ -208,7 +208,7 @@ class _Draft:
         endings = {name.removeprefix(_PREFIX): name for name in known}
         for name in sorted(self.environ.keys() - known - used):
             ending = name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else ""
-            if close := closest(ending, endings):
+            if close := find_closest(ending, endings):
                 hint = f"did you mean {endings[close]!r}?"
                 self.warnings.append(Problem("environment", None, name, "has no meaning", hint=hint))
 
@@ -223,7 +223,7 @@ class _Draft:
     def _problem(self, finding: Finding) -> Problem:
         loc, _, allowed, hint, _ = finding
         file = str(self.path) if self.path else "flags"
-        key, line = _dotted(loc), nearest_line(self.lines, loc)
+        key, line = _join_path(loc), nearest_line(self.lines, loc)
         for length in range(len(loc), 0, -1):
             if loc[:length] in self.origins:
                 (file, key), line = self.origins[loc[:length]], None
@@ -233,10 +233,10 @@ class _Draft:
         return Problem(file, line, key, finding.what, allowed, hint)
 
 
-def _dotted(loc: Loc) -> str:
+def _join_path(loc: Loc) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc).lstrip(".")
 
 
-def _position(problem: Problem) -> tuple[bool, int]:
+def _sort_key(problem: Problem) -> tuple[bool, int]:
     """The order of the file; what stands elsewhere comes after it."""
     return problem.line is None, problem.line or 0

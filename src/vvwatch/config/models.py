@@ -28,7 +28,7 @@ from vvwatch.config.fields import (
     ProxyNetwork,
     Subpath,
     WebAddress,
-    kept_seconds,
+    retention_seconds,
     split_listen,
 )
 from vvwatch.config.outgoing import Attachments, Webhooks
@@ -56,7 +56,7 @@ def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "node"
 
 
-def _preset(value: object) -> object:
+def _expand_preset(value: object) -> object:
     """`prompt = "name"` is short for a table with that `prompt_id` alone."""
     return {"prompt_id": value} if isinstance(value, str) else value
 
@@ -172,27 +172,27 @@ class Retention(Table):
     @property
     def events_seconds(self) -> float | None:
         """How long an event is kept; None for ever. One with a delivery that waits is kept as long as that."""
-        return kept_seconds(self.events)
+        return retention_seconds(self.events)
 
     @property
     def deliveries_seconds(self) -> float | None:
         """How long an ended delivery is kept, with its attempts; None for ever."""
-        return kept_seconds(self.deliveries)
+        return retention_seconds(self.deliveries)
 
     @property
     def jobs_seconds(self) -> float | None:
         """How long a finished import job is kept, with its list of files; None for ever."""
-        return kept_seconds(self.jobs)
+        return retention_seconds(self.jobs)
 
     @property
     def results_seconds(self) -> float | None:
         """How long is kept what runs found out about media; None for ever."""
-        return kept_seconds(self.results)
+        return retention_seconds(self.results)
 
     @property
     def audit_seconds(self) -> float | None:
         """How long an entry of the audit trail is kept; None for ever."""
-        return kept_seconds(self.audit)
+        return retention_seconds(self.audit)
 
 
 class IndexTable(Table):
@@ -236,7 +236,7 @@ class Automation(Table):
     import_mode: ImportMode | None = None
     enabled: bool = True
     paused: bool = False
-    prompt: Annotated[PromptPreset, BeforeValidator(_preset)] = PromptPreset()
+    prompt: Annotated[PromptPreset, BeforeValidator(_expand_preset)] = PromptPreset()
     export: AutomationExport | None = None
 
     @property

@@ -11,7 +11,7 @@ from vvwatch.core.filesystems import Mount, mount_above, mounts_of
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
 
-def mounts_now(table: Path = MOUNTS) -> list[Mount]:
+def list_mounts(table: Path = MOUNTS) -> list[Mount]:
     """All mounts; none where no table is kept, as on every kernel but Linux."""
     try:
         return mounts_of(table.read_text(errors="surrogateescape"))
@@ -21,4 +21,4 @@ def mounts_now(table: Path = MOUNTS) -> list[Mount]:
 
 def mount_at(path: Path, table: Path = MOUNTS) -> Mount | None:
     """The mount on which `path` stands, or will stand; None where no table is kept."""
-    return mount_above(os.path.realpath(path), mounts_now(table))
+    return mount_above(os.path.realpath(path), list_mounts(table))

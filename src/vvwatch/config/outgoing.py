@@ -14,7 +14,7 @@ from vvwatch.config.fields import (
     NetworkText,
     VariableName,
     WebAddress,
-    refused,
+    refuse,
 )
 from vvwatch.config.findings import did_you_mean
 from vvwatch.config.tables import Table
@@ -25,7 +25,7 @@ from vvwatch.core.networks import PRIVATE, AddressPolicy, parse_network
 
 def _event_type(name: str) -> str:
     if name not in EVENT_TYPES:
-        raise refused(f"no event is called {name!r}", ", ".join(EVENT_TYPES), did_you_mean(name, EVENT_TYPES))
+        raise refuse(f"no event is called {name!r}", ", ".join(EVENT_TYPES), did_you_mean(name, EVENT_TYPES))
     return name
 
 

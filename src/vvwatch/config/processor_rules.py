@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from vvwatch.config.checked import Checked
 from vvwatch.config.fields import is_file, is_loopback
-from vvwatch.config.findings import Finding, closest, listed
+from vvwatch.config.findings import Finding, find_closest, join_names
 from vvwatch.config.ids import prompt_id
 from vvwatch.config.lines import Loc
 from vvwatch.config.processors import (
@@ -27,27 +27,27 @@ from vvwatch.errors import ModelNotConfigured
 _OF_SEGMENTS: Final = ("frames", "frame_width", "audio")
 
 
-def processors(checked: Checked) -> Iterator[Finding]:
+def check_processors(checked: Checked) -> Iterator[Finding]:
     """What is to be said of processors, and of the options that name one."""
     for name, table in checked.settings.processors.items():
         loc: Loc = ("processors", name)
-        yield from _built_in(checked, loc, table)
+        yield from _check_built_in(checked, loc, table)
         if isinstance(table, PaidProcessor):
-            yield from _prices(checked, loc, table)
+            yield from _check_prices(checked, loc, table)
         if isinstance(table, CommandProcessor):
-            yield from _command(checked, loc, table)
+            yield from _check_command(checked, loc, table)
         if isinstance(table, OpenAIProcessor | VideoVectorProcessor):
-            yield from _endpoint(checked, loc, table)
+            yield from _check_endpoint(checked, loc, table)
         if isinstance(table, VideoVectorProcessor):
-            yield from _upstream(checked, loc, table)
-    yield from _choice(checked, ("processing", "default"), checked.settings.processing.default)
+            yield from _check_upstream(checked, loc, table)
+    yield from _check_choice(checked, ("processing", "default"), checked.settings.processing.default)
     for name, automation in checked.settings.automations.items():
         loc = ("automations", name, "prompt", "processing_model")
-        yield from _choice(checked, loc, automation.prompt.processing_model)
-        yield from _undone(checked, loc[:-1], automation.prompt)
+        yield from _check_choice(checked, loc, automation.prompt.processing_model)
+        yield from _check_unsupported(checked, loc[:-1], automation.prompt)
 
 
-def _built_in(checked: Checked, loc: Loc, table: ProcessorTable) -> Iterator[Finding]:
+def _check_built_in(checked: Checked, loc: Loc, table: ProcessorTable) -> Iterator[Finding]:
     """The built-in processor keeps its name, and has no second one."""
     is_sound = checked.sound((*loc, "type"))
     if is_sound and (loc[-1] == TECHNICAL) != (table.type == TECHNICAL):
@@ -55,7 +55,7 @@ def _built_in(checked: Checked, loc: Loc, table: ProcessorTable) -> Iterator[Fin
         yield Finding((*loc, "type"), what, hint="choose another name, or another type")
 
 
-def _choice(checked: Checked, loc: Loc, model: str | None) -> Iterator[Finding]:
+def _check_choice(checked: Checked, loc: Loc, model: str | None) -> Iterator[Finding]:
     """What is named must be a processor, or fit the models of one, however wrong its other options are."""
     names = checked.settings.processor_names
     declared = checked.names("processors")
@@ -64,12 +64,12 @@ def _choice(checked: Checked, loc: Loc, model: str | None) -> Iterator[Finding]:
     try:
         names.choose(model)
     except ModelNotConfigured:
-        close = closest(model, names.infos)
+        close = find_closest(model, names.infos)
         hint = f"did you mean {close!r}?" if close else f"declare [processors.{_as_name(model)}]"
         yield Finding(loc, f"no processor answers to the model {model!r}", names.choices(), hint)
 
 
-def _undone(checked: Checked, loc: Loc, preset: PromptPreset) -> Iterator[Finding]:
+def _check_unsupported(checked: Checked, loc: Loc, preset: PromptPreset) -> Iterator[Finding]:
     """What was asked for in so many words, and the processor does not do."""
     names = checked.settings.processor_names
     info = names.find(preset.processing_model, prompt_id(preset.prompt_id)) if checked.sound(loc) else None
@@ -87,11 +87,11 @@ def _as_name(model: str) -> str:
     return "NAME" if set(model) - set("abcdefghijklmnopqrstuvwxyz0123456789_-") else model
 
 
-def _prices(checked: Checked, loc: Loc, table: PaidProcessor) -> Iterator[Finding]:
+def _check_prices(checked: Checked, loc: Loc, table: PaidProcessor) -> Iterator[Finding]:
     for model, prices in table.prices.items():
         place = (*loc, "prices", model)
         if checked.sound(place) and not prices.model_fields_set:
-            allowed = listed(type(prices).model_fields)
+            allowed = join_names(type(prices).model_fields)
             yield Finding(place, "says no price", allowed, "usd_per_call = 0 is a model that costs nothing")
     sound = checked.sound((*loc, "prices")) and checked.sound((*loc, "budget"))
     limited = table.budget.holds_dollars or checked.settings.processing.budget.holds_dollars
@@ -103,7 +103,7 @@ def _prices(checked: Checked, loc: Loc, table: PaidProcessor) -> Iterator[Findin
         yield Finding((*loc, "model"), what, hint=hint, warning=True)
 
 
-def _command(checked: Checked, loc: Loc, table: CommandProcessor) -> Iterator[Finding]:
+def _check_command(checked: Checked, loc: Loc, table: CommandProcessor) -> Iterator[Finding]:
     if table.level == "item" and checked.sound((*loc, "level")):
         for key in _OF_SEGMENTS:
             if key in table.model_fields_set:
@@ -116,7 +116,9 @@ def _command(checked: Checked, loc: Loc, table: CommandProcessor) -> Iterator[Fi
         yield Finding((*loc, "command"), f"the program {program!r} {found}", hint=hint, warning=True)
 
 
-def _endpoint(checked: Checked, loc: Loc, table: OpenAIProcessor | VideoVectorProcessor) -> Iterator[Finding]:
+def _check_endpoint(
+    checked: Checked, loc: Loc, table: OpenAIProcessor | VideoVectorProcessor
+) -> Iterator[Finding]:
     keys = table.given(("api_key_file", "api_key_env"))
     sound = checked.sound((*loc, "api_key_file")) and checked.sound((*loc, "api_key_env"))
     if sound and len(keys) == 2:
@@ -129,7 +131,7 @@ def _endpoint(checked: Checked, loc: Loc, table: OpenAIProcessor | VideoVectorPr
         yield Finding((*loc, "base_url"), "is not encrypted", "https://…", hint, warning=True)
 
 
-def _upstream(checked: Checked, loc: Loc, table: VideoVectorProcessor) -> Iterator[Finding]:
+def _check_upstream(checked: Checked, loc: Loc, table: VideoVectorProcessor) -> Iterator[Finding]:
     """What stands on the left of `connectors` is ours: a name of the file, or the id of what was made over the API."""
     if table.prices and checked.sound((*loc, "prices")):
         hint = "say usd_per_mt: what one unit of the upstream costs; it knows its models' prices"
@@ -142,4 +144,6 @@ def _upstream(checked: Checked, loc: Loc, table: VideoVectorProcessor) -> Iterat
     for name in table.connectors or ():
         if checked.sound((*loc, "connectors")) and name not in names and not name.startswith("conn_"):
             hint = f"declare [connectors.{name}], or give an id (conn_…)"
-            yield Finding((*loc, "connectors", name), f"there is no [connectors.{name}]", listed(names), hint)
+            yield Finding(
+                (*loc, "connectors", name), f"there is no [connectors.{name}]", join_names(names), hint
+            )

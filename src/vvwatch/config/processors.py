@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import AfterValidator, Field
 
 from vvwatch.config.clouds import Endpoint, Proxy
-from vvwatch.config.fields import AbsolutePath, List, VariableName, refused
+from vvwatch.config.fields import AbsolutePath, List, VariableName, refuse
 from vvwatch.config.tables import Table, TableKind, TypedTable
 from vvwatch.core.budgets import Budget as Limits
 from vvwatch.core.budgets import Budgets
@@ -23,30 +23,30 @@ _ITEM_SECONDS: Final = 600.0
 _SEGMENT_SECONDS: Final = 120.0
 
 
-def _printable(text: str) -> str:
+def _require_printable(text: str) -> str:
     if not text.isprintable() or text != text.strip():
-        raise refused("holds spaces at an end, or what cannot be printed", "a name or a glob, e.g. gpt-*")
+        raise refuse("holds spaces at an end, or what cannot be printed", "a name or a glob, e.g. gpt-*")
     return text
 
 
-def _program(words: tuple[str, ...]) -> tuple[str, ...]:
+def _check_program(words: tuple[str, ...]) -> tuple[str, ...]:
     """The program is found on PATH or named in full; a path relative to who knows where is neither."""
     if "/" in words[0] and not words[0].startswith("/"):
-        raise refused(f"{words[0]!r} is a relative path", "an absolute path, or a name that is found on PATH")
+        raise refuse(f"{words[0]!r} is a relative path", "an absolute path, or a name that is found on PATH")
     if any("\0" in word for word in words):
-        raise refused("holds a null character")
+        raise refuse("holds a null character")
     return words
 
 
-def _base_url(address: str) -> str:
+def _check_base_url(address: str) -> str:
     if address.endswith(_CHAT):
-        raise refused("is the address of one call", "the address before it", f"leave out {_CHAT}")
+        raise refuse("is the address of one call", "the address before it", f"leave out {_CHAT}")
     return address
 
 
 Usd = Annotated[float, Field(ge=0, le=1e9)]
-ModelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-UpstreamId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+ModelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_printable)]
+UpstreamId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_printable)]
 Seconds = Annotated[float, Field(ge=0.1, le=604_800)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000_000)]
 FrameWidth = Annotated[int, Field(ge=16, le=7680)]
@@ -54,7 +54,7 @@ Command = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...],
     List,
     Field(min_length=1, max_length=200),
-    AfterValidator(_program),
+    AfterValidator(_check_program),
 ]
 
 
@@ -167,7 +167,7 @@ class OpenAIProcessor(PaidProcessor):
     required = ("type", "base_url", "model")
 
     type: Literal["openai"] = "openai"
-    base_url: Annotated[Endpoint, AfterValidator(_base_url)] = ""
+    base_url: Annotated[Endpoint, AfterValidator(_check_base_url)] = ""
     model: ModelName = ""
     api_key_file: str | None = None
     api_key_env: VariableName | None = None

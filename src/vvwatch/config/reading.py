@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from vvwatch.config.findings import Finding, closest, did_you_mean, listed
+from vvwatch.config.findings import Finding, did_you_mean, find_closest, join_names
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import Settings
-from vvwatch.config.secrets import spellings
+from vvwatch.config.secrets import secret_keys
 from vvwatch.config.tables import Table
-from vvwatch.config.words import names_of, words_of
+from vvwatch.config.words import describe_error, names_of
 
 
 def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:
@@ -23,16 +23,18 @@ def validate(document: dict[str, Any]) -> tuple[Settings, list[Finding]]:
     Only when nothing is found are the settings what the document says.
     """
     document = deepcopy(document)
-    findings = list(_missing(document, Settings, ()))
+    findings = list(_find_missing(document, Settings, ()))
     # A list or table that loses an item may break a rule of its own, so look again until all is well.
     while True:
         try:
             return Settings.model_validate(document), findings
         except ValidationError as error:
             details = error.errors(include_url=False)
-        findings += [_finding(detail, document) for detail in details if not _follows(detail, details)]
+        findings += [
+            _to_finding(detail, document) for detail in details if not _is_consequence(detail, details)
+        ]
         for detail in details:
-            _prune(document, _holder(detail["loc"]))
+            _remove_value(document, _owner_key(detail["loc"]))
 
 
 def table_at(loc: Loc, document: Any = None) -> type[Table] | None:
@@ -40,12 +42,12 @@ def table_at(loc: Loc, document: Any = None) -> type[Table] | None:
     kind: Any = Settings
     value = document
     for step in loc:
-        kind = _step(_model(kind, value) or kind, step)
+        kind = _step_into(_table_type(kind, value) or kind, step)
         value = value.get(step) if isinstance(value, dict) else None
-    return _model(kind, value)
+    return _table_type(kind, value)
 
 
-def _step(kind: Any, step: str | int) -> Any:
+def _step_into(kind: Any, step: str | int) -> Any:
     """What stands at a key of a table, or of a dictionary of tables."""
     if not (isinstance(kind, type) and issubclass(kind, Table)):
         return next(iter(get_args(kind)[1:]), None)
@@ -53,54 +55,56 @@ def _step(kind: Any, step: str | int) -> Any:
     return kind.entries if field is None else field.annotation
 
 
-def _model(kind: Any, value: Any) -> type[Table] | None:
+def _table_type(kind: Any, value: Any) -> type[Table] | None:
     """The table that `value` is to be: `kind` itself or, of an optional one, the table."""
     candidates = get_args(kind) if type(None) in get_args(kind) else (kind,)
     models = [each for each in candidates if isinstance(each, type) and issubclass(each, Table)]
     return models[0].table_for(value) if models else None
 
 
-def _missing(value: Any, kind: Any, loc: Loc) -> Iterator[Finding]:
+def _find_missing(value: Any, kind: Any, loc: Loc) -> Iterator[Finding]:
     """What tables that are there lack."""
     if not isinstance(value, dict):
         return
-    model = _model(kind, value)
+    model = _table_type(kind, value)
     for name in model.required if model else ():
         if name not in value:
-            yield Finding((*loc, name), "is required", _words(model, name), _spelling(name, value, model))
+            yield Finding(
+                (*loc, name), "is required", _list_choices(model, name), _suggest_spelling(name, value, model)
+            )
     for key, item in value.items():
-        yield from _missing(item, _step(model or kind, key), (*loc, key))
+        yield from _find_missing(item, _step_into(model or kind, key), (*loc, key))
 
 
-def _words(model: type[Table] | None, name: str) -> str:
+def _list_choices(model: type[Table] | None, name: str) -> str:
     """The words that a field may hold, where they are few."""
     kind = model.model_fields[name].annotation if model else None
     return ", ".join(get_args(kind)) if get_origin(kind) is Literal else ""
 
 
-def _spelling(name: str, value: dict[str, Any], model: type[Table] | None) -> str:
+def _suggest_spelling(name: str, value: dict[str, Any], model: type[Table] | None) -> str:
     unknown = [key for key in value if model is not None and key not in model.model_fields]
-    close = closest(name, unknown)
+    close = find_closest(name, unknown)
     return f"is {close!r} meant to be it?" if close else ""
 
 
-def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+def _is_consequence(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     """Whether something inside is wrong, so that the whole may be right once that is."""
     loc = detail["loc"]
     return any(len(each["loc"]) > len(loc) and each["loc"][: len(loc)] == loc for each in details)
 
 
-def _finding(detail: ErrorDetails, document: Any) -> Finding:
+def _to_finding(detail: ErrorDetails, document: Any) -> Finding:
     kind, loc, context = detail["type"], detail["loc"], detail.get("ctx", {})
     if kind == "refused":
         return Finding(loc, context["what"], context["allowed"], context["hint"])
     if kind == "extra_forbidden" or _is_stray_key(kind, loc):
-        return _unknown_key(loc, document)
+        return _report_unknown_key(loc, document)
     if kind == "literal_error":
-        return _unknown_word(loc, detail["input"], context["expected"])
+        return _report_unknown_word(loc, detail["input"], context["expected"])
     if loc[-1] == "pattern" and isinstance(detail["input"], list):
         return Finding(loc, "must be one glob, not a list", hint=_as_one(detail["input"]))
-    return Finding(loc, *words_of(detail))
+    return Finding(loc, *describe_error(detail))
 
 
 def _as_one(items: list[Any]) -> str:
@@ -118,29 +122,29 @@ def _is_stray_key(kind: str, loc: Loc) -> bool:
     return kind == "model_type" and model is not None and str(loc[-1]) not in model.model_fields
 
 
-def _unknown_key(loc: Loc, document: Any) -> Finding:
+def _report_unknown_key(loc: Loc, document: Any) -> Finding:
     model = table_at(loc[:-1], document)
     if model is None:
         return Finding(loc, "is not a known key")
-    in_file, in_variable = spellings(str(loc[-1]))
+    in_file, in_variable = secret_keys(str(loc[-1]))
     if in_file in model.model_fields and in_variable in model.model_fields:
         hint = f"write it to a file and name it with {in_file}"
         return Finding(loc, "is a secret, which must not be in this file", hint=hint)
-    return Finding(loc, "is not a known key", listed(model.model_fields), model.about(str(loc[-1])))
+    return Finding(loc, "is not a known key", join_names(model.model_fields), model.about(str(loc[-1])))
 
 
-def _unknown_word(loc: Loc, word: object, expected: str) -> Finding:
+def _report_unknown_word(loc: Loc, word: object, expected: str) -> Finding:
     names = names_of(expected)
     return Finding(loc, f"{word!r} is not one of them", ", ".join(names), did_you_mean(str(word), names))
 
 
-def _holder(loc: Loc) -> Loc:
+def _owner_key(loc: Loc) -> Loc:
     """The key that holds `loc`, where that is an item of a list."""
     positions = [place for place, step in enumerate(loc) if isinstance(step, int)]
     return loc[: positions[0]] if positions else loc
 
 
-def _prune(document: dict[str, Any], loc: Loc) -> None:
+def _remove_value(document: dict[str, Any], loc: Loc) -> None:
     """Take out the last key on the way to `loc` that is there."""
     table: Any = document
     for step in loc[:-1]:

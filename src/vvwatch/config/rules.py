@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from vvwatch.config.checked import Checked
-from vvwatch.config.connector_rules import below, connectors, watching
+from vvwatch.config.connector_rules import check_connectors, check_watching, is_below
 from vvwatch.config.connectors import CloudConnector
 from vvwatch.config.fields import (
     disk_bytes,
@@ -19,7 +19,7 @@ from vvwatch.config.fields import (
     most_open_files,
     split_listen,
 )
-from vvwatch.config.findings import Finding, did_you_mean, listed
+from vvwatch.config.findings import Finding, did_you_mean, join_names
 from vvwatch.config.ids import prompt_id
 from vvwatch.config.lines import Loc
 from vvwatch.config.models import (
@@ -27,10 +27,10 @@ from vvwatch.config.models import (
     Settings,
 )
 from vvwatch.config.outgoing import Webhook
-from vvwatch.config.processor_rules import processors
+from vvwatch.config.processor_rules import check_processors
 from vvwatch.config.prompts import BUILT_IN_PROMPTS, PromptTable, VideoLevel
-from vvwatch.config.secrets import readable_by_others
-from vvwatch.config.state_rules import state
+from vvwatch.config.secrets import is_readable_by_others
+from vvwatch.config.state_rules import check_state
 from vvwatch.core.connections import affordable_connections
 from vvwatch.core.disks import COMFORTABLE_SPOOL_BYTES, spool_room_bytes
 from vvwatch.core.durations import parse_duration
@@ -47,32 +47,32 @@ _PROMPT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 def all_findings(checked: Checked) -> Iterator[Finding]:
     """Everything that is wrong or doubtful in how the settings go together."""
     rules = (
-        _names,
-        _daemon,
-        state,
-        _roots,
-        connectors,
-        processors,
-        _prompts,
-        _automations,
-        _one_each,
-        watching,
-        _webhooks,
+        _check_names,
+        _check_daemon,
+        check_state,
+        _check_roots,
+        check_connectors,
+        check_processors,
+        _check_prompts,
+        _check_automations,
+        _check_one_each,
+        check_watching,
+        _check_webhooks,
     )
     return chain.from_iterable(rule(checked) for rule in rules)
 
 
-def _names(checked: Checked) -> Iterator[Finding]:
+def _check_names(checked: Checked) -> Iterator[Finding]:
     for section in ("processors", "connectors", "indexes", "prompts", "automations", "webhooks"):
         for name in checked.names(section):
             if not (_PROMPT_NAME if section == "prompts" else _NAME).fullmatch(name):
                 letters = "A-Z a-z" if section == "prompts" else "a-z"
                 allowed = f"{letters} 0-9 _ -, at most 63, the first a letter or digit"
                 yield Finding((section, name), f"{name!r} cannot be a name", allowed)
-    yield from _prompt_names(checked)
+    yield from _check_prompt_names(checked)
 
 
-def _prompt_names(checked: Checked) -> Iterator[Finding]:
+def _check_prompt_names(checked: Checked) -> Iterator[Finding]:
     """A prompt is named freely, also by an id of elsewhere; each has an id of its own."""
     holders: dict[str, str] = {}
     built_in = {prompt_id(name) for name in BUILT_IN_PROMPTS}
@@ -87,22 +87,22 @@ def _prompt_names(checked: Checked) -> Iterator[Finding]:
         holders[identifier] = name
 
 
-def _daemon(checked: Checked) -> Iterator[Finding]:
+def _check_daemon(checked: Checked) -> Iterator[Finding]:
     settings = checked.settings
-    yield from _tls(checked)
-    yield from _connections(settings)
+    yield from _check_tls(checked)
+    yield from _check_connections(settings)
     if not is_loopback(split_listen(settings.listen)[0]) and settings.api.tls_certificate is None:
         hint = "API keys travel in clear text; set [api] tls_certificate, or listen on 127.0.0.1"
         yield Finding(("listen",), "other machines can reach this address", hint=hint, warning=True)
     if is_file(settings.state_dir):
         yield Finding(("state_dir",), f"{str(settings.state_dir)!r} is a file, not a folder")
-    yield from _spool_room(settings)
-    if any(below(settings.state_dir, root) for root in settings.local.roots):
+    yield from _check_spool_room(settings)
+    if any(is_below(settings.state_dir, root) for root in settings.local.roots):
         what = "the state directory lies where connectors may read and write"
         yield Finding(("state_dir",), what, hint="move it out of local.roots", warning=True)
 
 
-def _spool_room(settings: Settings) -> Iterator[Finding]:
+def _check_spool_room(settings: Settings) -> Iterator[Finding]:
     """Objects of a cloud pass through the spool: a disk that is too small for them is known before the first."""
     if not any(isinstance(each, CloudConnector) for each in settings.connectors.values()):
         return
@@ -114,7 +114,7 @@ def _spool_room(settings: Settings) -> Iterator[Finding]:
         yield Finding(("state_dir",), what, hint=hint, warning=True)
 
 
-def _connections(settings: Settings) -> Iterator[Finding]:
+def _check_connections(settings: Settings) -> Iterator[Finding]:
     """The machine may allow fewer open files than so many connections need."""
     wanted, files = settings.api.max_connections, most_open_files()
     affordable = affordable_connections(wanted, files)
@@ -124,7 +124,7 @@ def _connections(settings: Settings) -> Iterator[Finding]:
         yield Finding(("api", "max_connections"), what, hint=hint, warning=True)
 
 
-def _tls(checked: Checked) -> Iterator[Finding]:
+def _check_tls(checked: Checked) -> Iterator[Finding]:
     files = {name: getattr(checked.settings.api, name) for name in ("tls_certificate", "tls_key")}
     for name, path in files.items():
         if checked.sound(("api", name)) and path is None and any(files.values()):
@@ -132,12 +132,12 @@ def _tls(checked: Checked) -> Iterator[Finding]:
         elif path is not None and not is_file(path):
             yield Finding(("api", name), f"there is no file {str(path)!r}")
     key = files["tls_key"]
-    if key is not None and readable_by_others(key):
+    if key is not None and is_readable_by_others(key):
         what = f"every user of this machine can read {key}"
         yield Finding(("api", "tls_key"), what, hint=f"chmod o-r {key}", warning=True)
 
 
-def _roots(checked: Checked) -> Iterator[Finding]:
+def _check_roots(checked: Checked) -> Iterator[Finding]:
     for position, root in enumerate(checked.settings.local.roots):
         loc = ("local", "roots", position)
         if is_file(root):
@@ -147,14 +147,14 @@ def _roots(checked: Checked) -> Iterator[Finding]:
             yield Finding(loc, f"there is no folder {str(root)!r} yet", hint=hint, warning=True)
 
 
-def _prompts(checked: Checked) -> Iterator[Finding]:
+def _check_prompts(checked: Checked) -> Iterator[Finding]:
     for name, prompt in checked.settings.prompts.items():
-        yield from _schema(checked, prompt, ("prompts", name))
+        yield from _check_schema(checked, prompt, ("prompts", name))
         if prompt.video_level is not None:
-            yield from _schema(checked, prompt.video_level, ("prompts", name, "video_level"))
+            yield from _check_schema(checked, prompt.video_level, ("prompts", name, "video_level"))
 
 
-def _schema(checked: Checked, table: PromptTable | VideoLevel, loc: Loc) -> Iterator[Finding]:
+def _check_schema(checked: Checked, table: PromptTable | VideoLevel, loc: Loc) -> Iterator[Finding]:
     key = "json_schema" if table.json_schema_file is None else "json_schema_file"
     if checked.sound((*loc, "json_schema")) and checked.sound((*loc, key)):
         try:
@@ -163,33 +163,33 @@ def _schema(checked: Checked, table: PromptTable | VideoLevel, loc: Loc) -> Iter
             yield Finding((*loc, key), error.message, hint=error.hint)
 
 
-def _automations(checked: Checked) -> Iterator[Finding]:
+def _check_automations(checked: Checked) -> Iterator[Finding]:
     for name, automation in checked.settings.automations.items():
         loc = ("automations", name)
-        yield from _reference(checked, (*loc, "index"), automation.index, "indexes")
-        yield from _connector(checked, (*loc, "connector"), automation.connector, "import")
+        yield from _check_reference(checked, (*loc, "index"), automation.index, "indexes")
+        yield from _check_connector(checked, (*loc, "connector"), automation.connector, "import")
         if checked.sound((*loc, "pattern")) and (why := regular_expression_in(automation.pattern)):
             yield Finding((*loc, "pattern"), why, hint=HINT, warning=True)
-        yield from _prompt(checked, (*loc, "prompt", "prompt_id"), automation.prompt.prompt_id)
-        yield from _wait(checked, loc, automation)
-        yield from _sizes(checked, loc, automation)
-        yield from _budget(checked, loc, automation)
+        yield from _check_prompt(checked, (*loc, "prompt", "prompt_id"), automation.prompt.prompt_id)
+        yield from _check_wait(checked, loc, automation)
+        yield from _check_sizes(checked, loc, automation)
+        yield from _check_budget(checked, loc, automation)
         if automation.export is not None:
-            yield from _connector(
+            yield from _check_connector(
                 checked, (*loc, "export", "connector"), automation.export.connector, "export"
             )
 
 
-def _reference(checked: Checked, loc: Loc, name: str, section: str) -> Iterator[Finding]:
+def _check_reference(checked: Checked, loc: Loc, name: str, section: str) -> Iterator[Finding]:
     """`name` must be a table of `section`."""
     names = checked.names(section)
     if checked.sound(loc) and name not in names:
         hint = did_you_mean(name, names) or f"declare [{section}.{name}]"
-        yield Finding(loc, f"there is no [{section}.{name}]", listed(names), hint)
+        yield Finding(loc, f"there is no [{section}.{name}]", join_names(names), hint)
 
 
-def _connector(checked: Checked, loc: Loc, name: str, scope: str) -> Iterator[Finding]:
-    yield from _reference(checked, loc, name, "connectors")
+def _check_connector(checked: Checked, loc: Loc, name: str, scope: str) -> Iterator[Finding]:
+    yield from _check_reference(checked, loc, name, "connectors")
     connector = checked.settings.connectors.get(name)
     sound = checked.sound(loc) and checked.sound(("connectors", name, "scopes"))
     if sound and connector is not None and scope not in connector.scopes:
@@ -197,7 +197,7 @@ def _connector(checked: Checked, loc: Loc, name: str, scope: str) -> Iterator[Fi
         yield Finding(loc, f"the connector {name!r} does not have the scope {scope!r}", hint=hint)
 
 
-def _prompt(checked: Checked, loc: Loc, prompt: str) -> Iterator[Finding]:
+def _check_prompt(checked: Checked, loc: Loc, prompt: str) -> Iterator[Finding]:
     """A name must be known; an id may belong to a prompt that was made over the API."""
     names = {*BUILT_IN_PROMPTS, *checked.names("prompts")}
     known = {prompt_id(name) for name in names}
@@ -205,19 +205,19 @@ def _prompt(checked: Checked, loc: Loc, prompt: str) -> Iterator[Finding]:
         return
     if not prompt.startswith("prompt_"):
         hint = did_you_mean(prompt, names) or f"declare [prompts.{prompt}], or give an id (prompt_…)"
-        yield Finding(loc, f"there is no [prompts.{prompt}]", listed(names), hint)
+        yield Finding(loc, f"there is no [prompts.{prompt}]", join_names(names), hint)
     elif meant := did_you_mean(prompt, known):
-        yield Finding(loc, "is the id of no prompt of this file", listed(known), meant, warning=True)
+        yield Finding(loc, "is the id of no prompt of this file", join_names(known), meant, warning=True)
 
 
-def _wait(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+def _check_wait(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
     sound = checked.sound((*loc, "debounce")) and checked.sound((*loc, "max_wait"))
     if sound and automation.max_wait and parse_duration(automation.max_wait) < automation.quiet_seconds:
         what = "is shorter than debounce, so that no window would ever close by quiet"
         yield Finding((*loc, "max_wait"), what, f"{automation.debounce} or longer")
 
 
-def _sizes(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+def _check_sizes(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
     sound = checked.sound((*loc, "min_size_bytes")) and checked.sound((*loc, "max_size_bytes"))
     least, most = automation.min_size_bytes, automation.max_size_bytes
     if sound and least is not None and most is not None and least > most:
@@ -225,7 +225,7 @@ def _sizes(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Findi
         yield Finding((*loc, "min_size_bytes"), what, f"{most} or less")
 
 
-def _budget(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
+def _check_budget(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Finding]:
     """Even a location of one page is asked once a listing."""
     sound = checked.sound((*loc, "scan_interval")) and checked.sound((*loc, "max_list_calls_per_hour"))
     most = automation.max_list_calls_per_hour
@@ -235,7 +235,7 @@ def _budget(checked: Checked, loc: Loc, automation: Automation) -> Iterator[Find
         yield Finding((*loc, "max_list_calls_per_hour"), what, hint=hint, warning=True)
 
 
-def _one_each(checked: Checked) -> Iterator[Finding]:
+def _check_one_each(checked: Checked) -> Iterator[Finding]:
     holders: dict[str, str] = {}
     for name, automation in checked.settings.automations.items():
         if automation.index in holders:
@@ -246,24 +246,24 @@ def _one_each(checked: Checked) -> Iterator[Finding]:
             holders[automation.index] = name
 
 
-def _webhooks(checked: Checked) -> Iterator[Finding]:
-    yield from _deprecated(checked)
+def _check_webhooks(checked: Checked) -> Iterator[Finding]:
+    yield from _find_deprecated(checked)
     for name, hook in checked.settings.webhooks.hooks.items():
         if checked.sound(("webhooks", name, "url")):
-            yield from _address(checked, ("webhooks", name, "url"), hook)
-        yield from _secret(checked, ("webhooks", name), hook)
+            yield from _check_address(checked, ("webhooks", name, "url"), hook)
+        yield from _check_secret(checked, ("webhooks", name), hook)
         for position, index in enumerate(hook.indexes or ()):
-            yield from _reference(checked, ("webhooks", name, "indexes", position), index, "indexes")
+            yield from _check_reference(checked, ("webhooks", name, "indexes", position), index, "indexes")
 
 
-def _secret(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
+def _check_secret(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
     sound = checked.sound((*loc, "secret_file")) and checked.sound((*loc, "secret_env"))
     if sound and (hook.secret_file is None) == (hook.secret_env is None):
         what = "needs a secret" if hook.secret_file is None else "has both secret_file and secret_env"
         yield Finding(loc, what, "one of secret_file, secret_env")
 
 
-def _address(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
+def _check_address(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
     parts = urlsplit(hook.url)
     if parts.scheme == "http" and not checked.settings.webhooks.allow_http:
         hint = "for tests, webhooks.allow_http = true permits http"
@@ -279,7 +279,7 @@ def _address(checked: Checked, loc: Loc, hook: Webhook) -> Iterator[Finding]:
         yield Finding(loc, "leads to a private address", "a public address", hint)
 
 
-def _deprecated(checked: Checked) -> Iterator[Finding]:
+def _find_deprecated(checked: Checked) -> Iterator[Finding]:
     if checked.settings.webhooks.allow_private_addresses:
         networks = ", ".join(f'"{network}"' for network in PRIVATE)
         hint = f"name the networks that are meant, of allow_networks = [{networks}]"

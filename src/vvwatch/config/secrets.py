@@ -38,7 +38,7 @@ class Secret:
         return hash(self._text)
 
 
-def spellings(name: str) -> tuple[str, str]:
+def secret_keys(name: str) -> tuple[str, str]:
     """The keys of a table that may say where the secret `name` is: in a file, in a variable."""
     return f"{name}_file", f"{name}_env"
 
@@ -49,7 +49,7 @@ def read_secret(path: Path) -> Secret:
         return Secret(file.read(_LONGEST).decode().rstrip("\r\n"))
 
 
-def readable_by_others(path: Path) -> bool:
+def is_readable_by_others(path: Path) -> bool:
     """Whether every user of this machine may read the file at `path`; False when it cannot be looked at."""
     try:
         return bool(path.stat().st_mode & stat.S_IROTH)

@@ -18,7 +18,7 @@ _HINT: Final = (
 )
 
 
-def state(checked: Checked) -> Iterator[Finding]:
+def check_state(checked: Checked) -> Iterator[Finding]:
     """What is wrong or doubtful with where the database and the spool lie."""
     settings = checked.settings
     if not (checked.sound(("state_dir",)) and checked.sound(("database_url",))):
@@ -41,10 +41,10 @@ def database_place(file: Path, loc: tuple[str, ...], *, allowed: bool) -> Iterat
     if mount is None or mount.keeping is Keeping.SAFE:
         return
     refused = mount.keeping is Keeping.UNSAFE and not allowed
-    yield Finding(loc, told_of(file.parent, mount), hint=_HINT, warning=not refused)
+    yield Finding(loc, explain_filesystem(file.parent, mount), hint=_HINT, warning=not refused)
 
 
-def told_of(folder: Path, mount: Mount) -> str:
+def explain_filesystem(folder: Path, mount: Mount) -> str:
     """Why the folder on `mount` is no place for a database."""
     where = f"{str(folder)!r} lies on {mount.kind}"
     if mount.keeping is Keeping.UNSAFE:

@@ -27,18 +27,18 @@ class Substituted(str):
 
 def substitute(value: Any, environ: Mapping[str, str], report: Callable[[Finding], None]) -> Any:
     """`value` (a TOML document) with every text filled in; what cannot be filled is reported and emptied."""
-    return _Walk(environ, report).walk(value, ())
+    return _Substitution(environ, report).walk(value, ())
 
 
-def variables(value: Any) -> set[str]:
+def find_variables(value: Any) -> set[str]:
     """The names of all variables that the document asks for."""
     if isinstance(value, str):
         return {match["name"] for match in _PLACE.finditer(value) if match["name"]}
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return {name for item in inner for name in variables(item)}
+    return {name for item in inner for name in find_variables(item)}
 
 
-class _Walk:
+class _Substitution:
     def __init__(self, environ: Mapping[str, str], report: Callable[[Finding], None]) -> None:
         self._environ = environ
         self._report = report

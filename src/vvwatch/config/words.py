@@ -54,7 +54,7 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
 _ONE_OF: Final = frozenset({"literal_error", "enum", "union_tag_invalid"})
 
 
-def words_of(detail: Mapping[str, Any]) -> tuple[str, str]:
+def describe_error(detail: Mapping[str, Any]) -> tuple[str, str]:
     """(what is wrong, what is allowed or empty) for one of pydantic's error details.
 
     A kind of error that has no words here is told in pydantic's.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-EVERYWHERE: Final = "bucket"
+ANY_PLACE: Final = "bucket"
 """The place of a store that is the same whenever it answers at all."""
 
 
@@ -49,7 +49,7 @@ class Doubt:
         return self.proven and self.times >= wanted.scans and now - self.since >= wanted.seconds
 
 
-def doubted(before: Doubt | None, now: float, missing: int, why: str, *, proven: bool) -> Doubt:
+def extend_doubt(before: Doubt | None, now: float, missing: int, why: str, *, proven: bool) -> Doubt:
     """The doubt after one more listing that misses too much; it begins anew where the place is another one."""
     if before is None or before.proven != proven or before.since > now:
         return Doubt(now, 1, missing, why, proven)

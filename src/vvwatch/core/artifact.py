@@ -20,12 +20,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, Final
 
-from vvwatch.core.budgets import usd
-from vvwatch.core.events import iso
+from vvwatch.core.budgets import to_usd
+from vvwatch.core.events import to_iso
 from vvwatch.core.exports import ExportType
 from vvwatch.core.identities import segment_id
 from vvwatch.core.media import RunSettings
-from vvwatch.core.processors import undone
+from vvwatch.core.processors import explain_undone
 from vvwatch.core.runs import ItemStatus, RunStatus
 
 SCHEMA_ID: Final = "vvwatch-export/1"
@@ -41,7 +41,7 @@ def document_head(export: Any, runs: Iterable[Any]) -> dict[str, Any]:
         "export_id": export.id,
         "export_type": export.export_type,
         "target": {"id": export.target_id, "index_id": export.index_id, "run_id": export.run_id},
-        "generated_at": iso(export.created_at),
+        "generated_at": to_iso(export.created_at),
         "runs": [run_document(run) for run in runs],
     }
 
@@ -51,7 +51,7 @@ def part_document(number: int, count: int) -> dict[str, Any]:
     return {"part": {"number": number, "count": count}}
 
 
-def manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict[str, Any]:
+def build_manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict[str, Any]:
     """What is written last, beside the artefact `name`: who finds it knows that all of the export stands there."""
     return {
         "schema": MANIFEST_SCHEMA_ID,
@@ -59,7 +59,7 @@ def manifest(export: Any, name: str, size_bytes: int, sha256: str) -> dict[str, 
         "export_type": export.export_type,
         "index_id": export.index_id,
         "run_id": export.run_id,
-        "generated_at": iso(export.created_at),
+        "generated_at": to_iso(export.created_at),
         "files": [
             {
                 "name": name,
@@ -77,15 +77,15 @@ def run_document(run: Any) -> dict[str, Any]:
         "run_id": run.id,
         "prompt_id": run.prompt_id,
         "prompt_version": run.prompt_version,
-        **_prompt(run.prompt or {}),
+        **_prompt_document(run.prompt or {}),
         **{name: (run.settings or {}).get(name) for name in _SETTINGS},
         "not_done": run.not_done or {},
         "source_index_id": run.index_id,
         "import_job_id": run.import_job_id,
         "executed_by": run.executed_by,
-        "executed_at": iso(run.created_at),
-        "started_at": _moment(run.started_at),
-        "completed_at": _moment(run.completed_at),
+        "executed_at": to_iso(run.created_at),
+        "started_at": _to_iso(run.started_at),
+        "completed_at": _to_iso(run.completed_at),
         "status": run.status,
         "error_message": run.error_message,
         "total_items": run.total_items,
@@ -94,22 +94,22 @@ def run_document(run: Any) -> dict[str, Any]:
         "failed_items": run.failed_items,
         "total_segments": run.total_segments,
         "completed_segments": run.completed_segments,
-        "cost": _cost(run),
+        "cost": _cost_document(run),
     }
 
 
-def _cost(run: Any) -> dict[str, Any]:
+def _cost_document(run: Any) -> dict[str, Any]:
     """What the calls of models came to, retries left out; with calls without a price the sum is a least."""
     return {
         "calls": int(run.call_count),
         "input_tokens": int(run.input_tokens),
         "output_tokens": int(run.output_tokens),
-        "usd": usd(int(run.cost_nanousd)),
+        "usd": to_usd(int(run.cost_nanousd)),
         "unpriced_calls": int(run.unpriced_call_count),
     }
 
 
-def _prompt(prompt: dict[str, Any]) -> dict[str, Any]:
+def _prompt_document(prompt: dict[str, Any]) -> dict[str, Any]:
     return {
         "prompt_name": prompt.get("name", ""),
         "prompt_text": prompt.get("prompt_text", ""),
@@ -145,7 +145,7 @@ def video_document(item: Any) -> dict[str, Any]:
         "size_bytes": item.media_size_bytes,
         "duration_seconds": item.media_duration_seconds,
         "probe": item.media_probe,
-        "created_at": iso(item.media_created_at),
+        "created_at": to_iso(item.media_created_at),
     }
 
 
@@ -156,7 +156,7 @@ def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
         "result_type": "segment",
         "result_id": f"segment:{identity}:{run.id}",
         "segment_id": identity,
-        **_result(run, item),
+        **_result_document(run, item),
         "start_time": segment.start_time,
         "end_time": segment.end_time,
         "metadata": segment.metadata or {},
@@ -164,7 +164,7 @@ def segment_document(run: Any, item: Any, segment: Any) -> dict[str, Any]:
         "processing_warning": segment.warning,
         "field_extraction_succeeded": segment.error is None,
         "field_extraction_error": segment.error,
-        **undone(run.not_done),
+        **explain_undone(run.not_done),
     }
 
 
@@ -173,7 +173,7 @@ def video_result_document(run: Any, item: Any) -> dict[str, Any]:
     return {
         "result_type": "video",
         "result_id": f"video:{item.media_id}:{run.id}",
-        **_result(run, item),
+        **_result_document(run, item),
         "status": item.status,
         "metadata": item.video_metadata or {},
         "metadata_text": item.video_metadata_text,
@@ -183,24 +183,24 @@ def video_result_document(run: Any, item: Any) -> dict[str, Any]:
         "warnings": item.warnings or [],
         "error_code": item.error_code,
         "error_message": item.error_message,
-        "started_at": _moment(item.started_at),
-        "completed_at": _moment(item.completed_at),
+        "started_at": _to_iso(item.started_at),
+        "completed_at": _to_iso(item.completed_at),
     }
 
 
-def _result(run: Any, item: Any) -> dict[str, Any]:
+def _result_document(run: Any, item: Any) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "prompt_id": run.prompt_id,
         "video_id": item.media_id,
         "video_name": item.media_title,
         "source_index_id": item.media_index_id,
-        "executed_at": iso(run.created_at),
+        "executed_at": to_iso(run.created_at),
     }
 
 
-def _moment(epoch: float | None) -> str | None:
-    return None if epoch is None else iso(epoch)
+def _to_iso(epoch: float | None) -> str | None:
+    return None if epoch is None else to_iso(epoch)
 
 
 _TEXT: Final = {"type": "string"}
@@ -231,18 +231,18 @@ _RESULT: Final = {
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the whole document; open only where a prompt or probe decides."""
-    whole = _closed(
+    whole = _closed_object(
         {
             "schema": {"const": SCHEMA_ID},
             "export_id": _TEXT,
             "export_type": _one_of(ExportType),
-            "target": _closed({"id": _TEXT, "index_id": _TEXT_OR_NULL, "run_id": _TEXT_OR_NULL}),
+            "target": _closed_object({"id": _TEXT, "index_id": _TEXT_OR_NULL, "run_id": _TEXT_OR_NULL}),
             "generated_at": _MOMENT,
             "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
             "media": {"type": "array", "items": {"$ref": "#/$defs/media"}},
         }
     )
-    whole["properties"]["part"] = _closed({"number": _COUNT, "count": _COUNT})  # of one of several
+    whole["properties"]["part"] = _closed_object({"number": _COUNT, "count": _COUNT})  # of one of several
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": SCHEMA_ID,
@@ -258,7 +258,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:
     """An object with exactly these properties."""
     return {
         "type": "object",
@@ -273,7 +273,7 @@ def _one_of(values: Iterable[str]) -> dict[str, Any]:
 
 
 def _run_schema() -> dict[str, Any]:
-    return _closed(
+    return _closed_object(
         {
             "run_id": _TEXT,
             "prompt_id": _TEXT,
@@ -304,7 +304,7 @@ def _run_schema() -> dict[str, Any]:
             "failed_items": _COUNT,
             "total_segments": _COUNT,
             "completed_segments": _COUNT,
-            "cost": _closed(
+            "cost": _closed_object(
                 {
                     "calls": _COUNT,
                     "input_tokens": _COUNT,
@@ -318,7 +318,7 @@ def _run_schema() -> dict[str, Any]:
 
 
 def _media_schema() -> dict[str, Any]:
-    return _closed(
+    return _closed_object(
         {
             "video": {"$ref": "#/$defs/video"},
             "segments": {"type": "array", "items": {"$ref": "#/$defs/segment"}},
@@ -328,7 +328,7 @@ def _media_schema() -> dict[str, Any]:
 
 
 def _video_schema() -> dict[str, Any]:
-    return _closed(
+    return _closed_object(
         {
             "video_id": _TEXT,
             "title": _TEXT,
@@ -348,7 +348,7 @@ def _video_schema() -> dict[str, Any]:
 
 
 def _segment_schema() -> dict[str, Any]:
-    return _closed(
+    return _closed_object(
         {
             "result_type": {"const": "segment"},
             "result_id": _TEXT,
@@ -368,7 +368,7 @@ def _segment_schema() -> dict[str, Any]:
 
 
 def _video_result_schema() -> dict[str, Any]:
-    return _closed(
+    return _closed_object(
         {
             "result_type": {"const": "video"},
             "result_id": _TEXT,

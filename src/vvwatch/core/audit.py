@@ -85,12 +85,12 @@ class Refusals:
     last_at: float
 
 
-def bounded(details: Mapping[str, Any]) -> dict[str, Any]:
+def bound_details(details: Mapping[str, Any]) -> dict[str, Any]:
     """`details` without what is empty; each text cut to 200 characters, each list of texts to 40."""
-    return {name: _bounded(value) for name, value in details.items() if value}
+    return {name: _bound_value(value) for name, value in details.items() if value}
 
 
-def _bounded(value: Any) -> Any:
+def _bound_value(value: Any) -> Any:
     if isinstance(value, str):
         return value[:_MOST_CHARACTERS]
     if isinstance(value, Iterable):

@@ -19,12 +19,12 @@ _DAY_SECONDS: Final = 86_400
 _CALLS: Final = "per_day_calls"
 
 
-def nanos(usd: float | None) -> int | None:
+def to_nanos(usd: float | None) -> int | None:
     """Return US dollars as billionths; None stays None."""
     return None if usd is None else round(usd * _NANOS)
 
 
-def usd(nanos: int) -> float:
+def to_usd(nanos: int) -> float:
     """Return billionths as US dollars."""
     return nanos / _NANOS
 
@@ -93,38 +93,38 @@ def item_scope(item_id: int) -> str:
 
 def day_scope(at: float, processor: str = "") -> str:
     """Return the name of a UTC day, of all processors or of one."""
-    return f"day:{_date(at // _DAY_SECONDS)}" + (f":{processor}" if processor else "")
+    return f"day:{_format_date(at // _DAY_SECONDS)}" + (f":{processor}" if processor else "")
 
 
 def month_scope(at: float, processor: str = "") -> str:
     """Return the name of a UTC month, of all processors or of one."""
-    return f"month:{_date(at // _DAY_SECONDS)[:7]}" + (f":{processor}" if processor else "")
+    return f"month:{_format_date(at // _DAY_SECONDS)[:7]}" + (f":{processor}" if processor else "")
 
 
 @lru_cache(maxsize=100)
-def _date(day: float) -> str:
-    return _utc(day * _DAY_SECONDS).strftime("%Y-%m-%d")
+def _format_date(day: float) -> str:
+    return _to_utc(day * _DAY_SECONDS).strftime("%Y-%m-%d")
 
 
-def scopes(payer: Payer, at: float) -> tuple[str, ...]:
+def list_scopes(payer: Payer, at: float) -> tuple[str, ...]:
     """Return everything that a call begun at this moment is counted in."""
     own = payer.processor
     periods = day_scope(at), day_scope(at, own), month_scope(at), month_scope(at, own)
     return (item_scope(payer.item_id), run_scope(payer.run_id), *periods)
 
 
-def _utc(at: float) -> datetime:
+def _to_utc(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
 def day_ends_at(at: float) -> float:
     """Return when the UTC day of this moment ends, in epoch seconds."""
-    return (_utc(at).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)).timestamp()
+    return (_to_utc(at).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)).timestamp()
 
 
 def month_ends_at(at: float) -> float:
     """Return when the UTC month of this moment ends, in epoch seconds."""
-    first = _utc(at).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    first = _to_utc(at).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return (first + timedelta(days=32)).replace(day=1).timestamp()
 
 
@@ -147,7 +147,7 @@ class _Limit:
     until: float | None
 
 
-def _limits(budgets: Budgets, payer: Payer, at: float) -> Iterator[_Limit]:
+def _list_limits(budgets: Budgets, payer: Payer, at: float) -> Iterator[_Limit]:
     for own, table, budget in budgets.of(payer.processor):
         day, month = (day_scope(at, own), day_ends_at(at)), (month_scope(at, own), month_ends_at(at))
         for option, per, (scope, until), most in (
@@ -162,7 +162,7 @@ def _limits(budgets: Budgets, payer: Payer, at: float) -> Iterator[_Limit]:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetState:
     """A budget in force: where it stands in the configuration, its limit, and what is used of it.
 
     `used` is None where each item or run has its own. `until` is when its period ends.
@@ -180,20 +180,22 @@ def period_scopes(processor: str, at: float) -> tuple[str, ...]:
     return day_scope(at), day_scope(at, processor), month_scope(at), month_scope(at, processor)
 
 
-def standing(budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent]) -> list[Standing]:
+def budget_states(
+    budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent]
+) -> list[BudgetState]:
     """Return how the budgets of a processor stand; `spent` may lack scopes in which nothing was spent."""
     found = []
-    for limit in _limits(budgets, Payer("", 0, processor), at):
+    for limit in _list_limits(budgets, Payer("", 0, processor), at):
         used = None
         if limit.until is not None:
             so_far = spent.get(limit.scope, Spent())
             is_calls = limit.option == "per_day_calls"
-            used = float(so_far.calls) if is_calls else usd(so_far.cost + so_far.reserved)
-        found.append(Standing(limit.table, limit.option, limit.most, used, limit.until))
+            used = float(so_far.calls) if is_calls else to_usd(so_far.cost + so_far.reserved)
+        found.append(BudgetState(limit.table, limit.option, limit.most, used, limit.until))
     return found
 
 
-def refusal(
+def find_refusal(
     budgets: Budgets, payer: Payer, at: float, spent: Mapping[str, Spent], estimate_usd: float | None
 ) -> BudgetReached | BudgetHeld | None:
     """Return why a call that costs at most so much may not begin now; None when it fits everywhere.
@@ -202,16 +204,16 @@ def refusal(
     way stand in the way of may fit when they have ended, for they are counted with the most that they may cost.
     """
     if estimate_usd is None and budgets.limit_money(payer.processor):
-        return _unpriced(payer.processor)
-    held, needed = None, nanos(estimate_usd) or 0
-    for limit in _limits(budgets, payer, at):
+        return _price_unknown(payer.processor)
+    held, needed = None, to_nanos(estimate_usd) or 0
+    for limit in _list_limits(budgets, payer, at):
         found = spent[limit.scope]
         if limit.option == _CALLS:
             if found.calls + 1 > limit.most:
-                return _no_more_calls(limit)
-        elif found.cost + needed > (nanos(limit.most) or 0):
-            return _reached(limit, found, estimate_usd or 0.0)
-        elif found.cost + found.reserved + needed > (nanos(limit.most) or 0):
+                return _calls_exhausted(limit)
+        elif found.cost + needed > (to_nanos(limit.most) or 0):
+            return _limit_reached(limit, found, estimate_usd or 0.0)
+        elif found.cost + found.reserved + needed > (to_nanos(limit.most) or 0):
             held = held or _all_held(limit, found, estimate_usd or 0.0)
     return held
 
@@ -219,14 +221,14 @@ def refusal(
 _HELD_SECONDS: Final = 5.0  # calls end within seconds; more of them may have begun by then
 
 
-def _unpriced(processor: str) -> BudgetReached:
+def _price_unknown(processor: str) -> BudgetReached:
     return BudgetReached(
         f"a budget in US dollars is in force, and nobody knows what the model of processor {processor!r} costs",
         f"write its price into [processors.{processor}.prices], 0 if it costs nothing, and restart",
     )
 
 
-def _no_more_calls(limit: _Limit) -> BudgetReached:
+def _calls_exhausted(limit: _Limit) -> BudgetReached:
     return BudgetReached(
         f"the budget of {limit.most:,} calls a day is used up ({limit.table} {limit.option})",
         f"wait for the next day (UTC), or raise {limit.option} in {limit.table}",
@@ -234,8 +236,8 @@ def _no_more_calls(limit: _Limit) -> BudgetReached:
     )
 
 
-def _reached(limit: _Limit, found: Spent, estimate: float) -> BudgetReached:
-    used = f"{usd(found.cost):.4f} spent"
+def _limit_reached(limit: _Limit, found: Spent, estimate: float) -> BudgetReached:
+    used = f"{to_usd(found.cost):.4f} spent"
     wait = "" if limit.until is None else f"wait for the next {limit.per} (UTC), or "
     error = ItemBudgetReached if limit.per == "item" else BudgetReached
     return error(
@@ -249,7 +251,7 @@ def _reached(limit: _Limit, found: Spent, estimate: float) -> BudgetReached:
 def _all_held(limit: _Limit, found: Spent, estimate: float) -> BudgetHeld:
     return BudgetHeld(
         f"what is left of the budget of {limit.most:g} US dollars per {limit.per} is held for calls under way: "
-        f"{usd(found.cost):.4f} spent, {usd(found.reserved):.4f} held, and the next call may cost {estimate:.4f} "
+        f"{to_usd(found.cost):.4f} spent, {to_usd(found.reserved):.4f} held, and the next call may cost {estimate:.4f} "
         f"({limit.table} {limit.option})",
         f"it goes on by itself when they have ended; a higher {limit.option}, or a lower max_output_tokens of the "
         "processor, lets more calls be made at once",
@@ -257,7 +259,7 @@ def _all_held(limit: _Limit, found: Spent, estimate: float) -> BudgetHeld:
     )
 
 
-def shortages(
+def list_exceeded(
     budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent], forecast: Forecast, items: int
 ) -> list[str]:
     """Return which budgets a run of so many items would reach, in words; empty when it fits.
@@ -265,19 +267,19 @@ def shortages(
     A run that reaches one is not refused: it waits there. `spent` holds the scopes of the day and the month.
     """
     if forecast.cost_usd is None and forecast.calls and budgets.limit_money(processor):
-        return [_unpriced(processor).message]
+        return [_price_unknown(processor).message]
     found = []
-    for limit in _limits(budgets, Payer("", 0, processor), at):
+    for limit in _list_limits(budgets, Payer("", 0, processor), at):
         used = spent.get(limit.scope, Spent())
-        needs = _needed(limit, forecast, items)
-        left = limit.most - (used.calls if limit.option == _CALLS else usd(used.cost + used.reserved))
+        needs = _forecast_need(limit, forecast, items)
+        left = limit.most - (used.calls if limit.option == _CALLS else to_usd(used.cost + used.reserved))
         if needs > left:
             what = f"{limit.option} in {limit.table} is {limit.most:g}"
             found.append(f"{what}: {max(left, 0.0):g} is left, and {needs:g} may be needed")
     return found
 
 
-def _needed(limit: _Limit, forecast: Forecast, items: int) -> float:
+def _forecast_need(limit: _Limit, forecast: Forecast, items: int) -> float:
     if limit.option == _CALLS:
         return forecast.calls
     cost = forecast.cost_usd or 0.0
@@ -287,8 +289,8 @@ def _needed(limit: _Limit, forecast: Forecast, items: int) -> float:
 def left_usd(budgets: Budgets, processor: str, at: float, spent: Mapping[str, Spent]) -> float | None:
     """Return how many US dollars one run may cost now; None when nothing limits it."""
     left = []
-    for limit in _limits(budgets, Payer("", 0, processor), at):
+    for limit in _list_limits(budgets, Payer("", 0, processor), at):
         if limit.option != _CALLS and limit.per != "item":
             used = spent.get(limit.scope, Spent())
-            left.append(limit.most - usd(used.cost + used.reserved))
+            left.append(limit.most - to_usd(used.cost + used.reserved))
     return max(min(left), 0.0) if left else None

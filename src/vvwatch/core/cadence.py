@@ -38,7 +38,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class ScanSchedule:
     """What scans have learnt; moments are epoch seconds, None for never.
 
     `calls` is what the last full listing took, `calls_per_hour` what all takes at this pace. `hot` are prefixes, the
@@ -58,7 +58,7 @@ class Learnt:
     covered: Sequence[Any] | None = None
 
     @classmethod
-    def of(cls, document: Mapping[str, Any] | None) -> Learnt:
+    def of(cls, document: Mapping[str, Any] | None) -> ScanSchedule:
         """As it was stored."""
         return cls(**{name: value for name, value in (document or {}).items() if name in cls.__slots__})
 
@@ -75,7 +75,7 @@ class Learnt:
             "covered": self.covered,
         }
 
-    def anew(self) -> Learnt:
+    def anew(self) -> ScanSchedule:
         """For an automation that stood still: its next listing is a full one, and like a first one."""
         return replace(self, full_at=None, next_full_at=None)
 
@@ -86,26 +86,30 @@ class Learnt:
         return not self.full_at <= now < self.next_full_at
 
 
-def after_full(pace: Pace, now: float, calls: int, hot: Mapping[str, str]) -> tuple[Learnt, float]:
+def after_full(pace: Pace, now: float, calls: int, hot: Mapping[str, str]) -> tuple[ScanSchedule, float]:
     """What a full listing taught that took `calls` and ended `now`; and the seconds to the next look."""
-    learnt = Learnt(now, now + pace.seconds, calls, _rate(calls, pace.seconds), stretched=False, hot=hot)
+    learnt = ScanSchedule(
+        now, now + pace.seconds, calls, _calls_per_hour(calls, pace.seconds), stretched=False, hot=hot
+    )
     budget = pace.calls_per_hour
     if budget is None or learnt.calls_per_hour <= budget:
         return learnt, pace.seconds
-    looks = len(ends(hot, pace))
+    looks = len(list_ends(hot, pace))
     polls = 0 < looks * _WORTH_POLLING <= calls
-    wait = _paid(calls, budget * (_FULL_SHARE if polls else 1.0))
-    learnt = replace(learnt, next_full_at=now + wait, calls_per_hour=_rate(calls, wait), stretched=True)
+    wait = _seconds_to_pay(calls, budget * (_FULL_SHARE if polls else 1.0))
+    learnt = replace(
+        learnt, next_full_at=now + wait, calls_per_hour=_calls_per_hour(calls, wait), stretched=True
+    )
     if not polls:
         return learnt, wait
     poll = _poll_wait(pace, budget, looks)
-    both = learnt.calls_per_hour + _rate(looks, poll)
+    both = learnt.calls_per_hour + _calls_per_hour(looks, poll)
     return replace(learnt, calls_per_hour=both), min(wait, poll)
 
 
 def after_poll(
-    learnt: Learnt, pace: Pace, now: float, calls: int, hot: Mapping[str, str]
-) -> tuple[Learnt, float]:
+    learnt: ScanSchedule, pace: Pace, now: float, calls: int, hot: Mapping[str, str]
+) -> tuple[ScanSchedule, float]:
     """As `after_full`, for a look at the ends."""
     full = max((learnt.next_full_at or now) - now, 0.0)
     if pace.calls_per_hour is None or not pace.polls:
@@ -116,7 +120,9 @@ def after_poll(
 def after_failure(pace: Pace, wait_seconds: float, calls: int) -> float:
     """Seconds until a look is tried again that would be after `wait_seconds`, were its requests for nothing."""
     return (
-        wait_seconds if pace.calls_per_hour is None else max(wait_seconds, _paid(calls, pace.calls_per_hour))
+        wait_seconds
+        if pace.calls_per_hour is None
+        else max(wait_seconds, _seconds_to_pay(calls, pace.calls_per_hour))
     )
 
 
@@ -125,7 +131,7 @@ def retry_pause(shortest_seconds: float, failures: int) -> float:
     return Patience(shortest_seconds, max(shortest_seconds, LONGEST_RETRY_SECONDS)).delay(failures)
 
 
-def ends(hot: Mapping[str, str], pace: Pace) -> dict[str, str]:
+def list_ends(hot: Mapping[str, str], pace: Pace) -> dict[str, str]:
     """The prefixes to look at, each from which key on: as many as the budget allows at each interval.
 
     The first of `hot` is the whole; what its look shows is not asked for again.
@@ -139,7 +145,7 @@ def ends(hot: Mapping[str, str], pace: Pace) -> dict[str, str]:
     return {whole: last, **dict(behind[:most])}
 
 
-def learnt_ends(hot: Mapping[str, str], whole: str, last: str, newest: Mapping[str, str]) -> dict[str, str]:
+def update_hot(hot: Mapping[str, str], whole: str, last: str, newest: Mapping[str, str]) -> dict[str, str]:
     """`hot` after a look: `last` is the last key it saw of the `whole` prefix, `newest` the last new key of folders.
 
     `newest` has the latest folder last; those outside the prefix, or equal to it, are in the whole already.
@@ -152,7 +158,7 @@ def learnt_ends(hot: Mapping[str, str], whole: str, last: str, newest: Mapping[s
     return {whole: max(last, hot.get(whole, "")), **dict(kept)}
 
 
-def note_new(newest: dict[str, str], keys: Iterable[str]) -> None:
+def note_new_keys(newest: dict[str, str], keys: Iterable[str]) -> None:
     """Note in which folders new keys came, the latest last; of no more than are of use."""
     for key in keys:
         folder = key[: key.rfind("/") + 1]
@@ -161,13 +167,13 @@ def note_new(newest: dict[str, str], keys: Iterable[str]) -> None:
             del newest[next(iter(newest))]
 
 
-def _paid(calls: float, calls_per_hour: float) -> float:
+def _seconds_to_pay(calls: float, calls_per_hour: float) -> float:
     return calls * _HOUR / calls_per_hour
 
 
-def _rate(calls: float, seconds: float) -> float:
+def _calls_per_hour(calls: float, seconds: float) -> float:
     return calls * _HOUR / seconds
 
 
 def _poll_wait(pace: Pace, budget: int, calls: int) -> float:
-    return max(pace.seconds, _paid(calls, budget * (1 - _FULL_SHARE)))
+    return max(pace.seconds, _seconds_to_pay(calls, budget * (1 - _FULL_SHARE)))

@@ -47,7 +47,7 @@ _TESTS: Final[Mapping[str, _Test]] = {
     "length_equals": lambda found, wanted: len(found) == wanted,
     "length_greater": lambda found, wanted: len(found) > wanted,
     "length_less": lambda found, wanted: len(found) < wanted,
-    "item_equals": lambda found, wanted: any(_alike(item, wanted) for item in found),
+    "item_equals": lambda found, wanted: any(_is_equal(item, wanted) for item in found),
     "item_contains": lambda found, wanted: any(isinstance(item, str) and wanted in item for item in found),
 }
 
@@ -66,23 +66,25 @@ class Condition:
 
     def holds(self, document: Mapping[str, Any]) -> bool:
         """Whether the document meets it."""
-        found = list(_at(document, self.field.split(".")))
+        found = list(_values_at(document, self.field.split(".")))
         if self.operator == "is_empty":
             return all(_is_nothing(value, self.type) for value in found)
         return any(self._meets(value) for value in found)
 
     def _meets(self, found: Any) -> bool:
         if self.type is not None:
-            return _has_type(found, self.type) and _TESTS[self.operator](_folded(found), self.value)
+            return _has_type(found, self.type) and _TESTS[self.operator](_fold_case(found), self.value)
         if isinstance(found, list) and self.operator in _OF_ONE_ITEM:
             return any(self._meets(item) for item in found if not isinstance(item, list))
         type_ = next((name for name in OPERATORS if _has_type(found, name)), "")
         wanted = _as_type(self.value, type_)
-        works = self.operator in OPERATORS.get(type_, ()) and _is_one(wanted, _wanted(self.operator, type_))
-        return works and _TESTS[self.operator](_folded(found), wanted)
+        works = self.operator in OPERATORS.get(type_, ()) and _is_one(
+            wanted, _describe_value(self.operator, type_)
+        )
+        return works and _TESTS[self.operator](_fold_case(found), wanted)
 
 
-def check(field: str, operator: str, type_: str | None, value: Any = None) -> Condition:
+def check_condition(field: str, operator: str, type_: str | None, value: Any = None) -> Condition:
     """The condition. Raises InvalidInput for an operator that does not work on the type, and for a wrong value.
 
     Without a type any operator will do, and any value that it can work with.
@@ -96,7 +98,7 @@ def check(field: str, operator: str, type_: str | None, value: Any = None) -> Co
     if not field.strip():
         raise InvalidInput("a condition needs a field", "name a key of the metadata, such as subject")
     _check_value(operator, type_, value)
-    return Condition(field.strip(), operator, type_, _folded(value))
+    return Condition(field.strip(), operator, type_, _fold_case(value))
 
 
 def all_hold(conditions: Iterable[Condition], document: Mapping[str, Any]) -> bool:
@@ -109,12 +111,12 @@ def _check_value(operator: str, type_: str | None, value: Any) -> None:
         if value is not None:
             raise InvalidInput(f"{operator} takes no value", "leave the value out")
         return
-    wanted = _wanted(operator, type_)
+    wanted = _describe_value(operator, type_)
     if not _is_one(value, wanted):
         raise InvalidInput(f"{operator} on {type_} needs another value", f"give {wanted}")
 
 
-def _wanted(operator: str, type_: str | None) -> str:
+def _describe_value(operator: str, type_: str | None) -> str:
     """What the value of a condition has to be, in words."""
     if operator in _EMPTINESS:
         return _NOTHING
@@ -165,18 +167,18 @@ def _is_whole(value: Any) -> bool:
     return _is_number(value) and (isinstance(value, int) or value.is_integer())
 
 
-def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
     """What stands at the path; a key that has dots itself is one of the ways to read it."""
     if not path:
         yield value
     elif isinstance(value, list):
         for item in value:
-            yield from _at(item, path)
+            yield from _values_at(item, path)
     elif isinstance(value, Mapping):
         for end in range(1, len(path) + 1):
             key = ".".join(path[:end])
             if key in value:
-                yield from _at(value[key], path[end:])
+                yield from _values_at(value[key], path[end:])
 
 
 def _has_type(value: Any, type_: str) -> bool:
@@ -202,18 +204,18 @@ def _is_blank(value: Any) -> bool:
     return not (value.strip() if isinstance(value, str) else value)
 
 
-def _folded(value: Any) -> Any:
+def _fold_case(value: Any) -> Any:
     """Texts as they are compared, also those in a list."""
     if isinstance(value, str):
         return value.casefold()
     return (
-        [_folded(item) if isinstance(item, str) else item for item in value]
+        [_fold_case(item) if isinstance(item, str) else item for item in value]
         if isinstance(value, list)
         else value
     )
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _is_equal(one: Any, other: Any) -> bool:
     """Equality of JSON, to which true is no number."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 

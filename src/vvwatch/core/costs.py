@@ -23,7 +23,7 @@ _ENDS: Final = {"": "the last key"}
 """What is supposed to be learnt where listings are stretched: that new keys come behind the last one."""
 
 
-class LearntBy(StrEnum):
+class Detection(StrEnum):
     """How changes are learnt of first."""
 
     EVENTS = "events"
@@ -41,7 +41,7 @@ class Watch:
 
     calls: int
     scan_seconds: float
-    learnt_by: LearntBy = LearntBy.LISTING
+    learnt_by: Detection = Detection.LISTING
     sweep_seconds: float = _HOUR
     settle_seconds: float = 0.0
     calls_per_hour: int | None = None
@@ -76,14 +76,14 @@ def calls_of(provider: str, objects: int) -> int:
     return 0 if at_once is None else max(ceil(objects / at_once), 1)
 
 
-def forecast(watch: Watch) -> Forecast:
+def forecast_calls(watch: Watch) -> Forecast:
     """What watching takes at the pace that is wanted, or at the one to which its budget stretches it."""
-    listens = watch.learnt_by is LearntBy.EVENTS
+    listens = watch.learnt_by is Detection.EVENTS
     wanted = max(watch.scan_seconds, watch.sweep_seconds) if listens else watch.scan_seconds
     pace = Pace(wanted, watch.calls_per_hour, watch.polls and not listens)
     learnt, look_seconds = after_full(pace, 0.0, watch.calls, _ENDS)
     every = learnt.next_full_at or wanted
-    early = {LearntBy.EVENTS: _EVENT_SECONDS, LearntBy.NOTICES: _NOTICE_SECONDS}
+    early = {Detection.EVENTS: _EVENT_SECONDS, Detection.NOTICES: _NOTICE_SECONDS}
     return Forecast(
         every_seconds=every,
         stretched=learnt.stretched,

@@ -59,10 +59,10 @@ def probe_pause(failures: int, delays: Sequence[float]) -> float | None:
 
 def check_transition(frm: str, to: DeliveryStatus) -> None:
     """Raises Conflict unless a delivery that is `frm` may become `to`."""
-    transitions.check(TRANSITIONS, DeliveryStatus(frm), to)
+    transitions.check_status(TRANSITIONS, DeliveryStatus(frm), to)
 
 
-def classify(status_code: int | None) -> Answer:
+def classify_status(status_code: int | None) -> Answer:
     """What a receiver's HTTP status means; None is no answer at all.
 
     Any 2xx is delivered, 410 asks never to be told again, all else (redirects too) may be retried.

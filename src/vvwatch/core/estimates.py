@@ -22,12 +22,12 @@ def segments_between(amount: Amount, settings: RunSettings) -> tuple[int, int]:
     """Into how many segments these media are cut at least and at most."""
     if amount.media_type == "image":
         return amount.count, amount.count
-    longest, shortest = _lengths(amount.media_type, settings)
+    longest, shortest = _segment_lengths(amount.media_type, settings)
     least = math.ceil(amount.seconds / longest)
     return max(least, amount.count), math.floor(amount.seconds / shortest) + amount.count
 
 
-def _lengths(media_type: str, settings: RunSettings) -> tuple[float, float]:
+def _segment_lengths(media_type: str, settings: RunSettings) -> tuple[float, float]:
     """How long a segment is at most, and at least but for the last of each item, in seconds."""
     is_audio = media_type == "audio"
     mode = settings.audio_segmentation_type if is_audio else settings.video_segmentation_type

@@ -50,7 +50,7 @@ _FIRST_SECOND: Final = -62_135_596_800.0
 _LAST_SECOND: Final = 253_402_300_799.0
 
 
-def iso(epoch: float) -> str:
+def to_iso(epoch: float) -> str:
     """A moment as `2026-01-01T00:00:00.123Z`; one outside the years 1 to 9999 becomes the nearest inside."""
     seconds = min(max(epoch, _FIRST_SECOND), _LAST_SECOND)
     moment = _EPOCH + timedelta(seconds=seconds)
@@ -74,7 +74,7 @@ def canonical_json(value: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def envelope(
+def build_envelope(
     event_id: str,
     event_type: str,
     data: Mapping[str, Any],
@@ -87,6 +87,6 @@ def envelope(
         "event": event_type,
         "data": dict(data),
         "api_version": API_VERSION,
-        "created_at": iso(created_at),
+        "created_at": to_iso(created_at),
     }
     return document if metadata is None else document | {"metadata": dict(metadata)}

@@ -66,9 +66,9 @@ QUEUE_TRANSITIONS: Final[Mapping[QueueStatus, frozenset[QueueStatus]]] = {
 def check_transition(frm: str, to: ExportStatus | QueueStatus) -> None:
     """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
     if isinstance(to, QueueStatus):
-        transitions.check(QUEUE_TRANSITIONS, QueueStatus(frm), to)
+        transitions.check_status(QUEUE_TRANSITIONS, QueueStatus(frm), to)
     else:
-        transitions.check(TRANSITIONS, ExportStatus(frm), to)
+        transitions.check_status(TRANSITIONS, ExportStatus(frm), to)
 
 
 def destination_key(base_path: str | None, subpath: str | None, export_id: str) -> str:

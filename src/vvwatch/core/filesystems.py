@@ -12,29 +12,29 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 
-def _kinds(*lines: str) -> frozenset[str]:
+def _split_kinds(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
 
-_NETWORK: Final = _kinds(
+_NETWORK: Final = _split_kinds(
     "nfs nfs3 nfs4 cifs smb2 smb3 smbfs ncpfs davfs davfs2 afs openafs auristorfs coda",
     "ceph glusterfs lustre beegfs fhgfs gpfs gfs gfs2 ocfs2 pvfs2 orangefs quobyte panfs wekafs cvfs acfs",
     "mfs moosefs lizardfs autofs",
 )
 """`autofs` stands for what is not mounted yet, which is nearly always a server's folder."""
-_OF_A_HOST: Final = _kinds("9p virtiofs vboxsf vmhgfs prl_fs fakeowner osxfs drvfs wslfs")
+_OF_A_HOST: Final = _split_kinds("9p virtiofs vboxsf vmhgfs prl_fs fakeowner osxfs drvfs wslfs")
 """Folders of the machine that runs this one as a guest."""
-_HOST_FUSE: Final = _kinds("vmhgfs-fuse grpcfuse osxfs")
-_LOCAL_FUSE: Final = _kinds(
+_HOST_FUSE: Final = _split_kinds("vmhgfs-fuse grpcfuse osxfs")
+_LOCAL_FUSE: Final = _split_kinds(
     "bindfs gocryptfs encfs cryfs securefs dislocker fuse-overlayfs overlayfs",
     "ntfs ntfs-3g lowntfs-3g exfat exfat-fuse ext2 fuse-ext2 apfs apfs-fuse hfsfuse zfs zfs-fuse",
     "squashfuse fuseiso archivemount lxcfs",
 )
-_POOLS: Final = _kinds("mergerfs mhddfs unionfs unionfs-fuse shfs")
+_POOLS: Final = _split_kinds("mergerfs mhddfs unionfs unionfs-fuse shfs")
 """Several disks as one folder: the kernel sees what goes through it, and not all of them can hold a database."""
-_MADE_UP_INODES: Final = _kinds("vfat msdos umsdos exfat davfs davfs2") | _OF_A_HOST
-_SMB: Final = _kinds("cifs smb2 smb3 smbfs")
-_LASTING_FUSE: Final = _kinds("glusterfs ceph ceph-fuse juicefs mfs moosefs lizardfs saunafs")
+_MADE_UP_INODES: Final = _split_kinds("vfat msdos umsdos exfat davfs davfs2") | _OF_A_HOST
+_SMB: Final = _split_kinds("cifs smb2 smb3 smbfs")
+_LASTING_FUSE: Final = _split_kinds("glusterfs ceph ceph-fuse juicefs mfs moosefs lizardfs saunafs")
 """Those whose servers keep a number for each file."""
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
@@ -89,7 +89,7 @@ class Mount(NamedTuple):
 
 def mounts_of(table: str) -> list[Mount]:
     """The mounts that a table tells of, in its order; a line that cannot be read is passed over."""
-    return [mount for line in table.splitlines() if (mount := _mount(line)) is not None]
+    return [mount for line in table.splitlines() if (mount := _parse_mount(line)) is not None]
 
 
 def mount_above(path: str, mounts: Iterable[Mount]) -> Mount | None:
@@ -110,16 +110,16 @@ def mount_of_device(major: int, minor: int, mounts: Iterable[Mount]) -> Mount | 
     return next((mount for mount in reversed(list(mounts)) if mount.device == device), None)
 
 
-def _mount(line: str) -> Mount | None:
+def _parse_mount(line: str) -> Mount | None:
     left, separator, right = line.partition(" - ")
     fields, rest = left.split(" "), right.split(" ")
     if not separator or len(fields) < 6:
         return None
     kind, source, options = [*rest, "", ""][:3]
-    return Mount(fields[2], _unescaped(fields[4]), kind, options, source, fields[3])
+    return Mount(fields[2], _unescape(fields[4]), kind, options, source, fields[3])
 
 
-def _unescaped(point: str) -> str:
+def _unescape(point: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), point)
 
 

@@ -20,7 +20,8 @@ __all__ = [
     "check_exclude",
     "check_pattern",
     "check_rules",
-    "explain",
+    "explain_if_known",
+    "explain_reason",
     "rules_of",
 ]
 
@@ -102,14 +103,14 @@ WORTH_KNOWING: Final = frozenset(
 _TEMPORARY_ENDINGS: Final = ("~", ".part", ".partial", ".crdownload", ".tmp", ".filepart", ".!qb")
 
 
-def explain(reason: Reason) -> str:
+def explain_reason(reason: Reason) -> str:
     """The reason as the second half of a sentence about the object."""
     return _SENTENCES[reason]
 
 
-def explain_known(reason: str) -> str:
+def explain_if_known(reason: str) -> str:
     """As `explain`, of a reason that was stored; the word itself where a newer vvwatch wrote it."""
-    return explain(Reason(reason)) if reason in _SENTENCES else reason
+    return explain_reason(Reason(reason)) if reason in _SENTENCES else reason
 
 
 class Verdict(NamedTuple):
@@ -123,7 +124,7 @@ class Verdict(NamedTuple):
 _ACCEPTED: Final = Verdict(accepted=True, reason=Reason.ACCEPTED, detail="")
 
 
-def _rejected(reason: Reason, detail: str = "") -> Verdict:
+def _reject(reason: Reason, detail: str = "") -> Verdict:
     return Verdict(accepted=False, reason=reason, detail=detail)
 
 
@@ -177,13 +178,13 @@ class ObjectFilter:
         """What becomes of `obj`: the first rule of `name_verdict` that rejects it, or else its size or class."""
         verdict = self.name_verdict(obj.key)
         if verdict.reason is Reason.FOLDER_MARKER and obj.key and obj.size_bytes:
-            return _rejected(Reason.FOLDER_WITH_CONTENT)
+            return _reject(Reason.FOLDER_WITH_CONTENT)
         if verdict.accepted and obj.size_bytes == 0:
-            return _rejected(Reason.ZERO_BYTE)
+            return _reject(Reason.ZERO_BYTE)
         if verdict.accepted and self._bounded:
             verdict = self._size_verdict(obj.size_bytes)
         if verdict.accepted and obj.archived:
-            return _rejected(Reason.ARCHIVED)
+            return _reject(Reason.ARCHIVED)
         return verdict
 
     def wants(self, obj: StorageObject) -> bool:
@@ -193,12 +194,12 @@ class ObjectFilter:
     def name_verdict(self, key: str) -> Verdict:
         """What the name alone decides: marker, prefix, depth, whose folder it is, patterns, type, encoding."""
         if not key or key.endswith("/"):
-            return _rejected(Reason.FOLDER_MARKER)
+            return _reject(Reason.FOLDER_MARKER)
         if not key.startswith(self.prefix):
-            return _rejected(Reason.OUTSIDE_PREFIX, self.prefix)
+            return _reject(Reason.OUTSIDE_PREFIX, self.prefix)
         rest = self._rest(key)
         if not self.recursive and "/" in rest:
-            return _rejected(Reason.NOT_DIRECT_CHILD)
+            return _reject(Reason.NOT_DIRECT_CHILD)
         return self._below(key, rest)
 
     def minds(self, key: str, reason: str) -> bool:
@@ -223,24 +224,24 @@ class ObjectFilter:
     def _below(self, key: str, rest: str) -> Verdict:
         name = base_name(key)
         if self._is_housekeeping(key):
-            return _rejected(Reason.HOUSEKEEPING)
+            return _reject(Reason.HOUSEKEEPING)
         if self._is_temporary(key, name):
-            return _rejected(Reason.TEMPORARY_NAME)
+            return _reject(Reason.TEMPORARY_NAME)
         if not self._glob.matches(rest or name, name):
-            return _rejected(Reason.PATTERN_MISMATCH, self.pattern)
+            return _reject(Reason.PATTERN_MISMATCH, self.pattern)
         for pattern, glob in self._excluded:
             if glob.matches(rest or name, name):
-                return _rejected(Reason.EXCLUDED, pattern)
+                return _reject(Reason.EXCLUDED, pattern)
         if media_type(name) is None:
-            return _unsupported(name)
-        return _ACCEPTED if key.isascii() or _is_text(key) else _rejected(Reason.UNDECODABLE_NAME)
+            return _reject_unsupported(name)
+        return _ACCEPTED if key.isascii() or _is_text(key) else _reject(Reason.UNDECODABLE_NAME)
 
     def _size_verdict(self, size_bytes: int) -> Verdict:
         least, most = self._sizes
         if least is not None and size_bytes < least:
-            return _rejected(Reason.TOO_SMALL, f"{size_bytes:,} of {least:,} bytes")
+            return _reject(Reason.TOO_SMALL, f"{size_bytes:,} of {least:,} bytes")
         if most is not None and size_bytes > most:
-            return _rejected(Reason.TOO_LARGE, f"{size_bytes:,} of {most:,} bytes")
+            return _reject(Reason.TOO_LARGE, f"{size_bytes:,} of {most:,} bytes")
         return _ACCEPTED
 
     def _is_housekeeping(self, key: str) -> bool:
@@ -257,10 +258,10 @@ class ObjectFilter:
         return hidden or name.startswith("~$") or name.lower().endswith(_TEMPORARY_ENDINGS)
 
 
-def _unsupported(name: str) -> Verdict:
+def _reject_unsupported(name: str) -> Verdict:
     if is_housekeeping_file(name):
-        return _rejected(Reason.HOUSEKEEPING)
-    return _rejected(Reason.UNSUPPORTED_MEDIA_TYPE, extension(name))
+        return _reject(Reason.HOUSEKEEPING)
+    return _reject(Reason.UNSUPPORTED_MEDIA_TYPE, extension(name))
 
 
 def rules_of(row: Any) -> tuple[Any, ...]:

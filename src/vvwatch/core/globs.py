@@ -37,10 +37,10 @@ class Glob:
     __slots__ = ("_name", "_paths")
 
     def __init__(self, pattern: str) -> None:
-        alternatives = [_segments(pattern, text) for text in _alternatives(pattern)]
+        alternatives = [_split_segments(pattern, text) for text in _expand_braces(pattern)]
         names = [segments[0] for segments in alternatives if len(segments) == 1]
-        self._name = _compiled(names) if names else None
-        self._paths = [_steps(segments) for segments in alternatives if len(segments) > 1]
+        self._name = _compile_segments(names) if names else None
+        self._paths = [_compile_steps(segments) for segments in alternatives if len(segments) > 1]
 
     def matches(self, path: str, name: str) -> bool:
         """Whether the object at `path` (relative to the prefix) with the base name `name` is meant."""
@@ -49,12 +49,12 @@ class Glob:
         if not self._paths:
             return False
         names = [segment for segment in path.split("/") if segment]
-        return any(_walks(steps, names) for steps in self._paths)
+        return any(_walk_steps(steps, names) for steps in self._paths)
 
     def matches_all_below(self, folder: str) -> bool:
         """Whether everything below the folder at this path is meant, however deep."""
         names = [segment for segment in folder.split("/") if segment]
-        return any(steps[-1] is None and _walks(steps, names) for steps in self._paths)
+        return any(steps[-1] is None and _walk_steps(steps, names) for steps in self._paths)
 
 
 def check_pattern(pattern: str) -> None:
@@ -65,13 +65,13 @@ def check_pattern(pattern: str) -> None:
 def compile_cost(pattern: str) -> int:
     """Return about how many microseconds it takes to compile `pattern`; 0 for one that cannot be used."""
     try:
-        alternatives = _alternatives(pattern)
+        alternatives = _expand_braces(pattern)
     except InvalidInput:
         return 0
     return sum(_ALTERNATIVE_COST + len(text) for text in alternatives)
 
 
-def _alternatives(pattern: str) -> list[str]:
+def _expand_braces(pattern: str) -> list[str]:
     """The patterns without braces that `pattern` stands for."""
     if not 0 < len(pattern) <= MAX_PATTERN_CHARACTERS:
         message = f"a pattern has 1 to {MAX_PATTERN_CHARACTERS} characters, not {len(pattern)}"
@@ -93,19 +93,19 @@ def _alternatives(pattern: str) -> list[str]:
     return alternatives
 
 
-def _segments(pattern: str, text: str) -> list[str]:
+def _split_segments(pattern: str, text: str) -> list[str]:
     """The path segments of one alternative; a single one means that it matches the base name."""
     segments = text.split("/")
     if not segments[0] or not segments[-1]:
         raise InvalidInput(f"{pattern!r} starts or ends with a slash, so no object can match", _HINT)
     if "." in segments or ".." in segments:
         raise InvalidInput(f"{pattern!r} has a '.' or '..' segment, so no object can match", _HINT)
-    tokens = [_tokens(pattern, segment) for segment in segments if segment]
+    tokens = [_split_tokens(pattern, segment) for segment in segments if segment]
     tokens[-1] = _either_case(tokens[-1])
     return ["".join(segment) for segment in tokens]
 
 
-def _tokens(pattern: str, segment: str) -> list[str]:
+def _split_tokens(pattern: str, segment: str) -> list[str]:
     """The characters, escaped characters and classes of one segment."""
     tokens = _TOKEN.findall(segment)
     if "".join(tokens) != segment:
@@ -126,34 +126,34 @@ def _either_case(segment: list[str]) -> list[str]:
     dots = [position for position, token in enumerate(segment) if token in {".", "\\."}]
     if not dots:
         return segment
-    return [*segment[: dots[-1]], *(_both(token) for token in segment[dots[-1] :])]
+    return [*segment[: dots[-1]], *(_match_both_cases(token) for token in segment[dots[-1] :])]
 
 
-def _both(token: str) -> str:
+def _match_both_cases(token: str) -> str:
     if token[0] == "[":
-        return f"{token[:-1]}{''.join(_swapped(item) for item in _ITEM.findall(token[1:-1]))}]"
+        return f"{token[:-1]}{''.join(_swap_case(item) for item in _ITEM.findall(token[1:-1]))}]"
     letter = token[-1]
     return f"[{letter}{letter.swapcase()}]" if letter.isascii() and letter.isalpha() else token
 
 
-def _swapped(item: str) -> str:
+def _swap_case(item: str) -> str:
     """The other case of the letters in one member of a class, as ranges."""
     ends = ((max(item[0], first), min(item[-1], last)) for first, last in ("AZ", "az"))
     return "".join(f"{low}-{high}".swapcase() for low, high in ends if low <= high)
 
 
-def _compiled(segments: Sequence[str]) -> Matches:
+def _compile_segments(segments: Sequence[str]) -> Matches:
     """Whether a name matches one of `segments`."""
     expressions, _ = glob.translate(segments, flags=_FLAGS)
     return re.compile("|".join(expressions)).fullmatch
 
 
-def _steps(segments: Sequence[str]) -> list[Matches | None]:
+def _compile_steps(segments: Sequence[str]) -> list[Matches | None]:
     """A matcher per segment; None stands for `**`."""
-    return [None if segment == "**" else _compiled([segment]) for segment in segments]
+    return [None if segment == "**" else _compile_segments([segment]) for segment in segments]
 
 
-def _walks(steps: Sequence[Matches | None], names: Sequence[str]) -> bool:
+def _walk_steps(steps: Sequence[Matches | None], names: Sequence[str]) -> bool:
     """Whether `steps` lead exactly through `names`.
 
     When a step fails, only the latest `**` may take one name more: so the work is bounded by steps times
@@ -162,7 +162,7 @@ def _walks(steps: Sequence[Matches | None], names: Sequence[str]) -> bool:
     step = name = retry_name = 0
     retry_step: int | None = None
     while name < len(names):
-        matcher = steps[step] if step < len(steps) else _never
+        matcher = steps[step] if step < len(steps) else _match_nothing
         if matcher is None:
             retry_step, retry_name = step + 1, name
             step += 1
@@ -176,5 +176,5 @@ def _walks(steps: Sequence[Matches | None], names: Sequence[str]) -> bool:
     return all(matcher is None for matcher in steps[step:])
 
 
-def _never(_name: str) -> bool:
+def _match_nothing(_name: str) -> bool:
     return False

@@ -60,12 +60,12 @@ FILE_TRANSITIONS: Final[Mapping[FileStatus, frozenset[FileStatus]]] = {
 def check_transition(frm: str, to: ImportStatus | FileStatus) -> None:
     """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
     if isinstance(to, FileStatus):
-        transitions.check(FILE_TRANSITIONS, FileStatus(frm), to)
+        transitions.check_status(FILE_TRANSITIONS, FileStatus(frm), to)
     else:
-        transitions.check(TRANSITIONS, ImportStatus(frm), to)
+        transitions.check_status(TRANSITIONS, ImportStatus(frm), to)
 
 
-def outcome(total: int, imported: int, failed: int, skipped: int) -> tuple[ImportStatus, str]:
+def job_outcome(total: int, imported: int, failed: int, skipped: int) -> tuple[ImportStatus, str]:
     """How a job whose files have all ended ends, and the event that tells it.
 
     It fails only when it had files to import and every one of them failed; skipped files are no failure.

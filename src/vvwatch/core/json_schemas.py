@@ -29,56 +29,56 @@ def check_json_schema(schema: Any) -> None:
     _check_size(schema)
     _check_tables(schema)
     _check_names(schema)
-    _compiled(schema)
+    _compile(schema)
 
 
-def misfit(schema: Any, sample: Any) -> str | None:
+def find_misfit(schema: Any, sample: Any) -> str | None:
     """Return why `schema` is none, or `sample` does not fit it; None when it does. Nothing is fetched.
 
     A schema can be made so that this takes for ever: whoever got it from outside needs a way to end it.
     """
     try:
         check_json_schema(schema)
-        _compiled(schema).validate(sample)
+        _compile(schema).validate(sample)
     except InvalidInput as refused:
         return refused.message[:_LONGEST_REASON]
     except ValidationError as error:
-        return f"${_place(error.instance_path)}: {error.message}"[:_LONGEST_REASON]
+        return f"${_describe_place(error.instance_path)}: {error.message}"[:_LONGEST_REASON]
     return None
 
 
-def _compiled(schema: dict[str, Any]) -> Draft202012Validator:
+def _compile(schema: dict[str, Any]) -> Draft202012Validator:
     """Return what holds values against the schema; patterns and references are looked at on the way."""
     try:
         return Draft202012Validator(schema, offline=True)
     except ValidationError as error:
-        place = _place(error.instance_path).removeprefix(".") or "its root"
+        place = _describe_place(error.instance_path).removeprefix(".") or "its root"
         raise InvalidInput(f"not a JSON Schema: {place}: {error.message}"[:_LONGEST_REASON]) from error
     except (ReferencingError, ValueError) as error:
         raise InvalidInput(f"not a JSON Schema: {error}"[:_LONGEST_REASON]) from error
 
 
-def _place(path: list[str | int]) -> str:
+def _describe_place(path: list[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
 
 
 def _check_size(schema: dict[str, Any]) -> None:
     """Depth comes first: what is nested too deeply cannot even be written."""
-    if _depth(schema) > _DEEPEST:
+    if _measure_depth(schema) > _DEEPEST:
         raise InvalidInput(f"a JSON Schema may have {_DEEPEST} levels, and this has more", "make it flatter")
-    if (length := _length(schema)) > _LONGEST:
+    if (length := _measure_length(schema)) > _LONGEST:
         what = f"a JSON Schema may have {_LONGEST:,} characters, and this has {length:,}"
         raise InvalidInput(what, "ask for fewer fields, in several prompts")
 
 
 def _check_names(schema: dict[str, Any]) -> None:
     """Fields are addressed by paths such as scene.people[].name, so no name may hold what divides them."""
-    for name in _names(schema):
+    for name in _iter_names(schema):
         if not name or _NOT_IN_NAMES & set(name):
             raise InvalidInput(f"{name[:100]!r} cannot be the name of a field", "leave out . [ and ]")
 
 
-def _names(schema: dict[str, Any]) -> Iterator[str]:
+def _iter_names(schema: dict[str, Any]) -> Iterator[str]:
     """Return the names of all fields, in whatever part of the schema."""
     waiting: list[Any] = [schema]
     while waiting:
@@ -94,7 +94,7 @@ def _names(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_tables(schema: dict[str, Any]) -> None:
-    for table in _tables(schema):
+    for table in _iter_tables(schema):
         types = table.get("type")
         if isinstance(types, list) and len(types) > _MOST_TYPES and {*map(type, types)} != {str}:
             raise InvalidInput(f"not a JSON Schema: `type` may name {_MOST_TYPES} types")
@@ -106,21 +106,21 @@ def _check_tables(schema: dict[str, Any]) -> None:
                 )
 
 
-def _tables(value: Any) -> Iterator[dict[str, Any]]:
+def _iter_tables(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
-    for item in _inner(value):
-        yield from _tables(item)
+    for item in _inner_values(value):
+        yield from _iter_tables(item)
 
 
-def _depth(value: Any) -> int:
+def _measure_depth(value: Any) -> int:
     depth, level = 0, [value]
     while level and depth <= _DEEPEST:
-        depth, level = depth + 1, [item for outer in level for item in _inner(outer)]
+        depth, level = depth + 1, [item for outer in level for item in _inner_values(outer)]
     return depth
 
 
-def _length(schema: dict[str, Any]) -> int:
+def _measure_length(schema: dict[str, Any]) -> int:
     try:
         return len(json.dumps(schema, allow_nan=False))
     except (TypeError, ValueError):
@@ -128,7 +128,7 @@ def _length(schema: dict[str, Any]) -> int:
         raise InvalidInput("a JSON Schema holds nothing that JSON cannot", hint) from None
 
 
-def _inner(value: Any) -> list[Any]:
+def _inner_values(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []

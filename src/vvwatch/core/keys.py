@@ -25,7 +25,7 @@ class Scope(StrEnum):
 _RANKS: Final[dict[str, int]] = {scope: rank for rank, scope in enumerate(Scope)}
 
 
-def allows(granted: Iterable[str], needed: Scope) -> bool:
+def allows_scope(granted: Iterable[str], needed: Scope) -> bool:
     """Whether one of the `granted` scopes is `needed` or above it; an unknown scope grants nothing."""
     return any(_RANKS.get(scope, -1) >= _RANKS[needed] for scope in granted)
 
@@ -37,11 +37,11 @@ def format_key(randomness: bytes) -> str:
     return _START + randomness.hex()
 
 
-def valid_format(text: str) -> bool:
+def has_valid_format(text: str) -> bool:
     """Whether `text` can be a key at all."""
     return _FORM.fullmatch(text) is not None
 
 
-def digest(key: str) -> str:
+def digest_key(key: str) -> str:
     """What is stored of a key: its SHA-256 in hex. Keys are random, so there is nothing to guess."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -25,7 +25,7 @@ class Diff:
     """How many keys were recorded with exactly the listed version."""
 
 
-def diff(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]]) -> Diff:
+def diff_listing(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]]) -> Diff:
     """`listed` held against `recorded` pairs of key and version.
 
     `recorded` need hold only the pairs whose key lies in `listed`. An object listed twice counts once, with
@@ -43,7 +43,7 @@ def diff(listed: Sequence[StorageObject], recorded: Collection[tuple[str, str]])
     keys = len(set(map(_key, listed)))
     if not unknown:
         return Diff([], [], keys)
-    return _sorted_out(listed, unknown, versions, keys)
+    return _match_versions(listed, unknown, versions, keys)
 
 
 def _without_same(unknown: list[StorageObject], recorded: Collection[tuple[str, str]]) -> list[StorageObject]:
@@ -63,7 +63,7 @@ def _without_same(unknown: list[StorageObject], recorded: Collection[tuple[str, 
     ]
 
 
-def joined(differences: Iterable[Diff]) -> Diff:
+def join_diffs(differences: Iterable[Diff]) -> Diff:
     """One difference for several listings; an object that is new in two of them counts once, as the last has it."""
     created: dict[str, StorageObject] = {}
     modified: dict[str, StorageObject] = {}
@@ -75,7 +75,7 @@ def joined(differences: Iterable[Diff]) -> Diff:
     return Diff(list(created.values()), list(modified.values()), known)
 
 
-def _sorted_out(
+def _match_versions(
     listed: Sequence[StorageObject],
     unknown: list[StorageObject],
     versions: Mapping[str, str],

@@ -68,12 +68,12 @@ class Address:
 
 def s3_address(bucket: str, endpoint_url: str = "") -> Address:
     """Of a bucket of S3 itself, or of the compatible store at `endpoint_url`."""
-    return _bucket("s3", bucket, endpoint_url)
+    return _bucket_address("s3", bucket, endpoint_url)
 
 
 def gcs_address(bucket: str, endpoint_url: str = "") -> Address:
     """Of a bucket of Google Cloud Storage itself, or of the store at `endpoint_url`."""
-    return _bucket("gs", bucket, endpoint_url)
+    return _bucket_address("gs", bucket, endpoint_url)
 
 
 def azure_address(storage_account: str, container: str, endpoint_url: str = "") -> Address:
@@ -98,7 +98,7 @@ def addresses_of(provider: str, location: Mapping[str, Any]) -> tuple[Address, .
     return tuple(dict.fromkeys(found))
 
 
-def _bucket(scheme: str, bucket: str, endpoint_url: str) -> Address:
+def _bucket_address(scheme: str, bucket: str, endpoint_url: str) -> Address:
     """Equal names of buckets of two stores never meet."""
     if endpoint_url:
         return Address(f"{endpoint_url.rstrip('/')}/{bucket}/", encoded=True)

@@ -36,10 +36,10 @@ class Usage:
         cost = self.cost_usd
         if cost is not None:
             cost = None if math.isnan(cost) else min(max(cost, 0.0), _MOST_USD)
-        return Usage(_tokens(self.input_tokens), _tokens(self.output_tokens), cost)
+        return Usage(_bound_tokens(self.input_tokens), _bound_tokens(self.output_tokens), cost)
 
 
-def _tokens(count: int) -> int:
+def _bound_tokens(count: int) -> int:
     return min(max(count, 0), _MOST_TOKENS)
 
 
@@ -78,7 +78,7 @@ class Forecast:
     cost_usd: float | None = 0.0
 
 
-def together(forecasts: Iterable[Forecast]) -> Forecast:
+def sum_forecasts(forecasts: Iterable[Forecast]) -> Forecast:
     """Return the sum; its cost is unknown where one of them is."""
     each = list(forecasts)
     costs = [forecast.cost_usd for forecast in each if forecast.cost_usd is not None]

@@ -122,17 +122,19 @@ class Reach(StrEnum):
     NEVER = "never"
 
 
-def reach(address: Address, allow_networks: tuple[Network, ...] = ()) -> Reach:
+def classify_address(address: Address, allow_networks: tuple[Network, ...] = ()) -> Reach:
     """Where `address` leads, and what IPv4 address a system or a router may make of it.
 
     `ALLOWED` is what only `allow_networks` permits. Nothing permits `NEVER`.
     """
-    meant = tuple(_meant(address))
-    if any(_within(each, _NEVER) for each in (address, *meant)) or not _AGENTS.isdisjoint(_hidden(address)):
+    meant = tuple(_embedded_addresses(address))
+    if any(_is_within(each, _NEVER) for each in (address, *meant)) or not _AGENTS.isdisjoint(
+        _hidden_addresses(address)
+    ):
         return Reach.NEVER
     if all(map(_is_public, meant)):
         return Reach.PUBLIC
-    allowed = all(_is_public(each) or _within(each, allow_networks) for each in meant)
+    allowed = all(_is_public(each) or _is_within(each, allow_networks) for each in meant)
     return Reach.ALLOWED if allowed else Reach.PRIVATE
 
 
@@ -142,7 +144,7 @@ def is_loopback(address: str) -> bool:
         found = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(each.is_loopback for each in _meant(found))
+    return all(each.is_loopback for each in _embedded_addresses(found))
 
 
 def parse_network(text: str) -> Network:
@@ -173,7 +175,7 @@ class AddressPolicy:
 
     def reach(self, address: str) -> Reach:
         """Where a number leads, as a resolver gives it. Raises ValueError for what is no number."""
-        return reach(ip_address(address.partition("%")[0]), self.allow_networks)
+        return classify_address(ip_address(address.partition("%")[0]), self.allow_networks)
 
     def reach_of_host(self, host: str) -> Reach:
         """Where a host leads as far as its spelling tells: `PUBLIC` for names that have to be resolved."""
@@ -191,7 +193,7 @@ PUBLIC_ONLY: Final = AddressPolicy()
 """On https, to public addresses, and nowhere else."""
 
 
-def _within(address: Address, networks: tuple[Network, ...]) -> bool:
+def _is_within(address: Address, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)
 
 
@@ -202,18 +204,18 @@ def _is_subnet(network: Network, other: Network) -> bool:
 def _is_public(address: Address) -> bool:
     """Whether it is a host's on the Internet: IPv6 beyond 2000::/3 is not given out."""
     is_unicast = isinstance(address, IPv4Address) or address in _UNICAST
-    return is_unicast and not _within(address, _SPECIAL)
+    return is_unicast and not _is_within(address, _SPECIAL)
 
 
-def _meant(address: Address) -> Iterator[Address]:
+def _embedded_addresses(address: Address) -> Iterator[Address]:
     """What a connection to `address` may reach: what IPv4 address it carries, and itself unless it only carries."""
     if isinstance(address, IPv4Address):
         yield address
         return
-    if not _within(address, _TRANSPARENT):
+    if not _is_within(address, _TRANSPARENT):
         yield address
     number = int(address)
-    if _within(address, _LOW_32_BITS) and number > 1:
+    if _is_within(address, _LOW_32_BITS) and number > 1:
         yield IPv4Address(number & 0xFFFF_FFFF)
     if address.sixtofour is not None:
         yield address.sixtofour
@@ -222,7 +224,7 @@ def _meant(address: Address) -> Iterator[Address]:
         yield IPv4Address(~number & 0xFFFF_FFFF)
 
 
-def _hidden(address: Address) -> Iterator[IPv4Address]:
+def _hidden_addresses(address: Address) -> Iterator[IPv4Address]:
     """Each IPv4 address that a NAT64 with a prefix of its own (RFC 6052) or ISATAP could find in `address`."""
     if isinstance(address, IPv4Address):
         return

@@ -16,7 +16,7 @@ _ALWAYS_TOO_FEW: Final = 10
 _highest: Final = attrgetter("highest")
 
 
-class Stretch(NamedTuple):
+class KeySpan(NamedTuple):
     """A part of a ledger that was seen: the first and the last key of it, and how many rows."""
 
     lowest: str
@@ -24,7 +24,7 @@ class Stretch(NamedTuple):
     rows: int
 
 
-class Presence:
+class SeenKeys:
     """Which keys of a ledger were seen, in whatever order: it forgets none, and takes a few for seen that were not.
 
     Of `expected` keys it takes at most one in sixteen so, and more when more come. `salt` decides which: with another
@@ -38,7 +38,7 @@ class Presence:
         self._table = bytearray(bits >> 3)
         self._mask = bits - 1
         self._salt = salt | 1  # multiplied by another odd number, other keys meet
-        self._stretches: list[Stretch] = []
+        self._stretches: list[KeySpan] = []
         self._covered: list[tuple[str, str]] = []
         self._reach: tuple[list[str], list[str]] | None = None
 
@@ -51,7 +51,7 @@ class Presence:
         """Note that every key of the ledger from `lowest` to `highest` was seen, of which it has so many rows."""
         self._covered.append((lowest, highest))
         self._reach = None
-        self._stretches.append(Stretch(lowest, highest, rows))
+        self._stretches.append(KeySpan(lowest, highest, rows))
 
     def add(self, keys: Collection[str], rows: int) -> None:
         """Note `keys`, of which the ledger has so many rows."""
@@ -60,7 +60,7 @@ class Presence:
             place = (hash(key) * salt >> _LOW_BITS) & mask
             table[place >> 3] |= 1 << (place & 7)
         if keys:
-            self._stretches.append(Stretch(min(keys), max(keys), rows))
+            self._stretches.append(KeySpan(min(keys), max(keys), rows))
 
     def absent(self, keys: Iterable[str]) -> set[str]:
         """Those of `keys` that were certainly not seen."""
@@ -71,7 +71,7 @@ class Presence:
             if not table[(place := (hash(key) * salt >> _LOW_BITS) & mask) >> 3] & (1 << (place & 7))
         }
         if self._reach is None:
-            self._reach = _reach(self._covered)
+            self._reach = _merge_covered(self._covered)
         lowest, highest = self._reach
         return {
             key for key in unmarked if not (place := bisect_right(lowest, key)) or highest[place - 1] < key
@@ -79,16 +79,16 @@ class Presence:
 
     def at_least(self) -> int:
         """How many different rows were certainly seen; all of them where those that came together lay apart."""
-        return apart(self._stretches)
+        return most_disjoint_rows(self._stretches)
 
 
-def _reach(covered: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _merge_covered(covered: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """The beginnings of what is covered, and how far it reaches that begins there or before."""
     in_order = sorted(covered)
     return [lowest for lowest, _ in in_order], list(accumulate((highest for _, highest in in_order), max))
 
 
-def apart(stretches: Iterable[Stretch]) -> int:
+def most_disjoint_rows(stretches: Iterable[KeySpan]) -> int:
     """The most rows that some of these stretches hold of which no two overlap: so many differ for certain."""
     ends: list[str] = []
     best = [0]
@@ -99,7 +99,7 @@ def apart(stretches: Iterable[Stretch]) -> int:
     return best[-1]
 
 
-def doubt(listed: int, seen: int, missing: int) -> str:
+def explain_doubt(listed: int, seen: int, missing: int) -> str:
     """Why a whole listing proves nothing about what it lacks; empty when it does.
 
     `listed` objects came at all; of the live ones `seen` were among them, and `missing` were not.

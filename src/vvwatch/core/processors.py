@@ -56,7 +56,7 @@ class ProcessorInfo:
         }
 
 
-def undone(not_done: Mapping[str, str] | None) -> dict[str, Any]:
+def explain_undone(not_done: Mapping[str, str] | None) -> dict[str, Any]:
     """Return what a result says of transcription and image embedding: false with the reason where it is not done.
 
     Null means that nobody asked, or that nothing is known of its own success.

@@ -12,7 +12,7 @@ _ONE: Final = re.compile(r"bytes=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", re.IG
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ByteRange:
     """`length` bytes from `start` on."""
 
     start: int
@@ -27,7 +27,7 @@ class NoSuchRange(InvalidInput):
     """Raised when no byte is in the range that was asked for."""
 
 
-def stretch(header: str | None, size_bytes: int) -> Stretch | None:
+def parse_range(header: str | None, size_bytes: int) -> ByteRange | None:
     """The one stretch of `size_bytes` that the header Range asks for; None where all of it is the answer.
 
     That is so for several ranges, too, and for what cannot be understood. Raises NoSuchRange.
@@ -36,14 +36,14 @@ def stretch(header: str | None, size_bytes: int) -> Stretch | None:
     if asked is None or asked[1] == asked[2] == "":
         return None
     if not asked[1]:
-        return _within(max(0, size_bytes - int(asked[2])), size_bytes - 1, size_bytes, int(asked[2]))
+        return _clip_range(max(0, size_bytes - int(asked[2])), size_bytes - 1, size_bytes, int(asked[2]))
     last = int(asked[2]) if asked[2] else size_bytes - 1
     if asked[2] and last < int(asked[1]):
         return None
-    return _within(int(asked[1]), min(last, size_bytes - 1), size_bytes, 1)
+    return _clip_range(int(asked[1]), min(last, size_bytes - 1), size_bytes, 1)
 
 
-def _within(first: int, last: int, size_bytes: int, wanted: int) -> Stretch:
+def _clip_range(first: int, last: int, size_bytes: int, wanted: int) -> ByteRange:
     if first >= size_bytes or not wanted:
         raise NoSuchRange(f"there are {size_bytes:,} bytes, and none in the range", "ask for all of it")
-    return Stretch(first, last - first + 1)
+    return ByteRange(first, last - first + 1)

@@ -13,7 +13,7 @@ _DELIVERY_JITTER: Final = 0.1
 _MOST_DOUBLINGS: Final = 60
 
 
-def backoff(attempt: int, *, base_seconds: float, cap_seconds: float, sample: float) -> float:
+def backoff_seconds(attempt: int, *, base_seconds: float, cap_seconds: float, sample: float) -> float:
     """Seconds to wait after `attempt` failures came before this one (0 at first), doubling up to the cap.
 
     The result lies in [half, whole) of that by `sample` in [0, 1), so that waiters do not return all at once.

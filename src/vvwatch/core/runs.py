@@ -88,9 +88,9 @@ ITEM_TRANSITIONS: Final[Mapping[ItemStatus, frozenset[ItemStatus]]] = {
 def check_transition(frm: str, to: RunStatus | ItemStatus) -> None:
     """Raises Conflict unless what is `frm` may become `to`; the type of `to` says which machine is meant."""
     if isinstance(to, ItemStatus):
-        transitions.check(ITEM_TRANSITIONS, ItemStatus(frm), to)
+        transitions.check_status(ITEM_TRANSITIONS, ItemStatus(frm), to)
     else:
-        transitions.check(TRANSITIONS, RunStatus(frm), to)
+        transitions.check_status(TRANSITIONS, RunStatus(frm), to)
 
 
 EVENTS: Final[Mapping[RunStatus, str]] = {
@@ -118,7 +118,7 @@ class ItemEnding:
     message: str | None = None
 
 
-def ending(result: ProcessingResult) -> ItemEnding:
+def item_ending(result: ProcessingResult) -> ItemEnding:
     """Return how an item ends of which this was found."""
     errors = [segment.error for segment in result.segments if segment.error is not None]
     failed = (
@@ -141,7 +141,7 @@ def _all_failed(errors: Sequence[str]) -> str:
     return f"all of its {len(errors)} segments failed, the first: {errors[0]}"
 
 
-def outcome(total: int, completed: int, partial: int, failed: int) -> RunStatus:
+def run_outcome(total: int, completed: int, partial: int, failed: int) -> RunStatus:
     """How a run whose items have all ended ends.
 
     `completed`, `partial` and `failed` count items; a run without items has completed.
@@ -153,11 +153,11 @@ def outcome(total: int, completed: int, partial: int, failed: int) -> RunStatus:
     return RunStatus.COMPLETED
 
 
-def corrected(status: RunStatus, total: int, completed: int, partial: int, failed: int) -> RunStatus:
+def corrected_status(status: RunStatus, total: int, completed: int, partial: int, failed: int) -> RunStatus:
     """How a run stands after one of its items came out better than before.
 
     One that goes on, or was cancelled, stands as it did.
     """
     if status in TERMINAL - {RunStatus.CANCELLED}:
-        return outcome(total, completed, partial, failed)
+        return run_outcome(total, completed, partial, failed)
     return status

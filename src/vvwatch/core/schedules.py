@@ -16,6 +16,6 @@ def scan_seconds(quiet_seconds: float) -> float:
     return _PUBLIC.get(quiet_seconds, usual)
 
 
-def jittered(seconds: float, fraction: float, sample: float) -> float:
+def jitter_seconds(seconds: float, fraction: float, sample: float) -> float:
     """`seconds`, moved by up to `fraction` of it to either side; `sample` in [0, 1) says where."""
     return seconds * (1 + fraction * (2 * sample - 1))

@@ -46,7 +46,7 @@ class Span(NamedTuple):
 _Mark = tuple[str, float | None]
 
 
-def plan(
+def plan_spans(
     media_type: MediaType,
     duration_seconds: float,
     settings: RunSettings,
@@ -60,29 +60,29 @@ def plan(
     `smart` cuts video at its shots; `content_aware` cuts at silences, in video moved to a shot change close by,
     and at the shots where a video has no silences. Raises ValueError for `fixed` without a length.
     """
-    duration = _milliseconds(duration_seconds)
+    duration = _to_milliseconds(duration_seconds)
     if media_type == "image" or duration <= 0:
         return (Span(0.0, 0.0, "start", None),)
     is_audio = media_type == "audio"
     mode = settings.audio_segmentation_type if is_audio else settings.video_segmentation_type
     if mode == "fixed":
-        return _every(
+        return _cut_fixed(
             duration, settings.audio_segment_duration if is_audio else settings.video_segment_duration
         )
-    pauses = snapped(silences, shots, duration_seconds) if mode == "content_aware" else ()
-    return _tiled(duration, pauses or shots)
+    pauses = snap_boundaries(silences, shots, duration_seconds) if mode == "content_aware" else ()
+    return _tile_spans(duration, pauses or shots)
 
 
-def snapped(
+def snap_boundaries(
     silences: Iterable[Silence], shots: Sequence[Boundary], duration_seconds: float
 ) -> tuple[Boundary, ...]:
     """A boundary for each silence between two sounds: at the strongest shot change within it, else in its middle."""
-    within = (s for s in silences if _milliseconds(s.start_time) > 0 and s.end_time < duration_seconds)
+    within = (s for s in silences if _to_milliseconds(s.start_time) > 0 and s.end_time < duration_seconds)
     ordered = sorted(shots)
-    return tuple(_snap(silence, ordered) for silence in within)
+    return tuple(_snap_boundary(silence, ordered) for silence in within)
 
 
-def _snap(silence: Silence, shots: Sequence[Boundary]) -> Boundary:
+def _snap_boundary(silence: Silence, shots: Sequence[Boundary]) -> Boundary:
     first = bisect_left(shots, silence.start_time - _SNAP_SECONDS, key=lambda shot: shot.at_seconds)
     last = bisect_right(shots, silence.end_time + _SNAP_SECONDS, key=lambda shot: shot.at_seconds)
     strongest = max(shots[first:last], key=lambda shot: shot.strength, default=None)
@@ -90,29 +90,29 @@ def _snap(silence: Silence, shots: Sequence[Boundary]) -> Boundary:
     return Boundary(at, "silence", silence.end_time - silence.start_time)
 
 
-def _every(duration: int, length_seconds: int | None) -> tuple[Span, ...]:
+def _cut_fixed(duration: int, length_seconds: int | None) -> tuple[Span, ...]:
     if not length_seconds:
         raise ValueError("fixed segments need a length")
     marks: dict[int, _Mark] = dict.fromkeys(range(0, duration, length_seconds * 1000), ("interval", None))
-    return _spans(duration, marks | {0: ("start", None)})
+    return _to_spans(duration, marks | {0: ("start", None)})
 
 
-def _tiled(duration: int, boundaries: Iterable[Boundary]) -> tuple[Span, ...]:
+def _tile_spans(duration: int, boundaries: Iterable[Boundary]) -> tuple[Span, ...]:
     marks: dict[int, _Mark] = {0: ("start", None)}
-    for at, boundary in _kept(duration, boundaries).items():
+    for at, boundary in _select_boundaries(duration, boundaries).items():
         marks[at] = (boundary.cause, None if boundary.cause == "silence" else boundary.strength)
     for start, end in list(pairwise([*sorted(marks), duration])):
-        marks.update((at, ("length", None)) for at in _divided(start, end))
-    return _spans(duration, marks)
+        marks.update((at, ("length", None)) for at in _divide_evenly(start, end))
+    return _to_spans(duration, marks)
 
 
-def _kept(duration: int, boundaries: Iterable[Boundary]) -> dict[int, Boundary]:
+def _select_boundaries(duration: int, boundaries: Iterable[Boundary]) -> dict[int, Boundary]:
     """The boundaries that stand, by millisecond: a stronger one wins over its neighbours closer than the minimum."""
-    minimum = _milliseconds(MINIMUM_SECONDS)
+    minimum = _to_milliseconds(MINIMUM_SECONDS)
     taken = [0, duration]
     kept = {}
     for boundary in sorted(boundaries, key=lambda b: (-b.strength, b.at_seconds)):
-        at = _milliseconds(boundary.at_seconds)
+        at = _to_milliseconds(boundary.at_seconds)
         place = bisect_left(taken, at)
         if 0 < at < duration and at - taken[place - 1] >= minimum and taken[place] - at >= minimum:
             taken.insert(place, at)
@@ -120,15 +120,15 @@ def _kept(duration: int, boundaries: Iterable[Boundary]) -> dict[int, Boundary]:
     return kept
 
 
-def _divided(start: int, end: int) -> list[int]:
-    parts = -(-(end - start) // _milliseconds(MAXIMUM_SECONDS))
+def _divide_evenly(start: int, end: int) -> list[int]:
+    parts = -(-(end - start) // _to_milliseconds(MAXIMUM_SECONDS))
     return [start + (end - start) * part // parts for part in range(1, parts)]
 
 
-def _spans(duration: int, marks: dict[int, _Mark]) -> tuple[Span, ...]:
+def _to_spans(duration: int, marks: dict[int, _Mark]) -> tuple[Span, ...]:
     edges = [*sorted(marks), duration]
     return tuple(Span(start / 1000, end / 1000, *marks[start]) for start, end in pairwise(edges))
 
 
-def _milliseconds(seconds: float) -> int:
+def _to_milliseconds(seconds: float) -> int:
     return round(seconds * 1000)

@@ -15,7 +15,7 @@ class Sighting(NamedTuple):
     since: float
 
 
-def sight(previous: Sighting | None, obj: StorageObject, monotonic: float) -> Sighting:
+def note_sighting(previous: Sighting | None, obj: StorageObject, monotonic: float) -> Sighting:
     """The sighting after `obj` was seen at `monotonic`: it starts anew when anything moved.
 
     `changed_at` is compared, never measured against a clock: a file may carry any time of its own.
@@ -25,11 +25,11 @@ def sight(previous: Sighting | None, obj: StorageObject, monotonic: float) -> Si
     return Sighting(obj.version, obj.changed_at, monotonic)
 
 
-def remaining(sighting: Sighting, settle_seconds: float, monotonic: float) -> float:
+def remaining_seconds(sighting: Sighting, settle_seconds: float, monotonic: float) -> float:
     """Seconds until the file is settled if it stays as it is; 0 when it is."""
     return max(0.0, sighting.since + settle_seconds - monotonic)
 
 
-def settled(sighting: Sighting, settle_seconds: float, monotonic: float) -> bool:
+def is_settled(sighting: Sighting, settle_seconds: float, monotonic: float) -> bool:
     """Whether the file has stood still for `settle_seconds`."""
-    return remaining(sighting, settle_seconds, monotonic) == 0.0
+    return remaining_seconds(sighting, settle_seconds, monotonic) == 0.0

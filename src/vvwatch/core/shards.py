@@ -42,17 +42,17 @@ class Course(NamedTuple):
         return max(evenly, self.pages - self.entered)
 
 
-def split(folders: Sequence[str], course: Course, at_once: int) -> list[str]:
+def split_prefixes(folders: Sequence[str], course: Course, at_once: int) -> list[str]:
     """Prefixes to list `at_once` instead of what covers all `folders`; none when that does not pay."""
     to_come = course.pages_to_come(folders)
     if to_come < _WORTH_PAGES:
         return []
     most = min(int(course.pages + to_come) // _PAGES_A_GROUP, _MOST_GROUPS)
-    parts = groups(folders, max(2 * at_once, most))
+    parts = group_folders(folders, max(2 * at_once, most))
     return parts if len(parts) > 1 else []
 
 
-def groups(folders: Iterable[str], most: int) -> list[str]:
+def group_folders(folders: Iterable[str], most: int) -> list[str]:
     """At most `most` prefixes, the fullest first, so that each folder starts with exactly one of them.
 
     A group is the common beginning of its folders; the fullest are parted first, as long as there is room. `most`
@@ -63,20 +63,20 @@ def groups(folders: Iterable[str], most: int) -> list[str]:
     whole: list[str] = []
     while pending:
         _, low, high = heappop(pending)
-        parts = _parts(names, low, high)
+        parts = _split_names(names, low, high)
         if len(whole) + len(pending) + len(parts) > most:
             parts = [(low, high)]
         if len(parts) == 1:
-            whole.append(_beginning(names[low], names[high - 1]))
+            whole.append(_common_prefix(names[low], names[high - 1]))
             continue
         for start, end in parts:
             heappush(pending, (start - end, start, end))
     return whole
 
 
-def _parts(names: Sequence[str], low: int, high: int) -> list[tuple[int, int]]:
+def _split_names(names: Sequence[str], low: int, high: int) -> list[tuple[int, int]]:
     """The stretches of sorted names that differ where the first of them differ; one when a name begins all others."""
-    depth = len(_beginning(names[low], names[high - 1]))
+    depth = len(_common_prefix(names[low], names[high - 1]))
     if len(names[low]) == depth:
         return [(low, high)]
     parts = []
@@ -87,7 +87,7 @@ def _parts(names: Sequence[str], low: int, high: int) -> list[tuple[int, int]]:
     return parts
 
 
-def _beginning(first: str, last: str) -> str:
+def _common_prefix(first: str, last: str) -> str:
     """What both have in common at their start."""
     pairs = enumerate(zip(first, last, strict=False))
     length = next((place for place, (one, other) in pairs if one != other), min(len(first), len(last)))

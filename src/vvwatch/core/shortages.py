@@ -68,37 +68,37 @@ def shortage_in(error: BaseException) -> MachineShortage | None:
 
     Of descriptors, memory and threads alone: a full disk may be that of a store.
     """
-    for each in _chain(error):
+    for each in _iter_causes(error):
         if isinstance(each, MachineShortage):
             return each
         lack = _lack_of(each)
         if lack is not None:
-            return _shortage(lack, each)
+            return _to_shortage(lack, each)
     return None
 
 
-def not_started(error: OSError, program: str) -> MachineShortage:
+def start_failed(error: OSError, program: str) -> MachineShortage:
     """Return why the operating system did not start one of our processes."""
     lack = {**_ANYWHERE, **_ROOMS, errno.EAGAIN: _PROCESSES}.get(error.errno or 0)
     if lack is not None:
-        return _shortage(lack, error)
+        return _to_shortage(lack, error)
     return MachineShortage(f"{_NO_START.what}: {program!r}: {error.strerror}", _NO_START.hint)
 
 
-def not_begun(what: str) -> MachineShortage:
+def startup_failed(what: str) -> MachineShortage:
     """Return that one of our processes was started and ended before it had opened a file."""
     return MachineShortage(f"{_NO_START.what}: {what}", _NO_START.hint)
 
 
-def no_folder(error: OSError) -> MachineShortage:
+def folder_missing(error: OSError) -> MachineShortage:
     """Return why one of our working folders cannot be made."""
-    return own_shortage(error) or _shortage(_OWN_FOLDER, error)
+    return own_shortage(error) or _to_shortage(_OWN_FOLDER, error)
 
 
 def own_shortage(error: OSError) -> MachineShortage | None:
     """Return the shortage that an error of our own files and folders tells of; None when it tells of none."""
     lack = {**_ANYWHERE, **_ROOMS}.get(error.errno or 0)
-    return None if lack is None else _shortage(lack, error)
+    return None if lack is None else _to_shortage(lack, error)
 
 
 def too_busy(what: str) -> MachineShortage:
@@ -106,14 +106,14 @@ def too_busy(what: str) -> MachineShortage:
     return MachineShortage(f"{_BUSY.what}: {what}", _BUSY.hint)
 
 
-def killed() -> MachineShortage:
+def report_killed() -> MachineShortage:
     """Return that the kernel ended a process for want of memory, which may be that process's own doing."""
     shortage = MachineShortage(_KILLED.what, _KILLED.hint)
     shortage.is_suspect = True
     return shortage
 
 
-def remedy(code: str, message: str) -> str:
+def find_remedy(code: str, message: str) -> str:
     """What an operator can do about the shortage with this code and message."""
     if code == SpoolFull.code:
         return _SPOOL_HINT
@@ -128,12 +128,12 @@ def _lack_of(error: BaseException) -> Lack | None:
     return _ANYWHERE.get(error.errno or 0) if isinstance(error, OSError) else None
 
 
-def _shortage(lack: Lack, error: BaseException) -> MachineShortage:
+def _to_shortage(lack: Lack, error: BaseException) -> MachineShortage:
     said = getattr(error, "strerror", None) or str(error)
     return MachineShortage(f"{lack.what} ({said})" if said else lack.what, lack.hint)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _iter_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, what led to it, and the parts of groups."""
     seen: set[int] = set()
     waiting = [error]

@@ -6,6 +6,6 @@ import hashlib
 import hmac
 
 
-def sign(secret: str, body: bytes) -> str:
+def sign_body(secret: str, body: bytes) -> str:
     """`sha256=` and the hex HMAC-SHA256 of exactly the bytes sent; the whole secret is the key."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()

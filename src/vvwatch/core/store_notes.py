@@ -45,7 +45,7 @@ _SENTENCES: Final[Mapping[Oddity, str]] = {
 """Each is a sentence of its own, for a log line, a finding of the doctor and the test of a connector."""
 
 
-def say(oddity: str) -> str:
+def describe_oddity(oddity: str) -> str:
     """The sentence that says what the store does; the word itself where a newer vvwatch wrote it."""
     return _SENTENCES[Oddity(oddity)] if oddity in _SENTENCES else oddity
 

@@ -12,7 +12,7 @@ WHOLE_FAILED: Final = "whole_failed"
 """What a tally calls items of which only what is said of the whole is missing."""
 
 
-def tallied(tally: Mapping[str, Any] | None, media_type: str, **more: float) -> dict[str, Any] | None:
+def count_in_tally(tally: Mapping[str, Any] | None, media_type: str, **more: float) -> dict[str, Any] | None:
     """The tally with so many `more` of these of a type. None, which is that of a run that keeps none, stays None."""
     if tally is None:
         return None

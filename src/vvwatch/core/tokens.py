@@ -24,36 +24,36 @@ _VERSION: Final = "v1"
 _EXPIRES_AT: Final = "expires_at"
 
 
-def mint(secret: bytes, claims: Mapping[str, Any], expires_at: float) -> str:
+def mint_token(secret: bytes, claims: Mapping[str, Any], expires_at: float) -> str:
     """The token of these claims, until `expires_at` (epoch seconds). Raises InvalidInput when it is too long."""
-    signed = f"{_VERSION}.{_encoded(canonical_json({**claims, _EXPIRES_AT: expires_at}))}"
-    token = f"{signed}.{_signature(secret, signed)}"
+    signed = f"{_VERSION}.{_encode(canonical_json({**claims, _EXPIRES_AT: expires_at}))}"
+    token = f"{signed}.{_sign(secret, signed)}"
     if len(token) > LONGEST:
         raise InvalidInput(f"a token has {LONGEST:,} characters at most, this one {len(token):,}")
     return token
 
 
-def verify(secrets: Sequence[bytes], token: str, now: float) -> dict[str, Any]:
+def verify_token(secrets: Sequence[bytes], token: str, now: float) -> dict[str, Any]:
     """What the token was made for, if it was made with one of `secrets` and has not expired. Raises TokenRefused."""
     signed, _, signature = token.rpartition(".")
     whole = len(token) <= LONGEST and token.isascii() and signed.startswith(f"{_VERSION}.")
-    if not whole or not any(hmac.compare_digest(_signature(each, signed), signature) for each in secrets):
+    if not whole or not any(hmac.compare_digest(_sign(each, signed), signature) for each in secrets):
         raise TokenRefused("the token is not one of this server", "ask for a new address")
-    claims = _claims(signed.removeprefix(f"{_VERSION}."))
+    claims = _read_claims(signed.removeprefix(f"{_VERSION}."))
     if now >= claims.pop(_EXPIRES_AT):
         raise TokenRefused("the token has expired", "ask for a new address")
     return claims
 
 
-def _signature(secret: bytes, signed: str) -> str:
-    return _encoded(hmac.new(secret, signed.encode(), hashlib.sha256).digest())
+def _sign(secret: bytes, signed: str) -> str:
+    return _encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest())
 
 
-def _encoded(data: bytes) -> str:
+def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _claims(text: str) -> dict[str, Any]:
+def _read_claims(text: str) -> dict[str, Any]:
     """What was signed can be read: nobody but `mint` has signed it."""
     try:
         claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

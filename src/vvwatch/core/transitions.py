@@ -11,7 +11,7 @@ from vvwatch.errors import Conflict
 Status = TypeVar("Status", bound=StrEnum)
 
 
-def check(table: Mapping[Status, frozenset[Status]], frm: Status, to: Status) -> None:
+def check_status(table: Mapping[Status, frozenset[Status]], frm: Status, to: Status) -> None:
     """Raises Conflict unless `table` leads from `frm` to `to`."""
     if to not in table[frm]:
         allowed = ", ".join(sorted(table[frm])) or "nothing: it is final"

@@ -72,7 +72,7 @@ def file_name(given: str, mime_type: str = "") -> str:
     At most 200 bytes long. Where it has no extension of a format, `mime_type` gives one. Raises InvalidInput when
     neither names a format.
     """
-    name = _plain(given)
+    name = _base_name(given)
     if media_type(name) is None:
         of_type = _OF_TYPES.get(mime_type.partition(";")[0].strip().lower())
         if of_type is None:
@@ -81,7 +81,7 @@ def file_name(given: str, mime_type: str = "") -> str:
             )
         name = f"{name or 'upload'}.{of_type}"
     suffix = extension(name)
-    return f"{_shortened(name[: -len(suffix) - 1], _MOST_NAME_BYTES - len(suffix) - 1)}.{suffix}"
+    return f"{_shorten(name[: -len(suffix) - 1], _MOST_NAME_BYTES - len(suffix) - 1)}.{suffix}"
 
 
 def title_of(name: str) -> str:
@@ -89,12 +89,12 @@ def title_of(name: str) -> str:
     return name.rpartition(".")[0][:_MOST_TITLE].strip() or name[:_MOST_TITLE]
 
 
-def _plain(given: str) -> str:
+def _base_name(given: str) -> str:
     """The last part of a path of any system, without dots in front: it is neither hidden nor a step upwards."""
     last = given.replace("\\", "/").rpartition("/")[2]
     seen = "".join(character for character in last if unicodedata.category(character) not in _UNSEEN)
     return unicodedata.normalize("NFC", seen).strip().lstrip(". ")
 
 
-def _shortened(text: str, most_bytes: int) -> str:
+def _shorten(text: str, most_bytes: int) -> str:
     return text.encode()[:most_bytes].decode(errors="ignore")

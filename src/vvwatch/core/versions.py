@@ -34,7 +34,7 @@ def is_same_version(one: str, other: str) -> bool:
         return True
     if not (one.startswith(_NO_INODE) or other.startswith(_NO_INODE)):
         return False
-    ours, theirs = _parts(one), _parts(other)
+    ours, theirs = _split_version(one), _split_version(other)
     if ours is None or theirs is None or ours[0] != theirs[0]:
         return False
     return ours[1] == theirs[1] or any(
@@ -49,7 +49,7 @@ def names_by_time(version: str, modified_at: float, size_bytes: int) -> bool:
     return timed is not None and (int(timed[1]), int(timed[2])) == (modified_at // 1, size_bytes)
 
 
-def _parts(version: str) -> tuple[int, int] | None:
+def _split_version(version: str) -> tuple[int, int] | None:
     """Size and time; None for what is no version of a file."""
     fields = version.removeprefix(_NO_INODE).rsplit("-", 2)[-2:]
     try:

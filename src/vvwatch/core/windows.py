@@ -53,7 +53,7 @@ def close_reason(
     return CloseReason.QUIET if quiet_first else CloseReason.MAX_WAIT
 
 
-def healed(opened_at: float, last_change_at: float, now: float) -> tuple[float, float]:
+def clamp_to_now(opened_at: float, last_change_at: float, now: float) -> tuple[float, float]:
     """`opened_at` and `last_change_at`, neither in the future: a clock that went back holds no window open.
 
     With the result the window is due at most its `max_wait_seconds` after `now`. A sound clock changes nothing.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vvwatch.config import CloudConnector, Config
 from vvwatch.config.lines import key_lines, nearest_line
 from vvwatch.errors import ConfigInvalid, InvalidInput, Problem
-from vvwatch.providers.gcs.credentials import checked_credentials
+from vvwatch.providers.gcs.credentials import validate_credentials
 
 
 def check_credentials(config: Config) -> None:
@@ -23,7 +23,7 @@ def _find_problems(config: Config) -> Iterator[Problem]:
             continue
         endpoint_url = connector.endpoint_url or config.storage.gcs.endpoint_url
         try:
-            checked_credentials(secret.reveal(), any_token_uri=bool(endpoint_url))
+            validate_credentials(secret.reveal(), any_token_uri=bool(endpoint_url))
         except InvalidInput as error:
             yield problem_at(config, ("connectors", name, "credentials_file"), error)
 

@@ -13,7 +13,7 @@ from vvwatch.store.db.ownership import Ownership
 
 def write_private(path: Path, text: str) -> None:
     """Create or replace `path` atomically, with mode 0600."""
-    private_files.replace(path, f"{text}\n".encode())
+    private_files.replace_private(path, f"{text}\n".encode())
 
 
 @asynccontextmanager

@@ -77,5 +77,5 @@ class Forecaster:
         forecast = self._processors[name].forecast(workload, prompt, settings)
         known = self._budgets, name, SystemClock().now(), _NOTHING
         return Work(
-            name, items, self._media_seconds, forecast, tuple(budgets.shortages(*known, forecast, items))
+            name, items, self._media_seconds, forecast, tuple(budgets.list_exceeded(*known, forecast, items))
         )

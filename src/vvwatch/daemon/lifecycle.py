@@ -183,7 +183,7 @@ class Supervisor:
         write_private(components.config.state_dir / "address", where)
         note_key_source(components.config, self._options.environ)
         self._state.ready = True
-        collector.relax()
+        collector.relax_collector()
         self._notifier.ready(f"ready on {where}")
         components.telemetry.emit("daemon.ready", address=where, version=__version__)
         self._options.announce(f"vvwatch {__version__} ready on {where}")

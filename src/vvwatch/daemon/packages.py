@@ -12,7 +12,7 @@ from vvwatch.errors import ConfigInvalid, InvalidInput
 
 def check_packages(config: Config) -> None:
     """Raise ConfigInvalid, naming what needs a missing package and the command that installs it."""
-    missing = {loc: extra for loc, extra in _list_needed(config) if extras.missing_package(extra)}
+    missing = {loc: extra for loc, extra in _list_needed(config) if extras.find_missing_package(extra)}
     if missing:
         raise ConfigInvalid(
             tuple(problem_at(config, loc, _missing_error(extra)) for loc, extra in missing.items())
@@ -30,6 +30,6 @@ def _list_needed(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _missing_error(extra: str) -> InvalidInput:
     return InvalidInput(
-        f"needs the package {extras.missing_package(extra)}, which is not installed",
+        f"needs the package {extras.find_missing_package(extra)}, which is not installed",
         extras.install_command(extra),
     )

@@ -15,7 +15,7 @@ import anyio.to_thread
 from vvwatch.config import CloudConnector, Config, LocalConnector, ids
 from vvwatch.config import Connector as DeclaredConnector
 from vvwatch.config.models import Automation
-from vvwatch.core.costs import Forecast, LearntBy, Watch, calls_of, forecast
+from vvwatch.core.costs import Detection, Forecast, Watch, calls_of, forecast_calls
 from vvwatch.core.durations import parse_duration
 from vvwatch.core.filters import ObjectFilter
 from vvwatch.daemon.forecasting import USUAL_SECONDS, Forecaster, Work
@@ -49,7 +49,7 @@ class Planned:
 
     name: str
     automation: Automation
-    learnt_by: LearntBy
+    learnt_by: Detection
     size: Size | None = None
     forecast: Forecast | None = None
     work: Work | None = None
@@ -116,7 +116,7 @@ class _Planner:
             usd_per_call=storage.capabilities.list_usd,
         )
         work = self._forecaster.work(automation, size.objects)
-        return Planned(name, automation, learnt_by, size, forecast(watch), work)
+        return Planned(name, automation, learnt_by, size, forecast_calls(watch), work)
 
     def _row(self, name: str) -> Connector:
         """Return the connector as the database would."""
@@ -170,8 +170,8 @@ async def _count_objects(storage: Storage, automation: Automation) -> Size:
     return found
 
 
-def _learning_of(connector: DeclaredConnector) -> LearntBy:
+def _learning_of(connector: DeclaredConnector) -> Detection:
     if isinstance(connector, LocalConnector):
-        return LearntBy.LISTING if connector.shared else LearntBy.NOTICES
+        return Detection.LISTING if connector.shared else Detection.NOTICES
     events = isinstance(connector, CloudConnector) and connector.events is not None
-    return LearntBy.EVENTS if events else LearntBy.LISTING
+    return Detection.EVENTS if events else Detection.LISTING

@@ -31,9 +31,9 @@ def prepare_state_dir(path: Path) -> Prepared:
     write to it.
     """
     try:
-        private_files.make_folder(path)
+        private_files.make_private_folder(path)
         probe = path / ".writable"
-        os.close(private_files.create_again(probe))
+        os.close(private_files.recreate_private(probe))
         probe.unlink()
         closed = [*_close_to_others(path, str(path)), *_close_entries(path)]
     except OSError as error:

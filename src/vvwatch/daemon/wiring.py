@@ -12,7 +12,7 @@ from typing import Protocol
 
 from vvwatch.config import Config
 from vvwatch.config.processors import PaidProcessor, budgets_of
-from vvwatch.core.absence import EVERYWHERE
+from vvwatch.core.absence import ANY_PLACE
 from vvwatch.core.budgets import Budgets
 from vvwatch.core.connections import ConnectionLimits, affordable_connections
 from vvwatch.core.processors import NOBODY
@@ -387,7 +387,7 @@ def report_database(telemetry: Telemetry, error: StoreUnavailable | None) -> Non
 
 def _folder_identity(connector: Connector) -> str | None:
     """Return what identifies the folder: a bucket that answers is always the same, a mount may change."""
-    return place_of(Path(connector.settings["root"])) if connector.provider == "local" else EVERYWHERE
+    return place_of(Path(connector.settings["root"])) if connector.provider == "local" else ANY_PLACE
 
 
 def _report_failure(telemetry: Telemetry, job: Job | None, error: Exception) -> None:

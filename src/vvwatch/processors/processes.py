@@ -21,7 +21,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
-from vvwatch.core.shortages import no_folder
+from vvwatch.core.shortages import folder_missing
 
 _Args = TypeVarTuple("_Args")
 
@@ -42,7 +42,7 @@ def _make_folder(work_dir: Path, prefix: str) -> Path:
         work_dir.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=prefix, dir=work_dir))
     except OSError as error:
-        raise no_folder(error) from error
+        raise folder_missing(error) from error
 
 
 def _remove_folder(folder: Path) -> None:

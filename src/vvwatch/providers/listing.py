@@ -52,7 +52,7 @@ class Lister(Protocol):
         ...
 
 
-def moments(
+def row_times(
     day: Callable[[str], float], days: Iterable[str], minutes: Iterable[str], seconds: Iterable[str]
 ) -> Iterator[float]:
     """Of each row the epoch seconds: when its day began, by `day`, and its time (`23:59` and `59`, without zone).
@@ -66,13 +66,13 @@ def moments(
         raise ValueError(f"{error} is no time") from None
 
 
-def long_etag(key: str) -> Irregularity:
+def report_long_etag(key: str) -> Irregularity:
     """Return the irregularity of an object that cannot be told apart from others of its key."""
     detail = f"the ETag in the store's listing is longer than {MOST_ETAG_CHARACTERS:,} characters"
     return Irregularity(key, Reason.INCOMPLETE_ENTRY, detail)
 
 
-def long_key(key: str, limit: str) -> Irregularity:
+def report_long_key(key: str, limit: str) -> Irregularity:
     """Return the irregularity of a key beyond `limit`, which is the store's own."""
     return Irregularity(
         key, Reason.KEY_TOO_LONG, f"its key has more than the {limit} that a request can name"
@@ -108,20 +108,20 @@ class Continuations:
         return StorageUnavailable(f"{self._what} cannot be listed: {why}", hint)
 
 
-def cut(page: ListedPage) -> list[Page]:
+def split_page(page: ListedPage) -> list[Page]:
     """The page as pages of the port; the first of them has its calls."""
-    pages = [Page(objects) for objects in _pieces(page.objects)]
-    irregular = [replace(each, key=_shortened(each.key)) for each in page.irregular]
-    pages += [Page((), pieces) for pieces in _pieces(irregular)]
+    pages = [Page(objects) for objects in _split_entries(page.objects)]
+    irregular = [replace(each, key=_shorten_key(each.key)) for each in page.irregular]
+    pages += [Page((), pieces) for pieces in _split_entries(irregular)]
     first = replace(pages[0], calls=page.calls) if pages else Page((), calls=page.calls)
     return [first, *pages[1:]]
 
 
-def _shortened(key: str) -> str:
+def _shorten_key(key: str) -> str:
     """The beginning and the end of a key that is too long to be kept: the prefix and the extension still tell."""
     half = _MOST_KEY_CHARACTERS // 2
     return key if len(key) <= _MOST_KEY_CHARACTERS else f"{key[: half - 1]}…{key[-half:]}"
 
 
-def _pieces(entries: Sequence[_T]) -> list[Sequence[_T]]:
+def _split_entries(entries: Sequence[_T]) -> list[Sequence[_T]]:
     return [entries[start : start + PAGE_ENTRIES] for start in range(0, len(entries), PAGE_ENTRIES)]

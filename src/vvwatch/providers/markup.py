@@ -15,11 +15,11 @@ _MOST_TAGS: Final = 1_000_000
 """A page of Azure's 5,000 blobs has a third of them."""
 
 
-def element_of(text: str) -> Element:
+def parse_xml(text: str) -> Element:
     """Return the root of the XML in `text`. Raises ValueError."""
     parser = XMLParser()  # noqa: S314  # without a DOCTYPE there are no entities to expand
     try:
-        for piece in _pieces(text):
+        for piece in _split_text(text):
             parser.feed(piece)
         root: Element = parser.close()
     except ParseError as error:
@@ -27,11 +27,11 @@ def element_of(text: str) -> Element:
     return root
 
 
-def events_of(text: str) -> Iterator[tuple[str, Element]]:
+def iter_xml_events(text: str) -> Iterator[tuple[str, Element]]:
     """Return the start and the end of each element of the XML in `text`. Raises ValueError."""
     parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
     try:
-        for piece in _pieces(text):
+        for piece in _split_text(text):
             parser.feed(piece)
             yield from parser.read_events()  # type: ignore[misc]
         parser.close()
@@ -39,7 +39,7 @@ def events_of(text: str) -> Iterator[tuple[str, Element]]:
         raise ValueError(f"no XML: {error}") from None
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _split_text(text: str) -> Iterator[str]:
     if "<!DOCTYPE" in text:
         raise ValueError("it declares a document type")
     if text.count("<") > _MOST_TAGS:

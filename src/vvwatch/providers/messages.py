@@ -14,14 +14,14 @@ LARGEST_BYTES: Final = (1 << 63) - 1
 _EXCERPT_CHARACTERS: Final = 500
 
 
-class Told(NamedTuple):
+class ParsedMessage(NamedTuple):
     """What a message tells: events, or why it is refused; neither when there is nothing to do about it."""
 
     events: tuple[ObjectEvent, ...]
     refusal: Refusal | None = None
 
 
-class Unusable(Exception):
+class UnusableMessage(Exception):
     """Raised while a message is read, for one that is `malformed` or `foreign`. It does not leave the sources."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -29,16 +29,16 @@ class Unusable(Exception):
         self.reason = reason
 
 
-def told_by(read: Callable[[], tuple[ObjectEvent, ...]], text: str) -> Told:
+def parse_or_refuse(read: Callable[[], tuple[ObjectEvent, ...]], text: str) -> ParsedMessage:
     """What `read` makes of a message; where that is unusable the refusal, with the beginning of `text`, printable."""
     try:
-        return Told(read())
-    except Unusable as unusable:
+        return ParsedMessage(read())
+    except UnusableMessage as unusable:
         excerpt = "".join(each if each.isprintable() else " " for each in text[:_EXCERPT_CHARACTERS])
-        return Told((), Refusal(unusable.reason, str(unusable), excerpt))
+        return ParsedMessage((), Refusal(unusable.reason, str(unusable), excerpt))
 
 
-def told_by_each(
+def parse_each(
     items: Iterable[Any], read: Callable[[Any], tuple[ObjectEvent, ...]]
 ) -> tuple[ObjectEvent, ...]:
     """What the items of one message tell: a message that tells of ours and of others counts as ours.
@@ -46,26 +46,26 @@ def told_by_each(
     Raises Unusable, rather that of a malformed item, when nothing is told and one was refused.
     """
     events: list[ObjectEvent] = []
-    refused: list[Unusable] = []
+    refused: list[UnusableMessage] = []
     for item in items:
         try:
             events += read(item)
-        except Unusable as unusable:
+        except UnusableMessage as unusable:
             refused.append(unusable)
     if refused and not events:
         raise min(refused, key=lambda each: each.reason != "malformed")
     return tuple(events)
 
 
-def mapping(outer: Any, name: str) -> dict[str, Any]:
+def require_mapping(outer: Any, name: str) -> dict[str, Any]:
     """The object at `name` in `outer`. Raises Unusable."""
     inner = outer.get(name) if isinstance(outer, dict) else None
     if not isinstance(inner, dict):
-        raise Unusable("malformed", f"it has no {name}")
+        raise UnusableMessage("malformed", f"it has no {name}")
     return inner
 
 
-def moment(text: object) -> float | None:
+def parse_time(text: object) -> float | None:
     """The ISO 8601 time in `text` as epoch seconds; None for what is none, or has no zone."""
     try:
         at = datetime.fromisoformat(text) if isinstance(text, str) else None

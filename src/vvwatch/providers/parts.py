@@ -15,18 +15,18 @@ async def read_parts(source: Path, part_bytes: int) -> AsyncGenerator[bytes]:
     Nothing is open between two parts: who stops half-way need not close it.
     """
     start = 0
-    while part := await to_thread.run_sync(_read, source, start, part_bytes):
+    while part := await to_thread.run_sync(_read_part, source, start, part_bytes):
         start += len(part)
         yield part
 
 
-def _read(source: Path, start: int, length: int) -> bytes:
+def _read_part(source: Path, start: int, length: int) -> bytes:
     with source.open("rb") as file:
         file.seek(start)
         return file.read(length)
 
 
-def digested(source: Path) -> tuple[int, str]:
+def digest_file(source: Path) -> tuple[int, str]:
     """How many bytes a file has, and their SHA-256 in hex; blocks."""
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")

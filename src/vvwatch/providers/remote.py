@@ -37,11 +37,11 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Capabilities, Excerpt, Page, WriteResult
 from vvwatch.providers.digests import StatedDigests, new_digest
-from vvwatch.providers.listing import ListedPage, cut
-from vvwatch.providers.parts import digested
-from vvwatch.providers.sharding import sharded
+from vvwatch.providers.listing import ListedPage, split_page
+from vvwatch.providers.parts import digest_file
+from vvwatch.providers.sharding import list_sharded
 from vvwatch.providers.spool import Spool, SpoolFile
-from vvwatch.providers.unanswered import Hanging, TooSlow, entered, in_time
+from vvwatch.providers.unanswered import NoResponse, ResponseTooSlow, enter_in_time, read_in_time
 
 _EXCERPT_BYTES: Final = 4 << 20
 """How much of the start, and of the end, tells what an object is."""
@@ -144,10 +144,10 @@ class RemoteStorage(ABC):
     ) -> AsyncIterator[Page]:
         """As `Storage.list`; a large prefix is listed in parallel."""
         serial = after or not recursive or not self.any_prefix
-        pages = self.pages(prefix, level=not recursive, after=after) if serial else sharded(self, prefix)
+        pages = self.pages(prefix, level=not recursive, after=after) if serial else list_sharded(self, prefix)
         async with aclosing(pages):
             async for listed in pages:
-                for page in cut(listed):
+                for page in split_page(listed):
                     yield page
 
     @asynccontextmanager
@@ -175,8 +175,8 @@ class RemoteStorage(ABC):
     ) -> AsyncIterator[Incoming]:
         """As `opened`, but nothing is waited for without end."""
         async with AsyncExitStack() as body:
-            answer = await entered(body, self.opened(key, version, start, length), key)
-            async with aclosing(in_time(answer.chunks, key)) as chunks:
+            answer = await enter_in_time(body, self.opened(key, version, start, length), key)
+            async with aclosing(read_in_time(answer.chunks, key)) as chunks:
                 yield replace(answer, chunks=chunks)
 
     @asynccontextmanager
@@ -223,7 +223,7 @@ class RemoteStorage(ABC):
                     _require_room(at, end)
                     yield chunk
             except StorageUnavailable as broken:  # how much has come tells that it broke off
-                if isinstance(broken, TooSlow) or (isinstance(broken, Hanging) and at == begun):
+                if isinstance(broken, ResponseTooSlow) or (isinstance(broken, NoResponse) and at == begun):
                     raise
             if at < end:
                 interruptions = interruptions - 1 if at - begun < _PROGRESS_BYTES else _INTERRUPTIONS
@@ -236,7 +236,7 @@ class RemoteStorage(ABC):
     async def write(self, key: str, source: Path, *, content_type: str) -> WriteResult:
         """As `Storage.write`; what stands there afterwards is read back, whoever wrote it."""
         _require_possible(key)
-        size_bytes, sha256 = await to_thread.run_sync(digested, source)
+        size_bytes, sha256 = await to_thread.run_sync(digest_file, source)
         with suppress(ObjectExists):  # perhaps by an attempt of ours whose answer was lost
             await self.create(key, source, size_bytes, sha256, content_type)
         return await self._verified(key, size_bytes, sha256)
@@ -319,7 +319,9 @@ class RemoteStorage(ABC):
                 if len(buffer) >= _POURED_BYTES:
                     await flush()
         except StorageUnavailable as broken:  # how much has come tells that it broke off
-            if isinstance(broken, TooSlow) or (isinstance(broken, Hanging) and not received + len(buffer)):
+            if isinstance(broken, ResponseTooSlow) or (
+                isinstance(broken, NoResponse) and not received + len(buffer)
+            ):
                 raise
         await flush()
         return received

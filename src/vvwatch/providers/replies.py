@@ -62,10 +62,10 @@ class Reply(aiohttp.ClientResponse):
 
     async def _collected(self) -> bytes:
         if self.status >= 300:
-            return await beginning(self.content.iter_any(), MOST_REFUSAL_BYTES)
+            return await read_beginning(self.content.iter_any(), MOST_REFUSAL_BYTES)
         if self.method != "HEAD" and (self.content_length or 0) > self.most_bytes:
-            raise _too_large(self.most_bytes)
-        return await collected(self.content.iter_any(), self.most_bytes)
+            raise _body_too_large(self.most_bytes)
+        return await read_body(self.content.iter_any(), self.most_bytes)
 
 
 class TokenReply(Reply):
@@ -76,7 +76,7 @@ class TokenReply(Reply):
     async def _collected(self) -> bytes:
         if is_redirect(self.status, self.headers):
             hint = "check proxy and the address of the service that gives tokens"
-            refusal = redirected("no sign-in", self.headers["Location"], hint)
+            refusal = redirect_refused("no sign-in", self.headers["Location"], hint)
             raise ReplyRefused(refusal.message, refusal.hint)
         return await super()._collected()
 
@@ -113,20 +113,20 @@ def new_session(*, tokens: bool = False, **options: Any) -> aiohttp.ClientSessio
     return aiohttp.ClientSession(response_class=reply, middlewares=(_head_in_time,), **options)
 
 
-async def collected(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
+async def read_body(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
     """Return all of a body. Raises ReplyRefused when it is too large, or does not come in time."""
     found, size = list[bytes](), 0
     with move_on_after(_BODY_SECONDS):
         async for chunk in chunks:
             size += len(chunk)
             if size > most_bytes:
-                raise _too_large(most_bytes)
+                raise _body_too_large(most_bytes)
             found.append(chunk)
         return b"".join(found)
-    raise _too_slow(f"no whole reply came within {_BODY_SECONDS:.0f} s")
+    raise _body_too_slow(f"no whole reply came within {_BODY_SECONDS:.0f} s")
 
 
-async def beginning(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
+async def read_beginning(chunks: AsyncIterable[bytes], most_bytes: int) -> bytes:
     """Return the beginning of a body, as much as comes in time."""
     found = bytearray()
     with move_on_after(_BODY_SECONDS):
@@ -142,7 +142,7 @@ def is_redirect(status: int, headers: Mapping[str, str]) -> bool:
     return 300 <= status < 400 and bool(headers.get("Location"))
 
 
-def redirected(what: str, location: str, hint: str) -> StorageUnavailable:
+def redirect_refused(what: str, location: str, hint: str) -> StorageUnavailable:
     """Return the error for a redirect to `location`, of which the host is named; `hint` says what to set."""
     try:
         host = urlsplit(location).netloc.rpartition("@")[2]
@@ -161,10 +161,10 @@ async def _head_in_time(
     body_seconds = int(sent) / _LEAST_BYTES_PER_SECOND if sent.isdecimal() else 0.0
     with move_on_after(_HEAD_SECONDS + body_seconds):
         return await handler(request)
-    raise _too_slow("no whole head of a reply came in time")
+    raise _body_too_slow("no whole head of a reply came in time")
 
 
-def _too_large(most_bytes: int) -> ReplyTooLarge:
+def _body_too_large(most_bytes: int) -> ReplyTooLarge:
     size = f"{most_bytes >> 20} MiB" if most_bytes >= 1 << 20 else f"{most_bytes >> 10} KiB"
     return ReplyTooLarge(
         f"the reply is larger than {size}",
@@ -172,5 +172,5 @@ def _too_large(most_bytes: int) -> ReplyTooLarge:
     )
 
 
-def _too_slow(why: str) -> ReplyRefused:
+def _body_too_slow(why: str) -> ReplyRefused:
     return ReplyRefused(f"the store is too slow: {why}", f"check the line and the store; {_LATER}")

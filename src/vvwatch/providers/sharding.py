@@ -18,7 +18,7 @@ from anyio import CancelScope, create_memory_object_stream, create_task_group
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
-from vvwatch.core.shards import Course, split
+from vvwatch.core.shards import Course, split_prefixes
 from vvwatch.errors import AccessDenied, StorageError
 from vvwatch.providers.listing import ListedPage, Lister
 
@@ -30,7 +30,7 @@ _SURVEY_OBJECTS: Final = 3_000
 """A survey asks for no more pages and holds no more objects: a level that is longer is not opened."""
 
 
-async def sharded(lister: Lister, prefix: str, *, in_flight: int = 16) -> AsyncGenerator[ListedPage]:
+async def list_sharded(lister: Lister, prefix: str, *, in_flight: int = 16) -> AsyncGenerator[ListedPage]:
     """All of `prefix`, in no order and some of it perhaps twice, by at most `in_flight` requests at a time.
 
     Raises what the lister raises for any part of it: what came until then is not all.
@@ -39,7 +39,7 @@ async def sharded(lister: Lister, prefix: str, *, in_flight: int = 16) -> AsyncG
     pages, taken = create_memory_object_stream[ListedPage]()
     # The shards' task group has a task of its own. Its cancel scope in this generator would span the yields: it
     # would cancel what the consumer does there, and break when the loop closes the generator in another task.
-    crew = asyncio.create_task(_Crew(lister, pages, in_flight).run(prefix))
+    crew = asyncio.create_task(_ParallelListing(lister, pages, in_flight).run(prefix))
     try:
         with taken:
             async for page in taken:
@@ -51,7 +51,7 @@ async def sharded(lister: Lister, prefix: str, *, in_flight: int = 16) -> AsyncG
             await asyncio.gather(crew, return_exceptions=True)
 
 
-class _Crew:
+class _ParallelListing:
     """The shards of one listing. Each has a slot as long as it lists, and waits for one answer at a time."""
 
     def __init__(self, lister: Lister, pages: MemoryObjectSendStream[ListedPage], in_flight: int) -> None:
@@ -78,7 +78,7 @@ class _Crew:
             async with create_task_group() as self._shards:
                 self._start()
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            raise _first_error(group) from None
 
     async def _list_whole(self, prefix: str) -> None:
         async with aclosing(self._lister.pages(prefix)) as pages:
@@ -119,7 +119,7 @@ class _Crew:
                 survey.begun = True
                 self._free -= 1
                 beside.start_soon(self._look_around, survey)
-            elif parts := split(survey.folders, course, self._in_flight):
+            elif parts := split_prefixes(survey.folders, course, self._in_flight):
                 await self._part(parts, survey.between)
                 return
 
@@ -197,7 +197,7 @@ def _lead_further(folder: str, inside: Collection[str]) -> bool:
     return all(name != folder and name.startswith(folder) for name in inside)
 
 
-def _first(error: BaseException) -> BaseException:
+def _first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

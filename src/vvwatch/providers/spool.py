@@ -27,7 +27,7 @@ class SpoolFile:
 
     def __init__(self, folder: Path, size_bytes: int) -> None:
         path = folder / f"{secrets.token_hex(8)}.part"
-        self._writer = private_files.create(path)
+        self._writer = private_files.create_private(path)
         try:
             os.truncate(self._writer, size_bytes)
             self.descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -113,7 +113,7 @@ class Spool:
         free = disk.f_bavail * disk.f_frsize
         wanted = sum(length for _, length in filled)
         if free - wanted < kept_free_bytes(disk.f_blocks * disk.f_frsize):
-            raise _no_room(f"{free:,} bytes are free and {wanted:,} are wanted")
+            raise _room_missing(f"{free:,} bytes are free and {wanted:,} are wanted")
         file = SpoolFile(self._folder, size_bytes)
         try:
             for start, length in filled:
@@ -132,7 +132,7 @@ class Spool:
             return await to_thread.run_sync(fn, *args)
         except OSError as error:
             if error.errno in _FULL:
-                raise _no_room(str(error.strerror)) from error
+                raise _room_missing(str(error.strerror)) from error
             if error.errno in _DENIED:
                 raise SpoolFull(
                     f"the spool may not be written: {error.strerror}: {self._folder}",
@@ -141,7 +141,7 @@ class Spool:
             raise
 
 
-def _no_room(why: str) -> SpoolFull:
+def _room_missing(why: str) -> SpoolFull:
     return SpoolFull(
         f"no room on the disk of the spool: {why}", "free space below state_dir; it is tried again by itself"
     )

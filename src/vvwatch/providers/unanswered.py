@@ -20,35 +20,35 @@ LEAST_BYTES = 1 << 18
 _T = TypeVar("_T")
 
 
-class Hanging(StorageUnavailable):
+class NoResponse(StorageUnavailable):
     """Raised when an answer, or the next piece of it, does not come in time."""
 
 
-class TooSlow(Hanging):
+class ResponseTooSlow(NoResponse):
     """Raised when so little comes that to ask for the rest would not help."""
 
 
-def _too_slow(key: str, received_bytes: int, seconds: float) -> TooSlow:
-    return TooSlow(
+def _response_too_slow(key: str, received_bytes: int, seconds: float) -> ResponseTooSlow:
+    return ResponseTooSlow(
         f"{key!r} cannot be read: the store is too slow: {received_bytes:,} bytes came in {seconds:.0f} s",
         "check the line and the store; it is tried again by itself",
     )
 
 
-def _hanging(key: str) -> Hanging:
-    return Hanging(f"{key!r} cannot be read: no answer in time", "it is tried again by itself")
+def _no_response(key: str) -> NoResponse:
+    return NoResponse(f"{key!r} cannot be read: no answer in time", "it is tried again by itself")
 
 
-async def entered(body: AsyncExitStack, answer: AbstractAsyncContextManager[_T], key: str) -> _T:
+async def enter_in_time(body: AsyncExitStack, answer: AbstractAsyncContextManager[_T], key: str) -> _T:
     """The answer, entered on `body` as soon as it begins. Raises Hanging."""
     try:
         with fail_after(ANSWER_SECONDS):
             return await body.enter_async_context(answer)
     except TimeoutError:
-        raise _hanging(key) from None
+        raise _no_response(key) from None
 
 
-async def in_time(chunks: AsyncIterator[bytes], key: str) -> AsyncGenerator[bytes]:
+async def read_in_time(chunks: AsyncIterator[bytes], key: str) -> AsyncGenerator[bytes]:
     """The same pieces. Raises Hanging when one does not come in time, or too little comes in a minute of waiting.
 
     However slowly they are taken is no fault of the store: only what is waited for counts.
@@ -60,13 +60,13 @@ async def in_time(chunks: AsyncIterator[bytes], key: str) -> AsyncGenerator[byte
             with fail_after(ANSWER_SECONDS):
                 chunk = await anext(chunks, None)
         except TimeoutError:
-            raise _hanging(key) from None
+            raise _no_response(key) from None
         if chunk is None:
             return
         waited_seconds += current_time() - began
         received_bytes += len(chunk)
         if waited_seconds >= MEASURED_SECONDS:
             if received_bytes < LEAST_BYTES:
-                raise _too_slow(key, received_bytes, waited_seconds)
+                raise _response_too_slow(key, received_bytes, waited_seconds)
             waited_seconds, received_bytes = 0.0, 0
         yield chunk

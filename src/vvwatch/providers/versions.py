@@ -35,7 +35,7 @@ def is_timed(version: str) -> bool:
     return version.startswith("@")
 
 
-def taken_apart(version: str) -> Version:
+def split_version(version: str) -> Version:
     """What `version_of` put together; of anything else something that no object has."""
     if timed := _TIMED.fullmatch(version):
         return Version("", float(timed[1]), int(timed[2]))
@@ -43,13 +43,13 @@ def taken_apart(version: str) -> Version:
     return Version(etag, None, int(size) if size.isascii() and size.isdecimal() else -1)
 
 
-def bare(etag: object) -> str:
+def bare_etag(etag: object) -> str:
     """An ETag without its quotes, and without the sign that it is a weak one, which proxies add; empty for none."""
     text = etag.strip() if isinstance(etag, str) else ""
     return text.removeprefix("W/").strip('"').strip()
 
 
-def seconds(moment: str) -> float:
+def epoch_seconds(moment: str) -> float:
     """Epoch seconds of a time as ISO 8601 or HTTP writes it, which is UTC where it names no zone.
 
     Raises ValueError.

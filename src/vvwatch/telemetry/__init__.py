@@ -11,7 +11,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.typing import FilteringBoundLogger
 
-from vvwatch.core.events import iso
+from vvwatch.core.events import to_iso
 from vvwatch.core.repeats import Past, Repeats, Told
 from vvwatch.errors import StoreUnavailable, VvwatchError
 from vvwatch.telemetry.catalogue import CATALOGUE
@@ -144,7 +144,7 @@ def _trouble_key(event: str, spec: EventSpec, told: Mapping[str, Any]) -> tuple[
 
 def _to_field(name: str, value: Any) -> Any:
     """Return a moment as ISO-8601 in UTC, like every answer has it."""
-    return iso(value) if name.endswith("_at") and isinstance(value, float) else value
+    return to_iso(value) if name.endswith("_at") and isinstance(value, float) else value
 
 
 def _add_exception(fields: dict[str, Any], fault: Any) -> dict[str, Any]:

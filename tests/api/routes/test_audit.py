@@ -24,7 +24,7 @@ from vvwatch.api.compat.unavailable import router as unavailable
 from vvwatch.api.http.auditing import ACTIONS
 from vvwatch.api.http.auth import SCOPES, ScopedRoute
 from vvwatch.api.http.context import ApiContext
-from vvwatch.core.keys import Scope, digest
+from vvwatch.core.keys import Scope, digest_key
 from vvwatch.core.rate_limits import Limits
 from vvwatch.store.admin import audit, keys
 from vvwatch.store.catalog import catalog
@@ -155,7 +155,7 @@ async def test_refusals_are_counted_together(
     weak = await key_with(context, Scope.SEARCH)
     revoked = await key_with(context, Scope.ADMIN)
     for row in await context.database.read(keys.list_all):
-        if row.digest == digest(revoked):
+        if row.digest == digest_key(revoked):
             await context.database.write(keys.revoke, row.id)
     expired = await key_with(context, Scope.ADMIN, expires_at=clock.now())
     for key in ["", "sk_live_" + "0" * 48, weak, revoked, expired] * 7:

@@ -137,7 +137,7 @@ async def test_max_watches_20_is_too_few_for_40_folders(
     for number in range(39):
         (tmp_path / "media" / f"{number}" / ".hidden").mkdir(parents=True)
     await change(database, connectors, CONNECTOR, settings={"root": str(tmp_path / "media")})
-    monkeypatch.setattr(limits, "_told", lambda _name: 20)
+    monkeypatch.setattr(limits, "_read_setting", lambda _name: 20)
     watches = (await found(doctor, "host"))["inotify watches"]
     assert watches["state"] == "problem"
     assert watches["detail"].startswith("40 folders to watch, 20 granted")

@@ -11,9 +11,9 @@ from tests.api.asking import Api, client_of
 from tests.api.story import CONNECTOR, INDEX, Story
 from tests.clock import FakeClock
 from vvwatch.api.http.context import ApiContext
-from vvwatch.core.cadence import Learnt
-from vvwatch.core.filters import Reason, explain
-from vvwatch.core.store_notes import say
+from vvwatch.core.cadence import ScanSchedule
+from vvwatch.core.filters import Reason, explain_reason
+from vvwatch.core.store_notes import describe_oddity
 from vvwatch.store.db.database import Database
 from vvwatch.store.schema import connectors, import_automations, quarantine
 from vvwatch.store.watching import automations
@@ -76,10 +76,14 @@ async def test_sweeps_come_newest_first(api: Api, story: Story, database: Databa
         "cost_usd": 0.000005,
         "duration_seconds": 2.5,
         "left_out": [
-            {"reason": "incomplete_entry", "count": 2, "explanation": explain(Reason.INCOMPLETE_ENTRY)},
-            {"reason": "key_too_long", "count": 1, "explanation": explain(Reason.KEY_TOO_LONG)},
+            {
+                "reason": "incomplete_entry",
+                "count": 2,
+                "explanation": explain_reason(Reason.INCOMPLETE_ENTRY),
+            },
+            {"reason": "key_too_long", "count": 1, "explanation": explain_reason(Reason.KEY_TOO_LONG)},
         ],
-        "store_notes": [say("no_versions")],
+        "store_notes": [describe_oddity("no_versions")],
     }
     assert (second["reconcile_id"], second["complete"], second["remark"]) == ("rec_2", False, "denied")
     assert [each["reconcile_id"] for each in await api.get(PATH, limit=1)] == ["rec_2"]
@@ -110,7 +114,7 @@ async def test_status_tells_what_is_stretched_and_why(
 ) -> None:
     now = clock.now()
     hot = {"": "b/9", "a/": "a/9", "b/": "b/9"}
-    learnt = Learnt(now, now + 600, 100, 61.0, stretched=True, hot=hot)
+    learnt = ScanSchedule(now, now + 600, 100, 61.0, stretched=True, hot=hot)
     paced = {"cadence": learnt.document(), "max_list_calls_per_hour": 600}
     await database.write(lambda tx: tx.update(import_automations, story.automation_id, **paced))
     found = await watching(api, story)

@@ -414,7 +414,7 @@ async def test_a_file_that_this_machine_cannot_make_is_no_failure(
         raise OSError(number, os.strerror(number), str(path))
 
     with monkeypatch.context() as lacking:
-        lacking.setattr(private_files, "create", refused)
+        lacking.setattr(private_files, "create_private", refused)
         answer = await api.client.post("/api/v2/workflow/upload", files=FILE)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
     assert int(answer.headers["Retry-After"]) > 0

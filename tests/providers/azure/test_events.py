@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.providers.gcs.test_events import JSON
 from vvwatch.core.changes import EventKind, ObjectEvent, Order
 from vvwatch.core.objects import StorageObject
-from vvwatch.providers.azure.events import told
-from vvwatch.providers.azure.listing import parse_page, usable
+from vvwatch.providers.azure.events import parse_message
+from vvwatch.providers.azure.listing import is_usable_key, parse_page
 
 ACCOUNT, CONTAINER = "studio", "media"
 KEY = "in/a.mp4"
@@ -79,7 +79,7 @@ def encoded(event: object) -> str:
 
 
 def events(body: object) -> tuple[ObjectEvent, ...]:
-    found, refusal = told(encoded(body), ACCOUNT, CONTAINER)
+    found, refusal = parse_message(encoded(body), ACCOUNT, CONTAINER)
     assert refusal is None
     return found
 
@@ -125,7 +125,7 @@ def test_event_then_list_once_an_event_and_a_listing_tell_the_same_version(api: 
     ],
 )
 def test_every_schema_and_encoding_tells_the_same(body: str) -> None:
-    assert told(body, ACCOUNT, CONTAINER).events == (event(change()),)
+    assert parse_message(body, ACCOUNT, CONTAINER).events == (event(change()),)
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
@@ -259,7 +259,7 @@ def test_what_nobody_asked_for_tells_nothing(body: object) -> None:
 
 
 def reason(body: object) -> str:
-    found, refusal = told(body if isinstance(body, str) else encoded(body), ACCOUNT, CONTAINER)
+    found, refusal = parse_message(body if isinstance(body, str) else encoded(body), ACCOUNT, CONTAINER)
     assert refusal is not None
     assert found == ()
     assert refusal.excerpt.isprintable()
@@ -324,15 +324,15 @@ EVENTS = st.builds(
 @given(EVENTS | JSON | st.lists(EVENTS | JSON, max_size=3))
 def test_whatever_stands_in_a_message_nothing_but_a_blob_of_the_container_is_told(body: object) -> None:
     text = json.dumps(body)
-    found, refusal = told(b64encode(text.encode()).decode(), ACCOUNT, CONTAINER)
+    found, refusal = parse_message(b64encode(text.encode()).decode(), ACCOUNT, CONTAINER)
     assert not (found and refusal)
     assert not found or f"/containers/{CONTAINER}/" in text or f"/{CONTAINER}/" in text
     for each in found:
         assert each.keys
-        assert all(usable(key) for key in each.keys)
+        assert all(is_usable_key(key) for key in each.keys)
         assert each.found is None or each.keys == (each.found.key,)
 
 
 @given(st.text() | st.binary(max_size=50).map(lambda data: b64encode(data).decode()))
 def test_whatever_text_a_message_is_it_is_refused_or_tells_nothing(text: str) -> None:
-    assert told(text, ACCOUNT, CONTAINER).events == ()
+    assert parse_message(text, ACCOUNT, CONTAINER).events == ()

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.providers.azure import listing
-from vvwatch.providers.azure.listing import Odd, ParsedPage, epoch_seconds, parse_page, parsed_page, read_page
+from vvwatch.providers.azure.listing import (
+    Odd,
+    ParsedPage,
+    epoch_seconds,
+    parse_in_steps,
+    parse_page,
+    read_page,
+)
 
 DATE = "Sun, 22 Nov 2026 11:07:22 GMT"
 AT = 1795345642.0
@@ -53,7 +60,7 @@ def read(text: str) -> ParsedPage:
 
 
 def parsed(body: bytes) -> ParsedPage:
-    return asyncio.run(parsed_page(body))
+    return asyncio.run(parse_in_steps(body))
 
 
 def keys(page: ParsedPage) -> list[str]:
@@ -222,7 +229,7 @@ async def test_a_page_that_ends_early_is_an_error_wherever_it_ends() -> None:
     body = page(Blob("a"), folder("b/"), Blob("c"), marker="m").encode()
     for end in range(len(body)):
         with pytest.raises(ValueError):
-            await parsed_page(body[:end])
+            await parse_in_steps(body[:end])
 
 
 def test_no_declaration_is_followed() -> None:

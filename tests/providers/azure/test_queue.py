@@ -33,7 +33,7 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Message
 from vvwatch.providers.azure import client
-from vvwatch.providers.azure.queue import StorageQueue, messages_in
+from vvwatch.providers.azure.queue import StorageQueue, parse_messages
 from vvwatch.providers.azure.storage import AzureAccountKey, AzureClientSecret, AzureLocation, AzureStorage
 from vvwatch.providers.spool import Spool
 
@@ -351,7 +351,7 @@ async def test_a_queue_of_another_account_takes_a_token_and_no_key() -> None:
 )
 def test_what_is_no_answer_of_the_service_is_not_read_as_one(body: bytes) -> None:
     with pytest.raises(ValueError):
-        messages_in(body, ACCOUNT, "media")
+        parse_messages(body, ACCOUNT, "media")
 
 
 async def test_what_some_requests_brought_is_kept_when_others_fail(faulty: Faulty, raw: Queue) -> None:

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.providers.gcs.gcs_places import service_account
 from vvwatch.errors import InvalidInput
-from vvwatch.providers.gcs.credentials import checked_credentials
+from vvwatch.providers.gcs.credentials import validate_credentials
 
 PLANTED = "planted-secret"
 
 
 def refusal(text: str, *, any_token_uri: bool = False) -> InvalidInput:
     with pytest.raises(InvalidInput) as caught:
-        checked_credentials(text, any_token_uri=any_token_uri)
+        validate_credentials(text, any_token_uri=any_token_uri)
     assert caught.value.hint
     return caught.value
 
@@ -33,7 +33,7 @@ def pem_of_another_kind() -> str:
 def test_a_key_file_is_taken_and_what_could_lead_elsewhere_is_not() -> None:
     text = service_account(service_account_impersonation_url="http://169.254.169.254/", quota_project_id="x")
     content = json.loads(text)
-    assert json.loads(checked_credentials(text)) == {
+    assert json.loads(validate_credentials(text)) == {
         key: content[key]
         for key in ("type", "project_id", "private_key_id", "private_key", "client_email", "token_uri")
     }
@@ -68,12 +68,12 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 )
 def test_a_token_endpoint_that_is_not_googles_is_refused_unless_allowed(token_uri: str) -> None:
     assert "token_uri" in refusal(service_account(token_uri=token_uri)).message
-    assert token_uri in checked_credentials(service_account(token_uri=token_uri), any_token_uri=True)
+    assert token_uri in validate_credentials(service_account(token_uri=token_uri), any_token_uri=True)
 
 
 @pytest.mark.parametrize("token_uri", ["https://accounts.google.com/o/oauth2/token"])
 def test_googles_older_token_endpoint_is_taken(token_uri: str) -> None:
-    assert token_uri in checked_credentials(service_account(token_uri=token_uri))
+    assert token_uri in validate_credentials(service_account(token_uri=token_uri))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.providers.gcs.gcs_places import described
 from vvwatch.core.changes import EventKind, ObjectEvent, Order
 from vvwatch.core.objects import StorageObject
-from vvwatch.providers.gcs.events import told
-from vvwatch.providers.gcs.listing import parsed_object, usable
+from vvwatch.providers.gcs.events import parse_message
+from vvwatch.providers.gcs.listing import is_usable_key, parse_object
 
 BUCKET = "media"
 GENERATION = "1795358623709563"
@@ -62,19 +62,19 @@ def notification(
 
 
 def event(message: dict[str, Any]) -> ObjectEvent:
-    (found,) = told(message, BUCKET).events
+    (found,) = parse_message(message, BUCKET).events
     return found
 
 
 def reason(message: object) -> str:
-    refusal = told(message, BUCKET).refusal
+    refusal = parse_message(message, BUCKET).refusal
     assert refusal is not None
     return refusal.reason
 
 
 def test_event_then_list_once_an_event_and_a_listing_tell_the_same_object() -> None:
     found = event(notification()).found
-    assert found == parsed_object(json.dumps(described("in/a.mp4", int(GENERATION), 524288)).encode())
+    assert found == parse_object(json.dumps(described("in/a.mp4", int(GENERATION), 524288)).encode())
     assert found is not None
     assert found.version == GENERATION
 
@@ -115,7 +115,7 @@ def test_the_end_of_an_object_is_its_removal(event_type: str) -> None:
 @pytest.mark.parametrize("event_type", ["OBJECT_DELETE", "OBJECT_ARCHIVE"])
 def test_noncurrent_version_event_of_what_was_overwritten_removes_nothing(event_type: str) -> None:
     message = notification(event_type, overwrittenByGeneration="1795358623709999")
-    assert told(message, BUCKET) == ((), None)
+    assert parse_message(message, BUCKET) == ((), None)
 
 
 def test_an_overwrite_is_a_new_version() -> None:
@@ -125,7 +125,7 @@ def test_an_overwrite_is_a_new_version() -> None:
 
 
 def test_a_change_of_metadata_tells_nothing() -> None:
-    assert told(notification("OBJECT_METADATA_UPDATE"), BUCKET) == ((), None)
+    assert parse_message(notification("OBJECT_METADATA_UPDATE"), BUCKET) == ((), None)
 
 
 def in_order(*messages: dict[str, Any]) -> list[bool]:
@@ -167,13 +167,13 @@ def test_sequencers_compare_as_generations_do(one: int, other: int) -> None:
     ids=str,
 )
 def test_poison_matrix_what_cannot_be_used_is_refused(message: object, why: str) -> None:
-    found = told(message, BUCKET)
+    found = parse_message(message, BUCKET)
     assert found.events == ()
     assert reason(message) == why
 
 
 def test_a_refusal_shows_the_beginning_in_print() -> None:
-    refusal = told(notification(key="a\0\ud800" * 2_000), BUCKET).refusal
+    refusal = parse_message(notification(key="a\0\ud800" * 2_000), BUCKET).refusal
     assert refusal is not None
     assert refusal.excerpt.isprintable()
     assert "OBJECT_FINALIZE" in refusal.excerpt
@@ -192,13 +192,13 @@ MESSAGES = st.fixed_dictionaries(
 
 @given(MESSAGES | JSON)
 def test_whatever_stands_in_a_message_nothing_but_an_object_of_the_bucket_is_told(message: object) -> None:
-    events, refusal = told(message, BUCKET)
+    events, refusal = parse_message(message, BUCKET)
     assert not (events and refusal)
     for each in events:
         assert isinstance(message, dict)
         assert message["attributes"]["bucketId"] == BUCKET
         assert each.keys == (message["attributes"]["objectId"],)
-        assert usable(each.keys[0])
+        assert is_usable_key(each.keys[0])
         assert each.found is None or isinstance(each.found, StorageObject)
         assert each.found is None or each.found.key == each.keys[0]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.providers.gcs.gcs_places import described
 from vvwatch.core.objects import StorageObject
-from vvwatch.providers.gcs.listing import parsed_object, parsed_page, usable
+from vvwatch.providers.gcs.listing import is_usable_key, parse_object, parse_page
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ODD = st.sampled_from(
@@ -33,9 +33,9 @@ def encodable(text: str) -> bool:
 def test_every_key_is_kept_as_it_is_or_named_as_unusable(keys: list[str], escaped: bool) -> None:
     escaped = escaped or not encodable("".join(keys))
     keys = json.loads(json.dumps(keys))  # two halves of a pair that meet are one character
-    listed, token = parsed_page(page_of([described(key, 7, 3) for key in keys], escaped=escaped))
-    assert [obj.key for obj in listed.objects] == [key for key in keys if usable(key)]
-    assert len(listed.irregular) == len([key for key in keys if not usable(key)])
+    listed, token = parse_page(page_of([described(key, 7, 3) for key in keys], escaped=escaped))
+    assert [obj.key for obj in listed.objects] == [key for key in keys if is_usable_key(key)]
+    assert len(listed.irregular) == len([key for key in keys if not is_usable_key(key)])
     assert all(each.key.encode() and "\0" not in each.key for each in listed.irregular if each.key)
     assert token == ""
 
@@ -51,7 +51,7 @@ def test_every_key_is_kept_as_it_is_or_named_as_unusable(keys: list[str], escape
     ],
 )
 def test_an_unusable_key_is_printable(key: str, printable: str, reason: str) -> None:
-    listed, _ = parsed_page(page_of([described(key, 7, 3), described("good", 7, 3)], escaped=True))
+    listed, _ = parse_page(page_of([described(key, 7, 3), described("good", 7, 3)], escaped=True))
     assert [(each.key, each.reason) for each in listed.irregular] == [(printable, reason)]
     assert [obj.key for obj in listed.objects] == ["good"]
 
@@ -61,7 +61,7 @@ def test_a_time_is_epoch_seconds_whatever_its_digits(moment: datetime, digits: i
     fraction = f"{moment.microsecond:06d}000"[:digits]
     text = moment.strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction}" * bool(fraction) + "Z"
     whole = moment.replace(microsecond=int(f"{fraction:0<6}"[:6]), tzinfo=UTC)
-    obj = parsed_object(json.dumps({**described("a", 7, 3), "updated": text}).encode())
+    obj = parse_object(json.dumps({**described("a", 7, 3), "updated": text}).encode())
     assert obj == StorageObject("a", "7", 3, (whole - EPOCH) / timedelta(seconds=1), obj.modified_at)
 
 
@@ -88,20 +88,20 @@ def test_a_time_is_epoch_seconds_whatever_its_digits(moment: datetime, digits: i
 )
 def test_an_object_that_is_not_described_whole_is_an_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
-        parsed_page(page_of([described("a", 7, 3), {**described("b", 7, 3), **wrong}], escaped=True))
+        parse_page(page_of([described("a", 7, 3), {**described("b", 7, 3), **wrong}], escaped=True))
     with pytest.raises(ValueError):
-        parsed_object(json.dumps({**described("b", 7, 3), **wrong}).encode())
+        parse_object(json.dumps({**described("b", 7, 3), **wrong}).encode())
 
 
 def test_the_longest_keys_are_listed() -> None:
     keys = ["k" * 1_024, "é" * 512, "\U0001f3ac" * 256]
-    listed, _ = parsed_page(page_of([described(key, 7, 3) for key in keys], escaped=True))
+    listed, _ = parse_page(page_of([described(key, 7, 3) for key in keys], escaped=True))
     assert [obj.key for obj in listed.objects] == keys
 
 
 def test_what_is_not_utf8_is_no_listing() -> None:
     with pytest.raises(ValueError):
-        parsed_page(page_of([described("a", 7, 3)], escaped=True).replace(b'"a"', b'"\xff"'))
+        parse_page(page_of([described("a", 7, 3)], escaped=True).replace(b'"a"', b'"\xff"'))
 
 
 @pytest.mark.parametrize("field", ["generation", "size", "updated"])
@@ -110,7 +110,7 @@ def test_an_entry_that_leaves_out_what_must_be_known_is_irregular_and_its_neighb
 ) -> None:
     whole, lacking = described("a", 7, 3), dict(described("b", 7, 3))
     del lacking[field]
-    found = parsed_page(page_of([whole, lacking], escaped=True)).listed
+    found = parse_page(page_of([whole, lacking], escaped=True)).listed
     assert [obj.key for obj in found.objects] == ["a"]
     ((key, reason, detail),) = [(each.key, each.reason, each.detail) for each in found.irregular]
     assert (key, reason) == ("b", "incomplete_entry")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from vvwatch.core.changes import EventKind, ObjectEvent, Order
 from vvwatch.core.objects import StorageObject
-from vvwatch.providers.messages import Told
-from vvwatch.providers.s3.events import told
+from vvwatch.providers.messages import ParsedMessage
+from vvwatch.providers.s3.events import parse_message
 
 BUCKET = "media"
 AT = "2026-11-22T05:12:33.123Z"
@@ -113,8 +113,8 @@ TEST_EVENT = json.dumps(
 )
 
 
-def heard(body: str, *, aws: bool = True) -> Told:
-    return told(body, BUCKET, aws=aws)
+def heard(body: str, *, aws: bool = True) -> ParsedMessage:
+    return parse_message(body, BUCKET, aws=aws)
 
 
 def only(body: str, *, aws: bool = True) -> ObjectEvent:
@@ -298,7 +298,7 @@ def test_an_event_of_no_known_moment_is_looked_up(at: Any) -> None:
     ],
 )
 def test_poison_matrix_what_tells_nothing_is_no_refusal(body: str) -> None:
-    assert heard(body) == Told(())
+    assert heard(body) == ParsedMessage(())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Irregularity
-from vvwatch.providers.s3.listing import Listing, NoListing, by_columns, by_elements, parsed
+from vvwatch.providers.s3.listing import (
+    Listing,
+    NoListing,
+    parse_by_columns,
+    parse_by_elements,
+    parse_listing,
+)
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 OBJECT = (
@@ -105,7 +111,7 @@ def contents(fields: Sequence[str]) -> str:
 
 
 def listing(text: str) -> Listing:
-    return parsed(text.encode())
+    return parse_listing(text.encode())
 
 
 def outcome(parse: object, text: str) -> Listing | str | None:
@@ -120,10 +126,10 @@ def test_a_page_as_aws_writes_it_is_parsed_by_columns_whatever_its_keys(
     puts: list[Put], encode: object
 ) -> None:
     text = page(END, *(contents(put.fields(encode(put.key))) for put in puts))  # type: ignore[operator]
-    found = by_columns(text)
+    found = parse_by_columns(text)
     assert found is not None
     assert found.page.objects == [put.listed for put in puts]
-    assert found == by_elements(text)
+    assert found == parse_by_elements(text)
 
 
 @given(st.data(), st.lists(PUTS, min_size=1, max_size=4), st.booleans(), st.booleans())
@@ -139,8 +145,8 @@ def test_columns_and_elements_agree_on_whatever_a_server_may_write(
         fields.insert(draw(st.integers(0, len(fields))), draw(EXTRAS))
         written.append(contents(draw(st.permutations(fields)) if draw(st.booleans()) else fields))
     text = page(*draw(st.permutations([END, *written])), encoded=encoded, namespace=NAMESPACE * named)
-    found = outcome(by_elements, text)
-    assert outcome(by_columns, text) in (None, found)
+    found = outcome(parse_by_elements, text)
+    assert outcome(parse_by_columns, text) in (None, found)
     if all(put.key.isprintable() for put in puts):  # else XML may have no way to write it
         assert isinstance(found, Listing)
         assert sorted(found.page.objects) == sorted(put.listed for put in puts)
@@ -153,14 +159,14 @@ def test_columns_and_elements_agree_on_a_page_that_is_damaged(data: st.DataObjec
         start = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(start, min(len(text), start + 40)))
         text = text[:start] + data.draw(FRAGMENTS) + text[end:]
-    assert outcome(by_columns, text) in (None, outcome(by_elements, text))
+    assert outcome(parse_by_columns, text) in (None, outcome(parse_by_elements, text))
 
 
 def test_a_page_that_is_cut_anywhere_is_no_listing() -> None:
     body = page(ONE, ONE, "<CommonPrefixes><Prefix>in/</Prefix></CommonPrefixes>", END).encode()
     for length in range(len(body)):
         with pytest.raises(NoListing):
-            parsed(body[:length])
+            parse_listing(body[:length])
 
 
 @pytest.mark.parametrize(
@@ -192,7 +198,7 @@ def test_what_is_no_whole_listing_is_none(text: str) -> None:
 
 def test_a_body_that_is_not_utf_8_is_no_listing() -> None:
     with pytest.raises(NoListing):
-        parsed(page(ONE, END).encode("utf-16"))
+        parse_listing(page(ONE, END).encode("utf-16"))
 
 
 @pytest.mark.parametrize("around", ["<!--{}-->", "<Other>{}</Other>", "<Name2><![CDATA[{}]]></Name2>"])
@@ -204,8 +210,8 @@ def test_what_only_looks_like_an_object_is_none(around: str) -> None:
 
 @pytest.mark.parametrize("raw", ["a\rb", "a&amp;b", "caf\u00e9", "a\x01b", "a]]>b", "%00", "%ff"], ids=ascii)
 def test_columns_leave_to_xml_what_they_cannot_tell(raw: str) -> None:
-    assert by_columns(page(ONE, END)) is not None
-    assert by_columns(page(OBJECT.format(raw, "e"), END)) is None
+    assert parse_by_columns(page(ONE, END)) is not None
+    assert parse_by_columns(page(OBJECT.format(raw, "e"), END)) is None
 
 
 def test_keys_that_the_server_did_not_encode_are_taken_as_they_are() -> None:
@@ -315,8 +321,8 @@ def test_what_is_beyond_all_measure_is_irregular_and_its_neighbours_are_listed(
 def test_a_page_of_many_stretches_is_parsed_by_columns() -> None:
     numbers = range(3_000)
     text = page(*(OBJECT.format(f"{'k' * 200}/{n}.mp4", "e") for n in numbers), END)
-    found = by_columns(text)
-    assert found == by_elements(text)
+    found = parse_by_columns(text)
+    assert found == parse_by_elements(text)
     assert found is not None
     assert len(found.page.objects) == len(numbers)
 

@@ -27,7 +27,7 @@ from vvwatch.errors import (
 )
 from vvwatch.ports import Message
 from vvwatch.providers.s3.queue import SqsQueue
-from vvwatch.providers.s3.queue_address import queue_address
+from vvwatch.providers.s3.queue_address import parse_queue_url
 from vvwatch.providers.s3.storage import S3Credentials, S3Location, S3Storage
 
 pytestmark = pytest.mark.anyio
@@ -338,14 +338,16 @@ async def test_a_server_that_is_away_is_named() -> None:
     ],
 )  # fmt: skip
 def test_a_queue_of_aws_tells_its_region(url: str, arn: str) -> None:
-    address = queue_address(url, region="eu-central-1", anywhere=False)
+    address = parse_queue_url(url, region="eu-central-1", anywhere=False)
     assert address.arn == arn
     assert url.startswith(f"{address.endpoint_url}/123")
 
 
 def test_elsewhere_a_queue_is_in_the_region_of_its_bucket() -> None:
     url = "http://127.0.0.1:4566/queue/eu-west-3/000000000000/q"
-    assert queue_address(url, region="eu-west-3", anywhere=True).arn == "arn:aws:sqs:eu-west-3:000000000000:q"
+    assert (
+        parse_queue_url(url, region="eu-west-3", anywhere=True).arn == "arn:aws:sqs:eu-west-3:000000000000:q"
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,18 @@ from tests.providers.s3.test_queue import CREDENTIALS, refusal
 from vvwatch.core.changes import EventKind
 from vvwatch.errors import StorageUnavailable
 from vvwatch.ports import Finding
-from vvwatch.providers.s3.notifications import QUEUES, completed
-from vvwatch.providers.s3.policy import lets_send, statement, with_statement
+from vvwatch.providers.s3.notifications import QUEUES, complete_configuration
+from vvwatch.providers.s3.policy import add_statement, build_statement, lets_send
 from vvwatch.providers.s3.queue import SqsQueue
-from vvwatch.providers.s3.queue_checks import Way
+from vvwatch.providers.s3.queue_checks import Route
 from vvwatch.providers.s3.storage import S3Location
 
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:changes"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:changes"
 OTHER = "arn:aws:sqs:us-east-1:123456789012:others"
 BUCKET = "arn:aws:s3:::media"
-WAY = Way(QUEUE, BUCKET)
-POLICY = {"Statement": [statement(QUEUE, BUCKET)]}
+WAY = Route(QUEUE, BUCKET)
+POLICY = {"Statement": [build_statement(QUEUE, BUCKET)]}
 ALL = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed"]
 Config = dict[str, Any]
 
@@ -133,7 +133,7 @@ def test_what_is_missing_is_added_and_nothing_else_touched() -> None:
         "EventBridgeConfiguration": {},
     }
     before = deepcopy(config)
-    wanted = completed(config, QUEUES, QUEUE)
+    wanted = complete_configuration(config, QUEUES, QUEUE)
     events = ["s3:ObjectTagging:*", "s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
     assert config == before
     assert wanted == {
@@ -157,7 +157,7 @@ def test_what_the_service_would_not_take_is_not_tried(config: Config) -> None:
 
 
 def test_through_a_topic_the_ends_are_seen() -> None:
-    sns = {"Statement": [{**statement(QUEUE, TOPIC), "Principal": {"Service": "sns.amazonaws.com"}}]}
+    sns = {"Statement": [{**build_statement(QUEUE, TOPIC), "Principal": {"Service": "sns.amazonaws.com"}}]}
     assert states(WAY.examined(topic(*ALL), sns)) == {"notifications": "ok"}
     (finding,) = told_by(topic("s3:ObjectCreated:Put", *ALL[1:]), sns)
     assert (finding.state, finding.repairable) == ("problem", False)
@@ -166,7 +166,9 @@ def test_through_a_topic_the_ends_are_seen() -> None:
 
 
 def test_through_event_bridge_the_ends_are_seen() -> None:
-    bridge = {"Statement": {**statement(QUEUE, BUCKET), "Principal": {"Service": "events.amazonaws.com"}}}
+    bridge = {
+        "Statement": {**build_statement(QUEUE, BUCKET), "Principal": {"Service": "events.amazonaws.com"}}
+    }
     config: Config = {"EventBridgeConfiguration": {}}
     assert states(WAY.examined(config, bridge)) == {"notifications": "ok"}
     assert states(WAY.examined(config, {})) == {"queue policy": "problem", "notifications": "problem"}
@@ -197,7 +199,7 @@ def test_through_event_bridge_the_ends_are_seen() -> None:
     ],
 )
 def test_whom_a_policy_lets_send(allowed: bool, changes: dict[str, Any]) -> None:
-    policy = {"Statement": [{**statement(QUEUE, BUCKET), **changes}]}
+    policy = {"Statement": [{**build_statement(QUEUE, BUCKET), **changes}]}
     assert lets_send(policy, "s3.amazonaws.com", QUEUE, BUCKET) is allowed
 
 
@@ -205,18 +207,18 @@ def test_a_refusal_counts_unless_it_has_conditions() -> None:
     everyone = {"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": QUEUE}
     insecure = {**everyone, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
     for refusing, allowed in ((everyone, False), (insecure, True)):
-        policy = {"Statement": [refusing, statement(QUEUE, BUCKET)]}
+        policy = {"Statement": [refusing, build_statement(QUEUE, BUCKET)]}
         assert lets_send(policy, "s3.amazonaws.com", QUEUE, BUCKET) is allowed
 
 
 def test_a_statement_is_added_once_and_all_others_are_kept() -> None:
     policy = {"Version": "2008-10-17", "Id": "ours", "Statement": [{"Sid": "theirs"}]}
-    added = statement(QUEUE, "arn:aws:s3:::my.media")
+    added = build_statement(QUEUE, "arn:aws:s3:::my.media")
     assert added["Sid"] == "vvwatch-my-media"
-    once = with_statement(policy, added)
+    once = add_statement(policy, added)
     assert once == {**policy, "Statement": [{"Sid": "theirs"}, added]}
-    assert with_statement(once, added) == once
-    assert with_statement({}, added) == {"Version": "2012-10-17", "Statement": [added]}
+    assert add_statement(once, added) == once
+    assert add_statement({}, added) == {"Version": "2012-10-17", "Statement": [added]}
 
 
 # On a server
@@ -293,7 +295,10 @@ async def test_examining_changes_nothing_and_takes_nothing(place: Place) -> None
 async def test_repair_leaves_a_way_through_another_service_alone(
     place: Place, way: Any, service: str
 ) -> None:
-    allowed = {**statement(place.arn, "arn:aws:*"), "Principal": {"Service": f"{service}.amazonaws.com"}}
+    allowed = {
+        **build_statement(place.arn, "arn:aws:*"),
+        "Principal": {"Service": f"{service}.amazonaws.com"},
+    }
     allowed["Condition"] = {}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
     await place.sqs.set_queue_attributes(QueueUrl=place.queue_url, Attributes={"Policy": policy})

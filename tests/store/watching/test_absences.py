@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.pipeline import jobs_of, obj, prepare
-from vvwatch.core.presence import Presence
+from vvwatch.core.presence import SeenKeys
 from vvwatch.ports import Job, Kind
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.watching import ImportAutomation
@@ -112,7 +112,7 @@ async def test_what_is_lacking_is_told_chunk_by_chunk_and_only_of_the_prefix(
     versions = [obj("a/2.mp4", f"v{number}") for number in range(2, 6)]
     for each in [*versions, obj("a0"), obj("a"), obj("a/z.txt")]:
         await database.write(windows.acknowledge_objects, row.id, 0, [each])
-    seen = Presence(10, 1)
+    seen = SeenKeys(10, 1)
     seen.add(["a/1.mp4"], 1)
     lacking: list[Pair] = []
     after, found = None, 0
@@ -142,7 +142,7 @@ async def test_holding_pages_against_the_ledger_notes_what_it_has_and_no_strange
     strangers = [obj(f"a/1.mp4.{number:03}") for number in range(200)]
     await database.write(windows.accept_objects, row.id, 0, strangers)
     for pages in ([[obj("a/1.mp4"), obj("a/2.mp4"), obj("new.mp4")]], [[obj("a/1.mp4")], [obj("a/2.mp4")]]):
-        seen = Presence(10, 1)
+        seen = SeenKeys(10, 1)
         held = await database.read(ledger.compare_pages, row.scope_id, pages, seen)
         assert held.diff.known == 2
         assert seen.at_least() == 2

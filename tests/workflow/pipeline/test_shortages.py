@@ -33,7 +33,7 @@ from vvwatch.workflow.upkeep.findings import shortage_finding
 
 pytestmark = pytest.mark.anyio
 
-NO_PROCESS = shortages.not_started(BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "python")
+NO_PROCESS = shortages.start_failed(BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "python")
 FILES = tuple(f"{number:02}.mp4" for number in range(20))
 
 
@@ -140,7 +140,7 @@ async def test_bad_files_fail_beside_it_as_ever(place: Place) -> None:
 async def test_a_file_whose_process_is_ended_for_memory_is_given_up_after_an_hour_of_that(
     place: Place, clock: FakeClock
 ) -> None:
-    prober = probing(place, shortages.killed)
+    prober = probing(place, shortages.report_killed)
 
     await place.drop("a.mp4")
     await place.work(3_500)
@@ -152,7 +152,7 @@ async def test_a_file_whose_process_is_ended_for_memory_is_given_up_after_an_hou
 
 
 async def test_who_was_ended_for_memory_by_anothers_greed_is_imported(place: Place, clock: FakeClock) -> None:
-    came = iter([shortages.killed()] * 5 + [NO_PROCESS] + [shortages.killed()] * 4 + [None])
+    came = iter([shortages.report_killed()] * 5 + [NO_PROCESS] + [shortages.report_killed()] * 4 + [None])
     probing(place, lambda: next(came))
 
     await place.drop("a.mp4")

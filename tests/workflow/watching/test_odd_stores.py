@@ -12,9 +12,9 @@ from tests.clock import FakeClock
 from tests.fakes import FakeBucket, FakeStorage
 from tests.store.pipeline import jobs_of, prepare
 from tests.workflow.conftest import Told
-from vvwatch.core.filters import Reason, explain
+from vvwatch.core.filters import Reason, explain_reason
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.store_notes import Oddity, say
+from vvwatch.core.store_notes import Oddity, describe_oddity
 from vvwatch.ports import Finding, Hint, Irregularity, Kind, Page
 from vvwatch.store.db.database import Database
 from vvwatch.store.models.watching import StoredScanReport
@@ -85,7 +85,7 @@ async def test_what_is_left_out_is_counted_by_reason_and_told_in_its_own_words(
     assert await keys(database, observations) == ["b.mp4", "c.mp4", "d.mp4", "reels/"]
     told = {each.detail: each.state for each in await doctor(database)}
     for reason, count in report.left_out.items():
-        assert told[f"left out: {count}, {explain(Reason(reason))}"] == "warning"
+        assert told[f"left out: {count}, {explain_reason(Reason(reason))}"] == "warning"
     [watched] = watcher._watched.values()
     storage.irregular = storage.irregular[:3]
     declined = (await preview_import(database, watched)).declined
@@ -134,7 +134,9 @@ async def test_what_a_store_does_otherwise_is_said_once_in_the_log_and_stays_in_
         report = await scan(database, watcher, clock)
     assert told.names().count("store.odd") == 1
     assert report.odd == ["no_versions"]
-    assert say("no_versions") in [each.detail for each in await doctor(database) if each.state == "warning"]
+    assert describe_oddity("no_versions") in [
+        each.detail for each in await doctor(database) if each.state == "warning"
+    ]
     storage.notes.note(Oddity.FALSE_DIGESTS)
     await scan(database, watcher, clock)
     assert told.names().count("store.odd") == 2

@@ -17,7 +17,7 @@ from vvwatch.api.http.idempotency import Idempotent
 from vvwatch.api.http.pagination import Cursor, cut_page, decode_number
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.prompt_runs import MT_PER_USD, describe_unpriced
-from vvwatch.core.budgets import usd
+from vvwatch.core.budgets import to_usd
 from vvwatch.core.identities import WHOLE, segment_id
 from vvwatch.core.runs import SEGMENTS_FAILED, WHOLE_FAILED, ItemStatus, Results, RetryStatus
 from vvwatch.store.db.database import Tx
@@ -235,6 +235,6 @@ def _read_retry(tx: Tx, run_id: str, video_id: str, segment_id: str, retry_id: s
     calls, unknown, cost = call_queries.sum_retry_calls(tx, row)
     return SegmentRetryStatus(
         **_retry_fields(row, run_id, video_id, segment_id),
-        billing_actual_mt=usd(cost) * MT_PER_USD,
+        billing_actual_mt=to_usd(cost) * MT_PER_USD,
         billing_error=describe_unpriced(unknown, calls) if unknown else None,
     )

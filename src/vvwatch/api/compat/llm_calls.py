@@ -11,7 +11,7 @@ from pydantic import Field
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
-from vvwatch.core.budgets import usd
+from vvwatch.core.budgets import to_usd
 from vvwatch.core.identities import segment_id
 from vvwatch.store.models.runs import LlmCall as StoredCall
 from vvwatch.store.models.runs import Run
@@ -84,7 +84,7 @@ def _to_response(run: Run, row: StoredCall) -> LlmCall:
         segment_id=None if row.ordinal < 0 else segment_id(row.run_item_id, row.ordinal),
         user_id=run.executed_by,
         total_tokens=row.input_tokens + row.output_tokens,
-        cost_usd=None if row.cost_nanousd is None else usd(row.cost_nanousd),
+        cost_usd=None if row.cost_nanousd is None else to_usd(row.cost_nanousd),
         video_seconds=0.0 if start is None or end is None else max(end - start, 0.0),
         segment_start_time=start,
         segment_end_time=end,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from vvwatch.api.http.wire import Body
-from vvwatch.core.conditions import MOST_CONDITIONS, Condition, check
+from vvwatch.core.conditions import MOST_CONDITIONS, Condition, check_condition
 from vvwatch.errors import InvalidInput
 from vvwatch.store.runs.search_queries import Level
 
@@ -45,7 +45,7 @@ class FilterCondition(Body):
 
     def meant(self) -> Condition:
         """Return the condition. Raises InvalidInput."""
-        return check(self.field, self.operator, self.type, self.value)
+        return check_condition(self.field, self.operator, self.type, self.value)
 
 
 class WorkflowCondition(FilterCondition):

@@ -11,7 +11,7 @@ from fastapi import Query
 from vvwatch.api.http.auth import resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import USER_ID, Resource
-from vvwatch.core.events import iso
+from vvwatch.core.events import to_iso
 from vvwatch.errors import InvalidInput
 from vvwatch.store.runs import usage_queries
 from vvwatch.store.runs.usage_queries import METRICS
@@ -105,8 +105,8 @@ async def get_usage(context: Context) -> Usage:
     figures = await context.database.read(usage_queries.sum_metrics, since, until)
     return Usage(
         user_id=USER_ID,
-        period_start=iso(since),
-        period_end=iso(until),
+        period_start=to_iso(since),
+        period_end=to_iso(until),
         metrics=figures,
         model_usage={},
         auth_usage={},
@@ -158,8 +158,8 @@ async def get_usage_breakdown(
     figures = await context.database.read(usage_queries.sum_metrics, since, until)
     return UsageBreakdown(
         user_id=USER_ID,
-        period_start=iso(since),
-        period_end=iso(until),
+        period_start=to_iso(since),
+        period_end=to_iso(until),
         breakdown=figures,
         totals=_to_totals(figures),
     )
@@ -217,9 +217,9 @@ def _to_totals(figures: Figures) -> UsageTotals:
 def _to_period(since: float, until: float, figures: Figures) -> UsagePeriod:
     totals = {name: value for name, value in _to_totals(figures).model_dump().items() if value is not None}
     return UsagePeriod(
-        summary_id=f"usage_{iso(since)[:7]}",
-        period_start=iso(since),
-        period_end=iso(until),
+        summary_id=f"usage_{to_iso(since)[:7]}",
+        period_start=to_iso(since),
+        period_end=to_iso(until),
         metrics=figures,
         model_usage={},
         auth_usage={},
@@ -233,6 +233,6 @@ def _to_detail(metric: str, row: usage_queries.Detail) -> UsageDetail:
         metric_type=metric,
         value=row.value,
         unit=_UNITS[metric],
-        timestamp=iso(row.at),
+        timestamp=to_iso(row.at),
         metadata=row.of,
     )

@@ -20,7 +20,7 @@ from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import HEADERS, REFUSALS, ApiError
 from vvwatch.api.http.links import USES, is_admitted
 from vvwatch.core.audit import Reason
-from vvwatch.core.keys import Scope, allows, digest, valid_format
+from vvwatch.core.keys import Scope, allows_scope, digest_key, has_valid_format
 from vvwatch.core.rate_limits import Meter
 from vvwatch.errors import StoreError
 from vvwatch.store.admin import keys
@@ -261,7 +261,7 @@ async def authorize(request: Request, needed: Scope, *, counted: bool = True) ->
     """
     context: ApiContext = request.app.state.context
     row = await _check_key(request, _presented_key(request))
-    if not allows(row.scopes, needed):
+    if not allows_scope(row.scopes, needed):
         error = ApiError(
             403,
             "authorization_insufficient_scope",
@@ -315,7 +315,7 @@ def _presented_key(request: Request) -> str:
 async def _check_key(request: Request, key: str) -> ApiKey:
     """Return the row of the request's active key. Raises ApiError (401)."""
     context: ApiContext = request.app.state.context
-    row = await context.database.read(keys.find_any, digest(key)) if valid_format(key) else None
+    row = await context.database.read(keys.find_any, digest_key(key)) if has_valid_format(key) else None
     if row is not None:
         request.state.key_id, request.state.key_name = row.id, row.name
     reason = _rejection_reason(row, key, context.clock.now())

@@ -20,8 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from vvwatch.api.http.wire import Resource
-from vvwatch.config.words import words_of
-from vvwatch.core.events import iso
+from vvwatch.config.words import describe_error
+from vvwatch.core.events import to_iso
 from vvwatch.core.shortages import shortage_in
 from vvwatch.errors import (
     Conflict,
@@ -116,7 +116,7 @@ def respond_with_error(
 ) -> JSONResponse:
     """Return an error response; `retry_after` is in seconds."""
     request_id = request.scope.get(REQUEST_ID, "")
-    moment = iso(request.app.state.context.clock.now())
+    moment = to_iso(request.app.state.context.clock.now())
     body = ErrorBody(
         code=code,
         message=message,
@@ -191,7 +191,7 @@ def _unreadable_body(request: Request, what: str, hint: str = "") -> JSONRespons
 
 def _to_problem(found: Mapping[str, Any]) -> dict[str, str]:
     """Return where the problem is and what it is, without the value: it may be a misplaced secret."""
-    what, allowed = words_of(found)
+    what, allowed = describe_error(found)
     problem = {"where": ".".join(map(str, found["loc"])), "what": what}
     context = {"allowed": allowed, **found.get("ctx", {})}
     return problem | {name: context[name] for name in ("allowed", "hint") if context.get(name)}

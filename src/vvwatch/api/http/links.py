@@ -13,7 +13,7 @@ from vvwatch.api.http.auditing import report_link
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.guards import host_name
-from vvwatch.core.tokens import mint, verify
+from vvwatch.core.tokens import mint_token, verify_token
 from vvwatch.errors import InvalidInput, TokenRefused
 from vvwatch.store.admin import keys
 
@@ -59,7 +59,7 @@ def create_link(request: Request, origin: str, prefix: str, use: Use, identifier
     expires_at = context.clock.now() + use.lifetime_seconds
     granted_by = [request.state.key_id, request.state.key_created_at]
     claims = {"use": use.name, "id": identifier, _GRANTED_BY: granted_by}
-    token = mint(context.box.secret(_SECRET), claims, expires_at)
+    token = mint_token(context.box.secret(_SECRET), claims, expires_at)
     report_link(request, identifier, expires_at)
     path = use.path.replace(f"{{{use.parameter}}}", quote(identifier, safe=""))
     return Link(f"{origin}{prefix}{path}?{urlencode({'token': token})}", expires_at)
@@ -87,11 +87,11 @@ async def is_admitted(request: Request, use: Use) -> bool:
 def _read_claims(context: ApiContext, token: str) -> dict[str, Any]:
     box, now = context.box, context.clock.now()
     with suppress(TokenRefused):
-        return verify(box.secrets(_SECRET), token, now)
+        return verify_token(box.secrets(_SECRET), token, now)
     with suppress(InvalidInput):
         box.refresh()  # another node may have signed it with a newer key
     try:
-        return verify(box.secrets(_SECRET), token, now)
+        return verify_token(box.secrets(_SECRET), token, now)
     except TokenRefused as error:
         raise ApiError(401, error.code, error.message, error.hint) from None
 

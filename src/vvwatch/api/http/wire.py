@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from vvwatch.core.events import iso
+from vvwatch.core.events import to_iso as iso
 
 USER_ID: Final = "user_local"
 """The owner of everything: a self-hosted installation has one account."""

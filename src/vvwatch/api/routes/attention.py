@@ -13,7 +13,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.api.routes.status_bodies import Attention
-from vvwatch.core.shortages import remedy
+from vvwatch.core.shortages import find_remedy
 from vvwatch.store.admin import attention as queries
 from vvwatch.store.admin import nodes
 from vvwatch.store.admin.attention import Failure
@@ -128,7 +128,7 @@ def _shortages(found: Iterable[WaitingWork]) -> Iterator[Attention]:
             attention_id=each.code,
             state="waiting",
             what=describe_shortage(each),
-            fix=remedy(each.code, each.message),
+            fix=find_remedy(each.code, each.message),
             count=each.count,
             since=to_iso(each.since),
             next_try_at=to_iso(each.next_at),

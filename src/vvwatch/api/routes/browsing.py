@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.wire import Body, Resource
-from vvwatch.core.events import iso
+from vvwatch.core.events import to_iso
 from vvwatch.core.globs import Glob
 from vvwatch.core.locations import normal_prefix
 from vvwatch.core.objects import StorageObject, base_name, extension
@@ -74,7 +74,7 @@ def _to_file(obj: StorageObject) -> CloudFile:
         path=obj.key,
         name=base_name(obj.key),
         size_bytes=obj.size_bytes,
-        last_modified=iso(obj.modified_at),
+        last_modified=to_iso(obj.modified_at),
         content_type=_content_types.guess_type(base_name(obj.key), strict=False)[0],
         extension=f".{suffix}" if suffix else "",
     )

@@ -20,9 +20,9 @@ from vvwatch.config.clouds import (
     Region,
     S3Bucket,
     StorageAccount,
-    unusable_secret,
+    check_secret,
 )
-from vvwatch.config.fields import refused
+from vvwatch.config.fields import refuse
 
 MAX_FILE_BYTES: Final = 65_536
 """The maximum size of a credentials file."""
@@ -35,8 +35,8 @@ BasePath = Annotated[ExportBasePath, Field(max_length=1024)]
 
 
 def _check_secret(secret: SecretStr) -> SecretStr:
-    if why := unusable_secret(secret.get_secret_value()):
-        raise refused(*why)
+    if why := check_secret(secret.get_secret_value()):
+        raise refuse(*why)
     return secret
 
 

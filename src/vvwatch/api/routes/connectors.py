@@ -39,7 +39,7 @@ from vvwatch.errors import (
     StoreError,
     VvwatchError,
 )
-from vvwatch.providers.gcs.credentials import checked_credentials
+from vvwatch.providers.gcs.credentials import validate_credentials
 from vvwatch.store.catalog import catalog
 from vvwatch.store.catalog.catalog import ConnectorSpec
 from vvwatch.store.db import sealing
@@ -205,7 +205,7 @@ async def _check_service_account(context: ApiContext, field: str, text: str) -> 
     """Return the checked credentials; raises RequestValidationError, which shows nothing of them."""
     try:
         token_host = context.settings.store_hosts.get("gcs", "")
-        return await anyio.to_thread.run_sync(lambda: checked_credentials(text, token_host=token_host))
+        return await anyio.to_thread.run_sync(lambda: validate_credentials(text, token_host=token_host))
     except InvalidInput as error:
         raise _invalid_field(field, error.message, hint=error.hint) from None
 

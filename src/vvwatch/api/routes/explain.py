@@ -17,7 +17,7 @@ from vvwatch.api.routes.object_state import Here, Standing, look_up
 from vvwatch.api.routes.resolve_uri import resolve_uri
 from vvwatch.api.routes.videos import Video
 from vvwatch.api.routes.videos import to_response as to_video_response
-from vvwatch.core.filters import ObjectFilter, Verdict, explain
+from vvwatch.core.filters import ObjectFilter, Verdict, explain_reason
 from vvwatch.core.identities import segment_id
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
@@ -209,7 +209,7 @@ def _judge(automation: ImportAutomation, key: str, obj: StorageObject | None) ->
 
 
 def _to_verdict(verdict: Verdict) -> FilterVerdict:
-    return FilterVerdict.of(verdict, explanation=explain(verdict.reason))
+    return FilterVerdict.of(verdict, explanation=explain_reason(verdict.reason))
 
 
 def _to_version(found: VersionRecord, facts: Facts) -> VersionHistory:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from vvwatch.api.http.wire import to_iso
 from vvwatch.api.routes.automations import status_of
 from vvwatch.api.routes.object_state import Here
-from vvwatch.core.filters import Reason, Verdict, explain
+from vvwatch.core.filters import Reason, Verdict, explain_reason
 from vvwatch.core.imports import FileStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.core.versions import is_same_version
@@ -79,7 +79,7 @@ def _why_left_out(index: IndexRecord, life: VersionRecord) -> str | None:
     if life.window is not None or life.file is not None or life.media is not None:
         return None
     if any(other.window is not None or other.job is not None for other in others):
-        return f"not imported: {explain(Reason.NEW_ONLY_KNOWN_KEY)}"
+        return f"not imported: {explain_reason(Reason.NEW_ONLY_KNOWN_KEY)}"
     return _EXISTING if index.automation is not None and not index.automation.process_existing else None
 
 
@@ -114,7 +114,7 @@ def _describe_unrecorded(facts: Facts, here: Here, verdict: Verdict | None, inde
     if facts.exists is None:
         return f"it would match, but whether it exists is unknown: {here.standing.error}"
     if here.irregular is not None:
-        return f"not imported: {explain(Reason(here.irregular.reason))} ({here.irregular.detail})"
+        return f"not imported: {explain_reason(Reason(here.irregular.reason))} ({here.irregular.detail})"
     reasons: Sequence[Callable[[Facts, Here, IndexRecord], str | None]] = (
         _why_stopped,
         _why_key_known,
@@ -148,7 +148,9 @@ def _why_key_known(facts: Facts, _: Here, index: IndexRecord) -> str | None:
     mode = index.automation.import_mode_override or facts.import_mode
     lives = [*index.versions, *index.gone]
     known = any(life.file is None or life.file.status != FileStatus.FAILED for life in lives)
-    return f"not imported: {explain(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
+    return (
+        f"not imported: {explain_reason(Reason.NEW_ONLY_KNOWN_KEY)}" if mode == "new_only" and known else None
+    )
 
 
 def _why_settling(facts: Facts, here: Here, index: IndexRecord) -> str | None:
@@ -156,16 +158,16 @@ def _why_settling(facts: Facts, here: Here, index: IndexRecord) -> str | None:
     if here.atomic or facts.obj is None or status_of(index.automation) != "active":
         return None
     if here.in_use:
-        return f"not imported yet: a writer has it open, or {_UNFILLED}; {explain(Reason.SETTLING)}"
+        return f"not imported yet: a writer has it open, or {_UNFILLED}; {explain_reason(Reason.SETTLING)}"
     still_seconds = facts.now - facts.obj.changed_at
     settling = still_seconds < index.automation.settle_seconds
-    return f"not imported yet: {explain(Reason.SETTLING)}" if settling else None
+    return f"not imported yet: {explain_reason(Reason.SETTLING)}" if settling else None
 
 
 def summarize(facts: Facts, verdict: Verdict | None, index: IndexRecord) -> str:
     """Return the sentence, without a full stop."""
     if facts.own_export_id is not None:
-        return f"not imported: {explain(Reason.OWN_OUTPUT)} ({facts.own_export_id})"
+        return f"not imported: {explain_reason(Reason.OWN_OUTPUT)} ({facts.own_export_id})"
     recorded = find_version(facts, index)
     if recorded is not None:
         return _describe_stage(recorded)
@@ -233,7 +235,7 @@ def _why_not_imported(verdict: Verdict | None, index: IndexRecord) -> str:
         return "no automation of this index watches the connector"
     if not verdict.accepted:
         detail = f" ({verdict.detail})" if verdict.detail else ""
-        return f"not imported: {explain(verdict.reason)}{detail}"
+        return f"not imported: {explain_reason(verdict.reason)}{detail}"
     if index.observation is not None:
         return f"not imported: {index.observation.detail or index.observation.reason}"
     if status_of(index.automation) != "active":

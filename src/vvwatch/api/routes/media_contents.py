@@ -17,7 +17,7 @@ from vvwatch.api.http.links import MEDIA
 from vvwatch.api.http.streams import StreamedFile, content_disposition
 from vvwatch.core.content_types import content_type
 from vvwatch.core.objects import base_name
-from vvwatch.core.ranges import NoSuchRange, Stretch, stretch
+from vvwatch.core.ranges import ByteRange, NoSuchRange, parse_range
 from vvwatch.errors import Conflict, ObjectArchived, ObjectChanged, ObjectNotFound
 from vvwatch.ports import Storage
 from vvwatch.store.catalog import catalog
@@ -92,13 +92,13 @@ class _Original:
             "ETag": self._etag,
         }
 
-    def asked_for(self, request: Request) -> Stretch | None:
+    def asked_for(self, request: Request) -> ByteRange | None:
         """Return the requested range, None for the whole file. Raises ApiError (416)."""
         if request.headers.get("if-range", self._etag) != self._etag:
             return None
         size_bytes = self.row.size_bytes
         try:
-            return stretch(request.headers.get("range"), size_bytes)
+            return parse_range(request.headers.get("range"), size_bytes)
         except NoSuchRange as error:
             request.scope.setdefault(HEADERS, {})["Content-Range"] = f"bytes */{size_bytes}"
             raise ApiError(416, "range_not_satisfiable", error.message, error.hint) from None

@@ -12,7 +12,7 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import ApiContext, Context
 from vvwatch.api.http.wire import Resource, to_iso
 from vvwatch.core import budgets
-from vvwatch.core.budgets import Standing
+from vvwatch.core.budgets import BudgetState
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import NotFound
 from vvwatch.store.runs import processor_queries as queries
@@ -119,13 +119,13 @@ def _to_response(context: ApiContext, info: ProcessorInfo, found: Figures, now: 
             calls=0 if today is None else today.calls,
             input_tokens=0 if today is None else today.input_tokens,
             output_tokens=0 if today is None else today.output_tokens,
-            cost_usd=0.0 if today is None else budgets.usd(today.cost_nanousd),
+            cost_usd=0.0 if today is None else budgets.to_usd(today.cost_nanousd),
             unpriced_calls=0 if today is None else today.unpriced_calls,
         ),
-        budgets=[_to_budget(each) for each in budgets.standing(context.budgets, info.name, now, spent)],
+        budgets=[_to_budget(each) for each in budgets.budget_states(context.budgets, info.name, now, spent)],
     )
 
 
-def _to_budget(found: Standing) -> ProcessorBudget:
+def _to_budget(found: BudgetState) -> ProcessorBudget:
     left = None if found.used is None else max(found.most - found.used, 0.0)
     return ProcessorBudget.of(found, left=left, until=to_iso(found.until))

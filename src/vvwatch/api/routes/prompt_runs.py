@@ -13,9 +13,9 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, decode_number, to_page
 from vvwatch.api.http.wire import Marker, Resource, to_iso
 from vvwatch.core import artifact
-from vvwatch.core.budgets import usd
+from vvwatch.core.budgets import to_usd
 from vvwatch.core.media import RunSettings
-from vvwatch.core.processors import undone
+from vvwatch.core.processors import explain_undone
 from vvwatch.core.runs import TRANSITIONS, ItemStatus, RunStatus
 from vvwatch.store.models.runs import Run, ScopeSpending, SegmentResult
 from vvwatch.store.runs import run_queries
@@ -218,9 +218,9 @@ def _to_cost(spent: ScopeSpending | None) -> RunCost:
         calls=spent.calls,
         input_tokens=spent.input_tokens,
         output_tokens=spent.output_tokens,
-        usd=usd(spent.cost_nanousd),
+        usd=to_usd(spent.cost_nanousd),
         unpriced_calls=spent.unpriced_calls,
-        reserved_usd=usd(spent.reserved_nanousd),
+        reserved_usd=to_usd(spent.reserved_nanousd),
     )
 
 
@@ -272,7 +272,9 @@ def _count_segments(run: Run) -> dict[str, Any]:
         "field_extraction_succeeded": failures == run.failed_items == 0 if ended else None,
         "transcription_failures": 0,
         "image_embedding_failures": 0,
-        **{name: value for name, value in undone(run.not_done).items() if name.endswith("_succeeded")},
+        **{
+            name: value for name, value in explain_undone(run.not_done).items() if name.endswith("_succeeded")
+        },
     }
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from vvwatch.api.http.context import ApiContext
 from vvwatch.api.http.wire import Body
 from vvwatch.config import ids
-from vvwatch.config.words import words_of
+from vvwatch.config.words import describe_error
 from vvwatch.errors import InvalidInput
 from vvwatch.ports.processing import Processor, Prompt
 from vvwatch.store.models.catalog import Prompt as PromptRow
@@ -39,7 +39,7 @@ def check_options(settings: Mapping[str, Any]) -> None:
         RunOptions(**settings)
     except ValidationError as error:
         raise InvalidInput(
-            " ".join(words_of(error.errors()[0])).strip(), "send it, or omit what needs it"
+            " ".join(describe_error(error.errors()[0])).strip(), "send it, or omit what needs it"
         ) from error
 
 

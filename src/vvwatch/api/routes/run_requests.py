@@ -19,7 +19,7 @@ from vvwatch.core import budgets
 from vvwatch.core.budgets import Payer
 from vvwatch.core.estimates import segments_between
 from vvwatch.core.media import RunSettings, with_lengths
-from vvwatch.core.money import Forecast, Workload, together
+from vvwatch.core.money import Forecast, Workload, sum_forecasts
 from vvwatch.errors import Conflict
 from vvwatch.ports import Priority
 from vvwatch.store.catalog import catalog
@@ -175,14 +175,14 @@ def _check_budgets(
     tx: Tx, context: ApiContext, processor: str, parts: Mapping[str, tuple[Workload, Forecast]]
 ) -> PromptRunCostEstimate:
     """Compare the work with the budgets."""
-    forecast = together(each for _, each in parts.values())
+    forecast = sum_forecasts(each for _, each in parts.values())
     breakdown = EstimateBreakdown(
         **_sum_up([work for work, _ in parts.values()], forecast),
         by_media_type={kind: EstimatedMedia(**_sum_up([work], each)) for kind, (work, each) in parts.items()},
     )
-    spent = spending.read_spent(tx, budgets.scopes(Payer("", 0, processor), tx.now))
+    spent = spending.read_spent(tx, budgets.list_scopes(Payer("", 0, processor), tx.now))
     known = context.budgets, processor, tx.now, spent
-    missing = budgets.shortages(*known, forecast, breakdown.items)
+    missing = budgets.list_exceeded(*known, forecast, breakdown.items)
     return PromptRunCostEstimate(
         estimated_mt=(forecast.cost_usd or 0.0) * MT_PER_USD,
         breakdown=breakdown,

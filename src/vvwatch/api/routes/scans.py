@@ -10,8 +10,8 @@ from vvwatch.api.http.auth import extension, resource_router
 from vvwatch.api.http.context import Context
 from vvwatch.api.http.wire import Resource
 from vvwatch.api.routes.windows import name_missing_automation
-from vvwatch.core.filters import explain_known
-from vvwatch.core.store_notes import say
+from vvwatch.core.filters import explain_if_known
+from vvwatch.core.store_notes import describe_oddity
 from vvwatch.store.db.database import Tx
 from vvwatch.store.models.watching import StoredScanReport
 from vvwatch.store.watching import automations, scans
@@ -64,10 +64,10 @@ class Reconcile(Resource):
 def to_response(row: StoredScanReport) -> Reconcile:
     """Return the report as a response."""
     left_out = [
-        LeftOut(reason=reason, count=count, explanation=explain_known(reason))
+        LeftOut(reason=reason, count=count, explanation=explain_if_known(reason))
         for reason, count in (row.left_out or {}).items()
     ]
-    notes = list(map(say, row.odd or ()))
+    notes = list(map(describe_oddity, row.odd or ()))
     return Reconcile.of(row, reconcile_id=row.id, left_out=left_out, store_notes=notes)
 
 

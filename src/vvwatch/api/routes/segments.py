@@ -16,7 +16,7 @@ from vvwatch.api.http.errors import ApiError
 from vvwatch.api.http.pagination import Cursor, Limit, Page, decode_cursor, to_page
 from vvwatch.api.http.wire import Body, Marker, Resource, to_iso
 from vvwatch.core.identities import segment_id
-from vvwatch.core.processors import undone
+from vvwatch.core.processors import explain_undone
 from vvwatch.errors import InvalidInput
 from vvwatch.store.models.runs import FoundSegment
 from vvwatch.store.runs import segment_queries
@@ -126,7 +126,7 @@ def to_response(row: FoundSegment) -> Segment:
         from_run_id=row.run_id,
         field_extraction_succeeded=row.error is None,
         field_extraction_error=row.error,
-        **undone(row.not_done),
+        **explain_undone(row.not_done),
     )
 
 

@@ -28,7 +28,7 @@ from vvwatch.api.routes.status_bodies import (
     Work,
     WorkItem,
 )
-from vvwatch.core.cadence import Learnt
+from vvwatch.core.cadence import ScanSchedule
 from vvwatch.store.admin import status_queries as queries
 from vvwatch.store.admin.status_queries import State
 from vvwatch.store.catalog import catalog
@@ -106,7 +106,7 @@ def _to_exporting(row: ExportAutomation) -> ExportingStatus:
 
 
 def _to_watching(row: NamedAutomation, found: State, daemon: Document) -> Watching:
-    learnt, sweep = Learnt.of(row.cadence), found.sweeps.get(row.id)
+    learnt, sweep = ScanSchedule.of(row.cadence), found.sweeps.get(row.id)
     told = (daemon.get("sources") or {}).get(row.id)
     queue = (daemon.get("queues") or {}).get(row.connector_id)
     source = queue or told

@@ -14,7 +14,7 @@ from vvwatch.api.http.context import Context
 from vvwatch.api.http.idempotency import Idempotent, SecretResponse
 from vvwatch.api.http.wire import Body, Resource, ShortDocument, Visible, to_iso
 from vvwatch.core.deliveries import DeliveryStatus
-from vvwatch.core.events import EVENT_TYPES, envelope
+from vvwatch.core.events import EVENT_TYPES, build_envelope
 from vvwatch.store.db.database import Tx
 from vvwatch.store.delivery import delivery_queries, webhooks
 from vvwatch.store.delivery.delivery_queries import DeliveryView
@@ -154,7 +154,7 @@ def _delivery_fields(view: DeliveryView) -> dict[str, Any]:
         "delivery_id": row.id,
         "event_type": event.type,
         "next_retry_at": to_iso(retrying_at),
-        "payload": envelope(event.id, event.type, event.data, event.created_at, view.webhook.metadata),
+        "payload": build_envelope(event.id, event.type, event.data, event.created_at, view.webhook.metadata),
     }
 
 

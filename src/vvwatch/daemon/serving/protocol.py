@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from vvwatch.core.events import iso
+from vvwatch.core.events import to_iso
 from vvwatch.daemon.serving.connections import BODY_LATE, HEAD_LATE, NOT_HTTP, READER_LATE, Connections
 
 MakeConnection = Callable[[str], "HttpConnection"]
@@ -29,7 +29,7 @@ def build_response(
 ) -> bytes:
     """Return a whole answer in the API's error envelope that closes the connection."""
     error: dict[str, Any] = {"code": code, "message": message, "details": {"hint": hint}, "request_id": ""}
-    error["timestamp"] = iso(time())
+    error["timestamp"] = to_iso(time())
     pause = {} if retry_after is None else {"retry_after": retry_after}
     body = json.dumps({"error": error | pause, "request_id": ""}).encode()
     lines = [

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import Process
 
 import vvwatch
-from vvwatch.core.shortages import not_started
+from vvwatch.core.shortages import start_failed
 from vvwatch.processors.processes import start_process
 
 # Isolated mode ignores PYTHONPATH, so the child is given the path of this package.
@@ -42,7 +42,7 @@ class Guard:
                     command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, env={}
                 )
             except OSError as error:
-                raise not_started(error, command[0]) from error
+                raise start_failed(error, command[0]) from error
 
     async def aclose(self) -> None:
         """End it; before it exits, it ends whatever still runs."""

@@ -17,7 +17,7 @@ from typing import Final, Protocol, cast
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
-from vvwatch.core.shortages import not_started
+from vvwatch.core.shortages import start_failed
 from vvwatch.descriptors import restore_limit
 from vvwatch.errors import ProcessorError
 from vvwatch.processors.command import leftovers
@@ -153,7 +153,7 @@ async def start_program(
         started = await stack.enter_async_context(process)
     except OSError as error:
         if error.errno not in _NOT_RUNNABLE:
-            raise not_started(error, program.command[0]) from error
+            raise start_failed(error, program.command[0]) from error
         code, reason = _NOT_RUNNABLE[error.errno]
         return Outcome(code, stderr=f"{program.command[0]}: {reason}".encode())
     begun.append(started.pid)

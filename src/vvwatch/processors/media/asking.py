@@ -196,8 +196,8 @@ def _machine_error(ending: Ending, limits: Limits) -> VvwatchError | None:
             ending, limits.wall_seconds if ending.cut is Cut.WALL else limits.silent_seconds
         )
     if ending.status == -signal.SIGKILL and ending.lacked_memory and not ending.cut:
-        return shortages.killed()
-    return None if ending.has_begun else shortages.not_begun(f"it {_describe_status(ending.status)}")
+        return shortages.report_killed()
+    return None if ending.has_begun else shortages.startup_failed(f"it {_describe_status(ending.status)}")
 
 
 def _hindrance_error(ending: Ending, seconds: float) -> VvwatchError | None:

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
-from vvwatch.core.shortages import not_started
+from vvwatch.core.shortages import start_failed
 from vvwatch.processors.kernel import Hindrance, count_memory_kills, count_threads, find_hindrance
 from vvwatch.processors.processes import end_process, keep_tail, private_folder, run_process, signal_group
 
@@ -252,5 +252,5 @@ async def _start_child(
         try:
             started = await stack.enter_async_context(process)
         except OSError as error:
-            raise not_started(error, command[0]) from error
+            raise start_failed(error, command[0]) from error
         yield started

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vvwatch.core.media import Plan, RunSettings
-from vvwatch.core.segments import plan
+from vvwatch.core.segments import plan_spans
 from vvwatch.processors.media import measurements as measure
 from vvwatch.processors.media.findings import Survey
 from vvwatch.processors.media.opening import Medium
@@ -22,7 +22,7 @@ def make_plan(medium: Medium, found: Survey, settings: RunSettings) -> Plan:
     probe = probe_from_survey(medium, found)
     shots = measure.find_shot_changes(found.pictures) if found.pictures else ()
     silences = found.sounds.silences if found.sounds else []
-    spans = plan(probe.media_type, found.duration_seconds, settings, shots, silences)
+    spans = plan_spans(probe.media_type, found.duration_seconds, settings, shots, silences)
     strongest = sorted(shots, key=lambda shot: -shot.strength)[:_KEPT_SHOTS]
     return Plan(
         spans=tuple((span.start_time, span.end_time) for span in spans),

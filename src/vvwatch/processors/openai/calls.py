@@ -9,7 +9,7 @@ from typing import Any, Final
 from vvwatch.config.processors import OpenAIProcessor
 from vvwatch.core.media import Segment
 from vvwatch.core.money import CallStatus, Usage
-from vvwatch.core.retries import backoff
+from vvwatch.core.retries import backoff_seconds
 from vvwatch.errors import ProcessorPaused, ProcessorUnavailable, VvwatchError
 from vvwatch.ports import Clock
 from vvwatch.ports.processing import Call, CallIntent, Journal, Limiter
@@ -245,7 +245,7 @@ class Caller:
         await self._clock.sleep(seconds)
 
     def _usual_wait(self, attempt: int) -> float:
-        return backoff(
+        return backoff_seconds(
             attempt,
             base_seconds=_FIRST_WAIT_SECONDS,
             cap_seconds=_LONGEST_WAIT_SECONDS,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from vvwatch.core.media import Probe, ProcessingResult, RunSettings, Segment
-from vvwatch.core.segments import Boundary, Span, plan
+from vvwatch.core.segments import Boundary, Span, plan_spans
 from vvwatch.processors.media import measurements as measure
 from vvwatch.processors.media.findings import Survey
 from vvwatch.processors.media.measurements import Pictures, Sounds
@@ -32,7 +32,7 @@ def build_result(
     """
     shots = measure.find_shot_changes(survey.pictures) if survey.pictures else ()
     silences = survey.sounds.silences if survey.sounds else []
-    spans = plan(probe.media_type, survey.duration_seconds, settings, shots, silences)
+    spans = plan_spans(probe.media_type, survey.duration_seconds, settings, shots, silences)
     metadata = _measure_whole(probe, survey, shots, len(spans))
     return ProcessingResult(
         segments=tuple(_build_segment(survey, span, shots) for span in spans),

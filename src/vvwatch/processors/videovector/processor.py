@@ -17,7 +17,7 @@ from vvwatch.core.media import ProcessingResult, RunSettings
 from vvwatch.core.money import Forecast, Workload
 from vvwatch.core.processors import ProcessorInfo
 from vvwatch.errors import InvalidInput, ProcessorError
-from vvwatch.extras import install_command, requirements
+from vvwatch.extras import install_command, list_requirements
 from vvwatch.ports import Clock
 from vvwatch.ports.processing import Item, Limiter, Processor, Prompt
 from vvwatch.processors.registry import Opener, Resources
@@ -136,7 +136,7 @@ def open_processor(
 
 def _require_sdk(name: str) -> None:
     """Raise InvalidInput unless the SDK is installed in exactly the supported version."""
-    wanted = requirements("videovector")
+    wanted = list_requirements("videovector")
     found = {f"videovector=={version}" for version in _sdk_versions()}
     if not found.issuperset(wanted):
         what = f"and {', '.join(found)} is installed" if found else "which is not installed"

@@ -8,7 +8,7 @@ from itertools import count
 
 import anyio
 
-from vvwatch.core.retries import backoff
+from vvwatch.core.retries import backoff_seconds
 from vvwatch.errors import ProcessorRefused
 from vvwatch.ports import Clock
 from vvwatch.processors.videovector.prompts import Prompts
@@ -67,7 +67,7 @@ class UpstreamService:
             if self.clock.now() - since > self.terms.deadline_seconds:
                 message = f"{what} at {self.upstream.name} has not ended in {self.terms.deadline_seconds:g} s"
                 raise Overdue(message, "raise deadline_seconds of the processor, or look at the upstream")
-            pause = backoff(
+            pause = backoff_seconds(
                 attempt,
                 base_seconds=self.terms.poll_seconds,
                 cap_seconds=max(_POLL_CAP_SECONDS, self.terms.poll_seconds),

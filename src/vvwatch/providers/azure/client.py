@@ -26,8 +26,15 @@ from azure.storage.blob.aio import ContainerClient, LinearRetry
 
 from vvwatch.core.locations import azure_address
 from vvwatch.errors import CredentialsRefused, StorageUnavailable
-from vvwatch.providers.azure.errors import READ, Asked, Operation, Refused, not_signed_in, told
-from vvwatch.providers.replies import MOST_BYTES, MOST_REFUSAL_BYTES, beginning, collected, new_session
+from vvwatch.providers.azure.errors import (
+    READ,
+    Operation,
+    RequestContext,
+    ServiceRefusal,
+    sign_in_failed,
+    translate_errors,
+)
+from vvwatch.providers.replies import MOST_BYTES, MOST_REFUSAL_BYTES, new_session, read_beginning, read_body
 
 _CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 60
@@ -97,19 +104,19 @@ class AzureClient:
         self._by_key = isinstance(credentials, AzureAccountKey)
         self._container_url = self.address.base.removesuffix("/")
         account_url = self._container_url.removesuffix(f"/{location.container}")
-        tls = _tls(location.ca_file)
+        tls = _tls_setting(location.ca_file)
         self._tokens: _Tokens | None = None
         if isinstance(credentials, AzureAccountKey):
             key = {"account_name": location.storage_account, "account_key": credentials.account_key}
         else:
-            self._tokens = _tokens(location, credentials, account_url, tls)
+            self._tokens = _open_tokens(location, credentials, account_url, tls)
         self._client = ContainerClient(
             account_url,
             location.container,
             credential=self._tokens or key,
-            transport=_transport(tls, tokens=False),
-            retry_policy=_retries(),
-            proxies=_proxies(account_url, location.proxy),
+            transport=_open_transport(tls, tokens=False),
+            retry_policy=_retry_policy(),
+            proxies=_find_proxies(account_url, location.proxy),
             permit_redirects=False,
         )
         self._pipeline = self._client._client._client  # noqa: SLF001 - nothing public sends a request of one's own
@@ -120,9 +127,9 @@ class AzureClient:
         if self._tokens:
             await self._tokens.close()
 
-    def asked(self, operation: Operation, key: str = "") -> Asked:
+    def asked(self, operation: Operation, key: str = "") -> RequestContext:
         """What a request is for; without a key for the container itself."""
-        return Asked(operation, self.address.of(key) if key else self._container_url, self._by_key)
+        return RequestContext(operation, self.address.of(key) if key else self._container_url, self._by_key)
 
     @asynccontextmanager
     async def answer(self, operation: Operation, request: Request) -> AsyncIterator[AsyncHttpResponse]:
@@ -131,13 +138,13 @@ class AzureClient:
         Raises StorageError for every other one that is no success, and when there is none.
         """
         asked = self.asked(operation, request.key)
-        with told(asked):
+        with translate_errors(asked):
             response = await self._pipeline.send_request(self._built(request), stream=True)
         try:
             if response.status_code >= 300 and response.status_code != NOTHING_IN_RANGE:
                 await self._require_there(request, response.status_code)
-                with told(asked):
-                    raise Refused(response.status_code, response.headers)
+                with translate_errors(asked):
+                    raise ServiceRefusal(response.status_code, response.headers)
             yield response
         finally:
             await response.close()
@@ -152,17 +159,17 @@ class AzureClient:
         self, operation: Operation, key: str, response: AsyncHttpResponse
     ) -> AsyncGenerator[bytes]:
         """The body as it comes and as it is stored. Raises StorageUnavailable when it breaks off."""
-        with told(self.asked(operation, key)):
+        with translate_errors(self.asked(operation, key)):
             async for chunk in response.iter_raw():
                 yield chunk
 
     async def whole(self, operation: Operation, key: str, response: AsyncHttpResponse) -> bytes:
         """The whole body within the limits of a reply, or the beginning of a refusal. Raises StorageUnavailable."""
-        with told(self.asked(operation, key)):
+        with translate_errors(self.asked(operation, key)):
             chunks = self.chunks(operation, key, response)
             if response.status_code >= 300:
-                return await beginning(chunks, MOST_REFUSAL_BYTES)
-            return await collected(chunks, MOST_BYTES)
+                return await read_beginning(chunks, MOST_REFUSAL_BYTES)
+            return await read_body(chunks, MOST_BYTES)
 
     def _built(self, request: Request) -> HttpRequest:
         path = f"/{quote(request.key)}" if request.key else ""
@@ -212,7 +219,7 @@ class _Tokens(AsyncTokenCredential):
         try:
             return await self._credential.get_token(*scopes, **options)
         except AzureError as error:
-            raise not_signed_in(error, ambient=self._ambient) from None
+            raise sign_in_failed(error, ambient=self._ambient) from None
 
     async def close(self) -> None:
         """End the connections to whom gives tokens."""
@@ -222,7 +229,7 @@ class _Tokens(AsyncTokenCredential):
         await self.close()
 
 
-def _tokens(
+def _open_tokens(
     location: AzureLocation, secret: AzureClientSecret | None, account_url: str, tls: ssl.SSLContext | bool
 ) -> _Tokens:
     if not account_url.startswith("https://"):
@@ -231,8 +238,8 @@ def _tokens(
             "use an https:// endpoint_url, or an account key",
         )
     options: dict[str, Any] = {
-        "transport": _transport(tls, tokens=True),
-        "proxies": _proxies(location.authority_url or _PUBLIC_AUTHORITY, location.proxy),
+        "transport": _open_transport(tls, tokens=True),
+        "proxies": _find_proxies(location.authority_url or _PUBLIC_AUTHORITY, location.proxy),
         "retry_total": _RETRIES,
         "retry_status": 0,  # it would wait for as long as the answer says
         "retry_backoff_factor": _WAIT_SECONDS,
@@ -253,13 +260,13 @@ def _tokens(
     return _Tokens(credential, ambient=False)
 
 
-def _retries() -> LinearRetry:
+def _retry_policy() -> LinearRetry:
     """After a pause between none and twice `_WAIT_SECONDS`; that need not be whole, whatever the SDK's types say."""
     wait: Any = _WAIT_SECONDS
     return LinearRetry(wait, retry_total=_RETRIES, random_jitter_range=wait)
 
 
-def _transport(tls: ssl.SSLContext | bool, *, tokens: bool) -> _Transport:
+def _open_transport(tls: ssl.SSLContext | bool, *, tokens: bool) -> _Transport:
     """Without the settings of the environment: they would have ~/.netrc read with each request."""
     return _Transport(
         tls,
@@ -270,7 +277,7 @@ def _transport(tls: ssl.SSLContext | bool, *, tokens: bool) -> _Transport:
     )
 
 
-def _tls(ca_file: str) -> ssl.SSLContext | bool:
+def _tls_setting(ca_file: str) -> ssl.SSLContext | bool:
     """True is the context that everybody shares."""
     try:
         return ssl.create_default_context(cafile=ca_file) if ca_file else True
@@ -282,7 +289,7 @@ def _tls(ca_file: str) -> ssl.SSLContext | bool:
         ) from None
 
 
-def _proxies(url: str, proxy: str) -> dict[str, str]:
+def _find_proxies(url: str, proxy: str) -> dict[str, str]:
     """By which proxy `url` is reached: the one that is set, or that of the environment."""
     parts = urlsplit(url)
     if not proxy and not proxy_bypass(parts.hostname or ""):

@@ -31,7 +31,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from vvwatch.providers.replies import ReplyRefused, is_redirect, redirected
+from vvwatch.providers.replies import ReplyRefused, is_redirect, redirect_refused
 
 LATER: Final = "it is tried again by itself"
 _ARCHIVED: Final = ("BlobArchived", "BlobBeingRehydrated")
@@ -69,7 +69,7 @@ DELETE: Final = Operation("deleted", "Storage Blob Data Contributor")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestContext:
     """What a request was for: the operation, the address it was done to, whether the account's key signed it."""
 
     operation: Operation
@@ -82,7 +82,7 @@ class Asked:
         return f"{self.uri!r} cannot be {self.operation.verb}"
 
 
-class Refused(Exception):
+class ServiceRefusal(Exception):
     """An answer that is no success. It does not leave the modules of this store."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
@@ -94,21 +94,21 @@ class Refused(Exception):
 
 
 @contextmanager
-def told(asked: Asked) -> Iterator[None]:
+def translate_errors(asked: RequestContext) -> Iterator[None]:
     """What the store and the network say, in our words."""
     try:
         yield
     except ReplyRefused as refused:
         raise refused.about(asked.failure) from None
-    except Refused as refused:
-        raise _meaning(refused, asked) from None
+    except ServiceRefusal as refused:
+        raise _translate(refused, asked) from None
     except ClientAuthenticationError:
-        raise _unsigned(asked) from None
+        raise _key_unusable(asked) from None
     except (AzureError, aiohttp.ClientError, OSError) as error:
-        raise _unanswered(error, asked.failure, "storage_account and endpoint_url") from None
+        raise _connection_failed(error, asked.failure, "storage_account and endpoint_url") from None
 
 
-def strange(asked: Asked) -> StorageUnavailable:
+def unexpected_response(asked: RequestContext) -> StorageUnavailable:
     """An answer that is a success and still not what it should be."""
     return StorageUnavailable(
         f"{asked.failure}: something else than Azure Blob Storage answered",
@@ -116,10 +116,10 @@ def strange(asked: Asked) -> StorageUnavailable:
     )
 
 
-def not_signed_in(error: AzureError, *, ambient: bool) -> StorageUnavailable:
+def sign_in_failed(error: AzureError, *, ambient: bool) -> StorageUnavailable:
     """Why there is no token: the application is refused, the machine has no identity, or Entra ID does not answer."""
     if not isinstance(error, ClientAuthenticationError):
-        return _unanswered(error, "no sign-in at Entra ID", "authority_url")
+        return _connection_failed(error, "no sign-in at Entra ID", "authority_url")
     found = _SIGN_IN_CODE.search(str(error.message))
     if found:
         hint = _SIGN_IN_HINTS.get(found[0], "look the code up in the documentation of Entra ID")
@@ -135,13 +135,15 @@ def not_signed_in(error: AzureError, *, ambient: bool) -> StorageUnavailable:
     )
 
 
-def _meaning(refused: Refused, asked: Asked) -> StorageError:
+def _translate(refused: ServiceRefusal, asked: RequestContext) -> StorageError:
     return (
-        _of_the_object(refused, asked) or _of_the_identity(refused, asked) or _of_the_service(refused, asked)
+        _translate_object(refused, asked)
+        or _translate_identity(refused, asked)
+        or _translate_service(refused, asked)
     )
 
 
-def _of_the_object(refused: Refused, asked: Asked) -> StorageError | None:
+def _translate_object(refused: ServiceRefusal, asked: RequestContext) -> StorageError | None:
     code, what = refused.code, asked.failure
     if code == "BlobNotFound":
         return ObjectNotFound(f"{what}: it is not there")
@@ -150,14 +152,14 @@ def _of_the_object(refused: Refused, asked: Asked) -> StorageError | None:
             f"{what}: it is in the archive tier", "set its tier to hot or cool; it is read when that is done"
         )
     if code in _THERE or refused.status == 412:
-        return _conflicting(code, asked)
+        return _translate_conflict(code, asked)
     if code in _NO_SUCH_NAME:
         nowhere = OutsideLocation if asked.operation is CREATE else ObjectNotFound
         return nowhere(f"{what}: the store has no such names ({code})")
     return None
 
 
-def _conflicting(code: str, asked: Asked) -> StorageError:
+def _translate_conflict(code: str, asked: RequestContext) -> StorageError:
     if code.startswith("Lease"):
         return StorageError(
             f"{asked.failure}: somebody holds a lease on it", "break the lease, or wait for its end"
@@ -171,7 +173,7 @@ def _conflicting(code: str, asked: Asked) -> StorageError:
     )
 
 
-def _of_the_identity(refused: Refused, asked: Asked) -> StorageError | None:
+def _translate_identity(refused: ServiceRefusal, asked: RequestContext) -> StorageError | None:
     code, what = refused.code, asked.failure
     if code == "KeyBasedAuthenticationNotPermitted":
         return CredentialsRefused(
@@ -183,7 +185,8 @@ def _of_the_identity(refused: Refused, asked: Asked) -> StorageError | None:
     if code in _UNHEARD_OF or refused.status == 401 or wrong_key:
         return CredentialsRefused(
             f"{what}: the credentials are not accepted ({code or refused.status})",
-            _skew(refused.headers.get("Date")) or "check them, and the network rules of the storage account",
+            _clock_skew_hint(refused.headers.get("Date"))
+            or "check them, and the network rules of the storage account",
         )
     if refused.status == 403:
         return AccessDenied(
@@ -193,13 +196,15 @@ def _of_the_identity(refused: Refused, asked: Asked) -> StorageError | None:
     return None
 
 
-def _of_the_service(refused: Refused, asked: Asked) -> StorageError:
+def _translate_service(refused: ServiceRefusal, asked: RequestContext) -> StorageError:
     status, code, what = refused.status, refused.code, asked.failure
     if is_redirect(status, refused.headers):
         location = refused.headers["Location"]
-        return redirected(what, location, "set storage_account or endpoint_url to where it is; check proxy")
+        return redirect_refused(
+            what, location, "set storage_account or endpoint_url to where it is; check proxy"
+        )
     if status in (429, 503):
-        retry_after = _seconds(refused.headers.get("Retry-After"))
+        retry_after = _retry_after_seconds(refused.headers.get("Retry-After"))
         return StorageThrottled(f"{what}: the store asks for fewer requests", LATER, retry_after)
     if code in _NO_CONTAINER or (status == 404 and code == "ResourceNotFound"):
         return StorageUnavailable(
@@ -207,25 +212,25 @@ def _of_the_service(refused: Refused, asked: Asked) -> StorageError:
             "create it, or correct container and storage_account; vvwatch goes on when it is there",
         )
     if not code and status < 500:
-        return strange(asked)
+        return unexpected_response(asked)
     message = f"{what}: the store answered {status} {code}".rstrip()
     if status in (408, 409) or status >= 500:
         return StorageUnavailable(message, LATER)
     return StorageError(message, "look the code up in the documentation of Azure Blob Storage")
 
 
-def _unsigned(asked: Asked) -> CredentialsRefused:
+def _key_unusable(asked: RequestContext) -> CredentialsRefused:
     return CredentialsRefused(
         f"{asked.failure}: the account key cannot sign", "give the key as Azure shows it, base64"
     )
 
 
-def _unanswered(error: Exception, what: str, address: str) -> StorageUnavailable:
+def _connection_failed(error: Exception, what: str, address: str) -> StorageUnavailable:
     """A request that came to no answer or to half of one; the settings `address` say where it went."""
     cause = getattr(error, "inner_exception", None) or error
     if isinstance(cause, ssl.SSLError):
         return StorageUnavailable(
-            f"{what}: no TLS with {_place(cause)}: {_tls_reason(cause)}",
+            f"{what}: no TLS with {_server_name(cause)}: {_tls_reason(cause)}",
             "set ca_file to the certificate of the authority that signed the server's, and check the address",
         )
     if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
@@ -234,14 +239,14 @@ def _unanswered(error: Exception, what: str, address: str) -> StorageUnavailable
         number = cause.os_error.errno or 0  # a resolver's are negative
         reason = os.strerror(number) if number > 0 else cause.os_error.strerror
         return StorageUnavailable(
-            f"{what}: {_place(cause)} cannot be reached: {reason}", f"check {address}; {LATER}"
+            f"{what}: {_server_name(cause)} cannot be reached: {reason}", f"check {address}; {LATER}"
         )
     if isinstance(cause, TimeoutError):
         return StorageUnavailable(f"{what}: no answer in time", LATER)
     return StorageUnavailable(f"{what}: the connection broke off ({type(cause).__name__})", LATER)
 
 
-def _place(error: Exception) -> str:
+def _server_name(error: Exception) -> str:
     return f"{error.host}:{error.port}" if isinstance(error, aiohttp.ClientConnectorError) else "the server"
 
 
@@ -250,13 +255,13 @@ def _tls_reason(error: ssl.SSLError) -> str:
     return getattr(found, "verify_message", "") or getattr(found, "reason", "") or "it broke off"
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _retry_after_seconds(retry_after: str | None) -> float | None:
     if retry_after is None or not retry_after.isdecimal():
         return None
     return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
 
 
-def _skew(date: str | None) -> str:
+def _clock_skew_hint(date: str | None) -> str:
     """The hint when this machine's clock is the likely reason; empty when it is not."""
     try:
         ahead = time.time() - parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()

@@ -17,8 +17,16 @@ from urllib.parse import unquote, urlsplit
 
 from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.objects import StorageObject
-from vvwatch.providers.azure.listing import usable
-from vvwatch.providers.messages import LARGEST_BYTES, Told, Unusable, mapping, moment, told_by, told_by_each
+from vvwatch.providers.azure.listing import is_usable_key
+from vvwatch.providers.messages import (
+    LARGEST_BYTES,
+    ParsedMessage,
+    UnusableMessage,
+    parse_each,
+    parse_or_refuse,
+    parse_time,
+    require_mapping,
+)
 
 _MOST_CHARACTERS: Final = 1 << 18
 """A message of a queue has at most 64 KiB."""
@@ -31,46 +39,49 @@ _ETAG: Final = re.compile(r'"?([!#-~]{1,128})"?')
 _SEQUENCER: Final = re.compile(r"[0-9A-Fa-f]{1,64}")
 
 
-def told(text: str, storage_account: str, container: str) -> Told:
+def parse_message(text: str, storage_account: str, container: str) -> ParsedMessage:
     """What the body of a message tells of the container; never raises."""
-    return told_by(
-        lambda: told_by_each(_opened(text), lambda item: _events(item, storage_account, container)), text
+    return parse_or_refuse(
+        lambda: parse_each(_decode_events(text), lambda item: _parse_event(item, storage_account, container)),
+        text,
     )
 
 
-def _opened(text: str) -> list[Any]:
+def _decode_events(text: str) -> list[Any]:
     """The events in the body."""
     if len(text) > _MOST_CHARACTERS:
-        raise Unusable("malformed", "the message is longer than any of a queue")
+        raise UnusableMessage("malformed", "the message is longer than any of a queue")
     try:
         plain = text.lstrip().startswith(("{", "["))
         found = json.loads(text if plain else b64decode(text, validate=True))
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict | list):
-        raise Unusable("malformed", "it is no JSON, neither plain nor in base64")
+        raise UnusableMessage("malformed", "it is no JSON, neither plain nor in base64")
     return found if isinstance(found, list) else [found]
 
 
-def _events(event: Any, storage_account: str, container: str) -> tuple[ObjectEvent, ...]:
+def _parse_event(event: Any, storage_account: str, container: str) -> tuple[ObjectEvent, ...]:
     if not isinstance(event, dict):
-        raise Unusable("malformed", "an event is no JSON object")
+        raise UnusableMessage("malformed", "an event is no JSON object")
     cloud = "specversion" in event
-    name = _text(event, "type" if cloud else "eventType")
+    name = _require_text(event, "type" if cloud else "eventType")
     if name.startswith("Microsoft.EventGrid."):
         return ()  # of a subscription: that it is new, or gone
     if not name.startswith("Microsoft.Storage."):
-        raise Unusable("foreign", "it is no event of a storage account")
-    account = _ACCOUNT.search(_text(event, "source" if cloud else "topic"))
+        raise UnusableMessage("foreign", "it is no event of a storage account")
+    account = _ACCOUNT.search(_require_text(event, "source" if cloud else "topic"))
     if not account or account[1].lower() != storage_account.lower():
-        raise Unusable("foreign", "it tells of another storage account")
-    subject = _SUBJECT.fullmatch(_text(event, "subject"))
+        raise UnusableMessage("foreign", "it tells of another storage account")
+    subject = _SUBJECT.fullmatch(_require_text(event, "subject"))
     kind = name.removeprefix("Microsoft.Storage.")
     if not subject or (subject[1] != container and kind != "BlobRenamed"):
-        raise Unusable("foreign", "it tells of no blob in this container")
+        raise UnusableMessage("foreign", "it tells of no blob in this container")
     read = _READERS.get(kind)
-    at = moment(event.get("time" if cloud else "eventTime"))
-    return read(_Change(container, subject[1], subject[2], mapping(event, "data"), at)) if read else ()
+    at = parse_time(event.get("time" if cloud else "eventTime"))
+    return (
+        read(_Change(container, subject[1], subject[2], require_mapping(event, "data"), at)) if read else ()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +97,12 @@ class _Change:
     def event(self, kind: EventKind, url: str = "url", found: StorageObject | None = None) -> ObjectEvent:
         """The event of our blob; of one whose spelling is not certain nothing is told but how it may be meant."""
         if self.place != self.container:
-            raise Unusable("foreign", "it tells of another container")
-        if not usable(self.key):
-            raise Unusable("malformed", "no blob can stand at its key")
+            raise UnusableMessage("foreign", "it tells of another container")
+        if not is_usable_key(self.key):
+            raise UnusableMessage("malformed", "no blob can stand at its key")
         spelled, sequencer = self.key_at(url), self.data.get("sequencer")
         certain = spelled == self.key
-        other = () if certain or spelled is None or not usable(spelled) else (spelled,)
+        other = () if certain or spelled is None or not is_usable_key(spelled) else (spelled,)
         ordered = isinstance(sequencer, str) and _SEQUENCER.fullmatch(sequencer)
         return ObjectEvent(
             kind, (self.key, *other), found if certain else None, str(sequencer) if ordered else ""
@@ -108,40 +119,42 @@ class _Change:
             return None
 
 
-def _created(change: _Change) -> tuple[ObjectEvent, ...]:
+def _parse_created(change: _Change) -> tuple[ObjectEvent, ...]:
     if change.data.get("api") in _BEGUN and not change.data.get("contentLength"):
         return ()
-    return (change.event(EventKind.CREATED, found=_found(change)),)
+    return (change.event(EventKind.CREATED, found=_to_object(change)),)
 
 
-def _removed(change: _Change) -> tuple[ObjectEvent, ...]:
+def _parse_removed(change: _Change) -> tuple[ObjectEvent, ...]:
     return (change.event(EventKind.REMOVED),)
 
 
-def _renamed(change: _Change) -> tuple[ObjectEvent, ...]:
+def _parse_renamed(change: _Change) -> tuple[ObjectEvent, ...]:
     """Of two keys; that of before is told without order, which is that of the new one."""
     before = change.key_at("sourceUrl")
-    removed = (ObjectEvent(EventKind.REMOVED, (before,)),) if before is not None and usable(before) else ()
+    removed = (
+        (ObjectEvent(EventKind.REMOVED, (before,)),) if before is not None and is_usable_key(before) else ()
+    )
     if removed and change.place != change.container:
         return removed
     return (*removed, change.event(EventKind.CREATED, "destinationUrl"))
 
 
-def _tier_changed(change: _Change) -> tuple[ObjectEvent, ...]:
+def _parse_tier_changed(change: _Change) -> tuple[ObjectEvent, ...]:
     """Told when the change is done: what was archived can be read from now on."""
     event = change.event(EventKind.RESTORED)
     return () if change.data.get("accessTier") == "Archive" else (event,)
 
 
 _READERS: Final[dict[str, Callable[[_Change], tuple[ObjectEvent, ...]]]] = {
-    "BlobCreated": _created,
-    "BlobDeleted": _removed,
-    "BlobRenamed": _renamed,
-    "BlobTierChanged": _tier_changed,
+    "BlobCreated": _parse_created,
+    "BlobDeleted": _parse_removed,
+    "BlobRenamed": _parse_renamed,
+    "BlobTierChanged": _parse_tier_changed,
 }
 
 
-def _found(change: _Change) -> StorageObject | None:
+def _to_object(change: _Change) -> StorageObject | None:
     """The blob, with the version that a listing gives it; None when not all is told that makes it."""
     data, at = change.data, change.at
     etag, size = data.get("eTag"), data.get("contentLength")
@@ -153,8 +166,8 @@ def _found(change: _Change) -> StorageObject | None:
     return StorageObject(change.key, version[1], size, at, at, data.get("accessTier") == "Archive")
 
 
-def _text(event: Mapping[str, Any], name: str) -> str:
+def _require_text(event: Mapping[str, Any], name: str) -> str:
     text = event.get(name)
     if not isinstance(text, str):
-        raise Unusable("malformed", f"it has no {name}")
+        raise UnusableMessage("malformed", f"it has no {name}")
     return text

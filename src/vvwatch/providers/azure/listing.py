@@ -27,12 +27,12 @@ from vvwatch.providers.listing import (
     MOST_ETAG_CHARACTERS,
     MOST_SIZE_DIGITS,
     ListedPage,
-    long_etag,
-    long_key,
-    moments,
+    report_long_etag,
+    report_long_key,
+    row_times,
 )
-from vvwatch.providers.markup import events_of
-from vvwatch.providers.versions import bare, version_of
+from vvwatch.providers.markup import iter_xml_events
+from vvwatch.providers.versions import bare_etag, version_of
 
 _MAX_KEY_CHARACTERS: Final = 1_024
 _PIECE_BYTES: Final = 1 << 18
@@ -84,7 +84,7 @@ class Odd(Exception):
     """The page is not as Azure writes it; it may be XML all the same."""
 
 
-class _Entries(NamedTuple):
+class _EntryList(NamedTuple):
     objects: list[StorageObject]
     folders: list[str]
     irregular: list[Irregularity]
@@ -94,11 +94,11 @@ class _Entries(NamedTuple):
         if _all_usable([obj.key for obj in objects]):
             self.objects.extend(objects)
             return
-        self.objects.extend(obj for obj in objects if usable(obj.key))
-        self.irregular.extend(_unusable(obj.key) for obj in objects if not usable(obj.key))
+        self.objects.extend(obj for obj in objects if is_usable_key(obj.key))
+        self.irregular.extend(_unusable_key(obj.key) for obj in objects if not is_usable_key(obj.key))
 
 
-async def parsed_page(body: bytes) -> ParsedPage:
+async def parse_in_steps(body: bytes) -> ParsedPage:
     """The page in `body`. Raises ValueError when that is no listing, or not all of one."""
     if body.count(_END.encode()) > _MOST_ENTRIES:
         raise ValueError("more blobs than were asked for")
@@ -114,20 +114,20 @@ async def read_page(body: bytes) -> ParsedPage:
     head, tail = _HEAD.fullmatch(body[:start].decode("utf-8-sig")), _TAIL.fullmatch(body[end:].decode())
     if not head or not tail:
         raise Odd
-    found = _Entries([], [], [])
-    for piece in _pieces(body, start, end):
-        _read(piece.decode(), found)
+    found = _EntryList([], [], [])
+    for piece in _split_pieces(body, start, end):
+        _read_piece(piece.decode(), found)
         await checkpoint()
-    marker = _unescaped(tail[1] or "")
+    marker = _unescape(tail[1] or "")
     _require_plain([*found.folders, marker])
     return ParsedPage(ListedPage(*found), marker)
 
 
 def parse_page(body: bytes) -> ParsedPage:
     """The page by an XML parser. Raises ValueError."""
-    found, path = _Entries([], [], []), list[str]()
+    found, path = _EntryList([], [], []), list[str]()
     whole, marker = False, None
-    for event, element in events_of(body.decode("utf-8-sig")):
+    for event, element in iter_xml_events(body.decode("utf-8-sig")):
         if event == "start":
             path.append(element.tag)
             continue
@@ -136,7 +136,7 @@ def parse_page(body: bytes) -> ParsedPage:
         elif path == ["EnumerationResults", "Blobs"]:
             whole = True
         elif len(path) == 3 and path[:2] == ["EnumerationResults", "Blobs"]:
-            _take(element, found)
+            _take_entry(element, found)
             element.clear()  # to take down all of a page's elements at once would hold up the loop
         path.pop()
     if not whole or marker is None:
@@ -144,7 +144,7 @@ def parse_page(body: bytes) -> ParsedPage:
     return ParsedPage(ListedPage(*found), marker)
 
 
-def usable(key: str) -> bool:
+def is_usable_key(key: str) -> bool:
     """Whether a blob at `key` can be asked for: Azure makes other names of '.' and '..' segments and backslashes."""
     try:
         check_key(key)
@@ -160,15 +160,15 @@ def epoch_seconds(date: str) -> float:
     found = _DATE.fullmatch(date)
     if not found:
         raise ValueError("a time is no HTTP date")
-    return next(moments(_day, *([part] for part in found.groups())))
+    return next(row_times(_day_seconds, *([part] for part in found.groups())))
 
 
 @lru_cache(maxsize=4096)
-def _day(beginning: str) -> float:
+def _day_seconds(beginning: str) -> float:
     return parsedate_to_datetime(f"{beginning} 00:00:00 GMT").timestamp()
 
 
-def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
+def _split_pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
     """The stretch of the page cut into pieces, behind the end of a blob each."""
     while (found := body.find(_END.encode(), start + _PIECE_BYTES, end)) >= 0:
         cut = found + len(_END)
@@ -177,7 +177,7 @@ def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
     yield body[start:end]
 
 
-def _read(piece: str, found: _Entries) -> None:
+def _read_piece(piece: str, found: _EntryList) -> None:
     if "!" in piece and "<!" in piece:
         raise Odd
     split = _BLOB.split(piece)
@@ -185,12 +185,12 @@ def _read(piece: str, found: _Entries) -> None:
         split[column::_WIDTH] for column in range(_WIDTH)
     )
     for text in filter(None, between):
-        if _behind_folders(text, found.folders) != len(text):
+        if _after_folders(text, found.folders) != len(text):
             raise Odd
-    keys = [_unescaped(name) for name in names] if "&" in piece else names
+    keys = [_unescape(name) for name in names] if "&" in piece else names
     _require_plain(keys)
     try:
-        times = list(moments(_day, days, minutes, seconds))
+        times = list(row_times(_day_seconds, days, minutes, seconds))
     except ValueError:
         raise Odd from None
     archived = [_ARCHIVED in other for other in others] if _ARCHIVED in piece else repeat(False)
@@ -199,20 +199,20 @@ def _read(piece: str, found: _Entries) -> None:
     found.add(list(compress(objects, files)))
 
 
-def _behind_folders(text: str, folders: list[str]) -> int:
+def _after_folders(text: str, folders: list[str]) -> int:
     """Where the folders end that `text` begins with; they are added to `folders`."""
     end = 0
     while folder := _FOLDER.match(text, end):
-        folders.append(_unescaped(folder[1]))
+        folders.append(_unescape(folder[1]))
         end = folder.end()
     return end
 
 
-def _unescaped(text: str) -> str:
-    return _ESCAPED.sub(_character, text) if "&" in text else text
+def _unescape(text: str) -> str:
+    return _ESCAPED.sub(_to_character, text) if "&" in text else text
 
 
-def _character(escaped: re.Match[str]) -> str:
+def _to_character(escaped: re.Match[str]) -> str:
     if escaped[0] == "&":  # of something else
         raise Odd
     return _ENTITIES[escaped[0]]
@@ -225,13 +225,13 @@ def _require_plain(texts: Sequence[str]) -> None:
         raise Odd
 
 
-def _take(element: Element, found: _Entries) -> None:
+def _take_entry(element: Element, found: _EntryList) -> None:
     name = element.find("Name")
     is_blob = element.tag == "Blob" and element.find("Properties") is not None
     if name is None or not (is_blob or element.tag == "BlobPrefix"):
         raise ValueError("not the shape of a blob")
     try:
-        key = _decoded(name)
+        key = _decode_name(name)
     except UnicodeDecodeError as error:
         printable = error.object.decode(errors="backslashreplace")
         found.irregular.append(Irregularity(printable, "undecodable_name", "its name is no UTF-8; rename it"))
@@ -239,14 +239,14 @@ def _take(element: Element, found: _Entries) -> None:
     if element.tag == "BlobPrefix":
         found.folders.append(key)
     elif not _is_no_object(element):
-        described = _object(key, element)
+        described = _to_object(key, element)
         if isinstance(described, Irregularity):
             found.irregular.append(described)
         else:
             found.add([described])
 
 
-def _decoded(name: Element) -> str:
+def _decode_name(name: Element) -> str:
     text = name.text or ""
     if len(name):
         raise ValueError("a name is no text")
@@ -259,7 +259,7 @@ def _is_no_object(blob: Element) -> bool:
     return directory or blob.findtext("Deleted") == "true" or blob.find("Snapshot") is not None
 
 
-def _object(key: str, blob: Element) -> StorageObject | Irregularity:
+def _to_object(key: str, blob: Element) -> StorageObject | Irregularity:
     fields = [blob.findtext(f"Properties/{name}") for name in ("Etag", "Content-Length", "Last-Modified")]
     etag, size, date = (field or "" for field in fields)
     lacking = [] if size.isascii() and size.isdecimal() and len(size) <= MOST_SIZE_DIGITS else ["size"]
@@ -271,9 +271,9 @@ def _object(key: str, blob: Element) -> StorageObject | Irregularity:
         told = " or ".join(lacking)
         return Irregularity(key, Reason.INCOMPLETE_ENTRY, f"the store's listing does not give its {told}")
     if len(etag) > MOST_ETAG_CHARACTERS:
-        return long_etag(key)
+        return report_long_etag(key)
     archived = blob.findtext("Properties/AccessTier") == "Archive"
-    version = bare(etag) or version_of("", at, int(size))
+    version = bare_etag(etag) or version_of("", at, int(size))
     return StorageObject(key, version, int(size), at, at, archived)
 
 
@@ -285,8 +285,8 @@ def _all_usable(keys: Sequence[str]) -> bool:
     return not any(part in joined for part in ("/./", "/../", "\\", "\0"))
 
 
-def _unusable(key: str) -> Irregularity:
+def _unusable_key(key: str) -> Irregularity:
     if len(key) > _MAX_KEY_CHARACTERS:
-        return long_key(key.replace("\0", "\\x00"), f"{_MAX_KEY_CHARACTERS:,} characters")
+        return report_long_key(key.replace("\0", "\\x00"), f"{_MAX_KEY_CHARACTERS:,} characters")
     detail = "Azure makes another name of its key: '.' and '..' segments and backslashes; rename it"
     return Irregularity(key.replace("\0", "\\x00"), "unusable_key", detail)

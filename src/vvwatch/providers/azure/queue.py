@@ -15,10 +15,10 @@ from anyio import CapacityLimiter, create_task_group, sleep, to_thread
 from vvwatch.errors import AccessDenied, StorageError
 from vvwatch.ports import Finding, Message
 from vvwatch.providers.azure.client import AzureAccountKey, AzureClientSecret, AzureLocation, Request
-from vvwatch.providers.azure.events import told
+from vvwatch.providers.azure.events import parse_message
 from vvwatch.providers.azure.listing import epoch_seconds
-from vvwatch.providers.azure.queue_client import DELETE, READ, UPDATE, QueueClient, strange
-from vvwatch.providers.markup import element_of
+from vvwatch.providers.azure.queue_client import DELETE, READ, UPDATE, QueueClient, unexpected_response
+from vvwatch.providers.markup import parse_xml
 
 _MOST_MESSAGES: Final = 32
 """The most that the service gives at once."""
@@ -70,13 +70,13 @@ class StorageQueue:
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """As `EventQueue.acknowledge`."""
-        _, failures = await _each(messages, self._delete)
+        _, failures = await _run_for_each(messages, self._delete)
         if failures:
             raise failures[0]
 
     async def release(self, messages: Sequence[Message]) -> None:
         """As `EventQueue.release`; without the right to update messages they come back when they are due."""
-        _, failures = await _each(messages, self._show)
+        _, failures = await _run_for_each(messages, self._show)
         if failures and not isinstance(failures[0], AccessDenied):
             raise failures[0]
 
@@ -105,7 +105,7 @@ class StorageQueue:
     async def _received(self) -> list[Message]:
         """One round. What some of its requests brought is kept when others fail."""
         hidden = {"visibilitytimeout": str(_HIDDEN_SECONDS)}
-        answers, failures = await _each([hidden] * self._receiving, self._messages)
+        answers, failures = await _run_for_each([hidden] * self._receiving, self._messages)
         messages = [message for answer in answers for message in answer]
         if failures and not messages:
             raise failures[0]
@@ -117,9 +117,9 @@ class StorageQueue:
         request = Request("GET", "messages", {"numofmessages": str(_MOST_MESSAGES), **query})
         body = await self._client.ask(READ, request)
         try:
-            return await to_thread.run_sync(messages_in, body, self._account, self._container)
+            return await to_thread.run_sync(parse_messages, body, self._account, self._container)
         except ValueError:
-            raise strange(self._client.asked(READ)) from None
+            raise unexpected_response(self._client.asked(READ)) from None
 
     async def _delete(self, message: Message) -> None:
         request = Request("DELETE", f"messages/{message.id}", {"popreceipt": message.receipt})
@@ -142,25 +142,25 @@ class StorageQueue:
         )
 
 
-def messages_in(body: bytes, storage_account: str, container: str) -> list[Message]:
+def parse_messages(body: bytes, storage_account: str, container: str) -> list[Message]:
     """The messages in an answer of the service. Raises ValueError when that is none."""
-    root = element_of(body.decode("utf-8-sig"))
+    root = parse_xml(body.decode("utf-8-sig"))
     if root.tag != "QueueMessagesList":
         raise ValueError("not the shape of an answer")
-    return [_message(each, storage_account, container) for each in root]
+    return [_to_message(each, storage_account, container) for each in root]
 
 
-def _message(element: Element, storage_account: str, container: str) -> Message:
+def _to_message(element: Element, storage_account: str, container: str) -> Message:
     """A message; one that was only looked at has no receipt."""
     name, text = element.findtext("MessageId", ""), element.findtext("MessageText", "")
     if not _ID.fullmatch(name):
         raise ValueError("a message has no id")
     sent_at = epoch_seconds(element.findtext("InsertionTime", ""))
-    events, refusal = told(text, storage_account, container)
+    events, refusal = parse_message(text, storage_account, container)
     return Message(element.findtext("PopReceipt", ""), name, events, refusal, sent_at)
 
 
-async def _each(
+async def _run_for_each(
     items: Iterable[_T], work: Callable[[_T], Awaitable[_R]]
 ) -> tuple[list[_R], list[StorageError]]:
     """What came of the work on each item, some of them at a time; after a failure no more is begun."""

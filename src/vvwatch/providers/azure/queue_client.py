@@ -19,7 +19,7 @@ from vvwatch.providers.azure.client import (
     AzureLocation,
     Request,
 )
-from vvwatch.providers.azure.errors import LATER, Asked, Operation, Refused, told
+from vvwatch.providers.azure.errors import LATER, Operation, RequestContext, ServiceRefusal, translate_errors
 
 ROLE: Final = "Storage Queue Data Message Processor"
 READ: Final = Operation("read", ROLE)
@@ -48,20 +48,22 @@ class QueueClient(AzureClient):
         location: AzureLocation,
         credentials: AzureClientSecret | AzureAccountKey | None,
     ) -> None:
-        endpoint_url, queue = _place(queue_url, location, by_key=isinstance(credentials, AzureAccountKey))
+        endpoint_url, queue = _split_queue_url(
+            queue_url, location, by_key=isinstance(credentials, AzureAccountKey)
+        )
         settings = location.authority_url, location.ca_file, location.proxy
         super().__init__(AzureLocation(location.storage_account, queue, endpoint_url, *settings), credentials)
 
     async def ask(self, operation: Operation, request: Request) -> bytes:
         """The body of the answer; empty for a message that is gone, or another's by now. Raises StorageError."""
         asked = self.asked(operation)
-        with _told_of_queue(asked):
+        with _translate_errors(asked):
             response = await self._pipeline.send_request(self._built(request), stream=True)
             try:
                 body = await self.whole(operation, "", response)
                 if response.status_code < 300:
                     return body
-                refused = Refused(response.status_code, response.headers)
+                refused = ServiceRefusal(response.status_code, response.headers)
                 if refused.code in _GONE:
                     return b""
                 raise refused
@@ -69,7 +71,7 @@ class QueueClient(AzureClient):
                 await response.close()
 
 
-def strange(asked: Asked) -> StorageUnavailable:
+def unexpected_response(asked: RequestContext) -> StorageUnavailable:
     """An answer that is a success and still not what it should be."""
     return StorageUnavailable(
         f"{asked.failure}: something else than Azure Queue Storage answered",
@@ -78,19 +80,19 @@ def strange(asked: Asked) -> StorageUnavailable:
 
 
 @contextmanager
-def _told_of_queue(asked: Asked) -> Iterator[None]:
+def _translate_errors(asked: RequestContext) -> Iterator[None]:
     """As `told`, with what only a queue refuses."""
-    with told(asked):
+    with translate_errors(asked):
         try:
             yield
-        except Refused as refused:
-            meaning = _meaning(refused, asked)
+        except ServiceRefusal as refused:
+            meaning = _translate(refused, asked)
             if meaning is None:
                 raise
             raise meaning from None
 
 
-def _meaning(refused: Refused, asked: Asked) -> StorageError | None:
+def _translate(refused: ServiceRefusal, asked: RequestContext) -> StorageError | None:
     what, code = asked.failure, refused.code
     if code in _NO_QUEUE:
         return StorageUnavailable(
@@ -105,18 +107,18 @@ def _meaning(refused: Refused, asked: Asked) -> StorageError | None:
     return None
 
 
-def _place(queue_url: str, location: AzureLocation, *, by_key: bool) -> tuple[str, str]:
+def _split_queue_url(queue_url: str, location: AzureLocation, *, by_key: bool) -> tuple[str, str]:
     """The address of the account, and the name of the queue. Raises InvalidInput."""
     try:
         parts = urlsplit(queue_url)
         host = parts.hostname or ""
     except ValueError:
-        raise _no_queue(queue_url) from None
+        raise _queue_missing(queue_url) from None
     account, _, queue = parts.path.rpartition("/")
     public = _PUBLIC.fullmatch(parts.netloc) if parts.scheme == "https" and not account else None
     ours = parts.scheme in ("http", "https") and host in _own_hosts(location) and "@" not in parts.netloc
     if not (public or ours) or not _QUEUE.fullmatch(queue) or parts.query or parts.fragment:
-        raise _no_queue(queue_url)
+        raise _queue_missing(queue_url)
     if public and by_key and public[1] != location.storage_account:
         raise InvalidInput(
             f"the queue {queue_url!r} is of another storage account than the key",
@@ -131,7 +133,7 @@ def _own_hosts(location: AzureLocation) -> tuple[str, ...]:
     return (host, host.replace(".blob.", ".queue.", 1)) if host else ()
 
 
-def _no_queue(queue_url: str) -> InvalidInput:
+def _queue_missing(queue_url: str) -> InvalidInput:
     return InvalidInput(
         f"{queue_url.partition('?')[0]!r} is no queue of Azure that the connector could ask",
         "it is written https://ACCOUNT.queue.core.windows.net/QUEUE, without a signature",

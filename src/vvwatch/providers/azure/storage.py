@@ -24,14 +24,14 @@ from vvwatch.providers.azure.client import (
     AzureLocation,
     Request,
 )
-from vvwatch.providers.azure.errors import CREATE, DELETE, LATER, LIST, READ, Operation, strange
-from vvwatch.providers.azure.listing import ParsedPage, epoch_seconds, parsed_page, usable
+from vvwatch.providers.azure.errors import CREATE, DELETE, LATER, LIST, READ, Operation, unexpected_response
+from vvwatch.providers.azure.listing import ParsedPage, epoch_seconds, is_usable_key, parse_in_steps
 from vvwatch.providers.listing import Continuations, ListedPage
 from vvwatch.providers.parts import read_parts
 from vvwatch.providers.remote import Incoming, RemoteStorage
 from vvwatch.providers.replies import ReplyRefused, ReplyTooLarge
 from vvwatch.providers.spool import Spool
-from vvwatch.providers.versions import bare, is_timed, taken_apart, version_of
+from vvwatch.providers.versions import bare_etag, is_timed, split_version, version_of
 
 __all__ = ["AzureAccountKey", "AzureClientSecret", "AzureLocation", "AzureStorage"]
 
@@ -101,21 +101,21 @@ class AzureStorage(RemoteStorage):
     ) -> AsyncIterator[Incoming]:
         """As `RemoteStorage.opened`."""
         _require_findable(key)
-        headers = _unchanged(version)
+        headers = _version_condition(version)
         if start or length is not None:
             headers["x-ms-range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
         async with self._client.answer(READ, Request("GET", key, headers=headers)) as response:
             if response.status_code == NOTHING_IN_RANGE:
                 found = await self._stat_version(key, version)
-                yield Incoming(found.size_bytes, _nothing())
+                yield Incoming(found.size_bytes, _no_chunks())
                 return
             try:
-                size, md5 = _stretch(response.headers, start)
+                size, md5 = _read_content_range(response.headers, start)
                 if is_timed(version):
                     at = epoch_seconds(response.headers["Last-Modified"])
                     self._require_version(key, version, version_of("", at, size))
             except (ValueError, LookupError):
-                raise strange(self._client.asked(READ, key)) from None
+                raise unexpected_response(self._client.asked(READ, key)) from None
             async with aclosing(self._client.chunks(READ, key, response)) as chunks:
                 yield Incoming(size, chunks, md5)
         if is_timed(version):  # nothing in the answer tells that it was not replaced meanwhile
@@ -123,7 +123,7 @@ class AzureStorage(RemoteStorage):
 
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
         """As `RemoteStorage.create`. Blocks of a failed upload are nowhere to be seen and go within a week."""
-        if not usable(key):
+        if not is_usable_key(key):
             raise OutsideLocation(
                 f"{self.uri(key)!r} cannot be created: Azure would make another name of {key!r}"
             )
@@ -145,7 +145,7 @@ class AzureStorage(RemoteStorage):
         _require_findable(key)
         if is_timed(version):
             await self._stat_version(key, version)
-        await self._done(DELETE, Request("DELETE", key, headers=_unchanged(version)))
+        await self._done(DELETE, Request("DELETE", key, headers=_version_condition(version)))
 
     async def aclose(self) -> None:
         """As `Storage.aclose`."""
@@ -165,7 +165,7 @@ class AzureStorage(RemoteStorage):
             async with (
                 self._parsing
             ):  # one page at a time: else a turn of the loop is as long as there are pages
-                return await parsed_page(body)
+                return await parse_in_steps(body)
         except ValueError as error:
             raise StorageUnavailable(
                 f"the listing of {self.uri('')!r} cannot be understood: {error}",
@@ -206,9 +206,9 @@ class AzureStorage(RemoteStorage):
         if headers.get("x-ms-resource-type") == "directory":
             raise ObjectNotFound(f"{self.uri(key)!r} is a folder")
         try:
-            return _described(key, headers)
+            return _to_object(key, headers)
         except (ValueError, LookupError):
-            raise strange(self._client.asked(READ, key)) from None
+            raise unexpected_response(self._client.asked(READ, key)) from None
 
     async def _staged(self, key: str, source: Path, size_bytes: int) -> bytes:
         """The list of the file's blocks, which now wait to be made a blob.
@@ -232,25 +232,27 @@ class AzureStorage(RemoteStorage):
 
 
 def _require_findable(key: str) -> None:
-    if not usable(key):
+    if not is_usable_key(key):
         raise ObjectNotFound(f"{key!r} is no key that Azure can have")
 
 
-def _unchanged(version: str) -> dict[str, str]:
+def _version_condition(version: str) -> dict[str, str]:
     """The condition that holds for no other version, as far as a request can say it."""
-    modified = taken_apart(version).modified
+    modified = split_version(version).modified
     if modified is None:
         return {"If-Match": f'"{version}"'}
     return {"If-Unmodified-Since": formatdate(modified, usegmt=True)}
 
 
-def _described(key: str, headers: Mapping[str, str]) -> StorageObject:
+def _to_object(key: str, headers: Mapping[str, str]) -> StorageObject:
     at, size = epoch_seconds(headers["Last-Modified"]), int(headers["Content-Length"])
     archived = headers.get("x-ms-access-tier") == "Archive"
-    return StorageObject(key, bare(headers.get("ETag")) or version_of("", at, size), size, at, at, archived)
+    return StorageObject(
+        key, bare_etag(headers.get("ETag")) or version_of("", at, size), size, at, at, archived
+    )
 
 
-def _stretch(headers: Mapping[str, str], start: int) -> tuple[int, bytes | None]:
+def _read_content_range(headers: Mapping[str, str], start: int) -> tuple[int, bytes | None]:
     """The size of the whole blob and its MD5, from the headers of an answer that begins at `start`."""
     size, md5 = headers["Content-Length"], headers.get("x-ms-blob-content-md5")
     if content_range := headers.get("Content-Range"):
@@ -260,10 +262,10 @@ def _stretch(headers: Mapping[str, str], start: int) -> tuple[int, bytes | None]
         begins, md5 = 0, md5 or headers.get("Content-MD5")
     if begins != start:
         raise ValueError("another stretch than was asked for")
-    return int(size), _digest(md5)
+    return int(size), _decode_md5(md5)
 
 
-def _digest(md5: str | None) -> bytes | None:
+def _decode_md5(md5: str | None) -> bytes | None:
     """What cannot be an MD5 vouches for nothing: whoever writes a blob may write any there."""
     try:
         digest = b64decode(md5 or "", validate=True)
@@ -272,6 +274,6 @@ def _digest(md5: str | None) -> bytes | None:
     return digest if len(digest) == 16 else None
 
 
-async def _nothing() -> AsyncIterator[bytes]:
+async def _no_chunks() -> AsyncIterator[bytes]:
     return
     yield b""

@@ -21,14 +21,14 @@ _MAX_KEY_CHARACTERS: Final = 4_096
 _HINT: Final = "use the JSON key file of a service account, as the Google Cloud console gives it"
 
 
-def checked_credentials(text: str, *, any_token_uri: bool = False, token_host: str = "") -> str:
+def validate_credentials(text: str, *, any_token_uri: bool = False, token_host: str = "") -> str:
     """The service account in `text` as JSON, reduced to what signing in needs: the rest could name other addresses.
 
     Checking the private key takes 50 ms. `any_token_uri` allows other token endpoints than Google's,
     `token_host` those of one host.
     Raises InvalidInput, which says what is missing or wrong and repeats nothing of the content.
     """
-    data = _object(text)
+    data = _parse_object(text)
     if data.get("type") != "service_account":
         raise InvalidInput('the credentials are not of the type "service_account"', _HINT)
     missing = [key for key in _KEYS if not isinstance(data.get(key), str) or not data[key]]
@@ -38,7 +38,7 @@ def checked_credentials(text: str, *, any_token_uri: bool = False, token_host: s
         raise InvalidInput(
             "the token_uri of the credentials is not Google's", f"it should be {_TOKEN_URIS[0]}"
         )
-    if loaded_key(data["private_key"]) is None:
+    if load_key(data["private_key"]) is None:
         raise InvalidInput("the private_key of the credentials cannot be loaded", _HINT)
     return json.dumps({key: data[key] for key in _KEYS})
 
@@ -52,7 +52,7 @@ def _is_trusted(token_uri: str, token_host: str) -> bool:
         return False
 
 
-def loaded_key(pem: str) -> RSAPrivateKey | None:
+def load_key(pem: str) -> RSAPrivateKey | None:
     """The private key in `pem`; None when there is none that Google could have made. Takes 50 ms."""
     if len(pem) > _MAX_KEY_CHARACTERS:
         return None
@@ -63,7 +63,7 @@ def loaded_key(pem: str) -> RSAPrivateKey | None:
     return key if isinstance(key, RSAPrivateKey) else None
 
 
-def _object(text: str) -> Mapping[str, Any]:
+def _parse_object(text: str) -> Mapping[str, Any]:
     """The JSON object in `text`. An error of the parser would carry the text, and none is kept."""
     try:
         data = json.loads(text) if len(text) <= _MAX_CHARACTERS else None

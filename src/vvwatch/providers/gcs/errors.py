@@ -25,7 +25,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from vvwatch.providers.replies import ReplyRefused, is_redirect, redirected
+from vvwatch.providers.replies import ReplyRefused, is_redirect, redirect_refused
 
 LATER: Final = "it is tried again by itself"
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -58,60 +58,60 @@ CREATE: Final = Operation("created", "storage.objects.create", "Storage Object U
 DELETE: Final = Operation("deleted", "storage.objects.delete", "Storage Object User", ObjectChanged, True)
 
 
-class Refused(Exception):
+class ServiceRefusal(Exception):
     """An answer that is no success. It does not leave the modules of this store."""
 
     def __init__(self, status: int, body: bytes = b"", headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(status)
         self.status = status
-        self.reason, self.message = _told_in(body)
-        self.retry_after_seconds = _seconds(headers.get("Retry-After"))
+        self.reason, self.message = _read_error(body)
+        self.retry_after_seconds = _retry_after_seconds(headers.get("Retry-After"))
         self.location = headers["Location"] if is_redirect(status, headers) else ""
 
 
-FAILURES: Final = (Refused, aiohttp.ClientError, OSError)
+FAILURES: Final = (ServiceRefusal, aiohttp.ClientError, OSError)
 """How a request ends that has no success."""
 
 
-def passes(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the same request may succeed in a moment; after a 401 it may with a fresh token."""
-    if isinstance(error, Refused):
+    if isinstance(error, ServiceRefusal):
         return error.status == 401 or (error.status in _PASSING and error.retry_after_seconds is None)
     return not isinstance(error, ssl.SSLError)
 
 
 @contextmanager
-def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
+def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
     """What the store and the network say of `uri`, in our words."""
     what = f"{uri!r} cannot be {operation.verb}"
     try:
         yield
     except ReplyRefused as refused:
         raise refused.about(what) from None
-    except Refused as refused:
-        raise _meaning(_Case(refused, operation, bucket, what)) from None
+    except ServiceRefusal as refused:
+        raise _translate(_RefusalContext(refused, operation, bucket, what)) from None
     except (aiohttp.ClientError, OSError) as error:
-        raise unanswered(error, what) from None
+        raise connection_failed(error, what) from None
 
 
-def unanswered(error: Exception, what: str) -> StorageUnavailable:
+def connection_failed(error: Exception, what: str) -> StorageUnavailable:
     """A request, `what` it was for said first, that came to no answer or to half of one."""
     if isinstance(error, ssl.SSLError):
         return StorageUnavailable(
-            f"{what}: no TLS with {_place(error)}: {_tls_reason(error)}",
+            f"{what}: no TLS with {_server_name(error)}: {_tls_reason(error)}",
             "set ca_file to the certificate of the authority that signed the server's, and check the address",
         )
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return StorageUnavailable(f"{what}: the proxy does not let it through", "check proxy; " + LATER)
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or type(error.os_error).__name__
-        return StorageUnavailable(f"{what}: {_place(error)} cannot be reached: {reason}", LATER)
+        return StorageUnavailable(f"{what}: {_server_name(error)} cannot be reached: {reason}", LATER)
     if isinstance(error, TimeoutError):
         return StorageUnavailable(f"{what}: no answer in time", LATER)
     return StorageUnavailable(f"{what}: the connection broke off ({type(error).__name__})", LATER)
 
 
-def strange(what: str) -> StorageUnavailable:
+def unexpected_response(what: str) -> StorageUnavailable:
     """An answer that is a success and still not what it should be."""
     return StorageUnavailable(
         f"{what}: something else than Google Cloud Storage answered", "check endpoint_url and proxy; " + LATER
@@ -119,19 +119,21 @@ def strange(what: str) -> StorageUnavailable:
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _RefusalContext:
     """A refusal, and what was wanted."""
 
-    refused: Refused
+    refused: ServiceRefusal
     operation: Operation
     bucket: str
     what: str
 
 
-def _meaning(case: _Case) -> StorageError:
+def _translate(case: _RefusalContext) -> StorageError:
     refused = case.refused
     if refused.location:
-        return redirected(case.what, refused.location, "set endpoint_url to where the bucket is; check proxy")
+        return redirect_refused(
+            case.what, refused.location, "set endpoint_url to where the bucket is; check proxy"
+        )
     if "requester pays" in refused.message:
         return AccessDenied(
             f"{case.what}: whoever uses bucket {case.bucket!r} pays for it",
@@ -140,17 +142,17 @@ def _meaning(case: _Case) -> StorageError:
     if refused.status in (429, 503) or refused.reason in _RATE_LIMITS:
         message = f"{case.what}: the store asks for fewer requests"
         return StorageThrottled(message, LATER, refused.retry_after_seconds)
-    return _MEANINGS.get(refused.status, _other)(case)
+    return _BY_STATUS.get(refused.status, _other_refusal)(case)
 
 
-def _unknown(case: _Case) -> CredentialsRefused:
+def _credentials_refused(case: _RefusalContext) -> CredentialsRefused:
     return CredentialsRefused(
         f"{case.what}: the credentials are not accepted",
         "make a new key for the service account; to an http:// endpoint none is sent",
     )
 
 
-def _denied(case: _Case) -> AccessDenied:
+def _access_denied(case: _RefusalContext) -> AccessDenied:
     lacks = _LACKS.search(case.refused.message)
     permission = lacks[2] if lacks else case.operation.permission
     role = f", which the role {case.operation.role} has" if permission == case.operation.permission else ""
@@ -161,7 +163,7 @@ def _denied(case: _Case) -> AccessDenied:
     )
 
 
-def _missing(case: _Case) -> StorageError:
+def _not_found(case: _RefusalContext) -> StorageError:
     if case.operation.of_object and "bucket does not exist" not in case.refused.message:
         return ObjectNotFound(f"{case.what}: it is not there")
     return StorageUnavailable(
@@ -170,7 +172,7 @@ def _missing(case: _Case) -> StorageError:
     )
 
 
-def _conflicting(case: _Case) -> StorageError:
+def _conflict(case: _RefusalContext) -> StorageError:
     if case.operation.conflict is ObjectExists:
         return ObjectExists(f"{case.what}: one stands there", "choose another name or remove that object")
     return ObjectChanged(
@@ -178,7 +180,7 @@ def _conflicting(case: _Case) -> StorageError:
     )
 
 
-def _other(case: _Case) -> StorageError:
+def _other_refusal(case: _RefusalContext) -> StorageError:
     status = case.refused.status
     message = f"{case.what}: the store answered {status} {case.refused.reason}".rstrip()
     if 400 <= status < 500 and status not in _PASSING:
@@ -186,15 +188,15 @@ def _other(case: _Case) -> StorageError:
     return StorageUnavailable(message, LATER)
 
 
-_MEANINGS: Final[dict[int, Callable[[_Case], StorageError]]] = {
-    401: _unknown,
-    403: _denied,
-    404: _missing,
-    412: _conflicting,
+_BY_STATUS: Final[dict[int, Callable[[_RefusalContext], StorageError]]] = {
+    401: _credentials_refused,
+    403: _access_denied,
+    404: _not_found,
+    412: _conflict,
 }
 
 
-def _told_in(body: bytes) -> tuple[str, str]:
+def _read_error(body: bytes) -> tuple[str, str]:
     """The code and the message of a refusal's body, which is text where media were asked for."""
     try:
         error = json.loads(body)["error"]
@@ -204,13 +206,13 @@ def _told_in(body: bytes) -> tuple[str, str]:
     return reason if re.fullmatch(r"\w{1,60}", reason) else "", message[:_MESSAGE_CHARACTERS]
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _retry_after_seconds(retry_after: str | None) -> float | None:
     if retry_after is None or not retry_after.isdecimal():
         return None
     return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
 
 
-def _place(error: Exception) -> str:
+def _server_name(error: Exception) -> str:
     return f"{error.host}:{error.port}" if isinstance(error, aiohttp.ClientConnectorError) else "the server"
 
 

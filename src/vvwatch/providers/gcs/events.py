@@ -14,8 +14,14 @@ from typing import Any, Final
 
 from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.objects import StorageObject
-from vvwatch.providers.gcs.listing import parsed_object, usable
-from vvwatch.providers.messages import LARGEST_BYTES, Told, Unusable, mapping, told_by
+from vvwatch.providers.gcs.listing import is_usable_key, parse_object
+from vvwatch.providers.messages import (
+    LARGEST_BYTES,
+    ParsedMessage,
+    UnusableMessage,
+    parse_or_refuse,
+    require_mapping,
+)
 
 _MOST_CHARACTERS: Final = 1 << 20
 """Of data: the longest names and 8 KiB of metadata need a tenth of it."""
@@ -27,49 +33,49 @@ _KINDS: Final = {
 }
 
 
-def told(message: object, bucket: str) -> Told:
+def parse_message(message: object, bucket: str) -> ParsedMessage:
     """What a message as Pub/Sub gives it tells of `bucket`; never raises."""
-    attributes = _attributes(message)
-    return told_by(lambda: _events(message, attributes, bucket), str(attributes))
+    attributes = _read_attributes(message)
+    return parse_or_refuse(lambda: _parse_events(message, attributes, bucket), str(attributes))
 
 
-def _attributes(message: object) -> Mapping[str, str]:
+def _read_attributes(message: object) -> Mapping[str, str]:
     try:
-        attributes = mapping(message, "attributes")
-    except Unusable:
+        attributes = require_mapping(message, "attributes")
+    except UnusableMessage:
         return {}
     return {name: value for name, value in attributes.items() if isinstance(value, str)}
 
 
-def _events(message: object, attributes: Mapping[str, str], bucket: str) -> tuple[ObjectEvent, ...]:
+def _parse_events(message: object, attributes: Mapping[str, str], bucket: str) -> tuple[ObjectEvent, ...]:
     if not {"eventType", "bucketId", "objectId"} <= attributes.keys():
-        raise Unusable("foreign", "it is no notification of Google Cloud Storage")
+        raise UnusableMessage("foreign", "it is no notification of Google Cloud Storage")
     if attributes["bucketId"] != bucket:
-        raise Unusable("foreign", "it tells of another bucket")
+        raise UnusableMessage("foreign", "it tells of another bucket")
     kind = _KINDS.get(attributes["eventType"])
     if kind is None or (kind is EventKind.REMOVED and attributes.get("overwrittenByGeneration")):
         return ()
     key, generation = attributes["objectId"], attributes.get("objectGeneration", "")
-    if not usable(key):
-        raise Unusable("malformed", "no object can stand at its key")
+    if not is_usable_key(key):
+        raise UnusableMessage("malformed", "no object can stand at its key")
     if not _GENERATION.fullmatch(generation):
-        raise Unusable("malformed", "it has no objectGeneration")
-    found = _found(message, attributes) if kind is EventKind.CREATED else None
-    return (ObjectEvent(kind, (key,), found, _sequencer(generation, kind)),)
+        raise UnusableMessage("malformed", "it has no objectGeneration")
+    found = _to_object(message, attributes) if kind is EventKind.CREATED else None
+    return (ObjectEvent(kind, (key,), found, _sequencer_of(generation, kind)),)
 
 
-def _sequencer(generation: str, kind: EventKind) -> str:
+def _sequencer_of(generation: str, kind: EventKind) -> str:
     """Of one width, so that texts compare as the numbers do; the end of a generation comes after its beginning."""
     return f"{generation:0>20}{int(kind is EventKind.REMOVED)}"
 
 
-def _found(message: Any, attributes: Mapping[str, str]) -> StorageObject | None:
+def _to_object(message: Any, attributes: Mapping[str, str]) -> StorageObject | None:
     """The object that the data describe, as a listing does; None when there is none, or not the one announced."""
     data = message.get("data")
     if attributes.get("payloadFormat") != "JSON_API_V1" or not isinstance(data, str):
         return None
     try:
-        found = parsed_object(b64decode(data[:_MOST_CHARACTERS], validate=True))
+        found = parse_object(b64decode(data[:_MOST_CHARACTERS], validate=True))
     except ValueError:
         return None
     agreed = (found.key, found.version) == (attributes["objectId"], attributes["objectGeneration"])

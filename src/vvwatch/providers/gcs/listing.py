@@ -19,7 +19,7 @@ from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Irregularity
-from vvwatch.providers.listing import MOST_SIZE_DIGITS, ListedPage, long_key
+from vvwatch.providers.listing import MOST_SIZE_DIGITS, ListedPage, report_long_key
 from vvwatch.providers.replies import LARGE_BYTES
 
 _FIELDS: Final = ("name", "generation", "size", "updated")
@@ -50,16 +50,16 @@ class ParsedPage(NamedTuple):
     next_token: str
 
 
-def parsed_page(body: bytes) -> ParsedPage:
+def parse_page(body: bytes) -> ParsedPage:
     """The page in `body`. Raises ValueError when that is no listing."""
     try:
-        answer = _loaded(body)
+        answer = _load_json(body)
         if answer["kind"] != "storage#objects":
             raise ValueError("another kind of answer")
         if len(answer.get("items", ())) > _MOST_ENTRIES or len(answer.get("prefixes", ())) > _MOST_ENTRIES:
             raise ValueError("more entries than were asked for")
-        items, incomplete = _complete(answer.get("items", ()))
-        objects, irregular = _sorted_out(_objects(items))
+        items, incomplete = _split_complete(answer.get("items", ()))
+        objects, irregular = _sort_out_entries(_to_objects(items))
         folders, token = answer.get("prefixes", ()), answer.get("nextPageToken", "")
         _require_text((*folders, token))
     except _SHAPELESS:
@@ -67,15 +67,15 @@ def parsed_page(body: bytes) -> ParsedPage:
     return ParsedPage(ListedPage(objects, folders, [*irregular, *incomplete]), token)
 
 
-def parsed_object(body: bytes) -> StorageObject:
+def parse_object(body: bytes) -> StorageObject:
     """The object that `body` describes. Raises ValueError when that is no object."""
     try:
-        return _objects((_loaded(body),))[0]
+        return _to_objects((_load_json(body),))[0]
     except _SHAPELESS:
         raise ValueError("not the shape of an object") from None
 
 
-def usable(key: str) -> bool:
+def is_usable_key(key: str) -> bool:
     """Whether an object at `key` can be asked for."""
     try:
         check_key(key)
@@ -84,7 +84,7 @@ def usable(key: str) -> bool:
     return key not in _RESERVED and len(key.encode()) <= _LONGEST_KEY_BYTES
 
 
-def json_of(body: bytes) -> Any:
+def read_json(body: bytes) -> Any:
     """Return the JSON in `body`, also with half a surrogate pair, which orjson refuses. Raises ValueError."""
     if len(body) > LARGE_BYTES and sum(map(body.count, (b"[", b"{", b","))) > _MOST_MARKS:
         raise ValueError("more values than a reply needs")
@@ -94,31 +94,31 @@ def json_of(body: bytes) -> Any:
         return json.loads(body)
 
 
-def _loaded(body: bytes) -> Mapping[str, Any]:
+def _load_json(body: bytes) -> Mapping[str, Any]:
     """The JSON object in `body`."""
-    answer = json_of(body)
+    answer = read_json(body)
     if not isinstance(answer, dict):
         raise TypeError
     return answer
 
 
-def _complete(
+def _split_complete(
     items: Sequence[Mapping[str, str]],
 ) -> tuple[Sequence[Mapping[str, str]], Sequence[Irregularity]]:
     """The entries that tell all that has to be known, and the others; one without a name is no entry."""
     if all(map(_ALL_FIELDS.issubset, items)):
         return items, ()
     whole = [item for item in items if item.keys() >= _ALL_FIELDS]
-    return whole, [_incomplete(item) for item in items if not item.keys() >= _ALL_FIELDS]
+    return whole, [_incomplete_entry(item) for item in items if not item.keys() >= _ALL_FIELDS]
 
 
-def _incomplete(item: Mapping[str, str]) -> Irregularity:
+def _incomplete_entry(item: Mapping[str, str]) -> Irregularity:
     lacking = " or ".join(field for field in _FIELDS if field not in item)
     detail = f"the store's listing does not give its {lacking}"
-    return Irregularity(_printable(item["name"]), Reason.INCOMPLETE_ENTRY, detail)
+    return Irregularity(_escape_surrogates(item["name"]), Reason.INCOMPLETE_ENTRY, detail)
 
 
-def _objects(items: Sequence[Mapping[str, str]]) -> list[StorageObject]:
+def _to_objects(items: Sequence[Mapping[str, str]]) -> list[StorageObject]:
     """By columns: they are checked, and made into objects, without a step of Python for each."""
     names, generations, sizes, updated = ([item[field] for item in items] for field in _FIELDS)
     _require_text(names)
@@ -139,30 +139,30 @@ def _require_text(values: Sequence[str]) -> None:
     "".join(values)  # else a TypeError
 
 
-def _sorted_out(objects: list[StorageObject]) -> tuple[Sequence[StorageObject], Sequence[Irregularity]]:
+def _sort_out_entries(objects: list[StorageObject]) -> tuple[Sequence[StorageObject], Sequence[Irregularity]]:
     """The objects that can be asked for, and the others."""
     if _all_usable([obj.key for obj in objects]):
         return objects, ()
-    usables = [obj for obj in objects if usable(obj.key)]
-    return usables, [_irregularity(obj.key) for obj in objects if not usable(obj.key)]
+    usables = [obj for obj in objects if is_usable_key(obj.key)]
+    return usables, [_irregular_entry(obj.key) for obj in objects if not is_usable_key(obj.key)]
 
 
 def _all_usable(keys: Sequence[str]) -> bool:
     """Whether each of a page's keys is usable, asked of all at once: a tenth of the price."""
     text = "".join(keys)
     if max(map(len, keys), default=0) * (1 if text.isascii() else 4) > _LONGEST_KEY_BYTES:
-        return all(map(usable, keys))
-    return "\0" not in text and _RESERVED.isdisjoint(keys) and text == _printable(text)
+        return all(map(is_usable_key, keys))
+    return "\0" not in text and _RESERVED.isdisjoint(keys) and text == _escape_surrogates(text)
 
 
-def _irregularity(key: str) -> Irregularity:
-    printable = _printable(key)
+def _irregular_entry(key: str) -> Irregularity:
+    printable = _escape_surrogates(key)
     reason = "unusable_key" if printable == key else "undecodable_name"
     if printable == key and len(key.encode()) > _LONGEST_KEY_BYTES:
-        return long_key(key.replace("\0", "\\x00"), f"{_LONGEST_KEY_BYTES:,} bytes")
+        return report_long_key(key.replace("\0", "\\x00"), f"{_LONGEST_KEY_BYTES:,} bytes")
     return Irregularity(printable.replace("\0", "\\x00"), reason, "no request can name its key; rename it")
 
 
-def _printable(text: str) -> str:
+def _escape_surrogates(text: str) -> str:
     """`text` with halves of surrogate pairs, which are no UTF-8, backslash-escaped."""
     return text.encode(errors="backslashreplace").decode()

@@ -13,13 +13,13 @@ from anyio import move_on_after, to_thread
 
 from vvwatch.errors import InvalidInput
 from vvwatch.ports import Finding, Message
-from vvwatch.providers.gcs.errors import FAILURES, Refused, passes, strange
-from vvwatch.providers.gcs.events import told as told_of_bucket
-from vvwatch.providers.gcs.listing import json_of
+from vvwatch.providers.gcs.errors import FAILURES, ServiceRefusal, is_transient, unexpected_response
+from vvwatch.providers.gcs.events import parse_message as told_of_bucket
+from vvwatch.providers.gcs.listing import read_json
 from vvwatch.providers.gcs.queue_checks import Examination
-from vvwatch.providers.gcs.queue_requests import PULL, PubSubSession, posted, told
+from vvwatch.providers.gcs.queue_requests import PULL, PubSubSession, post_request, translate_errors
 from vvwatch.providers.gcs.session import Answer, GcsLocation, GcsSession, Request
-from vvwatch.providers.messages import moment
+from vvwatch.providers.messages import parse_time
 from vvwatch.providers.replies import ReplyTooLarge
 
 _SUBSCRIPTION: Final = re.compile(
@@ -60,10 +60,10 @@ class PubSubQueue:
     async def receive(self) -> Sequence[Message]:
         """As `EventQueue.receive`."""
         content = {"maxMessages": self._most}
-        request = posted(self._session.address(self._subscription, "pull"), content)
+        request = post_request(self._session.address(self._subscription, "pull"), content)
         answer = None
         try:
-            with move_on_after(_WAIT_SECONDS), told(PULL, self._subscription):
+            with move_on_after(_WAIT_SECONDS), translate_errors(PULL, self._subscription):
                 answer = await self._pulled(request)
         except ReplyTooLarge:
             self._most = max(1, self._most // 2)
@@ -71,9 +71,9 @@ class PubSubQueue:
         if answer is None:
             return ()
         try:
-            messages = await to_thread.run_sync(messages_in, answer.body, self._bucket)
+            messages = await to_thread.run_sync(parse_messages, answer.body, self._bucket)
         except ValueError:
-            raise strange(f"{self._subscription!r} cannot be pulled from") from None
+            raise unexpected_response(f"{self._subscription!r} cannot be pulled from") from None
         self._most = _MOST_MESSAGES
         return messages
 
@@ -106,9 +106,9 @@ class PubSubQueue:
         try:
             return await self._session.ask_once(request)
         except FAILURES as error:
-            if isinstance(error, Refused) and error.status == _TIMED_OUT:
+            if isinstance(error, ServiceRefusal) and error.status == _TIMED_OUT:
                 return None
-            if isinstance(error, TimeoutError) or not passes(error):
+            if isinstance(error, TimeoutError) or not is_transient(error):
                 raise
         return await self._session.ask_once(request)
 
@@ -117,27 +117,27 @@ class PubSubQueue:
         url = self._session.address(self._subscription, verb)
         for start in range(0, len(messages), _MOST_MESSAGES):
             receipts = [message.receipt for message in messages[start : start + _MOST_MESSAGES]]
-            with told(PULL, self._subscription):
+            with translate_errors(PULL, self._subscription):
                 try:
-                    await self._session.ask(posted(url, {"ackIds": receipts, **content}))
-                except Refused as refused:
+                    await self._session.ask(post_request(url, {"ackIds": receipts, **content}))
+                except ServiceRefusal as refused:
                     if refused.status != 400:
                         raise
 
 
-def messages_in(body: bytes, bucket: str) -> list[Message]:
+def parse_messages(body: bytes, bucket: str) -> list[Message]:
     """The messages in the answer to a pull. Raises ValueError when it is none."""
     try:
-        received = json_of(body or b"{}").get("receivedMessages", ())
+        received = read_json(body or b"{}").get("receivedMessages", ())
         if len(received) > _MOST_MESSAGES:
             raise ValueError("more messages than were asked for")
-        return [_message(each["ackId"], each["message"], bucket) for each in received]
+        return [_to_message(each["ackId"], each["message"], bucket) for each in received]
     except (LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError("not the shape of an answer to a pull") from None
 
 
-def _message(receipt: str, message: dict[str, str], bucket: str) -> Message:
+def _to_message(receipt: str, message: dict[str, str], bucket: str) -> Message:
     events, refusal = told_of_bucket(message, bucket)
     return Message(
-        str(receipt), str(message["messageId"]), events, refusal, moment(message.get("publishTime"))
+        str(receipt), str(message["messageId"]), events, refusal, parse_time(message.get("publishTime"))
     )

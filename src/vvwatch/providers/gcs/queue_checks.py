@@ -15,8 +15,8 @@ from vvwatch.providers.gcs.queue_requests import (
     LOOK,
     PULL,
     PubSubSession,
-    answered,
-    posted,
+    post_request,
+    request_json,
 )
 from vvwatch.providers.gcs.session import GcsSession, Request
 
@@ -45,20 +45,22 @@ class Examination:
         except StorageError as error:
             return [Finding("queue", "problem", error.message, error.hint)]
         found = [*self._of_subscription(described), await self._right()]
-        topic = _topic(described)
+        topic = _topic_of(described)
         return [*found, await self._notifications(topic)] if topic else found
 
     async def repaired(self) -> list[Finding]:
         """Have the bucket notify of everything that matters, in a configuration of its own; what is found then."""
         try:
-            topic = _topic(await self._described())
-            if topic and not _telling(await self._configurations(), topic):
+            topic = _topic_of(await self._described())
+            if topic and not _relevant_configurations(await self._configurations(), topic):
                 content = {
                     "topic": f"{_SERVICE}{topic}",
                     "event_types": _EVENTS,
                     "payload_format": "JSON_API_V1",
                 }
-                await answered(self._storage, posted(self._address(), content), CONFIGURE, self._uri)
+                await request_json(
+                    self._storage, post_request(self._address(), content), CONFIGURE, self._uri
+                )
         except StorageError as error:
             hint = f"{error.hint}; the bucket's service agent needs roles/pubsub.publisher on the topic"
             return [*await self.findings(), Finding("notifications", "problem", error.message, hint)]
@@ -66,11 +68,11 @@ class Examination:
 
     async def _described(self) -> dict[str, Any]:
         request = Request("GET", self._pubsub.address(self._subscription))
-        return await answered(self._pubsub, request, LOOK, self._subscription)
+        return await request_json(self._pubsub, request, LOOK, self._subscription)
 
     async def _configurations(self) -> list[Mapping[str, Any]]:
         request = Request("GET", self._address())
-        answer = await answered(self._storage, request, LIST_CONFIGURATIONS, self._uri)
+        answer = await request_json(self._storage, request, LIST_CONFIGURATIONS, self._uri)
         items = answer.get("items", ())
         return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
@@ -82,8 +84,8 @@ class Examination:
         """Whether messages may be taken: asked for, since to try it would hold messages back from others."""
         url = self._pubsub.address(self._subscription, "testIamPermissions")
         try:
-            request = posted(url, {"permissions": [PULL.permission]})
-            answer = await answered(self._pubsub, request, PULL, self._subscription)
+            request = post_request(url, {"permissions": [PULL.permission]})
+            answer = await request_json(self._pubsub, request, PULL, self._subscription)
         except StorageError as error:
             return Finding("rights", "problem", error.message, error.hint)
         if answer.get("permissions") != [PULL.permission]:
@@ -94,7 +96,7 @@ class Examination:
     def _of_subscription(self, described: Mapping[str, Any]) -> list[Finding]:
         """What of the subscription itself keeps events from us; an `ok` when nothing does."""
         found: list[Finding] = []
-        if _topic(described) is None:
+        if _topic_of(described) is None:
             anew = self._command("create", "--topic=TOPIC --ack-deadline=60")
             fix = f"{self._command('delete')} && {anew}"
             found.append(Finding("queue", "problem", "its topic was deleted: nothing comes any more", fix))
@@ -110,14 +112,14 @@ class Examination:
             fix = self._command("update", "--ack-deadline=60")
             detail = f"messages come again after {deadline} seconds, which a busy database may need"
             found.append(Finding("queue", "warning", detail, fix))
-        return found or [Finding("queue", "ok", f"it is there, of {_topic(described)}")]
+        return found or [Finding("queue", "ok", f"it is there, of {_topic_of(described)}")]
 
     async def _notifications(self, topic: str) -> Finding:
         try:
             configurations = await self._configurations()
         except StorageError as error:
             return Finding("notifications", "warning", error.message, error.hint)
-        telling = _telling(configurations, topic)
+        telling = _relevant_configurations(configurations, topic)
         fix = (
             f"gcloud storage buckets notifications create {self._uri} --topic={topic} "
             f"--event-types={','.join(_EVENTS)} --payload-format=json"
@@ -125,7 +127,7 @@ class Examination:
         if not telling:
             detail = f"{self._uri} does not notify {topic} of new objects"
             return Finding("notifications", "problem", detail, fix, repairable=True)
-        if prefixes := _prefixes(telling):
+        if prefixes := _prefixes_of(telling):
             detail = f"{self._uri} notifies {topic} only of what is below {', '.join(prefixes)}"
             return Finding("notifications", "warning", detail, fix)
         if not any(each.get("payload_format") == "JSON_API_V1" for each in telling):
@@ -140,23 +142,27 @@ class Examination:
         return f"gcloud pubsub subscriptions {verb} {self._subscription} {flags}".rstrip()
 
 
-def _topic(described: Mapping[str, Any]) -> str | None:
+def _topic_of(described: Mapping[str, Any]) -> str | None:
     topic = described.get("topic")
     return topic if isinstance(topic, str) and topic != _DELETED_TOPIC else None
 
 
-def _telling(configurations: Sequence[Mapping[str, Any]], topic: str) -> list[Mapping[str, Any]]:
+def _relevant_configurations(
+    configurations: Sequence[Mapping[str, Any]], topic: str
+) -> list[Mapping[str, Any]]:
     """Those that tell the topic of new objects."""
-    return [each for each in configurations if each.get("topic") == f"{_SERVICE}{topic}" and _tells(each)]
+    return [
+        each for each in configurations if each.get("topic") == f"{_SERVICE}{topic}" and _is_relevant(each)
+    ]
 
 
-def _tells(configuration: Mapping[str, Any]) -> bool:
+def _is_relevant(configuration: Mapping[str, Any]) -> bool:
     """Without event types it tells of everything."""
     types = configuration.get("event_types")
     return not types or (isinstance(types, list) and _EVENTS[0] in types)
 
 
-def _prefixes(telling: Sequence[Mapping[str, Any]]) -> list[str]:
+def _prefixes_of(telling: Sequence[Mapping[str, Any]]) -> list[str]:
     """What they are confined to; empty when one of them is not."""
     prefixes = [str(each.get("object_name_prefix") or "") for each in telling]
     return [] if "" in prefixes else [repr(prefix) for prefix in prefixes]

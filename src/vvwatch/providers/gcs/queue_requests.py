@@ -14,7 +14,7 @@ from yarl import URL
 
 from vvwatch.errors import AccessDenied, ObjectChanged, StorageError, StorageUnavailable
 from vvwatch.providers.gcs import errors
-from vvwatch.providers.gcs.errors import LATER, Refused
+from vvwatch.providers.gcs.errors import LATER, ServiceRefusal
 from vvwatch.providers.gcs.session import Answer, GcsLocation, GcsSession, Request
 from vvwatch.providers.gcs.token import GcsToken
 
@@ -39,7 +39,7 @@ LIST_CONFIGURATIONS: Final = Right(
 CONFIGURE: Final = Right("made to notify", "storage.buckets.update", "roles/storage.legacyBucketOwner")
 
 
-class Asks(Protocol):
+class Requester(Protocol):
     """Sends requests: a session of the storage."""
 
     async def ask(self, request: Request) -> Answer:
@@ -64,39 +64,39 @@ class PubSubSession(GcsSession):
         return tls, token
 
 
-def posted(url: URL, content: Mapping[str, Any]) -> Request:
+def post_request(url: URL, content: Mapping[str, Any]) -> Request:
     """A request with JSON in it."""
     return Request("POST", url, {"Content-Type": "application/json"}, json.dumps(content).encode())
 
 
-async def answered(session: Asks, request: Request, right: Right, resource: str) -> dict[str, Any]:
+async def request_json(session: Requester, request: Request, right: Right, resource: str) -> dict[str, Any]:
     """The JSON object that answers a request. Raises StorageError."""
-    with told(right, resource):
+    with translate_errors(right, resource):
         answer = await session.ask(request)
     try:
         found = json.loads(answer.body or b"{}")
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise errors.strange(f"{resource!r} cannot be {right.verb}")
+        raise errors.unexpected_response(f"{resource!r} cannot be {right.verb}")
     return found
 
 
 @contextmanager
-def told(right: Right, resource: str) -> Iterator[None]:
+def translate_errors(right: Right, resource: str) -> Iterator[None]:
     """What Pub/Sub, the bucket's configuration and the network say of `resource`, in our words."""
     operation = errors.Operation(right.verb, right.permission, right.role, ObjectChanged, of_object=False)
-    with errors.told(operation, resource, resource):
+    with errors.translate_errors(operation, resource, resource):
         try:
             yield
-        except Refused as refused:
-            meaning = _meaning(refused, right, resource)
+        except ServiceRefusal as refused:
+            meaning = _translate(refused, right, resource)
             if meaning is None:
                 raise
             raise meaning from None
 
 
-def _meaning(refused: Refused, right: Right, resource: str) -> StorageError | None:
+def _translate(refused: ServiceRefusal, right: Right, resource: str) -> StorageError | None:
     what = f"{resource!r} cannot be {right.verb}"
     if refused.status == 403:
         return AccessDenied(

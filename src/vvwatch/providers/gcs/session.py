@@ -15,8 +15,8 @@ from gcloud.aio.storage import Storage
 from yarl import URL
 
 from vvwatch.errors import StorageUnavailable
-from vvwatch.providers.gcs.credentials import checked_credentials
-from vvwatch.providers.gcs.errors import FAILURES, Refused, passes
+from vvwatch.providers.gcs.credentials import validate_credentials
+from vvwatch.providers.gcs.errors import FAILURES, ServiceRefusal, is_transient
 from vvwatch.providers.gcs.token import GcsToken
 from vvwatch.providers.replies import is_redirect, new_session
 
@@ -70,7 +70,7 @@ class GcsSession:
         self._root = (location.endpoint_url or _SERVICE).rstrip("/")
         self._in_clear = not self._root.lower().startswith("https://")
         if credentials is not None:
-            credentials = checked_credentials(credentials, any_token_uri=bool(location.endpoint_url))
+            credentials = validate_credentials(credentials, any_token_uri=bool(location.endpoint_url))
         self._credentials = credentials
         self._turn = Lock(fast_acquire=True)
         self._storage: Storage | None = None
@@ -93,7 +93,7 @@ class GcsSession:
 
     async def ask(self, request: Request) -> Answer:
         """The whole answer. Raises ReplyRefused for one beyond the limits."""
-        return await _patiently(lambda: self.ask_once(request))
+        return await _retry_patiently(lambda: self.ask_once(request))
 
     async def ask_once(self, request: Request) -> Answer:
         """As `ask`, in a single attempt."""
@@ -102,7 +102,7 @@ class GcsSession:
 
     async def open(self, request: Request) -> aiohttp.ClientResponse:
         """The answer with its body still to be read; to be entered as a context by the caller."""
-        return await _patiently(lambda: self._sent(request))
+        return await _retry_patiently(lambda: self._sent(request))
 
     async def aclose(self) -> None:
         """End every connection."""
@@ -138,7 +138,7 @@ class GcsSession:
         if response.status == 401:
             storage.token.access_token_refresh_after = 0  # another one is fetched for the next attempt
         async with response:
-            raise Refused(response.status, await response.read(), response.headers)
+            raise ServiceRefusal(response.status, await response.read(), response.headers)
 
     async def _connected(self) -> Storage:
         async with self._turn:
@@ -158,21 +158,21 @@ class GcsSession:
 
     def _prepared(self) -> tuple[ssl.SSLContext | bool, GcsToken]:
         """What reads files."""
-        return _tls(self._location.ca_file), GcsToken("{}" if self._in_clear else self._credentials)
+        return _build_tls(self._location.ca_file), GcsToken("{}" if self._in_clear else self._credentials)
 
 
-async def _patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
+async def _retry_patiently(attempt: Callable[[], Awaitable[_T]]) -> _T:
     for pause in _PAUSES_SECONDS:
         try:
             return await attempt()
         except FAILURES as error:
-            if not passes(error):
+            if not is_transient(error):
                 raise
         await sleep(pause)
     return await attempt()
 
 
-def _tls(ca_file: str) -> ssl.SSLContext | bool:
+def _build_tls(ca_file: str) -> ssl.SSLContext | bool:
     """The usual authorities, and the one in `ca_file`: the token may come from somewhere else than the objects."""
     if not ca_file:
         return True

@@ -18,17 +18,26 @@ from vvwatch.core.locations import gcs_address
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import ObjectNotFound, OutsideLocation, StorageError
 from vvwatch.ports import Capabilities
-from vvwatch.providers.gcs.errors import CREATE, DELETE, LIST, READ, Operation, Refused, strange, told
+from vvwatch.providers.gcs.errors import (
+    CREATE,
+    DELETE,
+    LIST,
+    READ,
+    Operation,
+    ServiceRefusal,
+    translate_errors,
+    unexpected_response,
+)
 from vvwatch.providers.gcs.listing import (
     LIST_FIELDS,
     OBJECT_FIELDS,
     ParsedPage,
-    parsed_object,
-    parsed_page,
-    usable,
+    is_usable_key,
+    parse_object,
+    parse_page,
 )
 from vvwatch.providers.gcs.session import GcsLocation, GcsSession, Request
-from vvwatch.providers.gcs.upload import PART_BYTES, NewObject, upload
+from vvwatch.providers.gcs.upload import PART_BYTES, NewObject, upload_object
 from vvwatch.providers.listing import Continuations, ListedPage
 from vvwatch.providers.remote import Incoming, RemoteStorage
 from vvwatch.providers.replies import LARGE_BYTES
@@ -76,7 +85,7 @@ class GcsStorage(RemoteStorage):
         continuations = Continuations(repr(self.uri(prefix)))
         while True:
             page, token = await self._page(prefix, url)
-            yield _fresh(page, folders, after)
+            yield _drop_repeats(page, folders, after)
             if not token:
                 return
             continuations.follow(token, page)
@@ -88,9 +97,9 @@ class GcsStorage(RemoteStorage):
         with self._told(READ, key):
             answer = await self._session.ask(Request("GET", self._session.objects(key, fields=OBJECT_FIELDS)))
         try:
-            return parsed_object(answer.body)
+            return parse_object(answer.body)
         except ValueError:
-            raise strange(f"{self.uri(key)!r} cannot be read") from None
+            raise unexpected_response(f"{self.uri(key)!r} cannot be read") from None
 
     @asynccontextmanager
     async def opened(
@@ -103,14 +112,14 @@ class GcsStorage(RemoteStorage):
         response = await self._response(key, version, headers)
         if response is None:
             there = await self._stat_version(key, version)
-            yield Incoming(there.size_bytes, _nothing())
+            yield Incoming(there.size_bytes, _no_chunks())
             return
         async with response, aclosing(self._chunks(response, key)) as chunks:
             self._require_version(key, version, response.headers.get("X-Goog-Generation", version))
-            size = _size(response, start if "Range" in headers else None)
+            size = _read_size(response, start if "Range" in headers else None)
             if size is None:
-                raise strange(f"{self.uri(key)!r} cannot be read")
-            yield Incoming(size, chunks, _md5(response))
+                raise unexpected_response(f"{self.uri(key)!r} cannot be read")
+            yield Incoming(size, chunks, _read_md5(response))
 
     async def create(self, key: str, source: Path, size_bytes: int, sha256: str, content_type: str) -> None:
         """As `RemoteStorage.create`."""
@@ -118,7 +127,7 @@ class GcsStorage(RemoteStorage):
         if size_bytes > PART_BYTES:
             await self._require_none(key)
         with self._told(CREATE, key):
-            await upload(self._session, NewObject(key, source, size_bytes, sha256, content_type))
+            await upload_object(self._session, NewObject(key, source, size_bytes, sha256, content_type))
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`; where the bucket keeps old versions, it keeps this one as well."""
@@ -137,10 +146,10 @@ class GcsStorage(RemoteStorage):
         try:
             async with self._parsing:  # one page at a time: else one turn of the loop parses many
                 if len(answer.body) > LARGE_BYTES:
-                    return await to_thread.run_sync(parsed_page, answer.body)
-                return parsed_page(answer.body)
+                    return await to_thread.run_sync(parse_page, answer.body)
+                return parse_page(answer.body)
         except ValueError:
-            raise strange(f"{self.uri(prefix)!r} cannot be listed") from None
+            raise unexpected_response(f"{self.uri(prefix)!r} cannot be listed") from None
 
     async def _response(
         self, key: str, version: str, headers: dict[str, str]
@@ -150,7 +159,7 @@ class GcsStorage(RemoteStorage):
         with self._told(READ, key):
             try:
                 return await self._session.open(Request("GET", url, headers, raw=True))
-            except Refused as refused:
+            except ServiceRefusal as refused:
                 if refused.status != 416:
                     raise
         return None
@@ -161,15 +170,15 @@ class GcsStorage(RemoteStorage):
                 yield chunk
 
     def _told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
-        return told(operation, self._bucket, self.uri(key))
+        return translate_errors(operation, self._bucket, self.uri(key))
 
 
 def _require_usable(key: str, error: type[StorageError]) -> None:
-    if not usable(key):
+    if not is_usable_key(key):
         raise error(f"no object can stand at {key!r}", "keys are UTF-8 without NUL, and not '.' or '..'")
 
 
-def _fresh(page: ListedPage, known: set[str], after: str) -> ListedPage:
+def _drop_repeats(page: ListedPage, known: set[str], after: str) -> ListedPage:
     """The page without folders that came before, on this page or another, and without keys up to `after`."""
     folders = [folder for folder in dict.fromkeys(page.folders) if folder not in known]
     known.update(folders)
@@ -177,7 +186,7 @@ def _fresh(page: ListedPage, known: set[str], after: str) -> ListedPage:
     return ListedPage(objects, folders, page.irregular)
 
 
-def _size(response: aiohttp.ClientResponse, start: int | None) -> int | None:
+def _read_size(response: aiohttp.ClientResponse, start: int | None) -> int | None:
     """How long the whole object is; None when the answer is not what was asked for, all of it or from `start` on."""
     if start is None:
         said = response.headers.get("X-Goog-Stored-Content-Length") or response.headers.get("Content-Length")
@@ -186,12 +195,12 @@ def _size(response: aiohttp.ClientResponse, start: int | None) -> int | None:
     return int(stretch[1]) if response.status == 206 and stretch else None
 
 
-def _md5(response: aiohttp.ClientResponse) -> bytes | None:
+def _read_md5(response: aiohttp.ClientResponse) -> bytes | None:
     """What the store vouches for; objects composed of others have no MD5."""
     found = _MD5.search(",".join(response.headers.getall("X-Goog-Hash", ())))
     return b64decode(found[1]) if found else None
 
 
-async def _nothing() -> AsyncGenerator[bytes]:
+async def _no_chunks() -> AsyncGenerator[bytes]:
     return
     yield b""

@@ -14,8 +14,8 @@ from gcloud.aio.auth import AioSession, Token
 from gcloud.aio.auth.token import Type
 
 from vvwatch.errors import CredentialsRefused, StorageUnavailable
-from vvwatch.providers.gcs.credentials import loaded_key
-from vvwatch.providers.gcs.errors import Refused, strange
+from vvwatch.providers.gcs.credentials import load_key
+from vvwatch.providers.gcs.errors import ServiceRefusal, unexpected_response
 from vvwatch.providers.replies import NoRedirects, new_session
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_write",)
@@ -38,7 +38,7 @@ class GcsToken(Token):
         try:
             super().__init__(None if credentials is None else io.StringIO(credentials), scopes=[*_SCOPES])
             if "private_key" in self.service_data:
-                self.service_data["private_key"] = _key(self.service_data["private_key"])
+                self.service_data["private_key"] = _load_key(self.service_data["private_key"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             raise CredentialsRefused("this machine's own credentials cannot be read", _NO_IDENTITY) from None
         self._turn = Lock(fast_acquire=True)
@@ -67,30 +67,30 @@ class GcsToken(Token):
         except aiohttp.ClientHttpProxyError:
             raise
         except aiohttp.ClientResponseError as error:
-            raise _refusal(error) from None
+            raise _translate_refusal(error) from None
         except aiohttp.ClientConnectorError:
             if self.token_type is Type.GCE_METADATA:
                 raise CredentialsRefused("this machine has no credentials of its own", _NO_IDENTITY) from None
             raise
         except (LookupError, ValueError, TypeError):
-            raise strange("signing in") from None
+            raise unexpected_response("signing in") from None
         self.access_token = fresh.value
         self.access_token_refresh_after = int(time.time() + fresh.expires_in * self.force_refresh_after)
 
 
-def _key(pem: str) -> RSAPrivateKey:
-    key = loaded_key(pem)
+def _load_key(pem: str) -> RSAPrivateKey:
+    key = load_key(pem)
     if key is None:
         raise ValueError("no private key")
     return key
 
 
-def _refusal(error: aiohttp.ClientResponseError) -> StorageUnavailable | Refused:
+def _translate_refusal(error: aiohttp.ClientResponseError) -> StorageUnavailable | ServiceRefusal:
     """Why there is no token; the SDK's error has the whole answer in its message."""
     if error.status < 400:
-        return strange("signing in")
+        return unexpected_response("signing in")
     if error.status in (408, 429) or error.status >= 500:
-        return Refused(error.status)
+        return ServiceRefusal(error.status)
     code = re.search(r'"error"\s*:\s*"(\w{1,40})"', error.message)
     hint = "the key may be deleted, disabled or expired: make a new one for the service account"
     if "iat and exp" in error.message:

@@ -15,7 +15,7 @@ from gcloud.aio.storage.storage import choose_boundary, encode_multipart_formdat
 from yarl import URL
 
 from vvwatch.errors import StorageUnavailable
-from vvwatch.providers.gcs.errors import FAILURES, LATER, Refused, passes, strange
+from vvwatch.providers.gcs.errors import FAILURES, LATER, ServiceRefusal, is_transient, unexpected_response
 from vvwatch.providers.gcs.session import Answer, GcsSession, Request
 
 PART_BYTES: Final = 8 << 20
@@ -43,33 +43,33 @@ class NewObject:
         return json.dumps(told).encode()
 
 
-async def upload(session: GcsSession, new: NewObject) -> None:
+async def upload_object(session: GcsSession, new: NewObject) -> None:
     """Make the object, whole or not at all, if none stands at its key: else the service refuses with a 412.
 
     Raises as `GcsSession` does.
     """
     if new.size_bytes <= PART_BYTES:
-        await _in_one(session, new)
+        await _upload_whole(session, new)
     else:
-        await _in_parts(session, new)
+        await _upload_parts(session, new)
 
 
-async def _in_one(session: GcsSession, new: NewObject) -> None:
-    content = await _read(new.source, 0)
+async def _upload_whole(session: GcsSession, new: NewObject) -> None:
+    content = await _read_part(new.source, 0)
     parts = [({"Content-Type": _JSON}, new.resource), ({"Content-Type": new.content_type}, content)]
     body, content_type = encode_multipart_formdata(parts, choose_boundary())
     url = session.uploads(uploadType="multipart", ifGenerationMatch="0")
     await session.ask(Request("POST", url, {"Content-Type": content_type}, body))
 
 
-async def _in_parts(session: GcsSession, new: NewObject) -> None:
-    async with _begun(session, new) as url:
+async def _upload_parts(session: GcsSession, new: NewObject) -> None:
+    async with _open_upload(session, new) as url:
         start, standstills = 0, 0
         while True:
-            answer = await _part_sent(session, url, new, start)
+            answer = await _send_part(session, url, new, start)
             if answer.status != 308:
                 return
-            reached = _reached(answer)
+            reached = _received_bytes(answer)
             standstills = standstills + 1 if reached <= start else 0
             if standstills > _STANDSTILLS:
                 raise StorageUnavailable(f"the upload of {new.key!r} does not get on", LATER)
@@ -77,7 +77,7 @@ async def _in_parts(session: GcsSession, new: NewObject) -> None:
 
 
 @asynccontextmanager
-async def _begun(session: GcsSession, new: NewObject) -> AsyncIterator[URL]:
+async def _open_upload(session: GcsSession, new: NewObject) -> AsyncIterator[URL]:
     """The address of a resumable upload, which is given up when the block fails."""
     headers = {
         "Content-Type": _JSON,
@@ -89,7 +89,7 @@ async def _begun(session: GcsSession, new: NewObject) -> AsyncIterator[URL]:
     try:
         url = session.at_root(answer.headers["Location"])
     except (LookupError, ValueError):
-        raise strange(f"no upload of {new.key!r} can be begun") from None
+        raise unexpected_response(f"no upload of {new.key!r} can be begun") from None
     try:
         yield url
     except BaseException:
@@ -98,28 +98,28 @@ async def _begun(session: GcsSession, new: NewObject) -> AsyncIterator[URL]:
         raise
 
 
-async def _part_sent(session: GcsSession, url: URL, new: NewObject, start: int) -> Answer:
+async def _send_part(session: GcsSession, url: URL, new: NewObject, start: int) -> Answer:
     """The answer to the part that begins at `start`; when none came, how far the upload has got."""
-    content = await _read(new.source, start)
+    content = await _read_part(new.source, start)
     stretch = f"bytes {start}-{start + len(content) - 1}/{new.size_bytes}"
     headers = {"Content-Type": new.content_type, "Content-Range": stretch}
     try:
         return await session.ask_once(Request("PUT", url, headers, content))
     except FAILURES as error:
-        if isinstance(error, Refused) and error.status in (404, 410):
+        if isinstance(error, ServiceRefusal) and error.status in (404, 410):
             raise StorageUnavailable(f"the store has given up the upload of {new.key!r}", LATER) from None
-        if not passes(error):
+        if not is_transient(error):
             raise
     return await session.ask(Request("PUT", url, {"Content-Range": f"bytes */{new.size_bytes}"}))
 
 
-def _reached(answer: Answer) -> int:
+def _received_bytes(answer: Answer) -> int:
     """How many bytes the service has; none without a Range."""
     stretch = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
     return int(stretch[1]) + 1 if stretch else 0
 
 
-async def _read(source: Path, start: int) -> bytes:
+async def _read_part(source: Path, start: int) -> bytes:
     async with await open_file(source, "rb") as file:
         await file.seek(start)
         return await file.read(PART_BYTES)

@@ -26,21 +26,21 @@ def make_folder(root: int, folder: str) -> int:
     current = os.open(".", _FOLDER, dir_fd=root)
     for name in folder.split("/") if folder else ():
         try:
-            following = _made(current, name)
+            following = _make_step(current, name)
         finally:
             os.close(current)
         current = following
     return current
 
 
-def _made(parent: int, name: str) -> int:
+def _make_step(parent: int, name: str) -> int:
     with suppress(FileExistsError):
         os.mkdir(name, dir_fd=parent)
         os.fsync(parent)
     return os.open(name, _FOLDER, dir_fd=parent)
 
 
-def create(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
+def create_file(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
     """Give `name` in the directory `folder` the bytes of `source`; returns their count and SHA-256 in hex.
 
     The bytes are on the disk before the name is, and the name before this returns. Equal bytes under the
@@ -62,8 +62,8 @@ def _create_nameless(folder: int, name: str, source: BinaryIO) -> tuple[int, str
     if not _NAMELESS:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
     with os.fdopen(os.open(".", os.O_WRONLY | _NAMELESS, 0o666, dir_fd=folder), "wb") as writer:
-        written = _copy(source, writer)
-        with _unless_equal(folder, name, written):
+        written = _copy_bytes(source, writer)
+        with _require_equal(folder, name, written):
             os.link(f"/proc/self/fd/{writer.fileno()}", name, dst_dir_fd=folder, follow_symlinks=True)
         return written
 
@@ -73,16 +73,16 @@ def _create_named(folder: int, name: str, source: BinaryIO) -> tuple[int, str]:
     mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(scratch, mode, 0o666, dir_fd=folder), "wb") as writer:
-            written = _copy(source, writer)
-        with _unless_equal(folder, name, written):
-            _link(folder, scratch, name)
+            written = _copy_bytes(source, writer)
+        with _require_equal(folder, name, written):
+            _link_name(folder, scratch, name)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(scratch, dir_fd=folder)
     return written
 
 
-def _copy(source: BinaryIO, writer: BinaryIO) -> tuple[int, str]:
+def _copy_bytes(source: BinaryIO, writer: BinaryIO) -> tuple[int, str]:
     digest = hashlib.sha256()
     while chunk := source.read(_CHUNK_BYTES):
         digest.update(chunk)
@@ -93,24 +93,24 @@ def _copy(source: BinaryIO, writer: BinaryIO) -> tuple[int, str]:
 
 
 @contextmanager
-def _unless_equal(folder: int, name: str, written: tuple[int, str]) -> Iterator[None]:
+def _require_equal(folder: int, name: str, written: tuple[int, str]) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        if _content(folder, name) != written:
+        if _read_content(folder, name) != written:
             raise
 
 
-def _link(folder: int, scratch: str, name: str) -> None:
+def _link_name(folder: int, scratch: str, name: str) -> None:
     try:
         os.link(scratch, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        _rename(folder, scratch, name)
+        _rename_file(folder, scratch, name)
 
 
-def _rename(folder: int, scratch: str, name: str) -> None:
+def _rename_file(folder: int, scratch: str, name: str) -> None:
     """For filesystems without hard links (FAT, some network shares): look, then take the name."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -120,7 +120,7 @@ def _rename(folder: int, scratch: str, name: str) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
 
 
-def _content(folder: int, name: str) -> tuple[int, str] | None:
+def _read_content(folder: int, name: str) -> tuple[int, str] | None:
     """Count and SHA-256 of what stands at `name`; None when it is not a regular file."""
     if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         return None

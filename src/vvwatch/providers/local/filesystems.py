@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from vvwatch.config.mounts import MOUNTS, mounts_now
+from vvwatch.config.mounts import MOUNTS, list_mounts
 from vvwatch.core.filesystems import mount_of_device
 
 _MADE_UP_INODES: Final = {
@@ -43,5 +43,5 @@ def has_lasting_inodes(descriptor: int, mounts: Path = MOUNTS) -> bool:
     if magic not in _BY_ITS_MOUNT:
         return magic not in _MADE_UP_INODES
     device = os.fstat(descriptor).st_dev
-    found = mount_of_device(os.major(device), os.minor(device), mounts_now(mounts))
+    found = mount_of_device(os.major(device), os.minor(device), list_mounts(mounts))
     return found is not None and found.has_lasting_inodes

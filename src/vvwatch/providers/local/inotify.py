@@ -46,7 +46,7 @@ class Inotify:
     """One queue of the kernel. Raises OSError (EMFILE) when the user has as many as are allowed."""
 
     def __init__(self) -> None:
-        self._descriptor = _result(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._descriptor = _check_result(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def fileno(self) -> int:
         """The descriptor; readable when events wait."""
@@ -59,7 +59,7 @@ class Inotify:
         when the user's budget is spent, EACCES, ENOENT, ENOTDIR.
         """
         mask = _CHANGES | (MOVE_SELF if root else _DONT_FOLLOW)
-        return _result(_libc.inotify_add_watch(self._descriptor, os.fsencode(directory), mask))
+        return _check_result(_libc.inotify_add_watch(self._descriptor, os.fsencode(directory), mask))
 
     def remove(self, watch: int) -> None:
         """Stop a watch; one that has ended already is fine."""
@@ -71,14 +71,14 @@ class Inotify:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
             return []
-        return _parsed(data)
+        return _parse_events(data)
 
     def close(self) -> None:
         """End all watches."""
         os.close(self._descriptor)
 
 
-def _parsed(data: bytes) -> list[Event]:
+def _parse_events(data: bytes) -> list[Event]:
     events = []
     offset = 0
     while offset < len(data):
@@ -90,7 +90,7 @@ def _parsed(data: bytes) -> list[Event]:
     return events
 
 
-def _result(value: int) -> int:
+def _check_result(value: int) -> int:
     if value < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -16,43 +16,43 @@ _LIMITS: Final = Path("/proc/sys/fs/inotify")
 _USUAL_LIMITS: Final = {"max_queued_events": 16_384, "max_user_instances": 128, "max_user_watches": 65_536}
 
 
-def granted_watches() -> int | None:
+def affordable_watches() -> int | None:
     """How many folders inotify may watch for this user; None where the kernel has no such limit or hides it."""
-    return _told("max_user_watches")
+    return _read_setting("max_user_watches")
 
 
-def overflowed() -> SourceHealth:
+def report_overflow() -> SourceHealth:
     """More happened at once than the kernel's queue holds."""
     return SourceHealth(
         "degraded",
         "more changes at once than the kernel's queue holds; everything is listed again",
-        _raised("max_queued_events", 2 * _limit("max_queued_events")),
+        _raise_command("max_queued_events", 2 * _read_limit("max_queued_events")),
     )
 
 
-def spent(unwatched: int, folders: int) -> SourceHealth:
+def report_spent(unwatched: int, folders: int) -> SourceHealth:
     """The budget of watches leaves `unwatched` of `folders` out."""
     return SourceHealth(
         "degraded",
         f"{unwatched} of {folders} folders cannot be watched: the budget of inotify watches is spent",
-        _raised("max_user_watches", max(2 * _limit("max_user_watches"), 4 * folders)),
+        _raise_command("max_user_watches", max(2 * _read_limit("max_user_watches"), 4 * folders)),
     )
 
 
-def refused(error: OSError) -> SourceHealth:
+def report_refused(error: OSError) -> SourceHealth:
     """There are no notices at all, because of `error`."""
     if error.errno == errno.EMFILE and sys.platform == "linux":
         return SourceHealth(
             "degraded",
             "the kernel grants no further inotify instance (or open file); the folder is listed from time to time",
-            _raised("max_user_instances", 2 * _limit("max_user_instances"))
+            _raise_command("max_user_instances", 2 * _read_limit("max_user_instances"))
             + "; if that does not help, raise LimitNOFILE",
         )
     if error.errno == errno.ENOSPC:
         return SourceHealth(
             "degraded",
             "the budget of inotify watches does not suffice for this folder; it is listed from time to time",
-            _raised("max_user_watches", 2 * _limit("max_user_watches")),
+            _raise_command("max_user_watches", 2 * _read_limit("max_user_watches")),
         )
     return SourceHealth(
         "degraded",
@@ -61,7 +61,7 @@ def refused(error: OSError) -> SourceHealth:
     )
 
 
-def folders_below(root: Path, enough: Callable[[], bool]) -> int:
+def count_folders(root: Path, enough: Callable[[], bool]) -> int:
     """How many folders a source of `root` watches, itself included; fewer when `enough` ends the count. Blocks."""
     count, waiting = 0, [os.fspath(root)]
     while waiting and not enough():
@@ -74,20 +74,20 @@ def folders_below(root: Path, enough: Callable[[], bool]) -> int:
     return count
 
 
-def examined(folders: int, roots: int) -> list[Finding]:
+def examine_limits(folders: int, roots: int) -> list[Finding]:
     """Whether the kernel grants what it takes to watch `folders` folders below `roots` roots.
 
     What it grants is shared with all programs of this user. Nothing is found where it tells no limits.
     """
     return [
-        *_compared("inotify watches", "max_user_watches", folders, "folder"),
-        *_compared("inotify instances", "max_user_instances", roots, "watched root"),
-        *_queue_examined(),
+        *_compare_limit("inotify watches", "max_user_watches", folders, "folder"),
+        *_compare_limit("inotify instances", "max_user_instances", roots, "watched root"),
+        *_examine_queue(),
     ]
 
 
-def _compared(subject: str, name: str, needed: int, noun: str) -> list[Finding]:
-    granted = _told(name)
+def _compare_limit(subject: str, name: str, needed: int, noun: str) -> list[Finding]:
+    granted = _read_setting(name)
     if granted is None:
         return []
     detail = f"{needed} {noun}{'' if needed == 1 else 's'} to watch, {granted} granted to all of this user"
@@ -98,19 +98,19 @@ def _compared(subject: str, name: str, needed: int, noun: str) -> list[Finding]:
             subject,
             "problem" if needed > granted else "warning",
             detail,
-            _raised(name, max(2 * granted, 4 * needed)),
+            _raise_command(name, max(2 * granted, 4 * needed)),
         )
     ]
 
 
-def _queue_examined() -> list[Finding]:
-    granted, usual = _told("max_queued_events"), _USUAL_LIMITS["max_queued_events"]
+def _examine_queue() -> list[Finding]:
+    granted, usual = _read_setting("max_queued_events"), _USUAL_LIMITS["max_queued_events"]
     if granted is None:
         return []
     detail = f"{granted} changes at once; what is more makes everything be listed again"
     if granted >= usual:
         return [Finding("inotify queue", "ok", detail)]
-    return [Finding("inotify queue", "warning", detail, _raised("max_queued_events", usual))]
+    return [Finding("inotify queue", "warning", detail, _raise_command("max_queued_events", usual))]
 
 
 def _is_watched(entry: os.DirEntry[str]) -> bool:
@@ -122,17 +122,17 @@ def _is_watched(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _raised(name: str, value: int) -> str:
+def _raise_command(name: str, value: int) -> str:
     """The command that sets a limit."""
     return f"sudo sysctl fs.inotify.{name}={value}"
 
 
-def _limit(name: str) -> int:
+def _read_limit(name: str) -> int:
     """The kernel's present limit; its usual value where a sandbox hides it."""
-    return _told(name) or _USUAL_LIMITS[name]
+    return _read_setting(name) or _USUAL_LIMITS[name]
 
 
-def _told(name: str) -> int | None:
+def _read_setting(name: str) -> int | None:
     try:
         return int((_LIMITS / name).read_text())
     except (OSError, ValueError):

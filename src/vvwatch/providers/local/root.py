@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from vvwatch.errors import AccessDenied, StorageError, StorageUnavailable
-from vvwatch.notify import is_a_service
+from vvwatch.notify import is_systemd_service
 
 
 class Root:
@@ -51,7 +51,7 @@ class Root:
 
 def _hint_for_missing() -> str:
     hint = "mount or create it; vvwatch looks for it every second"
-    if is_a_service(os.environ):
+    if is_systemd_service(os.environ):
         hint += (
             "; if it is there for others, it came after the service: `systemctl restart vvwatch` shows it to the"
             " daemon (see 10-local-folder.conf)"

@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from vvwatch.errors import StorageError
 from vvwatch.ports import Clock, Hint, SourceHealth
-from vvwatch.providers.local.limits import overflowed, refused
+from vvwatch.providers.local.limits import report_overflow, report_refused
 from vvwatch.providers.local.mounts import remote_filesystem
 from vvwatch.providers.local.notifier import Notifier
 from vvwatch.providers.local.outbox import Outbox
@@ -75,7 +75,7 @@ class FolderSource:
                 self.health = SourceHealth("failed", error.message, error.hint)
                 pause = _RETRY_SECONDS
             except OSError as error:
-                self.health = refused(error)
+                self.health = report_refused(error)
                 outbox.add(rescan=("",))
             if self._clock.monotonic() - began > _CALM_SECONDS:
                 pause = _RETRY_SECONDS
@@ -119,7 +119,7 @@ class FolderSource:
             await self._grow(tree)
         outbox.add(changes.keys, changes.rescan)
         if changes.overflowed:
-            self.health = overflowed()
+            self.health = report_overflow()
         return not changes.overflowed
 
     async def _grow(self, tree: Notifier) -> None:

@@ -33,11 +33,11 @@ from vvwatch.errors import (
     StorageUnavailable,
 )
 from vvwatch.ports import Capabilities, Excerpt, Page, WriteResult
-from vvwatch.providers.local.creation import create, make_folder
+from vvwatch.providers.local.creation import create_file, make_folder
 from vvwatch.providers.local.filesystems import has_lasting_inodes
 from vvwatch.providers.local.leases import has_writer
 from vvwatch.providers.local.unfilled import is_unfilled
-from vvwatch.providers.local.walk import Walk, grouped, object_of, open_folder, version_of
+from vvwatch.providers.local.walk import Walk, group_pages, object_of, open_folder, version_of
 
 _CHUNK_BYTES: Final = 256 << 10
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -71,7 +71,7 @@ class LocalStorage:
 
     def uri(self, key: str) -> str:
         """The `file://` address of `key` with all links of the root resolved."""
-        return "file://" + quote(f"{self._real.rstrip('/')}/{_checked(key)}")
+        return "file://" + quote(f"{self._real.rstrip('/')}/{_check_key(key)}")
 
     async def list(
         self,
@@ -83,10 +83,10 @@ class LocalStorage:
     ) -> AsyncIterator[Page]:
         """As `Storage.list`; hidden names and folders that systems keep for themselves are passed over."""
         if prefix:
-            _checked(prefix.removesuffix("/"))
+            _check_key(prefix.removesuffix("/"))
         # Not closed by hand: after a hard cancellation a worker thread may still be running in it.
         # Several pages a turn: each turn waits for a thread, which costs more than a page on a busy machine.
-        groups = grouped(self._pages(prefix, skips, recursive=recursive))
+        groups = group_pages(self._pages(prefix, skips, recursive=recursive))
         while (pages := await to_thread.run_sync(next, groups, None)) is not None:
             for page in pages:
                 yield page
@@ -134,7 +134,7 @@ class LocalStorage:
         """As `Storage.stream`; each chunk is held against the version before it is given away."""
         file = await to_thread.run_sync(self._open_version, key, version)
         try:
-            yield _chunks(key, version, file, start, length)
+            yield _iter_chunks(key, version, file, start, length)
         finally:
             os.close(file)
 
@@ -157,12 +157,12 @@ class LocalStorage:
         """As `Storage.aclose`."""
 
     def _pages(self, prefix: str, skips: Callable[[str], bool] | None, *, recursive: bool) -> Iterator[Page]:
-        with self._opened() as root, _told(prefix):
+        with self._opened() as root, _translate_errors(prefix):
             yield from Walk(root, has_lasting_inodes, skips).pages(prefix, recursive=recursive)
             self._require_same_root(root)
 
     def _stat(self, key: str) -> StorageObject:
-        with self._parent(key) as (folder, name), _told(key):
+        with self._parent(key) as (folder, name), _translate_errors(key):
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             lasting = has_lasting_inodes(folder)
         if not stat.S_ISREG(status.st_mode):
@@ -172,7 +172,7 @@ class LocalStorage:
     def _open(self, key: str) -> int:
         """A read-only descriptor; nothing is opened that could block or answer to being opened."""
         self._stat(key)
-        with self._parent(key) as (folder, name), _told(key):
+        with self._parent(key) as (folder, name), _translate_errors(key):
             return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
 
     def _open_version(self, key: str, version: str) -> int:
@@ -202,25 +202,25 @@ class LocalStorage:
             os.close(file)
 
     def _write(self, key: str, source: Path) -> WriteResult:
-        parent, _, name = _checked(key).rpartition("/")
+        parent, _, name = _check_key(key).rpartition("/")
         with source.open("rb") as reader, self._opened() as root:
-            with _told(key, missing=OutsideLocation):
+            with _translate_errors(key, missing=OutsideLocation):
                 folder = make_folder(root, parent)
             try:
-                with _told(key, missing=StorageUnavailable):
-                    size_bytes, sha256 = create(folder, name, reader)
+                with _translate_errors(key, missing=StorageUnavailable):
+                    size_bytes, sha256 = create_file(folder, name, reader)
             finally:
                 os.close(folder)
         return WriteResult(self.uri(key), size_bytes, sha256, self._stat(key).version)
 
     def _delete(self, key: str, version: str) -> None:
-        with suppress(ObjectNotFound), self._parent(key) as (folder, name), _told(key):
+        with suppress(ObjectNotFound), self._parent(key) as (folder, name), _translate_errors(key):
             if not is_same_version(self._stat(key).version, version):
                 raise ObjectChanged(f"{key!r} is not what was written there", "it is left alone")
             os.unlink(name, dir_fd=folder)
 
     def _check(self, write: bool) -> None:
-        with self._opened() as root, _told(str(self._root)):
+        with self._opened() as root, _translate_errors(str(self._root)):
             with os.scandir(root) as entries:
                 next(entries, None)
             os.stat(".", dir_fd=root)
@@ -232,9 +232,9 @@ class LocalStorage:
     @contextmanager
     def _parent(self, key: str) -> Iterator[tuple[int, str]]:
         """A descriptor of the folder of `key`, and the name of `key` in it."""
-        parent, _, name = _checked(key).rpartition("/")
+        parent, _, name = _check_key(key).rpartition("/")
         with self._opened() as root:
-            with _told(key):
+            with _translate_errors(key):
                 folder = open_folder(root, parent)
             try:
                 yield folder, name
@@ -305,15 +305,17 @@ class LocalStorage:
         )
 
 
-async def _chunks(key: str, version: str, file: int, start: int, length: int | None) -> AsyncIterator[bytes]:
+async def _iter_chunks(
+    key: str, version: str, file: int, start: int, length: int | None
+) -> AsyncIterator[bytes]:
     left = sys.maxsize if length is None else length
-    while left and (chunk := await to_thread.run_sync(_read, key, version, file, start, left)):
+    while left and (chunk := await to_thread.run_sync(_read_chunk, key, version, file, start, left)):
         start, left = start + len(chunk), left - len(chunk)
         yield chunk
 
 
-def _read(key: str, version: str, file: int, start: int, most: int) -> bytes:
-    with _told(key):
+def _read_chunk(key: str, version: str, file: int, start: int, most: int) -> bytes:
+    with _translate_errors(key):
         chunk = os.pread(file, min(most, _CHUNK_BYTES), start)
     _require_version(key, version, file)
     return chunk
@@ -326,7 +328,7 @@ def _path_of(folder: int) -> str:
     return str(Path(f"/proc/self/fd/{folder}").readlink())
 
 
-def _checked(key: str) -> str:
+def _check_key(key: str) -> str:
     """`key` when it is a plain relative path. Raises OutsideLocation."""
     if any(name in ("", ".", "..") for name in key.split("/")) or "\0" in key:
         raise OutsideLocation(
@@ -355,15 +357,15 @@ def _is_version(status: os.stat_result, version: str, file: int) -> bool:
 
 
 @contextmanager
-def _told(key: str, *, missing: type[StorageError] = ObjectNotFound) -> Iterator[None]:
+def _translate_errors(key: str, *, missing: type[StorageError] = ObjectNotFound) -> Iterator[None]:
     """What the operating system says of `key`, in our words; `missing` is raised when a step is not there."""
     try:
         yield
     except OSError as error:
-        raise shortage_in(error) or _meaning(key, error, missing) from error
+        raise shortage_in(error) or _translate(key, error, missing) from error
 
 
-def _meaning(key: str, error: OSError, missing: type[StorageError]) -> StorageError:
+def _translate(key: str, error: OSError, missing: type[StorageError]) -> StorageError:
     if error.errno == errno.ENAMETOOLONG and missing is not ObjectNotFound:
         return StorageError(f"{key!r} is too long a name for the filesystem", "shorten it")
     if error.errno in _NOT_THERE:

@@ -85,7 +85,7 @@ class Arriving:
         self._room = room
         self._path = folder / f"{secrets.token_hex(8)}.part"
         with _on_own_disk():
-            self._file = os.fdopen(private_files.create(self._path), "wb", buffering=0)
+            self._file = os.fdopen(private_files.create_private(self._path), "wb", buffering=0)
         self._sum = sha256()
         self._is_placed = False
         self.size_bytes = 0
@@ -148,7 +148,7 @@ class UploadsFolder:
         """Let the file stand at `key`; the object that it is then. Raises MachineShortage."""
         target = self.root / key
         with _on_own_disk():
-            private_files.make_folder(target.parent)
+            private_files.make_private_folder(target.parent)
             arriving.become(target)
             private_files.sync_folder(target.parent.parent)
             private_files.sync_folder(self.root)
@@ -175,7 +175,7 @@ class UploadsFolder:
         """Whether these are the files of `owner`: the first who asks has them. An empty mark is a power loss's."""
         mark = self.root / _OWNER
         if not mark.exists() or not mark.stat().st_size:
-            private_files.replace(mark, owner.encode())
+            private_files.replace_private(mark, owner.encode())
         return mark.read_text() == owner
 
     def has(self, job_id: str) -> bool:

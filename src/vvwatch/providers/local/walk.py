@@ -55,7 +55,7 @@ def open_folder(root: int, folder: str) -> int:
     return current
 
 
-def grouped(pages: Iterator[Page]) -> Iterator[Sequence[Page]]:
+def group_pages(pages: Iterator[Page]) -> Iterator[Sequence[Page]]:
     """The pages, some at a time; those before a failure come before it is raised."""
     group: list[Page] = []
     failure: StorageError | None = None
@@ -122,7 +122,7 @@ class Walk:
             try:
                 yield from self._entries(folder, stem)
             except OSError as error:
-                yield _unreadable(folder, error, self._failures)
+                yield _report_unreadable(folder, error, self._failures)
             if not recursive:
                 return
             stem = ""
@@ -158,7 +158,7 @@ class Walk:
         """What stands there; `spelled`: the prefix gives the beginning of its name."""
         name = entry.name
         if not name.isascii() and not _is_text(name):
-            return _undecodable(printable(base + name), entry)
+            return _report_undecodable(escape_undecodable(base + name), entry)
         if entry.is_dir(follow_symlinks=False):
             self._enter(base + name, asked_for=spelled or not is_housekeeping(name))
             return None
@@ -167,7 +167,7 @@ class Walk:
         except FileNotFoundError:
             return None
         if not stat.S_ISREG(status.st_mode):
-            return Irregularity(base + name, "not_a_regular_file", _what_it_is(status.st_mode))
+            return Irregularity(base + name, "not_a_regular_file", _describe_type(status.st_mode))
         return object_of(base + name, status, lasting=lasting)
 
     def _enter(self, folder: str, *, asked_for: bool) -> None:
@@ -175,7 +175,7 @@ class Walk:
             self._pending.append(folder)
 
 
-def _undecodable(key: str, entry: os.DirEntry[str]) -> Irregularity:
+def _report_undecodable(key: str, entry: os.DirEntry[str]) -> Irregularity:
     """A file, or a folder, whose key ends with a slash: it is not looked into."""
     if entry.is_dir(follow_symlinks=False):
         detail = "the name is not valid UTF-8, so nothing in the folder is seen"
@@ -183,7 +183,7 @@ def _undecodable(key: str, entry: os.DirEntry[str]) -> Irregularity:
     return Irregularity(key, "undecodable_name", "the name is not valid UTF-8")
 
 
-def _unreadable(folder: str, error: OSError, failures: list[OSError]) -> Irregularity | None:
+def _report_unreadable(folder: str, error: OSError, failures: list[OSError]) -> Irregularity | None:
     """What to say of a folder that could not be read; nothing when it has gone. The rest joins `failures`."""
     if isinstance(error, FileNotFoundError):
         return None
@@ -203,12 +203,12 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def printable(name: str) -> str:
+def escape_undecodable(name: str) -> str:
     """`name` with the bytes that are no UTF-8 written as backslash escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _what_it_is(mode: int) -> str:
+def _describe_type(mode: int) -> str:
     kinds = {
         stat.S_IFLNK: "a symbolic link; links are not followed",
         stat.S_IFIFO: "a named pipe",

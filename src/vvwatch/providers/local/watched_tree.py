@@ -26,7 +26,7 @@ from vvwatch.providers.local.inotify import (
     Event,
     Inotify,
 )
-from vvwatch.providers.local.limits import spent
+from vvwatch.providers.local.limits import report_spent
 from vvwatch.providers.local.notifier import Changes
 from vvwatch.providers.local.root import Root
 
@@ -69,7 +69,7 @@ class WatchedTree:
     def shortfall(self) -> SourceHealth | None:
         """As `Notifier.shortfall`."""
         folders = len(self._watches) + len(self._unwatched)
-        return spent(len(self._unwatched), folders) if self._unwatched else None
+        return report_spent(len(self._unwatched), folders) if self._unwatched else None
 
     def read(self) -> Changes:
         """As `Notifier.read`."""
@@ -92,11 +92,11 @@ class WatchedTree:
         elif not event.name or event.name.startswith("."):
             return
         elif not _is_text(event.name):
-            changes.rescan.append(_prefix(folder))
+            changes.rescan.append(_prefix_of(folder))
         elif event.mask & ISDIR:
-            self._digest_folder(event.mask, _prefix(folder) + event.name, changes, moved)
+            self._digest_folder(event.mask, _prefix_of(folder) + event.name, changes, moved)
         elif not event.mask & MOVED_FROM:
-            changes.keys.append(_prefix(folder) + event.name)
+            changes.keys.append(_prefix_of(folder) + event.name)
 
     def _digest_folder(self, mask: int, key: str, changes: Changes, moved: set[str]) -> None:
         if is_housekeeping(base_name(key)):
@@ -105,7 +105,7 @@ class WatchedTree:
             moved.add(key)
         elif not (mask & ATTRIB and key in self._watches):
             self._waiting.append(key)
-            changes.rescan.append(_prefix(key))
+            changes.rescan.append(_prefix_of(key))
 
     def _ended(self, watch: int, folder: str) -> None:
         if not folder:
@@ -134,7 +134,7 @@ class WatchedTree:
                 return
             self._unwatched.add(folder)
         try:
-            self._waiting.extend(_folders_in(path, _prefix(folder)))
+            self._waiting.extend(_list_folders(path, _prefix_of(folder)))
         except OSError as error:
             self._refused(folder, error)
 
@@ -151,7 +151,7 @@ class WatchedTree:
         self._watches[folder] = watch
 
 
-def _folders_in(path: str, prefix: str) -> Iterator[str]:
+def _list_folders(path: str, prefix: str) -> Iterator[str]:
     with os.scandir(path) as entries:
         for entry in entries:
             if (
@@ -163,7 +163,7 @@ def _folders_in(path: str, prefix: str) -> Iterator[str]:
                 yield prefix + entry.name
 
 
-def _prefix(folder: str) -> str:
+def _prefix_of(folder: str) -> str:
     return f"{folder}/" if folder else ""
 
 

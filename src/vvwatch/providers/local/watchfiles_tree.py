@@ -34,7 +34,7 @@ import watchfiles
 
 from vvwatch.core.housekeeping import is_housekeeping
 from vvwatch.ports import SourceHealth
-from vvwatch.providers.local.limits import granted_watches
+from vvwatch.providers.local.limits import affordable_watches
 from vvwatch.providers.local.notifier import Changes
 from vvwatch.providers.local.root import Root
 
@@ -63,7 +63,7 @@ class WatchfilesTree:
         self._stop = threading.Event()
         self._counted = False
         self.grow()
-        self._ear, self._mouth = _pair()
+        self._ear, self._mouth = _open_pair()
         self._thread = threading.Thread(target=self._listen, name=f"watchfiles {root}", daemon=True)
         self._thread.start()
         self._started.wait()
@@ -85,7 +85,7 @@ class WatchfilesTree:
 
         Raises OSError (ENOSPC) when there are more folders than the kernel may watch.
         """
-        if not self._counted and _more_folders(self._path, granted_watches()):
+        if not self._counted and _make_more_folders(self._path, affordable_watches()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._counted = True
         return True
@@ -130,7 +130,7 @@ class WatchfilesTree:
                 self._started.set()
                 self._note(batch)
         except (OSError, RuntimeError) as error:
-            self._failure = _numbered(error)
+            self._failure = _with_number(error)
         finally:
             self._failure = self._failure or OSError(errno.EIO, "the watching library has ended")
             self._started.set()
@@ -203,7 +203,7 @@ def _is_left_out(below: str) -> bool:
     return "/." in below or any(map(is_housekeeping, below.split("/")))
 
 
-def _pair() -> tuple[socket.socket, socket.socket]:
+def _open_pair() -> tuple[socket.socket, socket.socket]:
     """Two ends of a wire that never blocks; what is sent into the second makes the first readable."""
     ear, mouth = socket.socketpair()
     ear.setblocking(False)
@@ -211,12 +211,12 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     return ear, mouth
 
 
-def _more_folders(path: str, most: int | None) -> bool:
+def _make_more_folders(path: str, most: int | None) -> bool:
     """Whether more than `most` folders stand at and below `path`; hidden ones count, the library watches them."""
     return most is not None and any(count > most for count, _ in enumerate(os.walk(path or "/"), start=1))
 
 
-def _numbered(error: OSError | RuntimeError) -> OSError:
+def _with_number(error: OSError | RuntimeError) -> OSError:
     """The library says what happened in words only."""
     text = str(error)
     number = re.search(r"os error (\d+)", text)

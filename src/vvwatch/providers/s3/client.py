@@ -17,8 +17,16 @@ from botocore.handlers import _handle_200_error
 
 from vvwatch.core.locations import s3_address
 from vvwatch.providers.replies import LARGE_BYTES, MOST_REFUSAL_BYTES
-from vvwatch.providers.s3.errors import LIST, READ, NotOffered, Operation, strange, told, wordless
-from vvwatch.providers.s3.listing import Listing, NoListing, parsed
+from vvwatch.providers.s3.errors import (
+    LIST,
+    READ,
+    NotOffered,
+    Operation,
+    has_no_reason,
+    translate_errors,
+    unexpected_response,
+)
+from vvwatch.providers.s3.listing import Listing, NoListing, parse_listing
 from vvwatch.providers.s3.transport import AwsTransport, aws_session
 
 _CONNECTIONS: Final = 64
@@ -61,7 +69,7 @@ class Answer(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         """For a service may say less than S3 does."""
-        raise strange(self._what, f"the answer has no {name}")
+        raise unexpected_response(self._what, f"the answer has no {name}")
 
 
 class S3Client:
@@ -84,7 +92,7 @@ class S3Client:
 
     def told(self, operation: Operation, key: str) -> AbstractContextManager[None]:
         """The block's failures at `key` in our words."""
-        return told(operation, self._location.bucket, self.address.of(key))
+        return translate_errors(operation, self._location.bucket, self.address.of(key))
 
     async def ask(self, name: str, operation: Operation, key: str, **parameters: Any) -> Answer:
         """The answer to the request that the SDK calls `name`, about the object at `key`."""
@@ -108,7 +116,7 @@ class S3Client:
             try:
                 answer = await client.head_object(**self._common, Key=key)
             except ClientError as error:
-                if not wordless(error):
+                if not has_no_reason(error):
                     raise
                 answer = await client.get_object(**self._common, Key=key)  # a refusal says why
                 answer["Body"].close()
@@ -127,7 +135,9 @@ class S3Client:
                     **parameters,
                 )
             except NoListing as error:
-                raise strange(f"{self.address.of(prefix)!r} cannot be listed", str(error)) from None
+                raise unexpected_response(
+                    f"{self.address.of(prefix)!r} cannot be listed", str(error)
+                ) from None
         return answer["Listing"], answer["ResponseMetadata"]["HTTPHeaders"].get("date")
 
     async def aclose(self) -> None:
@@ -148,7 +158,7 @@ class S3Client:
         client = asyncio.run(self._made.enter_async_context(self._new_client()))
         client.meta.events.unregister("before-parse.s3.*", _handle_200_error)
         client.meta.events.register("before-parse.s3.*", _find_error)
-        client.meta.events.register("before-call.s3.HeadBucket", refuse)
+        client.meta.events.register("before-call.s3.HeadBucket", refuse_redirect)
         return client
 
     def _new_client(self) -> Any:
@@ -206,7 +216,7 @@ class _Parser(AioRestXMLParser):  # type: ignore[misc]  # the SDK ships no types
         body, metadata = response["body"], {"HTTPStatusCode": 200, "HTTPHeaders": response["headers"]}
         async with self._parsing:
             large = len(body) > LARGE_BYTES
-            listing = await to_thread.run_sync(parsed, body) if large else parsed(body)
+            listing = await to_thread.run_sync(parse_listing, body) if large else parse_listing(body)
         return {"Listing": listing, "ResponseMetadata": metadata}
 
 
@@ -224,7 +234,7 @@ def _find_error(operation_model: Any, response_dict: dict[str, Any], **context: 
         _handle_200_error(operation_model=operation_model, response_dict=response_dict, **context)
 
 
-def refuse(**context: Any) -> None:  # noqa: ARG001
+def refuse_redirect(**context: Any) -> None:  # noqa: ARG001
     """Where an answer sends elsewhere and not whereto, the SDK asks by a HEAD of the bucket.
 
     When that is sent elsewhere as well, it asks again, and so on without end.

@@ -11,7 +11,7 @@ from vvwatch.errors import AccessDenied, ObjectChanged
 from vvwatch.providers.listing import ListedPage
 from vvwatch.providers.s3.client import S3Client
 from vvwatch.providers.s3.listing import ARCHIVED
-from vvwatch.providers.versions import bare, is_timed, taken_apart, version_of
+from vvwatch.providers.versions import bare_etag, is_timed, split_version, version_of
 
 _ROUNDED_SECONDS: Final = 1.0
 """A listing may round a time that a HEAD cuts off."""
@@ -51,17 +51,17 @@ class ListedEntries:
         When only their times show that one of them is older, the answer counts; with `strict` that is ObjectChanged.
         """
         if not is_complete(answer):
-            if strict and etag_of(answer) not in ("", taken_apart(listed.version).etag):
-                raise _replaced(key)
+            if strict and etag_of(answer) not in ("", split_version(listed.version).etag):
+                raise _object_replaced(key)
             self._note(Oddity.OTHER_VERSIONS)
             return listed
-        said = described(key, answer)
+        said = describe_object(key, answer)
         if said.version == listed.version:
             self.agrees = self.agrees or not self._contradicted
             return said
         if abs(said.modified_at - listed.modified_at) > _ROUNDED_SECONDS:
             if strict:
-                raise _replaced(key)
+                raise _object_replaced(key)
             return said
         if is_timed(said.version) and is_timed(listed.version) and _is_finer(listed.version, said.version):
             return said._replace(version=listed.version)
@@ -79,25 +79,25 @@ def is_complete(answer: Mapping[str, Any]) -> bool:
     return answer.get("LastModified") is not None and answer.get("ContentLength") is not None
 
 
-def described(key: str, answer: Mapping[str, Any]) -> StorageObject:
+def describe_object(key: str, answer: Mapping[str, Any]) -> StorageObject:
     """The object that the answer to a HEAD or a GET describes. Raises StorageUnavailable when it says too little."""
     at, size = answer["LastModified"].timestamp() // 1, answer["ContentLength"]
     return StorageObject(key, version_of(etag_of(answer), at, size), size, at, at, _is_archived(answer))
 
 
-def _replaced(key: str) -> ObjectChanged:
+def _object_replaced(key: str) -> ObjectChanged:
     return ObjectChanged(f"{key!r} was replaced meanwhile", "the new version is picked up by itself")
 
 
 def _is_finer(listed: str, said: str) -> bool:
     """Whether both are the same size and time, which the listing tells to the millisecond."""
-    fine, coarse = taken_apart(listed), taken_apart(said)
+    fine, coarse = split_version(listed), split_version(said)
     return fine.modified is not None and (fine.modified // 1, fine.size_bytes) == coarse[1:]
 
 
 def etag_of(answer: Mapping[str, Any]) -> str:
     """The bare ETag in an answer; empty without one."""
-    return bare(answer.get("ETag"))
+    return bare_etag(answer.get("ETag"))
 
 
 def _is_archived(answer: Mapping[str, Any]) -> bool:

@@ -41,7 +41,7 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from vvwatch.providers.replies import ReplyRefused, redirected
+from vvwatch.providers.replies import ReplyRefused, redirect_refused
 
 LATER: Final = "it is tried again by itself"
 _NO_CREDENTIALS: Final = (
@@ -104,7 +104,7 @@ class _Refusal:
 
 
 @contextmanager
-def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
+def translate_errors(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
     """What the service and the network say of `uri`, in our words."""
     what = f"{uri!r} cannot be {operation.verb}"
     try:
@@ -112,37 +112,37 @@ def told(operation: Operation, bucket: str, uri: str) -> Iterator[None]:
     except ReplyRefused as refused:
         raise refused.about(what) from None
     except ClientError as error:
-        raise _meaning(_refusal(error, operation, bucket, what)) from None
+        raise _translate(_to_refusal(error, operation, bucket, what)) from None
     except (BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, ValueError) as error:
-        raise _unanswered(error, what) from None
+        raise _connection_failed(error, what) from None
 
 
-def wordless(error: ClientError) -> bool:
+def has_no_reason(error: ClientError) -> bool:
     """Whether the refusal says nothing of its reason: that to a HEAD never does."""
-    status = _status(error)
+    status = _status_of(error)
     return (400 <= status < 500 or status == _NOT_IMPLEMENTED) and error.response.get("Error", {}).get(
         "Code"
     ) == str(status)
 
 
-def strange(what: str, why: str) -> StorageUnavailable:
+def unexpected_response(what: str, why: str) -> StorageUnavailable:
     """An answer that is a success and still not what it should be; `what` it was for is said first."""
     return StorageUnavailable(f"{what}: {why}", "check endpoint_url and proxy; " + LATER)
 
 
-def _status(error: ClientError) -> int:
+def _status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _refusal(error: ClientError, operation: Operation, bucket: str, what: str) -> _Refusal:
+def _to_refusal(error: ClientError, operation: Operation, bucket: str, what: str) -> _Refusal:
     said = error.response.get("Error", {})
     code = str(said.get("Code", ""))
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     printable = code if _CODE.fullmatch(code) else ""
-    return _Refusal(printable, _status(error), said, headers, operation, bucket, what)
+    return _Refusal(printable, _status_of(error), said, headers, operation, bucket, what)
 
 
-def _meaning(refusal: _Refusal) -> StorageError:
+def _translate(refusal: _Refusal) -> StorageError:
     if refusal.code in _BY_CODE:
         return _BY_CODE[refusal.code](refusal)
     if refusal.status in _BY_STATUS:
@@ -152,24 +152,24 @@ def _meaning(refusal: _Refusal) -> StorageError:
     )
 
 
-def _missing(refusal: _Refusal) -> StorageError:
+def _not_found(refusal: _Refusal) -> StorageError:
     if refusal.operation.of_bucket or refusal.operation is CREATE:
-        return _no_bucket(refusal)
+        return _bucket_missing(refusal)
     return ObjectNotFound(f"{refusal.what}: it is not there")
 
 
-def _no_bucket(refusal: _Refusal) -> StorageUnavailable:
+def _bucket_missing(refusal: _Refusal) -> StorageUnavailable:
     return StorageUnavailable(
         f"{refusal.what}: there is no bucket {refusal.bucket!r}",
         "create it or correct the name; vvwatch goes on when it is there",
     )
 
 
-def _no_upload(refusal: _Refusal) -> StorageUnavailable:
+def _upload_missing(refusal: _Refusal) -> StorageUnavailable:
     return StorageUnavailable(f"{refusal.what}: the store has dropped the upload", "it begins anew by itself")
 
 
-def _conflicting(refusal: _Refusal) -> StorageError:
+def _conflict(refusal: _Refusal) -> StorageError:
     if refusal.operation.conflict is ObjectExists:
         return ObjectExists(
             f"{refusal.what}: an object stands there", "choose another name or remove that object"
@@ -179,13 +179,13 @@ def _conflicting(refusal: _Refusal) -> StorageError:
     )
 
 
-def _archived(refusal: _Refusal) -> ObjectArchived:
+def _object_archived(refusal: _Refusal) -> ObjectArchived:
     return ObjectArchived(
         f"{refusal.what}: it is archived", "restore it; vvwatch goes on when it can be read"
     )
 
 
-def _denied(refusal: _Refusal) -> AccessDenied:
+def _access_denied(refusal: _Refusal) -> AccessDenied:
     lacks = _LACKS.search(str(refusal.error.get("Message", "")))
     permission = lacks[1] if lacks else refusal.operation.permission
     resource = refusal.bucket if refusal.operation.of_bucket else f"{refusal.bucket}/*"
@@ -197,25 +197,27 @@ def _denied(refusal: _Refusal) -> AccessDenied:
     )
 
 
-def _refused(why: str, hint: str) -> Callable[[_Refusal], CredentialsRefused]:
+def _credentials_refused(why: str, hint: str) -> Callable[[_Refusal], CredentialsRefused]:
     return lambda refusal: CredentialsRefused(f"{refusal.what}: {why} ({refusal.code})", hint)
 
 
-def _malformed(refusal: _Refusal) -> StorageError:
+def _malformed_request(refusal: _Refusal) -> StorageError:
     if refusal.region:
-        return _elsewhere(refusal)
-    return _refused("the credentials are malformed", "check the access key id and the region")(refusal)
+        return _bucket_elsewhere(refusal)
+    return _credentials_refused("the credentials are malformed", "check the access key id and the region")(
+        refusal
+    )
 
 
-def _elsewhere(refusal: _Refusal) -> StorageUnavailable:
+def _bucket_elsewhere(refusal: _Refusal) -> StorageUnavailable:
     location = refusal.headers.get("location", "")
     if location and not refusal.region:
-        return redirected(refusal.what, location, "set endpoint_url or region to where the bucket is")
+        return redirect_refused(refusal.what, location, "set endpoint_url or region to where the bucket is")
     hint = f"set region to {refusal.region!r}" if refusal.region else "set region to the bucket's own"
     return StorageUnavailable(f"{refusal.what}: bucket {refusal.bucket!r} is in another region", hint)
 
 
-def _throttled(refusal: _Refusal) -> StorageThrottled:
+def _throttle(refusal: _Refusal) -> StorageThrottled:
     after = refusal.headers.get("retry-after", "")
     seconds = min(float(after), _LONGEST_RETRY_AFTER_SECONDS) if after.isdecimal() else None
     return StorageThrottled(f"{refusal.what}: the store asks for fewer requests", LATER, seconds)
@@ -225,81 +227,83 @@ def _not_offered(refusal: _Refusal) -> NotOffered:
     return NotOffered(f"{refusal.what}: the store does not offer that ({refusal.code})", LATER)
 
 
-def _invalid(refusal: _Refusal) -> ArgumentRefused:
+def _invalid_argument(refusal: _Refusal) -> ArgumentRefused:
     return ArgumentRefused(f"{refusal.what}: the store calls the request invalid ({refusal.code})", LATER)
 
 
-_UNKNOWN: Final = _refused("the store does not know the access key", "check the access key id")
-_EXPIRED: Final = _refused("the credentials have expired", "give new ones")
+_UNKNOWN: Final = _credentials_refused("the store does not know the access key", "check the access key id")
+_EXPIRED: Final = _credentials_refused("the credentials have expired", "give new ones")
 
 _BY_CODE: Final[Mapping[str, Callable[[_Refusal], StorageError]]] = {
-    "AccessDenied": _denied,
-    "AccountProblem": _denied,
-    "AllAccessDisabled": _denied,
-    "AuthorizationHeaderMalformed": _malformed,
+    "AccessDenied": _access_denied,
+    "AccountProblem": _access_denied,
+    "AllAccessDisabled": _access_denied,
+    "AuthorizationHeaderMalformed": _malformed_request,
     "ConditionalRequestConflict": lambda refusal: StorageUnavailable(
         f"{refusal.what}: someone else writes there just now", LATER
     ),
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
-    "IllegalLocationConstraintException": _elsewhere,
+    "IllegalLocationConstraintException": _bucket_elsewhere,
     "InvalidAccessKeyId": _UNKNOWN,
     "InvalidClientTokenId": _UNKNOWN,
-    "InvalidArgument": _invalid,
-    "InvalidObjectState": _archived,
-    "InvalidRange": _conflicting,
-    "InvalidToken": _refused("the session token is not valid", "give one that belongs to the access key"),
-    "KeyTooLongError": _missing,
-    "NoSuchBucket": _no_bucket,
-    "NoSuchKey": _missing,
-    "NoSuchUpload": _no_upload,
+    "InvalidArgument": _invalid_argument,
+    "InvalidObjectState": _object_archived,
+    "InvalidRange": _conflict,
+    "InvalidToken": _credentials_refused(
+        "the session token is not valid", "give one that belongs to the access key"
+    ),
+    "KeyTooLongError": _not_found,
+    "NoSuchBucket": _bucket_missing,
+    "NoSuchKey": _not_found,
+    "NoSuchUpload": _upload_missing,
     "NotImplemented": _not_offered,
-    "PermanentRedirect": _elsewhere,
-    "PreconditionFailed": _conflicting,
+    "PermanentRedirect": _bucket_elsewhere,
+    "PreconditionFailed": _conflict,
     "RequestExpired": _EXPIRED,
-    "RequestLimitExceeded": _throttled,
-    "RequestTimeTooSkewed": _refused(
+    "RequestLimitExceeded": _throttle,
+    "RequestTimeTooSkewed": _credentials_refused(
         "this machine's clock and the store's are too far apart", "set the clock of this machine, say by NTP"
     ),
-    "ServiceUnavailable": _throttled,
-    "SignatureDoesNotMatch": _refused("the signature is wrong", "check the secret access key"),
-    "SlowDown": _throttled,
-    "TemporaryRedirect": _elsewhere,
-    "Throttling": _throttled,
-    "ThrottlingException": _throttled,
+    "ServiceUnavailable": _throttle,
+    "SignatureDoesNotMatch": _credentials_refused("the signature is wrong", "check the secret access key"),
+    "SlowDown": _throttle,
+    "TemporaryRedirect": _bucket_elsewhere,
+    "Throttling": _throttle,
+    "ThrottlingException": _throttle,
     "TokenRefreshRequired": _EXPIRED,
-    "TooManyRequests": _throttled,
+    "TooManyRequests": _throttle,
 }
 _BY_STATUS: Final[Mapping[int, Callable[[_Refusal], StorageError]]] = {
-    301: _elsewhere,
-    302: _elsewhere,
-    303: _elsewhere,
-    307: _elsewhere,
-    308: _elsewhere,
-    401: _refused("the credentials are not accepted", "check them"),
-    403: _denied,
-    404: _missing,
-    405: _missing,  # a delete marker stands there
-    412: _conflicting,
-    416: _conflicting,
-    429: _throttled,
+    301: _bucket_elsewhere,
+    302: _bucket_elsewhere,
+    303: _bucket_elsewhere,
+    307: _bucket_elsewhere,
+    308: _bucket_elsewhere,
+    401: _credentials_refused("the credentials are not accepted", "check them"),
+    403: _access_denied,
+    404: _not_found,
+    405: _not_found,  # a delete marker stands there
+    412: _conflict,
+    416: _conflict,
+    429: _throttle,
     501: _not_offered,
-    503: _throttled,
+    503: _throttle,
 }
 
 
-def _unanswered(error: Exception, what: str) -> StorageError:
+def _connection_failed(error: Exception, what: str) -> StorageError:
     """A request that came to no answer, or to one that cannot be read; or that could not even be made."""
     if isinstance(error, _NO_CREDENTIALS):
         return CredentialsRefused(
             f"{what}: this machine has no credentials for it ({type(error).__name__})",
             "give the machine a role or the daemon's environment credentials, or the connector an access key",
         )
-    why, hint = _broken(error)
+    why, hint = _describe_failure(error)
     return StorageUnavailable(f"{what}: {why}", hint)
 
 
-def _broken(error: Exception) -> tuple[str, str]:
+def _describe_failure(error: Exception) -> tuple[str, str]:
     cause = error.kwargs.get("error") if isinstance(error, BotoCoreError) else None
     if isinstance(error, SSLError):
         return (
@@ -311,13 +315,13 @@ def _broken(error: Exception) -> tuple[str, str]:
     if isinstance(error, ProxyConnectionError):
         return "the proxy does not let it through", "check proxy; " + LATER
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"{cause.host}:{cause.port} cannot be reached: {_reason(cause.os_error)}", LATER
+        return f"{cause.host}:{cause.port} cannot be reached: {_describe_os_error(cause.os_error)}", LATER
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         return "no answer in time", LATER
     return f"it broke off ({type(error).__name__})", "check the connector's settings; " + LATER
 
 
-def _reason(error: OSError) -> str:
+def _describe_os_error(error: OSError) -> str:
     """Its strerror is asyncio's, and repeats the address."""
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or type(error).__name__

@@ -18,7 +18,15 @@ from vvwatch.core.changes import EventKind, ObjectEvent
 from vvwatch.core.locations import check_key
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import InvalidInput
-from vvwatch.providers.messages import LARGEST_BYTES, Told, Unusable, mapping, moment, told_by, told_by_each
+from vvwatch.providers.messages import (
+    LARGEST_BYTES,
+    ParsedMessage,
+    UnusableMessage,
+    parse_each,
+    parse_or_refuse,
+    parse_time,
+    require_mapping,
+)
 
 _MOST_BYTES: Final = 1 << 20
 """As much as a message of SQS holds."""
@@ -40,86 +48,86 @@ _DETAIL_TYPES: Final = {
 }
 
 
-def told(body: str, bucket: str, *, aws: bool) -> Told:
+def parse_message(body: str, bucket: str, *, aws: bool) -> ParsedMessage:
     """What `body` tells of `bucket`; never raises. `aws`: the bucket is one of AWS itself, not of a compatible store.
 
     A message that tells of our bucket and of others counts as ours.
     """
-    return told_by(lambda: _events(_opened(body), bucket, aws), body)
+    return parse_or_refuse(lambda: _parse_events(_open_envelopes(body), bucket, aws), body)
 
 
-def _opened(body: str) -> dict[str, Any]:
+def _open_envelopes(body: str) -> dict[str, Any]:
     """The innermost envelope."""
     if len(body.encode(errors="surrogatepass")) > _MOST_BYTES:
-        raise Unusable("malformed", "the message is larger than 1 MiB")
+        raise UnusableMessage("malformed", "the message is larger than 1 MiB")
     text: object = body
     for _ in range(_MOST_ENVELOPES):
-        envelope = _parsed(text)
+        envelope = _parse_json(text)
         kind = envelope.get("Type")
         if kind not in ("Notification", *_CONFIRMATIONS):
             return envelope
         if kind != "Notification":
-            raise Unusable("foreign", f"SNS sends a {kind}, which a person has to answer")
+            raise UnusableMessage("foreign", f"SNS sends a {kind}, which a person has to answer")
         text = envelope.get("Message")
-    raise Unusable("malformed", "there are envelopes in envelopes")
+    raise UnusableMessage("malformed", "there are envelopes in envelopes")
 
 
-def _parsed(text: object) -> dict[str, Any]:
+def _parse_json(text: object) -> dict[str, Any]:
     try:
         found = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Unusable("malformed", "it is no JSON object")
+        raise UnusableMessage("malformed", "it is no JSON object")
     return found
 
 
-def _events(envelope: dict[str, Any], bucket: str, aws: bool) -> tuple[ObjectEvent, ...]:
+def _parse_events(envelope: dict[str, Any], bucket: str, aws: bool) -> tuple[ObjectEvent, ...]:
     if "detail-type" in envelope:
-        return _of_event_bridge(envelope, bucket)
+        return _parse_event_bridge(envelope, bucket)
     records = envelope.get("Records")
     if isinstance(records, list):
         if len(records) > _MOST_RECORDS:
-            raise Unusable("malformed", f"it has {len(records):,} records")
-        return told_by_each(records, lambda item: _of_record(item, bucket, aws))
+            raise UnusableMessage("malformed", f"it has {len(records):,} records")
+        return parse_each(records, lambda item: _parse_record(item, bucket, aws))
     if envelope.get("Event") == "s3:TestEvent":
         return ()
-    raise Unusable("foreign", "it is no event of S3")
+    raise UnusableMessage("foreign", "it is no event of S3")
 
 
-def _of_record(record: Any, bucket: str, aws: bool) -> tuple[ObjectEvent, ...]:
+def _parse_record(record: Any, bucket: str, aws: bool) -> tuple[ObjectEvent, ...]:
     """Of S3's own shape, version 2, whose keys S3 encodes as a form does, MinIO with every slash, and Ceph not."""
-    s3 = mapping(record, "s3")
-    _require(s3, bucket)
+    s3 = require_mapping(record, "s3")
+    _require_bucket(s3, bucket)
     version = record.get("eventVersion") or "2"
     if not str(version).startswith("2"):
-        raise Unusable("malformed", "its version is not 2")
-    name = _text(record, "eventName").removeprefix("s3:")
+        raise UnusableMessage("malformed", "its version is not 2")
+    name = _require_text(record, "eventName").removeprefix("s3:")
     kind = next((kind for start, kind in _KINDS if name.startswith(start)), None)
     if kind is None:
         return ()
-    subject = mapping(s3, "object")
-    raw, source = _text(subject, "key"), record.get("eventSource")
-    ways: Iterable[str | None] = _unquoted(raw), raw
+    subject = require_mapping(s3, "object")
+    raw, source = _require_text(subject, "key"), record.get("eventSource")
+    ways: Iterable[str | None] = _unquote(raw), raw
     if aws and source == "aws:s3":
-        ways = [_unquoted(raw)]
+        ways = [_unquote(raw)]
     elif str(source).startswith("ceph"):
-        ways = raw, _unquoted(raw)
-    return (_Subject(kind, _possible(ways), subject, record.get("eventTime")).event(),)
+        ways = raw, _unquote(raw)
+    return (_Subject(kind, _possible_keys(ways), subject, record.get("eventTime")).event(),)
 
 
-def _of_event_bridge(event: dict[str, Any], bucket: str) -> tuple[ObjectEvent, ...]:
+def _parse_event_bridge(event: dict[str, Any], bucket: str) -> tuple[ObjectEvent, ...]:
     """Of EventBridge's shape, whose keys are raw. No document says so: one that may be encoded is looked up."""
     if event.get("source") != "aws.s3":
-        raise Unusable("foreign", "it is no event of S3")
-    detail = mapping(event, "detail")
-    _require(detail, bucket)
-    kind = _DETAIL_TYPES.get(_text(event, "detail-type"))
+        raise UnusableMessage("foreign", "it is no event of S3")
+    detail = require_mapping(event, "detail")
+    _require_bucket(detail, bucket)
+    kind = _DETAIL_TYPES.get(_require_text(event, "detail-type"))
     if kind is None:
         return ()
-    subject = mapping(detail, "object")
-    raw = _text(subject, "key")
-    return (_Subject(kind, _possible((raw, _unquoted(raw))), subject, event.get("time")).event(),)
+    subject = require_mapping(detail, "object")
+    raw = _require_text(subject, "key")
+    return (_Subject(kind, _possible_keys((raw, _unquote(raw))), subject, event.get("time")).event(),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,30 +148,30 @@ class _Subject:
     def _found(self) -> StorageObject | None:
         """The object, with the version that a listing gives it; None when not all is told that makes it."""
         etag, size = self.said.get("eTag") or self.said.get("etag"), self.said.get("size")
-        at = moment(self.at)
+        at = parse_time(self.at)
         if type(size) is not int or not 0 <= size <= LARGEST_BYTES or at is None:
             return None
         etag = etag.strip('"') if isinstance(etag, str) else ""
         return StorageObject(self.keys[0], f"{etag}:{size}", size, at, at) if _ETAG.fullmatch(etag) else None
 
 
-def _require(place: dict[str, Any], bucket: str) -> None:
-    if _text(mapping(place, "bucket"), "name") != bucket:
-        raise Unusable("foreign", "it tells of another bucket")
+def _require_bucket(place: dict[str, Any], bucket: str) -> None:
+    if _require_text(require_mapping(place, "bucket"), "name") != bucket:
+        raise UnusableMessage("foreign", "it tells of another bucket")
 
 
-def _text(outer: dict[str, Any], name: str) -> str:
+def _require_text(outer: dict[str, Any], name: str) -> str:
     text = outer.get(name)
     if not isinstance(text, str):
-        raise Unusable("malformed", f"it has no {name}")
+        raise UnusableMessage("malformed", f"it has no {name}")
     return text
 
 
-def _possible(keys: Iterable[str | None]) -> tuple[str, ...]:
+def _possible_keys(keys: Iterable[str | None]) -> tuple[str, ...]:
     """Those at which an object can stand, each once. Raises when none is."""
     possible = tuple(dict.fromkeys(key for key in keys if key is not None and _can_be(key)))
     if not possible:
-        raise Unusable("malformed", "no object can stand at its key")
+        raise UnusableMessage("malformed", "no object can stand at its key")
     return possible
 
 
@@ -175,7 +183,7 @@ def _can_be(key: str) -> bool:
     return True
 
 
-def _unquoted(key: str) -> str | None:
+def _unquote(key: str) -> str | None:
     try:
         return unquote_plus(key, errors="strict")
     except UnicodeError:

@@ -21,13 +21,13 @@ from vvwatch.providers.listing import (
     MOST_ETAG_CHARACTERS,
     MOST_SIZE_DIGITS,
     ListedPage,
-    long_etag,
-    long_key,
-    moments,
+    report_long_etag,
+    report_long_key,
+    row_times,
 )
-from vvwatch.providers.markup import element_of
+from vvwatch.providers.markup import parse_xml
 from vvwatch.providers.replies import LARGE_BYTES
-from vvwatch.providers.versions import bare, seconds, version_of
+from vvwatch.providers.versions import bare_etag, epoch_seconds, version_of
 
 LONGEST_KEY_BYTES: Final = 1_024
 ARCHIVED: Final = frozenset(("GLACIER", "DEEP_ARCHIVE"))
@@ -78,7 +78,7 @@ class _Frame(NamedTuple):
     next_token: str
 
 
-def parsed(body: bytes) -> Listing:
+def parse_listing(body: bytes) -> Listing:
     """All that `body` lists. Raises NoListing."""
     try:
         text = body.decode("utf-8-sig")
@@ -86,16 +86,16 @@ def parsed(body: bytes) -> Listing:
         raise NoListing("the answer is not UTF-8") from None
     if len(text) > LARGE_BYTES and text.count("<Contents>") > _MOST_ENTRIES:
         raise NoListing(f"the answer lists more than {_MOST_ENTRIES:,} objects at once")
-    return by_columns(text) or by_elements(text)
+    return parse_by_columns(text) or parse_by_elements(text)
 
 
-def by_columns(text: str) -> Listing | None:
+def parse_by_columns(text: str) -> Listing | None:
     """All that `text` lists; None when it lists nothing, or is not so plain that columns of it tell everything."""
     if not text.isascii() or text.encode().translate(None, _PLAIN):
         return None
     start, end = text.find("<Contents>"), text.rfind(_END_OF_ROW) + len(_END_OF_ROW)
     columns: list[list[str]] = [[] for _ in range(_ROW.groups)]
-    for row in _stretches(text, start, end):
+    for row in _split_rows(text, start, end):
         between, *found = (row[column::_WIDTH] for column in range(_WIDTH))
         if any(between):
             return None
@@ -103,18 +103,18 @@ def by_columns(text: str) -> Listing | None:
             column.extend(values)
     if not columns[0]:
         return None
-    root = _root(f"{text[:start]}<Rows/>{text[end:]}")
-    frame = _frame(root)
-    if not frame.encoded or len(_children(root, "Rows")) != 1 or _children(root, "Contents"):
+    root = _parse_root(f"{text[:start]}<Rows/>{text[end:]}")
+    frame = _read_frame(root)
+    if not frame.encoded or len(_children_named(root, "Rows")) != 1 or _children_named(root, "Contents"):
         return None  # the rows stand somewhere else than in the listing itself, or there are others
     try:
-        objects = _objects(*columns)
+        objects = _take_objects(*columns)
     except ValueError:
         return None
-    return _listing(objects, [], frame)
+    return _to_listing(objects, [], frame)
 
 
-def _stretches(text: str, start: int, end: int) -> Iterator[list[str]]:
+def _split_rows(text: str, start: int, end: int) -> Iterator[list[str]]:
     """The rows split, some hundreds at a time: one call for all of a large page would hold up other threads."""
     while 0 <= start < end:
         found = text.find(_END_OF_ROW, start + _SPLIT_CHARACTERS, end)
@@ -123,33 +123,33 @@ def _stretches(text: str, start: int, end: int) -> Iterator[list[str]]:
         start = cut
 
 
-def by_elements(text: str) -> Listing:
+def parse_by_elements(text: str) -> Listing:
     """All that `text` lists, whatever server wrote it. Raises NoListing."""
-    root = _root(text)
-    frame = _frame(root)
-    entries = [_described(element, frame.encoded) for element in _children(root, "Contents")]
+    root = _parse_root(text)
+    frame = _read_frame(root)
+    entries = [_describe_entry(element, frame.encoded) for element in _children_named(root, "Contents")]
     objects = [entry for entry in entries if isinstance(entry, StorageObject)]
-    return _listing(objects, [entry for entry in entries if isinstance(entry, Irregularity)], frame)
+    return _to_listing(objects, [entry for entry in entries if isinstance(entry, Irregularity)], frame)
 
 
-def _listing(objects: list[StorageObject], irregular: list[Irregularity], frame: _Frame) -> Listing:
+def _to_listing(objects: list[StorageObject], irregular: list[Irregularity], frame: _Frame) -> Listing:
     folders = [folder for folder in frame.folders if isinstance(folder, str)]
     irregular += [folder for folder in frame.folders if isinstance(folder, Irregularity)]
     return Listing(ListedPage(objects, folders, irregular), frame.next_token)
 
 
-def _objects(*columns: Sequence[str]) -> list[StorageObject]:
+def _take_objects(*columns: Sequence[str]) -> list[StorageObject]:
     """Of the columns that rows have. Raises ValueError when a key or a time is not as plain as most are."""
     encoded, days, minutes, seconds, etags, sizes, classes = columns
-    keys = _plain(encoded)
-    times = list(moments(_day, days, minutes, seconds))
+    keys = _decode_keys(encoded)
+    times = list(row_times(_day_seconds, days, minutes, seconds))
     versions = [f"{etag}:{size}" for etag, size in zip(etags, sizes, strict=True)]
     archived = map(ARCHIVED.__contains__, classes)
     fields = zip(keys, versions, map(int, sizes), times, times, archived, strict=True)
     return list(map(_make, fields))
 
 
-def _plain(encoded: Sequence[str]) -> Sequence[str]:
+def _decode_keys(encoded: Sequence[str]) -> Sequence[str]:
     text = "".join(encoded)
     if "&" in text:
         raise ValueError
@@ -160,11 +160,11 @@ def _plain(encoded: Sequence[str]) -> Sequence[str]:
 
 
 @lru_cache(4096)
-def _day(text: str) -> float:
+def _day_seconds(text: str) -> float:
     return datetime.fromisoformat(f"{text}T00:00Z").timestamp()
 
 
-def _key(raw: str, encoded: bool) -> str | Irregularity:
+def _decode_key(raw: str, encoded: bool) -> str | Irregularity:
     key = raw
     if encoded and ("%" in raw or "+" in raw):
         try:
@@ -180,23 +180,23 @@ def _key(raw: str, encoded: bool) -> str | Irregularity:
     return (
         key
         if len(key.encode(errors="surrogatepass")) <= LONGEST_KEY_BYTES
-        else long_key(key, f"{LONGEST_KEY_BYTES:,} bytes")
+        else report_long_key(key, f"{LONGEST_KEY_BYTES:,} bytes")
     )
 
 
-def _root(text: str) -> Element:
+def _parse_root(text: str) -> Element:
     try:
-        root = element_of(text)
+        root = parse_xml(text)
     except ValueError as error:
         raise NoListing(f"the answer breaks off, or is no listing: {error}") from None
-    if _name(root) != "ListBucketResult":
+    if _local_name(root) != "ListBucketResult":
         raise NoListing("the answer is no listing")
     return root
 
 
-def _frame(root: Element) -> _Frame:
+def _read_frame(root: Element) -> _Frame:
     said = {
-        name: _only(_children(root, name))
+        name: _only_text(_children_named(root, name))
         for name in ("EncodingType", "IsTruncated", "NextContinuationToken")
     }
     encoded, truncated, token = (
@@ -206,74 +206,74 @@ def _frame(root: Element) -> _Frame:
     )
     if (truncated, bool(token)) not in (("true", True), ("false", False)):
         raise NoListing("the answer does not say clearly whether there is more")
-    groups = _children(root, "CommonPrefixes")
-    prefixes = [_leaf(prefix) for group in groups for prefix in _children(group, "Prefix")]
-    return _Frame(encoded, [_key(prefix, encoded) for prefix in prefixes], token)
+    groups = _children_named(root, "CommonPrefixes")
+    prefixes = [_leaf_text(prefix) for group in groups for prefix in _children_named(group, "Prefix")]
+    return _Frame(encoded, [_decode_key(prefix, encoded) for prefix in prefixes], token)
 
 
-def _described(element: Element, encoded: bool) -> StorageObject | Irregularity:
+def _describe_entry(element: Element, encoded: bool) -> StorageObject | Irregularity:
     """The object that a <Contents> describes; an irregularity where it leaves out what has to be known."""
-    children = _fields(element)
-    fields: dict[str, str] = {name: _leaf(children[name]) for name in _TOLD if name in children}
+    children = _fields_of(element)
+    fields: dict[str, str] = {name: _leaf_text(children[name]) for name in _TOLD if name in children}
     if not fields.get("Key"):
         raise NoListing("an object in the answer has no key")
-    key = _key(fields["Key"], encoded)
+    key = _decode_key(fields["Key"], encoded)
     if isinstance(key, Irregularity):
         return key
-    lacking = _lacking(fields)
+    lacking = _list_missing(fields)
     if lacking:
         return Irregularity(key, Reason.INCOMPLETE_ENTRY, f"the store's listing does not give its {lacking}")
     if len(fields.get("ETag", "")) > MOST_ETAG_CHARACTERS:
-        return long_etag(key)
-    at, size = seconds(fields["LastModified"]), int(fields["Size"])
-    archived = fields.get("StorageClass") in ARCHIVED and not _restored(children.get("RestoreStatus"))
-    version = version_of(bare(fields.get("ETag")), at, size)
+        return report_long_etag(key)
+    at, size = epoch_seconds(fields["LastModified"]), int(fields["Size"])
+    archived = fields.get("StorageClass") in ARCHIVED and not _is_restored(children.get("RestoreStatus"))
+    version = version_of(bare_etag(fields.get("ETag")), at, size)
     return StorageObject(key, version, size, at // 1, at // 1, archived)
 
 
-def _lacking(fields: Mapping[str, str]) -> str:
+def _list_missing(fields: Mapping[str, str]) -> str:
     """What an entry has to tell and does not, or not so that it can be understood."""
     lacking = [] if _SIZE.fullmatch(fields.get("Size", "").strip()) else ["size"]
     try:
-        seconds(fields.get("LastModified", ""))
+        epoch_seconds(fields.get("LastModified", ""))
     except (ValueError, OverflowError):
         lacking.append("time of change")
     return " or ".join(lacking)
 
 
-def _restored(status: Element | None) -> bool:
+def _is_restored(status: Element | None) -> bool:
     """Whether a copy that can be read stands beside the archived object just now."""
-    fields = {} if status is None else {name: _leaf(field) for name, field in _fields(status).items()}
+    fields = {} if status is None else {name: _leaf_text(field) for name, field in _fields_of(status).items()}
     return fields.get("IsRestoreInProgress") == "false" and bool(fields.get("RestoreExpiryDate"))
 
 
-def _fields(element: Element) -> dict[str, Element]:
+def _fields_of(element: Element) -> dict[str, Element]:
     fields: dict[str, Element] = {}
     for child in element:
-        name = _name(child)
+        name = _local_name(child)
         if name in fields and name not in _REPEATED:
             raise NoListing(f"the answer has two {name} in one place")
         fields[name] = child
     return fields
 
 
-def _only(elements: list[Element]) -> str:
+def _only_text(elements: list[Element]) -> str:
     """What the only element holds; nothing without one."""
     if len(elements) > 1:
-        raise NoListing(f"the answer has two {_name(elements[0])}")
-    return _leaf(elements[0]) if elements else ""
+        raise NoListing(f"the answer has two {_local_name(elements[0])}")
+    return _leaf_text(elements[0]) if elements else ""
 
 
-def _leaf(element: Element) -> str:
+def _leaf_text(element: Element) -> str:
     if len(element):
-        raise NoListing(f"a {_name(element)} in the answer is no text")
+        raise NoListing(f"a {_local_name(element)} in the answer is no text")
     return element.text or ""
 
 
-def _children(element: Element, name: str) -> list[Element]:
-    return [child for child in element if _name(child) == name]
+def _children_named(element: Element, name: str) -> list[Element]:
+    return [child for child in element if _local_name(child) == name]
 
 
-def _name(element: Element) -> str:
+def _local_name(element: Element) -> str:
     """Without its namespace: not every compatible server has the one of AWS."""
     return element.tag.rpartition("}")[2]

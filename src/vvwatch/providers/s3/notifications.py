@@ -57,7 +57,7 @@ class Rule:
         return _one_within(self.prefix, other.prefix) and _one_within(self.suffix[::-1], other.suffix[::-1])
 
 
-def configuration(answer: Mapping[str, Any]) -> dict[str, Any]:
+def read_configuration(answer: Mapping[str, Any]) -> dict[str, Any]:
     """What of the service's answer is the configuration."""
     return {name: deepcopy(answer[name]) for name in (*_DESTINATIONS, EVENT_BRIDGE) if name in answer}
 
@@ -66,7 +66,7 @@ def rules_of(config: Mapping[str, Any], kind: str, arn: str = "") -> list[Rule]:
     """The rules for destinations of a kind, all or that at `arn`; one for each scope of each."""
     found: dict[tuple[str, str, str], Rule] = {}
     for entry in config.get(kind, ()):
-        rule = _rule(kind, entry)
+        rule = _parse_rule(kind, entry)
         if rule.arn == (arn or rule.arn):
             place = rule.arn, rule.prefix, rule.suffix
             known = found.get(place)
@@ -74,41 +74,46 @@ def rules_of(config: Mapping[str, Any], kind: str, arn: str = "") -> list[Rule]:
     return list(found.values())
 
 
-def unheard(rules: Sequence[Rule]) -> list[str]:
+def list_unheard(rules: Sequence[Rule]) -> list[str]:
     """What besides new objects is good to know and no rule tells of."""
-    return [event for event in _BESIDES if not any(rule.tells(_family(event)) for rule in rules)]
+    return [event for event in _BESIDES if not any(rule.tells(_event_family(event)) for rule in rules)]
 
 
-def completed(config: Mapping[str, Any], kind: str, arn: str) -> dict[str, Any] | None:
+def complete_configuration(config: Mapping[str, Any], kind: str, arn: str) -> dict[str, Any] | None:
     """`config`, with all that the destination needs to hear; all else is as it was.
 
     None when that cannot be: the service lets no two rules that meet tell of one event.
     """
     wanted = deepcopy(dict(config))
     entries = wanted.setdefault(kind, [])
-    rules = [(entry, _rule(kind, entry)) for entry in entries]
+    rules = [(entry, _parse_rule(kind, entry)) for entry in entries]
     ours = [entry for entry, rule in rules if rule.arn == arn and rule.tells(CREATED)]
     if not ours:
         ours = [{"Id": _OUR_ID, _DESTINATIONS[kind]: arn, "Events": []}]
         entries += ours
     for entry in ours:
-        rule = _rule(kind, entry)
-        others = [other for other in _rules(wanted, entry) if other.meets(rule)]
+        rule = _parse_rule(kind, entry)
+        others = [other for other in _collect_rules(wanted, entry) if other.meets(rule)]
         if rule.missed():
             if any(other.tells(CREATED) for other in others):
                 return None
-            entry["Events"] = [*_without(CREATED, rule.events), _EVERY]
-        entry["Events"] += [e for e in unheard([rule]) if not any(o.tells(_family(e)) for o in others)]
+            entry["Events"] = [*_remove_events(CREATED, rule.events), _EVERY]
+        entry["Events"] += [
+            e for e in list_unheard([rule]) if not any(o.tells(_event_family(e)) for o in others)
+        ]
     return wanted
 
 
-def _rules(config: Mapping[str, Any], but: Mapping[str, Any]) -> list[Rule]:
+def _collect_rules(config: Mapping[str, Any], but: Mapping[str, Any]) -> list[Rule]:
     return [
-        _rule(kind, entry) for kind in _DESTINATIONS for entry in config.get(kind, ()) if entry is not but
+        _parse_rule(kind, entry)
+        for kind in _DESTINATIONS
+        for entry in config.get(kind, ())
+        if entry is not but
     ]
 
 
-def _rule(kind: str, entry: Mapping[str, Any]) -> Rule:
+def _parse_rule(kind: str, entry: Mapping[str, Any]) -> Rule:
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", ())
     filters = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
     events = tuple(entry.get("Events", ()))
@@ -117,11 +122,11 @@ def _rule(kind: str, entry: Mapping[str, Any]) -> Rule:
     )
 
 
-def _without(family: str, events: Sequence[str]) -> list[str]:
+def _remove_events(family: str, events: Sequence[str]) -> list[str]:
     return [event for event in events if not event.startswith(f"{family}:")]
 
 
-def _family(event: str) -> str:
+def _event_family(event: str) -> str:
     return event.rpartition(":")[0]
 
 

@@ -10,7 +10,7 @@ _SEND: Final = "sqs:sendmessage"
 _SOURCE: Final = "aws:sourcearn"
 
 
-def statement(queue_arn: str, bucket_arn: str) -> dict[str, Any]:
+def build_statement(queue_arn: str, bucket_arn: str) -> dict[str, Any]:
     """The statement that lets S3 send for one bucket, and for no other."""
     bucket = bucket_arn.rpartition(":")[2]
     return {
@@ -23,9 +23,9 @@ def statement(queue_arn: str, bucket_arn: str) -> dict[str, Any]:
     }
 
 
-def with_statement(policy: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+def add_statement(policy: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
     """`policy` with the statement, in place of one of its name; all else is as it was."""
-    kept = [each for each in _statements(policy) if each.get("Sid") != added["Sid"]]
+    kept = [each for each in _statements_of(policy) if each.get("Sid") != added["Sid"]]
     return {"Version": "2012-10-17", **policy, "Statement": [*kept, added]}
 
 
@@ -35,34 +35,34 @@ def lets_send(policy: Mapping[str, Any], service: str, queue_arn: str, source_ar
     Of conditions only that on the source is judged: the others are taken for met, and a refusal on conditions
     for none.
     """
-    concerning = [each for each in _statements(policy) if _concerns(each, service, queue_arn)]
+    concerning = [each for each in _statements_of(policy) if _is_about(each, service, queue_arn)]
     refused = any(each.get("Effect") == "Deny" and not each.get("Condition") for each in concerning)
     return not refused and any(
-        each.get("Effect") == "Allow" and _from(each, source_arn) for each in concerning
+        each.get("Effect") == "Allow" and _is_from(each, source_arn) for each in concerning
     )
 
 
-def _statements(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [each for each in _listed(policy.get("Statement")) if isinstance(each, dict)]
+def _statements_of(policy: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in _as_list(policy.get("Statement")) if isinstance(each, dict)]
 
 
-def _concerns(each: Mapping[str, Any], service: str, queue_arn: str) -> bool:
+def _is_about(each: Mapping[str, Any], service: str, queue_arn: str) -> bool:
     return (
         _is_of(each.get("Principal"), service)
-        and any(_fits(str(action).lower(), _SEND) for action in _listed(each.get("Action")))
-        and any(_fits(str(resource), queue_arn) for resource in _listed(each.get("Resource")))
+        and any(_matches_pattern(str(action).lower(), _SEND) for action in _as_list(each.get("Action")))
+        and any(_matches_pattern(str(resource), queue_arn) for resource in _as_list(each.get("Resource")))
     )
 
 
 def _is_of(principal: Any, service: str) -> bool:
     if not isinstance(principal, dict):
         return bool(principal == "*")
-    return service in _listed(principal.get("Service")) or "*" in _listed(principal.get("AWS"))
+    return service in _as_list(principal.get("Service")) or "*" in _as_list(principal.get("AWS"))
 
 
-def _from(each: Mapping[str, Any], source_arn: str) -> bool:
+def _is_from(each: Mapping[str, Any], source_arn: str) -> bool:
     return not source_arn or all(
-        any(_fits(str(pattern), source_arn) for pattern in _listed(patterns))
+        any(_matches_pattern(str(pattern), source_arn) for pattern in _as_list(patterns))
         for operator, keys in (each.get("Condition") or {}).items()
         if "Not" not in operator and isinstance(keys, dict)
         for key, patterns in keys.items()
@@ -70,13 +70,13 @@ def _from(each: Mapping[str, Any], source_arn: str) -> bool:
     )
 
 
-def _fits(pattern: str, text: str) -> bool:
+def _matches_pattern(pattern: str, text: str) -> bool:
     """As policies compare: `*` and `?` are wild."""
     wild = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(wild, text, re.DOTALL) is not None
 
 
-def _listed(value: Any) -> Iterable[Any]:
+def _as_list(value: Any) -> Iterable[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

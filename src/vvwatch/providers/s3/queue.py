@@ -15,10 +15,10 @@ from vvwatch.ports import Finding, Message
 from vvwatch.providers.replies import ReplyTooLarge
 from vvwatch.providers.s3 import events
 from vvwatch.providers.s3.client import S3Credentials, S3Location
-from vvwatch.providers.s3.queue_address import queue_address
+from vvwatch.providers.s3.queue_address import parse_queue_url
 from vvwatch.providers.s3.queue_checks import Examination
 from vvwatch.providers.s3.queue_client import LONG_POLL_SECONDS, SqsClient
-from vvwatch.providers.s3.tasks import side_by_side
+from vvwatch.providers.s3.tasks import run_in_parallel
 
 _BATCH: Final = 10
 """The most that SQS takes or gives in one request."""
@@ -40,7 +40,7 @@ class SqsQueue:
 
     def __init__(self, queue_url: str, location: S3Location, credentials: S3Credentials | None) -> None:
         anywhere = bool(location.endpoint_url)
-        address = queue_address(queue_url, region=location.region, anywhere=anywhere)
+        address = parse_queue_url(queue_url, region=location.region, anywhere=anywhere)
         self._bucket = location.bucket
         self._aws = not location.endpoint_url
         self._client = SqsClient(address, location, credentials)
@@ -124,7 +124,7 @@ class SqsQueue:
         return messages
 
     def _message(self, said: Mapping[str, Any]) -> Message:
-        told = events.told(said.get("Body", ""), self._bucket, aws=self._aws)
+        told = events.parse_message(said.get("Body", ""), self._bucket, aws=self._aws)
         sent = said.get("Attributes", {}).get("SentTimestamp", "")
         sent_at = int(sent) / 1000 if sent.isdecimal() else None
         return Message(said["ReceiptHandle"], said["MessageId"], told.events, told.refusal, sent_at)
@@ -140,11 +140,11 @@ class SqsQueue:
             except StorageError as error:
                 failures.append(error)
 
-        await side_by_side(_BATCHES_AT_ONCE, ask, _batches(messages))
+        await run_in_parallel(_BATCHES_AT_ONCE, ask, _split_batches(messages))
         if failures:
             raise failures[0]
 
 
-async def _batches(messages: Sequence[Message]) -> AsyncIterator[Sequence[Message]]:
+async def _split_batches(messages: Sequence[Message]) -> AsyncIterator[Sequence[Message]]:
     for start in range(0, len(messages), _BATCH):
         yield messages[start : start + _BATCH]

@@ -45,7 +45,7 @@ class QueueAddress:
         return f"arn:{self.partition}:sqs:{self.region}:{self.account}:{self.name}"
 
 
-def queue_address(url: str, *, region: str, anywhere: bool) -> QueueAddress:
+def parse_queue_url(url: str, *, region: str, anywhere: bool) -> QueueAddress:
     """Of the queue at `url`; `region` counts where the URL does not tell one.
 
     Raises InvalidInput for a URL that is none of a queue. Unless it may be `anywhere`, its host has to be one of
@@ -56,20 +56,20 @@ def queue_address(url: str, *, region: str, anywhere: bool) -> QueueAddress:
         host = parts.hostname or ""
         told = f"{host}:{parts.port}" if parts.port else host
     except ValueError:
-        raise _invalid(url, "it is no URL") from None
+        raise _invalid_url(url, "it is no URL") from None
     path = _PATH.fullmatch(url.removeprefix(f"{parts.scheme}://{parts.netloc}"))
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != told or not path:
-        raise _invalid(url, "it is not the URL of a queue")
+        raise _invalid_url(url, "it is not the URL of a queue")
     aws = _AWS_HOST.fullmatch(host) or _LEGACY_HOST.fullmatch(host)
     if not anywhere and not (aws and url.startswith("https:")):
-        raise _invalid(url, "its host is not one of SQS, asked by https")
+        raise _invalid_url(url, "its host is not one of SQS, asked by https")
     found = (aws["region"] or _LEGACY_REGION) if aws else region
     if not found:
-        raise _invalid(url, "nothing tells its region; set region")
+        raise _invalid_url(url, "nothing tells its region; set region")
     return QueueAddress(url, f"{parts.scheme}://{parts.netloc}", found, path["account"], path["name"])
 
 
-def _invalid(url: str, why: str) -> InvalidInput:
+def _invalid_url(url: str, why: str) -> InvalidInput:
     shown = url if "@" not in url and "?" not in url else "…"
     return InvalidInput(
         f"{shown!r} cannot be a queue: {why}",

@@ -14,19 +14,19 @@ from typing import Any, Final
 
 from vvwatch.errors import AccessDenied
 from vvwatch.ports import Finding
-from vvwatch.providers.s3.errors import strange
+from vvwatch.providers.s3.errors import unexpected_response
 from vvwatch.providers.s3.notifications import (
     CREATED,
     EVENT_BRIDGE,
     QUEUES,
     TOPICS,
     Rule,
-    completed,
-    configuration,
+    complete_configuration,
+    list_unheard,
+    read_configuration,
     rules_of,
-    unheard,
 )
-from vvwatch.providers.s3.policy import lets_send, statement, with_statement
+from vvwatch.providers.s3.policy import add_statement, build_statement, lets_send
 from vvwatch.providers.s3.queue_client import SqsClient
 from vvwatch.providers.s3.queue_errors import Missing, NotTaken
 
@@ -44,7 +44,7 @@ class Examination:
 
     def __init__(self, client: SqsClient) -> None:
         self._client = client
-        self._way = Way(client.address.arn, f"arn:{client.address.partition}:s3:::{client.location.bucket}")
+        self._way = Route(client.address.arn, f"arn:{client.address.partition}:s3:::{client.location.bucket}")
 
     async def examine(self) -> list[Finding]:
         """As `EventQueue.examine`."""
@@ -72,7 +72,7 @@ class Examination:
         found = self._way.examined(config, policy)
         subjects = {finding.subject for finding in found if finding.repairable}
         if "queue policy" in subjects:
-            wanted = with_statement(policy, statement(self._way.queue_arn, self._way.bucket_arn))
+            wanted = add_statement(policy, build_statement(self._way.queue_arn, self._way.bucket_arn))
             attributes = {"Policy": json.dumps(wanted)}
             await self._client.of_queue(
                 "set_queue_attributes", "sqs:SetQueueAttributes", Attributes=attributes
@@ -82,7 +82,7 @@ class Examination:
 
     async def _notify(self, config: Mapping[str, Any]) -> list[Finding]:
         """Have the bucket tell the queue of everything; what stands in the way."""
-        wanted = completed(config, QUEUES, self._way.queue_arn)
+        wanted = complete_configuration(config, QUEUES, self._way.queue_arn)
         name, permission = "put_bucket_notification_configuration", "s3:PutBucketNotification"
         try:
             await self._client.of_bucket(name, permission, NotificationConfiguration=wanted)
@@ -99,7 +99,7 @@ class Examination:
 
     async def _configuration(self) -> dict[str, Any]:
         name, permission = "get_bucket_notification_configuration", "s3:GetBucketNotification"
-        return configuration(await self._client.of_bucket(name, permission))
+        return read_configuration(await self._client.of_bucket(name, permission))
 
     def _policy(self, attributes: Mapping[str, str]) -> dict[str, Any]:
         try:
@@ -107,23 +107,23 @@ class Examination:
         except ValueError:
             policy = None
         if not isinstance(policy, dict):
-            raise strange(
+            raise unexpected_response(
                 f"queue {self._client.address.url!r} cannot be used", "its policy is no JSON object"
             )
         return policy
 
     def _of_attributes(self, attributes: Mapping[str, str]) -> list[Finding]:
         found = []
-        if _number(attributes, "MaximumMessageSize", _EVENT_BYTES) < _EVENT_BYTES:
+        if _read_number(attributes, "MaximumMessageSize", _EVENT_BYTES) < _EVENT_BYTES:
             why = f"events of more than {attributes['MaximumMessageSize']} bytes do not fit into it"
             found.append(self._unfit("problem", why, f"MaximumMessageSize={_EVENT_BYTES}"))
         if attributes.get("KmsMasterKeyId", "").endswith("alias/aws/sqs"):
             why = "it is encrypted with a key of AWS, which S3 and SNS may not use"
             found.append(self._unfit("problem", why, "SqsManagedSseEnabled=true"))
-        if _number(attributes, "DelaySeconds", 0):
+        if _read_number(attributes, "DelaySeconds", 0):
             why = f"it holds every event back for {attributes['DelaySeconds']} s"
             found.append(self._unfit("warning", why, "DelaySeconds=0"))
-        retention = _number(attributes, "MessageRetentionPeriod", _LEAST_RETENTION_SECONDS)
+        retention = _read_number(attributes, "MessageRetentionPeriod", _LEAST_RETENTION_SECONDS)
         if retention < _LEAST_RETENTION_SECONDS:
             why = f"it forgets events after {retention} s; what vvwatch was down for, only a sweep finds"
             found.append(self._unfit("warning", why, "MessageRetentionPeriod=345600"))
@@ -166,7 +166,7 @@ class Examination:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """From a bucket to a queue."""
 
     queue_arn: str
@@ -201,7 +201,7 @@ class Way:
             return []
         if self._lets(policy, "s3.amazonaws.com", self.bucket_arn):
             return [Finding("queue policy", "ok", "the bucket may send to the queue")]
-        fix = json.dumps(statement(self.queue_arn, self.bucket_arn))
+        fix = json.dumps(build_statement(self.queue_arn, self.bucket_arn))
         return [
             Finding("queue policy", "problem", "the bucket may not send to the queue", fix, repairable=True)
         ]
@@ -220,7 +220,7 @@ class Way:
             )
             for rule, missed in partly
         ]
-        if silent := unheard(rules):
+        if silent := list_unheard(rules):
             detail = f"the queue does not hear of {' and '.join(silent)}; such changes wait for a sweep"
             found.append(self._mended("warning", detail, kind, telling[0].arn, config))
         scopes = [rule.scope for rule in telling if rule.scope != "*"]
@@ -236,7 +236,7 @@ class Way:
 
     def _mended(self, state: str, detail: str, kind: str, arn: str, config: Mapping[str, Any]) -> Finding:
         """The finding, with what sets the notifications right, where that can be."""
-        wanted = completed(config, kind, arn)
+        wanted = complete_configuration(config, kind, arn)
         if wanted is None:
             return Finding("notifications", state, detail, _ELSEWHERE)
         if wanted == config:  # what is missing here, another destination hears of
@@ -249,6 +249,6 @@ class Way:
         return Finding("notifications", state, detail, fix, repairable=kind == QUEUES)
 
 
-def _number(attributes: Mapping[str, str], name: str, otherwise: int) -> int:
+def _read_number(attributes: Mapping[str, str], name: str, otherwise: int) -> int:
     said = attributes.get(name, "")
     return int(said) if said.isdecimal() else otherwise

@@ -9,9 +9,9 @@ from typing import Any, Final
 from aiobotocore.config import AioConfig
 from anyio import Lock, to_thread
 
-from vvwatch.providers.s3.client import S3Credentials, S3Location, refuse
+from vvwatch.providers.s3.client import S3Credentials, S3Location, refuse_redirect
 from vvwatch.providers.s3.queue_address import QueueAddress
-from vvwatch.providers.s3.queue_errors import Errand, told
+from vvwatch.providers.s3.queue_errors import QueueRequest, translate_errors
 from vvwatch.providers.s3.transport import AwsTransport, aws_session
 
 LONG_POLL_SECONDS: Final = 20
@@ -43,7 +43,7 @@ class SqsClient:
         """The answer to the request about the queue that the SDK calls `name`."""
         address = self.address
         missing = f"aws sqs create-queue --queue-name {address.name} --region {address.region}"
-        errand = Errand(f"queue {address.url!r} cannot be used", permission, address.arn, missing)
+        errand = QueueRequest(f"queue {address.url!r} cannot be used", permission, address.arn, missing)
         return await self._ask(errand, "sqs", name, QueueUrl=address.url, **parameters)
 
     async def of_bucket(self, name: str, permission: str, **parameters: Any) -> dict[str, Any]:
@@ -51,15 +51,15 @@ class SqsClient:
         bucket = self.location.bucket
         what = f"the notifications of bucket {bucket!r} cannot be seen or set"
         missing = "create the bucket or correct its name"
-        errand = Errand(what, permission, f"arn:{self.address.partition}:s3:::{bucket}", missing)
+        errand = QueueRequest(what, permission, f"arn:{self.address.partition}:s3:::{bucket}", missing)
         return await self._ask(errand, "s3", name, Bucket=bucket, **parameters)
 
     async def aclose(self) -> None:
         """End every connection."""
         await self._made.aclose()
 
-    async def _ask(self, errand: Errand, service: str, name: str, **parameters: Any) -> dict[str, Any]:
-        with told(errand):
+    async def _ask(self, errand: QueueRequest, service: str, name: str, **parameters: Any) -> dict[str, Any]:
+        with translate_errors(errand):
             client = await self._connected(service)
             answer: dict[str, Any] = await getattr(client, name)(**parameters)
             return answer
@@ -73,7 +73,7 @@ class SqsClient:
     def _make(self, service: str) -> Any:
         """Reads files and thinks for a while, so that it is done in a thread; the client is bound to no loop yet."""
         client = asyncio.run(self._made.enter_async_context(self._new_client(service)))
-        client.meta.events.register("before-call.s3.HeadBucket", refuse)
+        client.meta.events.register("before-call.s3.HeadBucket", refuse_redirect)
         return client
 
     def _new_client(self, service: str) -> Any:

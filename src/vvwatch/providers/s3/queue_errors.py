@@ -17,16 +17,16 @@ from vvwatch.errors import (
     StorageThrottled,
     StorageUnavailable,
 )
-from vvwatch.providers.replies import redirected
+from vvwatch.providers.replies import redirect_refused
 from vvwatch.providers.s3.errors import LATER, Operation
-from vvwatch.providers.s3.errors import told as broken_told
+from vvwatch.providers.s3.errors import translate_errors as broken_told
 
 _CODE: Final = re.compile(r"[\w.]{1,64}", re.ASCII)
 _LACKS: Final = re.compile(r"is not authorized to perform: (kms:[A-Za-z]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class QueueRequest:
     """Something asked of a service: `what` cannot be done without it, what it takes, and on which resource."""
 
     what: str
@@ -45,31 +45,31 @@ class Missing(StorageUnavailable):
 
 
 @contextmanager
-def told(errand: Errand) -> Iterator[None]:
+def translate_errors(errand: QueueRequest) -> Iterator[None]:
     """What the service and the network say, in our words; no text of an answer is passed on."""
     with broken_told(Operation("asked", errand.permission), errand.arn, errand.arn):
         try:
             yield
         except ClientError as error:
-            raise _meaning(error, errand) from None
+            raise _translate(error, errand) from None
 
 
-def _meaning(error: ClientError, errand: Errand) -> StorageError:
+def _translate(error: ClientError, errand: QueueRequest) -> StorageError:
     said, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode", 0))
     if 300 <= status < 400 and (location := metadata.get("HTTPHeaders", {}).get("location", "")):
-        return redirected(
+        return redirect_refused(
             errand.what, location, "set the queue's URL, endpoint_url and region to where they are"
         )
     code = str(said.get("Code", ""))
     code = code.rpartition("#")[2].removeprefix("AWS.SimpleQueueService.") if _CODE.fullmatch(code) else ""
     if code.upper().startswith("KMS") and "Denied" in code:
-        return _no_key(errand, str(said.get("Message", "")), code)
-    meaning = _BY_CODE.get(code) or _BY_STATUS.get(status) or _strange
+        return _key_missing(errand, str(said.get("Message", "")), code)
+    meaning = _BY_CODE.get(code) or _BY_STATUS.get(status) or _unexpected_response
     return meaning(errand, code or str(status))
 
 
-def _no_key(errand: Errand, message: str, code: str) -> AccessDenied:
+def _key_missing(errand: QueueRequest, message: str, code: str) -> AccessDenied:
     lacks = _LACKS.search(message)
     return AccessDenied(
         f"{errand.what}: its key may not be used ({code})",
@@ -77,77 +77,81 @@ def _no_key(errand: Errand, message: str, code: str) -> AccessDenied:
     )
 
 
-def _denied(errand: Errand, code: str) -> AccessDenied:
+def _access_denied(errand: QueueRequest, code: str) -> AccessDenied:
     return AccessDenied(
         f"{errand.what}: these credentials have no right to ({code})",
         f"grant {errand.permission} on {errand.arn}",
     )
 
 
-def _missing(errand: Errand, code: str) -> Missing:
+def _queue_missing(errand: QueueRequest, code: str) -> Missing:
     return Missing(f"{errand.what}: {errand.arn} does not exist ({code})", errand.missing or LATER)
 
 
-def _throttled(errand: Errand, code: str) -> StorageThrottled:
+def _throttle(errand: QueueRequest, code: str) -> StorageThrottled:
     return StorageThrottled(f"{errand.what}: the service asks for fewer requests ({code})", LATER)
 
 
-def _not_taken(errand: Errand, code: str) -> NotTaken:
+def _not_accepted(errand: QueueRequest, code: str) -> NotTaken:
     return NotTaken(f"{errand.what}: the service does not take that ({code})", LATER)
 
 
-def _strange(errand: Errand, code: str) -> StorageUnavailable:
+def _unexpected_response(errand: QueueRequest, code: str) -> StorageUnavailable:
     return StorageUnavailable(f"{errand.what}: the service answered {code}", LATER)
 
 
-def _refused(why: str, hint: str) -> Callable[[Errand, str], CredentialsRefused]:
+def _credentials_refused(why: str, hint: str) -> Callable[[QueueRequest, str], CredentialsRefused]:
     return lambda errand, code: CredentialsRefused(f"{errand.what}: {why} ({code})", hint)
 
 
-_UNKNOWN: Final = _refused("the service does not know the access key", "check the access key id")
-_EXPIRED: Final = _refused("the credentials have expired", "give new ones")
-_UNSIGNED: Final = _refused("the signature is wrong", "check the secret access key, the region and the clock")
+_UNKNOWN: Final = _credentials_refused("the service does not know the access key", "check the access key id")
+_EXPIRED: Final = _credentials_refused("the credentials have expired", "give new ones")
+_UNSIGNED: Final = _credentials_refused(
+    "the signature is wrong", "check the secret access key, the region and the clock"
+)
 
-_BY_CODE: Final[Mapping[str, Callable[[Errand, str], StorageError]]] = {
-    "AccessDenied": _denied,
-    "AccessDeniedException": _denied,
+_BY_CODE: Final[Mapping[str, Callable[[QueueRequest, str], StorageError]]] = {
+    "AccessDenied": _access_denied,
+    "AccessDeniedException": _access_denied,
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "InvalidAccessKeyId": _UNKNOWN,
-    "InvalidArgument": _not_taken,
+    "InvalidArgument": _not_accepted,
     "InvalidClientTokenId": _UNKNOWN,
-    "InvalidParameterValue": _not_taken,
+    "InvalidParameterValue": _not_accepted,
     "InvalidSecurity": lambda errand, code: StorageUnavailable(
         f"{errand.what}: the service wants https ({code})", "give the queue's URL with https"
     ),
     "InvalidSignatureException": _UNSIGNED,
-    "InvalidToken": _refused("the session token is not valid", "give one that belongs to the access key"),
-    "MethodNotAllowed": _not_taken,
-    "NoSuchBucket": _missing,
-    "NonExistentQueue": _missing,
-    "NotImplemented": _not_taken,
-    "OverLimit": _throttled,  # too many messages are in flight
-    "QueueDeletedRecently": _missing,
-    "QueueDoesNotExist": _missing,
-    "ReceiptHandleIsInvalid": _not_taken,
+    "InvalidToken": _credentials_refused(
+        "the session token is not valid", "give one that belongs to the access key"
+    ),
+    "MethodNotAllowed": _not_accepted,
+    "NoSuchBucket": _queue_missing,
+    "NonExistentQueue": _queue_missing,
+    "NotImplemented": _not_accepted,
+    "OverLimit": _throttle,  # too many messages are in flight
+    "QueueDeletedRecently": _queue_missing,
+    "QueueDoesNotExist": _queue_missing,
+    "ReceiptHandleIsInvalid": _not_accepted,
     "RequestExpired": _EXPIRED,
-    "RequestThrottled": _throttled,
-    "RequestTimeTooSkewed": _refused(
+    "RequestThrottled": _throttle,
+    "RequestTimeTooSkewed": _credentials_refused(
         "this machine's clock and the service's are too far apart",
         "set the clock of this machine, say by NTP",
     ),
     "SignatureDoesNotMatch": _UNSIGNED,
-    "SlowDown": _throttled,
-    "Throttling": _throttled,
-    "ThrottlingException": _throttled,
-    "TooManyRequestsException": _throttled,
+    "SlowDown": _throttle,
+    "Throttling": _throttle,
+    "ThrottlingException": _throttle,
+    "TooManyRequestsException": _throttle,
     "UnrecognizedClientException": _UNKNOWN,
 }
-_BY_STATUS: Final[Mapping[int, Callable[[Errand, str], StorageError]]] = {
-    401: _refused("the credentials are not accepted", "check them"),
-    403: _denied,
-    404: _missing,
-    429: _throttled,
-    501: _not_taken,
-    503: _throttled,
+_BY_STATUS: Final[Mapping[int, Callable[[QueueRequest, str], StorageError]]] = {
+    401: _credentials_refused("the credentials are not accepted", "check them"),
+    403: _access_denied,
+    404: _queue_missing,
+    429: _throttle,
+    501: _not_accepted,
+    503: _throttle,
 }

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any, Final
 
-from vvwatch.providers.versions import Version, taken_apart
+from vvwatch.providers.versions import Version, split_version
 
 _PARTIAL: Final = 206
 _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PartRequest:
     """The bytes of one version of the object at `key`, from `start` on, at most `length`."""
 
     key: str
@@ -28,7 +28,7 @@ class Wanted:
     @property
     def version(self) -> Version:
         """The version, taken apart."""
-        return taken_apart(self.text)
+        return split_version(self.text)
 
     @property
     def stretch(self) -> Mapping[str, str]:
@@ -72,7 +72,7 @@ class Part:
                     return
 
 
-def sent(wanted: Wanted, answer: Mapping[str, Any]) -> Part | None:
+def read_part(wanted: PartRequest, answer: Mapping[str, Any]) -> Part | None:
     """What the answer brings of what was wanted; None when it begins elsewhere, or does not say where."""
     size = wanted.version.size_bytes
     if said := answer.get("ContentRange"):

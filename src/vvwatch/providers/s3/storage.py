@@ -24,14 +24,14 @@ from vvwatch.ports import Capabilities
 from vvwatch.providers.listing import Continuations, ListedPage
 from vvwatch.providers.remote import Incoming, RemoteStorage
 from vvwatch.providers.s3.client import Answer, S3Client, S3Credentials, S3Location
-from vvwatch.providers.s3.entries import ListedEntries, described, etag_of, is_complete
-from vvwatch.providers.s3.errors import DELETE, READ, ArgumentRefused, strange
+from vvwatch.providers.s3.entries import ListedEntries, describe_object, etag_of, is_complete
+from vvwatch.providers.s3.errors import DELETE, READ, ArgumentRefused, unexpected_response
 from vvwatch.providers.s3.listing import LONGEST_KEY_BYTES
-from vvwatch.providers.s3.reading import Wanted, sent
-from vvwatch.providers.s3.tasks import side_by_side
-from vvwatch.providers.s3.upload import PART_BYTES, NewObject, upload
+from vvwatch.providers.s3.reading import PartRequest, read_part
+from vvwatch.providers.s3.tasks import run_in_parallel
+from vvwatch.providers.s3.upload import PART_BYTES, NewObject, upload_object
 from vvwatch.providers.spool import Spool
-from vvwatch.providers.versions import taken_apart, version_of
+from vvwatch.providers.versions import split_version, version_of
 
 __all__ = ["S3Credentials", "S3Location", "S3Storage"]
 
@@ -76,7 +76,7 @@ class S3Storage(RemoteStorage):
             self.heard(date)
             if listing.page.objects:
                 self.notes.versions_shown = self._listing.shown_by(listing.page)
-            yield _fresh(listing.page, folders)
+            yield _drop_repeats(listing.page, folders)
             token = listing.next_token
             if not token:
                 return
@@ -88,12 +88,12 @@ class S3Storage(RemoteStorage):
         _require_possible(key, ObjectNotFound)
         answer = await self._client.head(key)
         if self._listing.agrees and is_complete(answer):
-            return described(key, answer)
+            return describe_object(key, answer)
         with suppress(StorageError):  # who may read need not have the right to list
             listed = await self._listing.entry(key)
             if listed is not None:
                 return self._listing.judged(listed, key, answer)
-        return described(key, answer)
+        return describe_object(key, answer)
 
     async def restored(self, keys: Sequence[str]) -> Collection[str]:
         """As `Storage.restored`; one that may not be looked at is none."""
@@ -109,7 +109,7 @@ class S3Storage(RemoteStorage):
             if not archived:
                 found.add(key)
 
-        await side_by_side(_HEADS_AT_ONCE, look, _each(keys))
+        await run_in_parallel(_HEADS_AT_ONCE, look, _iter_items(keys))
         return found
 
     @asynccontextmanager
@@ -118,16 +118,18 @@ class S3Storage(RemoteStorage):
     ) -> AsyncIterator[Incoming]:
         """As `RemoteStorage.opened`."""
         _require_possible(key, ObjectNotFound)
-        wanted = Wanted(key, version, start, length)
+        wanted = PartRequest(key, version, start, length)
         if start >= wanted.version.size_bytes:  # there is nothing to send, and no range can say so
             there = await self._stat_version(key, version)
-            yield Incoming(there.size_bytes, _each(()))
+            yield Incoming(there.size_bytes, _iter_items(()))
             return
         answer = await self._answer(wanted)
         with closing(answer["Body"]) as body:
-            part = sent(wanted, answer)
+            part = read_part(wanted, answer)
             if part is None:
-                raise strange(f"{self.uri(key)!r} cannot be read", "not the range came that was asked for")
+                raise unexpected_response(
+                    f"{self.uri(key)!r} cannot be read", "not the range came that was asked for"
+                )
             shown = await self._is_shown(wanted, answer, part.whole_bytes)
             if part.skipped_bytes or part.most_bytes is not None:
                 self.notes.note(Oddity.NO_RANGES)
@@ -136,7 +138,7 @@ class S3Storage(RemoteStorage):
         if not shown:
             await self._stat_version(key, version)
 
-    async def _answer(self, wanted: Wanted) -> Answer:
+    async def _answer(self, wanted: PartRequest) -> Answer:
         """The body as it was asked for; as it can be had, where the store refuses the range or the condition."""
         key = wanted.key
         try:
@@ -153,12 +155,12 @@ class S3Storage(RemoteStorage):
             return answer
         return await self._client.ask("get_object", READ, key)
 
-    async def _is_shown(self, wanted: Wanted, answer: Answer, whole_bytes: int) -> bool:
+    async def _is_shown(self, wanted: PartRequest, answer: Answer, whole_bytes: int) -> bool:
         """Whether the answer itself shows that it is of the version; else it has to be looked at again afterwards.
 
         Raises ObjectChanged when it is of another one, also by what a listing tells now.
         """
-        said = taken_apart(version_of(etag_of(answer), _modified_at(answer), whole_bytes))
+        said = split_version(version_of(etag_of(answer), _modified_at(answer), whole_bytes))
         asked = wanted.version
         if asked.etag and (asked.etag, asked.size_bytes) == (said.etag, said.size_bytes):
             return True
@@ -169,7 +171,7 @@ class S3Storage(RemoteStorage):
             await self._require_listed(wanted, answer, whole_bytes)
         return False
 
-    async def _require_listed(self, wanted: Wanted, answer: Answer, whole_bytes: int) -> None:
+    async def _require_listed(self, wanted: PartRequest, answer: Answer, whole_bytes: int) -> None:
         """Raise ObjectChanged unless the listing still calls what came by the version that was asked for."""
         listed = await self._listing.entry(wanted.key) if self._location.endpoint_url else None
         found = "" if listed is None else listed.version
@@ -182,12 +184,12 @@ class S3Storage(RemoteStorage):
         _require_possible(key, OutsideLocation)
         if self._location.endpoint_url or size_bytes > PART_BYTES:
             await self._require_none(key)
-        await upload(self._client, NewObject(key, source, size_bytes, sha256, content_type))
+        await upload_object(self._client, NewObject(key, source, size_bytes, sha256, content_type))
 
     async def remove(self, key: str, version: str) -> None:
         """As `RemoteStorage.remove`; where the bucket keeps old versions, it keeps this one as well."""
         await self._stat_version(key, version)  # not every compatible server minds the condition
-        etag = taken_apart(version).etag
+        etag = split_version(version).etag
         condition = {"IfMatch": f'"{etag}"'} if etag and self._listing.agrees else {}
         await self._client.ask_if(condition, "delete_object", DELETE, key)
 
@@ -207,7 +209,7 @@ class S3Storage(RemoteStorage):
         return bytes.fromhex(etag) if _MD5.fullmatch(etag) and not own_key and not self._directory else None
 
 
-async def _each(items: Iterable[_T]) -> AsyncIterator[_T]:
+async def _iter_items(items: Iterable[_T]) -> AsyncIterator[_T]:
     for item in items:
         yield item
 
@@ -222,7 +224,7 @@ def _require_possible(key: str, error: type[StorageError]) -> None:
         raise error(f"no object can stand at {key!r}", "keys are UTF-8 without NUL, of at most 1,024 bytes")
 
 
-def _fresh(page: ListedPage, known: set[str]) -> ListedPage:
+def _drop_repeats(page: ListedPage, known: set[str]) -> ListedPage:
     """The page without folders that came before: some servers repeat them on the next page."""
     folders = [folder for folder in page.folders if folder not in known]
     known.update(folders)

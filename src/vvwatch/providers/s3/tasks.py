@@ -10,7 +10,9 @@ from anyio import Semaphore, create_task_group
 _T = TypeVar("_T")
 
 
-async def side_by_side(at_once: int, work: Callable[[_T], Awaitable[None]], items: AsyncIterable[_T]) -> None:
+async def run_in_parallel(
+    at_once: int, work: Callable[[_T], Awaitable[None]], items: AsyncIterable[_T]
+) -> None:
     """Do the work on every item, on `at_once` of them at a time; one more is waiting at most.
 
     Raises the first error alone, when all other work has ended.
@@ -29,10 +31,10 @@ async def side_by_side(at_once: int, work: Callable[[_T], Awaitable[None]], item
                 await slots.acquire()
                 tasks.start_soon(one, item)
     except BaseExceptionGroup as group:
-        raise _first(group) from None
+        raise _first_error(group) from None
 
 
-def _first(error: BaseException) -> BaseException:
+def _first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -16,7 +16,7 @@ from vvwatch.errors import StorageError
 from vvwatch.providers.parts import read_parts
 from vvwatch.providers.s3.client import S3Client
 from vvwatch.providers.s3.errors import ABORT, CREATE
-from vvwatch.providers.s3.tasks import side_by_side
+from vvwatch.providers.s3.tasks import run_in_parallel
 
 PART_BYTES: Final = 8 << 20
 """What goes in one request; a very large object has larger parts."""
@@ -43,20 +43,20 @@ class NewObject:
         return {"ContentType": self.content_type, "Metadata": {"sha256": self.sha256}}
 
 
-async def upload(client: S3Client, new: NewObject) -> None:
+async def upload_object(client: S3Client, new: NewObject) -> None:
     """Make the object, whole or not at all. Raises ObjectExists where the store minds that one stands there."""
     if new.size_bytes > PART_BYTES:
-        await _in_parts(client, new)
+        await _upload_parts(client, new)
         return
-    body = await _body(b"".join([part async for part in read_parts(new.source, PART_BYTES)]))
+    body = await _body_with_digest(b"".join([part async for part in read_parts(new.source, PART_BYTES)]))
     await client.ask_if(_ABSENT, "put_object", CREATE, new.key, **body, **new.headers)
 
 
-async def _in_parts(client: S3Client, new: NewObject) -> None:
+async def _upload_parts(client: S3Client, new: NewObject) -> None:
     made = await client.ask("create_multipart_upload", CREATE, new.key, **new.headers)
     upload_id = made["UploadId"]
     try:
-        parts = {"Parts": await _sent(client, new, upload_id)}
+        parts = {"Parts": await _send_parts(client, new, upload_id)}
         request = "complete_multipart_upload"
         await client.ask_if(_ABSENT, request, CREATE, new.key, UploadId=upload_id, MultipartUpload=parts)
     except BaseException:
@@ -65,32 +65,32 @@ async def _in_parts(client: S3Client, new: NewObject) -> None:
         raise
 
 
-async def _sent(client: S3Client, new: NewObject, upload_id: str) -> list[dict[str, Any]]:
+async def _send_parts(client: S3Client, new: NewObject, upload_id: str) -> list[dict[str, Any]]:
     """Send all parts; returns what the service wants to hear of them in the end."""
     etags: dict[int, str] = {}
 
     async def send(part: tuple[int, bytes]) -> None:
         number, content = part
         place = {"UploadId": upload_id, "PartNumber": number}
-        answer = await client.ask("upload_part", CREATE, new.key, **place, **await _body(content))
+        answer = await client.ask("upload_part", CREATE, new.key, **place, **await _body_with_digest(content))
         etags[number] = answer["ETag"]
 
-    await side_by_side(_PARTS_AT_ONCE, send, _numbered(new))
+    await run_in_parallel(_PARTS_AT_ONCE, send, _number_parts(new))
     return [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
 
 
-async def _numbered(new: NewObject) -> AsyncIterator[tuple[int, bytes]]:
+async def _number_parts(new: NewObject) -> AsyncIterator[tuple[int, bytes]]:
     number = 0
     async for content in read_parts(new.source, max(PART_BYTES, -(-new.size_bytes // _MOST_PARTS))):
         number += 1
         yield number, content
 
 
-async def _body(content: bytes) -> dict[str, Any]:
+async def _body_with_digest(content: bytes) -> dict[str, Any]:
     """With a digest: every server minds this one, and a bucket with retention wants one."""
-    digest = await to_thread.run_sync(_md5, content)
+    digest = await to_thread.run_sync(_digest_md5, content)
     return {"Body": content, "ContentMD5": b64encode(digest).decode()}
 
 
-def _md5(content: bytes) -> bytes:
+def _digest_md5(content: bytes) -> bytes:
     return hashlib.md5(content, usedforsecurity=False).digest()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.audit import BAD_KEYS, REFUSED, Entry, Origin, Refusals, bounded
+from vvwatch.core.audit import BAD_KEYS, REFUSED, Entry, Origin, Refusals, bound_details
 from vvwatch.core.identities import new_id
 from vvwatch.store.db.database import Tx
 from vvwatch.store.db.typed import models_of
@@ -59,7 +59,9 @@ def record(
     tx: Tx, origin: Origin, action: str, resource_id: str, details: Mapping[str, Any] | None = None
 ) -> Entry:
     """Store who made this transaction's change. `details` holds names, never secrets."""
-    entry = Entry(tx.new_id(PREFIX), origin, action, str(resource_id)[:_LONGEST_ID], bounded(details or {}))
+    entry = Entry(
+        tx.new_id(PREFIX), origin, action, str(resource_id)[:_LONGEST_ID], bound_details(details or {})
+    )
     tx.insert(
         audit,
         id=entry.id,

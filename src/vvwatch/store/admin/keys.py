@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.keys import Scope, allows, digest, format_key
+from vvwatch.core.keys import Scope, allows_scope, digest_key, format_key
 from vvwatch.errors import Conflict
 from vvwatch.store.catalog.ceilings import require_room
 from vvwatch.store.db import idempotency
@@ -96,7 +96,7 @@ def _require_own(tx: Tx, key_id: str, what: str, instead: str) -> ApiKey:
 
 def _keep_an_admin(tx: Tx, leaving: ApiKey) -> None:
     """Raise Conflict for the last active admin key, so that nobody locks everybody out."""
-    if not (is_active(leaving, tx.now) and allows(leaving.scopes, Scope.ADMIN)):
+    if not (is_active(leaving, tx.now) and allows_scope(leaving.scopes, Scope.ADMIN)):
         return
     active = api_keys.c.revoked_at.is_(None), sa.func.coalesce(api_keys.c.expires_at, tx.now + 1) > tx.now
     administers = sa.type_coerce(api_keys.c.scopes, sa.Text).contains(f'"{Scope.ADMIN.value}"')
@@ -143,7 +143,7 @@ def note_use(tx: Tx, key_id: str) -> None:
 
 def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> ApiKey:
     """Make `key` an admin key, in place of the one seeded under `key_id`. A known key is left unchanged."""
-    known = find_any(tx, digest(key))
+    known = find_any(tx, digest_key(key))
     if known is not None:
         return known
     values = {**_columns("admin", [Scope.ADMIN], key), "created_at": tx.now}
@@ -158,7 +158,7 @@ def seed_admin(tx: Tx, key: str, key_id: str = ADMIN_KEY_ID) -> ApiKey:
 def _columns(name: str, scopes: Sequence[Scope], key: str) -> dict[str, Any]:
     return {
         "name": name,
-        "digest": digest(key),
+        "digest": digest_key(key),
         "key_prefix": key[:_SHOWN],
         "scopes": [scope.value for scope in scopes],
     }

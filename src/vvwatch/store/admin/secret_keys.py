@@ -59,7 +59,7 @@ class KeySource:
 
     def _written(self, text: bytes) -> KeySource:
         assert self.path is not None  # noqa: S101  # it is our own file
-        private_files.replace(self.path, text)
+        private_files.replace_private(self.path, text)
         return KeySource(self.path, text, self.is_own)
 
 
@@ -128,10 +128,10 @@ def _read(path: Path) -> bytes:
 
 def _create(path: Path) -> None:
     """Create the file completely or not at all; keep one that another process created meanwhile."""
-    private_files.make_folder(path.parent)
+    private_files.make_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(private_files.create(draft), "wb") as file:
+        with os.fdopen(private_files.create_private(draft), "wb") as file:
             file.write(Fernet.generate_key() + b"\n")
             file.flush()
             os.fsync(file.fileno())

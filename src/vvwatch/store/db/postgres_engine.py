@@ -29,7 +29,7 @@ from pgqueuer.errors import RetryRequested
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from sqlalchemy.util import await_only
 
-from vvwatch.core.retries import backoff
+from vvwatch.core.retries import backoff_seconds
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Handler, Job, Kind, Lane, Priority
 from vvwatch.store.db.database import Tx
@@ -180,7 +180,7 @@ class PgQueuerEngine:
                 await handler(job)
             except Exception as error:  # noqa: BLE001  # a handler's bug must not stop the others
                 self._report(job, error)
-                wait = backoff(job.attempt + 1, base_seconds=1.0, cap_seconds=300.0, sample=0.5)
+                wait = backoff_seconds(job.attempt + 1, base_seconds=1.0, cap_seconds=300.0, sample=0.5)
                 name = type(error).__name__  # its text may contain secrets
                 raise RetryRequested(delay=timedelta(seconds=wait), reason=name) from None
             finally:

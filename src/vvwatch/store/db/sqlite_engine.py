@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import sqlalchemy as sa
 
-from vvwatch.core.retries import backoff
+from vvwatch.core.retries import backoff_seconds
 from vvwatch.errors import StoreUnavailable
 from vvwatch.ports import Handler, Job, Kind, Lane, Priority
 from vvwatch.store.db.database import Tx
@@ -142,7 +142,7 @@ class SqliteEngine:
             await handler(job)
         except Exception as error:  # noqa: BLE001  # a handler's bug must not stop the others
             self._report(job, error)
-            again = backoff(job.attempt + 1, base_seconds=1.0, cap_seconds=300.0, sample=0.5)
+            again = backoff_seconds(job.attempt + 1, base_seconds=1.0, cap_seconds=300.0, sample=0.5)
         self._busy[self._lane_of[job.queue]] -= 1
         self._ended.append((job, again))
         self.wake()

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
-from vvwatch.core.filters import Reason, explain
+from vvwatch.core.filters import Reason, explain_reason
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.media import Probe
 from vvwatch.core.objects import base_name
@@ -248,7 +248,7 @@ def _await_restore(tx: Tx, automation_id: str, file: sa.Row[Any]) -> None:
         "key": file.key,
         "version": file.version,
         "reason": Reason.ARCHIVED,
-        "detail": explain(Reason.ARCHIVED),
+        "detail": explain_reason(Reason.ARCHIVED),
         "size_bytes": file.size_bytes,
     }
     ledger.record_observations(tx, automation_id, [seen], reported_in=file.job_id)
@@ -329,7 +329,7 @@ def _describe_progress(job: sa.Row[Any]) -> str:
 
 def finish_job(tx: Tx, job: sa.Row[Any]) -> FileEnd:
     """End a job whose files have all ended, and start its run."""
-    status, event_type = machine.outcome(job.total_files, job.imported, job.failed, job.skipped)
+    status, event_type = machine.job_outcome(job.total_files, job.imported, job.failed, job.skipped)
     machine.check_transition(job.status, status)
     error = None
     if status is ImportStatus.FAILED:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core import imports as machine
-from vvwatch.core.filters import Reason, check_rules, explain
+from vvwatch.core.filters import Reason, check_rules, explain_reason
 from vvwatch.core.imports import FileStatus, ImportStatus
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import Conflict
@@ -194,7 +194,7 @@ def _select_pending(there: Mapping[str, sa.Row[Any]]) -> set[tuple[str, str]]:
 
 def _skip_known(obj: StorageObject) -> SkippedObject:
     reason = Reason.NEW_ONLY_KNOWN_KEY
-    return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, explain(reason))
+    return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, explain_reason(reason))
 
 
 def _add_files(tx: Tx, job: sa.Row[Any], new: Sequence[StorageObject], claimed: set[claims.Pair]) -> None:

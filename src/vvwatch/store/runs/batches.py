@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.runs import ItemStatus
-from vvwatch.core.tallies import tallied
+from vvwatch.core.tallies import count_in_tally
 from vvwatch.store.catalog.deleted import is_not_deleted
 from vvwatch.store.db.database import Tx, is_one_of, upsert
 from vvwatch.store.db.typed import model_of
@@ -95,7 +95,7 @@ def add_to_tally(
     keys = {"keys": json.dumps(list(media_ids))}
     for row in tx.execute(grouped.group_by(media.c.media_type), keys).all():
         more = {status: row.number} | ({"seconds": row.seconds} if status == TOTAL else {})
-        tally = tallied(tally, row.media_type, **more)
+        tally = count_in_tally(tally, row.media_type, **more)
     return tally
 
 

@@ -34,7 +34,7 @@ def end_if_done(tx: Tx, run: Run) -> RunEnd | None:
         return None
     if run.stop is not None:
         return end_run(tx, run, RunStatus.CANCELLED)
-    status = machine.outcome(run.total_items, run.completed_items, run.partial_items, run.failed_items)
+    status = machine.run_outcome(run.total_items, run.completed_items, run.partial_items, run.failed_items)
     error = f"none of {run.failed_items} items could be processed"
     return end_run(tx, run, status, error if status is RunStatus.FAILED else None)
 

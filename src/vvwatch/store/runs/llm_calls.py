@@ -118,7 +118,7 @@ class _StartBatch:
         }
         self._paused = processor_states.find_pauses(tx, {owner.processor for owner in owners})
         self._known = _read_known(tx, {each.step_key for each in asked})
-        places = {scope for owner in owners for scope in budgets.scopes(owner.payer, tx.now)}
+        places = {scope for owner in owners for scope in budgets.list_scopes(owner.payer, tx.now)}
         self._spent = spending.lock_spent(tx, places)
         self._changes: dict[str, Change] = {}
         self._new: list[dict[str, Any]] = []
@@ -141,8 +141,8 @@ class _StartBatch:
         if row is not None and row["status"] == CallStatus.STARTED:
             return Call(row["id"], asked.key)
         estimate = asked.intent.estimate.cost_usd
-        refused = budgets.refusal(self._limits, owner.payer, self._tx.now, self._spent, estimate)
-        return refused or self._reserved(asked, row, budgets.nanos(estimate))
+        refused = budgets.find_refusal(self._limits, owner.payer, self._tx.now, self._spent, estimate)
+        return refused or self._reserved(asked, row, budgets.to_nanos(estimate))
 
     def _stopped(self, owner: Owner) -> RunStopped | None:
         """Return why nothing new may begin, or None. A retry outlives its run, but not the run's results."""
@@ -154,7 +154,7 @@ class _StartBatch:
         return None
 
     def _reserved(self, asked: CallStart, row: Mapping[str, Any] | None, estimate: int | None) -> Call:
-        for scope in budgets.scopes(asked.owner.payer, self._tx.now):
+        for scope in budgets.list_scopes(asked.owner.payer, self._tx.now):
             change = self._changes.setdefault(scope, Change())
             change.calls += 1
             change.reserved_nanousd += estimate or 0
@@ -292,7 +292,7 @@ def _cost_nanousd(ended: CallEnd) -> int | None:
     is_unused = not usage.input_tokens and not usage.output_tokens
     if usage.cost_usd is None and ended.status is CallStatus.FAILED and is_unused:
         return 0
-    return budgets.nanos(usage.cost_usd)
+    return budgets.to_nanos(usage.cost_usd)
 
 
 _update_ended = (
@@ -325,7 +325,7 @@ def _settle(tx: Tx, rows: Sequence[sa.Row[Any]], settled: Sequence[Mapping[str, 
     changes: dict[str, Change] = {}
     for row, now in zip(rows, settled, strict=True):
         cost, was = now["cost_nanousd"], row.cost_nanousd
-        for scope in budgets.scopes(_payer_of(row), row.invoked_at):
+        for scope in budgets.list_scopes(_payer_of(row), row.invoked_at):
             change = changes.setdefault(scope, Change())
             change.input_tokens += now["input_tokens"] - row.input_tokens
             change.output_tokens += now["output_tokens"] - row.output_tokens

@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.events import iso
+from vvwatch.core.events import to_iso
 from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Kind
 from vvwatch.store.db.database import Tx
@@ -81,7 +81,7 @@ def pause(tx: Tx, name: str, why: Pause) -> bool:
     }
     insert = tx.upsert(processor_states).values(name=name, **told)
     tx.execute(insert.on_conflict_do_update(index_elements=["name"], set_=told))
-    until = None if why.until is None else iso(why.until)
+    until = None if why.until is None else to_iso(why.until)
     data = {"code": why.code, "message": why.message, "hint": why.hint, "until": until}
     announce(tx, "processor.paused", f"{name}:{tx.now}", None, {"processor": name, "scope": "all", **data})
     return True

@@ -13,7 +13,7 @@ from vvwatch.core.identities import WHOLE
 from vvwatch.core.media import ProcessingResult, with_lengths
 from vvwatch.core.retries import Patience
 from vvwatch.core.runs import ItemStatus, RunStatus
-from vvwatch.core.tallies import WHOLE_FAILED, tallied
+from vvwatch.core.tallies import WHOLE_FAILED, count_in_tally
 from vvwatch.errors import ProcessorPaused
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
@@ -270,7 +270,7 @@ def finish_item(tx: Tx, job: Job, result: ProcessingResult) -> ItemEnd | None:
 def item_columns(result: ProcessingResult) -> dict[str, Any]:
     """Return the columns of an item with this result, without its segments."""
     failed = sum(1 for segment in result.segments if segment.error is not None)
-    ended = machine.ending(result)
+    ended = machine.item_ending(result)
     return {
         "status": ended.status,
         "error_code": ended.code,
@@ -365,7 +365,7 @@ def _count_item(
         "missing_wholes": more.get(WHOLE_FAILED, 0),
     }
     changes = {name: number for name, number in more.items() if number}
-    tally = tallied(run.tally, row.media_type, **{status.value: 1}, **changes)
+    tally = count_in_tally(run.tally, row.media_type, **{status.value: 1}, **changes)
     is_news = status is ItemStatus.FAILED or found.good < found.segments or more.get(WHOLE_FAILED)
     news = {"dismissed_at": None} if is_news else {}
     return update_run(

@@ -22,10 +22,10 @@ from vvwatch.core.runs import (
     Results,
     RetryStatus,
     RunStatus,
-    corrected,
-    ending,
+    corrected_status,
+    item_ending,
 )
-from vvwatch.core.tallies import tallied
+from vvwatch.core.tallies import count_in_tally
 from vvwatch.errors import Conflict, NotFound
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.catalog import catalog
@@ -303,7 +303,7 @@ class _RetryContext:
 
 def _finish_whole(tx: Tx, job: Job, of: _RetryContext, result: ProcessingResult) -> RetryEnd:
     """Apply the result. The retry has failed if it found as little as before."""
-    ended = ending(result)
+    ended = item_ending(result)
     is_vain = ended.code == SEGMENTS_FAILED or ended.code == WHOLE_FAILED == of.item.error_code
     status = RetryStatus.FAILED if is_vain else RetryStatus.COMPLETED
     told = (ended.code, ended.message) if is_vain else (None, None)
@@ -347,7 +347,7 @@ def _status_columns(tx: Tx, item: RunItem, result: ProcessingResult) -> Mapping[
     if item.error_code == WHOLE_FAILED:
         return {"status": item.status, "error_code": item.error_code, "error_message": item.error_message}
     segments, damage = tuple(journal.read_results(tx, item.id).values()), tuple(item.damage or ())
-    ended = ending(ProcessingResult(segments, {}, "", damage, whole_error=result.whole_error))
+    ended = item_ending(ProcessingResult(segments, {}, "", damage, whole_error=result.whole_error))
     return {"status": ended.status, "error_code": ended.code, "error_message": ended.message}
 
 
@@ -372,14 +372,14 @@ def _recount_run(tx: Tx, of: _RetryContext, columns: Mapping[str, Any], **grown:
     more = grown | {f"{end}_items": number for end, number in ends.items()}
     wholes = (columns["error_code"] == WHOLE_FAILED) - (of.item.error_code == WHOLE_FAILED)
     more["missing_wholes"] = wholes
-    tally = tallied(of.run.tally, of.source.media_type, **ends, **{tallies.WHOLE_FAILED: wholes})
+    tally = count_in_tally(of.run.tally, of.source.media_type, **ends, **{tallies.WHOLE_FAILED: wholes})
     return update_run(tx, of.run, tally=tally, **{name: prompt_runs.c[name] + more[name] for name in more})
 
 
 def _correct_run(tx: Tx, row: SegmentRetry, run: Run, error: str | None = None) -> RetryEnd:
     """Give an ended run the status that it would have had with this result; announce and export that once."""
     counts = run.total_items, run.completed_items, run.partial_items, run.failed_items
-    status = corrected(RunStatus(run.status), *counts)
+    status = corrected_status(RunStatus(run.status), *counts)
     if status == run.status:
         return RetryEnd(row.id, run.id, error)
     run = update_run(tx, run, status=status, error_message=None)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.presence import Presence
+from vvwatch.core.presence import SeenKeys
 from vvwatch.core.versions import is_same_version
 from vvwatch.ports import Job
 from vvwatch.store.db.database import Tx, is_one_of
@@ -72,7 +72,7 @@ def count_live(tx: Tx, scope_id: int, prefix: str) -> int:
 
 
 def read_missing(
-    tx: Tx, scope_id: int, prefix: str, after: Pair | None, seen: Presence, meant: Callable[[str], bool]
+    tx: Tx, scope_id: int, prefix: str, after: Pair | None, seen: SeenKeys, meant: Callable[[str], bool]
 ) -> MissingChunk:
     """Read the next ledger rows after `after`; return those that were not seen and whose key is `meant`."""
     query = sa.select(objects.c.key, objects.c.version).where(*_with_prefix(scope_id, prefix, after))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from vvwatch.core.cadence import Learnt
+from vvwatch.core.cadence import ScanSchedule
 from vvwatch.core.filters import check_rules, rules_of
 from vvwatch.core.runs import TERMINAL
 from vvwatch.core.windows import WindowPolicy
@@ -141,14 +141,14 @@ def save_import(
     return _restart_import(tx, get_import(tx, index_id))
 
 
-def _schedule_after_edit(found: ImportAutomation, connector_id: str, now: float) -> Learnt:
+def _schedule_after_edit(found: ImportAutomation, connector_id: str, now: float) -> ScanSchedule:
     """Return the schedule after an edit. Objects that it wanted before and has not taken yet are not old."""
     if found.connector_id != connector_id:
-        return Learnt(since=now)
+        return ScanSchedule(since=now)
     if found.baseline_done:
-        return Learnt(since=now, covered=list(rules_of(found)))
-    before = Learnt.of(found.cadence)
-    return Learnt(since=before.since, covered=before.covered)
+        return ScanSchedule(since=now, covered=list(rules_of(found)))
+    before = ScanSchedule.of(found.cadence)
+    return ScanSchedule(since=before.since, covered=before.covered)
 
 
 def _import_values(tx: Tx, index_id: str, spec: ImportSpec, prompt_version: int) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _restart_import(tx: Tx, row: ImportAutomation) -> ImportAutomation:
     if not row.enabled or row.paused:
         tx.update(import_automations, row.id, next_at=None, revision=row.revision + 1)
         return get_import(tx, row.index_id)
-    tx.update(import_automations, row.id, cadence=Learnt.of(row.cadence).anew().document())
+    tx.update(import_automations, row.id, cadence=ScanSchedule.of(row.cadence).anew().document())
     tx.nudge(Kind.SCAN, row, tx.now)
     waiting = tx.first(sa.select(windows).where(windows.c.automation_id == row.id, windows.c.state == "open"))
     if waiting is not None:
@@ -269,7 +269,7 @@ def record_scan(
     tx: Tx,
     job: Job,
     wait_seconds: float,
-    learnt: Learnt | None = None,
+    learnt: ScanSchedule | None = None,
     report: ScanReport | None = None,
     swept: Mapping[str, Any] | None = None,
 ) -> None:

@@ -11,9 +11,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.imports import FileStatus
-from vvwatch.core.ledger import Diff, diff, joined
+from vvwatch.core.ledger import Diff, diff_listing, join_diffs
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.presence import Presence
+from vvwatch.core.presence import SeenKeys
 from vvwatch.core.versions import is_same_version
 from vvwatch.store.db.database import Tx, is_one_of
 from vvwatch.store.schema import (
@@ -62,7 +62,7 @@ def list_recorded(tx: Tx, scope_id: int, keys: Sequence[str]) -> list[tuple[str,
 
 def compare(tx: Tx, scope_id: int, found: Sequence[StorageObject]) -> Diff:
     """Compare objects with the ledger."""
-    return diff(found, list_recorded(tx, scope_id, [obj.key for obj in found]))
+    return diff_listing(found, list_recorded(tx, scope_id, [obj.key for obj in found]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class LedgerComparison:
 
 
 def compare_pages(
-    tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: Presence | None
+    tx: Tx, scope_id: int, runs: Sequence[Sequence[StorageObject]], seen: SeenKeys | None
 ) -> LedgerComparison:
     """Compare pages of objects with the ledger, each a range of keys; note in `seen` what the ledger has.
 
@@ -82,10 +82,10 @@ def compare_pages(
     """
     differences = [_compare_page(tx, scope_id, run, seen) for run in runs]
     keys = (obj[0] for run in runs for obj in run)
-    return LedgerComparison(joined(differences), absences.list_missing(tx, scope_id, keys))
+    return LedgerComparison(join_diffs(differences), absences.list_missing(tx, scope_id, keys))
 
 
-def _compare_page(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence | None) -> Diff:
+def _compare_page(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: SeenKeys | None) -> Diff:
     if seen is None or not run:
         return compare(tx, scope_id, run)
     lowest, highest, most = run[0].key, run[-1].key, 2 * len(run) + 100
@@ -96,7 +96,7 @@ def _compare_page(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Pre
     return _compare_keys(tx, scope_id, run, seen)
 
 
-def _compare_keys(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Presence) -> Diff:
+def _compare_keys(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: SeenKeys) -> Diff:
     keys = [obj.key for obj in run]
     lowest, highest, most = min(keys), max(keys), 2 * len(keys) + 100
     rows = tx.pairs(_range, {"scope_id": scope_id, "lowest": lowest, "highest": highest, "most": most})
@@ -108,7 +108,7 @@ def _compare_keys(tx: Tx, scope_id: int, run: Sequence[StorageObject], seen: Pre
         seen.add(theirs, sum(key in theirs for key, _ in rows))
     elif rows:
         seen.cover(lowest, highest, len(rows))
-    return diff(run, rows)
+    return diff_listing(run, rows)
 
 
 @dataclass(frozen=True, slots=True)

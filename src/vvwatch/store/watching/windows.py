@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.windows import CloseReason, WindowPolicy, close_reason, due_at, healed
+from vvwatch.core.windows import CloseReason, WindowPolicy, clamp_to_now, close_reason, due_at
 from vvwatch.errors import Conflict
 from vvwatch.ports import Job, Kind, Priority
 from vvwatch.store.db.database import Tx
@@ -143,7 +143,7 @@ def _add_to_window(
 ) -> tuple[AcceptResult, ClosedWindow | None]:
     """Add objects to the window; a full window closes at once."""
     count, size = manifests.add_files(tx, window.import_job_id, fresh, first_ordinal=window.object_count)
-    opened_at, _ = healed(window.opened_at, window.last_change_at, tx.now)
+    opened_at, _ = clamp_to_now(window.opened_at, window.last_change_at, tx.now)
     total = window.object_count + count
     due = due_at(policy_of(automation), opened_at, tx.now, total)
     tx.update(
@@ -188,7 +188,7 @@ def close_due(tx: Tx, job: Job) -> ClosedWindow | None:
     if window.held:
         _postpone_held(tx, job)
         return None
-    opened_at, last_change_at = healed(window.opened_at, window.last_change_at, tx.now)
+    opened_at, last_change_at = clamp_to_now(window.opened_at, window.last_change_at, tx.now)
     reason = close_reason(
         policy_of(automation),
         opened_at=opened_at,
@@ -286,7 +286,7 @@ def reschedule_window(tx: Tx, automation_id: str) -> None:
     automation = lock_automation(tx, automation_id)
     window = find_open_window(tx, automation_id)
     if window is not None and window.due_at > tx.now:
-        moments = healed(window.opened_at, window.last_change_at, tx.now)
+        moments = clamp_to_now(window.opened_at, window.last_change_at, tx.now)
         due = due_at(policy_of(automation), *moments, window.object_count)
         tx.update(windows, window.id, due_at=max(due, tx.now))
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vvwatch.core.deliveries import Answer, DeliveryStatus, classify
-from vvwatch.core.events import TEST_EVENT, canonical_json, envelope
+from vvwatch.core.deliveries import Answer, DeliveryStatus, classify_status
+from vvwatch.core.events import TEST_EVENT, build_envelope, canonical_json
 from vvwatch.core.identities import new_id
 from vvwatch.core.retries import delivery_delay
-from vvwatch.core.signatures import sign
+from vvwatch.core.signatures import sign_body
 from vvwatch.errors import MachineShortage, StoreError
 from vvwatch.ports import Clock, Job, Reply, Sender
 from vvwatch.store.db.database import Database
@@ -87,7 +87,7 @@ class Deliveries:
         if reply.shortage is not None:
             await self._wait(job, work, reply.shortage)
             return
-        answer = classify(reply.status_code)
+        answer = classify_status(reply.status_code)
         attempted = AttemptResult(
             reply.status_code, reply.body, describe_failure(reply), reply.duration_seconds
         )
@@ -125,14 +125,14 @@ class Deliveries:
         """Send a test event now, signed as every other, whatever the webhook's status. It counts for nothing."""
         now = self._clock.now()
         event_id = new_id("evt_test", now, secrets.token_bytes(10))
-        told = envelope(event_id, TEST_EVENT, {"webhook_id": webhook.id}, now, webhook.metadata)
+        told = build_envelope(event_id, TEST_EVENT, {"webhook_id": webhook.id}, now, webhook.metadata)
         return await self._post(webhook, told, {"Idempotency-Key": event_id})
 
     async def _post(self, webhook: sa.Row[Any], told: Mapping[str, Any], names: Mapping[str, str]) -> Reply:
         """Sign the very bytes that are sent, with the webhook's secret of this moment."""
         body = canonical_json(told)
         try:
-            signature = sign(self._box.open(webhook.secret), body)
+            signature = sign_body(self._box.open(webhook.secret), body)
         except StoreError as closed:  # the secret cannot be opened
             return Reply(None, "", closed.message, 0.0)
         headers = {
@@ -159,14 +159,14 @@ class Deliveries:
 
 def describe_failure(reply: Reply) -> str | None:
     """Why a receiver did not take what it was sent; None when it did."""
-    if classify(reply.status_code) is Answer.DELIVERED:
+    if classify_status(reply.status_code) is Answer.DELIVERED:
         return None
     return reply.error or f"the receiver answered {reply.status_code}"
 
 
 def _build_envelope(work: DeliveryWork) -> dict[str, Any]:
     event = work.event
-    return envelope(event.id, event.type, event.data, event.created_at, work.webhook.metadata)
+    return build_envelope(event.id, event.type, event.data, event.created_at, work.webhook.metadata)
 
 
 def _classify_error(attempted: AttemptResult) -> str:

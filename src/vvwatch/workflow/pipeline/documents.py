@@ -99,7 +99,7 @@ class Document:
             self._parts[-1].file.close()
         path = self._path(len(self._parts) + 1)
         draft = path.with_suffix(".part")
-        self._parts.append(_Part(path, draft, _open_binary(private_files.create_again(draft))))
+        self._parts.append(_Part(path, draft, _open_binary(private_files.recreate_private(draft))))
         self._parts[-1].write(self._head)
 
     def _has_room(self, size_bytes: int) -> bool:

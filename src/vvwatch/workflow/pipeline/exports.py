@@ -60,7 +60,7 @@ class Exports:
 
     def prepare(self) -> None:
         """Make the folder; what a dead process was writing there is of no use to anybody."""
-        private_files.make_folder(self._folder)
+        private_files.make_private_folder(self._folder)
         for path in self._folder.iterdir():
             if path.suffix != ".json":
                 path.unlink()
@@ -193,7 +193,7 @@ class Exports:
         await self._database.write(ledger.claim_outputs, [storage.uri(key), storage.uri(last)], row.id)
         written = await storage.write(key, path, content_type=_JSON)
         text = _build_manifest(row, written.size_bytes, written.sha256)
-        await anyio.to_thread.run_sync(private_files.write, manifest, text)
+        await anyio.to_thread.run_sync(private_files.write_private, manifest, text)
         await storage.write(last, manifest, content_type=_JSON)
         return written
 
@@ -223,7 +223,7 @@ def _choose_keys(export: sa.Row[Any]) -> tuple[str, str]:
 
 
 def _build_manifest(export: sa.Row[Any], size_bytes: int, sha256: str) -> bytes:
-    document = artifact.manifest(export, base_name(_choose_keys(export)[0]), size_bytes, sha256)
+    document = artifact.build_manifest(export, base_name(_choose_keys(export)[0]), size_bytes, sha256)
     return canonical_json(document) + b"\n"
 
 

@@ -14,7 +14,7 @@ import anyio.to_thread
 import sqlalchemy as sa
 
 from vvwatch.core.processors import NOBODY, ProcessorNames
-from vvwatch.core.retries import Bound, Patience, backoff
+from vvwatch.core.retries import Bound, Patience, backoff_seconds
 from vvwatch.core.shortages import shortage_in
 from vvwatch.core.versions import is_same_version
 from vvwatch.errors import (
@@ -231,7 +231,7 @@ class Reading:
         return Judgement(error, again, failures, since, waits=True)
 
     def _after(self, error: VvwatchError, attempts: int, cap_seconds: float) -> float:
-        wait = backoff(
+        wait = backoff_seconds(
             attempts, base_seconds=_RETRY_BASE_SECONDS, cap_seconds=cap_seconds, sample=self.sample()
         )
         return self.clock.now() + max(wait, _requested_wait(error))
@@ -243,7 +243,7 @@ class Reading:
         asked = _requested_wait(error)
         if isinstance(error, ProcessorPaused) and error.until is not None:
             asked = error.until - self.clock.now() + _JITTER_SECONDS * self.sample()
-        usual = backoff(
+        usual = backoff_seconds(
             waits, base_seconds=_RETRY_BASE_SECONDS, cap_seconds=_RETRY_CAP_SECONDS, sample=self.sample()
         )
         return self.clock.now() + min(max(usual, asked), _LONGEST_WAIT_SECONDS)

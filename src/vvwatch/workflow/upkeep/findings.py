@@ -10,11 +10,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from vvwatch.core.absence import Doubt
-from vvwatch.core.cadence import Learnt
-from vvwatch.core.events import iso
-from vvwatch.core.filters import explain_known
-from vvwatch.core.shortages import remedy
-from vvwatch.core.store_notes import say
+from vvwatch.core.cadence import ScanSchedule
+from vvwatch.core.events import to_iso
+from vvwatch.core.filters import explain_if_known
+from vvwatch.core.shortages import find_remedy
+from vvwatch.core.store_notes import describe_oddity
 from vvwatch.errors import BudgetReached, ItemBudgetReached, ProcessorUnavailable
 from vvwatch.ports import Finding, SourceHealth
 from vvwatch.store.admin.attention import Failure
@@ -82,7 +82,7 @@ def automation_findings(
     yield _source_finding(source, now)
     yield _scan_finding(row, swept, now)
     yield from _listing_findings(row, swept)
-    learnt = Learnt.of(row.cadence)
+    learnt = ScanSchedule.of(row.cadence)
     if learnt.stretched:
         wanted = ceil(learnt.calls * 3600 / row.scan_seconds)
         detail = f"is listed less often than configured, to stay within {row.max_list_calls_per_hour} requests an hour"
@@ -104,7 +104,7 @@ def describe_missing(row: ImportAutomation) -> tuple[str, str] | None:
     seen = "once" if doubt.times == 1 else f"{doubt.times} times"
     place = "" if doubt.proven else "; another file system is there now, or none"
     return (
-        f"{doubt.why} ({seen} since {iso(doubt.since)}{place})",
+        f"{doubt.why} ({seen} since {to_iso(doubt.since)}{place})",
         f"vvwatch scan {row.index_id} --accept-missing",
     )
 
@@ -138,10 +138,10 @@ def _scan_finding(row: WatchedAutomation, swept: StoredScanReport | None, now: f
 def _listing_findings(row: ImportAutomation, swept: StoredScanReport | None) -> Iterator[Finding]:
     """Yield findings about listed names that cannot be objects, and about deviations of the store."""
     for reason, count in ((swept and swept.left_out) or {}).items():
-        detail = f"left out: {count}, {explain_known(reason)}"
+        detail = f"left out: {count}, {explain_if_known(reason)}"
         yield Finding("listing", "warning", detail, f"vvwatch scan {row.id} --dry-run")
     for oddity in (swept and swept.odd) or ():
-        yield Finding("store", "warning", say(oddity), _COMPATIBILITY)
+        yield Finding("store", "warning", describe_oddity(oddity), _COMPATIBILITY)
 
 
 def _bound(limit: tuple[int, float], period: float) -> float:
@@ -151,7 +151,7 @@ def _bound(limit: tuple[int, float], period: float) -> float:
 
 def full_scan_seconds(row: WatchedAutomation) -> float:
     """Return the intended interval of full scans; `row` has its connector's `events`."""
-    learnt = Learnt.of(row.cadence)
+    learnt = ScanSchedule.of(row.cadence)
     if learnt.full_at and learnt.next_full_at and learnt.next_full_at > learnt.full_at:
         return learnt.next_full_at - learnt.full_at
     if row.events and (seconds := row.events.get("sweep_seconds")):
@@ -172,7 +172,9 @@ def node_finding(node: Node) -> Finding:
 
 def shortage_finding(waiting: WaitingWork) -> Finding:
     """Return the finding about work that waits because a machine is short of something; it resumes by itself."""
-    return Finding("waiting", "problem", describe_shortage(waiting), remedy(waiting.code, waiting.message))
+    return Finding(
+        "waiting", "problem", describe_shortage(waiting), find_remedy(waiting.code, waiting.message)
+    )
 
 
 def describe_shortage(waiting: WaitingWork) -> str:
@@ -313,7 +315,7 @@ def resume_exports_hint(index_id: str) -> str:
 
 def describe_bad_keys(found: BadKeys) -> tuple[str, str]:
     """Return what clients at an address did, and what to do about it."""
-    what = f"sent invalid keys {found.times:,} times since {iso(found.first_at)}"
+    what = f"sent invalid keys {found.times:,} times since {to_iso(found.first_at)}"
     return what, "vvwatch audit --action request.refused  # a client with an old key, or somebody guessing"
 
 

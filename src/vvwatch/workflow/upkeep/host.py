@@ -45,7 +45,7 @@ def check_watching(roots: Sequence[Path]) -> list[Finding]:
     Counting folders stops after 5 seconds; then there are more than it reports.
     """
     there = [root for root in roots if root.is_dir()]
-    found = limits.examined(_count_folders(there), len(there)) if there else []
+    found = limits.examine_limits(_count_folders(there), len(there)) if there else []
     return [*found, *_check_inodes(there)]
 
 
@@ -76,7 +76,7 @@ def _lies_apart(folder: Path, other: Path) -> bool:
 
 def _count_folders(roots: Sequence[Path]) -> int:
     until = time.monotonic() + _COUNTING_SECONDS
-    return sum(limits.folders_below(root, lambda: time.monotonic() > until) for root in roots)
+    return sum(limits.count_folders(root, lambda: time.monotonic() > until) for root in roots)
 
 
 def _check_room(name: str, path: Path) -> Finding:

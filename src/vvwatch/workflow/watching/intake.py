@@ -8,11 +8,11 @@ from typing import Any
 
 import anyio
 
-from vvwatch.core.cadence import note_new
+from vvwatch.core.cadence import note_new_keys
 from vvwatch.core.filters import WORTH_KNOWING
 from vvwatch.core.ledger import Diff
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.settling import Sighting, settled, sight
+from vvwatch.core.settling import Sighting, is_settled, note_sighting
 from vvwatch.ports import Clock, Irregularity
 from vvwatch.store.db.database import Database
 from vvwatch.store.watching import absences, ledger, windows
@@ -148,8 +148,8 @@ class Intake:
         now = self._clock.monotonic()
         quiet: list[StorageObject] = []
         for obj in wanted:
-            sighting = sight(watched.settling.get(obj.key), obj, now)
-            if settled(sighting, watched.row.settle_seconds, now):
+            sighting = note_sighting(watched.settling.get(obj.key), obj, now)
+            if is_settled(sighting, watched.row.settle_seconds, now):
                 quiet.append(obj)
             elif obj.key in watched.settling or len(watched.settling) < _MOST_SETTLING:
                 watched.settling[obj.key] = sighting
@@ -172,7 +172,7 @@ class Intake:
         if tally.late_seconds is not None:
             since = self._clock.now() + watched.storage.clock_ahead_seconds - tally.late_seconds
             tally.recovered += min(result.count, sum(obj.changed_at < since for obj in ready))
-        note_new(tally.newest, (obj.key for obj in ready))
+        note_new_keys(tally.newest, (obj.key for obj in ready))
         self._tell(row.id, ready, result)
 
     def _tell(self, automation_id: str, ready: Sequence[StorageObject], result: windows.AcceptResult) -> None:

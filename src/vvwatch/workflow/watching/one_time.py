@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, explain
+from vvwatch.core.filters import WORTH_KNOWING, ObjectFilter, Reason, explain_reason
 from vvwatch.core.objects import StorageObject
 from vvwatch.errors import StorageError, StorageUnavailable
 from vvwatch.ports import Clock, Irregularity, Job, Page, Storage
@@ -226,7 +226,7 @@ async def _stat_or_none(storage: Storage, key: str) -> StorageObject | None:
 
 
 def _decline(obj: StorageObject, reason: Reason, detail: str = "") -> SkippedObject:
-    told = f"{explain(reason)} ({detail})" if detail else explain(reason)
+    told = f"{explain_reason(reason)} ({detail})" if detail else explain_reason(reason)
     return SkippedObject(obj.key, obj.version, obj.size_bytes, reason, told)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 
-from vvwatch.core.filters import Reason, explain
+from vvwatch.core.filters import Reason, explain_reason
 from vvwatch.core.objects import StorageObject
 from vvwatch.ports import Page
 from vvwatch.store.db.database import Database
@@ -54,7 +54,7 @@ def explain_declined(reason: str) -> str:
     """A reason of `Preview.declined` as the second half of a sentence about an object."""
     if reason == _EXISTING:
         return "it was there before the automation began, and process_existing is false"
-    return explain(Reason(reason))
+    return explain_reason(Reason(reason))
 
 
 async def preview_import(

@@ -17,7 +17,7 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectSendStream
 
 from vvwatch.core.changes import Order
-from vvwatch.core.retries import backoff
+from vvwatch.core.retries import backoff_seconds
 from vvwatch.errors import CredentialsRefused, StorageError, VvwatchError
 from vvwatch.ports import Clock, EventQueue, Hint, Message, SourceHealth
 from vvwatch.store.catalog import subscribers
@@ -209,7 +209,7 @@ class QueueConsumer:
     async def _pause(self, failures: int, longest_seconds: float) -> None:
         sample = self._sample()
         await self._clock.sleep(
-            backoff(failures, base_seconds=_PAUSE_SECONDS, cap_seconds=longest_seconds, sample=sample)
+            backoff_seconds(failures, base_seconds=_PAUSE_SECONDS, cap_seconds=longest_seconds, sample=sample)
         )
 
     def _lag_seconds(self, done: Sequence[Message]) -> float | None:

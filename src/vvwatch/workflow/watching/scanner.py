@@ -14,11 +14,11 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from vvwatch.core.absence import EVERYWHERE, Confirmation, Doubt, doubted
+from vvwatch.core.absence import ANY_PLACE, Confirmation, Doubt, extend_doubt
 from vvwatch.core.filters import Reason
 from vvwatch.core.identities import new_id
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.presence import Presence, doubt
+from vvwatch.core.presence import SeenKeys, explain_doubt
 from vvwatch.errors import StorageError, VvwatchError
 from vvwatch.ports import Clock, Job, Page
 from vvwatch.store.db.database import Database
@@ -73,7 +73,7 @@ class Scanner:
         self._sample = sample
         self.silence = UnansweredStores(clock)
         self.confirmation = Confirmation()
-        self.place_of: Callable[[Connector], str | None] = lambda _: EVERYWHERE
+        self.place_of: Callable[[Connector], str | None] = lambda _: ANY_PLACE
 
     async def look(self, watched: WatchState, prefix: str, tally: ScanStats, after: str = "") -> str:
         """List `prefix` behind the key `after` and take in what is new; returns the last key in order.
@@ -111,7 +111,7 @@ class Scanner:
         row, sweep_id = watched.row, new_id("rec", started_at, secrets.token_bytes(10))
         tally.place = await self._place(watched)
         expected = await self._database.read(absences.count_live, row.scope_id, row.source_prefix)
-        tally.seen = seen = Presence(expected, int(self._sample() * _SALTS))
+        tally.seen = seen = SeenKeys(expected, int(self._sample() * _SALTS))
         error: VvwatchError | None = None
         last_key = ""
         try:
@@ -148,7 +148,7 @@ class Scanner:
             return await anyio.to_thread.run_sync(self.place_of, watched.connector, abandon_on_cancel=True)
 
     async def _verdict(
-        self, job: Job, watched: WatchState, tally: ScanStats, seen: Presence, sweep_id: str
+        self, job: Job, watched: WatchState, tally: ScanStats, seen: SeenKeys, sweep_id: str
     ) -> _Verdict:
         """What the whole listing says about what it lacks."""
         row = watched.row
@@ -164,7 +164,7 @@ class Scanner:
             present, missing = present + chunk.seen, missing + len(chunk.lacking)
         if missing and row.accept_missing:
             return await self._accepted(job, watched, seen)
-        if why := doubt(tally.listed, present, missing):
+        if why := explain_doubt(tally.listed, present, missing):
             return await self._doubted(job, watched, tally, sweep_id, missing, why)
         return await self._judged(job, watched, seen, sweep_id) if missing else _Verdict(proof=True)
 
@@ -173,15 +173,15 @@ class Scanner:
     ) -> _Verdict:
         """So much is missing that it may be the place that is away: believed when it lasts at a place that stays."""
         row, now = watched.row, self._clock.now()
-        known = EVERYWHERE if tally.place == EVERYWHERE else row.place
+        known = ANY_PLACE if tally.place == ANY_PLACE else row.place
         proven = tally.place is not None and known == tally.place == await self._place(watched)
-        found = doubted(Doubt.of(row.doubt), now, missing, why, proven=proven)
+        found = extend_doubt(Doubt.of(row.doubt), now, missing, why, proven=proven)
         if tally.seen is not None and found.is_over(now, self.confirmation):
             return replace(await self._judged(job, watched, tally.seen, sweep_id), doubt=found)
         until = f"believed after {self.confirmation} of the same place" if proven else _ANOTHER_PLACE
         return _Verdict(remark=f"{why}; {until}", doubt=found)
 
-    async def _accepted(self, job: Job, watched: WatchState, seen: Presence) -> _Verdict:
+    async def _accepted(self, job: Job, watched: WatchState, seen: SeenKeys) -> _Verdict:
         """A person says that what is lacking is gone."""
         gone = 0
         async for chunk in self._lacking(watched, seen):
@@ -189,7 +189,7 @@ class Scanner:
             gone += await self._database.write(absences.accept_missing, *args) if chunk.lacking else 0
         return _Verdict(proof=True, gone=gone)
 
-    async def _judged(self, job: Job, watched: WatchState, seen: Presence, sweep_id: str) -> _Verdict:
+    async def _judged(self, job: Job, watched: WatchState, seen: SeenKeys, sweep_id: str) -> _Verdict:
         """What is lacking for the first time is noted; what the last sweep lacked as well leaves the ledger."""
         gone = missing = 0
         async for chunk in self._lacking(watched, seen):
@@ -200,7 +200,7 @@ class Scanner:
         remark = f"{first:,} known objects were not listed: the next sweep decides" if first else ""
         return _Verdict(proof=True, remark=remark, gone=gone)
 
-    async def _lacking(self, watched: WatchState, seen: Presence) -> AsyncIterator[MissingChunk]:
+    async def _lacking(self, watched: WatchState, seen: SeenKeys) -> AsyncIterator[MissingChunk]:
         """The ledger of what the automation watches, chunk by chunk."""
         row, after = watched.row, None
         while True:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from vvwatch.core.cadence import Learnt
-from vvwatch.core.filters import ObjectFilter, Reason, explain
+from vvwatch.core.cadence import ScanSchedule
+from vvwatch.core.filters import ObjectFilter, Reason, explain_reason
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.presence import Presence
+from vvwatch.core.presence import SeenKeys
 from vvwatch.core.settling import Sighting
 from vvwatch.ports import Irregularity, Page, Storage
 from vvwatch.store.db.database import Database
@@ -57,7 +57,7 @@ class WatchState:
         """
         if not self.baseline:
             return wanted, []
-        learnt = Learnt.of(self.row.cadence)
+        learnt = ScanSchedule.of(self.row.cadence)
         began_at = self.row.created_at if learnt.since is None else learnt.since
         began_at += self.storage.clock_ahead_seconds
         if self.storage.capabilities.atomic_writes:
@@ -148,7 +148,7 @@ class ScanStats:
     place: str | None = None
     """What stood at the location when the listing began; None for nothing."""
 
-    seen: Presence | None = None
+    seen: SeenKeys | None = None
     """Notes which keys of the ledger are there."""
 
     def note(self, found: Iterable[StorageObject]) -> None:
@@ -164,6 +164,6 @@ def to_observation(obj: StorageObject, reason: Reason, detail: str) -> dict[str,
         "key": obj.key,
         "version": obj.version,
         "reason": reason,
-        "detail": f"{explain(reason)} ({detail})" if detail else explain(reason),
+        "detail": f"{explain_reason(reason)} ({detail})" if detail else explain_reason(reason),
         "size_bytes": obj.size_bytes,
     }

@@ -18,19 +18,19 @@ import anyio
 import anyio.to_thread
 
 from vvwatch.core.cadence import (
-    Learnt,
     Pace,
+    ScanSchedule,
     after_failure,
     after_full,
     after_poll,
-    ends,
-    learnt_ends,
+    list_ends,
     retry_pause,
+    update_hot,
 )
 from vvwatch.core.filters import ObjectFilter
 from vvwatch.core.objects import StorageObject
-from vvwatch.core.schedules import jittered
-from vvwatch.core.settling import Sighting, remaining, settled
+from vvwatch.core.schedules import jitter_seconds
+from vvwatch.core.settling import Sighting, is_settled, remaining_seconds
 from vvwatch.errors import ObjectNotFound, StorageError, StorageUnavailable, VvwatchError
 from vvwatch.ports import Clock, Hint, Job, Priority, Storage
 from vvwatch.store.db.database import Database
@@ -90,7 +90,7 @@ class Watcher:
         if self._scanning[connector.id] >= MAX_SCANS_PER_CONNECTOR:
             await self._database.write(automations.postpone_scan, job, _PUT_OFF_SECONDS)
             return
-        learnt = Learnt.of(row.cadence)
+        learnt = ScanSchedule.of(row.cadence)
         full = job.priority is Priority.MANUAL or learnt.full_is_due(self._clock.now())
         tally = ScanStats(started=self._clock.monotonic())
         self._looking += 1
@@ -104,7 +104,7 @@ class Watcher:
             self._looking -= 1
             self._scanning[connector.id] -= 1
 
-    async def _sweep(self, job: Job, watched: WatchState, learnt: Learnt, tally: ScanStats) -> None:
+    async def _sweep(self, job: Job, watched: WatchState, learnt: ScanSchedule, tally: ScanStats) -> None:
         pace = self._pace(watched)
         if learnt.full_at is not None and self.listens(watched.connector.id):
             tally.late_seconds = _get_event_setting(watched.connector, "late_seconds", _LATE_SECONDS)
@@ -117,7 +117,7 @@ class Watcher:
             return
         hot: Mapping[str, str] = {}
         if pace.calls_per_hour is not None and watched.storage.capabilities.start_after:
-            hot = learnt_ends(learnt.hot, watched.row.source_prefix, swept.last_key, tally.newest)
+            hot = update_hot(learnt.hot, watched.row.source_prefix, swept.last_key, tally.newest)
         taught, wait = after_full(pace, self._clock.now(), tally.calls, hot)
         told = {"doubt": swept.doubt and swept.doubt.document(), "place": swept.place}
         await self._done(job, watched, taught, wait, tally, report, told)
@@ -132,13 +132,13 @@ class Watcher:
                 self._told.add((connector_id, oddity))
                 self._telemetry.emit("store.odd", connector=connector_id, oddity=oddity, message=told)
 
-    async def _poll(self, job: Job, watched: WatchState, learnt: Learnt, tally: ScanStats) -> None:
+    async def _poll(self, job: Job, watched: WatchState, learnt: ScanSchedule, tally: ScanStats) -> None:
         """Look where new keys are likely. What else is new is found by the next sweep."""
         pace, hot = self._pace(watched), dict(learnt.hot)
-        for prefix, after in ends(hot, pace).items():
+        for prefix, after in list_ends(hot, pace).items():
             hot[prefix] = await self.reconciler.look(watched, prefix, tally, after)
         whole = watched.row.source_prefix
-        hot = learnt_ends(hot, whole, hot.get(whole, ""), tally.newest)
+        hot = update_hot(hot, whole, hot.get(whole, ""), tally.newest)
         taught, wait = after_poll(learnt, pace, self._clock.now(), tally.calls, hot)
         await self._done(job, watched, taught, wait, tally)
 
@@ -162,7 +162,7 @@ class Watcher:
         """The longer it fails, the later the next try; told once, and then at growing intervals."""
         pace = Pace(row.scan_seconds, row.max_list_calls_per_hour, polls=False)
         pause = retry_pause(min(row.scan_seconds, _RETRY_SECONDS), row.failures)
-        wait = after_failure(pace, jittered(pause, 0.1, self._sample()), calls)
+        wait = after_failure(pace, jitter_seconds(pause, 0.1, self._sample()), calls)
         await self._database.write(
             automations.record_scan_failure, job, wait, error.message, error.hint, report
         )
@@ -172,13 +172,13 @@ class Watcher:
         self,
         job: Job,
         watched: WatchState,
-        learnt: Learnt,
+        learnt: ScanSchedule,
         wait: float,
         tally: ScanStats,
         report: ScanReport | None = None,
         swept: Mapping[str, Any] | None = None,
     ) -> None:
-        jitter = jittered(1.0, 0.1, self._sample())
+        jitter = jitter_seconds(1.0, 0.1, self._sample())
         wait *= max(jitter, 1.0) if learnt.stretched else jitter  # never sooner than the budget allows
         await self._database.write(automations.record_scan, job, wait, learnt, report, swept)
         past = self._telemetry.over("scan.failed", automation=watched.row.id)
@@ -307,13 +307,13 @@ class Watcher:
     def _waits(self, watched: WatchState) -> list[float]:
         now = self._clock.monotonic()
         seconds = watched.row.settle_seconds
-        return [remaining(sighting, seconds, now) for sighting in watched.settling.values()]
+        return [remaining_seconds(sighting, seconds, now) for sighting in watched.settling.values()]
 
     async def _settle_all(self) -> None:
         now = self._clock.monotonic()
         for automation_id, watched in list(self._watched.items()):
             seconds = watched.row.settle_seconds
-            due = {key: seen for key, seen in watched.settling.items() if settled(seen, seconds, now)}
+            due = {key: seen for key, seen in watched.settling.items() if is_settled(seen, seconds, now)}
             if not due:
                 continue
             rescan = (watched.row.source_prefix,) if len(due) > _MOST_LOOKED_UP else ()
